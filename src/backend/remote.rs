@@ -1,0 +1,4 @@
+//! Any server that speaks the Anthropic Messages API.
+
+/// (stub)
+pub struct Remote;

@@ -1,0 +1,186 @@
+//! Assembling a stream of events into the message it describes.
+
+use serde_json::Value;
+
+use super::{BlockDelta, ContentBlock, Message, StreamEvent, Usage};
+
+/// What a stream did that the protocol forbids.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum AssembleError {
+    #[error("{event} before message_start")]
+    NotStarted { event: String },
+    #[error("{event} for block {index}, which is not open")]
+    BlockNotOpen { event: &'static str, index: usize },
+    #[error("block {index} started while block {expected} was due")]
+    BlockOutOfOrder { index: usize, expected: usize },
+    #[error("the arguments of tool call {name} are not JSON: {reason}")]
+    BadInput { name: String, reason: String },
+    #[error("the stream ended without message_stop")]
+    NoStop,
+}
+
+/// Takes events in order; gives the message they make.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    message: Option<Message>,
+    open: Option<usize>,
+    json: String,
+    stopped: bool,
+}
+
+impl Assembler {
+    /// Adds one event. After an error the message is what was assembled before it.
+    pub fn push(&mut self, event: &StreamEvent) -> Result<(), AssembleError> {
+        match event {
+            StreamEvent::MessageStart { message } => self.message = Some(message.clone()),
+            StreamEvent::ContentBlockStart { index, content_block } => {
+                let message = started(&mut self.message, event)?;
+                if self.open.is_some() || *index != message.content.len() {
+                    return Err(AssembleError::BlockOutOfOrder { index: *index, expected: message.content.len() });
+                }
+                message.content.push(content_block.clone());
+                self.open = Some(*index);
+                self.json.clear();
+            }
+            StreamEvent::ContentBlockDelta { index, delta } => {
+                let message = started(&mut self.message, event)?;
+                let block = (self.open == Some(*index)).then(|| message.content.last_mut()).flatten();
+                let block = block.ok_or(AssembleError::BlockNotOpen { event: "content_block_delta", index: *index })?;
+                match (block, delta) {
+                    (ContentBlock::Text { text, .. }, BlockDelta::TextDelta { text: more }) => text.push_str(more),
+                    (ContentBlock::Thinking { thinking, .. }, BlockDelta::ThinkingDelta { thinking: more }) => thinking.push_str(more),
+                    (ContentBlock::Thinking { signature, .. }, BlockDelta::SignatureDelta { signature: more }) => signature.push_str(more),
+                    (ContentBlock::ToolUse { .. }, BlockDelta::InputJsonDelta { partial_json }) => self.json.push_str(partial_json),
+                    _ => {}
+                }
+            }
+            StreamEvent::ContentBlockStop { index } => {
+                let message = started(&mut self.message, event)?;
+                if self.open.take() != Some(*index) {
+                    return Err(AssembleError::BlockNotOpen { event: "content_block_stop", index: *index });
+                }
+                if let Some(ContentBlock::ToolUse { name, input, .. }) = message.content.last_mut()
+                    && !self.json.is_empty()
+                {
+                    *input = serde_json::from_str(&self.json)
+                        .map_err(|e| AssembleError::BadInput { name: name.clone(), reason: e.to_string() })?;
+                }
+            }
+            StreamEvent::MessageDelta { delta, usage, .. } => {
+                let message = started(&mut self.message, event)?;
+                message.stop_reason.clone_from(&delta.stop_reason);
+                message.stop_sequence.clone_from(&delta.stop_sequence);
+                merge_usage(&mut message.usage, usage);
+            }
+            StreamEvent::MessageStop => self.stopped = true,
+            StreamEvent::Ping | StreamEvent::Error { .. } | StreamEvent::Other(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether `message_stop` was seen.
+    pub fn is_complete(&self) -> bool {
+        self.stopped && self.message.is_some()
+    }
+
+    /// The message so far; `None` before `message_start`. A tool call cut off in the middle keeps its empty input.
+    pub fn into_partial(self) -> Option<Message> {
+        self.message
+    }
+
+    /// The whole message; an error when the stream ended early.
+    pub fn finish(self) -> Result<Message, AssembleError> {
+        match self.message {
+            Some(message) if self.stopped => Ok(message),
+            _ => Err(AssembleError::NoStop),
+        }
+    }
+}
+
+fn started<'a>(message: &'a mut Option<Message>, event: &StreamEvent) -> Result<&'a mut Message, AssembleError> {
+    message.as_mut().ok_or_else(|| AssembleError::NotStarted { event: event.name().into() })
+}
+
+/// `message_delta` repeats only some usage fields; those it has win.
+fn merge_usage(usage: &mut Usage, newer: &Value) {
+    let (Ok(mut base), Some(newer)) = (serde_json::to_value(&*usage), newer.as_object()) else { return };
+    if let Some(base) = base.as_object_mut() {
+        base.extend(newer.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+    }
+    if let Ok(merged) = serde_json::from_value(base) {
+        *usage = merged;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn assemble(events: &[Value]) -> Result<Message, AssembleError> {
+        let mut assembler = Assembler::default();
+        for event in events {
+            assembler.push(&serde_json::from_value(event.clone()).unwrap())?;
+        }
+        assembler.finish()
+    }
+
+    fn start() -> Value {
+        json!({"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],
+               "stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":7,"output_tokens":1}}})
+    }
+
+    fn end(reason: &str) -> [Value; 2] {
+        [json!({"type":"message_delta","delta":{"stop_reason":reason,"stop_sequence":null},"usage":{"output_tokens":9}}), json!({"type":"message_stop"})]
+    }
+
+    #[test]
+    fn text_and_tool_use_are_assembled_in_order() {
+        let [delta, stop] = end("tool_use");
+        let message = assemble(&[
+            start(),
+            json!({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}),
+            json!({"type":"ping"}),
+            json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Let me "}}),
+            json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"look."}}),
+            json!({"type":"content_block_stop","index":0}),
+            json!({"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_1","name":"Read","input":{}}}),
+            json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"path\":\"a"}}),
+            json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":".txt\"}"}}),
+            json!({"type":"content_block_stop","index":1}),
+            delta,
+            stop,
+        ])
+        .unwrap();
+        assert_eq!(
+            serde_json::to_value(&message.content).unwrap(),
+            json!([{"type":"text","text":"Let me look."},{"type":"tool_use","id":"toolu_1","name":"Read","input":{"path":"a.txt"}}])
+        );
+        assert_eq!((message.usage.input_tokens, message.usage.output_tokens), (7, 9));
+    }
+
+    #[test]
+    fn no_argument_pieces_mean_an_empty_object() {
+        let [delta, stop] = end("tool_use");
+        let block = json!({"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"List","input":{}}});
+        let message = assemble(&[start(), block, json!({"type":"content_block_stop","index":0}), delta, stop]).unwrap();
+        assert_eq!(serde_json::to_value(&message.content[0]).unwrap()["input"], json!({}));
+    }
+
+    #[test]
+    fn a_delta_for_a_block_that_is_not_open_is_an_error() {
+        let delta = json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x"}});
+        assert_eq!(assemble(&[start(), delta]), Err(AssembleError::BlockNotOpen { event: "content_block_delta", index: 0 }));
+    }
+
+    #[test]
+    fn a_stream_without_message_stop_is_an_error() {
+        assert_eq!(assemble(&[start()]), Err(AssembleError::NoStop));
+    }
+
+    #[test]
+    fn an_unknown_event_is_kept_verbatim() {
+        let event: StreamEvent = serde_json::from_value(json!({"type":"future_thing","x":1})).unwrap();
+        assert_eq!((event.name(), serde_json::to_value(&event).unwrap()), ("future_thing", json!({"type":"future_thing","x":1})));
+    }
+}

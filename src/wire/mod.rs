@@ -1,0 +1,18 @@
+//! The Anthropic Messages protocol as types: requests, stream events, errors; SSE encoding; assembling a stream into a message.
+//!
+//! Owns no I/O and never sees a file or a socket. Unknown request fields are kept in `extra`, unknown events as
+//! [`StreamEvent::Other`], so that a newer client never breaks us.
+
+mod assemble;
+mod error;
+mod event;
+mod request;
+mod response;
+mod sse;
+
+pub use assemble::{AssembleError, Assembler};
+pub use error::{ErrorBody, ErrorKind};
+pub use event::{BlockDelta, MessageDelta, StreamEvent};
+pub use request::{Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
+pub use response::{Message, StopReason, Usage};
+pub use sse::encode_event;

@@ -1,0 +1,82 @@
+//! The answer: a message, why it stopped, what it cost.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ContentBlock;
+
+/// A whole answer, as `POST /v1/messages` gives it without `stream`, or as a stream assembles to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub id: String,
+    #[serde(rename = "type", default = "message_type")]
+    pub kind: String,
+    pub role: String,
+    pub model: String,
+    pub content: Vec<ContentBlock>,
+    #[serde(default)]
+    pub stop_reason: Option<StopReason>,
+    #[serde(default)]
+    pub stop_sequence: Option<String>,
+    #[serde(default)]
+    pub usage: Usage,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+fn message_type() -> String {
+    "message".into()
+}
+
+impl Message {
+    /// An answer with no content yet, as `message_start` carries it.
+    pub fn empty(id: impl Into<String>, model: impl Into<String>, usage: Usage) -> Self {
+        Self {
+            id: id.into(),
+            kind: message_type(),
+            role: "assistant".into(),
+            model: model.into(),
+            content: Vec::new(),
+            stop_reason: None,
+            stop_sequence: None,
+            usage,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// Why the answer ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    EndTurn,
+    ToolUse,
+    MaxTokens,
+    StopSequence,
+    /// A reason this version does not know, verbatim.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// Tokens used. The three input parts add up to the prompt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens neither read from nor written to the prefix cache.
+    #[serde(default)]
+    pub input_tokens: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_creation_input_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read_input_tokens: Option<u64>,
+    #[serde(default)]
+    pub output_tokens: u64,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Usage {
+    /// All tokens of the prompt.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.input_tokens + self.cache_creation_input_tokens.unwrap_or(0) + self.cache_read_input_tokens.unwrap_or(0)
+    }
+}

@@ -1,0 +1,33 @@
+//! Writing events as server-sent events. (Reading them is the `eventsource-stream` crate's work.)
+
+use bytes::Bytes;
+
+use super::StreamEvent;
+
+/// The event as its SSE frame: an `event:` line, a `data:` line, a blank line.
+pub fn encode_event(event: &StreamEvent) -> Bytes {
+    let data = match event {
+        StreamEvent::Error { body } => body.to_json(),
+        // Every field is a string-keyed map, a string or a number: serializing them cannot fail.
+        other => serde_json::to_value(other).unwrap_or_default(),
+    };
+    Bytes::from(format!("event: {}\ndata: {data}\n\n", event.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{ErrorBody, ErrorKind};
+
+    #[test]
+    fn a_frame_has_event_and_data_lines_and_a_blank_line() {
+        assert_eq!(encode_event(&StreamEvent::Ping), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+    }
+
+    #[test]
+    fn an_error_frame_holds_the_envelope() {
+        let event = StreamEvent::Error { body: ErrorBody::new(ErrorKind::Overloaded, "busy") };
+        let frame = encode_event(&event);
+        assert_eq!(frame, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n");
+    }
+}
