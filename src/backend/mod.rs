@@ -1,8 +1,6 @@
 //! "Send a Messages request, get a stream of events": the one trait that the server and replay are written against.
 //!
-//! Two kinds implement it: [`Remote`] (any server that speaks the Anthropic Messages API) and the in-process MLX engine.
-
-mod remote;
+//! Meant for two kinds: any server that speaks the Anthropic Messages API, and the in-process MLX engine.
 
 use std::pin::Pin;
 
@@ -10,8 +8,6 @@ use futures::Stream;
 use futures::future::BoxFuture;
 
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
-
-pub use remote::Remote;
 
 /// The events of one answer, as they come. Dropping it cancels the request.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<StreamEvent, BackendError>> + Send>>;

@@ -48,9 +48,15 @@ impl Assembler {
                 let block = block.ok_or(AssembleError::BlockNotOpen { event: "content_block_delta", index: *index })?;
                 match (block, delta) {
                     (ContentBlock::Text { text, .. }, BlockDelta::TextDelta { text: more }) => text.push_str(more),
-                    (ContentBlock::Thinking { thinking, .. }, BlockDelta::ThinkingDelta { thinking: more }) => thinking.push_str(more),
-                    (ContentBlock::Thinking { signature, .. }, BlockDelta::SignatureDelta { signature: more }) => signature.push_str(more),
-                    (ContentBlock::ToolUse { .. }, BlockDelta::InputJsonDelta { partial_json }) => self.json.push_str(partial_json),
+                    (ContentBlock::Thinking { thinking, .. }, BlockDelta::ThinkingDelta { thinking: more }) => {
+                        thinking.push_str(more)
+                    }
+                    (ContentBlock::Thinking { signature, .. }, BlockDelta::SignatureDelta { signature: more }) => {
+                        signature.push_str(more)
+                    }
+                    (ContentBlock::ToolUse { .. }, BlockDelta::InputJsonDelta { partial_json }) => {
+                        self.json.push_str(partial_json)
+                    }
                     _ => {}
                 }
             }
@@ -131,7 +137,10 @@ mod tests {
     }
 
     fn end(reason: &str) -> [Value; 2] {
-        [json!({"type":"message_delta","delta":{"stop_reason":reason,"stop_sequence":null},"usage":{"output_tokens":9}}), json!({"type":"message_stop"})]
+        [
+            json!({"type":"message_delta","delta":{"stop_reason":reason,"stop_sequence":null},"usage":{"output_tokens":9}}),
+            json!({"type":"message_stop"}),
+        ]
     }
 
     #[test]
@@ -162,7 +171,8 @@ mod tests {
     #[test]
     fn no_argument_pieces_mean_an_empty_object() {
         let [delta, stop] = end("tool_use");
-        let block = json!({"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"List","input":{}}});
+        let block =
+            json!({"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"List","input":{}}});
         let message = assemble(&[start(), block, json!({"type":"content_block_stop","index":0}), delta, stop]).unwrap();
         assert_eq!(serde_json::to_value(&message.content[0]).unwrap()["input"], json!({}));
     }

@@ -28,6 +28,9 @@ mod tests {
     fn an_error_frame_holds_the_envelope() {
         let event = StreamEvent::Error { body: ErrorBody::new(ErrorKind::Overloaded, "busy") };
         let frame = encode_event(&event);
-        assert_eq!(frame, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n");
+        assert_eq!(
+            frame,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n"
+        );
     }
 }

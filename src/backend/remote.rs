@@ -1,4 +1,0 @@
-//! Any server that speaks the Anthropic Messages API.
-
-/// (stub)
-pub struct Remote;
