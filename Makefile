@@ -1,9 +1,12 @@
-.PHONY: help test lint
+.PHONY: help mlx test lint
 help:
-	@echo "make test   run all tests"
+	@echo "make mlx    prepare MLX for Linux (nothing to do on macOS)"
+	@echo "make test   everything the tests need, then all tests"
 	@echo "make lint   formatting and clippy, warnings denied"
-test:
-	cargo test --locked
-lint:
+mlx:
+	@python3 scripts/setup_mlx.py
+test: mlx
+	cargo nextest run --locked
+lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings

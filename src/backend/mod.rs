@@ -2,6 +2,10 @@
 //!
 //! Meant for two kinds: any server that speaks the Anthropic Messages API, and the in-process MLX engine.
 
+#[cfg(feature = "mlx")]
+pub mod mlx;
+pub mod remote;
+
 use std::pin::Pin;
 
 use futures::Stream;

@@ -1,0 +1,1 @@
+//! The in-process MLX engine as a backend.

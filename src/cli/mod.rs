@@ -1,0 +1,120 @@
+//! The command line: clap types, one short function per command, and the one place where errors are printed.
+
+mod doctor;
+mod record;
+mod replay;
+mod review;
+#[cfg(feature = "mlx")]
+mod serve;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Record real Claude Code sessions, replay them on a local MLX model, and know whether tool calling still works.
+#[derive(Parser, Debug)]
+#[command(version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny --port 8081
+  anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
+  anyclaude replay traces/
+  anyclaude review
+
+Set ANYCLAUDE_DEBUG=1, 2 or 3 for more and more detail on stderr.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    #[cfg(feature = "mlx")]
+    Serve(serve::Args),
+    Record(record::Args),
+    Replay(replay::Args),
+    Review(review::Args),
+    Trace(trace::Args),
+    Doctor(doctor::Args),
+}
+
+/// What ends a command early: what to tell the user, and the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Wrong usage, or input that cannot be read. Exit code 2.
+    #[error("{0}")]
+    Input(String),
+    /// A backend, an upstream or the machine failed. Exit code 3.
+    #[error("{0}")]
+    Backend(String),
+}
+
+impl CliError {
+    /// Exit code 2: wrong usage or unreadable input.
+    pub fn input(error: impl std::fmt::Display) -> Self {
+        Self::Input(error.to_string())
+    }
+
+    /// Exit code 3: a backend failed.
+    pub fn backend(error: impl std::fmt::Display) -> Self {
+        Self::Backend(error.to_string())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Backend(_) => 3,
+        }
+    }
+}
+
+/// Parses the command line, runs the command, prints its error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    set_up_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the async runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let outcome = runtime.block_on(run(cli.command));
+    // A blocked read of standard input must not keep the process.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        let label = console::style("error:").red().bold().for_stderr();
+        eprintln!("{label} {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+async fn run(command: Command) -> Result<ExitCode, CliError> {
+    match command {
+        #[cfg(feature = "mlx")]
+        Command::Serve(args) => serve::run(args).await,
+        Command::Record(args) => record::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Review(args) => review::run(args).await,
+        Command::Trace(args) => trace::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+    }
+}
+
+/// `ANYCLAUDE_DEBUG` 1: requests and timings; 2: plus conversions; 3: plus bodies. On stderr.
+fn set_up_logging() {
+    let level = match std::env::var("ANYCLAUDE_DEBUG").as_deref() {
+        Ok("1") => "anyclaude=info",
+        Ok("2") => "anyclaude=debug",
+        Ok("3") => "anyclaude=trace",
+        _ => "anyclaude=warn",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(console::colors_enabled_stderr())
+        .with_target(false)
+        .init();
+}

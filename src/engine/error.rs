@@ -1,0 +1,17 @@
+//! What can go wrong in the engine.
+
+use std::path::PathBuf;
+
+/// Why the engine cannot load a model or answer a request.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A file of the model folder is missing or unreadable.
+    #[error("{}: {reason}", path.display())]
+    ModelFile { path: PathBuf, reason: String },
+    /// The request cannot be answered as it is (too long, an unknown tool, a schema that does not compile).
+    #[error("{0}")]
+    Request(String),
+    /// MLX failed, or the engine's thread is gone.
+    #[error("engine: {0}")]
+    Device(String),
+}

@@ -1,0 +1,1 @@
+//! The recording reverse proxy: streams every exchange through unchanged and writes it as a trace.

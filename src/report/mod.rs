@@ -1,0 +1,1 @@
+//! Rendering results: terminal, JSON, HdrHistogram text. Plain data in, text out.

@@ -1,0 +1,1 @@
+//! The HTTP server: the Anthropic Messages API over any backend.

@@ -1,0 +1,1 @@
+//! `.snap` files in insta's format: reading, writing, diffing, accepting, rejecting.
