@@ -156,13 +156,8 @@ fn field(name: &str, text: &str) -> String {
 
 /// Asks until there is an answer: by single keys on a terminal, by lines otherwise. The end of input is "quit".
 fn ask() -> Answer {
-    let question = format!(
-        "{}ccept, {}eject, {}kip, {}uit? ",
-        style("a").bold().green(),
-        style("r").bold().red(),
-        style("s").bold().yellow(),
-        style("q").bold()
-    );
+    let [a, r, s, q] = ["[a]", "[r]", "[s]", "[q]"].map(|key| style(key).bold());
+    let question = format!("{}ccept, {}eject, {}kip, {}uit? ", a.green(), r.red(), s.yellow(), q);
     loop {
         print(&question);
         let input = if io::stdin().is_terminal() { read_key() } else { read_line() };

@@ -26,6 +26,19 @@ pub enum StateControl<'a> {
     Salt,
 }
 
+/// What a chat template puts before every system prompt, in tokens and generously: no salt can make it cold.
+const BEFORE_THE_SALT: u64 = 32;
+
+impl StateControl<'_> {
+    /// How many cached tokens still count as cold.
+    pub(super) fn cold_limit(self) -> u64 {
+        match self {
+            Self::Cache(_) => 0,
+            Self::Salt => BEFORE_THE_SALT,
+        }
+    }
+}
+
 impl<'a> Driver<'a> {
     pub fn new(backend: &'a dyn Backend) -> Self {
         Self { backend }

@@ -56,7 +56,7 @@ fn tool_choice(request: &MessagesRequest, recorded: Option<&Outcome>, mode: Tool
 
 /// The same request with a system block before everything else, so that no earlier prompt shares its start.
 pub(super) fn salted(mut request: MessagesRequest, salt: &str) -> MessagesRequest {
-    let mut blocks = vec![ContentBlock::text(format!("Replay {salt}."))];
+    let mut blocks = vec![ContentBlock::text(format!("{salt} is the number of this replay."))];
     match request.system.take() {
         Some(System::Text(text)) => blocks.push(ContentBlock::text(text)),
         Some(System::Blocks(more)) => blocks.extend(more),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn salt_comes_before_every_kind_of_system_prompt() {
-        let salt = json!({"type": "text", "text": "Replay s1."});
+        let salt = json!({"type": "text", "text": "s1 is the number of this replay."});
         let block = json!({"type": "text", "text": "Be good.", "cache_control": {"type": "ephemeral"}});
         let table = [
             (json!({}), json!([salt])),

@@ -70,7 +70,7 @@ impl Session<'_> {
             pending: None,
             verdict: Verdict::Unfinished,
             disagreements: disagreements(&runs),
-            phase_failures: check(&runs),
+            phase_failures: check(&runs, self.driver.state_control().cold_limit()),
             error: match ending {
                 Ending::Failed(error) => Some(error.to_string()),
                 Ending::Finished | Ending::Interrupted => None,

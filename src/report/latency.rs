@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_run_whose_phase_did_not_happen_does_not_count() {
         let mut bad = case(1, vec![run(Phase::Cold, 10, Some(500)), run(Phase::Cached, 10, Some(990))]);
-        bad.phase_failures = crate::replay::check(&bad.runs);
+        bad.phase_failures = crate::replay::check(&bad.runs, 0);
         let phases = latencies(&[bad]);
         assert_eq!(phases.iter().map(|phase| phase.phase).collect::<Vec<_>>(), [Phase::Cached]);
         assert_eq!(phases[0].ttft_to_cold, None);

@@ -135,7 +135,7 @@ pub fn closing(report: &Report, policy: Policy) -> String {
 fn notes(report: &Report) -> String {
     let mut notes = Vec::new();
     if report.target.states == States::Salt {
-        notes.push("The backend offers no cache control: cold and warm were made by salting the prompt's start.");
+        notes.push("The backend offers no cache control: cold and warm were made by salting the prompt's start; what its chat template puts before that stays cached.");
     }
     if report.latency.iter().any(|phase| phase.cache_hit_share.is_none()) {
         notes.push("UNVERIFIED: the backend reports no cache figures, so nobody knows whether cold, warm and cached happened.");

@@ -34,7 +34,7 @@ pub fn case(seq: u32, runs: Vec<Run>) -> CaseResult {
         pending: None,
         verdict: Verdict::AsAccepted,
         disagreements: disagreements(&runs),
-        phase_failures: check(&runs),
+        phase_failures: check(&runs, 0),
         error: None,
         fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),
         runs,
