@@ -34,7 +34,8 @@ fn replay_exits_0_when_everything_is_as_accepted() {
     let server = healthy();
     let workspace = accepted(&server);
     replay(&workspace, &server, &[]).exits(0).says(&[
-        "Replaying 2 traces × cold, warm, cached on scripted",
+        "Replaying 2 traces × cold, warm, cached against http://",
+        "(model scripted)",
         "PASS demo/001  Read ",
         "PASS demo/002  (no tool) ",
         "same tools 2 of 2 (100.0%)",
@@ -258,7 +259,7 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
         (&truncated, &["--backend", url], &["traces/demo/001.json"]),
         (&other_version, &["--backend", url], &["traces/demo/001.json", "99"]),
         (&broken_snapshot, &["--backend", url], &["snapshots/demo__001.snap", "the content is not a snapshot's JSON"]),
-        (&only_skipped, &["--backend", url], &["traces: nothing to replay; 1 traces hold no answered Messages request"]),
+        (&only_skipped, &["--backend", url], &["traces: nothing to replay; skipped 1"]),
         (&Workspace::empty(), &["--backend", url], &["traces"]),
         (&Workspace::with_traces(), &["--backend", url, "--filter", "nothing"], &["no trace matches --filter nothing"]),
         (&Workspace::with_traces(), &["--backend", "elsewhere"], &["--backend elsewhere: neither `mlx` nor a URL"]),

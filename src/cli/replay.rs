@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
 use console::Term;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::CliError;
 use crate::backend::remote::RemoteBackend;
@@ -88,11 +88,10 @@ With CI set in the environment nothing is written to the snapshots folder.";
 
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let policy = policy(&args, in_ci())?;
-    let plan = plan(&args).await?;
-    let files = ResultFiles { json: args.json.clone(), hgrm: args.hgrm.clone() };
+    let plan = tokio::task::block_in_place(|| plan(&args))?;
     let backend = connect(&args).await?;
-    let session = session(&args, policy, backend.as_ref());
-    replay(&session, &args, plan, &files, backend.as_ref()).await
+    let replay = Replay::new(&args, plan, backend.as_ref());
+    replay.run(&session(&args, policy, backend.as_ref())).await
 }
 
 /// What may be written. In CI nothing is, and asking for it is a mistake.
@@ -128,15 +127,11 @@ impl Args {
 }
 
 /// Reads the traces and plans what to do with them; nothing to do is an error, never a green run.
-async fn plan(args: &Args) -> Result<Plan, CliError> {
-    let (paths, settings) = (args.traces.clone(), args.settings());
-    let read = move || {
-        let found = trace::find(&paths).map_err(CliError::input)?;
-        let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::input);
-        found.into_iter().map(read).collect::<Result<Vec<_>, _>>()
-    };
-    let traces = tokio::task::spawn_blocking(read).await.map_err(CliError::input)??;
-    let mut plan = Plan::new(traces, &settings).map_err(CliError::input)?;
+fn plan(args: &Args) -> Result<Plan, CliError> {
+    let found = trace::find(&args.traces).map_err(CliError::input)?;
+    let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::input);
+    let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut plan = Plan::new(traces, &args.settings()).map_err(CliError::input)?;
     if let (Some(model), false) = (&args.model, args.is_in_process()) {
         plan.cases.iter_mut().for_each(|case| case.request.model.clone_from(model));
     }
@@ -144,8 +139,13 @@ async fn plan(args: &Args) -> Result<Plan, CliError> {
         let folders = args.traces.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(CliError::input(match plan.skipped.len() {
             0 => format!("{folders}: no trace matches --filter {}", args.filter.join(" --filter ")),
-            skipped => format!("{folders}: nothing to replay; {skipped} traces hold no answered Messages request"),
+            skipped => format!("{folders}: nothing to replay; skipped {skipped}, none holds an answered Messages request"),
         }));
+    }
+    let store = Store::new(&args.snapshots);
+    for case in &plan.cases {
+        // A snapshot that cannot be read should say so now, not after an hour of measuring.
+        store.accepted(&case.id).map_err(CliError::input)?;
     }
     Ok(plan)
 }
@@ -188,81 +188,111 @@ fn backend_error(error: BackendError) -> CliError {
 
 fn session<'a>(args: &Args, policy: Policy, backend: &'a dyn Backend) -> Session<'a> {
     let tool_format = if args.is_in_process() { "hermes" } else { "messages" };
-    let settings = args.settings();
-    let tool_choice = format!("{:?}", settings.tool_choice).to_lowercase();
+    let tool_choice = format!("{:?}", args.tool_choice).to_lowercase();
     Session {
         driver: Driver::new(backend),
         store: Store::new(&args.snapshots),
         policy,
-        info: Info { model: model_name(backend), tool_format: tool_format.into() },
-        expression: format!("tool_choice {tool_choice}, max_tokens {}", settings.max_tokens),
+        info: Info { model: model_name(args, backend), tool_format: tool_format.into() },
+        expression: format!("tool_choice {tool_choice}, max_tokens {}", args.max_tokens),
     }
 }
 
-/// The model's name without the folders of this machine.
-fn model_name(backend: &dyn Backend) -> String {
-    let name = backend.model();
-    let path = Path::new(&name);
-    match path.file_name() {
-        Some(last) if path.is_absolute() => last.to_string_lossy().into_owned(),
-        _ => name,
+/// The name of the model that answers, without the folders of this machine.
+fn model_name(args: &Args, backend: &dyn Backend) -> String {
+    match &args.model {
+        Some(asked_for) if !args.is_in_process() => asked_for.clone(),
+        _ => {
+            let name = backend.model();
+            let path = Path::new(&name);
+            let last = path.file_name().filter(|_| path.is_absolute());
+            last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
+        }
     }
 }
 
-/// Runs the plan and prints what comes of it. Result files are written after each trace, so that a later failure loses nothing.
-async fn replay(
-    session: &Session<'_>,
-    args: &Args,
+/// One invocation: what is replayed against what, and where the figures go.
+struct Replay {
     plan: Plan,
-    files: &ResultFiles,
-    backend: &dyn Backend,
-) -> Result<ExitCode, CliError> {
-    let settings = args.settings();
-    let states = match session.driver.state_control() {
-        StateControl::Cache(_) => States::CacheControl,
-        StateControl::Salt => States::Salt,
-    };
-    let target = Target { backend: args.backend.clone(), model: model_name(backend), states };
-    let id_width = plan.cases.iter().map(|case| console::measure_text_width(&case.id.to_string())).max().unwrap_or(0);
-
-    files.write(&report(&target, &settings, &plan, &[]))?;
-    print(&terminal::header(&target, &settings, plan.cases.len()));
-    let progress = progress_bar(plan.measurements());
-    let mut interrupt = std::pin::pin!(interrupted());
-    let mut results: Vec<CaseResult> = Vec::new();
-    let mut stopped = None;
-    for case in &plan.cases {
-        let on_measure = |phase: Phase| {
-            progress.set_message(format!("{} {phase}", case.id));
-            progress.inc(1);
-        };
-        let (result, ending) =
-            session.replay(case, &plan.steps, &on_measure, interrupt.as_mut()).await.map_err(CliError::input)?;
-        progress.suspend(|| print(&terminal::case_line(&result, id_width)));
-        results.push(result);
-        files.write(&report(&target, &settings, &plan, &results))?;
-        match ending {
-            Ending::Finished | Ending::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
-            // Nobody is there to answer the other traces.
-            Ending::Failed(error @ BackendError::Unreachable { .. }) => stopped = Some(Err(backend_error(error))),
-            Ending::Interrupted => stopped = Some(Ok(ExitCode::from(EXIT_INTERRUPTED))),
-        }
-        if stopped.is_some() {
-            break;
-        }
-    }
-    progress.finish_and_clear();
-
-    let report = report(&target, &settings, &plan, &results);
-    print(&terminal::latency(&report));
-    print(&terminal::details(&report, id_width));
-    print(&terminal::closing(&report, session.policy));
-    stopped.unwrap_or_else(|| Ok(ExitCode::from(report.summary.exit_code())))
+    settings: Settings,
+    target: Target,
+    files: ResultFiles,
+    /// The widest `session/seq`.
+    id_width: usize,
 }
 
-fn report<'a>(target: &'a Target, settings: &'a Settings, plan: &Plan, results: &'a [CaseResult]) -> Report<'a> {
-    let summary = Summary::new(results, plan.cases.len(), plan.skipped.len());
-    Report::new(target, settings, summary, results)
+/// What ended the traces before their end.
+enum Stopped {
+    /// The user.
+    Interrupted,
+    /// There is nobody to answer the other traces.
+    Unreachable(BackendError),
+}
+
+impl Replay {
+    fn new(args: &Args, plan: Plan, backend: &dyn Backend) -> Self {
+        let states = match Driver::new(backend).state_control() {
+            StateControl::Cache(_) => States::CacheControl,
+            StateControl::Salt => States::Salt,
+        };
+        let widths = plan.cases.iter().map(|case| console::measure_text_width(&case.id.to_string()));
+        Self {
+            id_width: widths.max().unwrap_or(0),
+            settings: args.settings(),
+            target: Target { backend: args.backend.clone(), model: model_name(args, backend), states },
+            files: ResultFiles { json: args.json.clone(), hgrm: args.hgrm.clone() },
+            plan,
+        }
+    }
+
+    /// Runs the plan and prints what comes of it, also where it ends early.
+    async fn run(&self, session: &Session<'_>) -> Result<ExitCode, CliError> {
+        self.write_files(&[])?;
+        print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()));
+        let mut results = Vec::new();
+        let stopped = self.run_cases(session, &mut results).await;
+        let report = self.report(&results);
+        print(&terminal::latency(&report));
+        print(&terminal::details(&report, self.id_width));
+        print(&terminal::closing(&report, session.policy));
+        match stopped? {
+            None => Ok(ExitCode::from(report.summary.exit_code())),
+            Some(Stopped::Interrupted) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            Some(Stopped::Unreachable(error)) => Err(backend_error(error)),
+        }
+    }
+
+    /// One case after the other. The result files are written after each, so that a later failure loses nothing.
+    async fn run_cases(&self, session: &Session<'_>, results: &mut Vec<CaseResult>) -> Result<Option<Stopped>, CliError> {
+        let progress = progress_bar(self.plan.measurements());
+        let mut interrupt = std::pin::pin!(interrupted());
+        for case in &self.plan.cases {
+            let on_measure = |phase: Phase| {
+                progress.set_message(format!("{} {phase}", case.id));
+                progress.inc(1);
+            };
+            let replayed = session.replay(case, &self.plan.steps, &on_measure, interrupt.as_mut()).await;
+            let (result, ending) = replayed.map_err(CliError::input)?;
+            progress.suspend(|| print(&terminal::case_line(&result, self.id_width)));
+            results.push(result);
+            self.write_files(results)?;
+            match ending {
+                Ending::Finished | Ending::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
+                Ending::Failed(error @ BackendError::Unreachable { .. }) => return Ok(Some(Stopped::Unreachable(error))),
+                Ending::Interrupted => return Ok(Some(Stopped::Interrupted)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_files(&self, results: &[CaseResult]) -> Result<(), CliError> {
+        tokio::task::block_in_place(|| self.files.write(&self.report(results)))
+    }
+
+    fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
+        let summary = Summary::new(results, self.plan.cases.len(), self.plan.skipped.len());
+        Report::new(&self.target, &self.settings, summary, results)
+    }
 }
 
 /// Ends when the user presses Ctrl-C. Where the signal cannot be watched, never: it then ends the process, as usual.
@@ -272,9 +302,9 @@ async fn interrupted() {
     }
 }
 
-/// Counts timed requests, on stderr; hidden where that is no terminal.
+/// Counts timed requests, on stderr; hidden where that is no terminal. Gone from the screen when it is dropped.
 fn progress_bar(measurements: usize) -> ProgressBar {
-    let bar = ProgressBar::new(measurements as u64);
+    let bar = ProgressBar::new(measurements as u64).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_bar} {elapsed} {msg}") {
         bar.set_style(style);
     }

@@ -79,7 +79,7 @@ impl<'a> Driver<'a> {
 
     async fn send_untimed(&self, request: MessagesRequest) -> Result<(), BackendError> {
         let mut events = self.backend.messages(request).await?;
-        while let Some(event) = self.next(&mut events).await? {
+        while let Some(event) = next(&mut events).await? {
             if event == StreamEvent::MessageStop {
                 break;
             }
@@ -91,7 +91,7 @@ impl<'a> Driver<'a> {
         let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await?;
-        while let Some(event) = self.next(&mut events).await? {
+        while let Some(event) = next(&mut events).await? {
             // A u64 of microseconds lasts half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
             assembler.push(&event).map_err(|e| self.protocol_error(e))?;
@@ -114,15 +114,15 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// The next event; an error event is an error.
-    async fn next(&self, events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
-        match events.next().await.transpose()? {
-            Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),
-            event => Ok(event),
-        }
-    }
-
     fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
         BackendError::Protocol { address: self.backend.name(), reason: reason.to_string() }
+    }
+}
+
+/// The next event; an error event is an error.
+async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
+    match events.next().await.transpose()? {
+        Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),
+        event => Ok(event),
     }
 }

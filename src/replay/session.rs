@@ -41,6 +41,7 @@ pub enum Ending {
 
 impl Session<'_> {
     /// Runs one case until it is done, the backend fails, or `interrupt` comes. What was measured is in the result either way.
+    /// Touches files, so it needs the multi-threaded runtime.
     pub async fn replay(
         &self,
         case: &Case,
@@ -55,7 +56,7 @@ impl Session<'_> {
         };
         let mut result = self.judge(case, runs, &ending);
         if matches!(ending, Ending::Finished) {
-            self.settle(case, &mut result)?;
+            tokio::task::block_in_place(|| self.settle(case, &mut result))?;
         }
         Ok((result, ending))
     }

@@ -19,7 +19,8 @@ const TIME_WIDTH: usize = 7;
 pub fn header(target: &Target, settings: &Settings, traces: usize) -> String {
     let phases: Vec<_> = settings.phases.iter().map(|phase| phase.name()).collect();
     let repeat = if settings.repeat > 1 { format!(" × {}", settings.repeat) } else { String::new() };
-    let what = format!("{} × {}{repeat} on {} ({})", count(traces, "trace"), phases.join(", "), target.model, target.backend);
+    let what =
+        format!("{} × {}{repeat} against {} (model {})", count(traces, "trace"), phases.join(", "), target.backend, target.model);
     status_line("Replaying", Style::new().bold().green(), &what)
 }
 

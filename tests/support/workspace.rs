@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -150,9 +150,4 @@ impl Ran {
 pub fn changed_lines(output: &str) -> Vec<String> {
     let changes = output.lines().filter_map(|line| line.split_once("│ ")).map(|(_, text)| text);
     changes.filter(|text| text.starts_with(['-', '+'])).map(str::to_owned).collect()
-}
-
-/// Where a test's own files are.
-pub fn test_data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
