@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn a_phase_that_did_not_happen_is_found() {
         use PhaseReason::*;
-        let table: [(&[(Phase, u64)], &[(Phase, PhaseReason)]); 12] = [
+        type Reads = &'static [(Phase, u64)];
+        type Failures = &'static [(Phase, PhaseReason)];
+        let table: [(Reads, Failures); 12] = [
             (&[(Cold, 0), (Cached, 999), (Warm, 800)], &[]),
             (&[(Cold, 1)], &[(Cold, NotCold)]),
             (&[(Warm, 0)], &[(Warm, NothingCached)]),

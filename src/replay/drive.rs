@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use futures::StreamExt;
 
+use super::answer::Answer;
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::{Case, Phase, Run, Step};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream};
-use crate::snapshot::Outcome;
-use crate::wire::{Assembler, MessagesRequest, StreamEvent};
+use crate::wire::{MessagesRequest, StreamEvent};
 
 /// Runs cases against one backend.
 pub struct Driver<'a> {
@@ -88,18 +88,18 @@ impl<'a> Driver<'a> {
     }
 
     async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Run, BackendError> {
-        let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
+        let (mut clock, mut answer) = (Clock::default(), Answer::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await?;
         while let Some(event) = next(&mut events).await? {
             // A u64 of microseconds lasts half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
-            assembler.push(&event).map_err(|e| self.protocol_error(e))?;
+            answer.event(&event).map_err(|e| self.protocol_error(e))?;
             if event == StreamEvent::MessageStop {
                 break;
             }
         }
-        let message = assembler.finish().map_err(|e| self.protocol_error(e))?;
+        let (outcome, usage) = answer.finish().map_err(|e| self.protocol_error(e))?;
         let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
         Ok(Run {
             phase,
@@ -107,10 +107,10 @@ impl<'a> Driver<'a> {
             ttft_us: times.ttft_us,
             e2e_us: times.e2e_us,
             itl_us: times.itl_us,
-            prompt_tokens: message.usage.prompt_tokens(),
-            cache_read_tokens: message.usage.cache_read_input_tokens,
-            output_tokens: message.usage.output_tokens,
-            outcome: Outcome::from(&message),
+            prompt_tokens: usage.prompt_tokens(),
+            cache_read_tokens: usage.cache_read_input_tokens,
+            output_tokens: usage.output_tokens,
+            outcome,
         })
     }
 

@@ -16,6 +16,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     pub name: String,
+    /// The arguments; where `max_tokens` cut them off, a string with what came of their JSON.
     pub input: Value,
 }
 
