@@ -186,6 +186,18 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
 }
 
 #[test]
+fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() {
+    let server = ReplayBackend::with_cache_control(Flaw::DisconnectsAfterOne);
+    let workspace = Workspace::with_traces();
+    replay(&workspace, &server, &["--json", "out.json"])
+        .exits(3)
+        .says(&["FAIL demo/001", "TTFT, cold", "1 failed, 1 not run"])
+        .fails_with(&[&server.url, "is the server running?"]);
+    let report: Value = serde_json::from_str(&workspace.read("out.json")).unwrap();
+    assert_eq!(report["cases"][0]["runs"][0]["phase"], "cold");
+}
+
+#[test]
 fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
     for (flaw, phases, reason) in [
         (Flaw::NoCache, "cold,cached", "cached did not happen in repeat 1: 0 of "),

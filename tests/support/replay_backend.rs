@@ -1,7 +1,7 @@
 //! A small Messages server that answers deterministically and keeps a prefix cache: a token is a word, the cache is the
 //! prompts so far. It can have one flaw.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -39,6 +39,8 @@ pub enum Flaw {
     BreaksOff,
     /// It answers the first request and then says nothing more.
     HangsAfterOne,
+    /// It answers the first request and then closes connections in the middle.
+    DisconnectsAfterOne,
 }
 
 pub struct ReplayBackend {
@@ -129,13 +131,17 @@ async fn messages(State(server): State<Arc<Server>>, Json(request): Json<Message
         Flaw::BreaksOff => events.truncate(3),
         _ => {}
     }
-    let frames = events.into_iter().map(|event| {
+    let frames = events.into_iter().map(|event: Value| {
         let frame = format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
-        Ok::<_, Infallible>(Bytes::from(frame))
+        Ok::<_, io::Error>(Bytes::from(frame))
     });
-    let body = match server.flaw == Flaw::HangsAfterOne && nth > 0 {
-        true => Body::from_stream(stream::iter(frames.take(1)).chain(stream::pending())),
-        false => Body::from_stream(stream::iter(frames)),
+    let start = || stream::iter(frames.clone().take(1));
+    let body = match server.flaw {
+        Flaw::HangsAfterOne if nth > 0 => Body::from_stream(start().chain(stream::pending())),
+        Flaw::DisconnectsAfterOne if nth > 0 => {
+            Body::from_stream(start().chain(stream::iter([Err(io::ErrorKind::ConnectionReset.into())])))
+        }
+        _ => Body::from_stream(stream::iter(frames)),
     };
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
