@@ -41,7 +41,7 @@ fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The body as `T`, or one sentence that names the field: `messages.0.content.1: unknown variant …`.
+/// The body as `T`, or one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if bytes.is_empty() {
         return Err("the request has no body: a JSON object is expected".into());
@@ -87,13 +87,13 @@ mod tests {
             ),
             (
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"hologram"}]}],"max_tokens":1}"#,
-                "messages.0.content.1: unknown variant `hologram`",
+                "messages.0.content.1.type: unknown variant `hologram`",
             ),
             (
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}],"max_tokens":1}"#,
                 "messages.0.content.0: missing field `text`",
             ),
-            (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"type":"x"}]}"#, "system.0: unknown variant `x`"),
+            (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"type":"x"}]}"#, "system.0.type: unknown variant `x`"),
             (r#"{"model":"m","messages":[],"max_tokens":1,"tools":[{}]}"#, "tools.0: missing field `name`"),
             (r#"{"model":"m","messages":[],"max_tokens":1} x"#, "trailing characters"),
         ];
