@@ -83,7 +83,8 @@ async fn a_stream_has_anthropics_headers_and_event_order() {
 #[tokio::test]
 async fn without_stream_the_answer_is_the_message_that_the_events_make() {
     let server = serving(text_and_tool).await;
-    let message: Value = post(&server, "/v1/messages", &hello(false)).await.json().await.unwrap();
+    let mut message: Value = post(&server, "/v1/messages", &hello(false)).await.json().await.unwrap();
+    assert!(message["content"][1]["id"].take().as_str().unwrap().starts_with("toolu_"));
     insta::assert_json_snapshot!(message, @r#"
     {
       "id": "msg_scripted",
@@ -97,7 +98,7 @@ async fn without_stream_the_answer_is_the_message_that_the_events_make() {
         },
         {
           "type": "tool_use",
-          "id": "toolu_scripted_1",
+          "id": null,
           "name": "Read",
           "input": {
             "file_path": "a.txt"
@@ -290,13 +291,20 @@ async fn a_body_over_the_limit_is_a_413() {
 #[tokio::test]
 async fn unknown_paths_and_methods_get_the_envelope() {
     let server = serving(text_and_tool).await;
-    assert_eq!(error(get(&server, "/v2/nothing").await).await, (404, "not_found_error".into(), "no such path: /v2/nothing".into()));
-    assert_eq!(error(get(&server, "/v1/messages").await).await, (405, "invalid_request_error".into(), "method not allowed".into()));
+    assert_eq!(
+        error(get(&server, "/v2/nothing").await).await,
+        (404, "not_found_error".into(), "no such path: /v2/nothing".into())
+    );
+    assert_eq!(
+        error(get(&server, "/v1/messages").await).await,
+        (405, "invalid_request_error".into(), "method not allowed".into())
+    );
 }
 
 #[tokio::test]
 async fn a_panic_before_the_first_event_is_a_500_and_the_server_lives() {
-    let server = serving(|request| if request.max_tokens == 13 { panic!("a scripted bug") } else { text_and_tool(request) }).await;
+    let server =
+        serving(|request| if request.max_tokens == 13 { panic!("a scripted bug") } else { text_and_tool(request) }).await;
     let mut unlucky = hello(true);
     unlucky["max_tokens"] = json!(13);
     assert_eq!(error(post(&server, "/v1/messages", &unlucky).await).await.0, 500);

@@ -30,9 +30,7 @@ pub struct RemoteBackend {
     address: String,
     client: Client,
     headers: HeaderMap,
-    /// The model to ask for, instead of the one that the request names.
-    model: Option<String>,
-    /// What [`RemoteBackend::probe`] found.
+    /// What the server said of itself, if it is one of ours.
     anyclaude: Option<Health>,
 }
 
@@ -44,47 +42,29 @@ struct Health {
 }
 
 impl RemoteBackend {
-    /// A backend for this base URL, with the credentials that Claude Code itself would use: `ANTHROPIC_API_KEY` and
-    /// `ANTHROPIC_AUTH_TOKEN` of the environment. Sends nothing yet.
-    pub fn new(base_url: &str) -> Result<Self, BackendError> {
-        let unusable = |reason: String| BackendError::Unreachable { address: base_url.to_owned(), reason };
-        let url = Url::parse(base_url).map_err(|error| unusable(format!("not a URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(unusable("not a URL that starts with http:// or https://".into()));
-        }
+    /// Asks the server at this base URL once (`GET /health`) whether it is an anyclaude server. Carries the credentials that
+    /// Claude Code itself would: `ANTHROPIC_API_KEY` and `ANTHROPIC_AUTH_TOKEN` of the environment. Fails where the address
+    /// is no HTTP URL or nobody answers there.
+    pub async fn new(base_url: &str) -> Result<Self, BackendError> {
+        let url = check(base_url).map_err(|reason| BackendError::Unreachable { address: base_url.to_owned(), reason })?;
+        let address = base_url.trim_end_matches('/').to_owned();
+        let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
         let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
         if is_loopback(&url) {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| unusable(reasons(&error)))?;
-        Ok(Self {
-            address: base_url.trim_end_matches('/').to_owned(),
-            client,
-            headers: headers_from_env().map_err(unusable)?,
-            model: None,
-            anyclaude: None,
-        })
+        let headers = headers_from_env().map_err(unusable)?;
+        let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
+        let health = health.map_err(|error| unusable(reasons(&error)))?.json::<Health>().await;
+        let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
+        Ok(Self { address, client, headers, anyclaude })
     }
 
-    /// Sends these names as `anthropic-beta`. A recorded body may need the betas it was recorded with.
-    pub fn with_betas(mut self, betas: &HeaderValue) -> Self {
-        self.headers.insert("anthropic-beta", betas.clone());
+    /// Sends these names as `anthropic-beta`: Anthropic wants them for the fields that a recorded body has.
+    pub fn with_betas(mut self, betas: HeaderValue) -> Self {
+        self.headers.insert("anthropic-beta", betas);
         self
-    }
-
-    /// Asks for this model whatever the request names.
-    pub fn with_model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
-        self
-    }
-
-    /// Asks `GET /health` once whether this is an anyclaude server, whose cache can be controlled. Fails only where nobody
-    /// answers at all.
-    pub async fn probe(mut self) -> Result<Self, BackendError> {
-        let response = self.client.get(self.url("/health")).headers(self.headers.clone()).send().await;
-        let response = response.map_err(|error| self.unreachable(&error))?;
-        self.anyclaude = response.json::<Health>().await.ok().filter(|health| health.server == "anyclaude");
-        Ok(self)
     }
 
     fn url(&self, path: &str) -> String {
@@ -120,9 +100,6 @@ impl RemoteBackend {
     /// The request's body, for this server.
     fn body(&self, mut request: MessagesRequest) -> Value {
         request.stream = true;
-        if let Some(model) = &self.model {
-            request.model.clone_from(model);
-        }
         // String-keyed maps, strings and numbers only: serializing them cannot fail.
         serde_json::to_value(request).unwrap_or_default()
     }
@@ -192,10 +169,9 @@ impl Backend for RemoteBackend {
         self.address.clone()
     }
 
-    /// The model that is asked for; else the anyclaude server's; else the base URL, as it answers whatever is asked.
+    /// The anyclaude server's model; another server may have many.
     fn model(&self) -> String {
-        let found = self.anyclaude.as_ref().map(|health| &health.model);
-        self.model.as_ref().or(found).unwrap_or(&self.address).clone()
+        self.anyclaude.as_ref().map_or("as requested".into(), |health| health.model.clone())
     }
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
@@ -236,6 +212,12 @@ fn headers_from_env() -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
+/// The base URL, or why it is none.
+fn check(base_url: &str) -> Result<Url, String> {
+    let url = Url::parse(base_url).map_err(|error| format!("not a URL ({error}): it should start with http:// or https://"))?;
+    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("not a URL that starts with http:// or https://".into()) }
+}
+
 /// A proxy of the environment must not stand between us and a server on this machine.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
@@ -261,16 +243,15 @@ fn shorten(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_base_url_must_be_http() {
+    #[tokio::test]
+    async fn a_base_url_must_be_http() {
         for (url, reason) in [
-            ("127.0.0.1:8081", "127.0.0.1:8081: not a URL: "),
+            ("127.0.0.1:8081", "127.0.0.1:8081: not a URL (relative URL without a base): it should start with http://"),
             ("ftp://example.org", "ftp://example.org: not a URL that starts with http:// or https://"),
         ] {
-            let error = RemoteBackend::new(url).err().unwrap().to_string();
+            let error = RemoteBackend::new(url).await.err().unwrap().to_string();
             assert!(error.starts_with(reason), "{error}");
         }
-        assert_eq!(RemoteBackend::new("http://127.0.0.1:8081/").unwrap().url("/health"), "http://127.0.0.1:8081/health");
     }
 
     #[test]

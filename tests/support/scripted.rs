@@ -1,5 +1,7 @@
 //! A server whose answers are written by the test: the real server module over a backend that plays a script.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::sync::{Arc, Mutex};
 
 use anyclaude::backend::{Backend, BackendError, CacheControl, EventStream};
@@ -80,9 +82,11 @@ pub fn answer(blocks: &[Value]) -> Vec<Step> {
         let (start, deltas) = match block.get("tool") {
             Some(name) => {
                 reason = "tool_use";
+                // The client asks for ever where an id comes a second time in a conversation.
+                let id = format!("toolu_{}", uuid::Uuid::new_v4().simple());
                 let (head, tail) = halves(&block["input"].to_string());
                 let delta = |piece| json!({"type": "input_json_delta", "partial_json": piece});
-                (json!({"type": "tool_use", "id": format!("toolu_scripted_{index}"), "name": name, "input": {}}), [delta(head), delta(tail)])
+                (json!({"type": "tool_use", "id": id, "name": name, "input": {}}), [delta(head), delta(tail)])
             }
             None => {
                 let (head, tail) = halves(block["text"].as_str().unwrap());
