@@ -1,0 +1,57 @@
+//! A model folder for tests: tiny, random, always the same.
+
+use std::path::Path;
+
+use mlx_rs::{Array, random};
+use serde_json::json;
+
+/// Sizes of the test model. Two layers, grouped heads, tied head.
+const VOCAB: i32 = 300;
+const HIDDEN: i32 = 32;
+const INNER: i32 = 48;
+const LAYERS: i32 = 2;
+const HEADS: i32 = 4;
+const KV_HEADS: i32 = 2;
+const HEAD_DIM: i32 = 16;
+/// Most tokens of a prompt and its answer.
+pub const CONTEXT: usize = 4096;
+
+/// Writes `config.json`, `generation_config.json` and `model.safetensors`.
+pub fn write_model(dir: &Path) {
+    let config = json!({
+        "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM,
+        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "max_position_embeddings": CONTEXT,
+    });
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let generation = json!({"do_sample": false, "eos_token_id": 256});
+    std::fs::write(dir.join("generation_config.json"), generation.to_string()).unwrap();
+    Array::save_safetensors(tensors(), None, dir.join("model.safetensors")).unwrap();
+}
+
+fn tensors() -> Vec<(String, Array)> {
+    let mut shapes = vec![("model.embed_tokens".to_string(), vec![VOCAB, HIDDEN]), ("model.norm".into(), vec![HIDDEN])];
+    for layer in 0..LAYERS {
+        let name = |part| format!("model.layers.{layer}.{part}");
+        shapes.extend([
+            (name("input_layernorm"), vec![HIDDEN]),
+            (name("post_attention_layernorm"), vec![HIDDEN]),
+            (name("self_attn.q_norm"), vec![HEAD_DIM]),
+            (name("self_attn.k_norm"), vec![HEAD_DIM]),
+            (name("self_attn.q_proj"), vec![HEADS * HEAD_DIM, HIDDEN]),
+            (name("self_attn.k_proj"), vec![KV_HEADS * HEAD_DIM, HIDDEN]),
+            (name("self_attn.v_proj"), vec![KV_HEADS * HEAD_DIM, HIDDEN]),
+            (name("self_attn.o_proj"), vec![HIDDEN, HEADS * HEAD_DIM]),
+            (name("mlp.gate_proj"), vec![INNER, HIDDEN]),
+            (name("mlp.up_proj"), vec![INNER, HIDDEN]),
+            (name("mlp.down_proj"), vec![HIDDEN, INNER]),
+        ]);
+    }
+    let random_tensor = |(index, (name, shape)): (usize, (String, Vec<i32>))| {
+        let key = random::key(index as u64).unwrap();
+        // Norm weights around 1; the others large enough that tokens far back matter.
+        let (mean, deviation) = if shape.len() == 1 { (1.0, 0.1) } else { (0.0, 0.2) };
+        (format!("{name}.weight"), random::normal::<f32>(&shape[..], mean, deviation, &key).unwrap())
+    };
+    shapes.into_iter().enumerate().map(random_tensor).collect()
+}
