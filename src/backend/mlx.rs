@@ -208,6 +208,8 @@ fn has_cache_control(request: &MessagesRequest) -> bool {
     let block_is_marked = |block: &ContentBlock| match block {
         ContentBlock::Text { extra, .. }
         | ContentBlock::Image { extra, .. }
+        | ContentBlock::Document { extra, .. }
+        | ContentBlock::ToolReference { extra, .. }
         | ContentBlock::ToolUse { extra, .. }
         | ContentBlock::ToolResult { extra, .. } => marked(extra),
         ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => false,
