@@ -93,9 +93,10 @@ fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(),
                 let content = format!("{mark}{}", result_text(content.as_ref()));
                 out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": content}));
             }
-            ContentBlock::Image { .. } => {
-                return Err(EngineError::Request("this model takes no images: send text only".into()));
+            ContentBlock::Image { .. } | ContentBlock::Document { .. } => {
+                return Err(EngineError::Request("this model takes no images or documents: send text only".into()));
             }
+            ContentBlock::ToolReference { tool_name, .. } => texts.push(tool_name),
             ContentBlock::ToolUse { .. } | ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => {
                 return Err(EngineError::Request(format!("a {role} message cannot hold tool_use or thinking blocks")));
             }
@@ -114,6 +115,7 @@ fn result_text(content: Option<&Content>) -> String {
             let texts = blocks.iter().map(|block| match block {
                 ContentBlock::Text { text, .. } => text.as_str(),
                 ContentBlock::Image { .. } => "[an image, which this model cannot see]",
+                ContentBlock::ToolReference { tool_name, .. } => tool_name.as_str(),
                 _ => "[content that this model cannot read]",
             });
             texts.collect::<Vec<_>>().join("\n")
@@ -145,8 +147,11 @@ fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), Engine
                 let function = json!({"name": name, "arguments": input});
                 turn.calls.push(json!({"id": id, "type": "function", "function": function}));
             }
-            ContentBlock::Image { .. } | ContentBlock::ToolResult { .. } => {
-                return Err(EngineError::Request("an assistant message cannot hold image or tool_result blocks".into()));
+            ContentBlock::Image { .. }
+            | ContentBlock::Document { .. }
+            | ContentBlock::ToolReference { .. }
+            | ContentBlock::ToolResult { .. } => {
+                return Err(EngineError::Request("an assistant message holds text, thinking and tool_use blocks only".into()));
             }
         }
     }
