@@ -1,4 +1,20 @@
 //! From generated tokens to content blocks: which token may come next, and what the tokens so far say.
+//!
+//! Owns the tool-call format (one today, in `hermes`), constrained decoding, stop sequences. Never sees a model: it is told
+//! each token that was sampled.
+
+mod constraint;
+mod decoder;
+mod hermes;
+mod schema;
+mod text_flow;
+mod wind_down;
+
+#[cfg(test)]
+mod fuzz;
+
+pub use constraint::TokenMask;
+pub use decoder::{AnswerDecoder, AnswerDecoders};
 
 /// Something the generated tokens added to the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,4 +27,18 @@ pub enum Piece {
     ToolInput(String),
     /// The open tool call is complete.
     ToolEnd,
+}
+
+/// The pieces with neighbours of the same sort joined.
+#[cfg(test)]
+fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        match (joined.last_mut(), &piece) {
+            (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(more),
+            (Some(Piece::ToolInput(text)), Piece::ToolInput(more)) => text.push_str(more),
+            _ => joined.push(piece),
+        }
+    }
+    joined
 }
