@@ -169,7 +169,7 @@ fn eos_tokens(dir: &Path, inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, Eng
     named.extend(text.and_then(|text| inner.token_to_id(text)));
     let mut unique = Vec::new();
     for id in named {
-        if !unique.contains(&id) {
+        if inner.id_to_token(id).is_some() && !unique.contains(&id) {
             unique.push(id);
         }
     }
