@@ -13,8 +13,6 @@ pub struct Generation {
     /// Most tokens to generate; a tool call open at the end is still closed, which may take up to
     /// [`CLOSING_TOKENS`] more.
     pub max_tokens: usize,
-    /// Tokens with which the model ends its answer.
-    pub end_tokens: Vec<u32>,
     /// Turns tokens into content and says which may come next.
     pub decoder: AnswerDecoder,
     /// Chooses tokens.

@@ -153,10 +153,9 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
-    use crate::engine::answer::{AnswerDecoders, Piece};
-    use crate::engine::text::Tokenizer;
-    use crate::engine::{EngineEvent, Finished, Sampler, Sampling, Stop, testing};
-    use crate::wire::MessagesRequest;
+    use crate::engine::answer::Piece;
+    use crate::engine::testing::{self, prompt};
+    use crate::engine::{EngineEvent, Finished, Stop};
 
     /// An engine on the random model, and what it takes to ask it.
     struct Rig {
@@ -173,16 +172,7 @@ mod tests {
         }
 
         fn generation(&self, prompt: &[u32], max_tokens: usize) -> Generation {
-            let body = serde_json::json!({"model": "m", "messages": [], "max_tokens": 1});
-            let request: MessagesRequest = serde_json::from_value(body).unwrap();
-            let decoders = AnswerDecoders::new(Tokenizer::load(self.dir.path()).unwrap()).unwrap();
-            Generation {
-                prompt: prompt.to_vec(),
-                max_tokens,
-                end_tokens: Vec::new(),
-                decoder: decoders.start(&request).unwrap(),
-                sampler: Sampler::new(Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: None }),
-            }
+            testing::generation(self.dir.path(), prompt, max_tokens)
         }
 
         /// Cached tokens, text and ending of a whole answer.
@@ -201,10 +191,6 @@ mod tests {
             });
             (cached_tokens, text.collect(), finished)
         }
-    }
-
-    fn prompt(tokens: u32) -> Vec<u32> {
-        (0..tokens).map(|n| n * 31 % 200).collect()
     }
 
     #[tokio::test]
@@ -240,36 +226,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_frees_the_engine_and_loses_no_work() {
-        let rig = Rig::new(EngineOptions { prefill_chunk: 16, ..EngineOptions::default() });
-        let mut events = rig.engine.generate(rig.generation(&prompt(3000), 1000)).unwrap();
-        assert!(matches!(events.recv().await, Some(Ok(EngineEvent::Started { .. }))));
-        let queued = rig.engine.generate(rig.generation(&prompt(3000), 1000)).unwrap();
-        drop((events, queued));
-        // The next answer comes although the two before would have taken thousands of tokens.
-        let (cached, _, finished) = rig.answer(&prompt(3000), 1).await;
-        assert_eq!((cached % 16, finished.output_tokens), (0, 1));
-        assert!(cached < 2999, "the first answer was left in its prefill, not after it");
-    }
-
-    #[tokio::test]
     async fn what_cannot_be_answered_is_refused_before_it_queues() {
         let rig = Rig::new(EngineOptions::default());
         let refused = |prompt: &[u32], max_tokens| match rig.engine.generate(rig.generation(prompt, max_tokens)) {
             Ok(_) => panic!("accepted"),
             Err(error) => error.to_string(),
         };
-        let too_long = prompt(testing::CONTEXT as u32);
+        let too_long = prompt(testing::CONTEXT);
         assert_eq!(refused(&too_long, 1), "prompt is too long: 4096 tokens > 4095 maximum");
         assert_eq!(refused(&[], 1), "the prompt is empty");
         assert_eq!(refused(&[1], 0), "max_tokens: must be at least 1");
-        assert_eq!(refused(&[300], 1), "engine: the tokenizer gives token 300, the model knows 300");
+        assert_eq!(refused(&[4096], 1), "engine: the tokenizer gives token 4096, the model knows 4096");
     }
 
     #[tokio::test]
     async fn an_answer_ends_where_the_context_does() {
         let rig = Rig::new(EngineOptions::default());
-        let (_, _, finished) = rig.answer(&prompt(testing::CONTEXT as u32 - 3), 64_000).await;
+        let (_, _, finished) = rig.answer(&prompt(testing::CONTEXT - 3), 64_000).await;
         assert_eq!((finished.stop, finished.output_tokens), (Stop::MaxTokens, 3));
     }
 

@@ -10,14 +10,14 @@ mod model;
 mod prefix_cache;
 mod sampler;
 mod sequence;
+#[cfg(test)]
+pub mod testing;
 pub mod text;
 mod worker;
 
 pub use error::EngineError;
 pub use generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
-#[cfg(test)]
-pub use model::testing;
 pub use model::{Config, GenerationConfig};
 pub use prefix_cache::CacheLimits;
 pub use sampler::{Sampler, Sampling};

@@ -87,7 +87,7 @@ impl Worker {
         wanted: impl Fn() -> bool,
         events: &EventSender,
     ) -> Result<Option<Finished>, EngineError> {
-        let Generation { prompt, max_tokens, end_tokens, mut decoder, mut sampler } = generation;
+        let Generation { prompt, max_tokens, mut decoder, mut sampler } = generation;
         let Some((last, rest)) = prompt.split_last() else {
             return Err(EngineError::Request("the prompt is empty".into()));
         };
@@ -107,8 +107,9 @@ impl Worker {
             if let Some(text) = decoder.stop_sequence() {
                 break Stop::Sequence(text.to_string());
             }
-            if decoder.is_finished() || end_tokens.contains(&token) {
-                break Stop::End;
+            if decoder.is_finished() {
+                // Past the limit the answer only closed its tool call.
+                break if output_tokens > max_tokens { Stop::MaxTokens } else { Stop::End };
             }
             if output_tokens >= max_tokens && (output_tokens >= max_tokens + CLOSING_TOKENS || !decoder.wind_down()) {
                 break Stop::MaxTokens;
@@ -149,4 +150,64 @@ fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler
         None => sampler.sample(logits, 0..logits.len() as u32),
     };
     token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::engine::prefix_cache::CacheLimits;
+    use crate::engine::testing::{self, prompt};
+
+    fn worker(dir: &tempfile::TempDir) -> Worker {
+        testing::write_model(dir.path());
+        Worker {
+            model: Qwen3::load(dir.path()).unwrap(),
+            cache: PrefixCache::new(CacheLimits::default()),
+            prefill_chunk: 16,
+            closing: Arc::default(),
+        }
+    }
+
+    /// How many tokens were computed of a prompt of 50 and its answer, when it was wanted so many times it was asked.
+    fn computed_when_wanted(times: usize) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = worker(&dir);
+        let (events, _receiver) = tokio::sync::mpsc::unbounded_channel();
+        let left = Cell::new(times);
+        let wanted = || left.replace(left.get().saturating_sub(1)) > 0;
+        let mut sequence = worker.start(&prompt(50)).unwrap();
+        let finished = worker.answer(&mut sequence, testing::generation(dir.path(), &prompt(50), 100), wanted, &events);
+        assert!(finished.unwrap().is_none());
+        assert_eq!((&sequence.tokens[..16], sequence.kv.tokens()), (&prompt(16)[..], sequence.tokens.len()));
+        sequence.tokens.len()
+    }
+
+    #[test]
+    fn an_unwanted_answer_ends_at_the_next_chunk_or_token() {
+        // 49 prompt tokens are four chunks of at most 16; the last one and each of the answer's are a step.
+        assert_eq!([1, 2, 4, 5, 6].map(computed_when_wanted), [16, 32, 50, 51, 52]);
+    }
+
+    #[test]
+    fn a_client_that_left_while_queued_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = worker(&dir);
+        let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
+        drop(receiver);
+        worker.generate(testing::generation(dir.path(), &prompt(50), 1), &events).unwrap();
+        assert_eq!(worker.cache.entries(), 0);
+    }
+
+    #[test]
+    fn what_an_unwanted_prompt_cost_is_kept_for_the_next_try() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = worker(&dir);
+        let mut sequence = worker.start(&prompt(50)).unwrap();
+        let wanted = Cell::new(true);
+        assert!(!sequence.prefill(&worker.model, &prompt(50), 16, &|| wanted.replace(false)).unwrap());
+        worker.keep(sequence, Role::Conversation);
+        assert_eq!(worker.start(&prompt(50)).unwrap().tokens.len(), 16);
+    }
 }

@@ -1,4 +1,20 @@
 //! From generated tokens to content blocks: which token may come next, and what the tokens so far say.
+//!
+//! Owns the tool-call format (one today, in `hermes`), constrained decoding, stop sequences. Never sees a model: it is told
+//! each token that was sampled.
+
+mod constraint;
+mod decoder;
+mod hermes;
+mod schema;
+mod text_flow;
+mod wind_down;
+
+#[cfg(test)]
+mod fuzz;
+
+pub use constraint::TokenMask;
+pub use decoder::{AnswerDecoder, AnswerDecoders};
 
 /// Something the generated tokens added to the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,60 +29,16 @@ pub enum Piece {
     ToolEnd,
 }
 
-use std::sync::Arc;
-
-use super::EngineError;
-use super::text::Tokenizer;
-use crate::wire::MessagesRequest;
-
-/// Placeholder: bytes are text.
-pub struct AnswerDecoders;
-
-impl AnswerDecoders {
-    pub fn new(_tokenizer: Arc<Tokenizer>) -> Result<Self, EngineError> {
-        Ok(Self)
+/// The pieces with neighbours of the same sort joined.
+#[cfg(test)]
+fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        match (joined.last_mut(), &piece) {
+            (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(more),
+            (Some(Piece::ToolInput(text)), Piece::ToolInput(more)) => text.push_str(more),
+            _ => joined.push(piece),
+        }
     }
-    pub fn start(&self, _request: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
-        Ok(AnswerDecoder { finished: false })
-    }
-}
-
-pub struct AnswerDecoder {
-    finished: bool,
-}
-
-impl AnswerDecoder {
-    pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
-        Ok(None)
-    }
-    pub fn push(&mut self, token: u32) -> Result<Vec<Piece>, EngineError> {
-        self.finished = token == 256;
-        Ok(vec![Piece::Text(char::from_u32(token).map(String::from).unwrap_or_default())])
-    }
-    pub fn wind_down(&mut self) -> bool {
-        false
-    }
-    pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-    pub fn stop_sequence(&self) -> Option<&str> {
-        None
-    }
-    pub fn finish(&mut self) -> Vec<Piece> {
-        Vec::new()
-    }
-    pub fn called_tool(&self) -> bool {
-        false
-    }
-}
-
-pub struct TokenMask;
-
-impl TokenMask {
-    pub fn allows(&self, _token: u32) -> bool {
-        true
-    }
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        0..270
-    }
+    joined
 }

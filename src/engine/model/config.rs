@@ -113,11 +113,11 @@ impl File {
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || i32::try_from(*size).is_err()) {
             return Err(format!("{name} {size} is out of range"));
         }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
             return Err(format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"));
         }
-        if self.head_dim() % 2 != 0 {
+        if !self.head_dim().is_multiple_of(2) {
             return Err(format!("head_dim {} is odd", self.head_dim()));
         }
         let scaling =

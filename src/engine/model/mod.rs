@@ -6,8 +6,6 @@ mod attention;
 mod config;
 mod kv_cache;
 mod qwen3;
-#[cfg(test)]
-pub mod testing;
 mod weights;
 
 pub use config::{Config, GenerationConfig};

@@ -208,7 +208,7 @@ impl RmsNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::testing;
+    use crate::engine::testing::{self, prompt};
 
     fn model() -> Qwen3 {
         let dir = tempfile::tempdir().unwrap();
@@ -232,10 +232,6 @@ mod tests {
     fn assert_close(a: &[f32], b: &[f32]) {
         let difference = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(a.len() == b.len() && difference < 1e-4, "logits differ by {difference}");
-    }
-
-    fn prompt(tokens: usize) -> Vec<u32> {
-        (0..tokens as u32).map(|n| n * 7919 % 300).collect()
     }
 
     #[test]

@@ -1,40 +1,40 @@
 //! From a request to token ids, and from token ids to text.
+//!
+//! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
+//! template says, and nothing of sampling.
+
+mod detokenizer;
+mod messages;
+mod template;
+mod tokenizer;
+
+pub(crate) use detokenizer::Detokenizer;
+pub use template::ChatTemplate;
+pub use tokenizer::{TokenKind, Tokenizer};
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::EngineError;
-use crate::wire::MessagesRequest;
 
-/// Placeholder: every byte is a token.
-pub struct Tokenizer;
-
-impl Tokenizer {
-    pub fn load(_dir: &Path) -> Result<Arc<Tokenizer>, EngineError> {
-        Ok(Arc::new(Self))
-    }
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, EngineError> {
-        Ok(text.bytes().map(u32::from).collect())
-    }
-    pub fn vocab_size(&self) -> usize {
-        270
-    }
-    pub fn eos_tokens(&self) -> &[u32] {
-        &[256]
+/// The text of one of the model folder's files; `None` if there is no such file.
+fn read_optional(dir: &Path, name: &str) -> Result<Option<String>, EngineError> {
+    let path = dir.join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(EngineError::ModelFile { path, reason: error.to_string() }),
     }
 }
 
-pub struct ChatTemplate;
+/// One of the model folder's JSON files; `None` if there is no such file.
+fn read_optional_json(dir: &Path, name: &str) -> Result<Option<serde_json::Value>, EngineError> {
+    let Some(text) = read_optional(dir, name)? else { return Ok(None) };
+    let parsed = serde_json::from_str(&text);
+    parsed.map(Some).map_err(|error| EngineError::ModelFile { path: dir.join(name), reason: format!("not JSON: {error}") })
+}
 
-impl ChatTemplate {
-    pub fn load(_dir: &Path) -> Result<ChatTemplate, EngineError> {
-        Ok(Self)
-    }
-    pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
-        let messages = serde_json::to_string(&request.messages).unwrap_or_default();
-        Ok(self.render_shared_prefix(request)? + &messages)
-    }
-    pub fn render_shared_prefix(&self, request: &MessagesRequest) -> Result<String, EngineError> {
-        Ok(serde_json::to_string(&(&request.tools, &request.system)).unwrap_or_default())
-    }
+/// The folder of the committed model.
+#[cfg(test)]
+pub(crate) fn tiny_model() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny")
 }

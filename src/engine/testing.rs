@@ -1,12 +1,16 @@
-//! A model folder for tests: tiny, random, always the same.
+//! For the engine's tests: a model folder, tiny, random, always the same, and answers to ask it for.
 
 use std::path::Path;
 
 use mlx_rs::{Array, random};
 use serde_json::json;
 
+use super::answer::AnswerDecoders;
+use super::text::{Tokenizer, tiny_model};
+use super::{Generation, Sampler, Sampling};
+
 /// Sizes of the test model. Two layers, grouped heads, tied head.
-const VOCAB: i32 = 300;
+const VOCAB: i32 = 4096;
 const HIDDEN: i32 = 32;
 const INNER: i32 = 48;
 const LAYERS: i32 = 2;
@@ -16,7 +20,7 @@ const HEAD_DIM: i32 = 16;
 /// Most tokens of a prompt and its answer.
 pub const CONTEXT: usize = 4096;
 
-/// Writes `config.json`, `generation_config.json` and `model.safetensors`.
+/// Writes a model folder: random weights, and the tokenizer of the committed model.
 pub fn write_model(dir: &Path) {
     let config = json!({
         "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
@@ -24,9 +28,27 @@ pub fn write_model(dir: &Path) {
         "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "max_position_embeddings": CONTEXT,
     });
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
-    let generation = json!({"do_sample": false, "eos_token_id": 256});
-    std::fs::write(dir.join("generation_config.json"), generation.to_string()).unwrap();
+    for file in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(tiny_model().join(file), dir.join(file)).unwrap();
+    }
     Array::save_safetensors(tensors(), None, dir.join("model.safetensors")).unwrap();
+}
+
+/// A greedy answer without tools, for a model folder that [`write_model`] wrote.
+pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
+    let request = serde_json::from_value(json!({"model": "m", "messages": [], "max_tokens": 1})).unwrap();
+    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap()).unwrap();
+    Generation {
+        prompt: prompt.to_vec(),
+        max_tokens,
+        decoder: decoders.start(&request).unwrap(),
+        sampler: Sampler::new(Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: None }),
+    }
+}
+
+/// Some prompt; a shorter one is a prefix of a longer one.
+pub fn prompt(tokens: usize) -> Vec<u32> {
+    (0..tokens as u32).map(|n| n.wrapping_mul(7919) % 251).collect()
 }
 
 fn tensors() -> Vec<(String, Array)> {

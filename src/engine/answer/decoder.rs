@@ -1,0 +1,442 @@
+//! One answer being generated: follows the tokens, says which may come next, gives what they add.
+
+use std::sync::Arc;
+
+use super::constraint::{Follower, Grammars, TokenMask};
+use super::hermes::{self, Parser};
+use super::text_flow::TextFlow;
+use super::wind_down::WindDown;
+use super::Piece;
+use crate::engine::EngineError;
+use crate::engine::text::{Detokenizer, Tokenizer};
+use crate::wire::{MessagesRequest, Tool, ToolChoice};
+
+/// Makes the decoders of a model's answers. Compiled grammars are shared between them.
+pub struct AnswerDecoders {
+    model: Arc<Model>,
+}
+
+/// What all answers of a model share.
+struct Model {
+    tokenizer: Arc<Tokenizer>,
+    grammars: Grammars,
+    /// For `n` bytes of the opening tag already there: the tokens that would complete it and go on past it, into what the
+    /// grammar has to decide.
+    overshooting: Vec<Vec<u32>>,
+}
+
+impl AnswerDecoders {
+    /// # Errors
+    /// The vocabulary cannot be constrained.
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, EngineError> {
+        let grammars = Grammars::new(&tokenizer)?;
+        let overshooting = (0..hermes::OPEN.len()).map(|there| overshooting(&tokenizer, there)).collect();
+        Ok(Self { model: Arc::new(Model { tokenizer, grammars, overshooting }) })
+    }
+
+    /// The decoder of the answer to this request.
+    ///
+    /// # Errors
+    /// `tool_choice` asks for a tool that the request does not have.
+    pub fn start(&self, request: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
+        let rules = Rules::of(request)?;
+        let model = self.model.clone();
+        let stage = match rules.must_call {
+            true => Stage::Opening(model.grammars.call(&rules.names())?),
+            false => Stage::Text,
+        };
+        let markup = model.grammars.markup();
+        Ok(AnswerDecoder {
+            detokenizer: Detokenizer::new(model.tokenizer.clone(), markup),
+            parser: Parser::default(),
+            flow: TextFlow::new(&request.stop_sequences),
+            model,
+            rules,
+            stage,
+            winding_down: None,
+            calls: 0,
+            finished: false,
+        })
+    }
+}
+
+/// Text tokens that, after the first `there` bytes of the opening tag, contain the rest of it and more.
+fn overshooting(tokenizer: &Tokenizer, there: usize) -> Vec<u32> {
+    let rest = &hermes::OPEN.as_bytes()[there..];
+    let goes_past = |bytes: &[u8]| match there {
+        0 => bytes.windows(rest.len()).position(|window| window == rest).is_some_and(|at| at + rest.len() < bytes.len()),
+        _ => bytes.len() > rest.len() && bytes.starts_with(rest),
+    };
+    (0..tokenizer.vocab_size() as u32).filter(|token| goes_past(tokenizer.bytes(*token))).collect()
+}
+
+/// What `tool_choice` asks for.
+struct Rules {
+    /// The tools that may be called; none where calls are forbidden.
+    tools: Vec<Tool>,
+    must_call: bool,
+    /// Whether a call may follow another.
+    several: bool,
+}
+
+impl Rules {
+    fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
+        let bad = |reason: String| Err(EngineError::Request(reason));
+        let (must_call, one_only) = match &request.tool_choice {
+            None => (false, false),
+            Some(ToolChoice::None) => return Ok(Self { tools: vec![], must_call: false, several: false }),
+            Some(ToolChoice::Auto { disable_parallel_tool_use }) => (false, *disable_parallel_tool_use),
+            Some(ToolChoice::Any { disable_parallel_tool_use } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
+                (true, *disable_parallel_tool_use)
+            }
+        };
+        let mut tools = request.tools.clone();
+        if let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice {
+            tools.retain(|tool| tool.name == *name);
+            if tools.is_empty() {
+                return bad(format!("tool_choice names the tool {name:?}, which is not among the request's tools"));
+            }
+        }
+        if must_call && tools.is_empty() {
+            return bad("tool_choice asks for a tool call, but the request has no tools".into());
+        }
+        Ok(Self { tools, must_call, several: !one_only })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.tools.iter().map(|tool| tool.name.as_str()).collect()
+    }
+}
+
+/// Which part of the answer the next token belongs to.
+enum Stage {
+    /// Free text, in which a call may open.
+    Text,
+    /// A call's markup and name, up to its arguments.
+    Opening(Follower),
+    /// A call's arguments and its end. The tokens so far are kept: see [`AnswerDecoder::loosen`].
+    Arguments(Follower, Vec<u32>),
+}
+
+/// One answer being generated.
+pub struct AnswerDecoder {
+    model: Arc<Model>,
+    rules: Rules,
+    detokenizer: Detokenizer,
+    parser: Parser,
+    flow: TextFlow,
+    stage: Stage,
+    winding_down: Option<WindDown>,
+    calls: usize,
+    finished: bool,
+}
+
+impl AnswerDecoder {
+    /// The tokens that may come next; `None`: any.
+    ///
+    /// # Errors
+    /// A grammar became too large, or a call that is being wound down has no end.
+    pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
+        let model = self.model.clone();
+        let vocab_size = model.tokenizer.vocab_size();
+        if self.finished {
+            return Ok(Some(TokenMask::only(vocab_size, model.tokenizer.eos_tokens())));
+        }
+        let mask = match &mut self.stage {
+            Stage::Text => {
+                let forbidden = self.forbidden_in_text();
+                return Ok((!forbidden.is_empty()).then(|| TokenMask::all_but(vocab_size, forbidden)));
+            }
+            Stage::Opening(follower) | Stage::Arguments(follower, _) => follower.mask(),
+        };
+        let allowed = mask.or_else(|reason| self.loosen(&reason))?;
+        let Some(wind_down) = &mut self.winding_down else { return Ok(Some(allowed)) };
+        let scan = self.parser.scan().copied().unwrap_or_default();
+        let next = wind_down.choose(&allowed, scan, &model.tokenizer);
+        let next = next.ok_or_else(|| EngineError::Device("the tool call cannot be ended within its schema".into()))?;
+        Ok(Some(TokenMask::only(vocab_size, &[next])))
+    }
+
+    /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
+    /// nothing is taken after that.
+    ///
+    /// # Errors
+    /// The token is not one that [`Self::mask`] allows.
+    pub fn push(&mut self, token: u32) -> Result<Vec<Piece>, EngineError> {
+        if self.finished {
+            return Ok(vec![]);
+        }
+        match &mut self.stage {
+            Stage::Text => {
+                if self.model.tokenizer.eos_tokens().contains(&token) {
+                    self.finished = true;
+                    return Ok(vec![]);
+                }
+                if self.forbidden_in_text().contains(&token) {
+                    return Err(EngineError::Device(format!("token {token} was generated where no tool call may open with it")));
+                }
+            }
+            Stage::Opening(follower) => follower.push(token)?,
+            Stage::Arguments(follower, tokens) => {
+                follower.push(token)?;
+                tokens.push(token);
+            }
+        }
+        let text = self.detokenizer.push(token);
+        let pieces = self.pass(&text);
+        self.advance()?;
+        Ok(pieces)
+    }
+
+    /// From now on every mask leads to the end of the open tool call by the shortest way, after which the answer is finished.
+    /// For an answer that has reached its `max_tokens`. False if no call is open.
+    pub fn wind_down(&mut self) -> bool {
+        let open = self.parser.in_call() && !self.finished;
+        if open {
+            self.winding_down.get_or_insert_default();
+        }
+        open
+    }
+
+    /// Whether the answer is over: no token can follow but one that ends it.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The stop sequence that ended the answer. The text before it has been given.
+    pub fn stop_sequence(&self) -> Option<&str> {
+        self.flow.stop_sequence()
+    }
+
+    /// The answer ends here, whatever the reason: gives the text that was held back.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        self.finished = true;
+        let text = self.detokenizer.finish();
+        let mut pieces = self.pass(&text);
+        self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+        self.flow.finish(&mut pieces);
+        pieces
+    }
+
+    /// Whether the answer has a complete tool call.
+    pub fn called_tool(&self) -> bool {
+        self.calls > 0
+    }
+
+    /// Text through the parser, the stop sequences and the whitespace rules.
+    fn pass(&mut self, text: &str) -> Vec<Piece> {
+        let read = match self.rules.tools.is_empty() {
+            // Without tools nothing can be a call.
+            true => vec![Piece::Text(text.to_owned())],
+            false => self.parser.push(text),
+        };
+        let mut pieces = Vec::new();
+        read.into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+        self.finished |= self.flow.stop_sequence().is_some();
+        pieces
+    }
+
+    /// Goes on to the next stage where the text has come to the end of one.
+    fn advance(&mut self) -> Result<(), EngineError> {
+        match &self.stage {
+            Stage::Text if self.parser.in_call() => {
+                self.stage = Stage::Opening(self.model.grammars.rest_of_call(&self.rules.names())?);
+            }
+            Stage::Opening(follower) if follower.is_done() => {
+                let named = self.parser.announced().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
+                let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
+                self.stage = Stage::Arguments(self.model.grammars.arguments(tool)?, Vec::new());
+            }
+            Stage::Arguments(follower, _) if follower.is_done() => {
+                self.stage = Stage::Text;
+                self.calls += 1;
+                self.finished |= !self.rules.several || self.winding_down.is_some();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
+    /// go on past its opening tag.
+    fn forbidden_in_text(&self) -> &[u32] {
+        match self.rules.tools.is_empty() {
+            true => self.model.grammars.open_token(),
+            false => &self.model.overshooting[self.parser.opening_so_far()],
+        }
+    }
+
+    /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object.
+    fn loosen(&mut self, reason: &EngineError) -> Result<TokenMask, EngineError> {
+        let Stage::Arguments(follower, tokens) = &mut self.stage else {
+            return Err(EngineError::Device(reason.to_string()));
+        };
+        tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
+        *follower = self.model.grammars.any_arguments()?;
+        tokens.iter().try_for_each(|token| follower.push(*token))?;
+        follower.mask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::joined;
+    use super::*;
+    use crate::engine::text::tiny_model;
+    use serde_json::{Value, json};
+    use std::sync::LazyLock;
+
+    static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
+    static DECODERS: LazyLock<AnswerDecoders> = LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone()).unwrap());
+
+    const CALL: &str = "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}\n</tool_call>";
+
+    fn start(more: Value) -> Result<AnswerDecoder, EngineError> {
+        let schema = json!({"type": "object", "properties": {"file_path": {"type": "string"}}, "required": ["file_path"], "additionalProperties": false});
+        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [],
+            "tools": [{"name": "Read", "input_schema": schema}, {"name": "ReadAll", "input_schema": schema}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        DECODERS.start(&serde_json::from_value(body).unwrap())
+    }
+
+    /// Pushes the text's tokens, each checked against the mask.
+    fn push(decoder: &mut AnswerDecoder, text: &str) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for token in TOKENIZER.encode(text).unwrap() {
+            let allowed = decoder.mask().unwrap().is_none_or(|mask| mask.allows(token));
+            assert!(allowed, "{:?} after {pieces:?}", String::from_utf8_lossy(TOKENIZER.bytes(token)));
+            pieces.extend(decoder.push(token).unwrap());
+        }
+        joined(pieces)
+    }
+
+    /// What may come next, as texts; empty when anything may.
+    fn next(decoder: &mut AnswerDecoder) -> Vec<String> {
+        let mask = decoder.mask().unwrap();
+        mask.iter().flat_map(TokenMask::iter).map(|token| String::from_utf8_lossy(TOKENIZER.bytes(token)).into_owned()).collect()
+    }
+
+    fn call(input: &str) -> [Piece; 3] {
+        [Piece::ToolStart { name: "Read".into() }, Piece::ToolInput(input.into()), Piece::ToolEnd]
+    }
+
+    #[test]
+    fn text_and_calls_come_in_order() {
+        let mut decoder = start(json!({})).unwrap();
+        let pieces = push(&mut decoder, &format!("Let me look.\n{CALL}\n{CALL}\nDone."));
+        let [a, b, c] = call(r#"{"file_path": "a"}"#);
+        let all = [Piece::Text("Let me look.".into()), a.clone(), b.clone(), c.clone(), a, b, c, Piece::Text("Done.".into())];
+        assert_eq!(pieces, all);
+        assert!(decoder.called_tool() && !decoder.is_finished());
+        assert_eq!(decoder.push(TOKENIZER.eos_tokens()[0]).unwrap(), []);
+        assert!(decoder.is_finished());
+    }
+
+    #[test]
+    fn a_call_spelled_out_in_text_is_held_to_the_grammar_too() {
+        let mut decoder = start(json!({})).unwrap();
+        let spelled: Vec<u32> = ["<", "tool", "_", "call"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
+        for token in spelled {
+            assert_eq!(decoder.push(token).unwrap(), []);
+        }
+        let past = TOKENIZER.encode(">\n").unwrap();
+        assert!(past.len() == 1 && !decoder.mask().unwrap().unwrap().allows(past[0]), "the token goes past the tag");
+        assert_eq!(push(&mut decoder, ">"), []);
+        assert_eq!(next(&mut decoder), ["\n", "\n{"].map(str::to_owned)[..next(&mut decoder).len()].to_vec());
+        let [a, b, c] = call(r#"{"file_path": "a"}"#);
+        assert_eq!(push(&mut decoder, CALL.strip_prefix(hermes::OPEN).unwrap()), [a, b, c]);
+    }
+
+    #[test]
+    fn only_known_names_and_valid_arguments_can_follow_and_no_end_inside_a_call() {
+        let mut decoder = start(json!({})).unwrap();
+        push(&mut decoder, "<tool_call>\n{\"name\": \"Read");
+        let after_name = next(&mut decoder);
+        assert!(after_name.iter().all(|text| text.starts_with('"') || text.starts_with('A')), "{after_name:?}");
+        push(&mut decoder, "\", \"arguments\": {\"");
+        let keys = next(&mut decoder);
+        assert!(keys.iter().all(|text| "file_path".starts_with(text.as_str()) || text.starts_with("file_path")), "{keys:?}");
+        push(&mut decoder, "file_path\": \"x");
+        let mask = decoder.mask().unwrap().unwrap();
+        assert!(!TOKENIZER.eos_tokens().iter().any(|token| mask.allows(*token)));
+        assert!(!mask.allows(u32::MAX));
+    }
+
+    #[test]
+    fn a_forced_choice_opens_a_call_at_once() {
+        for choice in [json!({"type": "any"}), json!({"type": "tool", "name": "ReadAll"})] {
+            let mut decoder = start(json!({"tool_choice": choice})).unwrap();
+            assert_eq!(next(&mut decoder), ["<tool_call>"]);
+        }
+        let mut decoder = start(json!({"tool_choice": {"type": "tool", "name": "ReadAll"}})).unwrap();
+        push(&mut decoder, "<tool_call>\n{\"name\": \"");
+        let names = next(&mut decoder);
+        assert!(names.iter().all(|text| "ReadAll\",".starts_with(text.as_str())), "{names:?}");
+    }
+
+    #[test]
+    fn choice_none_forbids_calls_however_they_are_written() {
+        let mut decoder = start(json!({"tool_choice": {"type": "none"}})).unwrap();
+        let open = TOKENIZER.added_token(hermes::OPEN).unwrap();
+        assert!(!decoder.mask().unwrap().unwrap().allows(open));
+        assert!(decoder.push(open).is_err());
+        let spelled: Vec<u32> = ["<", "tool", "_", "call", ">", "\n{"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
+        let pieces: Vec<Piece> = spelled.into_iter().flat_map(|token| decoder.push(token).unwrap()).collect();
+        assert_eq!(joined(pieces), [Piece::Text("<tool_call>\n{".into())]);
+    }
+
+    #[test]
+    fn without_parallel_calls_one_call_finishes_the_answer() {
+        let mut decoder = start(json!({"tool_choice": {"type": "auto", "disable_parallel_tool_use": true}})).unwrap();
+        push(&mut decoder, CALL);
+        assert!(decoder.is_finished() && decoder.called_tool());
+        assert_eq!(next(&mut decoder), ["<|endoftext|>", "<|im_end|>"]);
+    }
+
+    #[test]
+    fn a_tool_choice_that_cannot_be_met_is_refused() {
+        let refusal = |more| start(more).err().unwrap().to_string();
+        assert_eq!(
+            refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}})),
+            "tool_choice names the tool \"Write\", which is not among the request's tools"
+        );
+        assert_eq!(
+            refusal(json!({"tool_choice": {"type": "any"}, "tools": []})),
+            "tool_choice asks for a tool call, but the request has no tools"
+        );
+    }
+
+    #[test]
+    fn winding_down_closes_an_open_call_and_only_that() {
+        let mut decoder = start(json!({})).unwrap();
+        push(&mut decoder, "text <tool");
+        assert!(!decoder.wind_down());
+        let mut decoder = start(json!({})).unwrap();
+        let mut pieces = push(&mut decoder, "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"src/ma");
+        assert!(decoder.wind_down());
+        while !decoder.is_finished() {
+            let mask = decoder.mask().unwrap().unwrap();
+            pieces.extend(decoder.push(mask.iter().next().unwrap()).unwrap());
+        }
+        pieces.extend(decoder.finish());
+        assert_eq!(joined(pieces), call(r#"{"file_path": "src/ma"}"#));
+    }
+
+    #[test]
+    fn a_stop_sequence_finishes_the_answer() {
+        let mut decoder = start(json!({"stop_sequences": ["\n\nHuman:"]})).unwrap();
+        assert_eq!(push(&mut decoder, "Hi.\n\nHuman:"), [Piece::Text("Hi.".into())]);
+        assert_eq!((decoder.is_finished(), decoder.stop_sequence()), (true, Some("\n\nHuman:")));
+        assert_eq!((decoder.push(TOKENIZER.encode("x").unwrap()[0]).unwrap(), decoder.finish()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn half_a_character_and_half_a_tag_are_given_at_the_end() {
+        let mut decoder = start(json!({})).unwrap();
+        let mut pieces = push(&mut decoder, "é <tool");
+        pieces.extend(decoder.push(TOKENIZER.encode("é").unwrap()[0]).unwrap());
+        pieces.extend(decoder.finish());
+        let text = joined(pieces);
+        assert!(matches!(&text[..], [Piece::Text(text)] if text.starts_with("é <tool")), "{text:?}");
+    }
+}

@@ -1,0 +1,167 @@
+//! A model that chooses any allowed token at random: whatever it does, tool calls come out whole and valid.
+
+use std::sync::{Arc, LazyLock};
+
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use super::{AnswerDecoder, AnswerDecoders, Piece, joined};
+use crate::engine::text::{Tokenizer, tiny_model};
+use crate::wire::MessagesRequest;
+
+static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
+static DECODERS: LazyLock<AnswerDecoders> = LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone()).unwrap());
+
+fn schemas() -> Vec<(&'static str, Value)> {
+    let string = json!({"type": "string"});
+    vec![
+        ("Read", json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+            "properties": {"file_path": string, "offset": {"type": "integer", "minimum": 0, "maximum": 9007199254740991i64},
+                "limit": {"type": "integer", "exclusiveMinimum": 0}, "pages": string},
+            "required": ["file_path"], "additionalProperties": false})),
+        ("Edit", json!({"type": "object", "properties": {"file_path": string, "old_string": string, "new_string": string,
+                "replace_all": {"type": "boolean", "default": false}},
+            "required": ["file_path", "old_string", "new_string"], "additionalProperties": false})),
+        ("Empty", json!({"type": "object", "properties": {}, "additionalProperties": false})),
+        ("Open", json!({"type": "object"})),
+        ("None", json!({})),
+        ("Grep", json!({"type": "object", "properties": {"pattern": string, "output_mode": {"type": "string",
+                "enum": ["content", "files_with_matches", "count"]}, "-A": {"type": "number"}, "head_limit": {"type": "number", "minimum": 1}},
+            "required": ["pattern", "output_mode"], "additionalProperties": false})),
+        ("Ask", json!({"type": "object", "properties": {"questions": {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "object",
+                "properties": {"question": string, "header": {"type": "string", "maxLength": 12}, "multi": {"type": "boolean"},
+                    "options": {"type": "array", "minItems": 2, "maxItems": 4, "items": {"type": "object",
+                        "properties": {"label": string, "description": string}, "required": ["label", "description"], "additionalProperties": false}}},
+                "required": ["question", "header", "options", "multi"], "additionalProperties": false}}},
+            "required": ["questions"], "additionalProperties": false})),
+        ("Monitor", json!({"type": "object", "properties": {"timeout_ms": {"type": "number", "minimum": 1000, "maximum": 3600000},
+                "ws": {"type": "object", "properties": {"url": {"type": "string", "format": "uri"}, "protocols": {"type": "array",
+                    "items": {"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}}}, "required": ["url", "protocols"], "additionalProperties": false}},
+            "required": ["timeout_ms", "ws"], "additionalProperties": false})),
+        ("Union", json!({"type": "object", "properties": {"target": {"anyOf": [string, {"type": "integer", "minimum": -5, "maximum": 300},
+                {"type": "object", "properties": {"id": {"const": "x"}}, "required": ["id"], "additionalProperties": false}, {"type": "null"}]}},
+            "required": ["target"], "additionalProperties": false})),
+        ("Tree", json!({"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "required": ["root"], "additionalProperties": false,
+            "$defs": {"node": {"anyOf": [
+                {"type": "object", "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+                    "required": ["left", "right"], "additionalProperties": false},
+                {"type": "object", "properties": {"leaf": {"type": "number"}}, "required": ["leaf"], "additionalProperties": false}]}}})),
+        ("Patterns", json!({"type": "object", "properties": {"email": {"type": "string", "pattern": "^[a-z0-9]+@[a-z]+\\.[a-z]{2,6}$"},
+                "date": {"type": "string", "format": "date-time"}, "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"},
+                "name": {"type": "string", "minLength": 3, "maxLength": 8}},
+            "required": ["email", "date", "code", "name"], "additionalProperties": false})),
+        ("Send", json!({"type": "object", "properties": {"to": {"type": "string", "allOf": [{"pattern": "^[^\\n\\r]*$"}, {"pattern": "^[\\s\\S]{0,300}$"}]},
+                "long": {"type": "string", "maxLength": 524288}, "notify": {"type": ["boolean", "null"]}},
+            "required": ["to", "long"], "additionalProperties": false})),
+        ("Extra", json!({"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 5}}, "required": ["n"],
+            "additionalProperties": {"type": "array", "items": {"type": "boolean"}}})),
+        ("Look", json!({"type": "object", "properties": {"q": {"type": "string", "pattern": "^(?=a)b"}, "tags": {"type": "array", "items": string, "uniqueItems": true}},
+            "required": ["q"], "additionalProperties": false})),
+    ]
+}
+
+/// The schema less what llguidance cannot enforce, for checking.
+fn enforced(name: &str, schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if name == "Look" {
+        schema["properties"] = json!({"q": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}});
+    }
+    schema
+}
+
+fn request(tools: &[(&str, Value)], tool_choice: Value) -> MessagesRequest {
+    let tools: Vec<_> = tools.iter().map(|(name, schema)| json!({"name": name, "input_schema": schema})).collect();
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": tools, "tool_choice": tool_choice});
+    serde_json::from_value(body).unwrap()
+}
+
+/// Generates at random until the answer is over; winds down after so many tokens. Gives the pieces and the number of tokens
+/// the winding down took.
+fn generate(decoder: &mut AnswerDecoder, random: &mut StdRng, patience: usize) -> (Vec<Piece>, usize) {
+    let closing = |token: &u32| matches!(TOKENIZER.bytes(*token).first(), Some(b'"' | b'}' | b']' | b','));
+    let mut pieces = Vec::new();
+    let mut after = 0;
+    for step in 0.. {
+        if step >= patience {
+            if after == 0 && !decoder.wind_down() {
+                break;
+            }
+            after += 1;
+            assert!(after < 2_000, "no end: {pieces:?}");
+        }
+        if decoder.is_finished() {
+            break;
+        }
+        let token = match decoder.mask().unwrap() {
+            None => random.random_range(0..TOKENIZER.vocab_size() as u32),
+            Some(mask) => {
+                let liked = if random.random_bool(0.3) { mask.iter().filter(closing).choose(random) } else { None };
+                liked.or_else(|| mask.iter().choose(random)).expect("some token is allowed")
+            }
+        };
+        pieces.extend(decoder.push(token).unwrap());
+    }
+    pieces.extend(decoder.finish());
+    (joined(pieces), after)
+}
+
+fn calls(pieces: &[Piece]) -> Vec<(String, Value)> {
+    let mut calls = Vec::new();
+    for window in pieces.windows(3) {
+        if let [Piece::ToolStart { name }, Piece::ToolInput(json), Piece::ToolEnd] = window {
+            calls.push((name.clone(), serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))));
+        }
+    }
+    assert_eq!(calls.len(), pieces.iter().filter(|piece| matches!(piece, Piece::ToolStart { .. })).count(), "{pieces:?}");
+    calls
+}
+
+fn assert_valid(name: &str, input: &Value) {
+    let schemas = schemas();
+    let (_, schema) = schemas.iter().find(|(known, _)| *known == name).expect("the name is known");
+    let validator = jsonschema::validator_for(&enforced(name, schema)).unwrap();
+    if let Err(error) = validator.validate(input) {
+        panic!("{name} {input}: {error}");
+    }
+}
+
+#[test]
+fn every_forced_call_is_valid_wherever_it_is_cut_short() {
+    for (at, (name, schema)) in schemas().into_iter().enumerate() {
+        let mut random = StdRng::seed_from_u64(at as u64);
+        let request = request(&[(name, schema)], json!({"type": "tool", "name": name, "disable_parallel_tool_use": true}));
+        for _ in 0..12 {
+            let patience = random.random_range(1..120);
+            let (pieces, _) = generate(&mut DECODERS.start(&request).unwrap(), &mut random, patience);
+            let calls = calls(&pieces);
+            assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [name]);
+            assert_valid(name, &calls[0].1);
+        }
+    }
+}
+
+#[test]
+fn any_choice_calls_some_known_tool_first_and_may_go_on() {
+    let mut random = StdRng::seed_from_u64(7);
+    let request = request(&schemas(), json!({"type": "any"}));
+    for _ in 0..12 {
+        let (pieces, _) = generate(&mut DECODERS.start(&request).unwrap(), &mut random, 60);
+        assert!(matches!(pieces[0], Piece::ToolStart { .. }), "{pieces:?}");
+        calls(&pieces).iter().for_each(|(name, input)| assert_valid(name, input));
+    }
+}
+
+#[test]
+fn a_call_winds_down_in_few_tokens() {
+    for (name, schema) in schemas() {
+        let request = request(&[(name, schema)], json!({"type": "tool", "name": name}));
+        let mut decoder = DECODERS.start(&request).unwrap();
+        let opening = decoder.mask().unwrap().unwrap();
+        assert_eq!(decoder.push(opening.iter().next().unwrap()).unwrap(), []);
+        let (pieces, tokens) = generate(&mut decoder, &mut StdRng::seed_from_u64(0), 0);
+        assert!(tokens < 150, "{name}: {tokens} tokens for {pieces:?}");
+        assert_valid(name, &calls(&pieces)[0].1);
+    }
+}

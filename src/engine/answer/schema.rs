@@ -1,0 +1,138 @@
+//! A tool's `input_schema` made fit for llguidance: what it cannot enforce is taken out, by name.
+
+use serde_json::{Map, Value, json};
+
+use crate::wire::Tool;
+
+/// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
+/// grammar would otherwise allow hundreds of digits, which no reader takes.
+const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
+
+/// Longer limits cost the grammar's automaton memory for each character, and no answer gets near them.
+const LONGEST_LIMIT: u64 = 2_000;
+
+/// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
+pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    let mut schema = match &tool.input_schema {
+        Value::Object(schema) => Value::Object(schema.clone()),
+        _ => json!({}),
+    };
+    let mut left_out = Vec::new();
+    visit(&mut schema, &mut |keywords| {
+        bound_numbers(keywords);
+        for keyword in ["minLength", "maxLength"] {
+            if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
+                left_out.push(format!("{keyword} {}", keywords[keyword]));
+                keywords.remove(keyword);
+            }
+        }
+        if let Some(pattern) = keywords.get("pattern")
+            && !compiles(&json!({"type": "string", "pattern": pattern}))
+        {
+            left_out.push(format!("pattern {pattern}"));
+            keywords.remove("pattern");
+        }
+    });
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.entry("type").or_insert(json!("object"));
+    }
+    (schema, left_out)
+}
+
+/// Any JSON object.
+pub fn any_object() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": {"$ref": "#/$defs/value"},
+        "$defs": {"value": {"anyOf": [
+            {"type": ["string", "boolean", "null"]},
+            {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+            {"type": "array", "items": {"$ref": "#/$defs/value"}},
+            {"type": "object", "additionalProperties": {"$ref": "#/$defs/value"}},
+        ]}},
+    })
+}
+
+/// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
+pub fn with_options(mut schema: Value) -> Value {
+    if let Some(keywords) = schema.as_object_mut() {
+        let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
+        keywords.insert("x-guidance".into(), options);
+    }
+    schema
+}
+
+fn bound_numbers(keywords: &mut Map<String, Value>) {
+    let numeric = |kind: &Value| kind == "number" || kind == "integer";
+    let kind = keywords.get("type");
+    let is_number = kind.is_some_and(|kind| numeric(kind) || kind.as_array().is_some_and(|kinds| kinds.iter().any(numeric)));
+    if !is_number || keywords.contains_key("enum") || keywords.contains_key("const") {
+        return;
+    }
+    for (limit, exclusive, bound) in
+        [("minimum", "exclusiveMinimum", -LARGEST_NUMBER), ("maximum", "exclusiveMaximum", LARGEST_NUMBER)]
+    {
+        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) {
+            keywords.insert(limit.into(), json!(bound));
+        }
+    }
+}
+
+/// Shows every schema inside the schema, itself included.
+fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    see(keywords);
+    for (keyword, value) in keywords.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas", Value::Object(named)) => {
+                named.values_mut().for_each(|schema| visit(schema, see));
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
+                list.iter_mut().for_each(|schema| visit(schema, see));
+            }
+            ("items" | "additionalProperties" | "additionalItems", schema) => visit(schema, see),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(schema: Value) -> (Value, Vec<String>) {
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        prepare(&tool, &|schema| schema["pattern"] != "(?=x)")
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_left_out_and_named() {
+        let schema = json!({"type": "object", "properties": {
+            "pattern": {"type": "string", "pattern": "(?=x)"},
+            "maxLength": {"anyOf": [{"type": "string", "maxLength": 524288}, {"type": "null"}]},
+            "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}}});
+        let (schema, left_out) = prepared(schema);
+        assert_eq!(
+            schema["properties"],
+            json!({"pattern": {"type": "string"}, "maxLength": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                   "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}})
+        );
+        assert_eq!(left_out, ["pattern \"(?=x)\"", "maxLength 524288"]);
+    }
+
+    #[test]
+    fn numbers_get_bounds_where_they_have_none() {
+        let number = |schema: Value| prepared(json!({"properties": {"n": schema}})).0["properties"]["n"].clone();
+        let all = json!({"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER});
+        assert_eq!(number(json!({"type": "number"})), all);
+        let half = json!({"type": ["integer", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_NUMBER});
+        assert_eq!(number(json!({"type": ["integer", "null"], "exclusiveMinimum": 0})), half);
+        assert_eq!(number(json!({"type": "integer", "enum": [1]})), json!({"type": "integer", "enum": [1]}));
+    }
+
+    #[test]
+    fn arguments_are_always_an_object() {
+        assert_eq!(prepared(json!({})), (json!({"type": "object"}), vec![]));
+        assert_eq!(prepared(json!(true)), (json!({"type": "object"}), vec![]));
+    }
+}

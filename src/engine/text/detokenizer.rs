@@ -1,0 +1,98 @@
+//! Token ids to text, one token at a time.
+
+use std::sync::Arc;
+
+use super::{TokenKind, Tokenizer};
+
+/// Turns tokens into text as they come. Never gives half a UTF-8 character: the bytes of one wait for the rest.
+/// Bytes that can become no character show as U+FFFD. Control tokens do not show, but for those named as markup.
+pub(crate) struct Detokenizer {
+    tokenizer: Arc<Tokenizer>,
+    markup: Vec<u32>,
+    pending: Vec<u8>,
+}
+
+impl Detokenizer {
+    /// `markup`: tokens whose text shows even if they are control tokens.
+    pub fn new(tokenizer: Arc<Tokenizer>, markup: Vec<u32>) -> Self {
+        Self { tokenizer, markup, pending: Vec::new() }
+    }
+
+    /// The text that this token completes.
+    pub fn push(&mut self, token: u32) -> String {
+        let kind = self.tokenizer.kind(token);
+        if kind == TokenKind::Text {
+            self.pending.extend_from_slice(self.tokenizer.bytes(token));
+            return take_text(&mut self.pending);
+        }
+        let mut text = self.finish();
+        if kind == TokenKind::Added || self.markup.contains(&token) {
+            text.push_str(&String::from_utf8_lossy(self.tokenizer.bytes(token)));
+        }
+        text
+    }
+
+    /// What is left of a character that never became whole.
+    pub fn finish(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.pending).into_owned();
+        self.pending.clear();
+        text
+    }
+}
+
+/// Takes all but an unfinished character from the bytes.
+fn take_text(pending: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    loop {
+        match std::str::from_utf8(pending) {
+            Ok(valid) => {
+                text.push_str(valid);
+                pending.clear();
+                return text;
+            }
+            Err(error) => {
+                let valid = error.valid_up_to();
+                text.push_str(&String::from_utf8_lossy(&pending[..valid]));
+                let Some(bad) = error.error_len() else {
+                    pending.drain(..valid);
+                    return text;
+                };
+                text.push(char::REPLACEMENT_CHARACTER);
+                pending.drain(..valid + bad);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tiny_model;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_tokens_do_not_show_and_added_ones_do() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let tokens = tokenizer.encode("a<|im_start|>b<tool_call>c").unwrap();
+        let mut plain = Detokenizer::new(tokenizer.clone(), vec![]);
+        assert_eq!(tokens.iter().map(|token| plain.push(*token)).collect::<String>(), "ab<tool_call>c");
+        let markup = vec![tokenizer.added_token("<|im_start|>").unwrap()];
+        let mut marked = Detokenizer::new(tokenizer, markup);
+        assert_eq!(tokens.iter().map(|token| marked.push(*token)).collect::<String>(), "a<|im_start|>b<tool_call>c");
+    }
+
+    proptest! {
+        #[test]
+        fn one_byte_at_a_time_gives_what_all_bytes_give(bytes in proptest::collection::vec(any::<u8>(), 0..40), text in ".{0,8}") {
+            let bytes = [text.as_bytes(), &bytes, text.as_bytes()].concat();
+            let mut pending = Vec::new();
+            let mut read = String::new();
+            for byte in &bytes {
+                pending.push(*byte);
+                read.push_str(&take_text(&mut pending));
+            }
+            read.push_str(&String::from_utf8_lossy(&pending));
+            prop_assert_eq!(read, String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+}

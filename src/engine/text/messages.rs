@@ -1,0 +1,233 @@
+//! A request's messages as chat templates want them: OpenAI-style messages and tools.
+
+use serde_json::{Map, Value, json};
+
+use crate::engine::EngineError;
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool};
+
+/// What the client puts before the system prompt to account for itself. Its value changes from request to request: in the
+/// prompt it would keep every request from reusing another's prefix.
+const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+
+/// How a template is told of system messages in mid-conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateSystem {
+    /// As system messages: the template takes them.
+    AsSystem,
+    /// As text of the user: the template takes a system message at the start only.
+    AsUser,
+}
+
+/// The request's system prompt and conversation.
+///
+/// # Errors
+/// The request holds an image: the model reads text only.
+pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Vec<Value>, EngineError> {
+    let mut messages = system(request);
+    for message in &request.messages {
+        convert(message, late_system, &mut messages)?;
+    }
+    Ok(messages)
+}
+
+/// The system prompt as the first message; nothing if there is none.
+pub fn system(request: &MessagesRequest) -> Vec<Value> {
+    let text = match &request.system {
+        None => String::new(),
+        Some(System::Text(text)) => text.clone(),
+        Some(System::Blocks(blocks)) => {
+            let texts = blocks.iter().filter_map(|block| match block {
+                ContentBlock::Text { text, .. } => Some(text.as_str()),
+                _ => None,
+            });
+            let texts = texts.enumerate().filter(|(at, text)| *at > 0 || !text.starts_with(BILLING_HEADER));
+            texts.map(|(_, text)| text).collect::<Vec<_>>().join("\n\n")
+        }
+    };
+    if text.is_empty() { vec![] } else { vec![json!({"role": "system", "content": text})] }
+}
+
+/// The tools as OpenAI-style functions.
+pub fn tools(tools: &[Tool]) -> Vec<Value> {
+    let function = |tool: &Tool| {
+        let mut function = Map::new();
+        function.insert("name".into(), json!(tool.name));
+        function.extend(tool.description.iter().map(|text| ("description".into(), json!(text))));
+        function.insert("parameters".into(), tool.input_schema.clone());
+        json!({"type": "function", "function": function})
+    };
+    tools.iter().map(function).collect()
+}
+
+fn convert(message: &InputMessage, late_system: LateSystem, out: &mut Vec<Value>) -> Result<(), EngineError> {
+    let text;
+    let blocks = match &message.content {
+        Content::Blocks(blocks) => blocks.as_slice(),
+        Content::Text(plain) => {
+            text = [ContentBlock::text(plain)];
+            &text
+        }
+    };
+    match (message.role, late_system) {
+        (Role::Assistant, _) => assistant(blocks, out),
+        (Role::System, LateSystem::AsSystem) => told("system", blocks, out),
+        (Role::System, LateSystem::AsUser) | (Role::User, _) => told("user", blocks, out),
+    }
+}
+
+/// What the model is told: text, and results of its tool calls as messages of role `tool`, in the order they stand.
+fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), EngineError> {
+    let mut texts: Vec<&str> = Vec::new();
+    let flush = |texts: &mut Vec<&str>, out: &mut Vec<Value>| {
+        if !texts.is_empty() {
+            out.push(json!({"role": role, "content": texts.join("\n\n")}));
+            texts.clear();
+        }
+    };
+    for block in blocks {
+        match block {
+            ContentBlock::Text { text, .. } => texts.push(text),
+            ContentBlock::ToolResult { tool_use_id, content, is_error, .. } => {
+                flush(&mut texts, out);
+                let mark = if *is_error { "Error: " } else { "" };
+                let content = format!("{mark}{}", result_text(content.as_ref()));
+                out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": content}));
+            }
+            ContentBlock::Image { .. } => {
+                return Err(EngineError::Request("this model takes no images: send text only".into()));
+            }
+            ContentBlock::ToolUse { .. } | ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => {
+                return Err(EngineError::Request(format!("a {role} message cannot hold tool_use or thinking blocks")));
+            }
+        }
+    }
+    flush(&mut texts, out);
+    Ok(())
+}
+
+/// A tool result's text. An image in it becomes a placeholder: the rest of the result is still worth reading.
+fn result_text(content: Option<&Content>) -> String {
+    match content {
+        None => String::new(),
+        Some(Content::Text(text)) => text.clone(),
+        Some(Content::Blocks(blocks)) => {
+            let texts = blocks.iter().map(|block| match block {
+                ContentBlock::Text { text, .. } => text.as_str(),
+                ContentBlock::Image { .. } => "[an image, which this model cannot see]",
+                _ => "[content that this model cannot read]",
+            });
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// The model's own words: one message for each run of text followed by calls, as templates put text before calls.
+fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), EngineError> {
+    #[derive(Default)]
+    struct Turn {
+        reasoning: String,
+        text: String,
+        calls: Vec<Value>,
+    }
+    let mut turns = vec![Turn::default()];
+    for block in blocks {
+        if let ContentBlock::Text { .. } | ContentBlock::Thinking { .. } = block
+            && turns.last().is_some_and(|turn| !turn.calls.is_empty())
+        {
+            turns.push(Turn::default());
+        }
+        let Some(turn) = turns.last_mut() else { continue };
+        match block {
+            ContentBlock::Text { text, .. } => turn.text.push_str(text),
+            ContentBlock::Thinking { thinking, .. } => turn.reasoning.push_str(thinking),
+            ContentBlock::RedactedThinking { .. } => {}
+            ContentBlock::ToolUse { id, name, input, .. } => {
+                let function = json!({"name": name, "arguments": input});
+                turn.calls.push(json!({"id": id, "type": "function", "function": function}));
+            }
+            ContentBlock::Image { .. } | ContentBlock::ToolResult { .. } => {
+                return Err(EngineError::Request("an assistant message cannot hold image or tool_result blocks".into()));
+            }
+        }
+    }
+    for Turn { reasoning, text, calls } in turns {
+        let mut message = json!({"role": "assistant", "content": text});
+        if !reasoning.is_empty() {
+            message["reasoning_content"] = json!(reasoning);
+        }
+        if !calls.is_empty() {
+            message["tool_calls"] = json!(calls);
+        }
+        out.push(message);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(body: Value) -> Result<Value, String> {
+        let mut request = json!({"model": "m", "max_tokens": 9, "messages": []});
+        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let request: MessagesRequest = serde_json::from_value(request).unwrap();
+        messages(&request, LateSystem::AsSystem).map(Value::from).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn system_blocks_are_joined_and_the_billing_header_is_left_out() {
+        let header = "x-anthropic-billing-header: cc_version=1; cch=ab12;";
+        let system = json!([{"type":"text","text":header}, {"type":"text","text":"A","cache_control":{"type":"ephemeral"}}, {"type":"text","text":"B"}]);
+        assert_eq!(converted(json!({"system": system})).unwrap(), json!([{"role":"system","content":"A\n\nB"}]));
+        assert_eq!(converted(json!({"system": [{"type":"text","text":header}]})).unwrap(), json!([]));
+        assert_eq!(converted(json!({"system": "A"})).unwrap(), json!([{"role":"system","content":"A"}]));
+    }
+
+    #[test]
+    fn tool_results_become_tool_messages_in_place() {
+        let content = json!([
+            {"type":"tool_result","tool_use_id":"t1","content":"one"},
+            {"type":"tool_result","tool_use_id":"t2","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image","source":{}}]},
+            {"type":"tool_result","tool_use_id":"t3"},
+            {"type":"text","text":"go","cache_control":{"type":"ephemeral"}}, {"type":"text","text":"on"}]);
+        assert_eq!(
+            converted(json!({"messages":[{"role":"user","content":content}]})).unwrap(),
+            json!([
+                {"role":"tool","tool_call_id":"t1","content":"one"},
+                {"role":"tool","tool_call_id":"t2","content":"Error: no\n[an image, which this model cannot see]"},
+                {"role":"tool","tool_call_id":"t3","content":""},
+                {"role":"user","content":"go\n\non"}])
+        );
+    }
+
+    #[test]
+    fn an_assistant_turn_keeps_the_order_of_text_and_calls() {
+        let content = json!([
+            {"type":"thinking","thinking":"hm","signature":"s"}, {"type":"text","text":"a"},
+            {"type":"tool_use","id":"1","name":"X","input":{"b":1,"a":2}}, {"type":"tool_use","id":"2","name":"Y","input":{}},
+            {"type":"text","text":"c"}]);
+        let call = |id: &str, name: &str, input: Value| json!({"id":id,"type":"function","function":{"name":name,"arguments":input}});
+        assert_eq!(
+            converted(json!({"messages":[{"role":"assistant","content":content}]})).unwrap(),
+            json!([
+                {"role":"assistant","content":"a","reasoning_content":"hm",
+                 "tool_calls":[call("1", "X", json!({"b":1,"a":2})), call("2", "Y", json!({}))]},
+                {"role":"assistant","content":"c"}])
+        );
+    }
+
+    #[test]
+    fn an_image_is_refused() {
+        let body = json!({"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]});
+        assert_eq!(converted(body).unwrap_err(), "this model takes no images: send text only");
+    }
+
+    #[test]
+    fn a_tool_is_a_function_without_cache_control() {
+        let tool: Tool = serde_json::from_value(json!({"name":"X","description":"d","input_schema":{"type":"object"},"cache_control":{}})).unwrap();
+        assert_eq!(
+            json!(tools(&[tool])).to_string(),
+            r#"[{"type":"function","function":{"name":"X","description":"d","parameters":{"type":"object"}}}]"#
+        );
+    }
+}

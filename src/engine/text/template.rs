@@ -1,0 +1,186 @@
+//! A model's chat template: the request as the prompt's text.
+
+use std::io;
+use std::path::Path;
+
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter};
+use serde_json::{Value as Json, json};
+use time::OffsetDateTime;
+use time::format_description::parse_strftime_owned;
+
+use super::messages::{self, LateSystem};
+use super::tokenizer::token_text;
+use super::{read_optional, read_optional_json};
+use crate::engine::EngineError;
+use crate::wire::MessagesRequest;
+
+const NAME: &str = "chat template";
+
+/// A Hugging Face chat template, rendered as transformers renders it.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    /// `bos_token` and its like, which templates write into the prompt.
+    tokens: Json,
+    late_system: LateSystem,
+}
+
+impl ChatTemplate {
+    /// Reads `chat_template.jinja`, or else the template in `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// Neither file has a template, or it does not compile.
+    pub fn load(dir: &Path) -> Result<Self, EngineError> {
+        let config = read_optional_json(dir, "tokenizer_config.json")?.unwrap_or_default();
+        let (file, source) = match read_optional(dir, "chat_template.jinja")? {
+            Some(source) => ("chat_template.jinja", source),
+            None => ("tokenizer_config.json", configured_template(&config["chat_template"]).unwrap_or_default()),
+        };
+        let bad = |reason: String| EngineError::ModelFile { path: dir.join(file), reason };
+        if source.is_empty() {
+            return Err(bad("no chat template; a model without one cannot be talked to".into()));
+        }
+        Self::new(source, &config).map_err(|error| bad(describe(&error)))
+    }
+
+    fn new(source: String, config: &Json) -> Result<Self, Error> {
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_filter("tojson", to_json);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", strftime_now);
+        environment.add_template_owned(NAME, source)?;
+        let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
+        let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
+        let tokens = Json::from_iter(tokens.into_iter());
+        let mut template = Self { environment, tokens, late_system: LateSystem::AsSystem };
+        if !template.takes_late_system() {
+            template.late_system = LateSystem::AsUser;
+        }
+        Ok(template)
+    }
+
+    /// The prompt, up to where the answer starts.
+    ///
+    /// # Errors
+    /// The request holds an image, or the template refuses it.
+    pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
+        let messages = messages::messages(request, self.late_system)?;
+        self.render_messages(&messages, request).map_err(refused)
+    }
+
+    /// The part of the prompt that all conversations with the same system prompt and tools start with.
+    ///
+    /// # Errors
+    /// The template refuses the request.
+    pub fn render_shared_prefix(&self, request: &MessagesRequest) -> Result<String, EngineError> {
+        let with = |role: &str, text: &str| {
+            let mut messages = messages::system(request);
+            messages.push(json!({"role": role, "content": text}));
+            self.render_messages(&messages, request)
+        };
+        let mut prefix = with("user", "A").map_err(refused)?;
+        prefix.truncate(common_length(&prefix, &with("user", "B").map_err(refused)?));
+        // Not every template lets the assistant speak first.
+        if let Ok(other) = with("assistant", "A") {
+            prefix.truncate(common_length(&prefix, &other));
+        }
+        Ok(prefix)
+    }
+
+    fn render_messages(&self, messages: &[Json], request: &MessagesRequest) -> Result<String, Error> {
+        let tools = messages::tools(&request.tools);
+        let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
+        self.environment.get_template(NAME)?.render(context! {
+            messages => messages,
+            tools => (!tools.is_empty()).then_some(tools),
+            add_generation_prompt => true,
+            enable_thinking => matches!(thinking, Some("enabled" | "adaptive")),
+            ..Value::from_serialize(&self.tokens)
+        })
+    }
+
+    /// Whether a system message in mid-conversation reaches the prompt.
+    fn takes_late_system(&self) -> bool {
+        let messages = [("user", "a"), ("assistant", "b"), ("user", "c"), ("system", "late system")];
+        let messages = messages.map(|(role, content)| json!({"role": role, "content": content}));
+        let rendered = self.environment.get_template(NAME).and_then(|template| template.render(context! { messages }));
+        rendered.is_ok_and(|prompt| prompt.contains("late system"))
+    }
+}
+
+/// The template among those that `tokenizer_config.json` has: the only one, or the one for tools, or the default.
+fn configured_template(configured: &Json) -> Option<String> {
+    let named = |name: &str| configured.as_array()?.iter().find(|entry| entry["name"] == name)?["template"].as_str();
+    configured.as_str().or_else(|| named("tool_use")).or_else(|| named("default")).map(str::to_owned)
+}
+
+fn refused(error: Error) -> EngineError {
+    EngineError::Request(describe(&error))
+}
+
+/// The error with its cause, in one line.
+fn describe(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+/// How many bytes of characters both texts start with.
+fn common_length(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
+}
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
+/// The time now, in UTC.
+fn strftime_now(format: String) -> Result<String, Error> {
+    let bad = |error: String| Error::new(ErrorKind::InvalidOperation, format!("strftime_now({format:?}): {error}"));
+    let items = parse_strftime_owned(&format).map_err(|error| bad(error.to_string()))?;
+    OffsetDateTime::now_utc().format(&items).map_err(|error| bad(error.to_string()))
+}
+
+/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`, which is what transformers makes of `tojson`.
+fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let mut bytes = Vec::new();
+    let written = match indent {
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter)),
+        Some(width) => {
+            let indent = " ".repeat(width);
+            let formatter = PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        }
+    };
+    let failed = |error: String| Error::new(ErrorKind::BadSerialization, format!("tojson: {error}"));
+    written.map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+}
+
+/// One line, `", "` between items and `": "` after keys.
+struct PythonFormatter;
+
+impl PythonFormatter {
+    fn separate<W: io::Write + ?Sized>(writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+}
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        Self::separate(writer, first)
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        Self::separate(writer, first)
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
