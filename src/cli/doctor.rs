@@ -72,7 +72,7 @@ fn model(folder: PathBuf) -> State {
             weight_bytes.div_ceil(1_000_000),
         )),
         Err(error) => {
-            let remedy = "name a model folder with --model DIR, or run this in the repository".into();
+            let remedy = "name one with --model DIR; the repository has fixtures/models/tiny".into();
             let what = error.to_string();
             if cfg!(feature = "mlx") { State::Missing { what, remedy } } else { State::Lacking { what, remedy } }
         }

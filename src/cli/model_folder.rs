@@ -29,7 +29,7 @@ pub struct ModelFolder {
 /// Why a folder is no model folder.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFolderError {
-    #[error("{}: no such folder: give a model folder in Hugging Face layout, such as fixtures/models/tiny", .0.display())]
+    #[error("{}: no such folder: a model folder in Hugging Face layout is needed", .0.display())]
     NoFolder(PathBuf),
     #[error("{} is missing: the model folder is incomplete, get it again", .0.display())]
     Missing(PathBuf),

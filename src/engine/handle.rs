@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(refused(&too_long, 1), "prompt is too long: 4096 tokens > 4095 maximum");
         assert_eq!(refused(&[], 1), "the prompt is empty");
         assert_eq!(refused(&[1], 0), "max_tokens: must be at least 1");
-        assert_eq!(refused(&[300], 1), "engine: the tokenizer gives token 300, the model knows 300");
+        assert_eq!(refused(&[4096], 1), "engine: the tokenizer gives token 4096, the model knows 4096");
     }
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use mlx_rs::{Array, random};
 use serde_json::json;
 
 use super::answer::AnswerDecoders;
-use super::text::Tokenizer;
+use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
 /// Sizes of the test model. Two layers, grouped heads, tied head.
-const VOCAB: i32 = 300;
+const VOCAB: i32 = 4096;
 const HIDDEN: i32 = 32;
 const INNER: i32 = 48;
 const LAYERS: i32 = 2;
@@ -20,7 +20,7 @@ const HEAD_DIM: i32 = 16;
 /// Most tokens of a prompt and its answer.
 pub const CONTEXT: usize = 4096;
 
-/// Writes `config.json`, `generation_config.json` and `model.safetensors`.
+/// Writes a model folder: random weights, and the tokenizer of the committed model.
 pub fn write_model(dir: &Path) {
     let config = json!({
         "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
@@ -28,8 +28,9 @@ pub fn write_model(dir: &Path) {
         "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "max_position_embeddings": CONTEXT,
     });
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
-    let generation = json!({"do_sample": false, "eos_token_id": 256});
-    std::fs::write(dir.join("generation_config.json"), generation.to_string()).unwrap();
+    for file in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(tiny_model().join(file), dir.join(file)).unwrap();
+    }
     Array::save_safetensors(tensors(), None, dir.join("model.safetensors")).unwrap();
 }
 
