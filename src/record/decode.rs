@@ -21,7 +21,8 @@ pub(super) enum Decoder {
 impl Decoder {
     /// The decoder for a response; the error is an encoding that is not known.
     pub fn for_response(headers: &HeaderMap) -> Result<Self, String> {
-        let encoding = headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
+        let encoding =
+            headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
         Ok(match encoding.as_str() {
             "" | "identity" => Self::Identity,
             "gzip" | "x-gzip" => Self::Gzip(GzipDecoder::new(Vec::new())),

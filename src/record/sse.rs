@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_name_is_the_event_line_or_the_datas_type() {
-        let cases = [(frame("ping", "{}"), "ping"), (frame("", "{\"type\":\"error\"}"), "error"), (frame("", "[DONE]"), "message")];
+        let cases =
+            [(frame("ping", "{}"), "ping"), (frame("", "{\"type\":\"error\"}"), "error"), (frame("", "[DONE]"), "message")];
         for (frame, name) in cases {
             assert_eq!(frame.name(), name);
         }

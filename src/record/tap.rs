@@ -60,7 +60,9 @@ impl Tap {
     pub async fn response(&mut self, status: u16, headers: &HeaderMap, bodiless: bool) {
         self.status = status;
         self.decoder = Decoder::for_response(headers)
-            .inspect_err(|encoding| tracing::warn!("content-encoding {encoding} is not known; this answer's body is not recorded"))
+            .inspect_err(|encoding| {
+                tracing::warn!("content-encoding {encoding} is not known; this answer's body is not recorded")
+            })
             .ok();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")) {

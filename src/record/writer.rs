@@ -33,11 +33,22 @@ pub(super) struct Incoming {
 
 /// What the tap hands over, in order.
 pub(super) enum Entry {
-    Response { status: u16, headers: HeaderMap },
-    Event { at_us: u64, event: String, data: String },
+    Response {
+        status: u16,
+        headers: HeaderMap,
+    },
+    Event {
+        at_us: u64,
+        event: String,
+        data: String,
+    },
     Body(Vec<u8>),
     /// `ended_us`: request sent to the end of the body, where it ended in order.
-    Save { outcome: ExchangeOutcome, ended_us: Option<u64>, done: oneshot::Sender<()> },
+    Save {
+        outcome: ExchangeOutcome,
+        ended_us: Option<u64>,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// The way to the thread. Dropping it ends the recording; what is unsaved then is saved as truncated.
@@ -220,8 +231,7 @@ fn body_json(body: &[u8], redactor: &Redactor) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    let mut value =
-        serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let mut value = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
     redactor.json(&mut value);
     value
 }

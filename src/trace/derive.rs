@@ -143,20 +143,35 @@ mod tests {
 
     fn stream() -> Vec<RecordedEvent> {
         vec![
-            event(10, json!({"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m",
-                "content":[],"stop_reason":null,"usage":{"input_tokens":7,"output_tokens":1}}})),
+            event(
+                10,
+                json!({"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m",
+                "content":[],"stop_reason":null,"usage":{"input_tokens":7,"output_tokens":1}}}),
+            ),
             event(20, json!({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}})),
             event(30, json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Let me "}})),
             event(35, json!({"type":"ping"})),
             event(50, json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"look."}})),
             event(51, json!({"type":"content_block_stop","index":0})),
-            event(60, json!({"type":"content_block_start","index":1,"content_block":
-                {"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}})),
-            event(90, json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\":"}})),
-            event(95, json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"\"x\"}"}})),
+            event(
+                60,
+                json!({"type":"content_block_start","index":1,"content_block":
+                {"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}}),
+            ),
+            event(
+                90,
+                json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\":"}}),
+            ),
+            event(
+                95,
+                json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"\"x\"}"}}),
+            ),
             event(96, json!({"type":"content_block_stop","index":1})),
-            event(97, json!({"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},
-                "usage":{"output_tokens":9}})),
+            event(
+                97,
+                json!({"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},
+                "usage":{"output_tokens":9}}),
+            ),
             event(98, json!({"type":"message_stop"})),
         ]
     }
@@ -188,7 +203,10 @@ mod tests {
     fn thinking_and_its_signature_are_joined() {
         let events = [
             stream()[0].clone(),
-            event(1, json!({"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}})),
+            event(
+                1,
+                json!({"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}),
+            ),
             event(2, json!({"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Hm"}})),
             event(3, json!({"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"m."}})),
             event(4, json!({"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}})),

@@ -107,7 +107,8 @@ impl PartialFile {
     /// Makes the file; it must not be there yet.
     pub fn create(path: PathBuf) -> Result<Self, TraceError> {
         let file = File::options().append(true).create_new(true).open(&path).map_err(TraceError::io("make", &path))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| TraceError::io("lock", &path)(e.into()))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| TraceError::io("lock", &path)(e.into()))?;
         Ok(Self { path, file })
     }
 

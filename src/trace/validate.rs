@@ -102,9 +102,7 @@ fn outcome_problem(trace: &Trace) -> Option<&'static str> {
 /// What the recorder would have redacted.
 fn secret_in(trace: &Trace) -> Option<String> {
     let redactor = Redactor::default();
-    for (name, value) in
-        [("request.body", &trace.request.body), ("response.body", &trace.response.body)]
-    {
+    for (name, value) in [("request.body", &trace.request.body), ("response.body", &trace.response.body)] {
         let mut clean: Value = value.clone();
         redactor.json(&mut clean);
         if clean != *value {
@@ -156,7 +154,8 @@ mod tests {
             },
         });
         draft.respond(200, Map::new());
-        for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))] {
+        for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))]
+        {
             draft.push(RecordedEvent { at_us, event: data["type"].as_str().unwrap().into(), data });
         }
         draft.to_trace(ExchangeOutcome::Complete, None)

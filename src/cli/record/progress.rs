@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::CliError;
-use crate::cli::trace::text;
+use crate::cli::trace::text::{self, count};
 use crate::record::{Notice, Recorded};
 use crate::trace::{ExchangeOutcome, TraceError};
 
@@ -124,10 +124,6 @@ fn line(recorded: &Recorded) -> String {
     line
 }
 
-fn count(n: usize, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +139,15 @@ mod tests {
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded no exchanges: no request under /v1/ came");
         for outcome in [ExchangeOutcome::Complete, ExchangeOutcome::Truncated, ExchangeOutcome::UpstreamError] {
             let (method, path) = ("POST".into(), "/v1/messages".into());
-            progress.take(Notice::Recorded(Recorded { seq: 1, method, path, status: 200, events: 1, e2e_us: Some(1_500), outcome }));
+            progress.take(Notice::Recorded(Recorded {
+                seq: 1,
+                method,
+                path,
+                status: 200,
+                events: 1,
+                e2e_us: Some(1_500),
+                outcome,
+            }));
         }
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded 3 exchanges to traces/s (1 upstream_error, 1 truncated)");
     }

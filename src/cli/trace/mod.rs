@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use self::text::count;
 use super::CliError;
 use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate};
 
@@ -97,7 +98,6 @@ fn check(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
     for problem in &findings.problems {
         out.push_str(&format!("{} {problem}\n", console::style("problem:").red().bold()));
     }
-    let count = |n: usize, thing: &str| format!("{n} {thing}{}", if n == 1 { "" } else { "s" });
     let (problems, warnings) = (findings.problems.len(), findings.warnings.len());
     out.push_str(&format!("{}: {}, {}\n", count(files.len(), "trace"), count(problems, "problem"), count(warnings, "warning")));
     print(&out)?;
@@ -134,7 +134,9 @@ fn scrub_all(paths: &[PathBuf], out: &std::path::Path) -> Result<ExitCode, CliEr
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::backend(format!("cannot write the output: {error}"))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::backend(format!("cannot write the output: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -46,7 +46,8 @@ fn request_outline(out: &mut String, body: &Value) -> std::fmt::Result {
     writeln!(out, "  model     {model}{max_tokens}{stream}")?;
     if let Some(system) = body.get("system") {
         let blocks = system.as_array().map_or(1, Vec::len);
-        writeln!(out, "  system    {blocks} blocks, {} characters", number(characters(system)))?;
+        let blocks = text::count(blocks, "block");
+        writeln!(out, "  system    {blocks}, {} characters", number(characters(system)))?;
     }
     if let Some(tools) = body["tools"].as_array() {
         let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
@@ -135,9 +136,11 @@ fn characters(content: &Value) -> u64 {
     match content {
         Value::String(text) => text.chars().count() as u64,
         Value::Array(items) => items.iter().map(characters).sum(),
-        Value::Object(fields) => {
-            fields.iter().filter(|(key, _)| matches!(key.as_str(), "text" | "content" | "thinking" | "input")).map(|(_, v)| characters(v)).sum()
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| matches!(key.as_str(), "text" | "content" | "thinking" | "input"))
+            .map(|(_, v)| characters(v))
+            .sum(),
         _ => 0,
     }
 }

@@ -29,6 +29,11 @@ pub fn number(n: u64) -> String {
     out
 }
 
+/// How many of a thing: `1 event`, `2 events`.
+pub fn count(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
 /// The outcome's name in the trace file.
 pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
     match outcome {

@@ -38,7 +38,8 @@ impl Redactor {
             credentials.push(value.trim().to_owned());
         }
         let query = path.split_once('?').map_or("", |(_, query)| query);
-        let secret_parameters = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_secret_header(name));
+        let secret_parameters =
+            query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_secret_header(name));
         credentials.extend(secret_parameters.map(|(_, value)| value.to_owned()));
         credentials.retain(|value| value.len() >= MIN_CREDENTIAL);
         credentials.sort();

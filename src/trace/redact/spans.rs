@@ -273,10 +273,22 @@ mod tests {
 
     #[test]
     fn what_may_go_on_is_open() {
-        for open in ["see sk", "s", "sk-ant-api03-x", "Bearer", "-----BEG", "-----BEGIN PRIVATE KEY-----\nabc", "{\"api_", "{\"api_key\": ", "{\"password\":\"hun"] {
+        for open in [
+            "see sk",
+            "s",
+            "sk-ant-api03-x",
+            "Bearer",
+            "-----BEG",
+            "-----BEGIN PRIVATE KEY-----\nabc",
+            "{\"api_",
+            "{\"api_key\": ",
+            "{\"password\":\"hun",
+        ] {
             assert!(is_open(open), "{open}");
         }
-        for closed in ["files", "sk-ant-api03-x ", "words end. ", "\"path\": \"q", "-----BEGIN CERTIFICATE-----", "{\"api_key\": \"x\"", ""] {
+        for closed in
+            ["files", "sk-ant-api03-x ", "words end. ", "\"path\": \"q", "-----BEGIN CERTIFICATE-----", "{\"api_key\": \"x\"", ""]
+        {
             assert!(!is_open(closed), "{closed}");
         }
     }

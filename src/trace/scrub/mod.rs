@@ -170,7 +170,9 @@ fn events(events: &mut [RecordedEvent]) {
         }
     }
     for positions in pieces_of.into_values() {
-        for (field, scrub_text) in [("text", prose as fn(&str) -> String), ("thinking", prose), ("signature", opaque), ("partial_json", arguments)] {
+        for (field, scrub_text) in
+            [("text", prose as fn(&str) -> String), ("thinking", prose), ("signature", opaque), ("partial_json", arguments)]
+        {
             respell(events, &positions, field, scrub_text);
         }
         for position in positions {
@@ -299,8 +301,12 @@ mod tests {
         assert_eq!(body["system"][0], original.request.body["system"][0]);
         assert_eq!(body["system"][1]["cache_control"], json!({"type": "ephemeral"}));
         let answer = &scrubbed.response.body["content"];
-        assert_eq!(answer[1], json!({"type":"tool_use","id":"toolu_2","name":"Read","input":{"file_path":"/home/user/a/hello.txt"}}));
-        for same in [&body["system"][1]["text"], &body["tools"][0]["description"], &body["messages"][2]["content"][0]["content"]] {
+        assert_eq!(
+            answer[1],
+            json!({"type":"tool_use","id":"toolu_2","name":"Read","input":{"file_path":"/home/user/a/hello.txt"}})
+        );
+        for same in [&body["system"][1]["text"], &body["tools"][0]["description"], &body["messages"][2]["content"][0]["content"]]
+        {
             assert_eq!(*same, answer[0]["text"], "equal text stays equal");
         }
         assert_eq!(scrubbed.timing, original.timing);

@@ -140,8 +140,13 @@ fn hash(text: &str) -> [u8; 32] {
 }
 
 /// Where home folders lie, and what must follow the user's name.
-const HOMES: [(&str, &str); 5] =
-    [("/home/", "/home/user"), ("/Users/", "/home/user"), ("-home-", "-home-user"), ("-Users-", "-home-user"), ("\\Users\\", "\\Users\\user")];
+const HOMES: [(&str, &str); 5] = [
+    ("/home/", "/home/user"),
+    ("/Users/", "/home/user"),
+    ("-home-", "-home-user"),
+    ("-Users-", "-home-user"),
+    ("\\Users\\", "\\Users\\user"),
+];
 
 fn homes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -233,7 +238,10 @@ mod tests {
     #[test]
     fn what_the_user_wrote_stays_and_reminders_do_not() {
         let turn = user_turn("Read /root/x.txt<system-reminder>Secretive</system-reminder> please, me@corp.example.org");
-        assert!(turn.starts_with("Read /home/user/x.txt<system-reminder>") && turn.ends_with("</system-reminder> please, user@example.com"));
+        assert!(
+            turn.starts_with("Read /home/user/x.txt<system-reminder>")
+                && turn.ends_with("</system-reminder> please, user@example.com")
+        );
         assert!(!turn.contains("Secretive"));
     }
 
