@@ -57,6 +57,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
             "required": ["to", "long"], "additionalProperties": false})),
         ("Extra", json!({"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 5}}, "required": ["n"],
             "additionalProperties": {"type": "array", "items": {"type": "boolean"}}})),
+        ("Flow", json!({"type": "object", "properties": {"args": {"description": "Anything."}, "list": {"type": "array"}}, "required": ["args", "list"],
+            "additionalProperties": false})),
         ("Look", json!({"type": "object", "properties": {"q": {"type": "string", "pattern": "^(?=a)b"}, "tags": {"type": "array", "items": string, "uniqueItems": true}},
             "required": ["q"], "additionalProperties": false})),
     ]
