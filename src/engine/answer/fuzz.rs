@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::{AnswerDecoder, AnswerDecoders, Piece, joined};
-use crate::engine::text::{Tokenizer, tiny_model};
+use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::MessagesRequest;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
@@ -17,60 +17,111 @@ static DECODERS: LazyLock<AnswerDecoders> = LazyLock::new(|| AnswerDecoders::new
 fn schemas() -> Vec<(&'static str, Value)> {
     let string = json!({"type": "string"});
     vec![
-        ("Read", json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+        (
+            "Read",
+            json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
             "properties": {"file_path": string, "offset": {"type": "integer", "minimum": 0, "maximum": 9007199254740991i64},
                 "limit": {"type": "integer", "exclusiveMinimum": 0}, "pages": string},
-            "required": ["file_path"], "additionalProperties": false})),
-        ("Edit", json!({"type": "object", "properties": {"file_path": string, "old_string": string, "new_string": string,
+            "required": ["file_path"], "additionalProperties": false}),
+        ),
+        (
+            "Edit",
+            json!({"type": "object", "properties": {"file_path": string, "old_string": string, "new_string": string,
                 "replace_all": {"type": "boolean", "default": false}},
-            "required": ["file_path", "old_string", "new_string"], "additionalProperties": false})),
+            "required": ["file_path", "old_string", "new_string"], "additionalProperties": false}),
+        ),
         ("Empty", json!({"type": "object", "properties": {}, "additionalProperties": false})),
         ("Open", json!({"type": "object"})),
         ("None", json!({})),
-        ("Grep", json!({"type": "object", "properties": {"pattern": string, "output_mode": {"type": "string",
+        (
+            "Grep",
+            json!({"type": "object", "properties": {"pattern": string, "output_mode": {"type": "string",
                 "enum": ["content", "files_with_matches", "count"]}, "-A": {"type": "number"}, "head_limit": {"type": "number", "minimum": 1}},
-            "required": ["pattern", "output_mode"], "additionalProperties": false})),
-        ("Ask", json!({"type": "object", "properties": {"questions": {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "object",
+            "required": ["pattern", "output_mode"], "additionalProperties": false}),
+        ),
+        (
+            "Ask",
+            json!({"type": "object", "properties": {"questions": {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "object",
                 "properties": {"question": string, "header": {"type": "string", "maxLength": 12}, "multi": {"type": "boolean"},
                     "options": {"type": "array", "minItems": 2, "maxItems": 4, "items": {"type": "object",
                         "properties": {"label": string, "description": string}, "required": ["label", "description"], "additionalProperties": false}}},
                 "required": ["question", "header", "options", "multi"], "additionalProperties": false}}},
-            "required": ["questions"], "additionalProperties": false})),
-        ("Monitor", json!({"type": "object", "properties": {"timeout_ms": {"type": "number", "minimum": 1000, "maximum": 3600000},
+            "required": ["questions"], "additionalProperties": false}),
+        ),
+        (
+            "Monitor",
+            json!({"type": "object", "properties": {"timeout_ms": {"type": "number", "minimum": 1000, "maximum": 3600000},
                 "ws": {"type": "object", "properties": {"url": {"type": "string", "format": "uri"}, "protocols": {"type": "array",
                     "items": {"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}}}, "required": ["url", "protocols"], "additionalProperties": false}},
-            "required": ["timeout_ms", "ws"], "additionalProperties": false})),
-        ("Union", json!({"type": "object", "properties": {"target": {"anyOf": [string, {"type": "integer", "minimum": -5, "maximum": 300},
+            "required": ["timeout_ms", "ws"], "additionalProperties": false}),
+        ),
+        (
+            "Union",
+            json!({"type": "object", "properties": {"target": {"anyOf": [string, {"type": "integer", "minimum": -5, "maximum": 300},
                 {"type": "object", "properties": {"id": {"const": "x"}}, "required": ["id"], "additionalProperties": false}, {"type": "null"}]}},
-            "required": ["target"], "additionalProperties": false})),
-        ("Tree", json!({"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "required": ["root"], "additionalProperties": false,
+            "required": ["target"], "additionalProperties": false}),
+        ),
+        (
+            "Tree",
+            json!({"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "required": ["root"], "additionalProperties": false,
             "$defs": {"node": {"anyOf": [
                 {"type": "object", "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
                     "required": ["left", "right"], "additionalProperties": false},
-                {"type": "object", "properties": {"leaf": {"type": "number"}}, "required": ["leaf"], "additionalProperties": false}]}}})),
-        ("Patterns", json!({"type": "object", "properties": {"email": {"type": "string", "pattern": "^[a-z0-9]+@[a-z]+\\.[a-z]{2,6}$"},
+                {"type": "object", "properties": {"leaf": {"type": "number"}}, "required": ["leaf"], "additionalProperties": false}]}}}),
+        ),
+        (
+            "Patterns",
+            json!({"type": "object", "properties": {"email": {"type": "string", "pattern": "^[a-z0-9]+@[a-z]+\\.[a-z]{2,6}$"},
                 "date": {"type": "string", "format": "date-time"}, "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"},
                 "name": {"type": "string", "minLength": 3, "maxLength": 8}},
-            "required": ["email", "date", "code", "name"], "additionalProperties": false})),
-        ("Send", json!({"type": "object", "properties": {"to": {"type": "string", "allOf": [{"pattern": "^[^\\n\\r]*$"}, {"pattern": "^[\\s\\S]{0,300}$"}]},
+            "required": ["email", "date", "code", "name"], "additionalProperties": false}),
+        ),
+        (
+            "Send",
+            json!({"type": "object", "properties": {"to": {"type": "string", "allOf": [{"pattern": "^[^\\n\\r]*$"}, {"pattern": "^[\\s\\S]{0,300}$"}]},
                 "long": {"type": "string", "maxLength": 524288}, "notify": {"type": ["boolean", "null"]}},
-            "required": ["to", "long"], "additionalProperties": false})),
-        ("Extra", json!({"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 5}}, "required": ["n"],
-            "additionalProperties": {"type": "array", "items": {"type": "boolean"}}})),
-        ("Flow", json!({"type": "object", "properties": {"args": {"description": "Anything."}, "list": {"type": "array"}}, "required": ["args", "list"],
-            "additionalProperties": false})),
-        ("Look", json!({"type": "object", "properties": {"q": {"type": "string", "pattern": "^(?=a)b"}, "tags": {"type": "array", "items": string, "uniqueItems": true}},
-            "required": ["q"], "additionalProperties": false})),
+            "required": ["to", "long"], "additionalProperties": false}),
+        ),
+        (
+            "Extra",
+            json!({"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 5}}, "required": ["n"],
+            "additionalProperties": {"type": "array", "items": {"type": "boolean"}}}),
+        ),
+        (
+            "Flow",
+            json!({"type": "object", "properties": {"args": {"description": "Anything."}, "list": {"type": "array"}}, "required": ["args", "list"],
+            "additionalProperties": false}),
+        ),
+        (
+            "TopRef",
+            json!({"$ref": "#/$defs/input", "$defs": {"input": {"type": "object", "properties": {"at": {"type": "integer"}},
+                "required": ["at"], "additionalProperties": false}}}),
+        ),
+        (
+            "TopUnion",
+            json!({"anyOf": [{"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"], "additionalProperties": false},
+                {"type": "object", "properties": {"name": string}, "required": ["name"]}, {"type": "string"}]}),
+        ),
+        ("Broken", json!({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}, "required": ["a"]})),
+        ("NoObject", json!({"type": "string", "maxLength": 3})),
+        (
+            "Look",
+            json!({"type": "object", "properties": {"q": {"type": "string", "pattern": "^(?=a)b"}, "tags": {"type": "array", "items": string, "uniqueItems": true}},
+            "required": ["q"], "additionalProperties": false}),
+        ),
     ]
 }
 
 /// The schema less what llguidance cannot enforce, for checking.
 fn enforced(name: &str, schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    if name == "Look" {
-        schema["properties"] = json!({"q": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}});
+    match name {
+        "Look" => {
+            json!({"type": "object", "properties": {"q": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
+            "required": ["q"], "additionalProperties": false})
+        }
+        "Broken" | "NoObject" => json!({"type": "object"}),
+        _ => schema.clone(),
     }
-    schema
 }
 
 fn request(tools: &[(&str, Value)], tool_choice: Value) -> MessagesRequest {
@@ -165,5 +216,30 @@ fn a_call_winds_down_in_few_tokens() {
         let (pieces, tokens) = generate(&mut decoder, &mut StdRng::seed_from_u64(0), 0);
         assert!(tokens < 150, "{name}: {tokens} tokens for {pieces:?}");
         assert_valid(name, &calls(&pieces)[0].1);
+    }
+}
+
+#[test]
+fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
+    let template = ChatTemplate::load(&tiny_model()).unwrap();
+    for (name, schema) in schemas() {
+        let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
+        request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
+        let mut text = template.render(&request).unwrap();
+        let mut decoder = DECODERS.start(&request).unwrap();
+        let mut pieces = Vec::new();
+        while !decoder.is_finished() {
+            let token = decoder.mask().unwrap().unwrap().iter().next().unwrap();
+            text.push_str(std::str::from_utf8(TOKENIZER.bytes(token)).unwrap());
+            pieces.extend(decoder.push(token).unwrap());
+            decoder.wind_down();
+        }
+        let (_, input) = calls(&joined(pieces)).remove(0);
+        let turns = json!([
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": name, "input": input}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "done"}]}]);
+        request.messages.extend(serde_json::from_value::<Vec<_>>(turns).unwrap());
+        let follow_up = template.render(&request).unwrap();
+        assert!(follow_up.starts_with(&format!("{text}<|im_end|>\n")), "{text}\n---\n{follow_up}");
     }
 }

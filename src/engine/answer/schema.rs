@@ -18,12 +18,11 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
         _ => json!({}),
     };
     if let Some(keywords) = schema.as_object_mut() {
-        keywords.entry("type").or_insert(json!("object"));
+        keywords.insert("type".into(), json!("object"));
     }
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
-        close_open_places(keywords);
         for keyword in ["minLength", "maxLength"] {
             if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
                 left_out.push(format!("{keyword} {}", keywords[keyword]));
@@ -37,8 +36,12 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
             keywords.remove("pattern");
         }
     });
-    define_any_value(&mut schema);
-    (schema, left_out)
+    // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
+    // stay as they are.
+    let mut closed = schema.clone();
+    visit(&mut closed, &mut close_open_places);
+    define_any_value(&mut closed);
+    (if compiles(&closed) { closed } else { schema }, left_out)
 }
 
 /// Any JSON object.
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn arguments_are_always_an_object_and_any_value_has_bounds() {
-        for schema in [json!({}), json!(true)] {
+        for schema in [json!({}), json!(true), json!({"type": "string"}), json!({"type": ["object", "null"]})] {
             assert_eq!(prepared(schema), (any_object(), vec![]));
         }
         let (schema, _) = prepared(json!({"properties": {"a": {"description": "d"}, "b": {"type": "array", "items": {}}},

@@ -55,7 +55,7 @@ impl WindDown {
     }
 }
 
-/// How many signs are open after these bytes, and how far they go into a string that they open. A comma or a minus at the
+/// How many signs are open after these bytes, and how much they put into strings that they open. A comma or a minus at the
 /// end counts as open: something has to follow it, where perhaps nothing had to.
 fn left_open(mut scan: JsonScan, bytes: &[u8]) -> (usize, usize) {
     let mut into_string = 0;
@@ -64,7 +64,7 @@ fn left_open(mut scan: JsonScan, bytes: &[u8]) -> (usize, usize) {
         let before = scan.in_string();
         scan.feed(*byte);
         own_string |= !before && scan.in_string();
-        into_string = if own_string && before && scan.in_string() { into_string + 1 } else { 0 };
+        into_string += usize::from(own_string && before && scan.in_string());
     }
     let goes_on = bytes.len() > 1 && matches!(bytes.last(), Some(b',' | b'-')) && !scan.in_string();
     (scan.open() + usize::from(goes_on), into_string)

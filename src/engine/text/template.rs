@@ -288,19 +288,26 @@ mod tests {
         }
         // After the model's own turn, what it generated follows the prompt as it was generated.
         let call = "{\"name\": \"Read\", \"arguments\": {\"path\": \"é.txt\", \"lines\": [1, 2.5, null, true], \"at\": {}}}";
-        let answer = format!("Reading.\n<tool_call>\n{call}\n</tool_call>\n<tool_call>\n{{\"name\": \"Read\", \"arguments\": {{}}}}\n</tool_call>");
+        let answer = format!(
+            "Reading.\n<tool_call>\n{call}\n</tool_call>\n<tool_call>\n{{\"name\": \"Read\", \"arguments\": {{}}}}\n</tool_call>"
+        );
         assert!(whole.starts_with(&format!("{}{answer}<|im_end|>\n", prompt(2))), "{whole}");
     }
 
     #[test]
     fn the_shared_prefix_starts_every_prompt_with_the_same_system_and_tools() {
         let template = ChatTemplate::load(&tiny_model()).unwrap();
+        let tokenizer = super::super::Tokenizer::load(&tiny_model()).unwrap();
         for (system, tools) in [(json!("S"), tools()), (json!("S"), json!([])), (json!(""), tools()), (json!(""), json!([]))] {
             let with = |messages: &[Json]| request(json!({"system": system, "tools": tools, "messages": messages}));
             let prefix = template.render_shared_prefix(&with(&[])).unwrap();
-            for messages in [&conversation()[..], &conversation()[1..], &conversation()[4..], &[json!({"role": "user", "content": "B"})]] {
+            for messages in
+                [&conversation()[..], &conversation()[1..], &conversation()[4..], &[json!({"role": "user", "content": "B"})]]
+            {
                 let prompt = template.render(&with(messages)).unwrap();
                 assert!(prompt.starts_with(&prefix) && prompt.len() > prefix.len(), "{prefix}\n{prompt}");
+                let tokens = [&prefix, &prompt].map(|text| tokenizer.encode(text).unwrap());
+                assert!(tokens[1].starts_with(&tokens[0]), "the prefix ends between tokens");
             }
             assert!(prefix.ends_with("<|im_start|>"), "{prefix}");
             assert_eq!(prefix.contains("\"Read\""), tools != json!([]));
@@ -320,7 +327,10 @@ mod tests {
     fn templates_see_what_transformers_gives_them() {
         let cases = [
             ("{{ bos_token }}{{ eos_token }}{{ add_generation_prompt }}", "<s></s>True"),
-            ("{{ tools[0] | tojson }}", r#"{"type": "function", "function": {"name": "Read", "parameters": {"a": [1, "é<'\"/"]}}}"#),
+            (
+                "{{ tools[0] | tojson }}",
+                r#"{"type": "function", "function": {"name": "Read", "parameters": {"a": [1, "é<'\"/"]}}}"#,
+            ),
             ("{{ tools[0].function.parameters | tojson(indent=2) }}", "{\n  \"a\": [\n    1,\n    \"é<'\\\"/\"\n  ]\n}"),
             ("{{ enable_thinking }}{{ strftime_now('%Y') | length }}", "True4"),
             ("{% for m in messages[::-1] %}{{ m.content.strip().split(' ')[-1] }}{% break %}{% endfor %}", "you?"),
@@ -337,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_one_line() {
-        let refusal = template("{{ raise_exception('only user and assistant take turns') }}").render(&request(json!({"messages": []})));
+        let refusal =
+            template("{{ raise_exception('only user and assistant take turns') }}").render(&request(json!({"messages": []})));
         assert_eq!(
             refusal.unwrap_err().to_string(),
             "invalid operation: only user and assistant take turns (in chat template:1)"
