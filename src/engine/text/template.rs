@@ -56,7 +56,7 @@ impl ChatTemplate {
         environment.add_template_owned(NAME, source)?;
         let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
-        let tokens = Json::from_iter(tokens.into_iter());
+        let tokens = Json::from_iter(tokens);
         let mut template = Self { environment, tokens, late_system: LateSystem::AsSystem };
         if !template.takes_late_system() {
             template.late_system = LateSystem::AsUser;
