@@ -1,1 +1,283 @@
 //! Any server that speaks the Anthropic Messages API, as a backend.
+//!
+//! Owns the HTTP client and the reading of SSE. Where the other side is an anyclaude server, its prefix cache can be
+//! controlled too.
+
+use std::time::Duration;
+
+use async_stream::try_stream;
+use eventsource_stream::{EventStreamError, Eventsource};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Backend, BackendError, CacheControl, EventStream};
+use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server may be silent. Anthropic and anyclaude ping every few seconds; others may not ping during a prefill.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What `POST /v1/messages/count_tokens` refuses although `POST /v1/messages` takes it.
+const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
+
+/// An Anthropic-compatible server behind a base URL.
+pub struct RemoteBackend {
+    address: String,
+    client: Client,
+    headers: HeaderMap,
+    /// What the server said of itself, if it is one of ours.
+    anyclaude: Option<Health>,
+}
+
+/// The part of an anyclaude server's `GET /health` that matters here.
+#[derive(Deserialize)]
+struct Health {
+    server: String,
+    model: String,
+}
+
+impl RemoteBackend {
+    /// Asks the server at this base URL once (`GET /health`) whether it is an anyclaude server. Carries the credentials that
+    /// Claude Code itself would: `ANTHROPIC_API_KEY` and `ANTHROPIC_AUTH_TOKEN` of the environment. Fails where the address
+    /// is no HTTP URL or nobody answers there.
+    pub async fn new(base_url: &str) -> Result<Self, BackendError> {
+        let url = check(base_url).map_err(|reason| BackendError::Unreachable { address: base_url.to_owned(), reason })?;
+        let address = base_url.trim_end_matches('/').to_owned();
+        let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
+        let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
+        if is_loopback(&url) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| unusable(reasons(&error)))?;
+        let headers = headers_from_env().map_err(unusable)?;
+        let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
+        let health = health.map_err(|error| unusable(reasons(&error)))?.json::<Health>().await;
+        let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
+        Ok(Self { address, client, headers, anyclaude })
+    }
+
+    /// Sends these names as `anthropic-beta`: Anthropic wants them for the fields that a recorded body has.
+    pub fn with_betas(mut self, betas: HeaderValue) -> Self {
+        self.headers.insert("anthropic-beta", betas);
+        self
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    /// Posts a body; an error status becomes the error that the server answered with.
+    async fn post(&self, path: &str, body: &Value) -> Result<Response, BackendError> {
+        let request = self.client.post(self.url(path)).headers(self.headers.clone()).json(body);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.answered(response).await) }
+    }
+
+    async fn answered(&self, response: Response) -> BackendError {
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let text = response.text().await.unwrap_or_default();
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| {
+            let kind = ErrorKind::ALL.into_iter().find(|kind| kind.status() == status.as_u16()).unwrap_or(ErrorKind::Api);
+            ErrorBody::new(kind, format!("{} answered {status}: {}", self.address, shorten(text.trim())))
+        });
+        BackendError::Answered { status: status.as_u16(), body, retry_after }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> BackendError {
+        BackendError::Unreachable { address: self.address.clone(), reason: reasons(error) }
+    }
+
+    fn protocol(&self, reason: impl Into<String>) -> BackendError {
+        BackendError::Protocol { address: self.address.clone(), reason: reason.into() }
+    }
+
+    /// The request's body, for this server.
+    fn body(&self, mut request: MessagesRequest) -> Value {
+        request.stream = true;
+        // String-keyed maps, strings and numbers only: serializing them cannot fail.
+        serde_json::to_value(request).unwrap_or_default()
+    }
+
+    async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
+        let response = self.post("/v1/messages", &self.body(request)).await?;
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("no content type");
+        if !content_type.starts_with("text/event-stream") {
+            return Err(self.protocol(format!("asked for a stream, it answered with {content_type}")));
+        }
+        Ok(events(self.address.clone(), response))
+    }
+
+    async fn count(&self, request: MessagesRequest) -> Result<u64, BackendError> {
+        let mut body = self.body(request);
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
+        }
+        let response = self.post("/v1/messages/count_tokens", &body).await?;
+        let answer: Value = response.json().await.map_err(|error| self.protocol(reasons(&error)))?;
+        answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
+    }
+}
+
+/// Reads the answer's events. They end with `message_stop`, or with an error.
+fn events(address: String, response: Response) -> EventStream {
+    Box::pin(try_stream! {
+        let mut frames = response.bytes_stream().eventsource();
+        while let Some(frame) = frames.next().await {
+            let frame = frame.map_err(|error| broken(&address, error))?;
+            let event = parse(&address, &frame.data)?;
+            let last = event == StreamEvent::MessageStop;
+            yield event;
+            if last {
+                return;
+            }
+        }
+        Err(BackendError::Protocol { address, reason: "the stream ended without message_stop".into() })?;
+    })
+}
+
+/// One event; the server's own error event becomes an error.
+fn parse(address: &str, data: &str) -> Result<StreamEvent, BackendError> {
+    match serde_json::from_str(data) {
+        Ok(StreamEvent::Error { body }) => {
+            let kind = ErrorKind::ALL.into_iter().find(|kind| kind.name() == body.error.kind).unwrap_or(ErrorKind::Api);
+            Err(BackendError::Answered { status: kind.status(), body, retry_after: None })
+        }
+        Ok(event) => Ok(event),
+        Err(error) => Err(BackendError::Protocol {
+            address: address.to_owned(),
+            reason: format!("an event is not JSON ({error}): {}", shorten(data)),
+        }),
+    }
+}
+
+fn broken(address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
+    let address = address.to_owned();
+    match error {
+        EventStreamError::Transport(error) => BackendError::Unreachable { address, reason: reasons(&error) },
+        other => BackendError::Protocol { address, reason: other.to_string() },
+    }
+}
+
+impl Backend for RemoteBackend {
+    fn name(&self) -> String {
+        self.address.clone()
+    }
+
+    /// The anyclaude server's model; another server may have many.
+    fn model(&self) -> String {
+        self.anyclaude.as_ref().map_or("as requested".into(), |health| health.model.clone())
+    }
+
+    fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        Box::pin(self.send(request))
+    }
+
+    fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(self.count(request))
+    }
+
+    fn cache(&self) -> Option<&dyn CacheControl> {
+        self.anyclaude.is_some().then_some(self as _)
+    }
+}
+
+impl CacheControl for RemoteBackend {
+    fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { self.post("/cache/clear", &Value::Null).await.map(drop) })
+    }
+
+    fn prime_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { self.post("/cache/warm", &self.body(request)).await.map(drop) })
+    }
+}
+
+fn headers_from_env() -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    for (variable, header, scheme) in
+        [("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")]
+    {
+        let Some(secret) = std::env::var(variable).ok().filter(|secret| !secret.is_empty()) else { continue };
+        let mut value = HeaderValue::from_str(&format!("{scheme}{secret}"))
+            .map_err(|_| format!("{variable} has characters that no HTTP header may have"))?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static(header), value);
+    }
+    Ok(headers)
+}
+
+/// The base URL, or why it is none.
+fn check(base_url: &str) -> Result<Url, String> {
+    let url = Url::parse(base_url).map_err(|error| format!("not a URL ({error}): it should start with http:// or https://"))?;
+    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("not a URL that starts with http:// or https://".into()) }
+}
+
+/// A proxy of the environment must not stand between us and a server on this machine.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// What caused the error in the end: reqwest's own text leaves that out.
+fn reasons(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
+}
+
+/// The start of a text that may be long.
+fn shorten(text: &str) -> String {
+    const CHARACTERS: usize = 200;
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_base_url_must_be_http() {
+        for (url, reason) in [
+            ("127.0.0.1:8081", "127.0.0.1:8081: not a URL (relative URL without a base): it should start with http://"),
+            ("ftp://example.org", "ftp://example.org: not a URL that starts with http:// or https://"),
+        ] {
+            let error = RemoteBackend::new(url).await.err().unwrap().to_string();
+            assert!(error.starts_with(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_recognised() {
+        for (url, expected) in [
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost", true),
+            ("https://api.anthropic.com", false),
+            ("http://192.168.0.7", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_event_is_passed_on_and_a_broken_one_is_an_error() {
+        assert_eq!(parse("a", r#"{"type":"future"}"#).unwrap().name(), "future");
+        let error = parse("http://a", "<html>").unwrap_err().to_string();
+        assert!(error.starts_with("http://a does not speak the Messages API: an event is not JSON"), "{error}");
+    }
+
+    #[test]
+    fn an_error_event_is_an_error_with_its_status() {
+        let event = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+        let error = parse("a", event).unwrap_err();
+        assert!(matches!(&error, BackendError::Answered { status: 529, .. }), "{error}");
+    }
+}

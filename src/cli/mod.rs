@@ -1,6 +1,7 @@
 //! The command line: clap types, one short function per command, and the one place where errors are printed.
 
 mod doctor;
+mod model_folder;
 mod record;
 mod replay;
 mod review;

@@ -1,13 +1,157 @@
-//! `anyclaude serve`.
+//! `anyclaude serve`: the Messages API on a model folder.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use console::style;
+use indicatif::ProgressBar;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::CliError;
+use super::model_folder::ModelFolder;
+use crate::backend::mlx::MlxBackend;
+use crate::engine::{CacheLimits, EngineError, EngineOptions};
+use crate::server::{Server, ServerOptions};
 
-/// (stub)
+/// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port to listen on; 0 picks a free one
+    #[arg(long, default_value_t = 8081)]
+    port: u16,
+    /// Key that clients must send as x-api-key or bearer token [default: none is asked for]
+    #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// How many prompts the prefix cache keeps
+    #[arg(long, value_name = "N", default_value_t = CacheLimits::default().entries)]
+    cache_entries: usize,
+}
 
-pub async fn run(_args: Args) -> Result<ExitCode, CliError> {
-    Err(CliError::input("not built yet"))
+/// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
+pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    ModelFolder::inspect(&args.model).map_err(CliError::input)?;
+    let listener = bind(&args.host, args.port).await?;
+    let address = listener.local_addr().map_err(CliError::backend)?;
+    let api_key = args.api_key.filter(|key| !key.is_empty());
+    if !address.ip().is_loopback() && api_key.is_none() {
+        let label = style("warning:").yellow().bold().for_stderr();
+        eprintln!("{label} {address} can be reached from other machines and no key is asked for: set --api-key");
+    }
+    let backend = load(args.model, args.cache_entries).await?;
+    announce(address, api_key.is_some());
+    let server = Server::new(Arc::new(backend), ServerOptions { api_key, ..ServerOptions::default() });
+    let stop = stop_signal().map_err(CliError::backend)?;
+    server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+    eprintln!("served {}", server.totals());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
+        CliError::backend(match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("{host}:{port} is in use: stop what listens there, or choose another port with --port (0: any free one)")
+            }
+            _ => format!("cannot listen on {host}:{port}: {error}"),
+        })
+    })
+}
+
+/// Loads the model on a thread where it may block, saying so meanwhile.
+async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
+    let started = Instant::now();
+    let progress = Loading::start(&folder);
+    let options =
+        EngineOptions { cache: CacheLimits { entries: cache_entries, ..CacheLimits::default() }, ..EngineOptions::default() };
+    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
+    progress.end();
+    let backend = loaded.map_err(CliError::backend)?.map_err(load_error)?;
+    eprintln!("loaded in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(backend)
+}
+
+fn load_error(error: EngineError) -> CliError {
+    match error {
+        EngineError::ModelFile { .. } => {
+            CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
+        }
+        other => CliError::backend(other),
+    }
+}
+
+/// A spinner on a terminal, a plain line elsewhere.
+struct Loading(Option<ProgressBar>);
+
+impl Loading {
+    fn start(folder: &Path) -> Self {
+        let message = format!("loading {}", folder.display());
+        if !console::user_attended_stderr() {
+            eprintln!("{message}");
+            return Self(None);
+        }
+        let spinner = ProgressBar::new_spinner().with_message(message);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Self(Some(spinner))
+    }
+
+    fn end(self) {
+        if let Some(spinner) = self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+fn announce(address: SocketAddr, with_key: bool) {
+    let key = if with_key { "<the key>" } else { "local" };
+    eprintln!("listening on http://{address}");
+    eprintln!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude");
+}
+
+/// Completes on the first Ctrl-C or SIGTERM; the next one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (stop, stopped) = oneshot::channel();
+    let mut signals = Signals::listen()?;
+    tokio::spawn(async move {
+        signals.next().await;
+        eprintln!("stopping: answers in flight get a few seconds; once more to stop at once");
+        // Fails only where the server has already ended.
+        let _ = stop.send(());
+        signals.next().await;
+        std::process::exit(130);
+    });
+    Ok(async {
+        // The sender is never dropped before it has sent.
+        let _ = stopped.await;
+    })
+}
+
+/// The signals that ask a server to stop.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

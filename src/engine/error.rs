@@ -15,3 +15,9 @@ pub enum EngineError {
     #[error("engine: {0}")]
     Device(String),
 }
+
+impl From<mlx_rs::error::Exception> for EngineError {
+    fn from(exception: mlx_rs::error::Exception) -> Self {
+        Self::Device(exception.what().to_string())
+    }
+}

@@ -4,6 +4,20 @@
 
 pub mod answer;
 mod error;
+mod generation;
+mod handle;
+mod model;
+mod prefix_cache;
+mod sampler;
+mod sequence;
+#[cfg(test)]
+pub mod testing;
 pub mod text;
+mod worker;
 
 pub use error::EngineError;
+pub use generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventReceiver, Finished, Generation, Stop};
+pub use handle::{Engine, EngineOptions};
+pub use model::{Config, GenerationConfig};
+pub use prefix_cache::CacheLimits;
+pub use sampler::{Sampler, Sampling};

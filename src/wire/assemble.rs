@@ -1,8 +1,6 @@
 //! Assembling a stream of events into the message it describes.
 
-use serde_json::Value;
-
-use super::{BlockDelta, ContentBlock, Message, StreamEvent, Usage};
+use super::{BlockDelta, ContentBlock, Message, StreamEvent};
 
 /// What a stream did that the protocol forbids.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -76,7 +74,7 @@ impl Assembler {
                 let message = started(&mut self.message, event)?;
                 message.stop_reason.clone_from(&delta.stop_reason);
                 message.stop_sequence.clone_from(&delta.stop_sequence);
-                merge_usage(&mut message.usage, usage);
+                message.usage.merge(usage);
             }
             StreamEvent::MessageStop => self.stopped = true,
             StreamEvent::Ping | StreamEvent::Error { .. } | StreamEvent::Other(_) => {}
@@ -107,21 +105,10 @@ fn started<'a>(message: &'a mut Option<Message>, event: &StreamEvent) -> Result<
     message.as_mut().ok_or_else(|| AssembleError::NotStarted { event: event.name().into() })
 }
 
-/// `message_delta` repeats only some usage fields; those it has win.
-fn merge_usage(usage: &mut Usage, newer: &Value) {
-    let (Ok(mut base), Some(newer)) = (serde_json::to_value(&*usage), newer.as_object()) else { return };
-    if let Some(base) = base.as_object_mut() {
-        base.extend(newer.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
-    }
-    if let Ok(merged) = serde_json::from_value(base) {
-        *usage = merged;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn assemble(events: &[Value]) -> Result<Message, AssembleError> {
         let mut assembler = Assembler::default();

@@ -20,6 +20,7 @@ pub struct ErrorDetail {
 }
 
 impl ErrorBody {
+    /// An error without a request id.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { error: ErrorDetail { kind: kind.name().into(), message: message.into() }, request_id: None }
     }
@@ -44,6 +45,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
     pub const ALL: [Self; 8] = [
         Self::InvalidRequest,
         Self::Authentication,

@@ -1,6 +1,11 @@
 //! What a client sends to `POST /v1/messages` and `/v1/messages/count_tokens`.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// The body of `POST /v1/messages`. Fields nobody here reads stay in `extra`, so a body survives a round trip.
@@ -67,7 +72,7 @@ impl From<CountTokensRequest> for MessagesRequest {
 }
 
 /// The system prompt: one text, or text blocks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum System {
     Text(String),
@@ -91,11 +96,71 @@ pub struct InputMessage {
 }
 
 /// A turn's content: one text, or blocks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Content {
     Text(String),
     Blocks(Vec<ContentBlock>),
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBlocks(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for System {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBlocks(PhantomData))
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<ContentBlock>> for Content {
+    fn from(blocks: Vec<ContentBlock>) -> Self {
+        Self::Blocks(blocks)
+    }
+}
+
+impl From<String> for System {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<ContentBlock>> for System {
+    fn from(blocks: Vec<ContentBlock>) -> Self {
+        Self::Blocks(blocks)
+    }
+}
+
+/// Reads a text or a list of blocks. A derived untagged enum would do, but its error says neither which block is wrong
+/// nor why.
+struct TextOrBlocks<T>(PhantomData<T>);
+
+impl<'de, T: From<String> + From<Vec<ContentBlock>>> Visitor<'de> for TextOrBlocks<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string or a list of content blocks")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        Ok(T::from(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<T, E> {
+        Ok(T::from(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, blocks: A) -> Result<T, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(blocks)).map(T::from)
+    }
 }
 
 /// A content block, in requests and in responses. A block of another `type` does not parse: the error names it.
@@ -108,6 +173,12 @@ pub enum ContentBlock {
         extra: Map<String, Value>,
     },
     Image {
+        source: Value,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
+    },
+    /// A file, such as a PDF that the client read.
+    Document {
         source: Value,
         #[serde(flatten)]
         extra: Map<String, Value>,
@@ -125,6 +196,12 @@ pub enum ContentBlock {
         content: Option<Content>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
+    },
+    /// Inside a tool result of the client's `ToolSearch`: this tool was found, and is among the request's tools from now on.
+    ToolReference {
+        tool_name: String,
         #[serde(flatten)]
         extra: Map<String, Value>,
     },
@@ -184,4 +261,44 @@ pub enum ToolChoice {
     },
     /// No tool may be called.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn message(content: Value) -> Result<InputMessage, String> {
+        // From text, as a server reads it: the path of an error is found on the way.
+        let text = json!({"role": "user", "content": content}).to_string();
+        serde_json::from_str(&text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_the_client_sends_survives_a_round_trip() {
+        for content in [
+            json!("Read hello.txt"),
+            json!([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]),
+            json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": "1\thi"}]),
+            json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "tool_reference", "tool_name": "WebFetch"}]}]),
+            json!([{"type": "tool_result", "tool_use_id": "toolu_1",
+                    "content": [{"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}]}]),
+        ] {
+            let message = message(content.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&message).unwrap()["content"], content);
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_with_the_block() {
+        for (content, expected) in [
+            (json!([{"type": "hologram"}]), "unknown variant `hologram`"),
+            (json!([{"type": "text"}]), "missing field `text`"),
+            (json!([{"text": "hi"}]), "missing field `type`"),
+            (json!(7), "expected a string or a list of content blocks"),
+        ] {
+            let error = message(content).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

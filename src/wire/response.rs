@@ -79,4 +79,14 @@ impl Usage {
     pub fn prompt_tokens(&self) -> u64 {
         self.input_tokens + self.cache_creation_input_tokens.unwrap_or(0) + self.cache_read_input_tokens.unwrap_or(0)
     }
+    /// Takes over what a later event repeats: `message_delta` has only some of the fields, and those win.
+    pub fn merge(&mut self, newer: &Value) {
+        let (Ok(mut base), Some(newer)) = (serde_json::to_value(&*self), newer.as_object()) else { return };
+        if let Some(base) = base.as_object_mut() {
+            base.extend(newer.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+        }
+        if let Ok(merged) = serde_json::from_value(base) {
+            *self = merged;
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A request's messages as chat templates want them: OpenAI-style messages and tools.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::engine::EngineError;
@@ -21,7 +23,7 @@ pub enum LateSystem {
 /// The request's system prompt and conversation.
 ///
 /// # Errors
-/// The request holds an image: the model reads text only.
+/// The request holds an image or a document: the model reads text only.
 pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Vec<Value>, EngineError> {
     let mut messages = system(request);
     for message in &request.messages {
@@ -94,11 +96,15 @@ fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(),
                 let content = format!("{mark}{}", result_text(content.as_ref()));
                 out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": content}));
             }
-            ContentBlock::Image { .. } => {
-                return Err(EngineError::Request("this model takes no images: send text only".into()));
+            ContentBlock::Image { .. } | ContentBlock::Document { .. } => {
+                return Err(EngineError::Request("this model takes no images and no documents: send text only".into()));
             }
-            ContentBlock::ToolUse { .. } | ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => {
-                return Err(EngineError::Request(format!("a {role} message cannot hold tool_use or thinking blocks")));
+            ContentBlock::ToolUse { .. }
+            | ContentBlock::ToolReference { .. }
+            | ContentBlock::Thinking { .. }
+            | ContentBlock::RedactedThinking { .. } => {
+                let reason = format!("a {role} message cannot hold tool_use, tool_reference or thinking blocks");
+                return Err(EngineError::Request(reason));
             }
         }
     }
@@ -113,9 +119,11 @@ fn result_text(content: Option<&Content>) -> String {
         Some(Content::Text(text)) => text.clone(),
         Some(Content::Blocks(blocks)) => {
             let texts = blocks.iter().map(|block| match block {
-                ContentBlock::Text { text, .. } => text.as_str(),
-                ContentBlock::Image { .. } => "[an image, which this model cannot see]",
-                _ => "[content that this model cannot read]",
+                ContentBlock::Text { text, .. } => Cow::from(text),
+                ContentBlock::Image { .. } => "[an image, which this model cannot see]".into(),
+                // The tool itself is among the request's tools.
+                ContentBlock::ToolReference { tool_name, .. } => format!("The tool {tool_name} can be called now.").into(),
+                _ => "[content that this model cannot read]".into(),
             });
             texts.collect::<Vec<_>>().join("\n")
         }
@@ -146,8 +154,12 @@ fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), Engine
                 let function = json!({"name": name, "arguments": input});
                 turn.calls.push(json!({"id": id, "type": "function", "function": function}));
             }
-            ContentBlock::Image { .. } | ContentBlock::ToolResult { .. } => {
-                return Err(EngineError::Request("an assistant message cannot hold image or tool_result blocks".into()));
+            ContentBlock::Image { .. }
+            | ContentBlock::Document { .. }
+            | ContentBlock::ToolReference { .. }
+            | ContentBlock::ToolResult { .. } => {
+                let reason = "an assistant message cannot hold image, document, tool_reference or tool_result blocks";
+                return Err(EngineError::Request(reason.into()));
             }
         }
     }
@@ -221,7 +233,7 @@ mod tests {
     #[test]
     fn an_image_is_refused() {
         let body = json!({"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]});
-        assert_eq!(converted(body).unwrap_err(), "this model takes no images: send text only");
+        assert_eq!(converted(body).unwrap_err(), "this model takes no images and no documents: send text only");
     }
 
     #[test]

@@ -1,0 +1,172 @@
+//! A model folder, looked at from outside: are its files there, and how large is the model?
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// What every model folder must have beside its weights.
+const FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+
+/// The largest safetensors header that is read, in bytes: the format's own limit.
+const HEADER_LIMIT: u64 = 100_000_000;
+
+/// What a model folder holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ModelFolder {
+    /// `model_type` of config.json: the architecture's family.
+    pub kind: String,
+    pub weight_files: usize,
+    /// Size of the weight files, in bytes.
+    pub weight_bytes: u64,
+    /// Numbers in all tensors.
+    pub parameters: u64,
+    /// Entries of the tokenizer's vocabulary, special tokens included.
+    pub vocabulary: usize,
+}
+
+/// Why a folder is no model folder.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFolderError {
+    #[error("{}: no such folder: a model folder in Hugging Face layout is needed", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{} is missing: the model folder is incomplete, get it again", .0.display())]
+    Missing(PathBuf),
+    #[error("{}: {reason}: get the model folder again", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+}
+
+impl ModelFolder {
+    /// Looks at the files' presence and headers; weights are not read.
+    pub fn inspect(folder: &Path) -> Result<Self, ModelFolderError> {
+        if !folder.is_dir() {
+            return Err(ModelFolderError::NoFolder(folder.to_owned()));
+        }
+        if let Some(missing) = FILES.map(|name| folder.join(name)).into_iter().find(|path| !path.is_file()) {
+            return Err(ModelFolderError::Missing(missing));
+        }
+        let weights = weight_files(folder).map_err(|error| unreadable(folder, error))?;
+        if weights.is_empty() {
+            return Err(ModelFolderError::Missing(folder.join("model.safetensors")));
+        }
+        let mut found = Self {
+            kind: kind(folder)?,
+            weight_files: weights.len(),
+            weight_bytes: 0,
+            parameters: 0,
+            vocabulary: vocabulary(folder)?,
+        };
+        for path in &weights {
+            let (bytes, parameters) = measure(path).map_err(|error| unreadable(path, error))?;
+            found.weight_bytes += bytes;
+            found.parameters += parameters;
+        }
+        Ok(found)
+    }
+}
+
+fn unreadable(path: &Path, error: impl ToString) -> ModelFolderError {
+    ModelFolderError::Unreadable { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn weight_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    Ok(paths)
+}
+
+fn read_json(path: &Path) -> Result<Value, ModelFolderError> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(path, error))
+}
+
+fn kind(folder: &Path) -> Result<String, ModelFolderError> {
+    let path = folder.join("config.json");
+    let config = read_json(&path)?;
+    config["model_type"].as_str().map(str::to_owned).ok_or_else(|| unreadable(&path, "it has no model_type"))
+}
+
+fn vocabulary(folder: &Path) -> Result<usize, ModelFolderError> {
+    let tokenizer = read_json(&folder.join("tokenizer.json"))?;
+    let vocabulary = tokenizer["model"]["vocab"].as_object().cloned().unwrap_or_default();
+    // Some tokenizers list their special tokens in both places.
+    let added = tokenizer["added_tokens"].as_array().into_iter().flatten().filter_map(|token| token["content"].as_str());
+    Ok(vocabulary.len() + added.filter(|token| !vocabulary.contains_key(*token)).count())
+}
+
+/// Bytes and numbers in a safetensors file: a little-endian length, then that many bytes of JSON with every tensor's shape.
+fn measure(path: &Path) -> io::Result<(u64, u64)> {
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > bytes.min(HEADER_LIMIT) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a safetensors file, or cut short"));
+    }
+    let header: Map<String, Value> = serde_json::from_reader(file.take(length))?;
+    let shapes = header.values().filter_map(|tensor| tensor["shape"].as_array());
+    let parameters = shapes.map(|shape| shape.iter().filter_map(Value::as_u64).product::<u64>()).sum();
+    Ok((bytes, parameters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with two tensors of 12 and 5 numbers and a vocabulary of 3.
+    fn write(folder: &Path) {
+        let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]},"b":{"dtype":"F32","shape":[5],"data_offsets":[48,68]}}"#;
+        let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+        weights.extend(header.bytes());
+        weights.extend([0; 68]);
+        fs::write(folder.join("model.safetensors"), weights).unwrap();
+        fs::write(folder.join("config.json"), r#"{"model_type":"qwen3"}"#).unwrap();
+        fs::write(
+            folder.join("tokenizer.json"),
+            r#"{"model":{"vocab":{"a":0,"b":1}},"added_tokens":[{"id":1,"content":"b"},{"id":2,"content":"<end>"}]}"#,
+        )
+        .unwrap();
+        fs::write(folder.join("tokenizer_config.json"), "{}").unwrap();
+    }
+
+    #[test]
+    fn a_whole_folder_is_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let found = ModelFolder::inspect(folder.path()).unwrap();
+        assert_eq!((found.kind.as_str(), found.weight_files, found.parameters, found.vocabulary), ("qwen3", 1, 17, 3));
+    }
+
+    #[test]
+    fn each_missing_file_is_named() {
+        for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path());
+            fs::remove_file(folder.path().join(name)).unwrap();
+            let error = ModelFolder::inspect(folder.path()).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("{} is missing: the model folder is incomplete, get it again", folder.path().join(name).display())
+            );
+        }
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        for (name, content, reason) in [
+            ("config.json", &b"{"[..], "EOF while parsing"),
+            ("config.json", b"{}", "it has no model_type"),
+            ("model.safetensors", b"abc", "failed to fill whole buffer"),
+            ("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xff", "not a safetensors file, or cut short"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path());
+            fs::write(folder.path().join(name), content).unwrap();
+            let error = ModelFolder::inspect(folder.path()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{}: {reason}", folder.path().join(name).display())), "{error}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `anyclaude record`: the recording proxy, alone until a signal or around a child command.
+
+mod child;
+mod progress;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use self::child::{Child, Signals};
+use self::progress::Progress;
+use super::CliError;
+use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
+
+/// Where a recorder that is started alone listens, so that the client's settings can stay.
+const DEFAULT_PORT: u16 = 8082;
+
+/// Record Claude Code's exchanges with any upstream as trace files.
+///
+/// A reverse proxy: it streams everything through unchanged and writes each exchange under /v1/ to
+/// <OUT>/<SESSION>/<number>.json, without its secrets, before the client sees the end of the answer.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Base URL that requests are sent on to
+    #[arg(long, value_name = "URL", default_value = "https://api.anthropic.com")]
+    upstream: String,
+    /// Port to listen on at 127.0.0.1; 0 for any free one [default: 8082; with a command: 0]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Folder for the sessions
+    #[arg(long, value_name = "DIR", default_value = "traces")]
+    out: PathBuf,
+    /// The session's name, the folder its traces go to [default: date and time, UTC]
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// Command to run with ANTHROPIC_BASE_URL set to the recorder; its exit code is passed on
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude record -- claude                            record a session with the Anthropic API
+  anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
+  anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
+
+impl From<RecordError> for CliError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Upstream { .. } | RecordError::SessionName { .. } | RecordError::Folder { .. } => Self::input(error),
+            RecordError::PortInUse { .. } | RecordError::Bind { .. } | RecordError::Client(_) => Self::backend(error),
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    let upstream = Upstream::parse(&args.upstream)?;
+    let name = args.session.unwrap_or_else(session_name);
+    let session = Session::open(&args.out, &name)?;
+    let folder = session.folder();
+    let outcome = record(upstream, args.port, session, &args.command).await;
+    // A run that recorded nothing leaves no folder; one that is not empty stays.
+    tokio::fs::remove_dir(folder).await.ok();
+    outcome
+}
+
+async fn record(upstream: Upstream, port: Option<u16>, session: Session, command: &[String]) -> Result<ExitCode, CliError> {
+    let folder = session.folder();
+    let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
+    let mut signals = Signals::listen().map_err(CliError::backend)?;
+    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await?;
+    let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
+    let arrow = format!("{address} → {upstream}, into {}", folder.display());
+    if command.is_empty() {
+        let mut progress = Progress::visible(&arrow);
+        eprintln!("recording {arrow}");
+        eprintln!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude");
+        eprintln!("stop with Ctrl-C");
+        drive(recorder.run(signals.next()), notices, &mut progress).await;
+        eprintln!("{}", progress.summary(&folder));
+        progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
+    } else {
+        let child = Child::start(command, &address, upstream.is_loopback())?;
+        eprintln!("recording {arrow}");
+        let mut progress = Progress::silent();
+        let code = drive(recorder.run(child.wait(&mut signals)), notices, &mut progress).await?;
+        eprintln!("{}", progress.summary(&folder));
+        match progress.failure() {
+            Some(failure) if code == 0 => Err(failure),
+            _ => Ok(ExitCode::from(code)),
+        }
+    }
+}
+
+/// Runs the recorder and shows what it tells meanwhile.
+async fn drive<T>(recording: impl Future<Output = T>, mut notices: UnboundedReceiver<Notice>, progress: &mut Progress) -> T {
+    let mut recording = std::pin::pin!(recording);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut recording => break outcome,
+            Some(notice) = notices.recv() => progress.take(notice),
+        }
+    };
+    while let Ok(notice) = notices.try_recv() {
+        progress.take(notice);
+    }
+    outcome
+}
+
+/// A session's name by default: it sorts by time.
+fn session_name() -> String {
+    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    // Fails only for years of five digits.
+    OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| "session".into())
+}

@@ -1,0 +1,142 @@
+//! `anyclaude trace`: looking at trace files, checking, recovering and scrubbing them.
+
+mod ls;
+mod show;
+pub(super) mod text;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use self::text::count;
+use super::CliError;
+use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate};
+
+/// List, show, check, recover and scrub trace files.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// List traces, one line each
+    Ls {
+        /// Files and folders
+        #[arg(default_value = "traces")]
+        paths: Vec<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show traces readably: the request in outline, the last user turn, the answer
+    Show {
+        /// Files and folders
+        #[arg(required = true, value_name = "FILE")]
+        paths: Vec<PathBuf>,
+        /// Only the last user turn and the answer
+        #[arg(long)]
+        last: bool,
+    },
+    /// Check traces and list everything that is wrong with them (exit code 2 if anything is)
+    Validate {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Make traces of the partial files that a killed recorder left
+    Recover {
+        /// Folder to search
+        #[arg(default_value = "traces", value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Write copies that are fit to be shared: prose becomes filler, people and machines become nobody
+    ///
+    /// Kept: structure, ids, tool names, schemas, timing, the arguments of tool calls and what the user wrote (both without
+    /// home folders and mail addresses). Read the copies before you publish them.
+    Scrub {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Folder for the copies, laid out as <DIR>/<session>/<number>.json
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+impl From<TraceError> for CliError {
+    fn from(error: TraceError) -> Self {
+        Self::input(error)
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    // Files only; nothing here waits for anything else.
+    let done = tokio::task::spawn_blocking(move || act(args.action)).await;
+    done.map_err(CliError::backend)?
+}
+
+fn act(action: Action) -> Result<ExitCode, CliError> {
+    match action {
+        Action::Ls { paths, json } => ls::run(&paths, json),
+        Action::Show { paths, last } => show::run(&paths, last),
+        Action::Validate { paths } => check(&paths),
+        Action::Recover { folder } => recover(&folder),
+        Action::Scrub { paths, out } => scrub_all(&paths, &out),
+    }
+}
+
+fn check(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
+    let files = trace::find(paths)?;
+    let findings = validate::check(&files);
+    let mut out = String::new();
+    for warning in &findings.warnings {
+        out.push_str(&format!("{} {warning}\n", console::style("warning:").yellow().bold()));
+    }
+    for problem in &findings.problems {
+        out.push_str(&format!("{} {problem}\n", console::style("problem:").red().bold()));
+    }
+    let (problems, warnings) = (findings.problems.len(), findings.warnings.len());
+    out.push_str(&format!("{}: {}, {}\n", count(files.len(), "trace"), count(problems, "problem"), count(warnings, "warning")));
+    print(&out)?;
+    Ok(ExitCode::from(if findings.problems.is_empty() { 0 } else { 2 }))
+}
+
+fn recover(folder: &std::path::Path) -> Result<ExitCode, CliError> {
+    let recovered = trace::recover(folder)?;
+    if recovered.is_empty() {
+        print(&format!("nothing to recover in {}\n", folder.display()))?;
+    }
+    for one in recovered {
+        print(&match one {
+            Recovered::Trace { path, events } => format!("{}: recovered, truncated after {events} events\n", path.display()),
+            Recovered::AlreadyWhole { path } => format!("{}: was whole already\n", path.display()),
+            Recovered::Empty { partial } => format!("{}: held no whole line; removed\n", partial.display()),
+            Recovered::InUse { partial } => format!("{}: still being recorded; left alone\n", partial.display()),
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scrub_all(paths: &[PathBuf], out: &std::path::Path) -> Result<ExitCode, CliError> {
+    for file in trace::find(paths)? {
+        let scrubbed = scrub(trace::read(&file)?);
+        let path = path_of(out, &scrubbed.session, scrubbed.seq);
+        trace::write(&path, &scrubbed)?;
+        print(&format!("{}\n", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::backend(format!("cannot write the output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,146 @@
+//! `anyclaude trace show`: one exchange, readable.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use console::style;
+use serde_json::Value;
+
+use super::text::{self, number};
+use crate::cli::CliError;
+use crate::trace::{Trace, find, read};
+
+pub fn run(paths: &[PathBuf], last: bool) -> Result<ExitCode, CliError> {
+    for file in find(paths)? {
+        let trace = read(&file)?;
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        outline(&mut out, &file, &trace, last).map_err(CliError::backend)?;
+        super::print(&out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn outline(out: &mut String, file: &Path, trace: &Trace, last: bool) -> std::fmt::Result {
+    writeln!(out, "{}", style(file.display()).bold())?;
+    let Trace { session, seq, recorded_at, client, request, response, .. } = trace;
+    writeln!(out, "session {session} #{seq}, {recorded_at}, {client}")?;
+    writeln!(out, "{} {} → {} {}", request.method, request.path, response.status, text::outcome(trace.outcome))?;
+    if !last {
+        request_outline(out, &request.body)?;
+    }
+    section(out, "last user turn", &last_user_turn(&request.body))?;
+    section(out, "answer", &answer(&response.body))?;
+    if !last {
+        figures(out, trace)?;
+    }
+    writeln!(out)
+}
+
+fn request_outline(out: &mut String, body: &Value) -> std::fmt::Result {
+    let Some(model) = body["model"].as_str() else { return Ok(()) };
+    let max_tokens = body["max_tokens"].as_u64().map_or_else(String::new, |n| format!(", max_tokens {}", number(n)));
+    let stream = if body["stream"] == true { ", stream" } else { "" };
+    writeln!(out, "\n{}", style("request").bold())?;
+    writeln!(out, "  model     {model}{max_tokens}{stream}")?;
+    if let Some(system) = body.get("system") {
+        let blocks = system.as_array().map_or(1, Vec::len);
+        let blocks = text::count(blocks, "block");
+        writeln!(out, "  system    {blocks}, {} characters", number(characters(system)))?;
+    }
+    if let Some(tools) = body["tools"].as_array() {
+        let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+        let size = number(body["tools"].to_string().chars().count() as u64);
+        writeln!(out, "  tools     {}, {size} characters: {}", names.len(), names.join(" "))?;
+    }
+    if let Some(messages) = body["messages"].as_array() {
+        let roles: Vec<&str> = messages.iter().filter_map(|message| message["role"].as_str()).collect();
+        let size = number(messages.iter().map(|message| characters(&message["content"])).sum());
+        writeln!(out, "  messages  {}, {size} characters: {}", roles.len(), roles.join(" "))?;
+    }
+    Ok(())
+}
+
+fn figures(out: &mut String, trace: &Trace) -> std::fmt::Result {
+    let body = &trace.response.body;
+    writeln!(out)?;
+    if let Some(reason) = body["stop_reason"].as_str() {
+        writeln!(out, "{}  {reason}", style("stop reason").bold())?;
+    }
+    if let Some(usage) = body["usage"].as_object() {
+        let counts: Vec<String> =
+            usage.iter().filter_map(|(name, count)| Some(format!("{name} {}", number(count.as_u64()?)))).collect();
+        writeln!(out, "{}  {}", style("usage      ").bold(), counts.join(", "))?;
+    }
+    let timing = &trace.timing;
+    let itl = timing.itl_us.as_ref().map_or_else(String::new, |itl| {
+        format!(", itl p50 {}, p90 {}, p99 {}", text::duration(itl.p50), text::duration(itl.p90), text::duration(itl.p99))
+    });
+    let (ttft, e2e) = (text::maybe_duration(timing.ttft_us), text::maybe_duration(timing.e2e_us));
+    writeln!(out, "{}  ttft {ttft}, e2e {e2e}{itl}, {} events", style("timing     ").bold(), trace.response.events.len())
+}
+
+fn section(out: &mut String, title: &str, content: &str) -> std::fmt::Result {
+    if content.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", style(title).bold())?;
+    content.lines().try_for_each(|line| writeln!(out, "{}", format!("  {line}").trim_end()))
+}
+
+/// The last message that a user (or a tool, in the user's name) sent.
+fn last_user_turn(body: &Value) -> String {
+    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    messages.iter().rev().find(|message| message["role"] == "user").map_or_else(String::new, |turn| content(&turn["content"]))
+}
+
+fn answer(body: &Value) -> String {
+    match body {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        body if body["content"].is_array() => content(&body["content"]),
+        body => pretty(body),
+    }
+}
+
+fn content(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks.iter().map(block).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
+    }
+}
+
+fn block(block: &Value) -> String {
+    let string = |field: &str| block[field].as_str().unwrap_or_default();
+    match string("type") {
+        "text" => string("text").to_owned(),
+        "thinking" => format!("(thinking) {}", string("thinking")),
+        "tool_use" => format!("{} {} {}", style("tool_use").cyan(), string("name"), pretty(&block["input"])),
+        "tool_result" => {
+            let error = if block["is_error"] == true { " (error)" } else { "" };
+            format!("{}{error} {}", style("tool_result").cyan(), content(&block["content"]))
+        }
+        kind => format!("({kind})"),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    // `{:#}` is serde_json's indented form.
+    format!("{value:#}")
+}
+
+/// The text in a content's blocks.
+fn characters(content: &Value) -> u64 {
+    match content {
+        Value::String(text) => text.chars().count() as u64,
+        Value::Array(items) => items.iter().map(characters).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| matches!(key.as_str(), "text" | "content" | "thinking" | "input"))
+            .map(|(_, v)| characters(v))
+            .sum(),
+        _ => 0,
+    }
+}

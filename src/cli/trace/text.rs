@@ -1,0 +1,61 @@
+//! Times, sizes and outcomes as people read them.
+
+use crate::trace::ExchangeOutcome;
+
+/// Microseconds as `850 µs`, `12.3 ms` or `1.25 s`.
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+/// Like [`duration`]; a dash where there is none.
+pub fn maybe_duration(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), duration)
+}
+
+/// A number with its thousands set apart: `12,345`.
+pub fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// How many of a thing: `1 event`, `2 events`.
+pub fn count(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The outcome's name in the trace file.
+pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
+    match outcome {
+        ExchangeOutcome::Complete => "complete",
+        ExchangeOutcome::Truncated => "truncated",
+        ExchangeOutcome::ClientClosed => "client_closed",
+        ExchangeOutcome::UpstreamError => "upstream_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_numbers_are_short() {
+        for (us, text) in [(0, "0 µs"), (999, "999 µs"), (12_345, "12.3 ms"), (1_250_000, "1.25 s")] {
+            assert_eq!(duration(us), text);
+        }
+        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(n), text);
+        }
+        assert_eq!(maybe_duration(None), "-");
+    }
+}

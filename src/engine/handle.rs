@@ -1,0 +1,255 @@
+//! The engine as the rest of the program sees it: requests go to the thread that owns the device, events come back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::EngineError;
+use super::generation::{CacheStats, EventReceiver, Generation};
+use super::model::{Config, Qwen3};
+use super::prefix_cache::{CacheLimits, PrefixCache};
+use super::worker::{Command, Worker};
+
+/// How to run a model.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Prompt tokens computed at once. An answer nobody wants any more is left after each such chunk.
+    pub prefill_chunk: usize,
+    /// What the prefix cache may keep.
+    pub cache: CacheLimits,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { prefill_chunk: 512, cache: CacheLimits::default() }
+    }
+}
+
+/// A loaded model. Requests queue; one is answered at a time.
+///
+/// Dropping it leaves the answer in work and waits for the device's thread, at most one step long.
+pub struct Engine {
+    config: Config,
+    commands: mpsc::Sender<Command>,
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Loads a model folder. Blocks until the weights are in memory.
+    pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
+        let (commands, inbox) = mpsc::channel();
+        let (loaded, when_loaded) = mpsc::channel();
+        let closing = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("mlx".into())
+            .spawn({
+                let (dir, closing) = (dir.to_path_buf(), closing.clone());
+                move || own_device(dir, options, closing, loaded, inbox)
+            })
+            .map_err(|e| EngineError::Device(format!("cannot start the engine's thread: {e}")))?;
+        let config = when_loaded.recv().map_err(|_| gone())??;
+        Ok(Self { config, commands, closing, thread: Some(thread) })
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Queues an answer. `max_tokens` is cut to what the model's context leaves. Dropping the receiver cancels it.
+    pub fn generate(&self, mut generation: Generation) -> Result<EventReceiver, EngineError> {
+        self.check_prompt(&generation.prompt)?;
+        if generation.max_tokens == 0 {
+            return Err(EngineError::Request("max_tokens: must be at least 1".into()));
+        }
+        generation.max_tokens = generation.max_tokens.min(self.config.context - generation.prompt.len());
+        let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
+        self.send(Command::Generate(Box::new(generation), events))?;
+        Ok(receiver)
+    }
+
+    /// Computes these tokens, the beginning of prompts to come, and keeps them until they are the least recently used.
+    pub async fn prime(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+        self.check_prompt(&tokens)?;
+        self.ask(|reply| Command::Prime(tokens, reply)).await?
+    }
+
+    /// Empties the prefix cache, after the answers queued before.
+    pub async fn clear_cache(&self) -> Result<(), EngineError> {
+        self.ask(Command::Clear).await
+    }
+
+    /// What the prefix cache holds, after the answers queued before.
+    pub async fn cache_stats(&self) -> Result<CacheStats, EngineError> {
+        self.ask(Command::Stats).await
+    }
+
+    fn check_prompt(&self, prompt: &[u32]) -> Result<(), EngineError> {
+        let Config { context, vocab_size, .. } = self.config;
+        if prompt.is_empty() {
+            return Err(EngineError::Request("the prompt is empty".into()));
+        }
+        if prompt.len() >= context {
+            // Claude Code knows these words and compacts the conversation.
+            let reason = format!("prompt is too long: {} tokens > {} maximum", prompt.len(), context - 1);
+            return Err(EngineError::Request(reason));
+        }
+        match prompt.iter().find(|token| **token as usize >= vocab_size) {
+            Some(token) => Err(EngineError::Device(format!("the tokenizer gives token {token}, the model knows {vocab_size}"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply))?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn send(&self, command: Command) -> Result<(), EngineError> {
+        self.commands.send(command).map_err(|_| gone())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // MLX must not be at work while the process takes its static data down.
+        self.closing.store(true, Ordering::Relaxed);
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's whole life: load, tell how it went, work.
+fn own_device(
+    dir: PathBuf,
+    options: EngineOptions,
+    closing: Arc<AtomicBool>,
+    loaded: mpsc::Sender<Result<Config, EngineError>>,
+    inbox: mpsc::Receiver<Command>,
+) {
+    let model = match Qwen3::load(&dir) {
+        Ok(model) => model,
+        Err(error) => return drop(loaded.send(Err(error))),
+    };
+    let _ = loaded.send(Ok(model.config().clone()));
+    let cache = PrefixCache::new(options.cache);
+    Worker { model, cache, prefill_chunk: options.prefill_chunk.max(1), closing }.run(inbox);
+}
+
+fn gone() -> EngineError {
+    EngineError::Device("the engine's thread is gone; restart the server".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::engine::answer::Piece;
+    use crate::engine::testing::{self, prompt};
+    use crate::engine::{EngineEvent, Finished, Stop};
+
+    /// An engine on the random model, and what it takes to ask it.
+    struct Rig {
+        dir: tempfile::TempDir,
+        engine: Engine,
+    }
+
+    impl Rig {
+        fn new(options: EngineOptions) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            testing::write_model(dir.path());
+            let engine = Engine::load(dir.path(), options).unwrap();
+            Self { dir, engine }
+        }
+
+        fn generation(&self, prompt: &[u32], max_tokens: usize) -> Generation {
+            testing::generation(self.dir.path(), prompt, max_tokens)
+        }
+
+        /// Cached tokens, text and ending of a whole answer.
+        async fn answer(&self, prompt: &[u32], max_tokens: usize) -> (usize, String, Finished) {
+            let mut events = self.engine.generate(self.generation(prompt, max_tokens)).unwrap();
+            let mut seen = VecDeque::new();
+            while let Some(event) = events.recv().await {
+                seen.push_back(event.unwrap());
+            }
+            let Some(EngineEvent::Started { prompt_tokens, cached_tokens }) = seen.pop_front() else { panic!("not started") };
+            let Some(EngineEvent::Finished(finished)) = seen.pop_back() else { panic!("not finished") };
+            assert_eq!(prompt_tokens, prompt.len());
+            let text = seen.into_iter().map(|event| match event {
+                EngineEvent::Piece(Piece::Text(text)) => text,
+                other => panic!("unexpected {other:?}"),
+            });
+            (cached_tokens, text.collect(), finished)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeated_prompt_is_cached_and_answered_alike() {
+        let rig = Rig::new(EngineOptions { prefill_chunk: 100, ..EngineOptions::default() });
+        let (cached, cold, finished) = rig.answer(&prompt(350), 12).await;
+        assert_eq!((cached, &finished.stop, finished.output_tokens), (0, &Stop::MaxTokens, 12));
+        let (cached, again, _) = rig.answer(&prompt(350), 12).await;
+        assert_eq!((cached, &again), (349, &cold));
+        rig.engine.clear_cache().await.unwrap();
+        assert_eq!(rig.engine.cache_stats().await.unwrap(), CacheStats { entries: 0, bytes: 0 });
+        let (cached, after_clear, _) = rig.answer(&prompt(350), 12).await;
+        assert_eq!((cached, &after_clear), (0, &cold));
+    }
+
+    #[tokio::test]
+    async fn a_primed_prefix_is_a_hit_for_every_conversation_that_starts_with_it() {
+        let rig = Rig::new(EngineOptions::default());
+        rig.engine.prime(prompt(300)).await.unwrap();
+        for first in [1, 2, 3] {
+            let conversation = [prompt(300), vec![first; 20]].concat();
+            assert_eq!(rig.answer(&conversation, 2).await.0, 300);
+        }
+        assert_eq!(rig.engine.cache_stats().await.unwrap().entries, 4);
+    }
+
+    #[tokio::test]
+    async fn a_follow_up_finds_its_conversation_and_takes_its_place() {
+        let rig = Rig::new(EngineOptions::default());
+        rig.answer(&prompt(100), 1).await;
+        let (cached, ..) = rig.answer(&prompt(140), 1).await;
+        assert_eq!((cached, rig.engine.cache_stats().await.unwrap().entries), (100, 1));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_answered_is_refused_before_it_queues() {
+        let rig = Rig::new(EngineOptions::default());
+        let refused = |prompt: &[u32], max_tokens| match rig.engine.generate(rig.generation(prompt, max_tokens)) {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.to_string(),
+        };
+        let too_long = prompt(testing::CONTEXT);
+        assert_eq!(refused(&too_long, 1), "prompt is too long: 4096 tokens > 4095 maximum");
+        assert_eq!(refused(&[], 1), "the prompt is empty");
+        assert_eq!(refused(&[1], 0), "max_tokens: must be at least 1");
+        assert_eq!(refused(&[4096], 1), "engine: the tokenizer gives token 4096, the model knows 4096");
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_where_the_context_does() {
+        let rig = Rig::new(EngineOptions::default());
+        let (_, _, finished) = rig.answer(&prompt(testing::CONTEXT - 3), 64_000).await;
+        assert_eq!((finished.stop, finished.output_tokens), (Stop::MaxTokens, 3));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_model_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Engine::load(dir.path(), EngineOptions::default()).err().expect("there is nothing to load");
+        assert!(error.to_string().contains("config.json"), "{error}");
+    }
+}

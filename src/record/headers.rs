@@ -1,0 +1,68 @@
+//! Which headers go through: all but those that speak of one connection only (RFC 9110, 7.6.1).
+
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
+
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The request's headers for the upstream. Its host and the body's length are set anew: the body goes in one piece.
+pub(super) fn for_upstream(headers: &HeaderMap) -> HeaderMap {
+    filtered(headers, |name| *name != HOST && *name != CONTENT_LENGTH)
+}
+
+/// The headers that are meant for the other end.
+pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    filtered(headers, |_| true)
+}
+
+/// A new map, because removing from one changes the others' order.
+fn filtered(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let listed: Vec<HeaderName> = listed.filter_map(|name| name.trim().parse().ok()).collect();
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        if wanted(name) && !HOP_BY_HOP.contains(&name.as_str()) && !listed.contains(name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Names and values as text; bytes that are no UTF-8 replaced.
+pub(super) fn as_text(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hop_by_hop_headers_and_those_that_connection_lists_stay_behind() {
+        let headers: HeaderMap = [
+            ("host", "127.0.0.1:1"),
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("x-api-key", "k"),
+            ("accept-encoding", "gzip, br"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+        let names = |headers: HeaderMap| headers.keys().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(for_upstream(&headers)), ["x-api-key", "accept-encoding"]);
+        assert_eq!(names(end_to_end(&headers)), ["host", "content-length", "x-api-key", "accept-encoding"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! The session's folder and its numbering.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::RecordError;
+use crate::trace::path_of;
+
+/// One client run: the folder its traces go to, and the next number.
+#[derive(Debug)]
+pub struct Session {
+    root: PathBuf,
+    name: String,
+    next: AtomicU32,
+}
+
+impl Session {
+    /// Makes the folder `<root>/<name>` and makes sure that it can be written to. Numbers go on after those already there.
+    pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
+            return Err(RecordError::SessionName { name: name.to_owned() });
+        }
+        let folder = root.join(name);
+        let refuse = |source| RecordError::Folder { folder: folder.clone(), source };
+        fs::create_dir_all(&folder).map_err(refuse)?;
+        tempfile::tempfile_in(&folder).map_err(refuse)?;
+        let mut last = 0;
+        for entry in fs::read_dir(&folder).map_err(refuse)? {
+            let file = entry.map_err(refuse)?.file_name();
+            let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
+            last = last.max(number.unwrap_or(0));
+        }
+        Ok(Self { root: root.to_owned(), name: name.to_owned(), next: AtomicU32::new(last + 1) })
+    }
+
+    /// The session's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder its traces go to.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(&self.name)
+    }
+
+    /// Takes the next number, with the path of its trace.
+    pub(super) fn take(&self) -> (u32, PathBuf) {
+        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        (seq, path_of(&self.root, &self.name, seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_after_what_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Session::open(root.path(), "a").unwrap().take(), (1, root.path().join("a/0001.json")));
+        fs::write(root.path().join("a/0007.json.partial"), "").unwrap();
+        fs::write(root.path().join("a/notes.txt"), "").unwrap();
+        let session = Session::open(root.path(), "a").unwrap();
+        assert_eq!((session.take().0, session.take().0), (8, 9));
+    }
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["", "..", ".hidden", "a/b", "a b"] {
+            assert!(matches!(Session::open(root.path(), name), Err(RecordError::SessionName { .. })), "{name}");
+        }
+    }
+}

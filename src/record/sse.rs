@@ -1,0 +1,133 @@
+//! Splitting a byte stream into server-sent events, whatever the chunks' boundaries. Pure.
+//!
+//! Not the `eventsource-stream` crate: the tap must know, before it passes a chunk on, whether an event ends in it.
+
+use serde_json::Value;
+
+/// One event as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// The `event:` line; empty where there was none.
+    pub event: String,
+    /// The `data:` lines, joined by line feeds.
+    pub data: String,
+}
+
+impl Frame {
+    /// The event's name; where there was no `event:` line, the data's `type`, as Anthropic's data repeats it.
+    pub fn name(&self) -> String {
+        if !self.event.is_empty() {
+            return self.event.clone();
+        }
+        let data: Option<Value> = serde_json::from_str(&self.data).ok();
+        data.and_then(|data| Some(data.get("type")?.as_str()?.to_owned())).unwrap_or_else(|| "message".into())
+    }
+}
+
+/// Takes bytes; gives the events that end in them.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    line: Vec<u8>,
+    /// The last byte was a carriage return: a line feed now belongs to it.
+    after_cr: bool,
+    event: String,
+    data: Option<String>,
+}
+
+impl Splitter {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for &byte in bytes {
+            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+            match byte {
+                b'\n' if after_cr => {}
+                b'\n' | b'\r' => frames.extend(self.end_line()),
+                _ => self.line.push(byte),
+            }
+        }
+        frames
+    }
+
+    /// The stream has ended in order: an event whose blank line is missing counts too, as clients take it.
+    pub fn finish(&mut self) -> Option<Frame> {
+        self.end_line().or_else(|| self.end_line())
+    }
+
+    fn end_line(&mut self) -> Option<Frame> {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+        let line = line.trim_start_matches('\u{feff}');
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            return self.data.take().map(|data| Frame { event, data });
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match (field, &mut self.data) {
+            ("event", _) => self.event = value.to_owned(),
+            ("data", Some(data)) => {
+                data.push('\n');
+                data.push_str(value);
+            }
+            ("data", empty) => *empty = Some(value.to_owned()),
+            // Comments, ids and retry times are no events.
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(event: &str, data: &str) -> Frame {
+        Frame { event: event.into(), data: data.into() }
+    }
+
+    fn split(text: &str) -> Vec<Frame> {
+        let mut splitter = Splitter::default();
+        let mut frames = splitter.push(text.as_bytes());
+        frames.extend(splitter.finish());
+        frames
+    }
+
+    #[test]
+    fn events_are_split_as_the_standard_says() {
+        let cases: [(&str, Vec<Frame>); 8] = [
+            ("event: ping\ndata: {}\n\n", vec![frame("ping", "{}")]),
+            ("data:a\ndata: b\ndata:  c\n\n", vec![frame("", "a\nb\n c")]),
+            ("event: a\r\ndata: 1\r\n\r\nevent: b\rdata: 2\r\r", vec![frame("a", "1"), frame("b", "2")]),
+            (": comment\n\nevent: lonely\n\ndata: x\n\n", vec![frame("", "x")]),
+            ("id: 1\nretry: 5\ndata: x\n\n", vec![frame("", "x")]),
+            ("data\n\n", vec![frame("", "")]),
+            ("data: no blank line\n", vec![frame("", "no blank line")]),
+            ("data: no line end", vec![frame("", "no line end")]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(split(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_the_event_line_or_the_datas_type() {
+        let cases =
+            [(frame("ping", "{}"), "ping"), (frame("", "{\"type\":\"error\"}"), "error"), (frame("", "[DONE]"), "message")];
+        for (frame, name) in cases {
+            assert_eq!(frame.name(), name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_chunks_boundaries_do_not_matter(cuts in prop::collection::vec(0usize..70, 0..10)) {
+            let text = "event: délta\r\ndata: {\"t\":\"é日🦀\"}\r\n\r\n: x\n\ndata: 1\ndata: 2\n\n";
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+            cuts.sort();
+            let mut splitter = Splitter::default();
+            let frames: Vec<Frame> = cuts.windows(2).flat_map(|pair| splitter.push(&bytes[pair[0]..pair[1]])).collect();
+            prop_assert_eq!(frames, split(text));
+        }
+    }
+}

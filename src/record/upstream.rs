@@ -1,0 +1,112 @@
+//! The upstream: a base URL and the HTTP client that reaches it.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::RecordError;
+
+/// How long connecting may take. Answers may take as long as they like.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where requests go: any base URL. Displayed without credentials.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    base: Url,
+}
+
+impl Upstream {
+    /// Parses a base URL: `http` or `https`, a host, perhaps a path.
+    pub fn parse(given: &str) -> Result<Self, RecordError> {
+        let refuse = |reason: &str| RecordError::Upstream { given: given.to_owned(), reason: reason.to_owned() };
+        let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(refuse("it must begin with http:// or https://"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(refuse("a base URL has no query and no fragment"));
+        }
+        Ok(Self { base })
+    }
+
+    /// The URL for a request's path and query.
+    pub(super) fn url(&self, path_and_query: &str) -> Result<Url, String> {
+        let base = self.base.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        // `host_str` puts IPv6 addresses into brackets.
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// A client that changes nothing: no redirects followed, nothing decompressed, no time limit on answers.
+    pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT);
+        if self.is_loopback() { builder.no_proxy().build() } else { builder.build() }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.base.scheme(), self.base.host_str().unwrap_or_default())?;
+        if let Some(port) = self.base.port() {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.base.path().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_to_the_base() {
+        for (base, expected) in [
+            ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages?beta=true"),
+            ("http://127.0.0.1:8081/", "http://127.0.0.1:8081/v1/messages?beta=true"),
+            ("https://host/anthropic/", "https://host/anthropic/v1/messages?beta=true"),
+        ] {
+            let upstream = Upstream::parse(base).unwrap();
+            assert_eq!(upstream.url("/v1/messages?beta=true").unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused_with_the_next_step() {
+        for bad in ["", "localhost:8081", "ftp://x", "http://", "http://x/?a=b"] {
+            let error = Upstream::parse(bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--upstream {bad}: ")) && error.contains("give a base URL like"), "{error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        assert_eq!(Upstream::parse("https://me:pw@host:8443/a/").unwrap().to_string(), "https://host:8443/a");
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_address() {
+        for (url, expected) in [
+            ("http://localhost:1", true),
+            ("http://127.0.0.1:1", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:1", true),
+            ("https://api.anthropic.com", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(Upstream::parse(url).unwrap().is_loopback(), expected, "{url}");
+        }
+    }
+}

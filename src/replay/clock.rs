@@ -1,0 +1,81 @@
+//! From arrival times to TTFT, ITL and E2E. Pure: the driver tells the time.
+
+use crate::wire::StreamEvent;
+
+/// Takes the events of one answer with their arrival times, in microseconds since the request was sent.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    first_content_us: Option<u64>,
+    last_content_us: Option<u64>,
+    itl_us: Vec<u64>,
+    stop_us: Option<u64>,
+}
+
+/// What the arrival times come to, in microseconds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    pub ttft_us: Option<u64>,
+    pub itl_us: Vec<u64>,
+    pub e2e_us: u64,
+}
+
+impl Clock {
+    pub fn event(&mut self, at_us: u64, event: &StreamEvent) {
+        if event.is_content() {
+            if let Some(last) = self.last_content_us {
+                self.itl_us.push(at_us.saturating_sub(last));
+            }
+            self.first_content_us.get_or_insert(at_us);
+            self.last_content_us = Some(at_us);
+        }
+        if *event == StreamEvent::MessageStop {
+            self.stop_us = Some(at_us);
+        }
+    }
+
+    /// The times; `None` before `message_stop`.
+    pub fn finish(self) -> Option<Times> {
+        Some(Times { ttft_us: self.first_content_us, itl_us: self.itl_us, e2e_us: self.stop_us? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn times(events: &[(u64, Value)]) -> Option<Times> {
+        let mut clock = Clock::default();
+        for (at_us, event) in events {
+            clock.event(*at_us, &serde_json::from_value(event.clone()).unwrap());
+        }
+        clock.finish()
+    }
+
+    fn text(text: &str) -> Value {
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+    }
+
+    fn stop() -> Value {
+        json!({"type": "message_stop"})
+    }
+
+    #[test]
+    fn times_are_taken_on_content_events() {
+        let text_start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+        let tool_start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "Read", "input": {}}});
+        let ping = json!({"type": "ping"});
+        let table = [
+            (
+                vec![(5, text_start), (100, text("a")), (130, ping), (150, text("b")), (160, text("c")), (170, stop())],
+                Some(Times { ttft_us: Some(100), itl_us: vec![50, 10], e2e_us: 170 }),
+            ),
+            (vec![(80, tool_start), (90, stop())], Some(Times { ttft_us: Some(80), itl_us: vec![], e2e_us: 90 })),
+            (vec![(90, stop())], Some(Times { ttft_us: None, itl_us: vec![], e2e_us: 90 })),
+            (vec![(80, text("a"))], None),
+        ];
+        for (events, expected) in table {
+            assert_eq!(times(&events), expected);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Sending the requests: creates each state, sends, times. Knows no snapshots.
+
+use std::time::Instant;
+
+use futures::StreamExt;
+
+use super::answer::Answer;
+use super::clock::Clock;
+use super::prompt::{least_output, other_conversation};
+use super::{Case, Phase, Run, Step};
+use crate::backend::{Backend, BackendError, CacheControl, EventStream};
+use crate::wire::{MessagesRequest, StreamEvent};
+
+/// Runs cases against one backend.
+pub struct Driver<'a> {
+    backend: &'a dyn Backend,
+}
+
+/// How the driver creates the states.
+#[derive(Clone, Copy)]
+pub enum StateControl<'a> {
+    /// It clears and primes the backend's cache.
+    Cache(&'a dyn CacheControl),
+    /// The backend offers no control: a unique salt at the prompt's start makes it cold, and another conversation under the
+    /// same salt makes it warm.
+    Salt,
+}
+
+/// What a chat template puts before every system prompt, in tokens and generously: no salt can make it cold.
+const BEFORE_THE_SALT: u64 = 32;
+
+impl StateControl<'_> {
+    /// How many cached tokens still count as cold.
+    pub(super) fn cold_limit(self) -> u64 {
+        match self {
+            Self::Cache(_) => 0,
+            Self::Salt => BEFORE_THE_SALT,
+        }
+    }
+}
+
+impl<'a> Driver<'a> {
+    pub fn new(backend: &'a dyn Backend) -> Self {
+        Self { backend }
+    }
+
+    /// How states are created on this backend.
+    pub fn state_control(&self) -> StateControl<'a> {
+        self.backend.cache().map_or(StateControl::Salt, StateControl::Cache)
+    }
+
+    /// Takes the steps for one case. Each finished measurement is pushed to `runs` at once, so that a caller who drops the
+    /// future in the middle still has them; `on_measure` is told before each one.
+    pub async fn run(
+        &self,
+        case: &Case,
+        steps: &[Step],
+        runs: &mut Vec<Run>,
+        on_measure: &(dyn Fn(Phase) + Sync),
+    ) -> Result<(), BackendError> {
+        let control = self.state_control();
+        let mut salt: Option<String> = None;
+        for step in steps {
+            let request = case.request(salt.as_deref());
+            match (*step, control) {
+                (Step::Clear, StateControl::Cache(cache)) => cache.clear().await?,
+                (Step::Clear, StateControl::Salt) => salt = Some(uuid::Uuid::new_v4().simple().to_string()),
+                (Step::Prime, StateControl::Cache(cache)) => cache.prime_shared_prefix(request).await?,
+                (Step::Prime, StateControl::Salt) => self.send_untimed(other_conversation(request)).await?,
+                (Step::Fill, _) => self.send_untimed(least_output(request)).await?,
+                (Step::Measure { phase, repeat }, _) => {
+                    on_measure(phase);
+                    runs.push(self.measure(request, phase, repeat).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_untimed(&self, request: MessagesRequest) -> Result<(), BackendError> {
+        let mut events = self.backend.messages(request).await?;
+        while let Some(event) = next(&mut events).await? {
+            if event == StreamEvent::MessageStop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Run, BackendError> {
+        let (mut clock, mut answer) = (Clock::default(), Answer::default());
+        let sent = Instant::now();
+        let mut events = self.backend.messages(request).await?;
+        while let Some(event) = next(&mut events).await? {
+            // A u64 of microseconds lasts half a million years.
+            clock.event(sent.elapsed().as_micros() as u64, &event);
+            answer.event(&event).map_err(|e| self.protocol_error(e))?;
+            if event == StreamEvent::MessageStop {
+                break;
+            }
+        }
+        let (outcome, usage) = answer.finish().map_err(|e| self.protocol_error(e))?;
+        let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
+        Ok(Run {
+            phase,
+            repeat,
+            ttft_us: times.ttft_us,
+            e2e_us: times.e2e_us,
+            itl_us: times.itl_us,
+            prompt_tokens: usage.prompt_tokens(),
+            cache_read_tokens: usage.cache_read_input_tokens,
+            output_tokens: usage.output_tokens,
+            outcome,
+        })
+    }
+
+    fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
+        BackendError::Protocol { address: self.backend.name(), reason: reason.to_string() }
+    }
+}
+
+/// The next event; an error event is an error.
+async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
+    match events.next().await.transpose()? {
+        Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),
+        event => Ok(event),
+    }
+}

@@ -1,0 +1,287 @@
+//! What replay will do: which traces, which requests, which steps in which order. Pure.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::prompt::{ToolChoiceMode, last_user_turn, one_line, shape};
+use super::{Phase, prompt};
+use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
+use crate::trace::Trace;
+use crate::wire::MessagesRequest;
+
+/// Longest description of a case, in characters.
+const DESCRIPTION_LENGTH: usize = 80;
+
+/// What the user asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    /// Sorted, each at most once, at least one.
+    pub phases: Vec<Phase>,
+    /// How often each phase of each trace is measured, from 1.
+    pub repeat: u32,
+    /// Upper bound on generated tokens.
+    pub max_tokens: u32,
+    pub tool_choice: ToolChoiceMode,
+    /// Only traces whose `session/seq` contains one of these; all where it is empty.
+    pub filter: Vec<String>,
+}
+
+/// One trace to replay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    pub id: ExchangeId,
+    /// The trace's path, as found.
+    pub trace: PathBuf,
+    /// The request as replay sends it, unsalted.
+    pub request: MessagesRequest,
+    /// The last user turn, shortened to one line.
+    pub description: String,
+    /// What the recorded upstream answered, where that is known.
+    pub recorded: Option<Outcome>,
+}
+
+/// Why a trace is not replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// Not a `POST /v1/messages`.
+    OtherEndpoint,
+    /// The recorded upstream gave no 200.
+    NotAnswered,
+    /// The body is no Messages request.
+    OtherBody,
+}
+
+/// Why there is nothing to replay.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Session(#[from] SnapshotError),
+    #[error("{} and {} are both {id}; replay one of them", first.display(), second.display())]
+    Twice { id: ExchangeId, first: PathBuf, second: PathBuf },
+}
+
+/// Everything replay will do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub cases: Vec<Case>,
+    /// The steps of every case.
+    pub steps: Vec<Step>,
+    pub skipped: Vec<(PathBuf, Skip)>,
+}
+
+/// One thing to do for a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From here on nothing of the prompt is cached.
+    Clear,
+    /// Cache the shared prefix, not timed.
+    Prime,
+    /// Cache the whole prompt, not timed.
+    Fill,
+    /// Send the request and time it.
+    Measure { phase: Phase, repeat: u32 },
+}
+
+impl Plan {
+    /// Sorts the traces into cases and skipped ones. The order stays.
+    pub fn new(traces: Vec<(PathBuf, Trace)>, settings: &Settings) -> Result<Self, PlanError> {
+        let (mut cases, mut skipped) = (Vec::new(), Vec::new());
+        let mut seen: HashMap<ExchangeId, PathBuf> = HashMap::new();
+        for (path, trace) in traces {
+            let id = ExchangeId::new(&trace.session, trace.seq)?;
+            if !settings.selects(&id) {
+                continue;
+            }
+            match case(id, &path, &trace, settings) {
+                Ok(case) => {
+                    if let Some(first) = seen.insert(case.id.clone(), path.clone()) {
+                        return Err(PlanError::Twice { id: case.id, first, second: path });
+                    }
+                    cases.push(case);
+                }
+                Err(skip) => skipped.push((path, skip)),
+            }
+        }
+        Ok(Self { cases, steps: steps(&settings.phases, settings.repeat), skipped })
+    }
+
+    /// The number of timed requests.
+    pub fn measurements(&self) -> usize {
+        let timed = self.steps.iter().filter(|step| matches!(step, Step::Measure { .. })).count();
+        timed * self.cases.len()
+    }
+}
+
+impl Settings {
+    fn selects(&self, id: &ExchangeId) -> bool {
+        let id = id.to_string();
+        self.filter.is_empty() || self.filter.iter().any(|part| id.contains(part))
+    }
+}
+
+fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &Settings) -> Result<Case, Skip> {
+    let path_without_query = trace.request.path.split('?').next();
+    if trace.request.method != "POST" || path_without_query != Some("/v1/messages") {
+        return Err(Skip::OtherEndpoint);
+    }
+    if trace.response.status != 200 {
+        return Err(Skip::NotAnswered);
+    }
+    let request = trace.messages_request().ok_or(Skip::OtherBody)?;
+    let recorded = trace.message().as_ref().map(Outcome::from);
+    Ok(Case {
+        id,
+        trace: path.into(),
+        description: one_line(&last_user_turn(&request), DESCRIPTION_LENGTH),
+        request: shape(request, recorded.as_ref(), settings.tool_choice, settings.max_tokens),
+        recorded,
+    })
+}
+
+/// The steps that measure each phase `repeat` times with the least prefill.
+///
+/// A full prefill leaves the whole prompt cached, so cached is measured right after whichever full request comes first: cold,
+/// else warm. Warm needs a clear cache and a primed prefix, so it comes last. A repeat of all three thus computes the prompt
+/// twice (cold; prefix + warm), which is the least there is. Only where cached is measured alone is a request sent for nothing
+/// but filling the cache, once.
+pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
+    let wanted = |phase| phases.contains(&phase);
+    let (cold, warm, cached) = (wanted(Phase::Cold), wanted(Phase::Warm), wanted(Phase::Cached));
+    let mut steps = Vec::new();
+    if cached && !cold && !warm {
+        steps.push(Step::Fill);
+    }
+    for repeat in 1..=repeat {
+        let measure = |phase| Step::Measure { phase, repeat };
+        if cold {
+            steps.extend([Step::Clear, measure(Phase::Cold)]);
+            steps.extend(cached.then_some(measure(Phase::Cached)));
+        }
+        if warm {
+            steps.extend([Step::Clear, Step::Prime, measure(Phase::Warm)]);
+        }
+        if cached && !cold {
+            steps.push(measure(Phase::Cached));
+        }
+    }
+    steps
+}
+
+impl Case {
+    /// The request as it is sent under a salt, or as it is without one.
+    pub(super) fn request(&self, salt: Option<&str>) -> MessagesRequest {
+        match salt {
+            Some(salt) => prompt::salted(self.request.clone(), salt),
+            None => self.request.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Phase::{Cached, Cold, Warm};
+    use serde_json::{Value, json};
+
+    fn settings(filter: &[&str]) -> Settings {
+        let filter = filter.iter().map(|part| part.to_string()).collect();
+        Settings { phases: Phase::ALL.into(), repeat: 1, max_tokens: 256, tool_choice: ToolChoiceMode::Recorded, filter }
+    }
+
+    fn trace(session: &str, seq: u32, overrides: &[(&str, Value)]) -> (PathBuf, Trace) {
+        let mut trace = json!({
+            "version": 1, "id": "x", "session": session, "seq": seq, "recorded_at": "2026-01-01T00:00:00Z", "client": "c",
+            "mode": "anthropic", "timing": {"ttft_us": null, "e2e_us": null, "itl_us": null}, "outcome": "complete",
+            "request": {"method": "POST", "path": "/v1/messages?beta=true", "headers": {}, "body": {
+                "model": "m", "max_tokens": 64000, "messages": [{"role": "user", "content": "Read\nit"}], "tools": [{"name": "Read"}],
+            }},
+            "response": {"status": 200, "headers": {}, "events": [], "body": {
+                "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
+                "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}],
+            }},
+        });
+        for (pointer, value) in overrides {
+            *trace.pointer_mut(pointer).unwrap() = value.clone();
+        }
+        (PathBuf::from(format!("traces/{session}/{seq:03}.json")), serde_json::from_value(trace).unwrap())
+    }
+
+    fn ids(plan: &Plan) -> Vec<String> {
+        plan.cases.iter().map(|case| case.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_case_is_shaped_and_described() {
+        let plan = Plan::new(vec![trace("demo", 1, &[])], &settings(&[])).unwrap();
+        let case = &plan.cases[0];
+        assert_eq!((case.id.to_string().as_str(), case.description.as_str()), ("demo/001", "Read it"));
+        assert_eq!(case.request.max_tokens, 256);
+        assert_eq!(case.recorded.as_ref().unwrap().tool_names(), ["Read"]);
+        assert_eq!(plan.measurements(), 3);
+    }
+
+    #[test]
+    fn only_answered_messages_requests_are_replayed() {
+        let table = [
+            ("/request/method", json!("HEAD"), Skip::OtherEndpoint),
+            ("/request/path", json!("/v1/messages/count_tokens"), Skip::OtherEndpoint),
+            ("/response/status", json!(529), Skip::NotAnswered),
+            ("/request/body", json!({"model": "m"}), Skip::OtherBody),
+        ];
+        for (pointer, value, skip) in table {
+            let odd = trace("demo", 2, &[(pointer, value)]);
+            let path = odd.0.clone();
+            let plan = Plan::new(vec![trace("demo", 1, &[]), odd], &settings(&[])).unwrap();
+            assert_eq!((ids(&plan), plan.skipped), (vec!["demo/001".to_string()], vec![(path, skip)]));
+        }
+    }
+
+    #[test]
+    fn filters_look_for_parts_of_session_and_sequence() {
+        let table: [(&[&str], &[&str]); 5] = [
+            (&[], &["bash/001", "read/001", "read/002"]),
+            (&["read"], &["read/001", "read/002"]),
+            (&["/001"], &["bash/001", "read/001"]),
+            (&["read/002", "bash"], &["bash/001", "read/002"]),
+            (&["nothing"], &[]),
+        ];
+        for (filter, expected) in table {
+            let traces = vec![trace("bash", 1, &[]), trace("read", 1, &[]), trace("read", 2, &[])];
+            assert_eq!(ids(&Plan::new(traces, &settings(filter)).unwrap()), expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn two_traces_of_one_name_are_an_error_naming_both() {
+        let (_, again) = trace("demo", 1, &[]);
+        let error = Plan::new(vec![trace("demo", 1, &[]), ("copy/001.json".into(), again)], &settings(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "traces/demo/001.json and copy/001.json are both demo/001; replay one of them");
+    }
+
+    #[test]
+    fn a_session_that_leaves_the_folder_is_an_error() {
+        assert!(matches!(Plan::new(vec![trace("../up", 1, &[])], &settings(&[])), Err(PlanError::Session(_))));
+    }
+
+    #[test]
+    fn the_steps_need_the_least_prefill() {
+        use Step::{Clear, Fill, Prime};
+        let m = |phase, repeat| Step::Measure { phase, repeat };
+        let table: [(&[Phase], u32, Vec<Step>); 8] = [
+            (&[Cold], 1, vec![Clear, m(Cold, 1)]),
+            (&[Warm], 1, vec![Clear, Prime, m(Warm, 1)]),
+            (&[Cached], 2, vec![Fill, m(Cached, 1), m(Cached, 2)]),
+            (&[Cold, Cached], 1, vec![Clear, m(Cold, 1), m(Cached, 1)]),
+            (&[Warm, Cached], 1, vec![Clear, Prime, m(Warm, 1), m(Cached, 1)]),
+            (&[Cold, Warm], 1, vec![Clear, m(Cold, 1), Clear, Prime, m(Warm, 1)]),
+            (&[Cold, Warm, Cached], 1, vec![Clear, m(Cold, 1), m(Cached, 1), Clear, Prime, m(Warm, 1)]),
+            (&[Cold], 2, vec![Clear, m(Cold, 1), Clear, m(Cold, 2)]),
+        ];
+        for (phases, repeat, expected) in table {
+            assert_eq!(steps(phases, repeat), expected, "{phases:?} x {repeat}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Shaping recorded requests for replay: what is changed, what is salted, what is shown to people. Pure.
+
+use serde::Serialize;
+
+use crate::snapshot::Outcome;
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChoice};
+
+/// What replay does to a request's `tool_choice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolChoiceMode {
+    /// Force the first tool that the recorded answer called; where it called none, leave the request as it is
+    Recorded,
+    /// Let the model decide
+    Auto,
+    /// Force some tool
+    Any,
+}
+
+/// The recorded request as replay sends it: greedy, streamed, capped, its tool choice set.
+pub(super) fn shape(
+    mut request: MessagesRequest,
+    recorded: Option<&Outcome>,
+    mode: ToolChoiceMode,
+    max_tokens: u32,
+) -> MessagesRequest {
+    request.temperature = Some(0.0);
+    request.top_p = None;
+    request.top_k = None;
+    request.stream = true;
+    request.max_tokens = request.max_tokens.min(max_tokens);
+    // The Messages API allows neither temperature 0 nor a forced tool together with thinking, and `context_management` only
+    // under a beta header.
+    request.extra.shift_remove("thinking");
+    request.extra.shift_remove("context_management");
+    if let Some(choice) = tool_choice(&request, recorded, mode) {
+        request.tool_choice = Some(choice);
+    }
+    request
+}
+
+fn tool_choice(request: &MessagesRequest, recorded: Option<&Outcome>, mode: ToolChoiceMode) -> Option<ToolChoice> {
+    if request.tools.is_empty() {
+        return None;
+    }
+    match mode {
+        ToolChoiceMode::Auto => Some(ToolChoice::Auto { disable_parallel_tool_use: false }),
+        ToolChoiceMode::Any => Some(ToolChoice::Any { disable_parallel_tool_use: false }),
+        ToolChoiceMode::Recorded => {
+            let name = &recorded?.tool_use.first()?.name;
+            let known = request.tools.iter().any(|tool| &tool.name == name);
+            known.then(|| ToolChoice::Tool { name: name.clone(), disable_parallel_tool_use: false })
+        }
+    }
+}
+
+/// The same request with a system block before everything else, so that no earlier prompt shares its start.
+pub(super) fn salted(mut request: MessagesRequest, salt: &str) -> MessagesRequest {
+    let mut blocks = vec![ContentBlock::text(format!("{salt} is the number of this replay."))];
+    match request.system.take() {
+        Some(System::Text(text)) => blocks.push(ContentBlock::text(text)),
+        Some(System::Blocks(more)) => blocks.extend(more),
+        None => {}
+    }
+    request.system = Some(System::Blocks(blocks));
+    request
+}
+
+/// Another conversation under the same tools and system prompt: what leaves exactly the shared prefix in a cache.
+pub(super) fn other_conversation(mut request: MessagesRequest) -> MessagesRequest {
+    request.messages = vec![InputMessage { role: Role::User, content: Content::Text("Another conversation.".into()) }];
+    least_output(request)
+}
+
+/// The same prompt, answered as briefly as the protocol allows.
+pub(super) fn least_output(mut request: MessagesRequest) -> MessagesRequest {
+    request.max_tokens = 1;
+    request
+}
+
+/// The text of the last user turn, less what the client adds to it (`<system-reminder>`); tool results are marked as such.
+pub fn last_user_turn(request: &MessagesRequest) -> String {
+    let turn = request.messages.iter().rev().find(|message| message.role == Role::User);
+    match turn.map(|turn| &turn.content) {
+        None => String::new(),
+        Some(Content::Text(text)) => text.trim().into(),
+        Some(Content::Blocks(blocks)) => {
+            let texts: Vec<String> = blocks.iter().filter_map(block_text).collect();
+            let is_reminder = |text: &&String| text.starts_with("<system-reminder>");
+            let own: Vec<String> = texts.iter().filter(|text| !is_reminder(text)).cloned().collect();
+            if own.is_empty() { texts.join("\n") } else { own.join("\n") }
+        }
+    }
+}
+
+fn block_text(block: &ContentBlock) -> Option<String> {
+    match block {
+        ContentBlock::Text { text, .. } => Some(text.trim().into()),
+        ContentBlock::Image { .. } => Some("[image]".into()),
+        ContentBlock::ToolResult { content, is_error, .. } => {
+            let text = match content {
+                Some(Content::Text(text)) => text.trim().into(),
+                Some(Content::Blocks(blocks)) => blocks.iter().filter_map(block_text).collect::<Vec<_>>().join("\n"),
+                None => String::new(),
+            };
+            let label = if *is_error { "[tool error]" } else { "[tool result]" };
+            Some(format!("{label} {text}").trim_end().into())
+        }
+        _ => None,
+    }
+}
+
+/// The text on one line of at most `limit` characters, an ellipsis where something was cut.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let line =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= limit {
+        return line;
+    }
+    let cut: String = line.chars().take(limit.saturating_sub(1)).collect();
+    format!("{}…", cut.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::ToolCall;
+    use serde_json::{Value, json};
+
+    fn request(overrides: Value) -> MessagesRequest {
+        let mut body = json!({
+            "model": "claude", "max_tokens": 64000, "temperature": 1.0, "top_p": 0.9,
+            "messages": [{"role": "user", "content": "Read hello.txt"}],
+            "tools": [{"name": "Read"}, {"name": "Bash"}],
+            "thinking": {"type": "adaptive"}, "metadata": {"user_id": "u"},
+        });
+        body.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn called(names: &[&str]) -> Outcome {
+        let tool_use = names.iter().map(|name| ToolCall { name: name.to_string(), input: json!({}) }).collect();
+        Outcome { stop_reason: None, tool_use }
+    }
+
+    #[test]
+    fn a_shaped_request_is_greedy_streamed_capped_and_without_thinking() {
+        let shaped = shape(request(json!({})), None, ToolChoiceMode::Recorded, 256);
+        assert_eq!(
+            serde_json::to_value(&shaped).unwrap(),
+            json!({
+                "model": "claude", "max_tokens": 256, "temperature": 0.0, "stream": true,
+                "messages": [{"role": "user", "content": "Read hello.txt"}],
+                "tools": [{"name": "Read", "input_schema": {}}, {"name": "Bash", "input_schema": {}}],
+                "metadata": {"user_id": "u"},
+            })
+        );
+        assert_eq!(shape(request(json!({"max_tokens": 16})), None, ToolChoiceMode::Recorded, 256).max_tokens, 16);
+    }
+
+    #[test]
+    fn the_tool_choice_follows_the_mode() {
+        let auto = json!({"type": "auto", "disable_parallel_tool_use": false});
+        let any = json!({"type": "any", "disable_parallel_tool_use": false});
+        let bash = json!({"type": "tool", "name": "Bash", "disable_parallel_tool_use": false});
+        let table = [
+            (ToolChoiceMode::Recorded, json!({}), vec!["Bash", "Read"], bash),
+            (ToolChoiceMode::Recorded, json!({}), vec![], Value::Null),
+            (ToolChoiceMode::Recorded, json!({}), vec!["Gone"], Value::Null),
+            (ToolChoiceMode::Recorded, json!({"tool_choice": any}), vec![], any.clone()),
+            (ToolChoiceMode::Auto, json!({"tool_choice": any}), vec!["Bash"], auto),
+            (ToolChoiceMode::Any, json!({}), vec![], any.clone()),
+            (ToolChoiceMode::Any, json!({"tools": []}), vec![], Value::Null),
+        ];
+        for (mode, overrides, recorded, expected) in table {
+            let shaped = shape(request(overrides), Some(&called(&recorded)), mode, 256);
+            assert_eq!(serde_json::to_value(shaped.tool_choice).unwrap(), expected, "{mode:?}, recorded {recorded:?}");
+        }
+    }
+
+    #[test]
+    fn salt_comes_before_every_kind_of_system_prompt() {
+        let salt = json!({"type": "text", "text": "s1 is the number of this replay."});
+        let block = json!({"type": "text", "text": "Be good.", "cache_control": {"type": "ephemeral"}});
+        let table = [
+            (json!({}), json!([salt])),
+            (json!({"system": "Be good."}), json!([salt, {"type": "text", "text": "Be good."}])),
+            (json!({"system": [block]}), json!([salt, block])),
+        ];
+        for (overrides, expected) in table {
+            assert_eq!(serde_json::to_value(salted(request(overrides), "s1").system).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn another_conversation_keeps_tools_and_system() {
+        let mut original = request(json!({"system": "Be good."}));
+        let other = other_conversation(original.clone());
+        assert_ne!(other.messages, original.messages);
+        original.messages.clone_from(&other.messages);
+        original.max_tokens = 1;
+        assert_eq!(other, original);
+    }
+
+    #[test]
+    fn the_last_user_turn_is_what_the_user_said() {
+        let reminder = json!({"type": "text", "text": "<system-reminder>Today is Monday.</system-reminder>"});
+        let table = [
+            (json!([{"role": "user", "content": " Hi "}]), "Hi"),
+            (json!([{"role": "user", "content": [reminder, {"type": "text", "text": "Read it"}]}]), "Read it"),
+            (json!([{"role": "user", "content": [reminder]}]), "<system-reminder>Today is Monday.</system-reminder>"),
+            (
+                json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"},
+                       {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "no such file", "is_error": true}]},
+                       {"role": "system", "content": "Skills: none"}]),
+                "[tool error] no such file",
+            ),
+            (json!([]), ""),
+        ];
+        for (messages, expected) in table {
+            assert_eq!(last_user_turn(&request(json!({ "messages": messages }))), expected);
+        }
+    }
+
+    #[test]
+    fn one_line_shortens_and_flattens() {
+        let table =
+            [("a\n\n b\tc\u{7}", 20, "a b c"), ("Überlänge", 9, "Überlänge"), ("Überlänge!", 6, "Überl…"), ("ab cd", 4, "ab…")];
+        for (text, limit, expected) in table {
+            assert_eq!(one_line(text, limit), expected);
+        }
+    }
+}

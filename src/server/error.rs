@@ -1,0 +1,67 @@
+//! Errors as Anthropic's envelope.
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::backend::BackendError;
+use crate::wire::{ErrorBody, ErrorKind};
+
+/// An answer that is an error: a status, the envelope, and when to come back.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+    retry_after: Option<String>,
+}
+
+impl ApiError {
+    /// An error with the status of its kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        BackendError::new(kind, message).into()
+    }
+
+    pub fn method_not_allowed() -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
+    }
+
+    pub fn no_such_path(path: &str) -> Self {
+        Self::new(ErrorKind::NotFound, format!("no such path: {path}"))
+    }
+
+    /// The backend cannot do what was asked.
+    pub fn not_implemented(message: &str) -> Self {
+        Self { status: StatusCode::NOT_IMPLEMENTED, ..Self::new(ErrorKind::Api, message) }
+    }
+}
+
+impl From<BackendError> for ApiError {
+    fn from(error: BackendError) -> Self {
+        let message = error.to_string();
+        match error {
+            BackendError::Answered { status, body, retry_after } => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Self { status, body, retry_after }
+            }
+            BackendError::Unreachable { .. } | BackendError::Protocol { .. } => {
+                Self { status: StatusCode::BAD_GATEWAY, body: ErrorBody::new(ErrorKind::Api, message), retry_after: None }
+            }
+        }
+    }
+}
+
+/// The envelope for an error in mid-stream, where the status has long been sent.
+pub fn envelope(error: BackendError) -> ErrorBody {
+    ApiError::from(error).body
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body.to_json())).into_response();
+        if let Some(value) = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            response.headers_mut().insert(RETRY_AFTER, value);
+        }
+        response
+    }
+}

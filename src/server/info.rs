@@ -1,0 +1,56 @@
+//! The routes that tell about the server: root, health, models, metrics.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use super::App;
+use super::error::ApiError;
+use crate::wire::ErrorKind;
+
+/// `GET /` and `HEAD /`: some clients ask it to see whether anybody is there.
+pub async fn root() -> &'static str {
+    "anyclaude: the Anthropic Messages API is at /v1/messages\n"
+}
+
+/// `GET /health`. `server` lets our own remote backend recognise us.
+pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({
+        "status": "ok",
+        "server": "anyclaude",
+        "version": env!("CARGO_PKG_VERSION"),
+        "model": app.backend.model(),
+        "uptime_s": app.started.elapsed().as_secs(),
+    }))
+}
+
+/// `GET /v1/models`: the one model there is.
+pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+    let id = app.backend.model();
+    Json(json!({ "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
+}
+
+/// `GET /v1/models/{id}`. Anthropic's names are all answered by the local model, so they exist.
+pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    if id == app.backend.model() || id.starts_with("claude-") {
+        Ok(Json(describe(&app, &id)))
+    } else {
+        Err(ApiError::new(ErrorKind::NotFound, format!("model: {id}")))
+    }
+}
+
+fn describe(app: &App, id: &str) -> Value {
+    // The server's start stands for the creation date, which a model folder does not tell. A UTC time of our era formats.
+    let created_at = app.started_at.format(&Rfc3339).unwrap_or_default();
+    json!({ "type": "model", "id": id, "display_name": app.backend.model(), "created_at": created_at })
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], app.metrics.text())
+}

@@ -1,0 +1,83 @@
+//! Measures one Messages request: tokens, time to first token, time to the end, and how it ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::metrics::Metrics;
+use super::observe::RequestId;
+use crate::backend::BackendError;
+use crate::wire::{ContentBlock, StreamEvent, Usage};
+
+/// Watches the events of one answer. What it saw is counted and logged when it is dropped, however the answer ends.
+pub struct Meter {
+    metrics: Arc<Metrics>,
+    id: RequestId,
+    started: Instant,
+    ttft: Option<Duration>,
+    usage: Usage,
+    end: End,
+}
+
+/// How an answer ended.
+enum End {
+    /// Nobody waited for the end.
+    ClientLeft,
+    Failed(String),
+    Complete,
+}
+
+impl Meter {
+    /// Starts the clock.
+    pub fn start(metrics: Arc<Metrics>, id: RequestId) -> Self {
+        metrics.in_flight.inc();
+        Self { metrics, id, started: Instant::now(), ttft: None, usage: Usage::default(), end: End::ClientLeft }
+    }
+
+    /// Takes note of an event.
+    pub fn see(&mut self, event: &StreamEvent) {
+        if event.is_content() && self.ttft.is_none() {
+            self.ttft = Some(self.started.elapsed());
+        }
+        match event {
+            StreamEvent::MessageStart { message } => self.usage = message.usage.clone(),
+            StreamEvent::ContentBlockStart { content_block: ContentBlock::ToolUse { .. }, .. } => self.metrics.tool_calls.inc(),
+            StreamEvent::MessageDelta { usage, .. } => self.usage.merge(usage),
+            StreamEvent::MessageStop => self.end = End::Complete,
+            _ => {}
+        }
+    }
+
+    /// Takes note that the answer ended with an error.
+    pub fn failed(&mut self, error: &BackendError) {
+        self.end = End::Failed(error.to_string());
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let e2e = self.started.elapsed();
+        self.metrics.in_flight.dec();
+        self.metrics.count_usage(&self.usage);
+        if let Some(ttft) = self.ttft {
+            self.metrics.ttft.observe(ttft.as_secs_f64());
+        }
+        let end = match &self.end {
+            End::Complete => {
+                self.metrics.e2e.observe(e2e.as_secs_f64());
+                "complete"
+            }
+            End::ClientLeft => "the client left",
+            End::Failed(reason) => reason,
+        };
+        tracing::info!(
+            id = %self.id,
+            end,
+            ttft_ms = self.ttft.map(|ttft| ttft.as_millis()),
+            e2e_ms = e2e.as_millis(),
+            input_tokens = self.usage.prompt_tokens(),
+            cached_tokens = self.usage.cache_read_input_tokens.unwrap_or(0),
+            output_tokens = self.usage.output_tokens,
+            "answered"
+        );
+    }
+}

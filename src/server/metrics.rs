@@ -1,0 +1,139 @@
+//! The server's counters and histograms.
+
+use std::fmt;
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::wire::Usage;
+
+/// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
+const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// What `GET /metrics` shows. Each server has its own.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests, by matched route and status.
+    pub requests: IntCounterVec,
+    /// Messages requests whose answer has not ended.
+    pub in_flight: IntGauge,
+    pub tool_calls: IntCounter,
+    /// Seconds from the request to the first content event.
+    pub ttft: Histogram,
+    /// Seconds from the request to `message_stop`.
+    pub e2e: Histogram,
+    answers: IntCounter,
+    input_tokens: IntCounter,
+    cache_read_tokens: IntCounter,
+    cache_creation_tokens: IntCounter,
+    output_tokens: IntCounter,
+}
+
+/// What a server did since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages requests.
+    pub requests: u64,
+    /// All prompt tokens, cached ones too.
+    pub prompt_tokens: u64,
+    /// Prompt tokens that came from the prefix cache.
+    pub cached_tokens: u64,
+    pub output_tokens: u64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { requests, prompt_tokens, cached_tokens, output_tokens } = self;
+        let share = 100 * cached_tokens / (*prompt_tokens).max(1);
+        write!(f, "{requests} requests, {prompt_tokens} prompt tokens ({share}% from the cache), {output_tokens} output tokens")
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counter = |name, help| register(&registry, IntCounter::new(name, help));
+        let seconds = |name, help| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            register(&registry, Histogram::with_opts(options))
+        };
+        Self {
+            requests: register(
+                &registry,
+                IntCounterVec::new(Opts::new("anyclaude_requests_total", "HTTP requests."), &["path", "status"]),
+            ),
+            in_flight: register(
+                &registry,
+                IntGauge::new("anyclaude_requests_in_flight", "Messages requests whose answer has not ended."),
+            ),
+            answers: counter("anyclaude_answers_total", "Messages requests whose answer has ended, in whatever way."),
+            tool_calls: counter("anyclaude_tool_calls_total", "Tool calls in answers."),
+            input_tokens: counter("anyclaude_input_tokens_total", "Prompt tokens outside the prefix cache."),
+            cache_read_tokens: counter("anyclaude_cache_read_input_tokens_total", "Prompt tokens read from the prefix cache."),
+            cache_creation_tokens: counter(
+                "anyclaude_cache_creation_input_tokens_total",
+                "Prompt tokens written to the prefix cache.",
+            ),
+            output_tokens: counter("anyclaude_output_tokens_total", "Generated tokens."),
+            ttft: seconds("anyclaude_ttft_seconds", "Request to first content event."),
+            e2e: seconds("anyclaude_e2e_seconds", "Request to message_stop."),
+            registry,
+        }
+    }
+
+    /// Counts one ended answer.
+    pub fn count_usage(&self, usage: &Usage) {
+        self.answers.inc();
+        self.input_tokens.inc_by(usage.input_tokens);
+        self.cache_read_tokens.inc_by(usage.cache_read_input_tokens.unwrap_or(0));
+        self.cache_creation_tokens.inc_by(usage.cache_creation_input_tokens.unwrap_or(0));
+        self.output_tokens.inc_by(usage.output_tokens);
+    }
+
+    /// The sums of all ended answers.
+    pub fn totals(&self) -> Totals {
+        let cached_tokens = self.cache_read_tokens.get();
+        Totals {
+            requests: self.answers.get(),
+            prompt_tokens: self.input_tokens.get() + self.cache_creation_tokens.get() + cached_tokens,
+            cached_tokens,
+            output_tokens: self.output_tokens.get(),
+        }
+    }
+
+    /// Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        text
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    // Fails only for malformed or repeated names; all are constants above, and every test that starts a server runs this.
+    let metric = metric.expect("a metric's name is well-formed");
+    registry.register(Box::new(metric.clone())).expect("a metric's name is unique");
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_read_as_one_line() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.totals().to_string(), "0 requests, 0 prompt tokens (0% from the cache), 0 output tokens");
+        metrics.count_usage(&Usage {
+            input_tokens: 10,
+            cache_creation_input_tokens: Some(15),
+            cache_read_input_tokens: Some(75),
+            output_tokens: 4,
+            ..Usage::default()
+        });
+        assert_eq!(metrics.totals().to_string(), "1 requests, 100 prompt tokens (75% from the cache), 4 output tokens");
+    }
+}

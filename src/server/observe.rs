@@ -1,0 +1,54 @@
+//! What happens around every request: an id, a count, a log line, and a net under panics.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+
+use super::App;
+use super::error::ApiError;
+use crate::wire::ErrorKind;
+
+/// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
+#[derive(Clone, Debug)]
+pub struct RequestId(String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names, counts and logs the request.
+pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(format!("req_{}", uuid::Uuid::new_v4().simple()));
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    // Only our own routes become label values: a scanner must not fill the metrics with paths.
+    let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |route| route.as_str().to_owned());
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    app.metrics.requests.with_label_values(&[route.as_str(), &status.to_string()]).inc();
+    tracing::info!(%id, %method, path, status, headers_ms = started.elapsed().as_millis(), "request");
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert("request-id", value);
+    }
+    response
+}
+
+/// Turns a handler's panic into a 500, so that the client learns of it and the connection lives.
+pub async fn catch_panics(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| ApiError::new(ErrorKind::Api, "the server failed unexpectedly: see its log").into_response())
+}

@@ -1,0 +1,221 @@
+//! The snapshot file: YAML front matter between `---` lines, then the outcome as JSON. One writer, one reader.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, SnapshotError, write_atomically};
+
+const FENCE: &str = "---";
+
+/// One `.snap` or `.snap.new` file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub metadata: Metadata,
+    pub outcome: Outcome,
+}
+
+/// The front matter, under insta's names and in insta's order. It is for people: replay compares outcomes only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// What wrote the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The last user turn, shortened to one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The replay settings that gave this outcome. Only a reviewer needs them: pending files have it, accepted ones do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<Info>,
+    /// The trace that was replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_file: Option<String>,
+}
+
+/// What answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    #[serde(default)]
+    pub model: String,
+    /// How the model writes tool calls: `hermes` for `<tool_call>{…}</tool_call>`, `messages` where a server hides it.
+    #[serde(default)]
+    pub tool_format: String,
+}
+
+impl Metadata {
+    /// Without what only a reviewer of a pending snapshot needs.
+    pub fn trimmed(self) -> Self {
+        Self { expression: None, ..self }
+    }
+}
+
+impl Snapshot {
+    /// The whole file's text.
+    pub fn to_text(&self) -> String {
+        // Optional strings only: serializing them cannot fail.
+        let front_matter = serde_yaml_ng::to_string(&self.metadata).unwrap_or_default();
+        format!("{FENCE}\n{front_matter}{FENCE}\n{}\n", self.outcome.to_text())
+    }
+
+    /// Reads a file's text. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let is_fence = |line: &str| line.trim_end() == FENCE;
+        let mut lines = text.split_inclusive('\n');
+        let first = lines.next().filter(|line| is_fence(line)).ok_or("a snapshot starts with a line of ---")?;
+        let front_matter: String = lines.by_ref().take_while(|line| !is_fence(line)).collect();
+        let content: String = lines.collect();
+        if content.is_empty() {
+            return Err(match front_matter.is_empty() && text.len() == first.len() {
+                true => "the file ends after its first line".into(),
+                false => "there is nothing after the front matter".into(),
+            });
+        }
+        let metadata = serde_yaml_ng::from_str(&front_matter).map_err(|e| format!("the front matter is not YAML: {e}"))?;
+        let outcome = serde_json::from_str(&content).map_err(|e| format!("the content is not a snapshot's JSON: {e}"))?;
+        Ok(Self { metadata, outcome })
+    }
+
+    /// Reads a file; `None` where there is none.
+    pub fn read(path: &Path) -> Result<Option<Self>, SnapshotError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SnapshotError::Io { path: path.into(), source }),
+        };
+        Self::parse(&text).map(Some).map_err(|reason| SnapshotError::Format { path: path.into(), reason })
+    }
+
+    /// Writes the file, its folder too. Readers see the old file or the new one, never a part.
+    pub fn write(&self, path: &Path) -> Result<(), SnapshotError> {
+        write_atomically(path, self.to_text().as_bytes()).map_err(|source| SnapshotError::Io { path: path.into(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::ToolCall;
+    use crate::wire::StopReason;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn example() -> Snapshot {
+        Snapshot {
+            metadata: Metadata {
+                source: Some("anyclaude replay".into()),
+                description: Some("Read hello.txt: what does it say?".into()),
+                expression: None,
+                info: Some(Info { model: "tiny".into(), tool_format: "hermes".into() }),
+                input_file: Some("traces/demo/001.json".into()),
+            },
+            outcome: Outcome {
+                stop_reason: Some(StopReason::ToolUse),
+                tool_use: vec![ToolCall { name: "Read".into(), input: json!({"file_path": "hello.txt"}) }],
+            },
+        }
+    }
+
+    #[test]
+    fn the_file_is_front_matter_then_json() {
+        insta::assert_snapshot!(example().to_text(), @r#"
+        ---
+        source: anyclaude replay
+        description: 'Read hello.txt: what does it say?'
+        info:
+          model: tiny
+          tool_format: hermes
+        input_file: traces/demo/001.json
+        ---
+        {
+          "stop_reason": "tool_use",
+          "tool_use": [
+            {
+              "name": "Read",
+              "input": {
+                "file_path": "hello.txt"
+              }
+            }
+          ]
+        }
+        "#);
+    }
+
+    /// insta's own reader finds in our file what we meant. Where it did not it would fail, or (told to update) write the file anew.
+    #[test]
+    fn insta_itself_reads_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo__001.snap");
+        example().write(&path).unwrap();
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(folder.path());
+        settings.set_prepend_module_to_snapshot(false);
+        settings.bind(|| insta::assert_snapshot!("demo__001", example().outcome.to_text()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), example().to_text());
+    }
+
+    #[test]
+    fn what_is_no_snapshot_says_why() {
+        let table = [
+            ("", "a snapshot starts with a line of ---"),
+            ("{}", "a snapshot starts with a line of ---"),
+            ("---\n", "the file ends after its first line"),
+            ("---\nsource: x\n", "there is nothing after the front matter"),
+            ("---\nsource: [\n---\n{}\n", "the front matter is not YAML"),
+            ("---\nsource: x\n---\n{\n", "the content is not a snapshot's JSON"),
+            ("---\nsource: x\n---\n{\"stop_reason\": null}\n", "missing field `tool_use`"),
+        ];
+        for (text, expected) in table {
+            let error = Snapshot::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_windows_line_ends_and_unknown_front_matter_is_read() {
+        let text = example().to_text().replace("source:", "assertion_line: 7\nsource:").replace('\n', "\r\n");
+        assert_eq!(Snapshot::parse(&text), Ok(example()));
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn snapshot() -> impl Strategy<Value = Snapshot> {
+        let text = || prop::option::of(any::<String>());
+        let metadata = (text(), text(), text(), text(), any::<(String, String)>());
+        let calls = prop::collection::vec((any::<String>(), json_value()), 0..4);
+        (metadata, calls).prop_map(|((source, description, expression, input_file, (model, tool_format)), calls)| Snapshot {
+            metadata: Metadata { source, description, expression, input_file, info: Some(Info { model, tool_format }) },
+            outcome: Outcome {
+                stop_reason: Some(StopReason::EndTurn),
+                tool_use: calls.into_iter().map(|(name, input)| ToolCall { name, input }).collect(),
+            },
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_snapshot_reads_back_the_same(snapshot in snapshot()) {
+            prop_assert_eq!(Snapshot::parse(&snapshot.to_text()), Ok(snapshot));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in any::<String>(), rest in any::<String>()) {
+            let _ = Snapshot::parse(&format!("---\n{text}\n---\n{rest}"));
+        }
+    }
+}

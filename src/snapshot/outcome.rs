@@ -1,0 +1,101 @@
+//! What an answer comes to: the part of it that snapshots pin.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::wire::{ContentBlock, Message, StopReason};
+
+/// The ordered `tool_use` blocks of an answer and why it stopped. Ids and text are left out: they may differ freely.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub stop_reason: Option<StopReason>,
+    pub tool_use: Vec<ToolCall>,
+}
+
+/// One tool call. Two are equal whatever the order of their arguments' keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub name: String,
+    /// The arguments; where `max_tokens` cut them off, a string with what came of their JSON.
+    pub input: Value,
+}
+
+impl Outcome {
+    /// As pretty JSON with sorted keys, no newline at the end: the content of a snapshot file.
+    pub fn to_text(&self) -> String {
+        let mut sorted = self.clone();
+        for call in &mut sorted.tool_use {
+            call.input.sort_all_objects();
+        }
+        // Strings and JSON values only: serializing them cannot fail.
+        serde_json::to_string_pretty(&sorted).unwrap_or_default()
+    }
+
+    /// The names of the tools called, in order.
+    pub fn tool_names(&self) -> Vec<&str> {
+        self.tool_use.iter().map(|call| call.name.as_str()).collect()
+    }
+}
+
+impl From<&Message> for Outcome {
+    fn from(message: &Message) -> Self {
+        let tool_use = message.content.iter().filter_map(|block| match block {
+            ContentBlock::ToolUse { name, input, .. } => Some(ToolCall { name: name.clone(), input: input.clone() }),
+            _ => None,
+        });
+        Self { stop_reason: message.stop_reason.clone(), tool_use: tool_use.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn message(content: Value) -> Message {
+        serde_json::from_value(json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": content, "stop_reason": "tool_use",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_outcome_keeps_the_calls_in_order_without_ids_and_text() {
+        let outcome = Outcome::from(&message(json!([
+            {"type": "text", "text": "Let me look."},
+            {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"limit": 5, "file_path": "a.txt"}},
+            {"type": "tool_use", "id": "toolu_2", "name": "Bash", "input": {"command": "ls"}},
+        ])));
+        insta::assert_snapshot!(outcome.to_text(), @r#"
+        {
+          "stop_reason": "tool_use",
+          "tool_use": [
+            {
+              "name": "Read",
+              "input": {
+                "file_path": "a.txt",
+                "limit": 5
+              }
+            },
+            {
+              "name": "Bash",
+              "input": {
+                "command": "ls"
+              }
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_order_of_argument_keys_does_not_matter_but_the_order_of_calls_does() {
+        let call = |name: &str, input: Value| json!({"type": "tool_use", "id": "toolu_1", "name": name, "input": input});
+        let read = Outcome::from(&message(json!([call("Read", json!({"a": 1, "b": 2})), call("Bash", json!({}))])));
+        let same = Outcome::from(&message(json!([call("Read", json!({"b": 2, "a": 1})), call("Bash", json!({}))])));
+        let swapped = Outcome::from(&message(json!([call("Bash", json!({})), call("Read", json!({"a": 1, "b": 2}))])));
+        assert_eq!(read, same);
+        assert_eq!(read.to_text(), same.to_text());
+        assert_ne!(read, swapped);
+    }
+}

@@ -1,0 +1,231 @@
+//! The folder of snapshots: names, accepted and pending files, accepting and rejecting.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Snapshot, SnapshotError};
+
+/// Names one recorded exchange: what a trace and its snapshot have in common. Shown as `session/001`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ExchangeId {
+    session: String,
+    seq: u32,
+}
+
+impl ExchangeId {
+    /// The error is a session whose name is no plain file name.
+    pub fn new(session: &str, seq: u32) -> Result<Self, SnapshotError> {
+        let mut components = Path::new(session).components();
+        match (components.next(), components.next()) {
+            (Some(Component::Normal(name)), None) if name == session && !session.contains('\\') => {
+                Ok(Self { session: session.into(), seq })
+            }
+            _ => Err(SnapshotError::Session { session: session.into() }),
+        }
+    }
+}
+
+impl std::fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}/{:03}", self.session, self.seq)
+    }
+}
+
+/// A folder of snapshots.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The folder need not exist yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Where the accepted snapshot is, or would be.
+    pub fn accepted_path(&self, id: &ExchangeId) -> PathBuf {
+        self.folder.join(format!("{}__{:03}.snap", id.session, id.seq))
+    }
+
+    /// Where the pending snapshot is, or would be.
+    pub fn pending_path(&self, id: &ExchangeId) -> PathBuf {
+        self.folder.join(format!("{}__{:03}.snap.new", id.session, id.seq))
+    }
+
+    /// The accepted snapshot; `None` where there is none yet.
+    pub fn accepted(&self, id: &ExchangeId) -> Result<Option<Snapshot>, SnapshotError> {
+        Snapshot::read(&self.accepted_path(id))
+    }
+
+    /// Writes a pending snapshot for review.
+    pub fn write_pending(&self, id: &ExchangeId, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        snapshot.write(&self.pending_path(id))
+    }
+
+    /// Removes a pending snapshot that is no longer true. None there is fine.
+    pub fn remove_pending(&self, id: &ExchangeId) -> Result<(), SnapshotError> {
+        remove(&self.pending_path(id))
+    }
+
+    /// Writes an accepted snapshot; a pending one is done with.
+    pub fn write_accepted(&self, id: &ExchangeId, snapshot: Snapshot) -> Result<(), SnapshotError> {
+        let Snapshot { metadata, outcome } = snapshot;
+        Snapshot { metadata: metadata.trimmed(), outcome }.write(&self.accepted_path(id))?;
+        self.remove_pending(id)
+    }
+
+    /// All pending files, sorted by name.
+    pub fn pending(&self) -> Result<Vec<PathBuf>, SnapshotError> {
+        self.files_ending_with(".snap.new")
+    }
+
+    /// Accepted snapshots whose trace is gone, sorted by name. `root` is where relative trace paths start.
+    pub fn unreferenced(&self, root: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
+        let mut unreferenced = Vec::new();
+        for path in self.files_ending_with(".snap")? {
+            let trace = Snapshot::read(&path)?.and_then(|snapshot| snapshot.metadata.input_file);
+            if !trace.is_some_and(|trace| root.join(trace).exists()) {
+                unreferenced.push(path);
+            }
+        }
+        Ok(unreferenced)
+    }
+
+    fn files_ending_with(&self, suffix: &str) -> Result<Vec<PathBuf>, SnapshotError> {
+        let failed = |source| SnapshotError::Io { path: self.folder.clone(), source };
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(suffix)) {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Makes a pending snapshot the accepted one, trimmed as insta does. Gives the accepted file's path.
+pub fn accept(pending: &Path) -> Result<PathBuf, SnapshotError> {
+    let accepted = pending.with_extension("");
+    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
+    let Snapshot { metadata, outcome } = Snapshot::read(pending)?.ok_or_else(missing)?;
+    Snapshot { metadata: metadata.trimmed(), outcome }.write(&accepted)?;
+    remove(pending)?;
+    Ok(accepted)
+}
+
+/// Throws a pending snapshot away; the accepted one stays.
+pub fn reject(pending: &Path) -> Result<(), SnapshotError> {
+    remove(pending)
+}
+
+fn remove(path: &Path) -> Result<(), SnapshotError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Io { path: path.into(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file and its folder so that a reader, or a kill, sees the old content or the new, never a part.
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_os_string();
+    name.push(format!(".tmp{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The write's own error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Metadata, Outcome};
+
+    fn snapshot(trace: &str) -> Snapshot {
+        let metadata = Metadata { expression: Some("cold".into()), input_file: Some(trace.into()), ..Metadata::default() };
+        Snapshot { metadata, outcome: Outcome { stop_reason: None, tool_use: Vec::new() } }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_snapshot_is_named_after_session_and_sequence() {
+        let id = ExchangeId::new("demo", 7).unwrap();
+        let store = Store::new("snapshots");
+        assert_eq!(id.to_string(), "demo/007");
+        assert_eq!(store.accepted_path(&id), Path::new("snapshots/demo__007.snap"));
+        assert_eq!(store.pending_path(&id), Path::new("snapshots/demo__007.snap.new"));
+    }
+
+    #[test]
+    fn a_session_cannot_leave_the_folder() {
+        for session in ["", ".", "..", "../x", "a/b", "/etc", "a/", "a\\b"] {
+            assert!(ExchangeId::new(session, 1).is_err(), "{session:?}");
+        }
+    }
+
+    #[test]
+    fn accepting_moves_the_pending_file_and_trims_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", 1).unwrap());
+        store.write_pending(&id, &snapshot("t")).unwrap();
+        let pending = store.pending().unwrap();
+        assert_eq!(pending, [store.pending_path(&id)]);
+        assert_eq!(accept(&pending[0]).unwrap(), store.accepted_path(&id));
+        assert_eq!(names(folder.path()), ["demo__001.snap"]);
+        assert_eq!(store.accepted(&id).unwrap().unwrap().metadata.expression, None);
+    }
+
+    #[test]
+    fn rejecting_leaves_the_accepted_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", 1).unwrap());
+        store.write_accepted(&id, snapshot("t")).unwrap();
+        store.write_pending(&id, &snapshot("t")).unwrap();
+        reject(&store.pending_path(&id)).unwrap();
+        assert_eq!(names(folder.path()), ["demo__001.snap"]);
+    }
+
+    #[test]
+    fn a_snapshot_without_its_trace_is_unreferenced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("001.json"), "").unwrap();
+        let store = Store::new(folder.path().join("snapshots"));
+        assert_eq!(store.unreferenced(folder.path()).unwrap(), [] as [PathBuf; 0]);
+        store.write_accepted(&ExchangeId::new("kept", 1).unwrap(), snapshot("001.json")).unwrap();
+        let gone = ExchangeId::new("gone", 1).unwrap();
+        store.write_accepted(&gone, snapshot("002.json")).unwrap();
+        assert_eq!(store.unreferenced(folder.path()).unwrap(), [store.accepted_path(&gone)]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("taken");
+        fs::create_dir(&target).unwrap();
+        assert!(write_atomically(&target, b"x").is_err());
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Trace files: where they lie, reading, finding, and writing them so that a crash never leaves half of one.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{PARTIAL_SUFFIX, Trace, VERSION};
+
+/// Why a trace could not be read, found or written. Every text names the file and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    #[error("{}: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default", .path.display())]
+    Missing { path: PathBuf },
+    #[error("no traces in {}; make some with `anyclaude record -- claude`", list(.paths))]
+    NothingFound { paths: Vec<PathBuf> },
+    #[error("cannot {doing} {}: {source}; check the path, its permissions and the free space", .path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{}:{line}:{column}: not a whole trace: {reason}; it was cut short or edited, record it again or delete it", .path.display())]
+    Malformed { path: PathBuf, line: usize, column: usize, reason: String },
+    #[error(
+        "{}: trace version {found}, but this anyclaude reads version {VERSION}; record it again, or use the anyclaude that wrote it",
+        .path.display()
+    )]
+    Version { path: PathBuf, found: String },
+    #[error("{}: a recording that did not end; make it a trace with `anyclaude trace recover {}`", .path.display(), folder(.path).display())]
+    Partial { path: PathBuf },
+}
+
+impl TraceError {
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    fn malformed(path: &Path, error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
+        Self::Malformed { path: path.to_owned(), line: error.line(), column: error.column(), reason }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where a trace lies under `root`: `<session>/<seq>.json`, the number padded so that `ls` sorts it.
+pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
+    root.join(session).join(format!("{seq:04}.json"))
+}
+
+/// Reads a trace, from `.json` or `.json.zst`.
+pub fn read(path: &Path) -> Result<Trace, TraceError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: Option<Value>,
+    }
+    let bytes = read_json(path)?;
+    let head: Versioned = serde_json::from_slice(&bytes).map_err(|e| TraceError::malformed(path, &e))?;
+    match head.version {
+        Some(version) if version == VERSION => {}
+        version => {
+            let found = version.map_or_else(|| "missing".into(), |version| version.to_string());
+            return Err(TraceError::Version { path: path.to_owned(), found });
+        }
+    }
+    serde_json::from_slice(&bytes).map_err(|e| TraceError::malformed(path, &e))
+}
+
+/// The file's JSON text, decompressed.
+pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
+    if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
+        return Err(TraceError::Partial { path: path.to_owned() });
+    }
+    let bytes = fs::read(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => TraceError::Missing { path: path.to_owned() },
+        _ => TraceError::io("read", path)(e),
+    })?;
+    if is_compressed(path) { zstd::decode_all(&*bytes).map_err(TraceError::io("decompress", path)) } else { Ok(bytes) }
+}
+
+/// The trace files among `paths`: files as they are, folders searched to the bottom; by folder, then by number.
+/// Finding nothing is an error.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TraceError> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+                let entry = entry.map_err(|e| TraceError::io("search", path)(e.into()))?;
+                if entry.file_type().is_file() && is_trace(entry.path()) {
+                    found.push(entry.into_path());
+                }
+            }
+        } else if path.exists() {
+            found.push(path.clone());
+        } else {
+            return Err(TraceError::Missing { path: path.clone() });
+        }
+    }
+    if found.is_empty() {
+        return Err(TraceError::NothingFound { paths: paths.to_vec() });
+    }
+    found.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+    found.dedup();
+    Ok(found)
+}
+
+fn is_trace(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && (name.ends_with(".json") || name.ends_with(".json.zst"))
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("zst"))
+}
+
+/// Numbered files of a folder by their number, the others after them by name.
+fn sort_key(path: &Path) -> (Option<&Path>, u32, &Path) {
+    (path.parent(), seq_of(path).unwrap_or(u32::MAX), path)
+}
+
+/// The number in a trace file's or partial file's name.
+pub(super) fn seq_of(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
+}
+
+/// Writes a trace as 2-space JSON (compressed where the name ends in `.zst`), whole or not at all: into a temporary file
+/// beside it, to the disk, under its name, and the folder to the disk. Makes the folder where it is missing.
+pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
+    let mut bytes = serde_json::to_vec_pretty(trace).map_err(|e| TraceError::io("write", path)(e.into()))?;
+    bytes.push(b'\n');
+    if is_compressed(path) {
+        bytes = zstd::encode_all(&*bytes, 0).map_err(TraceError::io("compress", path))?;
+    }
+    let folder = folder(path);
+    fs::create_dir_all(folder).map_err(TraceError::io("make the folder", folder))?;
+    write_durably(folder, path, &bytes).map_err(TraceError::io("write", path))
+}
+
+fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder.prefix(".trace-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ExchangeOutcome, RecordedRequest, RecordedResponse, Timing};
+    use super::*;
+
+    fn trace(seq: u32) -> Trace {
+        Trace {
+            version: VERSION,
+            id: format!("id-{seq}"),
+            session: "s".into(),
+            seq,
+            recorded_at: "2026-01-02T03:04:05Z".into(),
+            client: "claude-cli/2".into(),
+            mode: "anthropic".into(),
+            request: RecordedRequest {
+                method: "POST".into(),
+                path: "/v1/messages?beta=true".into(),
+                headers: serde_json::Map::new(),
+                body: serde_json::json!({"model": "m", "messages": [], "max_tokens": 5}),
+            },
+            response: RecordedResponse {
+                status: 200,
+                headers: serde_json::Map::new(),
+                events: vec![],
+                body: serde_json::json!({"type": "message"}),
+            },
+            timing: Timing::default(),
+            outcome: ExchangeOutcome::Complete,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_plain_and_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/0001.json", "b/0001.json.zst"] {
+            let path = folder.path().join(name);
+            write(&path, &trace(1)).unwrap();
+            assert_eq!(read(&path).unwrap(), trace(1));
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        }
+        let text = fs::read_to_string(folder.path().join("a/0001.json")).unwrap();
+        assert!(text.starts_with("{\n  \"version\": 1,\n  \"id\": \"id-1\",\n  \"session\""), "{text}");
+    }
+
+    #[test]
+    fn traces_are_found_by_session_then_number() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b/0002.json", "b/10000.json", "a/0001.json.zst", "b/0001.json"] {
+            write(&folder.path().join(name), &trace(1)).unwrap();
+        }
+        fs::write(folder.path().join("b/0003.json.partial"), "").unwrap();
+        fs::write(folder.path().join("b/.trace-x.json"), "").unwrap();
+        let found = find(&[folder.path().to_owned(), folder.path().join("b")]).unwrap();
+        let names: Vec<_> = found.iter().map(|p| p.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a/0001.json.zst", "b/0001.json", "b/0002.json", "b/10000.json"]);
+    }
+
+    #[test]
+    fn nothing_found_and_nothing_there_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(find(&[folder.path().to_owned()]), Err(TraceError::NothingFound { .. })));
+        assert!(matches!(find(&[folder.path().join("x")]), Err(TraceError::Missing { .. })));
+    }
+
+    #[test]
+    fn errors_say_where_and_what_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            read(&path).unwrap_err().to_string().replace(&folder.path().display().to_string(), "T")
+        };
+        insta::assert_snapshot!(message("cut.json", "{\n  \"version\": 1,\n  \"id\": \"x"), @"T/cut.json:3:10: not a whole trace: EOF while parsing a string; it was cut short or edited, record it again or delete it");
+        insta::assert_snapshot!(message("v2.json", "{\"version\": 2}"), @"T/v2.json: trace version 2, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it");
+        insta::assert_snapshot!(message("none.json", "{\"a\": 2}"), @"T/none.json: trace version missing, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it");
+        insta::assert_snapshot!(message("fields.json", "{\"version\": 1}"), @"T/fields.json:1:14: not a whole trace: missing field `id`; it was cut short or edited, record it again or delete it");
+        insta::assert_snapshot!(message("1.json.partial", ""), @"T/1.json.partial: a recording that did not end; make it a trace with `anyclaude trace recover T`");
+    }
+}

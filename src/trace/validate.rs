@@ -1,0 +1,201 @@
+//! Checking trace files: everything that is wrong with them, not only the first thing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::redact::Redactor;
+use super::{ExchangeOutcome, Timing, Trace, TraceError, assemble, read};
+
+/// What a check found. Problems make a trace unfit for use; warnings may be meant.
+#[derive(Debug, Default, PartialEq)]
+pub struct Findings {
+    pub problems: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Checks each file by itself, then all together: ids must be unique, and a session's numbers should have no gap.
+pub fn check(paths: &[PathBuf]) -> Findings {
+    let mut findings = Findings::default();
+    let mut ids: HashMap<String, &Path> = HashMap::new();
+    let mut sessions: BTreeMap<(&Path, String), Vec<u32>> = BTreeMap::new();
+    for path in paths {
+        let trace = match read(path) {
+            Ok(trace) => trace,
+            Err(error) => {
+                findings.problems.push(error.to_string());
+                continue;
+            }
+        };
+        findings.problems.extend(problems_of(&trace).into_iter().map(|problem| format!("{}: {problem}", path.display())));
+        if let Some(first) = ids.insert(trace.id.clone(), path) {
+            findings.problems.push(format!("{}: its id {} is also that of {}", path.display(), trace.id, first.display()));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        sessions.entry((folder, trace.session)).or_default().push(trace.seq);
+    }
+    for ((folder, session), mut seqs) in sessions {
+        seqs.sort_unstable();
+        for pair in seqs.windows(2) {
+            let place = format!("{}: session {session}", folder.display());
+            match pair[1] - pair[0] {
+                0 => findings.problems.push(format!("{place} has number {} twice", pair[0])),
+                1 => {}
+                _ => findings.warnings.push(format!("{place} has no numbers between {} and {}", pair[0], pair[1])),
+            }
+        }
+    }
+    findings
+}
+
+/// What is wrong with one trace of the right version and form.
+pub fn problems_of(trace: &Trace) -> Vec<String> {
+    let mut problems = Vec::new();
+    let events = &trace.response.events;
+    for (name, value) in [("id", &trace.id), ("session", &trace.session), ("request.method", &trace.request.method)] {
+        if value.is_empty() {
+            problems.push(format!("{name} is empty"));
+        }
+    }
+    if trace.seq == 0 {
+        problems.push("seq is 0; numbers begin at 1".into());
+    }
+    if time::OffsetDateTime::parse(&trace.recorded_at, &time::format_description::well_known::Rfc3339).is_err() {
+        problems.push(format!("recorded_at {:?} is no RFC 3339 time", trace.recorded_at));
+    }
+    if !trace.request.path.starts_with('/') {
+        problems.push(format!("request.path {:?} does not begin with /", trace.request.path));
+    }
+    if trace.is_messages() && trace.messages_request().is_none() && trace.response.status < 400 {
+        problems.push("request.body is no Messages request".into());
+    }
+    if !events.is_empty() {
+        if assemble(events) != trace.response.body {
+            problems.push("response.body is not what response.events assemble to".into());
+        }
+        if let Some(late) = events.windows(2).position(|pair| pair[1].at_us < pair[0].at_us) {
+            problems.push(format!("response.events[{}] came before the one that it follows", late + 1));
+        }
+        if trace.timing != Timing::of_events(events) {
+            problems.push("timing is not what the events' at_us come to".into());
+        }
+    }
+    problems.extend(outcome_problem(trace).map(str::to_owned));
+    problems.extend(secret_in(trace));
+    problems
+}
+
+fn outcome_problem(trace: &Trace) -> Option<&'static str> {
+    let response = &trace.response;
+    let stopped = response.events.iter().any(|event| event.event == "message_stop");
+    match trace.outcome {
+        ExchangeOutcome::Complete if response.status == 0 => Some("outcome is complete, but no answer came"),
+        ExchangeOutcome::Complete if response.status >= 400 => Some("outcome is complete, but the answer is an error"),
+        ExchangeOutcome::Complete if trace.is_messages() && !response.events.is_empty() && !stopped => {
+            Some("outcome is complete, but there is no message_stop")
+        }
+        _ => None,
+    }
+}
+
+/// What the recorder would have redacted.
+fn secret_in(trace: &Trace) -> Option<String> {
+    let redactor = Redactor::default();
+    for (name, value) in [("request.body", &trace.request.body), ("response.body", &trace.response.body)] {
+        let mut clean: Value = value.clone();
+        redactor.json(&mut clean);
+        if clean != *value {
+            return Some(format!("{name} holds what looks like a secret; do not share this file"));
+        }
+    }
+    for (name, headers) in [("request.headers", &trace.request.headers), ("response.headers", &trace.response.headers)] {
+        let pairs = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        if redactor.headers(pairs).iter().any(|(name, clean)| headers[name] != *clean) {
+            return Some(format!("{name} hold what looks like a secret; do not share this file"));
+        }
+    }
+    None
+}
+
+/// Reads all of `paths`; the errors of those that cannot be read beside the traces that can.
+pub fn read_all(paths: &[PathBuf]) -> (Vec<(PathBuf, Trace)>, Vec<TraceError>) {
+    let mut traces = Vec::new();
+    let mut errors = Vec::new();
+    for path in paths {
+        match read(path) {
+            Ok(trace) => traces.push((path.clone(), trace)),
+            Err(error) => errors.push(error),
+        }
+    }
+    (traces, errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
+    use super::*;
+    use serde_json::{Map, json};
+
+    fn trace(id: &str, seq: u32) -> Trace {
+        let mut draft = Draft::new(Opening {
+            version: VERSION,
+            id: id.into(),
+            session: "s".into(),
+            seq,
+            recorded_at: "2026-01-02T03:04:05Z".into(),
+            client: "c".into(),
+            mode: "anthropic".into(),
+            request: RecordedRequest {
+                method: "POST".into(),
+                path: "/v1/messages?beta=true".into(),
+                headers: Map::new(),
+                body: json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}),
+            },
+        });
+        draft.respond(200, Map::new());
+        for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))]
+        {
+            draft.push(RecordedEvent { at_us, event: data["type"].as_str().unwrap().into(), data });
+        }
+        draft.to_trace(ExchangeOutcome::Complete, None)
+    }
+
+    #[test]
+    fn a_recorded_trace_has_no_problems() {
+        assert_eq!(problems_of(&trace("a", 1)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let spoil = |spoil: &dyn Fn(&mut Trace)| {
+            let mut trace = trace("a", 1);
+            spoil(&mut trace);
+            problems_of(&trace).join("; ")
+        };
+        insta::assert_snapshot!(spoil(&|t| t.id.clear()), @"id is empty");
+        insta::assert_snapshot!(spoil(&|t| t.recorded_at = "yesterday".into()), @r#"recorded_at "yesterday" is no RFC 3339 time"#);
+        insta::assert_snapshot!(spoil(&|t| t.response.body = Value::Null), @"response.body is not what response.events assemble to");
+        insta::assert_snapshot!(spoil(&|t| t.response.events[0].at_us = 10), @"response.events[1] came before the one that it follows");
+        insta::assert_snapshot!(spoil(&|t| t.timing.e2e_us = Some(1)), @"timing is not what the events' at_us come to");
+        insta::assert_snapshot!(spoil(&|t| t.response.status = 529), @"outcome is complete, but the answer is an error");
+        insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is no Messages request");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["x"] = json!("sk-ant-api03-abc")), @"request.body holds what looks like a secret; do not share this file");
+        insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers hold what looks like a secret; do not share this file");
+    }
+
+    #[test]
+    fn ids_and_numbers_are_compared_across_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for (id, seq) in [("a", 1), ("b", 2), ("b", 4)] {
+            paths.push(path_of(folder.path(), "s", seq));
+            write(paths.last().unwrap(), &trace(id, seq)).unwrap();
+        }
+        let root = folder.path().display().to_string();
+        let clean = |lines: Vec<String>| lines.join("\n").replace(&root, "T");
+        let Findings { problems, warnings } = check(&paths);
+        insta::assert_snapshot!(clean(problems), @"T/s/0004.json: its id b is also that of T/s/0002.json");
+        insta::assert_snapshot!(clean(warnings), @"T/s: session s has no numbers between 2 and 4");
+    }
+}

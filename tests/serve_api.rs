@@ -1,0 +1,412 @@
+//! The Messages API over real sockets, with a scripted backend behind it.
+
+#[path = "support/scripted.rs"]
+mod scripted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyclaude::backend::{Backend, BackendError};
+use anyclaude::server::ServerOptions;
+use anyclaude::wire::{ErrorKind, MessagesRequest};
+use futures::StreamExt;
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use scripted::{Running, Script, Scripted, Step, answer};
+
+fn hello(stream: bool) -> Value {
+    json!({"model": "claude-opus-5-5", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
+}
+
+fn text_and_tool(_: &MessagesRequest) -> Script {
+    Ok(answer(&[json!({"text": "Let me look."}), json!({"tool": "Read", "input": {"file_path": "a.txt"}})]))
+}
+
+async fn serving(answer: impl Fn(&MessagesRequest) -> Script + Send + Sync + 'static) -> Running {
+    Scripted::new(answer).serve(ServerOptions::default()).await
+}
+
+async fn post(server: &Running, path: &str, body: &Value) -> Response {
+    Client::new().post(format!("{}{path}", server.url)).json(body).send().await.unwrap()
+}
+
+async fn get(server: &Running, path: &str) -> Response {
+    Client::new().get(format!("{}{path}", server.url)).send().await.unwrap()
+}
+
+/// The names of the events in an SSE body.
+fn names(body: &str) -> Vec<&str> {
+    body.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
+}
+
+/// Status, error type and message of an error response, after checking its form.
+async fn error(response: Response) -> (u16, String, String) {
+    let status = response.status().as_u16();
+    let id = response.headers()["request-id"].to_str().unwrap().to_owned();
+    assert!(id.starts_with("req_"), "{id}");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["type"], "error");
+    let text = |field: &str| body["error"][field].as_str().unwrap().to_owned();
+    (status, text("type"), text("message"))
+}
+
+#[tokio::test]
+async fn a_stream_has_anthropics_headers_and_event_order() {
+    let server = serving(text_and_tool).await;
+    let response = post(&server, "/v1/messages?beta=true", &hello(true)).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    assert_eq!(response.headers()["cache-control"], "no-cache");
+    assert!(response.headers()["request-id"].to_str().unwrap().starts_with("req_"));
+    let body = response.text().await.unwrap();
+    assert_eq!(
+        names(&body),
+        [
+            "message_start",
+            "ping",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_delta",
+            "content_block_stop",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn without_stream_the_answer_is_the_message_that_the_events_make() {
+    let server = serving(text_and_tool).await;
+    let mut message: Value = post(&server, "/v1/messages", &hello(false)).await.json().await.unwrap();
+    assert!(message["content"][1]["id"].take().as_str().unwrap().starts_with("toolu_"));
+    insta::assert_json_snapshot!(message, @r#"
+    {
+      "id": "msg_scripted",
+      "type": "message",
+      "role": "assistant",
+      "model": "scripted",
+      "content": [
+        {
+          "type": "text",
+          "text": "Let me look."
+        },
+        {
+          "type": "tool_use",
+          "id": null,
+          "name": "Read",
+          "input": {
+            "file_path": "a.txt"
+          }
+        }
+      ],
+      "stop_reason": "tool_use",
+      "stop_sequence": null,
+      "usage": {
+        "input_tokens": 12,
+        "cache_read_input_tokens": 30,
+        "output_tokens": 7
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn pings_bridge_silence_before_and_after_message_start() {
+    let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (go_first, go_second) = (first.clone(), second.clone());
+    let script = move |_: &MessagesRequest| {
+        let mut steps = answer(&[json!({"text": "late"})]);
+        steps.insert(1, Step::Wait(second.clone()));
+        steps.insert(0, Step::Wait(first.clone()));
+        Ok(steps)
+    };
+    let options = ServerOptions { ping_every: Duration::from_millis(5), ..ServerOptions::default() };
+    let server = Scripted::new(script).serve(options).await;
+    let mut chunks = post(&server, "/v1/messages", &hello(true)).await.bytes_stream();
+    let mut body = String::new();
+    // Silence lasts until three pings have come: before message_start, then (with the one that always follows it) after.
+    while let Some(chunk) = chunks.next().await {
+        body.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        if names(&body).len() == 3 {
+            go_first.notify_one();
+        }
+        let after = body.split("event: message_start").nth(1).unwrap_or("");
+        if names(after).iter().filter(|name| **name == "ping").count() == 3 {
+            go_second.notify_one();
+        }
+    }
+    let names = names(&body);
+    let start = names.iter().position(|name| *name == "message_start").unwrap();
+    let content = names.iter().position(|name| *name == "content_block_start").unwrap();
+    assert!(start >= 3 && names[..start].iter().all(|name| *name == "ping"), "{names:?}");
+    assert!(content >= start + 4 && names[start + 1..content].iter().all(|name| *name == "ping"), "{names:?}");
+    assert_eq!(names.last(), Some(&"message_stop"));
+}
+
+#[tokio::test]
+async fn every_kind_of_error_has_its_status_and_envelope() {
+    for kind in ErrorKind::ALL {
+        for stream in [true, false] {
+            let server = serving(move |_| Err(BackendError::new(kind, "no"))).await;
+            let got = error(post(&server, "/v1/messages", &hello(stream)).await).await;
+            assert_eq!(got, (kind.status(), kind.name().into(), "no".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_reached_is_a_502_naming_it() {
+    let server = serving(|_| Err(BackendError::Unreachable { address: "http://up".into(), reason: "refused".into() })).await;
+    let got = error(post(&server, "/v1/messages", &hello(true)).await).await;
+    assert_eq!(got, (502, "api_error".into(), "http://up: refused".into()));
+}
+
+#[tokio::test]
+async fn retry_after_is_passed_on() {
+    let server = serving(|_| {
+        let BackendError::Answered { status, body, .. } = BackendError::new(ErrorKind::RateLimit, "slow down") else { panic!() };
+        Err(BackendError::Answered { status, body, retry_after: Some("7".into()) })
+    })
+    .await;
+    let response = post(&server, "/v1/messages", &hello(true)).await;
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"7".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn an_error_in_mid_stream_is_an_error_event_and_the_end() {
+    let breaks: [fn() -> Step; 2] = [|| Step::Fail(BackendError::new(ErrorKind::Overloaded, "gone")), || Step::Panic];
+    for (step, expected) in breaks.into_iter().zip(["overloaded_error", "api_error"]) {
+        let server = serving(move |_| {
+            let mut steps = answer(&[json!({"text": "half"})]);
+            steps.truncate(3);
+            steps.push(step());
+            Ok(steps)
+        })
+        .await;
+        let body = post(&server, "/v1/messages", &hello(true)).await.text().await.unwrap();
+        assert_eq!(names(&body).last(), Some(&"error"), "{body}");
+        let data = body.lines().rfind(|line| line.starts_with("data: ")).unwrap();
+        let envelope: Value = serde_json::from_str(&data["data: ".len()..]).unwrap();
+        assert_eq!((&envelope["type"], &envelope["error"]["type"]), (&json!("error"), &json!(expected)));
+        // The same answer unstreamed is an error response.
+        assert_eq!(error(post(&server, "/v1/messages", &hello(false)).await).await.1, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_message_stop_is_an_error() {
+    let server = serving(|_| {
+        let mut steps = answer(&[json!({"text": "half"})]);
+        steps.pop();
+        Ok(steps)
+    })
+    .await;
+    let body = post(&server, "/v1/messages", &hello(true)).await.text().await.unwrap();
+    assert_eq!(names(&body).last(), Some(&"error"));
+    assert_eq!(error(post(&server, "/v1/messages", &hello(false)).await).await.0, 500);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_the_backend() {
+    for before_start in [true, false] {
+        let server = serving(move |_| {
+            let mut steps = answer(&[json!({"text": "never finished"})]);
+            steps.insert(if before_start { 0 } else { 3 }, Step::Wait(Arc::new(Notify::new())));
+            Ok(steps)
+        })
+        .await;
+        let mut request = Box::pin(post_and_read(server.url.clone(), !before_start));
+        // Until the answer has begun (or has been asked for), then leave.
+        tokio::select! {
+            () = &mut request => panic!("the answer cannot end"),
+            () = asked(&server) => {}
+        }
+        if !before_start {
+            let _ = tokio::time::timeout(Duration::from_millis(50), &mut request).await;
+        }
+        drop(request);
+        server.backend.cancelled.notified().await;
+    }
+}
+
+async fn post_and_read(url: String, stream: bool) {
+    let response = Client::new().post(format!("{url}/v1/messages")).json(&hello(stream)).send().await.unwrap();
+    let _ = response.text().await;
+}
+
+async fn asked(server: &Running) {
+    while server.backend.requests.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn bad_bodies_get_a_400_that_names_the_field() {
+    let server = serving(text_and_tool).await;
+    let block = json!({"type": "hologram"});
+    for (path, body, expected) in [
+        ("/v1/messages", json!({"model": "m", "messages": []}), "missing field `max_tokens`"),
+        (
+            "/v1/messages",
+            json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}),
+            "messages.0.content.0.type: unknown variant `hologram`",
+        ),
+        ("/v1/messages/count_tokens", json!({"model": "m"}), "missing field `messages`"),
+    ] {
+        let (status, kind, message) = error(post(&server, path, &body).await).await;
+        assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+        assert!(message.starts_with(expected), "{message}");
+    }
+    let response = Client::new().post(format!("{}/v1/messages", server.url)).body("{nonsense").send().await.unwrap();
+    assert_eq!(error(response).await.0, 400);
+    assert!(server.backend.requests.lock().unwrap().is_empty(), "nothing of this may reach the backend");
+}
+
+#[tokio::test]
+async fn fields_and_betas_that_nobody_knows_are_accepted() {
+    let server = serving(text_and_tool).await;
+    let mut body = hello(false);
+    body["context_management"] = json!({"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]});
+    body["from_the_future"] = json!(true);
+    let request = Client::new().post(format!("{}/v1/messages?beta=true", server.url));
+    let response = request.header("anthropic-beta", "nobody-knows-2099-01-01").json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(server.backend.requests.lock().unwrap()[0].extra["from_the_future"], true);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_a_413() {
+    let server = serving(text_and_tool).await;
+    let body = vec![b' '; anyclaude::server::BODY_LIMIT + 1];
+    let response = Client::new().post(format!("{}/v1/messages", server.url)).body(body).send().await.unwrap();
+    assert_eq!(error(response).await, (413, "request_too_large".into(), "the request is larger than 32 MiB".into()));
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_get_the_envelope() {
+    let server = serving(text_and_tool).await;
+    assert_eq!(
+        error(get(&server, "/v2/nothing").await).await,
+        (404, "not_found_error".into(), "no such path: /v2/nothing".into())
+    );
+    assert_eq!(
+        error(get(&server, "/v1/messages").await).await,
+        (405, "invalid_request_error".into(), "method not allowed".into())
+    );
+}
+
+#[tokio::test]
+async fn a_panic_before_the_first_event_is_a_500_and_the_server_lives() {
+    let server =
+        serving(|request| if request.max_tokens == 13 { panic!("a scripted bug") } else { text_and_tool(request) }).await;
+    let mut unlucky = hello(true);
+    unlucky["max_tokens"] = json!(13);
+    assert_eq!(error(post(&server, "/v1/messages", &unlucky).await).await.0, 500);
+    assert_eq!(post(&server, "/v1/messages", &hello(true)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn count_tokens_needs_no_max_tokens() {
+    let server = serving(text_and_tool).await;
+    let body = json!({"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}]});
+    let counted: Value = post(&server, "/v1/messages/count_tokens?beta=true", &body).await.json().await.unwrap();
+    assert_eq!(counted, json!({"input_tokens": 10}));
+}
+
+#[tokio::test]
+async fn models_lists_the_local_one_and_knows_every_claude() {
+    let server = serving(text_and_tool).await;
+    let mut list: Value = get(&server, "/v1/models").await.json().await.unwrap();
+    let created = list["data"][0]["created_at"].take();
+    assert!(created.as_str().unwrap().ends_with('Z'));
+    insta::assert_json_snapshot!(list, @r#"
+    {
+      "data": [
+        {
+          "type": "model",
+          "id": "scripted",
+          "display_name": "scripted",
+          "created_at": null
+        }
+      ],
+      "has_more": false,
+      "first_id": "scripted",
+      "last_id": "scripted"
+    }
+    "#);
+    for (id, status) in [("scripted", 200), ("claude-opus-5-5", 200), ("gpt-9", 404)] {
+        assert_eq!(get(&server, &format!("/v1/models/{id}")).await.status(), status, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn root_and_health_answer() {
+    let server = serving(text_and_tool).await;
+    for method in [Method::HEAD, Method::GET] {
+        assert_eq!(Client::new().request(method, &server.url).send().await.unwrap().status(), 200);
+    }
+    let health: Value = get(&server, "/health").await.json().await.unwrap();
+    let known = ["status", "server", "version", "model"].map(|field| health[field].as_str().unwrap().to_owned());
+    assert_eq!(known, ["ok", "anyclaude", env!("CARGO_PKG_VERSION"), "scripted"]);
+    assert!(health["uptime_s"].is_u64());
+}
+
+#[tokio::test]
+async fn metrics_count_requests_tokens_and_latencies() {
+    let server = serving(text_and_tool).await;
+    for stream in [true, false] {
+        post(&server, "/v1/messages", &hello(stream)).await.text().await.unwrap();
+    }
+    get(&server, "/somewhere/else").await;
+    let text = get(&server, "/metrics").await.text().await.unwrap();
+    for line in [
+        "anyclaude_requests_total{path=\"/v1/messages\",status=\"200\"} 2",
+        "anyclaude_requests_total{path=\"other\",status=\"404\"} 1",
+        "anyclaude_requests_in_flight 0",
+        "anyclaude_input_tokens_total 24",
+        "anyclaude_cache_read_input_tokens_total 60",
+        "anyclaude_cache_creation_input_tokens_total 0",
+        "anyclaude_output_tokens_total 14",
+        "anyclaude_tool_calls_total 2",
+        "anyclaude_ttft_seconds_count 2",
+        "anyclaude_e2e_seconds_count 2",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_where_one_is_set() {
+    let options = ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() };
+    let server = Scripted::new(text_and_tool).serve(options).await;
+    for (header, value, status) in [
+        ("x-other", "secret", 401),
+        ("x-api-key", "wrong", 401),
+        ("authorization", "Bearer wrong", 401),
+        ("x-api-key", "secret", 200),
+        ("authorization", "Bearer secret", 200),
+    ] {
+        let request = Client::new().post(format!("{}/v1/messages", server.url)).header(header, value);
+        assert_eq!(request.json(&hello(true)).send().await.unwrap().status(), status, "{header}: {value}");
+    }
+    assert_eq!(error(get(&server, "/v1/models").await).await.1, "authentication_error");
+    assert_eq!(get(&server, "/health").await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_cache_is_controlled_over_http_where_there_is_one() {
+    let without = serving(text_and_tool).await;
+    assert_eq!(error(post(&without, "/cache/clear", &Value::Null).await).await.0, 501);
+    let with = Scripted::new(text_and_tool).with_cache().serve(ServerOptions::default()).await;
+    assert_eq!(post(&with, "/cache/clear", &Value::Null).await.status(), 204);
+    assert_eq!(post(&with, "/cache/warm", &hello(true)).await.status(), 204);
+    assert_eq!(*with.backend.cache_calls.lock().unwrap(), ["clear", "warm claude-opus-5-5"]);
+    assert!(with.backend.requests.lock().unwrap().is_empty());
+    assert!(with.backend.cache().is_some());
+}

@@ -1,0 +1,119 @@
+//! `anyclaude serve` on the embedded model: the built binary, real sockets, real clients.
+
+#![cfg(feature = "mlx")]
+
+#[path = "support/binary.rs"]
+mod binary;
+#[path = "support/clients.rs"]
+mod clients;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use binary::Serving;
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
+
+fn serve(arguments: &[&str]) -> Output {
+    Command::new(assert_cmd::cargo::cargo_bin!("anyclaude")).arg("serve").args(arguments).output().unwrap()
+}
+
+/// The exit code and the one line on stderr, colours left out.
+fn refusal(output: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = console::strip_ansi_codes(text.trim_end()).into_owned();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    (output.status.code(), line)
+}
+
+#[test]
+fn a_missing_model_folder_is_one_line_and_exit_2() {
+    let (code, line) = refusal(&serve(&["--model", "/nowhere/at/all"]));
+    assert_eq!(code, Some(2));
+    assert_eq!(line, "error: /nowhere/at/all: no such folder: a model folder in Hugging Face layout is needed");
+}
+
+#[test]
+fn a_model_folder_without_a_file_is_one_line_and_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+    let (code, line) = refusal(&serve(&["--model", folder.path().to_str().unwrap()]));
+    assert_eq!(code, Some(2));
+    let missing = folder.path().join("tokenizer.json");
+    assert_eq!(line, format!("error: {} is missing: the model folder is incomplete, get it again", missing.display()));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_3() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, line) = refusal(&serve(&["--model", MODEL, "--port", &port]));
+    assert_eq!(code, Some(3));
+    assert!(line.starts_with(&format!("error: 127.0.0.1:{port} is in use: ")) && line.contains("--port"), "{line}");
+}
+
+#[test]
+fn both_stop_signals_end_it_in_good_order_with_a_summary() {
+    for signal in ["INT", "TERM"] {
+        let (status, said) = Serving::start(MODEL, &[]).stop(signal);
+        assert!(status.success(), "{status}: {said}");
+        let last = said.lines().last().unwrap();
+        assert_eq!(last, "served 0 requests, 0 prompt tokens (0% from the cache), 0 output tokens");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_the_same_and_from_the_cache() {
+    let server = Serving::start(MODEL, &[]);
+    let url = format!("{}/v1/messages", server.url);
+    let body = json!({
+        "model": "claude-opus-5-5", "max_tokens": 20, "temperature": 0,
+        "system": [{"type": "text", "text": "You are a helper. ".repeat(50)}],
+        "messages": [{"role": "user", "content": "Read hello.txt"}]
+    });
+    let mut answers: Vec<Value> = Vec::new();
+    for _ in 0..2 {
+        answers.push(reqwest::Client::new().post(&url).json(&body).send().await.unwrap().json().await.unwrap());
+    }
+    assert_eq!((&answers[0]["type"], &answers[0]["content"]), (&json!("message"), &answers[1]["content"]));
+    assert!(answers[1]["usage"]["cache_read_input_tokens"].as_u64() > Some(100), "{answers:?}");
+    let said = tokio::task::spawn_blocking(move || server.stop("TERM").1).await.unwrap();
+    assert!(said.lines().last().unwrap().starts_with("served 2 requests, "), "{said}");
+}
+
+/// The model's weights may say anything; the form of the answer and the sums must hold.
+fn check_sdk(report: &Value) {
+    assert_eq!((&report["first_event"], &report["last_event"]), (&json!("message_start"), &json!("message_stop")));
+    for answer in ["streamed", "whole"] {
+        let answer = &report[answer];
+        assert!(answer["stop_reason"].is_string() && answer["output"].as_u64() > Some(0), "{report}");
+        assert_eq!(answer["prompt"], report["counted"], "the parts of usage add up to the prompt: {report}");
+    }
+    assert_eq!(report["models"], json!(["tiny"]));
+    assert_eq!(report["error"]["type"], "invalid_request_error");
+}
+
+#[tokio::test]
+async fn the_sdks_are_served() {
+    let server = Serving::start(MODEL, &[]);
+    check_sdk(&clients::python_sdk(&server.url).await);
+    check_sdk(&clients::typescript_sdk(&server.url).await);
+}
+
+#[tokio::test]
+async fn claude_code_gets_an_answer() {
+    let server = Serving::start(MODEL, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["-p", "Read hello.txt", "--max-turns", "1", "--output-format", "json"];
+    let output = clients::claude(&server.url, Path::new(folder.path()), &arguments).await;
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    // One turn: the random weights may or may not call a tool in it, but no request may fail.
+    assert_eq!((&result["type"], &result["num_turns"]), (&json!("result"), &json!(1)), "{result}");
+    assert!(result["usage"]["output_tokens"].as_u64() > Some(0), "{result}");
+    let metrics = reqwest::get(format!("{}/metrics", server.url)).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("anyclaude_requests_total{path=\"/v1/messages\",status=\"200\"}"), "{metrics}");
+    assert!(!metrics.contains("status=\"4") && !metrics.contains("status=\"5"), "{metrics}");
+}

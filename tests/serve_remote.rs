@@ -1,0 +1,204 @@
+//! The remote backend against real sockets: our own server, and others that misbehave.
+
+#[path = "support/scripted.rs"]
+mod scripted;
+
+use std::time::Duration;
+
+use anyclaude::backend::remote::RemoteBackend;
+use anyclaude::backend::{Backend, BackendError};
+use anyclaude::server::ServerOptions;
+use anyclaude::wire::{Assembler, ContentBlock, ErrorKind, MessagesRequest, StreamEvent};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use scripted::{Running, Scripted, Step, answer};
+
+fn request() -> MessagesRequest {
+    serde_json::from_value(json!({
+        "model": "claude-opus-5-5", "max_tokens": 100, "temperature": 0.0, "metadata": {"user_id": "u"},
+        "messages": [{"role": "user", "content": "hi"}]
+    }))
+    .unwrap()
+}
+
+async fn ours() -> Running {
+    let blocks = [json!({"text": "Ünïcode → ok"}), json!({"tool": "Read", "input": {"file_path": "a.txt"}})];
+    Scripted::new(move |_| Ok(answer(&blocks))).with_cache().serve(ServerOptions::default()).await
+}
+
+/// A server that answers every connection with this text, a few bytes at a time, and closes it.
+async fn raw(response: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 65536];
+            let _ = socket.read(&mut request).await;
+            for piece in response.as_bytes().chunks(7) {
+                let _ = socket.write_all(piece).await;
+                let _ = socket.flush().await;
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    url
+}
+
+/// The first error of the answer, wherever it comes.
+async fn failure(url: &str) -> BackendError {
+    let mut events = match RemoteBackend::new(url).await.unwrap().messages(request()).await {
+        Ok(events) => events,
+        Err(error) => return error,
+    };
+    loop {
+        if let Err(error) = events.next().await.expect("the stream ends with an error") {
+            return error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_were_sent() {
+    let server = ours().await;
+    let remote = RemoteBackend::new(&format!("{}/", server.url)).await.unwrap();
+    assert_eq!((remote.name(), remote.model()), (server.url.clone(), "scripted".into()));
+    let mut events = remote.messages(request()).await.unwrap();
+    let mut assembler = Assembler::default();
+    while let Some(event) = events.next().await {
+        assembler.push(&event.unwrap()).unwrap();
+    }
+    let message = assembler.finish().unwrap();
+    let [ContentBlock::Text { text, .. }, ContentBlock::ToolUse { name, input, .. }] = &message.content[..] else {
+        panic!("{message:?}");
+    };
+    assert_eq!((text.as_str(), name.as_str(), input), ("Ünïcode → ok", "Read", &json!({"file_path": "a.txt"})));
+    let seen = server.backend.requests.lock().unwrap().remove(0);
+    assert_eq!((seen.stream, &seen.extra["metadata"]), (true, &json!({"user_id": "u"})), "always streamed, nothing lost");
+}
+
+#[tokio::test]
+async fn tokens_are_counted_without_what_the_path_refuses() {
+    let server = ours().await;
+    let remote = RemoteBackend::new(&server.url).await.unwrap();
+    assert_eq!(remote.count_tokens(request()).await.unwrap(), 10);
+    let seen = server.backend.requests.lock().unwrap().remove(0);
+    assert!(!seen.extra.contains_key("metadata") && seen.temperature.is_none(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_cache_of_an_anyclaude_server_is_controlled() {
+    let server = ours().await;
+    let remote = RemoteBackend::new(&server.url).await.unwrap();
+    let cache = remote.cache().expect("an anyclaude server");
+    cache.clear().await.unwrap();
+    cache.prime_shared_prefix(request()).await.unwrap();
+    assert_eq!(*server.backend.cache_calls.lock().unwrap(), ["clear", "warm claude-opus-5-5"]);
+}
+
+#[tokio::test]
+async fn another_server_has_no_cache_to_control() {
+    let url = raw("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let remote = RemoteBackend::new(&url).await.unwrap();
+    assert!(remote.cache().is_none());
+    assert_eq!(remote.model(), "as requested");
+}
+
+#[tokio::test]
+async fn an_error_status_keeps_its_envelope_and_retry_after() {
+    let url = raw("HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nconnection: close\r\n\r\n\
+         {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}")
+    .await;
+    let error = failure(&url).await;
+    assert_eq!(error.to_string(), "rate_limit_error: slow down");
+    assert!(matches!(&error, BackendError::Answered { status: 429, retry_after: Some(s), .. } if s == "7"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_error_page_is_told_with_its_status_and_address() {
+    let url = raw("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n<html>nginx</html>").await;
+    assert_eq!(failure(&url).await.to_string(), format!("api_error: {url} answered 502 Bad Gateway: <html>nginx</html>"));
+}
+
+#[tokio::test]
+async fn an_error_in_mid_stream_is_an_error() {
+    let server = Scripted::new(|_| {
+        let mut steps = answer(&[json!({"text": "half"})]);
+        steps.truncate(3);
+        steps.push(Step::Fail(BackendError::new(ErrorKind::Overloaded, "busy")));
+        Ok(steps)
+    });
+    let server = server.serve(ServerOptions::default()).await;
+    let error = failure(&server.url).await;
+    assert!(matches!(&error, BackendError::Answered { status: 529, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_is_told() {
+    const HEAD: &str = "does not speak the Messages API: ";
+    for (response, reason) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\nhello",
+            "asked for a stream, it answered with text/html",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {oops\n\n",
+            "an event is not JSON",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
+            "the stream ended without message_stop",
+        ),
+    ] {
+        let url = raw(response).await;
+        let error = failure(&url).await.to_string();
+        assert!(error.starts_with(&format!("{url} {HEAD}{reason}")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_names_the_address() {
+    let url = raw("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9999\r\n\r\nevent: ping\n").await;
+    let error = failure(&url).await;
+    assert!(matches!(&error, BackendError::Unreachable { address, .. } if *address == url), "{error:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_names_the_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = RemoteBackend::new(&url).await.err().unwrap().to_string();
+    assert!(error.starts_with(&format!("{url}: ")) && error.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_event_is_passed_on() {
+    let future: Value = json!({"type": "from_the_future", "x": 1});
+    let event = StreamEvent::Other(future.clone());
+    let server = Scripted::new(move |_| {
+        let mut steps = answer(&[json!({"text": "hi"})]);
+        steps.insert(1, Step::Event(event.clone()));
+        Ok(steps)
+    });
+    let server = server.serve(ServerOptions::default()).await;
+    let remote = RemoteBackend::new(&server.url).await.unwrap();
+    let events: Vec<_> = remote.messages(request()).await.unwrap().map(Result::unwrap).collect().await;
+    assert!(events.contains(&StreamEvent::Other(future)));
+}
+
+#[tokio::test]
+async fn dropping_the_stream_cancels_the_request() {
+    let server = Scripted::new(|_| {
+        let mut steps = answer(&[json!({"text": "never finished"})]);
+        steps.insert(3, Step::Wait(Default::default()));
+        Ok(steps)
+    });
+    let server = server.serve(ServerOptions { ping_every: Duration::from_millis(20), ..ServerOptions::default() }).await;
+    let mut events = RemoteBackend::new(&server.url).await.unwrap().messages(request()).await.unwrap();
+    assert!(matches!(events.next().await, Some(Ok(StreamEvent::MessageStart { .. }))));
+    drop(events);
+    server.backend.cancelled.notified().await;
+}
