@@ -321,6 +321,14 @@ mod tests {
     }
 
     #[test]
+    fn decoders_go_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        fn sent<T: Send>() {}
+        shared::<(AnswerDecoders, Tokenizer, crate::engine::text::ChatTemplate)>();
+        sent::<(AnswerDecoder, TokenMask)>();
+    }
+
+    #[test]
     fn text_and_calls_come_in_order() {
         let mut decoder = start(json!({})).unwrap();
         let pieces = push(&mut decoder, &format!("Let me look.\n{CALL}\n{CALL}\nDone."));

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::{AnswerDecoder, AnswerDecoders, Piece, joined};
-use crate::engine::text::{Tokenizer, tiny_model};
+use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::MessagesRequest;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
@@ -88,6 +88,23 @@ fn schemas() -> Vec<(&'static str, Value)> {
             "additionalProperties": {"type": "array", "items": {"type": "boolean"}}}),
         ),
         (
+            "Flow",
+            json!({"type": "object", "properties": {"args": {"description": "Anything."}, "list": {"type": "array"}}, "required": ["args", "list"],
+            "additionalProperties": false}),
+        ),
+        (
+            "TopRef",
+            json!({"$ref": "#/$defs/input", "$defs": {"input": {"type": "object", "properties": {"at": {"type": "integer"}},
+                "required": ["at"], "additionalProperties": false}}}),
+        ),
+        (
+            "TopUnion",
+            json!({"anyOf": [{"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"], "additionalProperties": false},
+                {"type": "object", "properties": {"name": string}, "required": ["name"]}, {"type": "string"}]}),
+        ),
+        ("Broken", json!({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}, "required": ["a"]})),
+        ("NoObject", json!({"type": "string", "maxLength": 3})),
+        (
             "Look",
             json!({"type": "object", "properties": {"q": {"type": "string", "pattern": "^(?=a)b"}, "tags": {"type": "array", "items": string, "uniqueItems": true}},
             "required": ["q"], "additionalProperties": false}),
@@ -97,11 +114,14 @@ fn schemas() -> Vec<(&'static str, Value)> {
 
 /// The schema less what llguidance cannot enforce, for checking.
 fn enforced(name: &str, schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    if name == "Look" {
-        schema["properties"] = json!({"q": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}});
+    match name {
+        "Look" => {
+            json!({"type": "object", "properties": {"q": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
+            "required": ["q"], "additionalProperties": false})
+        }
+        "Broken" | "NoObject" => json!({"type": "object"}),
+        _ => schema.clone(),
     }
-    schema
 }
 
 fn request(tools: &[(&str, Value)], tool_choice: Value) -> MessagesRequest {
@@ -196,5 +216,30 @@ fn a_call_winds_down_in_few_tokens() {
         let (pieces, tokens) = generate(&mut decoder, &mut StdRng::seed_from_u64(0), 0);
         assert!(tokens < 150, "{name}: {tokens} tokens for {pieces:?}");
         assert_valid(name, &calls(&pieces)[0].1);
+    }
+}
+
+#[test]
+fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
+    let template = ChatTemplate::load(&tiny_model()).unwrap();
+    for (name, schema) in schemas() {
+        let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
+        request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
+        let mut text = template.render(&request).unwrap();
+        let mut decoder = DECODERS.start(&request).unwrap();
+        let mut pieces = Vec::new();
+        while !decoder.is_finished() {
+            let token = decoder.mask().unwrap().unwrap().iter().next().unwrap();
+            text.push_str(std::str::from_utf8(TOKENIZER.bytes(token)).unwrap());
+            pieces.extend(decoder.push(token).unwrap());
+            decoder.wind_down();
+        }
+        let (_, input) = calls(&joined(pieces)).remove(0);
+        let turns = json!([
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": name, "input": input}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "done"}]}]);
+        request.messages.extend(serde_json::from_value::<Vec<_>>(turns).unwrap());
+        let follow_up = template.render(&request).unwrap();
+        assert!(follow_up.starts_with(&format!("{text}<|im_end|>\n")), "{text}\n---\n{follow_up}");
     }
 }

@@ -17,6 +17,9 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
         Value::Object(schema) => Value::Object(schema.clone()),
         _ => json!({}),
     };
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.insert("type".into(), json!("object"));
+    }
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
@@ -33,24 +36,66 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
             keywords.remove("pattern");
         }
     });
-    if let Some(keywords) = schema.as_object_mut() {
-        keywords.entry("type").or_insert(json!("object"));
-    }
-    (schema, left_out)
+    // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
+    // stay as they are.
+    let mut closed = schema.clone();
+    visit(&mut closed, &mut close_open_places);
+    define_any_value(&mut closed);
+    (if compiles(&closed) { closed } else { schema }, left_out)
 }
 
 /// Any JSON object.
 pub fn any_object() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": {"$ref": "#/$defs/value"},
-        "$defs": {"value": {"anyOf": [
-            {"type": ["string", "boolean", "null"]},
-            {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
-            {"type": "array", "items": {"$ref": "#/$defs/value"}},
-            {"type": "object", "additionalProperties": {"$ref": "#/$defs/value"}},
-        ]}},
-    })
+    let mut schema = json!({"type": "object", "additionalProperties": any_value()});
+    define_any_value(&mut schema);
+    schema
+}
+
+/// What stands for "any value", since llguidance's own has numbers without bounds.
+fn any_value() -> Value {
+    json!({"$ref": "#/$defs/anyclaude-value"})
+}
+
+fn define_any_value(schema: &mut Value) {
+    let value = json!({"anyOf": [
+        {"type": ["string", "boolean", "null"]},
+        {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+        {"type": "array", "items": any_value()},
+        {"type": "object", "additionalProperties": any_value()},
+    ]});
+    let definitions = schema.as_object_mut().map(|keywords| keywords.entry("$defs").or_insert(json!({})));
+    if let Some(Value::Object(definitions)) = definitions {
+        definitions.insert("anyclaude-value".into(), value);
+    }
+}
+
+/// Whether the schema says nothing about the value.
+fn is_open(schema: &Value) -> bool {
+    const ANNOTATIONS: [&str; 7] = ["title", "description", "default", "examples", "$comment", "readOnly", "writeOnly"];
+    match schema {
+        Value::Object(keywords) => keywords.keys().all(|keyword| ANNOTATIONS.contains(&keyword.as_str())),
+        other => *other == Value::Bool(true),
+    }
+}
+
+/// Puts [`any_value`] wherever an object or array may hold anything.
+fn close_open_places(keywords: &mut Map<String, Value>) {
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
+    }
+    for (kind, keyword) in [("object", "additionalProperties"), ("array", "items")] {
+        if has_type(keywords, kind) && keywords.get(keyword).is_none_or(is_open) {
+            keywords.insert(keyword.into(), any_value());
+        }
+    }
+}
+
+fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
+    match keywords.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => false,
+    }
 }
 
 /// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
@@ -63,9 +108,7 @@ pub fn with_options(mut schema: Value) -> Value {
 }
 
 fn bound_numbers(keywords: &mut Map<String, Value>) {
-    let numeric = |kind: &Value| kind == "number" || kind == "integer";
-    let kind = keywords.get("type");
-    let is_number = kind.is_some_and(|kind| numeric(kind) || kind.as_array().is_some_and(|kinds| kinds.iter().any(numeric)));
+    let is_number = has_type(keywords, "number") || has_type(keywords, "integer");
     if !is_number || keywords.contains_key("enum") || keywords.contains_key("const") {
         return;
     }
@@ -131,8 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_always_an_object() {
-        assert_eq!(prepared(json!({})), (json!({"type": "object"}), vec![]));
-        assert_eq!(prepared(json!(true)), (json!({"type": "object"}), vec![]));
+    fn arguments_are_always_an_object_and_any_value_has_bounds() {
+        for schema in [json!({}), json!(true), json!({"type": "string"}), json!({"type": ["object", "null"]})] {
+            assert_eq!(prepared(schema), (any_object(), vec![]));
+        }
+        let (schema, _) = prepared(json!({"properties": {"a": {"description": "d"}, "b": {"type": "array", "items": {}}},
+            "additionalProperties": false}));
+        assert_eq!(schema["properties"], json!({"a": any_value(), "b": {"type": "array", "items": any_value()}}));
+        assert_eq!(schema["additionalProperties"], json!(false));
     }
 }

@@ -37,8 +37,7 @@ impl WindDown {
         if candidates.iter().all(|token| bytes(*token)[0] == first) {
             return candidates.into_iter().min_by_key(|token| {
                 let bytes = bytes(*token);
-                // A comma would bring another item where none has to follow.
-                (left_open(scan, bytes), bytes.ends_with(b","), Reverse(bytes.len()))
+                (left_open(scan, bytes), Reverse(bytes.len()))
             });
         }
         let best = candidates.into_iter().min_by_key(|token| self.rank(scan, bytes(*token)))?;
@@ -56,7 +55,8 @@ impl WindDown {
     }
 }
 
-/// How many signs are open after these bytes, and how far they go into a string that they open.
+/// How many signs are open after these bytes, and how much they put into strings that they open. A comma or a minus at the
+/// end counts as open: something has to follow it, where perhaps nothing had to.
 fn left_open(mut scan: JsonScan, bytes: &[u8]) -> (usize, usize) {
     let mut into_string = 0;
     let mut own_string = false;
@@ -64,9 +64,10 @@ fn left_open(mut scan: JsonScan, bytes: &[u8]) -> (usize, usize) {
         let before = scan.in_string();
         scan.feed(*byte);
         own_string |= !before && scan.in_string();
-        into_string = if own_string && before && scan.in_string() { into_string + 1 } else { 0 };
+        into_string += usize::from(own_string && before && scan.in_string());
     }
-    (scan.open(), into_string)
+    let goes_on = bytes.len() > 1 && matches!(bytes.last(), Some(b',' | b'-')) && !scan.in_string();
+    (scan.open() + usize::from(goes_on), into_string)
 }
 
 /// The sort of value or character that this byte starts, the sooner over the smaller.

@@ -72,8 +72,9 @@ fn convert(message: &InputMessage, late_system: LateSystem, out: &mut Vec<Value>
     };
     match (message.role, late_system) {
         (Role::Assistant, _) => assistant(blocks, out),
-        (Role::System, LateSystem::AsSystem) => told("system", blocks, out),
-        (Role::System, LateSystem::AsUser) | (Role::User, _) => told("user", blocks, out),
+        // In first place it would pass for the system prompt, which is the same for all conversations.
+        (Role::System, LateSystem::AsSystem) if !out.is_empty() => told("system", blocks, out),
+        (Role::System | Role::User, _) => told("user", blocks, out),
     }
 }
 

@@ -56,7 +56,7 @@ impl ChatTemplate {
         environment.add_template_owned(NAME, source)?;
         let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
-        let tokens = Json::from_iter(tokens.into_iter());
+        let tokens = Json::from_iter(tokens);
         let mut template = Self { environment, tokens, late_system: LateSystem::AsSystem };
         if !template.takes_late_system() {
             template.late_system = LateSystem::AsUser;
@@ -182,5 +182,191 @@ impl Formatter for PythonFormatter {
 
     fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         writer.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tiny_model;
+    use super::*;
+
+    fn request(body: Json) -> MessagesRequest {
+        let mut request = json!({"model": "m", "max_tokens": 9});
+        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        serde_json::from_value(request).unwrap()
+    }
+
+    fn template(source: &str) -> ChatTemplate {
+        ChatTemplate::new(source.into(), &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"})).unwrap()
+    }
+
+    fn render(source: &str, body: Json) -> String {
+        template(source).render(&request(body)).unwrap()
+    }
+
+    /// A conversation with a tool call, its result, a late system message, and the answer to it all.
+    fn conversation() -> Vec<Json> {
+        vec![
+            json!({"role": "user", "content": [{"type": "text", "text": "Read <a> & \"b\"."}]}),
+            json!({"role": "system", "content": "Be quick."}),
+            json!({"role": "assistant", "content": [
+                {"type": "text", "text": "Reading."},
+                {"type": "tool_use", "id": "t1", "name": "Read", "input": {"path": "é.txt", "lines": [1, 2.5, null, true], "at": {}}},
+                {"type": "tool_use", "id": "t2", "name": "Read", "input": {}}]}),
+            json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "content": "one\n"},
+                {"type": "tool_result", "tool_use_id": "t2", "is_error": true, "content": "no path"}]}),
+            json!({"role": "assistant", "content": "It says one.\n"}),
+            json!({"role": "user", "content": [{"type": "text", "text": "Thanks.", "cache_control": {"type": "ephemeral"}}]}),
+        ]
+    }
+
+    fn tools() -> Json {
+        json!([{"name": "Read", "description": "Reads.\nSlowly.", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}])
+    }
+
+    #[test]
+    fn the_tiny_models_prompt() {
+        let template = ChatTemplate::load(&tiny_model()).unwrap();
+        let prompt = template.render(&request(json!({"system": "S", "tools": tools(), "messages": conversation()}))).unwrap();
+        insta::assert_snapshot!(prompt, @r#"
+        <|im_start|>system
+        S
+
+        Tools you may call, one per line:
+        <tools>
+        {"type": "function", "function": {"name": "Read", "description": "Reads.\nSlowly.", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}}
+        </tools>
+
+        To call one, answer with:
+        <tool_call>
+        {"name": "the tool", "arguments": {the arguments}}
+        </tool_call><|im_end|>
+        <|im_start|>user
+        Read <a> & "b".<|im_end|>
+        <|im_start|>system
+        Be quick.<|im_end|>
+        <|im_start|>assistant
+        Reading.
+        <tool_call>
+        {"name": "Read", "arguments": {"path": "é.txt", "lines": [1, 2.5, null, true], "at": {}}}
+        </tool_call>
+        <tool_call>
+        {"name": "Read", "arguments": {}}
+        </tool_call><|im_end|>
+        <|im_start|>user
+        <tool_response>
+        one
+
+        </tool_response>
+        <tool_response>
+        Error: no path
+        </tool_response><|im_end|>
+        <|im_start|>assistant
+        It says one.
+        <|im_end|>
+        <|im_start|>user
+        Thanks.<|im_end|>
+        <|im_start|>assistant
+        "#);
+    }
+
+    /// The last message of a prompt, where it is the model's turn.
+    const TURN: &str = "<|im_start|>assistant\n";
+
+    #[test]
+    fn a_prompt_starts_the_prompts_of_its_continuations() {
+        let template = ChatTemplate::load(&tiny_model()).unwrap();
+        let messages = conversation();
+        let prompt = |length: usize| {
+            template.render(&request(json!({"system": "S", "tools": tools(), "messages": messages[..length]}))).unwrap()
+        };
+        let whole = prompt(messages.len());
+        for length in 1..messages.len() {
+            let earlier = prompt(length);
+            assert!(whole.starts_with(earlier.strip_suffix(TURN).unwrap()), "{length}: {earlier}\n{whole}");
+        }
+        // After the model's own turn, what it generated follows the prompt as it was generated.
+        let call = "{\"name\": \"Read\", \"arguments\": {\"path\": \"é.txt\", \"lines\": [1, 2.5, null, true], \"at\": {}}}";
+        let answer = format!(
+            "Reading.\n<tool_call>\n{call}\n</tool_call>\n<tool_call>\n{{\"name\": \"Read\", \"arguments\": {{}}}}\n</tool_call>"
+        );
+        assert!(whole.starts_with(&format!("{}{answer}<|im_end|>\n", prompt(2))), "{whole}");
+    }
+
+    #[test]
+    fn the_shared_prefix_starts_every_prompt_with_the_same_system_and_tools() {
+        let template = ChatTemplate::load(&tiny_model()).unwrap();
+        let tokenizer = super::super::Tokenizer::load(&tiny_model()).unwrap();
+        for (system, tools) in [(json!("S"), tools()), (json!("S"), json!([])), (json!(""), tools()), (json!(""), json!([]))] {
+            let with = |messages: &[Json]| request(json!({"system": system, "tools": tools, "messages": messages}));
+            let prefix = template.render_shared_prefix(&with(&[])).unwrap();
+            for messages in
+                [&conversation()[..], &conversation()[1..], &conversation()[4..], &[json!({"role": "user", "content": "B"})]]
+            {
+                let prompt = template.render(&with(messages)).unwrap();
+                assert!(prompt.starts_with(&prefix) && prompt.len() > prefix.len(), "{prefix}\n{prompt}");
+                let tokens = [&prefix, &prompt].map(|text| tokenizer.encode(text).unwrap());
+                assert!(tokens[1].starts_with(&tokens[0]), "the prefix ends between tokens");
+            }
+            assert!(prefix.ends_with("<|im_start|>"), "{prefix}");
+            assert_eq!(prefix.contains("\"Read\""), tools != json!([]));
+        }
+    }
+
+    #[test]
+    fn a_template_that_refuses_late_system_messages_gets_them_as_the_users() {
+        let source = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('no') }}{% endif %}[{{ m.role }} {{ m.content }}]{% endfor %}";
+        let messages = json!([{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]);
+        assert_eq!(render(source, json!({"system": "s", "messages": messages})), "[system s][user a][user b]");
+        let silent = "{% for m in messages if m.role != 'system' %}[{{ m.role }} {{ m.content }}]{% endfor %}";
+        assert_eq!(render(silent, json!({"messages": messages})), "[user a][user b]");
+    }
+
+    #[test]
+    fn templates_see_what_transformers_gives_them() {
+        let cases = [
+            ("{{ bos_token }}{{ eos_token }}{{ add_generation_prompt }}", "<s></s>True"),
+            (
+                "{{ tools[0] | tojson }}",
+                r#"{"type": "function", "function": {"name": "Read", "parameters": {"a": [1, "é<'\"/"]}}}"#,
+            ),
+            ("{{ tools[0].function.parameters | tojson(indent=2) }}", "{\n  \"a\": [\n    1,\n    \"é<'\\\"/\"\n  ]\n}"),
+            ("{{ enable_thinking }}{{ strftime_now('%Y') | length }}", "True4"),
+            ("{% for m in messages[::-1] %}{{ m.content.strip().split(' ')[-1] }}{% break %}{% endfor %}", "you?"),
+            ("a\n  {%- if true %}\n    b\n  {% endif %}\nc\n", "a    b\nc"),
+        ];
+        let tools = json!([{"name": "Read", "input_schema": {"a": [1, "é<'\"/"]}}]);
+        let messages = json!([{"role": "user", "content": " how are you? "}]);
+        for (source, expected) in cases {
+            let body = json!({"tools": tools, "messages": messages, "thinking": {"type": "adaptive"}});
+            assert_eq!(render(source, body), expected, "{source}");
+        }
+        assert_eq!(render("{{ enable_thinking }}{{ tools is none }}", json!({"messages": []})), "FalseTrue");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_one_line() {
+        let refusal =
+            template("{{ raise_exception('only user and assistant take turns') }}").render(&request(json!({"messages": []})));
+        assert_eq!(
+            refusal.unwrap_err().to_string(),
+            "invalid operation: only user and assistant take turns (in chat template:1)"
+        );
+    }
+
+    #[test]
+    fn the_template_may_be_one_of_several() {
+        let named = json!([{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]);
+        assert_eq!(configured_template(&named).as_deref(), Some("t"));
+        assert_eq!(configured_template(&json!("x")).as_deref(), Some("x"));
+        assert_eq!(configured_template(&Json::Null), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_template_is_named() {
+        let error = ChatTemplate::load(Path::new("no/such/model")).err().unwrap();
+        let expected = "no/such/model/tokenizer_config.json: no chat template; a model without one cannot be talked to";
+        assert_eq!(error.to_string(), expected);
     }
 }
