@@ -96,10 +96,7 @@ pub fn run(paths: &[PathBuf], json: bool) -> Result<ExitCode, CliError> {
     } else if !rows.is_empty() {
         super::print(&format!("{}\n", table(&rows)))?;
     }
-    match errors.as_slice() {
-        [] => Ok(ExitCode::SUCCESS),
-        errors => Err(CliError::input(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))),
-    }
+    super::all_or(errors)
 }
 
 fn table(rows: &[Row]) -> String {
