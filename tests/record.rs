@@ -436,6 +436,28 @@ fn when_told_to_stop_open_exchanges_are_recorded_as_truncated() {
 }
 
 #[test]
+fn a_client_that_does_not_read_cannot_keep_the_recorder_from_stopping() {
+    let (flooding, is_flooding) = mpsc::channel();
+    let flooding = Mutex::new(flooding);
+    let upstream = Upstream::start(move |_, answer| {
+        answer.stream()?;
+        answer.chunk(frames()[..2].concat())?;
+        for round in 0.. {
+            answer.chunk(text_frame(&"word ".repeat(20_000)))?;
+            if round == 20 {
+                flooding.lock().unwrap().send(()).ok();
+            }
+        }
+        Ok(())
+    });
+    let mut recorder = Recorder::start(&upstream.url());
+    let _client = Client::post(&recorder.address, REQUEST);
+    is_flooding.recv().unwrap();
+    assert!(recorder.stop().0.success());
+    assert_eq!(recorder.trace().outcome, ExchangeOutcome::Truncated);
+}
+
+#[test]
 fn an_exchange_that_ends_in_time_is_complete_although_the_recorder_was_told_to_stop() {
     let (mut recorder, client, open) = open_exchange(4);
     open.send(()).unwrap();

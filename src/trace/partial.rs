@@ -141,7 +141,8 @@ pub enum Recovered {
 }
 
 /// Turns every partial file under `folder` into a `truncated` trace; tells for each what became of it. A torn last line is
-/// dropped; a torn line elsewhere, or a first line that is no request, is an error, and that file stays.
+/// dropped; a torn line elsewhere, or a first line that is no request, is an error, and that file stays. Temporary files that
+/// a kill left are removed.
 pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, TraceError> {
     if !folder.exists() {
         return Err(TraceError::Missing { path: folder.to_owned() });
@@ -149,20 +150,20 @@ pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, Trac
     let mut recovered = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.map_err(|e| TraceError::io("search", folder)(e.into()))?;
-        if entry.file_type().is_file() && entry.path().to_string_lossy().ends_with(PARTIAL_SUFFIX) {
+        let name = entry.file_name().to_string_lossy();
+        if !entry.file_type().is_file() {
+            continue;
+        } else if name.ends_with(PARTIAL_SUFFIX) {
             recovered.push(recover_one(entry.path()));
+        } else if name.starts_with(file::TEMPORARY.0) && name.ends_with(file::TEMPORARY.1) && lock(entry.path())?.is_some() {
+            fs::remove_file(entry.path()).map_err(TraceError::io("remove", entry.path()))?;
         }
     }
     Ok(recovered)
 }
 
 fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
-    let lock = File::open(partial).map_err(TraceError::io("read", partial))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Recovered::InUse { partial: partial.to_owned() }),
-        Err(error) => return Err(TraceError::io("lock", partial)(error.into())),
-    }
+    let Some(_lock) = lock(partial)? else { return Ok(Recovered::InUse { partial: partial.to_owned() }) };
     let name = partial.to_string_lossy();
     let path = PathBuf::from(name.strip_suffix(PARTIAL_SUFFIX).unwrap_or(&name));
     let outcome = if path.exists() {
@@ -178,6 +179,16 @@ fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
     };
     fs::remove_file(partial).map_err(TraceError::io("remove", partial))?;
     Ok(outcome)
+}
+
+/// Locks a file for as long as the result lives; `None` where somebody else has locked it.
+fn lock(path: &Path) -> Result<Option<File>, TraceError> {
+    let file = File::open(path).map_err(TraceError::io("read", path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(TraceError::io("lock", path)(error.into())),
+    }
 }
 
 /// The exchange in a partial file; `None` where no whole line is in it.
@@ -293,6 +304,17 @@ mod tests {
         file.append(&lines()[0]).unwrap();
         assert_eq!(recover_all(folder.path()), [Recovered::InUse { partial: path.clone() }]);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn temporary_files_that_nobody_writes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (left, held) = (folder.path().join(".trace-a.tmp"), folder.path().join(".trace-b.tmp"));
+        fs::write(&left, "{").unwrap();
+        fs::write(&held, "{").unwrap();
+        let _lock = lock(&held).unwrap();
+        assert_eq!(recover_all(folder.path()), []);
+        assert_eq!((left.exists(), held.exists()), (false, true));
     }
 
     #[test]
