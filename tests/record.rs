@@ -216,6 +216,7 @@ fn an_upstream_that_breaks_breaks_the_client_too() {
     let (status, stderr) = recorder.stop();
     assert!(status.success() && stderr.contains("recorded 1 exchange to "), "{stderr}");
     assert!(stderr.trim_end().ends_with("(1 upstream_error)"), "{stderr}");
+    assert!(stderr.contains("#1 POST /v1/messages?beta=true 200 upstream_error, 4 events\n"), "{stderr}");
 }
 
 #[test]
@@ -407,7 +408,7 @@ fn after_kill_9_recover_makes_a_truncated_trace_of_what_had_come() {
 
     recorder.signal("KILL");
     recorder.wait();
-    assert_eq!(files(recorder.folder.path()), [partial.clone()]);
+    assert_eq!(files(recorder.folder.path()), std::slice::from_ref(&partial));
     // A line that the kill tore.
     fs::File::options().append(true).open(&partial).unwrap().write_all(b"{\"event\":{\"at_us\":12").unwrap();
     let recovered = anyclaude().args(["trace", "recover"]).arg(recorder.folder.path()).output().unwrap();
@@ -432,6 +433,28 @@ fn when_told_to_stop_open_exchanges_are_recorded_as_truncated() {
         { client.reader }.read_to_end(&mut rest).ok();
         assert!(!rest.ends_with(b"0\r\n\r\n"), "the client must not take it for a whole answer");
     }
+}
+
+#[test]
+fn a_client_that_does_not_read_cannot_keep_the_recorder_from_stopping() {
+    let (flooding, is_flooding) = mpsc::channel();
+    let flooding = Mutex::new(flooding);
+    let upstream = Upstream::start(move |_, answer| {
+        answer.stream()?;
+        answer.chunk(frames()[..2].concat())?;
+        for round in 0.. {
+            answer.chunk(text_frame(&"word ".repeat(20_000)))?;
+            if round == 20 {
+                flooding.lock().unwrap().send(()).ok();
+            }
+        }
+        Ok(())
+    });
+    let mut recorder = Recorder::start(&upstream.url());
+    let _client = Client::post(&recorder.address, REQUEST);
+    is_flooding.recv().unwrap();
+    assert!(recorder.stop().0.success());
+    assert_eq!(recorder.trace().outcome, ExchangeOutcome::Truncated);
 }
 
 #[test]
@@ -512,6 +535,20 @@ fn no_secret_is_ever_on_the_disk() {
 }
 
 #[test]
+fn a_disk_that_fails_costs_the_trace_and_not_the_answer() {
+    let upstream = streaming(64);
+    let mut recorder = Recorder::start(&upstream.url());
+    // A file where the folder was: nothing can be written there, whoever runs the test.
+    fs::remove_dir(recorder.session()).unwrap();
+    fs::write(recorder.session(), "").unwrap();
+    let answer = Client::post(&recorder.address, REQUEST).answer();
+    assert!(answer.whole && answer.text() == frames().concat());
+    let (status, stderr) = recorder.stop();
+    assert_eq!(status.code(), Some(3));
+    assert!(stderr.contains("error: not everything was recorded: cannot make "), "{stderr}");
+}
+
+#[test]
 fn what_cannot_start_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -531,9 +568,9 @@ fn what_cannot_start_says_what_to_do() {
     exit 2
     error: --upstream localhost:8081: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
     ");
-    insta::assert_snapshot!(fails(&["--out", "file"]), @r"
+    insta::assert_snapshot!(fails(&["--out", "file", "--session", "s"]), @r"
     exit 2
-    error: cannot write to file/20261124-224436: Not a directory (os error 20); choose another folder with --out
+    error: cannot write to file/s: Not a directory (os error 20); choose another folder with --out
     ");
     insta::assert_snapshot!(fails(&["--session", "../x"]), @r"
     exit 2

@@ -30,10 +30,10 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: Request) 
     let Ok(permit) = shared.open.clone().try_acquire_owned() else { return stopped() };
     let arrived = OffsetDateTime::now_utc();
     let (parts, body) = request.into_parts();
-    let place = is_recorded(&parts).then(|| shared.session.take());
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "the request's body did not come whole");
     };
+    let place = is_recorded(&parts).then(|| shared.session.take());
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let permit = Arc::new(permit);

@@ -94,6 +94,8 @@ struct ExchangeFile {
     /// `None` once the trace is there, or where the file could not be written.
     partial: Option<PartialFile>,
     notices: mpsc::UnboundedSender<Notice>,
+    /// Whether the tap has said how the exchange ended.
+    is_ended: bool,
     saved: Option<Recorded>,
 }
 
@@ -130,13 +132,14 @@ impl ExchangeFile {
             partial: None,
             trace: incoming.trace,
             notices,
+            is_ended: false,
             saved: None,
         };
         match PartialFile::create(partial_path(&file.trace)) {
             Ok(partial) => file.partial = Some(partial),
             Err(error) => file.fail(error),
         }
-        file.append(&Line::Request(opening));
+        file.append(&Line::Request(Box::new(opening)));
         file
     }
 
@@ -160,6 +163,7 @@ impl ExchangeFile {
                 self.draft.set_body(body);
             }
             Entry::Save { outcome, ended_us, done } => {
+                self.is_ended = true;
                 self.save(outcome, ended_us);
                 // The exchange may have been dropped while it waited.
                 done.send(()).ok();
@@ -212,7 +216,7 @@ impl ExchangeFile {
     }
 
     fn close(mut self) {
-        if self.saved.is_none() && self.partial.is_some() {
+        if !self.is_ended {
             self.save(ExchangeOutcome::Truncated, None);
         }
         if let Some(recorded) = self.saved.take() {

@@ -5,10 +5,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{PARTIAL_SUFFIX, Trace, VERSION};
+
+/// How the temporary files of [`write`] begin and end. A kill in the middle of writing leaves one.
+pub(super) const TEMPORARY: (&str, &str) = (".trace-", ".tmp");
 
 /// Why a trace could not be read, found or written. Every text names the file and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -145,8 +149,9 @@ pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
 }
 
 fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    let mut file = builder.prefix(".trace-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
+    // Held until it has its name: `recover` removes what nobody holds.
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -29,7 +30,7 @@ pub fn partial_path(trace: &Path) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    Request(Opening),
+    Request(Box<Opening>),
     Response { status: u16, headers: Map<String, Value> },
     Event(RecordedEvent),
 }
@@ -104,9 +105,10 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Makes the file; it must not be there yet.
+    /// Makes the file, readable for its owner only, as traces are; it must not be there yet.
     pub fn create(path: PathBuf) -> Result<Self, TraceError> {
-        let file = File::options().append(true).create_new(true).open(&path).map_err(TraceError::io("make", &path))?;
+        let file =
+            File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(TraceError::io("make", &path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| TraceError::io("lock", &path)(e.into()))?;
         Ok(Self { path, file })
@@ -138,29 +140,30 @@ pub enum Recovered {
     InUse { partial: PathBuf },
 }
 
-/// Turns every partial file under `folder` into a `truncated` trace. A torn last line is dropped; a torn line elsewhere, or
-/// a first line that is no request, is an error.
-pub fn recover(folder: &Path) -> Result<Vec<Recovered>, TraceError> {
+/// Turns every partial file under `folder` into a `truncated` trace; tells for each what became of it. A torn last line is
+/// dropped; a torn line elsewhere, or a first line that is no request, is an error, and that file stays. Temporary files that
+/// a kill left are removed.
+pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, TraceError> {
     if !folder.exists() {
         return Err(TraceError::Missing { path: folder.to_owned() });
     }
     let mut recovered = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.map_err(|e| TraceError::io("search", folder)(e.into()))?;
-        if entry.file_type().is_file() && entry.path().to_string_lossy().ends_with(PARTIAL_SUFFIX) {
-            recovered.push(recover_one(entry.path())?);
+        let name = entry.file_name().to_string_lossy();
+        if !entry.file_type().is_file() {
+            continue;
+        } else if name.ends_with(PARTIAL_SUFFIX) {
+            recovered.push(recover_one(entry.path()));
+        } else if name.starts_with(file::TEMPORARY.0) && name.ends_with(file::TEMPORARY.1) && lock(entry.path())?.is_some() {
+            fs::remove_file(entry.path()).map_err(TraceError::io("remove", entry.path()))?;
         }
     }
     Ok(recovered)
 }
 
 fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
-    let lock = File::open(partial).map_err(TraceError::io("read", partial))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Recovered::InUse { partial: partial.to_owned() }),
-        Err(error) => return Err(TraceError::io("lock", partial)(error.into())),
-    }
+    let Some(_lock) = lock(partial)? else { return Ok(Recovered::InUse { partial: partial.to_owned() }) };
     let name = partial.to_string_lossy();
     let path = PathBuf::from(name.strip_suffix(PARTIAL_SUFFIX).unwrap_or(&name));
     let outcome = if path.exists() {
@@ -178,6 +181,16 @@ fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
     Ok(outcome)
 }
 
+/// Locks a file for as long as the result lives; `None` where somebody else has locked it.
+fn lock(path: &Path) -> Result<Option<File>, TraceError> {
+    let file = File::open(path).map_err(TraceError::io("read", path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(TraceError::io("lock", path)(error.into())),
+    }
+}
+
 /// The exchange in a partial file; `None` where no whole line is in it.
 fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
     let bytes = fs::read(partial).map_err(TraceError::io("read", partial))?;
@@ -187,7 +200,7 @@ fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
         let malformed = |reason: String| TraceError::Malformed { path: partial.to_owned(), line: number + 1, column: 1, reason };
         let line: Line = serde_json::from_slice(line).map_err(|e| malformed(e.to_string()))?;
         match (line, &mut draft) {
-            (Line::Request(opening), None) if opening.version == VERSION => draft = Some(Draft::new(opening)),
+            (Line::Request(opening), None) if opening.version == VERSION => draft = Some(Draft::new(*opening)),
             (Line::Request(opening), None) => {
                 return Err(TraceError::Version { path: partial.to_owned(), found: opening.version.to_string() });
             }
@@ -228,11 +241,15 @@ mod tests {
 
     fn lines() -> Vec<Line> {
         vec![
-            Line::Request(opening()),
+            Line::Request(Box::new(opening())),
             Line::Response { status: 200, headers: Map::new() },
             event(5, json!({"type":"message_start","message":{"type":"message","content":[]}})),
             event(6, json!({"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hé"}})),
         ]
+    }
+
+    fn recover_all(folder: &Path) -> Vec<Recovered> {
+        recover(folder).unwrap().into_iter().map(Result::unwrap).collect()
     }
 
     fn write_partial(folder: &Path, lines: &[Line]) -> PathBuf {
@@ -252,7 +269,7 @@ mod tests {
         for cut in 0..=whole.len() {
             fs::write(&partial, &whole[..cut]).unwrap();
             let complete_lines = whole[..cut].iter().filter(|b| **b == b'\n').count();
-            let recovered = recover(folder.path()).unwrap();
+            let recovered = recover_all(folder.path());
             let path = folder.path().join("0001.json");
             if complete_lines == 0 {
                 assert_eq!(recovered, [Recovered::Empty { partial: partial.clone() }]);
@@ -274,7 +291,7 @@ mod tests {
         let path = folder.path().join("0001.json");
         let trace = Draft::new(opening()).to_trace(ExchangeOutcome::Complete, Some(7));
         file::write(&path, &trace).unwrap();
-        assert_eq!(recover(folder.path()).unwrap(), [Recovered::AlreadyWhole { path: path.clone() }]);
+        assert_eq!(recover_all(folder.path()), [Recovered::AlreadyWhole { path: path.clone() }]);
         assert_eq!(file::read(&path).unwrap(), trace);
         assert!(!partial.exists());
     }
@@ -285,8 +302,19 @@ mod tests {
         let path = partial_path(&folder.path().join("0001.json"));
         let mut file = PartialFile::create(path.clone()).unwrap();
         file.append(&lines()[0]).unwrap();
-        assert_eq!(recover(folder.path()).unwrap(), [Recovered::InUse { partial: path.clone() }]);
+        assert_eq!(recover_all(folder.path()), [Recovered::InUse { partial: path.clone() }]);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn temporary_files_that_nobody_writes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (left, held) = (folder.path().join(".trace-a.tmp"), folder.path().join(".trace-b.tmp"));
+        fs::write(&left, "{").unwrap();
+        fs::write(&held, "{").unwrap();
+        let _lock = lock(&held).unwrap();
+        assert_eq!(recover_all(folder.path()), []);
+        assert_eq!((left.exists(), held.exists()), (false, true));
     }
 
     #[test]
@@ -296,7 +324,7 @@ mod tests {
         let mut bytes = fs::read(&partial).unwrap();
         bytes.extend_from_slice(b"{\"event\n{}\n");
         fs::write(&partial, bytes).unwrap();
-        assert!(matches!(recover(folder.path()), Err(TraceError::Malformed { line: 2, .. })));
+        assert!(matches!(recover(folder.path()).unwrap()[..], [Err(TraceError::Malformed { line: 2, .. })]));
         assert!(partial.exists());
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::redact::Redactor;
-use super::{ExchangeOutcome, Timing, Trace, TraceError, assemble, read};
+use super::{ExchangeOutcome, Timing, Trace, assemble, read};
 
 /// What a check found. Problems make a trace unfit for use; warnings may be meant.
 #[derive(Debug, Default, PartialEq)]
@@ -116,19 +116,6 @@ fn secret_in(trace: &Trace) -> Option<String> {
         }
     }
     None
-}
-
-/// Reads all of `paths`; the errors of those that cannot be read beside the traces that can.
-pub fn read_all(paths: &[PathBuf]) -> (Vec<(PathBuf, Trace)>, Vec<TraceError>) {
-    let mut traces = Vec::new();
-    let mut errors = Vec::new();
-    for path in paths {
-        match read(path) {
-            Ok(trace) => traces.push((path.clone(), trace)),
-            Err(error) => errors.push(error),
-        }
-    }
-    (traces, errors)
 }
 
 #[cfg(test)]

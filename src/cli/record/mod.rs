@@ -77,10 +77,10 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     if command.is_empty() {
-        let mut progress = Progress::visible(&arrow);
         eprintln!("recording {arrow}");
         eprintln!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude");
         eprintln!("stop with Ctrl-C");
+        let mut progress = Progress::visible(&arrow);
         drive(recorder.run(signals.next()), notices, &mut progress).await;
         eprintln!("{}", progress.summary(&folder));
         progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)

@@ -10,7 +10,7 @@ use tabled::settings::{Alignment, Style};
 
 use super::text;
 use crate::cli::CliError;
-use crate::trace::{ExchangeOutcome, Trace, find, validate::read_all};
+use crate::trace::{ExchangeOutcome, Trace, find, read};
 use crate::wire::ContentBlock;
 
 /// What a line tells.
@@ -89,17 +89,20 @@ const HEAD: [&str; 11] =
 const RIGHT: [usize; 5] = [1, 4, 8, 9, 10];
 
 pub fn run(paths: &[PathBuf], json: bool) -> Result<ExitCode, CliError> {
-    let (traces, errors) = read_all(&find(paths)?);
-    let rows: Vec<Row> = traces.iter().map(|(file, trace)| Row::of(file, trace)).collect();
+    let mut rows = Vec::new();
+    let mut errors = Vec::new();
+    for file in find(paths)? {
+        match read(&file) {
+            Ok(trace) => rows.push(Row::of(&file, &trace)),
+            Err(error) => errors.push(error),
+        }
+    }
     if json {
         super::print(&format!("{}\n", serde_json::to_string_pretty(&rows).map_err(CliError::backend)?))?;
     } else if !rows.is_empty() {
         super::print(&format!("{}\n", table(&rows)))?;
     }
-    match errors.as_slice() {
-        [] => Ok(ExitCode::SUCCESS),
-        errors => Err(CliError::input(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))),
-    }
+    super::all_or(errors)
 }
 
 fn table(rows: &[Row]) -> String {

@@ -5,7 +5,7 @@ mod show;
 pub(super) mod text;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::text::count;
@@ -104,23 +104,35 @@ fn check(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
     Ok(ExitCode::from(if findings.problems.is_empty() { 0 } else { 2 }))
 }
 
-fn recover(folder: &std::path::Path) -> Result<ExitCode, CliError> {
+fn recover(folder: &Path) -> Result<ExitCode, CliError> {
     let recovered = trace::recover(folder)?;
     if recovered.is_empty() {
         print(&format!("nothing to recover in {}\n", folder.display()))?;
     }
+    let mut errors = Vec::new();
     for one in recovered {
-        print(&match one {
-            Recovered::Trace { path, events } => format!("{}: recovered, truncated after {events} events\n", path.display()),
-            Recovered::AlreadyWhole { path } => format!("{}: was whole already\n", path.display()),
-            Recovered::Empty { partial } => format!("{}: held no whole line; removed\n", partial.display()),
-            Recovered::InUse { partial } => format!("{}: still being recorded; left alone\n", partial.display()),
-        })?;
+        match one {
+            Ok(Recovered::Trace { path, events }) => {
+                print(&format!("{}: recovered, truncated after {}\n", path.display(), count(events, "event")))?;
+            }
+            Ok(Recovered::AlreadyWhole { path }) => print(&format!("{}: was whole already\n", path.display()))?,
+            Ok(Recovered::Empty { partial }) => print(&format!("{}: held no whole line; removed\n", partial.display()))?,
+            Ok(Recovered::InUse { partial }) => print(&format!("{}: still being recorded; left alone\n", partial.display()))?,
+            Err(error) => errors.push(error),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    all_or(errors)
 }
 
-fn scrub_all(paths: &[PathBuf], out: &std::path::Path) -> Result<ExitCode, CliError> {
+/// Success, or all the errors in one, a line each.
+fn all_or(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
+    if errors.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(CliError::input(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+fn scrub_all(paths: &[PathBuf], out: &Path) -> Result<ExitCode, CliError> {
     for file in trace::find(paths)? {
         let scrubbed = scrub(trace::read(&file)?);
         let path = path_of(out, &scrubbed.session, scrubbed.seq);

@@ -286,9 +286,15 @@ mod tests {
         ] {
             assert!(is_open(open), "{open}");
         }
-        for closed in
-            ["files", "sk-ant-api03-x ", "words end. ", "\"path\": \"q", "-----BEGIN CERTIFICATE-----", "{\"api_key\": \"x\"", ""]
-        {
+        for closed in [
+            "files",
+            "sk-ant-api03-x ",
+            "words end. ",
+            "\"path\": \"q",
+            "-----BEGIN CERTIFICATE----- ",
+            "{\"api_key\": \"x\", ",
+            "",
+        ] {
             assert!(!is_open(closed), "{closed}");
         }
     }
