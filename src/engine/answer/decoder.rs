@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
 use super::hermes::{self, Parser};
 use super::text_flow::TextFlow;
 use super::wind_down::WindDown;
-use super::Piece;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
@@ -380,7 +380,8 @@ mod tests {
         let open = TOKENIZER.added_token(hermes::OPEN).unwrap();
         assert!(!decoder.mask().unwrap().unwrap().allows(open));
         assert!(decoder.push(open).is_err());
-        let spelled: Vec<u32> = ["<", "tool", "_", "call", ">", "\n{"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
+        let spelled: Vec<u32> =
+            ["<", "tool", "_", "call", ">", "\n{"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
         let pieces: Vec<Piece> = spelled.into_iter().flat_map(|token| decoder.push(token).unwrap()).collect();
         assert_eq!(joined(pieces), [Piece::Text("<tool_call>\n{".into())]);
     }

@@ -115,7 +115,18 @@ mod tests {
     #[test]
     fn whitespace_around_calls_is_not_given_and_all_other_is() {
         let start = Piece::ToolStart { name: "X".into() };
-        let pieces = [text(" a \n"), text(" b\n\n"), start.clone(), Piece::ToolEnd, text("\n"), text(" \n"), start.clone(), Piece::ToolEnd, text("\n"), text("c\n")];
+        let pieces = [
+            text(" a \n"),
+            text(" b\n\n"),
+            start.clone(),
+            Piece::ToolEnd,
+            text("\n"),
+            text(" \n"),
+            start.clone(),
+            Piece::ToolEnd,
+            text("\n"),
+            text("c\n"),
+        ];
         let expected = vec![text(" a \n b"), start.clone(), Piece::ToolEnd, start, Piece::ToolEnd, text("c\n")];
         assert_eq!(flow(&[], &pieces), (expected, None));
     }

@@ -206,7 +206,8 @@ mod tests {
             {"type":"thinking","thinking":"hm","signature":"s"}, {"type":"text","text":"a"},
             {"type":"tool_use","id":"1","name":"X","input":{"b":1,"a":2}}, {"type":"tool_use","id":"2","name":"Y","input":{}},
             {"type":"text","text":"c"}]);
-        let call = |id: &str, name: &str, input: Value| json!({"id":id,"type":"function","function":{"name":name,"arguments":input}});
+        let call =
+            |id: &str, name: &str, input: Value| json!({"id":id,"type":"function","function":{"name":name,"arguments":input}});
         assert_eq!(
             converted(json!({"messages":[{"role":"assistant","content":content}]})).unwrap(),
             json!([
@@ -224,7 +225,9 @@ mod tests {
 
     #[test]
     fn a_tool_is_a_function_without_cache_control() {
-        let tool: Tool = serde_json::from_value(json!({"name":"X","description":"d","input_schema":{"type":"object"},"cache_control":{}})).unwrap();
+        let tool: Tool =
+            serde_json::from_value(json!({"name":"X","description":"d","input_schema":{"type":"object"},"cache_control":{}}))
+                .unwrap();
         assert_eq!(
             json!(tools(&[tool])).to_string(),
             r#"[{"type":"function","function":{"name":"X","description":"d","parameters":{"type":"object"}}}]"#

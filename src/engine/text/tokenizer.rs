@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn the_bytes_of_a_texts_tokens_are_the_text() {
         let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
-        for text in ["hello world", "  fn main() {\n\tlet x = \"é→🙂\";\r\n}", "\u{0}\u{7f}\u{ad}", "<|im_start|>user\nhi<tool_call>"] {
+        for text in
+            ["hello world", "  fn main() {\n\tlet x = \"é→🙂\";\r\n}", "\u{0}\u{7f}\u{ad}", "<|im_start|>user\nhi<tool_call>"]
+        {
             let tokens = tokenizer.encode(text).unwrap();
             let bytes: Vec<u8> = tokens.iter().flat_map(|token| tokenizer.bytes(*token)).copied().collect();
             assert_eq!(String::from_utf8(bytes).unwrap(), text);
@@ -199,7 +201,8 @@ mod tests {
     #[test]
     fn the_tiny_model_has_its_markup_as_single_tokens_and_two_ends() {
         let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
-        let kinds = ["<tool_call>", "</tool_call>", "<|im_end|>"].map(|text| tokenizer.kind(tokenizer.added_token(text).unwrap()));
+        let kinds =
+            ["<tool_call>", "</tool_call>", "<|im_end|>"].map(|text| tokenizer.kind(tokenizer.added_token(text).unwrap()));
         assert_eq!(kinds, [TokenKind::Added, TokenKind::Added, TokenKind::Control]);
         let ends: Vec<_> = tokenizer.eos_tokens().iter().map(|id| String::from_utf8_lossy(tokenizer.bytes(*id))).collect();
         assert_eq!(ends, ["<|im_end|>", "<|endoftext|>"]);
