@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyclaude::backend::{Backend, BackendError};
-use anyclaude::server::ServerOptions;
+use anyclaude::server::{Server, ServerOptions};
 use anyclaude::wire::{ErrorKind, MessagesRequest};
 use futures::StreamExt;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
 
 use scripted::{Running, Script, Scripted, Step, answer};
 
@@ -244,6 +245,35 @@ async fn asked(server: &Running) {
     while server.backend.requests.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn an_answer_in_flight_outlives_the_shutdown() {
+    let go = Arc::new(Notify::new());
+    let waiting = go.clone();
+    let backend = Arc::new(Scripted::new(move |_| {
+        let mut steps = answer(&[json!({"text": "finished"})]);
+        steps.insert(2, Step::Wait(waiting.clone()));
+        Ok(steps)
+    }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::new(backend, ServerOptions::default());
+    let run = tokio::spawn(async move {
+        server.run(listener, async { stopped.await.unwrap() }).await.unwrap();
+        server.totals()
+    });
+    let mut chunks = Client::new().post(format!("{url}/v1/messages")).json(&hello(true)).send().await.unwrap().bytes_stream();
+    let mut body = chunks.next().await.unwrap().unwrap().to_vec();
+    stop.send(()).unwrap();
+    go.notify_one();
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk.unwrap());
+    }
+    assert_eq!(names(std::str::from_utf8(&body).unwrap()).last(), Some(&"message_stop"));
+    let totals = run.await.unwrap();
+    assert_eq!((totals.requests, totals.prompt_tokens, totals.cached_tokens, totals.output_tokens), (1, 42, 30, 7));
 }
 
 #[tokio::test]

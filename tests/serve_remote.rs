@@ -180,7 +180,7 @@ async fn an_unknown_event_is_passed_on() {
     let event = StreamEvent::Other(future.clone());
     let server = Scripted::new(move |_| {
         let mut steps = answer(&[json!({"text": "hi"})]);
-        steps.insert(1, Step::Event(event.clone()));
+        steps.insert(1, Step::Event(Box::new(event.clone())));
         Ok(steps)
     });
     let server = server.serve(ServerOptions::default()).await;

@@ -49,9 +49,10 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         eprintln!("{label} {address} can be reached from other machines and no key is asked for: set --api-key");
     }
     let backend = load(args.model, args.cache_entries).await?;
+    // Before anything is announced: who reads the address may stop us at once.
+    let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
     let server = Server::new(Arc::new(backend), ServerOptions { api_key, ..ServerOptions::default() });
-    let stop = stop_signal().map_err(CliError::backend)?;
     server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
     eprintln!("served {}", server.totals());
     Ok(ExitCode::SUCCESS)

@@ -45,7 +45,8 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { requests, prompt_tokens, cached_tokens, output_tokens } = self;
         let share = 100 * cached_tokens / (*prompt_tokens).max(1);
-        write!(f, "{requests} requests, {prompt_tokens} prompt tokens ({share}% from the cache), {output_tokens} output tokens")
+        let noun = if *requests == 1 { "request" } else { "requests" };
+        write!(f, "{requests} {noun}, {prompt_tokens} prompt tokens ({share}% from the cache), {output_tokens} output tokens")
     }
 }
 
@@ -134,6 +135,6 @@ mod tests {
             output_tokens: 4,
             ..Usage::default()
         });
-        assert_eq!(metrics.totals().to_string(), "1 requests, 100 prompt tokens (75% from the cache), 4 output tokens");
+        assert_eq!(metrics.totals().to_string(), "1 request, 100 prompt tokens (75% from the cache), 4 output tokens");
     }
 }

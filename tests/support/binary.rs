@@ -16,12 +16,13 @@ impl Serving {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("anyclaude"));
         command.args(["serve", "--model", model, "--port", "0"]).args(arguments);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Self { child, stderr, url: String::new() };
         let mut said = String::new();
-        while stderr.read_line(&mut said).unwrap() > 0 {
+        while serving.stderr.read_line(&mut said).unwrap() > 0 {
             if let Some(url) = said.lines().last().and_then(|line| line.strip_prefix("listening on ")) {
-                let url = url.to_owned();
-                return Self { child, stderr, url };
+                serving.url = url.to_owned();
+                return serving;
             }
         }
         panic!("serve ended: {said}");

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 /// One step of an answer.
 pub enum Step {
-    Event(StreamEvent),
+    Event(Box<StreamEvent>),
     /// Breaks the answer off with this error.
     Fail(BackendError),
     /// Says nothing until the test lets it go on.
@@ -101,7 +101,7 @@ pub fn answer(blocks: &[Value]) -> Vec<Step> {
     let delta = json!({"stop_reason": reason, "stop_sequence": null});
     events.push(json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 7}}));
     events.push(json!({"type": "message_stop"}));
-    events.into_iter().map(|event| Step::Event(serde_json::from_value(event).unwrap())).collect()
+    events.into_iter().map(|event| Step::Event(Box::new(serde_json::from_value(event).unwrap()))).collect()
 }
 
 fn halves(text: &str) -> (String, String) {
@@ -139,7 +139,7 @@ impl Backend for Scripted {
                 let mut unfinished = unfinished;
                 for step in steps {
                     match step {
-                        Step::Event(event) => yield Ok(event),
+                        Step::Event(event) => yield Ok(*event),
                         Step::Fail(error) => yield Err(error),
                         Step::Wait(go) => go.notified().await,
                         Step::Panic => panic!("a scripted bug"),

@@ -1,0 +1,215 @@
+//! From the engine's events to the protocol's.
+
+use futures::StreamExt;
+use serde_json::{Map, Value};
+
+use super::blocks::{Blocks, random_id};
+use crate::backend::{BackendError, EventStream};
+use crate::engine::{EngineEvent, EventReceiver, Finished, Stop};
+use crate::wire::{Content, ContentBlock, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, System, Usage};
+
+/// What an answer's events need of its request.
+pub struct Answer {
+    /// The name the client asked for, which it wants to see again.
+    model: String,
+    /// Whether the client marked anything for caching: new tokens then count as written to the cache.
+    marks_cache: bool,
+}
+
+impl Answer {
+    /// Reads it from the request.
+    pub fn of(request: &MessagesRequest) -> Self {
+        Self { model: request.model.clone(), marks_cache: has_cache_control(request) }
+    }
+
+    /// The answer as a client sees it. Dropping it cancels the generation.
+    pub fn stream(self, mut events: EventReceiver) -> EventStream {
+        let stream = async_stream::stream! {
+            let mut blocks = Blocks::default();
+            let mut usage = Usage::default();
+            while let Some(event) = events.recv().await {
+                match event {
+                    Ok(EngineEvent::Started { prompt_tokens, cached_tokens }) => {
+                        usage = self.usage(prompt_tokens, cached_tokens);
+                        let message = Message::empty(random_id("msg_"), &self.model, usage.clone());
+                        yield Ok(StreamEvent::MessageStart { message });
+                    }
+                    Ok(EngineEvent::Piece(piece)) => {
+                        for event in blocks.push(piece) {
+                            yield Ok(event);
+                        }
+                    }
+                    Ok(EngineEvent::Finished(finished)) => {
+                        for event in ending(&mut blocks, usage, finished) {
+                            yield Ok(event);
+                        }
+                        return;
+                    }
+                    Err(error) => {
+                        yield Err(error.into());
+                        return;
+                    }
+                }
+            }
+            yield Err(BackendError::new(ErrorKind::Api, "engine: its thread ended during the answer"));
+        };
+        stream.boxed()
+    }
+
+    fn usage(&self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
+        let new = (prompt_tokens - cached_tokens) as u64;
+        let (input_tokens, created) = if self.marks_cache { (0, new) } else { (new, 0) };
+        Usage {
+            input_tokens,
+            cache_creation_input_tokens: Some(created),
+            cache_read_input_tokens: Some(cached_tokens as u64),
+            ..Usage::default()
+        }
+    }
+}
+
+/// The last events of a complete answer.
+fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEvent> {
+    let Finished { stop, called_tool, output_tokens, prefill, decode } = finished;
+    tracing::info!(?stop, output_tokens, ?prefill, ?decode, "answered");
+    let (reason, sequence) = match stop {
+        Stop::End if called_tool => (StopReason::ToolUse, None),
+        Stop::End => (StopReason::EndTurn, None),
+        Stop::MaxTokens => (StopReason::MaxTokens, None),
+        Stop::Sequence(text) => (StopReason::StopSequence, Some(text)),
+    };
+    let usage = Usage { output_tokens: output_tokens as u64, ..usage };
+    let mut events: Vec<_> = blocks.finish().into_iter().collect();
+    events.extend([StreamEvent::message_delta(reason, sequence, &usage), StreamEvent::MessageStop]);
+    events
+}
+
+/// Whether the request, a tool, the system prompt or a message carries `cache_control`.
+fn has_cache_control(request: &MessagesRequest) -> bool {
+    let marked = |extra: &Map<String, Value>| extra.get("cache_control").is_some_and(|value| !value.is_null());
+    let block_is_marked = |block: &ContentBlock| match block {
+        ContentBlock::Text { extra, .. }
+        | ContentBlock::Image { extra, .. }
+        | ContentBlock::Document { extra, .. }
+        | ContentBlock::ToolReference { extra, .. }
+        | ContentBlock::ToolUse { extra, .. }
+        | ContentBlock::ToolResult { extra, .. } => marked(extra),
+        ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => false,
+    };
+    let in_system = matches!(&request.system, Some(System::Blocks(blocks)) if blocks.iter().any(block_is_marked));
+    let in_messages = || {
+        let mut contents = request.messages.iter().map(|message| &message.content);
+        contents.any(|content| matches!(content, Content::Blocks(blocks) if blocks.iter().any(block_is_marked)))
+    };
+    marked(&request.extra) || in_system || request.tools.iter().any(|tool| marked(&tool.extra)) || in_messages()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::EngineError;
+    use crate::engine::answer::Piece;
+    use crate::wire::Assembler;
+    use serde_json::json;
+
+    fn request(fields: Value) -> MessagesRequest {
+        let mut body = json!({"model": "claude-x", "messages": [], "max_tokens": 1});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn started() -> Result<EngineEvent, EngineError> {
+        Ok(EngineEvent::Started { prompt_tokens: 100, cached_tokens: 60 })
+    }
+
+    fn finished(stop: Stop, called_tool: bool) -> Result<EngineEvent, EngineError> {
+        let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
+        Ok(EngineEvent::Finished(Finished { stop, called_tool, output_tokens: 7, prefill, decode }))
+    }
+
+    /// What a client sees when the engine tells `events` and then goes away.
+    async fn seen(events: Vec<Result<EngineEvent, EngineError>>) -> Vec<Result<StreamEvent, BackendError>> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        events.into_iter().for_each(|event| sender.send(event).unwrap());
+        drop(sender);
+        Answer::of(&request(json!({}))).stream(receiver).collect().await
+    }
+
+    async fn message(events: Vec<Result<EngineEvent, EngineError>>) -> Message {
+        let mut assembler = Assembler::default();
+        for event in seen(events).await {
+            assembler.push(&event.unwrap()).unwrap();
+        }
+        assembler.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn engine_events_become_a_message() {
+        let pieces = [
+            Piece::Text("Let me look.".into()),
+            Piece::ToolStart { name: "Read".into() },
+            Piece::ToolInput("{\"path\":".into()),
+            Piece::ToolInput("\"a\"}".into()),
+            Piece::ToolEnd,
+        ];
+        let mut events = vec![started()];
+        events.extend(pieces.map(|piece| Ok(EngineEvent::Piece(piece))));
+        events.push(finished(Stop::End, true));
+        let message = message(events).await;
+        assert!(message.id.starts_with("msg_") && message.model == "claude-x");
+        assert_eq!(message.content[0], ContentBlock::text("Let me look."));
+        let ContentBlock::ToolUse { name, input, .. } = &message.content[1] else { panic!("{message:?}") };
+        assert_eq!((name.as_str(), input), ("Read", &json!({"path": "a"})));
+        assert_eq!((message.usage.prompt_tokens(), message.usage.output_tokens), (100, 7));
+    }
+
+    #[tokio::test]
+    async fn why_it_stopped_is_told() {
+        let cases = [
+            (Stop::End, false, StopReason::EndTurn, None),
+            (Stop::End, true, StopReason::ToolUse, None),
+            (Stop::MaxTokens, true, StopReason::MaxTokens, None),
+            (Stop::Sequence("END".into()), false, StopReason::StopSequence, Some("END".to_string())),
+        ];
+        for (stop, called_tool, reason, sequence) in cases {
+            let message = message(vec![started(), finished(stop, called_tool)]).await;
+            assert_eq!((message.stop_reason, message.stop_sequence), (Some(reason), sequence));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_the_streams_last_item() {
+        let failed = seen(vec![started(), Err(EngineError::Device("out of memory".into()))]).await;
+        let gone = seen(vec![started()]).await;
+        let last = |events: &[Result<StreamEvent, BackendError>]| match events {
+            [Ok(StreamEvent::MessageStart { .. }), Err(error)] => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(last(&failed), "api_error: engine: out of memory");
+        assert_eq!(last(&gone), "api_error: engine: its thread ended during the answer");
+    }
+
+    #[test]
+    fn new_tokens_count_as_written_to_the_cache_where_the_client_marks_anything() {
+        let mark = json!({"type": "ephemeral"});
+        let block = json!([{"type": "text", "text": "x", "cache_control": mark}]);
+        let plain = json!([{"type": "text", "text": "x", "cache_control": null}]);
+        let cases = [
+            (json!({}), false),
+            (json!({"system": "x", "messages": [{"role": "user", "content": "x"}]}), false),
+            (json!({"system": plain}), false),
+            (json!({"cache_control": mark}), true),
+            (json!({"system": block}), true),
+            (json!({"messages": [{"role": "user", "content": block}]}), true),
+            (json!({"tools": [{"name": "T", "input_schema": {}, "cache_control": mark}]}), true),
+        ];
+        for (fields, marked) in cases {
+            let usage = Answer::of(&request(fields.clone())).usage(100, 60);
+            let (input, created) = if marked { (0, 40) } else { (40, 0) };
+            assert_eq!((usage.input_tokens, usage.cache_creation_input_tokens), (input, Some(created)), "{fields}");
+            assert_eq!((usage.cache_read_input_tokens, usage.prompt_tokens()), (Some(60), 100));
+        }
+    }
+}
