@@ -4,7 +4,7 @@
 mlx-sys's build script only runs on macOS. It declares `links = "mlx"`, so a Cargo `[target.<triple>.mlx]`
 table replaces it. This script makes what that table names: libmlx.so (from PyPI's mlx-cpu), mlx-c compiled from
 the sources inside the mlx-sys package, its Rust bindings, and OpenBLAS behind the wheel's BLAS file name.
-Each step is skipped when its result is there; on macOS there is nothing to do.
+Steps that take long are skipped when their result is there; on macOS there is nothing to do.
 """
 import concurrent.futures, os, pathlib, platform, re, shutil, subprocess, sys, textwrap, zipfile
 
@@ -14,7 +14,7 @@ MLX_VERSION = "0.32.2"          # what the mlx-c inside mlx-sys 0.7.0 is written
 BINDGEN_VERSION = "0.73.2"
 OPENBLAS_VERSION = "0.3.34.481.3"
 LIBCLANG_VERSION = "18.1.1"
-RECIPE = 1                      # raise it when a step below changes
+RECIPE = 2                      # raise it when a step below changes
 
 
 def say(text):
@@ -142,14 +142,22 @@ def bindings(sources):
     fresh.replace(target)
 
 
+ONE_THREAD = """\
+// OpenBLAS's threads wait by spinning: on a machine that has other work, two of them made a prefill ten times slower.
+#include <stdlib.h>
+void scipy_openblas_set_num_threads(int);
+__attribute__((constructor)) static void one_thread(void) {
+  if (!getenv("OPENBLAS_NUM_THREADS")) scipy_openblas_set_num_threads(1);
+}
+"""
+
+
 def blas(folder):
     """OpenBLAS under the file name that libmlx.so looks for. The wheel's own is the reference BLAS: 15 to 26 times slower.
 
-    PyPI's OpenBLAS prefixes every symbol with `scipy_`; a library of one jump per symbol gives them their usual names."""
+    PyPI's OpenBLAS prefixes every symbol with `scipy_`; a library of one jump per symbol gives them their usual names.
+    It runs on one thread unless OPENBLAS_NUM_THREADS says otherwise."""
     [name] = [p for p in folder.glob("libblas-*.so.*")]
-    marker = folder / "openblas"
-    if marker.exists():
-        return
     lib = wheel("scipy-openblas32", OPENBLAS_VERSION) / "scipy_openblas32" / "lib"
     [openblas] = lib.glob("libscipy_openblas*.so")
     say("putting OpenBLAS in the place of the reference BLAS")
@@ -164,13 +172,15 @@ def blas(folder):
     asm = OUT / "blas.s"
     asm.write_text("\t.text\n" + "".join(f"\t.globl {s}\n\t.type {s}, {kind}\n{s}:\t{jump.format(s)}\n" for s in both)
                    + '\t.section .note.GNU-stack,"",%progbits\n')
+    threads = OUT / "one_thread.c"
+    threads.write_text(ONE_THREAD)
     for extra in lib.parent.parent.rglob("*.so*"):
         shutil.copy2(extra, folder / extra.name)
     fresh = folder / "libblas.new"
-    run(os.environ.get("CC", "cc"), "-shared", "-o", fresh, asm, f"-Wl,-soname,{name.name}", f"-L{folder}",
+    run(os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", fresh, asm, threads, f"-Wl,-soname,{name.name}", f"-L{folder}",
         f"-l:{openblas.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed")
     fresh.replace(name)
-    marker.write_text(f"OpenBLAS {OPENBLAS_VERSION}\n")
+    (folder / "openblas").write_text(f"OpenBLAS {OPENBLAS_VERSION}\n")
 
 
 def config(lib):
