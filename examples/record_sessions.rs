@@ -6,7 +6,6 @@
 //! in order. The client runs its tools for real in a folder with just those files. The recordings are scrubbed into traces/.
 
 #[path = "../tests/support/scripted.rs"]
-#[allow(dead_code)]
 mod scripted;
 
 use std::collections::BTreeMap;

@@ -94,7 +94,7 @@ async fn the_cache_of_an_anyclaude_server_is_controlled() {
     let remote = RemoteBackend::new(&server.url).await.unwrap();
     let cache = remote.cache().expect("an anyclaude server");
     cache.clear().await.unwrap();
-    cache.prime_shared_prefix(request()).await.unwrap();
+    cache.keep_shared_prefix(request()).await.unwrap();
     assert_eq!(*server.backend.cache_calls.lock().unwrap(), ["clear", "warm claude-opus-5-5"]);
 }
 

@@ -95,10 +95,10 @@ impl CacheControl for MlxBackend {
         async move { Ok(self.engine.clear_cache().await?) }.boxed()
     }
 
-    fn prime_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+    fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
-            Ok(self.engine.prime(tokens).await?)
+            Ok(self.engine.keep_only(tokens).await?)
         }
         .boxed()
     }
@@ -188,7 +188,7 @@ mod tests {
         let cached = ask("Read a.txt").await;
         let cache = backend.cache().unwrap();
         cache.clear().await.unwrap();
-        cache.prime_shared_prefix(tool_request("something else")).await.unwrap();
+        cache.keep_shared_prefix(tool_request("something else")).await.unwrap();
         let warm = ask("Read a.txt").await;
 
         let read = |message: &Message| message.usage.cache_read_input_tokens.unwrap();

@@ -41,8 +41,9 @@ pub trait CacheControl: Send + Sync {
     /// Forgets everything.
     fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Computes and keeps the part of the prompt all conversations share: the tools and the system prompt.
-    fn prime_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
+    /// Leaves one thing in the cache: the part of the prompt all conversations share, the tools and the system prompt.
+    /// Computes it where it is not there yet.
+    fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
 }
 
 /// Why a backend gave no answer.

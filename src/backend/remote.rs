@@ -192,7 +192,7 @@ impl CacheControl for RemoteBackend {
         Box::pin(async { self.post("/cache/clear", &Value::Null).await.map(drop) })
     }
 
-    fn prime_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+    fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async { self.post("/cache/warm", &self.body(request)).await.map(drop) })
     }
 }

@@ -73,10 +73,10 @@ impl Engine {
         Ok(receiver)
     }
 
-    /// Computes these tokens, the beginning of prompts to come, and keeps them until they are the least recently used.
-    pub async fn prime(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+    /// Leaves just these tokens in the prefix cache, the beginning of prompts to come. Computes what of them is not there.
+    pub async fn keep_only(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
-        self.ask(|reply| Command::Prime(tokens, reply)).await?
+        self.ask(|reply| Command::KeepOnly(tokens, reply)).await?
     }
 
     /// Empties the prefix cache, after the answers queued before.
@@ -207,9 +207,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_primed_prefix_is_a_hit_for_every_conversation_that_starts_with_it() {
+    async fn a_kept_prefix_is_all_that_is_left_and_a_hit_for_every_conversation_that_starts_with_it() {
         let rig = Rig::new(EngineOptions::default());
-        rig.engine.prime(prompt(300)).await.unwrap();
+        rig.answer(&prompt(350), 2).await;
+        rig.engine.keep_only(prompt(300)).await.unwrap();
         for first in [1, 2, 3] {
             let conversation = [prompt(300), vec![first; 20]].concat();
             assert_eq!(rig.answer(&conversation, 2).await.0, 300);

@@ -18,8 +18,8 @@ use super::sequence::Sequence;
 /// What the thread can be asked for. A reply nobody waits for any more is not sent.
 pub enum Command {
     Generate(Box<Generation>, EventSender),
-    /// Compute these tokens and keep them as the beginning of many prompts.
-    Prime(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
+    /// Keep these tokens, computed where they are not yet, as the beginning of many prompts, and forget all others.
+    KeepOnly(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
     Clear(oneshot::Sender<()>),
     Stats(oneshot::Sender<CacheStats>),
     Stop,
@@ -45,8 +45,8 @@ impl Worker {
                         let _ = events.send(Err(error));
                     }
                 }
-                Command::Prime(tokens, reply) => {
-                    let done = self.prime(&tokens, &reply);
+                Command::KeepOnly(tokens, reply) => {
+                    let done = self.keep_only(&tokens, &reply);
                     let _ = reply.send(done);
                 }
                 Command::Clear(reply) => {
@@ -124,11 +124,12 @@ impl Worker {
         Ok(Some(Finished { stop, called_tool: decoder.called_tool(), output_tokens, prefill, decode }))
     }
 
-    fn prime(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
+    fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
         let closing = self.closing.clone();
         let wanted = || !reply.is_closed() && !closing.load(Ordering::Relaxed);
         let mut sequence = self.start(tokens)?;
         sequence.prefill(&self.model, tokens, self.prefill_chunk, &wanted)?;
+        self.cache.clear();
         self.keep(sequence, Role::Shared);
         Ok(())
     }

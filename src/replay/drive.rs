@@ -64,9 +64,12 @@ impl<'a> Driver<'a> {
             let request = case.request(salt.as_deref());
             match (*step, control) {
                 (Step::Clear, StateControl::Cache(cache)) => cache.clear().await?,
-                (Step::Clear, StateControl::Salt) => salt = Some(uuid::Uuid::new_v4().simple().to_string()),
-                (Step::Prime, StateControl::Cache(cache)) => cache.prime_shared_prefix(request).await?,
-                (Step::Prime, StateControl::Salt) => self.send_untimed(other_conversation(request)).await?,
+                (Step::Clear, StateControl::Salt) => salt = Some(new_salt()),
+                (Step::Prime, StateControl::Cache(cache)) => cache.keep_shared_prefix(request).await?,
+                (Step::Prime, StateControl::Salt) => {
+                    let fresh = salt.insert(new_salt());
+                    self.send_untimed(other_conversation(case.request(Some(fresh)))).await?;
+                }
                 (Step::Fill, _) => self.send_untimed(least_output(request)).await?,
                 (Step::Measure { phase, repeat }, _) => {
                     on_measure(phase);
@@ -120,6 +123,10 @@ impl<'a> Driver<'a> {
 }
 
 /// The next event; an error event is an error.
+fn new_salt() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
     match events.next().await.transpose()? {
         Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),

@@ -77,7 +77,7 @@ pub struct Plan {
 pub enum Step {
     /// From here on nothing of the prompt is cached.
     Clear,
-    /// Cache the shared prefix, not timed.
+    /// Cache the shared prefix and nothing else, not timed.
     Prime,
     /// Cache the whole prompt, not timed.
     Fill,
@@ -144,8 +144,8 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &Settings) -> Resu
 /// The steps that measure each phase `repeat` times with the least prefill.
 ///
 /// A full prefill leaves the whole prompt cached, so cached is measured right after whichever full request comes first: cold,
-/// else warm. Warm needs a clear cache and a primed prefix, so it comes last. A repeat of all three thus computes the prompt
-/// twice (cold; prefix + warm), which is the least there is. Only where cached is measured alone is a request sent for nothing
+/// else warm. Warm comes last: its prefix is what is left of the full prompt when the rest is forgotten. A repeat of all three
+/// thus computes the prompt once, and its end twice, which is the least there is. Only where cached is measured alone is a request sent for nothing
 /// but filling the cache, once.
 pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
     let wanted = |phase| phases.contains(&phase);
@@ -161,7 +161,7 @@ pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
             steps.extend(cached.then_some(measure(Phase::Cached)));
         }
         if warm {
-            steps.extend([Step::Clear, Step::Prime, measure(Phase::Warm)]);
+            steps.extend([Step::Prime, measure(Phase::Warm)]);
         }
         if cached && !cold {
             steps.push(measure(Phase::Cached));
@@ -272,12 +272,12 @@ mod tests {
         let m = |phase, repeat| Step::Measure { phase, repeat };
         let table: [(&[Phase], u32, Vec<Step>); 8] = [
             (&[Cold], 1, vec![Clear, m(Cold, 1)]),
-            (&[Warm], 1, vec![Clear, Prime, m(Warm, 1)]),
+            (&[Warm], 1, vec![Prime, m(Warm, 1)]),
             (&[Cached], 2, vec![Fill, m(Cached, 1), m(Cached, 2)]),
             (&[Cold, Cached], 1, vec![Clear, m(Cold, 1), m(Cached, 1)]),
-            (&[Warm, Cached], 1, vec![Clear, Prime, m(Warm, 1), m(Cached, 1)]),
-            (&[Cold, Warm], 1, vec![Clear, m(Cold, 1), Clear, Prime, m(Warm, 1)]),
-            (&[Cold, Warm, Cached], 1, vec![Clear, m(Cold, 1), m(Cached, 1), Clear, Prime, m(Warm, 1)]),
+            (&[Warm, Cached], 1, vec![Prime, m(Warm, 1), m(Cached, 1)]),
+            (&[Cold, Warm], 1, vec![Clear, m(Cold, 1), Prime, m(Warm, 1)]),
+            (&[Cold, Warm, Cached], 1, vec![Clear, m(Cold, 1), m(Cached, 1), Prime, m(Warm, 1)]),
             (&[Cold], 2, vec![Clear, m(Cold, 1), Clear, m(Cold, 2)]),
         ];
         for (phases, repeat, expected) in table {

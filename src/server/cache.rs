@@ -20,13 +20,13 @@ pub async fn clear(State(app): State<Arc<App>>, caller: Caller) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Computes and keeps the shared prefix (tools and system prompt) of the request in the body.
+/// Leaves just the shared prefix (tools and system prompt) of the request in the body.
 pub async fn warm(
     State(app): State<Arc<App>>,
     caller: Caller,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<StatusCode, ApiError> {
-    control(&app, caller)?.prime_shared_prefix(request).await?;
+    control(&app, caller)?.keep_shared_prefix(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

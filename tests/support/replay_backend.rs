@@ -102,7 +102,11 @@ async fn clear(State(server): State<Arc<Server>>) -> StatusCode {
 }
 
 async fn warm(State(server): State<Arc<Server>>, Json(request): Json<MessagesRequest>) -> StatusCode {
-    server.cache.lock().unwrap().push(shared_prefix(&request));
+    let mut cache = server.cache.lock().unwrap();
+    if server.flaw != Flaw::NeverForgets {
+        cache.clear();
+    }
+    cache.push(shared_prefix(&request));
     StatusCode::NO_CONTENT
 }
 

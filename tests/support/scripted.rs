@@ -168,7 +168,7 @@ impl CacheControl for Scripted {
         Box::pin(async { Ok(()) })
     }
 
-    fn prime_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+    fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         self.cache_calls.lock().unwrap().push(format!("warm {}", request.model));
         Box::pin(async { Ok(()) })
     }
