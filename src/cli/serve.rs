@@ -70,7 +70,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model on a thread where it may block, saying so meanwhile.
-async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
+pub(super) async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
     let options =

@@ -1,18 +1,17 @@
 //! `anyclaude record`: the recording proxy, alone until a signal or around a child command.
 
-mod child;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use self::child::{Child, Signals};
-use self::progress::Progress;
+pub(super) use self::progress::Progress;
 use super::CliError;
+use super::child::{Child, Signals, environment};
 use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
 
 /// Where a recorder that is started alone listens, so that the client's settings can stay.
@@ -62,15 +61,20 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let upstream = Upstream::parse(&args.upstream)?;
     let name = args.session.unwrap_or_else(session_name);
     let session = Session::open(&args.out, &name)?;
-    let folder = session.folder();
-    let outcome = record(upstream, args.port, session, &args.command).await;
+    let folder = args.out.join(&name);
+    let outcome = record(upstream, args.port, session, &folder, &args.command).await;
     // A run that recorded nothing leaves no folder; one that is not empty stays.
     tokio::fs::remove_dir(folder).await.ok();
     outcome
 }
 
-async fn record(upstream: Upstream, port: Option<u16>, session: Session, command: &[String]) -> Result<ExitCode, CliError> {
-    let folder = session.folder();
+async fn record(
+    upstream: Upstream,
+    port: Option<u16>,
+    session: Session,
+    folder: &Path,
+    command: &[String],
+) -> Result<ExitCode, CliError> {
     let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
     let mut signals = Signals::listen().map_err(CliError::backend)?;
     let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await?;
@@ -81,15 +85,15 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
         eprintln!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude");
         eprintln!("stop with Ctrl-C");
         let mut progress = Progress::visible(&arrow);
-        drive(recorder.run(signals.next()), notices, &mut progress).await;
-        eprintln!("{}", progress.summary(&folder));
+        drive(recorder.run(signals.next()), notices, |notice| progress.take(notice)).await;
+        eprintln!("{}", progress.summary(folder));
         progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
     } else {
-        let child = Child::start(command, &address, upstream.is_loopback())?;
+        let child = Child::start(command, environment(&address, upstream.is_loopback()))?;
         eprintln!("recording {arrow}");
         let mut progress = Progress::silent();
-        let code = drive(recorder.run(child.wait(&mut signals)), notices, &mut progress).await?;
-        eprintln!("{}", progress.summary(&folder));
+        let code = drive(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
+        eprintln!("{}", progress.summary(folder));
         match progress.failure() {
             Some(failure) if code == 0 => Err(failure),
             _ => Ok(ExitCode::from(code)),
@@ -97,23 +101,27 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
     }
 }
 
-/// Runs the recorder and shows what it tells meanwhile.
-async fn drive<T>(recording: impl Future<Output = T>, mut notices: UnboundedReceiver<Notice>, progress: &mut Progress) -> T {
+/// Runs the recorder and hands on what it tells meanwhile.
+pub(super) async fn drive<T>(
+    recording: impl Future<Output = T>,
+    mut notices: UnboundedReceiver<Notice>,
+    mut take: impl FnMut(Notice),
+) -> T {
     let mut recording = std::pin::pin!(recording);
     let outcome = loop {
         tokio::select! {
             outcome = &mut recording => break outcome,
-            Some(notice) = notices.recv() => progress.take(notice),
+            Some(notice) = notices.recv() => take(notice),
         }
     };
     while let Ok(notice) = notices.try_recv() {
-        progress.take(notice);
+        take(notice);
     }
     outcome
 }
 
 /// A session's name by default: it sorts by time.
-fn session_name() -> String {
+pub(super) fn session_name() -> String {
     let format = format_description!("[year][month][day]-[hour][minute][second]");
     // Fails only for years of five digits.
     OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| "session".into())
