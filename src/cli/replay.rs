@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
-use console::Term;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use super::CliError;
+use super::{CliError, in_ci, print};
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Settings, StateControl, Summary, ToolChoiceMode};
@@ -102,11 +101,6 @@ fn policy(args: &Args, ci: bool) -> Result<Policy, CliError> {
         (false, true) => Ok(Policy::Check),
         (false, false) => Ok(Policy::Pend),
     }
-}
-
-/// Whether the environment says that no person is watching.
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 impl Args {
@@ -310,11 +304,6 @@ fn progress_bar(measurements: usize) -> ProgressBar {
     }
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     bar
-}
-
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
 }
 
 /// Where the figures go besides the terminal.

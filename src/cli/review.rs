@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use console::{Key, Term, style};
 
-use super::CliError;
+use super::{CliError, in_ci, print};
 use crate::replay::last_user_turn;
 use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, reject};
 use crate::trace::{self, Trace};
@@ -203,9 +203,4 @@ fn unreferenced(paths: &[PathBuf]) -> String {
     }
     let list: String = paths.iter().map(|path| format!("  {}\n", path.display())).collect();
     format!("\nSnapshots whose trace is gone (delete them, or restore the traces):\n{list}")
-}
-
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::child::{Child, Signals};
 use self::progress::Progress;
-use super::CliError;
+use super::{CliError, say};
 use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
 
 /// Where a recorder that is started alone listens, so that the client's settings can stay.
@@ -82,19 +82,19 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     if command.is_empty() {
-        eprintln!("recording {arrow}");
-        eprintln!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude");
-        eprintln!("stop with Ctrl-C");
+        say(format_args!("recording {arrow}"));
+        say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
+        say("stop with Ctrl-C");
         let mut progress = Progress::visible(&arrow);
         drive(recorder.run(signals.next()), notices, &mut progress).await;
-        eprintln!("{}", progress.summary(&folder));
+        say(progress.summary(&folder));
         progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
     } else {
         let child = Child::start(command, &address, upstream.is_loopback())?;
-        eprintln!("recording {arrow}");
+        say(format_args!("recording {arrow}"));
         let mut progress = Progress::silent();
         let code = drive(recorder.run(child.wait(&mut signals)), notices, &mut progress).await?;
-        eprintln!("{}", progress.summary(&folder));
+        say(progress.summary(&folder));
         match progress.failure() {
             Some(failure) if code == 0 => Err(failure),
             _ => Ok(ExitCode::from(code)),
