@@ -47,6 +47,9 @@ struct Tally {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    if (args.accept || args.reject) && in_ci() {
+        return Err(CliError::input("review with CI set: accepting and rejecting is for people; unset CI to do it on purpose"));
+    }
     // Reading keys blocks.
     tokio::task::spawn_blocking(move || review(&args)).await.map_err(CliError::input)?.map_err(CliError::input)
 }
