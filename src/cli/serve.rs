@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{CliError, say};
-use super::model_folder::ModelFolder;
+use super::model_folder::{self, ModelFolder};
 use crate::backend::mlx::MlxBackend;
-use crate::engine::{CacheLimits, EngineError, EngineOptions};
+use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
@@ -64,31 +64,22 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
             ErrorKind::AddrInUse => {
                 format!("{host}:{port} is in use: stop what listens there, or choose another port with --port (0: any free one)")
             }
-            _ => format!("cannot listen on {host}:{port}: {error}"),
+            _ => format!("cannot listen on {host}:{port}: {error}; choose another address with --host or --port"),
         })
     })
 }
 
-/// Loads the model on a thread where it may block, saying so meanwhile.
+/// Loads the model, saying so meanwhile.
 async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
     let options =
         EngineOptions { cache: CacheLimits { entries: cache_entries, ..CacheLimits::default() }, ..EngineOptions::default() };
-    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
+    let loaded = model_folder::load(folder, options).await;
     progress.end();
-    let backend = loaded.map_err(CliError::backend)?.map_err(load_error)?;
+    let backend = loaded?;
     say(format_args!("loaded in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(backend)
-}
-
-fn load_error(error: EngineError) -> CliError {
-    match error {
-        EngineError::ModelFile { .. } => {
-            CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
-        }
-        other => CliError::backend(other),
-    }
 }
 
 /// A spinner on a terminal, a plain line elsewhere.
