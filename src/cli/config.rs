@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use super::CliError;
+use super::{CliError, print};
 use crate::config::{self, ConfigError};
 
 /// Show the configuration and where each value came from; print its JSON Schema
@@ -45,7 +45,7 @@ impl From<ConfigError> for CliError {
 pub fn run(args: Args) -> Result<ExitCode, CliError> {
     match args.action {
         Action::Show { json } => show(json)?,
-        Action::Schema => super::trace::print(&format!("{:#}\n", config::schema().to_value()))?,
+        Action::Schema => print(&format!("{:#}\n", config::schema().to_value())),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,14 +54,16 @@ fn show(json: bool) -> Result<(), CliError> {
     let entries = config::load(&Map::new())?.entries();
     if json {
         let fields = entries.into_iter().map(|(key, value, from)| (key, serde_json::json!({ "value": value, "from": from })));
-        return super::trace::print(&format!("{:#}\n", Value::Object(fields.collect())));
+        print(&format!("{:#}\n", Value::Object(fields.collect())));
+        return Ok(());
     }
     let mut rows = Builder::default();
     for (key, value, from) in entries {
         rows.push_record([key, shown(&value), from]);
     }
     let lines = rows.build().with(Style::empty()).to_string();
-    super::trace::print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>())
+    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
+    Ok(())
 }
 
 /// A value as one would write it on the command line.

@@ -100,7 +100,11 @@ mod tests {
     #[test]
     fn an_error_names_the_line_and_the_nearest_key() {
         for (name, text, expected) in [
-            (".anyclauderc.json", "{\n  \"modle\": \"x\"\n}", ".anyclauderc.json:2:9: unknown key `modle`; did you mean `model`?"),
+            (
+                ".anyclauderc.json",
+                "{\n  \"modle\": \"x\"\n}",
+                ".anyclauderc.json:2:9: unknown key `modle`; did you mean `model`?",
+            ),
             (
                 ".anyclauderc.json",
                 "{\"mode\": \"clade\"}",

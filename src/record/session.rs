@@ -1,8 +1,11 @@
 //! The session's folder and its numbering.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::RecordError;
 use crate::trace::path_of;
@@ -18,10 +21,13 @@ pub struct Session {
     name: String,
     mode: String,
     next: AtomicU32,
+    /// The folder, locked: two recorders that take numbers from it would write over each other's traces.
+    _lock: Option<File>,
 }
 
 impl Session {
-    /// Makes the folder `<root>/<name>` and makes sure that it can be written to. Numbers go on after those already there.
+    /// Makes the folder `<root>/<name>` and makes sure that it can be written to, and that nobody else records to it. Numbers
+    /// go on after those already there.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
@@ -31,6 +37,11 @@ impl Session {
         let refuse = |source| RecordError::Folder { folder: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(refuse)?;
         tempfile::tempfile_in(&folder).map_err(refuse)?;
+        let lock = File::open(&folder).map_err(refuse)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => RecordError::InUse { folder: folder.clone() },
+            other => refuse(other.into()),
+        })?;
         let mut last = 0;
         for entry in fs::read_dir(&folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
@@ -42,12 +53,13 @@ impl Session {
             name: name.to_owned(),
             mode: BASE_URL_MODE.into(),
             next: AtomicU32::new(last + 1),
+            _lock: Some(lock),
         })
     }
 
     /// A session of which nothing is written: its exchanges are watched for what [`super::Notice`]s tell.
     pub fn unwritten() -> Self {
-        Self { root: None, name: "unwritten".into(), mode: BASE_URL_MODE.into(), next: AtomicU32::new(1) }
+        Self { root: None, name: "unwritten".into(), mode: BASE_URL_MODE.into(), next: AtomicU32::new(1), _lock: None }
     }
 
     /// What its traces give as their mode.
@@ -84,6 +96,16 @@ mod tests {
         fs::write(root.path().join("a/notes.txt"), "").unwrap();
         let session = Session::open(root.path(), "a").unwrap();
         assert_eq!((session.take().0, session.take().0), (8, 9));
+    }
+
+    #[test]
+    fn a_session_has_one_recorder_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Session::open(root.path(), "a").unwrap();
+        let error = Session::open(root.path(), "a").unwrap_err();
+        assert!(matches!(error, RecordError::InUse { .. }), "{error}");
+        drop(first);
+        Session::open(root.path(), "a").unwrap();
     }
 
     #[test]

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use self::origin::Origin;
 use self::summary::Summary;
-use super::CliError;
 use super::child::{Child, Signals, check_program, environment};
-use super::record::{Progress, drive, session_name};
+use super::record::{Progress, drive, open_by_time};
+use super::{CliError, say};
 use crate::config::{self, Mode, Settings};
 use crate::record::{RecordError, Recorder, Session};
 
@@ -66,12 +66,11 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     check_program(&settings.client)?;
     let origin = Origin::of(&settings).await?;
     let traces = settings.record.then(|| config::expand_home(&settings.traces).join(settings.mode.name()));
-    let name = session_name();
     let session = match &traces {
-        Some(traces) => Session::open(traces, &name).map_err(launch_error)?,
+        Some(traces) => open_by_time(traces).map_err(launch_error)?,
         None => Session::unwritten(),
     };
-    let folder = traces.map(|traces| traces.join(name));
+    let folder = traces.map(|traces| traces.join(session.name()));
     let session = session.with_mode(settings.mode.name());
     let outcome = launch(&settings, origin, session, folder.as_deref(), args.client_arguments, started).await;
     if let Some(folder) = folder {
@@ -96,7 +95,7 @@ async fn launch(
     // Only now: a Ctrl-C while the model loads ends us.
     let mut signals = Signals::listen().map_err(CliError::backend)?;
     let ready_s = started.elapsed().as_secs_f64();
-    eprintln!("ready in {ready_s:.1} s: {} answers {} at {address}", running.name(), settings.client);
+    say(format_args!("ready in {ready_s:.1} s: {} answers {} at {address}", running.name(), settings.client));
     let command: Vec<String> = std::iter::once(settings.client.clone()).chain(arguments).collect();
     let mut variables = environment(&address, upstream.is_loopback());
     variables.extend(variables_of(settings));
@@ -108,9 +107,9 @@ async fn launch(
     })
     .await?;
     running.stop().await;
-    eprintln!("{summary}");
+    say(summary);
     if let Some(folder) = folder {
-        eprintln!("{}", progress.summary(folder));
+        say(progress.summary(folder));
     }
     match progress.failure() {
         Some(failure) if code == 0 => Err(failure),

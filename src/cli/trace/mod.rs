@@ -143,7 +143,7 @@ fn scrub_all(paths: &[PathBuf], out: &Path) -> Result<ExitCode, CliError> {
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
+fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
