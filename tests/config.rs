@@ -27,6 +27,12 @@ fn environment_wins_over_project_over_home_over_default() {
 }
 
 #[test]
+fn a_list_in_the_environment_has_commas() {
+    let (value, _) = setting(&Place::new(), &[("ANYCLAUDE_TOOLS_ONLY", "Read, Edit")], "tools_only");
+    assert_eq!(value, json!(["Read", "Edit"]));
+}
+
+#[test]
 fn flags_win_over_everything() {
     let place = Place::new();
     place.write(".anyclauderc.json", r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#);

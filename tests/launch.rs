@@ -96,6 +96,11 @@ fn what_is_missing_is_one_line_with_the_way_out() {
         "exit 2: error: --base-url localhost:1: it must begin with http:// or https://; give a base URL like http://127.0.0.1:8081 \
          with --base-url, or base_url in .anyclauderc.json"
     );
+    assert_eq!(
+        refusal(&place, &[&["--compact-tools"], &script("true")[..]].concat()),
+        "exit 2: error: mode anthropic passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another \
+         mode with --mode"
+    );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     assert_eq!(
@@ -120,4 +125,33 @@ fn flags_of_the_launcher_do_not_go_with_a_command() {
     let output = Place::new().run(&["--mode", "claude", "doctor"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("unexpected argument 'doctor'"), "{}", stderr(&output));
+}
+
+#[test]
+fn only_the_newest_recordings_are_kept() {
+    let place = Place::new();
+    let folder = place.home.path().join(".anyclaude/traces/anthropic");
+    for session in ["20250101-000000", "20250102-000000", "20250103-000000"] {
+        std::fs::create_dir_all(folder.join(session)).unwrap();
+        std::fs::write(folder.join(session).join("0001.json"), "{}").unwrap();
+    }
+    let arguments = [&["--record"], &script("true")[..]].concat();
+    let output = place.anyclaude(&arguments).env("ANYCLAUDE_KEEP_SESSIONS", "2").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    // This run's own session was the other one; it recorded nothing.
+    assert_eq!(left, ["20250103-000000"]);
+}
+
+#[test]
+fn the_newest_recording_is_shown_without_a_path() {
+    let place = Place::new();
+    let shown = |arguments: &[&str]| place.run(arguments);
+    assert!(stderr(&shown(&["trace", "show", "--last"])).contains("anyclaude record"));
+    let folder = place.home.path().join(".anyclaude/traces/mlx/20250101-000000");
+    std::fs::create_dir_all(&folder).unwrap();
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/read-file/0001.json");
+    std::fs::copy(repository, folder.join("0001.json")).unwrap();
+    let text = stdout(&shown(&["trace", "show", "--last"]));
+    assert!(text.contains("20250101-000000/0001.json") && text.contains("answer"), "{text}");
 }

@@ -91,3 +91,28 @@ async fn mode_mlx_answers_the_client_from_a_model_folder() {
     assert!(lines.iter().all(|start| said.lines().any(|line| line.starts_with(start))), "{said}");
     assert!(said.contains("mlx tiny answers ") && !said.contains("\n0 requests"), "{said}");
 }
+
+#[cfg(feature = "mlx")]
+#[tokio::test]
+async fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
+    let place = Place::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
+    let flags = ["--model", model, "--record", "--tools-only", "Read,Edit,Raed", "--compact-tools"];
+    let output = launch(&place, &flags, &["-p", "Read hello.txt", "--max-turns", "1"]).await;
+
+    let said = stderr(&output);
+    let recorded = traces(&place, "mlx");
+    let main = recorded.iter().find(|trace| !trace.request.body["tools"].as_array().unwrap_or(&vec![]).is_empty()).unwrap();
+    let tools = main.request.body["tools"].as_array().unwrap().len();
+    assert!(tools > 10, "{tools}");
+    let line = said.lines().find(|line| line.starts_with("prompt fitted: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with(&format!("prompt fitted: {tools} tools to 2, ")), "{line}");
+    assert!(said.contains("the client has no tool named Raed"), "{said}");
+    let usage = &main.response.body["usage"];
+    let prompt: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
+        .map(|f| usage[f].as_u64().unwrap_or(0))
+        .iter()
+        .sum();
+    let fitted: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert_eq!(prompt, fitted, "{line}");
+}

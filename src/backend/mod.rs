@@ -2,6 +2,7 @@
 //!
 //! Meant for two kinds: any server that speaks the Anthropic Messages API, and the in-process MLX engine.
 
+pub mod fitted;
 #[cfg(feature = "mlx")]
 pub mod mlx;
 pub mod remote;

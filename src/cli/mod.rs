@@ -8,6 +8,7 @@ mod model_folder;
 mod record;
 mod replay;
 mod review;
+mod schema;
 #[cfg(feature = "mlx")]
 mod serve;
 mod trace;
@@ -51,6 +52,7 @@ enum Command {
     Trace(trace::Args),
     Doctor(doctor::Args),
     Config(config::Args),
+    Schema(schema::Args),
 }
 
 /// What ends a command early: what to tell the user, and the exit code.
@@ -115,6 +117,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Trace(args) => trace::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Config(args) => config::run(args),
+        Command::Schema(args) => schema::run(args).await,
     }
 }
 

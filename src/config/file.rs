@@ -108,7 +108,7 @@ mod tests {
             (
                 ".anyclauderc.json",
                 "{\"mode\": \"clade\"}",
-                ".anyclauderc.json:1:15: unknown value `clade`; did you mean `claude`?",
+                ".anyclauderc.json:1:16: unknown value `clade`; did you mean `claude`?",
             ),
             (".anyclauderc.json", "{\"port\": \"x\"}", ".anyclauderc.json:1:12: invalid type: string \"x\", expected u16"),
             (".anyclauderc.json", "{\"port\": 1", ".anyclauderc.json:1:10: EOF while parsing an object"),

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use file::FILE_NAMES;
 pub use layers::{Loaded, load};
@@ -36,6 +38,14 @@ pub struct Settings {
     pub record: bool,
     /// The folder for recordings; each mode has a folder of its own in it.
     pub traces: PathBuf,
+    /// How many recordings each mode keeps; the oldest go first.
+    pub keep_sessions: usize,
+    /// The only tools that the model gets to see, by name; all where it is empty.
+    #[serde(deserialize_with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub tools_only: Vec<String>,
+    /// Shorten the descriptions of tools.
+    pub compact_tools: bool,
 }
 
 impl Default for Settings {
@@ -49,8 +59,34 @@ impl Default for Settings {
             client: "claude".into(),
             record: false,
             traces: "~/.anyclaude/traces".into(),
+            keep_sessions: 50,
+            tools_only: Vec::new(),
+            compact_tools: false,
         }
     }
+}
+
+/// A list of names, or, as an environment variable has it, one text with commas.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a list of names")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(names))
+        }
+    }
+
+    deserializer.deserialize_any(Names)
 }
 
 /// What answers the client.

@@ -4,6 +4,7 @@
 //! `--record` it also writes it. Behind it is a server elsewhere, or one of our own on a backend in this process.
 
 mod origin;
+mod retention;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use self::origin::Origin;
+use self::retention::keep_newest;
 use self::summary::Summary;
 use super::child::{Child, Signals, check_program, environment};
 use super::record::{Progress, drive, open_by_time};
@@ -57,6 +59,14 @@ pub struct Flags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<bool>,
+    /// The only tools that the model gets to see
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools_only: Vec<String>,
+    /// Shorten the descriptions of tools [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compact_tools: Option<bool>,
 }
 
 /// Runs the client from its start to its end. Gives its exit code.
@@ -67,7 +77,12 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let origin = Origin::of(&settings).await?;
     let traces = settings.record.then(|| config::expand_home(&settings.traces).join(settings.mode.name()));
     let session = match &traces {
-        Some(traces) => open_by_time(traces).map_err(launch_error)?,
+        Some(traces) => {
+            let session = open_by_time(traces).map_err(launch_error)?;
+            // The new session is the newest: it is among those that stay.
+            keep_newest(traces, settings.keep_sessions.max(1)).map_err(|error| cannot_write(traces, &error))?;
+            session
+        }
         None => Session::unwritten(),
     };
     let folder = traces.map(|traces| traces.join(session.name()));
@@ -106,8 +121,10 @@ async fn launch(
         progress.take(notice);
     })
     .await?;
+    let savings = running.savings().await;
     running.stop().await;
     say(summary);
+    savings.iter().for_each(say);
     if let Some(folder) = folder {
         say(progress.summary(folder));
     }
@@ -143,13 +160,14 @@ fn launch_error(error: RecordError) -> CliError {
             "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in {}",
             config::FILE_NAMES[0]
         )),
-        RecordError::Folder { folder, source } => CliError::input(format!(
-            "cannot write to {}: {source}; choose another folder with traces in {}",
-            folder.display(),
-            config::FILE_NAMES[0]
-        )),
+        RecordError::Folder { folder, source } => cannot_write(&folder, &source),
         other => other.into(),
     }
+}
+
+fn cannot_write(folder: &Path, error: &std::io::Error) -> CliError {
+    let file = config::FILE_NAMES[0];
+    CliError::input(format!("cannot write to {}: {error}; choose another folder with traces in {file}", folder.display()))
 }
 
 /// The model folder of mode mlx.

@@ -8,7 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::launch_error;
 use crate::backend::Backend;
+use crate::backend::fitted::{FittedBackend, Fitting, Savings};
 use crate::cli::CliError;
+use crate::cli::trace::text::number;
 use crate::config::{FILE_NAMES, Mode, Settings};
 use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
@@ -27,7 +29,12 @@ pub enum Origin {
 impl Origin {
     /// What the settings' mode needs.
     pub async fn of(settings: &Settings) -> Result<Self, CliError> {
-        let elsewhere = |url: &str| Upstream::parse(url).map(Self::Elsewhere).map_err(launch_error);
+        let elsewhere = |url: &str| {
+            if !fitting(settings).is_empty() {
+                return Err(cannot_fit(settings.mode));
+            }
+            Upstream::parse(url).map(Self::Elsewhere).map_err(launch_error)
+        };
         match settings.mode {
             Mode::Mlx => {
                 check_model(settings)?;
@@ -54,11 +61,14 @@ impl Origin {
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None }),
+            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None, fitted: None }),
             Self::Here { listener, .. } => {
                 let backend = backend(settings).await?;
                 let name = format!("{} {}", settings.mode.name(), backend.model());
-                Ok(Running { name, server: Some(OwnServer::start(backend, listener)) })
+                let fitting = fitting(settings);
+                let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
+                let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
+                Ok(Running { name, server: Some(OwnServer::start(backend, listener)), fitted })
             }
         }
     }
@@ -68,6 +78,7 @@ impl Origin {
 pub struct Running {
     name: String,
     server: Option<OwnServer>,
+    fitted: Option<Arc<FittedBackend>>,
 }
 
 /// A server in this process.
@@ -96,6 +107,24 @@ impl Running {
         &self.name
     }
 
+    /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
+    pub async fn savings(&self) -> Vec<String> {
+        let Some(fitted) = &self.fitted else { return Vec::new() };
+        let Some(Savings { tools, tokens, absent }) = fitted.savings().await else { return Vec::new() };
+        let fewer = 100 - 100 * tokens.1 / tokens.0.max(1);
+        let mut lines = vec![format!(
+            "prompt fitted: {} tools to {}, {} tokens to {} ({fewer}% fewer)",
+            tools.0,
+            tools.1,
+            number(tokens.0),
+            number(tokens.1)
+        )];
+        if !absent.is_empty() {
+            lines.push(format!("the client has no tool named {}", absent.join(" or ")));
+        }
+        lines
+    }
+
     /// Ends it in good order, the engine with it.
     pub async fn stop(self) {
         if let Some(OwnServer { stop, ended }) = self.server {
@@ -104,6 +133,17 @@ impl Running {
             ended.await.ok();
         }
     }
+}
+
+fn fitting(settings: &Settings) -> Fitting {
+    Fitting { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
+}
+
+fn cannot_fit(mode: Mode) -> CliError {
+    CliError::input(format!(
+        "mode {} passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another mode with --mode",
+        mode.name()
+    ))
 }
 
 fn no_base_url(mode: Mode) -> CliError {
