@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use self::origin::Origin;
+pub(super) use self::origin::{Origin, backend};
 use self::retention::keep_newest;
 use self::summary::Summary;
 use super::child::{Child, Signals, check_program, environment};
@@ -136,7 +136,7 @@ async fn launch(
 
 /// What the client needs besides the address: a prompt without the line that changes with every version, and, where a server
 /// elsewhere has models of its own, their name for each of the names that the client uses.
-fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
     if settings.mode != Mode::Claude {
         variables.push(("CLAUDE_CODE_ATTRIBUTION_HEADER", "0".to_owned()));
@@ -154,7 +154,7 @@ fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// The recorder's errors in terms of this command's flags.
-fn launch_error(error: RecordError) -> CliError {
+pub(super) fn launch_error(error: RecordError) -> CliError {
     match error {
         RecordError::Upstream { given, reason } => CliError::input(format!(
             "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in {}",

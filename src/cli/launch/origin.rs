@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::launch_error;
 use crate::backend::Backend;
 use crate::backend::fitted::{FittedBackend, Fitting, Savings};
+use crate::backend::remote::RemoteBackend;
 use crate::cli::CliError;
 use crate::cli::trace::text::number;
 use crate::config::{FILE_NAMES, Mode, Settings};
@@ -41,7 +42,7 @@ impl Origin {
                 Self::here().await
             }
             Mode::Claude => elsewhere(ANTHROPIC),
-            Mode::Anthropic => elsewhere(settings.base_url.as_deref().ok_or_else(|| no_base_url(settings.mode))?),
+            Mode::Anthropic => elsewhere(base_url(settings)?),
         }
     }
 
@@ -146,12 +147,13 @@ fn cannot_fit(mode: Mode) -> CliError {
     ))
 }
 
-fn no_base_url(mode: Mode) -> CliError {
-    let name = mode.name();
-    CliError::input(format!(
-        "mode {name} needs the address of a server: give it with --base-url URL, or as base_url in {}",
-        FILE_NAMES[0]
-    ))
+fn base_url(settings: &Settings) -> Result<&str, CliError> {
+    let (mode, file) = (settings.mode.name(), FILE_NAMES[0]);
+    settings.base_url.as_deref().ok_or_else(|| {
+        CliError::input(format!(
+            "mode {mode} needs the address of a server: give it with --base-url URL, or as base_url in {file}"
+        ))
+    })
 }
 
 #[cfg(feature = "mlx")]
@@ -168,8 +170,25 @@ fn check_model(_settings: &Settings) -> Result<(), CliError> {
     Err(CliError::input("this build has no MLX engine; choose another mode with --mode"))
 }
 
+/// The settings' mode as a backend in this process, ready to answer.
+pub async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    match settings.mode {
+        Mode::Mlx => {
+            check_model(settings)?;
+            engine(settings).await
+        }
+        Mode::Claude => remote(ANTHROPIC).await,
+        Mode::Anthropic => remote(base_url(settings)?).await,
+    }
+}
+
+async fn remote(base_url: &str) -> Result<Arc<dyn Backend>, CliError> {
+    let backend = RemoteBackend::new(base_url).await;
+    Ok(Arc::new(backend.map_err(|error| CliError::backend(format!("{error}; is the server running?")))?))
+}
+
 #[cfg(feature = "mlx")]
-async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+async fn engine(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
     use crate::engine::CacheLimits;
 
     let backend = crate::cli::serve::load(super::model_folder(settings), CacheLimits::default().entries).await?;
@@ -177,6 +196,6 @@ async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+async fn engine(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
     Err(CliError::input(format!("this build has no backend for mode {}", settings.mode.name())))
 }
