@@ -18,6 +18,6 @@ mod worker;
 pub use error::EngineError;
 pub use generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
-pub use model::{Config, GenerationConfig};
+pub use model::{Config, GenerationConfig, KvCache, LoadProgress, Model};
 pub use prefix_cache::CacheLimits;
 pub use sampler::{Sampler, Sampling};

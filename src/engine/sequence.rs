@@ -1,7 +1,7 @@
 //! A token sequence and what the model has computed of it.
 
 use super::EngineError;
-use super::model::{KvCache, Qwen3};
+use super::model::{KvCache, Model};
 use super::prefix_cache::Hit;
 
 /// Tokens computed, and the keys and values of exactly these.
@@ -12,7 +12,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// Starts a prompt with what the prefix cache has for it.
-    pub fn start(model: &Qwen3, prompt: &[u32], hit: Option<Hit<KvCache>>) -> Result<Self, EngineError> {
+    pub fn start(model: &Model, prompt: &[u32], hit: Option<Hit<KvCache>>) -> Result<Self, EngineError> {
         let Some(Hit { payload: mut kv, tokens }) = hit else {
             return Ok(Self { tokens: Vec::new(), kv: model.new_cache() });
         };
@@ -24,7 +24,7 @@ impl Sequence {
     /// of them; what was computed is then a shorter part of the prompt.
     pub fn prefill(
         &mut self,
-        model: &Qwen3,
+        model: &Model,
         prompt: &[u32],
         chunk_tokens: usize,
         wanted: &impl Fn() -> bool,
@@ -41,7 +41,7 @@ impl Sequence {
     }
 
     /// Computes one more token; gives the logits of what follows it.
-    pub fn step(&mut self, model: &Qwen3, token: u32) -> Result<Vec<f32>, EngineError> {
+    pub fn step(&mut self, model: &Model, token: u32) -> Result<Vec<f32>, EngineError> {
         let logits = model.step(token, &mut self.kv)?;
         self.tokens.push(token);
         Ok(logits)

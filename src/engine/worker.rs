@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::answer::AnswerDecoder;
 use super::generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventSender, Finished, Generation, Stop};
-use super::model::{KvCache, Qwen3};
+use super::model::{KvCache, Model};
 use super::prefix_cache::{PrefixCache, Role};
 use super::sampler::Sampler;
 use super::sequence::Sequence;
@@ -27,7 +27,7 @@ pub enum Command {
 
 /// The thread's state.
 pub struct Worker {
-    pub model: Qwen3,
+    pub model: Model,
     pub cache: PrefixCache<KvCache>,
     /// Prompt tokens computed between two looks at whether the answer is still wanted.
     pub prefill_chunk: usize,
@@ -164,7 +164,7 @@ mod tests {
     fn worker(dir: &tempfile::TempDir) -> Worker {
         testing::write_model(dir.path());
         Worker {
-            model: Qwen3::load(dir.path()).unwrap(),
+            model: Model::load(dir.path(), &mut |_| {}).unwrap(),
             cache: PrefixCache::new(CacheLimits::default()),
             prefill_chunk: 16,
             closing: Arc::default(),
