@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 #[cfg(feature = "mlx")]
 use super::model_folder::{self, ModelFolder};
@@ -79,6 +80,11 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
+  anyclaude replay --filter read-file --phases cold,cached --repeat 5
+  anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+
 Exit codes:
   0    every outcome is as accepted
   1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
@@ -91,7 +97,7 @@ With CI set in the environment nothing is written to the snapshots folder.";
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let policy = policy(&args, in_ci())?;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
-    let backend = connect(&args).await?;
+    let backend = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, plan, backend.as_ref());
     replay.run(&session(&args, policy, backend.as_ref())).await
 }
@@ -147,7 +153,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
+async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
         return in_process(args.model.as_deref().unwrap_or("fixtures/models/tiny")).await;
     }
@@ -155,7 +161,13 @@ async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
         let given = &args.backend;
         return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
-    Ok(Box::new(RemoteBackend::new(&args.backend).await.map_err(backend_error)?))
+    let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    if betas.is_empty() {
+        return Ok(Box::new(backend));
+    }
+    let names = HeaderValue::from_str(&betas.join(","));
+    let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
+    Ok(Box::new(backend.with_betas(names)))
 }
 
 #[cfg(feature = "mlx")]

@@ -12,14 +12,15 @@ use indicatif::ProgressBar;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{CliError, say};
 use super::model_folder::{self, ModelFolder};
+use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
     #[arg(long, value_name = "DIR")]
@@ -37,6 +38,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = CacheLimits::default().entries)]
     cache_entries: usize,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
