@@ -9,5 +9,5 @@ mod qwen3;
 mod weights;
 
 pub use config::{Config, GenerationConfig};
-pub use kv_cache::KvCache;
+pub use kv_cache::{KvCache, KvSegment};
 pub use qwen3::Qwen3;
