@@ -37,7 +37,7 @@ impl MlxBackend {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
         let text = TextSide {
-            template: ChatTemplate::load(dir)?,
+            template: ChatTemplate::load(dir, &tokenizer)?,
             decoders: AnswerDecoders::new(tokenizer.clone())?,
             defaults: GenerationConfig::load(dir)?,
             tokenizer,

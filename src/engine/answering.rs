@@ -7,7 +7,7 @@ use super::EngineError;
 use super::answer::{AnswerDecoder, Piece};
 use super::cache::PrefixCache;
 use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
-use super::model::Qwen3;
+use super::model::Model;
 use super::sampler::Sampler;
 use super::sequence::Sequence;
 
@@ -26,7 +26,7 @@ pub struct Answering {
 impl Answering {
     /// Starts with what the cache knows of the prompt, and tells `events` so.
     pub fn start(
-        model: &Qwen3,
+        model: &Model,
         cache: &mut PrefixCache,
         generation: Generation,
         events: EventSender,
@@ -65,13 +65,13 @@ impl Answering {
     }
 
     /// Computes the next chunk of the prompt.
-    pub fn prefill_chunk(&mut self, model: &Qwen3, cache: &mut PrefixCache, chunk: usize) -> Result<(), EngineError> {
+    pub fn prefill_chunk(&mut self, model: &Model, cache: &mut PrefixCache, chunk: usize) -> Result<(), EngineError> {
         self.prefill += self.sequence.prefill_chunk(model, cache, &self.generation.prompt, chunk)?;
         Ok(())
     }
 
     /// Computes one token and tells what it adds to the answer; how it ended, where it did.
-    pub fn step(&mut self, model: &Qwen3) -> Result<Option<Finished>, EngineError> {
+    pub fn step(&mut self, model: &Model) -> Result<Option<Finished>, EngineError> {
         let start = Instant::now();
         let logits = self.sequence.step(model, self.next)?;
         if self.output_tokens == 0 {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::cache::{CacheLimits, CacheStats, PrefixCache};
 use super::generation::{EventReceiver, Generation};
-use super::model::{Config, Qwen3};
+use super::model::{Config, Model};
 use super::worker::{Command, WarmUp, Worker};
 
 /// How to run a model.
@@ -156,7 +156,7 @@ fn own_device(
     loaded: mpsc::Sender<Result<Config, EngineError>>,
     inbox: mpsc::Receiver<Command>,
 ) {
-    let model = match Qwen3::load(&dir) {
+    let model = match Model::load(&dir, &mut |_| {}) {
         Ok(model) => model,
         Err(error) => return drop(loaded.send(Err(error))),
     };

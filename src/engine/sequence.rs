@@ -6,7 +6,7 @@ use mlx_rs::error::Exception;
 
 use super::EngineError;
 use super::cache::{PrefixCache, Segment};
-use super::model::{KvCache, KvSegment, Qwen3};
+use super::model::{KvCache, KvSegment, Model};
 
 /// An answer's tokens become shareable in runs of so many.
 const RUN: usize = 512;
@@ -19,7 +19,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// No token yet.
-    pub fn new(model: &Qwen3) -> Self {
+    pub fn new(model: &Model) -> Self {
         Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
@@ -49,7 +49,7 @@ impl Sequence {
     /// wanted. What others have computed in the meantime is taken over. Gives the time it took.
     pub fn prefill_chunk(
         &mut self,
-        model: &Qwen3,
+        model: &Model,
         cache: &mut PrefixCache,
         prompt: &[u32],
         chunk: usize,
@@ -68,7 +68,7 @@ impl Sequence {
     }
 
     /// Computes one more token; gives the logits of what follows it.
-    pub fn step(&mut self, model: &Qwen3, token: u32) -> Result<Vec<f32>, EngineError> {
+    pub fn step(&mut self, model: &Model, token: u32) -> Result<Vec<f32>, EngineError> {
         let logits = model.step(token, &mut self.kv)?;
         self.tokens.push(token);
         if self.kv.unsealed() >= RUN {

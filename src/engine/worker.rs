@@ -16,7 +16,7 @@ use super::EngineError;
 use super::answering::Answering;
 use super::cache::PrefixCache;
 use super::generation::{EventSender, Finished, Generation};
-use super::model::Qwen3;
+use super::model::Model;
 use super::sequence::Sequence;
 
 /// Most answers in work at once. Each holds memory of its own, and more would only make every one slower.
@@ -46,7 +46,7 @@ pub struct WarmUp {
 
 /// The thread's state.
 pub struct Worker {
-    model: Qwen3,
+    model: Model,
     cache: PrefixCache,
     /// Prompt tokens computed in one go: what a growing answer may have to wait for.
     prefill_chunk: usize,
@@ -60,7 +60,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(model: Qwen3, cache: PrefixCache, prefill_chunk: usize, closing: Arc<AtomicBool>, progress: Arc<WarmUp>) -> Self {
+    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, closing: Arc<AtomicBool>, progress: Arc<WarmUp>) -> Self {
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
         Self { model, cache, prefill_chunk, closing, progress, queue, answers, warming: None }
     }
@@ -152,7 +152,7 @@ impl Worker {
     }
 
     /// Does something to every answer, and ends those for which that gives an outcome.
-    fn each(&mut self, mut act: impl FnMut(&Qwen3, &mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
+    fn each(&mut self, mut act: impl FnMut(&Model, &mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
         for mut answer in std::mem::take(&mut self.answers) {
             match act(&self.model, &mut answer) {
                 None => self.answers.push_back(answer),

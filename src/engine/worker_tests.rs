@@ -19,7 +19,7 @@ impl Rig {
         testing::write_model(dir.path());
         let stats = Arc::new(Mutex::default());
         let cache = PrefixCache::new(CacheLimits::default(), stats.clone());
-        let model = Qwen3::load(dir.path()).unwrap();
+        let model = Model::load(dir.path(), &mut |_| {}).unwrap();
         Self { worker: Worker::new(model, cache, 16, Arc::default(), Arc::default()), dir, stats }
     }
 

@@ -1,14 +1,18 @@
-//! Causal attention: MLX's fused one, or, for prompts on the CPU, one in tiles; for a single token, one over pieces.
+//! Causal attention, of all tokens or the last few: MLX's fused one, or, for prompts on the CPU, one in tiles; for a single
+//! token, one over pieces.
 //!
 //! On the CPU, MLX computes the whole score matrix, masks all of it (6 ns a score) and takes its softmax with a scalar
 //! exponential (13 ns a score). Tiles need the mask only where keys and queries are the same tokens, stay in the processor's
 //! cache, and get their exponential from additions and multiplications, which MLX vectorises: 2 to 3 times faster in all.
 
+use std::ops::Range;
+
 use mlx_rs::error::Exception;
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{
-    add, concatenate, divide, expand_dims, full, matmul, maximum, multiply, softmax_axis, subtract, swap_axes, triu,
+    add, arange, concatenate, divide, expand_dims, full, gt, le, logical_and, matmul, maximum, multiply, select, softmax_axis,
+    subtract, swap_axes,
 };
 use mlx_rs::{Array, Device, DeviceType, array};
 
@@ -20,19 +24,30 @@ const QUERIES: i32 = 128;
 /// Most scores in a tile, over all heads: 1 MB.
 const SCORES: i32 = 256 * 1024;
 
-/// What each query gathers from the values of its own token and those before.
+/// What each query gathers from the values of its own token and those before; of `window` tokens at most, if there is one.
 ///
 /// Queries are `[1, heads, L, D]`, the last `L` of the `T` tokens that keys and values, `[1, kv_heads, T, D]`, have.
-pub fn causal_attention(queries: &Array, keys: &Pieces, values: &Pieces) -> Result<Array, Exception> {
+pub fn causal_attention(queries: &Array, keys: &Pieces, values: &Pieces, window: Option<i32>) -> Result<Array, Exception> {
     let scale = (queries.dim(3) as f32).powf(-0.5);
+    let (new, all) = (queries.dim(2), keys.tokens());
+    // No query sees a token before this one.
+    let first = window.map_or(0, |window| (all - new + 1 - window).max(0));
+    let (keys, values) = (keys.skip(first)?, values.skip(first)?);
+    let window = window.filter(|window| *window < all - first);
     let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
-    match (queries.dim(2), on_cpu) {
-        (1, _) => one_query(queries, keys, values, scale, if on_cpu { exp2_softmax } else { mlx_softmax }),
-        (_, true) => tiled(queries, keys, values, scale),
-        (_, false) => {
-            let causal = ScaledDotProductAttentionMask::Causal;
-            scaled_dot_product_attention(queries, &keys.whole()?, &values.whole()?, scale, causal, None)
-        }
+    if new == 1 {
+        return one_query(queries, &keys, &values, scale, if on_cpu { exp2_softmax } else { mlx_softmax });
+    }
+    if on_cpu {
+        return tiled(queries, &keys, &values, scale, window);
+    }
+    let (keys, values) = (keys.whole()?, values.whole()?);
+    if let Some(window) = window {
+        let earlier = all - first - new;
+        let mask = visible(earlier..earlier + new, 0..all - first, window)?;
+        scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(&mask), None)
+    } else {
+        scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Causal, None)
     }
 }
 
@@ -79,36 +94,33 @@ fn exp2_softmax(scores: Array) -> Result<Array, Exception> {
     divide(&weights, weights.sum_axis(-1, true)?)
 }
 
-/// Block by block of queries: the tile of their own tokens, masked, then tiles of earlier ones.
-fn tiled(queries: &Array, keys: &Pieces, values: &Pieces, scale: f32) -> Result<Array, Exception> {
+/// Block by block of queries: the tile of their own tokens, masked, then tiles of earlier ones. Tiles end where pieces do.
+fn tiled(queries: &Array, keys: &Pieces, values: &Pieces, scale: f32, window: Option<i32>) -> Result<Array, Exception> {
     let &[_, heads, new, width] = queries.shape() else { return Err(Exception::custom("queries need four axes")) };
-    // The new tokens are in the last piece, perhaps after others.
-    let lengths: Vec<i32> = keys.as_slice().iter().map(|keys| keys.dim(2)).collect();
-    let (Some(&last), kv_heads) = (lengths.last(), keys.as_slice()[0].dim(1)) else {
-        return Err(Exception::custom("there are no keys"));
-    };
+    let (kv_heads, all) = (keys.as_slice()[0].dim(1), keys.tokens());
     // Scores to base 2; heads that share keys get an axis of their own: [1, K, H / K, L, D].
     let queries = multiply(queries, array!(scale * std::f32::consts::LOG2_E))?;
     let queries = queries.reshape(&[1, kv_heads, heads / kv_heads, new, width])?;
-    let keys = keys.as_slice().iter().map(|keys| swap_axes(expand_dims(keys, 2)?, 3, 4)).collect::<Result<Vec<_>, _>>()?;
-    let values = values.as_slice().iter().map(|values| expand_dims(values, 2)).collect::<Result<Vec<_>, _>>()?;
-    let tile = |queries: &Array, piece: usize, start: i32, end: i32, mask: Option<&Array>| {
-        let keys = keys[piece].try_index((.., .., .., .., start..end))?;
-        let values = values[piece].try_index((.., .., .., start..end, ..))?;
-        Partial::of_tile(queries, &keys, &values, mask)
-    };
+    let pieces = Piece::all(keys, values)?;
+    let window = window.unwrap_or(all);
 
     let mut blocks = Vec::new();
     for first in (0..new).step_by(QUERIES as usize) {
         let rows = QUERIES.min(new - first);
         let queries = queries.try_index((.., .., .., first..first + rows, ..))?;
-        let own = last - new + first;
-        let mut block = tile(&queries, lengths.len() - 1, own, own + rows, Some(&mask(rows)?))?;
+        let earlier = all - new + first;
+        let own = earlier..earlier + rows;
+        // The new tokens were appended together: the last piece has them all.
+        let mut block = pieces[pieces.len() - 1].tile(&queries, own.clone(), Some(mask(own.clone(), own.clone(), window)?))?;
         let columns = (SCORES / (heads * rows)).max(1);
-        for (piece, length) in lengths.iter().enumerate() {
-            let earlier = if piece + 1 == lengths.len() { own } else { *length };
-            for start in (0..earlier).step_by(columns as usize) {
-                block = block.merge(tile(&queries, piece, start, earlier.min(start + columns), None)?)?;
+        for piece in &pieces {
+            let seen = piece.tokens.start.max(earlier + 1 - window)..piece.tokens.end.min(earlier);
+            for start in seen.clone().step_by(columns as usize) {
+                let tokens = start..seen.end.min(start + columns);
+                // The block's last query is the first that does not see a token any more.
+                let hidden = start + window < own.end;
+                let mask = if hidden { Some(mask(own.clone(), tokens.clone(), window)?) } else { None };
+                block = block.merge(piece.tile(&queries, tokens, mask)?)?;
             }
         }
         blocks.push(divide(&block.mixed, &block.sum)?);
@@ -116,9 +128,48 @@ fn tiled(queries: &Array, keys: &Pieces, values: &Pieces, scale: f32) -> Result<
     concatenate(&blocks, 3)?.reshape(&[1, heads, new, width])
 }
 
-/// What is added to the scores of `tokens` queries against their own tokens: very little where a key comes later.
-fn mask(tokens: i32) -> Result<Array, Exception> {
-    triu(full::<f32>(&[tokens, tokens], array!(-1e30_f32))?, 1)
+/// The keys and values of some of the tokens, ready to be cut into tiles.
+struct Piece {
+    /// Their places among all tokens.
+    tokens: Range<i32>,
+    /// `[1, K, 1, D, tokens]`
+    keys: Array,
+    /// `[1, K, 1, tokens, D]`
+    values: Array,
+}
+
+impl Piece {
+    fn all(keys: &Pieces, values: &Pieces) -> Result<Vec<Self>, Exception> {
+        let mut end = 0;
+        let pairs = keys.as_slice().iter().zip(values.as_slice());
+        let piece = |(keys, values): (&Array, &Array)| {
+            let start = end;
+            end += keys.dim(2);
+            let keys = swap_axes(expand_dims(keys, 2)?, 3, 4)?;
+            Ok(Self { tokens: start..end, keys, values: expand_dims(values, 2)? })
+        };
+        pairs.map(piece).collect()
+    }
+
+    /// What the queries gather from some of the tokens, given by their places among all.
+    fn tile(&self, queries: &Array, tokens: Range<i32>, mask: Option<Array>) -> Result<Partial, Exception> {
+        let within = tokens.start - self.tokens.start..tokens.end - self.tokens.start;
+        let keys = self.keys.try_index((.., .., .., .., within.clone()))?;
+        let values = self.values.try_index((.., .., .., within, ..))?;
+        Partial::of_tile(queries, &keys, &values, mask.as_ref())
+    }
+}
+
+/// What is added to the scores of queries against keys, both given by their places: very little where a key is not visible.
+fn mask(queries: Range<i32>, keys: Range<i32>, window: i32) -> Result<Array, Exception> {
+    select(visible(queries, keys, window)?, array!(0.0_f32), array!(-1e30_f32))
+}
+
+/// Which keys are at most `window - 1` places before each query, and not after it.
+fn visible(queries: Range<i32>, keys: Range<i32>, window: i32) -> Result<Array, Exception> {
+    let queries = expand_dims(arange::<i32, i32>(queries.start, queries.end, 1)?, 1)?;
+    let keys = arange::<i32, i32>(keys.start, keys.end, 1)?;
+    logical_and(le(&keys, &queries)?, gt(add(&keys, array!(window))?, &queries)?)
 }
 
 /// A softmax over some of the keys, so far without its denominator.
@@ -193,23 +244,39 @@ mod tests {
 
     #[test]
     fn tiles_give_what_the_fused_attention_gives() {
-        // Several query blocks and key tiles, a single short block, a first chunk without earlier keys; then in pieces.
+        // Several query blocks and key tiles, a single short block, a first chunk without earlier keys; windows that end
+        // within a block, within a tile, and before all earlier tiles; in one piece and in several.
         let cases: [(i32, i32, i32, i32, &[i32]); 6] = [
             (4, 2, 300, 2000, &[]),
             (2, 1, 20, 9000, &[]),
             (6, 2, 130, 130, &[]),
             (1, 1, 2, 3, &[]),
-            (4, 2, 300, 2000, &[3, 512, 1690]),
+            (4, 2, 300, 2000, &[3, 1010, 1690]),
             (2, 1, 20, 9000, &[8980]),
         ];
         for (heads, kv_heads, new, all, cuts) in cases {
             let queries = normal(&[1, heads, new, 16], 1);
             let (keys, values) = (normal(&[1, kv_heads, all, 16], 2), normal(&[1, kv_heads, all, 16], 3));
-            let causal = ScaledDotProductAttentionMask::Causal;
-            let fused = scaled_dot_product_attention(&queries, &keys, &values, 0.25, causal, None).unwrap();
-            let ours = tiled(&queries, &pieces(&keys, cuts), &pieces(&values, cuts), 0.25).unwrap();
-            let difference = largest(&subtract(&fused, ours).unwrap());
-            assert!(difference < 1e-5, "{new} of {all} tokens differ by {difference}");
+            for window in [None, Some(1), Some(50), Some(700)] {
+                let mask = visible(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
+                let mask = ScaledDotProductAttentionMask::Array(&mask);
+                let fused = scaled_dot_product_attention(&queries, &keys, &values, 0.25, mask, None).unwrap();
+                let ours = causal_attention(&queries, &pieces(&keys, cuts), &pieces(&values, cuts), window).unwrap();
+                let difference = largest(&subtract(&fused, ours).unwrap());
+                assert!(difference < 1e-5, "{new} of {all} tokens, window {window:?}: differ by {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_query_sees_its_window() {
+        let (keys, values) = (normal(&[1, 1, 40, 16], 2), normal(&[1, 1, 40, 16], 3));
+        let query = normal(&[1, 1, 1, 16], 1);
+        let cut = |a: &Array| Pieces::new(vec![a.try_index((.., .., 32.., ..)).unwrap()]);
+        let whole = causal_attention(&query, &cut(&keys), &cut(&values), None).unwrap();
+        for cuts in [&[][..], &[10, 30, 37]] {
+            let windowed = causal_attention(&query, &pieces(&keys, cuts), &pieces(&values, cuts), Some(8)).unwrap();
+            assert!(largest(&subtract(windowed, &whole).unwrap()) < 1e-6);
         }
     }
 

@@ -54,6 +54,26 @@ impl Pieces {
         &self.0
     }
 
+    /// Tokens in all pieces.
+    pub fn tokens(&self) -> i32 {
+        self.0.iter().map(|piece| piece.dim(TOKENS)).sum()
+    }
+
+    /// All but the first `tokens`, which must leave some. Copies nothing.
+    pub fn skip(&self, mut tokens: i32) -> Result<Self, Exception> {
+        let mut left = Vec::with_capacity(self.0.len());
+        for piece in &self.0 {
+            let skipped = tokens.min(piece.dim(TOKENS));
+            tokens -= skipped;
+            match skipped {
+                0 => left.push(piece.clone()),
+                all if all == piece.dim(TOKENS) => {}
+                some => left.push(piece.try_index((.., .., some.., ..))?),
+            }
+        }
+        Ok(Self(left))
+    }
+
     /// All in one. Copies where there are several pieces.
     pub fn whole(&self) -> Result<Array, Exception> {
         match &self.0[..] {
