@@ -1,9 +1,10 @@
-.PHONY: help mlx clients test lint
+.PHONY: help mlx clients test lint oracle
 CLIENTS := target/clients
 help:
 	@echo "make mlx      prepare MLX for Linux (nothing to do on macOS)"
 	@echo "make clients  install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
 	@echo "make test     everything the tests need, then all tests"
+	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
 	@echo "make lint     formatting and clippy, warnings denied"
 mlx:
 	@python3 scripts/setup_mlx.py
@@ -18,6 +19,8 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 	@touch $@
 test: mlx clients
 	cargo nextest run --locked
+oracle: mlx
+	@tests/oracle/run.sh
 lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
