@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     findings.extend(engine().await?);
     findings.push(Finding { what: "model", state: model(args.model) });
     findings.push(Finding { what: "client", state: client().await });
-    findings.iter().for_each(print);
+    findings.iter().for_each(show);
     let whole = !findings.iter().any(|finding| matches!(finding.state, State::Missing { .. }));
     Ok(ExitCode::from(if whole { 0 } else { 3 }))
 }
@@ -100,16 +100,17 @@ async fn client() -> State {
     }
 }
 
-fn print(Finding { what, state }: &Finding) {
+fn show(Finding { what, state }: &Finding) {
     let (mark, detail, remedy) = match state {
         State::Found(detail) => (style("ok     ").green(), detail, None),
         State::Lacking { what, remedy } => (style("lacking").yellow(), what, Some(remedy)),
         State::Missing { what, remedy } => (style("missing").red(), what, Some(remedy)),
     };
-    println!("{mark}  {what:<9}  {detail}");
+    let mut line = format!("{mark}  {what:<9}  {detail}\n");
     if let Some(remedy) = remedy {
-        println!("{:<20}{remedy}", "");
+        line.push_str(&format!("{:<20}{remedy}\n", ""));
     }
+    super::print(&line);
 }
 
 #[cfg(test)]

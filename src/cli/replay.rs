@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
-use console::Term;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use reqwest::Url;
 
-use super::CliError;
+#[cfg(feature = "mlx")]
+use super::model_folder::{self, ModelFolder};
+use super::{CliError, in_ci, print};
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Settings, StateControl, Summary, ToolChoiceMode};
@@ -104,11 +106,6 @@ fn policy(args: &Args, ci: bool) -> Result<Policy, CliError> {
     }
 }
 
-/// Whether the environment says that no person is watching.
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-}
-
 impl Args {
     fn settings(&self) -> Settings {
         let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
@@ -154,24 +151,18 @@ async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
         return in_process(args.model.as_deref().unwrap_or("fixtures/models/tiny")).await;
     }
-    if !args.backend.contains("://") {
-        return Err(CliError::input(format!("--backend {}: neither `mlx` nor a URL", args.backend)));
+    if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+        let given = &args.backend;
+        return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
     Ok(Box::new(RemoteBackend::new(&args.backend).await.map_err(backend_error)?))
 }
 
 #[cfg(feature = "mlx")]
 async fn in_process(model: &str) -> Result<Box<dyn Backend>, CliError> {
-    use crate::backend::mlx::MlxBackend;
-    use crate::engine::EngineError;
-
     let folder = PathBuf::from(model);
-    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, Default::default())).await;
-    match loaded.map_err(CliError::backend)? {
-        Ok(backend) => Ok(Box::new(backend)),
-        Err(error @ EngineError::ModelFile { .. }) => Err(CliError::input(format!("{error}; --model names the model's folder"))),
-        Err(error) => Err(CliError::backend(error)),
-    }
+    ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
+    Ok(Box::new(model_folder::load(folder, Default::default()).await?))
 }
 
 #[cfg(not(feature = "mlx"))]
@@ -312,11 +303,6 @@ fn progress_bar(measurements: usize) -> ProgressBar {
     bar
 }
 
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
-}
-
 /// Where the figures go besides the terminal.
 struct ResultFiles {
     json: Option<PathBuf>,
@@ -330,6 +316,7 @@ impl ResultFiles {
             write(path, &report.to_json())?;
         }
         let Some(folder) = &self.hgrm else { return Ok(()) };
+        std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
         for phase in &report.latency {
             for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
                 let name = format!("{}-{}.hgrm", phase.phase, metric.to_lowercase());
@@ -341,5 +328,9 @@ impl ResultFiles {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    write_atomically(path, text.as_bytes()).map_err(|error| CliError::input(format!("{}: {error}", path.display())))
+    write_atomically(path, text.as_bytes()).map_err(|error| unwritable(path, error))
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> CliError {
+    CliError::input(format!("cannot write {}: {error}; choose another place with --json or --hgrm", path.display()))
 }

@@ -17,4 +17,4 @@ if ! cmp -s tests/oracle/requirements.txt "$stamp"; then
     cp tests/oracle/requirements.txt "$stamp"
 fi
 $python tests/oracle/make.py "$oracle/models"
-cargo nextest run --locked --test oracle --run-ignored only --no-capture
+cargo test --locked --test oracle -- --ignored --nocapture

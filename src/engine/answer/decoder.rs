@@ -8,7 +8,7 @@ use super::hermes::{self, Parser};
 use super::text_flow::TextFlow;
 use super::wind_down::WindDown;
 use crate::engine::EngineError;
-use crate::engine::text::{Detokenizer, Tokenizer};
+use crate::engine::text::{Detokenizer, Tokenizer, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// Makes the decoders of a model's answers. Compiled grammars are shared between them.
@@ -90,11 +90,11 @@ impl Rules {
                 (true, *disable_parallel_tool_use)
             }
         };
-        let mut tools = request.tools.clone();
+        let mut tools = callable(request);
         if let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice {
             tools.retain(|tool| tool.name == *name);
             if tools.is_empty() {
-                return bad(format!("tool_choice names the tool {name:?}, which is not among the request's tools"));
+                return bad(format!("tool_choice names the tool {name:?}, which is not among the tools that can be called"));
             }
         }
         if must_call && tools.is_empty() {
@@ -407,7 +407,12 @@ mod tests {
         let refusal = |more| start(more).err().unwrap().to_string();
         assert_eq!(
             refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}})),
-            "tool_choice names the tool \"Write\", which is not among the request's tools"
+            "tool_choice names the tool \"Write\", which is not among the tools that can be called"
+        );
+        let deferred = json!([{"name": "Write", "defer_loading": true}]);
+        assert_eq!(
+            refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}, "tools": deferred})),
+            "tool_choice names the tool \"Write\", which is not among the tools that can be called"
         );
         assert_eq!(
             refusal(json!({"tool_choice": {"type": "any"}, "tools": []})),

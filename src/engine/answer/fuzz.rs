@@ -221,7 +221,7 @@ fn a_call_winds_down_in_few_tokens() {
 
 #[test]
 fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
-    let template = ChatTemplate::load(&tiny_model()).unwrap();
+    let template = ChatTemplate::load(&tiny_model(), &TOKENIZER).unwrap();
     for (name, schema) in schemas() {
         let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
         request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
