@@ -12,8 +12,8 @@ use indicatif::ProgressBar;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{CliError, say};
 use super::model_folder::{self, ModelFolder};
+use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};

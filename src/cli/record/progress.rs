@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use crate::cli::{CliError, say};
 use crate::cli::trace::text::{self, count};
+use crate::cli::{CliError, say};
 use crate::record::{Notice, Recorded};
 use crate::trace::{ExchangeOutcome, TraceError};
 
