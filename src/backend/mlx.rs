@@ -113,7 +113,7 @@ impl TextSide {
         let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
         let generation = Generation {
             decoder: self.decoders.start(&request)?,
-            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?),
+            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,
         };
