@@ -35,6 +35,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
 
+    /// With `mlx`, how the model writes tool calls [default: as its chat template does]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    tool_format: Option<crate::engine::answer::ToolFormatName>,
+
     /// States of the prefix cache to measure in
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cold,warm,cached")]
     phases: Vec<Phase>,
@@ -152,7 +157,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
 
 async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
-        return in_process(args.model.as_deref().unwrap_or("fixtures/models/tiny")).await;
+        return in_process(args).await;
     }
     if !args.backend.contains("://") {
         return Err(CliError::input(format!("--backend {}: neither `mlx` nor a URL", args.backend)));
@@ -161,12 +166,13 @@ async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(model: &str) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
     use crate::backend::mlx::MlxBackend;
-    use crate::engine::EngineError;
+    use crate::engine::{EngineError, EngineOptions};
 
-    let folder = PathBuf::from(model);
-    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, Default::default())).await;
+    let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
+    let options = EngineOptions { tool_format: args.tool_format, ..EngineOptions::default() };
+    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
     match loaded.map_err(CliError::backend)? {
         Ok(backend) => Ok(Box::new(backend)),
         Err(error @ EngineError::ModelFile { .. }) => Err(CliError::input(format!("{error}; --model names the model's folder"))),
@@ -175,7 +181,7 @@ async fn in_process(model: &str) -> Result<Box<dyn Backend>, CliError> {
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_model: &str) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(_args: &Args) -> Result<Box<dyn Backend>, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 
