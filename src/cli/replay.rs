@@ -38,6 +38,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
 
+    /// With `mlx`, how the model writes tool calls [default: as its chat template does]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    tool_format: Option<crate::engine::answer::ToolFormatName>,
+
     /// States of the prefix cache to measure in
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cold,warm,cached")]
     phases: Vec<Phase>,
@@ -155,7 +160,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
 
 async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
-        return in_process(args.model.as_deref().unwrap_or("fixtures/models/tiny")).await;
+        return in_process(args).await;
     }
     if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
         let given = &args.backend;
@@ -171,14 +176,15 @@ async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliE
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(model: &str) -> Result<Box<dyn Backend>, CliError> {
-    let folder = PathBuf::from(model);
+async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
+    let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
     ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
-    Ok(Box::new(model_folder::load(folder, Default::default()).await?))
+    let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
+    Ok(Box::new(model_folder::load(folder, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_model: &str) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(_args: &Args) -> Result<Box<dyn Backend>, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 
