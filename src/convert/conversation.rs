@@ -107,8 +107,22 @@ impl<'a> Conversation<'a> {
                 other => said.push(other),
             }
         }
+        self.order_results();
         parts.extend(said.into_iter().filter_map(|block| self.part("user", block)));
         self.say(parts);
+    }
+
+    /// Puts the latest results in the order of their calls: clients send them as they come, and many templates show a model the
+    /// results without their ids.
+    fn order_results(&mut self) {
+        let is_result = |message: &ChatMessage| matches!(message, ChatMessage::Tool { .. });
+        let start = self.messages.iter().rposition(|message| !is_result(message)).map_or(0, |at| at + 1);
+        let (before, results) = self.messages.split_at_mut(start);
+        let Some(ChatMessage::Assistant(AssistantMessage { tool_calls, .. })) = before.last() else { return };
+        results.sort_by_key(|message| match message {
+            ChatMessage::Tool { tool_call_id, .. } => tool_calls.iter().position(|call| call.id == *tool_call_id),
+            _ => None,
+        });
     }
 
     /// Adds the message of a result; its images and files are added to `shown`.
@@ -262,8 +276,8 @@ mod tests {
                     {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "a"}},
                     {"type": "tool_use", "id": "toolu_2", "name": "Read", "input": {}}]},
                 {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "toolu_1", "content": "A"},
                     {"type": "tool_result", "tool_use_id": "toolu_2", "content": [{"type": "text", "text": "no file"}], "is_error": true},
+                    {"type": "tool_result", "tool_use_id": "toolu_1", "content": "A"},
                     {"type": "text", "text": "Go on.", "cache_control": {"type": "ephemeral"}}]},
             ]),
             Dialect::LmStudio,

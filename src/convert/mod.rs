@@ -6,7 +6,9 @@
 mod arguments;
 mod blocks;
 mod cache_key;
+mod chat_request;
 mod chunk_reader;
+mod chunk_writer;
 mod conversation;
 mod dialect;
 mod error;
@@ -20,7 +22,9 @@ mod system;
 mod usage;
 
 pub use cache_key::CacheKey;
+pub use chat_request::from_chat;
 pub use chunk_reader::ChunkReader;
+pub use chunk_writer::{ChunkWriter, completion};
 pub use dialect::Dialect;
 pub use error::{error_body, kind_of_status};
 pub use estimate::estimated_tokens;
