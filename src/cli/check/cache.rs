@@ -6,7 +6,7 @@ use console::style;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use crate::cli::launch::{Flags, backend};
+use crate::cli::launch::{Answering, Flags, check};
 use crate::cli::trace::text::duration;
 use crate::cli::{CliError, print, say};
 use crate::config;
@@ -50,7 +50,8 @@ const MAX_TOKENS: u32 = 16;
 pub async fn run(args: Args) -> Result<bool, CliError> {
     let settings = config::load(&args.flags)?.settings;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
-    let backend = backend(&settings).await?;
+    check(&settings)?;
+    let backend = Answering::start(&settings).await?.backend;
     let snapshots = tempfile::tempdir().map_err(CliError::backend)?;
     let session = Session {
         driver: Driver::new(backend.as_ref()),

@@ -10,6 +10,10 @@ use super::CliError;
 
 /// Check tool calling and the prefix cache of what a mode answers with
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyclaude check tools --model fixtures/models/tiny
+  anyclaude check cache --model fixtures/models/tiny traces/")]
 pub struct Args {
     #[command(subcommand)]
     check: Check,
