@@ -113,11 +113,11 @@ fn instead(traces: &[Trace], calls: &[Call]) -> String {
         let names: Vec<&str> = calls.iter().map(|call| call.tool.as_str()).collect();
         return format!("called {}", names.join(", "));
     }
-    let texts = traces.iter().filter_map(|trace| {
+    let mut texts = traces.iter().rev().filter_map(|trace| {
         let blocks = trace.response.body["content"].as_array()?;
         blocks.iter().find_map(|block| block["text"].as_str()).map(one_line)
     });
-    texts.last().map_or_else(|| "no answer came".into(), |text| format!("the answer was: {text}"))
+    texts.next().map_or_else(|| "no answer came".into(), |text| format!("the answer was: {text}"))
 }
 
 /// The start of a text, on one line.
