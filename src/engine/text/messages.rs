@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+use super::python_json;
 use crate::engine::EngineError;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool};
 
@@ -27,7 +28,7 @@ pub enum LateSystem {
 pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Vec<Value>, EngineError> {
     let mut messages = system(request);
     for message in &request.messages {
-        convert(message, late_system, &mut messages)?;
+        convert(message, &request.tools, late_system, &mut messages)?;
     }
     Ok(messages)
 }
@@ -49,19 +50,16 @@ pub fn system(request: &MessagesRequest) -> Vec<Value> {
     if text.is_empty() { vec![] } else { vec![json!({"role": "system", "content": text})] }
 }
 
-/// The tools as OpenAI-style functions.
-pub fn tools(tools: &[Tool]) -> Vec<Value> {
-    let function = |tool: &Tool| {
-        let mut function = Map::new();
-        function.insert("name".into(), json!(tool.name));
-        function.extend(tool.description.iter().map(|text| ("description".into(), json!(text))));
-        function.insert("parameters".into(), tool.input_schema.clone());
-        json!({"type": "function", "function": function})
-    };
-    tools.iter().map(function).collect()
+/// The tool as an OpenAI-style function.
+pub fn function(tool: &Tool) -> Value {
+    let mut function = Map::new();
+    function.insert("name".into(), json!(tool.name));
+    function.extend(tool.description.iter().map(|text| ("description".into(), json!(text))));
+    function.insert("parameters".into(), tool.input_schema.clone());
+    json!({"type": "function", "function": function})
 }
 
-fn convert(message: &InputMessage, late_system: LateSystem, out: &mut Vec<Value>) -> Result<(), EngineError> {
+fn convert(message: &InputMessage, tools: &[Tool], late_system: LateSystem, out: &mut Vec<Value>) -> Result<(), EngineError> {
     let text;
     let blocks = match &message.content {
         Content::Blocks(blocks) => blocks.as_slice(),
@@ -73,13 +71,13 @@ fn convert(message: &InputMessage, late_system: LateSystem, out: &mut Vec<Value>
     match (message.role, late_system) {
         (Role::Assistant, _) => assistant(blocks, out),
         // In first place it would pass for the system prompt, which is the same for all conversations.
-        (Role::System, LateSystem::AsSystem) if !out.is_empty() => told("system", blocks, out),
-        (Role::System | Role::User, _) => told("user", blocks, out),
+        (Role::System, LateSystem::AsSystem) if !out.is_empty() => told("system", blocks, tools, out),
+        (Role::System | Role::User, _) => told("user", blocks, tools, out),
     }
 }
 
 /// What the model is told: text, and results of its tool calls as messages of role `tool`, in the order they stand.
-fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), EngineError> {
+fn told(role: &str, blocks: &[ContentBlock], tools: &[Tool], out: &mut Vec<Value>) -> Result<(), EngineError> {
     let mut texts: Vec<&str> = Vec::new();
     let flush = |texts: &mut Vec<&str>, out: &mut Vec<Value>| {
         if !texts.is_empty() {
@@ -93,7 +91,7 @@ fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(),
             ContentBlock::ToolResult { tool_use_id, content, is_error, .. } => {
                 flush(&mut texts, out);
                 let mark = if *is_error { "Error: " } else { "" };
-                let content = format!("{mark}{}", result_text(content.as_ref()));
+                let content = format!("{mark}{}", result_text(content.as_ref(), tools));
                 out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": content}));
             }
             ContentBlock::Image { .. } | ContentBlock::Document { .. } => {
@@ -113,7 +111,7 @@ fn told(role: &str, blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(),
 }
 
 /// A tool result's text. An image in it becomes a placeholder: the rest of the result is still worth reading.
-fn result_text(content: Option<&Content>) -> String {
+fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
     match content {
         None => String::new(),
         Some(Content::Text(text)) => text.clone(),
@@ -121,12 +119,20 @@ fn result_text(content: Option<&Content>) -> String {
             let texts = blocks.iter().map(|block| match block {
                 ContentBlock::Text { text, .. } => Cow::from(text),
                 ContentBlock::Image { .. } => "[an image, which this model cannot see]".into(),
-                // The tool itself is among the request's tools.
-                ContentBlock::ToolReference { tool_name, .. } => format!("The tool {tool_name} can be called now.").into(),
+                ContentBlock::ToolReference { tool_name, .. } => found_tool(tool_name, tools).into(),
                 _ => "[content that this model cannot read]".into(),
             });
             texts.collect::<Vec<_>>().join("\n")
         }
+    }
+}
+
+/// A tool that a search found, as the list of tools would have it.
+fn found_tool(name: &str, tools: &[Tool]) -> String {
+    let definition = tools.iter().find(|tool| tool.name == name).and_then(|tool| python_json::one_line(&function(tool)).ok());
+    match definition {
+        Some(definition) => format!("You can call this tool now:\n{definition}"),
+        None => format!("The tool {name} is gone."),
     }
 }
 
@@ -242,8 +248,8 @@ mod tests {
             serde_json::from_value(json!({"name":"X","description":"d","input_schema":{"type":"object"},"cache_control":{}}))
                 .unwrap();
         assert_eq!(
-            json!(tools(&[tool])).to_string(),
-            r#"[{"type":"function","function":{"name":"X","description":"d","parameters":{"type":"object"}}}]"#
+            function(&tool).to_string(),
+            r#"{"type":"function","function":{"name":"X","description":"d","parameters":{"type":"object"}}}"#
         );
     }
 }

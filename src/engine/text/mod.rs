@@ -3,11 +3,15 @@
 //! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
 //! template says, and nothing of sampling.
 
+mod content;
+mod deferred;
 mod detokenizer;
 mod messages;
+mod python_json;
 mod template;
 mod tokenizer;
 
+pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
 pub use template::ChatTemplate;
 pub use tokenizer::{TokenKind, Tokenizer};

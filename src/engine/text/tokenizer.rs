@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokenizers::{Encoding, Model, OffsetType, PreTokenizer};
 
+use super::content::MARK;
 use super::{read_optional, read_optional_json};
 use crate::engine::EngineError;
 
@@ -48,14 +50,30 @@ impl Tokenizer {
         Ok(Arc::new(Self { inner, tokens, eos }))
     }
 
-    /// The text's tokens. Added tokens written out in the text become those tokens; nothing is put before or after.
+    /// The text's tokens. Added tokens written out in the text become those tokens, unless they are marked as content;
+    /// nothing is put before or after.
     ///
     /// # Errors
     /// The tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, EngineError> {
-        let encoding = self.inner.encode_fast(text, false);
-        let encoding = encoding.map_err(|error| EngineError::Request(format!("the prompt cannot be tokenized: {error}")))?;
-        Ok(encoding.get_ids().to_vec())
+        let refused = |error| EngineError::Request(format!("the prompt cannot be tokenized: {error}"));
+        Ok(self.encoding(text).map_err(refused)?.get_ids().to_vec())
+    }
+
+    /// What the library's own `encode` does, with [`MARK`] taken out where it has kept markup from being found.
+    fn encoding(&self, text: &str) -> tokenizers::Result<Encoding> {
+        let mut parts = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
+        if text.contains(MARK) {
+            parts.normalize(|part| {
+                part.filter(|c| c != MARK);
+                Ok(())
+            })?;
+        }
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut parts)?;
+        }
+        parts.tokenize(|part| self.inner.get_model().tokenize(part.get()))?;
+        parts.into_encoding(None, 0, OffsetType::None)
     }
 
     /// The number of token ids: one more than the largest. A model's own vocabulary may be padded beyond it.
