@@ -266,25 +266,25 @@ async fn stop(mut child: Child) {
 }
 
 fn print(args: &Args, results: &[Measured]) {
-    println!("\n{} streams at a time, {} events each, milliseconds beside a direct connection:\n", args.streams, args.events);
+    let [direct, proxies @ ..] = results else { return };
+    println!(
+        "\n{} streams at a time, {} events each; milliseconds, those of proxies beside the direct connection\n",
+        args.streams, args.events
+    );
     println!("{:18} {:>21} {:>21} {:>12}", "", "request  p50    p99", "event  p50    p99", "answers/s");
-    let Some(direct) = results.first() else { return };
-    let added = |way: &Histogram<u64>, direct: &Histogram<u64>, quantile: f64| {
-        (way.value_at_quantile(quantile) as f64 - direct.value_at_quantile(quantile) as f64) / 1e6
+    let ms = |times: &Histogram<u64>, quantile: f64| times.value_at_quantile(quantile) as f64 / 1e6;
+    let added = |way: &Histogram<u64>, direct: &Histogram<u64>| [0.5, 0.99].map(|q| ms(way, q) - ms(direct, q));
+    let line = |way: &Measured, request: [f64; 2], event: [f64; 2]| {
+        let ([request_p50, request_p99], [event_p50, event_p99]) = (request, event);
+        let (name, throughput) = (way.name, way.throughput);
+        println!("{name:18} {request_p50:>13.3} {request_p99:>7.3} {event_p50:>13.3} {event_p99:>7.3} {throughput:>12.0}");
     };
-    for way in results {
-        println!(
-            "{:18} {:>13.3} {:>7.3} {:>13.3} {:>7.3} {:>12.0}",
-            way.name,
-            added(&way.request, &direct.request, 0.5),
-            added(&way.request, &direct.request, 0.99),
-            added(&way.event, &direct.event, 0.5),
-            added(&way.event, &direct.event, 0.99),
-            way.throughput
-        );
+    line(direct, [0.5, 0.99].map(|q| ms(&direct.request, q)), [0.5, 0.99].map(|q| ms(&direct.event, q)));
+    for way in proxies {
+        line(way, added(&way.request, &direct.request), added(&way.event, &direct.event));
     }
-    if let [_, ours, theirs] = results {
-        let ratio = added(&theirs.request, &direct.request, 0.5) / added(&ours.request, &direct.request, 0.5);
+    if let [ours, theirs] = proxies {
+        let ratio = added(&theirs.request, &direct.request)[0] / added(&ours.request, &direct.request)[0];
         println!("\nmitmdump adds {ratio:.1}x of what anyclaude adds to a request (p50)");
     }
 }
