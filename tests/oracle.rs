@@ -83,9 +83,8 @@ impl Reference {
 /// Ways to cut a prompt into parts that are computed one after the other.
 fn splits(length: usize) -> Vec<Vec<usize>> {
     let mut splits = vec![vec![length]];
-    if length > 1 {
-        splits.push(vec![1, length - 1]);
-        splits.push(vec![length - 1, 1]);
+    if (2..1000).contains(&length) {
+        splits.extend([vec![1, length - 1], vec![length - 1, 1]]);
     }
     if length > 100 {
         // Parts of all sizes, most of them no multiple of anything.
