@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use super::{Backend, BackendError, CacheControl, EventStream};
-use crate::engine::answer::AnswerDecoders;
+use crate::engine::answer::{AnswerDecoders, ToolFormatName};
 use crate::engine::text::{ChatTemplate, Tokenizer};
 use crate::engine::{Engine, EngineError, EngineOptions, Generation, GenerationConfig, Sampler, Sampling};
 use crate::wire::{ErrorKind, MessagesRequest};
@@ -36,9 +36,12 @@ impl MlxBackend {
     /// Loads a model folder in Hugging Face layout. Blocks until the weights are in memory.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
+        let template = ChatTemplate::load(dir, &tokenizer)?;
+        let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
+        tracing::info!(?format, "tool calls");
         let text = TextSide {
-            template: ChatTemplate::load(dir, &tokenizer)?,
-            decoders: AnswerDecoders::new(tokenizer.clone())?,
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            template,
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
         };

@@ -15,11 +15,13 @@ use tokio::sync::oneshot;
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
+use crate::engine::answer::ToolFormatName;
 use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
     #[arg(long, value_name = "DIR")]
@@ -36,7 +38,15 @@ pub struct Args {
     /// How many prompts the prefix cache keeps
     #[arg(long, value_name = "N", default_value_t = CacheLimits::default().entries)]
     cache_entries: usize,
+    /// How the model writes tool calls [default: as its chat template does]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    tool_format: Option<ToolFormatName>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
@@ -48,7 +58,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let backend = load(args.model, args.cache_entries).await?;
+    let backend = load(args.model, args.cache_entries, args.tool_format).await?;
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
@@ -70,11 +80,11 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
+async fn load(folder: PathBuf, cache_entries: usize, tool_format: Option<ToolFormatName>) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options =
-        EngineOptions { cache: CacheLimits { entries: cache_entries, ..CacheLimits::default() }, ..EngineOptions::default() };
+    let cache = CacheLimits { entries: cache_entries, ..CacheLimits::default() };
+    let options = EngineOptions { cache, tool_format, ..EngineOptions::default() };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;

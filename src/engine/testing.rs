@@ -5,7 +5,7 @@ use std::path::Path;
 use mlx_rs::{Array, random};
 use serde_json::json;
 
-use super::answer::AnswerDecoders;
+use super::answer::{AnswerDecoders, ToolFormatName};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
@@ -37,7 +37,7 @@ pub fn write_model(dir: &Path) {
 /// A greedy answer without tools, for a model folder that [`write_model`] wrote.
 pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
     let request = serde_json::from_value(json!({"model": "m", "messages": [], "max_tokens": 1})).unwrap();
-    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap()).unwrap();
+    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format("")).unwrap();
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,

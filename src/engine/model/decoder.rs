@@ -88,6 +88,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::cache::{Payload, Segment};
     use crate::engine::testing::{self, prompt};
 
     fn model() -> Model {
@@ -128,13 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_clone_continues_like_a_fresh_prompt_and_leaves_its_origin_alone() {
+    fn a_branch_continues_like_a_fresh_prompt_and_leaves_its_origin_alone() {
         let (model, long) = (model(), prompt(400));
         let mut origin = model.new_cache();
         model.prefill(&long, &mut origin).unwrap();
+        origin.seal().unwrap();
 
-        let mut branch = origin.clone();
-        branch.truncate(123).unwrap();
+        let shared = origin.segments()[0].payload.first(123).unwrap();
+        let mut branch = model.new_cache();
+        branch.resume(vec![Segment { tokens: 123, payload: shared }]);
         let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
         model.prefill(&[5, 6], &mut branch).unwrap();
         assert_close(&model.step(7, &mut branch).unwrap(), &logits(&model, &branched, &[125]));

@@ -17,5 +17,5 @@ mod weights;
 
 pub use config::{Config, GenerationConfig};
 pub use decoder::Model;
-pub use kv_cache::KvCache;
+pub use kv_cache::{KvCache, KvSegment};
 pub use weights::LoadProgress;
