@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyclaude::engine::Model;
+use anyclaude::engine::{LoadListener, Model};
 use mlx_rs::{Array, Dtype};
 
 /// The largest difference that a logit may have.
@@ -40,7 +40,7 @@ fn folders() -> Vec<PathBuf> {
 
 /// Compares one model, printing its row of the table.
 fn compare(folder: &Path) -> bool {
-    let model = Model::load(folder, &mut |_| {}).unwrap();
+    let model = Model::load(folder, &LoadListener::default()).unwrap();
     let reference = Reference::load(folder);
     let mut difference = Difference::default();
     for length in PROMPTS {
