@@ -4,6 +4,7 @@
 //! completions (`openai`), and several of them in a chain (`fallback`).
 
 pub mod fallback;
+pub mod fitted;
 mod http;
 #[cfg(feature = "mlx")]
 pub mod mlx;
