@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use super::{Backend, BackendError, CacheControl, EventStream};
-use crate::engine::answer::{AnswerDecoders, ToolFormatName};
+use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, Tokenizer};
 use crate::engine::{Engine, EngineError, EngineOptions, Generation, GenerationConfig, Sampler, Sampling};
 use crate::wire::{ErrorKind, MessagesRequest};
@@ -109,10 +109,12 @@ impl CacheControl for MlxBackend {
 
 impl TextSide {
     fn generation(&self, request: &MessagesRequest) -> Result<Generation, EngineError> {
+        let prompt = self.template.render(request)?;
+        let thinks = prompt.trim_end().ends_with(OPEN_THINKING);
         Ok(Generation {
-            decoder: self.decoders.start(request)?,
+            decoder: self.decoders.start(request, thinks)?,
             sampler: Sampler::new(Sampling::for_request(request, &self.defaults)?),
-            prompt: self.prompt(request)?,
+            prompt: self.tokenizer.encode(&prompt)?,
             max_tokens: request.max_tokens as usize,
         })
     }
