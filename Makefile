@@ -1,12 +1,25 @@
-.PHONY: help mlx clients test lint
+.PHONY: help build mlx clients nextest demo bench traces test oracle lint
+
 CLIENTS := target/clients
+# Built here only where the machine has none.
+NEXTEST := $(or $(shell command -v cargo-nextest),target/tools/bin/cargo-nextest)
+
 help:
+	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
+	@echo "make test     everything the tests need, then all tests"
+	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
+	@echo "make lint     formatting and clippy, warnings denied"
+	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
+	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
 	@echo "make mlx      prepare MLX for Linux (nothing to do on macOS)"
 	@echo "make clients  install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
-	@echo "make test     everything the tests need, then all tests"
-	@echo "make lint     formatting and clippy, warnings denied"
+
+build: mlx
+	cargo build --locked
+
 mlx:
 	@python3 scripts/setup_mlx.py
+
 clients: $(CLIENTS)/.done
 $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 	@echo "clients: installing into $(CLIENTS)"
@@ -16,8 +29,28 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 	@python3 -m venv $(CLIENTS)/venv
 	@$(CLIENTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
-test: mlx clients
-	cargo nextest run --locked
+
+nextest: $(NEXTEST)
+target/tools/bin/cargo-nextest:
+	cargo install cargo-nextest --locked --root target/tools
+
+demo: build
+	target/debug/anyclaude replay traces/ --check
+
+bench: build
+	target/debug/anyclaude replay traces/ --check --repeat 3 --json target/bench.json --hgrm target/bench
+
+traces: build clients
+	cargo run --locked --example record_sessions -- --client $(CLIENTS)/node_modules/.bin/claude
+	target/debug/anyclaude replay traces/ --update
+
+test: mlx clients nextest
+	$(NEXTEST) nextest run --locked
+
+oracle: mlx
+	@tests/oracle/run.sh
+
 lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings

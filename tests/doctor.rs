@@ -100,3 +100,14 @@ fn doctor_tells_the_mlx_it_runs_on() {
         assert!(text.contains("ok       BLAS       OpenBLAS"), "{text}");
     }
 }
+
+/// A reader that has seen enough, as in `anyclaude doctor | head -1`.
+#[test]
+fn a_reader_that_left_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anyclaude"));
+    let output = command.args(["doctor", "--model"]).arg(folder.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(3), ""));
+}

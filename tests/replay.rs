@@ -72,6 +72,19 @@ fn requests_are_greedy_capped_streamed_and_force_the_recorded_tool() {
     }
 }
 
+/// Anthropic refuses the fields that a beta brings, unless its name is sent.
+#[test]
+fn the_betas_that_were_recorded_are_sent_again() {
+    let server = healthy();
+    let workspace = Workspace::with_traces();
+    replay(&workspace, &server, &["--phases", "cold", "--filter", "002"]).exits(1);
+    assert_eq!(server.betas(), "");
+    workspace.write_trace(1, &[("/request/headers", json!({"anthropic-beta": "effort-1, tools-2"}))]);
+    workspace.write_trace(2, &[("/request/headers", json!({"anthropic-beta": "tools-2,more-3"}))]);
+    replay(&workspace, &server, &["--phases", "cold"]).exits(1);
+    assert_eq!(server.betas(), "effort-1,tools-2,more-3");
+}
+
 #[test]
 fn with_tool_choice_auto_the_model_decides_and_fidelity_tells() {
     let server = healthy();
@@ -267,7 +280,11 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     broken_snapshot.write("snapshots/demo__001.snap", "---\nsource: x\n---\n{\n");
     let only_skipped = Workspace::empty();
     only_skipped.write_trace(1, &[("/response/status", json!(500))]);
-    let table: [(&Workspace, &[&str], &[&str]); 8] = [
+    let unfinished = Workspace::empty();
+    unfinished.write("traces/demo/0001.json.partial", "");
+    let compressed = Workspace::empty();
+    compressed.write("traces/demo/0001.json.zst", "no zstd");
+    let table: [(&Workspace, &[&str], &[&str]); 13] = [
         (&truncated, &["--backend", url], &["traces/demo/001.json"]),
         (&other_version, &["--backend", url], &["traces/demo/001.json", "99"]),
         (&broken_snapshot, &["--backend", url], &["snapshots/demo__001.snap", "the content is not a snapshot's JSON"]),
@@ -275,11 +292,25 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
         (&Workspace::empty(), &["--backend", url], &["traces"]),
         (&Workspace::with_traces(), &["--backend", url, "--filter", "nothing"], &["no trace matches --filter nothing"]),
         (&Workspace::with_traces(), &["--backend", "elsewhere"], &["--backend elsewhere: neither `mlx` nor a URL"]),
-        (&Workspace::with_traces(), &["--backend", url, "--json", "traces"], &["traces: "]),
+        (&Workspace::with_traces(), &["--backend", "ftp://elsewhere"], &["--backend ftp://elsewhere: neither `mlx` nor a URL"]),
+        (&Workspace::with_traces(), &["--backend", url, "--json", "traces"], &["cannot write traces: ", "--json"]),
+        (&Workspace::with_traces(), &["--backend", url, "--hgrm", "traces/demo/001.json"], &["001.json", "--hgrm"]),
+        (&Workspace::with_traces(), &["--backend", url, "--snapshots", "traces/demo/001.json"], &["001.json", "check the path"]),
+        (&unfinished, &["--backend", url], &["traces/demo/0001.json.partial", "anyclaude trace recover traces/demo"]),
+        (&compressed, &["--backend", url], &["traces/demo/0001.json.zst", "it was cut short or edited"]),
     ];
     for (workspace, args, expected) in table {
         workspace.run(&[&["replay"], args].concat()).exits(2).fails_with(expected);
     }
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_model_folder_without_a_file_exits_2_and_names_it() {
+    let workspace = Workspace::with_traces();
+    workspace.write("model/config.json", "{}");
+    let ran = workspace.run(&["replay", "--model", "model"]);
+    ran.exits(2).fails_with(&["model/tokenizer.json is missing", "--model names the model's folder"]);
 }
 
 #[test]

@@ -113,6 +113,16 @@ fn all_at_once_without_asking() {
 }
 
 #[test]
+fn in_ci_nothing_is_accepted_or_rejected_without_a_person() {
+    let workspace = workspace();
+    for option in ["--accept", "--reject"] {
+        let ran: Ran = workspace.command(&["review", option]).env("CI", "true").output().unwrap().into();
+        ran.exits(2).fails_with(&["review with CI set", "unset CI"]);
+    }
+    assert_eq!(workspace.files("snapshots").len(), 4);
+}
+
+#[test]
 fn a_missing_trace_does_not_stop_a_review_and_is_told() {
     let workspace = workspace();
     std::fs::remove_file(workspace.path("traces/demo/001.json")).unwrap();

@@ -287,6 +287,8 @@ async fn bad_bodies_get_a_400_that_names_the_field() {
             json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}),
             "messages.0.content.0.type: unknown variant `hologram`",
         ),
+        ("/v1/messages", json!({"model": "m", "max_tokens": 1, "messages": []}), "messages: at least one message is required"),
+        ("/v1/messages/count_tokens", json!({"model": "m", "messages": []}), "messages: at least one message is required"),
         ("/v1/messages/count_tokens", json!({"model": "m"}), "missing field `messages`"),
     ] {
         let (status, kind, message) = error(post(&server, path, &body).await).await;

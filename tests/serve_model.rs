@@ -7,9 +7,10 @@ mod binary;
 #[path = "support/clients.rs"]
 mod clients;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -63,6 +64,17 @@ fn both_stop_signals_end_it_in_good_order_with_a_summary() {
         let last = said.lines().last().unwrap();
         assert_eq!(last, "served 0 requests, 0 prompt tokens (0% from the cache), 0 output tokens");
     }
+}
+
+#[test]
+fn a_server_whose_words_nobody_reads_any_more_still_stops_in_good_order() {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("anyclaude"));
+    let mut child = command.args(["serve", "--model", MODEL, "--port", "0"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("point Claude Code at it")));
+    drop(said);
+    assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
 }
 
 #[tokio::test]

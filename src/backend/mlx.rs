@@ -2,6 +2,7 @@
 
 mod blocks;
 mod events;
+mod marks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
+use self::marks::{Marks, Place, cut_after};
 use super::{Backend, BackendError, CacheControl, EventStream};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
-use crate::engine::text::{ChatTemplate, Tokenizer};
+use crate::engine::text::{ChatTemplate, Tokenizer, unmarked};
 use crate::engine::{Engine, EngineError, EngineOptions, Generation, GenerationConfig, Sampler, Sampling};
 use crate::wire::{ErrorKind, MessagesRequest};
 
@@ -77,8 +79,7 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let answer = Answer::of(&request);
-            let generation = self.on_text_side(move |text| text.generation(&request)).await?;
+            let (answer, generation) = self.on_text_side(move |text| text.prepare(request)).await?;
             Ok(answer.stream(self.engine.generate(generation)?))
         }
         .boxed()
@@ -108,15 +109,36 @@ impl CacheControl for MlxBackend {
 }
 
 impl TextSide {
-    fn generation(&self, request: &MessagesRequest) -> Result<Generation, EngineError> {
-        let prompt = self.template.render(request)?;
-        let thinks = prompt.trim_end().ends_with(OPEN_THINKING);
-        Ok(Generation {
-            decoder: self.decoders.start(request, thinks)?,
-            sampler: Sampler::new(Sampling::for_request(request, &self.defaults)?),
-            prompt: self.tokenizer.encode(&prompt)?,
+    /// What the engine and the answer's events need of the request.
+    fn prepare(&self, request: MessagesRequest) -> Result<(Answer, Generation), EngineError> {
+        let text = self.template.render(&request)?;
+        let prompt = self.tokenizer.encode(&text)?;
+        let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
+        let thinks = text.trim_end().ends_with(OPEN_THINKING);
+        let generation = Generation {
+            decoder: self.decoders.start(&request, thinks)?,
+            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
+            prompt,
             max_tokens: request.max_tokens as usize,
-        })
+        };
+        Ok((Answer { model: request.model, marks }, generation))
+    }
+
+    /// How many of the prompt's tokens come before a place in the request. What opens the answer belongs to the last block.
+    fn tokens_before(&self, place: Place, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<usize, EngineError> {
+        let before = match place {
+            Place::End => return Ok(prompt.len()),
+            Place::Shared => self.template.render_shared_prefix(request)?,
+            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?,
+        };
+        let [before, text] = [&before, text].map(unmarked);
+        let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        let fits = |token: &&u32| {
+            let left = bytes.checked_sub(self.tokenizer.bytes(**token).len());
+            bytes = left.unwrap_or(0);
+            left.is_some()
+        };
+        Ok(prompt.iter().take_while(fits).count())
     }
 
     fn prompt(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
@@ -205,6 +227,36 @@ mod tests {
         assert!(name == "Read" && input["path"].is_string(), "{cold:?}");
         assert_eq!((calls(&cold), &cold.stop_reason), (calls(&cached), &cached.stop_reason));
         assert_eq!((calls(&cold), &cold.stop_reason), (calls(&warm), &warm.stop_reason));
+    }
+
+    #[tokio::test]
+    async fn tokens_count_as_created_up_to_the_marked_block() {
+        let backend = backend();
+        let mark = json!({"type": "ephemeral", "ttl": "1h"});
+        let request = |late: bool, marked: bool| -> MessagesRequest {
+            let mut request = json!({
+                "model": "claude-x", "max_tokens": 1,
+                "system": [{"type": "text", "text": "You read files for the user. ".repeat(9)}],
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "Read a.txt, please."}]}],
+            });
+            if marked {
+                request["messages"][0]["content"][0]["cache_control"] = mark.clone();
+            }
+            if late {
+                let last = json!({"role": "user", "content": "Then read b.txt, and c.txt after that."});
+                request["messages"].as_array_mut().unwrap().push(last);
+            }
+            serde_json::from_value(request).unwrap()
+        };
+        let count = async |late| backend.count_tokens(request(late, false)).await.unwrap();
+        let (short, long) = (count(false).await, count(true).await);
+        let usage = ask(&backend, request(true, true)).await.usage;
+        let created = usage.cache_creation_input_tokens.unwrap();
+        assert_eq!((usage.prompt_tokens(), &usage.extra["cache_creation"]["ephemeral_1h_input_tokens"]), (long, &json!(created)));
+        // All of the shorter prompt, but for the few tokens that open the answer.
+        assert!(created <= short && created + 4 >= short && usage.input_tokens > 5, "{usage:?}");
+        let usage = ask(&backend, request(false, false)).await.usage;
+        assert_eq!((usage.cache_creation_input_tokens, usage.prompt_tokens()), (Some(0), short));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::model_folder::ModelFolder;
 
 /// Say what this machine has of what anyclaude needs, and what to do about the rest
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  anyclaude doctor --model path/to/model")]
 pub struct Args {
     /// Model folder to look at
     #[arg(long, value_name = "DIR", default_value = "fixtures/models/tiny")]
@@ -46,7 +47,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     findings.extend(engine().await?);
     findings.push(Finding { what: "model", state: model(args.model) });
     findings.push(Finding { what: "client", state: client().await });
-    findings.iter().for_each(print);
+    findings.iter().for_each(show);
     let whole = !findings.iter().any(|finding| matches!(finding.state, State::Missing { .. }));
     Ok(ExitCode::from(if whole { 0 } else { 3 }))
 }
@@ -100,16 +101,17 @@ async fn client() -> State {
     }
 }
 
-fn print(Finding { what, state }: &Finding) {
+fn show(Finding { what, state }: &Finding) {
     let (mark, detail, remedy) = match state {
         State::Found(detail) => (style("ok     ").green(), detail, None),
         State::Lacking { what, remedy } => (style("lacking").yellow(), what, Some(remedy)),
         State::Missing { what, remedy } => (style("missing").red(), what, Some(remedy)),
     };
-    println!("{mark}  {what:<9}  {detail}");
+    let mut line = format!("{mark}  {what:<9}  {detail}\n");
     if let Some(remedy) = remedy {
-        println!("{:<20}{remedy}", "");
+        line.push_str(&format!("{:<20}{remedy}\n", ""));
     }
+    super::print(&line);
 }
 
 #[cfg(test)]

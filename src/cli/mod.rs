@@ -9,9 +9,11 @@ mod review;
 mod serve;
 mod trace;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use console::Term;
 
 /// Record real Claude Code sessions, replay them on a local MLX model, and know whether tool calling still works.
 #[derive(Parser, Debug)]
@@ -54,12 +56,12 @@ pub enum CliError {
 
 impl CliError {
     /// Exit code 2: wrong usage or unreadable input.
-    pub fn input(error: impl std::fmt::Display) -> Self {
+    pub fn input(error: impl Display) -> Self {
         Self::Input(error.to_string())
     }
 
     /// Exit code 3: a backend failed.
-    pub fn backend(error: impl std::fmt::Display) -> Self {
+    pub fn backend(error: impl Display) -> Self {
         Self::Backend(error.to_string())
     }
 
@@ -78,7 +80,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the async runtime: {error}");
+            say(format_args!("error: cannot start the async runtime: {error}"));
             return ExitCode::from(3);
         }
     };
@@ -87,7 +89,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| {
         let label = console::style("error:").red().bold().for_stderr();
-        eprintln!("{label} {error}");
+        say(format_args!("{label} {error}"));
         ExitCode::from(error.exit_code())
     })
 }
@@ -117,5 +119,21 @@ fn set_up_logging() {
         .with_writer(std::io::stderr)
         .with_ansi(console::colors_enabled_stderr())
         .with_target(false)
+        .log_internal_errors(false)
         .init();
+}
+
+/// Prints to standard output. A reader who left (`| head`) is no failure.
+fn print(text: &str) {
+    let _ = Term::stdout().write_str(text);
+}
+
+/// Prints a line to standard error. A reader who left must not end a server or a recording, as the panic of `eprintln!` does.
+fn say(line: impl Display) {
+    let _ = Term::stderr().write_line(&line.to_string());
+}
+
+/// Whether the environment says that no person is watching.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

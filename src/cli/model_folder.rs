@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+#[cfg(feature = "mlx")]
+use super::CliError;
+#[cfg(feature = "mlx")]
+use crate::backend::mlx::MlxBackend;
+#[cfg(feature = "mlx")]
+use crate::engine::{EngineError, EngineOptions};
+
 /// What every model folder must have beside its weights.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
 
@@ -35,6 +42,18 @@ pub enum ModelFolderError {
     Missing(PathBuf),
     #[error("{}: {reason}: get the model folder again", path.display())]
     Unreadable { path: PathBuf, reason: String },
+}
+
+/// Loads a model folder that was inspected, on a thread where that may block.
+#[cfg(feature = "mlx")]
+pub async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
+    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
+    loaded.map_err(CliError::backend)?.map_err(|error| match error {
+        EngineError::ModelFile { .. } => {
+            CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
+        }
+        other => CliError::backend(other),
+    })
 }
 
 impl ModelFolder {

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
-use console::Term;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 
-use super::CliError;
+#[cfg(feature = "mlx")]
+use super::model_folder::{self, ModelFolder};
+use super::{CliError, in_ci, print};
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Settings, StateControl, Summary, ToolChoiceMode};
@@ -82,6 +85,11 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
+  anyclaude replay --filter read-file --phases cold,cached --repeat 5
+  anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+
 Exit codes:
   0    every outcome is as accepted
   1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
@@ -94,7 +102,7 @@ With CI set in the environment nothing is written to the snapshots folder.";
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let policy = policy(&args, in_ci())?;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
-    let backend = connect(&args).await?;
+    let backend = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, plan, backend.as_ref());
     replay.run(&session(&args, policy, backend.as_ref())).await
 }
@@ -107,11 +115,6 @@ fn policy(args: &Args, ci: bool) -> Result<Policy, CliError> {
         (false, true) => Ok(Policy::Check),
         (false, false) => Ok(Policy::Pend),
     }
-}
-
-/// Whether the environment says that no person is watching.
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 impl Args {
@@ -155,29 +158,31 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
+async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
         return in_process(args).await;
     }
-    if !args.backend.contains("://") {
-        return Err(CliError::input(format!("--backend {}: neither `mlx` nor a URL", args.backend)));
+    if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+        let given = &args.backend;
+        return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
-    Ok(Box::new(RemoteBackend::new(&args.backend).await.map_err(backend_error)?))
+    let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    if betas.is_empty() {
+        return Ok(Box::new(backend));
+    }
+    let names = HeaderValue::from_str(&betas.join(","));
+    let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
+    Ok(Box::new(backend.with_betas(names)))
 }
 
 #[cfg(feature = "mlx")]
 async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
-    use crate::backend::mlx::MlxBackend;
-    use crate::engine::{EngineError, EngineOptions};
+    use crate::engine::EngineOptions;
 
     let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
+    ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
     let options = EngineOptions { tool_format: args.tool_format, ..EngineOptions::default() };
-    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
-    match loaded.map_err(CliError::backend)? {
-        Ok(backend) => Ok(Box::new(backend)),
-        Err(error @ EngineError::ModelFile { .. }) => Err(CliError::input(format!("{error}; --model names the model's folder"))),
-        Err(error) => Err(CliError::backend(error)),
-    }
+    Ok(Box::new(model_folder::load(folder, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]
@@ -318,11 +323,6 @@ fn progress_bar(measurements: usize) -> ProgressBar {
     bar
 }
 
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
-}
-
 /// Where the figures go besides the terminal.
 struct ResultFiles {
     json: Option<PathBuf>,
@@ -336,6 +336,7 @@ impl ResultFiles {
             write(path, &report.to_json())?;
         }
         let Some(folder) = &self.hgrm else { return Ok(()) };
+        std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
         for phase in &report.latency {
             for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
                 let name = format!("{}-{}.hgrm", phase.phase, metric.to_lowercase());
@@ -347,5 +348,9 @@ impl ResultFiles {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    write_atomically(path, text.as_bytes()).map_err(|error| CliError::input(format!("{}: {error}", path.display())))
+    write_atomically(path, text.as_bytes()).map_err(|error| unwritable(path, error))
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> CliError {
+    CliError::input(format!("cannot write {}: {error}; choose another place with --json or --hgrm", path.display()))
 }

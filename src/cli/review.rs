@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use console::{Key, Term, style};
 
-use super::CliError;
+use super::{CliError, in_ci, print};
 use crate::replay::last_user_turn;
 use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, reject};
 use crate::trace::{self, Trace};
@@ -16,6 +16,7 @@ const TURN_LENGTH: usize = 600;
 
 /// Accept or reject the pending snapshots, one by one
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Folder of the snapshots
     #[arg(long, default_value = "snapshots", value_name = "DIR")]
@@ -29,6 +30,11 @@ pub struct Args {
     #[arg(long, conflicts_with = "accept")]
     reject: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude review             walk the pending snapshots: accept, reject or skip each
+  anyclaude review --accept    accept them all, then look with `git diff snapshots/`";
 
 /// What to do with a pending snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,9 @@ struct Tally {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    if (args.accept || args.reject) && in_ci() {
+        return Err(CliError::input("review with CI set: accepting and rejecting is for people; unset CI to do it on purpose"));
+    }
     // Reading keys blocks.
     tokio::task::spawn_blocking(move || review(&args)).await.map_err(CliError::input)?.map_err(CliError::input)
 }
@@ -203,9 +212,4 @@ fn unreferenced(paths: &[PathBuf]) -> String {
     }
     let list: String = paths.iter().map(|path| format!("  {}\n", path.display())).collect();
     format!("\nSnapshots whose trace is gone (delete them, or restore the traces):\n{list}")
-}
-
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
 }

@@ -12,15 +12,16 @@ use indicatif::ProgressBar;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::CliError;
-use super::model_folder::ModelFolder;
+use super::model_folder::{self, ModelFolder};
+use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::answer::ToolFormatName;
-use crate::engine::{CacheLimits, EngineError, EngineOptions};
+use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
     #[arg(long, value_name = "DIR")]
@@ -42,6 +43,11 @@ pub struct Args {
     tool_format: Option<ToolFormatName>,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
+
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     ModelFolder::inspect(&args.model).map_err(CliError::input)?;
@@ -50,7 +56,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let api_key = args.api_key.filter(|key| !key.is_empty());
     if !address.ip().is_loopback() && api_key.is_none() {
         let label = style("warning:").yellow().bold().for_stderr();
-        eprintln!("{label} {address} can be reached from other machines and no key is asked for: set --api-key");
+        say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
     let backend = load(args.model, args.cache_entries, args.tool_format).await?;
     // Before anything is announced: who reads the address may stop us at once.
@@ -58,7 +64,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     announce(address, api_key.is_some());
     let server = Server::new(Arc::new(backend), ServerOptions { api_key, ..ServerOptions::default() });
     server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
-    eprintln!("served {}", server.totals());
+    say(format_args!("served {}", server.totals()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,31 +74,22 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
             ErrorKind::AddrInUse => {
                 format!("{host}:{port} is in use: stop what listens there, or choose another port with --port (0: any free one)")
             }
-            _ => format!("cannot listen on {host}:{port}: {error}"),
+            _ => format!("cannot listen on {host}:{port}: {error}; choose another address with --host or --port"),
         })
     })
 }
 
-/// Loads the model on a thread where it may block, saying so meanwhile.
+/// Loads the model, saying so meanwhile.
 async fn load(folder: PathBuf, cache_entries: usize, tool_format: Option<ToolFormatName>) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
     let cache = CacheLimits { entries: cache_entries, ..CacheLimits::default() };
     let options = EngineOptions { cache, tool_format, ..EngineOptions::default() };
-    let loaded = tokio::task::spawn_blocking(move || MlxBackend::load(&folder, options)).await;
+    let loaded = model_folder::load(folder, options).await;
     progress.end();
-    let backend = loaded.map_err(CliError::backend)?.map_err(load_error)?;
-    eprintln!("loaded in {:.1} s", started.elapsed().as_secs_f64());
+    let backend = loaded?;
+    say(format_args!("loaded in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(backend)
-}
-
-fn load_error(error: EngineError) -> CliError {
-    match error {
-        EngineError::ModelFile { .. } => {
-            CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
-        }
-        other => CliError::backend(other),
-    }
 }
 
 /// A spinner on a terminal, a plain line elsewhere.
@@ -102,7 +99,7 @@ impl Loading {
     fn start(folder: &Path) -> Self {
         let message = format!("loading {}", folder.display());
         if !console::user_attended_stderr() {
-            eprintln!("{message}");
+            say(message);
             return Self(None);
         }
         let spinner = ProgressBar::new_spinner().with_message(message);
@@ -119,8 +116,8 @@ impl Loading {
 
 fn announce(address: SocketAddr, with_key: bool) {
     let key = if with_key { "<the key>" } else { "local" };
-    eprintln!("listening on http://{address}");
-    eprintln!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude");
+    say(format_args!("listening on http://{address}"));
+    say(format_args!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude"));
 }
 
 /// Completes on the first Ctrl-C or SIGTERM; the next one ends the process at once.
@@ -129,7 +126,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut signals = Signals::listen()?;
     tokio::spawn(async move {
         signals.next().await;
-        eprintln!("stopping: answers in flight get a few seconds; once more to stop at once");
+        say("stopping: answers in flight get a few seconds; once more to stop at once");
         // Fails only where the server has already ended.
         let _ = stop.send(());
         signals.next().await;

@@ -25,7 +25,7 @@ pub const CLOSING_TOKENS: usize = 512;
 /// What happens to a generation, in this order: `Started`, any number of `Piece`, `Finished`; an error ends it anywhere.
 #[derive(Debug)]
 pub enum EngineEvent {
-    /// Its turn has come; the prompt is being computed.
+    /// Its turn has come; the prompt is being computed, of which the first `cached_tokens` were known.
     Started { prompt_tokens: usize, cached_tokens: usize },
     /// The answer grew.
     Piece(Piece),
@@ -56,13 +56,6 @@ pub enum Stop {
     MaxTokens,
     /// A stop sequence came up.
     Sequence(String),
-}
-
-/// What the prefix cache holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheStats {
-    pub entries: usize,
-    pub bytes: usize,
 }
 
 /// Where a generation's events go. The receiver's end being dropped means: nobody wants the answer any more.

@@ -1,24 +1,23 @@
 //! The engine as the rest of the program sees it: requests go to the thread that owns the device, events come back.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::answer::ToolFormatName;
-use super::generation::{CacheStats, EventReceiver, Generation};
-use super::model::{Config, Qwen3};
-use super::prefix_cache::{CacheLimits, PrefixCache};
-use super::worker::{Command, Worker};
+use super::cache::{CacheLimits, CacheStats, PrefixCache};
+use super::generation::{EventReceiver, Generation};
+use super::model::{Config, Model};
+use super::worker::{Command, WarmUp, Worker};
 
 /// How to run a model.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Prompt tokens computed at once. An answer nobody wants any more is left after each such chunk.
+    /// Prompt tokens computed at once: how long the other answers may have to wait.
     pub prefill_chunk: usize,
     /// What the prefix cache may keep.
     pub cache: CacheLimits,
@@ -32,14 +31,22 @@ impl Default for EngineOptions {
     }
 }
 
-/// A loaded model. Requests queue; one is answered at a time.
+/// A loaded model. Requests are answered in turns.
 ///
-/// Dropping it leaves the answer in work and waits for the device's thread, at most one step long.
+/// Dropping it leaves the answers in work and waits for the device's thread, at most one chunk long.
 pub struct Engine {
     config: Config,
     commands: mpsc::Sender<Command>,
-    closing: Arc<AtomicBool>,
+    shared: Shared,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the device's thread and the others have in common.
+#[derive(Clone, Default)]
+struct Shared {
+    closing: Arc<AtomicBool>,
+    cache: Arc<Mutex<CacheStats>>,
+    warm_up: Arc<WarmUp>,
 }
 
 impl Engine {
@@ -47,16 +54,16 @@ impl Engine {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let (commands, inbox) = mpsc::channel();
         let (loaded, when_loaded) = mpsc::channel();
-        let closing = Arc::new(AtomicBool::new(false));
+        let shared = Shared::default();
         let thread = std::thread::Builder::new()
             .name("mlx".into())
             .spawn({
-                let (dir, closing) = (dir.to_path_buf(), closing.clone());
-                move || own_device(dir, options, closing, loaded, inbox)
+                let (dir, shared) = (dir.to_path_buf(), shared.clone());
+                move || own_device(dir, options, shared, loaded, inbox)
             })
             .map_err(|e| EngineError::Device(format!("cannot start the engine's thread: {e}")))?;
         let config = when_loaded.recv().map_err(|_| gone())??;
-        Ok(Self { config, commands, closing, thread: Some(thread) })
+        Ok(Self { config, commands, shared, thread: Some(thread) })
     }
 
     /// The model's sizes.
@@ -76,6 +83,20 @@ impl Engine {
         Ok(receiver)
     }
 
+    /// Computes these tokens, the beginning of prompts to come, when there is nothing else to do. A prompt that comes
+    /// meanwhile goes on from what there is.
+    pub fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+        self.check_prompt(&tokens)?;
+        self.send(Command::Warm(tokens))
+    }
+
+    /// How far the warm-up is: tokens done, of how many. `None` while there is none.
+    pub fn warm_up(&self) -> Option<(usize, usize)> {
+        let WarmUp { done, total } = &*self.shared.warm_up;
+        let total = total.load(Ordering::Relaxed);
+        (total > 0).then(|| (done.load(Ordering::Relaxed), total))
+    }
+
     /// Leaves just these tokens in the prefix cache, the beginning of prompts to come. Computes what of them is not there.
     pub async fn keep_only(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
@@ -87,9 +108,9 @@ impl Engine {
         self.ask(Command::Clear).await
     }
 
-    /// What the prefix cache holds, after the answers queued before.
-    pub async fn cache_stats(&self) -> Result<CacheStats, EngineError> {
-        self.ask(Command::Stats).await
+    /// What the prefix cache holds and did. Does not wait for the device.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn check_prompt(&self, prompt: &[u32]) -> Result<(), EngineError> {
@@ -122,7 +143,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // MLX must not be at work while the process takes its static data down.
-        self.closing.store(true, Ordering::Relaxed);
+        self.shared.closing.store(true, Ordering::Relaxed);
         let _ = self.commands.send(Command::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -134,17 +155,18 @@ impl Drop for Engine {
 fn own_device(
     dir: PathBuf,
     options: EngineOptions,
-    closing: Arc<AtomicBool>,
+    shared: Shared,
     loaded: mpsc::Sender<Result<Config, EngineError>>,
     inbox: mpsc::Receiver<Command>,
 ) {
-    let model = match Qwen3::load(&dir) {
+    let model = match Model::load(&dir, &mut |_| {}) {
         Ok(model) => model,
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let _ = loaded.send(Ok(model.config().clone()));
-    let cache = PrefixCache::new(options.cache);
-    Worker { model, cache, prefill_chunk: options.prefill_chunk.max(1), closing }.run(inbox);
+    let Shared { closing, cache, warm_up } = shared;
+    let cache = PrefixCache::new(options.cache, cache);
+    Worker::new(model, cache, options.prefill_chunk.max(1), closing, warm_up).run(inbox);
 }
 
 fn gone() -> EngineError {
@@ -204,7 +226,9 @@ mod tests {
         let (cached, again, _) = rig.answer(&prompt(350), 12).await;
         assert_eq!((cached, &again), (349, &cold));
         rig.engine.clear_cache().await.unwrap();
-        assert_eq!(rig.engine.cache_stats().await.unwrap(), CacheStats { entries: 0, bytes: 0 });
+        assert!(
+            matches!(&rig.engine.cache_stats(), CacheStats { entries, bytes: 0, hits: 1, misses: 1, .. } if entries.is_empty())
+        );
         let (cached, after_clear, _) = rig.answer(&prompt(350), 12).await;
         assert_eq!((cached, &after_clear), (0, &cold));
     }
@@ -218,7 +242,7 @@ mod tests {
             let conversation = [prompt(300), vec![first; 20]].concat();
             assert_eq!(rig.answer(&conversation, 2).await.0, 300);
         }
-        assert_eq!(rig.engine.cache_stats().await.unwrap().entries, 4);
+        assert_eq!(rig.engine.cache_stats().entries.len(), 3);
     }
 
     #[tokio::test]
@@ -226,7 +250,7 @@ mod tests {
         let rig = Rig::new(EngineOptions::default());
         rig.answer(&prompt(100), 1).await;
         let (cached, ..) = rig.answer(&prompt(140), 1).await;
-        assert_eq!((cached, rig.engine.cache_stats().await.unwrap().entries), (100, 1));
+        assert_eq!((cached, rig.engine.cache_stats().entries.len()), (100, 1));
     }
 
     #[tokio::test]

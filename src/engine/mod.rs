@@ -3,11 +3,12 @@
 //! Never sees HTTP. Knows the wire types only where they describe tools and messages to render.
 
 pub mod answer;
+mod answering;
+mod cache;
 mod error;
 mod generation;
 mod handle;
 mod model;
-mod prefix_cache;
 mod sampler;
 mod sequence;
 #[cfg(test)]
@@ -15,9 +16,9 @@ pub mod testing;
 pub mod text;
 mod worker;
 
+pub use cache::{CacheLimits, CacheStats, Entry};
 pub use error::EngineError;
-pub use generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventReceiver, Finished, Generation, Stop};
+pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
-pub use model::{Config, GenerationConfig};
-pub use prefix_cache::CacheLimits;
+pub use model::{Config, GenerationConfig, KvCache, LoadProgress, Model};
 pub use sampler::{Sampler, Sampling};

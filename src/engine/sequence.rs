@@ -1,49 +1,79 @@
 //! A token sequence and what the model has computed of it.
 
+use std::time::{Duration, Instant};
+
+use mlx_rs::error::Exception;
+
 use super::EngineError;
-use super::model::{KvCache, Qwen3};
-use super::prefix_cache::Hit;
+use super::cache::{PrefixCache, Segment};
+use super::model::{KvCache, KvSegment, Model};
+
+/// An answer's tokens become shareable in runs of so many.
+const RUN: usize = 512;
 
 /// Tokens computed, and the keys and values of exactly these.
 pub struct Sequence {
-    pub tokens: Vec<u32>,
-    pub kv: KvCache,
+    tokens: Vec<u32>,
+    kv: KvCache,
 }
 
 impl Sequence {
-    /// Starts a prompt with what the prefix cache has for it.
-    pub fn start(model: &Qwen3, prompt: &[u32], hit: Option<Hit<KvCache>>) -> Result<Self, EngineError> {
-        let Some(Hit { payload: mut kv, tokens }) = hit else {
-            return Ok(Self { tokens: Vec::new(), kv: model.new_cache() });
-        };
-        kv.truncate(tokens)?;
-        Ok(Self { tokens: prompt[..tokens].to_vec(), kv })
+    /// No token yet.
+    pub fn new(model: &Model) -> Self {
+        Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
-    /// Computes all of `prompt`, which starts with the tokens computed, in chunks. `false` when `wanted` said so between two
-    /// of them; what was computed is then a shorter part of the prompt.
-    pub fn prefill(
+    /// The tokens computed.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// What can be shared: covers all tokens after [`Sequence::seal`].
+    pub fn segments(&self) -> &[Segment<KvSegment>] {
+        self.kv.segments()
+    }
+
+    /// Starts over with what is known of a prompt.
+    pub fn resume(&mut self, prompt: &[u32], known: Vec<Segment<KvSegment>>) {
+        self.kv.resume(known);
+        self.tokens.clear();
+        self.tokens.extend_from_slice(&prompt[..self.kv.tokens()]);
+    }
+
+    /// Makes all tokens shareable.
+    pub fn seal(&mut self) -> Result<(), Exception> {
+        self.kv.seal()
+    }
+
+    /// Computes the prompt's next chunk, or less where less is left, and shares it; all but the prompt's last token are
+    /// wanted. What others have computed in the meantime is taken over. Gives the time it took.
+    pub fn prefill_chunk(
         &mut self,
-        model: &Qwen3,
+        model: &Model,
+        cache: &mut PrefixCache,
         prompt: &[u32],
-        chunk_tokens: usize,
-        wanted: &impl Fn() -> bool,
-    ) -> Result<bool, EngineError> {
-        self.kv.reserve(prompt.len());
-        for chunk in prompt[self.tokens.len()..].chunks(chunk_tokens) {
-            if !wanted() {
-                return Ok(false);
-            }
+        chunk: usize,
+    ) -> Result<Duration, Exception> {
+        let start = Instant::now();
+        cache.catch_up(self, prompt)?;
+        let left = &prompt[self.tokens.len()..prompt.len().saturating_sub(1)];
+        let chunk = &left[..left.len().min(chunk)];
+        if !chunk.is_empty() {
             model.prefill(chunk, &mut self.kv)?;
             self.tokens.extend_from_slice(chunk);
+            cache.count_computed(chunk.len(), start.elapsed());
+            cache.keep(self)?;
         }
-        Ok(true)
+        Ok(start.elapsed())
     }
 
     /// Computes one more token; gives the logits of what follows it.
-    pub fn step(&mut self, model: &Qwen3, token: u32) -> Result<Vec<f32>, EngineError> {
+    pub fn step(&mut self, model: &Model, token: u32) -> Result<Vec<f32>, EngineError> {
         let logits = model.step(token, &mut self.kv)?;
         self.tokens.push(token);
+        if self.kv.unsealed() >= RUN {
+            self.kv.seal()?;
+        }
         Ok(logits)
     }
 }

@@ -42,7 +42,7 @@ pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
         prompt: prompt.to_vec(),
         max_tokens,
         decoder: decoders.start(&request, false).unwrap(),
-        sampler: Sampler::new(Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: None }),
+        sampler: Sampler::new(Sampling::GREEDY, prompt),
     }
 }
 

@@ -1,214 +1,216 @@
-//! The one thread that owns the device: takes commands in order, prefills, decodes, keeps the prefix cache.
+//! The one thread that owns the device: admits requests in order, lets the answers in work take turns, keeps the cache.
+//!
+//! Answers that grow come first; prompts are computed chunk by chunk between them, in turn. Every chunk is shared through
+//! the cache at once, so that prompts that begin alike are computed together, each chunk once. A warm-up gets what time is
+//! left over.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::EngineError;
-use super::answer::AnswerDecoder;
-use super::generation::{CLOSING_TOKENS, CacheStats, EngineEvent, EventSender, Finished, Generation, Stop};
-use super::model::{KvCache, Qwen3};
-use super::prefix_cache::{PrefixCache, Role};
-use super::sampler::Sampler;
+use super::answering::Answering;
+use super::cache::PrefixCache;
+use super::generation::{EventSender, Finished, Generation};
+use super::model::Model;
 use super::sequence::Sequence;
+
+/// Most answers in work at once. Each holds memory of its own, and more would only make every one slower.
+const AT_ONCE: usize = 16;
 
 /// What the thread can be asked for. A reply nobody waits for any more is not sent.
 pub enum Command {
     Generate(Box<Generation>, EventSender),
-    /// Keep these tokens, computed where they are not yet, as the beginning of many prompts, and forget all others.
+    /// Keep these tokens, computed where they are not yet, as the beginning of many prompts, and forget all others. Waits
+    /// for the answers asked for before.
     KeepOnly(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
+    /// Waits for the answers asked for before.
     Clear(oneshot::Sender<()>),
-    Stats(oneshot::Sender<CacheStats>),
+    /// Compute these tokens, the beginning of prompts to come, when there is nothing else to do.
+    Warm(Vec<u32>),
     Stop,
+}
+
+/// How far a warm-up is. Read by any thread.
+#[derive(Debug, Default)]
+pub struct WarmUp {
+    /// Tokens computed or known.
+    pub done: AtomicUsize,
+    /// Tokens in all; 0 while there is no warm-up, and after it.
+    pub total: AtomicUsize,
 }
 
 /// The thread's state.
 pub struct Worker {
-    pub model: Qwen3,
-    pub cache: PrefixCache<KvCache>,
-    /// Prompt tokens computed between two looks at whether the answer is still wanted.
-    pub prefill_chunk: usize,
-    /// Set when everything, the answer in work too, is to be left.
-    pub closing: Arc<AtomicBool>,
+    model: Model,
+    cache: PrefixCache,
+    /// Prompt tokens computed in one go: what a growing answer may have to wait for.
+    prefill_chunk: usize,
+    /// Set when everything, the answers in work too, is to be left.
+    closing: Arc<AtomicBool>,
+    progress: Arc<WarmUp>,
+    queue: VecDeque<Command>,
+    /// Answers in work; of those that prefill, the one whose turn it is comes first.
+    answers: VecDeque<Answering>,
+    warming: Option<(Vec<u32>, Sequence)>,
 }
 
 impl Worker {
+    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, closing: Arc<AtomicBool>, progress: Arc<WarmUp>) -> Self {
+        let (queue, answers) = (VecDeque::new(), VecDeque::new());
+        Self { model, cache, prefill_chunk, closing, progress, queue, answers, warming: None }
+    }
+
     /// Works until told to stop, or until nobody can ask any more.
     pub fn run(mut self, commands: mpsc::Receiver<Command>) {
-        for command in commands {
-            match command {
-                Command::Generate(generation, events) => {
-                    if let Err(error) = self.generate(*generation, &events) {
-                        let _ = events.send(Err(error));
-                    }
+        loop {
+            if self.is_idle() {
+                match commands.recv() {
+                    Ok(command) => self.queue.push_back(command),
+                    Err(mpsc::RecvError) => return,
                 }
-                Command::KeepOnly(tokens, reply) => {
+            }
+            self.queue.extend(commands.try_iter());
+            if self.closing.load(Ordering::Relaxed) || self.queue.iter().any(|command| matches!(command, Command::Stop)) {
+                return;
+            }
+            self.admit();
+            self.turn();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none()
+    }
+
+    /// Begins what was asked for, in order, as far as it can begin now.
+    fn admit(&mut self) {
+        while let Some(command) = self.queue.pop_front() {
+            match command {
+                Command::Generate(generation, events) if self.answers.len() < AT_ONCE => self.begin(*generation, events),
+                Command::KeepOnly(tokens, reply) if self.answers.is_empty() => {
+                    self.stop_warming();
                     let done = self.keep_only(&tokens, &reply);
                     let _ = reply.send(done);
                 }
-                Command::Clear(reply) => {
+                Command::Clear(reply) if self.answers.is_empty() => {
+                    self.stop_warming();
                     self.cache.clear();
                     let _ = reply.send(());
                 }
-                Command::Stats(reply) => {
-                    let _ = reply.send(CacheStats { entries: self.cache.entries(), bytes: self.cache.bytes() });
-                }
-                Command::Stop => return,
+                Command::Warm(tokens) => self.start_warming(tokens),
+                Command::Stop => {}
+                Command::Generate(..) | Command::KeepOnly(..) | Command::Clear(_) => return self.queue.push_front(command),
             }
         }
     }
 
-    /// Answers, telling `events`. When the answer is no longer wanted it ends early, and what was computed is kept.
-    fn generate(&mut self, generation: Generation, events: &EventSender) -> Result<(), EngineError> {
-        let closing = self.closing.clone();
-        let wanted = || !events.is_closed() && !closing.load(Ordering::Relaxed);
-        if !wanted() {
-            return Ok(());
+    fn begin(&mut self, generation: Generation, events: EventSender) {
+        if events.is_closed() {
+            return;
         }
-        let mut sequence = self.start(&generation.prompt)?;
-        let started = EngineEvent::Started { prompt_tokens: generation.prompt.len(), cached_tokens: sequence.tokens.len() };
-        let _ = events.send(Ok(started));
-        let finished = self.answer(&mut sequence, generation, wanted, events)?;
-        self.keep(sequence, Role::Conversation);
-        if let Some(finished) = finished {
-            let _ = events.send(Ok(EngineEvent::Finished(finished)));
+        match Answering::start(&self.model, &mut self.cache, generation, events.clone()) {
+            Ok(answer) => self.answers.push_back(answer),
+            Err(error) => drop(events.send(Err(error))),
         }
-        Ok(())
     }
 
-    /// Prefills the prompt and decodes the answer; `None` when `wanted` said no.
-    fn answer(
-        &self,
-        sequence: &mut Sequence,
-        generation: Generation,
-        wanted: impl Fn() -> bool,
-        events: &EventSender,
-    ) -> Result<Option<Finished>, EngineError> {
-        let Generation { prompt, max_tokens, mut decoder, mut sampler } = generation;
-        let Some((last, rest)) = prompt.split_last() else {
-            return Err(EngineError::Request("the prompt is empty".into()));
-        };
+    /// A chunk of one prompt, then as much time for the answers that grow, one token each at least.
+    fn turn(&mut self) {
+        self.leave_unwanted();
         let start = Instant::now();
-        if !sequence.prefill(&self.model, rest, self.prefill_chunk, &wanted)? {
-            return Ok(None);
+        let end = if self.prefill_chunk() { start + 2 * start.elapsed() } else { start };
+        self.grow();
+        while Instant::now() < end && self.answers.iter().any(|answer| !answer.is_prefilling()) && !self.is_closing() {
+            self.leave_unwanted();
+            self.grow();
         }
-        let mut logits = sequence.step(&self.model, *last)?;
-        let prefill = start.elapsed();
+        if self.answers.is_empty() {
+            self.warm_chunk();
+        }
+    }
 
-        let send = |pieces: Vec<_>| pieces.into_iter().for_each(|piece| drop(events.send(Ok(EngineEvent::Piece(piece)))));
-        let mut output_tokens = 0;
-        let stop = loop {
-            let token = next_token(&logits, &mut decoder, &mut sampler)?;
-            output_tokens += 1;
-            send(decoder.push(token)?);
-            if let Some(text) = decoder.stop_sequence() {
-                break Stop::Sequence(text.to_string());
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Ends the answers that nobody waits for. What was computed for them is kept.
+    fn leave_unwanted(&mut self) {
+        self.each(|_, answer| if answer.is_wanted() { None } else { Some(Ok(None)) });
+    }
+
+    /// One token more for every answer whose prompt is computed.
+    fn grow(&mut self) {
+        self.each(|model, answer| match answer.is_prefilling() {
+            true => None,
+            false => answer.step(model).map_or_else(|error| Some(Err(error)), |finished| finished.map(|it| Ok(Some(it)))),
+        });
+    }
+
+    /// Does something to every answer, and ends those for which that gives an outcome.
+    fn each(&mut self, mut act: impl FnMut(&Model, &mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
+        for mut answer in std::mem::take(&mut self.answers) {
+            match act(&self.model, &mut answer) {
+                None => self.answers.push_back(answer),
+                Some(outcome) => answer.end(&mut self.cache, outcome),
             }
-            if decoder.is_finished() {
-                // Past the limit the answer only closed its tool call.
-                break if output_tokens > max_tokens { Stop::MaxTokens } else { Stop::End };
-            }
-            if output_tokens >= max_tokens && (output_tokens >= max_tokens + CLOSING_TOKENS || !decoder.wind_down()) {
-                break Stop::MaxTokens;
-            }
-            if !wanted() {
-                return Ok(None);
-            }
-            logits = sequence.step(&self.model, token)?;
-        };
-        send(decoder.finish());
-        let decode = start.elapsed() - prefill;
-        Ok(Some(Finished { stop, called_tool: decoder.called_tool(), output_tokens, prefill, decode }))
+        }
+    }
+
+    /// A chunk of the next prompt in turn; `false` if there is none.
+    fn prefill_chunk(&mut self) -> bool {
+        let Some(index) = self.answers.iter().position(Answering::is_prefilling) else { return false };
+        let Some(mut answer) = self.answers.remove(index) else { return false };
+        match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk) {
+            Ok(()) => self.answers.push_back(answer),
+            Err(error) => answer.end(&mut self.cache, Err(error)),
+        }
+        true
+    }
+
+    fn start_warming(&mut self, mut tokens: Vec<u32>) {
+        self.progress.done.store(0, Ordering::Relaxed);
+        self.progress.total.store(tokens.len(), Ordering::Relaxed);
+        // A prompt's last token is never computed ahead; here there is one more to come.
+        tokens.push(0);
+        self.warming = Some((tokens, Sequence::new(&self.model)));
+    }
+
+    /// A chunk of the warm-up.
+    fn warm_chunk(&mut self) {
+        let Some((tokens, sequence)) = &mut self.warming else { return };
+        let computed = sequence.prefill_chunk(&self.model, &mut self.cache, tokens, self.prefill_chunk);
+        self.progress.done.store(sequence.tokens().len(), Ordering::Relaxed);
+        if let Err(error) = &computed {
+            tracing::warn!(error = error.what(), "the warm-up failed");
+        }
+        if computed.is_err() || sequence.tokens().len() + 1 >= tokens.len() {
+            self.stop_warming();
+        }
+    }
+
+    /// Who asks for a certain state of the cache does not want a warm-up to change it.
+    fn stop_warming(&mut self) {
+        self.progress.total.store(0, Ordering::Relaxed);
+        self.warming = None;
     }
 
     fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
-        let closing = self.closing.clone();
-        let wanted = || !reply.is_closed() && !closing.load(Ordering::Relaxed);
-        let mut sequence = self.start(tokens)?;
-        sequence.prefill(&self.model, tokens, self.prefill_chunk, &wanted)?;
+        let prompt = [tokens, &[0]].concat();
+        let mut sequence = Sequence::new(&self.model);
+        self.cache.catch_up(&mut sequence, &prompt)?;
+        while sequence.tokens().len() < tokens.len() && !reply.is_closed() && !self.is_closing() {
+            sequence.prefill_chunk(&self.model, &mut self.cache, &prompt, self.prefill_chunk)?;
+        }
         self.cache.clear();
-        self.keep(sequence, Role::Shared);
-        Ok(())
+        Ok(self.cache.keep(&mut sequence)?)
     }
-
-    fn start(&mut self, prompt: &[u32]) -> Result<Sequence, EngineError> {
-        let hit = self.cache.take(prompt);
-        Sequence::start(&self.model, prompt, hit)
-    }
-
-    fn keep(&mut self, sequence: Sequence, role: Role) {
-        let bytes = sequence.kv.bytes();
-        self.cache.insert(sequence.tokens, sequence.kv, bytes, role);
-    }
-}
-
-fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {
-    let token = match decoder.mask()? {
-        Some(mask) => sampler.sample(logits, mask.iter()),
-        None => sampler.sample(logits, 0..logits.len() as u32),
-    };
-    token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::engine::prefix_cache::CacheLimits;
-    use crate::engine::testing::{self, prompt};
-
-    fn worker(dir: &tempfile::TempDir) -> Worker {
-        testing::write_model(dir.path());
-        Worker {
-            model: Qwen3::load(dir.path()).unwrap(),
-            cache: PrefixCache::new(CacheLimits::default()),
-            prefill_chunk: 16,
-            closing: Arc::default(),
-        }
-    }
-
-    /// How many tokens were computed of a prompt of 50 and its answer, when it was wanted so many times it was asked.
-    fn computed_when_wanted(times: usize) -> usize {
-        let dir = tempfile::tempdir().unwrap();
-        let mut worker = worker(&dir);
-        let (events, _receiver) = tokio::sync::mpsc::unbounded_channel();
-        let left = Cell::new(times);
-        let wanted = || left.replace(left.get().saturating_sub(1)) > 0;
-        let mut sequence = worker.start(&prompt(50)).unwrap();
-        let finished = worker.answer(&mut sequence, testing::generation(dir.path(), &prompt(50), 100), wanted, &events);
-        assert!(finished.unwrap().is_none());
-        assert_eq!((&sequence.tokens[..16], sequence.kv.tokens()), (&prompt(16)[..], sequence.tokens.len()));
-        sequence.tokens.len()
-    }
-
-    #[test]
-    fn an_unwanted_answer_ends_at_the_next_chunk_or_token() {
-        // 49 prompt tokens are four chunks of at most 16; the last one and each of the answer's are a step.
-        assert_eq!([1, 2, 4, 5, 6].map(computed_when_wanted), [16, 32, 50, 51, 52]);
-    }
-
-    #[test]
-    fn a_client_that_left_while_queued_costs_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut worker = worker(&dir);
-        let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
-        drop(receiver);
-        worker.generate(testing::generation(dir.path(), &prompt(50), 1), &events).unwrap();
-        assert_eq!(worker.cache.entries(), 0);
-    }
-
-    #[test]
-    fn what_an_unwanted_prompt_cost_is_kept_for_the_next_try() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut worker = worker(&dir);
-        let mut sequence = worker.start(&prompt(50)).unwrap();
-        let wanted = Cell::new(true);
-        assert!(!sequence.prefill(&worker.model, &prompt(50), 16, &|| wanted.replace(false)).unwrap());
-        worker.keep(sequence, Role::Conversation);
-        assert_eq!(worker.start(&prompt(50)).unwrap().tokens.len(), 16);
-    }
-}
+#[path = "worker_tests.rs"]
+mod tests;

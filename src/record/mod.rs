@@ -52,6 +52,8 @@ pub enum RecordError {
     Bind { port: u16, source: io::Error },
     #[error("cannot write to {}: {source}; choose another folder with --out", .folder.display())]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("another recorder writes to {}; choose another name with --session", .folder.display())]
+    InUse { folder: PathBuf },
     #[error("cannot set up the HTTP client: {0}; check the machine's TLS certificates and proxy settings")]
     Client(#[from] reqwest::Error),
 }

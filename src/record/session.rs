@@ -1,8 +1,11 @@
 //! The session's folder and its numbering.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::RecordError;
 use crate::trace::path_of;
@@ -13,10 +16,13 @@ pub struct Session {
     root: PathBuf,
     name: String,
     next: AtomicU32,
+    /// The folder, locked: two recorders that take numbers from it would write over each other's traces.
+    _lock: File,
 }
 
 impl Session {
-    /// Makes the folder `<root>/<name>` and makes sure that it can be written to. Numbers go on after those already there.
+    /// Makes the folder `<root>/<name>` and makes sure that it can be written to, and that nobody else records to it. Numbers
+    /// go on after those already there.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
@@ -26,13 +32,18 @@ impl Session {
         let refuse = |source| RecordError::Folder { folder: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(refuse)?;
         tempfile::tempfile_in(&folder).map_err(refuse)?;
+        let lock = File::open(&folder).map_err(refuse)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => RecordError::InUse { folder: folder.clone() },
+            other => refuse(other.into()),
+        })?;
         let mut last = 0;
         for entry in fs::read_dir(&folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
             let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
             last = last.max(number.unwrap_or(0));
         }
-        Ok(Self { root: root.to_owned(), name: name.to_owned(), next: AtomicU32::new(last + 1) })
+        Ok(Self { root: root.to_owned(), name: name.to_owned(), next: AtomicU32::new(last + 1), _lock: lock })
     }
 
     /// The session's name.
@@ -64,6 +75,16 @@ mod tests {
         fs::write(root.path().join("a/notes.txt"), "").unwrap();
         let session = Session::open(root.path(), "a").unwrap();
         assert_eq!((session.take().0, session.take().0), (8, 9));
+    }
+
+    #[test]
+    fn a_session_has_one_recorder_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Session::open(root.path(), "a").unwrap();
+        let error = Session::open(root.path(), "a").unwrap_err();
+        assert!(matches!(error, RecordError::InUse { .. }), "{error}");
+        drop(first);
+        Session::open(root.path(), "a").unwrap();
     }
 
     #[test]

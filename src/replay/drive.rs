@@ -122,11 +122,11 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// The next event; an error event is an error.
 fn new_salt() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
+/// The next event; an error event is an error.
 async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
     match events.next().await.transpose()? {
         Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),

@@ -21,7 +21,7 @@ pub struct PhaseLatency {
     pub itl: Distribution,
     /// Request sent to `message_stop`.
     pub e2e: Distribution,
-    /// Prompt tokens not read from the cache, by the TTFT they took.
+    /// Prompt tokens not read from the cache, by the TTFT they took; `None` where they are too few to tell.
     pub prefill_tokens_per_s: Option<f64>,
     /// Tokens after the first, by the time between first content and end.
     pub decode_tokens_per_s: Option<f64>,
@@ -30,6 +30,9 @@ pub struct PhaseLatency {
     /// Median TTFT by the median TTFT of cold; `None` without both.
     pub ttft_to_cold: Option<f64>,
 }
+
+/// Fewest computed prompt tokens that say something of the speed: below, TTFT is mostly other things.
+const LEAST_PREFILL: u64 = 64;
 
 /// A distribution of times: to three significant digits, its ends exactly.
 #[derive(Debug)]
@@ -60,7 +63,8 @@ impl PhaseLatency {
             itl: Distribution::of(runs.iter().flat_map(|run| run.itl_us.iter().copied())),
             e2e: Distribution::of(runs.iter().map(|run| run.e2e_us)),
             prefill_tokens_per_s: rate(runs, |run| {
-                Some((run.prompt_tokens.saturating_sub(run.cache_read_tokens.unwrap_or(0)), run.ttft_us?))
+                let computed = run.prompt_tokens.saturating_sub(run.cache_read_tokens.unwrap_or(0));
+                (computed >= LEAST_PREFILL).then_some((computed, run.ttft_us?))
             }),
             decode_tokens_per_s: rate(runs, |run| {
                 Some((run.output_tokens.checked_sub(1)?, run.e2e_us.saturating_sub(run.ttft_us?)))

@@ -21,7 +21,7 @@ use super::error::{ApiError, envelope};
 use super::meter::Meter;
 use super::observe::RequestId;
 use crate::backend::{Backend, BackendError, EventStream};
-use crate::wire::{Assembler, CountTokensRequest, ErrorKind, Message, MessagesRequest, StreamEvent, encode_event};
+use crate::wire::{Assembler, CountTokensRequest, ErrorKind, InputMessage, Message, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they make.
 pub async fn messages(
@@ -29,6 +29,7 @@ pub async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
+    require_messages(&request.messages)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -44,8 +45,17 @@ pub async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
+    require_messages(&request.messages)?;
     let tokens = app.backend.count_tokens(request.into()).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
+}
+
+/// There is nothing to answer where nobody has said anything; Anthropic's words.
+fn require_messages(messages: &[InputMessage]) -> Result<(), ApiError> {
+    if messages.is_empty() {
+        return Err(ApiError::new(ErrorKind::InvalidRequest, "messages: at least one message is required"));
+    }
+    Ok(())
 }
 
 /// The backend's answer from its very beginning: what happens before the first event is part of the stream. Exactly one

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file or its folder cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}: {source}; check the path, its permissions and the free space", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     /// The file is no snapshot.
     #[error("{}: {reason}; delete it and replay again, or restore it from version control", path.display())]

@@ -30,6 +30,8 @@ pub enum TraceError {
         .path.display()
     )]
     Version { path: PathBuf, found: String },
+    #[error("{}: no whole zstd file: {source}; it was cut short or edited, record it again or delete it", .path.display())]
+    Compressed { path: PathBuf, source: io::Error },
     #[error("{}: a recording that did not end; make it a trace with `anyclaude trace recover {}`", .path.display(), folder(.path).display())]
     Partial { path: PathBuf },
 }
@@ -63,6 +65,7 @@ pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
 /// Reads a trace, from `.json` or `.json.zst`.
 pub fn read(path: &Path) -> Result<Trace, TraceError> {
     #[derive(Deserialize)]
+    #[serde(expecting = "a trace's JSON object")]
     struct Versioned {
         version: Option<Value>,
     }
@@ -87,19 +90,26 @@ pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
         io::ErrorKind::NotFound => TraceError::Missing { path: path.to_owned() },
         _ => TraceError::io("read", path)(e),
     })?;
-    if is_compressed(path) { zstd::decode_all(&*bytes).map_err(TraceError::io("decompress", path)) } else { Ok(bytes) }
+    if !is_compressed(path) {
+        return Ok(bytes);
+    }
+    zstd::decode_all(&*bytes).map_err(|source| TraceError::Compressed { path: path.to_owned(), source })
 }
 
 /// The trace files among `paths`: files as they are, folders searched to the bottom; by folder, then by number.
-/// Finding nothing is an error.
+/// Finding nothing is an error, which
+/// names a recording that did not end where there is one.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TraceError> {
     let mut found = Vec::new();
+    let mut partial = None;
     for path in paths {
         if path.is_dir() {
             for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
                 let entry = entry.map_err(|e| TraceError::io("search", path)(e.into()))?;
                 if entry.file_type().is_file() && is_trace(entry.path()) {
                     found.push(entry.into_path());
+                } else if entry.path().to_string_lossy().ends_with(PARTIAL_SUFFIX) {
+                    partial.get_or_insert(entry.into_path());
                 }
             }
         } else if path.exists() {
@@ -109,7 +119,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TraceError> {
         }
     }
     if found.is_empty() {
-        return Err(TraceError::NothingFound { paths: paths.to_vec() });
+        return Err(partial.map_or(TraceError::NothingFound { paths: paths.to_vec() }, |path| TraceError::Partial { path }));
     }
     found.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     found.dedup();

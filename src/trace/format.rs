@@ -83,7 +83,7 @@ pub struct ItlPercentiles {
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeOutcome {
     Complete,
-    /// The recorder was killed; what had arrived was recovered.
+    /// The recorder was stopped or killed; what had arrived by then is kept.
     Truncated,
     /// The client went away first.
     ClientClosed,

@@ -1,27 +1,22 @@
 //! From the engine's events to the protocol's.
 
 use futures::StreamExt;
-use serde_json::{Map, Value};
 
 use super::blocks::{Blocks, random_id};
+use super::marks::Marks;
 use crate::backend::{BackendError, EventStream};
 use crate::engine::{EngineEvent, EventReceiver, Finished, Stop};
-use crate::wire::{Content, ContentBlock, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, System, Usage};
+use crate::wire::{ErrorKind, Message, StopReason, StreamEvent, Usage};
 
 /// What an answer's events need of its request.
 pub struct Answer {
     /// The name the client asked for, which it wants to see again.
-    model: String,
-    /// Whether the client marked anything for caching: new tokens then count as written to the cache.
-    marks_cache: bool,
+    pub model: String,
+    /// Where the client marked the prompt for caching, in tokens.
+    pub marks: Marks<usize>,
 }
 
 impl Answer {
-    /// Reads it from the request.
-    pub fn of(request: &MessagesRequest) -> Self {
-        Self { model: request.model.clone(), marks_cache: has_cache_control(request) }
-    }
-
     /// The answer as a client sees it. Dropping it cancels the generation.
     pub fn stream(self, mut events: EventReceiver) -> EventStream {
         let stream = async_stream::stream! {
@@ -30,7 +25,7 @@ impl Answer {
             while let Some(event) = events.recv().await {
                 match event {
                     Ok(EngineEvent::Started { prompt_tokens, cached_tokens }) => {
-                        usage = self.usage(prompt_tokens, cached_tokens);
+                        usage = self.marks.usage(prompt_tokens, cached_tokens);
                         let message = Message::empty(random_id("msg_"), &self.model, usage.clone());
                         yield Ok(StreamEvent::MessageStart { message });
                     }
@@ -55,17 +50,6 @@ impl Answer {
         };
         stream.boxed()
     }
-
-    fn usage(&self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
-        let new = (prompt_tokens - cached_tokens) as u64;
-        let (input_tokens, created) = if self.marks_cache { (0, new) } else { (new, 0) };
-        Usage {
-            input_tokens,
-            cache_creation_input_tokens: Some(created),
-            cache_read_input_tokens: Some(cached_tokens as u64),
-            ..Usage::default()
-        }
-    }
 }
 
 /// The last events of a complete answer.
@@ -84,26 +68,6 @@ fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEv
     events
 }
 
-/// Whether the request, a tool, the system prompt or a message carries `cache_control`.
-fn has_cache_control(request: &MessagesRequest) -> bool {
-    let marked = |extra: &Map<String, Value>| extra.get("cache_control").is_some_and(|value| !value.is_null());
-    let block_is_marked = |block: &ContentBlock| match block {
-        ContentBlock::Text { extra, .. }
-        | ContentBlock::Image { extra, .. }
-        | ContentBlock::Document { extra, .. }
-        | ContentBlock::ToolReference { extra, .. }
-        | ContentBlock::ToolUse { extra, .. }
-        | ContentBlock::ToolResult { extra, .. } => marked(extra),
-        ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => false,
-    };
-    let in_system = matches!(&request.system, Some(System::Blocks(blocks)) if blocks.iter().any(block_is_marked));
-    let in_messages = || {
-        let mut contents = request.messages.iter().map(|message| &message.content);
-        contents.any(|content| matches!(content, Content::Blocks(blocks) if blocks.iter().any(block_is_marked)))
-    };
-    marked(&request.extra) || in_system || request.tools.iter().any(|tool| marked(&tool.extra)) || in_messages()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -111,14 +75,8 @@ mod tests {
     use super::*;
     use crate::engine::EngineError;
     use crate::engine::answer::Piece;
-    use crate::wire::Assembler;
+    use crate::wire::{Assembler, ContentBlock};
     use serde_json::json;
-
-    fn request(fields: Value) -> MessagesRequest {
-        let mut body = json!({"model": "claude-x", "messages": [], "max_tokens": 1});
-        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        serde_json::from_value(body).unwrap()
-    }
 
     fn started() -> Result<EngineEvent, EngineError> {
         Ok(EngineEvent::Started { prompt_tokens: 100, cached_tokens: 60 })
@@ -134,7 +92,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         events.into_iter().for_each(|event| sender.send(event).unwrap());
         drop(sender);
-        Answer::of(&request(json!({}))).stream(receiver).collect().await
+        Answer { model: "claude-x".into(), marks: Marks::default() }.stream(receiver).collect().await
     }
 
     async fn message(events: Vec<Result<EngineEvent, EngineError>>) -> Message {
@@ -189,27 +147,5 @@ mod tests {
         };
         assert_eq!(last(&failed), "api_error: engine: out of memory");
         assert_eq!(last(&gone), "api_error: engine: its thread ended during the answer");
-    }
-
-    #[test]
-    fn new_tokens_count_as_written_to_the_cache_where_the_client_marks_anything() {
-        let mark = json!({"type": "ephemeral"});
-        let block = json!([{"type": "text", "text": "x", "cache_control": mark}]);
-        let plain = json!([{"type": "text", "text": "x", "cache_control": null}]);
-        let cases = [
-            (json!({}), false),
-            (json!({"system": "x", "messages": [{"role": "user", "content": "x"}]}), false),
-            (json!({"system": plain}), false),
-            (json!({"cache_control": mark}), true),
-            (json!({"system": block}), true),
-            (json!({"messages": [{"role": "user", "content": block}]}), true),
-            (json!({"tools": [{"name": "T", "input_schema": {}, "cache_control": mark}]}), true),
-        ];
-        for (fields, marked) in cases {
-            let usage = Answer::of(&request(fields.clone())).usage(100, 60);
-            let (input, created) = if marked { (0, 40) } else { (40, 0) };
-            assert_eq!((usage.input_tokens, usage.cache_creation_input_tokens), (input, Some(created)), "{fields}");
-            assert_eq!((usage.cache_read_input_tokens, usage.prompt_tokens()), (Some(60), 100));
-        }
     }
 }

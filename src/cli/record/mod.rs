@@ -3,7 +3,7 @@
 mod child;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use time::OffsetDateTime;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::child::{Child, Signals};
 use self::progress::Progress;
-use super::CliError;
+use super::{CliError, say};
 use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
 
 /// Where a recorder that is started alone listens, so that the client's settings can stay.
@@ -51,7 +51,10 @@ Examples:
 impl From<RecordError> for CliError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Upstream { .. } | RecordError::SessionName { .. } | RecordError::Folder { .. } => Self::input(error),
+            RecordError::Upstream { .. }
+            | RecordError::SessionName { .. }
+            | RecordError::Folder { .. }
+            | RecordError::InUse { .. } => Self::input(error),
             RecordError::PortInUse { .. } | RecordError::Bind { .. } | RecordError::Client(_) => Self::backend(error),
         }
     }
@@ -60,8 +63,10 @@ impl From<RecordError> for CliError {
 /// Runs the command.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let upstream = Upstream::parse(&args.upstream)?;
-    let name = args.session.unwrap_or_else(session_name);
-    let session = Session::open(&args.out, &name)?;
+    let session = match args.session {
+        Some(name) => Session::open(&args.out, &name)?,
+        None => open_by_time(&args.out, &session_name())?,
+    };
     let folder = session.folder();
     let outcome = record(upstream, args.port, session, &args.command).await;
     // A run that recorded nothing leaves no folder; one that is not empty stays.
@@ -77,19 +82,19 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     if command.is_empty() {
-        eprintln!("recording {arrow}");
-        eprintln!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude");
-        eprintln!("stop with Ctrl-C");
+        say(format_args!("recording {arrow}"));
+        say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
+        say("stop with Ctrl-C");
         let mut progress = Progress::visible(&arrow);
         drive(recorder.run(signals.next()), notices, &mut progress).await;
-        eprintln!("{}", progress.summary(&folder));
+        say(progress.summary(&folder));
         progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
     } else {
         let child = Child::start(command, &address, upstream.is_loopback())?;
-        eprintln!("recording {arrow}");
+        say(format_args!("recording {arrow}"));
         let mut progress = Progress::silent();
         let code = drive(recorder.run(child.wait(&mut signals)), notices, &mut progress).await?;
-        eprintln!("{}", progress.summary(&folder));
+        say(progress.summary(&folder));
         match progress.failure() {
             Some(failure) if code == 0 => Err(failure),
             _ => Ok(ExitCode::from(code)),
@@ -112,9 +117,32 @@ async fn drive<T>(recording: impl Future<Output = T>, mut notices: UnboundedRece
     outcome
 }
 
+/// Opens a session that is named after the time. Recorders started in the same second get numbers behind it.
+fn open_by_time(out: &Path, name: &str) -> Result<Session, RecordError> {
+    let mut session = Session::open(out, name);
+    let mut number = 1;
+    while matches!(session, Err(RecordError::InUse { .. })) {
+        number += 1;
+        session = Session::open(out, &format!("{name}-{number}"));
+    }
+    session
+}
+
 /// A session's name by default: it sorts by time.
 fn session_name() -> String {
     let format = format_description!("[year][month][day]-[hour][minute][second]");
     // Fails only for years of five digits.
     OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| "session".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorders_of_the_same_second_get_sessions_of_their_own() {
+        let out = tempfile::tempdir().unwrap();
+        let sessions = [(); 3].map(|()| open_by_time(out.path(), "now").unwrap());
+        assert_eq!(sessions.each_ref().map(Session::name), ["now", "now-2", "now-3"]);
+    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::CliError;
 use crate::cli::trace::text::{self, count};
+use crate::cli::{CliError, say};
 use crate::record::{Notice, Recorded};
 use crate::trace::{ExchangeOutcome, TraceError};
 
@@ -77,7 +77,7 @@ impl Progress {
     fn line(&self, line: &str) {
         match &self.show {
             Show::Bar(bar) => bar.println(line),
-            Show::Lines => eprintln!("{line}"),
+            Show::Lines => say(line),
             Show::Nothing => {}
         }
     }

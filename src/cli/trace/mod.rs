@@ -14,10 +14,19 @@ use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate}
 
 /// List, show, check, recover and scrub trace files.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude trace ls                            what is recorded in traces/
+  anyclaude trace show traces/demo/0001.json    one exchange, readable
+  anyclaude trace recover                       finish what a killed recorder left
+  anyclaude trace scrub --out shared traces/    copies that are fit to be shared
+  anyclaude trace validate shared";
 
 #[derive(clap::Subcommand, Debug)]
 enum Action {

@@ -6,11 +6,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::families::Family;
+use super::quantization::Quantization;
+use super::rope::{RopeConfig, RopeFields, Scaling};
 use crate::engine::EngineError;
 
-/// The shape of a dense Qwen3 model.
+/// The shape of a model: what all families have, and what its own adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    pub family: Family,
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
@@ -20,14 +24,15 @@ pub struct Config {
     pub kv_heads: usize,
     pub head_dim: usize,
     pub rms_norm_eps: f32,
-    pub rope_theta: f32,
-    /// Whether the embedding is also the output head.
-    pub tied_head: bool,
+    pub rope: RopeConfig,
+    /// Whether the embedding is also the output head; `None`: it is where the weights have no head.
+    pub tied_head: Option<bool>,
     /// Tokens that prompt and answer may have together.
     pub context: usize,
+    pub quantization: Quantization,
 }
 
-/// `config.json` as it is written; what we cannot compute is found in it and refused.
+/// `config.json` as it is written, less what only one family says; what we cannot compute is found in it and refused.
 #[derive(Deserialize)]
 struct File {
     vocab_size: usize,
@@ -35,29 +40,25 @@ struct File {
     intermediate_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
-    num_key_value_heads: usize,
+    num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     rms_norm_eps: f32,
     rope_theta: Option<f32>,
-    rope_scaling: Option<Rope>,
+    rope_scaling: Option<RopeFields>,
     /// Where transformers 5 keeps both of the above.
-    rope_parameters: Option<Rope>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
+    rope_parameters: Option<RopeFields>,
+    tie_word_embeddings: Option<bool>,
     max_position_embeddings: usize,
+    hidden_act: Option<String>,
+    layer_types: Option<Vec<String>>,
     #[serde(default)]
     attention_bias: bool,
     #[serde(default)]
     use_sliding_window: bool,
+    #[serde(default)]
+    rope_traditional: bool,
     quantization: Option<Value>,
     quantization_config: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Rope {
-    rope_theta: Option<f32>,
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
 }
 
 impl Config {
@@ -69,26 +70,25 @@ impl Config {
     }
 
     fn parse(value: Value) -> Result<Self, String> {
-        match value.get("model_type").and_then(Value::as_str) {
-            Some("qwen3") => {}
-            Some(other) => return Err(format!("model_type {other:?} is not supported; the engine runs \"qwen3\"")),
-            None => return Err("model_type is missing; the engine runs \"qwen3\"".into()),
-        }
+        let family = Family::parse(&value)?;
         let file: File = serde_json::from_value(value).map_err(|e| e.to_string())?;
-        file.check()?;
-        let rope_theta = file.rope_theta.or(file.rope_parameters.as_ref().and_then(|rope| rope.rope_theta));
+        file.check_sizes()?;
+        file.check_features(&family)?;
+        let rope = file.rope(&family)?;
         Ok(Self {
             vocab_size: file.vocab_size,
             hidden_size: file.hidden_size,
             intermediate_size: file.intermediate_size,
             layers: file.num_hidden_layers,
             heads: file.num_attention_heads,
-            kv_heads: file.num_key_value_heads,
+            kv_heads: file.kv_heads(),
             head_dim: file.head_dim(),
             rms_norm_eps: file.rms_norm_eps,
-            rope_theta: rope_theta.ok_or("rope_theta is missing")?,
             tied_head: file.tie_word_embeddings,
-            context: file.max_position_embeddings,
+            context: rope.scaling.context().unwrap_or(0).max(file.max_position_embeddings),
+            quantization: file.quantization()?,
+            rope,
+            family,
         })
     }
 }
@@ -98,41 +98,73 @@ impl File {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Refuses sizes that fit no model, and features the engine would silently get wrong.
-    fn check(&self) -> Result<(), String> {
+    fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    fn rope(&self, family: &Family) -> Result<RopeConfig, String> {
+        let parameters = self.rope_parameters.as_ref();
+        // Llama 2's configurations leave it out.
+        let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
+        let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
+        let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
+        Ok(RopeConfig { theta, scaling: scaling.unwrap_or(Scaling::None) })
+    }
+
+    fn quantization(&self) -> Result<Quantization, String> {
+        // mlx-lm writes both, with the same content.
+        match (&self.quantization, &self.quantization_config) {
+            (Some(affine), _) => Quantization::parse(affine),
+            (None, None) => Ok(Quantization::default()),
+            (None, Some(other)) => {
+                let method = other["quant_method"].as_str().unwrap_or("unknown");
+                Err(format!("quantization_config: quant_method {method:?} is not supported; take an MLX or a bf16 release"))
+            }
+        }
+    }
+
+    /// Refuses sizes that fit no model.
+    fn check_sizes(&self) -> Result<(), String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
+            ("num_key_value_heads", self.kv_heads()),
             ("head_dim", self.head_dim()),
             ("max_position_embeddings", self.max_position_embeddings),
         ];
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || i32::try_from(*size).is_err()) {
             return Err(format!("{name} {size} is out of range"));
         }
-        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
-            let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
+        if !heads.is_multiple_of(kv_heads) {
             return Err(format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"));
         }
         if !self.head_dim().is_multiple_of(2) {
             return Err(format!("head_dim {} is odd", self.head_dim()));
         }
-        let scaling =
-            [&self.rope_scaling, &self.rope_parameters].into_iter().flatten().find_map(|rope| rope.rope_type.as_deref());
-        if let Some(kind) = scaling.filter(|kind| *kind != "default") {
-            return Err(format!("RoPE scaling {kind:?} is not supported"));
+        Ok(())
+    }
+
+    /// Refuses what the engine would silently get wrong.
+    fn check_features(&self, family: &Family) -> Result<(), String> {
+        if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
+            return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
         }
-        if self.attention_bias {
-            return Err("attention_bias is not supported".into());
+        if self.attention_bias && !matches!(family, Family::Llama(_)) {
+            return Err("attention_bias is not supported for this model_type".into());
         }
         if self.use_sliding_window {
             return Err("use_sliding_window is not supported".into());
         }
-        if self.quantization.is_some() || self.quantization_config.is_some() {
-            return Err("quantized weights are not supported; take the model's bf16 or f32 release".into());
+        let known = |kind: &str| kind == "full_attention" || (kind == "sliding_attention" && family.slides());
+        if let Some(kind) = self.layer_types.iter().flatten().find(|kind| !known(kind)) {
+            return Err(format!("layer_types: {kind:?} is not supported for this model_type"));
+        }
+        if self.rope_traditional {
+            return Err("rope_traditional is not supported".into());
         }
         Ok(())
     }
@@ -146,6 +178,8 @@ pub struct GenerationConfig {
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
     pub top_k: Option<u32>,
+    pub min_p: Option<f32>,
+    pub repetition_penalty: Option<f32>,
 }
 
 impl GenerationConfig {
@@ -184,22 +218,47 @@ mod tests {
         let old = parse_with(json!({})).unwrap();
         let new =
             parse_with(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}})).unwrap();
-        assert_eq!((old.rope_theta, &old), (1e6, &new));
+        assert_eq!((old.rope.theta, &old), (1e6, &new));
     }
 
     #[test]
     fn what_the_engine_cannot_compute_is_refused_by_name() {
         let cases = [
-            (json!({"model_type": "llama"}), "model_type \"llama\" is not supported; the engine runs \"qwen3\""),
+            (
+                json!({"model_type": "gpt2"}),
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3 and qwen3_moe",
+            ),
+            (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),
-            (json!({"rope_scaling": {"rope_type": "yarn"}}), "RoPE scaling \"yarn\" is not supported"),
+            (json!({"rope_scaling": {"rope_type": "linear"}}), "RoPE scaling \"linear\": factor is missing"),
             (json!({"num_key_value_heads": 3}), "num_attention_heads 4 is not a multiple of num_key_value_heads 3"),
             (json!({"num_key_value_heads": 0}), "num_key_value_heads 0 is out of range"),
-            (json!({"quantization": {"bits": 4}}), "quantized weights are not supported; take the model's bf16 or f32 release"),
+            (json!({"quantization": {"bits": 4}}), "quantization: missing field `group_size`"),
+            (
+                json!({"quantization_config": {"quant_method": "gptq"}}),
+                "quantization_config: quant_method \"gptq\" is not supported; take an MLX or a bf16 release",
+            ),
+            (json!({"hidden_act": "gelu"}), "hidden_act \"gelu\" is not supported; the engine computes \"silu\""),
+            (json!({"attention_bias": true}), "attention_bias is not supported for this model_type"),
+            (json!({"use_sliding_window": true}), "use_sliding_window is not supported"),
+            (
+                json!({"layer_types": ["full_attention", "sliding_attention"]}),
+                "layer_types: \"sliding_attention\" is not supported for this model_type",
+            ),
         ];
         for (change, reason) in cases {
             assert_eq!(parse_with(change), Err(reason.to_string()));
         }
+    }
+
+    #[test]
+    fn what_families_leave_out_has_its_usual_value() {
+        let llama = parse_with(json!({"model_type": "llama", "rope_theta": null, "head_dim": null, "num_key_value_heads": null}));
+        let llama = llama.unwrap();
+        assert_eq!((llama.rope.theta, llama.head_dim, llama.kv_heads), (10_000.0, 16, 4));
+        let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096});
+        assert_eq!(parse_with(json!({"rope_scaling": yarn})).unwrap().context, 16_384);
+        assert!(parse_with(json!({"model_type": "mistral", "sliding_window": 9, "layer_types": ["sliding_attention"]})).is_ok());
     }
 
     #[test]

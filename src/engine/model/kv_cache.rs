@@ -1,39 +1,100 @@
 //! The keys and values of the tokens a model has seen.
+//!
+//! A sequence's tokens are runs that are never written again, shared with every other sequence that has them, and a tail of
+//! its own that grows. Nothing is copied to share a run.
+
+use std::rc::Rc;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::{TryIndexMutOp, TryIndexOp};
 use mlx_rs::ops::{concatenate, zeros_dtype};
+use mlx_rs::transforms::eval;
 
-/// Buffers grow in steps of so many tokens, so that appending one token does not copy them.
+use crate::engine::cache::{Payload, Segment};
+
+/// A tail grows in steps of so many tokens, so that appending one token does not copy it.
 const STEP: usize = 256;
 
-/// Per layer, the keys and values of the same tokens, in buffers with room for more.
-///
-/// Cloning is cheap: clones share their buffers until one of them is written to. (MLX copies a buffer that somebody else
-/// holds, and writes in place otherwise.)
-#[derive(Clone)]
+/// The axis of the tokens in keys and values, which are `[1, kv_heads, tokens, head_dim]`.
+const TOKENS: i32 = 2;
+
+/// Per layer, the keys and values of a sequence's tokens.
 pub struct KvCache {
-    layers: Vec<Option<LayerKv>>,
+    segments: Vec<Segment<KvSegment>>,
+    /// Tokens in the segments.
+    sealed: usize,
+    /// Per layer, what comes after the segments, with room for more; `None` where there is nothing yet.
+    tail: Vec<Option<LayerKv>>,
+    /// Tokens in all.
     len: usize,
-    /// Tokens a buffer has room for, once it is there.
-    capacity: usize,
 }
+
+/// Per layer, the keys and values of a run of tokens. Clones share them.
+#[derive(Clone)]
+pub struct KvSegment(Rc<Vec<Option<LayerKv>>>);
 
 #[derive(Clone)]
 struct LayerKv {
-    keys: Buffer,
-    values: Buffer,
+    keys: Array,
+    values: Array,
 }
 
-/// `[1, kv_heads, capacity, head_dim]`
-#[derive(Clone)]
-struct Buffer(Array);
+/// Keys or values of all tokens, in order, in one or more pieces of `[1, kv_heads, tokens, head_dim]`.
+pub struct Pieces(Vec<Array>);
+
+impl Pieces {
+    /// At least one piece, in the order of their tokens.
+    pub fn new(pieces: Vec<Array>) -> Self {
+        Self(pieces)
+    }
+
+    /// The pieces; at least one, and the last one has the tokens appended last.
+    pub fn as_slice(&self) -> &[Array] {
+        &self.0
+    }
+
+    /// Tokens in all pieces.
+    pub fn tokens(&self) -> i32 {
+        self.0.iter().map(|piece| piece.dim(TOKENS)).sum()
+    }
+
+    /// All but the first `tokens`, which must leave some. Copies nothing.
+    pub fn skip(&self, mut tokens: i32) -> Result<Self, Exception> {
+        let mut left = Vec::with_capacity(self.0.len());
+        for piece in &self.0 {
+            let skipped = tokens.min(piece.dim(TOKENS));
+            tokens -= skipped;
+            match skipped {
+                0 => left.push(piece.clone()),
+                all if all == piece.dim(TOKENS) => {}
+                some => left.push(piece.try_index((.., .., some.., ..))?),
+            }
+        }
+        Ok(Self(left))
+    }
+
+    /// All in one. Copies where there are several pieces.
+    pub fn whole(&self) -> Result<Array, Exception> {
+        match &self.0[..] {
+            [only] => Ok(only.clone()),
+            pieces => concatenate(pieces, TOKENS),
+        }
+    }
+}
 
 impl KvCache {
     /// An empty cache for a model of so many layers.
     pub fn new(layers: usize) -> Self {
-        Self { layers: vec![None; layers], len: 0, capacity: 0 }
+        Self { segments: Vec::new(), sealed: 0, tail: vec![None; layers], len: 0 }
+    }
+
+    /// Starts over with what was computed for other sequences that begin alike.
+    pub fn resume(&mut self, segments: Vec<Segment<KvSegment>>) {
+        self.len = segments.iter().map(|segment| segment.tokens).sum();
+        self.sealed = self.len;
+        self.segments = segments;
+        self.tail.fill(None);
     }
 
     /// Tokens held.
@@ -41,92 +102,139 @@ impl KvCache {
         self.len
     }
 
-    /// Memory of the buffers, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.arrays().map(Array::nbytes).sum()
+    /// Tokens held that are in no segment yet.
+    pub fn unsealed(&self) -> usize {
+        self.len - self.sealed
     }
 
-    /// All buffers: what must be evaluated for the tokens to be computed.
+    /// What can be shared: all tokens up to the last [`KvCache::seal`].
+    pub fn segments(&self) -> &[Segment<KvSegment>] {
+        &self.segments
+    }
+
+    /// The buffers that grow: what must be evaluated for the tokens to be computed.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.layers.iter().flatten().flat_map(|layer| [&layer.keys.0, &layer.values.0])
-    }
-
-    /// Makes room for so many tokens in all, so that a long prompt does not grow the buffers again and again.
-    pub fn reserve(&mut self, tokens: usize) {
-        self.capacity = self.capacity.max(tokens.next_multiple_of(STEP));
-    }
-
-    /// Forgets all tokens after the first `len`.
-    pub fn truncate(&mut self, len: usize) -> Result<(), Exception> {
-        self.len = self.len.min(len);
-        self.capacity = self.len.next_multiple_of(STEP);
-        for layer in self.layers.iter_mut().flatten() {
-            layer.keys.shrink(self.capacity)?;
-            layer.values.shrink(self.capacity)?;
-        }
-        Ok(())
+        self.tail.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
     }
 
     /// Writes a layer's keys and values (`[1, kv_heads, n, head_dim]`) after the tokens held, and gives those of all
     /// tokens. They count as held from [`KvCache::advance`] on, when every layer has had its own.
-    pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<(Array, Array), Exception> {
-        let end = self.len + keys.dim(2) as usize;
-        self.reserve(end);
-        let layer = match &mut self.layers[layer] {
-            Some(layer) => layer,
-            empty => empty.insert(LayerKv {
-                keys: Buffer::with_capacity(keys, self.capacity)?,
-                values: Buffer::with_capacity(values, self.capacity)?,
-            }),
+    pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<(Pieces, Pieces), Exception> {
+        let held = self.unsealed();
+        let end = held + keys.dim(TOKENS) as usize;
+        let tail = match &mut self.tail[layer] {
+            Some(tail) => {
+                write(&mut tail.keys, held, end, keys)?;
+                write(&mut tail.values, held, end, values)?;
+                tail
+            }
+            // A matrix product wants its rows one after the other; it would copy them each time.
+            empty => empty.insert(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? }),
         };
-        for (buffer, new) in [(&mut layer.keys, keys), (&mut layer.values, values)] {
-            buffer.grow(self.len, self.capacity)?;
-            buffer.write(self.len, end, new)?;
-        }
-        Ok((layer.keys.first(end)?, layer.values.first(end)?))
+        let (keys, values) = (first(&tail.keys, end)?, first(&tail.values, end)?);
+        let earlier = || self.segments.iter().filter_map(|segment| segment.payload.0[layer].as_ref());
+        let all = |earlier: Vec<Array>, last| Pieces::new([earlier, vec![last]].concat());
+        Ok((
+            all(earlier().map(|run| run.keys.clone()).collect(), keys),
+            all(earlier().map(|run| run.values.clone()).collect(), values),
+        ))
     }
 
     /// Counts `tokens` more as held.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
+
+    /// Makes the tail a segment, which gives the room it did not use back.
+    pub fn seal(&mut self) -> Result<(), Exception> {
+        let tokens = self.unsealed();
+        if tokens == 0 {
+            return Ok(());
+        }
+        let layers = self.tail.iter_mut().map(Option::take).collect();
+        let payload = KvSegment(Rc::new(layers));
+        // Only a tail with room to spare is copied.
+        let payload = if payload.capacity() > tokens { payload.copy(|array| first(array, tokens))? } else { payload };
+        self.segments.push(Segment { tokens, payload });
+        self.sealed = self.len;
+        Ok(())
+    }
 }
 
-impl Buffer {
-    fn with_capacity(like: &Array, capacity: usize) -> Result<Self, Exception> {
-        let shape = [1, like.dim(1), capacity as i32, like.dim(3)];
-        Ok(Self(zeros_dtype(&shape, like.dtype())?))
-    }
-
+impl KvSegment {
+    /// Tokens its buffers have room for.
     fn capacity(&self) -> usize {
-        self.0.dim(2) as usize
+        self.0.iter().flatten().next().map_or(0, |layer| layer.keys.dim(TOKENS) as usize)
     }
 
-    /// The first tokens, without copying them.
-    fn first(&self, tokens: usize) -> Result<Array, Exception> {
-        self.0.try_index((.., .., ..tokens as i32, ..))
+    /// The same layers with every array turned into another.
+    fn map(&self, with: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Self, Exception> {
+        let layer = |layer: &Option<LayerKv>| match layer {
+            None => Ok(None),
+            Some(LayerKv { keys, values }) => Ok(Some(LayerKv { keys: with(keys)?, values: with(values)? })),
+        };
+        Ok(Self(Rc::new(self.0.iter().map(layer).collect::<Result<_, Exception>>()?)))
     }
 
-    /// Gives room for `capacity` tokens, keeping the first `len`.
-    fn grow(&mut self, len: usize, capacity: usize) -> Result<(), Exception> {
-        if self.capacity() < capacity {
-            let room = Self::with_capacity(&self.0, capacity - len)?;
-            self.0 = concatenate(&[self.first(len)?, room.0], 2)?;
-        }
-        Ok(())
+    /// Like `map`, computed at once, in memory of its own.
+    fn copy(&self, with: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Self, Exception> {
+        let copy = self.map(|array| with(array)?.contiguous())?;
+        copy.evaluate()?;
+        Ok(copy)
     }
 
-    /// A shorter buffer is a cheaper copy, where the next write has to make one.
-    fn shrink(&mut self, capacity: usize) -> Result<(), Exception> {
-        if capacity < self.capacity() {
-            self.0 = self.first(capacity)?;
-        }
-        Ok(())
+    fn arrays(&self) -> impl Iterator<Item = &Array> {
+        self.0.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
     }
 
-    fn write(&mut self, start: usize, end: usize, new: &Array) -> Result<(), Exception> {
-        self.0.try_index_mut((.., .., start as i32..end as i32, ..), new)
+    fn evaluate(&self) -> Result<(), Exception> {
+        eval(self.arrays())
     }
+}
+
+impl Payload for KvSegment {
+    type Error = Exception;
+
+    fn bytes(&self) -> usize {
+        self.arrays().map(Array::nbytes).sum()
+    }
+
+    fn first(&self, tokens: usize) -> Result<Self, Exception> {
+        self.map(|array| first(array, tokens))
+    }
+
+    fn split(&self, tokens: usize) -> Result<(Self, Self), Exception> {
+        let rest = |array: &Array| array.try_index((.., .., tokens as i32.., ..));
+        Ok((self.copy(|array| first(array, tokens))?, self.copy(rest)?))
+    }
+
+    fn join(&self, next: &Self) -> Result<Self, Exception> {
+        let layer = |(ours, theirs): (&Option<LayerKv>, &Option<LayerKv>)| match (ours, theirs) {
+            (Some(ours), Some(theirs)) => Ok(Some(LayerKv {
+                keys: concatenate(&[&ours.keys, &theirs.keys], TOKENS)?,
+                values: concatenate(&[&ours.values, &theirs.values], TOKENS)?,
+            })),
+            _ => Ok(None),
+        };
+        let joined = Self(Rc::new(self.0.iter().zip(&*next.0).map(layer).collect::<Result<_, Exception>>()?));
+        joined.evaluate()?;
+        Ok(joined)
+    }
+}
+
+/// The first tokens, without copying them.
+fn first(array: &Array, tokens: usize) -> Result<Array, Exception> {
+    if array.dim(TOKENS) as usize == tokens { Ok(array.clone()) } else { array.try_index((.., .., ..tokens as i32, ..)) }
+}
+
+/// Writes into a buffer that holds `start` tokens, after giving it room where that is missing.
+fn write(buffer: &mut Array, start: usize, end: usize, new: &Array) -> Result<(), Exception> {
+    if (buffer.dim(TOKENS) as usize) < end {
+        let room = end.next_multiple_of(STEP) - start;
+        let room = zeros_dtype(&[1, buffer.dim(1), room as i32, buffer.dim(3)], buffer.dtype())?;
+        *buffer = concatenate(&[first(buffer, start)?, room], TOKENS)?;
+    }
+    buffer.try_index_mut((.., .., start as i32..end as i32, ..), new)
 }
 
 #[cfg(test)]
@@ -138,39 +246,61 @@ mod tests {
         Array::from_slice(numbers, &[1, 1, numbers.len() as i32, 1])
     }
 
-    fn append(cache: &mut KvCache, numbers: &[f32]) -> Vec<f32> {
-        let (keys, values) = cache.append(0, &row(numbers), &row(numbers)).unwrap();
-        cache.advance(numbers.len());
-        assert_eq!(keys.contiguous().unwrap().as_slice::<f32>(), values.contiguous().unwrap().as_slice::<f32>());
-        keys.contiguous().unwrap().as_slice::<f32>().to_vec()
+    fn numbers(pieces: &Pieces) -> Vec<f32> {
+        pieces.whole().unwrap().contiguous().unwrap().as_slice::<f32>().to_vec()
+    }
+
+    fn append(cache: &mut KvCache, new: &[f32]) -> Vec<f32> {
+        let (keys, values) = cache.append(0, &row(new), &row(new)).unwrap();
+        cache.advance(new.len());
+        assert_eq!(numbers(&keys), numbers(&values));
+        numbers(&keys)
+    }
+
+    fn bytes(cache: &KvCache) -> usize {
+        cache.segments().iter().map(|segment| segment.payload.bytes()).sum()
     }
 
     #[test]
-    fn appending_keeps_what_was_there_when_buffers_grow() {
+    fn appending_keeps_what_was_there_when_the_tail_grows_and_is_sealed() {
         let mut cache = KvCache::new(1);
-        let numbers: Vec<f32> = (0..600).map(|n| n as f32).collect();
+        let all: Vec<f32> = (0..900).map(|n| n as f32).collect();
         let mut seen = Vec::new();
-        for part in numbers.chunks(170) {
+        for (count, part) in all.chunks(100).enumerate() {
             seen = append(&mut cache, part);
+            if count == 3 {
+                cache.seal().unwrap();
+            }
         }
-        assert_eq!((seen, cache.tokens(), cache.bytes()), (numbers, 600, 2 * 768 * 4));
+        assert_eq!((seen, cache.tokens(), cache.unsealed()), (all, 900, 500));
+        cache.seal().unwrap();
+        assert_eq!((cache.segments().len(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 900 * 4));
     }
 
     #[test]
-    fn writing_to_a_clone_leaves_the_original_alone() {
+    fn sequences_share_segments_and_nothing_else() {
         let mut original = KvCache::new(1);
         append(&mut original, &[1.0, 2.0, 3.0]);
-        let mut branch = original.clone();
-        branch.truncate(2).unwrap();
+        original.seal().unwrap();
+        let [Segment { payload, .. }] = original.segments() else { panic!("one segment") };
+        let mut branch = KvCache::new(1);
+        branch.resume(vec![Segment { tokens: 2, payload: payload.first(2).unwrap() }]);
         assert_eq!(append(&mut branch, &[8.0, 9.0]), [1.0, 2.0, 8.0, 9.0]);
         assert_eq!(append(&mut original, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(append(&mut branch, &[7.0]), [1.0, 2.0, 8.0, 9.0, 7.0]);
     }
 
     #[test]
-    fn truncating_gives_the_memory_back() {
-        let mut cache = KvCache::new(1);
-        append(&mut cache, &[0.5; 1000]);
-        cache.truncate(10).unwrap();
-        assert_eq!((cache.tokens(), cache.bytes()), (10, 2 * 256 * 4));
+    fn a_segment_taken_apart_and_put_together_is_the_same() {
+        let mut cache = KvCache::new(2);
+        append(&mut cache, &[1.0, 2.0, 3.0]);
+        cache.seal().unwrap();
+        let whole = &cache.segments()[0].payload;
+        let (left, right) = whole.split(1).unwrap();
+        assert_eq!((left.bytes(), right.bytes()), (8, 16));
+        let joined = left.join(&right).unwrap();
+        let mut again = KvCache::new(2);
+        again.resume(vec![Segment { tokens: 3, payload: joined }]);
+        assert_eq!(append(&mut again, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
     }
 }

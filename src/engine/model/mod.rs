@@ -1,13 +1,21 @@
 //! Models on MLX: their configuration, weights, layers and KV cache. Knows tokens, not text.
 //!
-//! A new family is a new file beside `qwen3.rs`.
+//! A new family is a new file in `families`.
 
 mod attention;
+mod block;
 mod config;
+mod decoder;
+mod experts;
+mod families;
 mod kv_cache;
-mod qwen3;
+mod layers;
+mod matrix;
+mod quantization;
+mod rope;
 mod weights;
 
 pub use config::{Config, GenerationConfig};
-pub use kv_cache::KvCache;
-pub use qwen3::Qwen3;
+pub use decoder::Model;
+pub use kv_cache::{KvCache, KvSegment};
+pub use weights::LoadProgress;

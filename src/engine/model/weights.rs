@@ -1,19 +1,44 @@
-//! A model's weights: safetensors files, whole or sharded, checked and brought to the type the device computes fastest in.
+//! A model's weights: safetensors files, whole or sharded, read one layer at a time into what the device computes fastest in.
+//!
+//! On Metal that is what the files hold. On the CPU it is f32: half precision and packed matrices are 25 times slower there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use mlx_rs::error::IoError;
+use mlx_rs::ops::stack;
+use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Device, DeviceType, Dtype};
 use serde::Deserialize;
 
+use super::matrix::{Matrix, Packed};
+use super::quantization::{Packing, Quantization};
 use crate::engine::EngineError;
 
-/// All tensors of a model folder, by name.
+/// All tensors of a model folder, by name. Nothing of them is in memory before it is taken, and nothing twice after.
 pub struct Weights {
-    tensors: HashMap<String, (Array, PathBuf)>,
+    tensors: HashMap<String, Stored>,
+    quantization: Quantization,
+    on_cpu: bool,
     /// The single file or the index: what to blame for a tensor that is nowhere.
     source: PathBuf,
+    progress: LoadProgress,
+}
+
+/// How far a model is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes read of the files, and in all.
+    pub read: u64,
+    pub total: u64,
+    /// Bytes that the weights take in memory when all are read. More than `total` where they become f32.
+    pub memory: u64,
+}
+
+/// A tensor not read yet.
+struct Stored {
+    array: Array,
+    file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -22,8 +47,8 @@ struct Index {
 }
 
 impl Weights {
-    /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-    pub fn load(dir: &Path) -> Result<Self, EngineError> {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    pub fn open(dir: &Path, quantization: Quantization) -> Result<Self, EngineError> {
         let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
         let (source, files) = if single.exists() || !index.exists() {
             (single.clone(), BTreeSet::from([single]))
@@ -31,22 +56,102 @@ impl Weights {
             let files = shards(&index)?.into_iter().map(|name| dir.join(name)).collect();
             (index, files)
         };
+        let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
         let mut tensors = HashMap::new();
         for file in files {
-            tensors.extend(load_file(&file)?.into_iter().map(|(name, tensor)| (name, (tensor, file.clone()))));
+            tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, Stored { array, file: file.clone() })));
         }
-        Ok(Self { tensors, source })
+        let mut weights = Self { tensors, quantization, on_cpu, source, progress: LoadProgress::default() };
+        weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
+        weights.progress.memory = weights.tensors.keys().map(|name| weights.memory(name)).sum();
+        Ok(weights)
     }
 
-    /// Takes a tensor out; an error when it is missing or has another shape.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
-        let (tensor, file) = self.tensors.remove(name).ok_or_else(|| file_error(&self.source, format!("no tensor {name}")))?;
-        if !tensor.shape().iter().map(|&size| size as usize).eq(shape.iter().copied()) {
-            let reason = format!("tensor {name} has shape {:?}, config.json says {shape:?}", tensor.shape());
-            return Err(file_error(&file, reason));
+    /// How much has been taken.
+    pub fn progress(&self) -> LoadProgress {
+        self.progress
+    }
+
+    /// Whether there is a tensor of this name to take.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Takes a tensor of one axis; an error when it is missing or has another length.
+    pub fn vector(&mut self, name: &str, length: usize) -> Result<Array, EngineError> {
+        self.read(name, &[length])
+    }
+
+    /// Takes a layer's matrix `[output, input]`, or its stack of matrices, packed as the configuration says and `<path>.scales`
+    /// shows; an error when a part is missing or has another shape.
+    pub fn matrix(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
+        let weight = format!("{path}.weight");
+        match self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales"))) {
+            Some(packing) => self.packed(path, shape, packing),
+            None => Ok(Matrix::Plain(self.read(&weight, shape)?)),
         }
+    }
+
+    /// Takes plain matrices of one shape as one stack.
+    pub fn stack(&mut self, names: &[String], shape: &[usize]) -> Result<Matrix, EngineError> {
+        let matrices = names.iter().map(|name| self.take(name, shape)).collect::<Result<Vec<_>, _>>()?;
+        let stack = stack(&matrices, 0)?;
+        drop(matrices);
+        eval([&stack])?;
+        Ok(Matrix::Plain(stack))
+    }
+
+    fn packed(&mut self, path: &str, shape: &[usize], packing: Packing) -> Result<Matrix, EngineError> {
+        // Not empty: every matrix has an input.
+        let (input, outer) = shape.split_last().unwrap_or((&0, &[]));
+        let with_last = |last: usize| [outer, &[last]].concat();
+        let groups = with_last(input / packing.group_size);
+        let packed = Packed {
+            words: self.take(&format!("{path}.weight"), &with_last(input * packing.bits / 32))?,
+            scales: self.take(&format!("{path}.scales"), &groups)?,
+            biases: self.take(&format!("{path}.biases"), &groups)?,
+            packing,
+        };
+        let matrix = if self.on_cpu { Matrix::Plain(packed.unpack()?) } else { Matrix::Packed(packed) };
+        eval(matrix.arrays())?;
+        Ok(matrix)
+    }
+
+    /// A tensor in memory.
+    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
+        let tensor = self.take(name, shape)?;
+        eval([&tensor])?;
         Ok(tensor)
     }
+
+    /// A tensor as the device wants it, still to be evaluated: what was stored is then freed.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
+        let missing = || file_error(&self.source, format!("no tensor {name}"));
+        let Stored { array, file } = self.tensors.remove(name).ok_or_else(missing)?;
+        if !array.shape().iter().map(|&size| size as usize).eq(shape.iter().copied()) {
+            let reason = format!("tensor {name} has shape {:?}, config.json says {shape:?}", array.shape());
+            return Err(file_error(&file, reason));
+        }
+        self.progress.read += array.nbytes() as u64;
+        Ok(if self.on_cpu && is_half(array.dtype()) { array.as_dtype(Dtype::Float32)? } else { array })
+    }
+
+    /// Bytes that a tensor takes once loaded.
+    fn memory(&self, name: &str) -> u64 {
+        let tensor = &self.tensors[name].array;
+        let (path, part) = name.rsplit_once('.').unwrap_or(("", name));
+        let packing = self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales")));
+        match (packing, part) {
+            (Some(packing), "weight") if self.on_cpu => (tensor.size() * 32 / packing.bits * 4) as u64,
+            (Some(_), _) if self.on_cpu => 0,
+            _ if self.on_cpu && is_half(tensor.dtype()) => tensor.size() as u64 * 4,
+            _ => tensor.nbytes() as u64,
+        }
+    }
+}
+
+fn is_half(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::Bfloat16 | Dtype::Float16)
 }
 
 fn shards(index: &Path) -> Result<BTreeSet<String>, EngineError> {
@@ -55,22 +160,12 @@ fn shards(index: &Path) -> Result<BTreeSet<String>, EngineError> {
     Ok(index_file.weight_map.into_values().collect())
 }
 
-fn load_file(path: &Path) -> Result<HashMap<String, Array>, EngineError> {
+fn open_file(path: &Path) -> Result<HashMap<String, Array>, EngineError> {
     check_length(path)?;
-    let failed = |error: IoError| match error {
+    Array::load_safetensors(path).map_err(|error| match error {
         IoError::Exception(exception) => file_error(path, exception.what()),
         other => file_error(path, other),
-    };
-    let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
-    let mut tensors = Array::load_safetensors(path).map_err(failed)?;
-    for tensor in tensors.values_mut() {
-        // Half-precision matrix products are 25 times slower than f32 on the CPU.
-        if on_cpu && matches!(tensor.dtype(), Dtype::Bfloat16 | Dtype::Float16) {
-            *tensor = tensor.as_dtype(Dtype::Float32)?;
-        }
-    }
-    mlx_rs::transforms::eval(tensors.values()).map_err(|e| file_error(path, e.what()))?;
-    Ok(tensors)
+    })
 }
 
 /// MLX reads tensors lazily, on a thread whose errors end the process: a cut file must be found before.
@@ -108,6 +203,10 @@ mod tests {
         Array::save_safetensors(tensors, None, path).unwrap();
     }
 
+    fn open(dir: &Path) -> Result<Weights, EngineError> {
+        Weights::open(dir, Quantization::default())
+    }
+
     /// The error's text without the temporary folder.
     fn text(dir: &Path, error: EngineError) -> String {
         error.to_string().replace(&format!("{}/", dir.display()), "")
@@ -120,10 +219,12 @@ mod tests {
         save(&dir.path().join("b.safetensors"), &[("y", &[4])]);
         let index = r#"{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}"#;
         std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
-        let mut weights = Weights::load(dir.path()).unwrap();
-        assert_eq!(weights.take("x", &[2, 3]).unwrap().shape(), [2, 3]);
-        assert_eq!(weights.take("y", &[4]).unwrap().shape(), [4]);
-        let missing = weights.take("z", &[4]).unwrap_err();
+        let mut weights = open(dir.path()).unwrap();
+        assert_eq!(weights.progress(), LoadProgress { read: 0, total: 40, memory: 40 });
+        assert_eq!(weights.read("x", &[2, 3]).unwrap().shape(), [2, 3]);
+        assert_eq!(weights.progress().read, 24);
+        assert_eq!(weights.vector("y", 4).unwrap().shape(), [4]);
+        let missing = weights.vector("z", 4).unwrap_err();
         assert_eq!(text(dir.path(), missing), "model.safetensors.index.json: no tensor z");
     }
 
@@ -131,7 +232,7 @@ mod tests {
     fn another_shape_names_file_and_tensor() {
         let dir = tempfile::tempdir().unwrap();
         save(&dir.path().join("model.safetensors"), &[("x", &[2, 3])]);
-        let error = Weights::load(dir.path()).unwrap().take("x", &[3, 2]).unwrap_err();
+        let error = open(dir.path()).unwrap().read("x", &[3, 2]).unwrap_err();
         assert_eq!(text(dir.path(), error), "model.safetensors: tensor x has shape [2, 3], config.json says [3, 2]");
     }
 
@@ -143,7 +244,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 7, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let error = Weights::load(dir.path()).err().expect("a cut file must not load");
+            let error = open(dir.path()).err().expect("a cut file must not load");
             assert!(text(dir.path(), error).starts_with("model.safetensors: the file is cut:"), "cut at {length}");
         }
     }
@@ -151,7 +252,39 @@ mod tests {
     #[test]
     fn a_folder_without_weights_names_the_file_it_lacks() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Weights::load(dir.path()).err().expect("there is nothing to load");
+        let error = open(dir.path()).err().expect("there is nothing to load");
         assert!(text(dir.path(), error).starts_with("model.safetensors: No such file"));
+    }
+    /// A folder with a matrix packed in groups of 64 and 4 bits, with scales in half precision, and what it holds.
+    fn packed_folder() -> (tempfile::TempDir, Quantization, Array) {
+        use mlx_rs::ops::{dequantize, quantize};
+        let dir = tempfile::tempdir().unwrap();
+        let matrix = mlx_rs::random::normal::<f32>(&[4, 128], 0.0, 1.0, &mlx_rs::random::key(1).unwrap()).unwrap();
+        let (words, scales, biases) = quantize(&matrix, 64, 4).unwrap();
+        let half = |a: &Array| a.as_dtype(Dtype::Bfloat16).unwrap();
+        let full = |a: &Array| half(a).as_dtype(Dtype::Float32).unwrap();
+        let content = dequantize(&words, full(&scales), &full(&biases), 64, 4).unwrap();
+        let tensors = [("x.weight", words), ("x.scales", half(&scales)), ("x.biases", half(&biases))];
+        Array::save_safetensors(tensors, None, dir.path().join("model.safetensors")).unwrap();
+        (dir, Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 4})).unwrap(), content)
+    }
+
+    #[test]
+    fn packed_matrices_are_f32_on_the_cpu_and_said_to_take_what_they_do() {
+        let (dir, quantization, content) = packed_folder();
+        let mut weights = Weights::open(dir.path(), quantization).unwrap();
+        assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 128 * 4 });
+        let Matrix::Plain(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("still packed") };
+        assert_eq!((matrix.dtype(), matrix.as_slice::<f32>()), (Dtype::Float32, content.as_slice::<f32>()));
+        assert_eq!(weights.progress().read, weights.progress().total);
+    }
+
+    #[test]
+    fn a_packing_that_does_not_fit_names_the_tensor() {
+        let (dir, _, _) = packed_folder();
+        let other = Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 8})).unwrap();
+        let error = Weights::open(dir.path(), other).unwrap().matrix("x", &[4, 128]).err().expect("another shape");
+        let reason = "model.safetensors: tensor x.weight has shape [4, 16], config.json says [4, 32]";
+        assert_eq!(text(dir.path(), error), reason);
     }
 }

@@ -1,0 +1,86 @@
+//! The prefix cache of a model: its keys and values in the tree, and what they saved.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mlx_rs::error::Exception;
+
+use super::tree::PrefixTree;
+use super::{CacheLimits, CacheStats};
+use crate::engine::model::KvSegment;
+use crate::engine::sequence::Sequence;
+
+/// Runs of together at most so many tokens become one: attention goes through them one by one.
+const JOIN_BELOW: usize = 512;
+
+/// What was computed of earlier prompts. Every thread can read its [`CacheStats`].
+pub struct PrefixCache {
+    tree: PrefixTree<KvSegment>,
+    stats: CacheStats,
+    published: Arc<Mutex<CacheStats>>,
+}
+
+impl PrefixCache {
+    /// An empty cache that tells `published` of every change.
+    pub fn new(limits: CacheLimits, published: Arc<Mutex<CacheStats>>) -> Self {
+        let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
+        let cache = Self { tree: PrefixTree::new(limits, JOIN_BELOW), stats, published };
+        cache.publish();
+        cache
+    }
+
+    /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
+    pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
+        self.catch_up(sequence, prompt)?;
+        let known = sequence.tokens().len();
+        if known > 0 {
+            self.stats.hits += 1;
+        } else {
+            self.stats.misses += 1;
+        }
+        self.stats.prompt_tokens += prompt.len() as u64;
+        self.stats.saved_tokens += known as u64;
+        self.publish();
+        Ok(())
+    }
+
+    /// Where more of the prompt is known than the sequence has (somebody else computed it in the meantime), the sequence
+    /// goes on from there.
+    pub fn catch_up(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
+        let wanted = &prompt[..prompt.len().saturating_sub(1)];
+        if self.tree.known(wanted) > sequence.tokens().len() {
+            sequence.resume(wanted, self.tree.lookup(wanted)?);
+        }
+        Ok(())
+    }
+
+    /// Keeps what a sequence has computed.
+    pub fn keep(&mut self, sequence: &mut Sequence) -> Result<(), Exception> {
+        sequence.seal()?;
+        self.tree.insert(sequence.tokens(), sequence.segments())?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Counts prompt tokens that were computed.
+    pub fn count_computed(&mut self, tokens: usize, time: Duration) {
+        self.stats.computed_tokens += tokens as u64;
+        self.stats.computing += time;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.tree.clear();
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let now = CacheStats {
+            entries: self.tree.entries(),
+            bytes: self.tree.bytes(),
+            evictions: self.tree.evicted(),
+            ..self.stats.clone()
+        };
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}

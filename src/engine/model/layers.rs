@@ -1,0 +1,151 @@
+//! The layers that families share: projection, norm, attention with what some add to it, gated MLP.
+//!
+//! Shapes: `B` batch (always 1), `L` new tokens, `T` all tokens, `H` heads, `K` key/value heads, `D` head width.
+
+use mlx_rs::Array;
+use mlx_rs::error::Exception;
+use mlx_rs::fast::rms_norm;
+use mlx_rs::ops::{add, multiply, sigmoid};
+
+use super::attention::causal_attention;
+use super::matrix::Matrix;
+use super::rope::Rope;
+use super::weights::Weights;
+use super::{Config, KvCache};
+use crate::engine::EngineError;
+
+/// A projection, with or without a bias.
+pub struct Linear {
+    pub weight: Matrix,
+    pub bias: Option<Array>,
+}
+
+impl Linear {
+    /// `<path>.weight`, `[output, input]`, and, if `bias` says so, `<path>.bias`.
+    pub fn load(weights: &mut Weights, path: &str, input: usize, output: usize, bias: bool) -> Result<Self, EngineError> {
+        Ok(Self {
+            weight: weights.matrix(path, &[output, input])?,
+            bias: if bias { Some(weights.vector(&format!("{path}.bias"), output)?) } else { None },
+        })
+    }
+
+    /// `[.., input]` to `[.., output]`
+    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+        let product = self.weight.apply(x)?;
+        match &self.bias {
+            Some(bias) => add(product, bias),
+            None => Ok(product),
+        }
+    }
+}
+
+/// Root-mean-square norm over the last axis.
+pub struct RmsNorm {
+    weight: Array,
+    eps: f32,
+}
+
+impl RmsNorm {
+    /// `<path>.weight`, one per element of a vector of `width`.
+    pub fn load(weights: &mut Weights, path: &str, width: usize, config: &Config) -> Result<Self, EngineError> {
+        Ok(Self { weight: weights.vector(&format!("{path}.weight"), width)?, eps: config.rms_norm_eps })
+    }
+
+    /// Any shape to the same.
+    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+        rms_norm(x, Some(&self.weight), self.eps)
+    }
+}
+
+/// Attention of each token to itself and those before it.
+pub struct Attention {
+    pub query: Linear,
+    pub key: Linear,
+    pub value: Linear,
+    pub output: Linear,
+    /// Norm of each head's queries, and of its keys.
+    pub norms: Option<(RmsNorm, RmsNorm)>,
+    pub rope: Rope,
+    pub head_dim: i32,
+    /// How many tokens a token sees, itself included; `None`: all before it.
+    pub window: Option<i32>,
+}
+
+/// Which of attention's projections have a bias.
+pub struct AttentionBias {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    pub output: bool,
+}
+
+impl Attention {
+    /// The plain kind, which sees everything: `<path>.q_proj`, `k_proj`, `v_proj`, `o_proj`.
+    pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+        let (width, hidden) = (config.head_dim, config.hidden_size);
+        let (queries, keys) = (config.heads * width, config.kv_heads * width);
+        Ok(Self {
+            query: Linear::load(weights, &format!("{path}.q_proj"), hidden, queries, bias.qkv)?,
+            key: Linear::load(weights, &format!("{path}.k_proj"), hidden, keys, bias.qkv)?,
+            value: Linear::load(weights, &format!("{path}.v_proj"), hidden, keys, bias.qkv)?,
+            output: Linear::load(weights, &format!("{path}.o_proj"), queries, hidden, bias.output)?,
+            norms: None,
+            rope: Rope::new(&config.rope, width)?,
+            head_dim: width as i32,
+            window: None,
+        })
+    }
+
+    /// `[B, L, hidden]` to the same; the new tokens' keys and values go into the cache.
+    pub fn forward(&self, x: &Array, layer: usize, cache: &mut KvCache) -> Result<Array, Exception> {
+        let (mut queries, mut keys) = (self.heads(self.query.forward(x)?)?, self.heads(self.key.forward(x)?)?);
+        if let Some((query_norm, key_norm)) = &self.norms {
+            (queries, keys) = (query_norm.forward(&queries)?, key_norm.forward(&keys)?);
+        }
+        let values = heads_first(&self.heads(self.value.forward(x)?)?)?;
+        let offset = cache.tokens() as i32;
+        let queries = self.rope.rotate(&heads_first(&queries)?, offset)?;
+        let keys = self.rope.rotate(&heads_first(&keys)?, offset)?;
+        let (keys, values) = cache.append(layer, &keys, &values)?;
+        let mixed = causal_attention(&queries, &keys, &values, self.window)?;
+        self.output.forward(&heads_first(&mixed)?.reshape(&[1, x.dim(1), -1])?)
+    }
+
+    /// `[B, L, heads * D]` to `[B, L, heads, D]`
+    fn heads(&self, x: Array) -> Result<Array, Exception> {
+        x.reshape(&[1, x.dim(1), -1, self.head_dim])
+    }
+}
+
+/// `[B, L, heads, D]` to `[B, heads, L, D]`, and back.
+fn heads_first(x: &Array) -> Result<Array, Exception> {
+    x.transpose_axes(&[0, 2, 1, 3])
+}
+
+/// The gated MLP: `down(silu(gate(x)) * up(x))`.
+pub struct Mlp {
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Mlp {
+    /// `<path>.gate_proj`, `up_proj`, `down_proj`.
+    pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Ok(Self {
+            gate: Linear::load(weights, &format!("{path}.gate_proj"), hidden, inner, bias)?,
+            up: Linear::load(weights, &format!("{path}.up_proj"), hidden, inner, bias)?,
+            down: Linear::load(weights, &format!("{path}.down_proj"), inner, hidden, bias)?,
+        })
+    }
+
+    /// `[.., hidden]` to the same.
+    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+        self.down.forward(&swiglu(&self.gate.forward(x)?, &self.up.forward(x)?)?)
+    }
+}
+
+/// SwiGLU in plain operations: mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
+pub fn swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
+    multiply(multiply(gate, sigmoid(gate)?)?, up)
+}

@@ -1,0 +1,117 @@
+//! A weight matrix, plain or packed, and what layers do with one: multiply by it, look rows up, pick one of a stack.
+
+use mlx_rs::Array;
+use mlx_rs::error::Exception;
+use mlx_rs::ops::{dequantize, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
+
+use super::quantization::Packing;
+
+/// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.
+#[derive(Clone)]
+pub enum Matrix {
+    Plain(Array),
+    Packed(Packed),
+}
+
+/// A matrix whose weights are packed into 32-bit words, `[.., output, input * bits / 32]`.
+#[derive(Clone)]
+pub struct Packed {
+    pub words: Array,
+    /// `[.., output, input / group_size]`, like `biases`.
+    pub scales: Array,
+    pub biases: Array,
+    pub packing: Packing,
+}
+
+impl Matrix {
+    /// `[.., input]` to `[.., output]`
+    pub fn apply(&self, x: &Array) -> Result<Array, Exception> {
+        match self {
+            Self::Plain(weight) => matmul(x, swap_axes(weight, -1, -2)?),
+            Self::Packed(Packed { words, scales, biases, packing }) => {
+                quantized_matmul(x, words, scales, biases, true, packing.group_size as i32, packing.bits as i32)
+            }
+        }
+    }
+
+    /// Each `[1, input]` of `x` by the matrix of the stack that `indices` name for it, to `[1, output]`.
+    ///
+    /// `sorted` says that equal indices follow each other, which lets a matrix be read once.
+    pub fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
+        match self {
+            Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
+            Self::Packed(Packed { words, scales, biases, packing }) => {
+                let (group_size, bits) = (packing.group_size as i32, packing.bits as i32);
+                gather_qmm(x, words, scales, biases, None, indices, true, group_size, bits, sorted)
+            }
+        }
+    }
+
+    /// The rows with these numbers, one after the other: `ids` of any shape to `[.., input]`.
+    pub fn rows(&self, ids: &Array) -> Result<Array, Exception> {
+        match self {
+            Self::Plain(weight) => weight.take_axis(ids, 0),
+            Self::Packed(packed) => Packed {
+                words: packed.words.take_axis(ids, 0)?,
+                scales: packed.scales.take_axis(ids, 0)?,
+                biases: packed.biases.take_axis(ids, 0)?,
+                packing: packed.packing,
+            }
+            .unpack(),
+        }
+    }
+
+    /// The arrays it is made of.
+    pub fn arrays(&self) -> Vec<&Array> {
+        match self {
+            Self::Plain(weight) => vec![weight],
+            Self::Packed(Packed { words, scales, biases, .. }) => vec![words, scales, biases],
+        }
+    }
+}
+
+impl Packed {
+    /// The plain matrix, in the type of the scales.
+    pub fn unpack(&self) -> Result<Array, Exception> {
+        let Packing { group_size, bits } = self.packing;
+        dequantize(&self.words, &self.scales, &self.biases, group_size as i32, bits as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlx_rs::ops::quantize;
+    use mlx_rs::random;
+
+    fn assert_equal(a: &Array, b: &Array) {
+        assert_eq!(a.shape(), b.shape());
+        let difference: f32 = a.subtract(b).unwrap().abs().unwrap().max(false).unwrap().item_exact();
+        assert!(difference < 1e-4, "differ by {difference}");
+    }
+
+    #[test]
+    fn packed_does_what_the_unpacked_does() {
+        let random = |shape: &[i32], seed| random::normal::<f32>(shape, 0.0, 1.0, &random::key(seed).unwrap()).unwrap();
+        for (group_size, bits) in [(32, 2), (64, 3), (64, 4), (128, 6), (32, 8)] {
+            let weight = random(&[3, 8, 128], bits as u64);
+            let (words, scales, biases) = quantize(&weight, group_size as i32, bits as i32).unwrap();
+            let packed = |i: Option<i32>| {
+                let pick = |a: &Array| i.map_or(a.clone(), |i| a.take_axis(Array::from_int(i), 0).unwrap());
+                let packing = Packing { group_size, bits };
+                Packed { words: pick(&words), scales: pick(&scales), biases: pick(&biases), packing }
+            };
+            let (one, stack) = (packed(Some(1)), packed(None));
+            let (plain, plain_stack) = (Matrix::Plain(one.unpack().unwrap()), Matrix::Plain(stack.unpack().unwrap()));
+            let (one, stack) = (Matrix::Packed(one), Matrix::Packed(stack));
+
+            let x = random(&[2, 1, 128], 9);
+            assert_equal(&one.apply(&x).unwrap(), &plain.apply(&x).unwrap());
+            let ids = Array::from_slice(&[7u32, 0, 3], &[1, 3]);
+            assert_equal(&one.rows(&ids).unwrap(), &plain.rows(&ids).unwrap());
+            let indices = Array::from_slice(&[0u32, 2], &[2]);
+            let picked = stack.apply_picked(&x, &indices, true).unwrap();
+            assert_equal(&picked, &plain_stack.apply_picked(&x, &indices, true).unwrap());
+        }
+    }
+}

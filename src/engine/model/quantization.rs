@@ -1,0 +1,112 @@
+//! MLX's affine quantization as `config.json` describes it: which layers, in groups of how many weights, in how many bits.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How one matrix is packed: each group of weights shares a scale and a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Weights that share a scale and a bias.
+    pub group_size: usize,
+    /// Bits of a weight.
+    pub bits: usize,
+}
+
+/// What the configuration says of all layers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quantization {
+    /// Where a layer has nothing of its own; `None`: not packed.
+    usual: Option<Packing>,
+    /// By the layer's path; `None`: this layer is not packed.
+    layers: HashMap<String, Option<Packing>>,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    group_size: usize,
+    bits: usize,
+    mode: Option<String>,
+}
+
+impl Quantization {
+    /// Reads the `quantization` object of `config.json`.
+    pub fn parse(value: &Value) -> Result<Self, String> {
+        let object = value.as_object().ok_or("quantization is not an object")?;
+        let layers = object
+            .iter()
+            .filter(|(_, value)| value.is_object() || value.is_boolean())
+            .map(|(path, value)| {
+                let packing = match value {
+                    Value::Bool(false) => None,
+                    // `true`: as all others.
+                    Value::Bool(true) => Some(packing("quantization", object.clone().into())?),
+                    own => Some(packing(&format!("quantization.{path}"), own.clone())?),
+                };
+                Ok((path.clone(), packing))
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Self { usual: Some(packing("quantization", value.clone())?), layers })
+    }
+
+    /// How the layer at this path is packed, if its weights are.
+    pub fn of(&self, path: &str) -> Option<Packing> {
+        self.layers.get(path).copied().unwrap_or(self.usual)
+    }
+}
+
+fn packing(name: &str, value: Value) -> Result<Packing, String> {
+    let fields: Fields = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+    if let Some(mode) = fields.mode.filter(|mode| mode != "affine") {
+        return Err(format!("{name}: mode {mode:?} is not supported; the engine reads \"affine\""));
+    }
+    if ![32, 64, 128].contains(&fields.group_size) {
+        return Err(format!("{name}: group_size {} is not 32, 64 or 128", fields.group_size));
+    }
+    if ![2, 3, 4, 6, 8].contains(&fields.bits) {
+        return Err(format!("{name}: bits {} is not 2, 3, 4, 6 or 8", fields.bits));
+    }
+    Ok(Packing { group_size: fields.group_size, bits: fields.bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_layer_may_have_a_packing_of_its_own_or_none() {
+        let quantization = Quantization::parse(&json!({
+            "group_size": 64, "bits": 4, "mode": "affine",
+            "model.layers.0.mlp.gate": {"group_size": 32, "bits": 8}, "lm_head": false, "model.embed_tokens": true,
+        }))
+        .unwrap();
+        let usual = Some(Packing { group_size: 64, bits: 4 });
+        assert_eq!(quantization.of("model.layers.0.mlp.gate"), Some(Packing { group_size: 32, bits: 8 }));
+        assert_eq!(quantization.of("lm_head"), None);
+        assert_eq!([quantization.of("model.embed_tokens"), quantization.of("model.layers.1.mlp.gate")], [usual, usual]);
+        assert_eq!(Quantization::default().of("lm_head"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_refused_by_name() {
+        let cases = [
+            (json!(4), "quantization is not an object"),
+            (json!({"bits": 4}), "quantization: missing field `group_size`"),
+            (json!({"group_size": 16, "bits": 4}), "quantization: group_size 16 is not 32, 64 or 128"),
+            (json!({"group_size": 64, "bits": 7}), "quantization: bits 7 is not 2, 3, 4, 6 or 8"),
+            (
+                json!({"group_size": 32, "bits": 4, "mode": "mxfp4"}),
+                "quantization: mode \"mxfp4\" is not supported; the engine reads \"affine\"",
+            ),
+            (
+                json!({"group_size": 64, "bits": 4, "lm_head": {"group_size": 64, "bits": 1}}),
+                "quantization.lm_head: bits 1 is not 2, 3, 4, 6 or 8",
+            ),
+        ];
+        for (value, reason) in cases {
+            assert_eq!(Quantization::parse(&value), Err(reason.to_string()));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Rotary position embedding: the kinds that configurations ask for, and turning queries and keys by them.
+//!
+//! The wavelengths are computed in f32 with MLX's own operations, as mlx-lm computes them: at position 100,000 a last bit shows.
+
+use mlx_rs::error::Exception;
+use mlx_rs::fast::rope;
+use mlx_rs::ops::{add, arange, clip, divide, gt, logical_and, lt, multiply, power, select, subtract};
+use mlx_rs::{Array, array};
+use serde::Deserialize;
+
+/// How positions turn queries and keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeConfig {
+    /// The base of the wavelengths.
+    pub theta: f32,
+    pub scaling: Scaling,
+}
+
+/// How a model was stretched beyond the context it was first trained for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scaling {
+    None,
+    /// Positions are divided.
+    Linear {
+        factor: f32,
+    },
+    /// Long wavelengths are stretched, short ones kept, those between blended by wavelength.
+    Llama3 {
+        factor: f32,
+        low_freq_factor: f32,
+        high_freq_factor: f32,
+        original_context: f32,
+    },
+    /// Long wavelengths are stretched, short ones kept, those between blended by dimension; queries and keys grow a little.
+    Yarn {
+        factor: f32,
+        original_context: f32,
+        beta_fast: f32,
+        beta_slow: f32,
+        /// What queries and keys are multiplied by.
+        magnitude: f32,
+    },
+}
+
+/// `rope_scaling`, or `rope_parameters` of transformers 5, as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RopeFields {
+    pub rope_theta: Option<f32>,
+    /// Older configurations write `type`.
+    rope_type: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    factor: Option<f32>,
+    low_freq_factor: Option<f32>,
+    high_freq_factor: Option<f32>,
+    original_max_position_embeddings: Option<f32>,
+    beta_fast: Option<f32>,
+    beta_slow: Option<f32>,
+    mscale: Option<f32>,
+    mscale_all_dim: Option<f32>,
+    attention_factor: Option<f32>,
+    partial_rotary_factor: Option<f32>,
+}
+
+impl Scaling {
+    /// What the fields ask for. The error names what is missing or unknown.
+    pub fn parse(fields: &RopeFields) -> Result<Self, String> {
+        let kind = fields.kind.as_deref().or(fields.rope_type.as_deref()).unwrap_or("default");
+        let needed = |name: &str, value: Option<f32>| match value {
+            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+            Some(value) => Err(format!("RoPE scaling {kind:?}: {name} {value} is out of range")),
+            None => Err(format!("RoPE scaling {kind:?}: {name} is missing")),
+        };
+        let original_context = || needed("original_max_position_embeddings", fields.original_max_position_embeddings);
+        if fields.partial_rotary_factor.is_some_and(|part| part != 1.0) {
+            return Err("partial_rotary_factor is not supported".into());
+        }
+        match kind {
+            "default" => Ok(Self::None),
+            "linear" => Ok(Self::Linear { factor: needed("factor", fields.factor)? }),
+            "llama3" => Ok(Self::Llama3 {
+                factor: needed("factor", fields.factor)?,
+                low_freq_factor: needed("low_freq_factor", fields.low_freq_factor)?,
+                high_freq_factor: needed("high_freq_factor", fields.high_freq_factor)?,
+                original_context: original_context()?,
+            }),
+            "yarn" => {
+                let factor = needed("factor", fields.factor)?;
+                let growth = |weight: f32| if factor > 1.0 { 0.1 * weight * factor.ln() + 1.0 } else { 1.0 };
+                let usual = growth(fields.mscale.unwrap_or(1.0)) / growth(fields.mscale_all_dim.unwrap_or(0.0));
+                Ok(Self::Yarn {
+                    factor,
+                    original_context: original_context()?,
+                    beta_fast: fields.beta_fast.unwrap_or(32.0),
+                    beta_slow: fields.beta_slow.unwrap_or(1.0),
+                    magnitude: fields.attention_factor.unwrap_or(usual),
+                })
+            }
+            other => Err(format!("RoPE scaling {other:?} is not supported; the engine knows linear, llama3 and yarn")),
+        }
+    }
+
+    /// Tokens that the stretched model takes, where that is more than its configuration says by itself.
+    pub fn context(&self) -> Option<usize> {
+        match self {
+            Self::Yarn { factor, original_context, .. } => Some((factor * original_context) as usize),
+            _ => None,
+        }
+    }
+}
+
+/// The embedding, ready to turn vectors of one width.
+#[derive(Clone)]
+pub struct Rope {
+    width: i32,
+    /// The base, where the wavelengths follow from it alone.
+    theta: Option<f32>,
+    position_scale: f32,
+    wavelengths: Option<Array>,
+    magnitude: f32,
+}
+
+impl Rope {
+    /// For heads of the given width.
+    pub fn new(config: &RopeConfig, width: usize) -> Result<Self, Exception> {
+        let width = width as i32;
+        let plain = Self { width, theta: Some(config.theta), position_scale: 1.0, wavelengths: None, magnitude: 1.0 };
+        Ok(match config.scaling {
+            Scaling::None => plain,
+            Scaling::Linear { factor } => Self { position_scale: 1.0 / factor, ..plain },
+            Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                let wavelengths = wavelengths(config.theta, width)?;
+                let stretched = llama3(&wavelengths, factor, low_freq_factor, high_freq_factor, original_context)?;
+                Self { theta: None, wavelengths: Some(stretched), ..plain }
+            }
+            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, magnitude } => {
+                let (low, high) = yarn_range(width, config.theta, original_context, beta_fast, beta_slow);
+                let stretched = yarn(&wavelengths(config.theta, width)?, factor, low, high)?;
+                Self { theta: None, wavelengths: Some(stretched), magnitude, ..plain }
+            }
+        })
+    }
+
+    /// Turns `[B, heads, L, D]` by the tokens' positions, of which the first is `offset`.
+    pub fn rotate(&self, x: &Array, offset: i32) -> Result<Array, Exception> {
+        let turned = rope(x, self.width, false, self.theta, self.position_scale, offset, self.wavelengths.as_ref())?;
+        if self.magnitude == 1.0 { Ok(turned) } else { multiply(&turned, array!(self.magnitude).as_dtype(x.dtype())?) }
+    }
+}
+
+/// Per pair of dimensions, the tokens that one radian takes.
+fn wavelengths(theta: f32, width: i32) -> Result<Array, Exception> {
+    power(array!(theta), divide(arange::<i32, f32>(0, width, 2)?, array!(width as f32))?)
+}
+
+fn llama3(wavelengths: &Array, factor: f32, low: f32, high: f32, original_context: f32) -> Result<Array, Exception> {
+    let turns = multiply(wavelengths, array!(2.0 * std::f32::consts::PI))?;
+    let (longest, shortest) = (array!(original_context / low), array!(original_context / high));
+    let stretched = multiply(wavelengths, array!(factor))?;
+    let kept_or_stretched = select(gt(&turns, &longest)?, &stretched, wavelengths)?;
+    let smooth = divide(subtract(divide(array!(original_context), &turns)?, array!(low))?, array!(high - low))?;
+    let blend = add(divide(subtract(array!(1.0_f32), &smooth)?, array!(factor))?, &smooth)?;
+    let between = logical_and(gt(&turns, &shortest)?, lt(&turns, &longest)?)?;
+    select(between, divide(&kept_or_stretched, blend)?, &kept_or_stretched)
+}
+
+/// The pairs of dimensions between which YaRN blends: those that turn `beta_fast` and `beta_slow` times in the first context.
+fn yarn_range(width: i32, theta: f32, original_context: f32, beta_fast: f32, beta_slow: f32) -> (f32, f32) {
+    let pair = |turns: f32| {
+        let tokens_per_radian = f64::from(original_context) / (f64::from(turns) * 2.0 * std::f64::consts::PI);
+        f64::from(width) * tokens_per_radian.ln() / (2.0 * f64::from(theta).ln())
+    };
+    let low = pair(beta_fast).floor().max(0.0) as f32;
+    let high = pair(beta_slow).ceil().min(f64::from(width - 1)) as f32;
+    // Equal ends would divide by zero.
+    (low, if low == high { high + 0.001 } else { high })
+}
+
+fn yarn(wavelengths: &Array, factor: f32, low: f32, high: f32) -> Result<Array, Exception> {
+    let stretched = multiply(wavelengths, array!(factor))?;
+    let ramp = divide(subtract(arange::<i32, f32>(0, wavelengths.dim(0), 1)?, array!(low))?, array!(high - low))?;
+    let stretch = clip(ramp, (0.0, 1.0))?;
+    let keep = subtract(array!(1.0_f32), &stretch)?;
+    let blend = add(multiply(&stretched, &keep)?, multiply(wavelengths, &subtract(array!(1.0_f32), &keep)?)?)?;
+    divide(multiply(&stretched, wavelengths)?, blend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(fields: Value) -> Result<Scaling, String> {
+        Scaling::parse(&serde_json::from_value(fields).unwrap())
+    }
+
+    #[test]
+    fn both_names_of_the_kind_are_read() {
+        assert_eq!(parse(json!({"type": "linear", "factor": 4})), Ok(Scaling::Linear { factor: 4.0 }));
+        assert_eq!(parse(json!({"rope_type": "linear", "factor": 4})), Ok(Scaling::Linear { factor: 4.0 }));
+        assert_eq!(parse(json!({"rope_theta": 10000, "rope_type": "default"})), Ok(Scaling::None));
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_named() {
+        let cases = [
+            (json!({"type": "linear"}), "RoPE scaling \"linear\": factor is missing"),
+            (json!({"type": "yarn", "factor": 0}), "RoPE scaling \"yarn\": factor 0 is out of range"),
+            (json!({"type": "yarn", "factor": 4}), "RoPE scaling \"yarn\": original_max_position_embeddings is missing"),
+            (json!({"type": "longrope"}), "RoPE scaling \"longrope\" is not supported; the engine knows linear, llama3 and yarn"),
+            (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor is not supported"),
+        ];
+        for (fields, reason) in cases {
+            assert_eq!(parse(fields), Err(reason.to_string()));
+        }
+    }
+
+    #[test]
+    fn yarn_multiplies_the_context_and_grows_queries_and_keys() {
+        let yarn = parse(json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768})).unwrap();
+        assert_eq!(yarn.context(), Some(131_072));
+        let Scaling::Yarn { magnitude, .. } = yarn else { panic!("not yarn") };
+        assert!((magnitude - 1.138_629_4).abs() < 1e-6);
+    }
+}
