@@ -13,7 +13,7 @@ use launched::{Place, stderr, stdout};
 const NOBODY: &str = "http://127.0.0.1:9";
 
 /// The arguments that run a shell script as the client.
-fn script<'a>(script: &'a str) -> Vec<&'a str> {
+fn script(script: &str) -> Vec<&str> {
     vec!["--mode", "anthropic", "--base-url", NOBODY, "--client", "sh", "--", "-c", script]
 }
 

@@ -73,6 +73,29 @@ async fn mode_anthropic_runs_several_turns_with_tools_and_records_them() {
     assert!(!recorded[0].request.body["system"].to_string().contains("x-anthropic-billing-header"));
 }
 
+#[tokio::test]
+async fn the_debug_levels_tell_more_and_more_and_never_a_secret() {
+    let server = calling(vec![]).await;
+    let program = clients::installed("node_modules/.bin/claude");
+    for (level, told) in [("0", [false, false, false]), ("1", [true, false, false]), ("2", [true, true, false]), ("3", [true; 3])]
+    {
+        let place = Place::new();
+        let flags =
+            ["--mode", "anthropic", "--base-url", &server.url, "--client", program.to_str().unwrap(), "--", "-p", "hello there"];
+        let mut command = place.anyclaude(&flags);
+        command.envs(clients::claude_environment(place.home.path())).env("ANYCLAUDE_DEBUG", level);
+        command.env("ANTHROPIC_API_KEY", "sk-ant-api03-very-secret-key");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = stderr(&output);
+        assert_eq!(
+            ["POST /v1/messages", "request headers", "request body"].map(|text| said.contains(text)),
+            told,
+            "{level}: {said}"
+        );
+        assert!(!said.contains("very-secret-key"), "{said}");
+    }
+}
+
 #[cfg(feature = "mlx")]
 #[tokio::test]
 async fn mode_mlx_answers_the_client_from_a_model_folder() {

@@ -1,6 +1,5 @@
 //! Each mode as a backend in this process: which server or engine it is, and what it needs to be known.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::backend::fallback::FallbackBackend;
@@ -8,7 +7,7 @@ use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::{CliError, say};
-use crate::config::{self, FILE_NAMES, Mode, ModeSettings, Settings};
+use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
 
 /// Where mode claude goes.
@@ -152,7 +151,7 @@ fn key(variable: &str, mode: Mode) -> Result<String, CliError> {
 /// The model folder of mode mlx.
 #[cfg(feature = "mlx")]
 fn model_folder(own: &ModeSettings) -> std::path::PathBuf {
-    config::expand_home(Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")))
+    crate::config::expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")))
 }
 
 #[cfg(feature = "mlx")]
