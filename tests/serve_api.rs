@@ -357,14 +357,19 @@ async fn models_lists_the_local_one_and_knows_every_claude() {
     let mut list: Value = get(&server, "/v1/models").await.json().await.unwrap();
     let created = list["data"][0]["created_at"].take();
     assert!(created.as_str().unwrap().ends_with('Z'));
+    assert!(list["data"][0]["created"].take().is_i64());
     insta::assert_json_snapshot!(list, @r#"
     {
+      "object": "list",
       "data": [
         {
           "type": "model",
           "id": "scripted",
           "display_name": "scripted",
-          "created_at": null
+          "created_at": null,
+          "object": "model",
+          "created": null,
+          "owned_by": "anyclaude"
         }
       ],
       "has_more": false,

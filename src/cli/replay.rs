@@ -177,11 +177,9 @@ async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliE
 
 #[cfg(feature = "mlx")]
 async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
-    use crate::engine::EngineOptions;
-
     let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
     ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
-    let options = EngineOptions { tool_format: args.tool_format, ..EngineOptions::default() };
+    let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
     Ok(Box::new(model_folder::load(folder, options).await?))
 }
 

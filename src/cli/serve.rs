@@ -80,7 +80,11 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-async fn load(folder: PathBuf, cache_entries: usize, tool_format: Option<ToolFormatName>) -> Result<MlxBackend, CliError> {
+pub(super) async fn load(
+    folder: PathBuf,
+    cache_entries: usize,
+    tool_format: Option<ToolFormatName>,
+) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
     let cache = CacheLimits { entries: cache_entries, ..CacheLimits::default() };

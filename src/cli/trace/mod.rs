@@ -41,8 +41,8 @@ enum Action {
     },
     /// Show traces readably: the request in outline, the last user turn, the answer
     Show {
-        /// Files and folders
-        #[arg(required = true, value_name = "FILE")]
+        /// Files and folders [default: the newest trace that the launcher recorded]
+        #[arg(value_name = "FILE")]
         paths: Vec<PathBuf>,
         /// Only the last user turn and the answer
         #[arg(long)]
