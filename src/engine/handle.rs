@@ -11,7 +11,7 @@ use super::EngineError;
 use super::answer::ToolFormatName;
 use super::cache::{CacheLimits, CacheStats, PrefixCache};
 use super::generation::{EventReceiver, Generation};
-use super::model::{Config, Model};
+use super::model::{Config, LoadListener, Model};
 use super::worker::{Command, WarmUp, Worker};
 
 /// How to run a model.
@@ -23,11 +23,13 @@ pub struct EngineOptions {
     pub cache: CacheLimits,
     /// How the model writes tool calls; `None`: as its chat template does.
     pub tool_format: Option<ToolFormatName>,
+    /// Who is told how far loading is.
+    pub on_load: LoadListener,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None }
+        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None, on_load: LoadListener::default() }
     }
 }
 
@@ -159,7 +161,7 @@ fn own_device(
     loaded: mpsc::Sender<Result<Config, EngineError>>,
     inbox: mpsc::Receiver<Command>,
 ) {
-    let model = match Model::load(&dir, &mut |_| {}) {
+    let model = match Model::load(&dir, &options.on_load) {
         Ok(model) => model,
         Err(error) => return drop(loaded.send(Err(error))),
     };

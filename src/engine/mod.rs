@@ -20,5 +20,5 @@ pub use cache::{CacheLimits, CacheStats, Entry};
 pub use error::EngineError;
 pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
-pub use model::{Config, GenerationConfig, KvCache, LoadProgress, Model};
+pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model};
 pub use sampler::{Sampler, Sampling};

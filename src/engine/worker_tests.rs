@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::engine::LoadListener;
 use crate::engine::cache::{CacheLimits, CacheStats};
 use crate::engine::generation::{EngineEvent, EventReceiver};
 use crate::engine::testing::{self, prompt};
@@ -19,7 +20,7 @@ impl Rig {
         testing::write_model(dir.path());
         let stats = Arc::new(Mutex::default());
         let cache = PrefixCache::new(CacheLimits::default(), stats.clone());
-        let model = Model::load(dir.path(), &mut |_| {}).unwrap();
+        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
         Self { worker: Worker::new(model, cache, 16, Arc::default(), Arc::default()), dir, stats }
     }
 
