@@ -77,6 +77,19 @@ fn a_server_whose_words_nobody_reads_any_more_still_stops_in_good_order() {
     assert!(child.wait().unwrap().success());
 }
 
+/// On macOS weights stay as they are, and there is nothing to say.
+#[cfg(not(target_os = "macos"))]
+#[test]
+fn serve_says_how_much_memory_the_weights_take() {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("anyclaude"));
+    let mut child = command.args(["serve", "--model", MODEL, "--port", "0"]).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = said.take_while(|line| !line.starts_with("listening")).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said[1], "weights are computed in f32 here: 3.67 MB in memory, 1.84 MB on disk");
+}
+
 #[tokio::test]
 async fn a_repeated_request_is_answered_the_same_and_from_the_cache() {
     let server = Serving::start(MODEL, &[]);

@@ -254,17 +254,17 @@ mod tests {
     #[test]
     fn penalties_lower_what_was_said() {
         // Prompt, penalties, logits, and the greedy answer.
-        let cases: [(&[u32], f32, f32, [f32; 3], [u32; 4]); 6] = [
-            (&[], 1.0, 0.0, [3.0, 2.0, 1.0], [0, 0, 0, 0]),
-            (&[], 2.0, 0.0, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
-            (&[0], 2.0, 0.0, [3.0, 2.0, 1.0], [1, 0, 0, 0]),
-            (&[0], 2.0, 0.0, [-1.0, -1.5, -9.0], [1, 0, 0, 0]),
-            (&[], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
-            (&[0, 0, 1], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]), // presence counts in the answer only, and once
+        let cases = [
+            (vec![], 1.0, 0.0, [3.0, 2.0, 1.0], [0, 0, 0, 0]),
+            (vec![], 2.0, 0.0, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
+            (vec![0], 2.0, 0.0, [3.0, 2.0, 1.0], [1, 0, 0, 0]),
+            (vec![0], 2.0, 0.0, [-1.0, -1.5, -9.0], [1, 0, 0, 0]),
+            (vec![], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
+            (vec![0, 0, 1], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]), // presence counts in the answer only, and once
         ];
         for (prompt, repetition_penalty, presence_penalty, logits, answer) in cases {
             let sampling = Sampling { repetition_penalty, presence_penalty, ..Sampling::GREEDY };
-            let mut sampler = Sampler::new(sampling, prompt);
+            let mut sampler = Sampler::new(sampling, &prompt);
             let found = [(); 4].map(|()| sampler.sample(&logits, all(&logits)).unwrap());
             assert_eq!(found, answer, "prompt {prompt:?}, repetition {repetition_penalty}, presence {presence_penalty}");
         }
