@@ -7,6 +7,7 @@ NEXTEST := $(or $(shell command -v cargo-nextest),target/tools/bin/cargo-nextest
 help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
+	@echo "make bench-cache  what the prefix cache is worth, in ratios"
 	@echo "make lint     formatting and clippy, warnings denied"
 	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
 	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
@@ -50,3 +51,5 @@ lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+bench-cache: mlx
+	cargo run --locked --quiet --example bench_cache -- fixtures/models/tiny traces

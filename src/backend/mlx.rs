@@ -11,11 +11,16 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
-use super::{Backend, BackendError, CacheControl, EventStream};
+use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::AnswerDecoders;
 use crate::engine::text::{ChatTemplate, Tokenizer};
-use crate::engine::{Engine, EngineError, EngineOptions, Generation, GenerationConfig, Sampler, Sampling};
-use crate::wire::{ErrorKind, MessagesRequest};
+use crate::engine::{
+    CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
+};
+use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
+
+/// When to come back to a server that has no memory left, in seconds: some answer may have ended by then.
+const RETRY_AFTER_S: u32 = 5;
 
 /// A model folder, loaded and answering.
 pub struct MlxBackend {
@@ -52,6 +57,12 @@ impl MlxBackend {
     /// The engine, for what the trait does not offer.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Has what all conversations like this one begin with computed while nobody asks for anything.
+    pub async fn warm_up(&self, request: MessagesRequest) -> Result<(), BackendError> {
+        let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+        Ok(self.engine.warm(tokens)?)
     }
 
     /// Does text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
@@ -103,6 +114,38 @@ impl CacheControl for MlxBackend {
         }
         .boxed()
     }
+
+    fn report(&self) -> Option<CacheReport> {
+        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        Some(report(self.engine.cache_stats(), warming, MemoryUse::now()))
+    }
+}
+
+fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    let entry = |entry: &Entry| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
+    CacheReport {
+        max_entries: stats.limits.entries,
+        max_bytes: stats.limits.bytes,
+        bytes: stats.bytes,
+        entries: stats.entries.iter().map(entry).collect(),
+        hits: stats.hits,
+        misses: stats.misses,
+        hit_rate: stats.hit_rate(),
+        token_hit_rate: stats.token_hit_rate(),
+        prompt_tokens: stats.prompt_tokens,
+        saved_tokens: stats.saved_tokens,
+        saved_seconds: stats.saved_time().as_secs_f64(),
+        computed_tokens: stats.computed_tokens,
+        evictions: stats.evictions,
+        warming,
+        memory: MemoryReport {
+            active_bytes: memory.active,
+            cache_bytes: memory.buffered,
+            peak_bytes: memory.peak,
+            rss_bytes: memory.resident,
+        },
+    }
 }
 
 impl TextSide {
@@ -149,9 +192,11 @@ impl From<EngineError> for BackendError {
     fn from(error: EngineError) -> Self {
         let kind = match &error {
             EngineError::Request(_) => ErrorKind::InvalidRequest,
+            EngineError::Overloaded(_) => ErrorKind::Overloaded,
             EngineError::ModelFile { .. } | EngineError::Device(_) => ErrorKind::Api,
         };
-        Self::new(kind, error.to_string())
+        let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
+        Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }
     }
 }
 

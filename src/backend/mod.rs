@@ -2,6 +2,7 @@
 //!
 //! Meant for two kinds: any server that speaks the Anthropic Messages API, and the in-process MLX engine.
 
+mod cache_report;
 #[cfg(feature = "mlx")]
 pub mod mlx;
 pub mod remote;
@@ -10,6 +11,8 @@ use std::pin::Pin;
 
 use futures::Stream;
 use futures::future::BoxFuture;
+
+pub use cache_report::{CacheEntry, CacheReport, MemoryReport, WarmUpReport};
 
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
@@ -44,6 +47,11 @@ pub trait CacheControl: Send + Sync {
     /// Leaves one thing in the cache: the part of the prompt all conversations share, the tools and the system prompt.
     /// Computes it where it is not there yet.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// What the cache holds and what it saved, where the backend tells.
+    fn report(&self) -> Option<CacheReport> {
+        None
+    }
 }
 
 /// Why a backend gave no answer.

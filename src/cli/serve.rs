@@ -1,5 +1,7 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
+mod cache_args;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use indicatif::ProgressBar;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use self::cache_args::CacheArgs;
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
@@ -33,9 +36,8 @@ pub struct Args {
     /// Key that clients must send as x-api-key or bearer token [default: none is asked for]
     #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// How many prompts the prefix cache keeps
-    #[arg(long, value_name = "N", default_value_t = CacheLimits::default().entries)]
-    cache_entries: usize,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
@@ -48,12 +50,20 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let backend = load(args.model, args.cache_entries).await?;
+    let warm_up = args.cache.warm_up()?;
+    let backend = Arc::new(load(args.model, args.cache.limits()).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
-    let server = Server::new(Arc::new(backend), ServerOptions { api_key, ..ServerOptions::default() });
+    if let Some(request) = warm_up {
+        let backend = backend.clone();
+        tokio::spawn(async move { cache_args::warm_up(&backend, request).await });
+    }
+    let server = Server::new(backend, ServerOptions { api_key, ..ServerOptions::default() });
     server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+    if let Some(report) = server.cache_report() {
+        say(format_args!("cache: {report}"));
+    }
     say(format_args!("served {}", server.totals()));
     Ok(ExitCode::SUCCESS)
 }
@@ -70,11 +80,10 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-async fn load(folder: PathBuf, cache_entries: usize) -> Result<MlxBackend, CliError> {
+async fn load(folder: PathBuf, cache: CacheLimits) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options =
-        EngineOptions { cache: CacheLimits { entries: cache_entries, ..CacheLimits::default() }, ..EngineOptions::default() };
+    let options = EngineOptions { cache, ..EngineOptions::default() };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;
