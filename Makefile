@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench traces test lint
+.PHONY: help build mlx clients nextest demo bench bench-cache traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -8,6 +8,7 @@ help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
 	@echo "make bench-cache  what the prefix cache is worth, in ratios"
+	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
 	@echo "make lint     formatting and clippy, warnings denied"
 	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
 	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
@@ -47,9 +48,13 @@ traces: build clients
 test: mlx clients nextest
 	$(NEXTEST) nextest run --locked
 
+oracle: mlx
+	@tests/oracle/run.sh
+
 lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
 bench-cache: mlx
 	cargo run --locked --quiet --example bench_cache -- fixtures/models/tiny traces

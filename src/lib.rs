@@ -6,6 +6,8 @@
 
 pub mod backend;
 pub mod cli;
+pub mod config;
+pub mod convert;
 #[cfg(feature = "mlx")]
 pub mod engine;
 pub mod record;

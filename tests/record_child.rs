@@ -67,7 +67,7 @@ fn a_dummy_key_is_set_only_where_no_key_is_and_the_upstream_is_local() {
         let output = command.env(name, value).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     };
-    assert_eq!(key(LOCAL, "UNRELATED", "1"), "anyclaude-local||http://127.0.0.1");
+    assert_eq!(key(LOCAL, "UNRELATED", "1"), "|anyclaude-local|http://127.0.0.1");
     assert_eq!(key(LOCAL, "ANTHROPIC_API_KEY", "own"), "own||http://127.0.0.1");
     assert_eq!(key(LOCAL, "ANTHROPIC_AUTH_TOKEN", "own"), "|own|http://127.0.0.1");
     assert_eq!(key("https://api.example.com", "UNRELATED", "1"), "||http://127.0.0.1");

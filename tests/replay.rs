@@ -72,6 +72,19 @@ fn requests_are_greedy_capped_streamed_and_force_the_recorded_tool() {
     }
 }
 
+/// Anthropic refuses the fields that a beta brings, unless its name is sent.
+#[test]
+fn the_betas_that_were_recorded_are_sent_again() {
+    let server = healthy();
+    let workspace = Workspace::with_traces();
+    replay(&workspace, &server, &["--phases", "cold", "--filter", "002"]).exits(1);
+    assert_eq!(server.betas(), "");
+    workspace.write_trace(1, &[("/request/headers", json!({"anthropic-beta": "effort-1, tools-2"}))]);
+    workspace.write_trace(2, &[("/request/headers", json!({"anthropic-beta": "tools-2,more-3"}))]);
+    replay(&workspace, &server, &["--phases", "cold"]).exits(1);
+    assert_eq!(server.betas(), "effort-1,tools-2,more-3");
+}
+
 #[test]
 fn with_tool_choice_auto_the_model_decides_and_fidelity_tells() {
     let server = healthy();

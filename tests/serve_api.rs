@@ -287,6 +287,8 @@ async fn bad_bodies_get_a_400_that_names_the_field() {
             json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}),
             "messages.0.content.0.type: unknown variant `hologram`",
         ),
+        ("/v1/messages", json!({"model": "m", "max_tokens": 1, "messages": []}), "messages: at least one message is required"),
+        ("/v1/messages/count_tokens", json!({"model": "m", "messages": []}), "messages: at least one message is required"),
         ("/v1/messages/count_tokens", json!({"model": "m"}), "missing field `messages`"),
     ] {
         let (status, kind, message) = error(post(&server, path, &body).await).await;
@@ -355,14 +357,19 @@ async fn models_lists_the_local_one_and_knows_every_claude() {
     let mut list: Value = get(&server, "/v1/models").await.json().await.unwrap();
     let created = list["data"][0]["created_at"].take();
     assert!(created.as_str().unwrap().ends_with('Z'));
+    assert!(list["data"][0]["created"].take().is_i64());
     insta::assert_json_snapshot!(list, @r#"
     {
+      "object": "list",
       "data": [
         {
           "type": "model",
           "id": "scripted",
           "display_name": "scripted",
-          "created_at": null
+          "created_at": null,
+          "object": "model",
+          "created": null,
+          "owned_by": "anyclaude"
         }
       ],
       "has_more": false,

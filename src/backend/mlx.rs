@@ -12,12 +12,12 @@ use futures::future::{BoxFuture, FutureExt};
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
-use crate::engine::answer::AnswerDecoders;
-use crate::engine::text::{ChatTemplate, Tokenizer};
+use crate::engine::answer::{AnswerDecoders, ToolFormatName};
+use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer};
 use crate::engine::{
     CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
-use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
+use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
 
 /// When to come back to a server that has no memory left, in seconds: some answer may have ended by then.
 const RETRY_AFTER_S: u32 = 5;
@@ -32,6 +32,7 @@ pub struct MlxBackend {
 /// What turns requests into prompts: everything that works without the device.
 struct TextSide {
     tokenizer: Arc<Tokenizer>,
+    prompts: PromptTokenizer,
     template: ChatTemplate,
     decoders: AnswerDecoders,
     defaults: GenerationConfig,
@@ -41,9 +42,13 @@ impl MlxBackend {
     /// Loads a model folder in Hugging Face layout. Blocks until the weights are in memory.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
+        let template = ChatTemplate::load(dir, &tokenizer)?;
+        let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
+        tracing::info!(?format, "tool calls");
         let text = TextSide {
-            template: ChatTemplate::load(dir, &tokenizer)?,
-            decoders: AnswerDecoders::new(tokenizer.clone())?,
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            prompts: PromptTokenizer::new(tokenizer.clone(), &template.render(&sample())?),
+            template,
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
         };
@@ -121,6 +126,21 @@ impl CacheControl for MlxBackend {
     }
 }
 
+/// A conversation of some turns, such as every template takes.
+fn sample() -> MessagesRequest {
+    let turn = |role, text: &str| InputMessage { role, content: Content::Text(text.into()) };
+    let messages = vec![turn(Role::User, "Hi.\nWho is it?"), turn(Role::Assistant, "Me.\n"), turn(Role::User, " And you?")];
+    CountTokensRequest {
+        model: String::new(),
+        messages,
+        system: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        extra: serde_json::Map::new(),
+    }
+    .into()
+}
+
 fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
     let mb = |bytes: usize| bytes as f64 / 1e6;
     let entry = |entry: &Entry| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
@@ -152,11 +172,11 @@ impl TextSide {
     /// What the engine and the answer's events need of the request.
     fn prepare(&self, request: MessagesRequest) -> Result<(Answer, Generation), EngineError> {
         let text = self.template.render(&request)?;
-        let prompt = self.tokenizer.encode(&text)?;
+        let prompt = self.prompts.encode(&text)?;
         let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
         let generation = Generation {
             decoder: self.decoders.start(&request)?,
-            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?),
+            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,
         };
@@ -180,11 +200,11 @@ impl TextSide {
     }
 
     fn prompt(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.tokenizer.encode(&self.template.render(request)?)
+        self.prompts.encode(&self.template.render(request)?)
     }
 
     fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.tokenizer.encode(&self.template.render_shared_prefix(request)?)
+        self.prompts.encode(&self.template.render_shared_prefix(request)?)
     }
 }
 

@@ -1,10 +1,15 @@
 //! "Send a Messages request, get a stream of events": the one trait that the server and replay are written against.
 //!
-//! Meant for two kinds: any server that speaks the Anthropic Messages API, and the in-process MLX engine.
+//! Its kinds: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or OpenAI's chat
+//! completions (`openai`), and several of them in a chain (`fallback`).
 
 mod cache_report;
+pub mod fallback;
+pub mod fitted;
+mod http;
 #[cfg(feature = "mlx")]
 pub mod mlx;
+pub mod openai;
 pub mod remote;
 
 use std::pin::Pin;

@@ -3,24 +3,18 @@
 //! Owns the HTTP client and the reading of SSE. Where the other side is an anyclaude server, its prefix cache can be
 //! controlled too.
 
-use std::time::Duration;
-
 use async_stream::try_stream;
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::http::{self, reasons, shorten};
 use super::{Backend, BackendError, CacheControl, EventStream};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a server may be silent. Anthropic and anyclaude ping every few seconds; others may not ping during a prefill.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What `POST /v1/messages/count_tokens` refuses although `POST /v1/messages` takes it.
 const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
@@ -46,14 +40,9 @@ impl RemoteBackend {
     /// Claude Code itself would: `ANTHROPIC_API_KEY` and `ANTHROPIC_AUTH_TOKEN` of the environment. Fails where the address
     /// is no HTTP URL or nobody answers there.
     pub async fn new(base_url: &str) -> Result<Self, BackendError> {
-        let url = check(base_url).map_err(|reason| BackendError::Unreachable { address: base_url.to_owned(), reason })?;
+        let client = http::client(base_url)?;
         let address = base_url.trim_end_matches('/').to_owned();
         let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
-        let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
-        if is_loopback(&url) {
-            client = client.no_proxy();
-        }
-        let client = client.build().map_err(|error| unusable(reasons(&error)))?;
         let headers = headers_from_env().map_err(unusable)?;
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
         let health = health.map_err(|error| unusable(reasons(&error)))?.json::<Health>().await;
@@ -72,15 +61,15 @@ impl RemoteBackend {
     }
 
     /// Posts a body; an error status becomes the error that the server answered with.
-    async fn post(&self, path: &str, body: &Value) -> Result<Response, BackendError> {
-        let request = self.client.post(self.url(path)).headers(self.headers.clone()).json(body);
+    async fn post(&self, path: &str, more: HeaderMap, body: &Value) -> Result<Response, BackendError> {
+        let request = self.client.post(self.url(path)).headers(self.headers.clone()).headers(more).json(body);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() { Ok(response) } else { Err(self.answered(response).await) }
     }
 
     async fn answered(&self, response: Response) -> BackendError {
         let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let retry_after = http::retry_after(response.headers());
         let text = response.text().await.unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| {
             let kind = ErrorKind::ALL.into_iter().find(|kind| kind.status() == status.as_u16()).unwrap_or(ErrorKind::Api);
@@ -105,7 +94,8 @@ impl RemoteBackend {
     }
 
     async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
-        let response = self.post("/v1/messages", &self.body(request)).await?;
+        let cache = http::cache_headers(&request);
+        let response = self.post("/v1/messages", cache, &self.body(request)).await?;
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("no content type");
         if !content_type.starts_with("text/event-stream") {
             return Err(self.protocol(format!("asked for a stream, it answered with {content_type}")));
@@ -118,7 +108,7 @@ impl RemoteBackend {
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
         }
-        let response = self.post("/v1/messages/count_tokens", &body).await?;
+        let response = self.post("/v1/messages/count_tokens", HeaderMap::new(), &body).await?;
         let answer: Value = response.json().await.map_err(|error| self.protocol(reasons(&error)))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
     }
@@ -189,11 +179,11 @@ impl Backend for RemoteBackend {
 
 impl CacheControl for RemoteBackend {
     fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { self.post("/cache/clear", &Value::Null).await.map(drop) })
+        Box::pin(async { self.post("/cache/clear", HeaderMap::new(), &Value::Null).await.map(drop) })
     }
 
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { self.post("/cache/warm", &self.body(request)).await.map(drop) })
+        Box::pin(async { self.post("/cache/warm", HeaderMap::new(), &self.body(request)).await.map(drop) })
     }
 }
 
@@ -204,39 +194,10 @@ fn headers_from_env() -> Result<HeaderMap, String> {
         [("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")]
     {
         let Some(secret) = std::env::var(variable).ok().filter(|secret| !secret.is_empty()) else { continue };
-        let mut value = HeaderValue::from_str(&format!("{scheme}{secret}"))
-            .map_err(|_| format!("{variable} has characters that no HTTP header may have"))?;
-        value.set_sensitive(true);
+        let value = http::secret(scheme, &secret, variable)?;
         headers.insert(HeaderName::from_static(header), value);
     }
     Ok(headers)
-}
-
-/// The base URL, or why it is none.
-fn check(base_url: &str) -> Result<Url, String> {
-    let url = Url::parse(base_url).map_err(|error| format!("not a URL ({error}): it should start with http:// or https://"))?;
-    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("not a URL that starts with http:// or https://".into()) }
-}
-
-/// A proxy of the environment must not stand between us and a server on this machine.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// What caused the error in the end: reqwest's own text leaves that out.
-fn reasons(error: &reqwest::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
-}
-
-/// The start of a text that may be long.
-fn shorten(text: &str) -> String {
-    const CHARACTERS: usize = 200;
-    match text.char_indices().nth(CHARACTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -251,19 +212,6 @@ mod tests {
         ] {
             let error = RemoteBackend::new(url).await.err().unwrap().to_string();
             assert!(error.starts_with(reason), "{error}");
-        }
-    }
-
-    #[test]
-    fn loopback_is_recognised() {
-        for (url, expected) in [
-            ("http://127.0.0.1:1", true),
-            ("http://[::1]:1", true),
-            ("http://localhost", true),
-            ("https://api.anthropic.com", false),
-            ("http://192.168.0.7", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
         }
     }
 

@@ -15,6 +15,7 @@ use super::model_folder::ModelFolder;
 
 /// Say what this machine has of what anyclaude needs, and what to do about the rest
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  anyclaude doctor --model path/to/model")]
 pub struct Args {
     /// Model folder to look at
     #[arg(long, value_name = "DIR", default_value = "fixtures/models/tiny")]

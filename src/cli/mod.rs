@@ -1,10 +1,14 @@
 //! The command line: clap types, one short function per command, and the one place where errors are printed.
 
+mod child;
+mod config;
 mod doctor;
+mod launch;
 mod model_folder;
 mod record;
 mod replay;
 mod review;
+mod schema;
 #[cfg(feature = "mlx")]
 mod serve;
 mod trace;
@@ -15,16 +19,22 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use console::Term;
 
-/// Record real Claude Code sessions, replay them on a local MLX model, and know whether tool calling still works.
+/// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.
+///
+/// Without a command: starts what the mode needs and runs the client on it.
 #[derive(Parser, Debug)]
-#[command(version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(version, about, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    launch: launch::Args,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  anyclaude --model fixtures/models/tiny                      Claude Code on a local model
+  anyclaude --mode claude --record -- -p \"Read hello.txt\"     record the reference
   anyclaude serve --model fixtures/models/tiny --port 8081
   anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
   anyclaude replay traces/
@@ -41,6 +51,8 @@ enum Command {
     Review(review::Args),
     Trace(trace::Args),
     Doctor(doctor::Args),
+    Config(config::Args),
+    Schema(schema::Args),
 }
 
 /// What ends a command early: what to tell the user, and the exit code.
@@ -84,7 +96,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    let outcome = runtime.block_on(run(cli.command));
+    let outcome = runtime.block_on(run(cli));
     // A blocked read of standard input must not keep the process.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| {
@@ -94,7 +106,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-async fn run(command: Command) -> Result<ExitCode, CliError> {
+async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let Some(command) = cli.command else { return launch::run(cli.launch).await };
     match command {
         #[cfg(feature = "mlx")]
         Command::Serve(args) => serve::run(args).await,
@@ -103,6 +116,8 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Review(args) => review::run(args).await,
         Command::Trace(args) => trace::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Config(args) => config::run(args),
+        Command::Schema(args) => schema::run(args).await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 #[cfg(feature = "mlx")]
 use super::model_folder::{self, ModelFolder};
@@ -36,6 +37,11 @@ pub struct Args {
     /// [default: as recorded]
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
+
+    /// With `mlx`, how the model writes tool calls [default: as its chat template does]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    tool_format: Option<crate::engine::answer::ToolFormatName>,
 
     /// States of the prefix cache to measure in
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cold,warm,cached")]
@@ -79,6 +85,11 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
+  anyclaude replay --filter read-file --phases cold,cached --repeat 5
+  anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+
 Exit codes:
   0    every outcome is as accepted
   1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
@@ -91,7 +102,7 @@ With CI set in the environment nothing is written to the snapshots folder.";
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let policy = policy(&args, in_ci())?;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
-    let backend = connect(&args).await?;
+    let backend = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, plan, backend.as_ref());
     replay.run(&session(&args, policy, backend.as_ref())).await
 }
@@ -147,26 +158,33 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-async fn connect(args: &Args) -> Result<Box<dyn Backend>, CliError> {
+async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
-        return in_process(args.model.as_deref().unwrap_or("fixtures/models/tiny")).await;
+        return in_process(args).await;
     }
     if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
         let given = &args.backend;
         return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
-    Ok(Box::new(RemoteBackend::new(&args.backend).await.map_err(backend_error)?))
+    let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    if betas.is_empty() {
+        return Ok(Box::new(backend));
+    }
+    let names = HeaderValue::from_str(&betas.join(","));
+    let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
+    Ok(Box::new(backend.with_betas(names)))
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(model: &str) -> Result<Box<dyn Backend>, CliError> {
-    let folder = PathBuf::from(model);
+async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
+    let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
     ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
-    Ok(Box::new(model_folder::load(folder, Default::default()).await?))
+    let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
+    Ok(Box::new(model_folder::load(folder, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_model: &str) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(_args: &Args) -> Result<Box<dyn Backend>, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 

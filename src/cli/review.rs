@@ -16,6 +16,7 @@ const TURN_LENGTH: usize = 600;
 
 /// Accept or reject the pending snapshots, one by one
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Folder of the snapshots
     #[arg(long, default_value = "snapshots", value_name = "DIR")]
@@ -29,6 +30,11 @@ pub struct Args {
     #[arg(long, conflicts_with = "accept")]
     reject: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude review             walk the pending snapshots: accept, reject or skip each
+  anyclaude review --accept    accept them all, then look with `git diff snapshots/`";
 
 /// What to do with a pending snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

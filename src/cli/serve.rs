@@ -18,11 +18,13 @@ use self::cache_args::CacheArgs;
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
+use crate::engine::answer::ToolFormatName;
 use crate::engine::{CacheLimits, EngineOptions};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
     #[arg(long, value_name = "DIR")]
@@ -38,7 +40,15 @@ pub struct Args {
     api_key: Option<String>,
     #[command(flatten)]
     cache: CacheArgs,
+    /// How the model writes tool calls [default: as its chat template does]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    tool_format: Option<ToolFormatName>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
@@ -51,7 +61,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
     let warm_up = args.cache.warm_up()?;
-    let backend = Arc::new(load(args.model, args.cache.limits()).await?);
+    let backend = Arc::new(load(args.model, args.cache.limits(), args.tool_format).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
@@ -80,10 +90,14 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-async fn load(folder: PathBuf, cache: CacheLimits) -> Result<MlxBackend, CliError> {
+pub(super) async fn load(
+    folder: PathBuf,
+    cache: CacheLimits,
+    tool_format: Option<ToolFormatName>,
+) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options = EngineOptions { cache, ..EngineOptions::default() };
+    let options = EngineOptions { cache, tool_format, ..EngineOptions::default() };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;

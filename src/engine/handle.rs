@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::EngineError;
+use super::answer::ToolFormatName;
 use super::cache::{CacheLimits, CacheStats, PrefixCache};
 use super::generation::{EventReceiver, Generation};
 use super::memory::{self, MemoryLimit};
@@ -22,11 +23,13 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// What the prefix cache may keep; where its bytes are not limited, half of what is free once the model is loaded.
     pub cache: CacheLimits,
+    /// How the model writes tool calls; `None`: as its chat template does.
+    pub tool_format: Option<ToolFormatName>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { prefill_chunk: 512, cache: CacheLimits::default() }
+        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None }
     }
 }
 

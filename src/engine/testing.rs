@@ -5,7 +5,7 @@ use std::path::Path;
 use mlx_rs::{Array, random};
 use serde_json::json;
 
-use super::answer::AnswerDecoders;
+use super::answer::{AnswerDecoders, ToolFormatName};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
@@ -37,12 +37,12 @@ pub fn write_model(dir: &Path) {
 /// A greedy answer without tools, for a model folder that [`write_model`] wrote.
 pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
     let request = serde_json::from_value(json!({"model": "m", "messages": [], "max_tokens": 1})).unwrap();
-    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap()).unwrap();
+    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format("")).unwrap();
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,
         decoder: decoders.start(&request).unwrap(),
-        sampler: Sampler::new(Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: None }),
+        sampler: Sampler::new(Sampling::GREEDY, prompt),
     }
 }
 

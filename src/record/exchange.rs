@@ -41,6 +41,7 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: Request) 
             let incoming = Incoming {
                 seq,
                 session: shared.session.name().to_owned(),
+                mode: shared.session.mode().to_owned(),
                 trace,
                 arrived,
                 method: parts.method.clone(),

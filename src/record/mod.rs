@@ -32,6 +32,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::trace::{ExchangeOutcome, TraceError};
+use crate::wire::Usage;
 
 /// How long open exchanges may go on once the recorder was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -82,6 +83,8 @@ pub struct Recorded {
     pub events: usize,
     pub e2e_us: Option<u64>,
     pub outcome: ExchangeOutcome,
+    /// The tokens that the answer says it took.
+    pub usage: Option<Usage>,
 }
 
 /// A recorder that listens already, and serves once it is run.

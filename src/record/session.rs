@@ -10,14 +10,19 @@ use rustix::io::Errno;
 use super::RecordError;
 use crate::trace::path_of;
 
+/// The mode of a recorder that only knows its upstream's base URL.
+const BASE_URL_MODE: &str = "anthropic";
+
 /// One client run: the folder its traces go to, and the next number.
 #[derive(Debug)]
 pub struct Session {
-    root: PathBuf,
+    /// `None`: exchanges are watched and not written.
+    root: Option<PathBuf>,
     name: String,
+    mode: String,
     next: AtomicU32,
     /// The folder, locked: two recorders that take numbers from it would write over each other's traces.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Session {
@@ -43,7 +48,28 @@ impl Session {
             let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
             last = last.max(number.unwrap_or(0));
         }
-        Ok(Self { root: root.to_owned(), name: name.to_owned(), next: AtomicU32::new(last + 1), _lock: lock })
+        Ok(Self {
+            root: Some(root.to_owned()),
+            name: name.to_owned(),
+            mode: BASE_URL_MODE.into(),
+            next: AtomicU32::new(last + 1),
+            _lock: Some(lock),
+        })
+    }
+
+    /// A session of which nothing is written: its exchanges are watched for what [`super::Notice`]s tell.
+    pub fn unwritten() -> Self {
+        Self { root: None, name: "unwritten".into(), mode: BASE_URL_MODE.into(), next: AtomicU32::new(1), _lock: None }
+    }
+
+    /// What its traces give as their mode.
+    pub fn with_mode(self, mode: &str) -> Self {
+        Self { mode: mode.to_owned(), ..self }
+    }
+
+    /// What kind of upstream answers.
+    pub fn mode(&self) -> &str {
+        &self.mode
     }
 
     /// The session's name.
@@ -51,15 +77,10 @@ impl Session {
         &self.name
     }
 
-    /// The folder its traces go to.
-    pub fn folder(&self) -> PathBuf {
-        self.root.join(&self.name)
-    }
-
-    /// Takes the next number, with the path of its trace.
-    pub(super) fn take(&self) -> (u32, PathBuf) {
+    /// Takes the next number, with the path of its trace where it is written.
+    pub(super) fn take(&self) -> (u32, Option<PathBuf>) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        (seq, path_of(&self.root, &self.name, seq))
+        (seq, self.root.as_deref().map(|root| path_of(root, &self.name, seq)))
     }
 }
 
@@ -70,7 +91,7 @@ mod tests {
     #[test]
     fn numbers_go_on_after_what_is_there() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Session::open(root.path(), "a").unwrap().take(), (1, root.path().join("a/0001.json")));
+        assert_eq!(Session::open(root.path(), "a").unwrap().take(), (1, Some(root.path().join("a/0001.json"))));
         fs::write(root.path().join("a/0007.json.partial"), "").unwrap();
         fs::write(root.path().join("a/notes.txt"), "").unwrap();
         let session = Session::open(root.path(), "a").unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,12 +18,15 @@ use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
     self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, TraceError, partial_path,
 };
+use crate::wire::Usage;
 
 /// The request as the client sent it, and where its trace goes.
 pub(super) struct Incoming {
     pub seq: u32,
     pub session: String,
-    pub trace: PathBuf,
+    pub mode: String,
+    /// `None` where it is not written.
+    pub trace: Option<PathBuf>,
     pub arrived: OffsetDateTime,
     pub method: Method,
     /// Path and query.
@@ -90,8 +94,9 @@ struct ExchangeFile {
     draft: Draft,
     redactor: Redactor,
     stream: StreamRedactor,
-    trace: PathBuf,
-    /// `None` once the trace is there, or where the file could not be written.
+    /// `None` where nothing is written.
+    trace: Option<PathBuf>,
+    /// `None` once the trace is there, and where nothing is or could be written.
     partial: Option<PartialFile>,
     notices: mpsc::UnboundedSender<Notice>,
     /// Whether the tap has said how the exchange ended.
@@ -113,7 +118,7 @@ impl ExchangeFile {
             // A date after the year 9999 would have no such form.
             recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
             client: redactor.text(client).into_owned(),
-            mode: "anthropic".into(),
+            mode: incoming.mode,
             request: RecordedRequest {
                 method: incoming.method.to_string(),
                 path: redactor.path(&incoming.path),
@@ -135,9 +140,10 @@ impl ExchangeFile {
             is_ended: false,
             saved: None,
         };
-        match PartialFile::create(partial_path(&file.trace)) {
-            Ok(partial) => file.partial = Some(partial),
-            Err(error) => file.fail(error),
+        match file.trace.as_deref().map(|trace| PartialFile::create(partial_path(trace))) {
+            Some(Ok(partial)) => file.partial = Some(partial),
+            Some(Err(error)) => file.fail(error),
+            None => {}
         }
         file.append(&Line::Request(Box::new(opening)));
         file
@@ -193,7 +199,7 @@ impl ExchangeFile {
         self.push(held_back);
         let mut trace = self.draft.to_trace(outcome, ended_us);
         self.redactor.json(&mut trace.response.body);
-        match trace::write(&self.trace, &trace) {
+        match self.trace.as_deref().map_or(Ok(()), |path| trace::write(path, &trace)) {
             Ok(()) => {
                 if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
                     self.fail(error);
@@ -208,6 +214,7 @@ impl ExchangeFile {
                     events: trace.response.events.len(),
                     e2e_us,
                     outcome,
+                    usage: Usage::deserialize(&trace.response.body["usage"]).ok(),
                 });
             }
             // The partial file stays: `recover` makes a trace of it.

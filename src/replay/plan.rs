@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::prompt::{ToolChoiceMode, last_user_turn, one_line, shape};
 use super::{Phase, prompt};
@@ -70,6 +71,8 @@ pub struct Plan {
     /// The steps of every case.
     pub steps: Vec<Step>,
     pub skipped: Vec<(PathBuf, Skip)>,
+    /// The `anthropic-beta` names that the cases were recorded with, each once.
+    pub betas: Vec<String>,
 }
 
 /// One thing to do for a case.
@@ -88,7 +91,7 @@ pub enum Step {
 impl Plan {
     /// Sorts the traces into cases and skipped ones. The order stays.
     pub fn new(traces: Vec<(PathBuf, Trace)>, settings: &Settings) -> Result<Self, PlanError> {
-        let (mut cases, mut skipped) = (Vec::new(), Vec::new());
+        let (mut cases, mut skipped, mut betas) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: HashMap<ExchangeId, PathBuf> = HashMap::new();
         for (path, trace) in traces {
             let id = ExchangeId::new(&trace.session, trace.seq)?;
@@ -100,12 +103,13 @@ impl Plan {
                     if let Some(first) = seen.insert(case.id.clone(), path.clone()) {
                         return Err(PlanError::Twice { id: case.id, first, second: path });
                     }
+                    betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
                     cases.push(case);
                 }
                 Err(skip) => skipped.push((path, skip)),
             }
         }
-        Ok(Self { cases, steps: steps(&settings.phases, settings.repeat), skipped })
+        Ok(Self { cases, steps: steps(&settings.phases, settings.repeat), skipped, betas })
     }
 
     /// The number of timed requests.
@@ -141,12 +145,17 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &Settings) -> Resu
     })
 }
 
+fn betas_of(trace: &Trace) -> impl Iterator<Item = String> {
+    let header = trace.request.headers.get("anthropic-beta").and_then(Value::as_str).unwrap_or_default();
+    header.split(',').map(|beta| beta.trim().to_owned()).filter(|beta| !beta.is_empty())
+}
+
 /// The steps that measure each phase `repeat` times with the least prefill.
 ///
 /// A full prefill leaves the whole prompt cached, so cached is measured right after whichever full request comes first: cold,
 /// else warm. Warm comes last: its prefix is what is left of the full prompt when the rest is forgotten. A repeat of all three
-/// thus computes the prompt once, and its end twice, which is the least there is. Only where cached is measured alone is a request sent for nothing
-/// but filling the cache, once.
+/// thus computes the prompt once, and its end twice, which is the least there is. Only where cached is measured alone is a
+/// request sent for nothing but filling the cache, once.
 pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
     let wanted = |phase| phases.contains(&phase);
     let (cold, warm, cached) = (wanted(Phase::Cold), wanted(Phase::Warm), wanted(Phase::Cached));
@@ -184,7 +193,7 @@ impl Case {
 mod tests {
     use super::*;
     use Phase::{Cached, Cold, Warm};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn settings(filter: &[&str]) -> Settings {
         let filter = filter.iter().map(|part| part.to_string()).collect();

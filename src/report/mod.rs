@@ -4,7 +4,7 @@ pub mod hgrm;
 mod latency;
 mod tables;
 pub mod terminal;
-mod units;
+pub(crate) mod units;
 
 pub use latency::{Distribution, PhaseLatency, latencies};
 

@@ -15,7 +15,7 @@ use crate::wire::ErrorKind;
 
 /// `GET /` and `HEAD /`: some clients ask it to see whether anybody is there.
 pub async fn root() -> &'static str {
-    "anyclaude: the Anthropic Messages API is at /v1/messages\n"
+    "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
 }
 
 /// `GET /health`. `server` lets our own remote backend recognise us. While a warm-up is at work, the status is `warming` and
@@ -35,10 +35,10 @@ pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     Json(health)
 }
 
-/// `GET /v1/models`: the one model there is.
+/// `GET /v1/models`: the one model there is, with the fields of Anthropic's list and of OpenAI's.
 pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let id = app.backend.model();
-    Json(json!({ "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
+    Json(json!({ "object": "list", "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
 }
 
 /// `GET /v1/models/{id}`. Anthropic's names are all answered by the local model, so they exist.
@@ -53,7 +53,15 @@ pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resul
 fn describe(app: &App, id: &str) -> Value {
     // The server's start stands for the creation date, which a model folder does not tell. A UTC time of our era formats.
     let created_at = app.started_at.format(&Rfc3339).unwrap_or_default();
-    json!({ "type": "model", "id": id, "display_name": app.backend.model(), "created_at": created_at })
+    json!({
+        "type": "model",
+        "id": id,
+        "display_name": app.backend.model(),
+        "created_at": created_at,
+        "object": "model",
+        "created": app.started_at.unix_timestamp(),
+        "owned_by": "anyclaude",
+    })
 }
 
 /// `GET /metrics`, in Prometheus' text format.

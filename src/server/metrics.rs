@@ -33,7 +33,7 @@ pub struct Metrics {
 }
 
 /// What a server did since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Messages requests.
     pub requests: u64,

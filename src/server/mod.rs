@@ -1,4 +1,4 @@
-//! The HTTP server: the Anthropic Messages API over any backend.
+//! The HTTP server: the Anthropic Messages API, and OpenAI's chat completions, over any backend.
 //!
 //! Owns routes, limits, authentication, metrics and the shape of errors. Knows nothing of models or files: what answers
 //! is a [`Backend`], what ends it is the caller's shutdown future.
@@ -7,6 +7,7 @@ mod auth;
 mod body;
 mod cache;
 mod cache_metrics;
+mod chat;
 mod error;
 mod info;
 mod messages;
@@ -91,6 +92,7 @@ impl Server {
         let guarded = Router::new()
             .route("/v1/messages", post(messages::messages))
             .route("/v1/messages/count_tokens", post(messages::count_tokens))
+            .route("/v1/chat/completions", post(chat::completions))
             .route("/v1/models", get(info::models))
             .route("/v1/models/{id}", get(info::model))
             .route("/metrics", get(info::metrics))

@@ -1,4 +1,5 @@
 //! The Anthropic Messages protocol as types: requests, stream events, errors; SSE encoding; assembling a stream into a message.
+//! OpenAI's chat completions are in [`openai`].
 //!
 //! Owns no I/O and never sees a file or a socket. Unknown request fields are kept in `extra`, unknown events as
 //! [`StreamEvent::Other`], so that a newer client never breaks us.
@@ -6,6 +7,7 @@
 mod assemble;
 mod error;
 mod event;
+pub mod openai;
 mod request;
 mod response;
 mod sse;

@@ -105,13 +105,13 @@ pub enum Content {
 
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrBlocks(PhantomData))
+        deserializer.deserialize_any(TextOrList::<Self, ContentBlock>::of("a string or a list of content blocks"))
     }
 }
 
 impl<'de> Deserialize<'de> for System {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrBlocks(PhantomData))
+        deserializer.deserialize_any(TextOrList::<Self, ContentBlock>::of("a string or a list of content blocks"))
     }
 }
 
@@ -139,15 +139,24 @@ impl From<Vec<ContentBlock>> for System {
     }
 }
 
-/// Reads a text or a list of blocks. A derived untagged enum would do, but its error says neither which block is wrong
-/// nor why.
-struct TextOrBlocks<T>(PhantomData<T>);
+/// Reads a text or a list. A derived untagged enum would do, but its error says neither which entry is wrong nor why.
+pub(super) struct TextOrList<T, Entry> {
+    expecting: &'static str,
+    made: PhantomData<(T, Entry)>,
+}
 
-impl<'de, T: From<String> + From<Vec<ContentBlock>>> Visitor<'de> for TextOrBlocks<T> {
+impl<T, Entry> TextOrList<T, Entry> {
+    /// `expecting` is what an error says was expected.
+    pub(super) fn of(expecting: &'static str) -> Self {
+        Self { expecting, made: PhantomData }
+    }
+}
+
+impl<'de, Entry: Deserialize<'de>, T: From<String> + From<Vec<Entry>>> Visitor<'de> for TextOrList<T, Entry> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a string or a list of content blocks")
+        f.write_str(self.expecting)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
@@ -158,8 +167,8 @@ impl<'de, T: From<String> + From<Vec<ContentBlock>>> Visitor<'de> for TextOrBloc
         Ok(T::from(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, blocks: A) -> Result<T, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(blocks)).map(T::from)
+    fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        Vec::<Entry>::deserialize(SeqAccessDeserializer::new(entries)).map(T::from)
     }
 }
 

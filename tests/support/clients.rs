@@ -40,8 +40,17 @@ pub fn claude_environment(home: &Path) -> Vec<(&'static str, String)> {
 
 /// What tests/sdk/messages.py saw through the Python SDK.
 pub async fn python_sdk(base_url: &str) -> Value {
+    python("tests/sdk/messages.py", base_url).await
+}
+
+/// What tests/sdk/chat.py saw through OpenAI's Python SDK.
+pub async fn openai_sdk(base_url: &str) -> Value {
+    python("tests/sdk/chat.py", base_url).await
+}
+
+async fn python(script: &str, base_url: &str) -> Value {
     let mut command = Command::new(installed("venv/bin/python"));
-    command.arg(root().join("tests/sdk/messages.py")).arg(base_url);
+    command.arg(root().join(script)).arg(base_url);
     report(command).await
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, mpsc};
 use anyclaude::wire::{Content, ContentBlock, MessagesRequest, System, ToolChoice};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -52,6 +52,8 @@ struct Server {
     flaw: Flaw,
     cache: Mutex<Vec<Vec<String>>>,
     requests: Mutex<Vec<MessagesRequest>>,
+    /// The last request's `anthropic-beta`.
+    betas: Mutex<String>,
     answers: AtomicUsize,
 }
 
@@ -74,8 +76,8 @@ impl ReplayBackend {
 
     /// Serves on a thread of its own until the test ends.
     fn start(flaw: Flaw, routes: Router<Arc<Server>>) -> Self {
-        let (cache, requests, answers) = Default::default();
-        let state = Arc::new(Server { flaw, cache, requests, answers });
+        let (cache, requests, betas, answers) = Default::default();
+        let state = Arc::new(Server { flaw, cache, requests, betas, answers });
         let router = routes.route("/v1/messages", post(messages)).with_state(state.clone());
         let (sender, address) = mpsc::channel();
         std::thread::spawn(move || {
@@ -91,6 +93,11 @@ impl ReplayBackend {
     /// The Messages requests so far.
     pub fn requests(&self) -> Vec<MessagesRequest> {
         self.state.requests.lock().unwrap().clone()
+    }
+
+    /// The last Messages request's `anthropic-beta`.
+    pub fn betas(&self) -> String {
+        self.state.betas.lock().unwrap().clone()
     }
 }
 
@@ -110,8 +117,9 @@ async fn warm(State(server): State<Arc<Server>>, Json(request): Json<MessagesReq
     StatusCode::NO_CONTENT
 }
 
-async fn messages(State(server): State<Arc<Server>>, Json(request): Json<MessagesRequest>) -> Response {
+async fn messages(State(server): State<Arc<Server>>, headers: HeaderMap, Json(request): Json<MessagesRequest>) -> Response {
     server.requests.lock().unwrap().push(request.clone());
+    *server.betas.lock().unwrap() = headers.get("anthropic-beta").map_or("", |value| value.to_str().unwrap()).to_owned();
     let nth = server.answers.fetch_add(1, Ordering::SeqCst);
     if server.flaw == Flaw::Overloaded {
         let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "try later"}});

@@ -1,6 +1,5 @@
 //! `anyclaude record`: the recording proxy, alone until a signal or around a child command.
 
-mod child;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -10,8 +9,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use self::child::{Child, Signals};
-use self::progress::Progress;
+pub(super) use self::progress::Progress;
+use super::child::{Child, Signals, environment};
 use super::{CliError, say};
 use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
 
@@ -65,17 +64,22 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let upstream = Upstream::parse(&args.upstream)?;
     let session = match args.session {
         Some(name) => Session::open(&args.out, &name)?,
-        None => open_by_time(&args.out, &session_name())?,
+        None => open_by_time(&args.out)?,
     };
-    let folder = session.folder();
-    let outcome = record(upstream, args.port, session, &args.command).await;
+    let folder = args.out.join(session.name());
+    let outcome = record(upstream, args.port, session, &folder, &args.command).await;
     // A run that recorded nothing leaves no folder; one that is not empty stays.
     tokio::fs::remove_dir(folder).await.ok();
     outcome
 }
 
-async fn record(upstream: Upstream, port: Option<u16>, session: Session, command: &[String]) -> Result<ExitCode, CliError> {
-    let folder = session.folder();
+async fn record(
+    upstream: Upstream,
+    port: Option<u16>,
+    session: Session,
+    folder: &Path,
+    command: &[String],
+) -> Result<ExitCode, CliError> {
     let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
     let mut signals = Signals::listen().map_err(CliError::backend)?;
     let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await?;
@@ -86,15 +90,15 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
         say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
         say("stop with Ctrl-C");
         let mut progress = Progress::visible(&arrow);
-        drive(recorder.run(signals.next()), notices, &mut progress).await;
-        say(progress.summary(&folder));
+        drive(recorder.run(signals.next()), notices, |notice| progress.take(notice)).await;
+        say(progress.summary(folder));
         progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
     } else {
-        let child = Child::start(command, &address, upstream.is_loopback())?;
+        let child = Child::start(command, environment(&address, upstream.is_loopback()))?;
         say(format_args!("recording {arrow}"));
         let mut progress = Progress::silent();
-        let code = drive(recorder.run(child.wait(&mut signals)), notices, &mut progress).await?;
-        say(progress.summary(&folder));
+        let code = drive(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
+        say(progress.summary(folder));
         match progress.failure() {
             Some(failure) if code == 0 => Err(failure),
             _ => Ok(ExitCode::from(code)),
@@ -102,23 +106,31 @@ async fn record(upstream: Upstream, port: Option<u16>, session: Session, command
     }
 }
 
-/// Runs the recorder and shows what it tells meanwhile.
-async fn drive<T>(recording: impl Future<Output = T>, mut notices: UnboundedReceiver<Notice>, progress: &mut Progress) -> T {
+/// Runs the recorder and hands on what it tells meanwhile.
+pub(super) async fn drive<T>(
+    recording: impl Future<Output = T>,
+    mut notices: UnboundedReceiver<Notice>,
+    mut take: impl FnMut(Notice),
+) -> T {
     let mut recording = std::pin::pin!(recording);
     let outcome = loop {
         tokio::select! {
             outcome = &mut recording => break outcome,
-            Some(notice) = notices.recv() => progress.take(notice),
+            Some(notice) = notices.recv() => take(notice),
         }
     };
     while let Ok(notice) = notices.try_recv() {
-        progress.take(notice);
+        take(notice);
     }
     outcome
 }
 
 /// Opens a session that is named after the time. Recorders started in the same second get numbers behind it.
-fn open_by_time(out: &Path, name: &str) -> Result<Session, RecordError> {
+pub(super) fn open_by_time(out: &Path) -> Result<Session, RecordError> {
+    open_numbered(out, &session_name())
+}
+
+fn open_numbered(out: &Path, name: &str) -> Result<Session, RecordError> {
     let mut session = Session::open(out, name);
     let mut number = 1;
     while matches!(session, Err(RecordError::InUse { .. })) {
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn recorders_of_the_same_second_get_sessions_of_their_own() {
         let out = tempfile::tempdir().unwrap();
-        let sessions = [(); 3].map(|()| open_by_time(out.path(), "now").unwrap());
+        let sessions = [(); 3].map(|()| open_numbered(out.path(), "now").unwrap());
         assert_eq!(sessions.each_ref().map(Session::name), ["now", "now-2", "now-3"]);
     }
 }

@@ -113,7 +113,7 @@ impl Progress {
 const TEMPLATE: &str = "{spinner} {prefix}  {msg}";
 
 fn line(recorded: &Recorded) -> String {
-    let Recorded { seq, method, path, status, events, e2e_us, outcome } = recorded;
+    let Recorded { seq, method, path, status, events, e2e_us, outcome, .. } = recorded;
     let mut line = format!("#{seq} {method} {path} {status} {}", text::outcome(*outcome));
     if *events > 0 {
         line.push_str(&format!(", {}", count(*events, "event")));
@@ -147,6 +147,7 @@ mod tests {
                 events: 1,
                 e2e_us: Some(1_500),
                 outcome,
+                usage: None,
             }));
         }
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded 3 exchanges to traces/s (1 upstream_error, 1 truncated)");

@@ -2,6 +2,7 @@
 
 mod ls;
 mod show;
+mod stats;
 pub(super) mod text;
 
 use std::io::{self, Write};
@@ -14,10 +15,20 @@ use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate}
 
 /// List, show, check, recover and scrub trace files.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude trace ls                            what is recorded in traces/
+  anyclaude trace show traces/demo/0001.json    one exchange, readable
+  anyclaude trace stats                         what a prefix cache could save
+  anyclaude trace recover                       finish what a killed recorder left
+  anyclaude trace scrub --out shared traces/    copies that are fit to be shared
+  anyclaude trace validate shared";
 
 #[derive(clap::Subcommand, Debug)]
 enum Action {
@@ -32,13 +43,15 @@ enum Action {
     },
     /// Show traces readably: the request in outline, the last user turn, the answer
     Show {
-        /// Files and folders
-        #[arg(required = true, value_name = "FILE")]
+        /// Files and folders [default: the newest trace that the launcher recorded]
+        #[arg(value_name = "FILE")]
         paths: Vec<PathBuf>,
         /// Only the last user turn and the answer
         #[arg(long)]
         last: bool,
     },
+    /// Tell how much of each request's prompt earlier requests began with, and which block ended that
+    Stats(stats::Args),
     /// Check traces and list everything that is wrong with them (exit code 2 if anything is)
     Validate {
         /// Files and folders
@@ -82,6 +95,7 @@ fn act(action: Action) -> Result<ExitCode, CliError> {
     match action {
         Action::Ls { paths, json } => ls::run(&paths, json),
         Action::Show { paths, last } => show::run(&paths, last),
+        Action::Stats(args) => stats::run(args),
         Action::Validate { paths } => check(&paths),
         Action::Recover { folder } => recover(&folder),
         Action::Scrub { paths, out } => scrub_all(&paths, &out),

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use console::style;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::text::{self, number};
 use crate::cli::CliError;
+use crate::config;
 use crate::trace::{Trace, find, read};
 
 pub fn run(paths: &[PathBuf], last: bool) -> Result<ExitCode, CliError> {
-    for file in find(paths)? {
+    let files = if paths.is_empty() { vec![newest()?] } else { find(paths)? };
+    for file in files {
         let trace = read(&file)?;
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -20,6 +22,15 @@ pub fn run(paths: &[PathBuf], last: bool) -> Result<ExitCode, CliError> {
         super::print(&out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The newest trace in the launcher's folder for recordings.
+fn newest() -> Result<PathBuf, CliError> {
+    let folder = config::load(&Map::new())?.settings.traces;
+    let folder = config::expand_home(&folder);
+    let written = |file: &PathBuf| file.metadata().and_then(|metadata| metadata.modified()).ok();
+    let newest = find(std::slice::from_ref(&folder))?.into_iter().max_by_key(written);
+    newest.ok_or_else(|| CliError::input(format!("no traces in {}; make some with `anyclaude --record`", folder.display())))
 }
 
 fn outline(out: &mut String, file: &Path, trace: &Trace, last: bool) -> std::fmt::Result {

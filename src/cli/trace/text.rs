@@ -1,5 +1,6 @@
 //! Times, sizes and outcomes as people read them.
 
+pub use crate::report::units::count;
 use crate::trace::ExchangeOutcome;
 
 /// Microseconds as `850 µs`, `12.3 ms` or `1.25 s`.
@@ -27,11 +28,6 @@ pub fn number(n: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-/// How many of a thing: `1 event`, `2 events`.
-pub fn count(n: usize, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The outcome's name in the trace file.

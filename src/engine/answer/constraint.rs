@@ -8,7 +8,8 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
-use super::hermes::{self, Tag};
+use super::formats::ToolFormat;
+use super::grammar::{self, Part, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
@@ -70,38 +71,39 @@ impl Follower {
     }
 }
 
-/// The grammars of tool calls over one vocabulary.
+/// The grammars of tool calls in one format over one vocabulary.
 pub struct Grammars {
     factory: ParserFactory,
-    open: Tag,
-    close: Tag,
+    tokenizer: Arc<Tokenizer>,
+    format: Arc<dyn ToolFormat>,
     compiled: Mutex<HashMap<String, Follower>>,
 }
 
 impl Grammars {
     /// # Errors
     /// llguidance refuses the vocabulary.
-    pub fn new(tokenizer: &Tokenizer) -> Result<Self, EngineError> {
+    pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let refused = |error| EngineError::Device(format!("the vocabulary cannot be constrained: {error}"));
-        let mut factory = ParserFactory::new_simple(&token_environment(tokenizer)).map_err(refused)?;
+        let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
         factory.set_stderr_log_level(0);
         factory.limits_mut().verbose_errors = false;
-        let tag = |text| tokenizer.added_token(text).map_or(Tag::Text(text), Tag::Token);
-        Ok(Self { factory, open: tag(hermes::OPEN), close: tag(hermes::CLOSE), compiled: Mutex::default() })
+        Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
-    /// The token that opens a call; none where the vocabulary spells the tag out.
-    pub fn open_token(&self) -> &[u32] {
-        match &self.open {
-            Tag::Token(id) => std::slice::from_ref(id),
-            Tag::Text(_) => &[],
-        }
+    /// The tokens that open a call; none where the vocabulary spells the tags out.
+    pub fn open_tokens(&self) -> Vec<u32> {
+        self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(tag.text)).collect()
     }
 
     /// The tokens that are markup of calls.
     pub fn markup(&self) -> Vec<u32> {
-        let tags = [self.open, self.close];
-        tags.into_iter().filter_map(|tag| if let Tag::Token(id) = tag { Some(id) } else { None }).collect()
+        let forms = (0..self.format.tags().len()).map(|tag| self.format.form(tag));
+        let parts = forms.flat_map(|form| {
+            let list = form.list.map_or([&[][..], &[]], |list| [list.between, list.end]);
+            [form.open, form.after_name, form.after].into_iter().chain(list).flatten().copied()
+        });
+        let markup = parts.filter_map(|part| if let Part::Markup(text) = part { self.tokenizer.added_token(text) } else { None });
+        markup.chain(self.open_tokens()).collect()
     }
 
     /// From the opening tag to the arguments of one of these tools.
@@ -109,37 +111,49 @@ impl Grammars {
     /// # Errors
     /// The names are too many or too long for a grammar.
     pub fn call(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        self.opening(Some(self.open), names)
+        self.opening("call", names, || grammar::whole_opening(&*self.format, names, &self.vocabulary()))
     }
 
-    /// The same after the opening tag.
+    /// The same after the opening tag of this number.
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn rest_of_call(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        self.opening(None, names)
+    pub fn rest_of_call(&self, tag: usize, names: &[&str]) -> Result<Follower, EngineError> {
+        let rest = || grammar::rest_of_opening(&self.format.form(tag), names, &self.vocabulary());
+        self.opening(&format!("rest {tag}"), names, rest)
     }
 
-    fn opening(&self, tag: Option<Tag>, names: &[&str]) -> Result<Follower, EngineError> {
-        let key = format!("{}{}", if tag.is_some() { "call " } else { "rest " }, names.join(" "));
-        self.kept(key, || {
+    /// After a call under this tag: the end of the list, and unless `last`, another call up to its arguments. `None` where
+    /// calls stand alone.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub fn after_call(&self, tag: usize, names: &[&str], last: bool) -> Result<Option<Follower>, EngineError> {
+        let grammar = grammar::after_call(&self.format.form(tag), names, last, &self.vocabulary());
+        let follower = |grammar| self.opening(&format!("after {tag} {last}"), names, || grammar);
+        grammar.map(follower).transpose()
+    }
+
+    fn opening(&self, what: &str, names: &[&str], grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
+        self.kept(format!("{what} {}", names.join(" ")), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
-            self.compile(hermes::opening_grammar(tag, names)).map_err(refused)
+            self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
         })
     }
 
-    /// From the arguments of this tool to the closing tag. A part of its schema that cannot be enforced is not, and the log
-    /// says so, once.
+    /// From the arguments of this tool to the end of its call. A part of its schema that cannot be enforced is not, and the
+    /// log says so, once.
     ///
     /// # Errors
     /// Not even "any JSON object" compiles.
-    pub fn arguments(&self, tool: &Tool) -> Result<Follower, EngineError> {
-        let key = format!("arguments {} {}", tool.name, tool.input_schema);
+    pub fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
+        let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || {
-            let (schema, mut left_out) = schema::prepare(tool, &|schema| self.compile_schema(schema.clone()).is_ok());
-            match self.compile_schema(schema) {
-                Ok(mut follower) => {
-                    left_out.extend(follower.0.grammar_warnings());
+            let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
+            let (schema, mut left_out) = schema::prepare(tool, &compiles);
+            match self.compile_schema(tag, schema) {
+                Ok((follower, more)) => {
+                    left_out.extend(more);
                     if !left_out.is_empty() {
                         tracing::warn!(tool = tool.name, "arguments are not held to: {}", left_out.join("; "));
                     }
@@ -147,22 +161,31 @@ impl Grammars {
                 }
                 Err(reason) => {
                     tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
-                    self.any_arguments()
+                    self.any_arguments(tag)
                 }
             }
         })
     }
 
-    /// From any JSON object as arguments to the closing tag.
+    /// From any JSON object as arguments to the end of the call.
     ///
     /// # Errors
     /// It does not compile.
-    pub fn any_arguments(&self) -> Result<Follower, EngineError> {
-        self.compile_schema(schema::any_object()).map_err(EngineError::Device)
+    pub fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
+        let compiled = self.compile_schema(tag, schema::any_object());
+        compiled.map(|(follower, _)| follower).map_err(EngineError::Device)
     }
 
-    fn compile_schema(&self, schema: Value) -> Result<Follower, String> {
-        self.compile(hermes::arguments_grammar(self.close, &schema::with_options(schema)))
+    /// The grammar of such arguments, and what it does not enforce.
+    fn compile_schema(&self, tag: usize, schema: Value) -> Result<(Follower, Vec<String>), String> {
+        let (grammar, mut left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
+        let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
+        left_out.extend(follower.0.grammar_warnings());
+        Ok((follower, left_out))
+    }
+
+    fn vocabulary(&self) -> Vocabulary<'_> {
+        Vocabulary(&self.tokenizer)
     }
 
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Follower, String> {

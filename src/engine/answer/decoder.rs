@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
-use super::hermes::{self, Parser};
+use super::formats::{Tag, ToolFormat};
+use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::wind_down::WindDown;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
-/// Makes the decoders of a model's answers. Compiled grammars are shared between them.
+/// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
 pub struct AnswerDecoders {
     model: Arc<Model>,
 }
@@ -19,19 +20,21 @@ pub struct AnswerDecoders {
 /// What all answers of a model share.
 struct Model {
     tokenizer: Arc<Tokenizer>,
+    format: Arc<dyn ToolFormat>,
     grammars: Grammars,
-    /// For `n` bytes of the opening tag already there: the tokens that would complete it and go on past it, into what the
+    /// For each tag, and `n` bytes of it already there: the tokens that would complete it and go on past it, into what the
     /// grammar has to decide.
-    overshooting: Vec<Vec<u32>>,
+    overshooting: Vec<Vec<Vec<u32>>>,
 }
 
 impl AnswerDecoders {
     /// # Errors
     /// The vocabulary cannot be constrained.
-    pub fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, EngineError> {
-        let grammars = Grammars::new(&tokenizer)?;
-        let overshooting = (0..hermes::OPEN.len()).map(|there| overshooting(&tokenizer, there)).collect();
-        Ok(Self { model: Arc::new(Model { tokenizer, grammars, overshooting }) })
+    pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
+        let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
+        let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting(&tokenizer, tag.text, there)).collect();
+        let overshooting = format.tags().iter().map(of_tag).collect();
+        Ok(Self { model: Arc::new(Model { tokenizer, format, grammars, overshooting }) })
     }
 
     /// The decoder of the answer to this request.
@@ -48,7 +51,7 @@ impl AnswerDecoders {
         let markup = model.grammars.markup();
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(model.tokenizer.clone(), markup),
-            parser: Parser::default(),
+            parser: Parser::new(model.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
             model,
             rules,
@@ -60,9 +63,9 @@ impl AnswerDecoders {
     }
 }
 
-/// Text tokens that, after the first `there` bytes of the opening tag, contain the rest of it and more.
-fn overshooting(tokenizer: &Tokenizer, there: usize) -> Vec<u32> {
-    let rest = &hermes::OPEN.as_bytes()[there..];
+/// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
+fn overshooting(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
+    let rest = &tag.as_bytes()[there..];
     let goes_past = |bytes: &[u8]| match there {
         0 => bytes.windows(rest.len()).position(|window| window == rest).is_some_and(|at| at + rest.len() < bytes.len()),
         _ => bytes.len() > rest.len() && bytes.starts_with(rest),
@@ -116,6 +119,8 @@ enum Stage {
     Opening(Follower),
     /// A call's arguments and its end. The tokens so far are kept: see [`AnswerDecoder::loosen`].
     Arguments(Follower, Vec<u32>),
+    /// After a call, where others may follow under the same tag.
+    AfterCall(Follower),
 }
 
 /// One answer being generated.
@@ -145,14 +150,13 @@ impl AnswerDecoder {
         let mask = match &mut self.stage {
             Stage::Text => {
                 let forbidden = self.forbidden_in_text();
-                return Ok((!forbidden.is_empty()).then(|| TokenMask::all_but(vocab_size, forbidden)));
+                return Ok((!forbidden.is_empty()).then(|| TokenMask::all_but(vocab_size, &forbidden)));
             }
-            Stage::Opening(follower) | Stage::Arguments(follower, _) => follower.mask(),
+            Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _) => follower.mask(),
         };
         let allowed = mask.or_else(|reason| self.loosen(&reason))?;
         let Some(wind_down) = &mut self.winding_down else { return Ok(Some(allowed)) };
-        let scan = self.parser.scan().copied().unwrap_or_default();
-        let next = wind_down.choose(&allowed, scan, &model.tokenizer);
+        let next = wind_down.choose(&allowed, &self.parser.position(), &model.tokenizer);
         let next = next.ok_or_else(|| EngineError::Device("the tool call cannot be ended within its schema".into()))?;
         Ok(Some(TokenMask::only(vocab_size, &[next])))
     }
@@ -176,7 +180,7 @@ impl AnswerDecoder {
                     return Err(EngineError::Device(format!("token {token} was generated where no tool call may open with it")));
                 }
             }
-            Stage::Opening(follower) => follower.push(token)?,
+            Stage::Opening(follower) | Stage::AfterCall(follower) => follower.push(token)?,
             Stage::Arguments(follower, tokens) => {
                 follower.push(token)?;
                 tokens.push(token);
@@ -189,9 +193,9 @@ impl AnswerDecoder {
     }
 
     /// From now on every mask leads to the end of the open tool call by the shortest way, after which the answer is finished.
-    /// For an answer that has reached its `max_tokens`. False if no call is open.
+    /// For an answer that has reached its `max_tokens`. False if no call is open, nor has to be.
     pub fn wind_down(&mut self) -> bool {
-        let open = self.parser.in_call() && !self.finished;
+        let open = !matches!(self.stage, Stage::Text) && !self.finished;
         if open {
             self.winding_down.get_or_insert_default();
         }
@@ -238,32 +242,48 @@ impl AnswerDecoder {
 
     /// Goes on to the next stage where the text has come to the end of one.
     fn advance(&mut self) -> Result<(), EngineError> {
+        let grammars = &self.model.grammars;
+        let tag = self.parser.tag();
+        let last = !self.rules.several || self.winding_down.is_some();
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                self.stage = Stage::Opening(self.model.grammars.rest_of_call(&self.rules.names())?);
+                self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
             }
-            Stage::Opening(follower) if follower.is_done() => {
-                let named = self.parser.announced().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
-                let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
-                self.stage = Stage::Arguments(self.model.grammars.arguments(tool)?, Vec::new());
-            }
+            Stage::Opening(follower) if follower.is_done() => self.stage = self.arguments()?,
+            Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
-                self.stage = Stage::Text;
                 self.calls += 1;
-                self.finished |= !self.rules.several || self.winding_down.is_some();
+                match grammars.after_call(tag, &self.rules.names(), last)? {
+                    Some(follower) => self.stage = Stage::AfterCall(follower),
+                    None => self.end_call(last),
+                }
             }
+            Stage::AfterCall(follower) if follower.is_done() => self.end_call(last),
             _ => {}
         }
         Ok(())
     }
 
+    fn end_call(&mut self, last: bool) {
+        self.stage = Stage::Text;
+        self.finished |= last;
+    }
+
+    /// The stage of the arguments of the call whose name is known now.
+    fn arguments(&self) -> Result<Stage, EngineError> {
+        let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
+        let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
+        Ok(Stage::Arguments(self.model.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
+    }
+
     /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
     /// go on past its opening tag.
-    fn forbidden_in_text(&self) -> &[u32] {
-        match self.rules.tools.is_empty() {
-            true => self.model.grammars.open_token(),
-            false => &self.model.overshooting[self.parser.opening_so_far()],
+    fn forbidden_in_text(&self) -> Vec<u32> {
+        if self.rules.tools.is_empty() {
+            return self.model.grammars.open_tokens();
         }
+        let tags = self.model.format.tags().iter().zip(&self.model.overshooting);
+        tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
     /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object.
@@ -272,7 +292,7 @@ impl AnswerDecoder {
             return Err(EngineError::Device(reason.to_string()));
         };
         tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
-        *follower = self.model.grammars.any_arguments()?;
+        *follower = self.model.grammars.any_arguments(self.parser.tag())?;
         tokens.iter().try_for_each(|token| follower.push(*token))?;
         follower.mask()
     }
@@ -280,15 +300,17 @@ impl AnswerDecoder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::joined;
+    use super::super::{ToolFormatName, joined};
     use super::*;
     use crate::engine::text::tiny_model;
     use serde_json::{Value, json};
     use std::sync::LazyLock;
 
     static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
-    static DECODERS: LazyLock<AnswerDecoders> = LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone()).unwrap());
+    static DECODERS: LazyLock<AnswerDecoders> =
+        LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format("")).unwrap());
 
+    const OPEN: &str = "<tool_call>";
     const CALL: &str = "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}\n</tool_call>";
 
     fn start(more: Value) -> Result<AnswerDecoder, EngineError> {
@@ -352,7 +374,7 @@ mod tests {
         assert_eq!(push(&mut decoder, ">"), []);
         assert_eq!(next(&mut decoder), ["\n", "\n{"].map(str::to_owned)[..next(&mut decoder).len()].to_vec());
         let [a, b, c] = call(r#"{"file_path": "a"}"#);
-        assert_eq!(push(&mut decoder, CALL.strip_prefix(hermes::OPEN).unwrap()), [a, b, c]);
+        assert_eq!(push(&mut decoder, CALL.strip_prefix(OPEN).unwrap()), [a, b, c]);
     }
 
     #[test]
@@ -385,7 +407,7 @@ mod tests {
     #[test]
     fn choice_none_forbids_calls_however_they_are_written() {
         let mut decoder = start(json!({"tool_choice": {"type": "none"}})).unwrap();
-        let open = TOKENIZER.added_token(hermes::OPEN).unwrap();
+        let open = TOKENIZER.added_token(OPEN).unwrap();
         assert!(!decoder.mask().unwrap().unwrap().allows(open));
         assert!(decoder.push(open).is_err());
         let spelled: Vec<u32> =

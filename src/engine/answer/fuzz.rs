@@ -7,12 +7,27 @@ use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use super::{AnswerDecoder, AnswerDecoders, Piece, joined};
+use super::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName, joined};
 use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::MessagesRequest;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
-static DECODERS: LazyLock<AnswerDecoders> = LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone()).unwrap());
+
+/// Every form that some format's grammar writes, with the template that asks for it.
+const FORMS: [(ToolFormatName, &str); 8] = [
+    (ToolFormatName::Hermes, ""),
+    (ToolFormatName::Qwen3Coder, ""),
+    (ToolFormatName::Llama3, ""),
+    (ToolFormatName::Mistral, ""),
+    (ToolFormatName::Mistral, "[ARGS]"),
+    (ToolFormatName::DeepSeek, "```json"),
+    (ToolFormatName::DeepSeek, ""),
+    (ToolFormatName::OpenAi, ""),
+];
+
+fn decoders((name, template): (ToolFormatName, &str)) -> AnswerDecoders {
+    AnswerDecoders::new(TOKENIZER.clone(), name.format(template)).unwrap()
+}
 
 fn schemas() -> Vec<(&'static str, Value)> {
     let string = json!({"type": "string"});
@@ -182,12 +197,18 @@ fn assert_valid(name: &str, input: &Value) {
 
 #[test]
 fn every_forced_call_is_valid_wherever_it_is_cut_short() {
+    for form in FORMS {
+        forced_calls_are_valid(&decoders(form));
+    }
+}
+
+fn forced_calls_are_valid(decoders: &AnswerDecoders) {
     for (at, (name, schema)) in schemas().into_iter().enumerate() {
         let mut random = StdRng::seed_from_u64(at as u64);
         let request = request(&[(name, schema)], json!({"type": "tool", "name": name, "disable_parallel_tool_use": true}));
-        for _ in 0..12 {
+        for _ in 0..6 {
             let patience = random.random_range(1..120);
-            let (pieces, _) = generate(&mut DECODERS.start(&request).unwrap(), &mut random, patience);
+            let (pieces, _) = generate(&mut decoders.start(&request).unwrap(), &mut random, patience);
             let calls = calls(&pieces);
             assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [name]);
             assert_valid(name, &calls[0].1);
@@ -199,34 +220,43 @@ fn every_forced_call_is_valid_wherever_it_is_cut_short() {
 fn any_choice_calls_some_known_tool_first_and_may_go_on() {
     let mut random = StdRng::seed_from_u64(7);
     let request = request(&schemas(), json!({"type": "any"}));
-    for _ in 0..12 {
-        let (pieces, _) = generate(&mut DECODERS.start(&request).unwrap(), &mut random, 60);
-        assert!(matches!(pieces[0], Piece::ToolStart { .. }), "{pieces:?}");
-        calls(&pieces).iter().for_each(|(name, input)| assert_valid(name, input));
+    for form in FORMS {
+        let decoders = decoders(form);
+        for _ in 0..6 {
+            let (pieces, _) = generate(&mut decoders.start(&request).unwrap(), &mut random, 60);
+            assert!(matches!(pieces[0], Piece::ToolStart { .. }), "{form:?} {pieces:?}");
+            calls(&pieces).iter().for_each(|(name, input)| assert_valid(name, input));
+        }
     }
 }
 
 #[test]
 fn a_call_winds_down_in_few_tokens() {
-    for (name, schema) in schemas() {
-        let request = request(&[(name, schema)], json!({"type": "tool", "name": name}));
-        let mut decoder = DECODERS.start(&request).unwrap();
-        let opening = decoder.mask().unwrap().unwrap();
-        assert_eq!(decoder.push(opening.iter().next().unwrap()).unwrap(), []);
-        let (pieces, tokens) = generate(&mut decoder, &mut StdRng::seed_from_u64(0), 0);
-        assert!(tokens < 150, "{name}: {tokens} tokens for {pieces:?}");
-        assert_valid(name, &calls(&pieces)[0].1);
+    for form in FORMS {
+        let decoders = decoders(form);
+        for (name, schema) in schemas() {
+            let request = request(&[(name, schema)], json!({"type": "tool", "name": name}));
+            let mut decoder = decoders.start(&request).unwrap();
+            while !decoder.wind_down() {
+                let opening = decoder.mask().unwrap().unwrap();
+                assert_eq!(decoder.push(opening.iter().next().unwrap()).unwrap(), []);
+            }
+            let (pieces, tokens) = generate(&mut decoder, &mut StdRng::seed_from_u64(0), 0);
+            assert!(tokens < 200, "{form:?} {name}: {tokens} tokens for {pieces:?}");
+            assert_valid(name, &calls(&pieces)[0].1);
+        }
     }
 }
 
 #[test]
 fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
     let template = ChatTemplate::load(&tiny_model(), &TOKENIZER).unwrap();
+    let decoders = decoders(FORMS[0]);
     for (name, schema) in schemas() {
         let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
         request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
         let mut text = template.render(&request).unwrap();
-        let mut decoder = DECODERS.start(&request).unwrap();
+        let mut decoder = decoders.start(&request).unwrap();
         let mut pieces = Vec::new();
         while !decoder.is_finished() {
             let token = decoder.mask().unwrap().unwrap().iter().next().unwrap();

@@ -1,12 +1,16 @@
 //! From generated tokens to content blocks: which token may come next, and what the tokens so far say.
 //!
-//! Owns the tool-call format (one today, in `hermes`), constrained decoding, stop sequences. Never sees a model: it is told
+//! Owns the tool-call formats, constrained decoding, stop sequences. Never sees a model: it is told
 //! each token that was sampled.
 
+mod arguments;
 mod constraint;
 mod decoder;
-mod hermes;
+mod formats;
+mod grammar;
+mod parser;
 mod schema;
+mod syntax;
 mod text_flow;
 mod wind_down;
 
@@ -15,6 +19,7 @@ mod fuzz;
 
 pub use constraint::TokenMask;
 pub use decoder::{AnswerDecoder, AnswerDecoders};
+pub use formats::{ToolFormat, ToolFormatName};
 
 /// Something the generated tokens added to the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

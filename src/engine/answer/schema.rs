@@ -30,7 +30,7 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
             }
         }
         if let Some(pattern) = keywords.get("pattern")
-            && !compiles(&json!({"type": "string", "pattern": pattern}))
+            && !compiles(&json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}))
         {
             left_out.push(format!("pattern {pattern}"));
             keywords.remove("pattern");
@@ -145,7 +145,7 @@ mod tests {
 
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        prepare(&tool, &|schema| schema["pattern"] != "(?=x)")
+        prepare(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
     }
 
     #[test]

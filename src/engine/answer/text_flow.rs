@@ -1,7 +1,7 @@
 //! The answer's text on its way out: stop sequences, and the whitespace around tool calls.
 
 use super::Piece;
-use super::hermes::ending_with_start_of;
+use super::syntax::ending_with_start_of;
 
 /// Passes pieces on. Text is held back while it may be the start of a stop sequence, whitespace while a tool call may follow:
 /// what lies between text and calls is part of the format, and is not given.

@@ -2,8 +2,9 @@
 
 use std::cmp::Reverse;
 
+use super::arguments::Position;
 use super::constraint::TokenMask;
-use super::hermes::JsonScan;
+use super::syntax::JsonScan;
 use crate::engine::text::{TokenKind, Tokenizer};
 
 /// Tokens after which a call is given up: no schema that an answer could meet needs so many.
@@ -21,8 +22,7 @@ pub struct WindDown {
 
 impl WindDown {
     /// The allowed token that leads to the end soonest; `None` if there is none, or there have been far too many already.
-    /// `scan`: where in the arguments' JSON the call stands.
-    pub fn choose(&mut self, allowed: &TokenMask, scan: JsonScan, tokenizer: &Tokenizer) -> Option<u32> {
+    pub fn choose(&mut self, allowed: &TokenMask, position: &Position, tokenizer: &Tokenizer) -> Option<u32> {
         self.steps += 1;
         if self.steps > LONGEST {
             return None;
@@ -30,6 +30,12 @@ impl WindDown {
         if let Some(tag) = allowed.iter().find(|token| tokenizer.kind(*token) != TokenKind::Text) {
             return Some(tag);
         }
+        let ending =
+            |token: &u32| !tokenizer.bytes(*token).is_empty() && position.end.as_bytes().starts_with(tokenizer.bytes(*token));
+        if let Some(token) = allowed.iter().filter(ending).max_by_key(|token| tokenizer.bytes(*token).len()) {
+            return Some(token);
+        }
+        let scan = position.scan;
         self.choices.retain(|(depth, _)| *depth <= scan.depth());
         let bytes = |token: u32| tokenizer.bytes(token);
         let candidates: Vec<u32> = allowed.iter().filter(|token| !bytes(*token).is_empty()).collect();

@@ -317,6 +317,10 @@ impl<P: Payload> PrefixTree<P> {
 }
 
 fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    // The common case is a long run that is the same, which is compared as bytes.
+    if b.starts_with(a) {
+        return a.len();
+    }
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

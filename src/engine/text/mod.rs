@@ -6,6 +6,7 @@
 mod content;
 mod deferred;
 mod detokenizer;
+mod memo;
 mod messages;
 mod python_json;
 mod template;
@@ -13,6 +14,7 @@ mod tokenizer;
 
 pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
+pub use memo::PromptTokenizer;
 pub use template::ChatTemplate;
 pub use tokenizer::{TokenKind, Tokenizer};
 

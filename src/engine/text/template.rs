@@ -20,6 +20,7 @@ const NAME: &str = "chat template";
 /// A Hugging Face chat template, rendered as transformers renders it.
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    source: String,
     /// `bos_token` and its like, which templates write into the prompt.
     tokens: Json,
     late_system: LateSystem,
@@ -53,15 +54,20 @@ impl ChatTemplate {
         environment.add_filter("tojson", to_json);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
-        environment.add_template_owned(NAME, source)?;
+        environment.add_template_owned(NAME, source.clone())?;
         let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
         let tokens = Json::from_iter(tokens);
-        let mut template = Self { environment, tokens, late_system: LateSystem::AsSystem, markup };
+        let mut template = Self { environment, source, tokens, late_system: LateSystem::AsSystem, markup };
         if !template.takes_late_system() {
             template.late_system = LateSystem::AsUser;
         }
         Ok(template)
+    }
+
+    /// The template's own text.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].

@@ -1,4 +1,4 @@
-//! The child command that is recorded, and the signals that the recorder outlives on its behalf.
+//! The client that runs as our child: how it is found and started, and the signals that we outlive on its behalf.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
@@ -14,6 +14,29 @@ use super::CliError;
 
 /// What the client needs as a key where the upstream is on this machine and asks for none.
 const DUMMY_KEY: &str = "anyclaude-local";
+
+/// What a client must have in its environment to talk to `address`. A dummy key is among it only where none is set and none
+/// is asked for: as a bearer token, because Claude Code has the user confirm an unknown API key.
+pub fn environment(address: &str, needs_no_key: bool) -> Vec<(&'static str, String)> {
+    let mut environment = vec![("ANTHROPIC_BASE_URL", address.to_owned())];
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if needs_no_key && !is_set("ANTHROPIC_API_KEY") && !is_set("ANTHROPIC_AUTH_TOKEN") {
+        environment.push(("ANTHROPIC_AUTH_TOKEN", DUMMY_KEY.to_owned()));
+    }
+    environment
+}
+
+/// Makes sure that a program is there to be started: a path as it is, a name on PATH.
+pub fn check_program(program: &str) -> Result<(), CliError> {
+    let is_path = program.contains('/');
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = if is_path {
+        Path::new(program).is_file()
+    } else {
+        std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+    };
+    if found { Ok(()) } else { Err(CliError::input(explain(program, &io::ErrorKind::NotFound.into()))) }
+}
 
 /// The signals that ask for an end. While this lives they do not end the process.
 pub struct Signals {
@@ -47,16 +70,14 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the command with the recorder as its API. A dummy key is set only where none is set and none is needed.
-    pub fn start(command: &[String], recorder: &str, upstream_is_local: bool) -> Result<Self, CliError> {
+    /// Starts the command with these variables in its environment.
+    pub fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
         let (program, arguments) = command.split_first().ok_or_else(|| CliError::input("no command after --"))?;
-        let mut child = Command::new(program);
-        child.args(arguments).env("ANTHROPIC_BASE_URL", recorder);
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        if upstream_is_local && !is_set("ANTHROPIC_API_KEY") && !is_set("ANTHROPIC_AUTH_TOKEN") {
-            child.env("ANTHROPIC_API_KEY", DUMMY_KEY);
-        }
-        let process = child.spawn().map_err(|error| CliError::input(explain(program, &error)))?;
+        let process = Command::new(program)
+            .args(arguments)
+            .envs(environment)
+            .spawn()
+            .map_err(|error| CliError::input(explain(program, &error)))?;
         Ok(Self { process })
     }
 

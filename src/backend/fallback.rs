@@ -1,0 +1,203 @@
+//! Several backends as one: the next is asked where one is down or overloaded.
+//!
+//! Only before the first event of an answer: what a client has seen is never taken back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, stream};
+
+use super::{Backend, BackendError, EventStream};
+use crate::wire::{ErrorKind, MessagesRequest};
+
+/// Backends in the order in which they are asked.
+pub struct FallbackBackend {
+    chain: Vec<Link>,
+}
+
+struct Link {
+    backend: Arc<dyn Backend>,
+    answers: AtomicU64,
+}
+
+impl FallbackBackend {
+    /// A chain of these backends, the preferred one first.
+    pub fn new(backends: Vec<Arc<dyn Backend>>) -> Self {
+        Self { chain: backends.into_iter().map(|backend| Link { backend, answers: AtomicU64::new(0) }).collect() }
+    }
+
+    /// Who answered how many Messages requests, in the chain's order: each backend's name, and its count.
+    pub fn answered(&self) -> Vec<(String, u64)> {
+        self.chain.iter().map(|link| (link.backend.name(), link.answers.load(Ordering::Relaxed))).collect()
+    }
+
+    async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
+        let mut failed = nobody();
+        for link in &self.chain {
+            match first_event(link.backend.as_ref(), request.clone()).await {
+                Ok(events) => {
+                    link.answers.fetch_add(1, Ordering::Relaxed);
+                    return Ok(events);
+                }
+                Err(error) => failed = step_over(link, error)?,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn count(&self, request: MessagesRequest) -> Result<u64, BackendError> {
+        let mut failed = nobody();
+        for link in &self.chain {
+            match link.backend.count_tokens(request.clone()).await {
+                Ok(tokens) => return Ok(tokens),
+                Err(error) => failed = step_over(link, error)?,
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// The answer, once its first event has come.
+async fn first_event(backend: &dyn Backend, request: MessagesRequest) -> Result<EventStream, BackendError> {
+    let mut events = backend.messages(request).await?;
+    match events.next().await {
+        Some(Err(error)) => Err(error),
+        first => Ok(stream::iter(first).chain(events).boxed()),
+    }
+}
+
+/// Gives the error back where the next backend may do better; fails with it where it is about the request itself.
+fn step_over(link: &Link, error: BackendError) -> Result<BackendError, BackendError> {
+    let another_may_do = match &error {
+        BackendError::Unreachable { .. } => true,
+        BackendError::Answered { status, .. } => *status == 429 || *status >= 500,
+        BackendError::Protocol { .. } => false,
+    };
+    if !another_may_do {
+        return Err(error);
+    }
+    tracing::warn!(backend = link.backend.name(), %error, "no answer: asking the next backend, if there is one");
+    Ok(error)
+}
+
+fn nobody() -> BackendError {
+    BackendError::new(ErrorKind::Api, "there is no backend to ask")
+}
+
+impl Backend for FallbackBackend {
+    fn name(&self) -> String {
+        self.chain.iter().map(|link| link.backend.name()).collect::<Vec<_>>().join(", then ")
+    }
+
+    /// The preferred backend's.
+    fn model(&self) -> String {
+        self.chain.first().map_or_else(|| "none".into(), |link| link.backend.model())
+    }
+
+    fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        Box::pin(self.ask(request))
+    }
+
+    fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(self.count(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Message, StreamEvent, Usage};
+
+    /// What a backend does on every request.
+    #[derive(Clone, Copy)]
+    enum Does {
+        Answer,
+        Refuse(u16),
+        Unreachable,
+        /// An error as the first event.
+        FailFirst,
+        /// An error after the first event.
+        FailLater,
+    }
+
+    struct Fake(&'static str, Does);
+
+    impl Fake {
+        fn error(&self, status: u16) -> BackendError {
+            let body = crate::wire::ErrorBody::new(ErrorKind::Api, self.0);
+            BackendError::Answered { status, body, retry_after: None }
+        }
+    }
+
+    impl Backend for Fake {
+        fn name(&self) -> String {
+            self.0.into()
+        }
+
+        fn model(&self) -> String {
+            self.0.into()
+        }
+
+        fn messages(&self, _: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+            let start = StreamEvent::MessageStart { message: Message::empty("msg", self.0, Usage::default()) };
+            let events = match self.1 {
+                Does::Answer => Ok(vec![Ok(start), Ok(StreamEvent::MessageStop)]),
+                Does::Refuse(status) => Err(self.error(status)),
+                Does::Unreachable => Err(BackendError::Unreachable { address: self.0.into(), reason: "refused".into() }),
+                Does::FailFirst => Ok(vec![Err(self.error(529))]),
+                Does::FailLater => Ok(vec![Ok(start), Err(self.error(529))]),
+            };
+            Box::pin(async move { events.map(|events| stream::iter(events).boxed()) })
+        }
+
+        fn count_tokens(&self, _: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+            let count = match self.1 {
+                Does::Refuse(status) => Err(self.error(status)),
+                _ => Ok(self.0.len() as u64),
+            };
+            Box::pin(async move { count })
+        }
+    }
+
+    fn request() -> MessagesRequest {
+        serde_json::from_value(serde_json::json!({"model": "m", "max_tokens": 1, "messages": []})).unwrap()
+    }
+
+    fn chain(first: Does, second: Does) -> FallbackBackend {
+        FallbackBackend::new(vec![Arc::new(Fake("first", first)), Arc::new(Fake("second", second))])
+    }
+
+    #[tokio::test]
+    async fn the_next_is_asked_where_one_is_down_or_overloaded_and_nothing_was_said() {
+        for (first, asked) in [
+            (Does::Answer, "first"),
+            (Does::Unreachable, "second"),
+            (Does::Refuse(429), "second"),
+            (Does::Refuse(500), "second"),
+            (Does::Refuse(529), "second"),
+            (Does::FailFirst, "second"),
+            (Does::FailLater, "first"),
+        ] {
+            let chain = chain(first, Does::Answer);
+            let events: Vec<_> = chain.messages(request()).await.unwrap().collect().await;
+            let Ok(StreamEvent::MessageStart { message }) = &events[0] else { panic!("{events:?}") };
+            assert_eq!(message.model, asked);
+            let count = |name| u64::from(name == asked);
+            assert_eq!(chain.answered(), [("first".into(), count("first")), ("second".into(), count("second"))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_about_the_request_is_final_and_the_last_error_is_told() {
+        for (first, second, told) in [
+            (Does::Refuse(400), Does::Answer, "api_error: first"),
+            (Does::Refuse(401), Does::Answer, "api_error: first"),
+            (Does::Unreachable, Does::Refuse(529), "api_error: second"),
+            (Does::Refuse(529), Does::Unreachable, "second: refused"),
+        ] {
+            assert_eq!(chain(first, second).messages(request()).await.err().unwrap().to_string(), told);
+        }
+        assert_eq!(chain(Does::Refuse(500), Does::Answer).count_tokens(request()).await.unwrap(), "second".len() as u64);
+    }
+}

@@ -1,0 +1,133 @@
+//! One configuration file: JSON or TOML, checked against the settings, with errors that name the line and the nearest key.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use figment::value::{Dict, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{ConfigError, Settings};
+
+/// The files that are read in a folder; where both are there, the later one wins.
+pub const FILE_NAMES: [&str; 2] = [".anyclauderc.json", "anyclaude.toml"];
+
+/// What a file sets. `None` where there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let parsed = if is_toml { checked(&text, from_toml, from_toml) } else { checked(&text, from_json, from_json) };
+    parsed.map(Some).map_err(|Wrong { line, column, reason }| ConfigError::File { path: path.to_owned(), line, column, reason })
+}
+
+/// What is wrong with a file, and where.
+struct Wrong {
+    line: usize,
+    column: usize,
+    reason: String,
+}
+
+/// The file as the settings, for the check, then as it is: only what it names.
+fn checked(
+    text: &str,
+    check: impl Fn(&str) -> Result<Settings, Wrong>,
+    parse: impl Fn(&str) -> Result<Dict, Wrong>,
+) -> Result<Dict, Wrong> {
+    check(text)?;
+    let mut values = parse(text)?;
+    values.remove("$schema");
+    Ok(values)
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    serde_json::from_str(text).map_err(|error| {
+        let said = error.to_string();
+        let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason);
+        Wrong { line: error.line(), column: error.column(), reason: explain(reason) }
+    })
+}
+
+fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    toml::from_str(text).map_err(|error| {
+        let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Wrong { line: before.matches('\n').count() + 1, column, reason: explain(error.message()) }
+    })
+}
+
+/// The values of a struct that leaves out what is not set.
+pub(super) fn values(set: &impl Serialize) -> Dict {
+    // A struct of strings, numbers and lists serializes, and to a dictionary.
+    Value::serialize(set).ok().and_then(Value::into_dict).unwrap_or_default()
+}
+
+/// Serde's reason, and for an unknown key or value the nearest one there is.
+pub(super) fn explain(reason: &str) -> String {
+    let Some((found, known)) = unknown(reason) else { return reason.replace('\n', " ") };
+    let nearest = known.iter().map(|name| (strsim::jaro_winkler(found, name), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let kind = if reason.contains("field") { "key" } else { "value" };
+    match nearest {
+        Some((likeness, name)) if likeness > 0.7 => format!("unknown {kind} `{found}`; did you mean `{name}`?"),
+        _ => format!("unknown {kind} `{found}`; there are {}", known.join(", ")),
+    }
+}
+
+/// What was found and what there is. Serde says: unknown field `x`, expected one of `a`, `b`; figment says: unknown field:
+/// found `x`, expected `one of `a`, `b``.
+fn unknown(reason: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = reason.strip_prefix("unknown field").or_else(|| reason.strip_prefix("unknown variant"))?;
+    let mut quoted = rest.split('`').skip(1);
+    let found = quoted.next()?;
+    let is_name = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    Some((found, quoted.filter(is_name).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(name: &str, text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let error = read(&folder.path().join(name)).unwrap_err().to_string();
+        error.rsplit_once('/').unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_the_nearest_key() {
+        for (name, text, expected) in [
+            (
+                ".anyclauderc.json",
+                "{\n  \"modle\": \"x\"\n}",
+                ".anyclauderc.json:2:9: unknown key `modle`; did you mean `model`?",
+            ),
+            (
+                ".anyclauderc.json",
+                "{\"mode\": \"clade\"}",
+                ".anyclauderc.json:1:16: unknown value `clade`; did you mean `claude`?",
+            ),
+            (".anyclauderc.json", "{\"port\": \"x\"}", ".anyclauderc.json:1:12: invalid type: string \"x\", expected u16"),
+            (".anyclauderc.json", "{\"port\": 1", ".anyclauderc.json:1:10: EOF while parsing an object"),
+            ("anyclaude.toml", "# ours\n\nmodle = 1\n", "anyclaude.toml:3:1: unknown key `modle`; did you mean `model`?"),
+            ("anyclaude.toml", "port = 70000", "anyclaude.toml:1:8: invalid value: integer `70000`, expected u16"),
+            ("anyclaude.toml", "record = 1", "anyclaude.toml:1:10: invalid type: integer `1`, expected a boolean"),
+        ] {
+            assert_eq!(error(name, text), expected);
+        }
+        let far = error("anyclaude.toml", "zzzz = 1");
+        assert!(far.starts_with("anyclaude.toml:1:1: unknown key `zzzz`; there are mode, model, base_url, port"), "{far}");
+    }
+
+    #[test]
+    fn a_file_sets_only_what_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".anyclauderc.json");
+        assert!(read(&path).unwrap().is_none());
+        std::fs::write(&path, r#"{"$schema": "s.json", "port": 7}"#).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().into_keys().collect::<Vec<_>>(), ["port"]);
+    }
+}

@@ -1,0 +1,369 @@
+//! Chat chunks as the events of a Messages stream.
+
+use std::collections::HashSet;
+
+use super::blocks::Blocks;
+use super::{error_body, usage};
+use crate::wire::openai::{ChatChunk, ChatError, ChatUsage, ChunkChoice};
+use crate::wire::{Content, ContentBlock, ErrorBody, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, Usage};
+
+/// Reads the chunks of one answer.
+///
+/// Whatever the chunks are, the events are a Messages stream: `message_start`, blocks one after the other, each closed, then
+/// `message_delta` and `message_stop`, or one `error`; nothing after that.
+#[derive(Debug)]
+pub struct ChunkReader {
+    /// The name the client asked for, which it wants to see again.
+    model: String,
+    blocks: Blocks,
+    usage: Option<ChatUsage>,
+    finish_reason: Option<String>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Started,
+    Ended,
+}
+
+impl ChunkReader {
+    /// A reader for the answer to this request.
+    pub fn new(request: &MessagesRequest) -> Self {
+        Self {
+            model: request.model.clone(),
+            blocks: Blocks::new(call_ids(request)),
+            usage: None,
+            finish_reason: None,
+            state: State::Waiting,
+        }
+    }
+
+    /// The events that a chunk makes. An error in it ends the answer.
+    pub fn push(&mut self, chunk: ChatChunk) -> Vec<StreamEvent> {
+        if self.state == State::Ended {
+            return Vec::new();
+        }
+        self.usage = chunk.usage.or(self.usage.take());
+        if let Some(error) = chunk.error {
+            return self.fail(error_body(&error, None));
+        }
+        let mut events = self.start();
+        // Several alternatives are never asked for.
+        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
+            self.choice(choice);
+        }
+        if self.finish_reason.as_deref() == Some("error") {
+            return events.into_iter().chain(self.fail(error_body(&ChatError::default(), None))).collect();
+        }
+        events.extend(self.blocks.advance());
+        events
+    }
+
+    /// The last events, after the server said that this was all (`[DONE]`).
+    pub fn done(&mut self) -> Vec<StreamEvent> {
+        if self.state == State::Ended {
+            return Vec::new();
+        }
+        let mut events = self.start();
+        events.extend(self.blocks.finish());
+        let usage = self.usage.as_ref().map(usage::from_chat).unwrap_or_default();
+        events.push(StreamEvent::message_delta(self.stop_reason(), None, &usage));
+        events.push(StreamEvent::MessageStop);
+        self.state = State::Ended;
+        events
+    }
+
+    /// The last events, after the connection ended without a word. Some servers end so: then a reason to stop was given before.
+    pub fn cut_off(&mut self) -> Vec<StreamEvent> {
+        if self.finish_reason.is_some() {
+            return self.done();
+        }
+        self.fail(ErrorBody::new(ErrorKind::Api, "the model's answer ended in the middle"))
+    }
+
+    /// Closes the open block, and ends with this error.
+    pub fn fail(&mut self, body: ErrorBody) -> Vec<StreamEvent> {
+        if self.state == State::Ended {
+            return Vec::new();
+        }
+        let mut events = if self.state == State::Started { self.blocks.finish() } else { Vec::new() };
+        events.push(StreamEvent::Error { body });
+        self.state = State::Ended;
+        events
+    }
+
+    fn start(&mut self) -> Vec<StreamEvent> {
+        if self.state != State::Waiting {
+            return Vec::new();
+        }
+        self.state = State::Started;
+        let id = format!("msg_{}", uuid::Uuid::new_v4().simple());
+        vec![StreamEvent::MessageStart { message: Message::empty(id, &self.model, Usage::default()) }]
+    }
+
+    fn choice(&mut self, choice: ChunkChoice) {
+        let ChunkChoice { delta, finish_reason, .. } = choice;
+        // Some servers send both names with the same text.
+        self.blocks.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
+        self.blocks.text(delta.content.as_deref().unwrap_or(""));
+        self.blocks.text(delta.refusal.as_deref().unwrap_or(""));
+        for piece in &delta.tool_calls {
+            self.blocks.call(piece);
+        }
+        self.finish_reason = finish_reason.or(self.finish_reason.take());
+    }
+
+    /// A client runs tools where the reason says so. So it is said where there are calls, whatever the server calls it.
+    fn stop_reason(&self) -> StopReason {
+        match self.finish_reason.as_deref() {
+            Some("length") => StopReason::MaxTokens,
+            Some("content_filter") => StopReason::Other("refusal".into()),
+            _ if self.blocks.called() => StopReason::ToolUse,
+            _ => StopReason::EndTurn,
+        }
+    }
+}
+
+/// The ids of the conversation's calls.
+fn call_ids(request: &MessagesRequest) -> HashSet<String> {
+    let blocks = request.messages.iter().filter_map(|message| match &message.content {
+        Content::Blocks(blocks) => Some(blocks),
+        Content::Text(_) => None,
+    });
+    let ids = blocks.flatten().filter_map(|block| match block {
+        ContentBlock::ToolUse { id, .. } => Some(id.clone()),
+        _ => None,
+    });
+    ids.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::streams::{delta, request};
+    use super::*;
+    use crate::wire::Assembler;
+    use serde_json::{Value, json};
+
+    /// All events of a stream of these chunks that ends with `[DONE]`.
+    fn events(chunks: &[Value]) -> Vec<StreamEvent> {
+        let mut reader = ChunkReader::new(&request(json!([])));
+        let mut events = Vec::new();
+        for chunk in chunks {
+            events.extend(reader.push(serde_json::from_value(chunk.clone()).unwrap()));
+        }
+        events.extend(reader.done());
+        events
+    }
+
+    /// The content (ids left out), the reason to stop and the message itself.
+    fn message(chunks: &[Value]) -> (Value, String, Message) {
+        let mut assembler = Assembler::default();
+        for event in events(chunks) {
+            assembler.push(&event).unwrap();
+        }
+        let message = assembler.finish().unwrap();
+        let mut content = serde_json::to_value(&message.content).unwrap();
+        for block in content.as_array_mut().unwrap() {
+            block.as_object_mut().unwrap().retain(|name, _| name != "id" && name != "signature");
+        }
+        let reason = serde_json::to_value(&message.stop_reason).unwrap().as_str().unwrap().to_owned();
+        (content, reason, message)
+    }
+
+    fn finish(reason: &str) -> Value {
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    }
+
+    fn call(index: Value, id: Value, name: Value, arguments: Value) -> Value {
+        delta(
+            json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}}]}),
+        )
+    }
+
+    fn read(path: &str) -> Value {
+        json!({"type": "tool_use", "name": "Read", "input": {"path": path}})
+    }
+
+    #[test]
+    fn reasoning_text_and_a_call_become_blocks() {
+        let (content, reason, message) = message(&[
+            delta(json!({"role": "assistant", "content": ""})),
+            delta(json!({"reasoning": "A ", "content": ""})),
+            delta(json!({"reasoning_content": "file."})),
+            delta(json!({"content": "Let me "})),
+            delta(json!({"content": "look."})),
+            call(json!(0), json!("call_9"), json!("Read"), json!("")),
+            call(json!(0), Value::Null, Value::Null, json!("{\"path\":")),
+            call(json!(0), Value::Null, Value::Null, json!("\"a\"}")),
+            finish("tool_calls"),
+            json!({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 15}}}),
+        ]);
+        let text = json!({"type": "text", "text": "Let me look."});
+        assert_eq!(content, json!([{"type": "thinking", "thinking": "A file."}, text, read("a")]));
+        assert_eq!(reason, "tool_use");
+        let ContentBlock::ToolUse { id, .. } = &message.content[2] else { panic!("{message:?}") };
+        assert_eq!(id, "call_9");
+        let usage = message.usage;
+        assert_eq!((usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens), (5, Some(15), 7));
+    }
+
+    #[test]
+    fn quirks_of_calls_are_understood() {
+        let (none, a, b) = (Value::Null, json!("{\"path\":\"a\"}"), json!("{\"path\":\"b\"}"));
+        let name = json!("Read");
+        let two = json!([read("a"), read("b")]);
+        for (what, chunks, expected) in [
+            (
+                "arguments in one piece, reason stop",
+                vec![call(json!(0), json!("x"), name.clone(), a.clone()), finish("stop")],
+                json!([read("a")]),
+            ),
+            ("no id", vec![call(json!(0), none.clone(), name.clone(), a.clone())], json!([read("a")])),
+            (
+                "the name late, after the arguments",
+                vec![
+                    call(json!(0), json!("x"), none.clone(), a.clone()),
+                    call(json!(0), none.clone(), name.clone(), none.clone()),
+                ],
+                json!([read("a")]),
+            ),
+            (
+                "id and name in every piece",
+                vec![
+                    call(json!(0), json!("x"), name.clone(), json!("{\"path\"")),
+                    call(json!(0), json!("x"), name.clone(), json!(":\"a\"}")),
+                    call(json!(0), json!("x"), name.clone(), json!("")),
+                ],
+                json!([read("a")]),
+            ),
+            (
+                "two calls whose pieces are mixed",
+                vec![
+                    call(json!(0), json!("x"), name.clone(), json!("{\"path\"")),
+                    call(json!(1), json!("y"), name.clone(), json!("{\"path\":\"b")),
+                    call(json!(0), none.clone(), none.clone(), json!(":\"a\"}")),
+                    call(json!(1), none.clone(), none.clone(), json!("\"}")),
+                ],
+                two.clone(),
+            ),
+            (
+                "two calls with the same index",
+                vec![call(json!(0), json!("x"), name.clone(), a.clone()), call(json!(0), json!("y"), name.clone(), b.clone())],
+                two.clone(),
+            ),
+            (
+                "two calls without index and id",
+                vec![
+                    call(none.clone(), none.clone(), name.clone(), a.clone()),
+                    call(none.clone(), none.clone(), name.clone(), b.clone()),
+                ],
+                two.clone(),
+            ),
+            (
+                "two calls with the same id",
+                vec![call(json!(0), json!("x"), name.clone(), a.clone()), call(json!(1), json!("x"), name.clone(), b.clone())],
+                two.clone(),
+            ),
+            ("arguments as an object", vec![call(json!(0), json!("x"), name.clone(), json!({"path": "a"}))], json!([read("a")])),
+            (
+                "no arguments",
+                vec![call(json!(0), json!("x"), name.clone(), json!("null"))],
+                json!([{"type": "tool_use", "name": "Read", "input": {}}]),
+            ),
+            (
+                "text after an unfinished call waits",
+                vec![
+                    call(json!(0), json!("x"), name.clone(), json!("{\"path\"")),
+                    delta(json!({"content": "Also:"})),
+                    call(json!(0), none.clone(), none.clone(), json!(":\"a\"}")),
+                ],
+                json!([read("a"), {"type": "text", "text": "Also:"}]),
+            ),
+            (
+                "white space before a call is no text",
+                vec![delta(json!({"content": "\n\n"})), call(json!(0), json!("x"), name.clone(), a.clone())],
+                json!([read("a")]),
+            ),
+        ] {
+            let (content, reason, message) = message(&chunks);
+            assert_eq!((content, reason.as_str()), (expected, "tool_use"), "{what}");
+            let ids: HashSet<_> = message
+                .content
+                .iter()
+                .filter_map(|block| match block {
+                    ContentBlock::ToolUse { id, .. } => Some(id),
+                    _ => None,
+                })
+                .collect();
+            let calls = message.content.iter().filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count();
+            assert_eq!(ids.len(), calls, "{what}: ids must differ");
+        }
+    }
+
+    #[test]
+    fn a_call_is_streamed_as_it_comes() {
+        let mut reader = ChunkReader::new(&request(json!([])));
+        let mut push = |chunk: Value| {
+            let events = reader.push(serde_json::from_value(chunk).unwrap());
+            events.iter().map(|event| event.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(push(call(json!(0), json!("x"), json!("Read"), json!(""))), ["message_start", "content_block_start"]);
+        assert_eq!(push(call(json!(0), Value::Null, Value::Null, json!("{\"a\""))), ["content_block_delta"]);
+        assert_eq!(push(call(json!(0), Value::Null, Value::Null, json!(":1}"))), ["content_block_delta"]);
+        assert_eq!(push(call(json!(1), json!("y"), json!("Read"), json!(""))), ["content_block_stop", "content_block_start"]);
+    }
+
+    #[test]
+    fn an_id_of_an_earlier_turn_is_replaced() {
+        let used = json!([{"role": "assistant", "content": [{"type": "tool_use", "id": "call_0", "name": "Read", "input": {}}]}]);
+        for (given, kept) in [("call_0", false), ("functions.Read:1", false), ("call_1", true)] {
+            let mut reader = ChunkReader::new(&request(used.clone()));
+            let events = reader.push(serde_json::from_value(call(json!(0), json!(given), json!("Read"), json!("{}"))).unwrap());
+            let StreamEvent::ContentBlockStart { content_block: ContentBlock::ToolUse { id, .. }, .. } = &events[1] else {
+                panic!("{events:?}")
+            };
+            assert_eq!(id == given, kept, "{id}");
+        }
+    }
+
+    #[test]
+    fn why_it_stopped_is_told() {
+        let text = delta(json!({"content": "x"}));
+        let cut = call(json!(0), json!("x"), json!("Read"), json!("{}"));
+        for (chunks, expected) in [
+            (vec![text.clone(), finish("stop")], "end_turn"),
+            (vec![text.clone()], "end_turn"),
+            (vec![text.clone(), finish("tool_calls")], "end_turn"),
+            (vec![text.clone(), finish("length")], "max_tokens"),
+            (vec![cut, finish("length")], "max_tokens"),
+            (vec![text, finish("content_filter")], "refusal"),
+        ] {
+            assert_eq!(message(&chunks).1, expected, "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_mid_stream_closes_the_block_and_ends_the_answer() {
+        let error = json!({"id": "gen-1", "provider": "x", "error": {"code": 502, "message": "Provider disconnected"},
+                           "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]});
+        let events = events(&[delta(json!({"content": "Hal"})), error, delta(json!({"content": "lo"}))]);
+        let names: Vec<_> = events.iter().map(StreamEvent::name).collect();
+        assert_eq!(names, ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "error"]);
+        assert_eq!(events[4], StreamEvent::Error { body: ErrorBody::new(ErrorKind::Api, "Provider disconnected") });
+    }
+
+    #[test]
+    fn a_connection_that_ends_in_the_middle_is_an_error() {
+        let last = |chunks: &[Value]| {
+            let mut reader = ChunkReader::new(&request(json!([])));
+            for chunk in chunks {
+                reader.push(serde_json::from_value(chunk.clone()).unwrap());
+            }
+            reader.cut_off().last().unwrap().name().to_owned()
+        };
+        assert_eq!(last(&[delta(json!({"content": "x"}))]), "error");
+        assert_eq!(last(&[delta(json!({"content": "x"})), finish("stop")]), "message_stop");
+    }
+}

@@ -1,0 +1,357 @@
+//! The messages of a Messages request as chat messages.
+
+use serde_json::{Map, Value, json};
+
+use super::system::system_text;
+use super::{Dialect, Omitted};
+use crate::wire::openai::{AssistantMessage, CallKind, ChatContent, ChatMessage, FunctionCall, ImageUrl, Part, ToolCall};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System};
+
+/// The chat messages so far.
+pub struct Conversation<'a> {
+    dialect: Dialect,
+    omitted: &'a mut Omitted,
+    messages: Vec<ChatMessage>,
+}
+
+impl<'a> Conversation<'a> {
+    /// The request's system prompt and messages.
+    pub fn of(request: &MessagesRequest, dialect: Dialect, omitted: &'a mut Omitted) -> Vec<ChatMessage> {
+        let mut conversation = Self { dialect, omitted, messages: Vec::new() };
+        conversation.system(request.system.as_ref());
+        for message in &request.messages {
+            conversation.message(message);
+        }
+        conversation.messages
+    }
+
+    fn system(&mut self, system: Option<&System>) {
+        if let Some(System::Blocks(blocks)) = system {
+            for block in blocks {
+                match block {
+                    ContentBlock::Text { extra, .. } => self.omitted.fields("text", extra),
+                    other => self.omitted.add(format!("system.{}", name(other))),
+                }
+            }
+        }
+        let text = system_text(system);
+        if !text.is_empty() {
+            self.messages.push(ChatMessage::System { content: text.into(), extra: Map::new() });
+        }
+    }
+
+    fn message(&mut self, message: &InputMessage) {
+        let text;
+        let blocks = match &message.content {
+            Content::Blocks(blocks) => blocks.as_slice(),
+            Content::Text(plain) => {
+                text = [ContentBlock::text(plain)];
+                &text
+            }
+        };
+        match message.role {
+            Role::Assistant => self.assistant(blocks),
+            Role::User => self.user(blocks),
+            Role::System if self.dialect.takes_late_system() => {
+                let content = ChatContent::Text(texts(&self.parts("system", blocks)).join("\n\n"));
+                self.messages.push(ChatMessage::System { content, extra: Map::new() });
+            }
+            Role::System => self.user(blocks),
+        }
+    }
+
+    /// One message, for the results of its calls must follow a message of calls directly: text from between calls joins the
+    /// text before them.
+    fn assistant(&mut self, blocks: &[ContentBlock]) {
+        let (mut texts, mut reasoning, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+        for block in blocks {
+            match block {
+                ContentBlock::Text { text, extra } => {
+                    self.omitted.fields("text", extra);
+                    texts.push(text.as_str());
+                }
+                ContentBlock::Thinking { thinking, .. } => reasoning.push(thinking.as_str()),
+                ContentBlock::ToolUse { id, name, input, extra } => {
+                    self.omitted.fields("tool_use", extra);
+                    let function = FunctionCall { name: name.clone(), arguments: input.to_string() };
+                    calls.push(ToolCall { id: id.clone(), kind: CallKind::Function, function });
+                }
+                other => self.omitted.add(format!("assistant.{}", name(other))),
+            }
+        }
+        let text = texts.join("\n\n");
+        // Beside calls, no text is `null`, as the servers themselves write it.
+        let content = (calls.is_empty() || !text.is_empty()).then_some(ChatContent::Text(text));
+        let mut message = AssistantMessage { content, tool_calls: calls, ..AssistantMessage::default() };
+        let reasoning = (!reasoning.is_empty()).then(|| reasoning.join("\n\n"));
+        match self.dialect {
+            Dialect::LmStudio | Dialect::Compatible => message.reasoning_content = reasoning,
+            Dialect::OpenRouter => message.reasoning = reasoning,
+            Dialect::OpenAi if reasoning.is_some() => self.omitted.add("assistant.thinking"),
+            Dialect::OpenAi => {}
+        }
+        self.messages.push(ChatMessage::Assistant(message));
+    }
+
+    /// First the results of tool calls, for they must follow the calls; then what the user says, with the images and files of
+    /// the results before it, for results are text.
+    fn user(&mut self, blocks: &[ContentBlock]) {
+        let mut parts = Vec::new();
+        let mut said = Vec::new();
+        for block in blocks {
+            match block {
+                ContentBlock::ToolResult { tool_use_id, content, is_error, extra } => {
+                    self.omitted.fields("tool_result", extra);
+                    self.result(tool_use_id, content.as_ref(), *is_error, &mut parts);
+                }
+                other => said.push(other),
+            }
+        }
+        self.order_results();
+        parts.extend(said.into_iter().filter_map(|block| self.part("user", block)));
+        self.say(parts);
+    }
+
+    /// Puts the latest results in the order of their calls: clients send them as they come, and many templates show a model the
+    /// results without their ids.
+    fn order_results(&mut self) {
+        let is_result = |message: &ChatMessage| matches!(message, ChatMessage::Tool { .. });
+        let start = self.messages.iter().rposition(|message| !is_result(message)).map_or(0, |at| at + 1);
+        let (before, results) = self.messages.split_at_mut(start);
+        let Some(ChatMessage::Assistant(AssistantMessage { tool_calls, .. })) = before.last() else { return };
+        results.sort_by_key(|message| match message {
+            ChatMessage::Tool { tool_call_id, .. } => tool_calls.iter().position(|call| call.id == *tool_call_id),
+            _ => None,
+        });
+    }
+
+    /// Adds the message of a result; its images and files are added to `shown`.
+    fn result(&mut self, id: &str, content: Option<&Content>, is_error: bool, shown: &mut Vec<Part>) {
+        let mut result = match content {
+            None => Vec::new(),
+            Some(Content::Text(text)) => vec![Part::text(text)],
+            Some(Content::Blocks(blocks)) => self.parts("tool_result", blocks),
+        };
+        let mut media: Vec<Part> = Vec::new();
+        for part in &mut result {
+            if !matches!(part, Part::Text { .. }) {
+                media.push(std::mem::replace(part, Part::text("[shown in the next message]")));
+            }
+        }
+        let mark = if is_error { "Error: " } else { "" };
+        let content = ChatContent::Text(format!("{mark}{}", texts(&result).join("\n")));
+        self.messages.push(ChatMessage::Tool { tool_call_id: id.to_owned(), content, extra: Map::new() });
+        if !media.is_empty() {
+            shown.push(Part::text(format!("[from the result of {id}]")));
+            shown.append(&mut media);
+        }
+    }
+
+    /// Adds what the user says: to the message before, if that is the user's too, for many templates want the roles to alternate.
+    fn say(&mut self, mut parts: Vec<Part>) {
+        if parts.is_empty() {
+            return;
+        }
+        if let Some(ChatMessage::User { content, .. }) = self.messages.last_mut() {
+            let before = std::mem::replace(content, ChatContent::Text(String::new()));
+            let mut all = match before {
+                ChatContent::Text(text) => vec![Part::text(text)],
+                ChatContent::Parts(parts) => parts,
+            };
+            all.append(&mut parts);
+            *content = joined(all);
+        } else {
+            self.messages.push(ChatMessage::User { content: joined(parts), extra: Map::new() });
+        }
+    }
+
+    fn parts(&mut self, owner: &str, blocks: &[ContentBlock]) -> Vec<Part> {
+        blocks.iter().filter_map(|block| self.part(owner, block)).collect()
+    }
+
+    /// A block as a part of a message. What the server cannot be shown leaves a note for the model.
+    fn part(&mut self, owner: &str, block: &ContentBlock) -> Option<Part> {
+        match block {
+            ContentBlock::Text { text, extra } => {
+                self.omitted.fields("text", extra);
+                Some(Part::text(text))
+            }
+            ContentBlock::Image { source, extra } => {
+                self.omitted.fields("image", extra);
+                let url = url_of(source);
+                Some(url.map_or_else(
+                    || self.note(owner, "image"),
+                    |url| Part::ImageUrl { image_url: ImageUrl { url, extra: Map::new() } },
+                ))
+            }
+            ContentBlock::Document { source, extra } => Some(self.document(owner, source, extra)),
+            // The tool itself is among the request's tools.
+            ContentBlock::ToolReference { tool_name, .. } => Some(Part::text(format!("The tool {tool_name} can be called now."))),
+            other => {
+                self.omitted.add(format!("{owner}.{}", name(other)));
+                None
+            }
+        }
+    }
+
+    fn document(&mut self, owner: &str, source: &Value, extra: &Map<String, Value>) -> Part {
+        let mut extra = extra.clone();
+        let title = extra.remove("title").as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
+        self.omitted.fields("document", &extra);
+        match (source["type"].as_str(), source["data"].as_str()) {
+            (Some("text"), Some(text)) => Part::text(text),
+            (Some("base64"), Some(_)) if self.dialect.takes_files() => {
+                Part::File { file: json!({"filename": title, "file_data": url_of(source)}) }
+            }
+            _ => self.note(owner, "document"),
+        }
+    }
+
+    fn note(&mut self, owner: &str, what: &str) -> Part {
+        self.omitted.add(format!("{owner}.{what}"));
+        Part::text(format!("[{what} left out: this model's server cannot be shown it]"))
+    }
+}
+
+/// The URL of an image or a file: its own, or one that holds the data.
+fn url_of(source: &Value) -> Option<String> {
+    match source["type"].as_str()? {
+        "url" => source["url"].as_str().map(str::to_owned),
+        "base64" => Some(format!("data:{};base64,{}", source["media_type"].as_str()?, source["data"].as_str()?)),
+        _ => None,
+    }
+}
+
+fn texts(parts: &[Part]) -> Vec<&str> {
+    let text = |part| match part {
+        &Part::Text { ref text, .. } => Some(text.as_str()),
+        _ => None,
+    };
+    parts.iter().filter_map(text).collect()
+}
+
+/// Text alone is one string, which every server takes.
+fn joined(parts: Vec<Part>) -> ChatContent {
+    let texts = texts(&parts);
+    if texts.len() == parts.len() { ChatContent::Text(texts.join("\n\n")) } else { ChatContent::Parts(parts) }
+}
+
+/// A block's `type`.
+fn name(block: &ContentBlock) -> &'static str {
+    match block {
+        ContentBlock::Text { .. } => "text",
+        ContentBlock::Image { .. } => "image",
+        ContentBlock::Document { .. } => "document",
+        ContentBlock::ToolUse { .. } => "tool_use",
+        ContentBlock::ToolResult { .. } => "tool_result",
+        ContentBlock::ToolReference { .. } => "tool_reference",
+        ContentBlock::Thinking { .. } => "thinking",
+        ContentBlock::RedactedThinking { .. } => "redacted_thinking",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert(messages: Value, dialect: Dialect) -> (Value, String) {
+        let request = json!({"model": "m", "max_tokens": 1, "messages": messages});
+        let mut omitted = Omitted::default();
+        let messages = Conversation::of(&serde_json::from_value(request).unwrap(), dialect, &mut omitted);
+        (serde_json::to_value(messages).unwrap(), omitted.to_string())
+    }
+
+    fn image(data: &str) -> Value {
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}})
+    }
+
+    #[test]
+    fn a_turn_with_parallel_calls_keeps_its_meaning() {
+        let (chat, omitted) = convert(
+            json!([
+                {"role": "user", "content": "Read both."},
+                {"role": "assistant", "content": [
+                    {"type": "thinking", "thinking": "Two files.", "signature": "s"},
+                    {"type": "text", "text": "Reading."},
+                    {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "a"}},
+                    {"type": "tool_use", "id": "toolu_2", "name": "Read", "input": {}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "toolu_2", "content": [{"type": "text", "text": "no file"}], "is_error": true},
+                    {"type": "tool_result", "tool_use_id": "toolu_1", "content": "A"},
+                    {"type": "text", "text": "Go on.", "cache_control": {"type": "ephemeral"}}]},
+            ]),
+            Dialect::LmStudio,
+        );
+        assert_eq!(
+            chat,
+            json!([
+                {"role": "user", "content": "Read both."},
+                {"role": "assistant", "content": "Reading.", "reasoning_content": "Two files.", "tool_calls": [
+                    {"id": "toolu_1", "type": "function", "function": {"name": "Read", "arguments": "{\"path\":\"a\"}"}},
+                    {"id": "toolu_2", "type": "function", "function": {"name": "Read", "arguments": "{}"}}]},
+                {"role": "tool", "tool_call_id": "toolu_1", "content": "A"},
+                {"role": "tool", "tool_call_id": "toolu_2", "content": "Error: no file"},
+                {"role": "user", "content": "Go on."},
+            ])
+        );
+        assert_eq!(omitted, "cache_control");
+    }
+
+    #[test]
+    fn images_of_results_are_shown_after_the_last_result() {
+        let (chat, _) = convert(
+            json!([{"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "a picture:"}, image("AA==")]},
+                {"type": "tool_result", "tool_use_id": "t2", "content": "plain"},
+                image("BB=="),
+                {"type": "image", "source": {"type": "url", "url": "https://example.org/c.png"}},
+            ]}]),
+            Dialect::OpenAi,
+        );
+        assert_eq!(
+            chat,
+            json!([
+                {"role": "tool", "tool_call_id": "t1", "content": "a picture:\n[shown in the next message]"},
+                {"role": "tool", "tool_call_id": "t2", "content": "plain"},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "[from the result of t1]"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,BB=="}},
+                    {"type": "image_url", "image_url": {"url": "https://example.org/c.png"}}]},
+            ])
+        );
+    }
+
+    #[test]
+    fn each_dialect_gets_what_it_takes() {
+        let pdf = json!({"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+        let messages = json!([
+            {"role": "user", "content": [{"type": "text", "text": "Hi."}, pdf]},
+            {"role": "system", "content": "Agents: none."},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": ""}, {"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Ho."}]},
+        ]);
+        let (local, omitted) = convert(messages.clone(), Dialect::Compatible);
+        assert_eq!(
+            local,
+            json!([
+                {"role": "user", "content": "Hi.\n\n[document left out: this model's server cannot be shown it]\n\nAgents: none."},
+                {"role": "assistant", "content": "Ho.", "reasoning_content": "Hm."},
+            ])
+        );
+        assert_eq!(omitted, "assistant.redacted_thinking, user.document");
+        let (openai, omitted) = convert(messages.clone(), Dialect::OpenAi);
+        let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}});
+        assert_eq!(openai[0]["content"][1], file);
+        assert_eq!(openai[1], json!({"role": "system", "content": "Agents: none."}));
+        assert_eq!(openai[2], json!({"role": "assistant", "content": "Ho."}));
+        assert_eq!(omitted, "assistant.redacted_thinking, assistant.thinking");
+        assert_eq!(convert(messages, Dialect::OpenRouter).0[2]["reasoning"], "Hm.");
+    }
+
+    #[test]
+    fn an_answer_of_calls_alone_has_no_text() {
+        let call = json!({"type": "tool_use", "id": "t", "name": "List", "input": {}});
+        let (chat, _) = convert(json!([{"role": "assistant", "content": [call]}]), Dialect::OpenAi);
+        assert_eq!(chat[0]["content"], Value::Null);
+    }
+}

@@ -1,0 +1,183 @@
+//! A Messages request as a chat request.
+
+use serde_json::{Value, json};
+
+use super::conversation::Conversation;
+use super::{Dialect, Omitted, reasoning};
+use crate::wire::openai::{CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, Stop, StreamOptions};
+use crate::wire::{MessagesRequest, Tool, ToolChoice};
+
+/// A chat request, and what of the Messages request is not in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Converted {
+    pub request: ChatRequest,
+    pub omitted: Omitted,
+}
+
+/// Converts a request for this model. The chat request always asks for a stream with usage.
+pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Converted {
+    let mut omitted = Omitted::default();
+    let mut chat = ChatRequest {
+        model: model.to_owned(),
+        messages: Conversation::of(request, dialect, &mut omitted),
+        tools: tools(&request.tools, &mut omitted),
+        temperature: request.temperature,
+        top_p: request.top_p,
+        stop: (!request.stop_sequences.is_empty()).then(|| Stop::Many(request.stop_sequences.clone())),
+        stream: true,
+        stream_options: Some(StreamOptions { include_usage: true, ..StreamOptions::default() }),
+        ..ChatRequest::default()
+    };
+    match dialect {
+        Dialect::OpenAi => chat.max_completion_tokens = Some(request.max_tokens),
+        _ => chat.max_tokens = Some(request.max_tokens),
+    }
+    match request.top_k {
+        Some(top_k) if dialect.takes_top_k() => drop(chat.extra.insert("top_k".into(), json!(top_k))),
+        Some(_) => omitted.add("top_k"),
+        None => {}
+    }
+    // Without tools the fields about choosing one are an error to many servers.
+    if !chat.tools.is_empty()
+        && let Some(choice) = &request.tool_choice
+    {
+        choose(&mut chat, choice, dialect);
+    }
+    reasoning::set(&mut chat, request, dialect, &mut omitted);
+    rest(&mut chat, request, &mut omitted);
+    Converted { request: chat, omitted }
+}
+
+/// The fields that the types do not name.
+fn rest(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted) {
+    let mut extra = request.extra.clone();
+    extra.remove("thinking");
+    if let Some(Value::Object(mut config)) = extra.remove("output_config") {
+        config.remove("effort");
+        if let Some(schema) = config.get("format").and_then(|format| format.get("schema")).cloned() {
+            config.remove("format");
+            let format = json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
+            chat.extra.insert("response_format".into(), format);
+        }
+        omitted.fields("output_config", &config);
+    }
+    omitted.fields("", &extra);
+}
+
+/// The tools that the client runs. Those that Anthropic's servers would run do not exist elsewhere.
+fn tools(tools: &[Tool], omitted: &mut Omitted) -> Vec<ChatTool> {
+    let mut functions = Vec::new();
+    for tool in tools {
+        let mut extra = tool.extra.clone();
+        if let Some(kind) = extra.remove("type").as_ref().and_then(Value::as_str)
+            && kind != "custom"
+        {
+            omitted.add(format!("tools.{kind}"));
+            continue;
+        }
+        let strict = extra.remove("strict");
+        omitted.fields("tools", &extra);
+        let function = Function {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            parameters: Some(tool.input_schema.clone()),
+            extra: strict.map(|strict| ("strict".to_owned(), strict)).into_iter().collect(),
+        };
+        functions.push(ChatTool { kind: CallKind::Function, function });
+    }
+    functions
+}
+
+fn choose(chat: &mut ChatRequest, choice: &ToolChoice, dialect: Dialect) {
+    let mode = |name: &str| Some(ChatToolChoice::Mode(name.into()));
+    let (chosen, one_only) = match choice {
+        ToolChoice::Auto { disable_parallel_tool_use } => (mode("auto"), *disable_parallel_tool_use),
+        ToolChoice::Any { disable_parallel_tool_use } => (mode("required"), *disable_parallel_tool_use),
+        ToolChoice::Tool { name, disable_parallel_tool_use } if dialect.takes_named_choice() => {
+            let function = NamedFunction { name: name.clone() };
+            (Some(ChatToolChoice::Function { kind: CallKind::Function, function }), *disable_parallel_tool_use)
+        }
+        // Some tool must be called, and there is only this one.
+        ToolChoice::Tool { name, disable_parallel_tool_use } => {
+            chat.tools.retain(|tool| tool.function.name == *name);
+            (mode("required"), *disable_parallel_tool_use)
+        }
+        ToolChoice::None => (mode("none"), false),
+    };
+    chat.tool_choice = chosen;
+    chat.parallel_tool_calls = one_only.then_some(false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert(fields: Value, dialect: Dialect) -> (Value, String) {
+        let mut body = json!({"model": "claude-x", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 64});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let converted = to_chat(&serde_json::from_value(body).unwrap(), "local", dialect);
+        (serde_json::to_value(converted.request).unwrap(), converted.omitted.to_string())
+    }
+
+    #[test]
+    fn a_request_of_claude_code_keeps_its_meaning() {
+        let tools = json!([
+            {"name": "Read", "description": "Reads.", "input_schema": {"type": "object"}, "cache_control": {"type": "ephemeral"}},
+            {"type": "web_search_20250305", "name": "web_search", "max_uses": 8},
+        ]);
+        let (chat, omitted) = convert(
+            json!({
+                "system": [{"type": "text", "text": "x-anthropic-billing-header: cc_version=1;"}, {"type": "text", "text": "Be brief."}],
+                "tools": tools, "tool_choice": {"type": "auto", "disable_parallel_tool_use": true},
+                "stop_sequences": ["END"], "temperature": 1.0, "top_k": 5, "stream": true,
+                "metadata": {"user_id": "u"}, "context_management": {"edits": []},
+            }),
+            Dialect::Compatible,
+        );
+        assert_eq!(
+            chat,
+            json!({
+                "model": "local",
+                "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}],
+                "tools": [{"type": "function", "function": {"name": "Read", "description": "Reads.", "parameters": {"type": "object"}}}],
+                "tool_choice": "auto", "parallel_tool_calls": false,
+                "max_tokens": 64, "temperature": 1.0, "stop": ["END"], "stream": true,
+                "stream_options": {"include_usage": true}, "top_k": 5,
+            })
+        );
+        assert_eq!(omitted, "cache_control, context_management, metadata, tools.web_search_20250305");
+    }
+
+    #[test]
+    fn openai_itself_gets_its_own_names() {
+        let (chat, omitted) = convert(json!({"top_k": 5}), Dialect::OpenAi);
+        assert_eq!((&chat["max_completion_tokens"], &chat["max_tokens"]), (&json!(64), &Value::Null));
+        assert_eq!(omitted, "top_k");
+    }
+
+    #[test]
+    fn a_choice_of_tools_keeps_its_meaning() {
+        let tools = json!([{"name": "Read", "input_schema": {}}, {"name": "Write", "input_schema": {}}]);
+        let named = json!({"type": "function", "function": {"name": "Write"}});
+        for (choice, dialect, expected, offered) in [
+            (json!({"type": "auto"}), Dialect::OpenAi, json!("auto"), 2),
+            (json!({"type": "any"}), Dialect::OpenAi, json!("required"), 2),
+            (json!({"type": "none"}), Dialect::OpenAi, json!("none"), 2),
+            (json!({"type": "tool", "name": "Write"}), Dialect::OpenAi, named, 2),
+            (json!({"type": "tool", "name": "Write"}), Dialect::LmStudio, json!("required"), 1),
+        ] {
+            let (chat, _) = convert(json!({"tools": tools, "tool_choice": choice}), dialect);
+            assert_eq!((&chat["tool_choice"], chat["tools"].as_array().unwrap().len()), (&expected, offered), "{choice}");
+        }
+        assert_eq!(convert(json!({"tool_choice": {"type": "none"}}), Dialect::OpenAi).0["tool_choice"], Value::Null);
+    }
+
+    #[test]
+    fn a_schema_for_the_answer_is_a_response_format() {
+        let schema = json!({"type": "object"});
+        let (chat, omitted) =
+            convert(json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}), Dialect::LmStudio);
+        assert_eq!(chat["response_format"]["json_schema"]["schema"], schema);
+        assert_eq!(omitted, "");
+    }
+}

@@ -1,0 +1,62 @@
+//! `POST /v1/chat/completions`: the same backends, for OpenAI's clients.
+//!
+//! Errors keep Anthropic's envelope: it has `error.message` and `error.type` where OpenAI's clients look for them.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use time::OffsetDateTime;
+
+use super::App;
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::messages::{answer, streaming, whole};
+use super::meter::Meter;
+use super::observe::RequestId;
+use crate::convert::{self, ChunkWriter};
+use crate::wire::openai::ChatRequest;
+use crate::wire::{ErrorKind, StreamEvent};
+
+/// Answers with a stream of chunks, or with the whole answer.
+pub async fn completions(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    JsonBody(chat): JsonBody<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let include_usage = chat.stream_options.as_ref().is_some_and(|options| options.include_usage);
+    let created = OffsetDateTime::now_utc().unix_timestamp();
+    let converted = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
+    let (request, omitted) = converted;
+    if !omitted.is_empty() {
+        tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
+    }
+    let meter = Meter::start(app.metrics.clone(), id);
+    let streamed = request.stream;
+    let events = answer(app.backend.clone(), request);
+    if streamed {
+        let mut writer = ChunkWriter::new(created, include_usage);
+        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
+    } else {
+        let message = whole(events, meter).await?;
+        Ok(Json(convert::completion(message, created)).into_response())
+    }
+}
+
+/// The SSE frames of one event. A ping is a comment, which clients skip.
+fn frames(writer: &mut ChunkWriter, event: &StreamEvent) -> Bytes {
+    let mut text = String::new();
+    for chunk in writer.push(event) {
+        // String-keyed maps, strings and numbers only: serializing them cannot fail.
+        text += &format!("data: {}\n\n", serde_json::to_string(&chunk).unwrap_or_default());
+    }
+    match event {
+        StreamEvent::Ping => text += ": ping\n\n",
+        StreamEvent::Error { body } => text += &format!("data: {}\n\n", body.to_json()),
+        StreamEvent::MessageStop => text += "data: [DONE]\n\n",
+        _ => {}
+    }
+    text.into()
+}

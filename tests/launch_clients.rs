@@ -1,0 +1,118 @@
+//! The real Claude Code client, launched by the built binary.
+
+#[path = "support/clients.rs"]
+mod clients;
+#[path = "support/launched.rs"]
+mod launched;
+#[path = "support/scripted.rs"]
+mod scripted;
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use anyclaude::server::ServerOptions;
+use anyclaude::trace::{self, Trace};
+use anyclaude::wire::{Content, ContentBlock, MessagesRequest};
+use launched::{Place, stderr, stdout};
+use scripted::{Running, Scripted, answer};
+use serde_json::{Value, json};
+
+/// Runs the launcher with the real client; the test's server goes on meanwhile.
+async fn launch(place: &Place, flags: &[&str], client: &[&str]) -> Output {
+    let program = clients::installed("node_modules/.bin/claude");
+    let arguments = [flags, &["--client", program.to_str().unwrap(), "--"], client].concat();
+    let mut command = place.anyclaude(&arguments);
+    command.envs(clients::claude_environment(place.home.path())).env_remove("ANTHROPIC_API_KEY");
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// The Messages traces in the home folder's place for a mode.
+fn traces(place: &Place, mode: &str) -> Vec<Trace> {
+    let files = trace::find(&[place.home.path().join(".anyclaude/traces").join(mode)]).unwrap();
+    let traces = files.iter().map(|file: &PathBuf| trace::read(file).unwrap());
+    traces.filter(|trace| trace.request.path.starts_with("/v1/messages?")).collect()
+}
+
+/// How many tools have answered so far.
+fn results(request: &MessagesRequest) -> usize {
+    let blocks = request.messages.iter().filter_map(|message| match &message.content {
+        Content::Blocks(blocks) => Some(blocks),
+        Content::Text(_) => None,
+    });
+    blocks.flatten().filter(|block| matches!(block, ContentBlock::ToolResult { .. })).count()
+}
+
+/// A server that calls these tools one after the other, then says goodbye.
+async fn calling(calls: Vec<Value>) -> Running {
+    let next = move |request: &MessagesRequest| calls.get(results(request)).cloned().unwrap_or(json!({"text": "All done."}));
+    Scripted::new(move |request| Ok(answer(&[next(request)]))).serve(ServerOptions::default()).await
+}
+
+#[tokio::test]
+async fn mode_anthropic_runs_several_turns_with_tools_and_records_them() {
+    let place = Place::new();
+    place.write("hello.txt", "The password is swordfish.\n");
+    let server = calling(vec![
+        json!({"tool": "Read", "input": {"file_path": place.path("hello.txt")}}),
+        json!({"tool": "Write", "input": {"file_path": place.path("new.txt"), "content": "written\n"}}),
+        json!({"tool": "Bash", "input": {"command": "echo 6*7=$((6*7))", "description": "Multiplies"}}),
+    ])
+    .await;
+    let flags = ["--mode", "anthropic", "--base-url", &server.url, "--record"];
+    let client = ["-p", "Read hello.txt", "--allowedTools", "Read,Write,Bash", "--permission-mode", "acceptEdits"];
+    let output = launch(&place, &flags, &client).await;
+
+    assert_eq!(stdout(&output).trim(), "All done.", "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(place.path("new.txt")).unwrap(), "written\n");
+    let recorded = traces(&place, "anthropic");
+    assert!(recorded.len() >= 4 && recorded.iter().all(|trace| trace.mode == "anthropic"), "{}", recorded.len());
+    assert!(recorded.iter().any(|trace| trace.request.body.to_string().contains("swordfish")));
+    let said = stderr(&output);
+    let summary = format!("{} requests, {} prompt tokens (71% from the cache)", recorded.len(), 42 * recorded.len());
+    assert!(said.contains(&summary) && said.contains("\nrecorded "), "{said}");
+    assert!(!recorded[0].request.body["system"].to_string().contains("x-anthropic-billing-header"));
+}
+
+#[cfg(feature = "mlx")]
+#[tokio::test]
+async fn mode_mlx_answers_the_client_from_a_model_folder() {
+    let place = Place::new();
+    place.write("hello.txt", "hi\n");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
+    let client = ["-p", "Read hello.txt", "--max-turns", "1", "--output-format", "json"];
+    let output = launch(&place, &["--mode", "mlx", "--model", model, "--record"], &client).await;
+
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&result["type"], &result["num_turns"]), (&json!("result"), &json!(1)), "{result}");
+    let recorded = traces(&place, "mlx");
+    assert!(recorded.iter().any(|trace| trace.response.status == 200 && trace.response.body["stop_reason"].is_string()));
+    let said = stderr(&output);
+    let lines = ["loading ", "loaded in ", "ready in ", "recorded "];
+    assert!(lines.iter().all(|start| said.lines().any(|line| line.starts_with(start))), "{said}");
+    assert!(said.contains("mlx tiny answers ") && !said.contains("\n0 requests"), "{said}");
+}
+
+#[cfg(feature = "mlx")]
+#[tokio::test]
+async fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
+    let place = Place::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
+    let flags = ["--model", model, "--record", "--tools-only", "Read,Edit,Raed", "--compact-tools"];
+    let output = launch(&place, &flags, &["-p", "Read hello.txt", "--max-turns", "1"]).await;
+
+    let said = stderr(&output);
+    let recorded = traces(&place, "mlx");
+    let main = recorded.iter().find(|trace| !trace.request.body["tools"].as_array().unwrap_or(&vec![]).is_empty()).unwrap();
+    let tools = main.request.body["tools"].as_array().unwrap().len();
+    assert!(tools > 10, "{tools}");
+    let line = said.lines().find(|line| line.starts_with("prompt fitted: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with(&format!("prompt fitted: {tools} tools to 2, ")), "{line}");
+    assert!(said.contains("the client has no tool named Raed"), "{said}");
+    let usage = &main.response.body["usage"];
+    let prompt: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
+        .map(|f| usage[f].as_u64().unwrap_or(0))
+        .iter()
+        .sum();
+    let fitted: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert_eq!(prompt, fitted, "{line}");
+}

@@ -1,0 +1,154 @@
+//! The engine against mlx-lm, on small random models of every family: `make oracle` makes them and runs this.
+
+#![cfg(feature = "mlx")]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyclaude::engine::Model;
+use mlx_rs::{Array, Dtype};
+
+/// The largest difference that a logit may have.
+const TOLERANCE: f32 = 1e-3;
+
+/// Two tokens whose logits are this near are equally likely: either may come first.
+const TIE: f32 = 1e-4;
+
+/// Prompt lengths that the reference has.
+const PROMPTS: [usize; 4] = [1, 7, 512, 4096];
+
+/// The prompt that the greedy answer follows.
+const GREEDY_PROMPT: usize = 512;
+
+#[test]
+#[ignore = "needs the reference: make oracle"]
+fn logits_and_greedy_answers_are_those_of_mlx_lm() {
+    let folders = folders();
+    println!("{:34} {:>10} {:>6} {:>12} {:>5} {:>7}", "model", "positions", "top-1", "difference", "ties", "greedy");
+    let failed: Vec<&Path> = folders.iter().filter(|folder| !compare(folder)).map(PathBuf::as_path).collect();
+    assert!(failed.is_empty(), "not what mlx-lm computes: {failed:?}");
+}
+
+fn folders() -> Vec<PathBuf> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/oracle/models");
+    let entries = std::fs::read_dir(&models).unwrap_or_else(|e| panic!("{}: {e}: run make oracle", models.display()));
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(!folders.is_empty(), "{} is empty: run make oracle", models.display());
+    folders
+}
+
+/// Compares one model, printing its row of the table.
+fn compare(folder: &Path) -> bool {
+    let model = Model::load(folder, &mut |_| {}).unwrap();
+    let reference = Reference::load(folder);
+    let mut difference = Difference::default();
+    for length in PROMPTS {
+        let prompt = reference.tokens(&format!("prompt.{length}"));
+        let expected = reference.logits(length);
+        for split in splits(length) {
+            difference.add(&logits(&model, &prompt, &split), &expected, model.config().vocab_size);
+        }
+    }
+    let expected = reference.tokens("greedy");
+    let answer = greedy(&model, &reference.tokens(&format!("prompt.{GREEDY_PROMPT}")), expected.len());
+    let same = answer.iter().zip(&expected).take_while(|(ours, theirs)| ours == theirs).count();
+    let Difference { positions, other_top, ties, largest } = difference;
+    let name = folder.file_name().unwrap().to_string_lossy();
+    let greedy = format!("{same}/{}", expected.len());
+    println!(
+        "{name:34} {positions:>10} {:>6} {largest:>12.1e} {ties:>5} {greedy:>7}",
+        if other_top == 0 { "equal" } else { "OTHER" }
+    );
+    other_top == 0 && largest <= TOLERANCE && answer == expected
+}
+
+/// What mlx-lm computed.
+struct Reference(HashMap<String, Array>);
+
+impl Reference {
+    fn load(folder: &Path) -> Self {
+        Self(Array::load_safetensors(folder.join("reference.safetensors")).unwrap())
+    }
+
+    fn tokens(&self, name: &str) -> Vec<u32> {
+        self.0[name].as_dtype(Dtype::Uint32).unwrap().to_vec_exact().unwrap()
+    }
+
+    fn logits(&self, prompt: usize) -> Vec<f32> {
+        self.0[&format!("logits.{prompt}")].to_vec_exact().unwrap()
+    }
+}
+
+/// Ways to cut a prompt into parts that are computed one after the other.
+fn splits(length: usize) -> Vec<Vec<usize>> {
+    let mut splits = vec![vec![length]];
+    if length > 1 {
+        splits.push(vec![1, length - 1]);
+        splits.push(vec![length - 1, 1]);
+    }
+    if length > 100 {
+        // Parts of all sizes, most of them no multiple of anything.
+        let sizes = [3, 129, 1, 200, 77, 511, 2, 640].iter().cycle();
+        let ends = sizes.scan(0, |end, size| Some(std::mem::replace(end, *end + size))).take_while(|end| *end < length);
+        let ends: Vec<usize> = ends.skip(1).chain([length]).collect();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        splits.push(starts.zip(&ends).map(|(start, end)| end - start).collect());
+    }
+    splits
+}
+
+/// The logits after every token of the prompt.
+fn logits(model: &Model, prompt: &[u32], split: &[usize]) -> Vec<f32> {
+    let (mut cache, mut rest, mut found) = (model.new_cache(), prompt, Vec::new());
+    for size in split {
+        let (part, left) = rest.split_at(*size);
+        found.extend(model.logits(part, &mut cache).unwrap());
+        rest = left;
+    }
+    assert!(rest.is_empty());
+    found
+}
+
+/// The likeliest token, again and again, as the engine decodes.
+fn greedy(model: &Model, prompt: &[u32], tokens: usize) -> Vec<u32> {
+    let (last, rest) = prompt.split_last().unwrap();
+    let mut cache = model.new_cache();
+    model.prefill(rest, &mut cache).unwrap();
+    let next = |token: &u32| Some(top(&model.step(*token, &mut cache).unwrap()) as u32);
+    std::iter::successors(Some(*last), next).skip(1).take(tokens).collect()
+}
+
+/// How far our logits are from the reference's.
+#[derive(Default)]
+struct Difference {
+    positions: usize,
+    /// Positions whose likeliest token is another one, ties apart.
+    other_top: usize,
+    /// Positions where both have another likeliest token, as likely as the other's.
+    ties: usize,
+    largest: f32,
+}
+
+impl Difference {
+    fn add(&mut self, ours: &[f32], theirs: &[f32], vocabulary: usize) {
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.chunks(vocabulary).zip(theirs.chunks(vocabulary)) {
+            self.positions += 1;
+            let (our_top, their_top) = (top(ours), top(theirs));
+            if theirs[their_top] - theirs[our_top] >= TIE {
+                self.other_top += 1;
+            } else if our_top != their_top {
+                self.ties += 1;
+            }
+            // Not `max`: what is not a number must not be passed over.
+            let largest = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, |a: f32, b| if b <= a { a } else { b });
+            self.largest = if largest <= self.largest { self.largest } else { largest };
+        }
+    }
+}
+
+/// The first of the likeliest tokens.
+fn top(logits: &[f32]) -> usize {
+    (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap()
+}
