@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench bench-cache traces test oracle lint
+.PHONY: help build mlx clients nextest demo bench bench-cache bench-proxy traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -14,6 +14,7 @@ help:
 	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
 	@echo "make mlx      prepare MLX for Linux (nothing to do on macOS)"
 	@echo "make clients  install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
+	@echo "make bench-proxy  what the recorder adds to a connection, beside mitmdump where it is installed"
 
 build: mlx
 	cargo build --locked
@@ -40,6 +41,10 @@ demo: build
 
 bench: build
 	target/debug/anyclaude replay traces/ --check --repeat 3 --json target/bench.json --hgrm target/bench
+
+bench-proxy:
+	cargo build --locked --release --no-default-features --bin anyclaude --example bench_proxy
+	@target/release/examples/bench_proxy
 
 traces: build clients
 	cargo run --locked --example record_sessions -- --client $(CLIENTS)/node_modules/.bin/claude

@@ -33,6 +33,16 @@ fn a_list_in_the_environment_has_commas() {
 }
 
 #[test]
+fn modes_have_parts_of_their_own_and_a_wrong_key_in_one_is_found() {
+    let place = Place::new();
+    place.write("anyclaude.toml", "fallback = [\"openrouter\"]\n\n[modes.openrouter]\nmodel = \"qwen/qwen3-coder\"\n");
+    assert_eq!(setting(&place, &[], "modes").0["openrouter"]["model"], "qwen/qwen3-coder");
+    assert_eq!(setting(&place, &[("ANYCLAUDE_FALLBACK", "lmstudio,mlx")], "fallback").0, json!(["lmstudio", "mlx"]));
+    place.write("anyclaude.toml", "[modes.openrouter]\nmodle = 1\n");
+    assert!(stderr(&place.run(&["config", "show"])).contains("anyclaude.toml:2:1: unknown key `modle`; did you mean `model`?"));
+}
+
+#[test]
 fn flags_win_over_everything() {
     let place = Place::new();
     place.write(".anyclauderc.json", r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#);

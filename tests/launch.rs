@@ -101,6 +101,18 @@ fn what_is_missing_is_one_line_with_the_way_out() {
         "exit 2: error: mode anthropic passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another \
          mode with --mode"
     );
+    assert_eq!(
+        refusal(&place, &["--mode", "openrouter", "--client", "sh"]),
+        "exit 2: error: mode openrouter needs the name of a model: give it with --model NAME, or as model in .anyclauderc.json"
+    );
+    assert_eq!(
+        refusal(&place, &["--mode", "openrouter", "--model", "m", "--client", "sh"]),
+        "exit 2: error: mode openrouter needs a key: export OPENROUTER_API_KEY=…"
+    );
+    assert_eq!(
+        refusal(&place, &["--mode", "lmstudio", "--base-url", NOBODY, "--client", "sh"]),
+        "exit 3: error: http://127.0.0.1:9/v1: Connection refused (os error 111); start LM Studio's server: lms server start"
+    );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     assert_eq!(

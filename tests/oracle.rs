@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyclaude::engine::Model;
+use anyclaude::engine::{LoadListener, Model};
 use mlx_rs::{Array, Dtype};
 
 /// The largest difference that a logit may have.
@@ -40,7 +40,7 @@ fn folders() -> Vec<PathBuf> {
 
 /// Compares one model, printing its row of the table.
 fn compare(folder: &Path) -> bool {
-    let model = Model::load(folder, &mut |_| {}).unwrap();
+    let model = Model::load(folder, &LoadListener::default()).unwrap();
     let reference = Reference::load(folder);
     let mut difference = Difference::default();
     for length in PROMPTS {
@@ -83,9 +83,8 @@ impl Reference {
 /// Ways to cut a prompt into parts that are computed one after the other.
 fn splits(length: usize) -> Vec<Vec<usize>> {
     let mut splits = vec![vec![length]];
-    if length > 1 {
-        splits.push(vec![1, length - 1]);
-        splits.push(vec![length - 1, 1]);
+    if (2..1000).contains(&length) {
+        splits.extend([vec![1, length - 1], vec![length - 1, 1]]);
     }
     if length > 100 {
         // Parts of all sizes, most of them no multiple of anything.

@@ -12,8 +12,8 @@ use futures::future::{BoxFuture, FutureExt};
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
-use crate::engine::answer::{AnswerDecoders, ToolFormatName};
-use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer};
+use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
@@ -174,8 +174,9 @@ impl TextSide {
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
         let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
+        let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
-            decoder: self.decoders.start(&request)?,
+            decoder: self.decoders.start(&request, thinks)?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,
@@ -190,6 +191,7 @@ impl TextSide {
             Place::Shared => self.template.render_shared_prefix(request)?,
             Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?,
         };
+        let [before, text] = [&before, text].map(unmarked);
         let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
         let fits = |token: &&u32| {
             let left = bytes.checked_sub(self.tokenizer.bytes(**token).len());

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::http::{self, reasons, shorten};
 use super::{Backend, BackendError, CacheControl, EventStream};
-use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{Content, ContentBlock, ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
 /// What `POST /v1/messages/count_tokens` refuses although `POST /v1/messages` takes it.
 const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
@@ -89,6 +89,9 @@ impl RemoteBackend {
     /// The request's body, for this server.
     fn body(&self, mut request: MessagesRequest) -> Value {
         request.stream = true;
+        if self.anyclaude.is_none() {
+            drop_unsigned_thinking(&mut request);
+        }
         // String-keyed maps, strings and numbers only: serializing them cannot fail.
         serde_json::to_value(request).unwrap_or_default()
     }
@@ -112,6 +115,18 @@ impl RemoteBackend {
         let answer: Value = response.json().await.map_err(|error| self.protocol(reasons(&error)))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
     }
+}
+
+/// Anthropic refuses thinking that it did not sign. Other models, which answered earlier in a conversation, sign nothing.
+fn drop_unsigned_thinking(request: &mut MessagesRequest) {
+    let unsigned = |block: &ContentBlock| matches!(block, ContentBlock::Thinking { signature, .. } if signature.is_empty());
+    request.messages.retain_mut(|message| match &mut message.content {
+        Content::Blocks(blocks) if blocks.iter().any(unsigned) => {
+            blocks.retain(|block| !unsigned(block));
+            !blocks.is_empty()
+        }
+        _ => true,
+    });
 }
 
 /// Reads the answer's events. They end with `message_stop`, or with an error.
@@ -213,6 +228,26 @@ mod tests {
             let error = RemoteBackend::new(url).await.err().unwrap().to_string();
             assert!(error.starts_with(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn thinking_of_other_models_does_not_reach_anthropic() {
+        let thinking = |signature: &str| serde_json::json!({"type": "thinking", "thinking": "Hm.", "signature": signature});
+        let text = serde_json::json!({"type": "text", "text": "Ho."});
+        let messages = |contents: &[Value]| -> Value {
+            contents.iter().map(|content| serde_json::json!({"role": "assistant", "content": content})).collect()
+        };
+        let given = messages(&[
+            serde_json::json!([thinking(""), text]),
+            serde_json::json!([thinking("")]),
+            serde_json::json!([thinking("signed"), text]),
+            serde_json::json!("plain"),
+        ]);
+        let request = serde_json::json!({"model": "m", "max_tokens": 1, "messages": given});
+        let mut request: MessagesRequest = serde_json::from_value(request).unwrap();
+        drop_unsigned_thinking(&mut request);
+        let kept = [serde_json::json!([text]), serde_json::json!([thinking("signed"), text]), serde_json::json!("plain")];
+        assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::config::{self, ConfigError};
 /// Show the configuration and where each value came from; print its JSON Schema
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+Examples:
+  anyclaude config show
+  anyclaude config schema > anyclaude.schema.json
+
 Values come from, each over the one before:
   the defaults
   .anyclauderc.json, anyclaude.toml in the home folder

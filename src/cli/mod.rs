@@ -1,5 +1,6 @@
 //! The command line: clap types, one short function per command, and the one place where errors are printed.
 
+mod check;
 mod child;
 mod config;
 mod doctor;
@@ -51,6 +52,7 @@ enum Command {
     Review(review::Args),
     Trace(trace::Args),
     Doctor(doctor::Args),
+    Check(check::Args),
     Config(config::Args),
     Schema(schema::Args),
 }
@@ -116,6 +118,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Review(args) => review::run(args).await,
         Command::Trace(args) => trace::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Check(args) => check::run(args).await,
         Command::Config(args) => config::run(args),
         Command::Schema(args) => schema::run(args).await,
     }

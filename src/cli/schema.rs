@@ -13,6 +13,9 @@ use crate::trace;
 
 /// Compare the tools that two traces sent
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyclaude schema diff ~/.anyclaude/traces/claude ~/.anyclaude/traces/mlx")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,

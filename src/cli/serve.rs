@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use console::style;
-use indicatif::ProgressBar;
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::answer::ToolFormatName;
-use crate::engine::{CacheLimits, EngineOptions};
+use crate::engine::{CacheLimits, EngineOptions, LoadListener, LoadProgress};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
@@ -97,7 +97,7 @@ pub(super) async fn load(
 ) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options = EngineOptions { cache, tool_format, ..EngineOptions::default() };
+    let options = EngineOptions { cache, tool_format, on_load: progress.listener(), ..EngineOptions::default() };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;
@@ -105,25 +105,38 @@ pub(super) async fn load(
     Ok(backend)
 }
 
-/// A spinner on a terminal, a plain line elsewhere.
-struct Loading(Option<ProgressBar>);
+/// A bar on a terminal, plain lines elsewhere.
+struct Loading(ProgressBar);
 
 impl Loading {
     fn start(folder: &Path) -> Self {
         let message = format!("loading {}", folder.display());
         if !console::user_attended_stderr() {
             say(message);
-            return Self(None);
+            return Self(ProgressBar::hidden());
         }
-        let spinner = ProgressBar::new_spinner().with_message(message);
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        Self(Some(spinner))
+        // The template is fixed: it has no mistake to report.
+        let style = ProgressStyle::with_template("{spinner} {msg} {decimal_bytes} of {decimal_total_bytes}");
+        let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar.with_message(message))
+    }
+
+    /// Moves the bar, and says before the first weight is read how much memory they need, if that is not plain.
+    fn listener(&self) -> LoadListener {
+        let bar = self.0.clone();
+        LoadListener::new(move |LoadProgress { read, total, memory }| {
+            if read == 0 && memory > total {
+                let (memory, total) = (DecimalBytes(memory), DecimalBytes(total));
+                bar.suspend(|| say(format_args!("weights are computed in f32 here: {memory} in memory, {total} on disk")));
+            }
+            bar.set_length(total);
+            bar.set_position(read);
+        })
     }
 
     fn end(self) {
-        if let Some(spinner) = self.0 {
-            spinner.finish_and_clear();
-        }
+        self.0.finish_and_clear();
     }
 }
 

@@ -6,12 +6,14 @@
 mod file;
 mod layers;
 
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use schemars::JsonSchema;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use file::FILE_NAMES;
@@ -41,11 +43,38 @@ pub struct Settings {
     /// How many recordings each mode keeps; the oldest go first.
     pub keep_sessions: usize,
     /// The only tools that the model gets to see, by name; all where it is empty.
-    #[serde(deserialize_with = "names")]
+    #[serde(deserialize_with = "list")]
     #[schemars(with = "Vec<String>")]
     pub tools_only: Vec<String>,
     /// Shorten the descriptions of tools.
     pub compact_tools: bool,
+    /// The modes that are asked, in this order, where the chosen one is down or overloaded.
+    #[serde(deserialize_with = "list")]
+    #[schemars(with = "Vec<Mode>")]
+    pub fallback: Vec<Mode>,
+    /// What single modes go by, where it is not set for the chosen mode above.
+    pub modes: BTreeMap<Mode, ModeSettings>,
+}
+
+/// What one mode goes by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModeSettings {
+    /// With mode mlx: the model's folder. With other modes: the model to ask for.
+    pub model: Option<String>,
+    /// The base URL of the server that answers.
+    pub base_url: Option<String>,
+}
+
+impl Settings {
+    /// What a mode goes by: for the chosen one what is set at the top, else its own part.
+    pub fn of_mode(&self, mode: Mode) -> ModeSettings {
+        let own = self.modes.get(&mode).cloned().unwrap_or_default();
+        if mode != self.mode {
+            return own;
+        }
+        ModeSettings { model: self.model.clone().or(own.model), base_url: self.base_url.clone().or(own.base_url) }
+    }
 }
 
 impl Default for Settings {
@@ -62,35 +91,38 @@ impl Default for Settings {
             keep_sessions: 50,
             tools_only: Vec::new(),
             compact_tools: false,
+            fallback: Vec::new(),
+            modes: BTreeMap::new(),
         }
     }
 }
 
-/// A list of names, or, as an environment variable has it, one text with commas.
-fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Names;
+/// A list, or, as an environment variable has it, one text with commas.
+fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct List<T>(PhantomData<T>);
 
-    impl<'de> Visitor<'de> for Names {
-        type Value = Vec<String>;
+    impl<'de, T: DeserializeOwned> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
             f.write_str("a list of names")
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.map(|name| T::deserialize(StrDeserializer::new(name))).collect()
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Self::Value, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(names))
+        fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(items))
         }
     }
 
-    deserializer.deserialize_any(Names)
+    deserializer.deserialize_any(List(PhantomData))
 }
 
 /// What answers the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The MLX engine, in this process, on a model folder
@@ -99,6 +131,12 @@ pub enum Mode {
     Mlx,
     /// Anthropic's own API, to record the reference
     Claude,
+    /// LM Studio's server on this machine
+    Lmstudio,
+    /// OpenRouter; its key is taken from OPENROUTER_API_KEY
+    Openrouter,
+    /// Any server that speaks OpenAI's chat completions; its key is taken from OPENAI_API_KEY
+    Openai,
     /// Any server that speaks Anthropic's Messages API
     Anthropic,
 }
@@ -109,8 +147,16 @@ impl Mode {
         match self {
             Self::Mlx => "mlx",
             Self::Claude => "claude",
+            Self::Lmstudio => "lmstudio",
+            Self::Openrouter => "openrouter",
+            Self::Openai => "openai",
             Self::Anthropic => "anthropic",
         }
+    }
+
+    /// Whether requests go on to the server as the client sent them, its own credentials included.
+    pub fn passes_through(self) -> bool {
+        matches!(self, Self::Claude | Self::Anthropic)
     }
 }
 

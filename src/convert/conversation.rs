@@ -223,11 +223,11 @@ fn url_of(source: &Value) -> Option<String> {
 }
 
 fn texts(parts: &[Part]) -> Vec<&str> {
-    let text = |part| match part {
-        &Part::Text { ref text, .. } => Some(text.as_str()),
+    let texts = parts.iter().filter_map(|part| match part {
+        Part::Text { text, .. } => Some(text.as_str()),
         _ => None,
-    };
-    parts.iter().filter_map(text).collect()
+    });
+    texts.collect()
 }
 
 /// Text alone is one string, which every server takes.

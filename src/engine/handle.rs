@@ -12,7 +12,7 @@ use super::answer::ToolFormatName;
 use super::cache::{CacheLimits, CacheStats, PrefixCache};
 use super::generation::{EventReceiver, Generation};
 use super::memory::{self, MemoryLimit};
-use super::model::{Config, Model};
+use super::model::{Config, LoadListener, Model};
 use super::sequence::Sequence;
 use super::worker::{Command, Shared, WarmUp, Worker};
 
@@ -25,11 +25,13 @@ pub struct EngineOptions {
     pub cache: CacheLimits,
     /// How the model writes tool calls; `None`: as its chat template does.
     pub tool_format: Option<ToolFormatName>,
+    /// Who is told how far loading is.
+    pub on_load: LoadListener,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None }
+        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None, on_load: LoadListener::default() }
     }
 }
 
@@ -153,7 +155,7 @@ fn own_device(
     loaded: mpsc::Sender<Result<Config, EngineError>>,
     inbox: mpsc::Receiver<Command>,
 ) {
-    let model = match Model::load(&dir, &mut |_| {}) {
+    let model = match Model::load(&dir, &options.on_load) {
         Ok(model) => model,
         Err(error) => return drop(loaded.send(Err(error))),
     };

@@ -41,7 +41,7 @@ pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,
-        decoder: decoders.start(&request).unwrap(),
+        decoder: decoders.start(&request, false).unwrap(),
         sampler: Sampler::new(Sampling::GREEDY, prompt),
     }
 }

@@ -143,7 +143,10 @@ impl Worker {
         match self.memory.room_for(needed(&self.cache)) {
             Room::Enough => Ok(()),
             // What was dropped may have been of use to this very prompt.
-            Room::Missing(_) if self.answers.is_empty() => Ok(self.cache.clear()),
+            Room::Missing(_) if self.answers.is_empty() => {
+                self.cache.clear();
+                Ok(())
+            }
             Room::Missing(_) => Err(EngineError::Overloaded("no memory left beside the answers in work: try again".into())),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::LoadListener;
 use crate::engine::answer::Piece;
 use crate::engine::cache::CacheLimits;
 use crate::engine::generation::{EngineEvent, EventReceiver};
@@ -27,7 +28,7 @@ impl Rig {
         testing::write_model(dir.path());
         let shared = Shared::default();
         let cache = PrefixCache::new(limits, shared.cache.clone());
-        let model = Model::load(dir.path(), &mut |_| {}).unwrap();
+        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
         let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }

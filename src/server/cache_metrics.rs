@@ -5,8 +5,11 @@ use prometheus::{Counter, Gauge, Registry};
 use super::metrics::register;
 use crate::backend::CacheReport;
 
-/// Name, help, and where the number comes from.
-type Source = (&'static str, &'static str, fn(&CacheReport) -> f64);
+/// Where a number comes from.
+type Value = fn(&CacheReport) -> f64;
+
+/// Name, help and value.
+type Source = (&'static str, &'static str, Value);
 
 /// What only grows.
 const COUNTERS: [Source; 7] = [
@@ -33,8 +36,8 @@ const GAUGES: [Source; 8] = [
 
 /// The cache's metrics.
 pub struct CacheMetrics {
-    counters: Vec<(Counter, fn(&CacheReport) -> f64)>,
-    gauges: Vec<(Gauge, fn(&CacheReport) -> f64)>,
+    counters: Vec<(Counter, Value)>,
+    gauges: Vec<(Gauge, Value)>,
 }
 
 impl CacheMetrics {

@@ -4,7 +4,7 @@
 Each model is a folder in Hugging Face layout with a `reference.safetensors` beside its weights:
 `prompt.<n>` and `logits.<n>` for prompts of several lengths, `greedy` what follows the longest but one.
 """
-import json, pathlib, shutil, sys
+import concurrent.futures, json, multiprocessing, pathlib, shutil, sys
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -147,16 +147,23 @@ def drop_global_scale():
     mx.gather_qmm = lambda *arrays, global_scale=None, **options: gather(*arrays, **options)
 
 
-def main(out):
-    drop_global_scale()
+def make_and_ask(folder, seed):
     # Compiled functions start a C++ compiler on the CPU.
     mx.disable_compile()
+    drop_global_scale()
+    mx.random.seed(seed)
+    config, kept = MODELS[folder.name]
+    make(folder, config, **kept)
+    reference(folder)
+    return folder.name
+
+
+def main(out):
     shutil.rmtree(out, ignore_errors=True)
-    for seed, (name, (config, kept)) in enumerate(MODELS.items()):
-        print(f"oracle: {name}", flush=True)
-        mx.random.seed(seed)
-        make(out / name, config, **kept)
-        reference(out / name)
+    folders = [out / name for name in MODELS]
+    with concurrent.futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for name in pool.map(make_and_ask, folders, range(len(folders))):
+            print(f"oracle: made {name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use crate::engine::answer::Piece;
 use crate::wire::{BlockDelta, ContentBlock, StreamEvent};
 
+/// The signature of thinking blocks. Clients send it back and nobody checks it, but it must be there.
+const SIGNATURE: &str = "anyclaude";
+
 /// Opens and closes content blocks, so that every delta belongs to the one that is open.
 #[derive(Default)]
 pub struct Blocks {
@@ -20,6 +23,7 @@ pub struct Blocks {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
+    Thinking,
     Text,
     Tool,
 }
@@ -29,6 +33,13 @@ impl Blocks {
     pub fn push(&mut self, piece: Piece) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         match piece {
+            Piece::Thinking(thinking) => {
+                if self.open != Some(Open::Thinking) {
+                    let block = ContentBlock::Thinking { thinking: String::new(), signature: String::new() };
+                    self.start(Open::Thinking, block, &mut events);
+                }
+                events.push(self.delta(BlockDelta::ThinkingDelta { thinking }));
+            }
             Piece::Text(text) => self.text(text, &mut events),
             Piece::ToolStart { name } => {
                 let block =
@@ -38,18 +49,27 @@ impl Blocks {
             Piece::ToolInput(partial_json) if self.open == Some(Open::Tool) && !partial_json.is_empty() => {
                 events.push(self.delta(BlockDelta::InputJsonDelta { partial_json }));
             }
-            Piece::ToolEnd if self.open == Some(Open::Tool) => events.extend(self.finish()),
+            Piece::ToolEnd if self.open == Some(Open::Tool) => self.close(&mut events),
             // Nothing to add, or no call it could belong to.
             Piece::ToolInput(_) | Piece::ToolEnd => {}
         }
         events
     }
 
-    /// The event that closes the open block, if one is.
-    pub fn finish(&mut self) -> Option<StreamEvent> {
-        self.open.take()?;
+    /// The events that close the open block, if one is.
+    pub fn finish(&mut self) -> Vec<StreamEvent> {
+        let mut events = Vec::new();
+        self.close(&mut events);
+        events
+    }
+
+    fn close(&mut self, events: &mut Vec<StreamEvent>) {
+        let Some(open) = self.open.take() else { return };
+        if open == Open::Thinking {
+            events.push(self.delta(BlockDelta::SignatureDelta { signature: SIGNATURE.into() }));
+        }
+        events.push(StreamEvent::ContentBlockStop { index: self.index });
         self.index += 1;
-        Some(StreamEvent::ContentBlockStop { index: self.index - 1 })
     }
 
     fn text(&mut self, text: String, events: &mut Vec<StreamEvent>) {
@@ -67,7 +87,7 @@ impl Blocks {
     }
 
     fn start(&mut self, open: Open, content_block: ContentBlock, events: &mut Vec<StreamEvent>) {
-        events.extend(self.finish());
+        self.close(events);
         self.blank.clear();
         self.open = Some(open);
         events.push(StreamEvent::ContentBlockStart { index: self.index, content_block });
@@ -116,7 +136,14 @@ mod tests {
                 assert!(id.starts_with("toolu_") && id.len() == 30, "{id}");
                 format!("{index} tool {name}")
             }
+            StreamEvent::ContentBlockStart { index, content_block: ContentBlock::Thinking { .. } } => format!("{index} thinking"),
             StreamEvent::ContentBlockStart { index, .. } => format!("{index} text"),
+            StreamEvent::ContentBlockDelta { index, delta: BlockDelta::ThinkingDelta { thinking } } => {
+                format!("{index} ~ {thinking}")
+            }
+            StreamEvent::ContentBlockDelta { index, delta: BlockDelta::SignatureDelta { signature } } => {
+                format!("{index} signed {signature}")
+            }
             StreamEvent::ContentBlockDelta { index, delta: BlockDelta::TextDelta { text } } => format!("{index} + {text:?}"),
             StreamEvent::ContentBlockDelta { index, delta: BlockDelta::InputJsonDelta { partial_json } } => {
                 format!("{index} + {partial_json}")
@@ -147,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn thoughts_get_a_block_with_a_signature() {
+        let pieces = [Piece::Thinking("a".into()), Piece::Thinking("b".into()), text("\n"), text("c")];
+        let expected = ["0 thinking", "0 ~ a", "0 ~ b", "0 signed anyclaude", "0 end", "1 text", "1 + \"\\nc\"", "1 end"];
+        assert_eq!(lines(pieces), expected);
+        assert_eq!(lines([Piece::Thinking("a".into())]), ["0 thinking", "0 ~ a", "0 signed anyclaude", "0 end"]);
+    }
+
+    #[test]
     fn blank_text_makes_no_block_of_its_own() {
         assert_eq!(lines([text(""), text(" \n")]), [""; 0]);
         assert_eq!(lines([text("\n"), text("x"), text(" ")]), ["0 text", "0 + \"\\nx\"", "0 + \" \"", "0 end"]);
@@ -165,6 +200,7 @@ mod tests {
     fn any_piece() -> impl Strategy<Value = Piece> {
         prop_oneof![
             "[ a\n]{0,2}".prop_map(Piece::Text),
+            Just(Piece::Thinking("hm".into())),
             "[A-Z]".prop_map(|name| Piece::ToolStart { name }),
             Just(Piece::ToolInput("".into())),
             Just(Piece::ToolInput("{}".into())),

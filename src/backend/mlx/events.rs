@@ -63,7 +63,7 @@ fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEv
         Stop::Sequence(text) => (StopReason::StopSequence, Some(text)),
     };
     let usage = Usage { output_tokens: output_tokens as u64, ..usage };
-    let mut events: Vec<_> = blocks.finish().into_iter().collect();
+    let mut events = blocks.finish();
     events.extend([StreamEvent::message_delta(reason, sequence, &usage), StreamEvent::MessageStop]);
     events
 }

@@ -3,17 +3,19 @@
 //! The client always talks to a recorder in this process, which streams everything through and tells what it saw; with
 //! `--record` it also writes it. Behind it is a server elsewhere, or one of our own on a backend in this process.
 
+mod backends;
 mod origin;
 mod retention;
 mod summary;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use self::origin::Origin;
+pub(super) use self::backends::{Answering, check};
+pub(super) use self::origin::Origin;
 use self::retention::keep_newest;
 use self::summary::Summary;
 use super::child::{Child, Signals, check_program, environment};
@@ -43,7 +45,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Base URL of the server that answers, with mode anthropic
+    /// Base URL of the server that answers, for every mode but mlx and claude
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     base_url: Option<String>,
@@ -67,6 +69,10 @@ pub struct Flags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     compact_tools: Option<bool>,
+    /// Modes to ask, in this order, where the chosen one is down or overloaded
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "MODE,MODE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fallback: Vec<Mode>,
 }
 
 /// Runs the client from its start to its end. Gives its exit code.
@@ -122,9 +128,10 @@ async fn launch(
     })
     .await?;
     let savings = running.savings().await;
+    let answered = running.answered();
     running.stop().await;
     say(summary);
-    savings.iter().for_each(say);
+    answered.iter().chain(&savings).for_each(say);
     if let Some(folder) = folder {
         say(progress.summary(folder));
     }
@@ -136,12 +143,12 @@ async fn launch(
 
 /// What the client needs besides the address: a prompt without the line that changes with every version, and, where a server
 /// elsewhere has models of its own, their name for each of the names that the client uses.
-fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
     if settings.mode != Mode::Claude {
         variables.push(("CLAUDE_CODE_ATTRIBUTION_HEADER", "0".to_owned()));
     }
-    if let (Some(model), false) = (&settings.model, settings.mode == Mode::Mlx) {
+    if let (Some(model), true) = (settings.of_mode(settings.mode).model, settings.mode.passes_through()) {
         let names = [
             "ANTHROPIC_MODEL",
             "ANTHROPIC_DEFAULT_OPUS_MODEL",
@@ -154,7 +161,7 @@ fn variables_of(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// The recorder's errors in terms of this command's flags.
-fn launch_error(error: RecordError) -> CliError {
+pub(super) fn launch_error(error: RecordError) -> CliError {
     match error {
         RecordError::Upstream { given, reason } => CliError::input(format!(
             "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in {}",
@@ -168,9 +175,4 @@ fn launch_error(error: RecordError) -> CliError {
 fn cannot_write(folder: &Path, error: &std::io::Error) -> CliError {
     let file = config::FILE_NAMES[0];
     CliError::input(format!("cannot write to {}: {error}; choose another folder with traces in {file}", folder.display()))
-}
-
-/// The model folder of mode mlx.
-fn model_folder(settings: &Settings) -> PathBuf {
-    config::expand_home(Path::new(settings.model.as_deref().unwrap_or("fixtures/models/tiny")))
 }

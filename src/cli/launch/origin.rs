@@ -6,17 +6,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::backends::{ANTHROPIC, Answering, base_url, check};
 use super::launch_error;
 use crate::backend::Backend;
+use crate::backend::fallback::FallbackBackend;
 use crate::backend::fitted::{FittedBackend, Fitting, Savings};
 use crate::cli::CliError;
 use crate::cli::trace::text::number;
-use crate::config::{FILE_NAMES, Mode, Settings};
+use crate::config::{Mode, Settings};
 use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
-
-/// Where mode claude goes.
-const ANTHROPIC: &str = "https://api.anthropic.com";
 
 /// Who is going to answer. Whatever can be known to be wrong before anything is loaded is an error here.
 pub enum Origin {
@@ -29,20 +28,16 @@ pub enum Origin {
 impl Origin {
     /// What the settings' mode needs.
     pub async fn of(settings: &Settings) -> Result<Self, CliError> {
-        let elsewhere = |url: &str| {
-            if !fitting(settings).is_empty() {
-                return Err(cannot_fit(settings.mode));
-            }
-            Upstream::parse(url).map(Self::Elsewhere).map_err(launch_error)
-        };
-        match settings.mode {
-            Mode::Mlx => {
-                check_model(settings)?;
-                Self::here().await
-            }
-            Mode::Claude => elsewhere(ANTHROPIC),
-            Mode::Anthropic => elsewhere(settings.base_url.as_deref().ok_or_else(|| no_base_url(settings.mode))?),
+        check(settings)?;
+        let mode = settings.mode;
+        if mode.passes_through() && !fitting(settings).is_empty() {
+            return Err(cannot_fit(mode));
         }
+        if !mode.passes_through() || !settings.fallback.is_empty() {
+            return Self::here().await;
+        }
+        let url = if mode == Mode::Claude { ANTHROPIC.to_owned() } else { base_url(mode, &settings.of_mode(mode))? };
+        Upstream::parse(&url).map(Self::Elsewhere).map_err(launch_error)
     }
 
     async fn here() -> Result<Self, CliError> {
@@ -61,14 +56,17 @@ impl Origin {
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None, fitted: None }),
+            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None, fitted: None, chain: None }),
             Self::Here { listener, .. } => {
-                let backend = backend(settings).await?;
-                let name = format!("{} {}", settings.mode.name(), backend.model());
+                let Answering { backend, chain } = Answering::start(settings).await?;
+                let name = match &chain {
+                    Some(_) => backend.name(),
+                    None => format!("{} {}", settings.mode.name(), backend.model()),
+                };
                 let fitting = fitting(settings);
                 let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
                 let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
-                Ok(Running { name, server: Some(OwnServer::start(backend, listener)), fitted })
+                Ok(Running { name, server: Some(OwnServer::start(backend, listener)), fitted, chain })
             }
         }
     }
@@ -79,6 +77,7 @@ pub struct Running {
     name: String,
     server: Option<OwnServer>,
     fitted: Option<Arc<FittedBackend>>,
+    chain: Option<Arc<FallbackBackend>>,
 }
 
 /// A server in this process.
@@ -105,6 +104,12 @@ impl Running {
     /// What to call it in output.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Who in a chain answered how often, a line each.
+    pub fn answered(&self) -> Vec<String> {
+        let answered = self.chain.iter().flat_map(|chain| chain.answered());
+        answered.map(|(name, requests)| format!("{name} answered {requests}")).collect()
     }
 
     /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
@@ -144,39 +149,4 @@ fn cannot_fit(mode: Mode) -> CliError {
         "mode {} passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another mode with --mode",
         mode.name()
     ))
-}
-
-fn no_base_url(mode: Mode) -> CliError {
-    let name = mode.name();
-    CliError::input(format!(
-        "mode {name} needs the address of a server: give it with --base-url URL, or as base_url in {}",
-        FILE_NAMES[0]
-    ))
-}
-
-#[cfg(feature = "mlx")]
-fn check_model(settings: &Settings) -> Result<(), CliError> {
-    use crate::cli::model_folder::ModelFolder;
-
-    let folder = super::model_folder(settings);
-    let checked = ModelFolder::inspect(&folder).map(drop);
-    checked.map_err(|error| CliError::input(format!("{error}; name one with --model DIR")))
-}
-
-#[cfg(not(feature = "mlx"))]
-fn check_model(_settings: &Settings) -> Result<(), CliError> {
-    Err(CliError::input("this build has no MLX engine; choose another mode with --mode"))
-}
-
-#[cfg(feature = "mlx")]
-async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
-    use crate::engine::CacheLimits;
-
-    let backend = crate::cli::serve::load(super::model_folder(settings), CacheLimits::default(), None).await?;
-    Ok(Arc::new(backend))
-}
-
-#[cfg(not(feature = "mlx"))]
-async fn backend(settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
-    Err(CliError::input(format!("this build has no backend for mode {}", settings.mode.name())))
 }

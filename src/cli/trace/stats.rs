@@ -180,7 +180,7 @@ fn parting(blocks: &[Block], other: &[Block]) -> Option<String> {
 }
 
 fn table(rows: &[Row], unit: &str) -> String {
-    let percent = |row: &Row| if row.prompt == 0 { 0 } else { 100 * row.shared / row.prompt };
+    let percent = |row: &Row| 100 * row.shared / row.prompt.max(1);
     let mut builder = Builder::default();
     builder.push_record(["request", unit, "shared", "%", "with", "broken by"]);
     for row in rows {

@@ -7,6 +7,7 @@ use super::constraint::{Follower, Grammars, TokenMask};
 use super::formats::{Tag, ToolFormat};
 use super::parser::Parser;
 use super::text_flow::TextFlow;
+use super::thinking::{self, Split, Thinking};
 use super::wind_down::WindDown;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, callable};
@@ -37,20 +38,23 @@ impl AnswerDecoders {
         Ok(Self { model: Arc::new(Model { tokenizer, format, grammars, overshooting }) })
     }
 
-    /// The decoder of the answer to this request.
+    /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
     ///
     /// # Errors
     /// `tool_choice` asks for a tool that the request does not have.
-    pub fn start(&self, request: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
+    pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let model = self.model.clone();
         let stage = match rules.must_call {
             true => Stage::Opening(model.grammars.call(&rules.names())?),
             false => Stage::Text,
         };
-        let markup = model.grammars.markup();
+        let mut markup = model.grammars.markup();
+        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| model.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(model.tokenizer.clone(), markup),
+            // A forced call comes at once.
+            thinking: Thinking::new(thinks && !rules.must_call),
             parser: Parser::new(model.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
             model,
@@ -80,14 +84,16 @@ struct Rules {
     must_call: bool,
     /// Whether a call may follow another.
     several: bool,
+    shows_thinking: bool,
 }
 
 impl Rules {
     fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
         let bad = |reason: String| Err(EngineError::Request(reason));
+        let shows_thinking = shows_thinking(request);
         let (must_call, one_only) = match &request.tool_choice {
             None => (false, false),
-            Some(ToolChoice::None) => return Ok(Self { tools: vec![], must_call: false, several: false }),
+            Some(ToolChoice::None) => return Ok(Self { tools: vec![], must_call: false, several: false, shows_thinking }),
             Some(ToolChoice::Auto { disable_parallel_tool_use }) => (false, *disable_parallel_tool_use),
             Some(ToolChoice::Any { disable_parallel_tool_use } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
                 (true, *disable_parallel_tool_use)
@@ -103,12 +109,19 @@ impl Rules {
         if must_call && tools.is_empty() {
             return bad("tool_choice asks for a tool call, but the request has no tools".into());
         }
-        Ok(Self { tools, must_call, several: !one_only })
+        Ok(Self { tools, must_call, several: !one_only, shows_thinking })
     }
 
     fn names(&self) -> Vec<&str> {
         self.tools.iter().map(|tool| tool.name.as_str()).collect()
     }
+}
+
+/// Whether the client wants to see thoughts.
+fn shows_thinking(request: &MessagesRequest) -> bool {
+    let thinking = request.extra.get("thinking");
+    let field = |name: &str| thinking.and_then(|thinking| thinking[name].as_str());
+    matches!(field("type"), Some("enabled" | "adaptive")) && field("display") != Some("omitted")
 }
 
 /// Which part of the answer the next token belongs to.
@@ -128,6 +141,7 @@ pub struct AnswerDecoder {
     model: Arc<Model>,
     rules: Rules,
     detokenizer: Detokenizer,
+    thinking: Thinking,
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
@@ -217,6 +231,8 @@ impl AnswerDecoder {
         self.finished = true;
         let text = self.detokenizer.finish();
         let mut pieces = self.pass(&text);
+        let rest = self.thinking.finish();
+        pieces.extend(self.sort(rest));
         self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
         self.flow.finish(&mut pieces);
         pieces
@@ -227,14 +243,23 @@ impl AnswerDecoder {
         self.calls > 0
     }
 
-    /// Text through the parser, the stop sequences and the whitespace rules.
+    /// Text through everything that looks at it.
     fn pass(&mut self, text: &str) -> Vec<Piece> {
+        let split = self.thinking.push(text);
+        self.sort(split)
+    }
+
+    /// Thoughts as they are; the answer through the parser, the stop sequences and the whitespace rules.
+    fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        if self.rules.shows_thinking && !thought.is_empty() {
+            pieces.push(Piece::Thinking(thought));
+        }
         let read = match self.rules.tools.is_empty() {
             // Without tools nothing can be a call.
-            true => vec![Piece::Text(text.to_owned())],
-            false => self.parser.push(text),
+            true => vec![Piece::Text(answer)],
+            false => self.parser.push(&answer),
         };
-        let mut pieces = Vec::new();
         read.into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
         self.finished |= self.flow.stop_sequence().is_some();
         pieces
@@ -279,6 +304,9 @@ impl AnswerDecoder {
     /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
     /// go on past its opening tag.
     fn forbidden_in_text(&self) -> Vec<u32> {
+        if self.thinking.is_inside() {
+            return vec![];
+        }
         if self.rules.tools.is_empty() {
             return self.model.grammars.open_tokens();
         }
@@ -318,7 +346,7 @@ mod tests {
         let mut body = json!({"model": "m", "max_tokens": 1, "messages": [],
             "tools": [{"name": "Read", "input_schema": schema}, {"name": "ReadAll", "input_schema": schema}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        DECODERS.start(&serde_json::from_value(body).unwrap())
+        DECODERS.start(&serde_json::from_value(body).unwrap(), false)
     }
 
     /// Pushes the text's tokens, each checked against the mask.
@@ -456,6 +484,38 @@ mod tests {
         }
         pieces.extend(decoder.finish());
         assert_eq!(joined(pieces), call(r#"{"file_path": "src/ma"}"#));
+    }
+
+    #[test]
+    fn thoughts_are_shown_where_they_are_asked_for_and_hold_no_calls() {
+        let answer = format!("<think>\nA call would be {CALL}.\n</think>\n\nLook.\n{CALL}");
+        let [a, b, c] = call(r#"{"file_path": "a"}"#);
+        let rest = [Piece::Text("Look.".into()), a, b, c];
+        for (thinking, shown) in [
+            (json!({}), false),
+            (json!({"type": "disabled"}), false),
+            (json!({"type": "adaptive", "display": "omitted"}), false),
+            (json!({"type": "adaptive"}), true),
+            (json!({"type": "enabled", "budget_tokens": 1024, "display": "summarized"}), true),
+        ] {
+            let mut decoder = start(json!({"thinking": thinking})).unwrap();
+            let pieces = push(&mut decoder, &answer);
+            let thought = shown.then(|| Piece::Thinking(format!("A call would be {CALL}.")));
+            assert_eq!(pieces, thought.into_iter().chain(rest.clone()).collect::<Vec<_>>(), "{thinking}");
+        }
+    }
+
+    #[test]
+    fn thoughts_that_the_prompt_opened_end_at_their_tag_or_with_the_answer() {
+        let request = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "adaptive"}});
+        let request = serde_json::from_value(request).unwrap();
+        let mut decoder = DECODERS.start(&request, true).unwrap();
+        let pieces = push(&mut decoder, "hm <tool_call>\n</think>\n\nHi.");
+        assert_eq!(pieces, [Piece::Thinking("hm <tool_call>".into()), Piece::Text("Hi.".into())]);
+        let mut decoder = DECODERS.start(&request, true).unwrap();
+        let mut pieces = push(&mut decoder, "hm </thi");
+        pieces.extend(decoder.finish());
+        assert_eq!(joined(pieces), [Piece::Thinking("hm </thi".into())]);
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn forced_calls_are_valid(decoders: &AnswerDecoders) {
         let request = request(&[(name, schema)], json!({"type": "tool", "name": name, "disable_parallel_tool_use": true}));
         for _ in 0..6 {
             let patience = random.random_range(1..120);
-            let (pieces, _) = generate(&mut decoders.start(&request).unwrap(), &mut random, patience);
+            let (pieces, _) = generate(&mut decoders.start(&request, false).unwrap(), &mut random, patience);
             let calls = calls(&pieces);
             assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [name]);
             assert_valid(name, &calls[0].1);
@@ -223,7 +223,7 @@ fn any_choice_calls_some_known_tool_first_and_may_go_on() {
     for form in FORMS {
         let decoders = decoders(form);
         for _ in 0..6 {
-            let (pieces, _) = generate(&mut decoders.start(&request).unwrap(), &mut random, 60);
+            let (pieces, _) = generate(&mut decoders.start(&request, false).unwrap(), &mut random, 60);
             assert!(matches!(pieces[0], Piece::ToolStart { .. }), "{form:?} {pieces:?}");
             calls(&pieces).iter().for_each(|(name, input)| assert_valid(name, input));
         }
@@ -236,7 +236,7 @@ fn a_call_winds_down_in_few_tokens() {
         let decoders = decoders(form);
         for (name, schema) in schemas() {
             let request = request(&[(name, schema)], json!({"type": "tool", "name": name}));
-            let mut decoder = decoders.start(&request).unwrap();
+            let mut decoder = decoders.start(&request, false).unwrap();
             while !decoder.wind_down() {
                 let opening = decoder.mask().unwrap().unwrap();
                 assert_eq!(decoder.push(opening.iter().next().unwrap()).unwrap(), []);
@@ -256,7 +256,7 @@ fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
         let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
         request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
         let mut text = template.render(&request).unwrap();
-        let mut decoder = decoders.start(&request).unwrap();
+        let mut decoder = decoders.start(&request, false).unwrap();
         let mut pieces = Vec::new();
         while !decoder.is_finished() {
             let token = decoder.mask().unwrap().unwrap().iter().next().unwrap();

@@ -12,6 +12,7 @@ mod parser;
 mod schema;
 mod syntax;
 mod text_flow;
+mod thinking;
 mod wind_down;
 
 #[cfg(test)]
@@ -20,10 +21,13 @@ mod fuzz;
 pub use constraint::TokenMask;
 pub use decoder::{AnswerDecoder, AnswerDecoders};
 pub use formats::{ToolFormat, ToolFormatName};
+pub use thinking::OPEN as OPEN_THINKING;
 
 /// Something the generated tokens added to the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
+    /// What the model thinks before it answers; only where the request asks for it.
+    Thinking(String),
     /// Text for the user; never half a UTF-8 character.
     Text(String),
     /// A tool call starts; its name is known.
@@ -41,6 +45,7 @@ fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     for piece in pieces {
         match (joined.last_mut(), &piece) {
             (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(more),
+            (Some(Piece::Thinking(text)), Piece::Thinking(more)) => text.push_str(more),
             (Some(Piece::ToolInput(text)), Piece::ToolInput(more)) => text.push_str(more),
             _ => joined.push(piece),
         }

@@ -41,7 +41,28 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
     let mut closed = schema.clone();
     visit(&mut closed, &mut close_open_places);
     define_any_value(&mut closed);
-    (if compiles(&closed) { closed } else { schema }, left_out)
+    if compiles(&closed) {
+        return (closed, left_out);
+    }
+    if !compiles(&schema) {
+        leave_out_contradictions(&mut schema, compiles, &mut left_out);
+    }
+    (schema, left_out)
+}
+
+/// Takes out the arguments that nothing satisfies and that need not be there.
+fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let definitions = schema["$defs"].clone();
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    properties.retain(|name, property| {
+        let alone = json!({"type": "object", "properties": {name: property}, "$defs": definitions});
+        let stays = required.iter().any(|one| one == name) || compiles(&alone);
+        if !stays {
+            left_out.push(format!("argument {name:?}, which no value satisfies"));
+        }
+        stays
+    });
 }
 
 /// Any JSON object.
@@ -161,6 +182,15 @@ mod tests {
                    "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}})
         );
         assert_eq!(left_out, ["pattern \"(?=x)\"", "maxLength 524288"]);
+    }
+
+    #[test]
+    fn an_argument_that_nothing_satisfies_is_left_out_where_it_may_be() {
+        let schema = json!({"type": "object", "properties": {"a": {"enum": []}, "b": {"type": "string"}}, "required": ["b"]});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let (schema, left_out) = prepare(&tool, &|schema| !schema.to_string().contains("[]"));
+        assert_eq!(schema["properties"], json!({"b": {"type": "string"}}));
+        assert_eq!(left_out, ["argument \"a\", which no value satisfies"]);
     }
 
     #[test]

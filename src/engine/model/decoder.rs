@@ -9,7 +9,8 @@ use mlx_rs::{Array, Dtype};
 use super::block::Block;
 use super::layers::{Linear, RmsNorm};
 use super::matrix::Matrix;
-use super::weights::{LoadProgress, Weights};
+use super::progress::LoadListener;
+use super::weights::Weights;
 use super::{Config, KvCache};
 use crate::engine::EngineError;
 
@@ -23,11 +24,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model folder's `config.json` and weights, telling `progress` before the first weight and after each block.
-    pub fn load(dir: &Path, progress: &mut dyn FnMut(LoadProgress)) -> Result<Self, EngineError> {
+    /// Loads a model folder's `config.json` and weights, telling the listener before the first weight and after each block.
+    pub fn load(dir: &Path, listener: &LoadListener) -> Result<Self, EngineError> {
         let config = Config::load(dir)?;
         let weights = &mut Weights::open(dir, config.quantization.clone())?;
-        progress(weights.progress());
+        listener.tell(weights.progress());
         let table = [config.vocab_size, config.hidden_size];
         let embedding = weights.matrix("model.embed_tokens", &table)?;
         let tied = config.tied_head.unwrap_or(!weights.has("lm_head.weight"));
@@ -35,7 +36,7 @@ impl Model {
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             blocks.push(config.family.block(weights, layer, &config)?);
-            progress(weights.progress());
+            listener.tell(weights.progress());
         }
         let norm = RmsNorm::load(weights, "model.norm", config.hidden_size, &config)?;
         Ok(Self { embedding, blocks, norm, head: Linear { weight: head, bias: None }, config })
@@ -94,7 +95,7 @@ mod tests {
     fn model() -> Model {
         let dir = tempfile::tempdir().unwrap();
         testing::write_model(dir.path());
-        Model::load(dir.path(), &mut |_| {}).unwrap()
+        Model::load(dir.path(), &LoadListener::default()).unwrap()
     }
 
     /// Logits after `prompt`, prefilled in the given parts, the last token alone.

@@ -12,6 +12,7 @@ use mlx_rs::{Array, Device, DeviceType, Dtype};
 use serde::Deserialize;
 
 use super::matrix::{Matrix, Packed};
+use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
 use crate::engine::EngineError;
 
@@ -23,16 +24,6 @@ pub struct Weights {
     /// The single file or the index: what to blame for a tensor that is nowhere.
     source: PathBuf,
     progress: LoadProgress,
-}
-
-/// How far a model is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadProgress {
-    /// Bytes read of the files, and in all.
-    pub read: u64,
-    pub total: u64,
-    /// Bytes that the weights take in memory when all are read. More than `total` where they become f32.
-    pub memory: u64,
 }
 
 /// A tensor not read yet.

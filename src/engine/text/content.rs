@@ -11,6 +11,11 @@ use super::{TokenKind, Tokenizer};
 /// Stands inside markup that is content. Unicode sets this character aside for use inside programs: no text has it.
 pub(super) const MARK: char = '\u{FDD0}';
 
+/// A prompt's text as it is meant, without marks.
+pub fn unmarked(prompt: &str) -> String {
+    prompt.replace(MARK, "")
+}
+
 /// The texts that a model's vocabulary has as tokens with a meaning of their own.
 pub struct Markup {
     texts: Vec<String>,

@@ -12,6 +12,7 @@ mod python_json;
 mod template;
 mod tokenizer;
 
+pub(crate) use content::unmarked;
 pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
 pub use memo::PromptTokenizer;

@@ -244,11 +244,23 @@ impl Grammar<'_> {
         let none = Map::new();
         let properties = schema["properties"].as_object().unwrap_or(&none);
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
-        let known =
-            ["type", "properties", "required", "additionalProperties", "$ref", "$defs", "definitions", "$schema", "title"];
-        let keywords = schema.as_object().into_iter().flatten().chain(self.root.as_object().into_iter().flatten());
-        let beyond = keywords.filter(|(key, _)| !known.contains(&key.as_str()) && key.as_str() != "description");
-        self.left_out.extend(beyond.map(|(key, _)| format!("{key} of all arguments")));
+        const HELD_OR_SILENT: [&str; 12] = [
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "$ref",
+            "$defs",
+            "definitions",
+            "$schema",
+            "title",
+            "description",
+            "default",
+            "x-guidance",
+        ];
+        let keywords = schema.as_object().into_iter().chain(self.root.as_object()).flatten().map(|(key, _)| key.as_str());
+        let beyond = keywords.filter(|key| !HELD_OR_SILENT.contains(key));
+        self.left_out.extend(beyond.map(|key| format!("{key} of all arguments")));
         let mut symbols = Vec::new();
         for (name, property) in properties {
             let symbol = format!("p{}", symbols.len());
