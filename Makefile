@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench bench-proxy traces test oracle lint
+.PHONY: help build mlx clients nextest demo bench bench-cache bench-proxy traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -7,6 +7,7 @@ NEXTEST := $(or $(shell command -v cargo-nextest),target/tools/bin/cargo-nextest
 help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
+	@echo "make bench-cache  what the prefix cache is worth, in ratios"
 	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
 	@echo "make lint     formatting and clippy, warnings denied"
 	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
@@ -59,3 +60,6 @@ lint: mlx
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+bench-cache: mlx
+	cargo run --locked --quiet --example bench_cache -- fixtures/models/tiny traces

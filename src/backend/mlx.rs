@@ -11,11 +11,16 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
-use super::{Backend, BackendError, CacheControl, EventStream};
+use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
-use crate::engine::text::{ChatTemplate, Tokenizer, unmarked};
-use crate::engine::{Engine, EngineError, EngineOptions, Generation, GenerationConfig, Sampler, Sampling};
-use crate::wire::{ErrorKind, MessagesRequest};
+use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
+use crate::engine::{
+    CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
+};
+use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
+
+/// When to come back to a server that has no memory left, in seconds: some answer may have ended by then.
+const RETRY_AFTER_S: u32 = 5;
 
 /// A model folder, loaded and answering.
 pub struct MlxBackend {
@@ -27,6 +32,7 @@ pub struct MlxBackend {
 /// What turns requests into prompts: everything that works without the device.
 struct TextSide {
     tokenizer: Arc<Tokenizer>,
+    prompts: PromptTokenizer,
     template: ChatTemplate,
     decoders: AnswerDecoders,
     defaults: GenerationConfig,
@@ -41,6 +47,7 @@ impl MlxBackend {
         tracing::info!(?format, "tool calls");
         let text = TextSide {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            prompts: PromptTokenizer::new(tokenizer.clone(), &template.render(&sample())?),
             template,
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
@@ -55,6 +62,12 @@ impl MlxBackend {
     /// The engine, for what the trait does not offer.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Has what all conversations like this one begin with computed while nobody asks for anything.
+    pub async fn warm_up(&self, request: MessagesRequest) -> Result<(), BackendError> {
+        let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+        Ok(self.engine.warm(tokens)?)
     }
 
     /// Does text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
@@ -106,13 +119,60 @@ impl CacheControl for MlxBackend {
         }
         .boxed()
     }
+
+    fn report(&self) -> Option<CacheReport> {
+        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        Some(report(self.engine.cache_stats(), warming, MemoryUse::now()))
+    }
+}
+
+/// A conversation of some turns, such as every template takes.
+fn sample() -> MessagesRequest {
+    let turn = |role, text: &str| InputMessage { role, content: Content::Text(text.into()) };
+    let messages = vec![turn(Role::User, "Hi.\nWho is it?"), turn(Role::Assistant, "Me.\n"), turn(Role::User, " And you?")];
+    CountTokensRequest {
+        model: String::new(),
+        messages,
+        system: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        extra: serde_json::Map::new(),
+    }
+    .into()
+}
+
+fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    let entry = |entry: &Entry| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
+    CacheReport {
+        max_entries: stats.limits.entries,
+        max_bytes: stats.limits.bytes,
+        bytes: stats.bytes,
+        entries: stats.entries.iter().map(entry).collect(),
+        hits: stats.hits,
+        misses: stats.misses,
+        hit_rate: stats.hit_rate(),
+        token_hit_rate: stats.token_hit_rate(),
+        prompt_tokens: stats.prompt_tokens,
+        saved_tokens: stats.saved_tokens,
+        saved_seconds: stats.saved_time().as_secs_f64(),
+        computed_tokens: stats.computed_tokens,
+        evictions: stats.evictions,
+        warming,
+        memory: MemoryReport {
+            active_bytes: memory.active,
+            cache_bytes: memory.buffered,
+            peak_bytes: memory.peak,
+            rss_bytes: memory.resident,
+        },
+    }
 }
 
 impl TextSide {
     /// What the engine and the answer's events need of the request.
     fn prepare(&self, request: MessagesRequest) -> Result<(Answer, Generation), EngineError> {
         let text = self.template.render(&request)?;
-        let prompt = self.tokenizer.encode(&text)?;
+        let prompt = self.prompts.encode(&text)?;
         let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
         let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
@@ -142,11 +202,11 @@ impl TextSide {
     }
 
     fn prompt(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.tokenizer.encode(&self.template.render(request)?)
+        self.prompts.encode(&self.template.render(request)?)
     }
 
     fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.tokenizer.encode(&self.template.render_shared_prefix(request)?)
+        self.prompts.encode(&self.template.render_shared_prefix(request)?)
     }
 }
 
@@ -154,9 +214,11 @@ impl From<EngineError> for BackendError {
     fn from(error: EngineError) -> Self {
         let kind = match &error {
             EngineError::Request(_) => ErrorKind::InvalidRequest,
+            EngineError::Overloaded(_) => ErrorKind::Overloaded,
             EngineError::ModelFile { .. } | EngineError::Device(_) => ErrorKind::Api,
         };
-        Self::new(kind, error.to_string())
+        let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
+        Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }
     }
 }
 

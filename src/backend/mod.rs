@@ -3,6 +3,7 @@
 //! Its kinds: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or OpenAI's chat
 //! completions (`openai`), and several of them in a chain (`fallback`).
 
+mod cache_report;
 pub mod fallback;
 pub mod fitted;
 mod http;
@@ -15,6 +16,8 @@ use std::pin::Pin;
 
 use futures::Stream;
 use futures::future::BoxFuture;
+
+pub use cache_report::{CacheEntry, CacheReport, MemoryReport, WarmUpReport};
 
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
@@ -49,6 +52,11 @@ pub trait CacheControl: Send + Sync {
     /// Leaves one thing in the cache: the part of the prompt all conversations share, the tools and the system prompt.
     /// Computes it where it is not there yet.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// What the cache holds and what it saved, where the backend tells.
+    fn report(&self) -> Option<CacheReport> {
+        None
+    }
 }
 
 /// Why a backend gave no answer.

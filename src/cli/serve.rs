@@ -1,5 +1,7 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
+mod cache_args;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use self::cache_args::CacheArgs;
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
@@ -35,9 +38,8 @@ pub struct Args {
     /// Key that clients must send as x-api-key or bearer token [default: none is asked for]
     #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// How many prompts the prefix cache keeps
-    #[arg(long, value_name = "N", default_value_t = CacheLimits::default().entries)]
-    cache_entries: usize,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// How the model writes tool calls [default: as its chat template does]
     #[arg(long, value_enum, value_name = "FORMAT")]
     tool_format: Option<ToolFormatName>,
@@ -58,12 +60,20 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let backend = load(args.model, args.cache_entries, args.tool_format).await?;
+    let warm_up = args.cache.warm_up()?;
+    let backend = Arc::new(load(args.model, args.cache.limits(), args.tool_format).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
-    let server = Server::new(Arc::new(backend), ServerOptions { api_key, ..ServerOptions::default() });
+    if let Some(request) = warm_up {
+        let backend = backend.clone();
+        tokio::spawn(async move { cache_args::warm_up(&backend, request).await });
+    }
+    let server = Server::new(backend, ServerOptions { api_key, ..ServerOptions::default() });
     server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+    if let Some(report) = server.cache_report() {
+        say(format_args!("cache: {report}"));
+    }
     say(format_args!("served {}", server.totals()));
     Ok(ExitCode::SUCCESS)
 }
@@ -82,12 +92,11 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 /// Loads the model, saying so meanwhile.
 pub(super) async fn load(
     folder: PathBuf,
-    cache_entries: usize,
+    cache: CacheLimits,
     tool_format: Option<ToolFormatName>,
 ) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let cache = CacheLimits { entries: cache_entries, ..CacheLimits::default() };
     let options = EngineOptions { cache, tool_format, on_load: progress.listener(), ..EngineOptions::default() };
     let loaded = model_folder::load(folder, options).await;
     progress.end();

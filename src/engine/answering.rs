@@ -7,6 +7,7 @@ use super::EngineError;
 use super::answer::{AnswerDecoder, Piece};
 use super::cache::PrefixCache;
 use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
+use super::memory::MemoryLimit;
 use super::model::Model;
 use super::sampler::Sampler;
 use super::sequence::Sequence;
@@ -62,6 +63,12 @@ impl Answering {
     #[cfg(test)]
     pub fn output_tokens(&self) -> usize {
         self.output_tokens
+    }
+
+    /// What it will still take, in bytes.
+    pub fn to_come(&self, memory: &MemoryLimit) -> usize {
+        let whole = memory.whole(self.generation.prompt.len(), self.generation.max_tokens);
+        whole.saturating_sub(self.sequence.tokens().len() * memory.token_bytes)
     }
 
     /// Computes the next chunk of the prompt.

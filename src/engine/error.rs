@@ -11,6 +11,9 @@ pub enum EngineError {
     /// The request cannot be answered as it is (too long, an unknown tool, a schema that does not compile).
     #[error("{0}")]
     Request(String),
+    /// The request could be answered, but not now: the answers in work take the memory it needs.
+    #[error("{0}")]
+    Overloaded(String),
     /// MLX failed, or the engine's thread is gone.
     #[error("engine: {0}")]
     Device(String),

@@ -1,8 +1,8 @@
 //! The engine as the rest of the program sees it: requests go to the thread that owns the device, events come back.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -11,15 +11,17 @@ use super::EngineError;
 use super::answer::ToolFormatName;
 use super::cache::{CacheLimits, CacheStats, PrefixCache};
 use super::generation::{EventReceiver, Generation};
+use super::memory::{self, MemoryLimit};
 use super::model::{Config, LoadListener, Model};
-use super::worker::{Command, WarmUp, Worker};
+use super::sequence::Sequence;
+use super::worker::{Command, Shared, WarmUp, Worker};
 
 /// How to run a model.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Prompt tokens computed at once: how long the other answers may have to wait.
     pub prefill_chunk: usize,
-    /// What the prefix cache may keep.
+    /// What the prefix cache may keep; where its bytes are not limited, half of what is free once the model is loaded.
     pub cache: CacheLimits,
     /// How the model writes tool calls; `None`: as its chat template does.
     pub tool_format: Option<ToolFormatName>,
@@ -41,14 +43,6 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     shared: Shared,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What the device's thread and the others have in common.
-#[derive(Clone, Default)]
-struct Shared {
-    closing: Arc<AtomicBool>,
-    cache: Arc<Mutex<CacheStats>>,
-    warm_up: Arc<WarmUp>,
 }
 
 impl Engine {
@@ -165,10 +159,14 @@ fn own_device(
         Ok(model) => model,
         Err(error) => return drop(loaded.send(Err(error))),
     };
+    let memory = match Sequence::token_bytes(&model) {
+        Ok(token_bytes) => MemoryLimit::of_free(token_bytes),
+        Err(error) => return drop(loaded.send(Err(error.into()))),
+    };
+    let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
     let _ = loaded.send(Ok(model.config().clone()));
-    let Shared { closing, cache, warm_up } = shared;
-    let cache = PrefixCache::new(options.cache, cache);
-    Worker::new(model, cache, options.prefill_chunk.max(1), closing, warm_up).run(inbox);
+    let cache = PrefixCache::new(limits, shared.cache.clone());
+    Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared).run(inbox);
 }
 
 fn gone() -> EngineError {

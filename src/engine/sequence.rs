@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mlx_rs::error::Exception;
 
 use super::EngineError;
-use super::cache::{PrefixCache, Segment};
+use super::cache::{Payload, PrefixCache, Segment};
 use super::model::{KvCache, KvSegment, Model};
 
 /// An answer's tokens become shareable in runs of so many.
@@ -21,6 +21,14 @@ impl Sequence {
     /// No token yet.
     pub fn new(model: &Model) -> Self {
         Self { tokens: Vec::new(), kv: model.new_cache() }
+    }
+
+    /// What the keys and values of a token take, in bytes: measured on one.
+    pub fn token_bytes(model: &Model) -> Result<usize, Exception> {
+        let mut kv = model.new_cache();
+        model.prefill(&[0], &mut kv)?;
+        kv.seal()?;
+        Ok(kv.segments().iter().map(|segment| segment.payload.bytes()).sum())
     }
 
     /// The tokens computed.

@@ -5,17 +5,17 @@
 //! left over.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::answering::Answering;
-use super::cache::PrefixCache;
+use super::cache::{CacheStats, PrefixCache};
 use super::generation::{EventSender, Finished, Generation};
+use super::memory::{MemoryLimit, Room};
 use super::model::Model;
 use super::sequence::Sequence;
 
@@ -44,13 +44,22 @@ pub struct WarmUp {
     pub total: AtomicUsize,
 }
 
+/// What the thread and all others have in common.
+#[derive(Clone, Default)]
+pub struct Shared {
+    /// Set when everything, the answers in work too, is to be left.
+    pub closing: Arc<AtomicBool>,
+    pub cache: Arc<Mutex<CacheStats>>,
+    pub warm_up: Arc<WarmUp>,
+}
+
 /// The thread's state.
 pub struct Worker {
     model: Model,
     cache: PrefixCache,
     /// Prompt tokens computed in one go: what a growing answer may have to wait for.
     prefill_chunk: usize,
-    /// Set when everything, the answers in work too, is to be left.
+    memory: MemoryLimit,
     closing: Arc<AtomicBool>,
     progress: Arc<WarmUp>,
     queue: VecDeque<Command>,
@@ -60,9 +69,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, closing: Arc<AtomicBool>, progress: Arc<WarmUp>) -> Self {
+    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: Shared) -> Self {
+        let Shared { closing, warm_up: progress, .. } = shared;
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
-        Self { model, cache, prefill_chunk, closing, progress, queue, answers, warming: None }
+        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None }
     }
 
     /// Works until told to stop, or until nobody can ask any more.
@@ -113,9 +123,31 @@ impl Worker {
         if events.is_closed() {
             return;
         }
-        match Answering::start(&self.model, &mut self.cache, generation, events.clone()) {
+        let room = self.make_room(&generation.prompt, generation.max_tokens);
+        match room.and_then(|()| Answering::start(&self.model, &mut self.cache, generation, events.clone())) {
             Ok(answer) => self.answers.push_back(answer),
             Err(error) => drop(events.send(Err(error))),
+        }
+    }
+
+    /// Makes sure that a prompt and its answer fit into memory beside the answers in work: the cache shrinks first.
+    fn make_room(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), EngineError> {
+        self.memory.check(prompt.len(), max_tokens)?;
+        let whole = self.memory.whole(prompt.len(), max_tokens);
+        // What the others will still take.
+        let promised: usize = self.answers.iter().map(|answer| answer.to_come(&self.memory)).sum();
+        let needed = |cache: &PrefixCache| promised + whole.saturating_sub(cache.known(prompt) * self.memory.token_bytes);
+        if let Room::Missing(bytes) = self.memory.room_for(needed(&self.cache)) {
+            self.cache.shrink_by(bytes);
+        }
+        match self.memory.room_for(needed(&self.cache)) {
+            Room::Enough => Ok(()),
+            // What was dropped may have been of use to this very prompt.
+            Room::Missing(_) if self.answers.is_empty() => {
+                self.cache.clear();
+                Ok(())
+            }
+            Room::Missing(_) => Err(EngineError::Overloaded("no memory left beside the answers in work: try again".into())),
         }
     }
 

@@ -1,27 +1,36 @@
 //! Turns taken by hand, on the random model.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::engine::LoadListener;
-use crate::engine::cache::{CacheLimits, CacheStats};
+use crate::engine::answer::Piece;
+use crate::engine::cache::CacheLimits;
 use crate::engine::generation::{EngineEvent, EventReceiver};
+use crate::engine::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
 
 struct Rig {
     dir: tempfile::TempDir,
     worker: Worker,
-    stats: Arc<Mutex<CacheStats>>,
+    shared: Shared,
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(CacheLimits::default())
+    }
+
+    fn with(limits: CacheLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         testing::write_model(dir.path());
-        let stats = Arc::new(Mutex::default());
-        let cache = PrefixCache::new(CacheLimits::default(), stats.clone());
+        let shared = Shared::default();
+        let cache = PrefixCache::new(limits, shared.cache.clone());
         let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
-        Self { worker: Worker::new(model, cache, 16, Arc::default(), Arc::default()), dir, stats }
+        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
+        Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
     fn ask(&mut self, prompt: &[u32], max_tokens: usize) -> EventReceiver {
@@ -46,7 +55,7 @@ impl Rig {
 
     fn computed(&self) -> u64 {
         // Counted tokens are told with the next change; each test ends with one.
-        self.stats.lock().unwrap().computed_tokens
+        self.shared.cache.lock().unwrap().computed_tokens
     }
 }
 
@@ -139,4 +148,105 @@ fn clearing_waits_for_the_answers_before_it_and_stops_the_warm_up() {
     assert_eq!(seen(&mut events), (Some(0), Some(3)));
     assert!(cleared.try_recv().is_ok() && rig.worker.is_idle());
     assert_eq!(rig.known(&prompt(80)), 0);
+}
+
+#[test]
+fn near_the_limit_the_cache_shrinks_before_anybody_is_turned_away() {
+    let mut rig = Rig::new();
+    let mut first = rig.ask(&prompt(200), 1);
+    rig.turns(20);
+    assert_eq!((seen(&mut first), rig.known(&prompt(200))), ((Some(0), Some(1)), 200));
+    let token_bytes = rig.worker.memory.token_bytes;
+    rig.worker.memory.most = MemoryUse::now().active + 100 * token_bytes;
+
+    let mut second = rig.ask(&[7; 150], 10);
+    rig.turns(2);
+    assert!(rig.known(&prompt(200)) < 200, "the cache made room");
+    // As much again does not fit beside it, and there is nothing left to drop.
+    rig.worker.memory.most = MemoryUse::now().active + 140 * token_bytes;
+    let mut third = rig.ask(&[8; 150], 10);
+    rig.turns(1);
+    assert!(matches!(third.try_recv(), Ok(Err(EngineError::Overloaded(_)))));
+    rig.turns(30);
+    assert_eq!(seen(&mut second), (Some(0), Some(10)));
+    let mut never = rig.ask(&[9; 4000], 10);
+    rig.turns(1);
+    assert!(matches!(never.try_recv(), Ok(Err(EngineError::Request(reason))) if reason.contains("4000 tokens need")));
+}
+
+/// The text of an answer that has ended.
+fn text(events: &mut EventReceiver) -> String {
+    let mut text = String::new();
+    while let Ok(event) = events.try_recv() {
+        if let EngineEvent::Piece(Piece::Text(piece)) = event.unwrap() {
+            text.push_str(&piece);
+        }
+    }
+    text
+}
+
+/// What may happen while answers are in work.
+#[derive(Clone, Debug)]
+enum Step {
+    Ask(Vec<u32>),
+    Turns(usize),
+    /// The client of one of the answers asked for leaves.
+    Leave(prop::sample::Index),
+    /// The cache loses so many bytes.
+    Shrink(usize),
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Beginnings in common, of several lengths; branches; continuations of branches.
+    let conversation = (prop::sample::select(vec![5, 30, 64]), 0u32..3, 1usize..50)
+        .prop_map(|(shared, branch, own)| [prompt(shared), vec![1000 + branch; own]].concat());
+    prop_oneof![
+        6 => conversation.prop_map(Step::Ask),
+        6 => (1usize..6).prop_map(Step::Turns),
+        1 => any::<prop::sample::Index>().prop_map(Step::Leave),
+        1 => (1usize..20_000).prop_map(Step::Shrink),
+        1 => Just(Step::Clear),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whoever else is served, whatever is cached or forgotten meanwhile: every answer is that of a cold run.
+    #[test]
+    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..30), entries in 1usize..6) {
+        let mut rig = Rig::with(CacheLimits { entries, bytes: Some(60_000) });
+        let mut asked = Vec::new();
+        for step in steps {
+            match step {
+                Step::Ask(prompt) => {
+                    let events = rig.ask(&prompt, 6);
+                    asked.push((prompt, Some(events)));
+                }
+                Step::Turns(count) => rig.turns(count),
+                Step::Leave(index) if !asked.is_empty() => index.get_mut(&mut asked).1 = None,
+                Step::Leave(_) => {}
+                Step::Shrink(bytes) => rig.worker.cache.shrink_by(bytes),
+                Step::Clear => rig.worker.cache.clear(),
+            }
+        }
+        while !rig.worker.is_idle() {
+            rig.turns(1);
+        }
+        let mut cold = Rig::with(CacheLimits { entries: 0, bytes: None });
+        let mut expected: HashMap<Vec<u32>, String> = HashMap::new();
+        for (prompt, events) in asked {
+            let Some(mut events) = events else { continue };
+            let expected = expected.entry(prompt).or_insert_with_key(|prompt| {
+                let mut events = cold.ask(prompt, 6);
+                while !cold.worker.is_idle() {
+                    cold.turns(1);
+                }
+                text(&mut events)
+            });
+            prop_assert_eq!(&text(&mut events), expected);
+        }
+        prop_assert_eq!(cold.shared.cache.lock().unwrap().hits, 0);
+    }
 }

@@ -18,15 +18,21 @@ pub async fn root() -> &'static str {
     "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
 }
 
-/// `GET /health`. `server` lets our own remote backend recognise us.
+/// `GET /health`. `server` lets our own remote backend recognise us. While a warm-up is at work, the status is `warming` and
+/// says how far it is; requests are answered all the same.
 pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({
-        "status": "ok",
+    let warming = app.cache_report().and_then(|report| report.warming);
+    let mut health = json!({
+        "status": if warming.is_some() { "warming" } else { "ok" },
         "server": "anyclaude",
         "version": env!("CARGO_PKG_VERSION"),
         "model": app.backend.model(),
         "uptime_s": app.started.elapsed().as_secs(),
-    }))
+    });
+    if let Some(warming) = warming {
+        health["warming"] = json!({ "done_tokens": warming.done, "total_tokens": warming.total });
+    }
+    Json(health)
 }
 
 /// `GET /v1/models`: the one model there is, with the fields of Anthropic's list and of OpenAI's.
@@ -60,5 +66,8 @@ fn describe(app: &App, id: &str) -> Value {
 
 /// `GET /metrics`, in Prometheus' text format.
 pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    if let Some(report) = app.cache_report() {
+        app.metrics.cache.show(&report);
+    }
     ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], app.metrics.text())
 }

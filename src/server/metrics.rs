@@ -5,6 +5,7 @@ use std::fmt;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use super::cache_metrics::CacheMetrics;
 use crate::wire::Usage;
 
 /// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
@@ -27,6 +28,8 @@ pub struct Metrics {
     cache_read_tokens: IntCounter,
     cache_creation_tokens: IntCounter,
     output_tokens: IntCounter,
+    /// What the backend's prefix cache reports.
+    pub cache: CacheMetrics,
 }
 
 /// What a server did since it started.
@@ -79,6 +82,7 @@ impl Metrics {
             output_tokens: counter("anyclaude_output_tokens_total", "Generated tokens."),
             ttft: seconds("anyclaude_ttft_seconds", "Request to first content event."),
             e2e: seconds("anyclaude_e2e_seconds", "Request to message_stop."),
+            cache: CacheMetrics::new(&registry),
             registry,
         }
     }
@@ -113,7 +117,8 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+/// Puts a metric into a registry.
+pub(super) fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
     // Fails only for malformed or repeated names; all are constants above, and every test that starts a server runs this.
     let metric = metric.expect("a metric's name is well-formed");
     registry.register(Box::new(metric.clone())).expect("a metric's name is unique");
@@ -123,6 +128,17 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::CacheReport;
+
+    #[test]
+    fn the_caches_numbers_are_shown_and_counters_do_not_fall() {
+        let metrics = Metrics::new();
+        for (hits, bytes) in [(3, 700), (5, 20), (4, 30)] {
+            metrics.cache.show(&CacheReport { hits, bytes, ..CacheReport::default() });
+        }
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains("\nanyclaude_cache_hits_total 5\n") && text.contains("\nanyclaude_cache_bytes 30\n"), "{text}");
+    }
 
     #[test]
     fn totals_read_as_one_line() {

@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 mod cache;
+mod cache_metrics;
 mod chat;
 mod error;
 mod info;
@@ -24,7 +25,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use time::OffsetDateTime;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, CacheReport};
 
 use error::ApiError;
 use metrics::Metrics;
@@ -62,6 +63,13 @@ struct App {
     started_at: OffsetDateTime,
 }
 
+impl App {
+    /// What the backend's prefix cache holds and saved, where it tells.
+    fn cache_report(&self) -> Option<CacheReport> {
+        self.backend.cache()?.report()
+    }
+}
+
 impl Server {
     /// A server for this backend, not yet listening.
     pub fn new(backend: Arc<dyn Backend>, options: ServerOptions) -> Self {
@@ -74,6 +82,11 @@ impl Server {
         self.app.metrics.totals()
     }
 
+    /// What the backend's prefix cache holds and saved, where it tells.
+    pub fn cache_report(&self) -> Option<CacheReport> {
+        self.app.cache_report()
+    }
+
     fn router(&self) -> Router {
         let app = self.app.clone();
         let guarded = Router::new()
@@ -83,6 +96,7 @@ impl Server {
             .route("/v1/models", get(info::models))
             .route("/v1/models/{id}", get(info::model))
             .route("/metrics", get(info::metrics))
+            .route("/cache", get(cache::report))
             .route("/cache/clear", post(cache::clear))
             .route("/cache/warm", post(cache::warm))
             .route_layer(from_fn_with_state(app.clone(), auth::require_key));

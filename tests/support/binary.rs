@@ -15,6 +15,8 @@ impl Serving {
     pub fn start(model: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("anyclaude"));
         command.args(["serve", "--model", model, "--port", "0"]).args(arguments);
+        // Nothing is computed that the test did not ask for.
+        command.env("KV_CACHE_WARMUP", "0");
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut serving = Self { child, stderr, url: String::new() };

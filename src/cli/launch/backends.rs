@@ -169,7 +169,7 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
     use crate::engine::CacheLimits;
 
-    let backend = crate::cli::serve::load(model_folder(own), CacheLimits::default().entries, None).await?;
+    let backend = crate::cli::serve::load(model_folder(own), CacheLimits::default(), None).await?;
     Ok(Arc::new(backend))
 }
 

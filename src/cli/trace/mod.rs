@@ -2,6 +2,7 @@
 
 mod ls;
 mod show;
+mod stats;
 pub(super) mod text;
 
 use std::io::{self, Write};
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   anyclaude trace ls                            what is recorded in traces/
   anyclaude trace show traces/demo/0001.json    one exchange, readable
+  anyclaude trace stats                         what a prefix cache could save
   anyclaude trace recover                       finish what a killed recorder left
   anyclaude trace scrub --out shared traces/    copies that are fit to be shared
   anyclaude trace validate shared";
@@ -48,6 +50,8 @@ enum Action {
         #[arg(long)]
         last: bool,
     },
+    /// Tell how much of each request's prompt earlier requests began with, and which block ended that
+    Stats(stats::Args),
     /// Check traces and list everything that is wrong with them (exit code 2 if anything is)
     Validate {
         /// Files and folders
@@ -91,6 +95,7 @@ fn act(action: Action) -> Result<ExitCode, CliError> {
     match action {
         Action::Ls { paths, json } => ls::run(&paths, json),
         Action::Show { paths, last } => show::run(&paths, last),
+        Action::Stats(args) => stats::run(args),
         Action::Validate { paths } => check(&paths),
         Action::Recover { folder } => recover(&folder),
         Action::Scrub { paths, out } => scrub_all(&paths, &out),

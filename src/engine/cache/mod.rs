@@ -9,4 +9,4 @@ mod tree;
 
 pub use prefix_cache::PrefixCache;
 pub use stats::CacheStats;
-pub use tree::{CacheLimits, Entry, Payload, Segment};
+pub use tree::{CacheLimits, Entry, Payload, PrefixTree, Segment};

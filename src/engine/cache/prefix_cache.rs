@@ -62,6 +62,17 @@ impl PrefixCache {
         Ok(())
     }
 
+    /// How many of a prompt's tokens are known.
+    pub fn known(&self, prompt: &[u32]) -> usize {
+        self.tree.known(prompt)
+    }
+
+    /// Forgets the least recently used until it takes so many bytes less, or nothing is left.
+    pub fn shrink_by(&mut self, bytes: usize) {
+        self.tree.shrink_to(self.tree.bytes().saturating_sub(bytes));
+        self.publish();
+    }
+
     /// Counts prompt tokens that were computed.
     pub fn count_computed(&mut self, tokens: usize, time: Duration) {
         self.stats.computed_tokens += tokens as u64;

@@ -149,10 +149,12 @@ impl<P: Payload> PrefixTree<P> {
         *self = Self { evicted, clock: self.clock, ..Self::new(limits, self.join_below) };
     }
 
-    /// Sets the most memory kept, in bytes, and forgets the least recently used beyond it.
-    pub fn limit_bytes(&mut self, bytes: Option<usize>) {
-        self.limits.bytes = bytes;
-        self.enforce_limits();
+    /// Forgets the least recently used until what is left takes at most so many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            let Some(leaf) = self.least_recently_used() else { break };
+            self.remove(leaf);
+        }
     }
 
     /// Memory of everything kept, in bytes.
@@ -278,9 +280,8 @@ impl<P: Payload> PrefixTree<P> {
                 id = self.remove(leaf);
             }
         }
-        while self.limits.bytes.is_some_and(|most| self.bytes > most) {
-            let Some(leaf) = self.least_recently_used() else { break };
-            self.remove(leaf);
+        if let Some(most) = self.limits.bytes {
+            self.shrink_to(most);
         }
     }
 
@@ -316,6 +317,10 @@ impl<P: Payload> PrefixTree<P> {
 }
 
 fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    // The common case is a long run that is the same, which is compared as bytes.
+    if b.starts_with(a) {
+        return a.len();
+    }
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

@@ -115,7 +115,7 @@ fn memory_is_bounded_and_the_ends_of_prompts_go_first() {
     assert_eq!((tree.bytes(), tree.evicted()), (5, 1));
     insert(&mut tree, &[9; 30]);
     assert!(tree.bytes() <= 7);
-    tree.limit_bytes(Some(0));
+    tree.shrink_to(0);
     assert_eq!((tree.bytes(), tree.entries().len()), (0, 0));
 }
 

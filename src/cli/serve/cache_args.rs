@@ -1,0 +1,154 @@
+//! `serve`'s options about the prefix cache: how much it keeps, and what it computes ahead.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use crate::backend::mlx::MlxBackend;
+use crate::cli::CliError;
+use crate::engine::CacheLimits;
+use crate::trace;
+use crate::wire::MessagesRequest;
+
+/// Where traces are looked for when none is named.
+const TRACES: &str = "traces";
+
+#[derive(clap::Args, Debug)]
+pub struct CacheArgs {
+    /// How many prompts the prefix cache keeps
+    #[arg(long, value_name = "N", env = "KV_CACHE_MAX_SIZE", default_value_t = CacheLimits::default().entries)]
+    cache_entries: usize,
+    /// How much memory the prefix cache takes, such as 4GB or 512MB [default: half of what is free after loading]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    cache_bytes: Option<usize>,
+    /// Whether the prefix cache is used (1) or not (0)
+    #[arg(long, value_name = "0|1", env = "KV_CACHE_ENABLED", default_value = "1", value_parser = parse_switch, action = clap::ArgAction::Set)]
+    cache: bool,
+    /// What to compute ahead while nobody asks: the tools and system prompt of a trace FILE, of the newest one in traces/ (auto),
+    /// or nothing (0)
+    #[arg(long, value_name = "FILE|auto|0", env = "KV_CACHE_WARMUP", default_value = "auto")]
+    warm: WarmUp,
+}
+
+/// What to compute ahead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum WarmUp {
+    Nothing,
+    NewestTrace,
+    File(PathBuf),
+}
+
+impl FromStr for WarmUp {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match (text, parse_switch(text)) {
+            ("auto", _) | (_, Ok(true)) => Self::NewestTrace,
+            (_, Ok(false)) => Self::Nothing,
+            (file, Err(_)) => Self::File(file.into()),
+        })
+    }
+}
+
+impl CacheArgs {
+    /// What the cache may keep.
+    pub fn limits(&self) -> CacheLimits {
+        CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
+    }
+
+    /// The request whose beginning is to be computed ahead. A file that was named must be readable; what is merely found
+    /// may not be.
+    pub fn warm_up(&self) -> Result<Option<MessagesRequest>, CliError> {
+        match &self.warm {
+            _ if !self.cache => Ok(None),
+            WarmUp::Nothing => Ok(None),
+            WarmUp::NewestTrace => Ok(newest_request(Path::new(TRACES))),
+            WarmUp::File(file) => read_request(file).map(Some).map_err(|reason| {
+                CliError::input(format!("{}: {reason}; name another trace with --warm, or --warm 0", file.display()))
+            }),
+        }
+    }
+}
+
+/// Has a request's beginning computed in the background.
+pub async fn warm_up(backend: &MlxBackend, request: MessagesRequest) {
+    if let Err(error) = backend.warm_up(request).await {
+        tracing::warn!(%error, "no warm-up");
+    }
+}
+
+/// The request of the trace written last that has tools: a client's side requests are no use to the next session.
+fn newest_request(folder: &Path) -> Option<MessagesRequest> {
+    let mut files = trace::find(&[folder.to_path_buf()]).ok()?;
+    let written = |file: &PathBuf| file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    files.sort_by_cached_key(|file| std::cmp::Reverse(written(file)));
+    files.iter().filter_map(|file| read_request(file).ok()).find(|request| !request.tools.is_empty())
+}
+
+fn read_request(file: &Path) -> Result<MessagesRequest, String> {
+    let trace = trace::read(file).map_err(|error| error.to_string())?;
+    serde_json::from_value(trace.request.body).map_err(|error| format!("not a Messages request: {error}"))
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" | "yes" => Ok(true),
+        "0" | "false" | "off" | "no" => Ok(false),
+        _ => Err("expected 0 or 1".into()),
+    }
+}
+
+/// `4GB`, `1.5 GB`, `512MB`, `1000000`: powers of 1000.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match lower[digits.len()..].trim().trim_end_matches('b') {
+        "" => 1.0,
+        "k" => 1e3,
+        "m" => 1e6,
+        "g" => 1e9,
+        "t" => 1e12,
+        _ => return Err("expected a size such as 4GB or 512MB".into()),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number.is_finite() => Ok((number * unit) as usize),
+        _ => Err("expected a size such as 4GB or 512MB".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_with_units() {
+        for (text, size) in [("0", 0), ("1000", 1000), ("512MB", 512_000_000), ("1.5 GB", 1_500_000_000), ("2k", 2000), ("7b", 7)]
+        {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for text in ["", "GB", "4XB", "-1", "4GBs", "1e999"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_warm_up_is_a_file_the_newest_trace_or_nothing() {
+        for (text, warm) in [
+            ("auto", WarmUp::NewestTrace),
+            ("1", WarmUp::NewestTrace),
+            ("0", WarmUp::Nothing),
+            ("off", WarmUp::Nothing),
+            ("traces/a/0001.json", WarmUp::File("traces/a/0001.json".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(warm), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_trace_with_tools_is_found() {
+        let request = newest_request(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/traces"))).unwrap();
+        assert!(!request.tools.is_empty());
+        assert_eq!(newest_request(Path::new("/nowhere/at/all")), None);
+    }
+}
