@@ -72,7 +72,7 @@ async fn ask(backend: &MlxBackend, request: &MessagesRequest, max_tokens: u32) -
 async fn one_conversation(backend: &MlxBackend, requests: &[MessagesRequest]) -> Outcome<()> {
     let continued =
         |pair: &&[MessagesRequest]| pair[1].messages.starts_with(&pair[0].messages[..1]) && pair[1].messages.len() > 1;
-    let pair = requests.windows(2).filter(continued).last().ok_or("no trace continues another")?;
+    let pair = requests.windows(2).rfind(continued).ok_or("no trace continues another")?;
     backend.clear().await?;
     let cold = ask(backend, &pair[0], 16).await?;
     let step = (cold.all - cold.ttft).div_f64(cold.output_tokens.saturating_sub(1).max(1) as f64);
