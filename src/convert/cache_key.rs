@@ -2,8 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::system::system_text;
-use crate::wire::MessagesRequest;
+use crate::wire::{MessagesRequest, System};
 
 /// SHA-256 of the cacheable text, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct CacheKey {
 impl CacheKey {
     /// The key of this request. What changes from turn to turn (messages, marks for caching, the billing header) is not in it.
     pub fn of(request: &MessagesRequest) -> Self {
-        let system = system_text(request.system.as_ref());
+        let system = request.system.as_ref().map(System::text).unwrap_or_default();
         let mut shared = Sha256::new();
         for tool in &request.tools {
             // Strings, numbers and string-keyed maps: the schema's text is what serde_json shows.

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::system::system_text;
 use super::{Dialect, Omitted};
 use crate::wire::openai::{AssistantMessage, CallKind, ChatContent, ChatMessage, FunctionCall, ImageUrl, Part, ToolCall};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System};
@@ -34,21 +33,14 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        let text = system_text(system);
+        let text = system.map(System::text).unwrap_or_default();
         if !text.is_empty() {
             self.messages.push(ChatMessage::System { content: text.into(), extra: Map::new() });
         }
     }
 
     fn message(&mut self, message: &InputMessage) {
-        let text;
-        let blocks = match &message.content {
-            Content::Blocks(blocks) => blocks.as_slice(),
-            Content::Text(plain) => {
-                text = [ContentBlock::text(plain)];
-                &text
-            }
-        };
+        let blocks = &*message.content.blocks();
         match message.role {
             Role::Assistant => self.assistant(blocks),
             Role::User => self.user(blocks),

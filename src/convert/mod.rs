@@ -18,7 +18,6 @@ mod reasoning;
 mod request;
 #[cfg(test)]
 mod streams;
-mod system;
 mod usage;
 
 pub use cache_key::CacheKey;

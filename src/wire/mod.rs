@@ -15,6 +15,8 @@ mod sse;
 pub use assemble::{AssembleError, Assembler};
 pub use error::{ErrorBody, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
-pub use request::{Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
+pub use request::{
+    BILLING_HEADER, Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
+};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;

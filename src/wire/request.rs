@@ -1,5 +1,6 @@
 //! What a client sends to `POST /v1/messages` and `/v1/messages/count_tokens`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -79,6 +80,27 @@ pub enum System {
     Blocks(Vec<ContentBlock>),
 }
 
+/// What Claude Code puts before the system prompt to account for itself. Its value changes from request to request: in a
+/// prompt it would keep every request from reusing another's prefix.
+pub const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+
+impl System {
+    /// The prompt as one text, its blocks parted by blank lines, without the billing header.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Blocks(blocks) => {
+                let texts = blocks.iter().filter_map(|block| match block {
+                    ContentBlock::Text { text, .. } => Some(text.as_str()),
+                    _ => None,
+                });
+                let texts = texts.enumerate().filter(|(at, text)| *at > 0 || !text.starts_with(BILLING_HEADER));
+                texts.map(|(_, text)| text).collect::<Vec<_>>().join("\n\n")
+            }
+        }
+    }
+}
+
 /// Who speaks. Claude Code also puts `system` messages in the middle of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +123,16 @@ pub struct InputMessage {
 pub enum Content {
     Text(String),
     Blocks(Vec<ContentBlock>),
+}
+
+impl Content {
+    /// The content as blocks; a text is one text block.
+    pub fn blocks(&self) -> Cow<'_, [ContentBlock]> {
+        match self {
+            Self::Text(text) => Cow::Owned(vec![ContentBlock::text(text)]),
+            Self::Blocks(blocks) => Cow::Borrowed(blocks),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Content {

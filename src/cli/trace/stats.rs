@@ -12,10 +12,7 @@ use tabled::settings::{Alignment, Style};
 use super::text::number;
 use crate::cli::CliError;
 use crate::trace::{find, read};
-use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System};
-
-/// What the client says of itself before the system prompt; it is no part of a prompt.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {

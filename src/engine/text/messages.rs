@@ -8,10 +8,6 @@ use super::python_json;
 use crate::engine::EngineError;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool};
 
-/// What the client puts before the system prompt to account for itself. Its value changes from request to request: in the
-/// prompt it would keep every request from reusing another's prefix.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
-
 /// How a template is told of system messages in mid-conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateSystem {
@@ -35,18 +31,7 @@ pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Ve
 
 /// The system prompt as the first message; nothing if there is none.
 pub fn system(request: &MessagesRequest) -> Vec<Value> {
-    let text = match &request.system {
-        None => String::new(),
-        Some(System::Text(text)) => text.clone(),
-        Some(System::Blocks(blocks)) => {
-            let texts = blocks.iter().filter_map(|block| match block {
-                ContentBlock::Text { text, .. } => Some(text.as_str()),
-                _ => None,
-            });
-            let texts = texts.enumerate().filter(|(at, text)| *at > 0 || !text.starts_with(BILLING_HEADER));
-            texts.map(|(_, text)| text).collect::<Vec<_>>().join("\n\n")
-        }
-    };
+    let text = request.system.as_ref().map(System::text).unwrap_or_default();
     if text.is_empty() { vec![] } else { vec![json!({"role": "system", "content": text})] }
 }
 
@@ -60,14 +45,7 @@ pub fn function(tool: &Tool) -> Value {
 }
 
 fn convert(message: &InputMessage, tools: &[Tool], late_system: LateSystem, out: &mut Vec<Value>) -> Result<(), EngineError> {
-    let text;
-    let blocks = match &message.content {
-        Content::Blocks(blocks) => blocks.as_slice(),
-        Content::Text(plain) => {
-            text = [ContentBlock::text(plain)];
-            &text
-        }
-    };
+    let blocks = &*message.content.blocks();
     match (message.role, late_system) {
         (Role::Assistant, _) => assistant(blocks, out),
         // In first place it would pass for the system prompt, which is the same for all conversations.

@@ -7,8 +7,6 @@
 
 mod text;
 
-pub use text::BILLING_HEADER;
-
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};

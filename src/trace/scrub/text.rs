@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+use crate::wire::BILLING_HEADER;
+
 /// Filler words, ours, in any order.
 const WORDS: &str = include_str!("words.txt");
 
@@ -27,10 +29,6 @@ const MARKERS: [&str; 8] = [
     "\u{feff}",
 ];
 
-/// The line that Claude Code puts before its system prompt. It is no prose: its version and its changing hash are what
-/// servers stumble over, so all of it stays.
-pub const BILLING_HEADER: &str = "x-anthropic-billing-header:";
-
 /// The words by length.
 static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(|| {
     let mut by_length: [Vec<&'static str>; MAX_WORD + 1] = Default::default();
@@ -46,6 +44,7 @@ static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(||
 
 /// Prose as filler.
 pub fn prose(text: &str) -> String {
+    // No prose: its version and its changing hash are what servers stumble over, so all of it stays.
     if text.starts_with(BILLING_HEADER) {
         return text.to_owned();
     }
