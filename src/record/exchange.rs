@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::exchange_file::Incoming;
 use super::tap::Tap;
-use super::writer::{Incoming, Writer};
 use super::{Notice, Shared, headers};
 use crate::trace::ExchangeOutcome;
 use crate::wire::{ErrorBody, ErrorKind};
@@ -62,8 +62,7 @@ fn start_tap(shared: &Shared, incoming: Incoming, permit: &Arc<OwnedSemaphorePer
     let is_messages = incoming.path.split('?').next() == Some("/v1/messages");
     // Notices may go unheard.
     shared.notices.send(Notice::Opened).ok();
-    let writer = Writer::start(incoming, shared.notices.clone(), permit.clone());
-    Tap::new(writer, is_messages)
+    Tap::new(shared.writer.open(incoming, permit.clone()), is_messages)
 }
 
 /// Only the API is recorded; other paths just pass.
