@@ -164,6 +164,9 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
                 }
             }
             if last {
+                if !reader.has_usage() {
+                    tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
+                }
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
-mod cache_args;
+pub(super) mod cache_args;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let warm_up = args.cache.warm_up()?;
+    let warm_up = args.cache.warm_up(Path::new("traces"))?;
     let backend = Arc::new(load(args.model, args.cache.limits(), args.tool_format).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;

@@ -7,6 +7,8 @@ mod backends;
 mod origin;
 mod retention;
 mod summary;
+#[cfg(feature = "mlx")]
+mod warm_up;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -128,6 +130,7 @@ async fn launch(
     })
     .await?;
     let savings = running.savings().await;
+    let summary = summary.with_saved_seconds(running.saved_seconds());
     let answered = running.answered();
     running.stop().await;
     say(summary);
