@@ -26,8 +26,9 @@ use crate::server::{Server, ServerOptions};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
-    #[arg(long, value_name = "DIR")]
+    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
+    /// pulled model
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
@@ -52,7 +53,7 @@ Examples:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    ModelFolder::inspect(&args.model).map_err(CliError::input)?;
+    let model = ModelFolder::find(&args.model).map_err(CliError::input)?;
     let listener = bind(&args.host, args.port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
     let api_key = args.api_key.filter(|key| !key.is_empty());
@@ -61,7 +62,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
     let warm_up = args.cache.warm_up(Path::new("traces"))?;
-    let backend = Arc::new(load(args.model, args.cache.limits(), args.tool_format).await?);
+    let backend = Arc::new(load(model, args.cache.limits(), args.tool_format).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());

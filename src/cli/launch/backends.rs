@@ -156,14 +156,19 @@ fn key(variable: &str, mode: Mode) -> Result<String, CliError> {
 
 /// The model folder of mode mlx.
 #[cfg(feature = "mlx")]
-fn model_folder(own: &ModeSettings) -> std::path::PathBuf {
-    expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")))
+fn model_folder(own: &ModeSettings) -> Result<std::path::PathBuf, CliError> {
+    use crate::cli::model_folder::{ModelFolder, ModelFolderError};
+
+    let given = expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")));
+    ModelFolder::find(&given).map_err(|error| match error {
+        ModelFolderError::NotPulled(_) => CliError::input(error),
+        error => CliError::input(format!("{error}; name another with --model, or get one with: anyclaude model pull")),
+    })
 }
 
 #[cfg(feature = "mlx")]
 fn check_model(own: &ModeSettings) -> Result<(), CliError> {
-    let checked = crate::cli::model_folder::ModelFolder::inspect(&model_folder(own)).map(drop);
-    checked.map_err(|error| CliError::input(format!("{error}; name one with --model DIR")))
+    model_folder(own).map(drop)
 }
 
 #[cfg(not(feature = "mlx"))]
@@ -180,7 +185,7 @@ async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backe
     let limits = cache.limits();
     let traces = expand_home(&settings.traces);
     let known = tokio::task::spawn_blocking(move || cache.warm_up(&traces)).await.map_err(CliError::backend)??;
-    let backend = crate::cli::serve::load(model_folder(own), limits, None).await?;
+    let backend = crate::cli::serve::load(model_folder(own)?, limits, None).await?;
     if let Some(request) = known {
         warm_up(&backend, fitting(settings).apply(request)).await;
     }

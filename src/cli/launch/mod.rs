@@ -43,7 +43,7 @@ pub struct Flags {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
-    /// With mode mlx the model's folder [default: fixtures/models/tiny], else the model to ask for [default: as the client asks]
+    /// With mode mlx the model's folder or the name of a pulled one [default: fixtures/models/tiny], else the model to ask for [default: as the client asks]
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,

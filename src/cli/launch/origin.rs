@@ -56,7 +56,9 @@ impl Origin {
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None, backend: None, fitted: None, chain: None }),
+            Self::Elsewhere(upstream) => {
+                Ok(Running { name: upstream.to_string(), server: None, backend: None, fitted: None, chain: None })
+            }
             Self::Here { listener, .. } => {
                 let Answering { backend, chain } = Answering::start(settings).await?;
                 let name = match &chain {
