@@ -3,6 +3,7 @@
 //! Owns when the rules are applied; what they do is `rules`'. The prefix cache of the backend behind it cannot be controlled
 //! through it: what a caller would warm is not what the model sees.
 
+mod bodies;
 mod rules;
 
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ use futures::future::BoxFuture;
 use super::{Backend, BackendError, EventStream};
 use crate::wire::MessagesRequest;
 
+pub use bodies::FittedBodies;
 pub use rules::Fitting;
 
 /// A backend with a fitting before it.
