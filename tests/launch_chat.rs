@@ -8,8 +8,9 @@ mod clients;
 mod launched;
 
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chat_upstream::{Asked, ChatUpstream, Reply, lm_studio, open_router};
+use chat_upstream::{Asked, ChatUpstream, Reply, frame, lm_studio, open_router, plain};
 use launched::{Place, stderr, stdout};
 use serde_json::{Value, json};
 
@@ -88,9 +89,46 @@ async fn open_router_answers_with_its_key_and_cache_figures() {
 
 #[tokio::test]
 async fn any_server_of_the_protocol_answers() {
-    let (place, upstream) = (place(), server(lm_studio).await);
+    let (place, upstream) = (place(), server(plain).await);
     let output = launch(&place, &["--mode", "openai", "--base-url", &upstream.url, "--model", "local"]).await;
     check(&place, &upstream, &output);
+    // It says nothing of tokens, and that is what the summary says.
+    assert!(stderr(&output).contains(" answers came without token counts"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn the_client_gets_over_errors_before_and_in_the_middle_of_an_answer() {
+    let (place, answers) = (place(), AtomicUsize::new(0));
+    let upstream = ChatUpstream::start(move |asked| match answers.fetch_add(1, Ordering::Relaxed) {
+        0 => {
+            let error = json!({"error": {"message": "slow down", "code": 429}});
+            Reply::json(429, error).with("retry-after", "0")
+        }
+        1 => {
+            let choice = json!({"index": 0, "delta": {"content": ""}, "finish_reason": "error"});
+            let error = json!({"code": 502, "message": "Provider disconnected"});
+            Reply::stream(
+                ": OPENROUTER PROCESSING\n\n".to_owned()
+                    + &frame(&json!({"choices": [{"index": 0, "delta": {"content": "I will"}}]}))
+                    + &frame(&json!({"id": "gen-1", "error": error, "choices": [choice]})),
+            )
+        }
+        _ => Reply::stream(open_router(asked, "All done.", &[])),
+    })
+    .await;
+    let output = launch(&place, &["--mode", "openrouter", "--base-url", &upstream.url, "--model", "some/model"]).await;
+    assert_eq!(stdout(&output).trim(), "All done.", "{}", stderr(&output));
+    assert!(stderr(&output).contains("; 2 requests failed"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn an_error_that_no_retry_helps_is_shown_by_the_client() {
+    let place = place();
+    let error = "The number of tokens to keep from the initial prompt is greater than the context length.";
+    let upstream = ChatUpstream::start(move |_| Reply::json(400, json!({"error": error}))).await;
+    let output = launch(&place, &["--mode", "lmstudio", "--base-url", &upstream.url, "--model", "small"]).await;
+    assert!(stdout(&output).contains("Prompt is too long") || stdout(&output).contains(error), "{output:?}");
+    assert_ne!(output.status.code(), Some(0));
 }
 
 #[tokio::test]

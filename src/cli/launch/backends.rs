@@ -11,8 +11,7 @@ use crate::cli::{CliError, say};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings, expand_home};
 use crate::convert::Dialect;
 
-/// Where mode claude goes.
-pub const ANTHROPIC: &str = "https://api.anthropic.com";
+const ANTHROPIC: &str = "https://api.anthropic.com";
 
 /// Where LM Studio listens unless it is told otherwise.
 const LM_STUDIO: &str = "http://127.0.0.1:1234/v1";
@@ -88,8 +87,7 @@ async fn backend(settings: &Settings, mode: Mode) -> Result<Arc<dyn Backend>, Cl
     let url_or = |default: &str| own.base_url.clone().unwrap_or_else(|| default.to_owned());
     match mode {
         Mode::Mlx => engine(&own, settings).await,
-        Mode::Claude => remote(ANTHROPIC).await,
-        Mode::Anthropic => remote(&base_url(mode, &own)?).await,
+        Mode::Claude | Mode::Anthropic => remote(&base_url(mode, &own)?).await,
         Mode::Lmstudio => lm_studio(&url_or(LM_STUDIO), own.model.as_deref()).await,
         Mode::Openrouter => {
             let (model, key) = (model(mode, &own)?, key("OPENROUTER_API_KEY", mode)?);
@@ -128,9 +126,11 @@ fn unreachable(error: BackendError) -> CliError {
     CliError::backend(format!("{error}; is the server running?"))
 }
 
-/// The mode's base URL, which it has no default for.
+/// The base URL of a mode whose server speaks Anthropic's protocol. Mode claude goes where the client alone would go.
 pub fn base_url(mode: Mode, own: &ModeSettings) -> Result<String, CliError> {
-    own.base_url.clone().ok_or_else(|| {
+    let clients_own = || std::env::var("ANTHROPIC_BASE_URL").ok().filter(|url| !url.is_empty());
+    let default = || (mode == Mode::Claude).then(|| clients_own().unwrap_or_else(|| ANTHROPIC.into()));
+    own.base_url.clone().or_else(default).ok_or_else(|| {
         CliError::input(format!(
             "mode {} needs the address of a server: give it with --base-url URL, or as base_url in {}",
             mode.name(),

@@ -47,7 +47,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Base URL of the server that answers, for every mode but mlx and claude
+    /// Base URL of the server that answers, for every mode but mlx [default: the mode's own; claude: ANTHROPIC_BASE_URL, if it is set]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     base_url: Option<String>,

@@ -6,14 +6,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::backends::{ANTHROPIC, Answering, base_url, check, fitting};
+use super::backends::{Answering, base_url, check, fitting};
 use super::launch_error;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::fitted::{FittedBackend, FittedBodies, Savings};
 use crate::cli::CliError;
 use crate::cli::trace::text::number;
-use crate::config::{Mode, Settings};
+use crate::config::Settings;
 use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
 
@@ -33,8 +33,7 @@ impl Origin {
         if !mode.passes_through() || !settings.fallback.is_empty() {
             return Self::here().await;
         }
-        let url = if mode == Mode::Claude { ANTHROPIC.to_owned() } else { base_url(mode, &settings.of_mode(mode))? };
-        let upstream = Upstream::parse(&url).map_err(launch_error)?;
+        let upstream = Upstream::parse(&base_url(mode, &settings.of_mode(mode))?).map_err(launch_error)?;
         let fitting = fitting(settings);
         let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBodies::new(fitting)));
         let upstream = match &fitted {
