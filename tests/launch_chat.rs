@@ -44,11 +44,18 @@ async fn server(stream: Stream) -> ChatUpstream {
 }
 
 async fn launch(place: &Place, flags: &[&str]) -> Output {
+    launch_with(place, flags, &[]).await
+}
+
+async fn launch_with(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Output {
     let program = clients::installed("node_modules/.bin/claude");
     let client = ["-p", "Read hello.txt", "--allowedTools", "Read,Write", "--permission-mode", "acceptEdits"];
     let arguments = [flags, &["--client", program.to_str().unwrap(), "--"], &client].concat();
     let mut command = place.anyclaude(&arguments);
-    command.envs(clients::claude_environment(place.home.path())).env("OPENROUTER_API_KEY", "or-key");
+    command
+        .envs(clients::claude_environment(place.home.path()))
+        .env("OPENROUTER_API_KEY", "or-key")
+        .envs(variables.iter().copied());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -79,9 +86,12 @@ async fn lm_studio_answers_with_the_model_that_it_has() {
 async fn open_router_answers_with_its_key_and_cache_figures() {
     let (place, upstream) = (place(), server(open_router).await);
     let flags = ["--mode", "openrouter", "--base-url", &upstream.url, "--model", "qwen/qwen3-coder", "--record"];
-    let output = launch(&place, &flags).await;
+    let output = launch_with(&place, &flags, &[("ANYCLAUDE_DEBUG", "3")]).await;
     check(&place, &upstream, &output);
     assert!(upstream.asked().iter().all(|asked| asked.headers["authorization"] == "Bearer or-key"));
+    let said = stderr(&output);
+    assert!(["request converted: ", "chat request {", "answer converted"].iter().all(|text| said.contains(text)), "{said}");
+    assert!(!said.contains("or-key"), "{said}");
     assert!(stderr(&output).contains("(80% from the cache)"), "{}", stderr(&output));
     let traces = anyclaude::trace::find(&[place.home.path().join(".anyclaude/traces/openrouter")]).unwrap();
     assert!(traces.iter().all(|file| !std::fs::read_to_string(file).unwrap().contains("or-key")));

@@ -67,7 +67,10 @@ impl Backend for FittedBackend {
             // Fails where another request was first, which is as good.
             self.sample.set(request.clone()).ok();
         }
-        self.inner.messages(self.fitting.apply(request))
+        let sent = request.tools.len();
+        let fitted = self.fitting.apply(request);
+        tracing::debug!("prompt fitted: {sent} tools to {}", fitted.tools.len());
+        self.inner.messages(fitted)
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {

@@ -36,7 +36,10 @@ impl FittedBodies {
             // Fails where another request was first, which is as good.
             self.sample.set(request).ok();
         }
+        let tools = |value: &Value| value["tools"].as_array().map_or(0, Vec::len);
+        let sent = tools(&value);
         self.fitting.apply_to_body(&mut value);
+        tracing::debug!("prompt fitted: {sent} tools to {}", tools(&value));
         serde_json::to_vec(&value).map_or(body, Bytes::from)
     }
 

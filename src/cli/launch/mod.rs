@@ -115,6 +115,7 @@ async fn launch(
     let (recorder, notices) = Recorder::bind(upstream.clone(), settings.port, session).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let running = origin.start(settings).await?;
+    running.warm_up(settings).await?;
     // Only now: a Ctrl-C while the model loads ends us.
     let mut signals = Signals::listen().map_err(CliError::backend)?;
     let ready_s = started.elapsed().as_secs_f64();

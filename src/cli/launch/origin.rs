@@ -8,12 +8,18 @@ use tokio::task::JoinHandle;
 
 use super::backends::{Answering, base_url, check, fitting};
 use super::launch_error;
+#[cfg(feature = "mlx")]
+use super::warm_up::warm_up;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::fitted::{FittedBackend, FittedBodies, Savings};
 use crate::cli::CliError;
+#[cfg(feature = "mlx")]
+use crate::cli::serve::cache_args::CacheArgs;
 use crate::cli::trace::text::number;
 use crate::config::Settings;
+#[cfg(feature = "mlx")]
+use crate::config::expand_home;
 use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
 
@@ -61,19 +67,19 @@ impl Origin {
         match self {
             Self::Elsewhere { upstream, fitted } => {
                 let fitted = fitted.map(Fitted::Elsewhere);
-                Ok(Running { name: upstream.to_string(), server: None, backend: None, fitted, chain: None })
+                Ok(Running { name: upstream.to_string(), server: None, engine: None, fitted, chain: None })
             }
             Self::Here { listener, .. } => {
-                let Answering { backend, chain } = Answering::start(settings).await?;
+                let Answering { backend, chain, engine } = Answering::start(settings).await?;
                 let name = match &chain {
                     Some(_) => backend.name(),
                     None => format!("{} {}", settings.mode.name(), backend.model()),
                 };
                 let fitting = fitting(settings);
                 let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
-                let served = fitted.clone().map_or(backend.clone(), |fitted| fitted as Arc<dyn Backend>);
-                let server = Some(OwnServer::start(served, listener));
-                Ok(Running { name, server, backend: Some(backend), fitted: fitted.map(Fitted::Here), chain })
+                let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
+                let server = Some(OwnServer::start(backend, listener));
+                Ok(Running { name, server, engine, fitted: fitted.map(Fitted::Here), chain })
             }
         }
     }
@@ -83,7 +89,7 @@ impl Origin {
 pub struct Running {
     name: String,
     server: Option<OwnServer>,
-    backend: Option<Arc<dyn Backend>>,
+    engine: Option<Arc<dyn Backend>>,
     fitted: Option<Fitted>,
     chain: Option<Arc<FallbackBackend>>,
 }
@@ -126,9 +132,27 @@ impl Running {
         answered.map(|(name, requests)| format!("{name} answered {requests}")).collect()
     }
 
-    /// How much time the prefix cache saved, in seconds, where the backend is one that measures it.
+    /// Computes ahead what the conversation will begin with, where the engine is here and an earlier run was recorded.
+    #[cfg(feature = "mlx")]
+    pub async fn warm_up(&self, settings: &Settings) -> Result<(), CliError> {
+        let Some(cache) = self.engine.as_ref().and_then(|engine| engine.cache()) else { return Ok(()) };
+        let (arguments, traces) = (CacheArgs::from_env()?, expand_home(&settings.traces));
+        let known = tokio::task::spawn_blocking(move || arguments.warm_up(&traces)).await.map_err(CliError::backend)??;
+        if let Some(request) = known {
+            warm_up(cache, fitting(settings).apply(request)).await;
+        }
+        Ok(())
+    }
+
+    /// There is no engine in this build.
+    #[cfg(not(feature = "mlx"))]
+    pub async fn warm_up(&self, _settings: &Settings) -> Result<(), CliError> {
+        Ok(())
+    }
+
+    /// How much time the engine's prefix cache saved, in seconds, where the engine is here.
     pub fn saved_seconds(&self) -> Option<f64> {
-        Some(self.backend.as_ref()?.cache()?.report()?.saved_seconds)
+        Some(self.engine.as_ref()?.cache()?.report()?.saved_seconds)
     }
 
     /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
