@@ -1,5 +1,5 @@
-//! Causal attention, of all tokens or the last few: MLX's fused one, or, for prompts on the CPU, one in tiles; for a single
-//! token, one over pieces.
+//! Causal attention, of all tokens or the last few: MLX's fused one, or, for prompts on the CPU, one in tiles; for few tokens,
+//! one token at a time, over pieces.
 //!
 //! On the CPU, MLX computes the whole score matrix, masks all of it (6 ns a score) and takes its softmax with a scalar
 //! exponential (13 ns a score). Tiles need the mask only where keys and queries are the same tokens, stay in the processor's
@@ -16,6 +16,7 @@ use mlx_rs::ops::{
 };
 use mlx_rs::{Array, Device, DeviceType, array};
 
+use super::batch::FEW;
 use super::kv_cache::Pieces;
 
 /// Most queries in a tile.
@@ -30,14 +31,15 @@ const SCORES: i32 = 256 * 1024;
 pub fn causal_attention(queries: &Array, keys: &Pieces, values: &Pieces, window: Option<i32>) -> Result<Array, Exception> {
     let scale = (queries.dim(3) as f32).powf(-0.5);
     let (new, all) = (queries.dim(2), keys.tokens());
+    let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
+    if new <= FEW as i32 {
+        let softmax = if on_cpu { exp2_softmax } else { mlx_softmax };
+        return one_by_one(queries, keys, values, window, scale, softmax);
+    }
     // No query sees a token before this one.
     let first = window.map_or(0, |window| (all - new + 1 - window).max(0));
-    let (keys, values) = (keys.skip(first)?, values.skip(first)?);
+    let (keys, values) = (keys.range(first..all)?, values.range(first..all)?);
     let window = window.filter(|window| *window < all - first);
-    let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
-    if new == 1 {
-        return one_query(queries, &keys, &values, scale, if on_cpu { exp2_softmax } else { mlx_softmax });
-    }
     if on_cpu {
         return tiled(queries, &keys, &values, scale, window);
     }
@@ -49,6 +51,26 @@ pub fn causal_attention(queries: &Array, keys: &Pieces, values: &Pieces, window:
     } else {
         scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Causal, None)
     }
+}
+
+/// Each query by itself: what it gathers does not depend on those beside it, to the last bit.
+fn one_by_one(
+    queries: &Array,
+    keys: &Pieces,
+    values: &Pieces,
+    window: Option<i32>,
+    scale: f32,
+    softmax: fn(Array) -> Result<Array, Exception>,
+) -> Result<Array, Exception> {
+    let (new, all) = (queries.dim(2), keys.tokens());
+    let gathered = (0..new).map(|row| {
+        let query = queries.try_index((.., .., row..row + 1, ..))?;
+        let end = all - new + row + 1;
+        let seen = window.map_or(0, |window| (end - window).max(0))..end;
+        one_query(&query, &keys.range(seen.clone())?, &values.range(seen)?, scale, softmax)
+    });
+    let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+    if let [only] = &gathered[..] { Ok(only.clone()) } else { concatenate(&gathered, 2) }
 }
 
 /// One query, which sees all keys, piece by piece: nothing that grows with the conversation is copied for a token.
@@ -246,13 +268,14 @@ mod tests {
     fn tiles_give_what_the_fused_attention_gives() {
         // Several query blocks and key tiles, a single short block, a first chunk without earlier keys; windows that end
         // within a block, within a tile, and before all earlier tiles; in one piece and in several.
-        let cases: [(i32, i32, i32, i32, &[i32]); 6] = [
+        let cases: [(i32, i32, i32, i32, &[i32]); 7] = [
             (4, 2, 300, 2000, &[]),
             (2, 1, 20, 9000, &[]),
             (6, 2, 130, 130, &[]),
             (1, 1, 2, 3, &[]),
             (4, 2, 300, 2000, &[3, 1010, 1690]),
             (2, 1, 20, 9000, &[8980]),
+            (4, 2, 7, 600, &[512]),
         ];
         for (heads, kv_heads, new, all, cuts) in cases {
             let queries = normal(&[1, heads, new, 16], 1);
@@ -277,6 +300,23 @@ mod tests {
         for cuts in [&[][..], &[10, 30, 37]] {
             let windowed = causal_attention(&query, &pieces(&keys, cuts), &pieces(&values, cuts), Some(8)).unwrap();
             assert!(largest(&subtract(windowed, &whole).unwrap()) < 1e-6);
+        }
+    }
+
+    #[test]
+    fn few_queries_get_what_each_would_get_alone() {
+        let (keys, values) = (normal(&[1, 2, 30, 16], 2), normal(&[1, 2, 30, 16], 3));
+        let queries = normal(&[1, 4, 3, 16], 1);
+        let first = |array: &Array, tokens: i32| array.try_index((.., .., ..tokens, ..)).unwrap();
+        for window in [None, Some(9)] {
+            let together = causal_attention(&queries, &pieces(&keys, &[12]), &pieces(&values, &[12]), window).unwrap();
+            for row in 0..3 {
+                let seen = |array| pieces(&first(array, 28 + row), &[12]);
+                let query = queries.try_index((.., .., row..row + 1, ..)).unwrap();
+                let alone = causal_attention(&query, &seen(&keys), &seen(&values), window).unwrap();
+                let of_row = together.try_index((.., .., row..row + 1, ..)).unwrap();
+                assert_eq!(largest(&subtract(of_row, alone).unwrap()), 0.0);
+            }
         }
     }
 

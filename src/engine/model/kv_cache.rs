@@ -3,6 +3,7 @@
 //! A sequence's tokens are runs that are never written again, shared with every other sequence that has them, and a tail of
 //! its own that grows. Nothing is copied to share a run.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use mlx_rs::Array;
@@ -59,19 +60,20 @@ impl Pieces {
         self.0.iter().map(|piece| piece.dim(TOKENS)).sum()
     }
 
-    /// All but the first `tokens`, which must leave some. Copies nothing.
-    pub fn skip(&self, mut tokens: i32) -> Result<Self, Exception> {
-        let mut left = Vec::with_capacity(self.0.len());
+    /// Some of the tokens, at least one. Copies nothing.
+    pub fn range(&self, tokens: Range<i32>) -> Result<Self, Exception> {
+        let (mut found, mut end) = (Vec::with_capacity(self.0.len()), 0);
         for piece in &self.0 {
-            let skipped = tokens.min(piece.dim(TOKENS));
-            tokens -= skipped;
-            match skipped {
-                0 => left.push(piece.clone()),
-                all if all == piece.dim(TOKENS) => {}
-                some => left.push(piece.try_index((.., .., some.., ..))?),
+            let (start, length) = (end, piece.dim(TOKENS));
+            end += length;
+            let (from, to) = ((tokens.start - start).max(0), (tokens.end - start).min(length));
+            if from == 0 && to == length {
+                found.push(piece.clone());
+            } else if from < to {
+                found.push(piece.try_index((.., .., from..to, ..))?);
             }
         }
-        Ok(Self(left))
+        Ok(Self(found))
     }
 
     /// All in one. Copies where there are several pieces.
@@ -138,6 +140,13 @@ impl KvCache {
             all(earlier().map(|run| run.keys.clone()).collect(), keys),
             all(earlier().map(|run| run.values.clone()).collect(), values),
         ))
+    }
+
+    /// Forgets the last tokens, which must not be in a segment.
+    pub fn cut(&mut self, tokens: usize) {
+        debug_assert!(tokens <= self.unsealed());
+        // What the buffers hold beyond is written over, or not copied.
+        self.len -= tokens;
     }
 
     /// Counts `tokens` more as held.
@@ -275,6 +284,19 @@ mod tests {
         assert_eq!((seen, cache.tokens(), cache.unsealed()), (all, 900, 500));
         cache.seal().unwrap();
         assert_eq!((cache.segments().len(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 900 * 4));
+    }
+
+    #[test]
+    fn what_was_cut_is_written_over_and_never_sealed() {
+        let mut cache = KvCache::new(1);
+        append(&mut cache, &[1.0, 2.0, 3.0]);
+        cache.cut(2);
+        assert_eq!(append(&mut cache, &[8.0]), [1.0, 8.0]);
+        append(&mut cache, &[9.0, 9.0]);
+        cache.cut(2);
+        cache.seal().unwrap();
+        assert_eq!((cache.tokens(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 2 * 4));
+        assert_eq!(append(&mut cache, &[4.0]), [1.0, 8.0, 4.0]);
     }
 
     #[test]
