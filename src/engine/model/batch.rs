@@ -84,16 +84,13 @@ impl<'a> Batch<'a> {
         if self.padding == 0 { Ok(rows) } else { rows.try_index((..self.rows, ..)) }
     }
 
-    /// The way back: all rows in use, in parts `[_, width]`.
-    pub fn blocks(&self, mut parts: Vec<Array>) -> Result<Array, Exception> {
-        let width = parts[0].dim(1);
+    /// The way back: `[rows, width]` to `[blocks, rows of a block, width]`.
+    pub fn blocks(&self, mut rows: Array) -> Result<Array, Exception> {
+        let width = rows.dim(1);
         if self.padding > 0 {
-            parts.push(zeros_dtype(&[self.padding, width], parts[0].dtype())?);
+            let padding = zeros_dtype(&[self.padding, width], rows.dtype())?;
+            rows = concatenate(&[rows, padding], 0)?;
         }
-        let rows = match &parts[..] {
-            [only] => only.clone(),
-            parts => concatenate(parts, 0)?,
-        };
         rows.reshape(&[-1, self.block, width])
     }
 

@@ -65,7 +65,7 @@ impl Experts {
         }
         let answers = self.answers(&x, &chosen)?;
         let mixed = multiply(&answers, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
-        batch.blocks(vec![mixed])
+        batch.blocks(mixed)
     }
 
     /// What each chosen expert says of its token: `[rows, hidden]` to `[rows, chosen, hidden]`.

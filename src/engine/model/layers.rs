@@ -107,13 +107,12 @@ impl Attention {
         }
         let positions = batch.positions();
         let (queries, keys) = (self.rope.rotate(&queries, &positions)?, self.rope.rotate(&keys, &positions)?);
-        let mut mixed = Vec::new();
+        let mut sequences = Vec::new();
         for (rows, cache) in batch.sequences() {
-            let own = |heads: &Array| swap_rows_and_tokens(&heads.try_index(rows.clone())?);
-            let (keys, values) = cache.append(layer, &own(&keys)?, &own(&values)?)?;
-            let of_sequence = causal_attention(&own(&queries)?, &keys, &values, self.window)?;
-            mixed.push(swap_rows_and_tokens(&of_sequence)?.reshape(&[rows.end - rows.start, -1])?);
+            let own = |heads: &Array| heads.try_index(rows.clone())?.transpose_axes(&[2, 1, 0, 3]);
+            sequences.push((rows.end - rows.start, cache.append(layer, &own(&keys)?, &own(&values)?)?));
         }
+        let mixed = causal_attention(&queries, sequences, self.window)?;
         self.output.forward(&batch.blocks(mixed)?)
     }
 
@@ -121,11 +120,6 @@ impl Attention {
     fn heads(&self, x: Array) -> Result<Array, Exception> {
         x.reshape(&[x.dim(0) * x.dim(1), -1, 1, self.head_dim])
     }
-}
-
-/// `[L, heads, 1, D]` to `[1, heads, L, D]`, and back.
-fn swap_rows_and_tokens(x: &Array) -> Result<Array, Exception> {
-    x.transpose_axes(&[2, 1, 0, 3])
 }
 
 /// The gated MLP: `down(silu(gate(x)) * up(x))`.

@@ -15,6 +15,7 @@ mod matrix;
 mod progress;
 mod quantization;
 mod rope;
+mod row_attention;
 mod weights;
 
 pub use batch::Run;
