@@ -11,11 +11,11 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
-use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
+use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
-    CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
+    CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
 use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
 
@@ -158,6 +158,7 @@ fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -
         saved_seconds: stats.saved_time().as_secs_f64(),
         computed_tokens: stats.computed_tokens,
         evictions: stats.evictions,
+        disk: stats.disk.map(disk_report),
         warming,
         memory: MemoryReport {
             active_bytes: memory.active,
@@ -166,6 +167,11 @@ fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -
             rss_bytes: memory.resident,
         },
     }
+}
+
+fn disk_report(stats: DiskStats) -> DiskReport {
+    let DiskStats { max_bytes, entries, bytes, hits, tokens, dropped } = stats;
+    DiskReport { max_bytes, bytes, entries, hits, tokens, dropped }
 }
 
 impl TextSide {
@@ -215,7 +221,7 @@ impl From<EngineError> for BackendError {
         let kind = match &error {
             EngineError::Request(_) => ErrorKind::InvalidRequest,
             EngineError::Overloaded(_) => ErrorKind::Overloaded,
-            EngineError::ModelFile { .. } | EngineError::Device(_) => ErrorKind::Api,
+            EngineError::ModelFile { .. } | EngineError::CacheFolder { .. } | EngineError::Device(_) => ErrorKind::Api,
         };
         let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
         Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }
