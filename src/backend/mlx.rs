@@ -38,6 +38,13 @@ struct TextSide {
     defaults: GenerationConfig,
 }
 
+/// A request, its prompt's text, and what the engine gets.
+struct Prepared {
+    request: MessagesRequest,
+    text: String,
+    generation: Generation,
+}
+
 impl MlxBackend {
     /// Loads a model folder in Hugging Face layout. Blocks until the weights are in memory.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
@@ -70,14 +77,14 @@ impl MlxBackend {
         Ok(self.engine.warm(tokens)?)
     }
 
-    /// Does text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
-    async fn on_text_side<T: Send + 'static>(
+    /// Begins text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
+    fn on_text_side<T: Send + 'static>(
         &self,
         work: impl FnOnce(&TextSide) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, BackendError> {
+    ) -> BoxFuture<'static, Result<T, BackendError>> {
         let text = self.text.clone();
-        let done = tokio::task::spawn_blocking(move || work(&text)).await;
-        Ok(done.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??)
+        let task = tokio::task::spawn_blocking(move || work(&text));
+        async move { Ok(task.await.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??) }.boxed()
     }
 }
 
@@ -92,14 +99,18 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let (answer, generation) = self.on_text_side(move |text| text.prepare(request)).await?;
-            Ok(answer.stream(self.engine.generate(generation)?))
+            let Prepared { request, text, generation } = self.on_text_side(move |text| text.prepare(request)).await?;
+            let (model, prompt) = (request.model.clone(), generation.prompt.clone());
+            let events = self.engine.generate(generation)?;
+            // What the client is told of its marks is counted while the device computes.
+            let marks = self.on_text_side(move |side| side.marks(&request, &text, &prompt));
+            Ok(Answer { model, marks }.stream(events))
         }
         .boxed()
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64)).boxed()
+        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64))
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {
@@ -175,11 +186,10 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 }
 
 impl TextSide {
-    /// What the engine and the answer's events need of the request.
-    fn prepare(&self, request: MessagesRequest) -> Result<(Answer, Generation), EngineError> {
+    /// What the engine needs of the request.
+    fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
-        let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
         let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
             decoder: self.decoders.start(&request, thinks)?,
@@ -187,7 +197,12 @@ impl TextSide {
             prompt,
             max_tokens: request.max_tokens as usize,
         };
-        Ok((Answer { model: request.model, marks }, generation))
+        Ok(Prepared { request, text, generation })
+    }
+
+    /// Where the client marked the prompt for caching, in tokens.
+    fn marks(&self, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<Marks<usize>, EngineError> {
+        Marks::of(request).try_map(|place| self.tokens_before(place, request, text, prompt))
     }
 
     /// How many of the prompt's tokens come before a place in the request. What opens the answer belongs to the last block.
