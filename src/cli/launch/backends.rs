@@ -167,9 +167,9 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 
 #[cfg(feature = "mlx")]
 async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
-    use crate::engine::CacheLimits;
+    use crate::engine::EngineOptions;
 
-    let backend = crate::cli::serve::load(model_folder(own), CacheLimits::default(), None).await?;
+    let backend = crate::cli::serve::load(model_folder(own), EngineOptions::default()).await?;
     Ok(Arc::new(backend))
 }
 
