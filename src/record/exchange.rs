@@ -1,6 +1,5 @@
 //! One exchange: the request to the upstream, the answer to the client, and who left first.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::exchange_file::Incoming;
 use super::tap::Tap;
 use super::{Notice, Shared, headers};
+use crate::net::root_cause;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{ErrorBody, ErrorKind};
 
@@ -164,14 +164,6 @@ async fn cut(tap: &mut Option<Tap>, outcome: ExchangeOutcome) {
     if let Some(tap) = tap {
         tap.cut(outcome).await;
     }
-}
-
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn stopped() -> Response {

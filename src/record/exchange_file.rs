@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Notice, Recorded, headers};
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
-    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, TraceError, partial_path,
+    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, Timing, TraceError, partial_path,
 };
 use crate::wire::Usage;
 
@@ -169,14 +169,15 @@ impl ExchangeFile {
                 if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
                     self.fail(error);
                 }
-                let e2e_us = trace.timing.e2e_us;
-                tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ttft_us = ?trace.timing.ttft_us, ?e2e_us);
+                let Timing { ttft_us, e2e_us, .. } = trace.timing;
+                tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ?ttft_us, ?e2e_us);
                 self.saved = Some(Recorded {
                     seq: trace.seq,
                     method: trace.request.method,
                     path: trace.request.path,
                     status: trace.response.status,
                     events: trace.response.events.len(),
+                    ttft_us,
                     e2e_us,
                     outcome,
                     usage: Usage::deserialize(&trace.response.body["usage"]).ok(),

@@ -86,6 +86,7 @@ pub struct Recorded {
     /// HTTP status; 0 where none came.
     pub status: u16,
     pub events: usize,
+    pub ttft_us: Option<u64>,
     pub e2e_us: Option<u64>,
     pub outcome: ExchangeOutcome,
     /// The tokens that the answer says it took.
