@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench bench-cache bench-proxy traces test oracle lint
+.PHONY: help build mlx clients nextest demo bench bench-cache bench-peers bench-proxy soak traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -8,6 +8,8 @@ help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
 	@echo "make bench-cache  what the prefix cache is worth, in ratios"
+	@echo "make bench-peers  mlx-lm's server and ours side by side, in ratios"
+	@echo "make soak     a thousand requests in a row: failures, and how memory develops"
 	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
 	@echo "make lint     formatting and clippy, warnings denied"
 	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
@@ -67,4 +69,12 @@ lint: mlx
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
 bench-cache: mlx
-	cargo run --locked --quiet --example bench_cache -- fixtures/models/tiny traces
+	cargo run --locked --quiet --release --example bench_cache -- fixtures/models/tiny traces
+
+bench-peers: mlx
+	cargo build --locked --release --bin anyclaude
+	@tests/peers/run.sh
+
+soak: mlx
+	cargo build --locked --release --bin anyclaude --example bench_soak
+	target/release/examples/bench_soak target/release/anyclaude fixtures/models/tiny traces 100 1000

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use futures::Stream;
 use futures::future::BoxFuture;
 
-pub use cache_report::{CacheEntry, CacheReport, MemoryReport, WarmUpReport};
+pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
@@ -52,6 +52,12 @@ pub trait CacheControl: Send + Sync {
     /// Leaves one thing in the cache: the part of the prompt all conversations share, the tools and the system prompt.
     /// Computes it where it is not there yet.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Begins to compute that same part while nobody asks for anything, beside what is there; [`CacheReport::warming`] tells how
+    /// far it is. A backend that cannot do so in the background does nothing.
+    fn warm_up(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// What the cache holds and what it saved, where the backend tells.
     fn report(&self) -> Option<CacheReport> {

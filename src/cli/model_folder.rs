@@ -57,6 +57,7 @@ pub async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend,
         EngineError::ModelFile { .. } => {
             CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
         }
+        EngineError::CacheFolder { .. } => CliError::input(format!("{error}: choose another folder with --cache-dir")),
         other => CliError::backend(other),
     })
 }

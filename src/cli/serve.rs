@@ -19,7 +19,7 @@ use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::answer::ToolFormatName;
-use crate::engine::{CacheLimits, EngineOptions, LoadListener, LoadProgress};
+use crate::engine::{EngineOptions, LoadListener, LoadProgress};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
@@ -62,7 +62,9 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
     let warm_up = args.cache.warm_up(Path::new("traces"))?;
-    let backend = Arc::new(load(model, args.cache.limits(), args.tool_format).await?);
+    let (cache, disk, tool_format) = (args.cache.limits(), args.cache.disk(), args.tool_format);
+    let options = EngineOptions { cache, disk, tool_format, ..EngineOptions::default() };
+    let backend = Arc::new(load(model, options).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
@@ -91,14 +93,10 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-pub(super) async fn load(
-    folder: PathBuf,
-    cache: CacheLimits,
-    tool_format: Option<ToolFormatName>,
-) -> Result<MlxBackend, CliError> {
+pub(super) async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options = EngineOptions { cache, tool_format, on_load: progress.listener(), ..EngineOptions::default() };
+    let options = EngineOptions { on_load: progress.listener(), ..options };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;

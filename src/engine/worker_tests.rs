@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::LoadListener;
 use crate::engine::answer::Piece;
-use crate::engine::cache::CacheLimits;
+use crate::engine::cache::{CacheLimits, DiskCache, DiskOptions};
 use crate::engine::generation::{EngineEvent, EventReceiver};
 use crate::engine::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
+use crate::engine::{Sampler, Sampling};
 
 struct Rig {
     dir: tempfile::TempDir,
@@ -24,18 +26,37 @@ impl Rig {
     }
 
     fn with(limits: CacheLimits) -> Self {
+        Self::of(&json!({}), limits)
+    }
+
+    /// A model with some of its configuration as given.
+    fn of(config: &Value, limits: CacheLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        testing::write_model(dir.path());
-        let shared = Shared::default();
-        let cache = PrefixCache::new(limits, shared.cache.clone());
+        testing::write_model_with(dir.path(), config);
         let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        Self::on(dir, model, limits, None)
+    }
+
+    fn on(dir: tempfile::TempDir, model: Model, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
+        let shared = Shared::default();
+        let disk = disk.map(|options| DiskCache::open(options, dir.path()).unwrap().unwrap());
+        let cache = PrefixCache::new(limits, disk, shared.cache.clone());
         let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
+    /// The same model with nothing in memory: answers in work are lost.
+    fn restart(self, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
+        let model = (|Worker { model, .. }| model)(self.worker);
+        Self::on(self.dir, model, limits, disk)
+    }
+
     fn ask(&mut self, prompt: &[u32], max_tokens: usize) -> EventReceiver {
+        self.ask_for(testing::generation(self.dir.path(), prompt, max_tokens))
+    }
+
+    fn ask_for(&mut self, generation: Generation) -> EventReceiver {
         let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let generation = testing::generation(self.dir.path(), prompt, max_tokens);
         self.worker.queue.push_back(Command::Generate(Box::new(generation), events));
         receiver
     }
@@ -44,6 +65,12 @@ impl Rig {
         for _ in 0..count {
             self.worker.admit();
             self.worker.turn();
+        }
+    }
+
+    fn finish(&mut self) {
+        while !self.worker.is_idle() {
+            self.turns(1);
         }
     }
 
@@ -185,6 +212,70 @@ fn text(events: &mut EventReceiver) -> String {
     text
 }
 
+/// Models of several families; wide enough for the BLAS to sum up otherwise for another number of rows.
+fn families() -> [Value; 4] {
+    let experts = json!({"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": true});
+    let sizes = json!({"hidden_size": 192, "intermediate_size": 512, "num_key_value_heads": 1, "head_dim": 64});
+    let family = |name: &str, more: &Value| {
+        let mut config = json!({"model_type": name});
+        let fields = [&sizes, more].into_iter().flat_map(|fields| fields.as_object().unwrap().clone());
+        config.as_object_mut().unwrap().extend(fields);
+        config
+    };
+    [
+        family("qwen3", &json!({})),
+        family("qwen2", &json!({})),
+        family("qwen3_moe", &experts),
+        family("mistral", &json!({"sliding_window": 20})),
+    ]
+}
+
+#[test]
+fn answers_at_once_are_to_the_letter_what_each_is_alone() {
+    for config in families() {
+        let mut rig = Rig::of(&config, CacheLimits::default());
+        // Of different lengths, some with a beginning in common; greedy, and by chance with a seed.
+        let asked: Vec<(Vec<u32>, Sampling)> = (0..6_u32)
+            .map(|n| {
+                let heat = Sampling { temperature: 1.0, top_p: 0.9, seed: Some(u64::from(n)), ..Sampling::GREEDY };
+                let prompt = [prompt(7 * n as usize), vec![n + 1; 12]].concat();
+                (prompt, if n % 2 == 0 { Sampling::GREEDY } else { heat })
+            })
+            .collect();
+        let answer = |(prompt, sampling): &(Vec<u32>, Sampling)| testing::sampled(rig.dir.path(), prompt, 24, sampling.clone());
+        let generations: Vec<_> = asked.iter().map(answer).collect();
+        let mut at_once = Vec::new();
+        for generation in generations {
+            at_once.push(rig.ask_for(generation));
+            rig.turns(1);
+        }
+        rig.finish();
+        for (asked, mut events) in asked.iter().zip(at_once) {
+            rig.worker.cache.clear();
+            let alone = testing::sampled(rig.dir.path(), &asked.0, 24, asked.1.clone());
+            let mut alone = rig.ask_for(alone);
+            rig.finish();
+            let alone = text(&mut alone);
+            assert!(!alone.is_empty());
+            assert_eq!(text(&mut events), alone, "{config}");
+        }
+    }
+}
+
+#[test]
+fn an_error_of_one_answer_ends_no_other() {
+    let mut rig = Rig::new();
+    let mut before = rig.ask(&prompt(20), 8);
+    let mut failing = testing::generation(rig.dir.path(), &prompt(30), 8);
+    failing.sampler = Sampler::new(Sampling { repetition_penalty: f32::NAN, ..Sampling::GREEDY }, &(0..4096).collect::<Vec<_>>());
+    let mut failing = rig.ask_for(failing);
+    let mut after = rig.ask(&prompt(25), 8);
+    rig.finish();
+    assert_eq!([seen(&mut before).1, seen(&mut after).1], [Some(8), Some(8)]);
+    let outcome = std::iter::from_fn(|| failing.try_recv().ok()).last();
+    assert!(matches!(outcome, Some(Err(EngineError::Device(_)))), "{outcome:?}");
+}
+
 /// What may happen while answers are in work.
 #[derive(Clone, Debug)]
 enum Step {
@@ -195,6 +286,10 @@ enum Step {
     /// The cache loses so many bytes.
     Shrink(usize),
     Clear,
+    /// Another process goes on with what is on the disk.
+    Restart,
+    /// A byte of a file on the disk changes.
+    Damage(prop::sample::Index, prop::sample::Index),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -202,21 +297,42 @@ fn step() -> impl Strategy<Value = Step> {
     let conversation = (prop::sample::select(vec![5, 30, 64]), 0u32..3, 1usize..50)
         .prop_map(|(shared, branch, own)| [prompt(shared), vec![1000 + branch; own]].concat());
     prop_oneof![
-        6 => conversation.prop_map(Step::Ask),
-        6 => (1usize..6).prop_map(Step::Turns),
-        1 => any::<prop::sample::Index>().prop_map(Step::Leave),
-        1 => (1usize..20_000).prop_map(Step::Shrink),
+        12 => conversation.prop_map(Step::Ask),
+        12 => (1usize..6).prop_map(Step::Turns),
+        2 => any::<prop::sample::Index>().prop_map(Step::Leave),
+        2 => (1usize..20_000).prop_map(Step::Shrink),
         1 => Just(Step::Clear),
+        3 => Just(Step::Restart),
+        2 => (any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(file, at)| Step::Damage(file, at)),
     ]
+}
+
+fn damage(folder: &std::path::Path, file: prop::sample::Index, at: prop::sample::Index) {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "safetensors")).collect();
+    paths.sort();
+    if let Some(path) = (!paths.is_empty()).then(|| file.get(&paths))
+        && let Ok(mut bytes) = std::fs::read(path)
+    {
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whoever else is served, whatever is cached or forgotten meanwhile: every answer is that of a cold run.
+    /// Whoever else is served, whatever is cached, forgotten, damaged or read from the disk meanwhile: every answer is that of
+    /// a cold run.
     #[test]
-    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..30), entries in 1usize..6) {
-        let mut rig = Rig::with(CacheLimits { entries, bytes: Some(60_000) });
+    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..40), entries in 1usize..6) {
+        let folder = tempfile::tempdir().unwrap();
+        let (limits, disk) = (
+            CacheLimits { entries, bytes: Some(60_000) },
+            Some(DiskOptions { folder: folder.path().into(), bytes: 200_000 }),
+        );
+        let mut rig = Rig::with(limits.clone()).restart(limits.clone(), disk.clone());
         let mut asked = Vec::new();
         for step in steps {
             match step {
@@ -229,24 +345,41 @@ proptest! {
                 Step::Leave(_) => {}
                 Step::Shrink(bytes) => rig.worker.cache.shrink_by(bytes),
                 Step::Clear => rig.worker.cache.clear(),
+                Step::Restart => {
+                    // Those that have not ended never will.
+                    asked.iter_mut().for_each(|(_, events)| *events = events.take().filter(EventReceiver::is_closed));
+                    rig = rig.restart(limits.clone(), disk.clone());
+                }
+                Step::Damage(file, at) => damage(folder.path(), file, at),
             }
         }
-        while !rig.worker.is_idle() {
-            rig.turns(1);
-        }
+        rig.finish();
         let mut cold = Rig::with(CacheLimits { entries: 0, bytes: None });
         let mut expected: HashMap<Vec<u32>, String> = HashMap::new();
         for (prompt, events) in asked {
             let Some(mut events) = events else { continue };
             let expected = expected.entry(prompt).or_insert_with_key(|prompt| {
                 let mut events = cold.ask(prompt, 6);
-                while !cold.worker.is_idle() {
-                    cold.turns(1);
-                }
+                cold.finish();
                 text(&mut events)
             });
             prop_assert_eq!(&text(&mut events), expected);
         }
         prop_assert_eq!(cold.shared.cache.lock().unwrap().hits, 0);
     }
+}
+
+#[test]
+fn a_prompt_is_continued_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = || Some(DiskOptions { folder: folder.path().into(), bytes: u64::MAX });
+    let mut rig = Rig::new().restart(CacheLimits::default(), disk());
+    let mut first = rig.ask(&prompt(100), 1);
+    rig.turns(10);
+    assert_eq!(seen(&mut first), (Some(0), Some(1)));
+    let mut rig = rig.restart(CacheLimits::default(), disk());
+    let mut again = rig.ask(&[prompt(100), vec![7; 20]].concat(), 1);
+    rig.turns(10);
+    assert_eq!(seen(&mut again), (Some(100), Some(1)));
+    assert_eq!(rig.shared.cache.lock().unwrap().disk.as_ref().map(|disk| (disk.hits, disk.tokens)), Some((1, 100)));
 }

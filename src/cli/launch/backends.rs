@@ -185,8 +185,12 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 
 #[cfg(feature = "mlx")]
 async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
-    let limits = crate::cli::serve::cache_args::CacheArgs::from_env()?.limits();
-    Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, limits, None).await?))
+    use crate::cli::serve::cache_args::CacheArgs;
+    use crate::engine::EngineOptions;
+
+    let cache = CacheArgs::from_env()?;
+    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(), ..EngineOptions::default() };
+    Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use clap::{Args as _, FromArgMatches as _};
 
+use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::cli::CliError;
-use crate::engine::CacheLimits;
+use crate::engine::{CacheLimits, DiskOptions};
 use crate::trace;
 use crate::wire::MessagesRequest;
 
@@ -21,6 +22,12 @@ pub struct CacheArgs {
     /// How much memory the prefix cache takes, such as 4GB or 512MB [default: half of what is free after loading]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     cache_bytes: Option<usize>,
+    /// Folder where the prefix cache outlives the server [default: it does not]
+    #[arg(long, value_name = "DIR", env = "KV_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// How much the folder may take, such as 50GB
+    #[arg(long, value_name = "SIZE", env = "KV_CACHE_DIR_BYTES", default_value = "20GB", value_parser = parse_size)]
+    cache_dir_bytes: usize,
     /// Whether the prefix cache is used (1) or not (0)
     #[arg(long, value_name = "0|1", env = "KV_CACHE_ENABLED", default_value = "1", value_parser = parse_switch, action = clap::ArgAction::Set)]
     cache: bool,
@@ -65,6 +72,12 @@ impl CacheArgs {
     /// What the cache may keep.
     pub fn limits(&self) -> CacheLimits {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
+    }
+
+    /// Where the cache outlives the server.
+    pub fn disk(&self) -> Option<DiskOptions> {
+        let folder = self.cache_dir.clone().filter(|folder| !folder.as_os_str().is_empty())?;
+        Some(DiskOptions { folder, bytes: self.cache_dir_bytes as u64 })
     }
 
     /// The request whose beginning is to be computed ahead; where none is named, of the newest trace in `traces`. A file that
