@@ -8,7 +8,7 @@ use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::{CliError, say};
-use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings, expand_home};
+use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
 
 const ANTHROPIC: &str = "https://api.anthropic.com";
@@ -166,7 +166,7 @@ fn key(variable: &str, mode: Mode) -> Result<String, CliError> {
 fn model_folder(own: &ModeSettings) -> Result<std::path::PathBuf, CliError> {
     use crate::cli::model_folder::{ModelFolder, ModelFolderError};
 
-    let given = expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")));
+    let given = crate::config::expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")));
     ModelFolder::find(&given).map_err(|error| match error {
         ModelFolderError::NotPulled(_) => CliError::input(error),
         error => CliError::input(format!("{error}; name another with --model, or get one with: anyclaude model pull")),
