@@ -16,7 +16,7 @@ help:
 	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
 	@echo "make mlx      prepare MLX for Linux (nothing to do on macOS)"
 	@echo "make clients  install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
-	@echo "make bench-proxy  what the recorder adds to a connection, beside mitmdump where it is installed"
+	@echo "make bench-proxy  what the recorder adds to a connection, beside what mitmdump adds"
 
 build: mlx
 	cargo build --locked
@@ -44,9 +44,14 @@ demo: build
 bench: build
 	target/debug/anyclaude replay traces/ --check --repeat 3 --json target/bench.json --hgrm target/bench
 
-bench-proxy:
+MITMDUMP := target/mitmproxy/bin/mitmdump
+$(MITMDUMP):
+	python3 -m venv target/mitmproxy
+	target/mitmproxy/bin/python -m pip install --quiet --disable-pip-version-check mitmproxy==11.0.2
+
+bench-proxy: $(MITMDUMP)
 	cargo build --locked --release --no-default-features --bin anyclaude --example bench_proxy
-	@target/release/examples/bench_proxy
+	@target/release/examples/bench_proxy --mitmdump $(MITMDUMP)
 
 traces: build clients
 	cargo run --locked --example record_sessions -- --client $(CLIENTS)/node_modules/.bin/claude

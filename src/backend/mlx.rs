@@ -63,7 +63,8 @@ impl MlxBackend {
         let engine = Engine::load(dir, options)?;
         // The folder as given may be `.`; its real name is what says which model this is.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
-        let model = real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
+        let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
+        let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
         Ok(Self { model, engine, text: Arc::new(text) })
     }
 

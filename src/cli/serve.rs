@@ -1,6 +1,6 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
-mod cache_args;
+pub(super) mod cache_args;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -26,8 +26,9 @@ use crate::server::{Server, ServerOptions};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
-    #[arg(long, value_name = "DIR")]
+    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
+    /// pulled model
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
@@ -52,7 +53,7 @@ Examples:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    ModelFolder::inspect(&args.model).map_err(CliError::input)?;
+    let model = ModelFolder::find(&args.model).map_err(CliError::input)?;
     let listener = bind(&args.host, args.port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
     let api_key = args.api_key.filter(|key| !key.is_empty());
@@ -60,10 +61,10 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let warm_up = args.cache.warm_up()?;
+    let warm_up = args.cache.warm_up(Path::new("traces"))?;
     let (cache, disk, tool_format) = (args.cache.limits(), args.cache.disk(), args.tool_format);
     let options = EngineOptions { cache, disk, tool_format, ..EngineOptions::default() };
-    let backend = Arc::new(load(args.model, options).await?);
+    let backend = Arc::new(load(model, options).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());

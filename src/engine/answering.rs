@@ -77,15 +77,29 @@ impl Answering {
         Ok(())
     }
 
-    /// Computes one token and tells what it adds to the answer; how it ended, where it did.
-    pub fn step(&mut self, model: &Model) -> Result<Option<Finished>, EngineError> {
+    /// One token more for each of these answers, all computed in one pass; how each ended, where it did.
+    ///
+    /// What the device refuses is an error for all; what is wrong with one answer is its own.
+    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Result<Option<Finished>, EngineError>> {
         let start = Instant::now();
-        let logits = self.sequence.step(model, self.next)?;
+        let mut growing: Vec<_> =
+            answers.iter_mut().map(|answer| (&mut answer.sequence, std::slice::from_ref(&answer.next))).collect();
+        match Sequence::step(model, &mut growing) {
+            Err(error) => answers.iter().map(|_| Err(error.clone())).collect(),
+            Ok(logits) => {
+                let rows = logits.chunks_exact(model.config().vocab_size);
+                answers.iter_mut().zip(rows).map(|(answer, logits)| answer.take(logits, start)).collect()
+            }
+        }
+    }
+
+    /// Samples the token after the one computed, at a step that began at `start`, and tells what it adds to the answer.
+    fn take(&mut self, logits: &[f32], start: Instant) -> Result<Option<Finished>, EngineError> {
         if self.output_tokens == 0 {
             self.prefill += start.elapsed();
         }
         let Generation { decoder, sampler, max_tokens, .. } = &mut self.generation;
-        let token = next_token(&logits, decoder, sampler)?;
+        let token = next_token(logits, decoder, sampler)?;
         self.next = token;
         self.output_tokens += 1;
         let pieces = decoder.push(token)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Why the engine cannot load a model or answer a request.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
     /// A file of the model folder is missing or unreadable.
     #[error("{}: {reason}", path.display())]

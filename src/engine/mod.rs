@@ -23,6 +23,6 @@ pub use error::EngineError;
 pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
 pub use memory::MemoryUse;
-pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model};
+pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, Run};
 pub use sampler::{Sampler, Sampling};
 pub use version::{loaded_libraries, mlx_version};

@@ -6,7 +6,7 @@ use mlx_rs::error::Exception;
 
 use super::EngineError;
 use super::cache::{Payload, PrefixCache, Segment};
-use super::model::{KvCache, KvSegment, Model};
+use super::model::{KvCache, KvSegment, Model, Run};
 
 /// An answer's tokens become shareable in runs of so many.
 const RUN: usize = 512;
@@ -75,12 +75,15 @@ impl Sequence {
         Ok(start.elapsed())
     }
 
-    /// Computes one more token; gives the logits of what follows it.
-    pub fn step(&mut self, model: &Model, token: u32) -> Result<Vec<f32>, EngineError> {
-        let logits = model.step(token, &mut self.kv)?;
-        self.tokens.push(token);
-        if self.kv.unsealed() >= RUN {
-            self.kv.seal()?;
+    /// Computes the tokens that follow each of some sequences, all in one pass; gives the logits after each token, one row
+    /// after the other. What is wrong with one sequence is an error for all: there is one device.
+    pub fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
+        let logits = model.logits(growing.iter_mut().map(|(sequence, tokens)| Run::new(tokens, &mut sequence.kv)).collect())?;
+        for (sequence, tokens) in growing {
+            sequence.tokens.extend_from_slice(tokens);
+            if sequence.kv.unsealed() >= RUN {
+                sequence.kv.seal()?;
+            }
         }
         Ok(logits)
     }

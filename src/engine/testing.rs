@@ -1,49 +1,53 @@
-//! For the engine's tests: a model folder, tiny, random, always the same, and answers to ask it for.
+//! For the engine's tests: model folders, tiny, random, always the same, and answers to ask them for.
 
 use std::path::Path;
 
 use mlx_rs::{Array, random};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{AnswerDecoders, ToolFormatName};
 use super::model::{KvCache, KvSegment};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
-/// Sizes of the test model. Two layers, grouped heads, tied head.
-const VOCAB: i32 = 4096;
-const HIDDEN: i32 = 32;
-const INNER: i32 = 48;
-const LAYERS: i32 = 2;
-const HEADS: i32 = 4;
-const KV_HEADS: i32 = 2;
-const HEAD_DIM: i32 = 16;
 /// Most tokens of a prompt and its answer.
 pub const CONTEXT: usize = 4096;
 
 /// Writes a model folder: random weights, and the tokenizer of the committed model.
 pub fn write_model(dir: &Path) {
-    let config = json!({
-        "model_type": "qwen3", "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM,
-        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "max_position_embeddings": CONTEXT,
+    write_model_with(dir, &json!({}));
+}
+
+/// The same with some of `config.json` as given: another family, other sizes.
+pub fn write_model_with(dir: &Path, change: &Value) {
+    // Two layers, grouped heads, tied head.
+    let mut config = json!({
+        "model_type": "qwen3", "vocab_size": 4096, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+        "tie_word_embeddings": true, "max_position_embeddings": CONTEXT,
     });
+    config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
     for file in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(tiny_model().join(file), dir.join(file)).unwrap();
     }
-    Array::save_safetensors(tensors(), None, dir.join("model.safetensors")).unwrap();
+    Array::save_safetensors(tensors(&config), None, dir.join("model.safetensors")).unwrap();
 }
 
 /// A greedy answer without tools, for a model folder that [`write_model`] wrote.
 pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
+    sampled(dir, prompt, max_tokens, Sampling::GREEDY)
+}
+
+/// The same with its tokens chosen otherwise.
+pub fn sampled(dir: &Path, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
     let request = serde_json::from_value(json!({"model": "m", "messages": [], "max_tokens": 1})).unwrap();
     let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format("")).unwrap();
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,
         decoder: decoders.start(&request, false).unwrap(),
-        sampler: Sampler::new(Sampling::GREEDY, prompt),
+        sampler: Sampler::new(sampling, prompt),
     }
 }
 
@@ -73,29 +77,47 @@ pub fn prompt(tokens: usize) -> Vec<u32> {
     (0..tokens as u32).map(|n| n.wrapping_mul(7919) % 251).collect()
 }
 
-fn tensors() -> Vec<(String, Array)> {
-    let mut shapes = vec![("model.embed_tokens".to_string(), vec![VOCAB, HIDDEN]), ("model.norm".into(), vec![HIDDEN])];
-    for layer in 0..LAYERS {
-        let name = |part| format!("model.layers.{layer}.{part}");
+/// What any family may ask for.
+fn tensors(config: &Value) -> Vec<(String, Array)> {
+    let size = |name: &str| config[name].as_i64().unwrap_or(0) as i32;
+    let (vocab, hidden, inner, width) = (size("vocab_size"), size("hidden_size"), size("intermediate_size"), size("head_dim"));
+    let (queries, keys) = (size("num_attention_heads") * width, size("num_key_value_heads") * width);
+    let (experts, small) = (size("num_experts"), size("moe_intermediate_size"));
+    let mut shapes = vec![("model.embed_tokens.weight".to_string(), vec![vocab, hidden])];
+    shapes.push(("model.norm.weight".into(), vec![hidden]));
+    for layer in 0..size("num_hidden_layers") {
+        let name = |part: &str| format!("model.layers.{layer}.{part}");
         shapes.extend([
-            (name("input_layernorm"), vec![HIDDEN]),
-            (name("post_attention_layernorm"), vec![HIDDEN]),
-            (name("self_attn.q_norm"), vec![HEAD_DIM]),
-            (name("self_attn.k_norm"), vec![HEAD_DIM]),
-            (name("self_attn.q_proj"), vec![HEADS * HEAD_DIM, HIDDEN]),
-            (name("self_attn.k_proj"), vec![KV_HEADS * HEAD_DIM, HIDDEN]),
-            (name("self_attn.v_proj"), vec![KV_HEADS * HEAD_DIM, HIDDEN]),
-            (name("self_attn.o_proj"), vec![HIDDEN, HEADS * HEAD_DIM]),
-            (name("mlp.gate_proj"), vec![INNER, HIDDEN]),
-            (name("mlp.up_proj"), vec![INNER, HIDDEN]),
-            (name("mlp.down_proj"), vec![HIDDEN, INNER]),
+            (name("input_layernorm.weight"), vec![hidden]),
+            (name("post_attention_layernorm.weight"), vec![hidden]),
+            (name("self_attn.q_norm.weight"), vec![width]),
+            (name("self_attn.k_norm.weight"), vec![width]),
+            (name("self_attn.q_proj.weight"), vec![queries, hidden]),
+            (name("self_attn.k_proj.weight"), vec![keys, hidden]),
+            (name("self_attn.v_proj.weight"), vec![keys, hidden]),
+            (name("self_attn.o_proj.weight"), vec![hidden, queries]),
+            (name("mlp.gate_proj.weight"), vec![inner, hidden]),
+            (name("mlp.up_proj.weight"), vec![inner, hidden]),
+            (name("mlp.down_proj.weight"), vec![hidden, inner]),
         ]);
+        if config["model_type"] == "qwen2" {
+            let biases = [("q", queries), ("k", keys), ("v", keys)];
+            shapes.extend(biases.map(|(part, size)| (name(&format!("self_attn.{part}_proj.bias")), vec![size])));
+        }
+        if experts > 0 {
+            shapes.extend([
+                (name("mlp.gate.weight"), vec![experts, hidden]),
+                (name("mlp.switch_mlp.gate_proj.weight"), vec![experts, small, hidden]),
+                (name("mlp.switch_mlp.up_proj.weight"), vec![experts, small, hidden]),
+                (name("mlp.switch_mlp.down_proj.weight"), vec![experts, hidden, small]),
+            ]);
+        }
     }
     let random_tensor = |(index, (name, shape)): (usize, (String, Vec<i32>))| {
         let key = random::key(index as u64).unwrap();
         // Norm weights around 1; the others large enough that tokens far back matter.
-        let (mean, deviation) = if shape.len() == 1 { (1.0, 0.1) } else { (0.0, 0.2) };
-        (format!("{name}.weight"), random::normal::<f32>(&shape[..], mean, deviation, &key).unwrap())
+        let (mean, deviation) = if name.contains("norm") { (1.0, 0.1) } else { (0.0, 0.2) };
+        (name, random::normal::<f32>(&shape[..], mean, deviation, &key).unwrap())
     };
     shapes.into_iter().enumerate().map(random_tensor).collect()
 }

@@ -172,21 +172,26 @@ impl Worker {
 
     /// Ends the answers that nobody waits for. What was computed for them is kept.
     fn leave_unwanted(&mut self) {
-        self.each(|_, answer| if answer.is_wanted() { None } else { Some(Ok(None)) });
+        self.each(|answer| if answer.is_wanted() { None } else { Some(Ok(None)) });
     }
 
     /// One token more for every answer whose prompt is computed.
     fn grow(&mut self) {
-        self.each(|model, answer| match answer.is_prefilling() {
+        let mut growing: Vec<_> = self.answers.iter_mut().filter(|answer| !answer.is_prefilling()).collect();
+        if growing.is_empty() {
+            return;
+        }
+        let mut outcomes = Answering::step(&self.model, &mut growing).into_iter();
+        self.each(|answer| match answer.is_prefilling() {
             true => None,
-            false => answer.step(model).map_or_else(|error| Some(Err(error)), |finished| finished.map(|it| Ok(Some(it)))),
+            false => outcomes.next()?.map(|finished| finished.map(Some)).transpose(),
         });
     }
 
     /// Does something to every answer, and ends those for which that gives an outcome.
-    fn each(&mut self, mut act: impl FnMut(&Model, &mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
+    fn each(&mut self, mut act: impl FnMut(&mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
         for mut answer in std::mem::take(&mut self.answers) {
-            match act(&self.model, &mut answer) {
+            match act(&mut answer) {
                 None => self.answers.push_back(answer),
                 Some(outcome) => answer.end(&mut self.cache, outcome),
             }

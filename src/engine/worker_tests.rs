@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::LoadListener;
@@ -11,6 +12,7 @@ use crate::engine::cache::{CacheLimits, DiskCache, DiskOptions};
 use crate::engine::generation::{EngineEvent, EventReceiver};
 use crate::engine::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
+use crate::engine::{Sampler, Sampling};
 
 struct Rig {
     dir: tempfile::TempDir,
@@ -24,8 +26,13 @@ impl Rig {
     }
 
     fn with(limits: CacheLimits) -> Self {
+        Self::of(&json!({}), limits)
+    }
+
+    /// A model with some of its configuration as given.
+    fn of(config: &Value, limits: CacheLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        testing::write_model(dir.path());
+        testing::write_model_with(dir.path(), config);
         let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
         Self::on(dir, model, limits, None)
     }
@@ -45,8 +52,11 @@ impl Rig {
     }
 
     fn ask(&mut self, prompt: &[u32], max_tokens: usize) -> EventReceiver {
+        self.ask_for(testing::generation(self.dir.path(), prompt, max_tokens))
+    }
+
+    fn ask_for(&mut self, generation: Generation) -> EventReceiver {
         let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let generation = testing::generation(self.dir.path(), prompt, max_tokens);
         self.worker.queue.push_back(Command::Generate(Box::new(generation), events));
         receiver
     }
@@ -55,6 +65,12 @@ impl Rig {
         for _ in 0..count {
             self.worker.admit();
             self.worker.turn();
+        }
+    }
+
+    fn finish(&mut self) {
+        while !self.worker.is_idle() {
+            self.turns(1);
         }
     }
 
@@ -196,6 +212,70 @@ fn text(events: &mut EventReceiver) -> String {
     text
 }
 
+/// Models of several families; wide enough for the BLAS to sum up otherwise for another number of rows.
+fn families() -> [Value; 4] {
+    let experts = json!({"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": true});
+    let sizes = json!({"hidden_size": 192, "intermediate_size": 512, "num_key_value_heads": 1, "head_dim": 64});
+    let family = |name: &str, more: &Value| {
+        let mut config = json!({"model_type": name});
+        let fields = [&sizes, more].into_iter().flat_map(|fields| fields.as_object().unwrap().clone());
+        config.as_object_mut().unwrap().extend(fields);
+        config
+    };
+    [
+        family("qwen3", &json!({})),
+        family("qwen2", &json!({})),
+        family("qwen3_moe", &experts),
+        family("mistral", &json!({"sliding_window": 20})),
+    ]
+}
+
+#[test]
+fn answers_at_once_are_to_the_letter_what_each_is_alone() {
+    for config in families() {
+        let mut rig = Rig::of(&config, CacheLimits::default());
+        // Of different lengths, some with a beginning in common; greedy, and by chance with a seed.
+        let asked: Vec<(Vec<u32>, Sampling)> = (0..6_u32)
+            .map(|n| {
+                let heat = Sampling { temperature: 1.0, top_p: 0.9, seed: Some(u64::from(n)), ..Sampling::GREEDY };
+                let prompt = [prompt(7 * n as usize), vec![n + 1; 12]].concat();
+                (prompt, if n % 2 == 0 { Sampling::GREEDY } else { heat })
+            })
+            .collect();
+        let answer = |(prompt, sampling): &(Vec<u32>, Sampling)| testing::sampled(rig.dir.path(), prompt, 24, sampling.clone());
+        let generations: Vec<_> = asked.iter().map(answer).collect();
+        let mut at_once = Vec::new();
+        for generation in generations {
+            at_once.push(rig.ask_for(generation));
+            rig.turns(1);
+        }
+        rig.finish();
+        for (asked, mut events) in asked.iter().zip(at_once) {
+            rig.worker.cache.clear();
+            let alone = testing::sampled(rig.dir.path(), &asked.0, 24, asked.1.clone());
+            let mut alone = rig.ask_for(alone);
+            rig.finish();
+            let alone = text(&mut alone);
+            assert!(!alone.is_empty());
+            assert_eq!(text(&mut events), alone, "{config}");
+        }
+    }
+}
+
+#[test]
+fn an_error_of_one_answer_ends_no_other() {
+    let mut rig = Rig::new();
+    let mut before = rig.ask(&prompt(20), 8);
+    let mut failing = testing::generation(rig.dir.path(), &prompt(30), 8);
+    failing.sampler = Sampler::new(Sampling { repetition_penalty: f32::NAN, ..Sampling::GREEDY }, &(0..4096).collect::<Vec<_>>());
+    let mut failing = rig.ask_for(failing);
+    let mut after = rig.ask(&prompt(25), 8);
+    rig.finish();
+    assert_eq!([seen(&mut before).1, seen(&mut after).1], [Some(8), Some(8)]);
+    let outcome = std::iter::from_fn(|| failing.try_recv().ok()).last();
+    assert!(matches!(outcome, Some(Err(EngineError::Device(_)))), "{outcome:?}");
+}
+
 /// What may happen while answers are in work.
 #[derive(Clone, Debug)]
 enum Step {
@@ -273,18 +353,14 @@ proptest! {
                 Step::Damage(file, at) => damage(folder.path(), file, at),
             }
         }
-        while !rig.worker.is_idle() {
-            rig.turns(1);
-        }
+        rig.finish();
         let mut cold = Rig::with(CacheLimits { entries: 0, bytes: None });
         let mut expected: HashMap<Vec<u32>, String> = HashMap::new();
         for (prompt, events) in asked {
             let Some(mut events) = events else { continue };
             let expected = expected.entry(prompt).or_insert_with_key(|prompt| {
                 let mut events = cold.ask(prompt, 6);
-                while !cold.worker.is_idle() {
-                    cold.turns(1);
-                }
+                cold.finish();
                 text(&mut events)
             });
             prop_assert_eq!(&text(&mut events), expected);

@@ -1,5 +1,5 @@
-//! Causal attention, of all tokens or the last few: MLX's fused one, or, for prompts on the CPU, one in tiles; for a single
-//! token, one over pieces.
+//! Causal attention: of a prompt's tokens by MLX's fused one or, on the CPU, by one in tiles; of single tokens by
+//! [`row_attention`].
 //!
 //! On the CPU, MLX computes the whole score matrix, masks all of it (6 ns a score) and takes its softmax with a scalar
 //! exponential (13 ns a score). Tiles need the mask only where keys and queries are the same tokens, stay in the processor's
@@ -11,12 +11,14 @@ use mlx_rs::error::Exception;
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{
-    add, arange, concatenate, divide, expand_dims, full, gt, le, logical_and, matmul, maximum, multiply, select, softmax_axis,
-    subtract, swap_axes,
+    add, arange, concatenate, divide, expand_dims, full, gt, le, logical_and, matmul, maximum, multiply, select, subtract,
+    swap_axes,
 };
 use mlx_rs::{Array, Device, DeviceType, array};
 
-use super::kv_cache::Pieces;
+use super::batch::FEW;
+use super::kv_cache::{KvPiece, Pieces};
+use super::row_attention::row_attention;
 
 /// Most queries in a tile.
 const QUERIES: i32 = 128;
@@ -24,84 +26,57 @@ const QUERIES: i32 = 128;
 /// Most scores in a tile, over all heads: 1 MB.
 const SCORES: i32 = 256 * 1024;
 
-/// What each query gathers from the values of its own token and those before; of `window` tokens at most, if there is one.
+/// What each query gathers from the values of its own token and those before, of `window` tokens at most, if there is one:
+/// `[rows, heads * D]`.
 ///
-/// Queries are `[1, heads, L, D]`, the last `L` of the `T` tokens that keys and values, `[1, kv_heads, T, D]`, have.
-pub fn causal_attention(queries: &Array, keys: &Pieces, values: &Pieces, window: Option<i32>) -> Result<Array, Exception> {
+/// Queries are `[R, heads, 1, D]`, the first ones those of the sequences' new tokens. A sequence is how many it has, and
+/// all its keys and values.
+pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
+    if let [(new, all)] = &sequences[..]
+        && *new > FEW as i32
+    {
+        let &[_, heads, _, width] = queries.shape() else { return Err(Exception::custom("queries need four axes")) };
+        let mixed = prompt_attention(&queries.transpose_axes(&[2, 1, 0, 3])?, all, window)?;
+        return mixed.transpose_axes(&[2, 1, 0, 3])?.reshape(&[*new, heads * width]);
+    }
+    let seen = sequences.iter().flat_map(|(new, all)| {
+        (0..*new).map(move |row| {
+            let end = all.tokens() - new + row + 1;
+            all.range(window.map_or(0, |window| (end - window).max(0))..end)
+        })
+    });
+    row_attention(queries, &seen.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Of many tokens of one sequence: queries are `[1, heads, L, D]`, the last `L` of the `T` tokens of keys and values.
+fn prompt_attention(queries: &Array, all: &Pieces, window: Option<i32>) -> Result<Array, Exception> {
     let scale = (queries.dim(3) as f32).powf(-0.5);
-    let (new, all) = (queries.dim(2), keys.tokens());
+    let (new, tokens) = (queries.dim(2), all.tokens());
     // No query sees a token before this one.
-    let first = window.map_or(0, |window| (all - new + 1 - window).max(0));
-    let (keys, values) = (keys.skip(first)?, values.skip(first)?);
-    let window = window.filter(|window| *window < all - first);
-    let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
-    if new == 1 {
-        return one_query(queries, &keys, &values, scale, if on_cpu { exp2_softmax } else { mlx_softmax });
+    let first = window.map_or(0, |window| (tokens - new + 1 - window).max(0));
+    let seen = all.range(first..tokens)?;
+    let window = window.filter(|window| *window < tokens - first);
+    if matches!(Device::try_default()?.get_type()?, DeviceType::Cpu) {
+        return tiled(queries, &seen, scale, window);
     }
-    if on_cpu {
-        return tiled(queries, &keys, &values, scale, window);
-    }
-    let (keys, values) = (keys.whole()?, values.whole()?);
+    let (keys, values) = seen.whole()?;
     if let Some(window) = window {
-        let earlier = all - first - new;
-        let mask = visible(earlier..earlier + new, 0..all - first, window)?;
+        let earlier = tokens - first - new;
+        let mask = visible(earlier..earlier + new, 0..tokens - first, window)?;
         scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(&mask), None)
     } else {
         scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Causal, None)
     }
 }
 
-/// One query, which sees all keys, piece by piece: nothing that grows with the conversation is copied for a token.
-/// `softmax` takes scores to base 2.
-fn one_query(
-    queries: &Array,
-    keys: &Pieces,
-    values: &Pieces,
-    scale: f32,
-    softmax: fn(Array) -> Result<Array, Exception>,
-) -> Result<Array, Exception> {
-    let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("one query is needed")) };
-    let (keys, values) = (keys.as_slice(), values.as_slice());
-    let kv_heads = keys[0].dim(1);
-    // Heads that share keys are rows of one matrix.
-    let scale = Array::from_f32(scale * std::f32::consts::LOG2_E).as_dtype(queries.dtype())?;
-    let queries = multiply(queries, scale)?.reshape(&[1, kv_heads, heads / kv_heads, width])?;
-    let scores = keys.iter().map(|keys| matmul(&queries, swap_axes(keys, 2, 3)?)).collect::<Result<Vec<_>, _>>()?;
-    let weights = softmax(concatenate(&scores, 3)?)?;
-    let mut mixed: Option<Array> = None;
-    let mut start = 0;
-    for values in values {
-        let end = start + values.dim(2);
-        let part = matmul(weights.try_index((.., .., .., start..end))?, values)?;
-        mixed = Some(match mixed {
-            Some(before) => add(before, part)?,
-            None => part,
-        });
-        start = end;
-    }
-    mixed.ok_or_else(|| Exception::custom("there are no values"))?.reshape(&[1, heads, 1, width])
-}
-
-/// A softmax over scores to base 2, by MLX.
-fn mlx_softmax(scores: Array) -> Result<Array, Exception> {
-    let base = Array::from_f32(std::f32::consts::LN_2).as_dtype(scores.dtype())?;
-    softmax_axis(multiply(scores, base)?, -1, true)
-}
-
-/// A softmax over scores to base 2, from additions and multiplications.
-fn exp2_softmax(scores: Array) -> Result<Array, Exception> {
-    let weights = exp2(subtract(&scores, scores.max_axis(-1, true)?)?)?;
-    divide(&weights, weights.sum_axis(-1, true)?)
-}
-
 /// Block by block of queries: the tile of their own tokens, masked, then tiles of earlier ones. Tiles end where pieces do.
-fn tiled(queries: &Array, keys: &Pieces, values: &Pieces, scale: f32, window: Option<i32>) -> Result<Array, Exception> {
+fn tiled(queries: &Array, seen: &Pieces, scale: f32, window: Option<i32>) -> Result<Array, Exception> {
     let &[_, heads, new, width] = queries.shape() else { return Err(Exception::custom("queries need four axes")) };
-    let (kv_heads, all) = (keys.as_slice()[0].dim(1), keys.tokens());
+    let (kv_heads, all) = (seen.as_slice()[0].keys.dim(1), seen.tokens());
     // Scores to base 2; heads that share keys get an axis of their own: [1, K, H / K, L, D].
     let queries = multiply(queries, array!(scale * std::f32::consts::LOG2_E))?;
     let queries = queries.reshape(&[1, kv_heads, heads / kv_heads, new, width])?;
-    let pieces = Piece::all(keys, values)?;
+    let pieces = Piece::all(seen)?;
     let window = window.unwrap_or(all);
 
     let mut blocks = Vec::new();
@@ -139,16 +114,15 @@ struct Piece {
 }
 
 impl Piece {
-    fn all(keys: &Pieces, values: &Pieces) -> Result<Vec<Self>, Exception> {
+    fn all(seen: &Pieces) -> Result<Vec<Self>, Exception> {
         let mut end = 0;
-        let pairs = keys.as_slice().iter().zip(values.as_slice());
-        let piece = |(keys, values): (&Array, &Array)| {
+        let piece = |piece: &KvPiece| {
             let start = end;
-            end += keys.dim(2);
-            let keys = swap_axes(expand_dims(keys, 2)?, 3, 4)?;
-            Ok(Self { tokens: start..end, keys, values: expand_dims(values, 2)? })
+            end += piece.tokens();
+            let keys = swap_axes(expand_dims(&piece.keys, 2)?, 3, 4)?;
+            Ok(Self { tokens: start..end, keys, values: expand_dims(&piece.values, 2)? })
         };
-        pairs.map(piece).collect()
+        seen.as_slice().iter().map(piece).collect()
     }
 
     /// What the queries gather from some of the tokens, given by their places among all.
@@ -203,7 +177,7 @@ impl Partial {
 }
 
 /// 2 to the power of numbers that are not above 0, to 3e-7 of the result. What is below -126 counts as -126.
-fn exp2(x: Array) -> Result<Array, Exception> {
+pub fn exp2(x: Array) -> Result<Array, Exception> {
     /// Adding it to a small number leaves the nearest whole number in the sum's lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
     /// 2^x between -0.5 and 0.5 (minimax in the relative error), the highest power first.
@@ -235,24 +209,26 @@ mod tests {
     }
 
     /// The tokens cut at the given places.
-    fn pieces(array: &Array, cuts: &[i32]) -> Pieces {
+    fn pieces(keys: &Array, values: &Array, cuts: &[i32]) -> Pieces {
         let starts = [&[0], cuts].concat();
-        let ends = [cuts, &[array.dim(2)]].concat();
-        let ranges = starts.into_iter().zip(ends);
-        Pieces::new(ranges.map(|(start, end)| array.try_index((.., .., start..end, ..)).unwrap()).collect())
+        let ends = [cuts, &[keys.dim(2)]].concat();
+        let part = |array: &Array, start, end| array.try_index((.., .., start..end, ..)).unwrap();
+        let piece = |(start, end)| KvPiece { keys: part(keys, start, end), values: part(values, start, end), shared: None };
+        Pieces::new(starts.into_iter().zip(ends).map(piece).collect())
     }
 
     #[test]
     fn tiles_give_what_the_fused_attention_gives() {
         // Several query blocks and key tiles, a single short block, a first chunk without earlier keys; windows that end
         // within a block, within a tile, and before all earlier tiles; in one piece and in several.
-        let cases: [(i32, i32, i32, i32, &[i32]); 6] = [
+        let cases: [(i32, i32, i32, i32, &[i32]); 7] = [
             (4, 2, 300, 2000, &[]),
             (2, 1, 20, 9000, &[]),
             (6, 2, 130, 130, &[]),
             (1, 1, 2, 3, &[]),
             (4, 2, 300, 2000, &[3, 1010, 1690]),
             (2, 1, 20, 9000, &[8980]),
+            (4, 2, 7, 600, &[512]),
         ];
         for (heads, kv_heads, new, all, cuts) in cases {
             let queries = normal(&[1, heads, new, 16], 1);
@@ -261,35 +237,11 @@ mod tests {
                 let mask = visible(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
                 let mask = ScaledDotProductAttentionMask::Array(&mask);
                 let fused = scaled_dot_product_attention(&queries, &keys, &values, 0.25, mask, None).unwrap();
-                let ours = causal_attention(&queries, &pieces(&keys, cuts), &pieces(&values, cuts), window).unwrap();
+                let fused = fused.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, heads * 16]).unwrap();
+                let rows = queries.transpose_axes(&[2, 1, 0, 3]).unwrap();
+                let ours = causal_attention(&rows, vec![(new, pieces(&keys, &values, cuts))], window).unwrap();
                 let difference = largest(&subtract(&fused, ours).unwrap());
                 assert!(difference < 1e-5, "{new} of {all} tokens, window {window:?}: differ by {difference}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_query_sees_its_window() {
-        let (keys, values) = (normal(&[1, 1, 40, 16], 2), normal(&[1, 1, 40, 16], 3));
-        let query = normal(&[1, 1, 1, 16], 1);
-        let cut = |a: &Array| Pieces::new(vec![a.try_index((.., .., 32.., ..)).unwrap()]);
-        let whole = causal_attention(&query, &cut(&keys), &cut(&values), None).unwrap();
-        for cuts in [&[][..], &[10, 30, 37]] {
-            let windowed = causal_attention(&query, &pieces(&keys, cuts), &pieces(&values, cuts), Some(8)).unwrap();
-            assert!(largest(&subtract(windowed, &whole).unwrap()) < 1e-6);
-        }
-    }
-
-    #[test]
-    fn one_query_over_pieces_gives_what_the_fused_attention_gives() {
-        for (heads, kv_heads, all, cuts) in [(4, 2, 900, &[1, 513][..]), (2, 2, 1, &[]), (6, 1, 40, &[39])] {
-            let queries = normal(&[1, heads, 1, 16], 1);
-            let (keys, values) = (normal(&[1, kv_heads, all, 16], 2), normal(&[1, kv_heads, all, 16], 3));
-            let fused = scaled_dot_product_attention(&queries, &keys, &values, 0.25, None, None).unwrap();
-            for softmax in [exp2_softmax, mlx_softmax] {
-                let ours = one_query(&queries, &pieces(&keys, cuts), &pieces(&values, cuts), 0.25, softmax).unwrap();
-                let difference = largest(&subtract(&fused, ours).unwrap());
-                assert!(difference < 1e-5, "{all} tokens differ by {difference}");
             }
         }
     }

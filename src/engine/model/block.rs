@@ -4,10 +4,11 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::add;
 
+use super::Config;
+use super::batch::Batch;
 use super::experts::Experts;
 use super::layers::{Attention, Mlp, RmsNorm};
 use super::weights::Weights;
-use super::{Config, KvCache};
 use crate::engine::EngineError;
 
 /// One of a model's blocks.
@@ -37,13 +38,13 @@ impl Block {
         Ok(Self { attention_norm: norm("input_layernorm")?, attention, feed_norm: norm("post_attention_layernorm")?, feed })
     }
 
-    /// `[B, L, hidden]` to the same; the new tokens' keys and values go into the cache.
-    pub fn forward(&self, x: &Array, layer: usize, cache: &mut KvCache) -> Result<Array, Exception> {
-        let x = add(x, self.attention.forward(&self.attention_norm.forward(x)?, layer, cache)?)?;
+    /// `[blocks, rows, hidden]` to the same; the new tokens' keys and values go into their caches.
+    pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
+        let x = add(x, self.attention.forward(&self.attention_norm.forward(x)?, layer, batch)?)?;
         let normed = self.feed_norm.forward(&x)?;
         let fed = match &self.feed {
             Feed::Dense(mlp) => mlp.forward(&normed)?,
-            Feed::Experts(experts) => experts.forward(&normed)?,
+            Feed::Experts(experts) => experts.forward(&normed, batch)?,
         };
         add(x, fed)
     }

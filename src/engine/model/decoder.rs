@@ -6,6 +6,7 @@ use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
+use super::batch::{Batch, Run};
 use super::block::Block;
 use super::layers::{Linear, RmsNorm};
 use super::matrix::Matrix;
@@ -56,32 +57,30 @@ impl Model {
     ///
     /// Only the cache is evaluated, so the last block's attention and MLP, which nothing here needs, are never computed.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
-        self.hidden(tokens, cache)?;
-        eval(cache.arrays())
+        let mut batch = Batch::new(vec![Run::new(tokens, cache)])?;
+        self.hidden(&mut batch)?;
+        eval(batch.arrays())
     }
 
-    /// Computes `token`, which follows those in the cache; gives the logits of what comes after it, one per vocabulary entry.
-    pub fn step(&self, token: u32, cache: &mut KvCache) -> Result<Vec<f32>, EngineError> {
-        self.logits(&[token], cache)
-    }
-
-    /// Computes `tokens`, which follow those in the cache; gives the logits of what comes after each of them, one row after
-    /// the other.
-    pub fn logits(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, EngineError> {
-        let hidden = self.hidden(tokens, cache)?;
-        let logits = self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)?;
-        eval(cache.arrays().chain([&logits]))?;
+    /// Computes the new tokens of some sequences, in one pass; gives the logits of what comes after each of them, one row
+    /// after the other. Sequences of at most [`FEW`](super::batch::FEW) new tokens do not change each other's logits by a bit; one
+    /// of more has to be alone.
+    pub fn logits(&self, runs: Vec<Run>) -> Result<Vec<f32>, EngineError> {
+        let mut batch = Batch::new(runs)?;
+        let hidden = self.hidden(&mut batch)?;
+        let logits = self.head.forward(&self.norm.forward(&hidden)?)?;
+        let logits = batch.used(&logits)?.as_dtype(Dtype::Float32)?;
+        eval(batch.arrays().chain([&logits]))?;
         logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
     }
 
-    /// What the blocks make of `tokens`: `[B, L, hidden]`, before the last norm.
-    fn hidden(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Array, Exception> {
-        let ids = Array::from_slice(tokens, &[1, tokens.len() as i32]);
-        let mut x = self.embedding.rows(&ids)?;
+    /// What the blocks make of the tokens: `[blocks, rows, hidden]`, before the last norm.
+    fn hidden(&self, batch: &mut Batch) -> Result<Array, Exception> {
+        let mut x = self.embedding.rows(&batch.tokens())?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, layer, cache)?;
+            x = block.forward(&x, layer, batch)?;
         }
-        cache.advance(tokens.len());
+        batch.advance();
         Ok(x)
     }
 }
@@ -108,7 +107,7 @@ mod tests {
             rest = left;
         }
         assert!(rest.is_empty());
-        model.step(*last, &mut cache).unwrap()
+        model.logits(vec![Run::new(&[*last], &mut cache)]).unwrap()
     }
 
     fn assert_close(a: &[f32], b: &[f32]) {
@@ -130,6 +129,31 @@ mod tests {
     }
 
     #[test]
+    fn neither_others_nor_later_tokens_change_a_bit_of_a_sequences_logits() {
+        let dir = tempfile::tempdir().unwrap();
+        // With these widths, OpenBLAS gives other bits for another number of rows.
+        let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
+        testing::write_model_with(dir.path(), &wide);
+        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        let filled = |tokens: usize| {
+            let mut cache = model.new_cache();
+            model.prefill(&prompt(tokens), &mut cache).unwrap();
+            cache
+        };
+        let alone = |before: usize, tokens: &[u32]| {
+            let mut cache = filled(before);
+            let row = |token: &u32| model.logits(vec![Run::new(std::slice::from_ref(token), &mut cache)]).unwrap();
+            tokens.iter().flat_map(row).collect::<Vec<f32>>()
+        };
+        let sequences: [(usize, &[u32]); 4] = [(30, &[1, 2, 3]), (600, &[4]), (3, &[5, 6, 7, 8, 9, 10, 11]), (70, &[12, 13])];
+        let mut caches = sequences.map(|(before, _)| filled(before));
+        let runs = caches.iter_mut().zip(sequences).map(|(cache, (_, tokens))| Run::new(tokens, cache)).collect();
+        let together = model.logits(runs).unwrap();
+        let each: Vec<f32> = sequences.iter().flat_map(|(before, tokens)| alone(*before, tokens)).collect();
+        assert!(together == each, "logits differ");
+    }
+
+    #[test]
     fn a_branch_continues_like_a_fresh_prompt_and_leaves_its_origin_alone() {
         let (model, long) = (model(), prompt(400));
         let mut origin = model.new_cache();
@@ -141,9 +165,10 @@ mod tests {
         branch.resume(vec![Segment { tokens: 123, payload: shared }]);
         let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
         model.prefill(&[5, 6], &mut branch).unwrap();
-        assert_close(&model.step(7, &mut branch).unwrap(), &logits(&model, &branched, &[125]));
+        let after = |token, cache: &mut KvCache| model.logits(vec![Run::new(&[token], cache)]).unwrap();
+        assert_close(&after(7, &mut branch), &logits(&model, &branched, &[125]));
 
         let continued: Vec<u32> = long.iter().copied().chain([9]).collect();
-        assert_close(&model.step(9, &mut origin).unwrap(), &logits(&model, &continued, &[400]));
+        assert_close(&after(9, &mut origin), &logits(&model, &continued, &[400]));
     }
 }

@@ -6,6 +6,7 @@ use mlx_rs::ops::indexing::{TryIndexOp, take_along_axis};
 use mlx_rs::ops::{argpartition_axis, argsort, divide, expand_dims, expand_dims_axes, floor_divide, multiply, softmax_axis};
 
 use super::Config;
+use super::batch::Batch;
 use super::families::ExpertArguments;
 use super::layers::{Linear, swiglu};
 use super::matrix::Matrix;
@@ -52,23 +53,25 @@ impl Experts {
         })
     }
 
-    /// `[B, L, hidden]` to the same.
-    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
-        let shares = softmax_axis(self.router.forward(x)?, -1, true)?;
+    /// `[blocks, rows, hidden]` to the same.
+    pub fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
+        let scores = softmax_axis(self.router.forward(x)?, -1, true)?;
+        let (x, scores) = (batch.used(x)?, batch.used(&scores)?);
         let first = self.experts - self.chosen;
-        let chosen = argpartition_axis(&shares, first, -1)?.try_index((.., .., first..))?;
-        let mut shares = take_along_axis(&shares, &chosen, -1)?;
+        let chosen = argpartition_axis(&scores, first, -1)?.try_index((.., first..))?;
+        let mut shares = take_along_axis(&scores, &chosen, -1)?;
         if self.normalize {
             shares = divide(&shares, shares.sum_axis(-1, true)?)?;
         }
-        let answers = self.answers(x, &chosen)?;
-        multiply(&answers, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())
+        let answers = self.answers(&x, &chosen)?;
+        let mixed = multiply(&answers, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
+        batch.blocks(mixed)
     }
 
-    /// What each chosen expert says of its token: `[B, L, chosen, hidden]`.
+    /// What each chosen expert says of its token: `[rows, hidden]` to `[rows, chosen, hidden]`.
     fn answers(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
-        let (tokens, hidden, choices) = (x.dim(1), x.dim(2), x.dim(1) * self.chosen);
-        let shape = [1, tokens, self.chosen, hidden];
+        let (rows, hidden, choices) = (x.dim(0), x.dim(1), x.dim(0) * self.chosen);
+        let shape = [rows, self.chosen, hidden];
         if choices < SORT_FROM {
             let x = expand_dims_axes(x, &[-2, -3])?;
             return self.mlp(&x, chosen, false)?.reshape(&shape);
@@ -76,7 +79,7 @@ impl Experts {
         let chosen = chosen.reshape(&[-1])?;
         let order = argsort(&chosen)?;
         let token_of = floor_divide(&order, Array::from_slice(&[self.chosen as u32], &[1]))?;
-        let x = x.reshape(&[tokens, 1, hidden])?.take_axis(token_of, 0)?;
+        let x = expand_dims(x, 1)?.take_axis(token_of, 0)?;
         let sorted = self.mlp(&x, &chosen.take_axis(&order, 0)?, true)?;
         sorted.take_axis(argsort(&order)?, 0)?.reshape(&shape)
     }

@@ -4,6 +4,7 @@
 //! its own that grows. Nothing is copied to share a run.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use mlx_rs::Array;
@@ -41,46 +42,71 @@ struct LayerKv {
     values: Array,
 }
 
-/// Keys or values of all tokens, in order, in one or more pieces of `[1, kv_heads, tokens, head_dim]`.
-pub struct Pieces(Vec<Array>);
+/// The keys and values of some tokens, one after the other: each `[1, kv_heads, tokens, head_dim]`.
+#[derive(Clone)]
+pub struct KvPiece {
+    pub keys: Array,
+    pub values: Array,
+    /// The same number where other sequences have the very same; only while they have it.
+    pub shared: Option<usize>,
+}
+
+impl KvPiece {
+    /// How many tokens.
+    pub fn tokens(&self) -> i32 {
+        self.keys.dim(TOKENS)
+    }
+
+    /// Some of the tokens, without copying them.
+    fn range(&self, tokens: Range<i32>) -> Result<Self, Exception> {
+        if tokens == (0..self.tokens()) {
+            return Ok(self.clone());
+        }
+        let part = |array: &Array| array.try_index((.., .., tokens.clone(), ..));
+        Ok(Self { keys: part(&self.keys)?, values: part(&self.values)?, shared: None })
+    }
+}
+
+/// The keys and values of all of a sequence's tokens, in order, in one or more pieces.
+pub struct Pieces(Vec<KvPiece>);
 
 impl Pieces {
     /// At least one piece, in the order of their tokens.
-    pub fn new(pieces: Vec<Array>) -> Self {
+    pub fn new(pieces: Vec<KvPiece>) -> Self {
         Self(pieces)
     }
 
     /// The pieces; at least one, and the last one has the tokens appended last.
-    pub fn as_slice(&self) -> &[Array] {
+    pub fn as_slice(&self) -> &[KvPiece] {
         &self.0
     }
 
     /// Tokens in all pieces.
     pub fn tokens(&self) -> i32 {
-        self.0.iter().map(|piece| piece.dim(TOKENS)).sum()
+        self.0.iter().map(KvPiece::tokens).sum()
     }
 
-    /// All but the first `tokens`, which must leave some. Copies nothing.
-    pub fn skip(&self, mut tokens: i32) -> Result<Self, Exception> {
-        let mut left = Vec::with_capacity(self.0.len());
+    /// Some of the tokens, at least one. Copies nothing.
+    pub fn range(&self, tokens: Range<i32>) -> Result<Self, Exception> {
+        let (mut found, mut end) = (Vec::with_capacity(self.0.len()), 0);
         for piece in &self.0 {
-            let skipped = tokens.min(piece.dim(TOKENS));
-            tokens -= skipped;
-            match skipped {
-                0 => left.push(piece.clone()),
-                all if all == piece.dim(TOKENS) => {}
-                some => left.push(piece.try_index((.., .., some.., ..))?),
+            let (start, length) = (end, piece.tokens());
+            end += length;
+            let (from, to) = ((tokens.start - start).max(0), (tokens.end - start).min(length));
+            if from < to {
+                found.push(piece.range(from..to)?);
             }
         }
-        Ok(Self(left))
+        Ok(Self(found))
     }
 
-    /// All in one. Copies where there are several pieces.
-    pub fn whole(&self) -> Result<Array, Exception> {
-        match &self.0[..] {
-            [only] => Ok(only.clone()),
-            pieces => concatenate(pieces, TOKENS),
+    /// All keys in one, and all values. Copies where there are several pieces.
+    pub fn whole(&self) -> Result<(Array, Array), Exception> {
+        if let [KvPiece { keys, values, .. }] = &self.0[..] {
+            return Ok((keys.clone(), values.clone()));
         }
+        let all = |array: fn(&KvPiece) -> &Array| concatenate(&self.0.iter().map(array).collect::<Vec<_>>(), TOKENS);
+        Ok((all(|piece| &piece.keys)?, all(|piece| &piece.values)?))
     }
 }
 
@@ -120,7 +146,7 @@ impl KvCache {
 
     /// Writes a layer's keys and values (`[1, kv_heads, n, head_dim]`) after the tokens held, and gives those of all
     /// tokens. They count as held from [`KvCache::advance`] on, when every layer has had its own.
-    pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<(Pieces, Pieces), Exception> {
+    pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<Pieces, Exception> {
         let held = self.unsealed();
         let end = held + keys.dim(TOKENS) as usize;
         let tail = match &mut self.tail[layer] {
@@ -132,18 +158,25 @@ impl KvCache {
             // A matrix product wants its rows one after the other; it would copy them each time.
             empty => empty.insert(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? }),
         };
-        let (keys, values) = (first(&tail.keys, end)?, first(&tail.values, end)?);
-        let earlier = || self.segments.iter().filter_map(|segment| segment.payload.0[layer].as_ref());
-        let all = |earlier: Vec<Array>, last| Pieces::new([earlier, vec![last]].concat());
-        Ok((
-            all(earlier().map(|run| run.keys.clone()).collect(), keys),
-            all(earlier().map(|run| run.values.clone()).collect(), values),
-        ))
+        let last = KvPiece { keys: first(&tail.keys, end)?, values: first(&tail.values, end)?, shared: None };
+        let piece = |KvSegment(layers): &KvSegment| {
+            let LayerKv { keys, values } = layers[layer].clone()?;
+            Some(KvPiece { keys, values, shared: Some(Rc::as_ptr(layers) as usize) })
+        };
+        let sealed = self.segments.iter().filter_map(|segment| piece(&segment.payload));
+        Ok(Pieces::new(sealed.chain([last]).collect()))
     }
 
     /// Counts `tokens` more as held.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+
+    /// Forgets the last tokens, which must not be in a segment.
+    pub fn cut(&mut self, tokens: usize) {
+        debug_assert!(tokens <= self.unsealed());
+        // What the buffers hold beyond is written over, or not copied.
+        self.len -= tokens;
     }
 
     /// Makes the tail a segment, which gives the room it did not use back.
@@ -266,12 +299,12 @@ mod tests {
         Array::from_slice(numbers, &[1, 1, numbers.len() as i32, 1])
     }
 
-    fn numbers(pieces: &Pieces) -> Vec<f32> {
-        pieces.whole().unwrap().contiguous().unwrap().as_slice::<f32>().to_vec()
+    fn numbers(array: &Array) -> Vec<f32> {
+        array.contiguous().unwrap().as_slice::<f32>().to_vec()
     }
 
     fn append(cache: &mut KvCache, new: &[f32]) -> Vec<f32> {
-        let (keys, values) = cache.append(0, &row(new), &row(new)).unwrap();
+        let (keys, values) = cache.append(0, &row(new), &row(new)).unwrap().whole().unwrap();
         cache.advance(new.len());
         assert_eq!(numbers(&keys), numbers(&values));
         numbers(&keys)
@@ -295,6 +328,19 @@ mod tests {
         assert_eq!((seen, cache.tokens(), cache.unsealed()), (all, 900, 500));
         cache.seal().unwrap();
         assert_eq!((cache.segments().len(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 900 * 4));
+    }
+
+    #[test]
+    fn what_was_cut_is_written_over_and_never_sealed() {
+        let mut cache = KvCache::new(1);
+        append(&mut cache, &[1.0, 2.0, 3.0]);
+        cache.cut(2);
+        assert_eq!(append(&mut cache, &[8.0]), [1.0, 8.0]);
+        append(&mut cache, &[9.0, 9.0]);
+        cache.cut(2);
+        cache.seal().unwrap();
+        assert_eq!((cache.tokens(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 2 * 4));
+        assert_eq!(append(&mut cache, &[4.0]), [1.0, 8.0, 4.0]);
     }
 
     #[test]

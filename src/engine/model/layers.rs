@@ -1,17 +1,20 @@
 //! The layers that families share: projection, norm, attention with what some add to it, gated MLP.
 //!
-//! Shapes: `B` batch (always 1), `L` new tokens, `T` all tokens, `H` heads, `K` key/value heads, `D` head width.
+//! Shapes: `R` rows, one for each new token of every sequence (see [`Batch`]), `L` new tokens of one sequence, `H` heads,
+//! `K` key/value heads, `D` head width.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::fast::rms_norm;
+use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{add, multiply, sigmoid};
 
+use super::Config;
 use super::attention::causal_attention;
+use super::batch::Batch;
 use super::matrix::Matrix;
 use super::rope::Rope;
 use super::weights::Weights;
-use super::{Config, KvCache};
 use crate::engine::EngineError;
 
 /// A projection, with or without a bias.
@@ -95,30 +98,28 @@ impl Attention {
         })
     }
 
-    /// `[B, L, hidden]` to the same; the new tokens' keys and values go into the cache.
-    pub fn forward(&self, x: &Array, layer: usize, cache: &mut KvCache) -> Result<Array, Exception> {
+    /// `[blocks, rows, hidden]` to the same; the new tokens' keys and values go into their caches.
+    pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (mut queries, mut keys) = (self.heads(self.query.forward(x)?)?, self.heads(self.key.forward(x)?)?);
+        let values = self.heads(self.value.forward(x)?)?;
         if let Some((query_norm, key_norm)) = &self.norms {
             (queries, keys) = (query_norm.forward(&queries)?, key_norm.forward(&keys)?);
         }
-        let values = heads_first(&self.heads(self.value.forward(x)?)?)?;
-        let offset = cache.tokens() as i32;
-        let queries = self.rope.rotate(&heads_first(&queries)?, offset)?;
-        let keys = self.rope.rotate(&heads_first(&keys)?, offset)?;
-        let (keys, values) = cache.append(layer, &keys, &values)?;
-        let mixed = causal_attention(&queries, &keys, &values, self.window)?;
-        self.output.forward(&heads_first(&mixed)?.reshape(&[1, x.dim(1), -1])?)
+        let positions = batch.positions();
+        let (queries, keys) = (self.rope.rotate(&queries, &positions)?, self.rope.rotate(&keys, &positions)?);
+        let mut sequences = Vec::new();
+        for (rows, cache) in batch.sequences() {
+            let own = |heads: &Array| heads.try_index(rows.clone())?.transpose_axes(&[2, 1, 0, 3]);
+            sequences.push((rows.end - rows.start, cache.append(layer, &own(&keys)?, &own(&values)?)?));
+        }
+        let mixed = causal_attention(&queries, sequences, self.window)?;
+        self.output.forward(&batch.blocks(mixed)?)
     }
 
-    /// `[B, L, heads * D]` to `[B, L, heads, D]`
+    /// `[blocks, rows, heads * D]` to `[R, heads, 1, D]`: each row is a sequence of one token.
     fn heads(&self, x: Array) -> Result<Array, Exception> {
-        x.reshape(&[1, x.dim(1), -1, self.head_dim])
+        x.reshape(&[x.dim(0) * x.dim(1), -1, 1, self.head_dim])
     }
-}
-
-/// `[B, L, heads, D]` to `[B, heads, L, D]`, and back.
-fn heads_first(x: &Array) -> Result<Array, Exception> {
-    x.transpose_axes(&[0, 2, 1, 3])
 }
 
 /// The gated MLP: `down(silu(gate(x)) * up(x))`.

@@ -2,7 +2,7 @@
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::{dequantize, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
+use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
 use super::quantization::Packing;
 
@@ -24,10 +24,11 @@ pub struct Packed {
 }
 
 impl Matrix {
-    /// `[.., input]` to `[.., output]`
+    /// `[n, rows, input]` to `[n, rows, output]`: `n` products of so many rows.
     pub fn apply(&self, x: &Array) -> Result<Array, Exception> {
         match self {
-            Self::Plain(weight) => matmul(x, swap_axes(weight, -1, -2)?),
+            // With two axes, MLX would make it one product of all rows.
+            Self::Plain(weight) => matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 quantized_matmul(x, words, scales, biases, true, packing.group_size as i32, packing.bits as i32)
             }

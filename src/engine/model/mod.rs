@@ -3,6 +3,7 @@
 //! A new family is a new file in `families`.
 
 mod attention;
+mod batch;
 mod block;
 mod config;
 mod decoder;
@@ -14,8 +15,10 @@ mod matrix;
 mod progress;
 mod quantization;
 mod rope;
+mod row_attention;
 mod weights;
 
+pub use batch::Run;
 pub use config::{Config, GenerationConfig};
 pub use decoder::Model;
 pub use kv_cache::{KvCache, KvSegment};

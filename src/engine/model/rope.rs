@@ -3,7 +3,7 @@
 //! The wavelengths are computed in f32 with MLX's own operations, as mlx-lm computes them: at position 100,000 a last bit shows.
 
 use mlx_rs::error::Exception;
-use mlx_rs::fast::rope;
+use mlx_rs::fast::rope_dynamic;
 use mlx_rs::ops::{add, arange, clip, divide, gt, logical_and, lt, multiply, power, select, subtract};
 use mlx_rs::{Array, array};
 use serde::Deserialize;
@@ -141,9 +141,9 @@ impl Rope {
         })
     }
 
-    /// Turns `[B, heads, L, D]` by the tokens' positions, of which the first is `offset`.
-    pub fn rotate(&self, x: &Array, offset: i32) -> Result<Array, Exception> {
-        let turned = rope(x, self.width, false, self.theta, self.position_scale, offset, self.wavelengths.as_ref())?;
+    /// Turns `[R, heads, 1, D]`, each row by its own position, of which there are `R`.
+    pub fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
+        let turned = rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())?;
         if self.magnitude == 1.0 { Ok(turned) } else { multiply(&turned, array!(self.magnitude).as_dtype(x.dtype())?) }
     }
 }
