@@ -183,7 +183,8 @@ async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backe
     use crate::engine::EngineOptions;
 
     let cache = CacheArgs::from_env()?;
-    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(), ..EngineOptions::default() };
+    let disk = cache.disk(settings.cache_dir.as_deref().map(expand_home));
+    let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
     let traces = expand_home(&settings.traces);
     let known = tokio::task::spawn_blocking(move || cache.warm_up(&traces)).await.map_err(CliError::backend)??;
     let backend = crate::cli::serve::load(model_folder(own)?, options).await?;
