@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench bench-cache bench-proxy traces test oracle lint
+.PHONY: help build mlx clients nextest demo bench bench-cache bench-peers bench-proxy soak traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -8,13 +8,15 @@ help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
 	@echo "make bench-cache  what the prefix cache is worth, in ratios"
+	@echo "make bench-peers  mlx-lm's server and ours side by side, in ratios"
+	@echo "make soak     a thousand requests in a row: failures, and how memory develops"
 	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
 	@echo "make lint     formatting and clippy, warnings denied"
 	@echo "make bench    the committed traces three times: TTFT of warm and cached as shares of cold"
 	@echo "make traces   record the committed traces anew with the real client; needs 'make clients'"
 	@echo "make mlx      prepare MLX for Linux (nothing to do on macOS)"
 	@echo "make clients  install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
-	@echo "make bench-proxy  what the recorder adds to a connection, beside mitmdump where it is installed"
+	@echo "make bench-proxy  what the recorder adds to a connection, beside what mitmdump adds"
 
 build: mlx
 	cargo build --locked
@@ -42,9 +44,14 @@ demo: build
 bench: build
 	target/debug/anyclaude replay traces/ --check --repeat 3 --json target/bench.json --hgrm target/bench
 
-bench-proxy:
+MITMDUMP := target/mitmproxy/bin/mitmdump
+$(MITMDUMP):
+	python3 -m venv target/mitmproxy
+	target/mitmproxy/bin/python -m pip install --quiet --disable-pip-version-check mitmproxy==11.0.2
+
+bench-proxy: $(MITMDUMP)
 	cargo build --locked --release --no-default-features --bin anyclaude --example bench_proxy
-	@target/release/examples/bench_proxy
+	@target/release/examples/bench_proxy --mitmdump $(MITMDUMP)
 
 traces: build clients
 	cargo run --locked --example record_sessions -- --client $(CLIENTS)/node_modules/.bin/claude
@@ -62,4 +69,12 @@ lint: mlx
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
 bench-cache: mlx
-	cargo run --locked --quiet --example bench_cache -- fixtures/models/tiny traces
+	cargo run --locked --quiet --release --example bench_cache -- fixtures/models/tiny traces
+
+bench-peers: mlx
+	cargo build --locked --release --bin anyclaude
+	@tests/peers/run.sh
+
+soak: mlx
+	cargo build --locked --release --bin anyclaude --example bench_soak
+	target/release/examples/bench_soak target/release/anyclaude fixtures/models/tiny traces 100 1000

@@ -1,20 +1,28 @@
-//! What the prefix cache is worth: `make bench-cache` prints ratios, all measured in one run.
+//! What the prefix cache is worth: `make bench-cache` prints ratios, all measured in one run, through real HTTP.
 //!
 //! Takes a model folder and a folder of traces. Every request is answered as recorded, greedily and briefly.
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyclaude::backend::CacheControl;
 use anyclaude::backend::mlx::MlxBackend;
-use anyclaude::backend::{Backend, CacheControl};
-use anyclaude::engine::{CacheLimits, EngineOptions, Payload, PrefixTree, Segment};
+use anyclaude::engine::{CacheLimits, DiskOptions, EngineOptions, Payload, PrefixTree, Segment};
+use anyclaude::server::{Server, ServerOptions};
 use anyclaude::trace;
-use anyclaude::wire::{MessagesRequest, StreamEvent};
+use anyclaude::wire::{Content, ContentBlock, MessagesRequest};
 use futures::StreamExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Each figure of one conversation is the median of so many rounds, in which all are measured in turn.
+const ROUNDS: u32 = 11;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -22,24 +30,43 @@ async fn main() -> Outcome<()> {
     let (Some(model), Some(traces)) = (arguments.next(), arguments.next()) else {
         return Err("usage: bench_cache MODEL_FOLDER TRACES".into());
     };
-    let requests = requests(&traces)?;
+    let sessions = sessions(&traces)?;
     println!("lookup, 20 conversations of 100,000 tokens: {:?}", lookup_time()?);
-    let backend = MlxBackend::load(&model, EngineOptions::default())?;
-    one_conversation(&backend, &requests).await?;
-    all_traces(&backend, &requests).await?;
-    at_once(&backend, &requests).await
+    let folder = tempfile::tempdir()?;
+    let mut served = Served::start(&model, folder.path()).await?;
+    let repeat = one_conversation(&served, &sessions).await?;
+    served.stop().await?;
+    served = Served::start(&model, folder.path()).await?;
+    after_restart(&served, &sessions, repeat).await?;
+    all_sessions(&served, &sessions).await?;
+    at_once(&served, &sessions).await?;
+    served.stop().await
 }
 
-/// The requests of all traces, greedy, in order.
-fn requests(traces: &std::path::Path) -> Outcome<Vec<MessagesRequest>> {
-    let mut requests = Vec::new();
+/// The requests of all traces, greedy, by session and in order.
+fn sessions(traces: &Path) -> Outcome<Vec<Vec<MessagesRequest>>> {
+    let mut sessions: Vec<(PathBuf, Vec<MessagesRequest>)> = Vec::new();
     for file in trace::find(&[traces.to_path_buf()])? {
         let mut request: MessagesRequest = serde_json::from_value(trace::read(&file)?.request.body)?;
         request.temperature = Some(0.0);
+        request.stream = true;
         request.extra.shift_remove("thinking");
-        requests.push(request);
+        let session = file.parent().unwrap_or(traces).to_path_buf();
+        match sessions.last_mut().filter(|(name, _)| *name == session) {
+            Some((_, requests)) => requests.push(request),
+            None => sessions.push((session, vec![request])),
+        }
     }
-    Ok(requests)
+    Ok(sessions.into_iter().map(|(_, requests)| requests).collect())
+}
+
+/// The model behind a real socket, its cache on disk too.
+struct Served {
+    backend: Arc<MlxBackend>,
+    client: reqwest::Client,
+    url: String,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
 }
 
 /// What a request took.
@@ -47,87 +74,181 @@ struct Taken {
     ttft: Duration,
     all: Duration,
     output_tokens: u64,
+    cached_tokens: u64,
 }
 
-async fn ask(backend: &MlxBackend, request: &MessagesRequest, max_tokens: u32) -> Outcome<Taken> {
-    let request = MessagesRequest { max_tokens, ..request.clone() };
-    let start = Instant::now();
-    let mut taken = Taken { ttft: Duration::ZERO, all: Duration::ZERO, output_tokens: 0 };
-    let mut events = backend.messages(request).await?;
-    while let Some(event) = events.next().await {
-        match event? {
-            event if event.is_content() && taken.ttft.is_zero() => taken.ttft = start.elapsed(),
-            StreamEvent::MessageDelta { usage, .. } => taken.output_tokens = usage["output_tokens"].as_u64().unwrap_or(0),
-            _ => {}
+impl Served {
+    async fn start(model: &Path, cache_dir: &Path) -> Outcome<Self> {
+        let disk = Some(DiskOptions { folder: cache_dir.into(), bytes: u64::MAX });
+        let backend = Arc::new(MlxBackend::load(model, EngineOptions { disk, ..EngineOptions::default() })?);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = Server::new(backend.clone(), ServerOptions::default());
+        let stopped = async { drop(stopped.await) };
+        let server = tokio::spawn(async move { server.run(listener, stopped).await });
+        Ok(Self { backend, client: reqwest::Client::new(), url, stop, server })
+    }
+
+    /// Returns when everything is on the disk.
+    async fn stop(self) -> Outcome<()> {
+        drop((self.stop, self.client));
+        self.server.await??;
+        drop(self.backend);
+        Ok(())
+    }
+
+    /// Sends a request that may answer with so many tokens, and reads the answer as a client does.
+    async fn ask(&self, request: &MessagesRequest, max_tokens: u32) -> Outcome<Taken> {
+        let body = serde_json::to_vec(&MessagesRequest { max_tokens, ..request.clone() })?;
+        let start = Instant::now();
+        let response = self.client.post(format!("{}/v1/messages", self.url)).body(body).send().await?.error_for_status()?;
+        let (mut bytes, mut text, mut ttft) = (response.bytes_stream(), Vec::new(), None);
+        while let Some(part) = bytes.next().await {
+            text.extend_from_slice(&part?);
+            // The first content, or the end of an answer without any.
+            let content = [&b"event: content_block_start"[..], b"event: message_delta"];
+            if ttft.is_none() && content.iter().any(|event| text.windows(event.len()).any(|window| window == *event)) {
+                ttft = Some(start.elapsed());
+            }
+        }
+        let all = start.elapsed();
+        let text = String::from_utf8(text)?;
+        let number = |name: &str| {
+            let (_, rest) = text.rsplit_once(&format!("\"{name}\":"))?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let (output_tokens, cached_tokens) = (number("output_tokens"), number("cache_read_input_tokens"));
+        Ok(Taken {
+            ttft: ttft.ok_or("the answer ended early")?,
+            all,
+            output_tokens: output_tokens.ok_or("no usage")?,
+            cached_tokens: cached_tokens.ok_or("no usage")?,
+        })
+    }
+
+    /// How long the server takes to say nothing much.
+    async fn round_trip(&self) -> Outcome<Duration> {
+        let start = Instant::now();
+        self.client.get(format!("{}/health", self.url)).send().await?.error_for_status()?.bytes().await?;
+        Ok(start.elapsed())
+    }
+}
+
+/// The longest conversation of the traces: its last request but one, and its last.
+fn longest(sessions: &[Vec<MessagesRequest>]) -> Outcome<(&MessagesRequest, &MessagesRequest)> {
+    match sessions.iter().max_by_key(|requests| requests.len()).map(Vec::as_slice) {
+        Some([.., before, last]) => Ok((before, last)),
+        _ => Err("no trace continues another".into()),
+    }
+}
+
+/// The request with something else said at its end.
+fn ending_with(request: &MessagesRequest, text: &str) -> MessagesRequest {
+    let mut request = request.clone();
+    if let Some(last) = request.messages.last_mut() {
+        match &mut last.content {
+            Content::Text(said) => said.push_str(text),
+            Content::Blocks(blocks) => blocks.push(ContentBlock::text(text)),
         }
     }
-    taken.all = start.elapsed();
-    if taken.ttft.is_zero() {
-        taken.ttft = taken.all;
-    }
-    Ok(taken)
+    request
 }
 
-/// Cold, repeated and continued: the two longest requests that continue each other.
-async fn one_conversation(backend: &MlxBackend, requests: &[MessagesRequest]) -> Outcome<()> {
-    let continued =
-        |pair: &&[MessagesRequest]| pair[1].messages.starts_with(&pair[0].messages[..1]) && pair[1].messages.len() > 1;
-    let pair = requests.windows(2).rfind(continued).ok_or("no trace continues another")?;
-    backend.clear().await?;
-    let cold = ask(backend, &pair[0], 16).await?;
-    let step = (cold.all - cold.ttft).div_f64(cold.output_tokens.saturating_sub(1).max(1) as f64);
-    let repeat = ask(backend, &pair[0], 1).await?;
-    let before = backend.engine().cache_stats();
-    let follow_up = ask(backend, &pair[1], 1).await?;
-    let after = backend.engine().cache_stats();
-    let (tokens, computing) = (after.computed_tokens - before.computed_tokens, after.computing - before.computing);
-    let text = {
-        let start = Instant::now();
-        backend.count_tokens(pair[1].clone()).await?;
-        start.elapsed()
-    };
-    println!("cold TTFT {:?}, one decode step {step:?}, template and tokenizer {text:?}", cold.ttft);
-    println!("exact repeat: TTFT {:?}, {:.2}x of a decode step", repeat.ttft, ratio(repeat.ttft, step));
+/// Cold, repeated and continued. Gives the TTFT of an exact repeat.
+async fn one_conversation(served: &Served, sessions: &[Vec<MessagesRequest>]) -> Outcome<Duration> {
+    let (before, last) = longest(sessions)?;
+    let cold = served.ask(before, 16).await?;
+    let [mut trips, mut steps, mut repeats, mut follow_ups, mut computing] = [const { Vec::new() }; 5];
+    let mut tokens = 0;
+    for round in 0..ROUNDS {
+        trips.push(served.round_trip().await?);
+        let long = served.ask(before, 16).await?;
+        steps.push((long.all - long.ttft).div_f64(long.output_tokens.saturating_sub(1).max(1) as f64));
+        repeats.push(served.ask(before, 1).await?.ttft);
+        let earlier = served.backend.engine().cache_stats();
+        follow_ups.push(served.ask(&ending_with(last, &format!("And number {round}?")), 1).await?.ttft);
+        let now = served.backend.engine().cache_stats();
+        computing.push(now.computing - earlier.computing);
+        tokens = now.computed_tokens - earlier.computed_tokens;
+    }
+    let [trip, step, repeat, follow_up, computing] = [trips, steps, repeats, follow_ups, computing].map(median);
+    println!("cold TTFT {:?}; decode step {step:?}, HTTP round trip {trip:?} (medians of {ROUNDS})", cold.ttft);
+    println!("exact repeat: TTFT {repeat:?}, {:.2}x of a decode step and the round trip", ratio(repeat, step + trip));
     println!(
-        "follow-up with {tokens} new tokens: TTFT {:?}, {:.2}x of computing them ({computing:?})",
-        follow_up.ttft,
-        ratio(follow_up.ttft, computing)
+        "follow-up with {tokens} new tokens: TTFT {follow_up:?}, {:.2}x of computing them ({computing:?})",
+        ratio(follow_up, computing)
+    );
+    Ok(repeat)
+}
+
+/// The same conversation asked of another process, which finds it on the disk.
+async fn after_restart(served: &Served, sessions: &[Vec<MessagesRequest>], repeat: Duration) -> Outcome<()> {
+    let (before, _) = longest(sessions)?;
+    // Its own first request: what a process does once is not the disk's.
+    served
+        .ask(&MessagesRequest { messages: vec![before.messages[0].clone()], tools: vec![], system: None, ..before.clone() }, 1)
+        .await?;
+    let taken = served.ask(before, 1).await?;
+    let disk = served.backend.engine().cache_stats().disk.unwrap_or_default();
+    println!(
+        "after a restart: TTFT {:?} with {} tokens known, {:.2}x of the exact repeat ({} files, {:.1} MB on disk)",
+        taken.ttft,
+        taken.cached_tokens,
+        ratio(taken.ttft, repeat),
+        disk.entries,
+        disk.bytes as f64 / 1e6
     );
     Ok(())
 }
 
-/// Every trace in turn, from an empty cache.
-async fn all_traces(backend: &MlxBackend, requests: &[MessagesRequest]) -> Outcome<()> {
-    backend.clear().await?;
-    let before = backend.engine().cache_stats();
-    for request in requests {
-        ask(backend, request, 1).await?;
+/// Every session in turn, from an empty cache.
+async fn all_sessions(served: &Served, sessions: &[Vec<MessagesRequest>]) -> Outcome<()> {
+    served.backend.clear().await?;
+    let (mut prompts, mut hits) = (0_usize, 0_usize);
+    // Prompt tokens and known ones: of the requests that begin a session, and of those that continue one.
+    let (mut begin, mut go_on) = ([0_u64; 2], [0_u64; 2]);
+    for session in sessions {
+        for (index, request) in session.iter().enumerate() {
+            let before = served.backend.engine().cache_stats();
+            served.ask(request, 1).await?;
+            let after = served.backend.engine().cache_stats();
+            let count = if index == 0 { &mut begin } else { &mut go_on };
+            count[0] += after.prompt_tokens - before.prompt_tokens;
+            count[1] += after.saved_tokens - before.saved_tokens;
+            prompts += 1;
+            hits += usize::from(after.hits > before.hits);
+        }
     }
-    let after = backend.engine().cache_stats();
-    let (prompts, prompt_tokens) = (requests.len() as u64, after.prompt_tokens - before.prompt_tokens);
-    let (hits, saved) = (after.hits - before.hits, after.saved_tokens - before.saved_tokens);
+    let share = |[all, known]: [u64; 2]| 100.0 * known as f64 / all.max(1) as f64;
     println!(
-        "{prompts} traces: {:.1}% of {prompt_tokens} prompt tokens not computed again, {:.0}% of prompts hit",
-        100.0 * saved as f64 / prompt_tokens as f64,
-        100.0 * hits as f64 / prompts as f64
+        "{} sessions, {prompts} prompts from an empty cache: {:.0}% hit",
+        sessions.len(),
+        share([prompts as u64, hits as u64])
+    );
+    println!(
+        "prompt tokens not computed again: {:.1}% of the requests that continue a session, {:.1}% of those that begin one, {:.1}% of all",
+        share(go_on),
+        share(begin),
+        share([begin[0] + go_on[0], begin[1] + go_on[1]])
     );
     Ok(())
 }
 
 /// Four conversations one after another, then at once.
-async fn at_once(backend: &MlxBackend, requests: &[MessagesRequest]) -> Outcome<()> {
-    let four = &requests[..requests.len().min(4)];
-    for request in four {
-        ask(backend, request, 1).await?;
+async fn at_once(served: &Served, sessions: &[Vec<MessagesRequest>]) -> Outcome<()> {
+    let four: Vec<_> = sessions.iter().filter_map(|session| session.first()).take(4).collect();
+    for request in &four {
+        served.ask(request, 1).await?;
     }
     let start = Instant::now();
     let mut tokens = 0;
-    for request in four {
-        tokens += ask(backend, request, 32).await?.output_tokens;
+    for request in &four {
+        tokens += served.ask(request, 32).await?.output_tokens;
     }
     let in_turn = tokens as f64 / start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let answers = futures::future::join_all(four.iter().map(|request| ask(backend, request, 32))).await;
+    let answers = futures::future::join_all(four.iter().map(|request| served.ask(request, 32))).await;
     let tokens: u64 = answers.into_iter().map(|taken| taken.map_or(0, |taken| taken.output_tokens)).sum();
     let at_once = tokens as f64 / start.elapsed().as_secs_f64();
     println!(
@@ -139,6 +260,11 @@ async fn at_once(backend: &MlxBackend, requests: &[MessagesRequest]) -> Outcome<
 
 fn ratio(a: Duration, b: Duration) -> f64 {
     a.as_secs_f64() / b.as_secs_f64().max(1e-9)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// A payload that costs nothing: only the tree's own work is timed.

@@ -25,6 +25,7 @@ use axum::serve::ListenerExt;
 use clap::Parser;
 use futures::StreamExt;
 use hdrhistogram::Histogram;
+use reqwest::Client;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +39,7 @@ struct Args {
     #[arg(long, default_value_t = 32)]
     streams: usize,
     /// Requests of each stream when paced, one after the other.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 30)]
     requests: usize,
     /// Events of each answer.
     #[arg(long, default_value_t = 20)]
@@ -64,11 +65,11 @@ fn now_ns() -> u64 {
     START.elapsed().as_nanos() as u64
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Fallible<()> {
     let args = Args::parse();
     LazyLock::force(&START);
-    let upstream = upstream().await?;
+    let upstream = upstream()?;
     let mut results = vec![measure("direct", upstream, &args).await?];
 
     let folder = tempfile::tempdir()?;
@@ -99,12 +100,13 @@ struct Measured {
 }
 
 async fn measure(name: &'static str, address: SocketAddr, args: &Args) -> Fallible<Measured> {
+    let clients = (0..args.streams).map(|_| client()).collect::<Fallible<Vec<_>>>()?;
     // The first connections and the first pages are not what is measured.
-    together(args.streams, |_| one_after_the_other(address, 2, args.events, 0)).await?;
-    let paced = together(args.streams, |stream| async move {
+    together(&clients, |_, client| one_after_the_other(client, address, 2, args.events, 0)).await?;
+    let paced = together(&clients, |stream, client| async move {
         // So that not all events of all streams come at the same moment.
         tokio::time::sleep(Duration::from_micros(stream as u64 * 617)).await;
-        one_after_the_other(address, args.requests, args.events, args.pace_ms).await
+        one_after_the_other(client, address, args.requests, args.events, args.pace_ms).await
     });
     let (mut request, mut event) = (Histogram::new(3)?, Histogram::new(3)?);
     for (requests, events) in paced.await? {
@@ -112,11 +114,10 @@ async fn measure(name: &'static str, address: SocketAddr, args: &Args) -> Fallib
         event.add(events)?;
     }
     let until = Instant::now() + Duration::from_secs(args.seconds);
-    let counts = together(args.streams, |_| async move {
-        let client = client()?;
+    let counts = together(&clients, |_, client| async move {
         let mut count = 0;
         while Instant::now() < until {
-            ask(&client, address, args.events, 0).await?;
+            ask(client, address, args.events, 0).await?;
             count += 1;
         }
         Ok(count)
@@ -126,23 +127,26 @@ async fn measure(name: &'static str, address: SocketAddr, args: &Args) -> Fallib
     Ok(Measured { name, request, event, throughput })
 }
 
-/// Runs as many streams at the same time.
-async fn together<T: Send, F: Future<Output = Fallible<T>> + Send>(streams: usize, run: impl Fn(usize) -> F) -> Fallible<Vec<T>> {
-    futures::future::try_join_all((0..streams).map(run)).await
+/// Runs a stream for each client, all at the same time.
+async fn together<'a, T: Send, F: Future<Output = Fallible<T>> + Send>(
+    clients: &'a [Client],
+    run: impl Fn(usize, &'a Client) -> F,
+) -> Fallible<Vec<T>> {
+    futures::future::try_join_all(clients.iter().enumerate().map(|(stream, client)| run(stream, client))).await
 }
 
 /// The latencies of requests on one connection: of the requests, and of the events.
 async fn one_after_the_other(
+    client: &Client,
     address: SocketAddr,
     requests: usize,
     events: usize,
     pace_ms: u64,
 ) -> Fallible<(Histogram<u64>, Histogram<u64>)> {
-    let client = client()?;
     let (mut to_upstream, mut to_client) = (Histogram::new(3)?, Histogram::new(3)?);
     for _ in 0..requests {
         let sent = now_ns();
-        let answer = ask(&client, address, events, pace_ms).await?;
+        let answer = ask(client, address, events, pace_ms).await?;
         to_upstream.record(answer.request_arrived.saturating_sub(sent))?;
         for (sent, arrived) in answer.events {
             to_client.record(arrived.saturating_sub(sent))?;
@@ -152,8 +156,8 @@ async fn one_after_the_other(
 }
 
 /// A client with a connection of its own.
-fn client() -> Fallible<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?)
+fn client() -> Fallible<Client> {
+    Ok(Client::builder().no_proxy().tcp_nodelay(true).build()?)
 }
 
 struct Answer {
@@ -163,7 +167,7 @@ struct Answer {
 }
 
 /// One request, about as large as Claude Code's.
-async fn ask(client: &reqwest::Client, address: SocketAddr, events: usize, pace_ms: u64) -> Fallible<Answer> {
+async fn ask(client: &Client, address: SocketAddr, events: usize, pace_ms: u64) -> Fallible<Answer> {
     static BODY: LazyLock<Bytes> = LazyLock::new(|| {
         let system = "You are an agent that edits files. ".repeat(2_000);
         let message = serde_json::json!({"role": "user", "content": "Read hello.txt"});
@@ -198,13 +202,19 @@ struct Script {
     pace_ms: u64,
 }
 
-/// A server whose events say when they were sent.
-async fn upstream() -> Fallible<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// A server whose events say when they were sent. It has a thread of its own: beside the clients' tasks it would wait for
+/// them, but only where no proxy stands between.
+fn upstream() -> Fallible<SocketAddr> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let routes = Router::new().route("/v1/messages", post(answer));
-    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?.tap_io(|socket| drop(socket.set_nodelay(true)));
+            axum::serve(listener, Router::new().route("/v1/messages", post(answer))).await
+        })
+    });
     Ok(address)
 }
 

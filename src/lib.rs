@@ -10,6 +10,8 @@ pub mod config;
 pub mod convert;
 #[cfg(feature = "mlx")]
 pub mod engine;
+pub mod hub;
+mod net;
 pub mod record;
 pub mod replay;
 pub mod report;

@@ -128,7 +128,8 @@ fn what_is_missing_is_one_line_with_the_way_out() {
 fn a_missing_model_is_one_line_with_the_way_out() {
     assert_eq!(
         refusal(&Place::new(), &["--client", "sh"]),
-        "exit 2: error: fixtures/models/tiny: no such folder: a model folder in Hugging Face layout is needed; name one with --model DIR"
+        "exit 2: error: fixtures/models/tiny: no such folder: a model folder in Hugging Face layout is needed; name another with \
+         --model, or get one with: anyclaude model pull"
     );
 }
 

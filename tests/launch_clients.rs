@@ -110,9 +110,16 @@ async fn mode_mlx_answers_the_client_from_a_model_folder() {
     let recorded = traces(&place, "mlx");
     assert!(recorded.iter().any(|trace| trace.response.status == 200 && trace.response.body["stop_reason"].is_string()));
     let said = stderr(&output);
-    let lines = ["loading ", "loaded in ", "ready in ", "recorded "];
-    assert!(lines.iter().all(|start| said.lines().any(|line| line.starts_with(start))), "{said}");
-    assert!(said.contains("mlx tiny answers ") && !said.contains("\n0 requests"), "{said}");
+    let has = |said: &str, start: &str| said.lines().any(|line| line.starts_with(start));
+    assert!(["loading ", "loaded in ", "ready in ", "recorded "].iter().all(|start| has(&said, start)), "{said}");
+    assert!(said.contains("mlx tiny answers ") && !said.contains("\n0 requests") && !has(&said, "warm"), "{said}");
+
+    // The next run knows what its first request will begin with.
+    let again = launch(&place, &["--mode", "mlx", "--model", model], &client).await;
+    let said = stderr(&again);
+    assert!(["warming: ", "warmed in ", "ready in "].iter().all(|start| has(&said, start)), "{said}");
+    let summary = said.lines().find(|line| line.contains(" prompt tokens (")).unwrap_or_else(|| panic!("{said}"));
+    assert!(!summary.contains("(0% from the cache)") && summary.ends_with(" s saved"), "{summary}");
 }
 
 #[cfg(feature = "mlx")]

@@ -30,6 +30,8 @@ pub struct CacheReport {
     pub computed_tokens: u64,
     /// Runs of tokens forgotten to keep the limits.
     pub evictions: u64,
+    /// What is kept on disk, where anything is.
+    pub disk: Option<DiskReport>,
     /// The warm-up at work, if there is one.
     pub warming: Option<WarmUpReport>,
     pub memory: MemoryReport,
@@ -43,6 +45,22 @@ pub struct CacheEntry {
     pub mb: f64,
     /// Memory of those it shares with no other.
     pub own_mb: f64,
+}
+
+/// The cache's part on disk, and its counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DiskReport {
+    pub max_bytes: u64,
+    /// What its files take.
+    pub bytes: u64,
+    /// Files, each a run of tokens.
+    pub entries: usize,
+    /// Prompts that were continued from the disk.
+    pub hits: u64,
+    /// Tokens read for them.
+    pub tokens: u64,
+    /// Files dropped: damaged, or of another model or version.
+    pub dropped: u64,
 }
 
 /// How far a warm-up is, in tokens.
@@ -80,7 +98,9 @@ impl fmt::Display for CacheReport {
             self.entries.len(),
             self.bytes as f64 / 1e6,
             self.evictions,
-        )
+        )?;
+        let Some(disk) = &self.disk else { return Ok(()) };
+        write!(f, "; {:.1} MB on disk, of use to {} prompts", disk.bytes as f64 / 1e6, disk.hits)
     }
 }
 
@@ -103,6 +123,8 @@ mod tests {
             ..CacheReport::default()
         };
         insta::assert_snapshot!(report, @"3 of 4 prompts hit, 75% of all prompt tokens known, about 12.3 s saved; 3 kept in 45.1 MB, 2 evicted");
+        let disk = Some(DiskReport { bytes: 7_200_000, hits: 2, ..DiskReport::default() });
+        insta::assert_snapshot!(CacheReport { disk, ..report }, @"3 of 4 prompts hit, 75% of all prompt tokens known, about 12.3 s saved; 3 kept in 45.1 MB, 2 evicted; 7.2 MB on disk, of use to 2 prompts");
         assert_eq!(CacheReport::default().to_string(), "turned off");
     }
 }

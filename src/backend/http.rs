@@ -7,6 +7,7 @@ use reqwest::{Client, Url};
 
 use super::BackendError;
 use crate::convert::CacheKey;
+use crate::net::{is_loopback, root_cause};
 use crate::wire::MessagesRequest;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ pub fn client(base_url: &str) -> Result<Client, BackendError> {
     if is_loopback(&url) {
         client = client.no_proxy();
     }
-    client.build().map_err(|error| unusable(reasons(&error)))
+    client.build().map_err(|error| unusable(root_cause(&error)))
 }
 
 /// The headers that tell caches and proxies on the way what a request shares with others.
@@ -51,12 +52,6 @@ pub fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, S
     Ok(value)
 }
 
-/// What caused the error in the end: reqwest's own text leaves that out.
-pub fn reasons(error: &reqwest::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
-}
-
 /// The start of a text that may be long.
 pub fn shorten(text: &str) -> String {
     const CHARACTERS: usize = 200;
@@ -72,28 +67,9 @@ fn check(base_url: &str) -> Result<Url, String> {
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("not a URL that starts with http:// or https://".into()) }
 }
 
-/// A proxy of the environment must not stand between us and a server on this machine.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loopback_is_recognised() {
-        for (url, expected) in [
-            ("http://127.0.0.1:1", true),
-            ("http://[::1]:1", true),
-            ("http://localhost", true),
-            ("https://api.anthropic.com", false),
-            ("http://192.168.0.7", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        }
-    }
 
     #[test]
     fn when_to_come_back_is_found() {

@@ -11,11 +11,11 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
-use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, EventStream, MemoryReport, WarmUpReport};
+use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
-    CacheStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
+    CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
 use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
 
@@ -38,6 +38,13 @@ struct TextSide {
     defaults: GenerationConfig,
 }
 
+/// A request, its prompt's text, and what the engine gets.
+struct Prepared {
+    request: MessagesRequest,
+    text: String,
+    generation: Generation,
+}
+
 impl MlxBackend {
     /// Loads a model folder in Hugging Face layout. Blocks until the weights are in memory.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
@@ -55,7 +62,8 @@ impl MlxBackend {
         let engine = Engine::load(dir, options)?;
         // The folder as given may be `.`; its real name is what says which model this is.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
-        let model = real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
+        let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
+        let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
         Ok(Self { model, engine, text: Arc::new(text) })
     }
 
@@ -70,14 +78,14 @@ impl MlxBackend {
         Ok(self.engine.warm(tokens)?)
     }
 
-    /// Does text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
-    async fn on_text_side<T: Send + 'static>(
+    /// Begins text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
+    fn on_text_side<T: Send + 'static>(
         &self,
         work: impl FnOnce(&TextSide) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, BackendError> {
+    ) -> BoxFuture<'static, Result<T, BackendError>> {
         let text = self.text.clone();
-        let done = tokio::task::spawn_blocking(move || work(&text)).await;
-        Ok(done.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??)
+        let task = tokio::task::spawn_blocking(move || work(&text));
+        async move { Ok(task.await.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??) }.boxed()
     }
 }
 
@@ -92,14 +100,18 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let (answer, generation) = self.on_text_side(move |text| text.prepare(request)).await?;
-            Ok(answer.stream(self.engine.generate(generation)?))
+            let Prepared { request, text, generation } = self.on_text_side(move |text| text.prepare(request)).await?;
+            let (model, prompt) = (request.model.clone(), generation.prompt.clone());
+            let events = self.engine.generate(generation)?;
+            // What the client is told of its marks is counted while the device computes.
+            let marks = self.on_text_side(move |side| side.marks(&request, &text, &prompt));
+            Ok(Answer { model, marks }.stream(events))
         }
         .boxed()
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64)).boxed()
+        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64))
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {
@@ -158,6 +170,7 @@ fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -
         saved_seconds: stats.saved_time().as_secs_f64(),
         computed_tokens: stats.computed_tokens,
         evictions: stats.evictions,
+        disk: stats.disk.map(disk_report),
         warming,
         memory: MemoryReport {
             active_bytes: memory.active,
@@ -168,12 +181,16 @@ fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -
     }
 }
 
+fn disk_report(stats: DiskStats) -> DiskReport {
+    let DiskStats { max_bytes, entries, bytes, hits, tokens, dropped } = stats;
+    DiskReport { max_bytes, bytes, entries, hits, tokens, dropped }
+}
+
 impl TextSide {
-    /// What the engine and the answer's events need of the request.
-    fn prepare(&self, request: MessagesRequest) -> Result<(Answer, Generation), EngineError> {
+    /// What the engine needs of the request.
+    fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
-        let marks = Marks::of(&request).try_map(|place| self.tokens_before(place, &request, &text, &prompt))?;
         let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
             decoder: self.decoders.start(&request, thinks)?,
@@ -181,7 +198,12 @@ impl TextSide {
             prompt,
             max_tokens: request.max_tokens as usize,
         };
-        Ok((Answer { model: request.model, marks }, generation))
+        Ok(Prepared { request, text, generation })
+    }
+
+    /// Where the client marked the prompt for caching, in tokens.
+    fn marks(&self, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<Marks<usize>, EngineError> {
+        Marks::of(request).try_map(|place| self.tokens_before(place, request, text, prompt))
     }
 
     /// How many of the prompt's tokens come before a place in the request. What opens the answer belongs to the last block.
@@ -215,7 +237,7 @@ impl From<EngineError> for BackendError {
         let kind = match &error {
             EngineError::Request(_) => ErrorKind::InvalidRequest,
             EngineError::Overloaded(_) => ErrorKind::Overloaded,
-            EngineError::ModelFile { .. } | EngineError::Device(_) => ErrorKind::Api,
+            EngineError::ModelFile { .. } | EngineError::CacheFolder { .. } | EngineError::Device(_) => ErrorKind::Api,
         };
         let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
         Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use futures::Stream;
 use futures::future::BoxFuture;
 
-pub use cache_report::{CacheEntry, CacheReport, MemoryReport, WarmUpReport};
+pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 

@@ -13,9 +13,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
-use super::http::{self, reasons, shorten};
+use super::http::{self, shorten};
 use super::{Backend, BackendError, EventStream};
 use crate::convert::{self, ChunkReader, Converted, Dialect, Omitted};
+use crate::net::root_cause;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
@@ -55,7 +56,7 @@ impl OpenAiBackend {
     /// The server cannot be reached, refuses, or does not answer with a list.
     pub async fn models(&self) -> Result<Vec<String>, BackendError> {
         let response = self.send(self.client.get(format!("{}/models", self.address))).await?;
-        let list: Value = response.json().await.map_err(|error| self.not_chat(&reasons(&error)))?;
+        let list: Value = response.json().await.map_err(|error| self.not_chat(&root_cause(&error)))?;
         let models = list["data"].as_array().ok_or_else(|| self.not_chat("its list of models has no data"))?;
         Ok(models.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect())
     }
@@ -81,7 +82,7 @@ impl OpenAiBackend {
     async fn send(&self, request: RequestBuilder) -> Result<Response, BackendError> {
         let response = request.headers(self.headers.clone()).send().await;
         let response =
-            response.map_err(|error| BackendError::Unreachable { address: self.address.clone(), reason: reasons(&error) })?;
+            response.map_err(|error| BackendError::Unreachable { address: self.address.clone(), reason: root_cause(&error) })?;
         if response.status().is_success() { Ok(response) } else { Err(self.answered(response).await) }
     }
 
@@ -164,6 +165,9 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
                 }
             }
             if last {
+                if !reader.has_usage() {
+                    tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
+                }
                 return;
             }
         }
@@ -205,7 +209,9 @@ fn error_in(text: &str) -> Option<ChatError> {
 
 fn broken(address: &str, error: eventsource_stream::EventStreamError<reqwest::Error>) -> String {
     match error {
-        eventsource_stream::EventStreamError::Transport(error) => format!("{address}: the connection broke: {}", reasons(&error)),
+        eventsource_stream::EventStreamError::Transport(error) => {
+            format!("{address}: the connection broke: {}", root_cause(&error))
+        }
         other => not_chat(address, &other.to_string()),
     }
 }

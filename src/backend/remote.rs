@@ -12,8 +12,9 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{self, reasons, shorten};
+use super::http::{self, shorten};
 use super::{Backend, BackendError, CacheControl, EventStream};
+use crate::net::root_cause;
 use crate::wire::{Content, ContentBlock, ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
 /// What `POST /v1/messages/count_tokens` refuses although `POST /v1/messages` takes it.
@@ -45,7 +46,7 @@ impl RemoteBackend {
         let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
         let headers = headers_from_env().map_err(unusable)?;
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
-        let health = health.map_err(|error| unusable(reasons(&error)))?.json::<Health>().await;
+        let health = health.map_err(|error| unusable(root_cause(&error)))?.json::<Health>().await;
         let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
         Ok(Self { address, client, headers, anyclaude })
     }
@@ -79,7 +80,7 @@ impl RemoteBackend {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> BackendError {
-        BackendError::Unreachable { address: self.address.clone(), reason: reasons(error) }
+        BackendError::Unreachable { address: self.address.clone(), reason: root_cause(error) }
     }
 
     fn protocol(&self, reason: impl Into<String>) -> BackendError {
@@ -112,7 +113,7 @@ impl RemoteBackend {
             fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
         }
         let response = self.post("/v1/messages/count_tokens", HeaderMap::new(), &body).await?;
-        let answer: Value = response.json().await.map_err(|error| self.protocol(reasons(&error)))?;
+        let answer: Value = response.json().await.map_err(|error| self.protocol(root_cause(&error)))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
     }
 }
@@ -164,7 +165,7 @@ fn parse(address: &str, data: &str) -> Result<StreamEvent, BackendError> {
 fn broken(address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
     let address = address.to_owned();
     match error {
-        EventStreamError::Transport(error) => BackendError::Unreachable { address, reason: reasons(&error) },
+        EventStreamError::Transport(error) => BackendError::Unreachable { address, reason: root_cause(&error) },
         other => BackendError::Protocol { address, reason: other.to_string() },
     }
 }

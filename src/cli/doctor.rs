@@ -11,14 +11,14 @@ use console::style;
 use tokio::process::Command;
 
 use super::CliError;
-use super::model_folder::ModelFolder;
+use super::model_folder::{ModelFolder, in_words};
 
 /// Say what this machine has of what anyclaude needs, and what to do about the rest
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  anyclaude doctor --model path/to/model")]
 pub struct Args {
-    /// Model folder to look at
-    #[arg(long, value_name = "DIR", default_value = "fixtures/models/tiny")]
+    /// Model to look at: a folder, or the name of a pulled one
+    #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
     model: PathBuf,
 }
 
@@ -65,7 +65,7 @@ async fn engine() -> Result<Vec<Finding>, CliError> {
 }
 
 fn model(folder: PathBuf) -> State {
-    match ModelFolder::inspect(&folder) {
+    match ModelFolder::find(&folder).and_then(|folder| ModelFolder::inspect(&folder)) {
         Ok(ModelFolder { kind, weight_files, weight_bytes, parameters, vocabulary }) => State::Found(format!(
             "{}: {kind}, {} parameters, {} MB of weights in {weight_files} file(s), tokenizer of {vocabulary} entries",
             folder.display(),
@@ -77,15 +77,6 @@ fn model(folder: PathBuf) -> State {
             let what = error.to_string();
             if cfg!(feature = "mlx") { State::Missing { what, remedy } } else { State::Lacking { what, remedy } }
         }
-    }
-}
-
-/// A count as people say it: `460 thousand`, `1.7 billion`.
-fn in_words(count: u64) -> String {
-    match count as f64 {
-        n if n < 1e6 => format!("{:.0} thousand", n / 1e3),
-        n if n < 1e9 => format!("{:.1} million", n / 1e6),
-        n => format!("{:.1} billion", n / 1e9),
     }
 }
 

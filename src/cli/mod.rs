@@ -5,6 +5,7 @@ mod child;
 mod config;
 mod doctor;
 mod launch;
+mod model;
 mod model_folder;
 mod record;
 mod replay;
@@ -51,6 +52,7 @@ enum Command {
     Replay(replay::Args),
     Review(review::Args),
     Trace(trace::Args),
+    Model(model::Args),
     Doctor(doctor::Args),
     Check(check::Args),
     Config(config::Args),
@@ -117,6 +119,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Replay(args) => replay::run(args).await,
         Command::Review(args) => review::run(args).await,
         Command::Trace(args) => trace::run(args).await,
+        Command::Model(args) => model::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Config(args) => config::run(args),

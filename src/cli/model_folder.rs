@@ -12,6 +12,7 @@ use super::CliError;
 use crate::backend::mlx::MlxBackend;
 #[cfg(feature = "mlx")]
 use crate::engine::{EngineError, EngineOptions};
+use crate::hub::{HubCache, HubError, ModelName};
 
 /// What every model folder must have beside its weights.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
@@ -38,6 +39,10 @@ pub struct ModelFolder {
 pub enum ModelFolderError {
     #[error("{}: no such folder: a model folder in Hugging Face layout is needed", .0.display())]
     NoFolder(PathBuf),
+    #[error("{0}: no such folder, and no model of this name was pulled; get it with: anyclaude model pull {0}")]
+    NotPulled(ModelName),
+    #[error(transparent)]
+    Cache(#[from] HubError),
     #[error("{} is missing: the model folder is incomplete, get it again", .0.display())]
     Missing(PathBuf),
     #[error("{}: {reason}: get the model folder again", path.display())]
@@ -52,11 +57,22 @@ pub async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend,
         EngineError::ModelFile { .. } => {
             CliError::input(format!("{error}: get the model folder again, or choose another with --model"))
         }
+        EngineError::CacheFolder { .. } => CliError::input(format!("{error}: choose another folder with --cache-dir")),
         other => CliError::backend(other),
     })
 }
 
 impl ModelFolder {
+    /// The folder that `--model` means, looked at: a path, or else the name of a model that was pulled.
+    pub fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
+        let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());
+        let folder = match name {
+            Some(name) if !given.is_dir() => HubCache::from_env()?.snapshot(&name).ok_or(ModelFolderError::NotPulled(name))?,
+            _ => given.to_owned(),
+        };
+        Self::inspect(&folder).map(|_| folder)
+    }
+
     /// Looks at the files' presence and headers; weights are not read.
     pub fn inspect(folder: &Path) -> Result<Self, ModelFolderError> {
         if !folder.is_dir() {
@@ -82,6 +98,15 @@ impl ModelFolder {
             found.parameters += parameters;
         }
         Ok(found)
+    }
+}
+
+/// A count as people say it: `460 thousand`, `1.7 billion`.
+pub fn in_words(count: u64) -> String {
+    match count as f64 {
+        n if n < 1e6 => format!("{:.0} thousand", n / 1e3),
+        n if n < 1e9 => format!("{:.1} million", n / 1e6),
+        n => format!("{:.1} billion", n / 1e9),
     }
 }
 

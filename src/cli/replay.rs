@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
     backend: String,
 
-    /// With `mlx`, the model's folder [default: fixtures/models/tiny]; with a URL, the model name to ask for
+    /// With `mlx`, the model's folder, or the name of a pulled model [default: fixtures/models/tiny]; with a URL, the model name to ask for
     /// [default: as recorded]
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
@@ -178,7 +178,8 @@ async fn connect(args: &Args, betas: &[String]) -> Result<Box<dyn Backend>, CliE
 #[cfg(feature = "mlx")]
 async fn in_process(args: &Args) -> Result<Box<dyn Backend>, CliError> {
     let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
-    ModelFolder::inspect(&folder).map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
+    let found = ModelFolder::find(&folder);
+    let folder = found.map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))?;
     let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
     Ok(Box::new(model_folder::load(folder, options).await?))
 }

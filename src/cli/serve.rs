@@ -1,6 +1,6 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
-mod cache_args;
+pub(super) mod cache_args;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -19,15 +19,16 @@ use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
 use crate::engine::answer::ToolFormatName;
-use crate::engine::{CacheLimits, EngineOptions, LoadListener, LoadProgress};
+use crate::engine::{EngineOptions, LoadListener, LoadProgress};
 use crate::server::{Server, ServerOptions};
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json)
-    #[arg(long, value_name = "DIR")]
+    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
+    /// pulled model
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
@@ -52,7 +53,7 @@ Examples:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    ModelFolder::inspect(&args.model).map_err(CliError::input)?;
+    let model = ModelFolder::find(&args.model).map_err(CliError::input)?;
     let listener = bind(&args.host, args.port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
     let api_key = args.api_key.filter(|key| !key.is_empty());
@@ -60,8 +61,10 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let warm_up = args.cache.warm_up()?;
-    let backend = Arc::new(load(args.model, args.cache.limits(), args.tool_format).await?);
+    let warm_up = args.cache.warm_up(Path::new("traces"))?;
+    let (cache, disk, tool_format) = (args.cache.limits(), args.cache.disk(), args.tool_format);
+    let options = EngineOptions { cache, disk, tool_format, ..EngineOptions::default() };
+    let backend = Arc::new(load(model, options).await?);
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
@@ -90,14 +93,10 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
 }
 
 /// Loads the model, saying so meanwhile.
-pub(super) async fn load(
-    folder: PathBuf,
-    cache: CacheLimits,
-    tool_format: Option<ToolFormatName>,
-) -> Result<MlxBackend, CliError> {
+pub(super) async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let progress = Loading::start(&folder);
-    let options = EngineOptions { cache, tool_format, on_load: progress.listener(), ..EngineOptions::default() };
+    let options = EngineOptions { on_load: progress.listener(), ..options };
     let loaded = model_folder::load(folder, options).await;
     progress.end();
     let backend = loaded?;

@@ -28,7 +28,7 @@ pub struct Settings {
     pub schema: Option<String>,
     /// What answers the client.
     pub mode: Mode,
-    /// With mode mlx: the model's folder. With other modes: the model to ask for whatever the client asks for.
+    /// With mode mlx: the model's folder, or the name of a pulled one. With other modes: the model to ask for whatever the client asks for.
     pub model: Option<String>,
     /// The base URL of the server that answers, for the modes that go to one.
     pub base_url: Option<String>,
@@ -60,7 +60,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModeSettings {
-    /// With mode mlx: the model's folder. With other modes: the model to ask for.
+    /// With mode mlx: the model's folder, or the name of a pulled one. With other modes: the model to ask for.
     pub model: Option<String>,
     /// The base URL of the server that answers.
     pub base_url: Option<String>,

@@ -75,6 +75,11 @@ impl ChunkReader {
         events
     }
 
+    /// Whether the server has said what the answer took. Where it never does, the events count no tokens.
+    pub fn has_usage(&self) -> bool {
+        self.usage.is_some()
+    }
+
     /// The last events, after the connection ended without a word. Some servers end so: then a reason to stop was given before.
     pub fn cut_off(&mut self) -> Vec<StreamEvent> {
         if self.finish_reason.is_some() {

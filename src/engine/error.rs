@@ -8,6 +8,9 @@ pub enum EngineError {
     /// A file of the model folder is missing or unreadable.
     #[error("{}: {reason}", path.display())]
     ModelFile { path: PathBuf, reason: String },
+    /// The folder for the prefix cache cannot be used.
+    #[error("{}: {reason}", path.display())]
+    CacheFolder { path: PathBuf, reason: String },
     /// The request cannot be answered as it is (too long, an unknown tool, a schema that does not compile).
     #[error("{0}")]
     Request(String),

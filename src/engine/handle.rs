@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::answer::ToolFormatName;
-use super::cache::{CacheLimits, CacheStats, PrefixCache};
+use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
 use super::generation::{EventReceiver, Generation};
 use super::memory::{self, MemoryLimit};
 use super::model::{Config, LoadListener, Model};
@@ -23,6 +23,8 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// What the prefix cache may keep; where its bytes are not limited, half of what is free once the model is loaded.
     pub cache: CacheLimits,
+    /// Where the prefix cache outlives this engine; `None`: nowhere.
+    pub disk: Option<DiskOptions>,
     /// How the model writes tool calls; `None`: as its chat template does.
     pub tool_format: Option<ToolFormatName>,
     /// Who is told how far loading is.
@@ -31,7 +33,13 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { prefill_chunk: 512, cache: CacheLimits::default(), tool_format: None, on_load: LoadListener::default() }
+        Self {
+            prefill_chunk: 512,
+            cache: CacheLimits::default(),
+            disk: None,
+            tool_format: None,
+            on_load: LoadListener::default(),
+        }
     }
 }
 
@@ -155,8 +163,8 @@ fn own_device(
     loaded: mpsc::Sender<Result<Config, EngineError>>,
     inbox: mpsc::Receiver<Command>,
 ) {
-    let model = match Model::load(&dir, &options.on_load) {
-        Ok(model) => model,
+    let (model, disk) = match load(&dir, &options) {
+        Ok(loaded) => loaded,
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let memory = match Sequence::token_bytes(&model) {
@@ -165,8 +173,20 @@ fn own_device(
     };
     let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
     let _ = loaded.send(Ok(model.config().clone()));
-    let cache = PrefixCache::new(limits, shared.cache.clone());
+    let cache = PrefixCache::new(limits, disk, shared.cache.clone());
     Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared).run(inbox);
+}
+
+/// The model; meanwhile another thread looks through what an earlier run has left on the disk.
+fn load(dir: &Path, options: &EngineOptions) -> Result<(Model, Option<DiskCache>), EngineError> {
+    // Without entries nothing is kept anywhere.
+    let disk = options.disk.clone().filter(|_| options.cache.entries > 0);
+    std::thread::scope(|scope| {
+        let disk = disk.map(|disk| scope.spawn(|| DiskCache::open(disk, dir)));
+        let model = Model::load(dir, &options.on_load)?;
+        let disk = disk.map(|opening| opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok((model, disk.transpose()?.flatten()))
+    })
 }
 
 fn gone() -> EngineError {

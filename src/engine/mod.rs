@@ -16,12 +16,14 @@ mod sequence;
 #[cfg(test)]
 pub mod testing;
 pub mod text;
+mod version;
 mod worker;
 
-pub use cache::{CacheLimits, CacheStats, Entry, Payload, PrefixTree, Segment};
+pub use cache::{CacheLimits, CacheStats, DiskOptions, DiskStats, Entry, Payload, PrefixTree, Segment};
 pub use error::EngineError;
 pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
 pub use memory::MemoryUse;
 pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, Run};
 pub use sampler::{Sampler, Sampling};
+pub use version::{loaded_libraries, mlx_version};

@@ -6,6 +6,7 @@ use mlx_rs::{Array, random};
 use serde_json::{Value, json};
 
 use super::answer::{AnswerDecoders, ToolFormatName};
+use super::model::{KvCache, KvSegment};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
@@ -55,6 +56,27 @@ pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, samp
         decoder: decoders.start(&request, false).unwrap(),
         sampler: Sampler::new(sampling, prompt),
     }
+}
+
+/// Keys and values of so many tokens in two layers; which token each is of can be seen in them.
+pub fn kv_of(tokens: &[u32]) -> KvSegment {
+    let numbers: Vec<f32> = tokens.iter().map(|token| *token as f32).collect();
+    let array = Array::from_slice(&numbers, &[1, 1, tokens.len() as i32, 1]);
+    let mut cache = KvCache::new(2);
+    (0..2).for_each(|layer| drop(cache.append(layer, &array, &array).unwrap()));
+    cache.advance(tokens.len());
+    cache.seal().unwrap();
+    cache.segments()[0].payload.clone()
+}
+
+/// Keys and values of any so many tokens.
+pub fn kv(tokens: usize) -> KvSegment {
+    kv_of(&prompt(tokens))
+}
+
+/// What [`kv_of`] was given.
+pub fn first_keys(kv: &KvSegment) -> Vec<f32> {
+    kv.tensors().unwrap()[0].1.as_slice::<f32>().to_vec()
 }
 
 /// Some prompt; a shorter one is a prefix of a longer one.

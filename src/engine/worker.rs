@@ -144,7 +144,7 @@ impl Worker {
             Room::Enough => Ok(()),
             // What was dropped may have been of use to this very prompt.
             Room::Missing(_) if self.answers.is_empty() => {
-                self.cache.clear();
+                self.cache.shrink_by(usize::MAX);
                 Ok(())
             }
             Room::Missing(_) => Err(EngineError::Overloaded("no memory left beside the answers in work: try again".into())),
@@ -214,6 +214,9 @@ impl Worker {
         self.progress.total.store(tokens.len(), Ordering::Relaxed);
         // A prompt's last token is never computed ahead; here there is one more to come.
         tokens.push(0);
+        if let Err(error) = self.cache.recall(&tokens) {
+            tracing::warn!(error = error.what(), "the warm-up cannot use the disk");
+        }
         self.warming = Some((tokens, Sequence::new(&self.model)));
     }
 
@@ -239,6 +242,7 @@ impl Worker {
     fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
         let prompt = [tokens, &[0]].concat();
         let mut sequence = Sequence::new(&self.model);
+        self.cache.recall(&prompt)?;
         self.cache.catch_up(&mut sequence, &prompt)?;
         while sequence.tokens().len() < tokens.len() && !reply.is_closed() && !self.is_closing() {
             sequence.prefill_chunk(&self.model, &mut self.cache, &prompt, self.prefill_chunk)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::engine::LoadListener;
 use crate::engine::answer::Piece;
-use crate::engine::cache::CacheLimits;
+use crate::engine::cache::{CacheLimits, DiskCache, DiskOptions};
 use crate::engine::generation::{EngineEvent, EventReceiver};
 use crate::engine::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
@@ -33,11 +33,22 @@ impl Rig {
     fn of(config: &Value, limits: CacheLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         testing::write_model_with(dir.path(), config);
-        let shared = Shared::default();
-        let cache = PrefixCache::new(limits, shared.cache.clone());
         let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        Self::on(dir, model, limits, None)
+    }
+
+    fn on(dir: tempfile::TempDir, model: Model, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
+        let shared = Shared::default();
+        let disk = disk.map(|options| DiskCache::open(options, dir.path()).unwrap().unwrap());
+        let cache = PrefixCache::new(limits, disk, shared.cache.clone());
         let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
+    }
+
+    /// The same model with nothing in memory: answers in work are lost.
+    fn restart(self, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
+        let model = (|Worker { model, .. }| model)(self.worker);
+        Self::on(self.dir, model, limits, disk)
     }
 
     fn ask(&mut self, prompt: &[u32], max_tokens: usize) -> EventReceiver {
@@ -275,6 +286,10 @@ enum Step {
     /// The cache loses so many bytes.
     Shrink(usize),
     Clear,
+    /// Another process goes on with what is on the disk.
+    Restart,
+    /// A byte of a file on the disk changes.
+    Damage(prop::sample::Index, prop::sample::Index),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -282,21 +297,42 @@ fn step() -> impl Strategy<Value = Step> {
     let conversation = (prop::sample::select(vec![5, 30, 64]), 0u32..3, 1usize..50)
         .prop_map(|(shared, branch, own)| [prompt(shared), vec![1000 + branch; own]].concat());
     prop_oneof![
-        6 => conversation.prop_map(Step::Ask),
-        6 => (1usize..6).prop_map(Step::Turns),
-        1 => any::<prop::sample::Index>().prop_map(Step::Leave),
-        1 => (1usize..20_000).prop_map(Step::Shrink),
+        12 => conversation.prop_map(Step::Ask),
+        12 => (1usize..6).prop_map(Step::Turns),
+        2 => any::<prop::sample::Index>().prop_map(Step::Leave),
+        2 => (1usize..20_000).prop_map(Step::Shrink),
         1 => Just(Step::Clear),
+        3 => Just(Step::Restart),
+        2 => (any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(file, at)| Step::Damage(file, at)),
     ]
+}
+
+fn damage(folder: &std::path::Path, file: prop::sample::Index, at: prop::sample::Index) {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "safetensors")).collect();
+    paths.sort();
+    if let Some(path) = (!paths.is_empty()).then(|| file.get(&paths))
+        && let Ok(mut bytes) = std::fs::read(path)
+    {
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whoever else is served, whatever is cached or forgotten meanwhile: every answer is that of a cold run.
+    /// Whoever else is served, whatever is cached, forgotten, damaged or read from the disk meanwhile: every answer is that of
+    /// a cold run.
     #[test]
-    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..30), entries in 1usize..6) {
-        let mut rig = Rig::with(CacheLimits { entries, bytes: Some(60_000) });
+    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..40), entries in 1usize..6) {
+        let folder = tempfile::tempdir().unwrap();
+        let (limits, disk) = (
+            CacheLimits { entries, bytes: Some(60_000) },
+            Some(DiskOptions { folder: folder.path().into(), bytes: 200_000 }),
+        );
+        let mut rig = Rig::with(limits.clone()).restart(limits.clone(), disk.clone());
         let mut asked = Vec::new();
         for step in steps {
             match step {
@@ -309,6 +345,12 @@ proptest! {
                 Step::Leave(_) => {}
                 Step::Shrink(bytes) => rig.worker.cache.shrink_by(bytes),
                 Step::Clear => rig.worker.cache.clear(),
+                Step::Restart => {
+                    // Those that have not ended never will.
+                    asked.iter_mut().for_each(|(_, events)| *events = events.take().filter(EventReceiver::is_closed));
+                    rig = rig.restart(limits.clone(), disk.clone());
+                }
+                Step::Damage(file, at) => damage(folder.path(), file, at),
             }
         }
         rig.finish();
@@ -325,4 +367,19 @@ proptest! {
         }
         prop_assert_eq!(cold.shared.cache.lock().unwrap().hits, 0);
     }
+}
+
+#[test]
+fn a_prompt_is_continued_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = || Some(DiskOptions { folder: folder.path().into(), bytes: u64::MAX });
+    let mut rig = Rig::new().restart(CacheLimits::default(), disk());
+    let mut first = rig.ask(&prompt(100), 1);
+    rig.turns(10);
+    assert_eq!(seen(&mut first), (Some(0), Some(1)));
+    let mut rig = rig.restart(CacheLimits::default(), disk());
+    let mut again = rig.ask(&[prompt(100), vec![7; 20]].concat(), 1);
+    rig.turns(10);
+    assert_eq!(seen(&mut again), (Some(100), Some(1)));
+    assert_eq!(rig.shared.cache.lock().unwrap().disk.as_ref().map(|disk| (disk.hits, disk.tokens)), Some((1, 100)));
 }

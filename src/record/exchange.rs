@@ -1,6 +1,5 @@
 //! One exchange: the request to the upstream, the answer to the client, and who left first.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::exchange_file::Incoming;
 use super::tap::Tap;
-use super::writer::{Incoming, Writer};
 use super::{Notice, Shared, headers};
+use crate::net::root_cause;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{ErrorBody, ErrorKind};
 
@@ -62,8 +62,7 @@ fn start_tap(shared: &Shared, incoming: Incoming, permit: &Arc<OwnedSemaphorePer
     let is_messages = incoming.path.split('?').next() == Some("/v1/messages");
     // Notices may go unheard.
     shared.notices.send(Notice::Opened).ok();
-    let writer = Writer::start(incoming, shared.notices.clone(), permit.clone());
-    Tap::new(writer, is_messages)
+    Tap::new(shared.writer.open(incoming, permit.clone()), is_messages)
 }
 
 /// Only the API is recorded; other paths just pass.
@@ -165,14 +164,6 @@ async fn cut(tap: &mut Option<Tap>, outcome: ExchangeOutcome) {
     if let Some(tap) = tap {
         tap.cut(outcome).await;
     }
-}
-
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn stopped() -> Response {

@@ -4,10 +4,12 @@
 //! trace holds and how it is written is `trace`'s; what the user sees is `cli`'s, which listens to [`Notice`]s.
 //!
 //! One task per exchange (`exchange`) reads the upstream and feeds the client. On the way every chunk passes the tap
-//! (`tap`), which decompresses, splits events and stamps them; a thread of its own (`writer`) redacts and writes them.
+//! (`tap`), which decompresses, splits events and stamps them; one thread (`writer`) redacts and writes them
+//! (`exchange_file`).
 
 mod decode;
 mod exchange;
+mod exchange_file;
 mod headers;
 mod session;
 mod sse;
@@ -31,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::writer::Writer;
 use crate::trace::{ExchangeOutcome, TraceError};
 use crate::wire::Usage;
 
@@ -57,6 +60,8 @@ pub enum RecordError {
     InUse { folder: PathBuf },
     #[error("cannot set up the HTTP client: {0}; check the machine's TLS certificates and proxy settings")]
     Client(#[from] reqwest::Error),
+    #[error("cannot start the thread that writes traces: {0}; is the machine's limit of threads reached?")]
+    Thread(io::Error),
 }
 
 /// What happens while recording, for whoever shows it.
@@ -81,6 +86,7 @@ pub struct Recorded {
     /// HTTP status; 0 where none came.
     pub status: u16,
     pub events: usize,
+    pub ttft_us: Option<u64>,
     pub e2e_us: Option<u64>,
     pub outcome: ExchangeOutcome,
     /// The tokens that the answer says it took.
@@ -100,6 +106,7 @@ struct Shared {
     upstream: Upstream,
     client: reqwest::Client,
     session: Session,
+    writer: Writer,
     notices: mpsc::UnboundedSender<Notice>,
     /// One permit for each open exchange; held until its trace is on the disk.
     open: Arc<Semaphore>,
@@ -120,8 +127,9 @@ impl Recorder {
         })?;
         let client = upstream.client()?;
         let (notices, receiver) = mpsc::unbounded_channel();
+        let writer = Writer::start(notices.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
-        let shared = Arc::new(Shared { upstream, client, session, notices, open, cut: CancellationToken::new() });
+        let shared = Arc::new(Shared { upstream, client, session, writer, notices, open, cut: CancellationToken::new() });
         Ok((Self { listener, shared }, receiver))
     }
 

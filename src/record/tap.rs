@@ -7,13 +7,14 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::decode::Decoder;
+use super::exchange_file::Entry;
 use super::sse::{Frame, Splitter};
-use super::writer::{Entry, Writer};
+use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
 
 /// The recording of one exchange, from the moment its request is sent.
 pub(super) struct Tap {
-    writer: Writer,
+    writer: ExchangeWriter,
     sent: Instant,
     /// A stream of these must end in `message_stop`.
     is_messages: bool,
@@ -40,7 +41,7 @@ enum Content {
 
 impl Tap {
     /// The request is about to be sent.
-    pub fn new(writer: Writer, is_messages: bool) -> Self {
+    pub fn new(writer: ExchangeWriter, is_messages: bool) -> Self {
         Self {
             writer,
             sent: Instant::now(),

@@ -1,84 +1,58 @@
-//! The thread that redacts one exchange and writes it: first the growing `.partial` file, at the end the trace.
+//! The thread that writes all exchanges of a recorder.
 //!
-//! No async task ever waits for the disk here but the one that asks for the trace to be saved.
+//! One thread, and one that gives way where the system allows it: what is recorded must not slow down what passes. No async
+//! task ever waits for the disk here but the one that asks for its trace to be saved.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::{io, thread};
 
-use axum::body::Bytes;
-use axum::http::{HeaderMap, Method};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc, oneshot};
 
-use super::{Notice, Recorded, headers};
-use crate::trace::redact::{Redactor, StreamRedactor};
-use crate::trace::{
-    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, TraceError, partial_path,
-};
-use crate::wire::Usage;
+use super::Notice;
+use super::exchange_file::{Entry, ExchangeFile, Incoming};
+use crate::trace::ExchangeOutcome;
 
-/// The request as the client sent it, and where its trace goes.
-pub(super) struct Incoming {
-    pub seq: u32,
-    pub session: String,
-    pub mode: String,
-    /// `None` where it is not written.
-    pub trace: Option<PathBuf>,
-    pub arrived: OffsetDateTime,
-    pub method: Method,
-    /// Path and query.
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+/// What the thread is told about the exchange of a number.
+enum Message {
+    /// It begins. The permit is held until everything is on the disk.
+    Open(Box<Incoming>, Arc<OwnedSemaphorePermit>),
+    Add(Entry),
+    Close,
 }
 
-/// What the tap hands over, in order.
-pub(super) enum Entry {
-    Response {
-        status: u16,
-        headers: HeaderMap,
-    },
-    Event {
-        at_us: u64,
-        event: String,
-        data: String,
-    },
-    Body(Vec<u8>),
-    /// `ended_us`: request sent to the end of the body, where it ended in order.
-    Save {
-        outcome: ExchangeOutcome,
-        ended_us: Option<u64>,
-        done: oneshot::Sender<()>,
-    },
-}
-
-/// The way to the thread. Dropping it ends the recording; what is unsaved then is saved as truncated.
+/// The way to the thread, which ends when nobody has it any more.
+#[derive(Debug)]
 pub(super) struct Writer {
-    entries: mpsc::UnboundedSender<Entry>,
+    messages: mpsc::Sender<(u32, Message)>,
+}
+
+/// The way to the thread for one exchange. Dropping it ends the recording; what is unsaved then is saved as truncated.
+pub(super) struct ExchangeWriter {
+    seq: u32,
+    messages: mpsc::Sender<(u32, Message)>,
 }
 
 impl Writer {
-    /// Starts the thread. It holds the permit until everything is on the disk.
-    pub fn start(incoming: Incoming, notices: mpsc::UnboundedSender<Notice>, permit: Arc<OwnedSemaphorePermit>) -> Self {
-        let (entries, mut receiver) = mpsc::unbounded_channel();
-        tokio::task::spawn_blocking(move || {
-            let mut file = ExchangeFile::open(incoming, notices);
-            while let Some(entry) = receiver.blocking_recv() {
-                file.take(entry);
-            }
-            file.close();
-            drop(permit);
-        });
-        Self { entries }
+    /// Starts the thread.
+    pub fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+        let (messages, receiver) = mpsc::channel();
+        thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices))?;
+        Ok(Self { messages })
     }
 
+    /// Begins an exchange.
+    pub fn open(&self, incoming: Incoming, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
+        let writer = ExchangeWriter { seq: incoming.seq, messages: self.messages.clone() };
+        writer.tell(Message::Open(Box::new(incoming), permit));
+        writer
+    }
+}
+
+impl ExchangeWriter {
     /// Hands an entry over; never waits.
     pub fn add(&self, entry: Entry) {
-        // The thread ends only when this sender is gone.
-        self.entries.send(entry).ok();
+        self.tell(Message::Add(entry));
     }
 
     /// Returns when the trace is on the disk, or has failed to get there, which the thread tells.
@@ -87,162 +61,48 @@ impl Writer {
         self.add(Entry::Save { outcome, ended_us, done });
         saved.await.ok();
     }
+
+    fn tell(&self, message: Message) {
+        // The thread ends only when this sender is gone.
+        self.messages.send((self.seq, message)).ok();
+    }
 }
 
-/// The thread's state: the exchange so far, in memory and on the disk.
-struct ExchangeFile {
-    draft: Draft,
-    redactor: Redactor,
-    stream: StreamRedactor,
-    /// `None` where nothing is written.
-    trace: Option<PathBuf>,
-    /// `None` once the trace is there, and where nothing is or could be written.
-    partial: Option<PartialFile>,
-    notices: mpsc::UnboundedSender<Notice>,
-    /// Whether the tap has said how the exchange ended.
-    is_ended: bool,
-    saved: Option<Recorded>,
+impl Drop for ExchangeWriter {
+    fn drop(&mut self) {
+        self.tell(Message::Close);
+    }
 }
 
-impl ExchangeFile {
-    fn open(incoming: Incoming, notices: mpsc::UnboundedSender<Notice>) -> Self {
-        let pairs = headers::as_text(&incoming.headers);
-        let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let redactor = Redactor::for_request(pairs(), &incoming.path);
-        let client = pairs().find(|(name, _)| *name == "user-agent").map_or("", |(_, value)| value);
-        let opening = Opening {
-            version: trace::VERSION,
-            id: uuid::Uuid::new_v4().to_string(),
-            session: incoming.session,
-            seq: incoming.seq,
-            // A date after the year 9999 would have no such form.
-            recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
-            client: redactor.text(client).into_owned(),
-            mode: incoming.mode,
-            request: RecordedRequest {
-                method: incoming.method.to_string(),
-                path: redactor.path(&incoming.path),
-                headers: redactor.headers(pairs()),
-                body: body_json(&incoming.body, &redactor),
-            },
-        };
-        let request = &opening.request;
-        tracing::info!(seq = incoming.seq, "{} {}", request.method, request.path);
-        tracing::debug!(seq = incoming.seq, "request headers {}", json!(request.headers));
-        tracing::trace!(seq = incoming.seq, "request body {}", request.body);
-        let mut file = Self {
-            draft: Draft::new(opening.clone()),
-            stream: StreamRedactor::new(redactor.clone()),
-            redactor,
-            partial: None,
-            trace: incoming.trace,
-            notices,
-            is_ended: false,
-            saved: None,
-        };
-        match file.trace.as_deref().map(|trace| PartialFile::create(partial_path(trace))) {
-            Some(Ok(partial)) => file.partial = Some(partial),
-            Some(Err(error)) => file.fail(error),
-            None => {}
-        }
-        file.append(&Line::Request(Box::new(opening)));
-        file
-    }
-
-    fn take(&mut self, entry: Entry) {
-        match entry {
-            Entry::Response { status, headers } => {
-                let pairs = headers::as_text(&headers);
-                let headers = self.redactor.headers(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-                tracing::debug!(status, "response headers {}", json!(headers));
-                self.draft.respond(status, headers.clone());
-                self.append(&Line::Response { status, headers });
+/// The thread.
+fn write(messages: &mpsc::Receiver<(u32, Message)>, notices: &tokio_mpsc::UnboundedSender<Notice>) {
+    give_way();
+    let mut open = HashMap::new();
+    for (seq, message) in messages {
+        match message {
+            Message::Open(incoming, permit) => {
+                open.insert(seq, (ExchangeFile::open(*incoming, notices.clone()), permit));
             }
-            Entry::Event { at_us, event, data } => {
-                let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
-                let events = self.stream.push(RecordedEvent { at_us, event, data });
-                self.push(events);
-            }
-            Entry::Body(body) => {
-                let body = body_json(&body, &self.redactor);
-                tracing::trace!("response body {body}");
-                self.draft.set_body(body);
-            }
-            Entry::Save { outcome, ended_us, done } => {
-                self.is_ended = true;
-                self.save(outcome, ended_us);
-                // The exchange may have been dropped while it waited.
-                done.send(()).ok();
-            }
-        }
-    }
-
-    fn push(&mut self, events: Vec<RecordedEvent>) {
-        for event in events {
-            tracing::trace!(at_us = event.at_us, "{} {}", event.event, event.data);
-            self.append(&Line::Event(event.clone()));
-            self.draft.push(event);
-        }
-    }
-
-    fn append(&mut self, line: &Line) {
-        if let Some(partial) = &mut self.partial
-            && let Err(error) = partial.append(line)
-        {
-            self.partial = None;
-            self.fail(error);
-        }
-    }
-
-    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
-        let held_back = self.stream.finish();
-        self.push(held_back);
-        let mut trace = self.draft.to_trace(outcome, ended_us);
-        self.redactor.json(&mut trace.response.body);
-        match self.trace.as_deref().map_or(Ok(()), |path| trace::write(path, &trace)) {
-            Ok(()) => {
-                if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
-                    self.fail(error);
+            Message::Add(entry) => {
+                if let Some((file, _)) = open.get_mut(&seq) {
+                    file.take(entry);
                 }
-                let e2e_us = trace.timing.e2e_us;
-                tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ttft_us = ?trace.timing.ttft_us, ?e2e_us);
-                self.saved = Some(Recorded {
-                    seq: trace.seq,
-                    method: trace.request.method,
-                    path: trace.request.path,
-                    status: trace.response.status,
-                    events: trace.response.events.len(),
-                    e2e_us,
-                    outcome,
-                    usage: Usage::deserialize(&trace.response.body["usage"]).ok(),
-                });
             }
-            // The partial file stays: `recover` makes a trace of it.
-            Err(error) => self.fail(error),
+            Message::Close => {
+                if let Some((file, permit)) = open.remove(&seq) {
+                    file.close();
+                    drop(permit);
+                }
+            }
         }
-    }
-
-    fn close(mut self) {
-        if !self.is_ended {
-            self.save(ExchangeOutcome::Truncated, None);
-        }
-        if let Some(recorded) = self.saved.take() {
-            // Nobody may be listening any more.
-            self.notices.send(Notice::Recorded(recorded)).ok();
-        }
-    }
-
-    fn fail(&self, error: TraceError) {
-        self.notices.send(Notice::Failed(error)).ok();
     }
 }
 
-/// A body as the trace holds it: JSON, else a string, null where it is empty.
-fn body_json(body: &[u8], redactor: &Redactor) -> Value {
-    if body.is_empty() {
-        return Value::Null;
-    }
-    let mut value = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
-    redactor.json(&mut value);
-    value
+/// Linux has a priority for each thread. Where it may not be lowered, nothing is lost but time.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    rustix::process::nice(5).ok();
 }
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}

@@ -46,14 +46,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if bytes.is_empty() {
         return Err("the request has no body: a JSON object is expected".into());
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = dotted(error.path());
-        let reason = error.into_inner();
-        if path.is_empty() || !reason.is_data() { reason.to_string() } else { format!("{path}: {reason}") }
-    })?;
-    json.end().map_err(|error| error.to_string())?;
-    Ok(value)
+    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes).unwrap_or_else(|| error.to_string()))
+}
+
+/// Where in the body the first mistake is. Keeping track of places costs time, so it is done for bodies with mistakes only.
+fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
+    let path = dotted(error.path());
+    let reason = error.into_inner();
+    Some(if path.is_empty() || !reason.is_data() { reason.to_string() } else { format!("{path}: {reason}") })
 }
 
 /// The path as Anthropic writes it: `messages.0.content.1`.

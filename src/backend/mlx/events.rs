@@ -1,6 +1,7 @@
 //! From the engine's events to the protocol's.
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 
 use super::blocks::{Blocks, random_id};
 use super::marks::Marks;
@@ -12,8 +13,8 @@ use crate::wire::{ErrorKind, Message, StopReason, StreamEvent, Usage};
 pub struct Answer {
     /// The name the client asked for, which it wants to see again.
     pub model: String,
-    /// Where the client marked the prompt for caching, in tokens.
-    pub marks: Marks<usize>,
+    /// Where the client marked the prompt for caching, in tokens: known when the answer begins.
+    pub marks: BoxFuture<'static, Result<Marks<usize>, BackendError>>,
 }
 
 impl Answer {
@@ -22,10 +23,19 @@ impl Answer {
         let stream = async_stream::stream! {
             let mut blocks = Blocks::default();
             let mut usage = Usage::default();
+            let mut marks = Some(self.marks);
             while let Some(event) = events.recv().await {
                 match event {
                     Ok(EngineEvent::Started { prompt_tokens, cached_tokens }) => {
-                        usage = self.marks.usage(prompt_tokens, cached_tokens);
+                        // It starts once.
+                        let Some(marks) = marks.take() else { continue };
+                        usage = match marks.await {
+                            Ok(marks) => marks.usage(prompt_tokens, cached_tokens),
+                            Err(error) => {
+                                yield Err(error);
+                                return;
+                            }
+                        };
                         let message = Message::empty(random_id("msg_"), &self.model, usage.clone());
                         yield Ok(StreamEvent::MessageStart { message });
                     }
@@ -72,6 +82,9 @@ fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEv
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt;
+    use futures::future::ready;
+
     use super::*;
     use crate::engine::EngineError;
     use crate::engine::answer::Piece;
@@ -92,7 +105,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         events.into_iter().for_each(|event| sender.send(event).unwrap());
         drop(sender);
-        Answer { model: "claude-x".into(), marks: Marks::default() }.stream(receiver).collect().await
+        Answer { model: "claude-x".into(), marks: ready(Ok(Marks::default())).boxed() }.stream(receiver).collect().await
     }
 
     async fn message(events: Vec<Result<EngineEvent, EngineError>>) -> Message {

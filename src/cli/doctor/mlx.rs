@@ -7,6 +7,7 @@ use std::time::Instant;
 use mlx_rs::{Array, Device, DeviceType, random};
 
 use super::{Finding, State};
+use crate::engine::{loaded_libraries, mlx_version};
 
 /// Side of the square matrices that are multiplied.
 const SIDE: i32 = 1024;
@@ -16,15 +17,15 @@ const ROUNDS: usize = 4;
 /// MLX, and on Linux the BLAS behind it.
 pub fn findings() -> Vec<Finding> {
     let libraries = loaded_libraries();
-    let mut findings = vec![Finding { what: "MLX", state: mlx(&libraries) }];
+    let mut findings = vec![Finding { what: "MLX", state: mlx() }];
     findings.extend(blas(&libraries).map(|state| Finding { what: "BLAS", state }));
     findings
 }
 
-fn mlx(libraries: &[PathBuf]) -> State {
+fn mlx() -> State {
     match device_and_speed() {
         Ok((device, gflops)) => {
-            State::Found(format!("{} on the {device}, {gflops:.0} GFLOP/s in a {SIDE}x{SIDE} f32 product", version(libraries)))
+            State::Found(format!("{} on the {device}, {gflops:.0} GFLOP/s in a {SIDE}x{SIDE} f32 product", mlx_version()))
         }
         Err(error) => State::Missing { what: error.what().to_owned(), remedy: "run make mlx and build again".into() },
     }
@@ -49,33 +50,9 @@ fn product(a: &Array) -> Result<f64, mlx_rs::error::Exception> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// The libraries in this process; empty where the system does not tell (macOS, where MLX is part of the binary).
-fn loaded_libraries() -> Vec<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mut paths: Vec<_> = maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect();
-    paths.dedup();
-    paths
-}
-
 fn named<'a>(libraries: &'a [PathBuf], part: &str) -> Option<&'a Path> {
     let has = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(part));
     libraries.iter().find(has).map(PathBuf::as_path)
-}
-
-/// What the header beside the library says: mlx-rs offers no way to ask.
-fn version(libraries: &[PathBuf]) -> String {
-    let Some(library) = named(libraries, "libmlx") else { return "as bundled with mlx-rs".into() };
-    let header = library.parent().and_then(Path::parent).map(|root| root.join("include/mlx/version.h"));
-    let header = header.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    let parts = ["MAJOR", "MINOR", "PATCH"].map(|part| defined(&header, &format!("MLX_VERSION_{part}")));
-    match parts {
-        [Some(major), Some(minor), Some(patch)] => format!("{major}.{minor}.{patch}"),
-        _ => format!("of unknown version ({})", library.display()),
-    }
-}
-
-fn defined<'a>(header: &'a str, name: &str) -> Option<&'a str> {
-    header.lines().find_map(|line| line.strip_prefix("#define ")?.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
 }
 
 /// Which BLAS is loaded; nothing to say where there is none of its own (macOS has Accelerate).
@@ -104,11 +81,5 @@ mod tests {
         assert!(matches!(reference, Some(State::Lacking { .. })));
         let openblas = blas(&paths(&["/w/libblas-bd8a282c.so.3.10.0", "/w/libscipy_openblas.so"]));
         assert!(matches!(openblas, Some(State::Found(name)) if name == "OpenBLAS"));
-    }
-
-    #[test]
-    fn the_version_is_read_from_the_header() {
-        let header = "#define MLX_VERSION_MAJOR 0\n#define MLX_VERSION_MINOR 32\n#define MLX_VERSION_NUMERIC \\\n";
-        assert_eq!((defined(header, "MLX_VERSION_MINOR"), defined(header, "MLX_VERSION_PATCH")), (Some("32"), None));
     }
 }

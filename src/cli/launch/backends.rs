@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::backend::fallback::FallbackBackend;
+use crate::backend::fitted::Fitting;
 use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::{CliError, say};
-use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
+use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings, expand_home};
 use crate::convert::Dialect;
 
 /// Where mode claude goes.
@@ -55,6 +56,11 @@ impl Answering {
     }
 }
 
+/// How the settings want prompts to be made smaller.
+pub fn fitting(settings: &Settings) -> Fitting {
+    Fitting { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
+}
+
 /// What can be known to be wrong with a mode before anything is started.
 pub fn check(settings: &Settings) -> Result<(), CliError> {
     let modes = std::iter::once(settings.mode).chain(settings.fallback.iter().copied());
@@ -81,7 +87,7 @@ async fn backend(settings: &Settings, mode: Mode) -> Result<Arc<dyn Backend>, Cl
     let own = settings.of_mode(mode);
     let url_or = |default: &str| own.base_url.clone().unwrap_or_else(|| default.to_owned());
     match mode {
-        Mode::Mlx => engine(&own).await,
+        Mode::Mlx => engine(&own, settings).await,
         Mode::Claude => remote(ANTHROPIC).await,
         Mode::Anthropic => remote(&base_url(mode, &own)?).await,
         Mode::Lmstudio => lm_studio(&url_or(LM_STUDIO), own.model.as_deref()).await,
@@ -150,14 +156,19 @@ fn key(variable: &str, mode: Mode) -> Result<String, CliError> {
 
 /// The model folder of mode mlx.
 #[cfg(feature = "mlx")]
-fn model_folder(own: &ModeSettings) -> std::path::PathBuf {
-    crate::config::expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")))
+fn model_folder(own: &ModeSettings) -> Result<std::path::PathBuf, CliError> {
+    use crate::cli::model_folder::{ModelFolder, ModelFolderError};
+
+    let given = expand_home(std::path::Path::new(own.model.as_deref().unwrap_or("fixtures/models/tiny")));
+    ModelFolder::find(&given).map_err(|error| match error {
+        ModelFolderError::NotPulled(_) => CliError::input(error),
+        error => CliError::input(format!("{error}; name another with --model, or get one with: anyclaude model pull")),
+    })
 }
 
 #[cfg(feature = "mlx")]
 fn check_model(own: &ModeSettings) -> Result<(), CliError> {
-    let checked = crate::cli::model_folder::ModelFolder::inspect(&model_folder(own)).map(drop);
-    checked.map_err(|error| CliError::input(format!("{error}; name one with --model DIR")))
+    model_folder(own).map(drop)
 }
 
 #[cfg(not(feature = "mlx"))]
@@ -166,15 +177,24 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 }
 
 #[cfg(feature = "mlx")]
-async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
-    use crate::engine::CacheLimits;
+async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    use super::warm_up::warm_up;
+    use crate::cli::serve::cache_args::CacheArgs;
+    use crate::engine::EngineOptions;
 
-    let backend = crate::cli::serve::load(model_folder(own), CacheLimits::default(), None).await?;
+    let cache = CacheArgs::from_env()?;
+    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(), ..EngineOptions::default() };
+    let traces = expand_home(&settings.traces);
+    let known = tokio::task::spawn_blocking(move || cache.warm_up(&traces)).await.map_err(CliError::backend)??;
+    let backend = crate::cli::serve::load(model_folder(own)?, options).await?;
+    if let Some(request) = known {
+        warm_up(&backend, fitting(settings).apply(request)).await;
+    }
     Ok(Arc::new(backend))
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
+async fn engine(own: &ModeSettings, _settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
     check_model(own)?;
     Err(CliError::backend("there is no engine"))
 }

@@ -7,6 +7,8 @@ mod backends;
 mod origin;
 mod retention;
 mod summary;
+#[cfg(feature = "mlx")]
+mod warm_up;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,7 +43,7 @@ pub struct Flags {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
-    /// With mode mlx the model's folder [default: fixtures/models/tiny], else the model to ask for [default: as the client asks]
+    /// With mode mlx the model's folder or the name of a pulled one [default: fixtures/models/tiny], else the model to ask for [default: as the client asks]
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
@@ -128,6 +130,7 @@ async fn launch(
     })
     .await?;
     let savings = running.savings().await;
+    let summary = summary.with_saved_seconds(running.saved_seconds());
     let answered = running.answered();
     running.stop().await;
     say(summary);

@@ -6,11 +6,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::backends::{ANTHROPIC, Answering, base_url, check};
+use super::backends::{ANTHROPIC, Answering, base_url, check, fitting};
 use super::launch_error;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::{FittedBackend, Fitting, Savings};
+use crate::backend::fitted::{FittedBackend, Savings};
 use crate::cli::CliError;
 use crate::cli::trace::text::number;
 use crate::config::{Mode, Settings};
@@ -56,7 +56,9 @@ impl Origin {
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere(upstream) => Ok(Running { name: upstream.to_string(), server: None, fitted: None, chain: None }),
+            Self::Elsewhere(upstream) => {
+                Ok(Running { name: upstream.to_string(), server: None, backend: None, fitted: None, chain: None })
+            }
             Self::Here { listener, .. } => {
                 let Answering { backend, chain } = Answering::start(settings).await?;
                 let name = match &chain {
@@ -65,8 +67,9 @@ impl Origin {
                 };
                 let fitting = fitting(settings);
                 let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
-                let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
-                Ok(Running { name, server: Some(OwnServer::start(backend, listener)), fitted, chain })
+                let served = fitted.clone().map_or(backend.clone(), |fitted| fitted as Arc<dyn Backend>);
+                let server = Some(OwnServer::start(served, listener));
+                Ok(Running { name, server, backend: Some(backend), fitted, chain })
             }
         }
     }
@@ -76,6 +79,7 @@ impl Origin {
 pub struct Running {
     name: String,
     server: Option<OwnServer>,
+    backend: Option<Arc<dyn Backend>>,
     fitted: Option<Arc<FittedBackend>>,
     chain: Option<Arc<FallbackBackend>>,
 }
@@ -112,6 +116,11 @@ impl Running {
         answered.map(|(name, requests)| format!("{name} answered {requests}")).collect()
     }
 
+    /// How much time the prefix cache saved, in seconds, where the backend is one that measures it.
+    pub fn saved_seconds(&self) -> Option<f64> {
+        Some(self.backend.as_ref()?.cache()?.report()?.saved_seconds)
+    }
+
     /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
     pub async fn savings(&self) -> Vec<String> {
         let Some(fitted) = &self.fitted else { return Vec::new() };
@@ -138,10 +147,6 @@ impl Running {
             ended.await.ok();
         }
     }
-}
-
-fn fitting(settings: &Settings) -> Fitting {
-    Fitting { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
 }
 
 fn cannot_fit(mode: Mode) -> CliError {

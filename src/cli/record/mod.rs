@@ -54,7 +54,9 @@ impl From<RecordError> for CliError {
             | RecordError::SessionName { .. }
             | RecordError::Folder { .. }
             | RecordError::InUse { .. } => Self::input(error),
-            RecordError::PortInUse { .. } | RecordError::Bind { .. } | RecordError::Client(_) => Self::backend(error),
+            RecordError::PortInUse { .. } | RecordError::Bind { .. } | RecordError::Client(_) | RecordError::Thread(_) => {
+                Self::backend(error)
+            }
         }
     }
 }

@@ -145,6 +145,7 @@ mod tests {
                 path,
                 status: 200,
                 events: 1,
+                ttft_us: None,
                 e2e_us: Some(1_500),
                 outcome,
                 usage: None,

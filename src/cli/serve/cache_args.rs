@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use clap::{Args as _, FromArgMatches as _};
+
 use crate::backend::mlx::MlxBackend;
 use crate::cli::CliError;
-use crate::engine::CacheLimits;
+use crate::engine::{CacheLimits, DiskOptions};
 use crate::trace;
 use crate::wire::MessagesRequest;
-
-/// Where traces are looked for when none is named.
-const TRACES: &str = "traces";
 
 #[derive(clap::Args, Debug)]
 pub struct CacheArgs {
@@ -22,6 +21,12 @@ pub struct CacheArgs {
     /// How much memory the prefix cache takes, such as 4GB or 512MB [default: half of what is free after loading]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     cache_bytes: Option<usize>,
+    /// Folder where the prefix cache outlives the server [default: it does not]
+    #[arg(long, value_name = "DIR", env = "KV_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// How much the folder may take, such as 50GB
+    #[arg(long, value_name = "SIZE", env = "KV_CACHE_DIR_BYTES", default_value = "20GB", value_parser = parse_size)]
+    cache_dir_bytes: usize,
     /// Whether the prefix cache is used (1) or not (0)
     #[arg(long, value_name = "0|1", env = "KV_CACHE_ENABLED", default_value = "1", value_parser = parse_switch, action = clap::ArgAction::Set)]
     cache: bool,
@@ -52,18 +57,35 @@ impl FromStr for WarmUp {
 }
 
 impl CacheArgs {
+    /// What the environment says, for a command without these flags.
+    pub fn from_env() -> Result<Self, CliError> {
+        let command = Self::augment_args(clap::Command::new("anyclaude"));
+        let matches = command.try_get_matches_from(["anyclaude"]).and_then(|matches| Self::from_arg_matches(&matches));
+        matches.map_err(|error| {
+            let text = error.to_string();
+            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            CliError::input(format!("a KV_CACHE_ variable of the environment: {reason}"))
+        })
+    }
+
     /// What the cache may keep.
     pub fn limits(&self) -> CacheLimits {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
     }
 
-    /// The request whose beginning is to be computed ahead. A file that was named must be readable; what is merely found
-    /// may not be.
-    pub fn warm_up(&self) -> Result<Option<MessagesRequest>, CliError> {
+    /// Where the cache outlives the server.
+    pub fn disk(&self) -> Option<DiskOptions> {
+        let folder = self.cache_dir.clone().filter(|folder| !folder.as_os_str().is_empty())?;
+        Some(DiskOptions { folder, bytes: self.cache_dir_bytes as u64 })
+    }
+
+    /// The request whose beginning is to be computed ahead; where none is named, of the newest trace in `traces`. A file that
+    /// was named must be readable; what is merely found may not be.
+    pub fn warm_up(&self, traces: &Path) -> Result<Option<MessagesRequest>, CliError> {
         match &self.warm {
             _ if !self.cache => Ok(None),
             WarmUp::Nothing => Ok(None),
-            WarmUp::NewestTrace => Ok(newest_request(Path::new(TRACES))),
+            WarmUp::NewestTrace => Ok(newest_request(traces)),
             WarmUp::File(file) => read_request(file).map(Some).map_err(|reason| {
                 CliError::input(format!("{}: {reason}; name another trace with --warm, or --warm 0", file.display()))
             }),

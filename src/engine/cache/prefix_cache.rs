@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mlx_rs::error::Exception;
 
+use super::disk::Recalled;
 use super::tree::PrefixTree;
-use super::{CacheLimits, CacheStats};
+use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
 use crate::engine::sequence::Sequence;
 
@@ -16,21 +17,23 @@ const JOIN_BELOW: usize = 512;
 /// What was computed of earlier prompts. Every thread can read its [`CacheStats`].
 pub struct PrefixCache {
     tree: PrefixTree<KvSegment>,
+    disk: Option<DiskCache>,
     stats: CacheStats,
     published: Arc<Mutex<CacheStats>>,
 }
 
 impl PrefixCache {
-    /// An empty cache that tells `published` of every change.
-    pub fn new(limits: CacheLimits, published: Arc<Mutex<CacheStats>>) -> Self {
+    /// An empty cache, over what is on the disk, that tells `published` of every change.
+    pub fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
         let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
-        let cache = Self { tree: PrefixTree::new(limits, JOIN_BELOW), stats, published };
+        let cache = Self { tree: PrefixTree::new(limits, JOIN_BELOW), disk, stats, published };
         cache.publish();
         cache
     }
 
     /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
     pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
+        self.recall(prompt)?;
         self.catch_up(sequence, prompt)?;
         let known = sequence.tokens().len();
         if known > 0 {
@@ -54,10 +57,25 @@ impl PrefixCache {
         Ok(())
     }
 
+    /// Brings what only the disk knows of a prompt into memory.
+    pub fn recall(&mut self, prompt: &[u32]) -> Result<(), Exception> {
+        let wanted = &prompt[..prompt.len().saturating_sub(1)];
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        if let Some(Recalled { tokens, start, segments }) = disk.recall(wanted, self.tree.known(wanted)) {
+            let before = self.tree.lookup(&tokens[..start])?;
+            self.tree.insert(&tokens, &[before, segments].concat())?;
+            self.publish();
+        }
+        Ok(())
+    }
+
     /// Keeps what a sequence has computed.
     pub fn keep(&mut self, sequence: &mut Sequence) -> Result<(), Exception> {
         sequence.seal()?;
         self.tree.insert(sequence.tokens(), sequence.segments())?;
+        if let Some(disk) = &mut self.disk {
+            disk.keep(sequence.tokens(), sequence.segments())?;
+        }
         self.publish();
         Ok(())
     }
@@ -67,7 +85,7 @@ impl PrefixCache {
         self.tree.known(prompt)
     }
 
-    /// Forgets the least recently used until it takes so many bytes less, or nothing is left.
+    /// Forgets the least recently used until it takes so many bytes less, or nothing is left. The disk keeps it.
     pub fn shrink_by(&mut self, bytes: usize) {
         self.tree.shrink_to(self.tree.bytes().saturating_sub(bytes));
         self.publish();
@@ -79,9 +97,10 @@ impl PrefixCache {
         self.stats.computing += time;
     }
 
-    /// Forgets everything.
+    /// Forgets everything, on the disk too.
     pub fn clear(&mut self) {
         self.tree.clear();
+        self.disk.iter_mut().for_each(DiskCache::clear);
         self.publish();
     }
 
@@ -90,6 +109,7 @@ impl PrefixCache {
             entries: self.tree.entries(),
             bytes: self.tree.bytes(),
             evictions: self.tree.evicted(),
+            disk: self.disk.as_ref().map(DiskCache::stats),
             ..self.stats.clone()
         };
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = now;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CacheLimits, Entry};
+use super::{CacheLimits, DiskStats, Entry};
 
 /// What the prefix cache holds now, and what it did since the engine started.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +27,8 @@ pub struct CacheStats {
     pub computing: Duration,
     /// Runs of tokens forgotten to keep the limits.
     pub evictions: u64,
+    /// What is kept on disk, where anything is.
+    pub disk: Option<DiskStats>,
 }
 
 impl CacheStats {

@@ -3,6 +3,7 @@
 //! A sequence's tokens are runs that are never written again, shared with every other sequence that has them, and a tail of
 //! its own that grows. Nothing is copied to share a run.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -214,6 +215,25 @@ impl KvSegment {
         let copy = self.map(|array| with(array)?.contiguous())?;
         copy.evaluate()?;
         Ok(copy)
+    }
+
+    /// Keys and values of all layers under names, in order, in row order and evaluated.
+    pub fn tensors(&self) -> Result<Vec<(String, Array)>, Exception> {
+        let layers = self.0.iter().enumerate().filter_map(|(layer, kv)| Some((layer, kv.as_ref()?)));
+        let named = |(layer, LayerKv { keys, values }): (usize, &LayerKv)| {
+            [(format!("layer.{layer}.keys"), keys.contiguous()), (format!("layer.{layer}.values"), values.contiguous())]
+        };
+        let tensors = layers.flat_map(named).map(|(name, array)| Ok((name, array?))).collect::<Result<Vec<_>, Exception>>()?;
+        eval(tensors.iter().map(|(_, array)| array))?;
+        Ok(tensors)
+    }
+
+    /// What [`KvSegment::tensors`] gave; `None` where a layer is incomplete.
+    pub fn from_tensors(mut tensors: HashMap<String, Array>) -> Option<Self> {
+        let layers = tensors.len() / 2;
+        let mut take = |layer: usize, part: &str| tensors.remove(&format!("layer.{layer}.{part}"));
+        let layer = |layer| Some(Some(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? }));
+        Some(Self(Rc::new((0..layers).map(layer).collect::<Option<_>>()?)))
     }
 
     fn arrays(&self) -> impl Iterator<Item = &Array> {

@@ -228,6 +228,9 @@ mod tests {
         Read <a> & "b".<|im_end|>
         <|im_start|>system
         Be quick.<|im_end|>
+        <|im_start|>recall
+        Task: Read <a> & "b".
+        Again: Read <a> & "b".<|im_end|>
         <|im_start|>assistant
         Reading.
         <tool_call>
@@ -244,17 +247,67 @@ mod tests {
         <tool_response>
         Error: no path
         </tool_response><|im_end|>
+        <|im_start|>recall
+        Task: Read <a> & "b".
+        Again: Read <a> & "b".
+        Called: Read, Read
+        Result:
+        one
+        Error:
+        no path<|im_end|>
         <|im_start|>assistant
         It says one.
         <|im_end|>
         <|im_start|>user
         Thanks.<|im_end|>
+        <|im_start|>recall
+        Task: Thanks.
+        Again: Thanks.<|im_end|>
         <|im_start|>assistant
         "#);
     }
 
-    /// The last message of a prompt, where it is the model's turn.
-    const TURN: &str = "<|im_start|>assistant\n";
+    #[test]
+    fn the_tiny_model_is_told_again_what_it_answers_from() {
+        let reminder = "<system-reminder>Be good.</system-reminder>\n";
+        let folder = " - Primary working directory: /tmp/x\n - Platform: linux";
+        let call = |id: &str, name: &str| json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+        let result = |id: &str, text: &str| json!({"type": "tool_result", "tool_use_id": id, "content": text});
+        let messages = json!([
+            {"role": "user", "content": [{"type": "text", "text": reminder}, {"type": "text", "text": "Read a.txt"}]},
+            {"role": "system", "content": folder},
+            {"role": "assistant", "content": [call("1", "Read")]},
+            {"role": "user", "content": [result("1", "1\tone\n2\t\ttwo\n3\t"), {"type": "text", "text": reminder}]},
+            {"role": "assistant", "content": [call("2", "Bash")]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "2", "is_error": true, "content": "<tool_use_error>no</tool_use_error>"}]},
+        ]);
+        let prompt = tiny_template().render(&request(json!({"messages": messages}))).unwrap();
+        let recalls: Vec<_> = prompt.split("<|im_start|>").filter_map(|part| part.strip_prefix("recall\n")).collect();
+        insta::assert_snapshot!(recalls.concat(), @r"
+        Folder: /tmp/x
+        Task: Read a.txt
+        Again: Read a.txt<|im_end|>
+        Folder: /tmp/x
+        Task: Read a.txt
+        Again: Read a.txt
+        Called: Read
+        Result:
+        one
+        	two<|im_end|>
+        Folder: /tmp/x
+        Task: Read a.txt
+        Again: Read a.txt
+        Called: Read, Bash
+        Error:
+        no<|im_end|>
+        ");
+    }
+
+    /// The prompt without what comes only where it is the model's turn.
+    fn before_turn(prompt: &str) -> &str {
+        prompt.rsplit_once("<|im_start|>recall\n").expect("the template repeats the task").0
+    }
 
     #[test]
     fn a_prompt_starts_the_prompts_of_its_continuations() {
@@ -266,7 +319,8 @@ mod tests {
         let whole = prompt(messages.len());
         for length in 1..messages.len() {
             let earlier = prompt(length);
-            assert!(whole.starts_with(earlier.strip_suffix(TURN).unwrap()), "{length}: {earlier}\n{whole}");
+            let told = if messages[length]["role"] == "assistant" { &*earlier } else { before_turn(&earlier) };
+            assert!(whole.starts_with(told), "{length}: {earlier}\n{whole}");
         }
         // After the model's own turn, what it generated follows the prompt as it was generated.
         let call = "{\"name\": \"Read\", \"arguments\": {\"path\": \"é.txt\", \"lines\": [1, 2.5, null, true], \"at\": {}}}";
@@ -315,7 +369,7 @@ mod tests {
         let [prefix, same] = [&before, &after].map(|request| template.render_shared_prefix(request).unwrap());
         assert_eq!(prefix, same);
         let [prompt, follow_up] = [&before, &after].map(|request| template.render(request).unwrap());
-        let told = follow_up.strip_prefix(prompt.strip_suffix(TURN).unwrap()).expect("the follow-up starts with the prompt");
+        let told = follow_up.strip_prefix(before_turn(&prompt)).expect("the follow-up starts with the prompt");
         insta::assert_snapshot!(told, @r#"
         <|im_start|>user
         <tool_response>
@@ -323,6 +377,14 @@ mod tests {
         {"type": "function", "function": {"name": "Fetch", "description": "Gets a page.", "parameters": {"type": "object"}}}
         The tool Gone is gone.
         </tool_response><|im_end|>
+        <|im_start|>recall
+        Task: Get it.
+        Again: Get it.
+        Called: ToolSearch
+        Result:
+        You can call this tool now:
+        {"type": "function", "function": {"name": "Fetch", "description": "Gets a page.", "parameters": {"type": "object"}}}
+        The tool Gone is gone.<|im_end|>
         <|im_start|>assistant
         "#);
     }

@@ -2,8 +2,9 @@
 //!
 //! What stays, because it is what snapshots, caches and servers are about: structure, ids, tool names, schemas, enum values,
 //! `cache_control`, the model, timing; the arguments of tool calls and what the user wrote, in both without home folders and
-//! mail addresses. What becomes filler: system text, descriptions, tool results, the model's text and thinking, reminders.
-//! Every text keeps its length in characters, so that an answer's deltas are cut where they were.
+//! mail addresses; the line that names the working directory. What becomes filler: other system text, descriptions, tool
+//! results, the model's text and thinking, reminders. Every text keeps its length in characters, so that an answer's deltas are
+//! cut where they were.
 
 mod text;
 

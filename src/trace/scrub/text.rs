@@ -29,6 +29,10 @@ const MARKERS: [&str; 8] = [
     "\u{feff}",
 ];
 
+/// Where the client works, as Claude Code says it. It stays up to the end of its line: models make the paths in their calls
+/// from it, so a scrubbed request gets the calls that the original got.
+const FOLDER: &str = "Primary working directory: ";
+
 /// The words by length.
 static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(|| {
     let mut by_length: [Vec<&'static str>; MAX_WORD + 1] = Default::default();
@@ -54,6 +58,10 @@ pub fn prose(text: &str) -> String {
         let taken = if let Some(marker) = MARKERS.iter().find(|marker| rest.starts_with(**marker)) {
             out.push_str(marker);
             marker.len()
+        } else if rest.starts_with(FOLDER) {
+            let length = run(rest, |c| c != '\n');
+            out.push_str(&verbatim(&rest[..length]));
+            length
         } else if first.is_ascii_alphabetic() {
             let length = run(rest, |c| c.is_ascii_alphabetic());
             word(&rest[..length], &mut out);
@@ -218,6 +226,15 @@ mod tests {
 
          - IMPORTANT: pie'a éany-robot ZONe!
         ");
+    }
+
+    #[test]
+    fn the_line_with_the_folder_stays() {
+        let text = "Environment\n - Primary working directory: /home/ada/my app\n - Secondary working directory: /x";
+        let scrubbed = prose(text);
+        assert_eq!(scrubbed.lines().nth(1), Some(" - Primary working directory: /home/user/my app"));
+        assert!(!scrubbed.contains("Secondary working"), "{scrubbed}");
+        assert_eq!(prose(&scrubbed), scrubbed);
     }
 
     #[test]

@@ -1,0 +1,142 @@
+//! A folder opened again and again, by the model it belongs to and by others.
+
+use super::*;
+use crate::engine::testing;
+
+struct Rig {
+    model: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let rig = Self { model: tempfile::tempdir().unwrap(), folder: tempfile::tempdir().unwrap() };
+        testing::write_model(rig.model.path());
+        rig
+    }
+
+    fn try_open(&self, bytes: u64) -> Option<DiskCache> {
+        DiskCache::open(DiskOptions { folder: self.folder.path().into(), bytes }, self.model.path()).unwrap()
+    }
+
+    fn open(&self) -> DiskCache {
+        self.try_open(u64::MAX).unwrap()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let paths = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "safetensors")).collect();
+        paths.sort();
+        paths
+    }
+}
+
+/// Keeps these tokens, in segments of so many.
+fn keep(disk: &mut DiskCache, tokens: &[u32], segment: usize) {
+    let segments: Vec<_> =
+        tokens.chunks(segment).map(|run| Segment { tokens: run.len(), payload: testing::kv_of(run) }).collect();
+    disk.keep(tokens, &segments).unwrap();
+}
+
+/// How many of the tokens come back, in how many segments.
+fn recalled(disk: &mut DiskCache, tokens: &[u32], known: usize) -> (usize, usize) {
+    let Some(Recalled { tokens: all, start, segments }) = disk.recall(tokens, known) else { return (0, 0) };
+    let mut at = start;
+    for Segment { tokens, payload } in &segments {
+        assert_eq!(payload.bytes(), testing::kv(*tokens).bytes());
+        assert_eq!(testing::first_keys(payload), all[at..at + tokens].iter().map(|token| *token as f32).collect::<Vec<_>>());
+        at += tokens;
+    }
+    assert_eq!(at, all.len());
+    (all.len(), segments.len())
+}
+
+#[test]
+fn what_was_kept_is_there_after_a_restart_and_only_what_is_needed_is_read() {
+    let rig = Rig::new();
+    keep(&mut rig.open(), &[1, 2, 3, 4, 5], 2);
+    let mut disk = rig.open();
+    assert_eq!((disk.stats().entries, disk.stats().bytes > 0, disk.stats().dropped), (3, true, 0));
+    assert_eq!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 0), (5, 3));
+    assert_eq!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 3), (5, 2));
+    assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 0), (4, 2));
+    assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 3), (0, 0));
+    assert_eq!((disk.stats().hits, disk.stats().tokens), (3, 5 + 2 + 3));
+    // A branch, and a continuation of it whose segments were taken apart otherwise.
+    keep(&mut disk, &[1, 2, 3, 9, 9], 1);
+    keep(&mut disk, &[1, 2, 3, 9, 9, 8, 8], 4);
+    drop(disk);
+    assert_eq!(recalled(&mut rig.open(), &[1, 2, 3, 9, 9, 8, 8], 0).0, 7);
+}
+
+#[test]
+fn damage_anywhere_costs_the_damaged_run_and_what_continues_it() {
+    let rig = Rig::new();
+    keep(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 2);
+    for damage in [|bytes: &mut Vec<u8>| bytes[20] ^= 1, |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1, Vec::clear] {
+        keep(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 2);
+        let files = rig.files();
+        assert_eq!(files.len(), 3);
+        for path in &files {
+            let whole = fs::read(path).unwrap();
+            let mut bytes = whole.clone();
+            damage(&mut bytes);
+            fs::write(path, bytes).unwrap();
+            let mut disk = rig.open();
+            assert!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 0).0 < 6);
+            assert!(disk.stats().dropped > 0);
+            keep(&mut disk, &[1, 2, 3, 4, 5, 6], 2);
+        }
+    }
+    assert_eq!(recalled(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 0), (6, 3));
+}
+
+#[test]
+fn another_models_runs_are_dropped_and_nothing_else_in_the_folder() {
+    let rig = Rig::new();
+    keep(&mut rig.open(), &[1, 2, 3], 2);
+    let others = ["notes.txt", "model.safetensors", "half.tmp"].map(|name| rig.folder.path().join(name));
+    others.iter().for_each(|path| fs::write(path, "mine").unwrap());
+    let unfinished = rig.files()[0].with_extension(UNFINISHED);
+    fs::write(&unfinished, "half").unwrap();
+    let config = rig.model.path().join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("10000.0", "20000.0")).unwrap();
+    let mut disk = rig.open();
+    assert_eq!((recalled(&mut disk, &[1, 2, 3], 0), disk.stats().dropped, disk.stats().entries), ((0, 0), 2, 0));
+    assert!(others.iter().all(|path| path.exists()) && !unfinished.exists());
+}
+
+#[test]
+fn one_process_at_a_time_uses_a_folder() {
+    let rig = Rig::new();
+    let disk = rig.open();
+    assert!(rig.try_open(u64::MAX).is_none());
+    drop(disk);
+    assert!(rig.try_open(u64::MAX).is_some());
+}
+
+#[test]
+fn the_folder_keeps_its_limit_and_what_was_used_last() {
+    let rig = Rig::new();
+    let mut disk = rig.open();
+    keep(&mut disk, &[1, 2, 3, 4], 2);
+    keep(&mut disk, &[5, 6], 2);
+    keep(&mut disk, &[1, 2, 3, 4], 2);
+    let bytes = disk.stats().bytes;
+    drop(disk);
+    let mut disk = rig.try_open(bytes - 1).unwrap();
+    assert_eq!((recalled(&mut disk, &[5, 6], 0).0, recalled(&mut disk, &[1, 2, 3, 4], 0).0), (0, 4));
+    disk.clear();
+    drop(disk);
+    assert_eq!((rig.files().len(), rig.open().stats().entries), (0, 0));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let rig = Rig::new();
+    let folder = rig.model.path().join("config.json/x");
+    let options = DiskOptions { folder: folder.clone(), bytes: 1 };
+    let error = DiskCache::open(options, rig.model.path()).err().expect("a file is no folder").to_string();
+    assert!(error.starts_with(&format!("{}: ", folder.display())), "{error}");
+}

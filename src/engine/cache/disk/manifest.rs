@@ -1,0 +1,123 @@
+//! What the files of a folder were computed by. Keys and values of anything else are never used.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::run::RunId;
+use crate::engine::{EngineError, mlx_version};
+
+/// Raised when files of the same model and version mean something else.
+const FORMAT: u32 = 1;
+
+const NAME: &str = "manifest.json";
+
+/// What computed the keys and values, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    format: u32,
+    /// The model folder's name, for people; the same model may be renamed.
+    model: String,
+    /// SHA-256 over the configuration and every weight file's name, length and CRC-32.
+    weights: String,
+    anyclaude: String,
+    mlx: String,
+    /// Where it computes: the CPU in f32, Metal in what the weights have.
+    platform: String,
+}
+
+impl Manifest {
+    /// What this program computes with a model folder. Reads all its weights.
+    pub fn of(model: &Path) -> Result<Self, EngineError> {
+        let name = model.canonicalize().unwrap_or_else(|_| model.into());
+        let error = |error: io::Error| EngineError::ModelFile { path: model.into(), reason: error.to_string() };
+        Ok(Self {
+            format: FORMAT,
+            model: name.file_name().unwrap_or(name.as_os_str()).to_string_lossy().into_owned(),
+            weights: weights(model).map_err(error)?,
+            anyclaude: env!("CARGO_PKG_VERSION").into(),
+            mlx: mlx_version(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        })
+    }
+
+    /// Where the ids of its runs begin.
+    pub fn root(&self) -> RunId {
+        let Self { format, model: _, weights, anyclaude, mlx, platform } = self;
+        RunId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}"))
+    }
+
+    /// What a folder's files were computed by; `None` where it does not say.
+    pub fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(folder.join(NAME)).ok()?).ok()
+    }
+
+    /// Writes it into a folder, whole or not at all.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let unfinished = folder.join(NAME).with_extension(super::writer::UNFINISHED);
+        fs::write(&unfinished, serde_json::to_vec_pretty(self)?)?;
+        File::open(&unfinished)?.sync_all()?;
+        fs::rename(unfinished, folder.join(NAME))
+    }
+}
+
+fn weights(model: &Path) -> io::Result<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(model)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    files.sort();
+    let mut digest = Sha256::new().chain_update(fs::read(model.join("config.json"))?);
+    for path in files {
+        let (length, checksum) = checksum(&path)?;
+        digest.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        digest.update(length.to_le_bytes());
+        digest.update(checksum.to_le_bytes());
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A file's length and CRC-32.
+fn checksum(path: &Path) -> io::Result<(u64, u32)> {
+    let (mut file, mut buffer) = (File::open(path)?, vec![0; 1 << 20]);
+    let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((length, checksum.finalize())),
+            read => {
+                length += read as u64;
+                checksum.update(&buffer[..read]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing;
+
+    #[test]
+    fn other_weights_or_another_configuration_are_another_model() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::write_model(dir.path());
+        let manifest = Manifest::of(dir.path()).unwrap();
+        assert_eq!(Manifest::of(dir.path()).unwrap(), manifest);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(folder.path()), None);
+        manifest.write(folder.path()).unwrap();
+        assert_eq!(Manifest::read(folder.path()).as_ref(), Some(&manifest));
+        for file in ["config.json", "model.safetensors"] {
+            let path = dir.path().join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let other = Manifest::of(dir.path()).unwrap();
+            assert!(other != manifest && other.root() != manifest.root(), "{file}");
+        }
+        let renamed = Manifest { model: "other".into(), ..manifest.clone() };
+        assert_eq!(renamed.root(), manifest.root());
+    }
+}

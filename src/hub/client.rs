@@ -1,0 +1,130 @@
+//! The hub's API: what a model's repository holds, and a file's bytes from any place on.
+
+use std::env;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::cache::token;
+use super::{HubError, ModelName};
+use crate::net::{is_loopback, root_cause};
+
+const HUGGING_FACE: &str = "https://huggingface.co";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that says nothing for so long has lost us.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The hub behind a base URL.
+#[derive(Clone, Debug)]
+pub struct HubClient {
+    endpoint: String,
+    client: Client,
+}
+
+/// What a repository holds at one commit.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Listing {
+    #[serde(rename = "sha")]
+    pub commit: String,
+    #[serde(rename = "siblings")]
+    pub files: Vec<RemoteFile>,
+}
+
+/// One file of a repository.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RemoteFile {
+    #[serde(rename = "rfilename")]
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// Git's hash of the file, or of the pointer to it.
+    #[serde(rename = "blobId")]
+    blob_id: String,
+    lfs: Option<Lfs>,
+}
+
+/// Where a large file is kept outside of git.
+#[derive(Clone, Debug, Deserialize)]
+struct Lfs {
+    sha256: String,
+}
+
+impl RemoteFile {
+    /// The name of its blob in the cache.
+    pub fn hash(&self) -> &str {
+        self.sha256().unwrap_or(&self.blob_id)
+    }
+
+    /// The SHA-256 of its bytes, which the hub tells of large files only.
+    pub fn sha256(&self) -> Option<&str> {
+        self.lfs.as_ref().map(|lfs| lfs.sha256.as_str())
+    }
+}
+
+impl HubClient {
+    /// The hub that the environment names: `HF_ENDPOINT`, by default Hugging Face's own, with the user's token if there is one.
+    ///
+    /// # Errors
+    /// `HF_ENDPOINT` is no URL, or the token cannot be sent.
+    pub fn from_env() -> Result<Self, HubError> {
+        let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.into()).trim_end_matches('/').to_owned();
+        let unusable = |reason: String| HubError::Protocol { endpoint: endpoint.clone(), reason };
+        let url = Url::parse(&endpoint).map_err(|error| unusable(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token() {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| unusable("HF_TOKEN has characters that no HTTP header may have".into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("anyclaude/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT);
+        let client = if is_loopback(&url) { client.no_proxy() } else { client };
+        let client = client.build().map_err(|error| unusable(root_cause(&error)))?;
+        Ok(Self { endpoint, client })
+    }
+
+    /// What a model's repository holds now.
+    pub async fn list(&self, name: &ModelName) -> Result<Listing, HubError> {
+        let url = format!("{}/api/models/{name}/revision/main?blobs=true", self.endpoint);
+        let response = self.send(name, self.client.get(url)).await?;
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        let protocol = |reason: String| HubError::Protocol { endpoint: self.endpoint.clone(), reason };
+        let listing: Listing = serde_json::from_str(&text).map_err(|error| protocol(error.to_string()))?;
+        // They become names of files.
+        let is_hash = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let whole = is_hash(&listing.commit) && listing.files.iter().all(|file| is_hash(file.hash()));
+        if whole { Ok(listing) } else { Err(protocol("something in its listing is no hash".into())) }
+    }
+
+    /// A file's bytes from a place on. The answer's status is 206 where they begin there, and 200 where they begin at 0.
+    pub async fn get(&self, name: &ModelName, commit: &str, file: &str, from: u64) -> Result<Response, HubError> {
+        let request = self.client.get(format!("{}/{name}/resolve/{commit}/{file}", self.endpoint));
+        let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
+        self.send(name, request).await
+    }
+
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> HubError {
+        HubError::Unreachable { endpoint: self.endpoint.clone(), reason: root_cause(error) }
+    }
+
+    async fn send(&self, name: &ModelName, request: RequestBuilder) -> Result<Response, HubError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (endpoint, name) = (self.endpoint.clone(), name.clone());
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::UNAUTHORIZED => Err(HubError::NotAllowed { endpoint, name }),
+            StatusCode::FORBIDDEN => Err(HubError::Gated { endpoint, name }),
+            StatusCode::NOT_FOUND => Err(HubError::NoSuchModel { endpoint, name }),
+            status => Err(HubError::Answered { endpoint, status: status.as_u16() }),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One exchange on its way to the disk: redacted, first as the growing `.partial` file, at the end as the trace.
+
+use std::path::PathBuf;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Notice, Recorded, headers};
+use crate::trace::redact::{Redactor, StreamRedactor};
+use crate::trace::{
+    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, Timing, TraceError, partial_path,
+};
+use crate::wire::Usage;
+
+/// The request as the client sent it, and where its trace goes.
+pub(super) struct Incoming {
+    pub seq: u32,
+    pub session: String,
+    pub mode: String,
+    /// `None` where it is not written.
+    pub trace: Option<PathBuf>,
+    pub arrived: OffsetDateTime,
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What the tap hands over, in order.
+pub(super) enum Entry {
+    Response {
+        status: u16,
+        headers: HeaderMap,
+    },
+    Event {
+        at_us: u64,
+        event: String,
+        data: String,
+    },
+    Body(Vec<u8>),
+    /// `ended_us`: request sent to the end of the body, where it ended in order.
+    Save {
+        outcome: ExchangeOutcome,
+        ended_us: Option<u64>,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// One exchange so far, in memory and on the disk.
+pub(super) struct ExchangeFile {
+    draft: Draft,
+    redactor: Redactor,
+    stream: StreamRedactor,
+    /// `None` where nothing is written.
+    trace: Option<PathBuf>,
+    /// `None` once the trace is there, and where nothing is or could be written.
+    partial: Option<PartialFile>,
+    notices: mpsc::UnboundedSender<Notice>,
+    /// Whether the tap has said how the exchange ended.
+    is_ended: bool,
+    saved: Option<Recorded>,
+}
+
+impl ExchangeFile {
+    /// Begins with the request.
+    pub fn open(incoming: Incoming, notices: mpsc::UnboundedSender<Notice>) -> Self {
+        let pairs = headers::as_text(&incoming.headers);
+        let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let redactor = Redactor::for_request(pairs(), &incoming.path);
+        let client = pairs().find(|(name, _)| *name == "user-agent").map_or("", |(_, value)| value);
+        let opening = Opening {
+            version: trace::VERSION,
+            id: uuid::Uuid::new_v4().to_string(),
+            session: incoming.session,
+            seq: incoming.seq,
+            // A date after the year 9999 would have no such form.
+            recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
+            client: redactor.text(client).into_owned(),
+            mode: incoming.mode,
+            request: RecordedRequest {
+                method: incoming.method.to_string(),
+                path: redactor.path(&incoming.path),
+                headers: redactor.headers(pairs()),
+                body: body_json(&incoming.body, &redactor),
+            },
+        };
+        let request = &opening.request;
+        tracing::info!(seq = incoming.seq, "{} {}", request.method, request.path);
+        tracing::debug!(seq = incoming.seq, "request headers {}", json!(request.headers));
+        tracing::trace!(seq = incoming.seq, "request body {}", request.body);
+        let mut file = Self {
+            draft: Draft::new(opening.clone()),
+            stream: StreamRedactor::new(redactor.clone()),
+            redactor,
+            partial: None,
+            trace: incoming.trace,
+            notices,
+            is_ended: false,
+            saved: None,
+        };
+        match file.trace.as_deref().map(|trace| PartialFile::create(partial_path(trace))) {
+            Some(Ok(partial)) => file.partial = Some(partial),
+            Some(Err(error)) => file.fail(error),
+            None => {}
+        }
+        file.append(&Line::Request(Box::new(opening)));
+        file
+    }
+
+    /// Adds what came next.
+    pub fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Response { status, headers } => {
+                let pairs = headers::as_text(&headers);
+                let headers = self.redactor.headers(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                tracing::debug!(status, "response headers {}", json!(headers));
+                self.draft.respond(status, headers.clone());
+                self.append(&Line::Response { status, headers });
+            }
+            Entry::Event { at_us, event, data } => {
+                let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
+                let events = self.stream.push(RecordedEvent { at_us, event, data });
+                self.push(events);
+            }
+            Entry::Body(body) => {
+                let body = body_json(&body, &self.redactor);
+                tracing::trace!("response body {body}");
+                self.draft.set_body(body);
+            }
+            Entry::Save { outcome, ended_us, done } => {
+                self.is_ended = true;
+                self.save(outcome, ended_us);
+                // The exchange may have been dropped while it waited.
+                done.send(()).ok();
+            }
+        }
+    }
+
+    fn push(&mut self, events: Vec<RecordedEvent>) {
+        for event in events {
+            tracing::trace!(at_us = event.at_us, "{} {}", event.event, event.data);
+            self.append(&Line::Event(event.clone()));
+            self.draft.push(event);
+        }
+    }
+
+    fn append(&mut self, line: &Line) {
+        if let Some(partial) = &mut self.partial
+            && let Err(error) = partial.append(line)
+        {
+            self.partial = None;
+            self.fail(error);
+        }
+    }
+
+    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
+        let held_back = self.stream.finish();
+        self.push(held_back);
+        let mut trace = self.draft.to_trace(outcome, ended_us);
+        self.redactor.json(&mut trace.response.body);
+        match self.trace.as_deref().map_or(Ok(()), |path| trace::write(path, &trace)) {
+            Ok(()) => {
+                if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
+                    self.fail(error);
+                }
+                let Timing { ttft_us, e2e_us, .. } = trace.timing;
+                tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ?ttft_us, ?e2e_us);
+                self.saved = Some(Recorded {
+                    seq: trace.seq,
+                    method: trace.request.method,
+                    path: trace.request.path,
+                    status: trace.response.status,
+                    events: trace.response.events.len(),
+                    ttft_us,
+                    e2e_us,
+                    outcome,
+                    usage: Usage::deserialize(&trace.response.body["usage"]).ok(),
+                });
+            }
+            // The partial file stays: `recover` makes a trace of it.
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Nothing more will come: saves what is unsaved, and tells what was recorded.
+    pub fn close(mut self) {
+        if !self.is_ended {
+            self.save(ExchangeOutcome::Truncated, None);
+        }
+        if let Some(recorded) = self.saved.take() {
+            // Nobody may be listening any more.
+            self.notices.send(Notice::Recorded(recorded)).ok();
+        }
+    }
+
+    fn fail(&self, error: TraceError) {
+        self.notices.send(Notice::Failed(error)).ok();
+    }
+}
+
+/// A body as the trace holds it: JSON, else a string, null where it is empty.
+fn body_json(body: &[u8], redactor: &Redactor) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    let mut value = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    redactor.json(&mut value);
+    value
+}

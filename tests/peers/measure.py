@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Two servers of one model, one at a time, asked the same chat completions: a table of what they took, in ratios.
+
+The long prompt is a recorded request of Claude Code, with some of its own text repeated up to a real prompt's length; the
+prompts for prefill speed are parts of that text. Both servers get the very same bodies.
+"""
+import argparse, http.client, json, os, pathlib, signal, socket, statistics, subprocess, sys, time
+
+PROMPT_TOKENS = 18000       # about
+REPEATS = 5
+DECODE_TOKENS = 64
+
+
+def parse_args():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--trace", required=True, help="folder of a session's traces")
+    parser.add_argument("--ours", required=True, help="the anyclaude binary")
+    parser.add_argument("--rounds", type=int, default=1)
+    return parser.parse_args()
+
+
+# What is asked.
+
+def text_of(content):
+    blocks = [content] if isinstance(content, str) else [block.get("text", "") for block in content or []]
+    return "\n\n".join(block for block in blocks if not block.startswith("x-anthropic-billing-header"))
+
+
+def chat(trace, tokenizer):
+    """The request of a trace as a chat completion of about PROMPT_TOKENS tokens."""
+    body = json.loads(trace.read_text())["request"]["body"]
+    tools = [{"type": "function", "function": {"name": tool["name"], "description": tool["description"],
+                                               "parameters": tool["input_schema"]}} for tool in body["tools"]]
+    system = text_of(body["system"])
+    rest = [text_of(message["content"]) for message in body["messages"]]
+    count = lambda text: len(tokenizer.encode(text).ids)
+    missing = PROMPT_TOKENS - count(system + json.dumps(tools) + "".join(rest))
+    lines = (system + "\n").splitlines(keepends=True)
+    index = 0
+    while missing > 0:
+        line = f"{index}. {lines[index % len(lines)]}"
+        system, missing, index = system + "\n" + line, missing - count(line), index + 1
+    return {"messages": [{"role": "system", "content": system}, {"role": "user", "content": "\n".join(rest)}], "tools": tools}
+
+
+def plain(text, tokens, tokenizer, name):
+    """A prompt of so many tokens that shares nothing with another name's."""
+    encoding = tokenizer.encode(f"{name}: " + text * (1 + tokens * 8 // len(text)))
+    return {"messages": [{"role": "user", "content": tokenizer.decode(encoding.ids[:tokens])}]}
+
+
+def continued(request, number):
+    turns = [{"role": "assistant", "content": "I have read it."}, {"role": "user", "content": f"Now read file number {number}, please."}]
+    return dict(request, messages=request["messages"] + turns)
+
+
+# A server.
+
+class Server:
+    def __init__(self, command, port):
+        self.port = port
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.time() + 120
+        while True:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                connection.request("GET", "/v1/models")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.time() > deadline:
+                sys.exit(f"peers: did not start: {' '.join(command)}")
+            time.sleep(0.2)
+
+    def ask(self, request, max_tokens):
+        """Seconds to the first content, tokens a second after it, tokens of the prompt."""
+        body = dict(request, model="default_model", max_tokens=max_tokens, temperature=0, stream=True,
+                    stream_options={"include_usage": True})
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        start, first, last, usage = time.perf_counter(), None, None, {}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            sys.exit(f"peers: {response.status}: {response.read()[:300]}")
+        for line in response:
+            if not line.startswith(b"data: {"):
+                continue
+            event, now = json.loads(line[6:]), time.perf_counter()
+            for choice in event.get("choices") or []:
+                delta = choice.get("delta") or {}
+                if any(delta.get(kind) for kind in ("content", "reasoning", "reasoning_content", "tool_calls")) or choice.get("finish_reason"):
+                    first, last = first or now, now
+            usage = event.get("usage") or usage
+        tokens = usage["completion_tokens"]
+        speed = (tokens - 1) / (last - first) if tokens > 1 else None
+        return first - start, speed, usage["prompt_tokens"]
+
+    def peak_mb(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def measure(command, requests):
+    """One server's figures, and the tokens of the prompts as it counts them."""
+    port = free_port()
+    server = Server([part.format(port=port) for part in command], port)
+    try:
+        server.ask(plain("Hello there. ", 20, requests["tokenizer"], "warm"), 4)
+        figures, prompts = {}, {}
+        for name in ("2k", "16k"):
+            ttft, _, prompts[name] = server.ask(requests[name], 1)
+            figures[f"prefill {name}, tokens/s"] = prompts[name] / ttft
+        figures["TTFT cold, ms"], _, prompts["long"] = server.ask(requests["long"], 1)
+        _, figures["decode, tokens/s"], _ = server.ask(requests["long"], DECODE_TOKENS)
+        repeats, follow_ups = [], []
+        for number in range(REPEATS):
+            repeats.append(server.ask(requests["long"], 1)[0])
+            follow_ups.append(server.ask(continued(requests["long"], number), 1)[0])
+        figures["TTFT repeat, ms"], figures["TTFT follow-up, ms"] = statistics.median(repeats), statistics.median(follow_ups)
+        figures = {name: value * (1e3 if name.endswith("ms") else 1) for name, value in figures.items()}
+        figures["peak memory, MB"] = server.peak_mb()
+        return figures, prompts
+    finally:
+        server.stop()
+
+
+# name of the figure, whether more is better, and what ours by theirs must be
+GOALS = {
+    "prefill 2k, tokens/s": (True, 4.0), "prefill 16k, tokens/s": (True, 4.0), "decode, tokens/s": (True, 1.4),
+    "TTFT cold, ms": (False, 0.25), "TTFT repeat, ms": (False, 0.4), "TTFT follow-up, ms": (False, 0.4),
+    "peak memory, MB": (False, 0.6),
+}
+
+
+def main():
+    args = parse_args()
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(f"{args.model}/tokenizer.json")
+    traces = sorted(pathlib.Path(args.trace).glob("*.json"))
+    long = chat(traces[0], tokenizer)
+    text = long["messages"][0]["content"]
+    requests = {"tokenizer": tokenizer, "long": long, "2k": plain(text, 2000, tokenizer, "a"), "16k": plain(text, 16000, tokenizer, "b")}
+    commands = {
+        "mlx-lm": [sys.executable, "-m", "mlx_lm", "server", "--model", args.model, "--port", "{port}", "--log-level", "ERROR"],
+        "anyclaude": [args.ours, "serve", "--model", args.model, "--port", "{port}", "--warm", "0"],
+    }
+    rounds = {name: [] for name in commands}
+    for number in range(args.rounds):
+        for name, command in commands.items():
+            print(f"peers: round {number + 1} of {args.rounds}: {name} (load {os.getloadavg()[0]:.1f})", file=sys.stderr)
+            figures, prompts = measure(command, requests)
+            rounds[name].append(figures)
+            print(f"peers: {name}: prompts of {prompts} tokens; {json.dumps({k: round(v, 1) for k, v in figures.items()})}", file=sys.stderr)
+    median = lambda name, figure: statistics.median(figures[figure] for figures in rounds[name])
+    print("\n| | mlx-lm | anyclaude | ratio | goal | |\n| --- | ---: | ---: | ---: | ---: | --- |")
+    for figure, (more, goal) in GOALS.items():
+        theirs, ours = median("mlx-lm", figure), median("anyclaude", figure)
+        ratio = ours / theirs
+        met = ratio >= goal if more else ratio <= goal
+        print(f"| {figure} | {theirs:,.0f} | {ours:,.0f} | {ratio:.2f} | {'>=' if more else '<='} {goal} | {'met' if met else 'missed'} |")
+
+
+main()
