@@ -13,7 +13,7 @@ use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
-use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
+use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
@@ -52,9 +52,10 @@ impl MlxBackend {
         let template = ChatTemplate::load(dir, &tokenizer)?;
         let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
         tracing::info!(?format, "tool calls");
+        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
         let text = TextSide {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
-            prompts: PromptTokenizer::new(tokenizer.clone(), &template.render(&sample())?),
+            prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
