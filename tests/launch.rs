@@ -97,11 +97,6 @@ fn what_is_missing_is_one_line_with_the_way_out() {
          with --base-url, or base_url in .anyclauderc.json"
     );
     assert_eq!(
-        refusal(&place, &[&["--compact-tools"], &script("true")[..]].concat()),
-        "exit 2: error: mode anthropic passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another \
-         mode with --mode"
-    );
-    assert_eq!(
         refusal(&place, &["--mode", "openrouter", "--client", "sh"]),
         "exit 2: error: mode openrouter needs the name of a model: give it with --model NAME, or as model in .anyclauderc.json"
     );

@@ -8,8 +8,9 @@ mod clients;
 mod launched;
 
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chat_upstream::{Asked, ChatUpstream, Reply, lm_studio, open_router};
+use chat_upstream::{Asked, ChatUpstream, Reply, frame, lm_studio, open_router, plain};
 use launched::{Place, stderr, stdout};
 use serde_json::{Value, json};
 
@@ -43,11 +44,18 @@ async fn server(stream: Stream) -> ChatUpstream {
 }
 
 async fn launch(place: &Place, flags: &[&str]) -> Output {
+    launch_with(place, flags, &[]).await
+}
+
+async fn launch_with(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Output {
     let program = clients::installed("node_modules/.bin/claude");
     let client = ["-p", "Read hello.txt", "--allowedTools", "Read,Write", "--permission-mode", "acceptEdits"];
     let arguments = [flags, &["--client", program.to_str().unwrap(), "--"], &client].concat();
     let mut command = place.anyclaude(&arguments);
-    command.envs(clients::claude_environment(place.home.path())).env("OPENROUTER_API_KEY", "or-key");
+    command
+        .envs(clients::claude_environment(place.home.path()))
+        .env("OPENROUTER_API_KEY", "or-key")
+        .envs(variables.iter().copied());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -78,9 +86,12 @@ async fn lm_studio_answers_with_the_model_that_it_has() {
 async fn open_router_answers_with_its_key_and_cache_figures() {
     let (place, upstream) = (place(), server(open_router).await);
     let flags = ["--mode", "openrouter", "--base-url", &upstream.url, "--model", "qwen/qwen3-coder", "--record"];
-    let output = launch(&place, &flags).await;
+    let output = launch_with(&place, &flags, &[("ANYCLAUDE_DEBUG", "3")]).await;
     check(&place, &upstream, &output);
     assert!(upstream.asked().iter().all(|asked| asked.headers["authorization"] == "Bearer or-key"));
+    let said = stderr(&output);
+    assert!(["request converted: ", "chat request {", "answer converted"].iter().all(|text| said.contains(text)), "{said}");
+    assert!(!said.contains("or-key"), "{said}");
     assert!(stderr(&output).contains("(80% from the cache)"), "{}", stderr(&output));
     let traces = anyclaude::trace::find(&[place.home.path().join(".anyclaude/traces/openrouter")]).unwrap();
     assert!(traces.iter().all(|file| !std::fs::read_to_string(file).unwrap().contains("or-key")));
@@ -88,9 +99,46 @@ async fn open_router_answers_with_its_key_and_cache_figures() {
 
 #[tokio::test]
 async fn any_server_of_the_protocol_answers() {
-    let (place, upstream) = (place(), server(lm_studio).await);
+    let (place, upstream) = (place(), server(plain).await);
     let output = launch(&place, &["--mode", "openai", "--base-url", &upstream.url, "--model", "local"]).await;
     check(&place, &upstream, &output);
+    // It says nothing of tokens, and that is what the summary says.
+    assert!(stderr(&output).contains(" answers came without token counts"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn the_client_gets_over_errors_before_and_in_the_middle_of_an_answer() {
+    let (place, answers) = (place(), AtomicUsize::new(0));
+    let upstream = ChatUpstream::start(move |asked| match answers.fetch_add(1, Ordering::Relaxed) {
+        0 => {
+            let error = json!({"error": {"message": "slow down", "code": 429}});
+            Reply::json(429, error).with("retry-after", "0")
+        }
+        1 => {
+            let choice = json!({"index": 0, "delta": {"content": ""}, "finish_reason": "error"});
+            let error = json!({"code": 502, "message": "Provider disconnected"});
+            Reply::stream(
+                ": OPENROUTER PROCESSING\n\n".to_owned()
+                    + &frame(&json!({"choices": [{"index": 0, "delta": {"content": "I will"}}]}))
+                    + &frame(&json!({"id": "gen-1", "error": error, "choices": [choice]})),
+            )
+        }
+        _ => Reply::stream(open_router(asked, "All done.", &[])),
+    })
+    .await;
+    let output = launch(&place, &["--mode", "openrouter", "--base-url", &upstream.url, "--model", "some/model"]).await;
+    assert_eq!(stdout(&output).trim(), "All done.", "{}", stderr(&output));
+    assert!(stderr(&output).contains("; 2 requests failed"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn an_error_that_no_retry_helps_is_shown_by_the_client() {
+    let place = place();
+    let error = "The number of tokens to keep from the initial prompt is greater than the context length.";
+    let upstream = ChatUpstream::start(move |_| Reply::json(400, json!({"error": error}))).await;
+    let output = launch(&place, &["--mode", "lmstudio", "--base-url", &upstream.url, "--model", "small"]).await;
+    assert!(stdout(&output).contains("Prompt is too long") || stdout(&output).contains(error), "{output:?}");
+    assert_ne!(output.status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -74,6 +74,42 @@ async fn mode_anthropic_runs_several_turns_with_tools_and_records_them() {
 }
 
 #[tokio::test]
+async fn mode_claude_goes_where_the_client_alone_would_go_and_records_the_reference() {
+    let place = Place::new();
+    place.write("hello.txt", "The password is swordfish.\n");
+    let server = calling(vec![json!({"tool": "Read", "input": {"file_path": place.path("hello.txt")}})]).await;
+    let program = clients::installed("node_modules/.bin/claude");
+    let client = ["--client", program.to_str().unwrap(), "--", "-p", "Read hello.txt", "--allowedTools", "Read"];
+    let mut command = place.anyclaude(&[&["--mode", "claude", "--record"], &client[..]].concat());
+    command.envs(clients::claude_environment(place.home.path())).env("ANTHROPIC_BASE_URL", &server.url);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+
+    assert_eq!(stdout(&output).trim(), "All done.", "{}", stderr(&output));
+    let recorded = traces(&place, "claude");
+    assert!(recorded.len() >= 2 && recorded.iter().all(|trace| trace.mode == "claude"), "{}", recorded.len());
+    assert!(recorded.iter().any(|trace| trace.request.body.to_string().contains("swordfish")));
+}
+
+#[tokio::test]
+async fn a_prompt_is_fitted_on_its_way_to_a_server_elsewhere_too() {
+    let place = Place::new();
+    place.write("hello.txt", "The password is swordfish.\n");
+    let read = json!({"tool": "Read", "input": {"file_path": place.path("hello.txt")}});
+    let server = calling(vec![read]).await;
+    let flags = ["--mode", "anthropic", "--base-url", &server.url, "--record", "--tools-only", "Read,Edit", "--compact-tools"];
+    let output = launch(&place, &flags, &["-p", "Read hello.txt", "--allowedTools", "Read"]).await;
+
+    assert_eq!(stdout(&output).trim(), "All done.", "{}", stderr(&output));
+    let recorded = traces(&place, "anthropic");
+    let sent = |trace: &Trace| trace.request.body["tools"].as_array().map_or(0, Vec::len);
+    let most = recorded.iter().map(sent).max().unwrap();
+    assert!(most > 10, "{most}");
+    let given: Vec<MessagesRequest> = server.backend.requests.lock().unwrap().clone();
+    assert!(given.iter().all(|request| request.tools.len() <= 2) && given.iter().any(|request| request.tools.len() == 2));
+    assert!(stderr(&output).contains(&format!("prompt fitted: {most} tools to 2, ")), "{}", stderr(&output));
+}
+
+#[tokio::test]
 async fn the_debug_levels_tell_more_and_more_and_never_a_secret() {
     let server = calling(vec![]).await;
     let program = clients::installed("node_modules/.bin/claude");

@@ -26,14 +26,24 @@ async fn post(url: &str, body: &Value) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn the_openai_sdk_is_served() {
+async fn openais_python_sdk_is_served() {
+    sdk_is_served(async |url| clients::openai_python_sdk(&url).await).await;
+}
+
+#[tokio::test]
+async fn openais_typescript_sdk_is_served() {
+    sdk_is_served(async |url| clients::openai_typescript_sdk(&url).await).await;
+}
+
+/// Both SDKs do and see the same.
+async fn sdk_is_served(client: impl AsyncFnOnce(String) -> Value) {
     let server = Scripted::new(|request| {
         let call = [json!({"text": "Let me look."}), json!({"tool": "Read", "input": {"file_path": "hello.txt"}})];
         let says = if request.messages.len() == 1 { &call[..] } else { &[json!({"text": "It is swordfish."})] };
         Ok(answer(says))
     });
     let server = server.serve(ServerOptions::default()).await;
-    let report = clients::openai_sdk(&server.url).await;
+    let report = client(server.url.clone()).await;
     let completion = json!({
         "text": "Let me look.", "calls": [{"name": "Read", "arguments": {"file_path": "hello.txt"}}], "reason": "tool_calls",
         "prompt": 42, "cached": 30, "output": 7,

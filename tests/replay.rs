@@ -328,21 +328,23 @@ fn wrong_usage_exits_2() {
 }
 
 #[test]
-fn ctrl_c_prints_what_was_measured_and_exits_130() {
-    let server = ReplayBackend::with_cache_control(Flaw::HangsAfterOne);
-    let workspace = Workspace::with_traces();
-    let args = ["replay", "--backend", &server.url, "--json", "out.json", "--hgrm", "hgrm"];
-    let child = workspace.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while server.requests().len() < 2 {
-        std::thread::sleep(Duration::from_millis(5));
+fn a_signal_ends_it_with_what_was_measured() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let server = ReplayBackend::with_cache_control(Flaw::HangsAfterOne);
+        let workspace = Workspace::with_traces();
+        let args = ["replay", "--backend", &server.url, "--json", "out.json", "--hgrm", "hgrm"];
+        let child = workspace.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while server.requests().len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        ran.exits(code).says(&["STOPPED demo/001", "TTFT, cold", "1 stopped, 1 not run"]);
+        let report: Value = serde_json::from_str(&workspace.read("out.json")).unwrap();
+        assert_eq!(report["cases"][0]["runs"].as_array().unwrap().len(), 1);
+        assert_eq!(workspace.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
     }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let ran: Ran = child.wait_with_output().unwrap().into();
-    ran.exits(130).says(&["STOPPED demo/001", "TTFT, cold", "1 stopped, 1 not run"]);
-    let report: Value = serde_json::from_str(&workspace.read("out.json")).unwrap();
-    assert_eq!(report["cases"][0]["runs"].as_array().unwrap().len(), 1);
-    assert_eq!(workspace.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
 }
 
 #[test]

@@ -85,9 +85,9 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
 fn ls_prints_a_line_for_each_trace() {
     insta::assert_snapshot!(run(session().path(), &["ls"]), @r"
     exit 0
-     session   seq   time                  model         messages   tools called   status   outcome        ttft      e2e       size
-     demo        1   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260.0 ms   1.30 s   4.71 KiB
-     demo        2   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260.0 ms   1.30 s   4.71 KiB
+     session   seq   time                  model         messages   tools called   status   outcome      ttft      e2e       size
+     demo        1   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260 ms   1.30 s   4.71 KiB
+     demo        2   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260 ms   1.30 s   4.71 KiB
     ");
 }
 
@@ -125,7 +125,7 @@ fn show_tells_the_exchange() {
 
     stop reason  tool_use
     usage        input_tokens 1,200, cache_read_input_tokens 34,000, output_tokens 42
-    timing       ttft 260.0 ms, e2e 1.30 s, itl p50 10.0 ms, p90 20.0 ms, p99 20.0 ms, 9 events
+    timing       ttft 260 ms, e2e 1.30 s, itl p50 10.0 ms, p90 20.0 ms, p99 20.0 ms, 9 events
     "#);
     insta::assert_snapshot!(run(session().path(), &["show", "--last", "traces/demo/0001.json"]), @r#"
     exit 0
@@ -191,8 +191,8 @@ fn files_that_are_no_traces_are_named_with_the_next_step() {
     // What is well is listed; what is not is told.
     insta::assert_snapshot!(run(folder.path(), &["ls", "cut.json", "v9.json", "traces/demo/0001.json"]), @r"
     exit 2
-     session   seq   time                  model         messages   tools called   status   outcome        ttft      e2e       size
-     demo        1   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260.0 ms   1.30 s   4.71 KiB
+     session   seq   time                  model         messages   tools called   status   outcome      ttft      e2e       size
+     demo        1   2026-01-02 03:04:05   claude-test          3   Read           200      complete   260 ms   1.30 s   4.71 KiB
     error: cut.json:33:15: not a whole trace: EOF while parsing a string; it was cut short or edited, record it again or delete it
     v9.json: trace version 9, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it
     ");
@@ -210,7 +210,8 @@ fn scrub_writes_copies_that_are_valid_and_scrubbed_only_once() {
     let read =
         |name: &str| files(&folder.path().join(name)).iter().map(|file| fs::read_to_string(file).unwrap()).collect::<Vec<_>>();
     assert_eq!(read("clean"), read("twice"));
-    assert!(run(folder.path(), &["validate", "clean"]).starts_with("exit 0"));
+    // Copies have the ids of their originals.
+    assert!(run(folder.path(), &["validate", "traces", "clean"]).starts_with("exit 0"));
     let clean = read("clean").concat();
     assert!(!clean.contains("You help") && !clean.contains("no such file") && !clean.contains("I try"));
     assert!(clean.contains("Try b.txt, please.") && clean.contains("claude-test"));

@@ -3,6 +3,7 @@
 //! Owns when the rules are applied; what they do is `rules`'. The prefix cache of the backend behind it cannot be controlled
 //! through it: what a caller would warm is not what the model sees.
 
+mod bodies;
 mod rules;
 
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ use futures::future::BoxFuture;
 use super::{Backend, BackendError, EventStream};
 use crate::wire::MessagesRequest;
 
+pub use bodies::FittedBodies;
 pub use rules::Fitting;
 
 /// A backend with a fitting before it.
@@ -65,7 +67,10 @@ impl Backend for FittedBackend {
             // Fails where another request was first, which is as good.
             self.sample.set(request.clone()).ok();
         }
-        self.inner.messages(self.fitting.apply(request))
+        let sent = request.tools.len();
+        let fitted = self.fitting.apply(request);
+        tracing::debug!("prompt fitted: {sent} tools to {}", fitted.tools.len());
+        self.inner.messages(fitted)
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {

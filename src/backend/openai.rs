@@ -17,6 +17,7 @@ use super::http::{self, shorten};
 use super::{Backend, BackendError, EventStream};
 use crate::convert::{self, ChunkReader, Converted, Dialect, Omitted};
 use crate::net::root_cause;
+use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
 
@@ -107,7 +108,16 @@ impl OpenAiBackend {
     async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
         let reader = ChunkReader::new(&request);
         let url = format!("{}/chat/completions", self.address);
-        let post = self.client.post(url).headers(http::cache_headers(&request)).json(&self.convert(&request));
+        let chat = self.convert(&request);
+        let (sent, converted) = (request.messages.len(), chat.messages.len());
+        tracing::debug!(
+            backend = self.address,
+            model = chat.model,
+            tools = chat.tools.len(),
+            "request converted: {sent} messages to {converted}"
+        );
+        tracing::trace!("chat request {}", redacted(&chat));
+        let post = self.client.post(url).headers(http::cache_headers(&request)).json(&chat);
         let response = self.send(post).await?;
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
@@ -142,6 +152,14 @@ impl Backend for OpenAiBackend {
     }
 }
 
+/// A request's body as logs may show it.
+fn redacted(request: &ChatRequest) -> Value {
+    // String-keyed maps, strings and numbers only: serializing them cannot fail.
+    let mut body = serde_json::to_value(request).unwrap_or_default();
+    Redactor::default().json(&mut body);
+    body
+}
+
 /// Reads the answer's chunks. The events end with `message_stop`, or with an error.
 fn events(address: String, response: Response, mut reader: ChunkReader) -> EventStream {
     Box::pin(stream! {
@@ -165,6 +183,7 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
                 }
             }
             if last {
+                tracing::debug!(backend = address, finish_reason = reader.finish_reason(), "answer converted");
                 if !reader.has_usage() {
                     tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
                 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
 use super::{Backend, BackendError, CacheControl, EventStream};
@@ -94,7 +94,9 @@ impl RemoteBackend {
             drop_unsigned_thinking(&mut request);
         }
         // String-keyed maps, strings and numbers only: serializing them cannot fail.
-        serde_json::to_value(request).unwrap_or_default()
+        let mut body = serde_json::to_value(request).unwrap_or_default();
+        drop_absent_schemas(&mut body);
+        body
     }
 
     async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
@@ -115,6 +117,17 @@ impl RemoteBackend {
         let response = self.post("/v1/messages/count_tokens", HeaderMap::new(), &body).await?;
         let answer: Value = response.json().await.map_err(|error| self.protocol(root_cause(&error)))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
+    }
+}
+
+/// Tools that Anthropic runs itself have a type and no schema, and it refuses an empty one.
+fn drop_absent_schemas(body: &mut Value) {
+    let tools = body.get_mut("tools").and_then(Value::as_array_mut);
+    for tool in tools.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let is_servers = tool.get("type").is_some_and(|kind| kind != "custom");
+        if is_servers && tool.get("input_schema") == Some(&Value::Object(Map::new())) {
+            tool.shift_remove("input_schema");
+        }
     }
 }
 
@@ -249,6 +262,18 @@ mod tests {
         drop_unsigned_thinking(&mut request);
         let kept = [serde_json::json!([text]), serde_json::json!([thinking("signed"), text]), serde_json::json!("plain")];
         assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
+    }
+
+    #[test]
+    fn a_tool_of_the_servers_own_has_no_schema() {
+        let tools =
+            serde_json::json!([{"type": "web_search_20250305", "name": "web_search"}, {"name": "Now", "input_schema": {}}]);
+        let request = serde_json::json!({"model": "m", "max_tokens": 1, "messages": [], "tools": tools});
+        let request: MessagesRequest = serde_json::from_value(request).unwrap();
+        let mut body = serde_json::to_value(request).unwrap();
+        drop_absent_schemas(&mut body);
+        let has_schema = |tool: &Value| tool.get("input_schema").is_some();
+        assert_eq!(body["tools"].as_array().unwrap().iter().map(has_schema).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

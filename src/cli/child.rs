@@ -64,6 +64,12 @@ impl Signals {
     }
 }
 
+/// The exit code that says that a signal ended a process.
+pub fn exit_code_of(signal: Signal) -> u8 {
+    // Signals are small numbers.
+    u8::try_from(128 + signal.as_raw()).unwrap_or(1)
+}
+
 /// The running child.
 pub struct Child {
     process: tokio::process::Child,

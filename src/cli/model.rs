@@ -8,7 +8,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use super::child::Signals;
+use super::child::{Signals, exit_code_of};
 use super::model_folder::{ModelFolder, in_words};
 use super::{CliError, print, say};
 use crate::hub::{self, HubCache, HubClient, HubError, ModelName, Progress};
@@ -82,7 +82,7 @@ async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
         signal = signals.next() => {
             bar.finish_and_clear();
             say(format_args!("stopped at {}; pull again to go on from there", DecimalBytes(bar.position())));
-            return Ok(ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(1)));
+            return Ok(ExitCode::from(exit_code_of(signal)));
         }
     };
     bar.finish_and_clear();

@@ -1,5 +1,6 @@
 //! `anyclaude replay`.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,7 +8,9 @@ use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use rustix::process::Signal;
 
+use super::child::{Signals, exit_code_of};
 #[cfg(feature = "mlx")]
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, in_ci, print};
@@ -17,9 +20,6 @@ use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Se
 use crate::report::{Report, States, Target, hgrm, terminal};
 use crate::snapshot::{Info, Store, write_atomically};
 use crate::trace;
-
-/// Exit code of a replay that the user stopped, as shells give it for SIGINT.
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// Replay recorded traces; compare the tool calls with the accepted snapshots; time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
@@ -95,7 +95,7 @@ Exit codes:
   1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
-  130  stopped with Ctrl-C; what was measured is printed
+  130  stopped with Ctrl-C (143: with SIGTERM); what was measured is printed
 
 With CI set in the environment nothing is written to the snapshots folder.";
 
@@ -233,8 +233,8 @@ struct Replay {
 
 /// What ended the traces before their end.
 enum Stopped {
-    /// The user.
-    Interrupted,
+    /// The user, or whoever sent this signal.
+    Interrupted(Signal),
     /// There is nobody to answer the other traces.
     Unreachable(BackendError),
 }
@@ -267,7 +267,7 @@ impl Replay {
         print(&terminal::closing(&report, session.policy));
         match stopped? {
             None => Ok(ExitCode::from(report.summary.exit_code())),
-            Some(Stopped::Interrupted) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            Some(Stopped::Interrupted(signal)) => Ok(ExitCode::from(exit_code_of(signal))),
             Some(Stopped::Unreachable(error)) => Err(backend_error(error)),
         }
     }
@@ -275,7 +275,12 @@ impl Replay {
     /// One case after the other. The result files are written after each, so that a later failure loses nothing.
     async fn run_cases(&self, session: &Session<'_>, results: &mut Vec<CaseResult>) -> Result<Option<Stopped>, CliError> {
         let progress = progress_bar(self.plan.measurements());
-        let mut interrupt = std::pin::pin!(interrupted());
+        let mut signals = Signals::listen().map_err(CliError::backend)?;
+        let came = OnceCell::new();
+        let mut interrupt = std::pin::pin!(async {
+            // It is set once: this ends with the first signal.
+            came.set(signals.next().await).ok();
+        });
         for case in &self.plan.cases {
             let on_measure = |phase: Phase| {
                 progress.set_message(format!("{} {phase}", case.id));
@@ -289,7 +294,7 @@ impl Replay {
             match ending {
                 Ending::Finished | Ending::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
                 Ending::Failed(error @ BackendError::Unreachable { .. }) => return Ok(Some(Stopped::Unreachable(error))),
-                Ending::Interrupted => return Ok(Some(Stopped::Interrupted)),
+                Ending::Interrupted => return Ok(came.get().copied().map(Stopped::Interrupted)),
             }
         }
         Ok(None)
@@ -302,13 +307,6 @@ impl Replay {
     fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
         let summary = Summary::new(results, self.plan.cases.len(), self.plan.skipped.len());
         Report::new(&self.target, &self.settings, summary, results)
-    }
-}
-
-/// Ends when the user presses Ctrl-C. Where the signal cannot be watched, never: it then ends the process, as usual.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -80,6 +80,11 @@ impl ChunkReader {
         self.usage.is_some()
     }
 
+    /// Why the server says that the answer ended, in its own words.
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.finish_reason.as_deref()
+    }
+
     /// The last events, after the connection ended without a word. Some servers end so: then a reason to stop was given before.
     pub fn cut_off(&mut self) -> Vec<StreamEvent> {
         if self.finish_reason.is_some() {

@@ -105,10 +105,11 @@ async fn run(shared: &Shared, parts: Parts, body: Bytes, mut tap: Option<Tap>, m
     pump(shared, response, &mut tap, to_client).await;
 }
 
-/// Sends the request as it came. The error is why no answer came.
+/// Sends the request as it came, or as it was made to fit. The error is why no answer came.
 async fn send(shared: &Shared, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
     let url = shared.upstream.url(path_and_query(parts))?;
     let mut request = shared.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
+    let body = shared.upstream.body(parts.uri.path(), body);
     if !body.is_empty() {
         request = request.body(body);
     }

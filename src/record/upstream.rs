@@ -1,11 +1,14 @@
-//! The upstream: a base URL and the HTTP client that reaches it.
+//! The upstream: a base URL, the HTTP client that reaches it, and how prompts are made to fit it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Url;
 
 use super::RecordError;
+use crate::backend::fitted::FittedBodies;
 use crate::net::is_loopback;
 
 /// How long connecting may take. Answers may take as long as they like.
@@ -15,6 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Upstream {
     base: Url,
+    fitting: Option<Arc<FittedBodies>>,
 }
 
 impl Upstream {
@@ -28,7 +32,20 @@ impl Upstream {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("a base URL has no query and no fragment"));
         }
-        Ok(Self { base })
+        Ok(Self { base, fitting: None })
+    }
+
+    /// The same, with requests fitted before they go there. What is recorded is what the client sent.
+    pub fn fitted(self, fitting: Arc<FittedBodies>) -> Self {
+        Self { fitting: Some(fitting), ..self }
+    }
+
+    /// The body that goes on in place of a request's own.
+    pub(super) fn body(&self, path: &str, sent: Bytes) -> Bytes {
+        match &self.fitting {
+            Some(fitting) => fitting.apply(path, sent),
+            None => sent,
+        }
     }
 
     /// The URL for a request's path and query.

@@ -15,10 +15,11 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
-/// Checks each file by itself, then all together: ids must be unique, and a session's numbers should have no gap.
+/// Checks each file by itself, then all together: an id belongs to one exchange, of which a folder elsewhere may hold a
+/// (scrubbed) copy; and a session's numbers should have no gap.
 pub fn check(paths: &[PathBuf]) -> Findings {
     let mut findings = Findings::default();
-    let mut ids: HashMap<String, &Path> = HashMap::new();
+    let mut ids: HashMap<String, (&Path, String, u32)> = HashMap::new();
     let mut sessions: BTreeMap<(&Path, String), Vec<u32>> = BTreeMap::new();
     for path in paths {
         let trace = match read(path) {
@@ -29,7 +30,9 @@ pub fn check(paths: &[PathBuf]) -> Findings {
             }
         };
         findings.problems.extend(problems_of(&trace).into_iter().map(|problem| format!("{}: {problem}", path.display())));
-        if let Some(first) = ids.insert(trace.id.clone(), path) {
+        if let Some((first, session, seq)) = ids.insert(trace.id.clone(), (path, trace.session.clone(), trace.seq))
+            && (session, seq) != (trace.session.clone(), trace.seq)
+        {
             findings.problems.push(format!("{}: its id {} is also that of {}", path.display(), trace.id, first.display()));
         }
         let folder = path.parent().unwrap_or(Path::new(""));

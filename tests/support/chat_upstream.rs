@@ -157,3 +157,15 @@ pub fn open_router(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String
                             "prompt_tokens_details": {"cached_tokens": 40}, "completion_tokens_details": {"reasoning_tokens": 3}});
     stream + &frame(&usage) + DONE
 }
+
+/// An answer as the plainest servers stream it: calls in one piece and without ids, nothing about usage, the reason always
+/// `stop`, no end but that of the connection.
+pub fn plain(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
+    let chunk = |delta: Value, reason: Value| {
+        frame(&json!({"model": asked.body["model"], "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}))
+    };
+    let call = |(name, input): &(&str, Value)| json!({"function": {"name": name, "arguments": input.to_string()}});
+    let calls: Vec<Value> = calls.iter().map(call).collect();
+    let delta = if calls.is_empty() { json!({"content": text}) } else { json!({"content": text, "tool_calls": calls}) };
+    chunk(delta, Value::Null) + &chunk(json!({}), json!("stop"))
+}

@@ -44,7 +44,7 @@ pub async fn python_sdk(base_url: &str) -> Value {
 }
 
 /// What tests/sdk/chat.py saw through OpenAI's Python SDK.
-pub async fn openai_sdk(base_url: &str) -> Value {
+pub async fn openai_python_sdk(base_url: &str) -> Value {
     python("tests/sdk/chat.py", base_url).await
 }
 
@@ -56,9 +56,18 @@ async fn python(script: &str, base_url: &str) -> Value {
 
 /// What tests/sdk/messages.cjs saw through the TypeScript SDK.
 pub async fn typescript_sdk(base_url: &str) -> Value {
+    node("tests/sdk/messages.cjs", base_url).await
+}
+
+/// What tests/sdk/chat.cjs saw through OpenAI's TypeScript SDK.
+pub async fn openai_typescript_sdk(base_url: &str) -> Value {
+    node("tests/sdk/chat.cjs", base_url).await
+}
+
+async fn node(script: &str, base_url: &str) -> Value {
     let mut command = Command::new("node");
     command.env("NODE_PATH", installed("node_modules"));
-    command.arg(root().join("tests/sdk/messages.cjs")).arg(base_url);
+    command.arg(root().join(script)).arg(base_url);
     report(command).await
 }
 

@@ -27,17 +27,30 @@ impl Fitting {
 
     /// The request as the model gets it. A tool that must be called is always kept.
     pub fn apply(&self, mut request: MessagesRequest) -> MessagesRequest {
-        if !self.tools_only.is_empty() {
-            let forced = match &request.tool_choice {
-                Some(ToolChoice::Tool { name, .. }) => Some(name.clone()),
-                _ => None,
-            };
-            request.tools.retain(|tool| self.tools_only.contains(&tool.name) || Some(&tool.name) == forced.as_ref());
-        }
+        let forced = match &request.tool_choice {
+            Some(ToolChoice::Tool { name, .. }) => Some(name.as_str()),
+            _ => None,
+        };
+        request.tools.retain(|tool| self.keeps(&tool.name, forced));
         if self.compact_tools {
             request.tools.iter_mut().for_each(compact);
         }
         request
+    }
+
+    /// The same for a request's body, in which everything else stays to the letter.
+    pub fn apply_to_body(&self, body: &mut Value) {
+        let choice = &body["tool_choice"];
+        let forced = choice["name"].as_str().filter(|_| choice["type"] == "tool").map(str::to_owned);
+        let Some(tools) = body.get_mut("tools").and_then(Value::as_array_mut) else { return };
+        tools.retain(|tool| tool["name"].as_str().is_none_or(|name| self.keeps(name, forced.as_deref())));
+        if self.compact_tools {
+            tools.iter_mut().for_each(compact_in_body);
+        }
+    }
+
+    fn keeps(&self, tool: &str, forced: Option<&str>) -> bool {
+        self.tools_only.is_empty() || self.tools_only.iter().any(|name| name == tool) || forced == Some(tool)
     }
 
     /// The tools to be kept that a request does not have.
@@ -52,6 +65,15 @@ fn compact(tool: &mut Tool) {
         *description = sentences(description, TOOL_SENTENCES).to_owned();
     }
     compact_schema(&mut tool.input_schema);
+}
+
+fn compact_in_body(tool: &mut Value) {
+    if let Some(Value::String(description)) = tool.get_mut("description") {
+        *description = sentences(description, TOOL_SENTENCES).to_owned();
+    }
+    if let Some(schema) = tool.get_mut("input_schema") {
+        compact_schema(schema);
+    }
 }
 
 /// Shortens every description in a schema. A parameter that is called `description` is an object, and stays.
@@ -121,6 +143,21 @@ mod tests {
             "mode": {"enum": ["a"], "default": {"description": "One. Two."}}
         }});
         assert_eq!(fitted.tools[0].input_schema, schema);
+    }
+
+    #[test]
+    fn a_body_is_fitted_as_a_request_is() {
+        for choice in [json!({"type": "auto"}), json!({"type": "tool", "name": "Edit"})] {
+            let sent = request(choice);
+            for fitting in [
+                Fitting { tools_only: vec!["Read".into()], compact_tools: true },
+                Fitting { tools_only: vec![], compact_tools: true },
+            ] {
+                let mut body = serde_json::to_value(&sent).unwrap();
+                fitting.apply_to_body(&mut body);
+                assert_eq!(body, serde_json::to_value(fitting.apply(sent.clone())).unwrap());
+            }
+        }
     }
 
     #[test]

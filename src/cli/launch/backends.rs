@@ -11,8 +11,7 @@ use crate::cli::{CliError, say};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings, expand_home};
 use crate::convert::Dialect;
 
-/// Where mode claude goes.
-pub const ANTHROPIC: &str = "https://api.anthropic.com";
+const ANTHROPIC: &str = "https://api.anthropic.com";
 
 /// Where LM Studio listens unless it is told otherwise.
 const LM_STUDIO: &str = "http://127.0.0.1:1234/v1";
@@ -26,19 +25,26 @@ pub struct Answering {
     pub backend: Arc<dyn Backend>,
     /// The same, where it is a chain that can say who answered.
     pub chain: Option<Arc<FallbackBackend>>,
+    /// The engine in this process, where it is the backend or one in the chain.
+    pub engine: Option<Arc<dyn Backend>>,
 }
 
 impl Answering {
     /// The chosen mode and those it falls back to, ready to answer. In a chain a backend that cannot be had now is left out.
     pub async fn start(settings: &Settings) -> Result<Self, CliError> {
+        let is_engine = |mode| mode == Mode::Mlx;
         if settings.fallback.is_empty() {
-            return Ok(Self { backend: backend(settings, settings.mode).await?, chain: None });
+            let backend = backend(settings, settings.mode).await?;
+            let engine = is_engine(settings.mode).then(|| backend.clone());
+            return Ok(Self { backend, chain: None, engine });
         }
-        let mut links = Vec::new();
-        let mut failed = None;
+        let (mut links, mut engine, mut failed) = (Vec::new(), None, None);
         for mode in std::iter::once(settings.mode).chain(settings.fallback.iter().copied()) {
             match backend(settings, mode).await {
-                Ok(backend) => links.push(backend),
+                Ok(backend) => {
+                    engine = engine.or_else(|| is_engine(mode).then(|| backend.clone()));
+                    links.push(backend);
+                }
                 Err(error @ CliError::Backend(_)) => {
                     say(format_args!("going on without mode {}: {error}", mode.name()));
                     failed = Some(error);
@@ -50,7 +56,7 @@ impl Answering {
             Some(error) if links.is_empty() => Err(error),
             _ => {
                 let chain = Arc::new(FallbackBackend::new(links));
-                Ok(Self { backend: chain.clone(), chain: Some(chain) })
+                Ok(Self { backend: chain.clone(), chain: Some(chain), engine })
             }
         }
     }
@@ -88,8 +94,7 @@ async fn backend(settings: &Settings, mode: Mode) -> Result<Arc<dyn Backend>, Cl
     let url_or = |default: &str| own.base_url.clone().unwrap_or_else(|| default.to_owned());
     match mode {
         Mode::Mlx => engine(&own, settings).await,
-        Mode::Claude => remote(ANTHROPIC).await,
-        Mode::Anthropic => remote(&base_url(mode, &own)?).await,
+        Mode::Claude | Mode::Anthropic => remote(&base_url(mode, &own)?).await,
         Mode::Lmstudio => lm_studio(&url_or(LM_STUDIO), own.model.as_deref()).await,
         Mode::Openrouter => {
             let (model, key) = (model(mode, &own)?, key("OPENROUTER_API_KEY", mode)?);
@@ -128,9 +133,11 @@ fn unreachable(error: BackendError) -> CliError {
     CliError::backend(format!("{error}; is the server running?"))
 }
 
-/// The mode's base URL, which it has no default for.
+/// The base URL of a mode whose server speaks Anthropic's protocol. Mode claude goes where the client alone would go.
 pub fn base_url(mode: Mode, own: &ModeSettings) -> Result<String, CliError> {
-    own.base_url.clone().ok_or_else(|| {
+    let clients_own = || std::env::var("ANTHROPIC_BASE_URL").ok().filter(|url| !url.is_empty());
+    let default = || (mode == Mode::Claude).then(|| clients_own().unwrap_or_else(|| ANTHROPIC.into()));
+    own.base_url.clone().or_else(default).ok_or_else(|| {
         CliError::input(format!(
             "mode {} needs the address of a server: give it with --base-url URL, or as base_url in {}",
             mode.name(),
@@ -178,20 +185,12 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 
 #[cfg(feature = "mlx")]
 async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
-    use super::warm_up::warm_up;
-    use crate::cli::serve::cache_args::CacheArgs;
     use crate::engine::EngineOptions;
 
-    let cache = CacheArgs::from_env()?;
+    let cache = crate::cli::serve::cache_args::CacheArgs::from_env()?;
     let disk = cache.disk(settings.cache_dir.as_deref().map(expand_home));
     let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
-    let traces = expand_home(&settings.traces);
-    let known = tokio::task::spawn_blocking(move || cache.warm_up(&traces)).await.map_err(CliError::backend)??;
-    let backend = crate::cli::serve::load(model_folder(own)?, options).await?;
-    if let Some(request) = known {
-        warm_up(&backend, fitting(settings).apply(request)).await;
-    }
-    Ok(Arc::new(backend))
+    Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]

@@ -47,7 +47,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Base URL of the server that answers, for every mode but mlx and claude
+    /// Base URL of the server that answers, for every mode but mlx [default: the mode's own; claude: ANTHROPIC_BASE_URL, if it is set]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     base_url: Option<String>,
@@ -115,6 +115,7 @@ async fn launch(
     let (recorder, notices) = Recorder::bind(upstream.clone(), settings.port, session).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let running = origin.start(settings).await?;
+    running.warm_up(settings).await?;
     // Only now: a Ctrl-C while the model loads ends us.
     let mut signals = Signals::listen().map_err(CliError::backend)?;
     let ready_s = started.elapsed().as_secs_f64();

@@ -6,21 +6,27 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::backends::{ANTHROPIC, Answering, base_url, check, fitting};
+use super::backends::{Answering, base_url, check, fitting};
 use super::launch_error;
+#[cfg(feature = "mlx")]
+use super::warm_up::warm_up;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::{FittedBackend, Savings};
+use crate::backend::fitted::{FittedBackend, FittedBodies, Savings};
 use crate::cli::CliError;
+#[cfg(feature = "mlx")]
+use crate::cli::serve::cache_args::CacheArgs;
 use crate::cli::trace::text::number;
-use crate::config::{Mode, Settings};
+use crate::config::Settings;
+#[cfg(feature = "mlx")]
+use crate::config::expand_home;
 use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
 
 /// Who is going to answer. Whatever can be known to be wrong before anything is loaded is an error here.
 pub enum Origin {
     /// A server elsewhere: there is nothing to start.
-    Elsewhere(Upstream),
+    Elsewhere { upstream: Upstream, fitted: Option<Arc<FittedBodies>> },
     /// A backend in this process, behind a server on a free port.
     Here { upstream: Upstream, listener: TcpListener },
 }
@@ -30,14 +36,17 @@ impl Origin {
     pub async fn of(settings: &Settings) -> Result<Self, CliError> {
         check(settings)?;
         let mode = settings.mode;
-        if mode.passes_through() && !fitting(settings).is_empty() {
-            return Err(cannot_fit(mode));
-        }
         if !mode.passes_through() || !settings.fallback.is_empty() {
             return Self::here().await;
         }
-        let url = if mode == Mode::Claude { ANTHROPIC.to_owned() } else { base_url(mode, &settings.of_mode(mode))? };
-        Upstream::parse(&url).map(Self::Elsewhere).map_err(launch_error)
+        let upstream = Upstream::parse(&base_url(mode, &settings.of_mode(mode))?).map_err(launch_error)?;
+        let fitting = fitting(settings);
+        let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBodies::new(fitting)));
+        let upstream = match &fitted {
+            Some(fitted) => upstream.fitted(fitted.clone()),
+            None => upstream,
+        };
+        Ok(Self::Elsewhere { upstream, fitted })
     }
 
     async fn here() -> Result<Self, CliError> {
@@ -49,27 +58,28 @@ impl Origin {
     /// Where requests go.
     pub fn upstream(&self) -> &Upstream {
         match self {
-            Self::Elsewhere(upstream) | Self::Here { upstream, .. } => upstream,
+            Self::Elsewhere { upstream, .. } | Self::Here { upstream, .. } => upstream,
         }
     }
 
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere(upstream) => {
-                Ok(Running { name: upstream.to_string(), server: None, backend: None, fitted: None, chain: None })
+            Self::Elsewhere { upstream, fitted } => {
+                let fitted = fitted.map(Fitted::Elsewhere);
+                Ok(Running { name: upstream.to_string(), server: None, engine: None, fitted, chain: None })
             }
             Self::Here { listener, .. } => {
-                let Answering { backend, chain } = Answering::start(settings).await?;
+                let Answering { backend, chain, engine } = Answering::start(settings).await?;
                 let name = match &chain {
                     Some(_) => backend.name(),
                     None => format!("{} {}", settings.mode.name(), backend.model()),
                 };
                 let fitting = fitting(settings);
                 let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
-                let served = fitted.clone().map_or(backend.clone(), |fitted| fitted as Arc<dyn Backend>);
-                let server = Some(OwnServer::start(served, listener));
-                Ok(Running { name, server, backend: Some(backend), fitted, chain })
+                let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
+                let server = Some(OwnServer::start(backend, listener));
+                Ok(Running { name, server, engine, fitted: fitted.map(Fitted::Here), chain })
             }
         }
     }
@@ -79,9 +89,15 @@ impl Origin {
 pub struct Running {
     name: String,
     server: Option<OwnServer>,
-    backend: Option<Arc<dyn Backend>>,
-    fitted: Option<Arc<FittedBackend>>,
+    engine: Option<Arc<dyn Backend>>,
+    fitted: Option<Fitted>,
     chain: Option<Arc<FallbackBackend>>,
+}
+
+/// Where prompts are made to fit: behind our server, or on the way to another.
+enum Fitted {
+    Here(Arc<FittedBackend>),
+    Elsewhere(Arc<FittedBodies>),
 }
 
 /// A server in this process.
@@ -116,15 +132,37 @@ impl Running {
         answered.map(|(name, requests)| format!("{name} answered {requests}")).collect()
     }
 
-    /// How much time the prefix cache saved, in seconds, where the backend is one that measures it.
+    /// Computes ahead what the conversation will begin with, where the engine is here and an earlier run was recorded.
+    #[cfg(feature = "mlx")]
+    pub async fn warm_up(&self, settings: &Settings) -> Result<(), CliError> {
+        let Some(cache) = self.engine.as_ref().and_then(|engine| engine.cache()) else { return Ok(()) };
+        let (arguments, traces) = (CacheArgs::from_env()?, expand_home(&settings.traces));
+        let known = tokio::task::spawn_blocking(move || arguments.warm_up(&traces)).await.map_err(CliError::backend)??;
+        if let Some(request) = known {
+            warm_up(cache, fitting(settings).apply(request)).await;
+        }
+        Ok(())
+    }
+
+    /// There is no engine in this build.
+    #[cfg(not(feature = "mlx"))]
+    pub async fn warm_up(&self, _settings: &Settings) -> Result<(), CliError> {
+        Ok(())
+    }
+
+    /// How much time the engine's prefix cache saved, in seconds, where the engine is here.
     pub fn saved_seconds(&self) -> Option<f64> {
-        Some(self.backend.as_ref()?.cache()?.report()?.saved_seconds)
+        Some(self.engine.as_ref()?.cache()?.report()?.saved_seconds)
     }
 
     /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
     pub async fn savings(&self) -> Vec<String> {
-        let Some(fitted) = &self.fitted else { return Vec::new() };
-        let Some(Savings { tools, tokens, absent }) = fitted.savings().await else { return Vec::new() };
+        let savings = match &self.fitted {
+            Some(Fitted::Here(backend)) => backend.savings().await,
+            Some(Fitted::Elsewhere(bodies)) => bodies.savings(),
+            None => None,
+        };
+        let Some(Savings { tools, tokens, absent }) = savings else { return Vec::new() };
         let fewer = 100 - 100 * tokens.1 / tokens.0.max(1);
         let mut lines = vec![format!(
             "prompt fitted: {} tools to {}, {} tokens to {} ({fewer}% fewer)",
@@ -147,11 +185,4 @@ impl Running {
             ended.await.ok();
         }
     }
-}
-
-fn cannot_fit(mode: Mode) -> CliError {
-    CliError::input(format!(
-        "mode {} passes requests on unchanged: leave out --tools-only and --compact-tools, or choose another mode with --mode",
-        mode.name()
-    ))
 }

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::backend::CacheControl;
-use crate::backend::mlx::MlxBackend;
 use crate::cli::say;
 use crate::wire::MessagesRequest;
 
 /// Has the tools and system prompt of an earlier request computed. Returns when they are in the prefix cache; where that fails,
 /// the first request takes longer, and that is all.
-pub async fn warm_up(backend: &MlxBackend, request: MessagesRequest) {
+pub async fn warm_up(cache: &dyn CacheControl, request: MessagesRequest) {
     const WHAT: &str = "the tools and system prompt of the last recording";
     let started = Instant::now();
     let spinner = ProgressBar::new_spinner();
@@ -24,7 +23,7 @@ pub async fn warm_up(backend: &MlxBackend, request: MessagesRequest) {
     } else {
         say(format_args!("warming: {WHAT}"));
     }
-    let warmed = backend.keep_shared_prefix(request).await;
+    let warmed = cache.keep_shared_prefix(request).await;
     spinner.finish_and_clear();
     match warmed {
         Ok(()) => say(format_args!("warmed in {:.1} s", started.elapsed().as_secs_f64())),

@@ -1,16 +1,7 @@
 //! Times, sizes and outcomes as people read them.
 
-pub use crate::report::units::count;
+pub use crate::report::units::{count, duration};
 use crate::trace::ExchangeOutcome;
-
-/// Microseconds as `850 µs`, `12.3 ms` or `1.25 s`.
-pub fn duration(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
-    }
-}
 
 /// Like [`duration`]; a dash where there is none.
 pub fn maybe_duration(us: Option<u64>) -> String {
@@ -45,10 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_numbers_are_short() {
-        for (us, text) in [(0, "0 µs"), (999, "999 µs"), (12_345, "12.3 ms"), (1_250_000, "1.25 s")] {
-            assert_eq!(duration(us), text);
-        }
+    fn numbers_are_set_apart_and_what_is_missing_is_a_dash() {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(number(n), text);
         }
