@@ -21,6 +21,11 @@ use tokio::task::JoinHandle;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// What is said anew: about as much as a short tool result.
+const FOLLOW_UP: &str = "And now read the next file, tell me what it says and whether it is like the one before. If it is not, \
+    say what is different, line by line, and which of the two should stay. Do not change either of them before I have seen your \
+    answer. If there is no such file, look in the folder above it and tell me what is there instead, with the names of all files.";
+
 /// Each figure of one conversation is the median of so many rounds, in which all are measured in turn.
 const ROUNDS: u32 = 11;
 
@@ -167,7 +172,7 @@ async fn one_conversation(served: &Served, sessions: &[Vec<MessagesRequest>]) ->
         steps.push((long.all - long.ttft).div_f64(long.output_tokens.saturating_sub(1).max(1) as f64));
         repeats.push(served.ask(before, 1).await?.ttft);
         let earlier = served.backend.engine().cache_stats();
-        follow_ups.push(served.ask(&ending_with(last, &format!("And number {round}?")), 1).await?.ttft);
+        follow_ups.push(served.ask(&ending_with(last, &format!("{round}: {FOLLOW_UP}")), 1).await?.ttft);
         let now = served.backend.engine().cache_stats();
         computing.push(now.computing - earlier.computing);
         tokens = now.computed_tokens - earlier.computed_tokens;

@@ -3,6 +3,7 @@
 mod blocks;
 mod events;
 mod marks;
+mod shared_prefixes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
+use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
-use crate::engine::text::{ChatTemplate, PromptTokenizer, Tokenizer, unmarked};
+use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
 };
@@ -34,6 +36,7 @@ struct TextSide {
     tokenizer: Arc<Tokenizer>,
     prompts: PromptTokenizer,
     template: ChatTemplate,
+    shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
     defaults: GenerationConfig,
 }
@@ -52,10 +55,12 @@ impl MlxBackend {
         let template = ChatTemplate::load(dir, &tokenizer)?;
         let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
         tracing::info!(?format, "tool calls");
+        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
         let text = TextSide {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
-            prompts: PromptTokenizer::new(tokenizer.clone(), &template.render(&sample())?),
+            prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
+            shared_prefixes: SharedPrefixes::default(),
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
         };
@@ -212,8 +217,8 @@ impl TextSide {
     fn tokens_before(&self, place: Place, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<usize, EngineError> {
         let before = match place {
             Place::End => return Ok(prompt.len()),
-            Place::Shared => self.template.render_shared_prefix(request)?,
-            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?,
+            Place::Shared => self.shared_prefixes.of(request, &self.template)?,
+            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?.into(),
         };
         let [before, text] = [&before, text].map(unmarked);
         let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
@@ -230,7 +235,7 @@ impl TextSide {
     }
 
     fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.template.render_shared_prefix(request)?)
+        self.prompts.encode(&self.shared_prefixes.of(request, &self.template)?)
     }
 }
 

@@ -1,4 +1,5 @@
-//! One answer in work: its prompt is computed chunk by chunk, then it grows token by token. Who does what when is the
+//! One answer in work: its prompt is computed chunk by chunk, then it grows token by token, or by
+//! several where they were guessed. Who does what when is the
 //! worker's.
 
 use std::time::{Duration, Instant};
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::EngineError;
 use super::answer::{AnswerDecoder, Piece};
 use super::cache::PrefixCache;
+use super::draft::{Drafts, MOST};
 use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
 use super::memory::MemoryLimit;
 use super::model::Model;
@@ -19,9 +21,17 @@ pub struct Answering {
     sequence: Sequence,
     /// The token to compute next, once the prompt is: its last one, then what was sampled.
     next: u32,
+    drafts: Drafts,
     output_tokens: usize,
     prefill: Duration,
     decode: Duration,
+}
+
+/// The tokens of a step: the one sampled last, and those that may follow it.
+struct Guess {
+    tokens: Vec<u32>,
+    /// Whether those that may follow are copied from earlier ones.
+    copied: bool,
 }
 
 impl Answering {
@@ -40,7 +50,7 @@ impl Answering {
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
-        Ok(Self { generation, events, sequence, next, output_tokens: 0, prefill, decode })
+        Ok(Self { generation, events, sequence, next, drafts: Drafts::default(), output_tokens: 0, prefill, decode })
     }
 
     /// Whether somebody still waits for it.
@@ -77,38 +87,75 @@ impl Answering {
         Ok(())
     }
 
-    /// One token more for each of these answers, all computed in one pass; how each ended, where it did.
+    /// One token more for each of these answers, or several where a guess is right, all computed in one pass; how each ended,
+    /// where it did.
     ///
     /// What the device refuses is an error for all; what is wrong with one answer is its own.
     pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Result<Option<Finished>, EngineError>> {
         let start = Instant::now();
+        let guesses: Vec<Guess> = answers.iter_mut().map(|answer| answer.guess()).collect();
         let mut growing: Vec<_> =
-            answers.iter_mut().map(|answer| (&mut answer.sequence, std::slice::from_ref(&answer.next))).collect();
+            answers.iter_mut().zip(&guesses).map(|(answer, guess)| (&mut answer.sequence, &guess.tokens[..])).collect();
         match Sequence::step(model, &mut growing) {
             Err(error) => answers.iter().map(|_| Err(error.clone())).collect(),
             Ok(logits) => {
-                let rows = logits.chunks_exact(model.config().vocab_size);
-                answers.iter_mut().zip(rows).map(|(answer, logits)| answer.take(logits, start)).collect()
+                let (width, mut rest) = (model.config().vocab_size, &logits[..]);
+                let each = answers.iter_mut().zip(guesses).map(|(answer, guess)| {
+                    let (rows, others) = rest.split_at(guess.tokens.len() * width);
+                    rest = others;
+                    answer.take(rows.chunks_exact(width), &guess, start)
+                });
+                each.collect()
             }
         }
     }
 
-    /// Samples the token after the one computed, at a step that began at `start`, and tells what it adds to the answer.
-    fn take(&mut self, logits: &[f32], start: Instant) -> Result<Option<Finished>, EngineError> {
-        if self.output_tokens == 0 {
+    /// What to compute next: the token sampled last, and what may follow it.
+    fn guess(&mut self) -> Guess {
+        let Generation { decoder, max_tokens, .. } = &self.generation;
+        // The first token is waited for; guesses beyond the last one are of no use.
+        let most = if self.output_tokens == 0 { 0 } else { max_tokens.saturating_sub(self.output_tokens + 1) };
+        let most = most.min(MOST).min(self.sequence.room() - 1);
+        let mut follows = if most > 0 { decoder.forced() } else { vec![] };
+        let mut copied = false;
+        if follows.is_empty() && most > 0 {
+            follows = self.drafts.copy(self.sequence.tokens(), self.next, most);
+            copied = true;
+        }
+        follows.truncate(most);
+        follows.insert(0, self.next);
+        Guess { tokens: follows, copied }
+    }
+
+    /// Samples after each token computed, as long as that gives the next one, at a step that began at `start`; tells what it
+    /// adds to the answer.
+    fn take<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a [f32]>,
+        guess: &Guess,
+        start: Instant,
+    ) -> Result<Option<Finished>, EngineError> {
+        let first = self.output_tokens == 0;
+        if first {
             self.prefill += start.elapsed();
         }
-        let Generation { decoder, sampler, max_tokens, .. } = &mut self.generation;
-        let token = next_token(logits, decoder, sampler)?;
-        self.next = token;
-        self.output_tokens += 1;
-        let pieces = decoder.push(token)?;
-        let stop = stop(decoder, self.output_tokens, *max_tokens);
-        self.send(pieces);
-        if self.output_tokens > 1 {
+        let guessed = &guess.tokens[1..];
+        let (mut right, mut stop) = (0, Ok(None));
+        for logits in rows {
+            stop = self.push_next(logits);
+            if !matches!(stop, Ok(None)) || guessed.get(right) != Some(&self.next) {
+                break;
+            }
+            right += 1;
+        }
+        if guess.copied && !guessed.is_empty() {
+            self.drafts.judge(guessed.len(), right);
+        }
+        self.sequence.settle(guessed.len() - right)?;
+        if !first {
             self.decode += start.elapsed();
         }
-        let Some(stop) = stop else { return Ok(None) };
+        let Some(stop) = stop? else { return Ok(None) };
         let pieces = self.generation.decoder.finish();
         self.send(pieces);
         Ok(Some(Finished {
@@ -120,14 +167,25 @@ impl Answering {
         }))
     }
 
-    /// Leaves what was computed in the cache; only then tells how it ended, so that who asks next finds it there.
+    /// Samples a token and tells what it adds; why the answer ends with it, if it does.
+    fn push_next(&mut self, logits: &[f32]) -> Result<Option<Stop>, EngineError> {
+        let Generation { decoder, sampler, max_tokens, .. } = &mut self.generation;
+        self.next = next_token(logits, decoder, sampler)?;
+        self.output_tokens += 1;
+        let pieces = decoder.push(self.next)?;
+        let stop = stop(decoder, self.output_tokens, *max_tokens);
+        self.send(pieces);
+        Ok(stop)
+    }
+
+    /// Leaves what was computed in the cache; only then tells how it ended, so that who asks next finds it there. After an
+    /// error nobody knows what was computed.
     pub fn end(mut self, cache: &mut PrefixCache, outcome: Result<Option<Finished>, EngineError>) {
-        let kept = cache.keep(&mut self.sequence).map_err(EngineError::from);
-        let event = match (outcome, kept) {
-            (Ok(Some(finished)), Ok(())) => Ok(EngineEvent::Finished(finished)),
+        let event = match outcome.and_then(|finished| Ok((finished, cache.keep(&mut self.sequence)?))) {
+            Ok((Some(finished), ())) => Ok(EngineEvent::Finished(finished)),
             // Nobody waits for it.
-            (Ok(None), Ok(())) => return,
-            (Err(error), _) | (_, Err(error)) => Err(error),
+            Ok((None, ())) => return,
+            Err(error) => Err(error),
         };
         let _ = self.events.send(event);
     }
@@ -157,3 +215,7 @@ fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler
     };
     token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))
 }
+
+#[cfg(test)]
+#[path = "answering_tests.rs"]
+mod tests;

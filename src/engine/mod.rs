@@ -5,6 +5,7 @@
 pub mod answer;
 mod answering;
 mod cache;
+mod draft;
 mod error;
 mod generation;
 mod handle;

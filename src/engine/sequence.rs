@@ -75,16 +75,23 @@ impl Sequence {
         Ok(start.elapsed())
     }
 
+    /// How many tokens can follow before what there is becomes shareable. No more may be computed in one step.
+    pub fn room(&self) -> usize {
+        RUN - self.kv.unsealed()
+    }
+
     /// Computes the tokens that follow each of some sequences, all in one pass; gives the logits after each token, one row
-    /// after the other. What is wrong with one sequence is an error for all: there is one device.
+    /// after the other. Every sequence has to be settled after it.
     pub fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
         let logits = model.logits(growing.iter_mut().map(|(sequence, tokens)| Run::new(tokens, &mut sequence.kv)).collect())?;
-        for (sequence, tokens) in growing {
-            sequence.tokens.extend_from_slice(tokens);
-            if sequence.kv.unsealed() >= RUN {
-                sequence.kv.seal()?;
-            }
-        }
+        growing.iter_mut().for_each(|(sequence, tokens)| sequence.tokens.extend_from_slice(tokens));
         Ok(logits)
+    }
+
+    /// After a step: takes back the last tokens, which turned out not to follow.
+    pub fn settle(&mut self, refused: usize) -> Result<(), Exception> {
+        self.kv.cut(refused);
+        self.tokens.truncate(self.kv.tokens());
+        if self.kv.unsealed() >= RUN { self.kv.seal() } else { Ok(()) }
     }
 }

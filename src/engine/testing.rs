@@ -41,7 +41,14 @@ pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
 
 /// The same with its tokens chosen otherwise.
 pub fn sampled(dir: &Path, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
-    let request = serde_json::from_value(json!({"model": "m", "messages": [], "max_tokens": 1})).unwrap();
+    asked(dir, &json!({}), prompt, max_tokens, sampling)
+}
+
+/// The answer to a request that has tools or stop sequences.
+pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
+    let mut request = json!({"model": "m", "messages": [], "max_tokens": 1});
+    request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let request = serde_json::from_value(request).unwrap();
     let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format("")).unwrap();
     Generation {
         prompt: prompt.to_vec(),

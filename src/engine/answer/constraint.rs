@@ -65,6 +65,14 @@ impl Follower {
         pushed.map_err(|_| EngineError::Device(format!("token {token} was generated where the tool call does not allow it")))
     }
 
+    /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.
+    pub fn forced(&self) -> Vec<u8> {
+        // Asking changes what is asked.
+        let mut bytes = self.clone().0.compute_ff_bytes();
+        bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
+        bytes
+    }
+
     /// Whether the text is whole and nothing can follow.
     pub fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()

@@ -175,6 +175,15 @@ impl AnswerDecoder {
         Ok(Some(TokenMask::only(vocab_size, &[next])))
     }
 
+    /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
+    pub fn forced(&self) -> Vec<u32> {
+        let (Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) = &self.stage else {
+            return vec![];
+        };
+        let text = String::from_utf8(follower.forced()).unwrap_or_default();
+        self.model.tokenizer.encode(&text).unwrap_or_default()
+    }
+
     /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
     /// nothing is taken after that.
     ///

@@ -36,6 +36,8 @@ impl<'a> Run<'a> {
 /// The new tokens of one or more sequences. Arrays with a row for each have the shape `[blocks, rows of a block, width]`.
 pub struct Batch<'a> {
     runs: Vec<Run<'a>>,
+    /// Whether each row has to come out as it would alone.
+    few: bool,
     /// Rows of a block.
     block: i32,
     /// Rows in use; those that fill up the last block come after them.
@@ -51,7 +53,12 @@ impl<'a> Batch<'a> {
         let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
         let block = if few && on_cpu { BLOCK } else { rows };
         let padding = rows.next_multiple_of(block.max(1)) - rows;
-        Ok(Self { runs, block: block as i32, rows: rows as i32, padding: padding as i32 })
+        Ok(Self { runs, few, block: block as i32, rows: rows as i32, padding: padding as i32 })
+    }
+
+    /// Whether each row has to come out, to the last bit, as it would alone.
+    pub fn few(&self) -> bool {
+        self.few
     }
 
     /// The tokens, `[blocks, rows of a block]`.

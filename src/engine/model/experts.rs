@@ -13,9 +13,6 @@ use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
 
-/// From so many choices on, those of one expert are computed together, so that its weights are read once.
-const SORT_FROM: i32 = 64;
-
 /// The router and the experts' MLPs, each projection of all experts in one stack.
 pub struct Experts {
     router: Linear,
@@ -63,16 +60,17 @@ impl Experts {
         if self.normalize {
             shares = divide(&shares, shares.sum_axis(-1, true)?)?;
         }
-        let answers = self.answers(&x, &chosen)?;
+        let answers = self.answers(&x, &chosen, batch.few())?;
         let mixed = multiply(&answers, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
         batch.blocks(mixed)
     }
 
-    /// What each chosen expert says of its token: `[rows, hidden]` to `[rows, chosen, hidden]`.
-    fn answers(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
-        let (rows, hidden, choices) = (x.dim(0), x.dim(1), x.dim(0) * self.chosen);
+    /// What each chosen expert says of its token: `[rows, hidden]` to `[rows, chosen, hidden]`. Unless each token is to be
+    /// computed by itself, those of one expert are computed together, so that its weights are read once.
+    fn answers(&self, x: &Array, chosen: &Array, alone: bool) -> Result<Array, Exception> {
+        let (rows, hidden) = (x.dim(0), x.dim(1));
         let shape = [rows, self.chosen, hidden];
-        if choices < SORT_FROM {
+        if alone {
             let x = expand_dims_axes(x, &[-2, -3])?;
             return self.mlp(&x, chosen, false)?.reshape(&shape);
         }

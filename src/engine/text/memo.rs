@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{TokenKind, Tokenizer};
+use super::{KeptTokens, TokenKind, Tokenizer};
 use crate::engine::EngineError;
 
 /// Text remembered in each of two generations, in bytes: a hundred long conversations.
@@ -19,6 +19,8 @@ pub struct PromptTokenizer {
     /// The control token that begins a turn; `None`: prompts are tokenized whole.
     turn: Option<String>,
     memory: Mutex<Memory>,
+    /// What other processes have tokenized.
+    kept: Option<KeptTokens>,
 }
 
 /// Pieces of text and their tokens. What was not used for a generation is forgotten.
@@ -32,9 +34,9 @@ struct Memory {
 
 impl PromptTokenizer {
     /// Learns from a sample, some rendered conversation of several turns, where prompts can be cut.
-    pub fn new(tokenizer: Arc<Tokenizer>, sample: &str) -> Self {
+    pub fn new(tokenizer: Arc<Tokenizer>, kept: Option<KeptTokens>, sample: &str) -> Self {
         let turn = turn_token(&tokenizer, sample);
-        let mut memo = Self { tokenizer, turn, memory: Mutex::default() };
+        let mut memo = Self { tokenizer, turn, memory: Mutex::default(), kept };
         let same = |memo: &Self| Some(memo.encode(sample).ok()? == memo.tokenizer.encode(sample).ok()?);
         if same(&memo) != Some(true) {
             memo.turn = None;
@@ -57,7 +59,11 @@ impl PromptTokenizer {
             return Ok(tokens);
         }
         // Others may look things up meanwhile.
-        let tokens: Arc<[u32]> = self.tokenizer.encode(piece)?.into();
+        let encode = || self.tokenizer.encode(piece);
+        let tokens = match &self.kept {
+            Some(kept) => kept.of(piece, encode)?,
+            None => encode()?.into(),
+        };
         self.memory().keep(piece, tokens.clone());
         Ok(tokens)
     }
@@ -119,7 +125,7 @@ mod tests {
     const SAMPLE: &str = "<|im_start|>user\nHi\n<|im_end|>\n<|im_start|>assistant\n yes <|im_end|>\n<|im_start|>user\n";
 
     fn memo() -> PromptTokenizer {
-        PromptTokenizer::new(Tokenizer::load(&tiny_model()).unwrap(), SAMPLE)
+        PromptTokenizer::new(Tokenizer::load(&tiny_model()).unwrap(), None, SAMPLE)
     }
 
     #[test]

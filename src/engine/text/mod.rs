@@ -6,6 +6,7 @@
 mod content;
 mod deferred;
 mod detokenizer;
+mod kept;
 mod memo;
 mod messages;
 mod python_json;
@@ -15,6 +16,7 @@ mod tokenizer;
 pub(crate) use content::unmarked;
 pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
+pub use kept::KeptTokens;
 pub use memo::PromptTokenizer;
 pub use template::ChatTemplate;
 pub use tokenizer::{TokenKind, Tokenizer};

@@ -285,17 +285,17 @@ mod tests {
         let prompt = tiny_template().render(&request(json!({"messages": messages}))).unwrap();
         let recalls: Vec<_> = prompt.split("<|im_start|>").filter_map(|part| part.strip_prefix("recall\n")).collect();
         insta::assert_snapshot!(recalls.concat(), @r"
-        Folder: /tmp/x
+        Folder: /tmp/x/
         Task: Read a.txt
         Again: Read a.txt<|im_end|>
-        Folder: /tmp/x
+        Folder: /tmp/x/
         Task: Read a.txt
         Again: Read a.txt
         Called: Read
         Result:
         one
         	two<|im_end|>
-        Folder: /tmp/x
+        Folder: /tmp/x/
         Task: Read a.txt
         Again: Read a.txt
         Called: Read, Bash

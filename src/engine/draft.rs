@@ -1,0 +1,116 @@
+//! Drafts: guesses of what an answer goes on with, copied from where its last tokens came up before, in the prompt or in the
+//! answer. An answer that quotes a file says much that was said before.
+//!
+//! Owns when to guess, and how much. Whether a guess is right is for the model to say, which computes all of it in one pass.
+
+/// Fewest tokens that must have come up before.
+const MATCH: usize = 3;
+
+/// Most that are compared.
+const LONG_MATCH: usize = 32;
+
+/// Tokens copied at first: with the one before them so many that a pass takes little longer than for one.
+const FIRST: usize = 3;
+
+/// Most tokens copied.
+pub const MOST: usize = 15;
+
+/// Most steps without a guess after wrong ones.
+const LONGEST_PAUSE: usize = 31;
+
+/// When to guess, and how much: more where guesses are right, less and less often where they are wrong.
+#[derive(Debug)]
+pub struct Drafts {
+    length: usize,
+    /// Steps to leave out after the next wrong guess.
+    pause: usize,
+    /// Steps still to leave out.
+    wait: usize,
+}
+
+impl Default for Drafts {
+    fn default() -> Self {
+        Self { length: FIRST, pause: 1, wait: 0 }
+    }
+}
+
+impl Drafts {
+    /// At most so many tokens that may follow `tokens` and `next`; none, if it is not worth a guess.
+    pub fn copy(&mut self, tokens: &[u32], next: u32, most: usize) -> Vec<u32> {
+        if self.wait > 0 {
+            self.wait -= 1;
+            return vec![];
+        }
+        following(tokens, next, most.min(self.length))
+    }
+
+    /// Learns how many tokens of a copy were right.
+    pub fn judge(&mut self, copied: usize, right: usize) {
+        if right == copied {
+            self.length = (2 * self.length + 1).min(MOST);
+        } else {
+            self.length = right.max(FIRST);
+        }
+        if right == 0 {
+            self.wait = self.pause;
+            self.pause = (2 * self.pause + 1).min(LONGEST_PAUSE);
+        } else {
+            self.pause = 1;
+        }
+    }
+}
+
+/// What came after the longest earlier run of tokens that ends as `tokens` and `next` do; the latest of equally long ones.
+fn following(tokens: &[u32], next: u32, length: usize) -> Vec<u32> {
+    let (mut longest, mut found) = (MATCH - 1, None);
+    for (at, _) in tokens.iter().enumerate().rev().filter(|(_, token)| **token == next) {
+        let before = tokens[..at].iter().rev().zip(tokens.iter().rev()).take(LONG_MATCH);
+        let run = 1 + before.take_while(|(a, b)| a == b).count();
+        if run > longest {
+            (longest, found) = (run, Some(at));
+        }
+    }
+    // At the end it starts over: what goes round in circles goes on so.
+    let follows = |at: usize| tokens[at + 1..].iter().copied().chain([next]).cycle().take(length).collect();
+    found.map_or_else(Vec::new, follows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_followed_the_longest_earlier_run_is_copied() {
+        let cases: [(&[u32], u32, &[u32]); 6] = [
+            (&[1, 2, 3, 4, 5, 1, 2], 3, &[4, 5, 1, 2]),
+            (&[1, 2, 3, 4, 5, 9, 2], 3, &[]), // two in common are too few
+            (&[7, 1, 2, 3, 4, 8, 1, 2, 3, 5, 7, 1, 2], 3, &[4, 8, 1, 2]), // the longer run counts
+            (&[1, 2, 3, 4, 1, 2, 3, 5, 1, 2], 3, &[5, 1, 2, 3]), // then the later one
+            (&[6, 6, 6], 6, &[6, 6, 6, 6]),   // what goes round in circles goes on
+            (&[], 1, &[]),
+        ];
+        for (tokens, next, copied) in cases {
+            assert_eq!(following(tokens, next, 4), copied, "{tokens:?} {next}");
+        }
+    }
+
+    #[test]
+    fn right_guesses_make_longer_ones_and_wrong_ones_fewer() {
+        let tokens: Vec<u32> = [vec![1, 2, 3], vec![9; 100], vec![1, 2]].concat();
+        let mut drafts = Drafts::default();
+        let steps = |drafts: &mut Drafts, right: fn(usize) -> usize| {
+            let mut lengths = Vec::new();
+            for _ in 0..10 {
+                let copied = drafts.copy(&tokens, 3, MOST).len();
+                if copied > 0 {
+                    drafts.judge(copied, right(copied));
+                }
+                lengths.push(copied);
+            }
+            lengths
+        };
+        assert_eq!(steps(&mut drafts, |all| all), [3, 7, 15, 15, 15, 15, 15, 15, 15, 15]);
+        assert_eq!(steps(&mut drafts, |_| 0), [15, 0, 3, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(steps(&mut drafts, |_| 1), [0, 0, 0, 0, 3, 3, 3, 3, 3, 3]);
+    }
+}
