@@ -189,7 +189,7 @@ async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backe
     use crate::engine::EngineOptions;
 
     let cache = CacheArgs::from_env()?;
-    let disk = cache.disk(settings.cache_dir.as_deref().map(expand_home));
+    let disk = cache.disk(settings.cache_dir.as_deref().map(crate::config::expand_home));
     let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
     Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, options).await?))
 }
