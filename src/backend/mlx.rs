@@ -77,12 +77,6 @@ impl MlxBackend {
         &self.engine
     }
 
-    /// Has what all conversations like this one begin with computed while nobody asks for anything.
-    pub async fn warm_up(&self, request: MessagesRequest) -> Result<(), BackendError> {
-        let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
-        Ok(self.engine.warm(tokens)?)
-    }
-
     /// Begins text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
     fn on_text_side<T: Send + 'static>(
         &self,
@@ -133,6 +127,14 @@ impl CacheControl for MlxBackend {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
             Ok(self.engine.keep_only(tokens).await?)
+        }
+        .boxed()
+    }
+
+    fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            Ok(self.engine.warm(tokens)?)
         }
         .boxed()
     }

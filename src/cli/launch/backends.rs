@@ -185,9 +185,10 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 
 #[cfg(feature = "mlx")]
 async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    use crate::cli::serve::cache_args::CacheArgs;
     use crate::engine::EngineOptions;
 
-    let cache = crate::cli::serve::cache_args::CacheArgs::from_env()?;
+    let cache = CacheArgs::from_env()?;
     let disk = cache.disk(settings.cache_dir.as_deref().map(expand_home));
     let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
     Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, options).await?))

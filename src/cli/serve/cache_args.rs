@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use clap::{Args as _, FromArgMatches as _};
 
+use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::cli::CliError;
 use crate::engine::{CacheLimits, DiskOptions};
