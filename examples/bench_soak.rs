@@ -43,7 +43,9 @@ fn recorded(traces: &Path) -> Outcome<Vec<Value>> {
         let mut body = trace::read(&file)?.request.body;
         body["max_tokens"] = json!(8);
         body["stream"] = json!(true);
-        body.as_object_mut().map(|fields| fields.remove("thinking"));
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("thinking");
+        }
         bodies.push(body);
     }
     Ok(bodies)
@@ -89,7 +91,9 @@ fn request(recorded: &[Value], number: usize) -> Value {
         0 => {}
         1 | 2 | 4 => {
             let said = json!({"role": "user", "content": format!("And what is in file number {number}?")});
-            body["messages"].as_array_mut().map(|messages| messages.push(said));
+            if let Some(messages) = body["messages"].as_array_mut() {
+                messages.push(said);
+            }
         }
         _ => {
             body["system"] = json!(format!("Session {number}. ").repeat(100));

@@ -47,8 +47,7 @@ impl Rig {
 
     /// The same model with nothing in memory: answers in work are lost.
     fn restart(self, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
-        let model = (|Worker { model, .. }| model)(self.worker);
-        Self::on(self.dir, model, limits, disk)
+        Self::on(self.dir, only_model(self.worker), limits, disk)
     }
 
     fn ask(&mut self, prompt: &[u32], max_tokens: usize) -> EventReceiver {
@@ -84,6 +83,11 @@ impl Rig {
         // Counted tokens are told with the next change; each test ends with one.
         self.shared.cache.lock().unwrap().computed_tokens
     }
+}
+
+/// Ends the worker: its folder on the disk is free for the next one.
+fn only_model(worker: Worker) -> Model {
+    worker.model
 }
 
 /// How the answer went so far: cached tokens, tokens out if it has ended.
