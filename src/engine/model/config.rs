@@ -156,10 +156,14 @@ impl File {
         if self.attention_bias && !matches!(family, Family::Llama(_)) {
             return Err("attention_bias is not supported for this model_type".into());
         }
-        if self.use_sliding_window {
-            return Err("use_sliding_window is not supported".into());
+        let qwen = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_));
+        let slides = self.use_sliding_window || self.layer_types.iter().flatten().any(|kind| kind == "sliding_attention");
+        if qwen && slides {
+            // As in mlx-lm, whose Qwen models know no windows.
+            tracing::warn!("the model's sliding window is left out: every layer sees all tokens, as in mlx-lm");
         }
-        let known = |kind: &str| kind == "full_attention" || (kind == "sliding_attention" && family.slides());
+        let windows = qwen || matches!(family, Family::Mistral(_));
+        let known = |kind: &str| kind == "full_attention" || (kind == "sliding_attention" && windows);
         if let Some(kind) = self.layer_types.iter().flatten().find(|kind| !known(kind)) {
             return Err(format!("layer_types: {kind:?} is not supported for this model_type"));
         }
@@ -240,9 +244,8 @@ mod tests {
             ),
             (json!({"hidden_act": "gelu"}), "hidden_act \"gelu\" is not supported; the engine computes \"silu\""),
             (json!({"attention_bias": true}), "attention_bias is not supported for this model_type"),
-            (json!({"use_sliding_window": true}), "use_sliding_window is not supported"),
             (
-                json!({"layer_types": ["full_attention", "sliding_attention"]}),
+                json!({"model_type": "llama", "layer_types": ["full_attention", "sliding_attention"]}),
                 "layer_types: \"sliding_attention\" is not supported for this model_type",
             ),
         ];
@@ -258,7 +261,11 @@ mod tests {
         assert_eq!((llama.rope.theta, llama.head_dim, llama.kv_heads), (10_000.0, 16, 4));
         let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096});
         assert_eq!(parse_with(json!({"rope_scaling": yarn})).unwrap().context, 16_384);
-        assert!(parse_with(json!({"model_type": "mistral", "sliding_window": 9, "layer_types": ["sliding_attention"]})).is_ok());
+        for family in ["mistral", "qwen2", "qwen3"] {
+            let sliding = json!({"model_type": family, "sliding_window": 9, "layer_types": ["sliding_attention"]});
+            assert!(parse_with(sliding).is_ok(), "{family}");
+        }
+        assert!(parse_with(json!({"use_sliding_window": true})).is_ok());
     }
 
     #[test]

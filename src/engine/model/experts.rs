@@ -1,9 +1,11 @@
 //! A layer of experts: a router scores them for each token, and the best of them answer, weighted by their scores.
 
-use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::{TryIndexOp, take_along_axis};
-use mlx_rs::ops::{argpartition_axis, argsort, divide, expand_dims, expand_dims_axes, floor_divide, multiply, softmax_axis};
+use mlx_rs::ops::{
+    argpartition_axis, argsort, concatenate, divide, expand_dims, expand_dims_axes, floor_divide, multiply, softmax_axis,
+};
+use mlx_rs::{Array, Device, DeviceType};
 
 use super::Config;
 use super::batch::Batch;
@@ -77,14 +79,61 @@ impl Experts {
         let chosen = chosen.reshape(&[-1])?;
         let order = argsort(&chosen)?;
         let token_of = floor_divide(&order, Array::from_slice(&[self.chosen as u32], &[1]))?;
-        let x = expand_dims(x, 1)?.take_axis(token_of, 0)?;
-        let sorted = self.mlp(&x, &chosen.take_axis(&order, 0)?, true)?;
+        let (x, chosen) = (x.take_axis(token_of, 0)?, chosen.take_axis(&order, 0)?);
+        let sorted = match Device::try_default()?.get_type()? {
+            DeviceType::Cpu => self.one_by_one(&x, &chosen)?,
+            _ => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
+        };
         sorted.take_axis(argsort(&order)?, 0)?.reshape(&shape)
     }
 
+    /// Expert by expert, for tokens sorted by theirs: MLX's gathering product goes token by token on the CPU. Waits for
+    /// what is chosen to be known.
+    fn one_by_one(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
+        let chosen: Vec<u32> = chosen.to_vec_exact().map_err(|e| Exception::custom(e.to_string()))?;
+        let (mut answers, mut end) = (Vec::new(), 0);
+        for same in chosen.chunk_by(|a, b| a == b) {
+            let (start, expert) = (end, same[0] as i32);
+            end += same.len() as i32;
+            let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
+            let inner = swiglu(&self.gate.nth(expert)?.apply(&x)?, &self.up.nth(expert)?.apply(&x)?)?;
+            answers.push(self.down.nth(expert)?.apply(&inner)?);
+        }
+        concatenate(&answers, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
+    }
+
+    /// Each `[1, hidden]` of `x` through the experts chosen for it.
     fn mlp(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
         let gate = self.gate.apply_picked(x, chosen, sorted)?;
         let up = self.up.apply_picked(x, chosen, sorted)?;
         self.down.apply_picked(&swiglu(&gate, &up)?, chosen, sorted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expert_by_expert_gives_what_gathering_gives() {
+        let normal =
+            |shape: &[i32], seed| mlx_rs::random::normal::<f32>(shape, 0.0, 0.3, &mlx_rs::random::key(seed).unwrap()).unwrap();
+        let stack = |output, input, seed| Matrix::Plain(normal(&[6, output, input], seed));
+        let experts = Experts {
+            router: Linear { weight: Matrix::Plain(normal(&[6, 32], 1)), bias: None },
+            gate: stack(48, 32, 2),
+            up: stack(48, 32, 3),
+            down: stack(32, 48, 4),
+            experts: 6,
+            chosen: 2,
+            normalize: true,
+        };
+        // The fourth expert has nothing to say.
+        let x = normal(&[50, 32], 5);
+        let chosen: Vec<u32> = (0..100).map(|n| [0, 5, 1, 2, 5, 4][n % 6]).collect();
+        let chosen = Array::from_slice(&chosen, &[50, 2]);
+        let [together, alone] = [false, true].map(|alone| experts.answers(&x, &chosen, alone).unwrap());
+        let difference: f32 = together.subtract(&alone).unwrap().abs().unwrap().max(false).unwrap().item_exact();
+        assert!(together.shape() == [50, 2, 32] && difference < 1e-5, "differ by {difference}");
     }
 }

@@ -2,6 +2,7 @@
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
+use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
 use super::quantization::Packing;
@@ -46,6 +47,17 @@ impl Matrix {
                 gather_qmm(x, words, scales, biases, None, indices, true, group_size, bits, sorted)
             }
         }
+    }
+
+    /// One of a stack, without copying it.
+    pub fn nth(&self, n: i32) -> Result<Self, Exception> {
+        let of = |stack: &Array| stack.try_index((n, .., ..));
+        Ok(match self {
+            Self::Plain(stack) => Self::Plain(of(stack)?),
+            Self::Packed(Packed { words, scales, biases, packing }) => {
+                Self::Packed(Packed { words: of(words)?, scales: of(scales)?, biases: of(biases)?, packing: *packing })
+            }
+        })
     }
 
     /// The rows with these numbers, one after the other: `ids` of any shape to `[.., input]`.

@@ -15,6 +15,9 @@ use mlx_rs::{Array, Device, DeviceType};
 use super::attention::exp2;
 use super::kv_cache::{KvPiece, Pieces};
 
+/// About so many scores go through the exponential at once: more would not stay in the processor's cache.
+const TOGETHER: usize = 32 * 1024;
+
 /// Turns the scores, to base 2, of each token into weights that add up to 1.
 type Softmax = fn(Vec<Array>) -> Result<Vec<Array>, Exception>;
 
@@ -116,24 +119,37 @@ fn mlx_softmax(scores: Vec<Array>) -> Result<Vec<Array>, Exception> {
     scores.into_iter().map(|scores| softmax_axis(multiply(&scores, base(&scores)?)?, -1, true)).collect()
 }
 
-/// A softmax from additions and multiplications, which go over the scores of all rows at once.
+/// A softmax from additions and multiplications, which go over the scores of several rows at once.
 fn exp2_softmax(scores: Vec<Array>) -> Result<Vec<Array>, Exception> {
-    let ends = scores.iter().scan(0, |end, scores| {
-        *end += scores.dim(3);
-        Some(*end)
-    });
-    let ends: Vec<i32> = ends.collect();
+    let (mut weights, mut rest) = (Vec::with_capacity(scores.len()), &scores[..]);
+    while !rest.is_empty() {
+        let mut left = TOGETHER;
+        let fits = rest.iter().take_while(|scores| {
+            let fits = left > 0;
+            left = left.saturating_sub(scores.size());
+            fits
+        });
+        let (rows, others) = rest.split_at(fits.count());
+        weights.extend(exp2_softmax_together(rows)?);
+        rest = others;
+    }
+    Ok(weights)
+}
+
+fn exp2_softmax_together(scores: &[Array]) -> Result<Vec<Array>, Exception> {
     let lowered = scores.iter().map(|scores| subtract(scores, scores.max_axis(-1, true)?)).collect::<Result<_, _>>()?;
     let powers = exp2(joined(lowered, 3)?)?;
-    let of_row = |(scores, end): (&Array, i32)| {
+    let mut end = 0;
+    let of_row = |row: &Array| {
+        end += row.dim(3);
         // A sum over numbers that lie otherwise in memory may be another.
-        let weights = match ends.len() {
-            1 => powers.clone(),
-            _ => powers.try_index((.., .., .., end - scores.dim(3)..end))?.contiguous()?,
+        let weights = match scores {
+            [_] => powers.clone(),
+            _ => powers.try_index((.., .., .., end - row.dim(3)..end))?.contiguous()?,
         };
         divide(&weights, weights.sum_axis(-1, true)?)
     };
-    scores.iter().zip(ends.iter().copied()).map(of_row).collect()
+    scores.iter().map(of_row).collect()
 }
 
 /// One row of several, along the first axis.

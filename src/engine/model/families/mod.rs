@@ -44,11 +44,6 @@ impl Family {
         }
     }
 
-    /// Whether the family has layers that see only a window of tokens.
-    pub fn slides(&self) -> bool {
-        matches!(self, Self::Mistral(_))
-    }
-
     /// Loads one block's weights.
     pub fn block(&self, weights: &mut Weights, layer: usize, config: &Config) -> Result<Block, EngineError> {
         match self {
