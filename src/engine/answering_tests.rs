@@ -29,7 +29,7 @@ impl Rig {
     /// The answer as the engine gives it, the steps it took, and the cache after it.
     fn answer(&self, generation: Generation) -> (Said, usize, CacheStats) {
         let stats = Arc::new(Mutex::new(CacheStats::default()));
-        let cache = &mut PrefixCache::new(CacheLimits::default(), stats.clone());
+        let cache = &mut PrefixCache::new(CacheLimits::default(), None, stats.clone());
         let (events, mut received) = tokio::sync::mpsc::unbounded_channel();
         let mut answer = Answering::start(&self.model, cache, generation, events).unwrap();
         while answer.is_prefilling() {
