@@ -2,6 +2,8 @@
 
 #[path = "support/scripted.rs"]
 mod scripted;
+#[path = "support/upstream.rs"]
+mod upstream;
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use scripted::{Running, Scripted, Step, answer};
+use upstream::{Upstream, frames};
 
 fn request() -> MessagesRequest {
     serde_json::from_value(json!({
@@ -201,4 +204,37 @@ async fn dropping_the_stream_cancels_the_request() {
     assert!(matches!(events.next().await, Some(Ok(StreamEvent::MessageStart { .. }))));
     drop(events);
     server.backend.cancelled.notified().await;
+}
+
+#[tokio::test]
+async fn caches_on_the_way_are_told_what_requests_share_and_their_figures_come_back() {
+    let (sender, told) = std::sync::mpsc::channel();
+    let server = Upstream::start(move |request, answer| {
+        if !request.line.starts_with("POST") {
+            return answer.whole(404, &[], "");
+        }
+        let keys = ["x-cache-system", "x-cache-hash"].map(|name| request.header(name).unwrap_or_default().to_owned());
+        sender.send(keys).ok();
+        let figures = "\"cache_creation_input_tokens\":3,\"cache_read_input_tokens\":40,\"input_tokens\"";
+        answer.stream()?;
+        answer.chunk(frames().concat().replace("\"input_tokens\"", figures))?;
+        answer.end()
+    });
+    let backend = RemoteBackend::new(&server.url()).await.unwrap();
+    for text in ["hi", "something else"] {
+        let mut request = request();
+        request.messages[0].content = anyclaude::wire::Content::Text(text.into());
+        let mut assembler = Assembler::default();
+        let mut events = backend.messages(request).await.unwrap();
+        while let Some(event) = events.next().await {
+            assembler.push(&event.unwrap()).unwrap();
+        }
+        let usage = assembler.finish().unwrap().usage;
+        let figures = (usage.cache_creation_input_tokens, usage.cache_read_input_tokens, usage.input_tokens);
+        assert_eq!(figures, (Some(3), Some(40), 7));
+    }
+    // Both requests have the same tools and system prompt, so caches may treat their beginnings alike.
+    let (first, second) = (told.recv().unwrap(), told.recv().unwrap());
+    assert_eq!(first, second);
+    assert!(first.iter().all(|key| key.len() == 64), "{first:?}");
 }

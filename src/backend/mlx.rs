@@ -3,6 +3,7 @@
 mod blocks;
 mod events;
 mod marks;
+mod shared_prefixes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
+use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
@@ -34,6 +36,7 @@ struct TextSide {
     tokenizer: Arc<Tokenizer>,
     prompts: PromptTokenizer,
     template: ChatTemplate,
+    shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
     defaults: GenerationConfig,
 }
@@ -57,6 +60,7 @@ impl MlxBackend {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
+            shared_prefixes: SharedPrefixes::default(),
             defaults: GenerationConfig::load(dir)?,
             tokenizer,
         };
@@ -71,12 +75,6 @@ impl MlxBackend {
     /// The engine, for what the trait does not offer.
     pub fn engine(&self) -> &Engine {
         &self.engine
-    }
-
-    /// Has what all conversations like this one begin with computed while nobody asks for anything.
-    pub async fn warm_up(&self, request: MessagesRequest) -> Result<(), BackendError> {
-        let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
-        Ok(self.engine.warm(tokens)?)
     }
 
     /// Begins text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
@@ -129,6 +127,14 @@ impl CacheControl for MlxBackend {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
             Ok(self.engine.keep_only(tokens).await?)
+        }
+        .boxed()
+    }
+
+    fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            Ok(self.engine.warm(tokens)?)
         }
         .boxed()
     }
@@ -211,8 +217,8 @@ impl TextSide {
     fn tokens_before(&self, place: Place, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<usize, EngineError> {
         let before = match place {
             Place::End => return Ok(prompt.len()),
-            Place::Shared => self.template.render_shared_prefix(request)?,
-            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?,
+            Place::Shared => self.shared_prefixes.of(request, &self.template)?,
+            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?.into(),
         };
         let [before, text] = [&before, text].map(unmarked);
         let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
@@ -229,7 +235,7 @@ impl TextSide {
     }
 
     fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.template.render_shared_prefix(request)?)
+        self.prompts.encode(&self.shared_prefixes.of(request, &self.template)?)
     }
 }
 

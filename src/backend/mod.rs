@@ -53,6 +53,12 @@ pub trait CacheControl: Send + Sync {
     /// Computes it where it is not there yet.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
 
+    /// Begins to compute that same part while nobody asks for anything, beside what is there; [`CacheReport::warming`] tells how
+    /// far it is. A backend that cannot do so in the background does nothing.
+    fn warm_up(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// What the cache holds and what it saved, where the backend tells.
     fn report(&self) -> Option<CacheReport> {
         None

@@ -174,6 +174,9 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
                 },
                 Some(Err(error)) => (reader.fail(ErrorBody::new(ErrorKind::Api, broken(&address, error))), true),
             };
+            if last {
+                report(&address, &reader);
+            }
             for event in events {
                 let event = outcome(event);
                 let failed = event.is_err();
@@ -183,14 +186,18 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
                 }
             }
             if last {
-                tracing::debug!(backend = address, finish_reason = reader.finish_reason(), "answer converted");
-                if !reader.has_usage() {
-                    tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
-                }
                 return;
             }
         }
     })
+}
+
+/// Tells of an answer that has ended. Whoever reads it may stop at its last event.
+fn report(address: &str, reader: &ChunkReader) {
+    tracing::debug!(backend = address, finish_reason = reader.finish_reason(), "answer converted");
+    if !reader.has_usage() {
+        tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
+    }
 }
 
 /// An error event is an error to whoever reads the stream.

@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
     let warm_up = args.cache.warm_up(Path::new("traces"))?;
-    let (cache, disk, tool_format) = (args.cache.limits(), args.cache.disk(), args.tool_format);
+    let (cache, disk, tool_format) = (args.cache.limits(), args.cache.disk(None), args.tool_format);
     let options = EngineOptions { cache, disk, tool_format, ..EngineOptions::default() };
     let backend = Arc::new(load(model, options).await?);
     // Before anything is announced: who reads the address may stop us at once.

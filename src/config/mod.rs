@@ -48,6 +48,8 @@ pub struct Settings {
     pub tools_only: Vec<String>,
     /// Shorten the descriptions of tools.
     pub compact_tools: bool,
+    /// With mode mlx: the folder where the prefix cache outlives a run.
+    pub cache_dir: Option<PathBuf>,
     /// The modes that are asked, in this order, where the chosen one is down or overloaded.
     #[serde(deserialize_with = "list")]
     #[schemars(with = "Vec<Mode>")]
@@ -91,6 +93,7 @@ impl Default for Settings {
             keep_sessions: 50,
             tools_only: Vec::new(),
             compact_tools: false,
+            cache_dir: None,
             fallback: Vec::new(),
             modes: BTreeMap::new(),
         }

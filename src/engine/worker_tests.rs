@@ -321,7 +321,7 @@ fn damage(folder: &std::path::Path, file: prop::sample::Index, at: prop::sample:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// Whoever else is served, whatever is cached, forgotten, damaged or read from the disk meanwhile: every answer is that of
     /// a cold run.

@@ -1,9 +1,9 @@
 //! Brings a model's files into the cache. Whatever ends a pull, the next one goes on where it ended: each file grows as
 //! `<hash>.incomplete`, becomes a blob when it is whole and right, and the model has its name only when it has all of them.
 
+use std::collections::HashSet;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -49,13 +49,18 @@ pub async fn pull(
 ) -> Result<PathBuf, HubError> {
     let Listing { commit, files } = hub.list(name).await?;
     let files = needed(name, files)?;
-    tell(Progress::Total(files.iter().map(|file| file.size).sum()));
-    let pulled = stream::iter(&files).map(|file| async {
+    // Files of the same content are one blob.
+    let mut hashes = HashSet::new();
+    let blobs: Vec<&RemoteFile> = files.iter().filter(|file| hashes.insert(file.hash())).collect();
+    tell(Progress::Total(blobs.iter().map(|file| file.size).sum()));
+    let pulled = stream::iter(blobs).map(|file| async {
         let blob = cache.blob(name, file.hash())?;
-        Download { hub, name, commit: &commit, file, tell }.finish(&blob).await?;
-        cache.link(name, &commit, &file.path, file.hash())
+        Download { hub, name, commit: &commit, file, tell }.finish(&blob).await
     });
     pulled.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+    for file in &files {
+        cache.link(name, &commit, &file.path, file.hash())?;
+    }
     cache.point(name, &commit)?;
     cache.snapshot(name).ok_or(HubError::NoHome)
 }

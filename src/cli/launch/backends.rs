@@ -93,7 +93,7 @@ async fn backend(settings: &Settings, mode: Mode) -> Result<Arc<dyn Backend>, Cl
     let own = settings.of_mode(mode);
     let url_or = |default: &str| own.base_url.clone().unwrap_or_else(|| default.to_owned());
     match mode {
-        Mode::Mlx => engine(&own).await,
+        Mode::Mlx => engine(&own, settings).await,
         Mode::Claude | Mode::Anthropic => remote(&base_url(mode, &own)?).await,
         Mode::Lmstudio => lm_studio(&url_or(LM_STUDIO), own.model.as_deref()).await,
         Mode::Openrouter => {
@@ -184,16 +184,18 @@ fn check_model(_own: &ModeSettings) -> Result<(), CliError> {
 }
 
 #[cfg(feature = "mlx")]
-async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
+async fn engine(own: &ModeSettings, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    use crate::cli::serve::cache_args::CacheArgs;
     use crate::engine::EngineOptions;
 
-    let cache = crate::cli::serve::cache_args::CacheArgs::from_env()?;
-    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(), ..EngineOptions::default() };
+    let cache = CacheArgs::from_env()?;
+    let disk = cache.disk(settings.cache_dir.as_deref().map(expand_home));
+    let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
     Ok(Arc::new(crate::cli::serve::load(model_folder(own)?, options).await?))
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn engine(own: &ModeSettings) -> Result<Arc<dyn Backend>, CliError> {
+async fn engine(own: &ModeSettings, _settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
     check_model(own)?;
     Err(CliError::backend("there is no engine"))
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use clap::{Args as _, FromArgMatches as _};
 
+use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::cli::CliError;
 use crate::engine::{CacheLimits, DiskOptions};
@@ -73,9 +74,9 @@ impl CacheArgs {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
     }
 
-    /// Where the cache outlives the server.
-    pub fn disk(&self) -> Option<DiskOptions> {
-        let folder = self.cache_dir.clone().filter(|folder| !folder.as_os_str().is_empty())?;
+    /// Where the cache outlives the process: the folder that was named, else the configured one.
+    pub fn disk(&self, configured: Option<PathBuf>) -> Option<DiskOptions> {
+        let folder = self.cache_dir.clone().or(configured).filter(|folder| !folder.as_os_str().is_empty())?;
         Some(DiskOptions { folder, bytes: self.cache_dir_bytes as u64 })
     }
 
