@@ -87,7 +87,7 @@ fn serve_says_how_much_memory_the_weights_take() {
     let said: Vec<String> = said.take_while(|line| !line.starts_with("listening")).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(said[1], "weights are computed in f32 here: 3.67 MB in memory, 1.84 MB on disk");
+    assert_eq!(said[1], "weights are computed in f32 here: 10.5 MB in memory, 5.25 MB on disk");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn claude_code_gets_an_answer() {
     let arguments = ["-p", "Read hello.txt", "--max-turns", "1", "--output-format", "json"];
     let output = clients::claude(&server.url, Path::new(folder.path()), &arguments).await;
     let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    // One turn: the random weights may or may not call a tool in it, but no request may fail.
+    // One turn: whatever the model does in it, no request may fail.
     assert_eq!((&result["type"], &result["num_turns"]), (&json!("result"), &json!(1)), "{result}");
     assert!(result["usage"]["output_tokens"].as_u64() > Some(0), "{result}");
     let metrics = reqwest::get(format!("{}/metrics", server.url)).await.unwrap().text().await.unwrap();
