@@ -115,7 +115,7 @@ fn a_session_is_recorded_replayed_and_reviewed() {
     let accepted = run(again, folder, "");
     assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stdout));
     let (status, said) = serving.stop("TERM");
-    assert!(status.success() && said.contains("served 1 request"), "{said}");
+    assert!(status.success() && said.contains("served 2 requests"), "{said}");
 }
 
 #[test]

@@ -344,8 +344,8 @@ mod tests {
         let usage = ask(&backend, request(true, true)).await.usage;
         let created = usage.cache_creation_input_tokens.unwrap();
         assert_eq!((usage.prompt_tokens(), &usage.extra["cache_creation"]["ephemeral_1h_input_tokens"]), (long, &json!(created)));
-        // All of the shorter prompt, but for the few tokens that open the answer.
-        assert!(created <= short && created + 4 >= short && usage.input_tokens > 5, "{usage:?}");
+        // All of the shorter prompt, but for the template's repetition of the task and what opens the answer.
+        assert!(created <= short && created + 40 >= short && usage.input_tokens > 5, "{usage:?}");
         let usage = ask(&backend, request(false, false)).await.usage;
         assert_eq!((usage.cache_creation_input_tokens, usage.prompt_tokens()), (Some(0), short));
     }

@@ -41,9 +41,11 @@ impl WindDown {
         let candidates: Vec<u32> = allowed.iter().filter(|token| !bytes(*token).is_empty()).collect();
         let first = bytes(*candidates.first()?)[0];
         if candidates.iter().all(|token| bytes(*token)[0] == first) {
+            // In a string the longest token may pass over a choice: `left` one between `left` and `leaf`.
+            let reach = |length: usize| if scan.in_string() { Reverse(usize::MAX - length) } else { Reverse(length) };
             return candidates.into_iter().min_by_key(|token| {
                 let bytes = bytes(*token);
-                (left_open(scan, bytes), Reverse(bytes.len()))
+                (left_open(scan, bytes), reach(bytes.len()))
             });
         }
         let best = candidates.into_iter().min_by_key(|token| self.rank(scan, bytes(*token)))?;
