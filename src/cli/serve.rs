@@ -68,12 +68,18 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     // Before anything is announced: who reads the address may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.is_some());
-    if let Some(request) = warm_up {
+    let warming = warm_up.map(|request| {
         let backend = backend.clone();
-        tokio::spawn(async move { cache_args::warm_up(&backend, request).await });
-    }
+        tokio::spawn(async move { cache_args::warm_up(&backend, request).await })
+    });
     let server = Server::new(backend, ServerOptions { api_key, ..ServerOptions::default() });
-    server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+    let served = server.run(listener, stop).await;
+    // It holds the engine, which must end before the process does.
+    if let Some(warming) = warming {
+        warming.abort();
+        drop(warming.await);
+    }
+    served.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
     if let Some(report) = server.cache_report() {
         say(format_args!("cache: {report}"));
     }
