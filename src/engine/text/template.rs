@@ -317,9 +317,9 @@ mod tests {
             template.render(&request(json!({"system": "S", "tools": tools(), "messages": messages[..length]}))).unwrap()
         };
         let whole = prompt(messages.len());
-        for length in 1..messages.len() {
+        for (length, next) in messages.iter().enumerate().skip(1) {
             let earlier = prompt(length);
-            let told = if messages[length]["role"] == "assistant" { &*earlier } else { before_turn(&earlier) };
+            let told = if next["role"] == "assistant" { &*earlier } else { before_turn(&earlier) };
             assert!(whole.starts_with(told), "{length}: {earlier}\n{whole}");
         }
         // After the model's own turn, what it generated follows the prompt as it was generated.
