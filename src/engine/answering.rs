@@ -1,6 +1,5 @@
-//! One answer in work: its prompt is computed chunk by chunk, then it grows token by token, or by
-//! several where they were guessed. Who does what when is the
-//! worker's.
+//! One answer in work: its prompt is computed chunk by chunk, then it grows token by token, or by several where they were
+//! guessed. Who does what when is the worker's.
 
 use std::time::{Duration, Instant};
 

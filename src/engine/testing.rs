@@ -128,3 +128,13 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     };
     shapes.into_iter().enumerate().map(random_tensor).collect()
 }
+
+/// Random numbers around zero; the same seed gives the same.
+pub fn normal(shape: &[i32], seed: u64) -> Array {
+    random::normal::<f32>(shape, 0.0, 1.5, &random::key(seed).unwrap()).unwrap()
+}
+
+/// The largest distance of a number from zero.
+pub fn largest(array: &Array) -> f32 {
+    array.abs().unwrap().max(false).unwrap().item_exact()
+}

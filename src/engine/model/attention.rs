@@ -198,15 +198,7 @@ pub fn exp2(x: Array) -> Result<Array, Exception> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlx_rs::random;
-
-    fn normal(shape: &[i32], seed: u64) -> Array {
-        random::normal::<f32>(shape, 0.0, 1.5, &random::key(seed).unwrap()).unwrap()
-    }
-
-    fn largest(array: &Array) -> f32 {
-        array.abs().unwrap().max(false).unwrap().item_exact()
-    }
+    use crate::engine::testing::{largest, normal};
 
     /// The tokens cut at the given places.
     fn pieces(keys: &Array, values: &Array, cuts: &[i32]) -> Pieces {

@@ -166,16 +166,8 @@ fn joined(parts: Vec<Array>, axis: i32) -> Result<Array, Exception> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::testing::{largest, normal};
     use mlx_rs::fast::scaled_dot_product_attention;
-    use mlx_rs::random;
-
-    fn normal(shape: &[i32], seed: u64) -> Array {
-        random::normal::<f32>(shape, 0.0, 1.5, &random::key(seed).unwrap()).unwrap()
-    }
-
-    fn largest(array: &Array) -> f32 {
-        array.abs().unwrap().max(false).unwrap().item_exact()
-    }
 
     /// A piece of so many tokens, that of all rows that say the same number; 0: that of no other.
     fn piece(kv_heads: i32, tokens: i32, shared: usize) -> KvPiece {
