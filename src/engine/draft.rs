@@ -3,8 +3,13 @@
 //!
 //! Owns when to guess, and how much. Whether a guess is right is for the model to say, which computes all of it in one pass.
 
+use std::ops::Range;
+
 /// Fewest tokens that must have come up before.
 const MATCH: usize = 3;
+
+/// Places looked at in one go.
+const TOGETHER: usize = 256;
 
 /// Most that are compared.
 const LONG_MATCH: usize = 32;
@@ -63,8 +68,9 @@ impl Drafts {
 
 /// What came after the longest earlier run of tokens that ends as `tokens` and `next` do; the latest of equally long ones.
 fn following(tokens: &[u32], next: u32, length: usize) -> Vec<u32> {
-    let (mut longest, mut found) = (MATCH - 1, None);
-    for (at, _) in tokens.iter().enumerate().rev().filter(|(_, token)| **token == next) {
+    let [.., before_last, last] = *tokens else { return vec![] };
+    let (mut longest, mut found) = (0, None);
+    for at in ends_of(tokens, [before_last, last, next]) {
         let before = tokens[..at].iter().rev().zip(tokens.iter().rev()).take(LONG_MATCH);
         let run = 1 + before.take_while(|(a, b)| a == b).count();
         if run > longest {
@@ -76,9 +82,36 @@ fn following(tokens: &[u32], next: u32, length: usize) -> Vec<u32> {
     found.map_or_else(Vec::new, follows)
 }
 
+/// Where these tokens come up one after the other, the latest first: places of the last of them.
+///
+/// Goes through a long prompt at every step, so it looks at many places in one go: without branches between them, several
+/// are one instruction.
+fn ends_of(tokens: &[u32], wanted: [u32; MATCH]) -> impl Iterator<Item = usize> {
+    let starts = tokens.len().saturating_sub(MATCH - 1);
+    let shifted = [0, 1, 2].map(|by| tokens.get(by..by + starts).unwrap_or_default());
+    let found = move |places: Range<usize>| {
+        let [first, second, third] = shifted.map(|tokens| &tokens[places.clone()]);
+        let is_one = move |((a, b), c): ((&u32, &u32), &u32)| (*a == wanted[0]) & (*b == wanted[1]) & (*c == wanted[2]);
+        first.iter().zip(second).zip(third).map(is_one)
+    };
+    let groups = (0..starts).step_by(TOGETHER).rev().map(move |start| start..starts.min(start + TOGETHER));
+    let groups = groups.filter(move |places| found(places.clone()).fold(false, |any, one| any | one));
+    let ends = move |places: Range<usize>| places.clone().zip(found(places)).rev().filter(|(_, one)| *one);
+    groups.flat_map(ends).map(|(start, _)| start + MATCH - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_place_is_found(tokens in prop::collection::vec(0u32..3, 0..3 * TOGETHER), wanted in prop::array::uniform3(0u32..3)) {
+            let all = (2..tokens.len()).rev().filter(|end| tokens[end - 2..=*end] == wanted);
+            prop_assert_eq!(ends_of(&tokens, wanted).collect::<Vec<_>>(), all.collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn what_followed_the_longest_earlier_run_is_copied() {

@@ -78,7 +78,7 @@ impl MemoryLimit {
 
     /// Whether so many more bytes fit beside those in use.
     pub fn room_for(&self, bytes: usize) -> Room {
-        match (MemoryUse::now().active + bytes).checked_sub(self.most) {
+        match (mlx_rs::memory::active_memory().unwrap_or(0) + bytes).checked_sub(self.most) {
             None | Some(0) => Room::Enough,
             Some(missing) => Room::Missing(missing),
         }

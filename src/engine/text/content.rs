@@ -19,6 +19,8 @@ pub fn unmarked(prompt: &str) -> String {
 /// The texts that a model's vocabulary has as tokens with a meaning of their own.
 pub struct Markup {
     texts: Vec<String>,
+    /// Whether one of them begins with this byte: most of a text has none of these.
+    begins: [bool; 256],
 }
 
 impl Markup {
@@ -35,7 +37,10 @@ impl Markup {
             };
             counts.then(|| text.to_owned())
         });
-        Self { texts: texts.collect() }
+        let texts: Vec<String> = texts.collect();
+        let mut begins = [false; 256];
+        texts.iter().filter_map(|text| text.bytes().next()).for_each(|byte| begins[usize::from(byte)] = true);
+        Self { texts, begins }
     }
 
     /// The value with all markup in its strings and keys marked.
@@ -50,13 +55,12 @@ impl Markup {
 
     /// The text with [`MARK`] after the first character of each piece of markup.
     fn mark_text(&self, text: String) -> String {
-        let starts = |rest: &str| self.texts.iter().any(|markup| rest.starts_with(markup.as_str()));
-        let first = |c: char| self.texts.iter().any(|markup| markup.starts_with(c));
         let mut marked = String::new();
         let mut done = 0;
-        for (at, c) in text.match_indices(first) {
-            if starts(&text[at..]) {
-                let after = at + c.len();
+        for (at, _) in text.bytes().enumerate().filter(|(_, byte)| self.begins[usize::from(*byte)]) {
+            let here = text.get(at..).filter(|rest| self.texts.iter().any(|markup| rest.starts_with(markup.as_str())));
+            if let Some(first) = here.and_then(|rest| rest.chars().next()) {
+                let after = at + first.len_utf8();
                 marked.push_str(&text[done..after]);
                 marked.push(MARK);
                 done = after;

@@ -12,6 +12,7 @@ mod messages;
 mod python_json;
 mod template;
 mod tokenizer;
+mod tools;
 
 pub(crate) use content::unmarked;
 pub(crate) use deferred::callable;

@@ -11,7 +11,8 @@ use time::format_description::parse_strftime_owned;
 use super::content::Markup;
 use super::messages::{self, LateSystem};
 use super::tokenizer::token_text;
-use super::{Tokenizer, deferred, python_json, read_optional, read_optional_json};
+use super::tools::{KnownTool, KnownTools};
+use super::{Tokenizer, python_json, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
 
@@ -25,6 +26,7 @@ pub struct ChatTemplate {
     tokens: Json,
     late_system: LateSystem,
     markup: Markup,
+    known_tools: KnownTools,
 }
 
 impl ChatTemplate {
@@ -58,7 +60,8 @@ impl ChatTemplate {
         let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
         let tokens = Json::from_iter(tokens);
-        let mut template = Self { environment, source, tokens, late_system: LateSystem::AsSystem, markup };
+        let mut template =
+            Self { environment, source, tokens, late_system: LateSystem::AsSystem, markup, known_tools: KnownTools::default() };
         if !template.takes_late_system() {
             template.late_system = LateSystem::AsUser;
         }
@@ -76,7 +79,7 @@ impl ChatTemplate {
     /// The request holds an image, or the template refuses it.
     pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
         let messages = messages::messages(request, self.late_system)?;
-        self.render_messages(&messages, request).map_err(refused)
+        self.render_messages(messages, request).map_err(refused)
     }
 
     /// The part of the prompt that all conversations with the same system prompt and tools start with.
@@ -87,7 +90,7 @@ impl ChatTemplate {
         let with = |role: &str, text: &str| {
             let mut messages = messages::system(request);
             messages.push(json!({"role": role, "content": text}));
-            self.render_messages(&messages, request)
+            self.render_messages(messages, request)
         };
         let mut prefix = with("user", "A").map_err(refused)?;
         prefix.truncate(common_length(&prefix, &with("user", "B").map_err(refused)?));
@@ -98,13 +101,12 @@ impl ChatTemplate {
         Ok(prefix)
     }
 
-    fn render_messages(&self, messages: &[Json], request: &MessagesRequest) -> Result<String, Error> {
-        let tools: Vec<_> = deferred::listed(&request.tools).map(messages::function).collect();
-        let (messages, tools) = (self.markup.mark(json!(messages)), self.markup.mark(json!(tools)));
+    fn render_messages(&self, messages: Vec<Json>, request: &MessagesRequest) -> Result<String, Error> {
+        let messages = self.markup.mark(Json::Array(messages));
         let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
         self.environment.get_template(NAME)?.render(context! {
             messages => messages,
-            tools => tools.as_array().filter(|tools| !tools.is_empty()),
+            tools => self.known_tools.of(&request.tools, &self.markup),
             add_generation_prompt => true,
             enable_thinking => matches!(thinking, Some("enabled" | "adaptive")),
             ..Value::from_serialize(&self.tokens)
@@ -155,6 +157,9 @@ fn strftime_now(format: String) -> Result<String, Error> {
 /// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`, which is what transformers makes of `tojson`.
 fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    if let (None, Some(json)) = (indent, value.downcast_object_ref::<KnownTool>().and_then(KnownTool::json)) {
+        return Ok(json.to_owned());
+    }
     let written = match indent {
         None => python_json::one_line(&value),
         Some(width) => python_json::indented(&value, width),
@@ -423,6 +428,15 @@ mod tests {
                 r#"{"type": "function", "function": {"name": "Read", "parameters": {"a": [1, "é<'\"/"]}}}"#,
             ),
             ("{{ tools[0].function.parameters | tojson(indent=2) }}", "{\n  \"a\": [\n    1,\n    \"é<'\\\"/\"\n  ]\n}"),
+            (
+                "{% for tool in tools %}{{ tool is mapping }}{% for key in tool %} {{ key }}{% endfor %} {{ tool | length }} {{ 'type' in tool }}{% endfor %}",
+                "True type function 2 True",
+            ),
+            (
+                "{% for key, value in tools[0].items() %}{{ key }} {{ value.name or value }};{% endfor %}",
+                "type function;function Read;",
+            ),
+            ("{{ (tools | tojson)[:40] }} {{ tools[0].get('name', 'no') }}", r#"[{"type": "function", "function": {"name no"#),
             ("{{ enable_thinking }}{{ strftime_now('%Y') | length }}", "True4"),
             ("{% for m in messages[::-1] %}{{ m.content.strip().split(' ')[-1] }}{% break %}{% endfor %}", "you?"),
             ("a\n  {%- if true %}\n    b\n  {% endif %}\nc\n", "a    b\nc"),

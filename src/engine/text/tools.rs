@@ -1,0 +1,108 @@
+//! A request's tools as chat templates see them. Clients send the same long list with every request, so what was made of
+//! the lists used last is kept: converting them and writing them out is most of what a prompt's rendering takes.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object};
+
+use super::content::Markup;
+use super::{deferred, messages, python_json};
+use crate::wire::Tool;
+
+/// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
+const MOST: usize = 8;
+
+/// The lists used last, the latest first.
+#[derive(Default)]
+pub struct KnownTools(Mutex<Vec<(Vec<Tool>, Value)>>);
+
+impl KnownTools {
+    /// The tools that a prompt lists, as OpenAI-style functions with markup marked; `None` where there are none.
+    pub fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
+        let listed = |value: Value| value.is_true().then_some(value);
+        {
+            let mut known = self.lock();
+            if let Some(at) = known.iter().position(|(known, _)| known == tools) {
+                known[..=at].rotate_right(1);
+                return listed(known[0].1.clone());
+            }
+        }
+        let mapping = |tool| Value::from_serialize(markup.mark(messages::function(tool)));
+        let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
+        let value: Value = deferred::listed(tools).map(tool).collect();
+        let mut known = self.lock();
+        known.truncate(MOST - 1);
+        known.insert(0, (tools.to_vec(), value.clone()));
+        listed(value)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Tool>, Value)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tool: to templates a mapping like any other, which remembers its JSON.
+#[derive(Debug)]
+pub struct KnownTool {
+    mapping: Value,
+    json: OnceLock<String>,
+}
+
+impl KnownTool {
+    /// Its JSON on one line, where that can be made.
+    pub fn json(&self) -> Option<&str> {
+        if self.json.get().is_none() {
+            let _ = self.json.set(python_json::one_line(&self.mapping).ok()?);
+        }
+        self.json.get().map(String::as_str)
+    }
+}
+
+impl Object for KnownTool {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.mapping.as_object()?.get_value(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.mapping.as_object().map_or(Enumerator::Empty, |mapping| mapping.enumerate())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Tokenizer, tiny_model};
+    use super::*;
+
+    #[test]
+    fn a_list_is_made_once_and_another_is_another() {
+        let markup = Markup::of(&Tokenizer::load(&tiny_model()).unwrap(), "");
+        let known = KnownTools::default();
+        let list = |description: &str| -> Vec<Tool> {
+            serde_json::from_value(json!([{"name": "A", "description": description}, {"name": "B", "defer_loading": true}]))
+                .unwrap()
+        };
+        let json = |description: &str| {
+            let tools = known.of(&list(description), &markup).unwrap();
+            assert_eq!(tools.len(), Some(1), "one is held back");
+            let tool = tools.get_item_by_index(0).unwrap();
+            tool.downcast_object::<KnownTool>().unwrap()
+        };
+        let first = json("0");
+        assert_eq!(
+            first.json(),
+            Some(r#"{"type": "function", "function": {"name": "A", "description": "0", "parameters": {}}}"#)
+        );
+        assert!(Arc::ptr_eq(&first, &json("0")));
+        for other in 1..MOST {
+            assert!(json(&other.to_string()).json().unwrap().contains(&format!("\"{other}\"")));
+        }
+        assert!(Arc::ptr_eq(&first, &json("0")), "used again, it is the latest");
+        json("x");
+        assert!(Arc::ptr_eq(&first, &json("0")));
+        assert_eq!(known.lock().len(), MOST);
+        assert!(known.of(&[], &markup).is_none());
+    }
+}
