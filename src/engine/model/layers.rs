@@ -82,8 +82,9 @@ pub struct AttentionBias {
 }
 
 impl Attention {
-    /// The plain kind, which sees everything: `<path>.q_proj`, `k_proj`, `v_proj`, `o_proj`.
-    pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+    /// The plain kind, without norms: a layer's `self_attn.q_proj`, `k_proj`, `v_proj`, `o_proj`.
+    pub fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+        let path = format!("model.layers.{layer}.self_attn");
         let (width, hidden) = (config.head_dim, config.hidden_size);
         let (queries, keys) = (config.heads * width, config.kv_heads * width);
         Ok(Self {
@@ -94,7 +95,7 @@ impl Attention {
             norms: None,
             rope: Rope::new(&config.rope, width)?,
             head_dim: width as i32,
-            window: None,
+            window: config.windows[layer],
         })
     }
 
