@@ -48,4 +48,9 @@ impl Block {
         };
         add(x, fed)
     }
+
+    /// Nothing but the new tokens' keys and values, into their caches.
+    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(), Exception> {
+        self.attention.fill(&self.attention_norm.forward(x)?, layer, batch).map(drop)
+    }
 }

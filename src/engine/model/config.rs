@@ -27,10 +27,15 @@ pub struct Config {
     pub rope: RopeConfig,
     /// Whether the embedding is also the output head; `None`: it is where the weights have no head.
     pub tied_head: Option<bool>,
+    /// For each layer: how many tokens a token sees, itself included; `None`: all before it.
+    pub windows: Vec<Option<i32>>,
     /// Tokens that prompt and answer may have together.
     pub context: usize,
     pub quantization: Quantization,
 }
+
+/// What `layer_types` calls a layer with a window.
+const SLIDING: &str = "sliding_attention";
 
 /// `config.json` as it is written, less what only one family says; what we cannot compute is found in it and refused.
 #[derive(Deserialize)]
@@ -55,6 +60,8 @@ struct File {
     attention_bias: bool,
     #[serde(default)]
     use_sliding_window: bool,
+    sliding_window: Option<u32>,
+    max_window_layers: Option<usize>,
     #[serde(default)]
     rope_traditional: bool,
     quantization: Option<Value>,
@@ -80,6 +87,7 @@ impl Config {
             hidden_size: file.hidden_size,
             intermediate_size: file.intermediate_size,
             layers: file.num_hidden_layers,
+            windows: file.windows(&family),
             heads: file.num_attention_heads,
             kv_heads: file.kv_heads(),
             head_dim: file.head_dim(),
@@ -109,6 +117,25 @@ impl File {
         let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
         let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
         Ok(RopeConfig { theta, scaling: scaling.unwrap_or(Scaling::None) })
+    }
+
+    /// Each layer's window. Mistral's layers all have it; Qwen's only where it is switched on, and those from
+    /// `max_window_layers` on, as transformers has it. `layer_types` says it layer by layer.
+    fn windows(&self, family: &Family) -> Vec<Option<i32>> {
+        let (switched_on, first) = match family {
+            Family::Llama(_) => (false, 0),
+            Family::Mistral => (true, 0),
+            Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
+                (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
+            }
+        };
+        // No model has a window that does not fit.
+        let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
+        let slides = |layer: usize| match &self.layer_types {
+            Some(types) => types.get(layer).is_none_or(|kind| kind == SLIDING),
+            None => layer >= first,
+        };
+        (0..self.num_hidden_layers).map(|layer| window.filter(|_| slides(layer))).collect()
     }
 
     fn quantization(&self) -> Result<Quantization, String> {
@@ -156,14 +183,8 @@ impl File {
         if self.attention_bias && !matches!(family, Family::Llama(_)) {
             return Err("attention_bias is not supported for this model_type".into());
         }
-        let qwen = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_));
-        let slides = self.use_sliding_window || self.layer_types.iter().flatten().any(|kind| kind == "sliding_attention");
-        if qwen && slides {
-            // As in mlx-lm, whose Qwen models know no windows.
-            tracing::warn!("the model's sliding window is left out: every layer sees all tokens, as in mlx-lm");
-        }
-        let windows = qwen || matches!(family, Family::Mistral(_));
-        let known = |kind: &str| kind == "full_attention" || (kind == "sliding_attention" && windows);
+        let windows = !matches!(family, Family::Llama(_));
+        let known = |kind: &str| kind == "full_attention" || (kind == SLIDING && windows);
         if let Some(kind) = self.layer_types.iter().flatten().find(|kind| !known(kind)) {
             return Err(format!("layer_types: {kind:?} is not supported for this model_type"));
         }
@@ -261,11 +282,27 @@ mod tests {
         assert_eq!((llama.rope.theta, llama.head_dim, llama.kv_heads), (10_000.0, 16, 4));
         let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096});
         assert_eq!(parse_with(json!({"rope_scaling": yarn})).unwrap().context, 16_384);
-        for family in ["mistral", "qwen2", "qwen3"] {
-            let sliding = json!({"model_type": family, "sliding_window": 9, "layer_types": ["sliding_attention"]});
-            assert!(parse_with(sliding).is_ok(), "{family}");
+    }
+
+    #[test]
+    fn a_layer_has_a_window_where_its_family_says_so() {
+        let layers = json!(["full_attention", "sliding_attention"]);
+        let cases = [
+            (json!({"model_type": "llama", "sliding_window": 9}), [None, None]),
+            (json!({"model_type": "mistral"}), [None, None]),
+            (json!({"model_type": "mistral", "sliding_window": 9}), [Some(9), Some(9)]),
+            (json!({"model_type": "mistral", "sliding_window": 9, "layer_types": layers}), [None, Some(9)]),
+            (json!({"sliding_window": 9, "layer_types": layers}), [None, None]),
+            (json!({"sliding_window": 9, "use_sliding_window": true}), [None, None]),
+            (json!({"sliding_window": 9, "use_sliding_window": true, "max_window_layers": 1}), [None, Some(9)]),
+            (
+                json!({"model_type": "qwen2", "sliding_window": 9, "use_sliding_window": true, "layer_types": layers}),
+                [None, Some(9)],
+            ),
+        ];
+        for (change, windows) in cases {
+            assert_eq!(parse_with(change.clone()).unwrap().windows, windows, "{change}");
         }
-        assert!(parse_with(json!({"use_sliding_window": true})).is_ok());
     }
 
     #[test]

@@ -55,10 +55,13 @@ impl Model {
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.
     ///
-    /// Only the cache is evaluated, so the last block's attention and MLP, which nothing here needs, are never computed.
+    /// Nothing here needs the last block's attention and MLP: they are not computed.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
         let mut batch = Batch::new(vec![Run::new(tokens, cache)])?;
-        self.hidden(&mut batch)?;
+        let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
+        let x = self.through(earlier, &mut batch)?;
+        last.fill(&x, earlier.len(), &mut batch)?;
+        batch.advance();
         eval(batch.arrays())
     }
 
@@ -67,20 +70,20 @@ impl Model {
     /// of more has to be alone.
     pub fn logits(&self, runs: Vec<Run>) -> Result<Vec<f32>, EngineError> {
         let mut batch = Batch::new(runs)?;
-        let hidden = self.hidden(&mut batch)?;
+        let hidden = self.through(&self.blocks, &mut batch)?;
+        batch.advance();
         let logits = self.head.forward(&self.norm.forward(&hidden)?)?;
         let logits = batch.used(&logits)?.as_dtype(Dtype::Float32)?;
         eval(batch.arrays().chain([&logits]))?;
         logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
     }
 
-    /// What the blocks make of the tokens: `[blocks, rows, hidden]`, before the last norm.
-    fn hidden(&self, batch: &mut Batch) -> Result<Array, Exception> {
+    /// What the first blocks make of the tokens: `[blocks, rows, hidden]`. The caches do not count them yet.
+    fn through(&self, blocks: &[Block], batch: &mut Batch) -> Result<Array, Exception> {
         let mut x = self.embedding.rows(&batch.tokens())?;
-        for (layer, block) in self.blocks.iter().enumerate() {
+        for (layer, block) in blocks.iter().enumerate() {
             x = block.forward(&x, layer, batch)?;
         }
-        batch.advance();
         Ok(x)
     }
 }

@@ -12,6 +12,7 @@ use mlx_rs::ops::{add, multiply, sigmoid};
 use super::Config;
 use super::attention::causal_attention;
 use super::batch::Batch;
+use super::kv_cache::Pieces;
 use super::matrix::Matrix;
 use super::rope::Rope;
 use super::weights::Weights;
@@ -82,8 +83,9 @@ pub struct AttentionBias {
 }
 
 impl Attention {
-    /// The plain kind, which sees everything: `<path>.q_proj`, `k_proj`, `v_proj`, `o_proj`.
-    pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+    /// The plain kind, without norms: a layer's `self_attn.q_proj`, `k_proj`, `v_proj`, `o_proj`.
+    pub fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+        let path = format!("model.layers.{layer}.self_attn");
         let (width, hidden) = (config.head_dim, config.hidden_size);
         let (queries, keys) = (config.heads * width, config.kv_heads * width);
         Ok(Self {
@@ -94,12 +96,20 @@ impl Attention {
             norms: None,
             rope: Rope::new(&config.rope, width)?,
             head_dim: width as i32,
-            window: None,
+            window: config.windows[layer],
         })
     }
 
     /// `[blocks, rows, hidden]` to the same; the new tokens' keys and values go into their caches.
     pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
+        let (queries, sequences) = self.fill(x, layer, batch)?;
+        let mixed = causal_attention(&queries, sequences, self.window)?;
+        self.output.forward(&batch.blocks(mixed)?)
+    }
+
+    /// Puts the new tokens' keys and values into their caches. Gives the queries, and how many new tokens and which keys and
+    /// values each sequence has.
+    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<(i32, Pieces)>), Exception> {
         let (mut queries, mut keys) = (self.heads(self.query.forward(x)?)?, self.heads(self.key.forward(x)?)?);
         let values = self.heads(self.value.forward(x)?)?;
         if let Some((query_norm, key_norm)) = &self.norms {
@@ -112,8 +122,7 @@ impl Attention {
             let own = |heads: &Array| heads.try_index(rows.clone())?.transpose_axes(&[2, 1, 0, 3]);
             sequences.push((rows.end - rows.start, cache.append(layer, &own(&keys)?, &own(&values)?)?));
         }
-        let mixed = causal_attention(&queries, sequences, self.window)?;
-        self.output.forward(&batch.blocks(mixed)?)
+        Ok((queries, sequences))
     }
 
     /// `[blocks, rows, heads * D]` to `[R, heads, 1, D]`: each row is a sequence of one token.

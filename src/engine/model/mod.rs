@@ -6,6 +6,7 @@ mod attention;
 mod batch;
 mod block;
 mod config;
+mod cpu_attention;
 mod decoder;
 mod experts;
 mod families;

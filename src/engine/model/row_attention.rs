@@ -9,10 +9,9 @@ use std::collections::HashMap;
 
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::ops::{add, concatenate, divide, matmul, multiply, softmax_axis, subtract, swap_axes};
-use mlx_rs::{Array, Device, DeviceType};
+use mlx_rs::ops::{add, concatenate, divide, full, matmul, maximum, multiply, softmax_axis, subtract, swap_axes};
+use mlx_rs::{Array, Device, DeviceType, array};
 
-use super::attention::exp2;
 use super::kv_cache::{KvPiece, Pieces};
 
 /// About so many scores go through the exponential at once: more would not stay in the processor's cache.
@@ -152,6 +151,25 @@ fn exp2_softmax_together(scores: &[Array]) -> Result<Vec<Array>, Exception> {
     scores.iter().map(of_row).collect()
 }
 
+/// 2 to the power of numbers that are not above 0, to 3e-7 of the result. What is below -126 counts as -126.
+fn exp2(x: Array) -> Result<Array, Exception> {
+    /// Adding it to a small number leaves the nearest whole number in the sum's lowest bits.
+    const ROUNDER: f32 = 12_582_912.0;
+    /// 2^x between -0.5 and 0.5 (minimax in the relative error), the highest power first.
+    const POLYNOMIAL: [f32; 6] = [0.001_327_647_1, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.000_000_1];
+    let x = maximum(x, array!(-126.0_f32))?;
+    let rounded = add(&x, array!(ROUNDER))?;
+    let fraction = subtract(x, subtract(&rounded, array!(ROUNDER))?)?;
+    let [highest, rest @ ..] = POLYNOMIAL;
+    let mut power = full::<f32>(&[1], array!(highest))?;
+    for coefficient in rest {
+        power = add(multiply(power, &fraction)?, array!(coefficient))?;
+    }
+    // The whole number goes where a float keeps its exponent: 23 bits up. What else `rounded` holds is shifted out.
+    let exponent = multiply(rounded.view::<i32>()?, array!(1 << 23))?;
+    add(exponent, power.view::<i32>()?)?.view::<f32>()
+}
+
 /// One row of several, along the first axis.
 fn nth(rows: &Array, row: usize, of: usize) -> Result<Array, Exception> {
     let row = row as i32;
@@ -218,5 +236,17 @@ mod tests {
         let seen = rows.map(|row| Pieces::new(row.iter().map(|(tokens, shared)| piece(1, *tokens, *shared)).collect()));
         let found: Vec<(Vec<usize>, usize)> = stretches(&seen).into_iter().map(|it| (it.rows, it.pieces.len())).collect();
         assert_eq!(found, [(vec![0, 1, 2], 1), (vec![0, 1], 1), (vec![0], 1), (vec![1], 1), (vec![2], 1)]);
+    }
+
+    #[test]
+    fn exp2_is_as_good_as_the_exact_one_and_never_overflows() {
+        let numbers: Vec<f32> = (0..=12_600).map(|n| n as f32 * -0.01).collect();
+        let powers = exp2(Array::from_slice(&numbers, &[numbers.len() as i32])).unwrap();
+        for (x, power) in numbers.iter().zip(powers.as_slice::<f32>()) {
+            let exact = f64::from(*x).exp2();
+            assert!((f64::from(*power) / exact - 1.0).abs() < 4e-7, "2^{x} is {exact}, not {power}");
+        }
+        let far = exp2(Array::from_slice(&[-1e30, f32::NEG_INFINITY], &[2])).unwrap();
+        assert!(far.as_slice::<f32>().iter().all(|power| (0.0..1e-37).contains(power)));
     }
 }

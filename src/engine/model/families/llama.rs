@@ -21,7 +21,7 @@ pub struct Arguments {
 pub fn block(weights: &mut Weights, layer: usize, config: &Config, arguments: &Arguments) -> Result<Block, EngineError> {
     let bias = AttentionBias { qkv: arguments.attention_bias, output: arguments.attention_bias };
     let path = format!("model.layers.{layer}");
-    let attention = Attention::load(weights, &format!("{path}.self_attn"), config, bias)?;
+    let attention = Attention::load(weights, layer, config, bias)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, arguments.mlp_bias)?;
     Block::load(weights, &path, config, attention, Feed::Dense(mlp))
 }

@@ -22,7 +22,7 @@ use crate::engine::EngineError;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Family {
     Llama(llama::Arguments),
-    Mistral(mistral::Arguments),
+    Mistral,
     Qwen2,
     Qwen3,
     Qwen3Moe(qwen3_moe::Arguments),
@@ -35,7 +35,7 @@ impl Family {
     pub fn parse(config: &Value) -> Result<Self, String> {
         match config.get("model_type").and_then(Value::as_str) {
             Some("llama") => arguments(config).map(Self::Llama),
-            Some("mistral") => arguments(config).map(Self::Mistral),
+            Some("mistral") => Ok(Self::Mistral),
             Some("qwen2") => Ok(Self::Qwen2),
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => qwen3_moe::Arguments::parse(config).map(Self::Qwen3Moe),
@@ -48,7 +48,7 @@ impl Family {
     pub fn block(&self, weights: &mut Weights, layer: usize, config: &Config) -> Result<Block, EngineError> {
         match self {
             Self::Llama(arguments) => llama::block(weights, layer, config, arguments),
-            Self::Mistral(arguments) => mistral::block(weights, layer, config, arguments),
+            Self::Mistral => mistral::block(weights, layer, config),
             Self::Qwen2 => qwen2::block(weights, layer, config),
             Self::Qwen3 => qwen3::block(weights, layer, config),
             Self::Qwen3Moe(arguments) => qwen3_moe::block(weights, layer, config, arguments),

@@ -10,7 +10,7 @@ use crate::engine::model::weights::Weights;
 pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<Block, EngineError> {
     let path = format!("model.layers.{layer}");
     let bias = AttentionBias { qkv: true, output: false };
-    let attention = Attention::load(weights, &format!("{path}.self_attn"), config, bias)?;
+    let attention = Attention::load(weights, layer, config, bias)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, false)?;
     Block::load(weights, &path, config, attention, Feed::Dense(mlp))
 }

@@ -56,7 +56,7 @@ impl Arguments {
 /// Attention and experts, or a gated MLP where the layer has none, each after a norm.
 pub fn block(weights: &mut Weights, layer: usize, config: &Config, arguments: &Arguments) -> Result<Block, EngineError> {
     let path = format!("model.layers.{layer}");
-    let attention = qwen3::attention(weights, &format!("{path}.self_attn"), config)?;
+    let attention = qwen3::attention(weights, layer, config)?;
     let mlp = format!("{path}.mlp");
     let feed = if arguments.has_experts(layer) {
         Feed::Experts(Experts::load(weights, &mlp, config, arguments)?)

@@ -1,0 +1,216 @@
+//! Queries that are each in a lane of their own, and what they have gathered so far.
+
+use std::array::from_fn;
+use std::ops::Range;
+
+use pulp::{Simd, bytemuck};
+
+use crate::exp2::exp2;
+
+/// Vectors of a row. Their products with the same number are computed together.
+const VECTORS: usize = 2;
+
+/// Rows that are computed together: with more, they would not fit into the registers.
+const ROWS: usize = 8;
+
+/// Lower than any score.
+const LOWEST: f32 = -1e30;
+
+/// A number for each query.
+pub type Row<S> = [<S as Simd>::f32s; VECTORS];
+
+/// Queries, a lane each, and the softmax over the keys that they have met, so far without its denominator.
+pub struct Panel<S: Simd> {
+    /// The queries' numbers, so that scores come out to base 2: `width` rows.
+    queries: Vec<Row<S>>,
+    /// Each query's place among all tokens.
+    places: Vec<usize>,
+    /// How many tokens a query sees, its own included.
+    window: usize,
+    /// The highest score.
+    max: Row<S>,
+    /// Sum of the weights, which are powers of two of scores less `max`.
+    sum: Row<S>,
+    /// Weighted sum of the values: `width` rows.
+    mixed: Vec<Row<S>>,
+}
+
+impl<S: Simd> Panel<S> {
+    /// Most queries.
+    pub const LANES: usize = VECTORS * S::F32_LANES;
+
+    /// No key met yet. Places go up.
+    #[inline(always)]
+    pub fn new(simd: S, queries: &[&[f32]], places: Vec<usize>, window: usize) -> Self {
+        let width = queries[0].len();
+        let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
+        let mut rows = vec![Self::zero(simd); width];
+        for (lane, query) in queries.iter().enumerate() {
+            for (row, number) in rows.iter_mut().zip(*query) {
+                numbers_mut::<S>(row)[lane] = number * scale;
+            }
+        }
+        let max = [simd.splat_f32s(LOWEST); VECTORS];
+        Self { queries: rows, places, window, max, sum: Self::zero(simd), mixed: vec![Self::zero(simd); width] }
+    }
+
+    /// A row of zeros.
+    #[inline(always)]
+    pub fn zero(simd: S) -> Row<S> {
+        [simd.splat_f32s(0.0); VECTORS]
+    }
+
+    /// Meets the keys of a block of tokens. Keys and values are `[tokens, width]`; `scores` is room for a row for each.
+    #[inline(always)]
+    pub fn attend(&mut self, simd: S, tokens: Range<usize>, keys: &[f32], values: &[f32], scores: &mut [Row<S>]) {
+        let (first, last) = (self.places[0], self.places[self.places.len() - 1]);
+        let end = tokens.end.min(last + 1);
+        if end <= tokens.start.max((first + 1).saturating_sub(self.window)) {
+            return;
+        }
+        let scores = &mut scores[..end - tokens.start];
+        self.score(simd, keys, scores);
+        if end > first + 1 || tokens.start + self.window <= last {
+            self.hide(tokens.start, scores);
+        }
+        let kept = self.weigh(simd, scores);
+        self.mix(simd, values, scores, kept);
+    }
+
+    /// The scores of keys.
+    #[inline(always)]
+    fn score(&self, simd: S, keys: &[f32], scores: &mut [Row<S>]) {
+        let width = self.queries.len();
+        let together = scores.len() / ROWS * ROWS;
+        let (many, rest) = scores.split_at_mut(together);
+        for (scores, keys) in many.chunks_exact_mut(ROWS).zip(keys.chunks_exact(ROWS * width)) {
+            dot::<S, ROWS>(simd, &self.queries, keys, scores);
+        }
+        for (score, key) in rest.chunks_mut(1).zip(keys[together * width..].chunks_exact(width)) {
+            dot::<S, 1>(simd, &self.queries, key, score);
+        }
+    }
+
+    /// Makes nothing of the scores of keys that a query does not see.
+    #[inline(always)]
+    fn hide(&self, start: usize, scores: &mut [Row<S>]) {
+        for (lane, place) in self.places.iter().enumerate() {
+            let seen = (place + 1).saturating_sub(self.window).max(start)..place + 1;
+            for (token, score) in (start..).zip(scores.iter_mut()) {
+                if !seen.contains(&token) {
+                    numbers_mut::<S>(score)[lane] = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+
+    /// Turns scores into weights; gives what is left of former weights, as there may be a higher score now.
+    #[inline(always)]
+    fn weigh(&mut self, simd: S, scores: &mut [Row<S>]) -> Row<S> {
+        let (mut max, mut sum) = (self.max, Self::zero(simd));
+        for score in scores.iter() {
+            for vector in 0..VECTORS {
+                max[vector] = simd.max_f32s(max[vector], score[vector]);
+            }
+        }
+        for score in scores.iter_mut() {
+            for vector in 0..VECTORS {
+                score[vector] = exp2(simd, simd.sub_f32s(score[vector], max[vector]));
+                sum[vector] = simd.add_f32s(sum[vector], score[vector]);
+            }
+        }
+        let mut kept = Self::zero(simd);
+        for vector in 0..VECTORS {
+            kept[vector] = exp2(simd, simd.sub_f32s(self.max[vector], max[vector]));
+            self.sum[vector] = simd.mul_add_e_f32s(self.sum[vector], kept[vector], sum[vector]);
+        }
+        self.max = max;
+        kept
+    }
+
+    /// Adds weighted values.
+    #[inline(always)]
+    fn mix(&mut self, simd: S, values: &[f32], weights: &[Row<S>], kept: Row<S>) {
+        let width = self.mixed.len();
+        let together = width / ROWS * ROWS;
+        for column in (0..together).step_by(ROWS) {
+            gather::<S, ROWS>(simd, weights, &values[column..], width, kept, &mut self.mixed[column..]);
+        }
+        for column in together..width {
+            gather::<S, 1>(simd, weights, &values[column..], width, kept, &mut self.mixed[column..]);
+        }
+    }
+
+    /// What each query has gathered.
+    #[inline(always)]
+    pub fn write(&self, mixed: &mut [&mut [f32]]) {
+        for (lane, mixed) in mixed.iter_mut().enumerate() {
+            let share = 1.0 / numbers::<S>(&self.sum)[lane];
+            for (number, row) in mixed.iter_mut().zip(&self.mixed) {
+                *number = numbers::<S>(row)[lane] * share;
+            }
+        }
+    }
+}
+
+/// Products of the queries with `N` keys, one after the other.
+#[inline(always)]
+fn dot<S: Simd, const N: usize>(simd: S, queries: &[Row<S>], keys: &[f32], scores: &mut [Row<S>]) {
+    let width = queries.len();
+    let keys: [&[f32]; N] = from_fn(|key| &keys[key * width..][..width]);
+    let mut sums = [Panel::zero(simd); N];
+    // By index: so the compiler sees that all slices are long enough.
+    for place in 0..width {
+        for row in 0..N {
+            let number = simd.splat_f32s(keys[row][place]);
+            for vector in 0..VECTORS {
+                sums[row][vector] = simd.mul_add_e_f32s(number, queries[place][vector], sums[row][vector]);
+            }
+        }
+    }
+    let scores = &mut scores[..N];
+    for row in 0..N {
+        scores[row] = sums[row];
+    }
+}
+
+/// Adds the weighted sums of `N` columns of the values, `width` apart from row to row, to what is kept of `mixed`.
+#[inline(always)]
+fn gather<S: Simd, const N: usize>(
+    simd: S,
+    weights: &[Row<S>],
+    values: &[f32],
+    width: usize,
+    kept: Row<S>,
+    mixed: &mut [Row<S>],
+) {
+    let mut sums = [Panel::zero(simd); N];
+    let mut start = 0;
+    for weight in weights {
+        let Some(value) = values.get(start..start + N) else { break };
+        for row in 0..N {
+            let number = simd.splat_f32s(value[row]);
+            for vector in 0..VECTORS {
+                sums[row][vector] = simd.mul_add_e_f32s(number, weight[vector], sums[row][vector]);
+            }
+        }
+        start += width;
+    }
+    let mixed = &mut mixed[..N];
+    for row in 0..N {
+        for vector in 0..VECTORS {
+            mixed[row][vector] = simd.mul_add_e_f32s(mixed[row][vector], kept[vector], sums[row][vector]);
+        }
+    }
+}
+
+/// A row's numbers, one for each lane.
+#[inline(always)]
+fn numbers<S: Simd>(row: &Row<S>) -> &[f32] {
+    bytemuck::cast_slice(row)
+}
+
+#[inline(always)]
+fn numbers_mut<S: Simd>(row: &mut Row<S>) -> &mut [f32] {
+    bytemuck::cast_slice_mut(row)
+}
