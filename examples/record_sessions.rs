@@ -31,7 +31,8 @@ struct Args {
     /// Where the scrubbed traces go.
     #[arg(long, default_value = "traces")]
     out: PathBuf,
-    /// The folder the client works in. Its path is in the prompts, so it should be one that anybody could have.
+    /// The folder the client works in, emptied for each session, and so is the client's home beside it. The path is in the
+    /// prompts, so it should be one that anybody could have.
     #[arg(long, default_value = "/home/user/project")]
     workdir: PathBuf,
     /// Only sessions whose name contains this.
@@ -65,13 +66,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn record(args: &Args, name: &str, session: Session) -> Result<(), Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
-    let home = scratch.path().join("home");
     let raw = scratch.path().join("traces");
-    std::fs::create_dir_all(&home)?;
-    if args.workdir.exists() {
-        std::fs::remove_dir_all(&args.workdir)?;
+    // Beside the folder it works in: its path is in the prompts too, and must be the same in all sessions.
+    let home = args.workdir.with_extension("home");
+    for folder in [&home, &args.workdir] {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
     }
-    std::fs::create_dir_all(&args.workdir)?;
     for (file, content) in &session.files {
         std::fs::write(args.workdir.join(file), content)?;
     }
