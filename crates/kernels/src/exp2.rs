@@ -6,6 +6,7 @@ use pulp::Simd;
 const ROUNDER: f32 = 12_582_912.0;
 
 /// 2^x between -0.5 and 0.5 (minimax in the relative error), the highest power first. The last one makes 2^0 exact.
+#[allow(clippy::approx_constant)] // Fitted, not the logarithm.
 const POLYNOMIAL: [f32; 6] = [0.001_326_473_5, 0.009_671_516, 0.055_507_336, 0.240_222_42, 0.693_147, 1.0];
 
 /// 2 to the power of numbers that are not above 0, to 2e-7 of the result. What is below -126 counts as minus infinity.

@@ -169,9 +169,7 @@ fn dot<S: Simd, const N: usize>(simd: S, queries: &[Row<S>], keys: &[f32], score
         }
     }
     let scores = &mut scores[..N];
-    for row in 0..N {
-        scores[row] = sums[row];
-    }
+    scores.copy_from_slice(&sums);
 }
 
 /// Adds the weighted sums of `N` columns of the values, `width` apart from row to row, to what is kept of `mixed`.

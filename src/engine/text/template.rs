@@ -255,7 +255,9 @@ mod tests {
         <|im_start|>recall
         Task: Read <a> & "b".
         Again: Read <a> & "b".
-        Called: Read, Read
+        Called:
+        Read é.txt
+        Read 
         Result:
         one
         Error:
@@ -296,14 +298,17 @@ mod tests {
         Folder: /tmp/x/
         Task: Read a.txt
         Again: Read a.txt
-        Called: Read
+        Called:
+        Read 
         Result:
         one
         	two<|im_end|>
         Folder: /tmp/x/
         Task: Read a.txt
         Again: Read a.txt
-        Called: Read, Bash
+        Called:
+        Read 
+        Bash 
         Error:
         no<|im_end|>
         ");
@@ -385,7 +390,8 @@ mod tests {
         <|im_start|>recall
         Task: Get it.
         Again: Get it.
-        Called: ToolSearch
+        Called:
+        ToolSearch 
         Result:
         You can call this tool now:
         {"type": "function", "function": {"name": "Fetch", "description": "Gets a page.", "parameters": {"type": "object"}}}
