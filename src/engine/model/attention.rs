@@ -86,7 +86,8 @@ mod tests {
     fn ours_and_the_fused_one_give_what_the_whole_matrix_gives() {
         // Several query blocks and key blocks, a single short block, a first chunk without earlier keys, heads that share keys
         // in threes, an odd width; windows that end within a block and before many; in one piece and in several.
-        let cases: [(i32, i32, i32, i32, i32, &[i32]); 8] = [
+        type Case<'a> = (i32, i32, i32, i32, i32, &'a [i32]);
+        let cases: [Case; 8] = [
             (4, 2, 16, 300, 2000, &[]),
             (2, 1, 16, 20, 9000, &[]),
             (6, 2, 16, 130, 130, &[]),
