@@ -21,14 +21,14 @@ pub struct MemoryUse {
 impl MemoryUse {
     /// Measures.
     pub fn now() -> Self {
-        use mlx_rs::memory::{active_memory, cache_memory, peak_memory};
-        Self {
-            active: active_memory().unwrap_or(0),
-            buffered: cache_memory().unwrap_or(0),
-            peak: peak_memory().unwrap_or(0),
-            resident: resident(),
-        }
+        use mlx_rs::memory::{cache_memory, peak_memory};
+        Self { active: active(), buffered: cache_memory().unwrap_or(0), peak: peak_memory().unwrap_or(0), resident: resident() }
     }
+}
+
+/// Bytes of MLX's arrays. Costs nothing, unlike [`MemoryUse::now`], which asks the system.
+fn active() -> usize {
+    mlx_rs::memory::active_memory().unwrap_or(0)
 }
 
 /// How much MLX may take, and what tokens cost.
@@ -53,7 +53,7 @@ pub enum Room {
 impl MemoryLimit {
     /// Leaves a tenth of what is free to others. Without a word from the system, nothing is limited.
     pub fn of_free(token_bytes: usize) -> Self {
-        let base = MemoryUse::now().active;
+        let base = active();
         let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
         Self { base, most, token_bytes }
     }
@@ -78,7 +78,7 @@ impl MemoryLimit {
 
     /// Whether so many more bytes fit beside those in use.
     pub fn room_for(&self, bytes: usize) -> Room {
-        match (mlx_rs::memory::active_memory().unwrap_or(0) + bytes).checked_sub(self.most) {
+        match (active() + bytes).checked_sub(self.most) {
             None | Some(0) => Room::Enough,
             Some(missing) => Room::Missing(missing),
         }
