@@ -80,7 +80,7 @@ fn overshooting(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
 /// What `tool_choice` asks for.
 struct Rules {
     /// The tools that may be called; none where calls are forbidden.
-    tools: Vec<Tool>,
+    tools: Arc<[Tool]>,
     must_call: bool,
     /// Whether a call may follow another.
     several: bool,
@@ -93,7 +93,7 @@ impl Rules {
         let shows_thinking = shows_thinking(request);
         let (must_call, one_only) = match &request.tool_choice {
             None => (false, false),
-            Some(ToolChoice::None) => return Ok(Self { tools: vec![], must_call: false, several: false, shows_thinking }),
+            Some(ToolChoice::None) => return Ok(Self { tools: Arc::new([]), must_call: false, several: false, shows_thinking }),
             Some(ToolChoice::Auto { disable_parallel_tool_use }) => (false, *disable_parallel_tool_use),
             Some(ToolChoice::Any { disable_parallel_tool_use } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
                 (true, *disable_parallel_tool_use)
@@ -109,7 +109,7 @@ impl Rules {
         if must_call && tools.is_empty() {
             return bad("tool_choice asks for a tool call, but the request has no tools".into());
         }
-        Ok(Self { tools, must_call, several: !one_only, shows_thinking })
+        Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }
 
     fn names(&self) -> Vec<&str> {

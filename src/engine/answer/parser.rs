@@ -14,7 +14,7 @@ use crate::wire::Tool;
 /// whitespace; the arguments are given as they come.
 pub struct Parser {
     format: Arc<dyn ToolFormat>,
-    tools: Vec<Tool>,
+    tools: Arc<[Tool]>,
     state: State,
     /// Text that is not decided yet.
     held: String,
@@ -39,7 +39,7 @@ enum State {
 
 impl Parser {
     /// `tools`: those whose arguments' types matter to how they are written.
-    pub fn new(format: Arc<dyn ToolFormat>, tools: Vec<Tool>) -> Self {
+    pub fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
         Self { format, tools, state: State::Text, held: String::new(), fresh: true, tag: 0 }
     }
 

@@ -27,7 +27,7 @@ fn tools() -> Vec<Tool> {
 }
 
 fn parse(format: ToolFormatName, chunks: &[&str]) -> Vec<Piece> {
-    let mut parser = Parser::new(format.format(""), tools());
+    let mut parser = Parser::new(format.format(""), tools().into());
     let mut pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| parser.push(chunk)).collect();
     pieces.extend(parser.finish());
     joined(pieces)
