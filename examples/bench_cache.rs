@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyclaude::backend::CacheControl;
 use anyclaude::backend::mlx::MlxBackend;
-use anyclaude::engine::{CacheLimits, DiskOptions, EngineOptions, Payload, PrefixTree, Segment};
+use anyclaude::engine::{CacheLimits, CacheStats, DiskOptions, EngineOptions, Payload, PrefixTree, Segment};
 use anyclaude::server::{Server, ServerOptions};
 use anyclaude::trace;
 use anyclaude::wire::{Content, ContentBlock, MessagesRequest, ToolChoice};
@@ -213,28 +213,34 @@ async fn after_restart(served: &Served, sessions: &[Vec<MessagesRequest>], repea
 /// continue.
 async fn all_sessions(served: &Served, sessions: &[Vec<MessagesRequest>]) -> Outcome<()> {
     served.backend.clear().await?;
-    let (mut prompts, mut hits) = (0_usize, 0_usize);
-    // Prompt tokens and known ones: of all sessions, and of those of several turns.
-    let (mut all, mut several) = ([0_u64; 2], [0_u64; 2]);
+    let stats = || served.backend.engine().cache_stats();
+    // Prompt tokens, and those of them that were known.
+    let tokens =
+        |from: &CacheStats, to: &CacheStats| [to.prompt_tokens - from.prompt_tokens, to.saved_tokens - from.saved_tokens];
+    let share = |[all, part]: [u64; 2]| 100.0 * part as f64 / all.max(1) as f64;
+    let (start, mut several) = (stats(), [0, 0]);
     for session in sessions {
+        let before = stats();
         for request in session {
-            let before = served.backend.engine().cache_stats();
             served.ask(request, 1).await?;
-            let after = served.backend.engine().cache_stats();
-            let tokens = [after.prompt_tokens - before.prompt_tokens, after.saved_tokens - before.saved_tokens];
-            let counts = [Some(&mut all), (session.len() > 1).then_some(&mut several)];
-            counts.into_iter().flatten().for_each(|count| count.iter_mut().zip(tokens).for_each(|(sum, more)| *sum += more));
-            prompts += 1;
-            hits += usize::from(after.hits > before.hits);
+        }
+        if session.len() > 1 {
+            let [all, known] = tokens(&before, &stats());
+            several = [several[0] + all, several[1] + known];
         }
     }
-    let share = |[all, known]: [u64; 2]| 100.0 * known as f64 / all.max(1) as f64;
+    let end = stats();
+    let prompts: usize = sessions.iter().map(Vec::len).sum();
     println!(
         "{} sessions, {prompts} prompts from an empty cache: {:.0}% hit",
         sessions.len(),
-        share([prompts as u64, hits as u64])
+        share([prompts as u64, end.hits - start.hits])
     );
-    println!("prompt tokens not computed again: {:.1}% in sessions of several turns, {:.1}% in all", share(several), share(all));
+    println!(
+        "prompt tokens not computed again: {:.1}% in sessions of several turns, {:.1}% in all",
+        share(several),
+        share(tokens(&start, &end))
+    );
     Ok(())
 }
 
