@@ -73,7 +73,9 @@ async fn a_restarted_server_knows_the_conversation_and_tells_so() {
     let (_, shared) = ask(&server.url, &conversation(2)).await.unwrap();
     assert!(shared > 500 && shared < known, "{shared} of {known}");
     let disk = disk(&server).await;
-    assert_eq!((&disk["hits"], &disk["tokens"], &disk["dropped"]), (&json!(1), &json!(known), &json!(0)), "{disk}");
+    // Read while it started.
+    assert_eq!((&disk["hits"], &disk["dropped"]), (&json!(1), &json!(0)), "{disk}");
+    assert!(disk["tokens"].as_u64() >= Some(known), "{disk}");
     assert!(disk["bytes"].as_u64() > Some(500_000) && disk["entries"].as_u64() > Some(1), "{disk}");
     let metrics = reqwest::get(format!("{}/metrics", server.url)).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("anyclaude_cache_disk_hits_total 1\n"), "{metrics}");

@@ -76,6 +76,20 @@ fn a_server_whose_words_nobody_reads_any_more_still_stops_in_good_order() {
     assert!(child.wait().unwrap().success());
 }
 
+#[cfg(target_env = "gnu")]
+#[test]
+fn serve_has_glibc_give_back_what_is_freed() {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("anyclaude"));
+    command.args(["serve", "--model", MODEL, "--port", "0"]).env_remove("MALLOC_MMAP_THRESHOLD_");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("listening")));
+    let variables = std::fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(variables.split(|byte| *byte == 0).any(|variable| variable == b"MALLOC_MMAP_THRESHOLD_=262144"));
+}
+
 /// On macOS weights stay as they are, and there is nothing to say.
 #[cfg(not(target_os = "macos"))]
 #[test]

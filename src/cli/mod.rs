@@ -93,6 +93,10 @@ impl CliError {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     set_up_logging();
+    #[cfg(feature = "mlx")]
+    if matches!(cli.command, Some(Command::Serve(_))) {
+        serve::heap::fix_threshold();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

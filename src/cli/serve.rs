@@ -1,6 +1,7 @@
 //! `anyclaude serve`: the Messages API on a model folder.
 
 pub(super) mod cache_args;
+pub(super) mod heap;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

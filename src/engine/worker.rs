@@ -77,6 +77,9 @@ impl Worker {
 
     /// Works until told to stop, or until nobody can ask any more.
     pub fn run(mut self, commands: mpsc::Receiver<Command>) {
+        if let Err(error) = self.cache.recall_latest() {
+            tracing::warn!(error = error.what(), "nothing read from the disk");
+        }
         loop {
             if self.is_idle() {
                 match commands.recv() {

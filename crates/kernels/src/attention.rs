@@ -39,20 +39,21 @@ pub struct Piece<'a> {
 }
 
 /// What the last tokens of a sequence gather from the values of their own token and those before, of `window` tokens at
-/// most, if there is one. Queries and result are `[tokens, heads, width]`; the pieces have all tokens of the sequence.
+/// most, if there is one. Queries and `mixed`, which it goes into, are `[tokens, heads, width]`; the pieces have all tokens of the
+/// sequence.
 ///
 /// # Panics
 ///
 /// If a length does not fit the heads.
-pub fn causal_attention(queries: &[f32], pieces: &[Piece], heads: Heads, window: Option<usize>) -> Vec<f32> {
+pub fn causal_attention(queries: &[f32], pieces: &[Piece], heads: Heads, window: Option<usize>, mixed: &mut [f32]) {
     let Heads { queries: query_heads, keys: kv_heads, width } = heads;
     let group = query_heads / kv_heads;
     assert_eq!(group * kv_heads, query_heads, "heads must share keys evenly");
     let new = queries.len() / (query_heads * width);
     let all: usize = pieces.iter().map(|piece| piece.keys.len() / (kv_heads * width)).sum();
     assert!(queries.len() == new * query_heads * width && new <= all, "queries do not fit");
+    assert_eq!(mixed.len(), queries.len(), "each query gathers as much");
 
-    let mut mixed = vec![0.0; queries.len()];
     // A task has some tokens' queries of the heads that share keys, so that its lanes see nearly the same.
     let tokens = (LANES / group).max(1);
     let mut tasks: Vec<Task> = (0..new.div_ceil(tokens) * kv_heads)
@@ -73,7 +74,6 @@ pub fn causal_attention(queries: &[f32], pieces: &[Piece], heads: Heads, window:
     let arch = Arch::new();
     // The last ones have most to do.
     tasks.into_par_iter().rev().with_max_len(1).for_each(|task| arch.dispatch(task));
-    mixed
 }
 
 /// Where a head's keys and values are.

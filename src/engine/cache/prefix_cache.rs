@@ -69,6 +69,13 @@ impl PrefixCache {
         Ok(())
     }
 
+    /// Brings the conversation that was used last from the disk into memory: it is likely to go on.
+    pub fn recall_latest(&mut self) -> Result<(), Exception> {
+        let latest = self.disk.as_ref().map(DiskCache::latest).unwrap_or_default();
+        // A prompt's last token is never recalled; here there is one more to come.
+        self.recall(&[&latest[..], &[0]].concat())
+    }
+
     /// Keeps what a sequence has computed.
     pub fn keep(&mut self, sequence: &mut Sequence) -> Result<(), Exception> {
         sequence.seal()?;

@@ -6,9 +6,10 @@ use std::ops::Range;
 use mlx_rs::error::Exception;
 use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
 use mlx_rs::ops::{add, arange, expand_dims, gt, le, logical_and};
-use mlx_rs::{Array, Device, DeviceType, array};
+use mlx_rs::{Array, array};
 
 use super::batch::FEW;
+use super::cpu;
 use super::cpu_attention::cpu_attention;
 use super::kv_cache::Pieces;
 use super::row_attention::row_attention;
@@ -22,9 +23,9 @@ pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: 
     if let [(new, all)] = &sequences[..]
         && *new > FEW as i32
     {
-        return match Device::try_default()?.get_type()? {
-            DeviceType::Cpu => cpu_attention(queries, all, window),
-            _ => fused_attention(queries, all, window),
+        return match cpu::is_default()? {
+            true => cpu_attention(queries, all, window),
+            false => fused_attention(queries, all, window),
         };
     }
     let seen = sequences.iter().flat_map(|(new, all)| {

@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{concatenate, zeros_dtype};
-use mlx_rs::{Array, Device, DeviceType};
 
-use super::KvCache;
+use super::{KvCache, cpu};
 
 /// Rows of a product on the CPU.
 const BLOCK: usize = 4;
@@ -50,7 +50,7 @@ impl<'a> Batch<'a> {
     pub fn new(runs: Vec<Run<'a>>) -> Result<Self, Exception> {
         let rows: usize = runs.iter().map(|run| run.tokens.len()).sum();
         let few = runs.iter().all(|run| run.tokens.len() <= FEW);
-        let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
+        let on_cpu = cpu::is_default()?;
         let block = if few && on_cpu { BLOCK } else { rows };
         let padding = rows.next_multiple_of(block.max(1)) - rows;
         Ok(Self { runs, few, block: block as i32, rows: rows as i32, padding: padding as i32 })

@@ -3,10 +3,11 @@
 //! MLX computes all scores, masks all of them and takes their softmax with a scalar exponential, on one core.
 
 use anyclaude_kernels::{Heads, Piece, causal_attention};
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
-use mlx_rs::{Array, Dtype};
 
+use super::cpu::{in_rows, numbers, written};
 use super::kv_cache::{KvPiece, Pieces};
 
 /// Attention of the last tokens of a sequence, to which the queries belong: `[new, heads, 1, D]` to `[new, heads * D]`.
@@ -25,17 +26,9 @@ pub fn cpu_attention(queries: &Array, all: &Pieces, window: Option<i32>) -> Resu
     let pieces = pieces.iter().map(|(keys, values)| Ok(Piece { keys: numbers(keys)?, values: numbers(values)? }));
     let pieces = pieces.collect::<Result<Vec<_>, Exception>>()?;
     let shape = Heads { queries: heads as usize, keys: kv_heads, width: width as usize };
-    let mixed = causal_attention(numbers(&queries)?, &pieces, shape, window.map(|window| window as usize));
-    Array::from_slice(&mixed, &[new, heads * width]).as_dtype(dtype)
-}
-
-/// As `f32`, row after row. What is that already is not copied.
-fn in_rows(array: &Array) -> Result<Array, Exception> {
-    array.as_dtype(Dtype::Float32)?.contiguous()
-}
-
-fn numbers(array: &Array) -> Result<&[f32], Exception> {
-    array.try_as_slice().map_err(|e| Exception::custom(e.to_string()))
+    let (queries, window) = (numbers(&queries)?, window.map(|window| window as usize));
+    let mixed = written(&[new, heads * width], |mixed| causal_attention(queries, &pieces, shape, window, mixed));
+    mixed.as_dtype(dtype)
 }
 
 #[cfg(test)]

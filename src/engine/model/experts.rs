@@ -1,16 +1,18 @@
 //! A layer of experts: a router scores them for each token, and the best of them answer, weighted by their scores.
 
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::{TryIndexOp, take_along_axis};
 use mlx_rs::ops::{
     argpartition_axis, argsort, concatenate, divide, expand_dims, expand_dims_axes, floor_divide, multiply, softmax_axis,
 };
-use mlx_rs::{Array, Device, DeviceType};
 
 use super::Config;
+use super::activation::swiglu;
 use super::batch::Batch;
+use super::cpu;
 use super::families::ExpertArguments;
-use super::layers::{Linear, swiglu};
+use super::layers::Linear;
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
@@ -80,9 +82,9 @@ impl Experts {
         let order = argsort(&chosen)?;
         let token_of = floor_divide(&order, Array::from_slice(&[self.chosen as u32], &[1]))?;
         let (x, chosen) = (x.take_axis(token_of, 0)?, chosen.take_axis(&order, 0)?);
-        let sorted = match Device::try_default()?.get_type()? {
-            DeviceType::Cpu => self.one_by_one(&x, &chosen)?,
-            _ => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
+        let sorted = match cpu::is_default()? {
+            true => self.one_by_one(&x, &chosen)?,
+            false => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
         };
         sorted.take_axis(argsort(&order)?, 0)?.reshape(&shape)
     }
@@ -96,7 +98,7 @@ impl Experts {
             let (start, expert) = (end, same[0] as i32);
             end += same.len() as i32;
             let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
-            let inner = swiglu(&self.gate.nth(expert)?.apply(&x)?, &self.up.nth(expert)?.apply(&x)?)?;
+            let inner = swiglu(&[[self.gate.nth(expert)?.apply(&x)?, self.up.nth(expert)?.apply(&x)?]])?;
             answers.push(self.down.nth(expert)?.apply(&inner)?);
         }
         concatenate(&answers, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
@@ -106,7 +108,7 @@ impl Experts {
     fn mlp(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
         let gate = self.gate.apply_picked(x, chosen, sorted)?;
         let up = self.up.apply_picked(x, chosen, sorted)?;
-        self.down.apply_picked(&swiglu(&gate, &up)?, chosen, sorted)
+        self.down.apply_picked(&swiglu(&[[gate, up]])?, chosen, sorted)
     }
 }
 

@@ -6,12 +6,14 @@
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::fast::rms_norm;
+use mlx_rs::ops::add;
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::ops::{add, multiply, sigmoid};
 
 use super::Config;
+use super::activation::swiglu;
 use super::attention::causal_attention;
 use super::batch::Batch;
+use super::cores::{by_rows, joined};
 use super::kv_cache::Pieces;
 use super::matrix::Matrix;
 use super::rope::Rope;
@@ -104,19 +106,16 @@ impl Attention {
     pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (queries, sequences) = self.fill(x, layer, batch)?;
         let mixed = causal_attention(&queries, sequences, self.window)?;
-        self.output.forward(&batch.blocks(mixed)?)
+        joined(&by_rows(&batch.blocks(mixed)?, |mixed, _| Ok([self.output.forward(mixed)?]))?, 0)
     }
 
     /// Puts the new tokens' keys and values into their caches. Gives the queries, and how many new tokens and which keys and
     /// values each sequence has.
     pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<(i32, Pieces)>), Exception> {
-        let (mut queries, mut keys) = (self.heads(self.query.forward(x)?)?, self.heads(self.key.forward(x)?)?);
-        let values = self.heads(self.value.forward(x)?)?;
-        if let Some((query_norm, key_norm)) = &self.norms {
-            (queries, keys) = (query_norm.forward(&queries)?, key_norm.forward(&keys)?);
-        }
         let positions = batch.positions();
-        let (queries, keys) = (self.rope.rotate(&queries, &positions)?, self.rope.rotate(&keys, &positions)?);
+        let parts = by_rows(x, |x, rows| self.project(x, &positions.try_index(rows)?))?;
+        let heads = |output| self.heads(&joined(&parts, output)?);
+        let (queries, keys, values) = (heads(0)?, heads(1)?, heads(2)?);
         let mut sequences = Vec::new();
         for (rows, cache) in batch.sequences() {
             let own = |heads: &Array| heads.try_index(rows.clone())?.transpose_axes(&[2, 1, 0, 3]);
@@ -125,8 +124,19 @@ impl Attention {
         Ok((queries, sequences))
     }
 
+    /// Queries, keys and values, turned by their rows' positions: `[blocks, rows, hidden]` to `[blocks, rows, heads * D]` each.
+    fn project(&self, x: &Array, positions: &Array) -> Result<[Array; 3], Exception> {
+        let (query_norm, key_norm) = self.norms.as_ref().map(|(query, key)| (query, key)).unzip();
+        let turned = |projection: &Linear, norm: Option<&RmsNorm>| {
+            let heads = self.heads(&projection.forward(x)?)?;
+            let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
+            self.rope.rotate(&heads, positions)?.reshape(&[x.dim(0), x.dim(1), -1])
+        };
+        Ok([turned(&self.query, query_norm)?, turned(&self.key, key_norm)?, self.value.forward(x)?])
+    }
+
     /// `[blocks, rows, heads * D]` to `[R, heads, 1, D]`: each row is a sequence of one token.
-    fn heads(&self, x: Array) -> Result<Array, Exception> {
+    fn heads(&self, x: &Array) -> Result<Array, Exception> {
         x.reshape(&[x.dim(0) * x.dim(1), -1, 1, self.head_dim])
     }
 }
@@ -151,11 +161,7 @@ impl Mlp {
 
     /// `[.., hidden]` to the same.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
-        self.down.forward(&swiglu(&self.gate.forward(x)?, &self.up.forward(x)?)?)
+        let inner = swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
+        joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)
     }
-}
-
-/// SwiGLU in plain operations: mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
-pub fn swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
-    multiply(multiply(gate, sigmoid(gate)?)?, up)
 }

@@ -2,10 +2,13 @@
 //!
 //! A new family is a new file in `families`.
 
+mod activation;
 mod attention;
 mod batch;
 mod block;
 mod config;
+mod cores;
+mod cpu;
 mod cpu_attention;
 mod decoder;
 mod experts;

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{add, concatenate, divide, full, matmul, maximum, multiply, softmax_axis, subtract, swap_axes};
-use mlx_rs::{Array, Device, DeviceType, array};
+use mlx_rs::{Array, array};
 
+use super::cpu;
 use super::kv_cache::{KvPiece, Pieces};
 
 /// About so many scores go through the exponential at once: more would not stay in the processor's cache.
@@ -24,8 +25,7 @@ type Softmax = fn(Vec<Array>) -> Result<Vec<Array>, Exception>;
 ///
 /// Queries are `[R, heads, 1, D]`, of which the first are those of the rows in `seen`.
 pub fn row_attention(queries: &Array, seen: &[Pieces]) -> Result<Array, Exception> {
-    let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
-    attend(queries, seen, if on_cpu { exp2_softmax } else { mlx_softmax })
+    attend(queries, seen, if cpu::is_default()? { exp2_softmax } else { mlx_softmax })
 }
 
 fn attend(queries: &Array, seen: &[Pieces], softmax: Softmax) -> Result<Array, Exception> {

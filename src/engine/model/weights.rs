@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use mlx_rs::error::IoError;
 use mlx_rs::ops::stack;
 use mlx_rs::transforms::eval;
-use mlx_rs::{Array, Device, DeviceType, Dtype};
+use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
+use super::cpu;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
@@ -47,7 +48,7 @@ impl Weights {
             let files = shards(&index)?.into_iter().map(|name| dir.join(name)).collect();
             (index, files)
         };
-        let on_cpu = matches!(Device::try_default()?.get_type()?, DeviceType::Cpu);
+        let on_cpu = cpu::is_default()?;
         let mut tensors = HashMap::new();
         for file in files {
             tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, Stored { array, file: file.clone() })));

@@ -91,6 +91,24 @@ impl RunIndex {
         best
     }
 
+    /// The tokens up to the end of the run used last.
+    pub fn latest(&self) -> Vec<u32> {
+        let used = |id: &RunId| self.runs.get(id).map(|stored| stored.last_used);
+        let mut last = self.runs.keys().copied().max_by_key(used);
+        // Runs that were used together have that in common.
+        let continued = |id: RunId| self.children.get(&id)?.iter().find(|child| used(child) == used(&id)).copied();
+        while let Some(child) = last.and_then(continued) {
+            last = Some(child);
+        }
+        let (mut next, mut parts) = (last, Vec::new());
+        while let Some(Stored { run, .. }) = next.and_then(|id| self.runs.get(&id)) {
+            parts.push(&run.tokens[..]);
+            next = Some(run.parent);
+        }
+        parts.reverse();
+        parts.concat()
+    }
+
     /// Puts a run in, as the one used last.
     pub fn insert(&mut self, run: Run, name: FileName, bytes: u64) {
         self.clock += 1;
@@ -195,6 +213,7 @@ mod tests {
         put(&mut index, &[1, 2, 9], 2);
         put(&mut index, &[1, 2, 3, 4], 2);
         let of = |tokens: &[u32]| FileName { id: RunId::root("m").child(&[1, 2]).child(tokens), checksum: 0 };
+        assert_eq!(index.latest(), [1, 2, 3, 4]);
         assert_eq!(index.evict(), Some(of(&[9])));
         assert_eq!(index.evict(), Some(of(&[3, 4])));
         assert_eq!((index.evict().is_some(), index.evict(), index.bytes()), (true, None, 0));
@@ -210,6 +229,7 @@ mod tests {
             for (tokens, most) in &prompts {
                 put(&mut index, tokens, *most);
                 prop_assert_eq!(index.cover(tokens).tokens, tokens.len());
+                prop_assert!(index.latest().starts_with(tokens));
             }
             let lost = index.cover(&prompts[lost.index(prompts.len())].0).runs;
             if let Some(id) = lost.first() {

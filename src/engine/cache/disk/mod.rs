@@ -46,7 +46,7 @@ pub struct DiskStats {
     pub entries: usize,
     /// What they take, in bytes.
     pub bytes: u64,
-    /// Prompts that were continued from the disk.
+    /// Prompts that were continued from the disk, and the one that was read at the start.
     pub hits: u64,
     /// Tokens read for them.
     pub tokens: u64,
@@ -128,6 +128,11 @@ impl DiskCache {
         }
         self.enforce_limit();
         Ok(())
+    }
+
+    /// The tokens of what was used last, before this process too.
+    pub fn latest(&self) -> Vec<u32> {
+        self.index.latest()
     }
 
     /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped.

@@ -1,0 +1,60 @@
+//! SwiGLU: by MLX or, on the CPU, by our own kernel. MLX's exponential goes number by number there, on one core.
+
+use mlx_rs::Array;
+use mlx_rs::error::Exception;
+use mlx_rs::ops::{multiply, sigmoid};
+use mlx_rs::transforms::eval;
+
+use super::cores::joined;
+use super::cpu;
+
+/// `silu(gate) * up`, number by number, of parts `[blocks, rows, inner]` that are one block's rows one after the other, or of
+/// one part of any shape. On the CPU it waits until it is computed.
+pub fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
+    if cpu::is_default()? { on_the_cpu(parts) } else { by_mlx(&joined(parts, 0)?, &joined(parts, 1)?) }
+}
+
+fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
+    let mut shape = parts[0][0].shape().to_vec();
+    if let [_, _, ..] = parts {
+        shape[1] = parts.iter().map(|[gate, _]| gate.dim(1)).sum();
+    }
+    let in_rows = |[gate, up]: &[Array; 2]| Ok([cpu::in_rows(gate)?, cpu::in_rows(up)?]);
+    let rows = parts.iter().map(in_rows).collect::<Result<Vec<_>, Exception>>()?;
+    eval(rows.iter().flatten())?;
+    let numbers = rows.iter().map(|[gate, up]| Ok([cpu::numbers(gate)?, cpu::numbers(up)?]));
+    let numbers = numbers.collect::<Result<Vec<_>, Exception>>()?;
+    let product = cpu::written(&shape, |mut out| {
+        for [gate, up] in numbers {
+            let (now, later) = out.split_at_mut(gate.len());
+            anyclaude_kernels::swiglu(gate, up, now);
+            out = later;
+        }
+    });
+    product.as_dtype(parts[0][0].dtype())
+}
+
+/// In plain operations: mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
+fn by_mlx(gate: &Array, up: &Array) -> Result<Array, Exception> {
+    multiply(multiply(gate, sigmoid(gate)?)?, up)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlx_rs::ops::subtract;
+
+    use super::*;
+    use crate::engine::testing::{largest, normal};
+
+    #[test]
+    fn ours_gives_what_mlx_gives() {
+        for (shape, cuts) in [(&[1, 1, 5][..], &[][..]), (&[2, 300, 64], &[]), (&[1, 300, 64], &[100, 117])] {
+            let (gate, up) = (multiply(normal(shape, 1), Array::from_f32(8.0)).unwrap(), normal(shape, 2));
+            let cut = |array: &Array| array.split_at_indices(cuts, 1).unwrap();
+            let parts: Vec<_> = cut(&gate).into_iter().zip(cut(&up)).map(|(gate, up)| [gate, up]).collect();
+            let (ours, mlx) = (on_the_cpu(&parts).unwrap(), by_mlx(&gate, &up).unwrap());
+            let difference = largest(&subtract(&ours, mlx).unwrap());
+            assert!(ours.shape() == shape && difference < 1e-5, "{shape:?}: differ by {difference}");
+        }
+    }
+}
