@@ -57,7 +57,7 @@ pub struct DiskReport {
     pub entries: usize,
     /// Prompts that were continued from the disk.
     pub hits: u64,
-    /// Tokens read for them.
+    /// Tokens read: for prompts, and ahead of them.
     pub tokens: u64,
     /// Files dropped: damaged, or of another model or version.
     pub dropped: u64,

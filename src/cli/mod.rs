@@ -94,8 +94,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     set_up_logging();
     #[cfg(feature = "mlx")]
-    if matches!(cli.command, Some(Command::Serve(_))) {
-        serve::heap::fix_threshold();
+    if matches!(cli.command, Some(Command::Serve(_)))
+        && let Err(error) = serve::heap::fix_threshold()
+    {
+        return failed(&error);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -107,11 +109,13 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(run(cli));
     // A blocked read of standard input must not keep the process.
     runtime.shutdown_background();
-    outcome.unwrap_or_else(|error| {
-        let label = console::style("error:").red().bold().for_stderr();
-        say(format_args!("{label} {error}"));
-        ExitCode::from(error.exit_code())
-    })
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    let label = console::style("error:").red().bold().for_stderr();
+    say(format_args!("{label} {error}"));
+    ExitCode::from(error.exit_code())
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, CliError> {

@@ -172,9 +172,12 @@ fn own_device(
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };
     let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
-    let _ = loaded.send(Ok(model.config().clone()));
+    let config = model.config().clone();
     let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-    Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared).run(inbox);
+    let mut worker = Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared);
+    worker.recall_latest();
+    let _ = loaded.send(Ok(config));
+    worker.run(inbox);
 }
 
 /// The model; meanwhile another thread looks through what an earlier run has left on the disk.

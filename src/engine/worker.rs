@@ -75,11 +75,21 @@ impl Worker {
         Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None }
     }
 
+    /// Reads the conversation used last from the disk, if there is room for it: it is likely to go on.
+    pub fn recall_latest(&mut self) {
+        let mut latest = self.cache.latest_on_disk();
+        if self.memory.room_for(latest.len() * self.memory.token_bytes) != Room::Enough {
+            return;
+        }
+        // A prompt's last token is never recalled; here there is one more to come.
+        latest.push(0);
+        if let Err(error) = self.cache.recall(&latest) {
+            tracing::warn!(error = error.what(), "nothing read from the disk ahead");
+        }
+    }
+
     /// Works until told to stop, or until nobody can ask any more.
     pub fn run(mut self, commands: mpsc::Receiver<Command>) {
-        if let Err(error) = self.cache.recall_latest() {
-            tracing::warn!(error = error.what(), "nothing read from the disk");
-        }
         loop {
             if self.is_idle() {
                 match commands.recv() {

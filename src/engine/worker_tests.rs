@@ -387,3 +387,24 @@ fn a_prompt_is_continued_from_the_disk() {
     assert_eq!(seen(&mut again), (Some(100), Some(1)));
     assert_eq!(rig.shared.cache.lock().unwrap().disk.as_ref().map(|disk| (disk.hits, disk.tokens)), Some((1, 100)));
 }
+
+#[test]
+fn what_was_used_last_is_read_ahead_where_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = || Some(DiskOptions { folder: folder.path().into(), bytes: u64::MAX });
+    let mut rig = Rig::new().restart(CacheLimits::default(), disk());
+    for length in [100, 80] {
+        let mut answer = rig.ask(&[vec![length as u32], prompt(length)].concat(), 1);
+        rig.finish();
+        assert_eq!(seen(&mut answer), (Some(0), Some(1)));
+    }
+    let [earlier, latest] = [100, 80].map(|length| [vec![length as u32], prompt(length)].concat());
+    for (room, known) in [(true, 81), (false, 0)] {
+        rig = rig.restart(CacheLimits::default(), disk());
+        if !room {
+            rig.worker.memory.most = 0;
+        }
+        rig.worker.recall_latest();
+        assert_eq!((rig.known(&latest), rig.known(&earlier)), (known, 0));
+    }
+}

@@ -7,18 +7,21 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::cli::CliError;
+
 /// Where glibc looks, once, when a program starts.
 const VARIABLE: &str = "MALLOC_MMAP_THRESHOLD_";
 
 /// What temporary arrays and those in the KV cache mostly exceed, in bytes.
 const THRESHOLD: usize = 256 * 1024;
 
-/// Starts the program again in place of itself, with the size fixed. Who has set the variable keeps what was set.
-pub fn fix_threshold() {
+/// Starts the program again in place of itself, with the size fixed. Who has set the variable keeps what was set. An error is
+/// final: signals may no longer be handled as before.
+pub fn fix_threshold() -> Result<(), CliError> {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) || std::env::var_os(VARIABLE).is_some() {
-        return;
+        return Ok(());
     }
-    let Ok(program) = std::env::current_exe() else { return };
+    let Ok(program) = std::env::current_exe() else { return Ok(()) };
     let mut arguments = std::env::args_os();
     let mut command = Command::new(program);
     command.env(VARIABLE, THRESHOLD.to_string());
@@ -26,5 +29,7 @@ pub fn fix_threshold() {
         command.arg0(name);
     }
     let error = command.args(arguments).exec();
-    tracing::warn!(%error, "memory that is freed may not go back to the system");
+    Err(CliError::backend(format!(
+        "cannot start the program again: {error}; set {VARIABLE}={THRESHOLD} to make that unnecessary"
+    )))
 }

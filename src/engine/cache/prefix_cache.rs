@@ -33,7 +33,9 @@ impl PrefixCache {
 
     /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
     pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
-        self.recall(prompt)?;
+        if self.recall(prompt)? {
+            self.disk.iter_mut().for_each(DiskCache::count_hit);
+        }
         self.catch_up(sequence, prompt)?;
         let known = sequence.tokens().len();
         if known > 0 {
@@ -57,23 +59,22 @@ impl PrefixCache {
         Ok(())
     }
 
-    /// Brings what only the disk knows of a prompt into memory.
-    pub fn recall(&mut self, prompt: &[u32]) -> Result<(), Exception> {
+    /// Brings what only the disk knows of a prompt into memory; `false` if that is nothing.
+    pub fn recall(&mut self, prompt: &[u32]) -> Result<bool, Exception> {
         let wanted = &prompt[..prompt.len().saturating_sub(1)];
-        let Some(disk) = &mut self.disk else { return Ok(()) };
-        if let Some(Recalled { tokens, start, segments }) = disk.recall(wanted, self.tree.known(wanted)) {
-            let before = self.tree.lookup(&tokens[..start])?;
-            self.tree.insert(&tokens, &[before, segments].concat())?;
-            self.publish();
-        }
-        Ok(())
+        let Some(disk) = &mut self.disk else { return Ok(false) };
+        let Some(Recalled { tokens, start, segments }) = disk.recall(wanted, self.tree.known(wanted)) else {
+            return Ok(false);
+        };
+        let before = self.tree.lookup(&tokens[..start])?;
+        self.tree.insert(&tokens, &[before, segments].concat())?;
+        self.publish();
+        Ok(true)
     }
 
-    /// Brings the conversation that was used last from the disk into memory: it is likely to go on.
-    pub fn recall_latest(&mut self) -> Result<(), Exception> {
-        let latest = self.disk.as_ref().map(DiskCache::latest).unwrap_or_default();
-        // A prompt's last token is never recalled; here there is one more to come.
-        self.recall(&[&latest[..], &[0]].concat())
+    /// The tokens that the disk was used for last, before this process too; none without a disk.
+    pub fn latest_on_disk(&self) -> Vec<u32> {
+        self.disk.as_ref().map(DiskCache::latest).unwrap_or_default()
     }
 
     /// Keeps what a sequence has computed.

@@ -8,26 +8,28 @@ use std::thread::available_parallelism;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::concatenate;
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::{Array, Device, Stream, with_stream};
+use mlx_rs::{Array, Device, Stream, thread_local_default_stream, with_stream};
 
 use super::cpu;
 
 /// Fewest rows that are worth a core.
-pub const ROWS: i32 = 64;
+const ROWS: i32 = 64;
 
 /// So many numbers of a matrix are worth a core where it is multiplied by few rows, which takes as long as reading it.
 const NUMBERS: i32 = 2 << 20;
 
 thread_local! {
+    /// MLX keeps a stream's thread to the process's end, so only the thread that owns the device should come here.
     static STREAMS: Vec<Stream> = {
         let cores = available_parallelism().map_or(1, |cores| cores.get());
         (0..cores).map(|_| Stream::new_with_device(&Device::cpu())).collect()
     };
 }
 
-/// Does something to parts of `0..length`, each on a core and at least `least` long: all of it, where that is not twice as much.
+/// Does something to parts of `0..length`, each on a core and at least `least` long. To all of it at once where that is not
+/// twice as much, and within another share.
 fn share<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Exception>) -> Result<Vec<T>, Exception> {
-    if length < 2 * least || !cpu::is_default()? {
+    if length < 2 * least || thread_local_default_stream().is_some() || !cpu::is_default()? {
         return Ok(vec![act(0..length)?]);
     }
     STREAMS.with(|streams| {
@@ -37,8 +39,9 @@ fn share<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Excep
     })
 }
 
-/// What layers make of `[blocks, rows, input]`: each `[blocks, rows, output]`, in parts, one after the other. One block's rows
-/// are shared out. The layers are told which rows of all they have.
+/// What layers make of `[blocks, rows, input]`, in one or more parts, one after the other. Several blocks are one part, `[blocks,
+/// rows, width]` with a width for each output; the rows of one block are shared out, each part `[1, its rows, width]`. The layers
+/// get a part, and which rows it has of all `blocks * rows`.
 pub fn by_rows<const N: usize>(
     x: &Array,
     layers: impl Fn(&Array, Range<i32>) -> Result<[Array; N], Exception>,
@@ -50,7 +53,7 @@ pub fn by_rows<const N: usize>(
     share(rows, ROWS, |part| layers(&x.try_index((.., part.clone(), ..))?, part))
 }
 
-/// The parts of one output in one.
+/// The parts of one output, of which there is at least one, in one along axis 1.
 pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Array, Exception> {
     match parts {
         [part] => Ok(part[output].clone()),
@@ -58,7 +61,8 @@ pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Arr
     }
 }
 
-/// The product of a matrix `[output, input]` and fewer than [`ROWS`] rows, `[.., output]`. A large matrix is shared out.
+/// The product of a matrix `[output, input]` and some rows, `[.., output]`. A large matrix is shared out: `product` gets `[part,
+/// input]` of it and gives `[.., part]`.
 pub fn by_outputs(weight: &Array, product: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Array, Exception> {
     let least = (NUMBERS / weight.dim(1)).max(1);
     let parts = share(weight.dim(0), least, |part| product(&weight.try_index((part, ..))?))?;
@@ -67,18 +71,37 @@ pub fn by_outputs(weight: &Array, product: impl Fn(&Array) -> Result<Array, Exce
 
 #[cfg(test)]
 mod tests {
-    use mlx_rs::ops::{add, matmul, multiply, subtract};
+    use mlx_rs::ops::{add, expand_dims, matmul, multiply, subtract};
 
     use super::*;
     use crate::engine::testing::{largest, normal};
 
     #[test]
     fn a_shared_out_matrix_gives_the_same_product() {
-        let (weight, x) = (normal(&[3 * NUMBERS / 1024 + 5, 1024], 1), normal(&[2, 4, 1024], 2));
-        let product = |weight: &Array| matmul(&x, weight.t());
-        let (ours, wanted) = (by_outputs(&weight, product).unwrap(), product(&weight).unwrap());
+        let (weight, x) = (normal(&[3 * NUMBERS / 1024 + 5, 1024], 1), normal(&[3, 4, 1024], 2));
+        let product = |x: &Array, weight: &Array| matmul(x, expand_dims(weight, 0)?.swap_axes(-1, -2)?);
+        let shared = |x: &Array| by_outputs(&weight, |weight| product(x, weight)).unwrap();
+        let (ours, wanted) = (shared(&x), product(&x, &weight).unwrap());
         assert_eq!(ours.shape(), wanted.shape());
         assert!(largest(&subtract(&ours, &wanted).unwrap()) < 1e-3);
+        // A block is the same to the last bit alone.
+        let alone = shared(&x.try_index((1..2, .., ..)).unwrap());
+        let row = alone.size();
+        assert!(alone.as_slice::<f32>() == &ours.as_slice::<f32>()[row..2 * row]);
+    }
+
+    #[test]
+    fn cores_share_once() {
+        let cores = available_parallelism().unwrap().get() as i32;
+        let parts = |length| share(length, 10, |part| Ok((part.clone(), share(length, 10, Ok)?.len()))).unwrap();
+        assert_eq!(parts(19), [(0..19, 1)]);
+        let shared = parts(10 * cores + 7);
+        assert_eq!(shared.len() as i32, cores);
+        assert!(
+            shared.iter().all(|(_, within)| *within == 1)
+                && shared[0].0.start == 0
+                && shared[shared.len() - 1].0.end == 10 * cores + 7
+        );
     }
 
     #[test]

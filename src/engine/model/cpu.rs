@@ -20,7 +20,7 @@ pub fn in_rows(array: &Array) -> Result<Array, Exception> {
     array.as_dtype(Dtype::Float32)?.contiguous()
 }
 
-/// The numbers of an array [`in_rows`] that is computed.
+/// The numbers of an array [`in_rows`]. An error where it is not computed yet, or not `f32`.
 pub fn numbers(array: &Array) -> Result<&[f32], Exception> {
     array.try_as_slice().map_err(|e| Exception::custom(e.to_string()))
 }

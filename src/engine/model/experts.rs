@@ -12,7 +12,7 @@ use super::activation::swiglu;
 use super::batch::Batch;
 use super::cpu;
 use super::families::ExpertArguments;
-use super::layers::Linear;
+use super::layers::{Linear, gated};
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
@@ -98,8 +98,8 @@ impl Experts {
             let (start, expert) = (end, same[0] as i32);
             end += same.len() as i32;
             let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
-            let inner = swiglu(&[[self.gate.nth(expert)?.apply(&x)?, self.up.nth(expert)?.apply(&x)?]])?;
-            answers.push(self.down.nth(expert)?.apply(&inner)?);
+            let [gate, up, down] = [self.gate.nth(expert)?, self.up.nth(expert)?, self.down.nth(expert)?];
+            answers.push(gated(&x, |x| gate.apply(x), |x| up.apply(x), |inner| down.apply(inner))?);
         }
         concatenate(&answers, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
     }

@@ -35,7 +35,7 @@ impl Linear {
         })
     }
 
-    /// `[.., input]` to `[.., output]`
+    /// `[blocks, rows, input]` to `[blocks, rows, output]`.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
         let product = self.weight.apply(x)?;
         match &self.bias {
@@ -141,7 +141,18 @@ impl Attention {
     }
 }
 
-/// The gated MLP: `down(silu(gate(x)) * up(x))`.
+/// `down(silu(gate(x)) * up(x))`: `[blocks, rows, hidden]` to the same.
+pub fn gated(
+    x: &Array,
+    gate: impl Fn(&Array) -> Result<Array, Exception>,
+    up: impl Fn(&Array) -> Result<Array, Exception>,
+    down: impl Fn(&Array) -> Result<Array, Exception>,
+) -> Result<Array, Exception> {
+    let inner = swiglu(&by_rows(x, |x, _| Ok([gate(x)?, up(x)?]))?)?;
+    joined(&by_rows(&inner, |inner, _| Ok([down(inner)?]))?, 0)
+}
+
+/// The gated MLP.
 pub struct Mlp {
     gate: Linear,
     up: Linear,
@@ -159,9 +170,8 @@ impl Mlp {
         })
     }
 
-    /// `[.., hidden]` to the same.
+    /// `[blocks, rows, hidden]` to the same.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
-        let inner = swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
-        joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)
+        gated(x, |x| self.gate.forward(x), |x| self.up.forward(x), |inner| self.down.forward(inner))
     }
 }

@@ -5,7 +5,7 @@ use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
-use super::cores::{self, by_outputs};
+use super::cores::by_outputs;
 use super::quantization::Packing;
 
 /// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.
@@ -32,7 +32,7 @@ impl Matrix {
             Self::Plain(weight) => {
                 // With two axes, MLX would make it one product of all rows.
                 let product = |weight: &Array| matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?);
-                if x.dim(1) < cores::ROWS { by_outputs(weight, product) } else { product(weight) }
+                by_outputs(weight, product)
             }
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 quantized_matmul(x, words, scales, biases, true, packing.group_size as i32, packing.bits as i32)

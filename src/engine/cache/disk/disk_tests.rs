@@ -61,7 +61,7 @@ fn what_was_kept_is_there_after_a_restart_and_only_what_is_needed_is_read() {
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 3), (5, 2));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 0), (4, 2));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 3), (0, 0));
-    assert_eq!((disk.stats().hits, disk.stats().tokens), (3, 5 + 2 + 3));
+    assert_eq!(disk.stats().tokens, 5 + 2 + 3);
     // A branch, and a continuation of it whose segments were taken apart otherwise.
     keep(&mut disk, &[1, 2, 3, 9, 9], 1);
     keep(&mut disk, &[1, 2, 3, 9, 9, 8, 8], 4);

@@ -93,14 +93,8 @@ impl RunIndex {
 
     /// The tokens up to the end of the run used last.
     pub fn latest(&self) -> Vec<u32> {
-        let used = |id: &RunId| self.runs.get(id).map(|stored| stored.last_used);
-        let mut last = self.runs.keys().copied().max_by_key(used);
-        // Runs that were used together have that in common.
-        let continued = |id: RunId| self.children.get(&id)?.iter().find(|child| used(child) == used(&id)).copied();
-        while let Some(child) = last.and_then(continued) {
-            last = Some(child);
-        }
-        let (mut next, mut parts) = (last, Vec::new());
+        let latest = self.runs.iter().max_by_key(|(_, stored)| stored.last_used);
+        let (mut next, mut parts) = (latest.map(|(id, _)| *id), Vec::new());
         while let Some(Stored { run, .. }) = next.and_then(|id| self.runs.get(&id)) {
             parts.push(&run.tokens[..]);
             next = Some(run.parent);
@@ -121,10 +115,10 @@ impl RunIndex {
         }
     }
 
-    /// Counts as a use of runs that continue each other.
+    /// Counts as a use of runs that continue each other, the last one last.
     pub fn touch(&mut self, runs: &[RunId]) {
-        self.clock += 1;
         for id in runs {
+            self.clock += 1;
             self.runs.entry(*id).and_modify(|stored| stored.last_used = self.clock);
         }
     }

@@ -46,9 +46,9 @@ pub struct DiskStats {
     pub entries: usize,
     /// What they take, in bytes.
     pub bytes: u64,
-    /// Prompts that were continued from the disk, and the one that was read at the start.
+    /// Prompts that were continued from the disk.
     pub hits: u64,
-    /// Tokens read for them.
+    /// Tokens read: for prompts, and ahead of them.
     pub tokens: u64,
     /// Files dropped: damaged, or of another model or version.
     pub dropped: u64,
@@ -159,9 +159,13 @@ impl DiskCache {
         }
         self.index.touch(&cover.runs);
         self.touch_file(cover.runs.last());
-        self.stats.hits += 1;
         self.stats.tokens += (recalled.tokens.len().min(cover.tokens) - known) as u64;
         Some(recalled)
+    }
+
+    /// Counts a prompt that goes on from what was read for it.
+    pub fn count_hit(&mut self) {
+        self.stats.hits += 1;
     }
 
     /// Removes everything.
