@@ -258,6 +258,7 @@ mod tests {
         Called:
         Read é.txt
         Read 
+        Rest: Read <a> & "b".
         Result:
         one
         Error:
@@ -278,14 +279,14 @@ mod tests {
     fn the_tiny_model_is_told_again_what_it_answers_from() {
         let reminder = "<system-reminder>Be good.</system-reminder>\n";
         let folder = " - Primary working directory: /tmp/x\n - Platform: linux";
-        let call = |id: &str, name: &str| json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+        let call = |id: &str, name: &str, input: Json| json!({"type": "tool_use", "id": id, "name": name, "input": input});
         let result = |id: &str, text: &str| json!({"type": "tool_result", "tool_use_id": id, "content": text});
         let messages = json!([
-            {"role": "user", "content": [{"type": "text", "text": reminder}, {"type": "text", "text": "Read a.txt"}]},
+            {"role": "user", "content": [{"type": "text", "text": reminder}, {"type": "text", "text": "Read a.txt, run ls"}]},
             {"role": "system", "content": folder},
-            {"role": "assistant", "content": [call("1", "Read")]},
+            {"role": "assistant", "content": [call("1", "Read", json!({"file_path": "/tmp/x/a.txt"}))]},
             {"role": "user", "content": [result("1", "1\tone\n2\t\ttwo\n3\t"), {"type": "text", "text": reminder}]},
-            {"role": "assistant", "content": [call("2", "Bash")]},
+            {"role": "assistant", "content": [call("2", "Bash", json!({"command": "ls"}))]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "2", "is_error": true, "content": "<tool_use_error>no</tool_use_error>"}]},
         ]);
@@ -293,22 +294,24 @@ mod tests {
         let recalls: Vec<_> = prompt.split("<|im_start|>").filter_map(|part| part.strip_prefix("recall\n")).collect();
         insta::assert_snapshot!(recalls.concat(), @r"
         Folder: /tmp/x/
-        Task: Read a.txt
-        Again: Read a.txt<|im_end|>
+        Task: Read a.txt, run ls
+        Again: Read a.txt, run ls<|im_end|>
         Folder: /tmp/x/
-        Task: Read a.txt
-        Again: Read a.txt
+        Task: Read a.txt, run ls
+        Again: Read a.txt, run ls
         Called:
-        Read 
+        Read a.txt
+        Rest: , run ls
         Result:
         one
         	two<|im_end|>
         Folder: /tmp/x/
-        Task: Read a.txt
-        Again: Read a.txt
+        Task: Read a.txt, run ls
+        Again: Read a.txt, run ls
         Called:
-        Read 
-        Bash 
+        Read a.txt
+        Bash ls
+        Rest: 
         Error:
         no<|im_end|>
         ");
@@ -392,6 +395,7 @@ mod tests {
         Again: Get it.
         Called:
         ToolSearch 
+        Rest: Get it.
         Result:
         You can call this tool now:
         {"type": "function", "function": {"name": "Fetch", "description": "Gets a page.", "parameters": {"type": "object"}}}
