@@ -8,10 +8,9 @@ use mlx_rs::transforms::eval;
 use super::cores::joined;
 use super::cpu;
 
-/// `silu(gate) * up`, number by number, of parts `[blocks, rows, inner]` that are one block's rows one after the other, or of
-/// one part of any shape. On the CPU it waits until it is computed.
+/// `silu(gate) * up`, number by number, of parts `[blocks, rows, inner]` that are one block's rows one after the other. On the CPU it waits until it is computed.
 pub fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
-    if cpu::is_default()? { on_the_cpu(parts) } else { by_mlx(&joined(parts, 0)?, &joined(parts, 1)?) }
+    if cpu::is_default()? { on_the_cpu(parts) } else { lazy_swiglu(&joined(parts, 0)?, &joined(parts, 1)?) }
 }
 
 fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
@@ -34,8 +33,9 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     product.as_dtype(parts[0][0].dtype())
 }
 
-/// In plain operations: mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
-fn by_mlx(gate: &Array, up: &Array) -> Result<Array, Exception> {
+/// The same of two arrays by MLX, when it is needed: experts have few rows each, and would wait one by one. In plain operations:
+/// mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
+pub fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }
 
@@ -52,7 +52,7 @@ mod tests {
             let (gate, up) = (multiply(normal(shape, 1), Array::from_f32(8.0)).unwrap(), normal(shape, 2));
             let cut = |array: &Array| array.split_at_indices(cuts, 1).unwrap();
             let parts: Vec<_> = cut(&gate).into_iter().zip(cut(&up)).map(|(gate, up)| [gate, up]).collect();
-            let (ours, mlx) = (on_the_cpu(&parts).unwrap(), by_mlx(&gate, &up).unwrap());
+            let (ours, mlx) = (on_the_cpu(&parts).unwrap(), lazy_swiglu(&gate, &up).unwrap());
             let difference = largest(&subtract(&ours, mlx).unwrap());
             assert!(ours.shape() == shape && difference < 1e-5, "{shape:?}: differ by {difference}");
         }

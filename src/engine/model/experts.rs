@@ -8,11 +8,11 @@ use mlx_rs::ops::{
 };
 
 use super::Config;
-use super::activation::swiglu;
+use super::activation::lazy_swiglu;
 use super::batch::Batch;
 use super::cpu;
 use super::families::ExpertArguments;
-use super::layers::{Linear, gated};
+use super::layers::Linear;
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
@@ -98,8 +98,8 @@ impl Experts {
             let (start, expert) = (end, same[0] as i32);
             end += same.len() as i32;
             let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
-            let [gate, up, down] = [self.gate.nth(expert)?, self.up.nth(expert)?, self.down.nth(expert)?];
-            answers.push(gated(&x, |x| gate.apply(x), |x| up.apply(x), |inner| down.apply(inner))?);
+            let inner = lazy_swiglu(&self.gate.nth(expert)?.apply(&x)?, &self.up.nth(expert)?.apply(&x)?)?;
+            answers.push(self.down.nth(expert)?.apply(&inner)?);
         }
         concatenate(&answers, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
     }
@@ -108,7 +108,7 @@ impl Experts {
     fn mlp(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
         let gate = self.gate.apply_picked(x, chosen, sorted)?;
         let up = self.up.apply_picked(x, chosen, sorted)?;
-        self.down.apply_picked(&swiglu(&[[gate, up]])?, chosen, sorted)
+        self.down.apply_picked(&lazy_swiglu(&gate, &up)?, chosen, sorted)
     }
 }
 

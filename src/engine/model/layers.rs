@@ -141,18 +141,7 @@ impl Attention {
     }
 }
 
-/// `down(silu(gate(x)) * up(x))`: `[blocks, rows, hidden]` to the same.
-pub fn gated(
-    x: &Array,
-    gate: impl Fn(&Array) -> Result<Array, Exception>,
-    up: impl Fn(&Array) -> Result<Array, Exception>,
-    down: impl Fn(&Array) -> Result<Array, Exception>,
-) -> Result<Array, Exception> {
-    let inner = swiglu(&by_rows(x, |x, _| Ok([gate(x)?, up(x)?]))?)?;
-    joined(&by_rows(&inner, |inner, _| Ok([down(inner)?]))?, 0)
-}
-
-/// The gated MLP.
+/// The gated MLP: `down(silu(gate(x)) * up(x))`.
 pub struct Mlp {
     gate: Linear,
     up: Linear,
@@ -172,6 +161,7 @@ impl Mlp {
 
     /// `[blocks, rows, hidden]` to the same.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
-        gated(x, |x| self.gate.forward(x), |x| self.up.forward(x), |inner| self.down.forward(inner))
+        let inner = swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
+        joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)
     }
 }
