@@ -28,8 +28,10 @@ const GREEDY_PROMPT: usize = 512;
 #[ignore = "needs the reference: make oracle"]
 fn logits_and_greedy_answers_are_those_of_mlx_lm() {
     let folders = folders();
-    let head = ["positions", "top-1", "difference", "ties", "router", "greedy"];
-    println!("{:34} {:>10} {:>6} {:>12} {:>5} {:>6} {:>7}", "model", head[0], head[1], head[2], head[3], head[4], head[5]);
+    println!(
+        "{:34} {:>10} {:>6} {:>12} {:>5} {:>6} {:>7}",
+        "model", "positions", "top-1", "difference", "ties", "router", "greedy"
+    );
     let failed: Vec<&Path> = folders.iter().filter(|folder| !compare(folder)).map(PathBuf::as_path).collect();
     assert!(failed.is_empty(), "not what mlx-lm computes: {failed:?}");
 }

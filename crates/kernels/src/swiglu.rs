@@ -8,7 +8,8 @@ use crate::exp2::exp2;
 /// Numbers that one core takes at a time. Fewer are not worth waking another.
 const TOGETHER: usize = 16 * 1024;
 
-/// `gate * sigmoid(gate) * up`, number by number, into `out`. Its relative error is at most `1e-7 * (5 + |gate|)`; where the gate is below -87, it is 0.
+/// `gate * sigmoid(gate) * up`, number by number, into `out`. Its relative error is at most `1e-7 * (5 + |gate|)`; where the gate
+/// is below -87, it is 0.
 ///
 /// What a number gives does not depend, to the last bit, on those beside it or on the number of cores.
 ///
