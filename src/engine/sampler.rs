@@ -42,7 +42,7 @@ impl Sampling {
         let number = |name: &str| given(request, name, Value::as_f64, "number");
         let sampling = Self {
             temperature: request.temperature.unwrap_or(usual),
-            top_k: request.top_k.or(model.top_k).unwrap_or(0),
+            top_k: request.top_k.or(model.top_k.and_then(|k| u32::try_from(k).ok())).unwrap_or(0),
             top_p: request.top_p.or(model.top_p).unwrap_or(1.0),
             min_p: number("min_p")?.map(|n| n as f32).or(model.min_p).unwrap_or(0.0),
             repetition_penalty: number("repetition_penalty")?.map(|n| n as f32).or(model.repetition_penalty).unwrap_or(1.0),
@@ -319,6 +319,8 @@ mod tests {
         assert_eq!(of(json!({}), &model), Ok(recommended));
         assert_eq!(of(json!({}), &greedy), Ok(Sampling::GREEDY));
         assert_eq!(of(json!({}), &silent), Ok(Sampling { temperature: 1.0, ..Sampling::GREEDY }));
+        let any = GenerationConfig { top_k: Some(-1), ..silent.clone() };
+        assert_eq!(of(json!({}), &any), of(json!({}), &silent));
         let full = json!({"temperature": 0.5, "top_p": 0.5, "top_k": 3, "min_p": 0.25, "repetition_penalty": 1.5,
                           "presence_penalty": -1, "seed": 9});
         let asked = Sampling {

@@ -46,6 +46,10 @@ pub struct Piece<'a> {
 ///
 /// If a length does not fit the heads.
 pub fn causal_attention(queries: &[f32], pieces: &[Piece], heads: Heads, window: Option<usize>, mixed: &mut [f32]) {
+    attention_on(Arch::new(), queries, pieces, heads, window, mixed);
+}
+
+fn attention_on(arch: Arch, queries: &[f32], pieces: &[Piece], heads: Heads, window: Option<usize>, mixed: &mut [f32]) {
     let Heads { queries: query_heads, keys: kv_heads, width } = heads;
     let group = query_heads / kv_heads;
     assert_eq!(group * kv_heads, query_heads, "heads must share keys evenly");
@@ -71,7 +75,6 @@ pub fn causal_attention(queries: &[f32], pieces: &[Piece], heads: Heads, window:
         task.queries.push(query);
         task.mixed.push(mixed);
     }
-    let arch = Arch::new();
     // The last ones have most to do.
     tasks.into_par_iter().rev().with_max_len(1).for_each(|task| arch.dispatch(task));
 }
@@ -143,6 +146,45 @@ impl WithSimd for Task<'_> {
         }
         for (panel, mixed) in panels.iter().zip(self.mixed.chunks_mut(Panel::<S>::LANES)) {
             panel.write(mixed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{arches, small_numbers};
+
+    /// What a query gathers, by the formula.
+    fn gathered(query: &[f32], keys: &[f32], values: &[f32], seen: Range<usize>) -> Vec<f64> {
+        let width = query.len();
+        let row = |numbers: &[f32], at: usize| numbers[at * width..][..width].iter().map(|n| f64::from(*n)).collect::<Vec<_>>();
+        let dot = |key: Vec<f64>| query.iter().zip(key).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
+        let weights: Vec<f64> = seen.clone().map(|at| (dot(row(keys, at)) / (width as f64).sqrt()).exp()).collect();
+        let mut sum = vec![0.0; width];
+        for (weight, at) in weights.iter().zip(seen) {
+            sum.iter_mut().zip(row(values, at)).for_each(|(sum, value)| *sum += weight * value);
+        }
+        sum.into_iter().map(|sum| sum / weights.iter().sum::<f64>()).collect()
+    }
+
+    #[test]
+    fn queries_gather_what_the_formula_says_on_all_processors() {
+        let (all, new, width) = (300, 150, 24);
+        let heads = Heads { queries: 4, keys: 2, width };
+        let queries = small_numbers(new * 4 * width, 1);
+        let (keys, values) = (small_numbers(2 * all * width, 2), small_numbers(2 * all * width, 3));
+        let piece = Piece { keys: &keys, values: &values };
+        for (arch, window) in arches().into_iter().flat_map(|arch| [(arch, None), (arch, Some(40))]) {
+            let mut mixed = vec![f32::NAN; queries.len()];
+            attention_on(arch, &queries, std::slice::from_ref(&piece), heads, window, &mut mixed);
+            for (index, (query, ours)) in queries.chunks(width).zip(mixed.chunks(width)).enumerate() {
+                let (place, head) = (all - new + index / 4, index % 4 / 2);
+                let own = head * all * width..(head + 1) * all * width;
+                let seen = window.map_or(0, |window| (place + 1).saturating_sub(window))..place + 1;
+                let wanted = gathered(query, &keys[own.clone()], &values[own], seen);
+                assert!(ours.iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{arch:?}, query {index}");
+            }
         }
     }
 }

@@ -17,8 +17,11 @@ const TOGETHER: usize = 16 * 1024;
 ///
 /// If the lengths differ.
 pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    swiglu_on(Arch::new(), gate, up, out);
+}
+
+fn swiglu_on(arch: Arch, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && gate.len() == out.len(), "each gate needs its number");
-    let arch = Arch::new();
     let part = |((out, gate), up)| arch.dispatch(Part { gate, up, out });
     match gate.len() {
         ..=TOGETHER => part(((out, gate), up)),
@@ -62,19 +65,11 @@ fn gated<S: Simd>(simd: S, gate: S::f32s, up: S::f32s) -> S::f32s {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{arches, numbers};
 
-    /// Numbers of all sizes, both signs.
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
-        let number = |at: usize| {
-            let spread = ((at * 7919 + seed * 104_729) % 20_011) as f32 / 20_011.0 - 0.5;
-            spread * 10f32.powi((at % 5) as i32 - 1)
-        };
-        (0..count).map(number).collect()
-    }
-
-    fn all(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    fn all(arch: Arch, gate: &[f32], up: &[f32]) -> Vec<f32> {
         let mut out = vec![f32::NAN; gate.len()];
-        swiglu(gate, up, &mut out);
+        swiglu_on(arch, gate, up, &mut out);
         out
     }
 
@@ -83,7 +78,8 @@ mod tests {
         let mut gate = numbers(40_000, 1);
         gate.extend([0.0, -0.0, 88.0, -88.0, 200.0, -200.0, 1e30, -1e30]);
         let up = numbers(gate.len(), 2);
-        for ((ours, gate), up) in all(&gate, &up).into_iter().zip(&gate).zip(&up) {
+        let ours = arches().into_iter().flat_map(|arch| all(arch, &gate, &up));
+        for ((ours, gate), up) in ours.zip(gate.iter().cycle()).zip(up.iter().cycle()) {
             let (gate, up) = (f64::from(*gate), f64::from(*up));
             let wanted = gate / (1.0 + (-gate).exp()) * up;
             // Beyond 2^-126 there is nothing left of the sigmoid.
@@ -95,13 +91,15 @@ mod tests {
     #[test]
     fn a_number_gives_the_same_alone() {
         let (gate, up) = (numbers(TOGETHER * 2 + 77, 3), numbers(TOGETHER * 2 + 77, 4));
-        let together = all(&gate, &up);
-        for length in [1, 2, 7, 8, 15, 16, 33, TOGETHER, TOGETHER + 1] {
-            for start in [0, 1, TOGETHER - 3] {
-                let range = start..start + length;
-                assert!(all(&gate[range.clone()], &up[range.clone()]) == together[range], "{length} from {start}");
+        for arch in arches() {
+            let together = all(arch, &gate, &up);
+            for length in [1, 2, 7, 8, 15, 16, 33, TOGETHER, TOGETHER + 1] {
+                for start in [0, 1, TOGETHER - 3] {
+                    let range = start..start + length;
+                    assert!(all(arch, &gate[range.clone()], &up[range.clone()]) == together[range], "{length} from {start}");
+                }
             }
+            assert!(all(arch, &[], &[]).is_empty());
         }
-        assert!(all(&[], &[]).is_empty());
     }
 }

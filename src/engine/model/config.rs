@@ -202,7 +202,8 @@ pub struct GenerationConfig {
     pub do_sample: Option<bool>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
-    pub top_k: Option<u32>,
+    /// Below 1, as some makers write it: all tokens.
+    pub top_k: Option<i64>,
     pub min_p: Option<f32>,
     pub repetition_penalty: Option<f32>,
 }

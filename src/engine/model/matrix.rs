@@ -6,6 +6,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
 use super::cores::by_outputs;
+use super::cpu_product::cpu_product;
 use super::quantization::Packing;
 
 /// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.
@@ -30,6 +31,9 @@ impl Matrix {
     pub fn apply(&self, x: &Array) -> Result<Array, Exception> {
         match self {
             Self::Plain(weight) => {
+                if let Some(product) = cpu_product(x, weight)? {
+                    return Ok(product);
+                }
                 // With two axes, MLX would make it one product of all rows.
                 let product = |weight: &Array| matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?);
                 by_outputs(weight, product)

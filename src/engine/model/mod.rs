@@ -10,6 +10,7 @@ mod config;
 mod cores;
 mod cpu;
 mod cpu_attention;
+mod cpu_product;
 mod decoder;
 mod experts;
 mod families;

@@ -1,0 +1,167 @@
+//! The product of a large matrix and few rows, which takes as long as reading the matrix.
+//!
+//! BLAS libraries pack the matrix into another order first, which pays where many rows go through it; with few, that is most of
+//! their time.
+
+use std::array::from_fn;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Outputs that are computed together, and rows. With more, the sums would not fit into the registers.
+const OUTPUTS: usize = 4;
+const ROWS: usize = 4;
+
+/// Numbers of the matrix that one core takes at a time.
+const TOGETHER: usize = 128 * 1024;
+
+/// The products of rows, each `width` numbers, with a matrix `[outputs, width]`, into `out`: `[rows, outputs]`.
+///
+/// What a row gives does not depend, to the last bit, on the rows beside it, on how many outputs there are or on the number of
+/// cores: each product is summed up in the same order.
+///
+/// # Panics
+///
+/// If a length does not fit the width, or `out` the others.
+pub fn product(rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
+    product_on(Arch::new(), rows, matrix, width, out);
+}
+
+fn product_on(arch: Arch, rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
+    let outputs = matrix.len() / width;
+    assert!(rows.len() % width == 0 && outputs * width == matrix.len(), "rows and matrix must have the width");
+    assert_eq!(out.len(), rows.len() / width * outputs, "each row needs its outputs");
+    if out.is_empty() {
+        return;
+    }
+    let share = (TOGETHER / width).next_multiple_of(OUTPUTS);
+    let matrices = matrix.chunks(share * width);
+    let mut tasks: Vec<Task> = matrices.map(|matrix| Task { rows, matrix, width, out: Vec::new() }).collect();
+    for row in out.chunks_exact_mut(outputs) {
+        for (task, out) in tasks.iter_mut().zip(row.chunks_mut(share)) {
+            task.out.push(out);
+        }
+    }
+    tasks.into_par_iter().with_max_len(1).for_each(|task| arch.dispatch(task));
+}
+
+/// All rows and some outputs.
+struct Task<'a> {
+    rows: &'a [f32],
+    matrix: &'a [f32],
+    width: usize,
+    /// For each row, its outputs.
+    out: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for (index, weights) in self.matrix.chunks(OUTPUTS * self.width).enumerate() {
+            let many = weights.len() == OUTPUTS * self.width;
+            for (block, rows) in self.rows.chunks(ROWS * self.width).enumerate() {
+                let place = (block * ROWS, index * OUTPUTS);
+                match (rows.len() == ROWS * self.width, many) {
+                    (true, true) => self.tile::<S, ROWS, OUTPUTS>(simd, rows, weights, place),
+                    (false, true) => self.tiles::<S, 1, OUTPUTS>(simd, rows, weights, place),
+                    (true, false) => self.tiles::<S, ROWS, 1>(simd, rows, weights, place),
+                    (false, false) => self.tiles::<S, 1, 1>(simd, rows, weights, place),
+                }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The products of these rows with these weights, `R` and `O` at a time. `place`: the first row and output.
+    #[inline(always)]
+    fn tiles<S: Simd, const R: usize, const O: usize>(
+        &mut self,
+        simd: S,
+        rows: &[f32],
+        weights: &[f32],
+        (row, output): (usize, usize),
+    ) {
+        for (y, rows) in rows.chunks_exact(R * self.width).enumerate() {
+            for (x, weights) in weights.chunks_exact(O * self.width).enumerate() {
+                self.tile::<S, R, O>(simd, rows, weights, (row + y * R, output + x * O));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const O: usize>(
+        &mut self,
+        simd: S,
+        rows: &[f32],
+        weights: &[f32],
+        (row, output): (usize, usize),
+    ) {
+        let width = self.width;
+        let rows: [_; R] = from_fn(|at| S::as_simd_f32s(&rows[at * width..][..width]));
+        let weights: [_; O] = from_fn(|at| S::as_simd_f32s(&weights[at * width..][..width]));
+        let mut sums = [[simd.splat_f32s(0.0); O]; R];
+        // By index: so the compiler sees that all slices are long enough.
+        let vectors = rows[0].0.len();
+        let (heads, tails) = (rows.map(|row| &row.0[..vectors]), rows.map(|row| simd.partial_load_f32s(row.1)));
+        let (weights, last) = (weights.map(|row| &row.0[..vectors]), weights.map(|row| simd.partial_load_f32s(row.1)));
+        for at in 0..vectors {
+            for y in 0..R {
+                for x in 0..O {
+                    sums[y][x] = simd.mul_add_e_f32s(heads[y][at], weights[x][at], sums[y][x]);
+                }
+            }
+        }
+        for y in 0..R {
+            for x in 0..O {
+                let sum = simd.mul_add_e_f32s(tails[y], last[x], sums[y][x]);
+                self.out[row + y][output + x] = simd.reduce_sum_f32s(sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{arches, small_numbers};
+
+    fn all(arch: Arch, rows: &[f32], matrix: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![f32::NAN; rows.len() / width * (matrix.len() / width)];
+        product_on(arch, rows, matrix, width, &mut out);
+        out
+    }
+
+    #[test]
+    fn products_are_what_the_sums_say() {
+        for (rows, outputs, width) in [(1, 1, 1), (3, 9, 17), (4, 4, 64), (5, 1031, 300), (17, 2, 256)] {
+            let (x, matrix) = (small_numbers(rows * width, 1), small_numbers(outputs * width, 2));
+            for (at, ours) in arches().into_iter().flat_map(|arch| all(arch, &x, &matrix, width).into_iter().enumerate()) {
+                let (row, weights) = (&x[at / outputs * width..], &matrix[at % outputs * width..]);
+                let wanted: f64 = (0..width).map(|at| f64::from(row[at]) * f64::from(weights[at])).sum();
+                assert!((f64::from(ours) - wanted).abs() < 1e-6 * width as f64, "{ours}, not {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_and_an_output_give_the_same_alone() {
+        let (width, outputs) = (300, 1031);
+        let (x, matrix) = (small_numbers(7 * width, 3), small_numbers(outputs * width, 4));
+        for arch in arches() {
+            let together = all(arch, &x, &matrix, width);
+            for row in 0..7 {
+                let alone = all(arch, &x[row * width..][..width], &matrix, width);
+                assert!(alone == together[row * outputs..][..outputs], "row {row}");
+            }
+            for output in [0, 3, 436, 1030] {
+                let alone = all(arch, &x, &matrix[output * width..][..width], width);
+                let wanted = together.iter().skip(output).step_by(outputs);
+                assert!(alone.iter().eq(wanted), "output {output}");
+            }
+            assert!(all(arch, &[], &matrix, width).is_empty());
+        }
+    }
+}

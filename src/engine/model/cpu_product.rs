@@ -1,0 +1,54 @@
+//! Products of a matrix and few rows on the CPU: MLX's arrays handed to our own kernel. OpenBLAS, on which MLX relies there, packs
+//! the whole matrix anew each time.
+
+use mlx_rs::error::Exception;
+use mlx_rs::transforms::eval;
+use mlx_rs::{Array, Dtype};
+
+use super::batch::FEW;
+use super::cpu::{self, in_rows, numbers, written};
+
+/// So many numbers of a matrix are worth waiting for what it is multiplied by.
+const NUMBERS: usize = 1 << 18;
+
+/// `[blocks, rows, input]` by `[output, input]` to `[blocks, rows, output]`, and waits until it is computed. `None` where MLX does as
+/// well. What a row gets does not depend, to the last bit, on the other rows.
+pub fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
+    let plain = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
+    if x.dim(1) > FEW as i32 || weight.size() < NUMBERS || !plain || !cpu::is_default()? {
+        return Ok(None);
+    }
+    let (rows, matrix) = (in_rows(x)?, in_rows(weight)?);
+    eval([&rows, &matrix])?;
+    let (rows, matrix) = (numbers(&rows)?, numbers(&matrix)?);
+    let (width, outputs) = (weight.dim(1), weight.dim(0));
+    let product = |out: &mut [f32]| anyclaude_kernels::product(rows, matrix, width as usize, out);
+    Ok(Some(written(&[x.dim(0), x.dim(1), outputs], product)))
+}
+
+#[cfg(test)]
+mod tests {
+    use mlx_rs::ops::indexing::TryIndexOp;
+    use mlx_rs::ops::{expand_dims, matmul, subtract, swap_axes};
+
+    use super::*;
+    use crate::engine::testing::{largest, normal};
+
+    #[test]
+    fn ours_gives_what_mlx_gives_and_a_row_the_same_alone() {
+        let (x, weight) = (normal(&[2, 4, 512], 1), normal(&[1030, 512], 2));
+        let ours = cpu_product(&x, &weight).unwrap().unwrap();
+        let mlx = matmul(&x, swap_axes(expand_dims(&weight, 0).unwrap(), -1, -2).unwrap()).unwrap();
+        assert_eq!(ours.shape(), mlx.shape());
+        assert!(largest(&subtract(&ours, &mlx).unwrap()) < 1e-3);
+        let alone = cpu_product(&x.try_index((1..2, 2..3, ..)).unwrap(), &weight).unwrap().unwrap();
+        assert!(alone.as_slice::<f32>() == &ours.as_slice::<f32>()[6 * 1030..7 * 1030]);
+    }
+
+    #[test]
+    fn many_rows_and_small_matrices_are_for_mlx() {
+        for (rows, outputs) in [(FEW as i32 + 1, 1030), (4, 100)] {
+            assert!(cpu_product(&normal(&[1, rows, 512], 1), &normal(&[outputs, 512], 2)).unwrap().is_none());
+        }
+    }
+}
