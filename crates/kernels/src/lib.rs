@@ -1,5 +1,5 @@
-//! What the engine computes itself on the CPU, because MLX is slow there: causal attention of a prompt, products of a
-//! large matrix and few rows, and SwiGLU.
+//! What the engine computes itself on the CPU, because MLX is slow there: causal attention, products of a large
+//! matrix and few rows, and SwiGLU.
 //!
 //! Works on slices of `f32` and knows nothing of MLX. Takes the processor's widest vectors, found out when it runs, and all
 //! cores. A package of its own so that it can be optimised where the rest is not: in tests, and while developing.
@@ -10,7 +10,7 @@ mod panel;
 mod product;
 mod swiglu;
 
-pub use attention::{Heads, Piece, causal_attention};
+pub use attention::{Heads, Piece, Sequence, causal_attention};
 pub use product::product;
 pub use swiglu::swiglu;
 

@@ -1,5 +1,5 @@
-//! Causal attention: of a prompt's tokens by MLX's fused one or, on the CPU, by our own in [`cpu_attention`]; of single tokens
-//! by [`row_attention`].
+//! Causal attention: on the CPU by our own kernel; else of a prompt's tokens by MLX's fused one, of single tokens by
+//! [`row_attention`].
 
 use std::ops::Range;
 
@@ -20,13 +20,13 @@ use super::row_attention::row_attention;
 /// Queries are `[R, heads, 1, D]`, the first ones those of the sequences' new tokens. A sequence is how many it has, and
 /// all its keys and values.
 pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
+    if cpu::is_default()? {
+        return cpu_attention(queries, &sequences, window);
+    }
     if let [(new, all)] = &sequences[..]
         && *new > FEW as i32
     {
-        return match cpu::is_default()? {
-            true => cpu_attention(queries, all, window),
-            false => fused_attention(queries, all, window),
-        };
+        return fused_attention(queries, all, window);
     }
     let seen = sequences.iter().flat_map(|(new, all)| {
         (0..*new).map(move |row| {
@@ -34,7 +34,7 @@ pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: 
             all.range(window.map_or(0, |window| (end - window).max(0))..end)
         })
     });
-    row_attention(queries, &seen.collect::<Result<Vec<_>, _>>()?)
+    row_attention(queries, &seen.collect::<Vec<_>>())
 }
 
 /// MLX's attention of the last tokens of a sequence, to which the queries belong.
@@ -43,7 +43,7 @@ fn fused_attention(queries: &Array, all: &Pieces, window: Option<i32>) -> Result
     let (scale, tokens) = ((width as f32).powf(-0.5), all.tokens());
     // No query sees a token before this one.
     let first = window.map_or(0, |window| (tokens - new + 1 - window).max(0));
-    let (keys, values) = all.range(first..tokens)?.whole()?;
+    let (keys, values) = all.range(first..tokens).whole()?;
     let queries = queries.transpose_axes(&[2, 1, 0, 3])?;
     let mixed = if let Some(window) = window.filter(|window| *window < tokens - first) {
         let earlier = tokens - first - new;
@@ -76,7 +76,7 @@ mod tests {
         let starts = [&[0], cuts].concat();
         let ends = [cuts, &[keys.dim(2)]].concat();
         let part = |array: &Array, start, end| array.try_index((.., .., start..end, ..)).unwrap();
-        let piece = |(start, end)| KvPiece { keys: part(keys, start, end), values: part(values, start, end), shared: None };
+        let piece = |(start, end)| KvPiece::new(part(keys, start, end), part(values, start, end));
         Pieces::new(starts.into_iter().zip(ends).map(piece).collect())
     }
 
@@ -107,7 +107,8 @@ mod tests {
                 let turned = queries.transpose_axes(&[2, 1, 0, 3]).unwrap();
                 let whole = scaled_dot_product_attention(&turned, &keys, &values, (width as f32).powf(-0.5), mask, None);
                 let whole = whole.unwrap().transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, heads * width]).unwrap();
-                for attend in [cpu_attention as Attend, fused_attention] {
+                let by_kernel: Attend = |queries, all, window| cpu_attention(queries, &[(queries.dim(0), all.range(0..all.tokens()))], window);
+                for attend in [by_kernel, fused_attention] {
                     let ours = attend(&queries, &pieces(&keys, &values, cuts), window).unwrap();
                     let difference = largest(&subtract(&whole, ours).unwrap());
                     assert!(difference < 3e-5, "{new} of {all} tokens, window {window:?}: differ by {difference}");

@@ -1,8 +1,8 @@
-//! Attention of a prompt's tokens on the CPU: MLX's arrays handed to our own kernel, where they are in memory.
+//! Attention on the CPU: MLX's arrays handed to our own kernel, where they are in memory.
 //!
 //! MLX computes all scores, masks all of them and takes their softmax with a scalar exponential, on one core.
 
-use anyclaude_kernels::{Heads, Piece, causal_attention};
+use anyclaude_kernels::{Heads, Piece, Sequence, causal_attention};
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
@@ -10,25 +10,57 @@ use mlx_rs::transforms::eval;
 use super::cpu::{in_rows, numbers, written};
 use super::kv_cache::{KvPiece, Pieces};
 
-/// Attention of the last tokens of a sequence, to which the queries belong: `[new, heads, 1, D]` to `[new, heads * D]`.
-/// Waits until it is computed.
+/// Attention of the last tokens of some sequences: each is how many these are, and all its keys and values. Queries are `[R,
+/// heads, 1, D]`, the first of them those of the sequences' new tokens; to `[new, heads * D]`. Waits until it is computed.
 ///
-/// What a token gets does not depend, to the last bit, on the tokens computed together with it or on the pieces.
-pub fn cpu_attention(queries: &Array, all: &Pieces, window: Option<i32>) -> Result<Array, Exception> {
-    let &[new, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
+/// What a token gets does not depend, to the last bit, on the tokens and sequences computed together with it or on the pieces.
+pub fn cpu_attention(queries: &Array, sequences: &[(i32, Pieces)], window: Option<i32>) -> Result<Array, Exception> {
+    let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
     let dtype = queries.dtype();
     let queries = in_rows(queries)?;
-    let pieces = all.as_slice().iter().map(|KvPiece { keys, values, .. }| Ok((in_rows(keys)?, in_rows(values)?)));
-    let pieces = pieces.collect::<Result<Vec<_>, Exception>>()?;
-    eval(pieces.iter().flat_map(|(keys, values)| [keys, values]).chain([&queries]))?;
+    let of_piece = |KvPiece { keys, values, .. }: &KvPiece| Ok([in_rows(keys)?, in_rows(values)?]);
+    let of_sequence = |(_, all): &(i32, Pieces)| all.as_slice().iter().map(of_piece).collect();
+    let arrays = sequences.iter().map(of_sequence).collect::<Result<Vec<Vec<_>>, Exception>>()?;
+    eval(arrays.iter().flatten().flatten().chain([&queries]))?;
 
-    let kv_heads = pieces[0].0.dim(1) as usize;
-    let pieces = pieces.iter().map(|(keys, values)| Ok(Piece { keys: numbers(keys)?, values: numbers(values)? }));
-    let pieces = pieces.collect::<Result<Vec<_>, Exception>>()?;
-    let shape = Heads { queries: heads as usize, keys: kv_heads, width: width as usize };
-    let (queries, window) = (numbers(&queries)?, window.map(|window| window as usize));
-    let mixed = written(&[new, heads * width], |mixed| causal_attention(queries, &pieces, shape, window, mixed));
+    let mut in_memory = Vec::with_capacity(sequences.len());
+    for ((new, all), arrays) in sequences.iter().zip(&arrays) {
+        let mut pieces = Vec::with_capacity(arrays.len());
+        for (KvPiece { tokens, .. }, [keys, values]) in all.as_slice().iter().zip(arrays) {
+            let tokens = tokens.start as usize..tokens.end as usize;
+            pieces.push(Piece { keys: numbers(keys)?, values: numbers(values)?, tokens });
+        }
+        in_memory.push(Sequence { new: *new as usize, pieces });
+    }
+    let new: i32 = sequences.iter().map(|(new, _)| new).sum();
+    let shape = Heads { queries: heads as usize, keys: arrays[0][0][0].dim(1) as usize, width: width as usize };
+    let queries = &numbers(&queries)?[..(new * heads * width) as usize];
+    let window = window.map(|window| window as usize);
+    let mixed = written(&[new, heads * width], |mixed| {
+        causal_attention(queries, &in_memory, common(sequences), shape, window, mixed);
+    });
     mixed.as_dtype(dtype)
+}
+
+/// How many tokens all sequences have the same keys and values of, in the same memory.
+fn common(sequences: &[(i32, Pieces)]) -> usize {
+    let Some(((_, first), others)) = sequences.split_first() else { return 0 };
+    let mut common = 0;
+    for (at, piece) in first.as_slice().iter().enumerate() {
+        let of_other = |(_, all): &(i32, Pieces)| match all.as_slice().get(at) {
+            Some(other) if other.shared == piece.shared && other.tokens.start == piece.tokens.start => other.len(),
+            _ => 0,
+        };
+        let same = others.iter().map(of_other).fold(piece.len(), i32::min);
+        if piece.shared.is_none() || same == 0 {
+            break;
+        }
+        common += same;
+        if same < piece.len() || others.iter().any(|(_, all)| all.as_slice()[at].len() > same) {
+            break;
+        }
+    }
+    common as usize
 }
 
 #[cfg(test)]
@@ -62,17 +94,18 @@ mod tests {
             let pieces = |cuts: &[i32], end: i32| {
                 let starts = [&[0], cuts].concat();
                 let ends = [cuts, &[end]].concat();
-                let piece = |(start, end)| KvPiece { keys: part(&keys, start..end), values: part(&values, start..end), shared: None };
+                // Buffers begin before the piece and end after it.
+                let piece = |(start, end): (i32, i32)| KvPiece { tokens: start..end, ..KvPiece::new(keys.clone(), values.clone()) };
                 Pieces::new(starts.into_iter().zip(ends).map(piece).collect())
             };
-            let whole = cpu_attention(&queries, &pieces(&[], TOKENS), window).unwrap();
+            let whole = cpu_attention(&queries, &[(TOKENS, pieces(&[], TOKENS))], window).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));
             cuts.sort();
             cuts.dedup();
             cuts.retain(|cut| *cut < end);
             let rows = queries.try_index((start..end, .., .., ..)).unwrap();
-            let chunk = cpu_attention(&rows, &pieces(&cuts, end), window).unwrap();
+            let chunk = cpu_attention(&rows, &[((end - start), pieces(&cuts, end))], window).unwrap();
             let row = (heads * 16) as usize;
             let same = &whole.as_slice::<f32>()[start as usize * row..end as usize * row];
             prop_assert!(same == chunk.as_slice::<f32>());

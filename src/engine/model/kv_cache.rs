@@ -34,7 +34,11 @@ pub struct KvCache {
 
 /// Per layer, the keys and values of a run of tokens. Clones share them.
 #[derive(Clone)]
-pub struct KvSegment(Rc<Vec<Option<LayerKv>>>);
+pub struct KvSegment {
+    layers: Rc<Vec<Option<LayerKv>>>,
+    /// So many of the layers' tokens, the first ones.
+    tokens: usize,
+}
 
 #[derive(Clone)]
 struct LayerKv {
@@ -42,28 +46,42 @@ struct LayerKv {
     values: Array,
 }
 
-/// The keys and values of some tokens, one after the other: each `[1, kv_heads, tokens, head_dim]`.
+/// The keys and values of some tokens, one after the other: part of buffers `[1, kv_heads, tokens, head_dim]`.
 #[derive(Clone)]
 pub struct KvPiece {
     pub keys: Array,
     pub values: Array,
-    /// The same number where other sequences have the very same; only while they have it.
+    /// Which tokens of the buffers.
+    pub tokens: Range<i32>,
+    /// The same number where other sequences have the very same buffers; only while they have them.
     pub shared: Option<usize>,
 }
 
 impl KvPiece {
-    /// How many tokens.
-    pub fn tokens(&self) -> i32 {
-        self.keys.dim(TOKENS)
+    /// All that the buffers have.
+    pub fn new(keys: Array, values: Array) -> Self {
+        Self { tokens: 0..keys.dim(TOKENS), keys, values, shared: None }
     }
 
-    /// Some of the tokens, without copying them.
-    fn range(&self, tokens: Range<i32>) -> Result<Self, Exception> {
-        if tokens == (0..self.tokens()) {
-            return Ok(self.clone());
-        }
-        let part = |array: &Array| array.try_index((.., .., tokens.clone(), ..));
-        Ok(Self { keys: part(&self.keys)?, values: part(&self.values)?, shared: None })
+    /// How many tokens.
+    pub fn len(&self) -> i32 {
+        self.tokens.end - self.tokens.start
+    }
+
+    /// The tokens' keys, without copying them.
+    pub fn keys(&self) -> Result<Array, Exception> {
+        part(&self.keys, self.tokens.clone())
+    }
+
+    /// The tokens' values, without copying them.
+    pub fn values(&self) -> Result<Array, Exception> {
+        part(&self.values, self.tokens.clone())
+    }
+
+    /// Some of the tokens, counted from the piece's first.
+    fn range(&self, tokens: Range<i32>) -> Self {
+        let start = self.tokens.start;
+        Self { tokens: start + tokens.start..start + tokens.end, ..self.clone() }
     }
 }
 
@@ -83,30 +101,32 @@ impl Pieces {
 
     /// Tokens in all pieces.
     pub fn tokens(&self) -> i32 {
-        self.0.iter().map(KvPiece::tokens).sum()
+        self.0.iter().map(KvPiece::len).sum()
     }
 
     /// Some of the tokens, at least one. Copies nothing.
-    pub fn range(&self, tokens: Range<i32>) -> Result<Self, Exception> {
+    pub fn range(&self, tokens: Range<i32>) -> Self {
         let (mut found, mut end) = (Vec::with_capacity(self.0.len()), 0);
         for piece in &self.0 {
-            let (start, length) = (end, piece.tokens());
+            let (start, length) = (end, piece.len());
             end += length;
             let (from, to) = ((tokens.start - start).max(0), (tokens.end - start).min(length));
             if from < to {
-                found.push(piece.range(from..to)?);
+                found.push(piece.range(from..to));
             }
         }
-        Ok(Self(found))
+        Self(found)
     }
 
     /// All keys in one, and all values. Copies where there are several pieces.
     pub fn whole(&self) -> Result<(Array, Array), Exception> {
-        if let [KvPiece { keys, values, .. }] = &self.0[..] {
-            return Ok((keys.clone(), values.clone()));
+        if let [piece] = &self.0[..] {
+            return Ok((piece.keys()?, piece.values()?));
         }
-        let all = |array: fn(&KvPiece) -> &Array| concatenate(&self.0.iter().map(array).collect::<Vec<_>>(), TOKENS);
-        Ok((all(|piece| &piece.keys)?, all(|piece| &piece.values)?))
+        let all = |part: fn(&KvPiece) -> Result<Array, Exception>| {
+            concatenate(&self.0.iter().map(part).collect::<Result<Vec<_>, _>>()?, TOKENS)
+        };
+        Ok((all(KvPiece::keys)?, all(KvPiece::values)?))
     }
 }
 
@@ -158,10 +178,10 @@ impl KvCache {
             // A matrix product wants its rows one after the other; it would copy them each time.
             empty => empty.insert(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? }),
         };
-        let last = KvPiece { keys: first(&tail.keys, end)?, values: first(&tail.values, end)?, shared: None };
-        let piece = |KvSegment(layers): &KvSegment| {
+        let last = KvPiece { keys: tail.keys.clone(), values: tail.values.clone(), tokens: 0..end as i32, shared: None };
+        let piece = |KvSegment { layers, tokens }: &KvSegment| {
             let LayerKv { keys, values } = layers[layer].clone()?;
-            Some(KvPiece { keys, values, shared: Some(Rc::as_ptr(layers) as usize) })
+            Some(KvPiece { keys, values, tokens: 0..*tokens as i32, shared: Some(Rc::as_ptr(layers) as usize) })
         };
         let sealed = self.segments.iter().filter_map(|segment| piece(&segment.payload));
         Ok(Pieces::new(sealed.chain([last]).collect()))
@@ -186,9 +206,9 @@ impl KvCache {
             return Ok(());
         }
         let layers = self.tail.iter_mut().map(Option::take).collect();
-        let payload = KvSegment(Rc::new(layers));
+        let payload = KvSegment { layers: Rc::new(layers), tokens };
         // Only a tail with room to spare is copied.
-        let payload = if payload.capacity() > tokens { payload.copy(|array| first(array, tokens))? } else { payload };
+        let payload = if payload.capacity() > tokens { payload.copy(0..tokens)? } else { payload };
         self.segments.push(Segment { tokens, payload });
         self.sealed = self.len;
         Ok(())
@@ -198,32 +218,31 @@ impl KvCache {
 impl KvSegment {
     /// Tokens its buffers have room for.
     fn capacity(&self) -> usize {
-        self.0.iter().flatten().next().map_or(0, |layer| layer.keys.dim(TOKENS) as usize)
+        self.layers.iter().flatten().next().map_or(0, |layer| layer.keys.dim(TOKENS) as usize)
     }
 
-    /// The same layers with every array turned into another.
-    fn map(&self, with: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Self, Exception> {
+    /// Some of its tokens, in memory of their own.
+    fn copy(&self, tokens: Range<usize>) -> Result<Self, Exception> {
+        let own = |array: &Array| part(array, tokens.start as i32..tokens.end as i32)?.contiguous();
         let layer = |layer: &Option<LayerKv>| match layer {
             None => Ok(None),
-            Some(LayerKv { keys, values }) => Ok(Some(LayerKv { keys: with(keys)?, values: with(values)? })),
+            Some(LayerKv { keys, values }) => Ok(Some(LayerKv { keys: own(keys)?, values: own(values)? })),
         };
-        Ok(Self(Rc::new(self.0.iter().map(layer).collect::<Result<_, Exception>>()?)))
-    }
-
-    /// Like `map`, computed at once, in memory of its own.
-    fn copy(&self, with: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Self, Exception> {
-        let copy = self.map(|array| with(array)?.contiguous())?;
+        let layers = self.layers.iter().map(layer).collect::<Result<_, Exception>>()?;
+        let copy = Self { layers: Rc::new(layers), tokens: tokens.len() };
         copy.evaluate()?;
         Ok(copy)
     }
 
     /// Keys and values of all layers under names, in order, in row order and evaluated.
     pub fn tensors(&self) -> Result<Vec<(String, Array)>, Exception> {
-        let layers = self.0.iter().enumerate().filter_map(|(layer, kv)| Some((layer, kv.as_ref()?)));
-        let named = |(layer, LayerKv { keys, values }): (usize, &LayerKv)| {
-            [(format!("layer.{layer}.keys"), keys.contiguous()), (format!("layer.{layer}.values"), values.contiguous())]
-        };
-        let tensors = layers.flat_map(named).map(|(name, array)| Ok((name, array?))).collect::<Result<Vec<_>, Exception>>()?;
+        let mut tensors = Vec::new();
+        for (layer, kv) in self.layers.iter().enumerate() {
+            let Some(LayerKv { keys, values }) = kv else { continue };
+            for (name, array) in [("keys", keys), ("values", values)] {
+                tensors.push((format!("layer.{layer}.{name}"), part(array, 0..self.tokens as i32)?.contiguous()?));
+            }
+        }
         eval(tensors.iter().map(|(_, array)| array))?;
         Ok(tensors)
     }
@@ -233,11 +252,14 @@ impl KvSegment {
         let layers = tensors.len() / 2;
         let mut take = |layer: usize, part: &str| tensors.remove(&format!("layer.{layer}.{part}"));
         let layer = |layer| Some(Some(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? }));
-        Some(Self(Rc::new((0..layers).map(layer).collect::<Option<_>>()?)))
+        let layers: Vec<Option<LayerKv>> = (0..layers).map(layer).collect::<Option<_>>()?;
+        let mut segment = Self { layers: Rc::new(layers), tokens: 0 };
+        segment.tokens = segment.capacity();
+        Some(segment)
     }
 
     fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.0.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
+        self.layers.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
     }
 
     fn evaluate(&self) -> Result<(), Exception> {
@@ -249,35 +271,38 @@ impl Payload for KvSegment {
     type Error = Exception;
 
     fn bytes(&self) -> usize {
-        self.arrays().map(Array::nbytes).sum()
+        let all: usize = self.arrays().map(Array::nbytes).sum();
+        all / self.capacity().max(1) * self.tokens
     }
 
     fn first(&self, tokens: usize) -> Result<Self, Exception> {
-        self.map(|array| first(array, tokens))
+        Ok(Self { layers: Rc::clone(&self.layers), tokens })
     }
 
     fn split(&self, tokens: usize) -> Result<(Self, Self), Exception> {
-        let rest = |array: &Array| array.try_index((.., .., tokens as i32.., ..));
-        Ok((self.copy(|array| first(array, tokens))?, self.copy(rest)?))
+        Ok((self.copy(0..tokens)?, self.copy(tokens..self.tokens)?))
     }
 
     fn join(&self, next: &Self) -> Result<Self, Exception> {
+        let both = |ours: &Array, theirs: &Array| {
+            concatenate(&[part(ours, 0..self.tokens as i32)?, part(theirs, 0..next.tokens as i32)?], TOKENS)
+        };
         let layer = |(ours, theirs): (&Option<LayerKv>, &Option<LayerKv>)| match (ours, theirs) {
-            (Some(ours), Some(theirs)) => Ok(Some(LayerKv {
-                keys: concatenate(&[&ours.keys, &theirs.keys], TOKENS)?,
-                values: concatenate(&[&ours.values, &theirs.values], TOKENS)?,
-            })),
+            (Some(ours), Some(theirs)) => {
+                Ok(Some(LayerKv { keys: both(&ours.keys, &theirs.keys)?, values: both(&ours.values, &theirs.values)? }))
+            }
             _ => Ok(None),
         };
-        let joined = Self(Rc::new(self.0.iter().zip(&*next.0).map(layer).collect::<Result<_, Exception>>()?));
+        let layers = self.layers.iter().zip(&*next.layers).map(layer).collect::<Result<_, Exception>>()?;
+        let joined = Self { layers: Rc::new(layers), tokens: self.tokens + next.tokens };
         joined.evaluate()?;
         Ok(joined)
     }
 }
 
-/// The first tokens, without copying them.
-fn first(array: &Array, tokens: usize) -> Result<Array, Exception> {
-    if array.dim(TOKENS) as usize == tokens { Ok(array.clone()) } else { array.try_index((.., .., ..tokens as i32, ..)) }
+/// Some of a buffer's tokens, without copying them.
+fn part(buffer: &Array, tokens: Range<i32>) -> Result<Array, Exception> {
+    if tokens == (0..buffer.dim(TOKENS)) { Ok(buffer.clone()) } else { buffer.try_index((.., .., tokens, ..)) }
 }
 
 /// Writes into a buffer that holds `start` tokens, after giving it room where that is missing.
@@ -285,7 +310,7 @@ fn write(buffer: &mut Array, start: usize, end: usize, new: &Array) -> Result<()
     if (buffer.dim(TOKENS) as usize) < end {
         let room = end.next_multiple_of(STEP) - start;
         let room = zeros_dtype(&[1, buffer.dim(1), room as i32, buffer.dim(3)], buffer.dtype())?;
-        *buffer = concatenate(&[first(buffer, start)?, room], TOKENS)?;
+        *buffer = concatenate(&[part(buffer, 0..start as i32)?, room], TOKENS)?;
     }
     buffer.try_index_mut((.., .., start as i32..end as i32, ..), new)
 }

@@ -7,49 +7,38 @@
 
 use std::collections::HashMap;
 
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::ops::{add, concatenate, divide, full, matmul, maximum, multiply, softmax_axis, subtract, swap_axes};
-use mlx_rs::{Array, array};
+use mlx_rs::ops::{add, concatenate, matmul, multiply, softmax_axis, swap_axes};
 
-use super::cpu;
 use super::kv_cache::{KvPiece, Pieces};
-
-/// About so many scores go through the exponential at once: more would not stay in the processor's cache.
-const TOGETHER: usize = 32 * 1024;
-
-/// Turns the scores, to base 2, of each token into weights that add up to 1.
-type Softmax = fn(Vec<Array>) -> Result<Vec<Array>, Exception>;
 
 /// What each query gathers from the keys and values that it sees, `[rows, heads * D]`.
 ///
 /// Queries are `[R, heads, 1, D]`, of which the first are those of the rows in `seen`.
 pub fn row_attention(queries: &Array, seen: &[Pieces]) -> Result<Array, Exception> {
-    attend(queries, seen, if cpu::is_default()? { exp2_softmax } else { mlx_softmax })
-}
-
-fn attend(queries: &Array, seen: &[Pieces], softmax: Softmax) -> Result<Array, Exception> {
     let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
-    let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
-    let scale = Array::from_f32(scale).as_dtype(queries.dtype())?;
+    let scale = Array::from_f32((width as f32).powf(-0.5)).as_dtype(queries.dtype())?;
     // Heads that share keys are rows of one matrix.
     let kv_heads = seen[0].as_slice()[0].keys.dim(1);
     let queries = multiply(queries, scale)?.reshape(&[-1, kv_heads, heads / kv_heads, width])?;
     let stretches = stretches(seen);
-    let weights = softmax(scores(&queries, &stretches, seen.len())?)?;
+    let softmax = |scores: Array| softmax_axis(scores, -1, true);
+    let weights = scores(&queries, &stretches, seen.len())?.into_iter().map(softmax).collect::<Result<Vec<_>, _>>()?;
 
     let mut mixed: Vec<Option<Array>> = vec![None; seen.len()];
     let mut starts = vec![0; seen.len()];
     for Stretch { rows, pieces } in &stretches {
-        let end = |start: i32| start + pieces.iter().map(|piece| piece.tokens()).sum::<i32>();
+        let end = |start: i32| start + pieces.iter().map(|piece| piece.len()).sum::<i32>();
         let own = |row: &usize| weights[*row].try_index((.., .., .., starts[*row]..end(starts[*row])));
         let weights = joined(rows.iter().map(own).collect::<Result<_, _>>()?, 0)?;
         let so_far = rows.iter().filter_map(|row| mixed[*row].take()).collect::<Vec<_>>();
         let mut sum = if so_far.is_empty() { None } else { Some(joined(so_far, 0)?) };
         let mut start = 0;
         for piece in pieces {
-            let end = start + piece.tokens();
-            let part = matmul(weights.try_index((.., .., .., start..end))?, &piece.values)?;
+            let end = start + piece.len();
+            let part = matmul(weights.try_index((.., .., .., start..end))?, piece.values()?)?;
             sum = Some(match sum {
                 Some(before) => add(before, part)?,
                 None => part,
@@ -73,12 +62,12 @@ struct Stretch<'a> {
 /// All pieces, each once for all rows that see it and see the same before it; in the order in which each row sees them.
 fn stretches(seen: &[Pieces]) -> Vec<Stretch<'_>> {
     let mut nodes: Vec<(&KvPiece, Vec<usize>)> = Vec::new();
-    let mut known: HashMap<(Option<usize>, usize), usize> = HashMap::new();
+    let mut known = HashMap::new();
     for (row, pieces) in seen.iter().enumerate() {
         let mut before = None;
         for piece in pieces.as_slice() {
-            let place = piece.shared.map(|shared| (before, shared));
-            let node = place.and_then(|place| known.get(&place).copied()).unwrap_or_else(|| {
+            let place = piece.shared.map(|shared| (before, shared, piece.tokens.clone()));
+            let node = place.as_ref().and_then(|place| known.get(place).copied()).unwrap_or_else(|| {
                 nodes.push((piece, Vec::new()));
                 known.extend(place.map(|place| (place, nodes.len() - 1)));
                 nodes.len() - 1
@@ -103,71 +92,13 @@ fn scores(queries: &Array, stretches: &[Stretch], rows: usize) -> Result<Vec<Arr
     for Stretch { rows, pieces } in stretches {
         let own = rows.iter().map(|row| nth(queries, *row, queries.dim(0) as usize)).collect::<Result<_, _>>()?;
         let queries = joined(own, 0)?;
-        let parts = pieces.iter().map(|piece| matmul(&queries, swap_axes(&piece.keys, 2, 3)?));
+        let parts = pieces.iter().map(|piece| matmul(&queries, swap_axes(piece.keys()?, 2, 3)?));
         let all = joined(parts.collect::<Result<_, _>>()?, 3)?;
         for (place, row) in rows.iter().enumerate() {
             scores[*row].push(nth(&all, place, rows.len())?);
         }
     }
     scores.into_iter().map(|parts| joined(parts, 3)).collect()
-}
-
-/// A softmax by MLX.
-fn mlx_softmax(scores: Vec<Array>) -> Result<Vec<Array>, Exception> {
-    let base = |scores: &Array| Array::from_f32(std::f32::consts::LN_2).as_dtype(scores.dtype());
-    scores.into_iter().map(|scores| softmax_axis(multiply(&scores, base(&scores)?)?, -1, true)).collect()
-}
-
-/// A softmax from additions and multiplications, which go over the scores of several rows at once.
-fn exp2_softmax(scores: Vec<Array>) -> Result<Vec<Array>, Exception> {
-    let (mut weights, mut rest) = (Vec::with_capacity(scores.len()), &scores[..]);
-    while !rest.is_empty() {
-        let mut left = TOGETHER;
-        let fits = rest.iter().take_while(|scores| {
-            let fits = left > 0;
-            left = left.saturating_sub(scores.size());
-            fits
-        });
-        let (rows, others) = rest.split_at(fits.count());
-        weights.extend(exp2_softmax_together(rows)?);
-        rest = others;
-    }
-    Ok(weights)
-}
-
-fn exp2_softmax_together(scores: &[Array]) -> Result<Vec<Array>, Exception> {
-    let lowered = scores.iter().map(|scores| subtract(scores, scores.max_axis(-1, true)?)).collect::<Result<_, _>>()?;
-    let powers = exp2(joined(lowered, 3)?)?;
-    let mut end = 0;
-    let of_row = |row: &Array| {
-        end += row.dim(3);
-        // A sum over numbers that lie otherwise in memory may be another.
-        let weights = match scores {
-            [_] => powers.clone(),
-            _ => powers.try_index((.., .., .., end - row.dim(3)..end))?.contiguous()?,
-        };
-        divide(&weights, weights.sum_axis(-1, true)?)
-    };
-    scores.iter().map(of_row).collect()
-}
-
-/// 2 to the power of numbers that are not above 0, to 3e-7 of the result. What is below -126 counts as -126.
-fn exp2(x: Array) -> Result<Array, Exception> {
-    /// Adding it to a small number leaves the nearest whole number in the sum's lowest bits.
-    const ROUNDER: f32 = 12_582_912.0;
-    /// 2^x between -0.5 and 0.5 (minimax in the relative error), the highest power first.
-    const POLYNOMIAL: [f32; 6] = [0.001_327_647_1, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.000_000_1];
-    let x = maximum(x, array!(-126.0_f32))?;
-    let rounded = add(&x, array!(ROUNDER))?;
-    let fraction = subtract(x, subtract(&rounded, array!(ROUNDER))?)?;
-    let [highest, rest @ ..] = POLYNOMIAL;
-    let mut power = full::<f32>(&[1], array!(highest))?;
-    for coefficient in rest {
-        power = add(multiply(power, &fraction)?, array!(coefficient))?;
-    }
-    // The whole number goes where a float keeps its exponent: 23 bits up. What else `rounded` holds is shifted out.
-    let exponent = multiply(rounded.view::<i32>()?, array!(1 << 23))?;
-    add(exponent, power.view::<i32>()?)?.view::<f32>()
 }
 
 /// One row of several, along the first axis.
@@ -186,11 +117,12 @@ mod tests {
     use super::*;
     use crate::engine::testing::{largest, normal};
     use mlx_rs::fast::scaled_dot_product_attention;
+    use mlx_rs::ops::subtract;
 
     /// A piece of so many tokens, that of all rows that say the same number; 0: that of no other.
     fn piece(kv_heads: i32, tokens: i32, shared: usize) -> KvPiece {
         let array = |seed: u64| normal(&[1, kv_heads, tokens, 16], 1000 * seed + 100 * shared as u64 + tokens as u64);
-        KvPiece { keys: array(1), values: array(2), shared: Some(shared).filter(|shared| *shared > 0) }
+        KvPiece { shared: Some(shared).filter(|shared| *shared > 0), ..KvPiece::new(array(1), array(2)) }
     }
 
     #[test]
@@ -202,11 +134,9 @@ mod tests {
             let (keys, values) = seen.whole().unwrap();
             let fused = scaled_dot_product_attention(&queries, keys, values, 0.25, None, None).unwrap();
             let fused = fused.reshape(&[1, heads * 16]).unwrap();
-            for softmax in [exp2_softmax as Softmax, mlx_softmax] {
-                let ours = attend(&queries, std::slice::from_ref(&seen), softmax).unwrap();
-                let difference = largest(&subtract(&fused, ours).unwrap());
-                assert!(difference < 1e-5, "{sizes:?} tokens differ by {difference}");
-            }
+            let ours = row_attention(&queries, std::slice::from_ref(&seen)).unwrap();
+            let difference = largest(&subtract(&fused, ours).unwrap());
+            assert!(difference < 1e-5, "{sizes:?} tokens differ by {difference}");
         }
     }
 
@@ -236,17 +166,5 @@ mod tests {
         let seen = rows.map(|row| Pieces::new(row.iter().map(|(tokens, shared)| piece(1, *tokens, *shared)).collect()));
         let found: Vec<(Vec<usize>, usize)> = stretches(&seen).into_iter().map(|it| (it.rows, it.pieces.len())).collect();
         assert_eq!(found, [(vec![0, 1, 2], 1), (vec![0, 1], 1), (vec![0], 1), (vec![1], 1), (vec![2], 1)]);
-    }
-
-    #[test]
-    fn exp2_is_as_good_as_the_exact_one_and_never_overflows() {
-        let numbers: Vec<f32> = (0..=12_600).map(|n| n as f32 * -0.01).collect();
-        let powers = exp2(Array::from_slice(&numbers, &[numbers.len() as i32])).unwrap();
-        for (x, power) in numbers.iter().zip(powers.as_slice::<f32>()) {
-            let exact = f64::from(*x).exp2();
-            assert!((f64::from(*power) / exact - 1.0).abs() < 4e-7, "2^{x} is {exact}, not {power}");
-        }
-        let far = exp2(Array::from_slice(&[-1e30, f32::NEG_INFINITY], &[2])).unwrap();
-        assert!(far.as_slice::<f32>().iter().all(|power| (0.0..1e-37).contains(power)));
     }
 }
