@@ -288,7 +288,10 @@ mod tests {
         }
         // So many tokens of their own, after the same 330; one begins with fewer new ones than it has of its own.
         let sequences = || {
-            let of = |(own, (tokens, new)): (_, (usize, usize))| Sequence { new, pieces: vec![piece(&shared, 0..330), piece(own, 0..tokens)] };
+            let of = |(own, (tokens, new)): (_, (usize, usize))| Sequence {
+                new,
+                pieces: vec![piece(&shared, 0..330), piece(own, 0..tokens)],
+            };
             own.iter().zip([(20, 20), (300, 7), (1, 1)]).map(of).collect::<Vec<_>>()
         };
         let row = 6 * 16;

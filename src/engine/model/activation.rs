@@ -3,7 +3,6 @@
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::{multiply, sigmoid};
-use mlx_rs::transforms::eval;
 
 use super::cores::joined;
 use super::cpu;
@@ -18,15 +17,12 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     if let [_, _, ..] = parts {
         shape[1] = parts.iter().map(|[gate, _]| gate.dim(1)).sum();
     }
-    let in_rows = |[gate, up]: &[Array; 2]| Ok([cpu::in_rows(gate)?, cpu::in_rows(up)?]);
-    let rows = parts.iter().map(in_rows).collect::<Result<Vec<_>, Exception>>()?;
-    eval(rows.iter().flatten())?;
-    let numbers = rows.iter().map(|[gate, up]| Ok([cpu::numbers(gate)?, cpu::numbers(up)?]));
-    let numbers = numbers.collect::<Result<Vec<_>, Exception>>()?;
+    let rows = cpu::in_rows(parts.iter().flatten())?;
+    let numbers = rows.iter().map(cpu::numbers).collect::<Result<Vec<_>, _>>()?;
     let product = cpu::written(&shape, |mut out| {
-        for [gate, up] in numbers {
-            let (now, later) = out.split_at_mut(gate.len());
-            anyclaude_kernels::swiglu(gate, up, now);
+        for part in numbers.chunks_exact(2) {
+            let (now, later) = out.split_at_mut(part[0].len());
+            anyclaude_kernels::swiglu(part[0], part[1], now);
             out = later;
         }
     });

@@ -107,7 +107,8 @@ mod tests {
                 let turned = queries.transpose_axes(&[2, 1, 0, 3]).unwrap();
                 let whole = scaled_dot_product_attention(&turned, &keys, &values, (width as f32).powf(-0.5), mask, None);
                 let whole = whole.unwrap().transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, heads * width]).unwrap();
-                let by_kernel: Attend = |queries, all, window| cpu_attention(queries, &[(queries.dim(0), all.range(0..all.tokens()))], window);
+                let by_kernel: Attend =
+                    |queries, all, window| cpu_attention(queries, &[(queries.dim(0), all.range(0..all.tokens()))], window);
                 for attend in [by_kernel, fused_attention] {
                     let ours = attend(&queries, &pieces(&keys, &values, cuts), window).unwrap();
                     let difference = largest(&subtract(&whole, ours).unwrap());

@@ -2,20 +2,15 @@
 //!
 //! A row must come out the same to the last bit whoever else is in the batch, or answers would depend on who else is
 //! served. Products of a matrix and several rows do not give that: OpenBLAS sums up in another order for another number of
-//! rows. So on the CPU rows go in blocks of always [`BLOCK`], the last one filled up: there a product of so many rows takes
-//! as long as that of one, as most of the time goes into packing the matrix.
+//! rows. So on the CPU each row is a block of its own, and large matrices go through a kernel of ours, which reads them once for
+//! all blocks.
 
 use std::ops::Range;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::ops::{concatenate, zeros_dtype};
 
 use super::{KvCache, cpu};
-
-/// Rows of a product on the CPU.
-const BLOCK: usize = 4;
 
 /// A sequence with at most so many new tokens gets what each of them would get by itself, to the last bit.
 pub const FEW: usize = 16;
@@ -38,22 +33,16 @@ pub struct Batch<'a> {
     runs: Vec<Run<'a>>,
     /// Whether each row has to come out as it would alone.
     few: bool,
-    /// Rows of a block.
-    block: i32,
-    /// Rows in use; those that fill up the last block come after them.
-    rows: i32,
-    padding: i32,
+    blocks: i32,
 }
 
 impl<'a> Batch<'a> {
     /// Many tokens of one sequence, or few of each.
     pub fn new(runs: Vec<Run<'a>>) -> Result<Self, Exception> {
-        let rows: usize = runs.iter().map(|run| run.tokens.len()).sum();
         let few = runs.iter().all(|run| run.tokens.len() <= FEW);
-        let on_cpu = cpu::is_default()?;
-        let block = if few && on_cpu { BLOCK } else { rows };
-        let padding = rows.next_multiple_of(block.max(1)) - rows;
-        Ok(Self { runs, few, block: block as i32, rows: rows as i32, padding: padding as i32 })
+        let rows: usize = runs.iter().map(|run| run.tokens.len()).sum();
+        let blocks = if few && cpu::is_default()? { rows as i32 } else { 1 };
+        Ok(Self { runs, few, blocks })
     }
 
     /// Whether each row has to come out, to the last bit, as it would alone.
@@ -63,15 +52,14 @@ impl<'a> Batch<'a> {
 
     /// The tokens, `[blocks, rows of a block]`.
     pub fn tokens(&self) -> Array {
-        let tokens = self.runs.iter().flat_map(|run| run.tokens.iter().copied());
-        let tokens: Vec<u32> = tokens.chain((0..self.padding).map(|_| 0)).collect();
-        Array::from_slice(&tokens, &[tokens.len() as i32 / self.block, self.block])
+        let tokens: Vec<u32> = self.runs.iter().flat_map(|run| run.tokens.iter().copied()).collect();
+        Array::from_slice(&tokens, &[self.blocks, tokens.len() as i32 / self.blocks])
     }
 
-    /// Each row's place in its sequence: one axis, those that fill up included.
+    /// Each row's place in its sequence: one axis.
     pub fn positions(&self) -> Array {
         let places = self.runs.iter().flat_map(|run| (run.cache.tokens()..).take(run.tokens.len()).map(|place| place as i32));
-        let places: Vec<i32> = places.chain((0..self.padding).map(|_| 0)).collect();
+        let places: Vec<i32> = places.collect();
         Array::from_slice(&places, &[places.len() as i32])
     }
 
@@ -85,20 +73,9 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The rows in use: `[blocks, rows of a block, width]` to `[rows, width]`.
-    pub fn used(&self, x: &Array) -> Result<Array, Exception> {
-        let rows = x.reshape(&[-1, x.dim(2)])?;
-        if self.padding == 0 { Ok(rows) } else { rows.try_index((..self.rows, ..)) }
-    }
-
-    /// The way back: `[rows, width]` to `[blocks, rows of a block, width]`.
-    pub fn blocks(&self, mut rows: Array) -> Result<Array, Exception> {
-        let width = rows.dim(1);
-        if self.padding > 0 {
-            let padding = zeros_dtype(&[self.padding, width], rows.dtype())?;
-            rows = concatenate(&[rows, padding], 0)?;
-        }
-        rows.reshape(&[-1, self.block, width])
+    /// The way back from [`rows`]: `[rows, width]` to `[blocks, rows of a block, width]`.
+    pub fn blocks(&self, rows: Array) -> Result<Array, Exception> {
+        rows.reshape(&[self.blocks, -1, rows.dim(1)])
     }
 
     /// Counts the new tokens as held by their caches.
@@ -110,4 +87,9 @@ impl<'a> Batch<'a> {
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.runs.iter().flat_map(|run| run.cache.arrays())
     }
+}
+
+/// `[blocks, rows of a block, width]` to `[rows, width]`.
+pub fn rows(x: &Array) -> Result<Array, Exception> {
+    x.reshape(&[-1, x.dim(2)])
 }

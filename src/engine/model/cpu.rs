@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use mlx_rs::error::Exception;
+use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Device, DeviceType, Dtype};
 
 thread_local! {
@@ -15,12 +16,20 @@ pub fn is_default() -> Result<bool, Exception> {
     Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
-/// As `f32`, row after row. What is that already is not copied.
-pub fn in_rows(array: &Array) -> Result<Array, Exception> {
-    array.as_dtype(Dtype::Float32)?.contiguous()
+/// Arrays as `f32`, row after row, computed. What is that already is not copied.
+pub fn in_rows<'a>(arrays: impl IntoIterator<Item = &'a Array>) -> Result<Vec<Array>, Exception> {
+    let arrays: Vec<&Array> = arrays.into_iter().collect();
+    eval(arrays.iter().copied())?;
+    let row_after_row = |array: &&Array| match numbers(array) {
+        Ok(_) => Ok((*array).clone()),
+        Err(_) => array.as_dtype(Dtype::Float32)?.contiguous(),
+    };
+    let rows = arrays.iter().map(row_after_row).collect::<Result<Vec<_>, Exception>>()?;
+    eval(&rows)?;
+    Ok(rows)
 }
 
-/// The numbers of an array [`in_rows`]. An error where it is not computed yet, or not `f32`.
+/// The numbers of an array that is [`in_rows`]. An error where it is not.
 pub fn numbers(array: &Array) -> Result<&[f32], Exception> {
     array.try_as_slice().map_err(|e| Exception::custom(e.to_string()))
 }
@@ -39,7 +48,19 @@ pub fn written(shape: &[i32], kernel: impl FnOnce(&mut [f32])) -> Array {
 
 #[cfg(test)]
 mod tests {
+    use mlx_rs::ops::add;
+
     use super::*;
+
+    #[test]
+    fn rows_are_as_they_look_and_what_is_in_rows_stays() {
+        let whole = Array::from_slice(&[1.0f32, 2.0, 3.0, 4.0], &[2, 2]);
+        let halves = whole.as_dtype(Dtype::Bfloat16).unwrap();
+        let rows = in_rows([&whole, &whole.transpose().unwrap(), &add(&halves, &halves).unwrap()]).unwrap();
+        let wanted: [&[f32]; 3] = [&[1.0, 2.0, 3.0, 4.0], &[1.0, 3.0, 2.0, 4.0], &[2.0, 4.0, 6.0, 8.0]];
+        assert!(rows.iter().zip(wanted).all(|(rows, wanted)| numbers(rows).unwrap() == wanted));
+        assert_eq!(numbers(&rows[0]).unwrap().as_ptr(), numbers(&whole).unwrap().as_ptr());
+    }
 
     #[test]
     fn what_was_written_before_is_not_seen() {

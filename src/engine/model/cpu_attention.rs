@@ -5,7 +5,6 @@
 use anyclaude_kernels::{Heads, Piece, Sequence, causal_attention};
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::transforms::eval;
 
 use super::cpu::{in_rows, numbers, written};
 use super::kv_cache::{KvPiece, Pieces};
@@ -17,24 +16,21 @@ use super::kv_cache::{KvPiece, Pieces};
 pub fn cpu_attention(queries: &Array, sequences: &[(i32, Pieces)], window: Option<i32>) -> Result<Array, Exception> {
     let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
     let dtype = queries.dtype();
-    let queries = in_rows(queries)?;
-    let of_piece = |KvPiece { keys, values, .. }: &KvPiece| Ok([in_rows(keys)?, in_rows(values)?]);
-    let of_sequence = |(_, all): &(i32, Pieces)| all.as_slice().iter().map(of_piece).collect();
-    let arrays = sequences.iter().map(of_sequence).collect::<Result<Vec<Vec<_>>, Exception>>()?;
-    eval(arrays.iter().flatten().flatten().chain([&queries]))?;
-
+    let pieces = sequences.iter().flat_map(|(_, all)| all.as_slice());
+    let arrays = in_rows(pieces.flat_map(|KvPiece { keys, values, .. }| [keys, values]).chain([queries]))?;
+    let mut arrays = arrays.iter();
+    let mut next = || numbers(arrays.next().expect("two for each piece, and the queries"));
     let mut in_memory = Vec::with_capacity(sequences.len());
-    for ((new, all), arrays) in sequences.iter().zip(&arrays) {
-        let mut pieces = Vec::with_capacity(arrays.len());
-        for (KvPiece { tokens, .. }, [keys, values]) in all.as_slice().iter().zip(arrays) {
-            let tokens = tokens.start as usize..tokens.end as usize;
-            pieces.push(Piece { keys: numbers(keys)?, values: numbers(values)?, tokens });
-        }
+    for (new, all) in sequences {
+        let piece = |KvPiece { tokens, .. }: &KvPiece| {
+            Ok(Piece { keys: next()?, values: next()?, tokens: tokens.start as usize..tokens.end as usize })
+        };
+        let pieces = all.as_slice().iter().map(piece).collect::<Result<_, Exception>>()?;
         in_memory.push(Sequence { new: *new as usize, pieces });
     }
     let new: i32 = sequences.iter().map(|(new, _)| new).sum();
-    let shape = Heads { queries: heads as usize, keys: arrays[0][0][0].dim(1) as usize, width: width as usize };
-    let queries = &numbers(&queries)?[..(new * heads * width) as usize];
+    let shape = Heads { queries: heads as usize, keys: sequences[0].1.as_slice()[0].keys.dim(1) as usize, width: width as usize };
+    let queries = &next()?[..(new * heads * width) as usize];
     let window = window.map(|window| window as usize);
     let mixed = written(&[new, heads * width], |mixed| {
         causal_attention(queries, &in_memory, common(sequences), shape, window, mixed);

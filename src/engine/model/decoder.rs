@@ -72,8 +72,7 @@ impl Model {
         let mut batch = Batch::new(runs)?;
         let hidden = self.through(&self.blocks, &mut batch)?;
         batch.advance();
-        let logits = self.head.forward(&self.norm.forward(&hidden)?)?;
-        let logits = batch.used(&logits)?.as_dtype(Dtype::Float32)?;
+        let logits = self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)?;
         eval(batch.arrays().chain([&logits]))?;
         logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
     }

@@ -9,7 +9,7 @@ use mlx_rs::ops::{
 
 use super::Config;
 use super::activation::lazy_swiglu;
-use super::batch::Batch;
+use super::batch::{Batch, rows};
 use super::cpu;
 use super::families::ExpertArguments;
 use super::layers::Linear;
@@ -57,7 +57,7 @@ impl Experts {
     /// `[blocks, rows, hidden]` to the same.
     pub fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
         let scores = softmax_axis(self.router.forward(x)?, -1, true)?;
-        let (x, scores) = (batch.used(x)?, batch.used(&scores)?);
+        let (x, scores) = (rows(x)?, rows(&scores)?);
         let first = self.experts - self.chosen;
         let chosen = argpartition_axis(&scores, first, -1)?.try_index((.., first..))?;
         let mut shares = take_along_axis(&scores, &chosen, -1)?;
