@@ -15,8 +15,8 @@ use rayon::prelude::*;
 
 use crate::panel::{Block, Panel, Row};
 
-/// Most keys in a block.
-const KEYS: usize = 128;
+/// Most keys in a block. A sequence that lacks so many of its first tokens, or a multiple, has the same blocks otherwise.
+pub const KEYS: usize = 128;
 
 /// Lanes that go through a block of keys together, while it is in the processor's cache.
 const LANES: usize = 128;

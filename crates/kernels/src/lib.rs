@@ -10,7 +10,7 @@ mod panel;
 mod product;
 mod swiglu;
 
-pub use attention::{Heads, Piece, Sequence, causal_attention};
+pub use attention::{Heads, KEYS, Piece, Sequence, causal_attention};
 pub use product::product;
 pub use swiglu::swiglu;
 

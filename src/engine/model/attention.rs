@@ -21,7 +21,7 @@ use super::row_attention::row_attention;
 /// all its keys and values.
 pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
     if cpu::is_default()? {
-        return cpu_attention(queries, &sequences, window);
+        return cpu_attention(queries, sequences, window);
     }
     if let [(new, all)] = &sequences[..]
         && *new > FEW as i32
@@ -108,7 +108,7 @@ mod tests {
                 let whole = scaled_dot_product_attention(&turned, &keys, &values, (width as f32).powf(-0.5), mask, None);
                 let whole = whole.unwrap().transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, heads * width]).unwrap();
                 let by_kernel: Attend =
-                    |queries, all, window| cpu_attention(queries, &[(queries.dim(0), all.range(0..all.tokens()))], window);
+                    |queries, all, window| cpu_attention(queries, vec![(queries.dim(0), all.range(0..all.tokens()))], window);
                 for attend in [by_kernel, fused_attention] {
                     let ours = attend(&queries, &pieces(&keys, &values, cuts), window).unwrap();
                     let difference = largest(&subtract(&whole, ours).unwrap());

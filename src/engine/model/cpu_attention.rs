@@ -2,7 +2,7 @@
 //!
 //! MLX computes all scores, masks all of them and takes their softmax with a scalar exponential, on one core.
 
-use anyclaude_kernels::{Heads, Piece, Sequence, causal_attention};
+use anyclaude_kernels::{Heads, KEYS, Piece, Sequence, causal_attention};
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
@@ -13,7 +13,8 @@ use super::kv_cache::{KvPiece, Pieces};
 /// heads, 1, D]`, the first of them those of the sequences' new tokens; to `[new, heads * D]`. Waits until it is computed.
 ///
 /// What a token gets does not depend, to the last bit, on the tokens and sequences computed together with it or on the pieces.
-pub fn cpu_attention(queries: &Array, sequences: &[(i32, Pieces)], window: Option<i32>) -> Result<Array, Exception> {
+pub fn cpu_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
+    let sequences: Vec<_> = sequences.into_iter().map(|(new, all)| (new, seen(all, new, window))).collect();
     let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
     let dtype = queries.dtype();
     let pieces = sequences.iter().flat_map(|(_, all)| all.as_slice());
@@ -21,7 +22,7 @@ pub fn cpu_attention(queries: &Array, sequences: &[(i32, Pieces)], window: Optio
     let mut arrays = arrays.iter();
     let mut next = || numbers(arrays.next().expect("two for each piece, and the queries"));
     let mut in_memory = Vec::with_capacity(sequences.len());
-    for (new, all) in sequences {
+    for (new, all) in &sequences {
         let piece = |KvPiece { tokens, .. }: &KvPiece| {
             Ok(Piece { keys: next()?, values: next()?, tokens: tokens.start as usize..tokens.end as usize })
         };
@@ -33,9 +34,15 @@ pub fn cpu_attention(queries: &Array, sequences: &[(i32, Pieces)], window: Optio
     let queries = &next()?[..(new * heads * width) as usize];
     let window = window.map(|window| window as usize);
     let mixed = written(&[new, heads * width], |mixed| {
-        causal_attention(queries, &in_memory, common(sequences), shape, window, mixed);
+        causal_attention(queries, &in_memory, common(&sequences), shape, window, mixed);
     });
     mixed.as_dtype(dtype)
+}
+
+/// The tokens that the new ones see, and what is before them in their block, so that blocks stay as they are.
+fn seen(all: Pieces, new: i32, window: Option<i32>) -> Pieces {
+    let first = window.map_or(0, |window| (all.tokens() - new + 1 - window).max(0)) / KEYS as i32 * KEYS as i32;
+    if first == 0 { all } else { all.range(first..all.tokens()) }
 }
 
 /// How many tokens all sequences have the same keys and values of, in the same memory.
@@ -69,11 +76,6 @@ mod tests {
 
     const TOKENS: i32 = 600;
 
-    /// Some tokens of `[1, heads, tokens, D]`.
-    fn part(array: &Array, tokens: std::ops::Range<i32>) -> Array {
-        array.try_index((.., .., tokens, ..)).unwrap()
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -94,14 +96,14 @@ mod tests {
                 let piece = |(start, end): (i32, i32)| KvPiece { tokens: start..end, ..KvPiece::new(keys.clone(), values.clone()) };
                 Pieces::new(starts.into_iter().zip(ends).map(piece).collect())
             };
-            let whole = cpu_attention(&queries, &[(TOKENS, pieces(&[], TOKENS))], window).unwrap();
+            let whole = cpu_attention(&queries, vec![(TOKENS, pieces(&[], TOKENS))], window).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));
             cuts.sort();
             cuts.dedup();
             cuts.retain(|cut| *cut < end);
             let rows = queries.try_index((start..end, .., .., ..)).unwrap();
-            let chunk = cpu_attention(&rows, &[((end - start), pieces(&cuts, end))], window).unwrap();
+            let chunk = cpu_attention(&rows, vec![(end - start, pieces(&cuts, end))], window).unwrap();
             let row = (heads * 16) as usize;
             let same = &whole.as_slice::<f32>()[start as usize * row..end as usize * row];
             prop_assert!(same == chunk.as_slice::<f32>());
