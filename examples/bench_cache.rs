@@ -178,36 +178,53 @@ async fn one_conversation(served: &Served, sessions: &[Vec<MessagesRequest>]) ->
     let mut tokens = 0;
     for round in 0..ROUNDS {
         trips.push(served.round_trip().await?);
-        let long = served.ask(before, 16).await?;
-        steps.push((long.all - long.ttft).div_f64(long.output_tokens.saturating_sub(1).max(1) as f64));
-        repeats.push(served.ask(before, 1).await?.ttft);
+        // With room for one more token there is nothing to guess: it takes one step.
+        let [one, two] = [served.ask(before, 1).await?, served.ask(before, 2).await?];
+        if two.output_tokens < 2 {
+            return Err("the answer has one token only".into());
+        }
+        steps.push(two.all.saturating_sub(one.all));
+        repeats.push(one.ttft);
         let earlier = served.backend.engine().cache_stats();
         follow_ups.push(served.ask(&ending_with(last, &format!("{round}: {FOLLOW_UP}")), 1).await?.ttft);
         let now = served.backend.engine().cache_stats();
         computing.push(now.computing - earlier.computing);
-        tokens = now.computed_tokens - earlier.computed_tokens;
+        // The last one's step gives the answer's first token: it is not counted there.
+        tokens = now.computed_tokens - earlier.computed_tokens + 1;
     }
     let [trip, step, repeat, follow_up, computing] = [trips, steps, repeats, follow_ups, computing].map(median);
     println!("cold TTFT {:?}; decode step {step:?}, HTTP round trip {trip:?} (medians of {ROUNDS})", cold.ttft);
     println!("exact repeat: TTFT {repeat:?}, {:.2}x of a decode step and the round trip", ratio(repeat, step + trip));
+    let computing = computing + step;
     println!(
-        "follow-up with {tokens} new tokens: TTFT {follow_up:?}, {:.2}x of computing them ({computing:?})",
+        "follow-up with {tokens} new tokens: TTFT {follow_up:?}, {:.2}x of computing them ({computing:?}, a step for the last)",
         ratio(follow_up, computing)
     );
     Ok(repeat)
 }
 
-/// Both conversations asked of another process, which has read the one used last from the disk, and finds the other there.
+/// Waits until nothing more is read from the disk ahead.
+async fn settled(served: &Served) {
+    let read = || served.backend.engine().cache_stats().disk.map(|disk| disk.tokens);
+    let mut before = None;
+    while read() != before {
+        before = read();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Both conversations asked of another process, which has read them from the disk ahead.
 async fn after_restart(served: &Served, sessions: &[Vec<MessagesRequest>], repeat: Duration) -> Outcome<()> {
     let (before, _) = longest(sessions)?;
     // Its own first request: what a process does once is not the disk's.
     served
         .ask(&MessagesRequest { messages: vec![before.messages[0].clone()], tools: vec![], system: None, ..before.clone() }, 1)
         .await?;
+    settled(served).await;
     for (which, request) in [("the conversation used last", before), ("another one", another(sessions)?)] {
         let taken = served.ask(request, 1).await?;
         println!(
-            "after a restart, {which}: TTFT {:?} with {} tokens known, {:.2}x of the exact repeat",
+            "some time after a restart, {which}: TTFT {:?} with {} tokens known, {:.2}x of the exact repeat",
             taken.ttft,
             taken.cached_tokens,
             ratio(taken.ttft, repeat)

@@ -2,7 +2,7 @@
 //!
 //! Answers that grow come first; prompts are computed chunk by chunk between them, in turn. Every chunk is shared through
 //! the cache at once, so that prompts that begin alike are computed together, each chunk once. A warm-up gets what time is
-//! left over.
+//! left over, and after it the reading of former conversations from the disk.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -66,25 +66,44 @@ pub struct Worker {
     /// Answers in work; of those that prefill, the one whose turn it is comes first.
     answers: VecDeque<Answering>,
     warming: Option<(Vec<u32>, Sequence)>,
+    /// Conversations on the disk that are to be read when there is nothing else to do; the next one is last.
+    ahead: Vec<Vec<u32>>,
+    /// Those that were read so, in that order.
+    read: Vec<Vec<u32>>,
 }
 
 impl Worker {
     pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: Shared) -> Self {
         let Shared { closing, warm_up: progress, .. } = shared;
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
-        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None }
+        let (ahead, read) = (Vec::new(), Vec::new());
+        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead, read }
     }
 
-    /// Reads the conversation used last from the disk, if there is room for it: it is likely to go on.
+    /// Reads the conversation used last from the disk: it is likely to go on. The others follow when there is nothing else to do.
     pub fn recall_latest(&mut self) {
-        let mut latest = self.cache.latest_on_disk();
-        if self.memory.room_for(latest.len() * self.memory.token_bytes) != Room::Enough {
-            return;
+        self.ahead = self.cache.latest_on_disk();
+        self.ahead.reverse();
+        self.read_ahead();
+    }
+
+    /// Reads the next conversation from the disk; none any more where there is no room.
+    fn read_ahead(&mut self) {
+        let Some(mut tokens) = self.ahead.pop() else { return };
+        let bytes = tokens.len().saturating_sub(self.cache.known(&tokens)) * self.memory.token_bytes;
+        if self.memory.room_for(bytes) != Room::Enough || !self.cache.has_room_for(bytes) {
+            return self.ahead.clear();
         }
         // A prompt's last token is never recalled; here there is one more to come.
-        latest.push(0);
-        if let Err(error) = self.cache.recall(&latest) {
-            tracing::warn!(error = error.what(), "nothing read from the disk ahead");
+        tokens.push(0);
+        // What was used last is to be forgotten last.
+        let newer = std::mem::take(&mut self.read);
+        let read = self.cache.recall(&tokens).and_then(|_| newer.iter().rev().try_for_each(|newer| self.cache.touch(newer)));
+        self.read = newer;
+        self.read.push(tokens);
+        if let Err(error) = read {
+            tracing::warn!(error = error.what(), "nothing more read from the disk ahead");
+            self.ahead.clear();
         }
     }
 
@@ -107,7 +126,7 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none()
+        self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none() && self.ahead.is_empty()
     }
 
     /// Begins what was asked for, in order, as far as it can begin now.
@@ -117,11 +136,13 @@ impl Worker {
                 Command::Generate(generation, events) if self.answers.len() < AT_ONCE => self.begin(*generation, events),
                 Command::KeepOnly(tokens, reply) if self.answers.is_empty() => {
                     self.stop_warming();
+                    self.ahead.clear();
                     let done = self.keep_only(&tokens, &reply);
                     let _ = reply.send(done);
                 }
                 Command::Clear(reply) if self.answers.is_empty() => {
                     self.stop_warming();
+                    self.ahead.clear();
                     self.cache.clear();
                     let _ = reply.send(());
                 }
@@ -175,7 +196,10 @@ impl Worker {
             self.grow();
         }
         if self.answers.is_empty() {
-            self.warm_chunk();
+            match self.warming {
+                Some(_) => self.warm_chunk(),
+                None => self.read_ahead(),
+            }
         }
     }
 

@@ -406,5 +406,14 @@ fn what_was_used_last_is_read_ahead_where_there_is_room() {
         }
         rig.worker.recall_latest();
         assert_eq!((rig.known(&latest), rig.known(&earlier)), (known, 0));
+        rig.turns(3);
+        assert_eq!((rig.known(&latest), rig.known(&earlier)), if room { (81, 101) } else { (0, 0) });
     }
+    // What is read later counts as used earlier.
+    rig = rig.restart(CacheLimits { entries: 2, ..CacheLimits::default() }, disk());
+    rig.worker.recall_latest();
+    rig.turns(3);
+    rig.ask(&[vec![7; 30], prompt(30)].concat(), 1);
+    rig.finish();
+    assert_eq!((rig.known(&latest), rig.known(&earlier)), (81, 0));
 }

@@ -72,9 +72,19 @@ impl PrefixCache {
         Ok(true)
     }
 
-    /// The tokens that the disk was used for last, before this process too; none without a disk.
-    pub fn latest_on_disk(&self) -> Vec<u32> {
-        self.disk.as_ref().map(DiskCache::latest).unwrap_or_default()
+    /// What the disk was used for last, before this process too, as many as memory may keep; what was used last of all comes first.
+    pub fn latest_on_disk(&self) -> Vec<Vec<u32>> {
+        self.disk.as_ref().map(|disk| disk.latest(self.stats.limits.entries)).unwrap_or_default()
+    }
+
+    /// Whether so many bytes more may be kept in memory without forgetting anything.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.stats.limits.bytes.is_none_or(|most| self.tree.bytes() + bytes <= most)
+    }
+
+    /// Counts as a use of what is known of a prompt.
+    pub fn touch(&mut self, prompt: &[u32]) -> Result<(), Exception> {
+        self.tree.lookup(prompt).map(drop)
     }
 
     /// Keeps what a sequence has computed.

@@ -2,7 +2,8 @@
 //!
 //! Runs are never taken apart: a prompt that leaves another in the middle of a run starts one of its own there.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use super::run::{FileName, Run, RunId};
 
@@ -83,24 +84,35 @@ impl RunIndex {
                 }
             }
         }
-        while let Some((id, stored)) = last.and_then(|id| Some((id, self.runs.get(&id)?))) {
-            best.runs.push(id);
-            last = Some(stored.run.parent);
-        }
-        best.runs.reverse();
+        best.runs = last.map(|last| self.path(last)).unwrap_or_default();
         best
     }
 
-    /// The tokens up to the end of the run used last.
-    pub fn latest(&self) -> Vec<u32> {
-        let latest = self.runs.iter().max_by_key(|(_, stored)| stored.last_used);
-        let (mut next, mut parts) = (latest.map(|(id, _)| *id), Vec::new());
-        while let Some(Stored { run, .. }) = next.and_then(|id| self.runs.get(&id)) {
-            parts.push(&run.tokens[..]);
-            next = Some(run.parent);
+    /// The tokens up to the end of the runs used last, at most so many, the last one first; without those that others continue.
+    pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
+        let mut runs: Vec<(RunId, u64)> = self.runs.iter().map(|(id, stored)| (*id, stored.last_used)).collect();
+        runs.sort_unstable_by_key(|(_, last_used)| Reverse(*last_used));
+        let (mut latest, mut continued) = (Vec::new(), HashSet::new());
+        for (id, _) in runs {
+            if latest.len() < most && !continued.contains(&id) {
+                let path = self.path(id);
+                latest.push(path.iter().flat_map(|id| self.tokens(*id)).copied().collect());
+                continued.extend(path);
+            }
         }
-        parts.reverse();
-        parts.concat()
+        latest
+    }
+
+    /// The runs up to this one.
+    fn path(&self, run: RunId) -> Vec<RunId> {
+        let mut path = Vec::new();
+        let mut next = Some(run);
+        while let Some((id, stored)) = next.and_then(|id| Some((id, self.runs.get(&id)?))) {
+            path.push(id);
+            next = Some(stored.run.parent);
+        }
+        path.reverse();
+        path
     }
 
     /// Puts a run in, as the one used last.
@@ -207,7 +219,7 @@ mod tests {
         put(&mut index, &[1, 2, 9], 2);
         put(&mut index, &[1, 2, 3, 4], 2);
         let of = |tokens: &[u32]| FileName { id: RunId::root("m").child(&[1, 2]).child(tokens), checksum: 0 };
-        assert_eq!(index.latest(), [1, 2, 3, 4]);
+        assert_eq!((index.latest(1), index.latest(9)), (vec![vec![1, 2, 3, 4]], vec![vec![1, 2, 3, 4], vec![1, 2, 9]]));
         assert_eq!(index.evict(), Some(of(&[9])));
         assert_eq!(index.evict(), Some(of(&[3, 4])));
         assert_eq!((index.evict().is_some(), index.evict(), index.bytes()), (true, None, 0));
@@ -223,7 +235,7 @@ mod tests {
             for (tokens, most) in &prompts {
                 put(&mut index, tokens, *most);
                 prop_assert_eq!(index.cover(tokens).tokens, tokens.len());
-                prop_assert!(index.latest().starts_with(tokens));
+                prop_assert!(index.latest(1).concat().starts_with(tokens));
             }
             let lost = index.cover(&prompts[lost.index(prompts.len())].0).runs;
             if let Some(id) = lost.first() {

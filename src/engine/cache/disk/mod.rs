@@ -130,9 +130,9 @@ impl DiskCache {
         Ok(())
     }
 
-    /// The tokens of what was used last, before this process too.
-    pub fn latest(&self) -> Vec<u32> {
-        self.index.latest()
+    /// The tokens of what was used last, before this process too; what was used last of all comes first. At most so many.
+    pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
+        self.index.latest(most)
     }
 
     /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped.
