@@ -413,7 +413,7 @@ fn what_was_used_last_is_read_ahead_where_there_is_room() {
     rig = rig.restart(CacheLimits { entries: 2, ..CacheLimits::default() }, disk());
     rig.worker.recall_latest();
     rig.turns(3);
-    rig.ask(&[vec![7; 30], prompt(30)].concat(), 1);
+    let _answer = rig.ask(&[vec![7; 30], prompt(30)].concat(), 1);
     rig.finish();
     assert_eq!((rig.known(&latest), rig.known(&earlier)), (81, 0));
 }

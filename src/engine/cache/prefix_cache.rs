@@ -34,7 +34,7 @@ impl PrefixCache {
     /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
     pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
         if self.recall(prompt)? {
-            self.disk.iter_mut().for_each(DiskCache::count_hit);
+            self.disk.iter_mut().for_each(|disk| disk.count_hit(prompt));
         }
         self.catch_up(sequence, prompt)?;
         let known = sequence.tokens().len();

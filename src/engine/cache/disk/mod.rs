@@ -135,15 +135,30 @@ impl DiskCache {
         self.index.latest(most)
     }
 
-    /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped.
+    /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped. No use of it.
     pub fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
         self.settle();
-        let cover = self.index.cover(prompt);
-        if cover.tokens <= known {
-            return None;
+        loop {
+            let (cover, dropped) = (self.index.cover(prompt), self.stats.dropped);
+            if cover.tokens <= known {
+                return None;
+            }
+            let recalled = self.read_runs(&cover.runs, known);
+            // Without what was dropped there may be another way.
+            if self.stats.dropped == dropped {
+                if recalled.segments.is_empty() {
+                    return None;
+                }
+                self.stats.tokens += (recalled.tokens.len().min(cover.tokens) - known) as u64;
+                return Some(recalled);
+            }
         }
+    }
+
+    /// Reads runs that continue each other, but those that end within the first `known` tokens.
+    fn read_runs(&mut self, runs: &[RunId], known: usize) -> Recalled {
         let mut recalled = Recalled { tokens: Vec::new(), start: 0, segments: Vec::new() };
-        for id in &cover.runs {
+        for id in runs {
             let tokens = self.index.tokens(*id).to_vec();
             let end = recalled.tokens.len() + tokens.len();
             if end <= known {
@@ -154,18 +169,15 @@ impl DiskCache {
             }
             recalled.tokens.extend(tokens);
         }
-        if recalled.segments.is_empty() {
-            return None;
-        }
-        self.index.touch(&cover.runs);
-        self.touch_file(cover.runs.last());
-        self.stats.tokens += (recalled.tokens.len().min(cover.tokens) - known) as u64;
-        Some(recalled)
+        recalled
     }
 
-    /// Counts a prompt that goes on from what was read for it.
-    pub fn count_hit(&mut self) {
+    /// Counts a prompt that goes on from what was read for it: a use of that.
+    pub fn count_hit(&mut self, prompt: &[u32]) {
         self.stats.hits += 1;
+        let runs = self.index.cover(prompt).runs;
+        self.index.touch(&runs);
+        self.touch_file(runs.last());
     }
 
     /// Removes everything.
