@@ -29,7 +29,7 @@ pub fn product(rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
 
 fn product_on(arch: Arch, rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
     let outputs = matrix.len() / width;
-    assert!(rows.len() % width == 0 && outputs * width == matrix.len(), "rows and matrix must have the width");
+    assert!(rows.len().is_multiple_of(width) && outputs * width == matrix.len(), "rows and matrix must have the width");
     assert_eq!(out.len(), rows.len() / width * outputs, "each row needs its outputs");
     if out.is_empty() {
         return;
