@@ -81,7 +81,7 @@ async fn a_restarted_server_knows_the_conversation_and_tells_so() {
     let (other, shared) = ask(&server.url, &conversation(2)).await.unwrap();
     assert!(shared > 500 && shared < known, "{shared} of {known}");
     let said = stop(server, "INT").await;
-    assert!(said.contains(" MB on disk, of use to 0 prompts"), "{said}");
+    assert!(said.contains(" MB on disk, 0 tokens read from there"), "{said}");
 
     // Conversations are read before anybody asks.
     let server = serve(folder.path());
@@ -182,7 +182,7 @@ async fn after_a_kill_while_saving_and_damage_to_the_files_answers_are_those_of_
     settled(&server).await;
     let said = stop(server, "TERM").await;
     assert!(entries(folder.path()).len() > 2, "{said}");
-    // Now all is known.
+    // Now all is known. What no prompt needs may still be damaged.
     let server = serve(folder.path());
     for (number, expected) in expected.iter().enumerate() {
         let (answer, cached) = ask(&server.url, &conversation(number)).await.unwrap();

@@ -100,7 +100,7 @@ impl fmt::Display for CacheReport {
             self.evictions,
         )?;
         let Some(disk) = &self.disk else { return Ok(()) };
-        write!(f, "; {:.1} MB on disk, of use to {} prompts", disk.bytes as f64 / 1e6, disk.hits)
+        write!(f, "; {:.1} MB on disk, {} tokens read from there", disk.bytes as f64 / 1e6, disk.tokens)
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
             ..CacheReport::default()
         };
         insta::assert_snapshot!(report, @"3 of 4 prompts hit, 75% of all prompt tokens known, about 12.3 s saved; 3 kept in 45.1 MB, 2 evicted");
-        let disk = Some(DiskReport { bytes: 7_200_000, hits: 2, ..DiskReport::default() });
-        insta::assert_snapshot!(CacheReport { disk, ..report }, @"3 of 4 prompts hit, 75% of all prompt tokens known, about 12.3 s saved; 3 kept in 45.1 MB, 2 evicted; 7.2 MB on disk, of use to 2 prompts");
+        let disk = Some(DiskReport { bytes: 7_200_000, tokens: 900, ..DiskReport::default() });
+        insta::assert_snapshot!(CacheReport { disk, ..report }, @"3 of 4 prompts hit, 75% of all prompt tokens known, about 12.3 s saved; 3 kept in 45.1 MB, 2 evicted; 7.2 MB on disk, 900 tokens read from there");
         assert_eq!(CacheReport::default().to_string(), "turned off");
     }
 }

@@ -56,7 +56,7 @@ impl Drafts {
         } else {
             self.length = right.max(FIRST);
         }
-        // A row costs up to half a step, where attention over a long prompt is most of it.
+        // A row is not free: without kernels of ours it costs up to half a step, where attention over a long prompt is most of it.
         if 2 * right < copied {
             self.wait = self.pause;
             self.pause = (2 * self.pause + 1).min(LONGEST_PAUSE);

@@ -68,42 +68,41 @@ pub struct Worker {
     warming: Option<(Vec<u32>, Sequence)>,
     /// Conversations on the disk that are to be read when there is nothing else to do; the next one is last.
     ahead: Vec<Vec<u32>>,
-    /// Those that were read so, in that order.
-    read: Vec<Vec<u32>>,
 }
 
 impl Worker {
     pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: Shared) -> Self {
         let Shared { closing, warm_up: progress, .. } = shared;
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
-        let (ahead, read) = (Vec::new(), Vec::new());
-        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead, read }
+        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead: Vec::new() }
     }
 
     /// Reads the conversation used last from the disk: it is likely to go on. The others follow when there is nothing else to do.
     pub fn recall_latest(&mut self) {
         self.ahead = self.cache.latest_on_disk();
         self.ahead.reverse();
-        self.read_ahead();
+        let others = self.ahead.len().saturating_sub(1);
+        while self.ahead.len() > others {
+            self.read_chunk_ahead();
+        }
     }
 
-    /// Reads the next conversation from the disk; none any more where there is no room.
-    fn read_ahead(&mut self) {
-        let Some(mut tokens) = self.ahead.pop() else { return };
-        let bytes = tokens.len().saturating_sub(self.cache.known(&tokens)) * self.memory.token_bytes;
-        if self.memory.room_for(bytes) != Room::Enough || !self.cache.has_room_for(bytes) {
-            return self.ahead.clear();
-        }
-        // A prompt's last token is never recalled; here there is one more to come.
-        tokens.push(0);
-        // What was used last is to be forgotten last.
-        let newer = std::mem::take(&mut self.read);
-        let read = self.cache.recall(&tokens).and_then(|_| newer.iter().rev().try_for_each(|newer| self.cache.touch(newer)));
-        self.read = newer;
-        self.read.push(tokens);
+    /// Reads a chunk of the next conversation from the disk.
+    fn read_chunk_ahead(&mut self) {
+        let Some(tokens) = self.ahead.last() else { return };
+        let known = self.cache.known(tokens);
+        let chunk = &tokens[..tokens.len().min(known + self.prefill_chunk)];
+        let read = match self.memory.room_for((chunk.len() - known) * self.memory.token_bytes) {
+            Room::Enough => self.cache.read_ahead(chunk),
+            Room::Missing(_) => return self.ahead.clear(),
+        };
         if let Err(error) = read {
             tracing::warn!(error = error.what(), "nothing more read from the disk ahead");
-            self.ahead.clear();
+            return self.ahead.clear();
+        }
+        // It is all there, or the cache has no room for it, or it was damaged.
+        if self.cache.known(tokens) == known {
+            self.ahead.pop();
         }
     }
 
@@ -198,7 +197,7 @@ impl Worker {
         if self.answers.is_empty() {
             match self.warming {
                 Some(_) => self.warm_chunk(),
-                None => self.read_ahead(),
+                None => self.read_chunk_ahead(),
             }
         }
     }

@@ -406,14 +406,16 @@ fn what_was_used_last_is_read_ahead_where_there_is_room() {
         }
         rig.worker.recall_latest();
         assert_eq!((rig.known(&latest), rig.known(&earlier)), (known, 0));
-        rig.turns(3);
+        rig.finish();
         assert_eq!((rig.known(&latest), rig.known(&earlier)), if room { (81, 101) } else { (0, 0) });
     }
-    // What is read later counts as used earlier.
-    rig = rig.restart(CacheLimits { entries: 2, ..CacheLimits::default() }, disk());
-    rig.worker.recall_latest();
-    rig.turns(3);
-    let _answer = rig.ask(&[vec![7; 30], prompt(30)].concat(), 1);
-    rig.finish();
-    assert_eq!((rig.known(&latest), rig.known(&earlier)), (81, 0));
+    // What is read ahead is forgotten before what was asked for meanwhile, and nothing is forgotten for it.
+    for (entries, known) in [(3, [81, 101, 60]), (2, [81, 0, 60]), (1, [0, 0, 60])] {
+        rig = rig.restart(CacheLimits { entries, ..CacheLimits::default() }, disk());
+        rig.worker.recall_latest();
+        let asked = [vec![7; 30], prompt(30)].concat();
+        let _answer = rig.ask(&asked, 1);
+        rig.finish();
+        assert_eq!([&latest, &earlier, &asked].map(|prompt| rig.known(prompt)), known, "{entries} entries");
+    }
 }

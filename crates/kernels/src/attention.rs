@@ -5,7 +5,7 @@
 //!
 //! What a query gets does not depend, to the last bit, on the tokens or sequences computed together with it, on the pieces that
 //! the keys are in, or on the number of cores: blocks start at multiples of [`KEYS`] from the sequence's start, lanes do not mix,
-//! and a key that a query does not see changes nothing.
+//! and a key that a query does not see changes nothing. That is so for finite numbers.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -34,8 +34,11 @@ pub struct Heads {
 
 /// Keys and values of consecutive tokens: some of those that are `[heads, tokens, width]` in memory.
 pub struct Piece<'a> {
+    /// All keys in memory.
     pub keys: &'a [f32],
+    /// All values in memory.
     pub values: &'a [f32],
+    /// Which tokens of them.
     pub tokens: Range<usize>,
 }
 
@@ -78,6 +81,10 @@ fn attention_on(
     let group = query_heads / kv_heads;
     assert_eq!(group * kv_heads, query_heads, "heads must share keys evenly");
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens()).collect();
+    for Piece { keys, values, tokens } in sequences.iter().flat_map(|sequence| &sequence.pieces) {
+        let fits = keys.len() == values.len() && keys.len().is_multiple_of(kv_heads * width);
+        assert!(fits && tokens.end <= keys.len() / (kv_heads * width), "a piece does not fit");
+    }
     let new: usize = sequences.iter().map(|sequence| sequence.new).sum();
     assert!(queries.len() == new * query_heads * width, "queries do not fit");
     assert_eq!(mixed.len(), queries.len(), "each query gathers as much");
@@ -105,7 +112,7 @@ fn attention_on(
             tasks[token / tokens * kv_heads + head / group].push(query, mixed, place, sequence);
         }
     }
-    // The last ones have most to do.
+    // Of one sequence, the last ones have most to do.
     tasks.into_par_iter().rev().with_max_len(1).for_each(|task| arch.dispatch(task));
 }
 

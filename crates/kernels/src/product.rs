@@ -8,8 +8,10 @@ use std::array::from_fn;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Outputs that are computed together, and rows. With more, the sums would not fit into the registers.
+/// Outputs that are computed together. With more, the sums of all rows would not fit into the registers.
 const OUTPUTS: usize = 4;
+
+/// Rows that are computed together.
 const ROWS: usize = 4;
 
 /// Numbers of the matrix that one core takes at a time.
@@ -22,19 +24,20 @@ const TOGETHER: usize = 128 * 1024;
 ///
 /// # Panics
 ///
-/// If a length does not fit the width, or `out` the others.
+/// If the width is 0, a length does not fit it, or `out` does not fit the others.
 pub fn product(rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
     product_on(Arch::new(), rows, matrix, width, out);
 }
 
 fn product_on(arch: Arch, rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
+    assert!(width > 0, "rows need a width");
     let outputs = matrix.len() / width;
     assert!(rows.len().is_multiple_of(width) && outputs * width == matrix.len(), "rows and matrix must have the width");
     assert_eq!(out.len(), rows.len() / width * outputs, "each row needs its outputs");
     if out.is_empty() {
         return;
     }
-    let share = (TOGETHER / width).next_multiple_of(OUTPUTS);
+    let share = (TOGETHER / width).max(1).next_multiple_of(OUTPUTS);
     let matrices = matrix.chunks(share * width);
     let mut tasks: Vec<Task> = matrices.map(|matrix| Task { rows, matrix, width, out: Vec::new() }).collect();
     for row in out.chunks_exact_mut(outputs) {

@@ -6,13 +6,16 @@ use std::time::Duration;
 use mlx_rs::error::Exception;
 
 use super::disk::Recalled;
-use super::tree::PrefixTree;
+use super::tree::{PrefixTree, Segment};
 use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
 use crate::engine::sequence::Sequence;
 
 /// Runs of together at most so many tokens become one: attention goes through them one by one.
 const JOIN_BELOW: usize = 512;
+
+/// Tokens and what covers them.
+type Known = (Vec<u32>, Vec<Segment<KvSegment>>);
 
 /// What was computed of earlier prompts. Every thread can read its [`CacheStats`].
 pub struct PrefixCache {
@@ -61,30 +64,33 @@ impl PrefixCache {
 
     /// Brings what only the disk knows of a prompt into memory; `false` if that is nothing.
     pub fn recall(&mut self, prompt: &[u32]) -> Result<bool, Exception> {
-        let wanted = &prompt[..prompt.len().saturating_sub(1)];
-        let Some(disk) = &mut self.disk else { return Ok(false) };
-        let Some(Recalled { tokens, start, segments }) = disk.recall(wanted, self.tree.known(wanted)) else {
-            return Ok(false);
-        };
-        let before = self.tree.lookup(&tokens[..start])?;
-        self.tree.insert(&tokens, &[before, segments].concat())?;
+        let Some((tokens, segments)) = self.read(&prompt[..prompt.len().saturating_sub(1)])? else { return Ok(false) };
+        self.tree.insert(&tokens, &segments)?;
         self.publish();
         Ok(true)
+    }
+
+    /// Brings what only the disk knows of these tokens into memory before anybody asks. Nothing is forgotten for it.
+    pub fn read_ahead(&mut self, tokens: &[u32]) -> Result<(), Exception> {
+        if let Some((tokens, segments)) = self.read(tokens)? {
+            self.tree.insert_as_oldest(&tokens, &segments)?;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// What memory and the disk know together, where the disk knows more.
+    fn read(&mut self, wanted: &[u32]) -> Result<Option<Known>, Exception> {
+        let known = self.tree.known(wanted);
+        let recalled = self.disk.as_mut().and_then(|disk| disk.recall(wanted, known));
+        let Some(Recalled { tokens, start, segments }) = recalled else { return Ok(None) };
+        let before = self.tree.lookup(&tokens[..start])?;
+        Ok(Some((tokens, [before, segments].concat())))
     }
 
     /// What the disk was used for last, before this process too, as many as memory may keep; what was used last of all comes first.
     pub fn latest_on_disk(&self) -> Vec<Vec<u32>> {
         self.disk.as_ref().map(|disk| disk.latest(self.stats.limits.entries)).unwrap_or_default()
-    }
-
-    /// Whether so many bytes more may be kept in memory without forgetting anything.
-    pub fn has_room_for(&self, bytes: usize) -> bool {
-        self.stats.limits.bytes.is_none_or(|most| self.tree.bytes() + bytes <= most)
-    }
-
-    /// Counts as a use of what is known of a prompt.
-    pub fn touch(&mut self, prompt: &[u32]) -> Result<(), Exception> {
-        self.tree.lookup(prompt).map(drop)
     }
 
     /// Keeps what a sequence has computed.

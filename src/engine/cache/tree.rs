@@ -67,6 +67,8 @@ pub struct PrefixTree<P> {
     join_below: usize,
     /// Counts uses: the larger, the later.
     clock: u64,
+    /// Counts down what was put in as if used before all else.
+    oldest: u64,
     bytes: usize,
     evicted: u64,
 }
@@ -83,6 +85,9 @@ struct Node<P> {
 
 const ROOT: usize = 0;
 
+/// Where the clock begins: what is older counts down from here.
+const START: u64 = 1 << 32;
+
 /// How far a token sequence goes in the tree.
 struct Position {
     /// The last node that has some of it.
@@ -97,7 +102,7 @@ impl<P: Payload> PrefixTree<P> {
     /// An empty tree, in which runs of together at most `join_below` tokens become one.
     pub fn new(limits: CacheLimits, join_below: usize) -> Self {
         let root = Node { tokens: Vec::new(), payload: None, parent: ROOT, children: BTreeMap::new(), last_used: 0 };
-        Self { nodes: vec![Some(root)], limits, join_below, clock: 0, bytes: 0, evicted: 0 }
+        Self { nodes: vec![Some(root)], limits, join_below, clock: START, oldest: START, bytes: 0, evicted: 0 }
     }
 
     /// What is kept for the longest known beginning of `tokens`, in order. Counts as a use of it.
@@ -124,6 +129,22 @@ impl<P: Payload> PrefixTree<P> {
     /// Keeps what was computed for `tokens`, as far as it is new, and forgets the least recently used beyond the limits.
     /// `segments` cover exactly `tokens`.
     pub fn insert(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::Error> {
+        let node = self.put(tokens, segments, self.clock)?;
+        self.touch(node);
+        self.enforce_limits();
+        Ok(())
+    }
+
+    /// Like `insert`, but as if what is new had been used before all that is there: beyond the limits, it goes first.
+    pub fn insert_as_oldest(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::Error> {
+        self.oldest -= 1;
+        self.put(tokens, segments, self.oldest)?;
+        self.enforce_limits();
+        Ok(())
+    }
+
+    /// Puts in what is new of the tokens; gives the node that ends with them.
+    fn put(&mut self, tokens: &[u32], segments: &[Segment<P>], last_used: u64) -> Result<usize, P::Error> {
         debug_assert_eq!(tokens.len(), segments.iter().map(|segment| segment.tokens).sum::<usize>());
         let Position { mut node, within, tokens: known } = self.find(tokens);
         if known < tokens.len() && within < self.node(node).tokens.len() {
@@ -134,19 +155,17 @@ impl<P: Payload> PrefixTree<P> {
             let end = start + length;
             if end > known && *length > 0 {
                 let payload = if start < known { payload.split(known - start)?.1 } else { payload.clone() };
-                node = self.append(node, &tokens[start.max(known)..end], payload)?;
+                node = self.append(node, &tokens[start.max(known)..end], payload, last_used)?;
             }
             start = end;
         }
-        self.touch(node);
-        self.enforce_limits();
-        Ok(())
+        Ok(node)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         let (limits, evicted) = (self.limits.clone(), self.evicted);
-        *self = Self { evicted, clock: self.clock, ..Self::new(limits, self.join_below) };
+        *self = Self { evicted, clock: self.clock, oldest: self.oldest, ..Self::new(limits, self.join_below) };
     }
 
     /// Forgets the least recently used until what is left takes at most so many bytes.
@@ -238,7 +257,7 @@ impl<P: Payload> PrefixTree<P> {
     }
 
     /// Puts a run after a node; gives the node that ends with it.
-    fn append(&mut self, parent: usize, tokens: &[u32], payload: P) -> Result<usize, P::Error> {
+    fn append(&mut self, parent: usize, tokens: &[u32], payload: P, last_used: u64) -> Result<usize, P::Error> {
         let upper = self.node(parent);
         if let Some(before) = &upper.payload
             && upper.children.is_empty()
@@ -252,7 +271,6 @@ impl<P: Payload> PrefixTree<P> {
             return Ok(parent);
         }
         self.bytes += payload.bytes();
-        let last_used = self.clock;
         let node = Node { tokens: tokens.to_vec(), payload: Some(payload), parent, children: BTreeMap::new(), last_used };
         let id = self.add(node);
         self.node_mut(parent).children.insert(tokens[0], id);

@@ -29,7 +29,7 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     product.as_dtype(parts[0][0].dtype())
 }
 
-/// The same of two arrays by MLX, when it is needed: experts have few rows each, and would wait one by one. In plain operations:
+/// The same of two arrays by MLX, when it is needed: experts have few rows each, and ours would wait for each. In plain operations:
 /// mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
 pub fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)

@@ -17,8 +17,8 @@ use super::row_attention::row_attention;
 /// What each query gathers from the values of its own token and those before, of `window` tokens at most, if there is one:
 /// `[rows, heads * D]`.
 ///
-/// Queries are `[R, heads, 1, D]`, the first ones those of the sequences' new tokens. A sequence is how many it has, and
-/// all its keys and values.
+/// Queries are `[R, heads, 1, D]`, one for each of the sequences' new tokens. A sequence is how many it has, and all its keys and
+/// values.
 pub fn causal_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
     if cpu::is_default()? {
         return cpu_attention(queries, sequences, window);

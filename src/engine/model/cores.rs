@@ -15,7 +15,7 @@ use super::cpu;
 /// Fewest rows that are worth a core.
 const ROWS: i32 = 64;
 
-/// So many numbers of a matrix are worth a core where it is multiplied by few rows, which takes as long as reading it.
+/// So many numbers of a matrix are worth a core where it is multiplied by too few rows to share these out.
 const NUMBERS: i32 = 2 << 20;
 
 thread_local! {

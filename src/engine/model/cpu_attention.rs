@@ -10,7 +10,7 @@ use super::cpu::{in_rows, numbers, written};
 use super::kv_cache::{KvPiece, Pieces};
 
 /// Attention of the last tokens of some sequences: each is how many these are, and all its keys and values. Queries are `[R,
-/// heads, 1, D]`, the first of them those of the sequences' new tokens; to `[new, heads * D]`. Waits until it is computed.
+/// heads, 1, D]`, one for each of these tokens; to `[R, heads * D]`. Waits until it is computed.
 ///
 /// What a token gets does not depend, to the last bit, on the tokens and sequences computed together with it or on the pieces.
 pub fn cpu_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
@@ -31,7 +31,7 @@ pub fn cpu_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Opt
     }
     let new: i32 = sequences.iter().map(|(new, _)| new).sum();
     let shape = Heads { queries: heads as usize, keys: sequences[0].1.as_slice()[0].keys.dim(1) as usize, width: width as usize };
-    let queries = &next()?[..(new * heads * width) as usize];
+    let queries = next()?;
     let window = window.map(|window| window as usize);
     let mixed = written(&[new, heads * width], |mixed| {
         causal_attention(queries, &in_memory, common(&sequences), shape, window, mixed);
@@ -75,6 +75,27 @@ mod tests {
     use crate::engine::testing::normal;
 
     const TOKENS: i32 = 600;
+
+    #[test]
+    fn what_sequences_have_in_common_is_what_begins_alike_in_the_same_memory() {
+        let array = normal(&[1, 1, 300, 4], 1);
+        let piece = |tokens, shared| KvPiece { tokens, shared, ..KvPiece::new(array.clone(), array.clone()) };
+        let sequence = |pieces: &[(std::ops::Range<i32>, usize)]| {
+            let pieces = pieces.iter().map(|(tokens, shared)| piece(tokens.clone(), Some(*shared).filter(|shared| *shared > 0)));
+            (1, Pieces::new(pieces.collect()))
+        };
+        let whole = || sequence(&[(0..300, 1), (0..200, 2), (0..1, 0)]);
+        for (other, wanted) in [
+            (sequence(&[(0..300, 1), (0..200, 2), (0..5, 0)]), 500),
+            (sequence(&[(0..300, 1), (0..50, 2), (0..5, 0)]), 350),
+            (sequence(&[(0..200, 1), (0..200, 2)]), 200),
+            (sequence(&[(0..300, 1), (0..200, 3)]), 300),
+            (sequence(&[(128..300, 1), (0..200, 2)]), 0),
+            (sequence(&[(0..300, 0)]), 0),
+        ] {
+            assert_eq!((common(&[whole(), other]), common(&[whole()])), (wanted, 500));
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]

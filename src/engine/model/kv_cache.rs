@@ -178,7 +178,7 @@ impl KvCache {
             // A matrix product wants its rows one after the other; it would copy them each time.
             empty => empty.insert(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? }),
         };
-        let last = KvPiece { keys: tail.keys.clone(), values: tail.values.clone(), tokens: 0..end as i32, shared: None };
+        let last = KvPiece { tokens: 0..end as i32, ..KvPiece::new(tail.keys.clone(), tail.values.clone()) };
         let piece = |KvSegment { layers, tokens }: &KvSegment| {
             let LayerKv { keys, values } = layers[layer].clone()?;
             Some(KvPiece { keys, values, tokens: 0..*tokens as i32, shared: Some(Rc::as_ptr(layers) as usize) })

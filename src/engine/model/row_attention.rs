@@ -1,4 +1,4 @@
-//! Attention of single tokens, of one sequence or of several, over the pieces that their keys and values are in: nothing that
+//! Attention of single tokens where MLX computes it, not our kernel: of one sequence or of several, over the pieces that their keys and values are in: nothing that
 //! grows with the conversation is copied for a token.
 //!
 //! What a token gathers does not depend, to the last bit, on those beside it: every product, sum and difference is what
@@ -16,7 +16,7 @@ use super::kv_cache::{KvPiece, Pieces};
 
 /// What each query gathers from the keys and values that it sees, `[rows, heads * D]`.
 ///
-/// Queries are `[R, heads, 1, D]`, of which the first are those of the rows in `seen`.
+/// Queries are `[R, heads, 1, D]`, one for each row in `seen`.
 pub fn row_attention(queries: &Array, seen: &[Pieces]) -> Result<Array, Exception> {
     let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
     let scale = Array::from_f32((width as f32).powf(-0.5)).as_dtype(queries.dtype())?;

@@ -88,7 +88,8 @@ impl RunIndex {
         best
     }
 
-    /// The tokens up to the end of the runs used last, at most so many, the last one first; without those that others continue.
+    /// The tokens up to the end of the runs used last, at most so many, the last one first; without those that one before them
+    /// continues.
     pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
         let mut runs: Vec<(RunId, u64)> = self.runs.iter().map(|(id, stored)| (*id, stored.last_used)).collect();
         runs.sort_unstable_by_key(|(_, last_used)| Reverse(*last_used));

@@ -46,7 +46,7 @@ pub struct DiskStats {
     pub entries: usize,
     /// What they take, in bytes.
     pub bytes: u64,
-    /// Prompts that were continued from the disk.
+    /// Prompts for which something was read when they came: not those that went on from what was read ahead.
     pub hits: u64,
     /// Tokens read: for prompts, and ahead of them.
     pub tokens: u64,
@@ -135,7 +135,8 @@ impl DiskCache {
         self.index.latest(most)
     }
 
-    /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped. No use of it.
+    /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped. Does not
+    /// count as a use.
     pub fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
         self.settle();
         loop {
