@@ -55,7 +55,7 @@ pub struct DiskReport {
     pub bytes: u64,
     /// Files, each a run of tokens.
     pub entries: usize,
-    /// Prompts that were continued from the disk.
+    /// Prompts for which something was read when they came: not those that went on from what was read ahead.
     pub hits: u64,
     /// Tokens read: for prompts, and ahead of them.
     pub tokens: u64,

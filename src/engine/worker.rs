@@ -101,7 +101,7 @@ impl Worker {
             return self.ahead.clear();
         }
         // It is all there, or the cache has no room for it, or it was damaged.
-        if self.cache.known(tokens) == known {
+        if self.cache.known(tokens) <= known {
             self.ahead.pop();
         }
     }

@@ -409,6 +409,10 @@ fn what_was_used_last_is_read_ahead_where_there_is_room() {
         rig.finish();
         assert_eq!((rig.known(&latest), rig.known(&earlier)), if room { (81, 101) } else { (0, 0) });
     }
+    rig = rig.restart(CacheLimits { bytes: Some(1), ..CacheLimits::default() }, disk());
+    rig.worker.recall_latest();
+    rig.finish();
+    assert_eq!((rig.known(&latest), rig.known(&earlier)), (0, 0));
     // What is read ahead is forgotten before what was asked for meanwhile, and nothing is forgotten for it.
     for (entries, known) in [(3, [81, 101, 60]), (2, [81, 0, 60]), (1, [0, 0, 60])] {
         rig = rig.restart(CacheLimits { entries, ..CacheLimits::default() }, disk());

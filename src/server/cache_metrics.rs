@@ -20,7 +20,7 @@ const COUNTERS: [Source; 10] = [
     ("anyclaude_cache_saved_tokens_total", "Prompt tokens that were cached.", |report| report.saved_tokens as f64),
     ("anyclaude_cache_saved_seconds_total", "Time those would have taken.", |report| report.saved_seconds),
     ("anyclaude_prefilled_tokens_total", "Prompt tokens computed, for warm-ups too.", |report| report.computed_tokens as f64),
-    ("anyclaude_cache_disk_hits_total", "Prompts continued from the disk.", |report| disk(report).hits as f64),
+    ("anyclaude_cache_disk_hits_total", "Prompts for which something was read from the disk.", |report| disk(report).hits as f64),
     ("anyclaude_cache_disk_tokens_total", "Tokens read from the disk.", |report| disk(report).tokens as f64),
     ("anyclaude_cache_disk_dropped_total", "Files dropped: damaged, or of another model.", |report| disk(report).dropped as f64),
 ];

@@ -37,7 +37,7 @@ impl PrefixCache {
     /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
     pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
         if self.recall(prompt)? {
-            self.disk.iter_mut().for_each(|disk| disk.count_hit(prompt));
+            self.disk.iter_mut().for_each(DiskCache::count_hit);
         }
         self.catch_up(sequence, prompt)?;
         let known = sequence.tokens().len();
@@ -66,6 +66,7 @@ impl PrefixCache {
     pub fn recall(&mut self, prompt: &[u32]) -> Result<bool, Exception> {
         let Some((tokens, segments)) = self.read(&prompt[..prompt.len().saturating_sub(1)])? else { return Ok(false) };
         self.tree.insert(&tokens, &segments)?;
+        self.disk.iter_mut().for_each(|disk| disk.touch(prompt));
         self.publish();
         Ok(true)
     }
@@ -84,7 +85,7 @@ impl PrefixCache {
         let known = self.tree.known(wanted);
         let recalled = self.disk.as_mut().and_then(|disk| disk.recall(wanted, known));
         let Some(Recalled { tokens, start, segments }) = recalled else { return Ok(None) };
-        let before = self.tree.lookup(&tokens[..start])?;
+        let before = self.tree.segments(&tokens[..start])?;
         Ok(Some((tokens, [before, segments].concat())))
     }
 

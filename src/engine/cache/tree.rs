@@ -107,8 +107,13 @@ impl<P: Payload> PrefixTree<P> {
 
     /// What is kept for the longest known beginning of `tokens`, in order. Counts as a use of it.
     pub fn lookup(&mut self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::Error> {
+        self.touch(self.find(tokens).node);
+        self.segments(tokens)
+    }
+
+    /// Like `lookup`, but no use of it.
+    pub fn segments(&self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::Error> {
         let position = self.find(tokens);
-        self.touch(position.node);
         let mut found = Vec::new();
         for id in self.path(position.node) {
             let node = self.node(id);
@@ -261,6 +266,7 @@ impl<P: Payload> PrefixTree<P> {
         let upper = self.node(parent);
         if let Some(before) = &upper.payload
             && upper.children.is_empty()
+            && upper.last_used <= last_used
             && upper.tokens.len() + tokens.len() <= self.join_below
         {
             let joined = before.join(&payload)?;
@@ -292,9 +298,11 @@ impl<P: Payload> PrefixTree<P> {
 
     fn enforce_limits(&mut self) {
         while self.leaves().count() > self.limits.entries {
-            // All that is this entry's alone goes with it.
+            // All that is this entry's alone goes with it, but what was used later than its end.
             let mut id = self.least_recently_used();
-            while let Some(leaf) = id.filter(|id| self.node(*id).children.is_empty()) {
+            let last_used = id.map_or(0, |id| self.node(id).last_used);
+            let goes = |node: &Node<P>| node.children.is_empty() && node.last_used <= last_used;
+            while let Some(leaf) = id.filter(|id| goes(self.node(*id))) {
                 id = self.remove(leaf);
             }
         }

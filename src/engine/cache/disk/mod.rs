@@ -1,7 +1,7 @@
 //! The prefix cache's second life: runs of tokens in a folder, for the next start.
 //!
 //! `run` is one file, `index` knows which there are, `writer` is the thread that writes them, `manifest` says what computed
-//! them. Reading happens on the device's thread, when a prompt needs it.
+//! them. Reading happens on the device's thread, when a prompt needs it or there is nothing else to do.
 
 mod index;
 mod manifest;
@@ -173,9 +173,13 @@ impl DiskCache {
         recalled
     }
 
-    /// Counts a prompt that goes on from what was read for it: a use of that.
-    pub fn count_hit(&mut self, prompt: &[u32]) {
+    /// Counts a prompt that goes on from what was read for it.
+    pub fn count_hit(&mut self) {
         self.stats.hits += 1;
+    }
+
+    /// Counts as a use of what is there of a prompt.
+    pub fn touch(&mut self, prompt: &[u32]) {
         let runs = self.index.cover(prompt).runs;
         self.index.touch(&runs);
         self.touch_file(runs.last());
