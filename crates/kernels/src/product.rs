@@ -67,7 +67,7 @@ impl WithSimd for Task<'_> {
             for (block, rows) in self.rows.chunks(ROWS * self.width).enumerate() {
                 let place = (block * ROWS, index * OUTPUTS);
                 match (rows.len() == ROWS * self.width, many) {
-                    (true, true) => self.tile::<S, ROWS, OUTPUTS>(simd, rows, weights, place),
+                    (true, true) => self.tiles::<S, ROWS, OUTPUTS>(simd, rows, weights, place),
                     (false, true) => self.tiles::<S, 1, OUTPUTS>(simd, rows, weights, place),
                     (true, false) => self.tiles::<S, ROWS, 1>(simd, rows, weights, place),
                     (false, false) => self.tiles::<S, 1, 1>(simd, rows, weights, place),

@@ -1,5 +1,5 @@
-//! Attention of single tokens where MLX computes it, not our kernel: of one sequence or of several, over the pieces that their keys and values are in: nothing that
-//! grows with the conversation is copied for a token.
+//! Attention of single tokens where MLX computes it and not our kernel. They are of one sequence or of several, and go over the
+//! pieces that their keys and values are in: nothing that grows with the conversation is copied for a token.
 //!
 //! What a token gathers does not depend, to the last bit, on those beside it: every product, sum and difference is what
 //! it would be for the token alone. What is gained is that keys and values which several tokens see (conversations that
