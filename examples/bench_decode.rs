@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyclaude::engine::answer::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName};
+use anyclaude::engine::decode::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName};
 use anyclaude::engine::text::{ChatTemplate, Tokenizer};
 use anyclaude::engine::{
     Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Run, Sampler,

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyclaude::engine::answer::{AnswerDecoders, Piece, ToolFormatName};
+use anyclaude::engine::decode::{AnswerDecoders, Piece, ToolFormatName};
 use anyclaude::engine::text::Tokenizer;
 use anyclaude::wire::MessagesRequest;
 use clap::ValueEnum;

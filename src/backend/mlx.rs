@@ -14,7 +14,7 @@ use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
-use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,

@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::EngineError;
-use super::answering::Answering;
-use super::cache::{CacheStats, PrefixCache};
+use super::active_answer::Answering;
 use super::generation::{EventSender, Finished, Generation};
 use super::memory::{MemoryLimit, Room};
-use super::model::Model;
 use super::sequence::Sequence;
+use crate::engine::EngineError;
+use crate::engine::cache::{CacheStats, PrefixCache};
+use crate::engine::model::Model;
 
 /// Most answers in work at once. Each holds memory of its own, and more would only make every one slower.
 const AT_ONCE: usize = 16;
@@ -289,5 +289,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-#[path = "worker_tests.rs"]
 mod tests;

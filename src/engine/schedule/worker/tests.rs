@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::LoadListener;
-use crate::engine::answer::Piece;
 use crate::engine::cache::{CacheLimits, DiskCache, DiskOptions};
-use crate::engine::generation::{EngineEvent, EventReceiver};
-use crate::engine::memory::MemoryUse;
+use crate::engine::decode::Piece;
+use crate::engine::schedule::generation::{EngineEvent, EventReceiver};
+use crate::engine::schedule::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
 use crate::engine::{Sampler, Sampling};
 

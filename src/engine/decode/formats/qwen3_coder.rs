@@ -15,11 +15,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::arguments::{Position, escaped, take_before};
-use crate::engine::answer::grammar::Part::{Markup, Name, Text};
-use crate::engine::answer::grammar::{Vocabulary, lark_string};
-use crate::engine::answer::schema::with_options;
-use crate::engine::answer::syntax::{Cursor, JsonScan, Read, Unread, ending_with_start_of, trim_start};
+use crate::engine::decode::arguments::{Position, escaped, take_before};
+use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use crate::engine::decode::grammar::{Vocabulary, lark_string};
+use crate::engine::decode::schema::with_options;
+use crate::engine::decode::syntax::{Cursor, JsonScan, Read, Unread, ending_with_start_of, trim_start};
 use crate::wire::Tool;
 
 const PARAMETER: &str = "<parameter=";

@@ -7,8 +7,8 @@
 //! ```
 
 use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::grammar::Part::{Markup, Name, Text};
-use crate::engine::answer::syntax::{Cursor, Read, Unread};
+use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
 pub const CALLS: &str = "[TOOL_CALLS]";
 const CALL_ID: &str = "[CALL_ID]";

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::EngineError;
-use super::answer::{AnswerDecoder, Piece};
-use super::cache::PrefixCache;
-use super::draft::{Drafts, MOST};
 use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
 use super::memory::MemoryLimit;
-use super::model::Model;
-use super::sampler::Sampler;
+use super::prompt_lookup::{Drafts, MOST};
 use super::sequence::Sequence;
+use crate::engine::EngineError;
+use crate::engine::cache::PrefixCache;
+use crate::engine::decode::Sampler;
+use crate::engine::decode::{AnswerDecoder, Piece};
+use crate::engine::model::Model;
 
 /// An answer in work.
 pub struct Answering {
@@ -216,5 +216,4 @@ fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler
 }
 
 #[cfg(test)]
-#[path = "answering_tests.rs"]
 mod tests;

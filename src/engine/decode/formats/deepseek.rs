@@ -9,8 +9,8 @@
 //! ````
 
 use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::grammar::Part::{Markup, Name, Text};
-use crate::engine::answer::syntax::{Cursor, Read};
+use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use crate::engine::decode::syntax::{Cursor, Read};
 
 pub const CALLS: &str = "<｜tool▁calls▁begin｜>";
 const CALLS_END: &str = "<｜tool▁calls▁end｜>";

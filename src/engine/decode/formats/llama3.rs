@@ -6,8 +6,8 @@
 //! ```
 
 use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::grammar::Part::{Name, Text};
-use crate::engine::answer::syntax::{Cursor, Read};
+use crate::engine::decode::grammar::Part::{Name, Text};
+use crate::engine::decode::syntax::{Cursor, Read};
 
 const PYTHON: usize = 1;
 

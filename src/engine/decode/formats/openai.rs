@@ -6,8 +6,8 @@
 //! ```
 
 use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::grammar::Part::{Name, Text};
-use crate::engine::answer::syntax::{Cursor, Read};
+use crate::engine::decode::grammar::Part::{Name, Text};
+use crate::engine::decode::syntax::{Cursor, Read};
 
 const FUNCTION_CALL: usize = 1;
 

@@ -3,12 +3,13 @@
 //! Owns the tool-call formats, constrained decoding, stop sequences. Never sees a model: it is told
 //! each token that was sampled.
 
+mod answer_decoder;
 mod arguments;
 mod constraint;
-mod decoder;
 mod formats;
 mod grammar;
 mod parser;
+mod sampler;
 mod schema;
 mod syntax;
 mod text_flow;
@@ -18,9 +19,10 @@ mod wind_down;
 #[cfg(test)]
 mod fuzz;
 
+pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
 pub use constraint::TokenMask;
-pub use decoder::{AnswerDecoder, AnswerDecoders};
 pub use formats::{ToolFormat, ToolFormatName};
+pub use sampler::{Sampler, Sampling};
 pub use thinking::OPEN as OPEN_THINKING;
 
 /// Something the generated tokens added to the answer.

@@ -351,5 +351,4 @@ fn common_prefix(a: &[u32], b: &[u32]) -> usize {
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
 mod tests;

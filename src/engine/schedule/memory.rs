@@ -1,6 +1,6 @@
 //! Memory, measured: what MLX and the process use, what is free, and what a request may still take.
 
-use super::EngineError;
+use crate::engine::EngineError;
 
 /// Output tokens that every answer is given room for when it begins. Longer ones make the cache shrink.
 const ANSWER_TOKENS: usize = 1024;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::EngineError;
-use super::answer::{AnswerDecoder, Piece};
-use super::sampler::Sampler;
+use crate::engine::EngineError;
+use crate::engine::decode::Sampler;
+use crate::engine::decode::{AnswerDecoder, Piece};
 
 /// One answer to generate.
 pub struct Generation {

@@ -7,8 +7,8 @@
 //! ```
 
 use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::answer::grammar::Part::{Markup, Name, Text};
-use crate::engine::answer::syntax::{Cursor, Read};
+use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use crate::engine::decode::syntax::{Cursor, Read};
 
 pub struct Hermes;
 

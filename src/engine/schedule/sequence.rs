@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use mlx_rs::error::Exception;
 
-use super::EngineError;
-use super::cache::{Payload, PrefixCache, Segment};
-use super::model::{KvCache, KvSegment, Model, Run};
+use crate::engine::EngineError;
+use crate::engine::cache::{Payload, PrefixCache, Segment};
+use crate::engine::model::{KvCache, KvSegment, Model, Run};
 
 /// An answer's tokens become shareable in runs of so many.
 const RUN: usize = 512;

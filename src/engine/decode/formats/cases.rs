@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::ToolFormatName::{self, DeepSeek, Hermes, Llama3, Mistral, OpenAi, Qwen3Coder};
-use crate::engine::answer::parser::Parser;
-use crate::engine::answer::{Piece, joined};
+use crate::engine::decode::parser::Parser;
+use crate::engine::decode::{Piece, joined};
 use crate::wire::Tool;
 
 const FORMATS: [ToolFormatName; 6] = [Hermes, Qwen3Coder, Llama3, Mistral, DeepSeek, OpenAi];
