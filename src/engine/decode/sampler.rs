@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use super::EngineError;
-use super::model::GenerationConfig;
+use crate::engine::EngineError;
+use crate::engine::model::GenerationConfig;
 use crate::wire::MessagesRequest;
 
 /// How to choose.
