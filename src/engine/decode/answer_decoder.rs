@@ -8,7 +8,6 @@ use super::formats::{Tag, ToolFormat};
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{self, Split, Thinking};
-use super::wind_down::WindDown;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
@@ -60,7 +59,6 @@ impl AnswerDecoders {
             model,
             rules,
             stage,
-            winding_down: None,
             calls: 0,
             finished: false,
         })
@@ -145,7 +143,6 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
-    winding_down: Option<WindDown>,
     calls: usize,
     finished: bool,
 }
@@ -154,7 +151,7 @@ impl AnswerDecoder {
     /// The tokens that may come next; `None`: any.
     ///
     /// # Errors
-    /// A grammar became too large, or a call that is being wound down has no end.
+    /// A grammar became too large.
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
         let model = self.model.clone();
         let vocab_size = model.tokenizer.vocab_size();
@@ -168,11 +165,7 @@ impl AnswerDecoder {
             }
             Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _) => follower.mask(),
         };
-        let allowed = mask.or_else(|reason| self.loosen(&reason))?;
-        let Some(wind_down) = &mut self.winding_down else { return Ok(Some(allowed)) };
-        let next = wind_down.choose(&allowed, &self.parser.position(), &model.tokenizer);
-        let next = next.ok_or_else(|| EngineError::Device("the tool call cannot be ended within its schema".into()))?;
-        Ok(Some(TokenMask::only(vocab_size, &[next])))
+        mask.or_else(|reason| self.loosen(&reason)).map(Some)
     }
 
     /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
@@ -215,16 +208,6 @@ impl AnswerDecoder {
         Ok(pieces)
     }
 
-    /// From now on every mask leads to the end of the open tool call by the shortest way, after which the answer is finished.
-    /// For an answer that has reached its `max_tokens`. False if no call is open, nor has to be.
-    pub fn wind_down(&mut self) -> bool {
-        let open = !matches!(self.stage, Stage::Text) && !self.finished;
-        if open {
-            self.winding_down.get_or_insert_default();
-        }
-        open
-    }
-
     /// Whether the answer is over: no token can follow but one that ends it.
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -236,14 +219,24 @@ impl AnswerDecoder {
     }
 
     /// The answer ends here, whatever the reason: gives the text that was held back.
+    ///
+    /// Inside a tool call nothing is added: its arguments end where the model ended, and of a call without arguments so far
+    /// nothing is shown. A completed one would be run by clients as if the model had meant it.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
-        let text = self.detokenizer.finish();
-        let mut pieces = self.pass(&text);
-        let rest = self.thinking.finish();
-        pieces.extend(self.sort(rest));
-        self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
-        self.flow.finish(&mut pieces);
+        if matches!(self.stage, Stage::Text) {
+            let text = self.detokenizer.finish();
+            let mut pieces = self.pass(&text);
+            let rest = self.thinking.finish();
+            pieces.extend(self.sort(rest));
+            self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+            self.flow.finish(&mut pieces);
+            return pieces;
+        }
+        let mut pieces = Vec::new();
+        self.flow.finish_before_call(&mut pieces);
+        // The rest is markup of a call that was cut; but where its arguments are complete, the call is.
+        pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
         pieces
     }
 
@@ -278,7 +271,7 @@ impl AnswerDecoder {
     fn advance(&mut self) -> Result<(), EngineError> {
         let grammars = &self.model.grammars;
         let tag = self.parser.tag();
-        let last = !self.rules.several || self.winding_down.is_some();
+        let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
                 self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
@@ -480,19 +473,24 @@ mod tests {
     }
 
     #[test]
-    fn winding_down_closes_an_open_call_and_only_that() {
-        let mut decoder = start(json!({})).unwrap();
-        push(&mut decoder, "text <tool");
-        assert!(!decoder.wind_down());
-        let mut decoder = start(json!({})).unwrap();
-        let mut pieces = push(&mut decoder, "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"src/ma");
-        assert!(decoder.wind_down());
-        while !decoder.is_finished() {
-            let mask = decoder.mask().unwrap().unwrap();
-            pieces.extend(decoder.push(mask.iter().next().unwrap()).unwrap());
+    fn a_call_that_is_cut_stays_open_and_nothing_is_added_to_it() {
+        let cut = |text: &str| {
+            let mut decoder = start(json!({})).unwrap();
+            let mut pieces = push(&mut decoder, text);
+            pieces.extend(decoder.finish());
+            joined(pieces)
+        };
+        let opened = |input: &str| vec![Piece::ToolStart { name: "Read".into() }, Piece::ToolInput(input.into())];
+        let head = "<tool_call>\n{\"name\": \"Read\", \"arguments\": ";
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src/ma")), opened("{\"file_path\": \"src/ma"));
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src\"")), opened("{\"file_path\": \"src\""));
+        // The model has ended the arguments: only the markup after them is missing.
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}")), call(r#"{"file_path": "a"}"#));
+        // A call without any argument yet would look finished to clients.
+        for before_arguments in ["<tool_call>", "<tool_call>\n{\"name\": \"Re", head] {
+            assert_eq!(cut(&format!("Look.\n{before_arguments}")), [Piece::Text("Look.".into())]);
         }
-        pieces.extend(decoder.finish());
-        assert_eq!(joined(pieces), call(r#"{"file_path": "src/ma"}"#));
+        assert_eq!(cut("text <tool"), [Piece::Text("text <tool".into())]);
     }
 
     #[test]

@@ -15,14 +15,6 @@ pub enum Reader {
     Parameters(Parameters),
 }
 
-/// Where in the arguments the text stands.
-#[derive(Clone, Debug, Default)]
-pub struct Position {
-    pub scan: JsonScan,
-    /// The text that ends what is open, where that is not JSON's to say.
-    pub end: String,
-}
-
 impl Reader {
     /// Takes what can be told from the text held. Gives JSON text, and whether the arguments are complete.
     pub fn read(&mut self, held: &mut String) -> (String, bool) {
@@ -40,14 +32,6 @@ impl Reader {
                 read_quoted(held)
             }
             Self::Parameters(parameters) => parameters.read(held),
-        }
-    }
-
-    pub fn position(&self, held: &str) -> Position {
-        match self {
-            Self::Object(scan) => Position { scan: *scan, end: String::new() },
-            Self::Quoted { .. } => Position { scan: JsonScan::string(), end: String::new() },
-            Self::Parameters(parameters) => parameters.position(held),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Piece;
-use super::arguments::{Position, Reader};
+use super::arguments::Reader;
 use super::formats::{Arguments, Head, Next, Parameters, Place, Tag, ToolFormat};
 use super::syntax::{Cursor, JsonScan, Unread, ending_with_start_of, trim_start};
 use crate::wire::Tool;
@@ -31,8 +31,9 @@ enum State {
     Head { opened: String, place: Place },
     /// The arguments have not started.
     Named { opened: String, head: Head },
-    /// Inside the arguments.
-    Arguments { name: String, reader: Reader, list: bool },
+    /// Inside the arguments. `opening` is the markup before them, until the first of them shows the call: one that is cut before
+    /// would look like a finished call without arguments.
+    Arguments { name: String, reader: Reader, list: bool, opening: Option<String> },
     /// After the arguments.
     Tail { list: bool },
 }
@@ -58,7 +59,8 @@ impl Parser {
             State::Text => rest,
             State::Head { opened, .. } | State::Named { opened, .. } => opened + &rest,
             State::Tail { .. } => return vec![Piece::ToolEnd],
-            State::Arguments { .. } => return vec![],
+            State::Arguments { opening: Some(opening), .. } => opening + &rest,
+            State::Arguments { opening: None, .. } => return vec![],
         };
         some_text(text).into_iter().collect()
     }
@@ -94,14 +96,6 @@ impl Parser {
         }
     }
 
-    /// Where in the arguments the text stands.
-    pub fn position(&self) -> Position {
-        match &self.state {
-            State::Arguments { reader, .. } => reader.position(&self.held),
-            _ => Position::default(),
-        }
-    }
-
     /// Decides one piece of the held text; false when more text is needed.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match std::mem::take(&mut self.state) {
@@ -120,12 +114,16 @@ impl Parser {
                 }
             }
             State::Named { opened, head } => self.start_arguments(opened, head, pieces),
-            State::Arguments { name, mut reader, list } => {
+            State::Arguments { name, mut reader, list, mut opening } => {
                 let (json, done) = reader.read(&mut self.held);
+                if opening.is_some() && (done || !json.is_empty()) {
+                    pieces.push(Piece::ToolStart { name: name.clone() });
+                    opening = None;
+                }
                 if !json.is_empty() {
                     pieces.push(Piece::ToolInput(json));
                 }
-                self.state = if done { State::Tail { list } } else { State::Arguments { name, reader, list } };
+                self.state = if done { State::Tail { list } } else { State::Arguments { name, reader, list, opening } };
                 done
             }
             State::Tail { list } => {
@@ -202,8 +200,7 @@ impl Parser {
             let blank = self.held.len() - trim_start(&self.held).len();
             self.take(blank);
         }
-        pieces.push(Piece::ToolStart { name: head.name.clone() });
-        self.state = State::Arguments { name: head.name, reader, list: head.list };
+        self.state = State::Arguments { name: head.name, reader, list: head.list, opening: Some(opened) };
         true
     }
 

@@ -108,7 +108,7 @@ pub fn ending_with_start_of(text: &str, whole: &str) -> usize {
     starts.find(|length| text.ends_with(&whole[..*length])).unwrap_or(0)
 }
 
-/// Where in a JSON object or array one is: enough to find its end, and to tell how much is open.
+/// Where in a JSON object or array one is: enough to find its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonScan {
     depth: usize,
@@ -117,11 +117,6 @@ pub struct JsonScan {
 }
 
 impl JsonScan {
-    /// Inside a string.
-    pub fn string() -> Self {
-        Self { in_string: true, ..Self::default() }
-    }
-
     /// Takes a byte; true when the object or array is complete with it.
     pub fn feed(&mut self, byte: u8) -> bool {
         match (self.in_string, byte) {
@@ -138,20 +133,6 @@ impl JsonScan {
             (false, _) => {}
         }
         false
-    }
-
-    /// How many closing signs it takes at least to complete the JSON.
-    pub fn open(&self) -> usize {
-        self.depth + usize::from(self.in_string) + usize::from(self.escaped)
-    }
-
-    /// How many objects and arrays are open.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    pub fn in_string(&self) -> bool {
-        self.in_string
     }
 }
 

@@ -53,6 +53,13 @@ impl TextFlow {
         }
     }
 
+    /// The answer was cut in a call that is not shown: gives what was held back before it, less the space between text and call.
+    pub fn finish_before_call(&mut self, out: &mut Vec<Piece>) {
+        let held = std::mem::take(&mut self.held);
+        self.give(&held, out);
+        self.space.clear();
+    }
+
     fn push_text(&mut self, text: &str, out: &mut Vec<Piece>) {
         let mut text = std::mem::take(&mut self.held) + text;
         let found = self.stop_sequences.iter().enumerate().filter_map(|(which, stop)| Some((text.find(stop)?, which)));

@@ -15,11 +15,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::arguments::{Position, escaped, take_before};
+use crate::engine::decode::arguments::{escaped, take_before};
 use crate::engine::decode::grammar::Part::{Markup, Name, Text};
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::schema::with_options;
-use crate::engine::decode::syntax::{Cursor, JsonScan, Read, Unread, ending_with_start_of, trim_start};
+use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
 const PARAMETER: &str = "<parameter=";
@@ -167,25 +167,6 @@ impl Parameters {
                 json.push_str(&as_json(text.strip_suffix('\n').unwrap_or(&text)));
                 self.state = State::Between;
                 Ok(false)
-            }
-        }
-    }
-
-    /// Where the text stands, for what is held of it.
-    pub fn position(&self, held: &str) -> Position {
-        let missing = |end: &str, there: &str| end.strip_prefix(there).unwrap_or_default().to_owned();
-        let closing = |there: usize| missing(&format!("\n{PARAMETER_END}\n"), &held[held.len() - there..]);
-        match self.state {
-            State::Between => Position { scan: JsonScan::default(), end: missing(FUNCTION_END, trim_start(held)) },
-            State::Text => Position { scan: JsonScan::string(), end: closing(overlap(held)) },
-            State::Start(true) => Position { scan: JsonScan::string(), end: closing(0) },
-            State::Json | State::Start(false) => {
-                let mut scan = JsonScan::default();
-                let value = &held[..held.len() - overlap(held)];
-                for byte in value.bytes() {
-                    scan.feed(byte);
-                }
-                Position { scan, end: closing(overlap(held)) }
             }
         }
     }
