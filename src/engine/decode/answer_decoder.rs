@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
-use super::formats::{Tag, ToolFormat};
+use super::form::Tag;
+use super::formats::ToolFormat;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{self, Split, Thinking};
@@ -14,11 +15,11 @@ use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
 pub struct AnswerDecoders {
-    model: Arc<Model>,
+    parts: Arc<SharedParts>,
 }
 
-/// What all answers of a model share.
-struct Model {
+/// The parts that all answers of a model share.
+struct SharedParts {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     grammars: Grammars,
@@ -34,7 +35,7 @@ impl AnswerDecoders {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
         let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting(&tokenizer, tag.text, there)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        Ok(Self { model: Arc::new(Model { tokenizer, format, grammars, overshooting }) })
+        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting }) })
     }
 
     /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
@@ -43,20 +44,20 @@ impl AnswerDecoders {
     /// `tool_choice` asks for a tool that the request does not have.
     pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
-        let model = self.model.clone();
+        let parts = self.parts.clone();
         let stage = match rules.must_call {
-            true => Stage::Opening(model.grammars.call(&rules.names())?),
+            true => Stage::Opening(parts.grammars.call(&rules.names())?),
             false => Stage::Text,
         };
-        let mut markup = model.grammars.markup();
-        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| model.tokenizer.added_token(tag)));
+        let mut markup = parts.grammars.markup();
+        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
-            detokenizer: Detokenizer::new(model.tokenizer.clone(), markup),
+            detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
             // A forced call comes at once.
             thinking: Thinking::new(thinks && !rules.must_call),
-            parser: Parser::new(model.format.clone(), rules.tools.clone()),
+            parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
-            model,
+            parts,
             rules,
             stage,
             calls: 0,
@@ -136,7 +137,7 @@ enum Stage {
 
 /// One answer being generated.
 pub struct AnswerDecoder {
-    model: Arc<Model>,
+    parts: Arc<SharedParts>,
     rules: Rules,
     detokenizer: Detokenizer,
     thinking: Thinking,
@@ -153,10 +154,10 @@ impl AnswerDecoder {
     /// # Errors
     /// A grammar became too large.
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
-        let model = self.model.clone();
-        let vocab_size = model.tokenizer.vocab_size();
+        let parts = self.parts.clone();
+        let vocab_size = parts.tokenizer.vocab_size();
         if self.finished {
-            return Ok(Some(TokenMask::only(vocab_size, model.tokenizer.eos_tokens())));
+            return Ok(Some(TokenMask::only(vocab_size, parts.tokenizer.eos_tokens())));
         }
         let mask = match &mut self.stage {
             Stage::Text => {
@@ -174,7 +175,7 @@ impl AnswerDecoder {
             return vec![];
         };
         let text = String::from_utf8(follower.forced()).unwrap_or_default();
-        self.model.tokenizer.encode(&text).unwrap_or_default()
+        self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
     /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
@@ -188,7 +189,7 @@ impl AnswerDecoder {
         }
         match &mut self.stage {
             Stage::Text => {
-                if self.model.tokenizer.eos_tokens().contains(&token) {
+                if self.parts.tokenizer.eos_tokens().contains(&token) {
                     self.finished = true;
                     return Ok(vec![]);
                 }
@@ -269,7 +270,7 @@ impl AnswerDecoder {
 
     /// Goes on to the next stage where the text has come to the end of one.
     fn advance(&mut self) -> Result<(), EngineError> {
-        let grammars = &self.model.grammars;
+        let grammars = &self.parts.grammars;
         let tag = self.parser.tag();
         let last = !self.rules.several;
         match &self.stage {
@@ -300,7 +301,7 @@ impl AnswerDecoder {
     fn arguments(&self) -> Result<Stage, EngineError> {
         let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
         let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
-        Ok(Stage::Arguments(self.model.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
+        Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
     }
 
     /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
@@ -310,9 +311,9 @@ impl AnswerDecoder {
             return vec![];
         }
         if self.rules.tools.is_empty() {
-            return self.model.grammars.open_tokens();
+            return self.parts.grammars.open_tokens();
         }
-        let tags = self.model.format.tags().iter().zip(&self.model.overshooting);
+        let tags = self.parts.format.tags().iter().zip(&self.parts.overshooting);
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
@@ -322,7 +323,7 @@ impl AnswerDecoder {
             return Err(EngineError::Device(reason.to_string()));
         };
         tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
-        *follower = self.model.grammars.any_arguments(self.parser.tag())?;
+        *follower = self.parts.grammars.any_arguments(self.parser.tag())?;
         tokens.iter().try_for_each(|token| follower.push(*token))?;
         follower.mask()
     }

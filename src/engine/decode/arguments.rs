@@ -2,37 +2,39 @@
 
 use serde_json::json;
 
-use super::formats::Parameters;
 use super::syntax::{JsonScan, ending_with_start_of};
 
 /// Reads the arguments of one call as they come.
-pub enum Reader {
-    /// A JSON object: given as it is.
-    Object(JsonScan),
-    /// A JSON string that holds an object: given decoded.
-    Quoted { started: bool },
-    /// Qwen3-Coder's parameters.
-    Parameters(Parameters),
+pub trait ArgumentReader: Send {
+    /// Takes as much of the held text as can be decided. Returns JSON text, and whether the arguments are complete.
+    fn read(&mut self, held: &mut String) -> (String, bool);
 }
 
-impl Reader {
-    /// Takes what can be told from the text held. Gives JSON text, and whether the arguments are complete.
-    pub fn read(&mut self, held: &mut String) -> (String, bool) {
-        match self {
-            Self::Object(scan) => {
-                let end = held.bytes().position(|byte| scan.feed(byte));
-                let rest = held.split_off(end.map_or(held.len(), |end| end + 1));
-                (std::mem::replace(held, rest), end.is_some())
-            }
-            Self::Quoted { started } => {
-                if !*started {
-                    held.drain(..1);
-                    *started = true;
-                }
-                read_quoted(held)
-            }
-            Self::Parameters(parameters) => parameters.read(held),
+/// A JSON object: passed on as it is.
+#[derive(Default)]
+pub struct ObjectReader(JsonScan);
+
+impl ArgumentReader for ObjectReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        let end = held.bytes().position(|byte| self.0.feed(byte));
+        let rest = held.split_off(end.map_or(held.len(), |end| end + 1));
+        (std::mem::replace(held, rest), end.is_some())
+    }
+}
+
+/// A JSON string that holds an object: passed on decoded.
+#[derive(Default)]
+pub struct QuotedReader {
+    started: bool,
+}
+
+impl ArgumentReader for QuotedReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        if !self.started {
+            held.drain(..1);
+            self.started = true;
         }
+        read_quoted(held)
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
         let with_escapes = json!(object).to_string().replace('🙂', "\\ud83d\\ude42").replace('é', "\\u00e9");
         let whole = format!("{with_escapes}}}");
         for step in 1..whole.len() {
-            let mut reader = Reader::Quoted { started: false };
+            let mut reader = QuotedReader::default();
             let (mut held, mut read, mut done) = (String::new(), String::new(), false);
             for c in whole.chars().collect::<Vec<_>>().chunks(step) {
                 held.extend(c);

@@ -2,19 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::formats::{Form, ToolFormat};
+use super::form::{Form, Part, Tag};
 use crate::engine::text::Tokenizer;
-
-/// A part of what the grammar writes.
-#[derive(Clone, Copy)]
-pub enum Part {
-    /// This text.
-    Text(&'static str),
-    /// This markup: one token where the vocabulary has it, the text where not.
-    Markup(&'static str),
-    /// The name of the tool, as a JSON string or as it is.
-    Name { quoted: bool },
-}
 
 /// Which markup is a token of its own.
 pub struct Vocabulary<'a>(pub &'a Tokenizer);
@@ -68,10 +57,8 @@ impl Vocabulary<'_> {
 }
 
 /// From the first tag to where the arguments start, for one of these tools.
-pub fn whole_opening(format: &dyn ToolFormat, names: &[&str], vocabulary: &Vocabulary) -> String {
-    let form = format.form(0);
-    let tag = [Part::Markup(format.tags()[0].text)];
-    opening(&[&tag, form.open, form.after_name].concat(), names, vocabulary)
+pub fn whole_opening(tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
+    opening(&[&[Part::Markup(tag.text)], form.open, form.after_name].concat(), names, vocabulary)
 }
 
 /// The same, after this tag.

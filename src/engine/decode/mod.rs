@@ -7,6 +7,7 @@ mod answer_decoder;
 mod arguments;
 mod constraint;
 mod declared;
+mod form;
 mod formats;
 mod grammar;
 mod parser;
