@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::Url;
 
 use super::RecordError;
-use crate::backend::fitted::FittedBodies;
+use crate::backend::trimmed::TrimmedBodies;
 use crate::net::is_loopback;
 
 /// How long connecting may take. Answers may take as long as they like.
@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Upstream {
     base: Url,
-    fitting: Option<Arc<FittedBodies>>,
+    fitting: Option<Arc<TrimmedBodies>>,
 }
 
 impl Upstream {
@@ -36,7 +36,7 @@ impl Upstream {
     }
 
     /// The same, with requests fitted before they go there. What is recorded is what the client sent.
-    pub fn fitted(self, fitting: Arc<FittedBodies>) -> Self {
+    pub fn trimmed(self, fitting: Arc<TrimmedBodies>) -> Self {
         Self { fitting: Some(fitting), ..self }
     }
 

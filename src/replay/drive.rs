@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::{Case, Phase, Run, Step};
-use crate::backend::{Backend, BackendError, CacheControl, EventStream};
+use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
 use crate::wire::{MessagesRequest, StreamEvent};
 
 /// Runs cases against one backend.
@@ -118,7 +118,7 @@ impl<'a> Driver<'a> {
     }
 
     fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
-        BackendError::Protocol { address: self.backend.name(), reason: reason.to_string() }
+        BackendError::Protocol { protocol: Protocol::Messages, address: self.backend.name(), reason: reason.to_string() }
     }
 }
 

@@ -26,7 +26,7 @@ pub async fn completions(
     Extension(id): Extension<RequestId>,
     JsonBody(chat): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let include_usage = chat.stream_options.as_ref().is_some_and(|options| options.include_usage);
+    let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let converted = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
     let (request, omitted) = converted;
@@ -37,7 +37,7 @@ pub async fn completions(
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
     if streamed {
-        let mut writer = ChunkWriter::new(created, include_usage);
+        let mut writer = ChunkWriter::new(created, &options);
         streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
     } else {
         let message = whole(events, meter).await?;

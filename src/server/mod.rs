@@ -98,7 +98,7 @@ impl Server {
             .route("/metrics", get(info::metrics))
             .route("/cache", get(cache::report))
             .route("/cache/clear", post(cache::clear))
-            .route("/cache/warm", post(cache::warm))
+            .route("/cache/keep-only", post(cache::warm))
             .route_layer(from_fn_with_state(app.clone(), auth::require_key));
         Router::new()
             .route("/", get(info::root))

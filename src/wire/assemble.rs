@@ -1,8 +1,9 @@
-//! Assembling a stream of events into the message it describes.
+//! Assembling a stream of events into the message they describe.
 
 use super::{BlockDelta, ContentBlock, Message, StreamEvent};
 
-/// What a stream did that the protocol forbids.
+/// How a stream broke the protocol.
+#[allow(missing_docs, reason = "each variant's text says what it is")]
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AssembleError {
     #[error("{event} before message_start")]
@@ -17,17 +18,24 @@ pub enum AssembleError {
     NoStop,
 }
 
-/// Takes events in order; gives the message they make.
+/// Builds a message from the events of a stream, pushed in order.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// `None` before `message_start`.
     message: Option<Message>,
+    /// The index of the open content block.
     open: Option<usize>,
+    /// The open tool call's arguments so far, as JSON text.
     json: String,
+    /// Whether `message_stop` has come.
     stopped: bool,
 }
 
 impl Assembler {
-    /// Adds one event. After an error the message is what was assembled before it.
+    /// Adds one event.
+    ///
+    /// # Errors
+    /// The event breaks the protocol. The message stays as it was before the event.
     pub fn push(&mut self, event: &StreamEvent) -> Result<(), AssembleError> {
         match event {
             StreamEvent::MessageStart { message } => self.message = Some(message.clone()),
@@ -82,17 +90,20 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether `message_stop` was seen.
+    /// Whether the stream has ended with `message_stop`.
     pub fn is_complete(&self) -> bool {
         self.stopped && self.message.is_some()
     }
 
-    /// The message so far; `None` before `message_start`. A tool call cut off in the middle keeps its empty input.
+    /// The message so far, `None` before `message_start`. A tool call that is cut off keeps its empty input.
     pub fn into_partial(self) -> Option<Message> {
         self.message
     }
 
-    /// The whole message; an error when the stream ended early.
+    /// The whole message.
+    ///
+    /// # Errors
+    /// [`AssembleError::NoStop`] where the stream ended early.
     pub fn finish(self) -> Result<Message, AssembleError> {
         match self.message {
             Some(message) if self.stopped => Ok(message),

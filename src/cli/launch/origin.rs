@@ -12,7 +12,7 @@ use super::launch_error;
 use super::warm_up::warm_up;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::{FittedBackend, FittedBodies, Savings};
+use crate::backend::trimmed::{TrimSavings, TrimmedBackend, TrimmedBodies};
 use crate::cli::CliError;
 #[cfg(feature = "mlx")]
 use crate::cli::serve::cache_args::CacheArgs;
@@ -26,7 +26,7 @@ use crate::server::{Server, ServerOptions};
 /// Who is going to answer. Whatever can be known to be wrong before anything is loaded is an error here.
 pub enum Origin {
     /// A server elsewhere: there is nothing to start.
-    Elsewhere { upstream: Upstream, fitted: Option<Arc<FittedBodies>> },
+    Elsewhere { upstream: Upstream, fitted: Option<Arc<TrimmedBodies>> },
     /// A backend in this process, behind a server on a free port.
     Here { upstream: Upstream, listener: TcpListener },
 }
@@ -41,9 +41,9 @@ impl Origin {
         }
         let upstream = Upstream::parse(&base_url(mode, &settings.of_mode(mode))?).map_err(launch_error)?;
         let fitting = fitting(settings);
-        let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBodies::new(fitting)));
+        let fitted = (!fitting.is_empty()).then(|| Arc::new(TrimmedBodies::new(fitting)));
         let upstream = match &fitted {
-            Some(fitted) => upstream.fitted(fitted.clone()),
+            Some(fitted) => upstream.trimmed(fitted.clone()),
             None => upstream,
         };
         Ok(Self::Elsewhere { upstream, fitted })
@@ -76,7 +76,7 @@ impl Origin {
                     None => format!("{} {}", settings.mode.name(), backend.model()),
                 };
                 let fitting = fitting(settings);
-                let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
+                let fitted = (!fitting.is_empty()).then(|| Arc::new(TrimmedBackend::new(backend.clone(), fitting)));
                 let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
                 let server = Some(OwnServer::start(backend, listener));
                 Ok(Running { name, server, engine, fitted: fitted.map(Fitted::Here), chain })
@@ -96,8 +96,8 @@ pub struct Running {
 
 /// Where prompts are made to fit: behind our server, or on the way to another.
 enum Fitted {
-    Here(Arc<FittedBackend>),
-    Elsewhere(Arc<FittedBodies>),
+    Here(Arc<TrimmedBackend>),
+    Elsewhere(Arc<TrimmedBodies>),
 }
 
 /// A server in this process.
@@ -162,7 +162,7 @@ impl Running {
             Some(Fitted::Elsewhere(bodies)) => bodies.savings(),
             None => None,
         };
-        let Some(Savings { tools, tokens, absent }) = savings else { return Vec::new() };
+        let Some(TrimSavings { tools, tokens, absent }) = savings else { return Vec::new() };
         let fewer = 100 - 100 * tokens.1 / tokens.0.max(1);
         let mut lines = vec![format!(
             "prompt fitted: {} tools to {}, {} tokens to {} ({fewer}% fewer)",

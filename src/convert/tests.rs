@@ -1,4 +1,4 @@
-//! Generated streams: whatever a server sends, the client gets a stream that keeps the protocol.
+//! Generated chat streams: whatever a server sends, the client gets a well-formed Messages stream.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,13 +17,13 @@ pub fn delta(delta: Value) -> Value {
     json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
 }
 
-/// Where a Messages stream stands. Each event must be allowed there.
+/// Asserts that each event is allowed where the stream stands.
 #[derive(Debug, Default)]
 struct Protocol {
     started: bool,
     open: Option<ContentBlock>,
     next: usize,
-    told_reason: bool,
+    has_stop_reason: bool,
     ended: bool,
     text: String,
 }
@@ -34,7 +34,10 @@ impl Protocol {
         match event {
             StreamEvent::MessageStart { .. } => assert!(!std::mem::replace(&mut self.started, true), "started twice"),
             StreamEvent::ContentBlockStart { index, content_block } => {
-                assert!(self.started && !self.told_reason && self.open.is_none() && *index == self.next, "{event:?} in {self:?}");
+                assert!(
+                    self.started && !self.has_stop_reason && self.open.is_none() && *index == self.next,
+                    "{event:?} in {self:?}"
+                );
                 self.open = Some(content_block.clone());
             }
             StreamEvent::ContentBlockDelta { index, delta } => {
@@ -52,10 +55,10 @@ impl Protocol {
             }
             StreamEvent::MessageDelta { .. } => {
                 assert!(self.started && self.open.is_none(), "{event:?} in {self:?}");
-                assert!(!std::mem::replace(&mut self.told_reason, true), "two reasons");
+                assert!(!std::mem::replace(&mut self.has_stop_reason, true), "two stop reasons");
             }
             StreamEvent::MessageStop => {
-                assert!(self.told_reason, "{event:?} in {self:?}");
+                assert!(self.has_stop_reason, "{event:?} in {self:?}");
                 self.ended = true;
             }
             StreamEvent::Error { .. } => {
@@ -67,7 +70,7 @@ impl Protocol {
     }
 }
 
-/// A short text, or nothing.
+/// A short text, blank or not, or `null`.
 fn words() -> impl Strategy<Value = Value> {
     prop_oneof![Just(Value::Null), Just(json!("")), Just(json!(" \n")), "[a-zé{}\"\\\\]{1,6}".prop_map(Value::String)]
 }
@@ -97,7 +100,7 @@ fn call_piece() -> impl Strategy<Value = Value> {
     )
 }
 
-/// A chunk as some server might send it.
+/// A chunk that some server might send.
 fn chunk() -> impl Strategy<Value = Value> {
     let reason = prop_oneof![
         8 => Just(Value::Null),
@@ -119,7 +122,8 @@ fn chunk() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Text and calls, as a server that keeps the protocol sends them: the calls' pieces mixed as the numbers say.
+/// The chunks of a server that keeps the protocol: text, then calls whose pieces are interleaved at random. With them the text and
+/// the arguments of each call.
 fn proper_stream() -> impl Strategy<Value = (String, Vec<Value>, Vec<Value>)> {
     let call = prop::collection::btree_map("[a-z]{1,3}", words(), 0..3).prop_map(|input| json!(input));
     (prop::collection::vec("[a-z ]{1,5}", 0..4), prop::collection::vec(call, 0..4), prop::collection::vec(any::<usize>(), 64))
@@ -138,7 +142,7 @@ fn proper_stream() -> impl Strategy<Value = (String, Vec<Value>, Vec<Value>)> {
                 let at = rest[index].len() - length;
                 let piece: String = rest[index].split_off(at).into_iter().rev().collect();
                 chunks.push(delta(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})));
-                // Whatever the order, it comes to an end: the first call that is left gets a character.
+                // So that the loop ends whatever the random numbers are: one character of the first unfinished call.
                 if let Some((index, chars)) = rest.iter_mut().enumerate().find(|(_, chars)| !chars.is_empty()) {
                     let piece = chars.pop().unwrap().to_string();
                     chunks.push(delta(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})));
