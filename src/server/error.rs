@@ -1,4 +1,4 @@
-//! Errors as Anthropic's envelope.
+//! Error responses in Anthropic's envelope.
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::backend::BackendError;
 use crate::wire::{ErrorBody, ErrorKind};
 
-/// An answer that is an error: a status, the envelope, and when to come back.
+/// An error response: the status, the envelope, and the `retry-after` header if there is one.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -22,10 +22,12 @@ impl ApiError {
         BackendError::new(kind, message).into()
     }
 
+    /// The path exists, but not for this method.
     pub fn method_not_allowed() -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
     }
 
+    /// The path does not exist.
     pub fn no_such_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("no such path: {path}"))
     }
@@ -51,7 +53,7 @@ impl From<BackendError> for ApiError {
     }
 }
 
-/// The envelope for an error in mid-stream, where the status has long been sent.
+/// The envelope of an error in mid-stream, after the status was sent.
 pub fn envelope(error: BackendError) -> ErrorBody {
     ApiError::from(error).body
 }
