@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Notice, Recorded, headers};
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
-    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, Timing, TraceError, partial_path,
+    self, Draft, ExchangeOutcome, PartialLine, Opening, PartialFile, RecordedEvent, RecordedRequest, Timing, TraceError, partial_path,
 };
 use crate::wire::Usage;
 
@@ -109,7 +109,7 @@ impl ExchangeFile {
             Some(Err(error)) => file.fail(error),
             None => {}
         }
-        file.append(&Line::Request(Box::new(opening)));
+        file.append(&PartialLine::Request(Box::new(opening)));
         file
     }
 
@@ -121,7 +121,7 @@ impl ExchangeFile {
                 let headers = self.redactor.headers(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
                 tracing::debug!(status, "response headers {}", json!(headers));
                 self.draft.respond(status, headers.clone());
-                self.append(&Line::Response { status, headers });
+                self.append(&PartialLine::Response { status, headers });
             }
             Entry::Event { at_us, event, data } => {
                 let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
@@ -145,12 +145,12 @@ impl ExchangeFile {
     fn push(&mut self, events: Vec<RecordedEvent>) {
         for event in events {
             tracing::trace!(at_us = event.at_us, "{} {}", event.event, event.data);
-            self.append(&Line::Event(event.clone()));
+            self.append(&PartialLine::Event(event.clone()));
             self.draft.push(event);
         }
     }
 
-    fn append(&mut self, line: &Line) {
+    fn append(&mut self, line: &PartialLine) {
         if let Some(partial) = &mut self.partial
             && let Err(error) = partial.append(line)
         {
