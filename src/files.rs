@@ -12,7 +12,7 @@ const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Its owner only: the file may hold what was said in private.
     Owner,
     /// Everyone whom the umask allows.
@@ -25,7 +25,7 @@ pub enum Access {
 ///
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
-pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mode = match access {
         Access::Owner => 0o600,
         Access::Everyone => 0o666,
@@ -46,19 +46,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result
 ///
 /// # Errors
 /// The file cannot be renamed, or its folder cannot be synced.
-pub fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
     sync_folder(path)
 }
 
 /// Whether a file is named like the temporary files of [`write_atomically`].
-pub fn is_temporary(path: &Path) -> bool {
+pub(crate) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
 /// The folder that a file is in; `.` for a bare file name.
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

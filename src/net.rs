@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 /// Whether a URL is on this machine. Then the proxy in the environment must not be used.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     // IPv6 addresses are in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The first cause of an error, which reqwest's own text leaves out.
-pub fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
 }

@@ -20,7 +20,7 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// The base URL is not an HTTP URL.
-pub fn client(base_url: &str) -> Result<Client, BackendError> {
+pub(crate) fn client(base_url: &str) -> Result<Client, BackendError> {
     let unusable = |reason| BackendError::Unreachable { address: base_url.to_owned(), reason };
     let url = parse_base_url(base_url).map_err(unusable)?;
     let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
@@ -31,7 +31,7 @@ pub fn client(base_url: &str) -> Result<Client, BackendError> {
 }
 
 /// Headers that tell caches and proxies on the way what a request shares with others.
-pub fn cache_headers(request: &MessagesRequest) -> HeaderMap {
+pub(crate) fn cache_headers(request: &MessagesRequest) -> HeaderMap {
     let CacheKey { system, shared } = CacheKey::of(request);
     let mut headers = HeaderMap::new();
     for (name, hash) in [("x-cache-system", system), ("x-cache-hash", shared)] {
@@ -45,7 +45,7 @@ pub fn cache_headers(request: &MessagesRequest) -> HeaderMap {
 ///
 /// # Errors
 /// The secret has characters that no header may have. The text names its `source`, not the secret.
-pub fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, String> {
+pub(crate) fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(&format!("{scheme}{secret}"))
         .map_err(|_| format!("{source} has characters that no HTTP header may have"))?;
     value.set_sensitive(true);
@@ -56,14 +56,14 @@ pub fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, S
 ///
 /// # Errors
 /// Its content type, if it is another one.
-pub fn require_event_stream(response: &Response) -> Result<(), String> {
+pub(crate) fn require_event_stream(response: &Response) -> Result<(), String> {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
     if content_type.starts_with("text/event-stream") { Ok(()) } else { Err(content_type.to_owned()) }
 }
 
 /// The error in an error response. `read` finds the server's own error in the body; if it finds none, the message shows the
 /// status and the start of the body.
-pub async fn answered(address: &str, response: Response, read: impl FnOnce(&str) -> Option<ErrorBody>) -> BackendError {
+pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnce(&str) -> Option<ErrorBody>) -> BackendError {
     let status = response.status();
     let retry_after = retry_after(response.headers());
     // A body that breaks off still leaves the status to report.
@@ -76,7 +76,7 @@ pub async fn answered(address: &str, response: Response, read: impl FnOnce(&str)
 }
 
 /// The error where reading a stream of events fails.
-pub fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
+pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
     let address = address.to_owned();
     match error {
         EventStreamError::Transport(error) => {
@@ -87,7 +87,7 @@ pub fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<r
 }
 
 /// The start of a text that may be long.
-pub fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const CHARACTERS: usize = 200;
     match text.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The text of one JSON object, followed to its end. Text after the object is dropped: some servers repeat the arguments when the
 /// call ends.
 #[derive(Clone, Debug, Default)]
-pub struct CallArguments {
+pub(crate) struct CallArguments {
     progress: JsonProgress,
     /// Text that was pushed and not yet taken.
     held: String,
@@ -37,7 +37,7 @@ enum StringState {
 
 impl CallArguments {
     /// Adds a piece.
-    pub fn push(&mut self, piece: &str) {
+    pub(crate) fn push(&mut self, piece: &str) {
         if self.is_complete() {
             return;
         }
@@ -52,12 +52,12 @@ impl CallArguments {
     }
 
     /// Whether the object has ended.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.progress == JsonProgress::Complete
     }
 
     /// Takes the text that is certain to belong to the object.
-    pub fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         match self.progress {
             JsonProgress::InObject { .. } | JsonProgress::Complete => std::mem::take(&mut self.held),
             JsonProgress::BeforeObject | JsonProgress::NoObject => String::new(),
@@ -65,7 +65,7 @@ impl CallArguments {
     }
 
     /// Takes the rest, when nothing more comes. An object inside a JSON string is unwrapped; `null` means no arguments.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
         if !matches!(self.progress, JsonProgress::BeforeObject | JsonProgress::NoObject) {
             return held;

@@ -11,7 +11,7 @@ use crate::wire::{ContentWriter, StreamEvent, random_id};
 
 /// Takes the content of one chat answer piece by piece and emits it as content block events.
 #[derive(Debug, Default)]
-pub struct ContentQueue {
+pub(crate) struct ContentQueue {
     /// What is not yet emitted whole, in order of arrival. The first part is emitted as its pieces arrive.
     parts: VecDeque<QueuedPart>,
     /// Every call of the answer.
@@ -42,12 +42,12 @@ struct QueuedCall {
 
 impl ContentQueue {
     /// An empty queue for an answer in a conversation whose calls have these ids.
-    pub fn new(used_ids: HashSet<String>) -> Self {
+    pub(crate) fn new(used_ids: HashSet<String>) -> Self {
         Self { used_ids, ..Self::default() }
     }
 
     /// Adds text.
-    pub fn text(&mut self, piece: &str) {
+    pub(crate) fn text(&mut self, piece: &str) {
         match self.parts.back_mut() {
             _ if piece.is_empty() => {}
             Some(QueuedPart::Text(text)) => text.push_str(piece),
@@ -56,7 +56,7 @@ impl ContentQueue {
     }
 
     /// Adds reasoning.
-    pub fn thinking(&mut self, piece: &str) {
+    pub(crate) fn thinking(&mut self, piece: &str) {
         match self.parts.back_mut() {
             _ if piece.is_empty() => {}
             Some(QueuedPart::Thinking(text)) => text.push_str(piece),
@@ -65,7 +65,7 @@ impl ContentQueue {
     }
 
     /// Adds a piece of a call.
-    pub fn call(&mut self, piece: &CallDelta) {
+    pub(crate) fn call(&mut self, piece: &CallDelta) {
         let id = piece.id.as_deref().filter(|id| !id.is_empty());
         let name = piece.function.name.as_deref().filter(|name| !name.is_empty());
         let arguments = piece.function.arguments.as_deref().unwrap_or("");
@@ -102,7 +102,7 @@ impl ContentQueue {
     }
 
     /// The events for everything that can be emitted by now.
-    pub fn advance(&mut self) -> Vec<StreamEvent> {
+    pub(crate) fn advance(&mut self) -> Vec<StreamEvent> {
         loop {
             self.emit_first();
             let finished = match self.parts.front() {
@@ -120,7 +120,7 @@ impl ContentQueue {
     }
 
     /// The events for the rest, when nothing more comes. Every block is closed.
-    pub fn finish(&mut self) -> Vec<StreamEvent> {
+    pub(crate) fn finish(&mut self) -> Vec<StreamEvent> {
         while !self.parts.is_empty() {
             self.emit_first();
             if let Some(QueuedPart::Call(at)) = self.parts.front() {
@@ -136,7 +136,7 @@ impl ContentQueue {
     }
 
     /// Whether the events so far include a tool call.
-    pub fn has_calls(&self) -> bool {
+    pub(crate) fn has_calls(&self) -> bool {
         self.calls.iter().any(|call| call.started)
     }
 

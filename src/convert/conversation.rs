@@ -9,7 +9,7 @@ use crate::wire::openai::{
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System};
 
 /// The chat messages converted so far.
-pub struct Conversation<'a> {
+pub(crate) struct Conversation<'a> {
     dialect: Dialect,
     omitted: &'a mut Omitted,
     messages: Vec<ChatMessage>,
@@ -17,7 +17,7 @@ pub struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// Converts the request's system prompt and messages. What has no counterpart is added to `omitted`.
-    pub fn of(request: &MessagesRequest, dialect: Dialect, omitted: &'a mut Omitted) -> Vec<ChatMessage> {
+    pub(crate) fn of(request: &MessagesRequest, dialect: Dialect, omitted: &'a mut Omitted) -> Vec<ChatMessage> {
         let mut conversation = Self { dialect, omitted, messages: Vec::new() };
         conversation.system(request.system.as_ref());
         for message in &request.messages {

@@ -16,7 +16,7 @@ struct RequestedThinking {
 }
 
 /// Sets the dialect's fields in `chat`. Where it has none, `omitted` gets the name.
-pub fn set(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, omitted: &mut Omitted) {
+pub(crate) fn set(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, omitted: &mut Omitted) {
     let thinking = RequestedThinking::of(request);
     if thinking == RequestedThinking::default() {
         return;

@@ -6,7 +6,7 @@ use crate::wire::Usage;
 use crate::wire::openai::{ChatUsage, PromptDetails};
 
 /// From OpenAI's counts, in which the prompt's tokens include the cached ones, to Anthropic's, in which they do not.
-pub fn from_chat(usage: &ChatUsage) -> Usage {
+pub(crate) fn from_chat(usage: &ChatUsage) -> Usage {
     let details = usage.prompt_tokens_details.as_ref();
     let read = details.map(|details| details.cached_tokens.min(usage.prompt_tokens));
     let written = details.and_then(|details| details.extra.get("cache_write_tokens")).and_then(Value::as_u64);
@@ -22,7 +22,7 @@ pub fn from_chat(usage: &ChatUsage) -> Usage {
 }
 
 /// From Anthropic's counts to OpenAI's.
-pub fn to_chat(usage: &Usage) -> ChatUsage {
+pub(crate) fn to_chat(usage: &Usage) -> ChatUsage {
     let details = |cached_tokens| PromptDetails { cached_tokens, ..PromptDetails::default() };
     ChatUsage {
         prompt_tokens: usage.prompt_tokens(),

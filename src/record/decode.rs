@@ -20,7 +20,7 @@ pub(super) enum Decoder {
 
 impl Decoder {
     /// The decoder for a response with these headers. The error is the name of an unknown encoding.
-    pub fn for_response(headers: &HeaderMap) -> Result<Self, String> {
+    pub(crate) fn for_response(headers: &HeaderMap) -> Result<Self, String> {
         let encoding =
             headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
         Ok(match encoding.as_str() {
@@ -34,7 +34,7 @@ impl Decoder {
     }
 
     /// Decodes a chunk as far as possible. After an error the decoder cannot go on.
-    pub async fn push(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) async fn push(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
         if let (Self::Deflate, Some(first)) = (&*self, chunk.first()) {
             // In a zlib header the low four bits are 8, the number of the deflate method.
             *self = match first & 0x0f {

@@ -65,7 +65,7 @@ pub(super) struct ExchangeFile {
 
 impl ExchangeFile {
     /// Begins the files with the request.
-    pub fn open(incoming: IncomingRequest, notices: mpsc::UnboundedSender<Notice>) -> Self {
+    pub(crate) fn open(incoming: IncomingRequest, notices: mpsc::UnboundedSender<Notice>) -> Self {
         let pairs = headers::as_text(&incoming.headers);
         let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let redactor = Redactor::for_request(pairs(), &incoming.path);
@@ -110,7 +110,7 @@ impl ExchangeFile {
     }
 
     /// Adds an update.
-    pub fn apply(&mut self, update: ExchangeUpdate) {
+    pub(crate) fn apply(&mut self, update: ExchangeUpdate) {
         match update {
             ExchangeUpdate::Response { status, headers } => {
                 let pairs = headers::as_text(&headers);
@@ -185,7 +185,7 @@ impl ExchangeFile {
     }
 
     /// Ends the exchange: saves what is unsaved as truncated, and reports what was recorded.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         if !self.is_ended {
             self.save(ExchangeOutcome::Truncated, None);
         }

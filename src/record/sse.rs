@@ -15,7 +15,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The event's name. Without an `event:` line it is the `type` in the data, which is the same in Anthropic's events.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         if !self.event.is_empty() {
             return self.event.clone();
         }
@@ -38,7 +38,7 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// The events that end in these bytes.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
@@ -52,7 +52,7 @@ impl Splitter {
     }
 
     /// The event that ends with the stream. Its final blank line may be missing: clients accept that too.
-    pub fn finish(&mut self) -> Option<Frame> {
+    pub(crate) fn finish(&mut self) -> Option<Frame> {
         self.end_line().or_else(|| self.end_line())
     }
 

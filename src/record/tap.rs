@@ -45,7 +45,7 @@ enum AnswerBody {
 
 impl Tap {
     /// Starts the clock: the request is about to be sent.
-    pub fn new(writer: ExchangeWriter, endpoint: Endpoint) -> Self {
+    pub(crate) fn new(writer: ExchangeWriter, endpoint: Endpoint) -> Self {
         Self {
             writer,
             sent: Instant::now(),
@@ -62,7 +62,7 @@ impl Tap {
     }
 
     /// Adds the head of the response.
-    pub async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         self.decoder = Decoder::for_response(headers)
             .inspect_err(|encoding| {
@@ -83,7 +83,7 @@ impl Tap {
     }
 
     /// Adds a chunk. It may go to the client once this returns.
-    pub async fn chunk(&mut self, chunk: &[u8]) {
+    pub(crate) async fn chunk(&mut self, chunk: &[u8]) {
         let at_us = self.elapsed_us();
         let decoded = self.decode(chunk).await;
         match &mut self.body {
@@ -103,7 +103,7 @@ impl Tap {
     }
 
     /// The answer has ended in good order.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         let at_us = self.elapsed_us();
         if let AnswerBody::Events(splitter) = &mut self.body
             && let Some(frame) = splitter.finish()
@@ -116,7 +116,7 @@ impl Tap {
     }
 
     /// The exchange was broken off. An answer that was already complete stays so.
-    pub async fn cut(&mut self, outcome: ExchangeOutcome) {
+    pub(crate) async fn cut(&mut self, outcome: ExchangeOutcome) {
         if self.unsaved {
             self.save(outcome, None).await;
         }

@@ -36,14 +36,14 @@ pub(super) struct ExchangeWriter {
 
 impl TraceWriter {
     /// Starts the thread.
-    pub fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+    pub(crate) fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel();
         thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices))?;
         Ok(Self { commands })
     }
 
     /// Begins an exchange.
-    pub fn open(&self, incoming: IncomingRequest, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
+    pub(crate) fn open(&self, incoming: IncomingRequest, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
         let writer = ExchangeWriter { seq: incoming.seq, commands: self.commands.clone() };
         writer.send(WriterCommand::Open(Box::new(incoming), permit));
         writer
@@ -52,13 +52,13 @@ impl TraceWriter {
 
 impl ExchangeWriter {
     /// Queues an update. Never waits.
-    pub fn add(&self, update: ExchangeUpdate) {
+    pub(crate) fn add(&self, update: ExchangeUpdate) {
         self.send(WriterCommand::Update(update));
     }
 
     /// Returns when the trace is on the disk, or cannot be written, which the thread reports as a notice. `ended_us`:
     /// microseconds from the request to the end of the body, if it ended in good order.
-    pub async fn save(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
+    pub(crate) async fn save(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
         let (done, saved) = oneshot::channel();
         self.add(ExchangeUpdate::Save { outcome, ended_us, done });
         // Fails only if the thread panicked; then there is nothing to wait for.

@@ -20,7 +20,7 @@ use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
 
 /// The backend's answer. An error before the first event is an item of the stream too. Exactly one `message_stop` or one error
 /// ends it. The backend's pings are left out, because the server sends its own.
-pub fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
+pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
     let start = stream::once(async move { backend.messages(request).await }).try_flatten();
     // To the client, a bug in a backend must look like an error and not like a lost connection.
     let events = AssertUnwindSafe(start).catch_unwind().map(|event| event.unwrap_or_else(|_| Err(panicked())));
@@ -43,7 +43,7 @@ fn panicked() -> BackendError {
 }
 
 /// The message that the events assemble to.
-pub async fn whole(mut events: EventStream, mut meter: Meter) -> Result<Message, ApiError> {
+pub(crate) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<Message, ApiError> {
     let mut assembler = Assembler::default();
     while let Some(event) = events.next().await {
         let event = event.inspect_err(|error| meter.failed(error))?;
@@ -59,7 +59,7 @@ fn malformed(error: impl Display) -> ApiError {
 
 /// A response of server-sent events, each framed by `encode`. An error before the first ping keeps its HTTP status; a later one
 /// becomes an event.
-pub async fn streaming(
+pub(crate) async fn streaming(
     mut events: EventStream,
     mut meter: Meter,
     ping_every: Duration,

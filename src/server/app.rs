@@ -24,7 +24,7 @@ impl Default for ServerOptions {
 }
 
 /// The state of one server.
-pub struct App {
+pub(crate) struct App {
     pub backend: Arc<dyn Backend>,
     pub options: ServerOptions,
     pub metrics: Arc<Metrics>,
@@ -34,7 +34,7 @@ pub struct App {
 
 impl App {
     /// The state of a server that starts now.
-    pub fn new(backend: Arc<dyn Backend>, options: ServerOptions) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, options: ServerOptions) -> Self {
         Self {
             backend,
             options,
@@ -45,7 +45,7 @@ impl App {
     }
 
     /// The contents and counts of the backend's prefix cache, if it reports them.
-    pub fn cache_report(&self) -> Option<CacheReport> {
+    pub(crate) fn cache_report(&self) -> Option<CacheReport> {
         self.backend.cache()?.report()
     }
 }

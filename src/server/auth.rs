@@ -14,7 +14,7 @@ use super::error::ApiError;
 use crate::wire::ErrorKind;
 
 /// Refuses requests without the right key, if the server has one.
-pub async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
     if let Some(key) = &app.options.api_key {
         let offered = offered_key(request.headers())
             .ok_or_else(|| ApiError::new(ErrorKind::Authentication, "this server needs an API key: send it as x-api-key"))?;

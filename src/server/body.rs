@@ -14,7 +14,7 @@ use crate::wire::ErrorKind;
 pub const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
 /// A request's JSON body. Like Anthropic, it ignores the content type.
-pub struct JsonBody<T>(pub T);
+pub(crate) struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;

@@ -17,19 +17,19 @@ use crate::wire::MessagesRequest;
 type Caller = (ConnectInfo<SocketAddr>, OriginalUri);
 
 /// Answers with the cache's contents and counts.
-pub async fn report(State(app): State<Arc<App>>) -> Result<Json<CacheReport>, ApiError> {
+pub(crate) async fn report(State(app): State<Arc<App>>) -> Result<Json<CacheReport>, ApiError> {
     let report = app.cache_report().ok_or_else(|| ApiError::not_implemented("this backend does not tell about its cache"))?;
     Ok(Json(report))
 }
 
 /// Forgets every cached prefix.
-pub async fn clear(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, ApiError> {
+pub(crate) async fn clear(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, ApiError> {
     control(&app, caller)?.clear().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Forgets all but the shared prefix (tools and system prompt) of the Messages request in the body.
-pub async fn keep_only(
+pub(crate) async fn keep_only(
     State(app): State<Arc<App>>,
     caller: Caller,
     JsonBody(request): JsonBody<MessagesRequest>,

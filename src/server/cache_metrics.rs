@@ -46,21 +46,21 @@ fn disk(report: &CacheReport) -> DiskReport {
 }
 
 /// The cache's metrics.
-pub struct CacheMetrics {
+pub(crate) struct CacheMetrics {
     counters: Vec<(Counter, Reading)>,
     gauges: Vec<(Gauge, Reading)>,
 }
 
 impl CacheMetrics {
     /// Registers the metrics, all at zero.
-    pub fn new(registry: &Registry) -> Self {
+    pub(crate) fn new(registry: &Registry) -> Self {
         let counter = |(name, help, reading): CacheMetric| (register(registry, Counter::new(name, help)), reading);
         let gauge = |(name, help, reading): CacheMetric| (register(registry, Gauge::new(name, help)), reading);
         Self { counters: COUNTERS.map(counter).into(), gauges: GAUGES.map(gauge).into() }
     }
 
     /// Copies the numbers of a report.
-    pub fn show(&self, report: &CacheReport) {
+    pub(crate) fn show(&self, report: &CacheReport) {
         for (counter, reading) in &self.counters {
             // A counter must not fall. The saved time might: it is an estimate.
             counter.inc_by((reading(report) - counter.get()).max(0.0));

@@ -21,7 +21,7 @@ use crate::wire::openai::ChatRequest;
 use crate::wire::{ErrorKind, StreamEvent};
 
 /// Answers with a stream of chunks, or with the whole completion.
-pub async fn completions(
+pub(crate) async fn completions(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
     JsonBody(chat): JsonBody<ChatRequest>,

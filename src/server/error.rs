@@ -10,7 +10,7 @@ use crate::wire::{ErrorBody, ErrorKind};
 
 /// An error response: the status, the envelope, and the `retry-after` header if there is one.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     body: ErrorBody,
     retry_after: Option<String>,
@@ -18,22 +18,22 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with the status of its kind.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         BackendError::new(kind, message).into()
     }
 
     /// The path exists, but not for this method.
-    pub fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
     }
 
     /// The path does not exist.
-    pub fn no_such_path(path: &str) -> Self {
+    pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("no such path: {path}"))
     }
 
     /// The backend cannot do what was asked.
-    pub fn not_implemented(message: &str) -> Self {
+    pub(crate) fn not_implemented(message: &str) -> Self {
         Self { status: StatusCode::NOT_IMPLEMENTED, ..Self::new(ErrorKind::Api, message) }
     }
 }
@@ -54,7 +54,7 @@ impl From<BackendError> for ApiError {
 }
 
 /// The envelope of an error in mid-stream, after the status was sent.
-pub fn envelope(error: BackendError) -> ErrorBody {
+pub(crate) fn envelope(error: BackendError) -> ErrorBody {
     ApiError::from(error).body
 }
 

@@ -14,13 +14,13 @@ use super::error::ApiError;
 use crate::wire::ErrorKind;
 
 /// `GET /` and `HEAD /`: some clients probe it to see whether a server is there.
-pub async fn root() -> &'static str {
+pub(crate) async fn root() -> &'static str {
     "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
 }
 
 /// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is `warming`,
 /// with its progress; requests are answered all the same.
-pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let warming = app.cache_report().and_then(|report| report.warming);
     let mut health = json!({
         "status": if warming.is_some() { "warming" } else { "ok" },
@@ -36,13 +36,13 @@ pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// `GET /v1/models`: the backend's one model, with the fields of Anthropic's list and of OpenAI's.
-pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let id = app.backend.model();
     Json(json!({ "object": "list", "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
 }
 
 /// `GET /v1/models/{id}`. Requests for any of Anthropic's models are answered by the local one, so all of them exist.
-pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     if id == app.backend.model() || id.starts_with("claude-") {
         Ok(Json(describe(&app, &id)))
     } else {
@@ -65,7 +65,7 @@ fn describe(app: &App, id: &str) -> Value {
 }
 
 /// `GET /metrics`, in Prometheus' text format.
-pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     if let Some(report) = app.cache_report() {
         app.metrics.cache.show(&report);
     }

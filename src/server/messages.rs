@@ -17,7 +17,7 @@ use super::observe::RequestId;
 use crate::wire::{CountTokensRequest, ErrorKind, InputMessage, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.
-pub async fn messages(
+pub(crate) async fn messages(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
@@ -34,7 +34,7 @@ pub async fn messages(
 }
 
 /// Answers with the number of prompt tokens.
-pub async fn count_tokens(
+pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {

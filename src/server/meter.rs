@@ -9,7 +9,7 @@ use crate::backend::BackendError;
 use crate::wire::{ContentBlock, StreamEvent, Usage};
 
 /// Sees the events of one answer. Counts and logs them when it is dropped, so however the answer ends.
-pub struct Meter {
+pub(crate) struct Meter {
     metrics: Arc<Metrics>,
     id: RequestId,
     started: Instant,
@@ -30,13 +30,13 @@ enum AnswerEnd {
 
 impl Meter {
     /// Starts the clock.
-    pub fn start(metrics: Arc<Metrics>, id: RequestId) -> Self {
+    pub(crate) fn start(metrics: Arc<Metrics>, id: RequestId) -> Self {
         metrics.in_flight.inc();
         Self { metrics, id, started: Instant::now(), ttft: None, usage: Usage::default(), end: AnswerEnd::ClientLeft }
     }
 
     /// Notes an event.
-    pub fn see(&mut self, event: &StreamEvent) {
+    pub(crate) fn see(&mut self, event: &StreamEvent) {
         if event.is_content() && self.ttft.is_none() {
             self.ttft = Some(self.started.elapsed());
         }
@@ -50,7 +50,7 @@ impl Meter {
     }
 
     /// Notes that the answer ended with an error.
-    pub fn failed(&mut self, error: &BackendError) {
+    pub(crate) fn failed(&mut self, error: &BackendError) {
         self.end = AnswerEnd::Failed(error.to_string());
     }
 }

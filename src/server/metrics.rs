@@ -12,7 +12,7 @@ use crate::wire::Usage;
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
 /// The metrics of one server, as `GET /metrics` shows them.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     /// HTTP requests by matched route and status.
     pub requests: IntCounterVec,
@@ -57,7 +57,7 @@ impl fmt::Display for Totals {
 
 impl Metrics {
     /// Metrics at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let counter = |name, help| register(&registry, IntCounter::new(name, help));
         let seconds = |name, help| {
@@ -90,7 +90,7 @@ impl Metrics {
     }
 
     /// Counts one ended answer.
-    pub fn count_usage(&self, usage: &Usage) {
+    pub(crate) fn count_usage(&self, usage: &Usage) {
         self.answers.inc();
         self.input_tokens.inc_by(usage.input_tokens);
         self.cache_read_tokens.inc_by(usage.cache_read_input_tokens.unwrap_or(0));
@@ -99,7 +99,7 @@ impl Metrics {
     }
 
     /// The sums of all ended answers.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let cached_tokens = self.cache_read_tokens.get();
         Totals {
             requests: self.answers.get(),
@@ -110,7 +110,7 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format.
-    pub fn text(&self) -> Vec<u8> {
+    pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");

@@ -15,7 +15,7 @@ use super::{auth, cache, chat, info, messages, observe};
 use crate::wire::{COUNT_TOKENS_PATH, MESSAGES_PATH};
 
 /// All routes. `/` and `/health` need no API key.
-pub fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     let guarded = Router::new()
         .route(MESSAGES_PATH, post(messages::messages))
         .route(COUNT_TOKENS_PATH, post(messages::count_tokens))

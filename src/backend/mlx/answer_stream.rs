@@ -16,7 +16,7 @@ const SIGNATURE: &str = "anyclaude";
 ///
 /// `model` is the name that the client asked for, which it expects to see again. `breakpoints` are positions in tokens; they are
 /// awaited when the answer starts, because `message_start` carries the usage.
-pub fn answer_stream(
+pub(crate) fn answer_stream(
     model: String,
     breakpoints: BoxFuture<'static, Result<CacheBreakpoints<usize>, BackendError>>,
     mut events: EventReceiver,

@@ -8,7 +8,7 @@ use crate::wire::{Content, ContentBlock, MessagesRequest, System, Usage};
 
 /// The last breakpoint of each of the two lifetimes. `T` is its position: in the request, or in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheBreakpoints<T> {
+pub(crate) struct CacheBreakpoints<T> {
     /// With `ttl: "5m"`, or without a `ttl`.
     pub five_minutes: Option<T>,
     /// With `ttl: "1h"`.
@@ -17,7 +17,7 @@ pub struct CacheBreakpoints<T> {
 
 /// The position of a breakpoint in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakpointPosition {
+pub(crate) enum BreakpointPosition {
     /// In the tools or the system prompt. Chat templates interleave the two, so it counts as after both.
     SharedPrefix,
     /// After this content block of this message.
@@ -33,7 +33,7 @@ pub enum BreakpointPosition {
 
 impl CacheBreakpoints<BreakpointPosition> {
     /// The breakpoints of a request.
-    pub fn of(request: &MessagesRequest) -> Self {
+    pub(crate) fn of(request: &MessagesRequest) -> Self {
         let mut breakpoints = Self { five_minutes: None, hour: None };
         request.tools.iter().for_each(|tool| breakpoints.note(&tool.extra, BreakpointPosition::SharedPrefix));
         if let Some(System::Blocks(blocks)) = &request.system {
@@ -66,7 +66,7 @@ impl<T> CacheBreakpoints<T> {
     ///
     /// # Errors
     /// The first error of `with`.
-    pub fn try_map<U, E>(self, mut with: impl FnMut(T) -> Result<U, E>) -> Result<CacheBreakpoints<U>, E> {
+    pub(crate) fn try_map<U, E>(self, mut with: impl FnMut(T) -> Result<U, E>) -> Result<CacheBreakpoints<U>, E> {
         Ok(CacheBreakpoints {
             five_minutes: self.five_minutes.map(&mut with).transpose()?,
             hour: self.hour.map(&mut with).transpose()?,
@@ -77,7 +77,7 @@ impl<T> CacheBreakpoints<T> {
 impl CacheBreakpoints<usize> {
     /// The prompt's token counts as the Messages API reports them: tokens read from the cache, tokens written to it up to the last
     /// breakpoint, and the rest. Positions are numbers of tokens.
-    pub fn usage(self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
+    pub(crate) fn usage(self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
         let hour = self.hour.unwrap_or(0).clamp(cached_tokens, prompt_tokens);
         let five_minutes = self.five_minutes.unwrap_or(0).clamp(hour, prompt_tokens);
         let created = json!({
@@ -95,7 +95,7 @@ impl CacheBreakpoints<usize> {
 }
 
 /// The request cut off after a content block.
-pub fn cut_after(request: &MessagesRequest, message: usize, block: usize) -> MessagesRequest {
+pub(crate) fn cut_after(request: &MessagesRequest, message: usize, block: usize) -> MessagesRequest {
     let mut cut = request.clone();
     cut.messages.truncate(message + 1);
     if let Some(Content::Blocks(blocks)) = cut.messages.last_mut().map(|last| &mut last.content) {

@@ -13,7 +13,7 @@ const CAPACITY: usize = 8;
 
 /// The shared prefixes used last, the latest first.
 #[derive(Default)]
-pub struct SharedPrefixes(Mutex<Vec<RenderedPrefix>>);
+pub(crate) struct SharedPrefixes(Mutex<Vec<RenderedPrefix>>);
 
 /// A prefix, and everything in a request that it depends on.
 struct RenderedPrefix {
@@ -28,7 +28,7 @@ impl SharedPrefixes {
     ///
     /// # Errors
     /// The template refuses the request.
-    pub fn of(&self, request: &MessagesRequest, template: &ChatTemplate) -> Result<Arc<str>, EngineError> {
+    pub(crate) fn of(&self, request: &MessagesRequest, template: &ChatTemplate) -> Result<Arc<str>, EngineError> {
         let thinking = request.extra.get("thinking");
         let is_same = |rendered: &RenderedPrefix| {
             rendered.tools == request.tools && rendered.system == request.system && rendered.thinking.as_ref() == thinking

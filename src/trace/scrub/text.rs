@@ -47,7 +47,7 @@ static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(||
 });
 
 /// Replaces prose with filler.
-pub fn prose(text: &str) -> String {
+pub(crate) fn prose(text: &str) -> String {
     // Its version and its changing hash are what servers have trouble with, so all of it stays.
     if text.starts_with(BILLING_HEADER) {
         return text.to_owned();
@@ -80,7 +80,7 @@ pub fn prose(text: &str) -> String {
 }
 
 /// Scrubs a user's turn: the user's own text is kept as by [`verbatim`], reminders that the client inserted are prose.
-pub fn user_turn(text: &str) -> String {
+pub(crate) fn user_turn(text: &str) -> String {
     const OPEN: &str = "<system-reminder>";
     const CLOSE: &str = "</system-reminder>";
     let mut out = String::new();
@@ -95,12 +95,12 @@ pub fn user_turn(text: &str) -> String {
 }
 
 /// Keeps a text, except home folders and mail addresses, which tell who wrote it.
-pub fn verbatim(text: &str) -> String {
+pub(crate) fn verbatim(text: &str) -> String {
     emails(&homes(text))
 }
 
 /// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature.
-pub fn opaque(text: &str) -> String {
+pub(crate) fn opaque(text: &str) -> String {
     const PREFIX: &str = "scrubbed-";
     if text.is_empty() || text.starts_with(PREFIX) {
         return text.to_owned();
