@@ -13,7 +13,7 @@ const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Its owner only: the file may hold what was said in private.
+    /// Its owner only: the file may contain private conversations.
     Owner,
     /// Everyone whom the umask allows.
     Everyone,
@@ -42,7 +42,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io:
     sync_folder(path)
 }
 
-/// Gives a whole file, which must be synced already, its final name, and brings the name to the disk.
+/// Gives a file its final name and syncs the folder. The file itself must be whole and synced already.
 ///
 /// # Errors
 /// The file cannot be renamed, or its folder cannot be synced.

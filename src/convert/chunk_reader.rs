@@ -97,7 +97,7 @@ impl ChunkReader {
         self.fail(ErrorBody::new(ErrorKind::Api, "the model's answer ended in the middle"))
     }
 
-    /// Ends the answer where it is: the events close what is open. Whoever calls this reports the error.
+    /// Ends the answer early. The events close the open block; the caller reports the error.
     pub fn abort(&mut self) -> Vec<StreamEvent> {
         match std::mem::replace(&mut self.stage, StreamStage::Ended) {
             StreamStage::Started => self.content.finish(),

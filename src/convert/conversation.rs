@@ -164,7 +164,7 @@ impl<'a> Conversation<'a> {
         blocks.iter().filter_map(|block| self.part(owner, block)).collect()
     }
 
-    /// A content block as a content part. What the server cannot be shown is replaced with a note to the model.
+    /// A content block as a content part. A note to the model replaces what the server does not accept.
     fn part(&mut self, owner: &str, block: &ContentBlock) -> Option<ContentPart> {
         match block {
             ContentBlock::Text { text, extra } => {

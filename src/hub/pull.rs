@@ -62,10 +62,20 @@ pub async fn pull(
         Download { hub, name, commit: &commit, file, report }.finish(&blob).await
     });
     pulled.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
-    for file in &files {
-        cache.link(name, &commit, &file.path, file.hash())?;
-    }
-    cache.point(name, &commit)
+    let (cache, name) = (cache.clone(), name.clone());
+    blocking(move || {
+        for file in &files {
+            cache.link(&name, &commit, &file.path, file.hash())?;
+        }
+        cache.point(&name, &commit)
+    })
+    .await
+}
+
+/// Runs work on the disk on a thread where it holds up no other download.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, HubError> + Send + 'static) -> Result<T, HubError> {
+    // Fails only if the work panicked, or was cancelled, which nothing does.
+    spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The files that a model is loaded from. Weights in other formats are left out, and so are subfolders.
@@ -112,7 +122,7 @@ impl Download<'_> {
         while incomplete.length < self.file.size {
             let before = incomplete.length;
             let Err(error) = self.download(&mut incomplete).await else { break };
-            // An attempt that brought something is not a failed one.
+            // An attempt that made progress starts the count anew.
             attempts = if incomplete.length > before { 1 } else { attempts + 1 };
             if attempts == ATTEMPTS || !is_temporary(&error) {
                 return Err(error);
@@ -124,11 +134,8 @@ impl Download<'_> {
             fs::remove_file(&path).await.map_err(|error| failed(&path, error))?;
             return Err(HubError::Damaged { name: self.name.clone(), file: self.file.path.clone() });
         }
-        let published = spawn_blocking({
-            let blob = blob.to_owned();
-            move || publish(&path, &blob)
-        });
-        published.await.map_err(io::Error::from).flatten().map_err(|error| failed(blob, error))
+        let blob = blob.to_owned();
+        blocking(move || publish(&path, &blob).map_err(|error| failed(&blob, error))).await
     }
 
     /// Requests the missing bytes and appends them, until the response ends or breaks off.

@@ -65,7 +65,7 @@ impl ContentWriter {
         self.start(OpenBlock::ToolUse, ContentBlock::ToolUse { id, name, input: Value::Object(Map::new()), extra: Map::new() });
     }
 
-    /// Adds JSON text to the arguments of the open tool call. Ignored where none is open: nobody could run the call.
+    /// Adds JSON text to the arguments of the open tool call. Ignored if none is open.
     pub fn tool_input(&mut self, piece: &str) {
         if self.open == Some(OpenBlock::ToolUse) && !piece.is_empty() {
             self.delta(BlockDelta::InputJsonDelta { partial_json: piece.to_owned() });

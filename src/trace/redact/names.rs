@@ -1,4 +1,4 @@
-//! Names that give secrets away.
+//! Names of headers, parameters and fields that hold secrets.
 
 /// What replaces a secret.
 pub const REDACTED: &str = "[redacted]";
