@@ -111,6 +111,35 @@ fn parse_base_url(base_url: &str) -> Result<Url, String> {
 mod tests {
     use super::*;
 
+    fn response(status: u16, body: &'static str) -> Response {
+        axum::http::Response::builder().status(status).header("retry-after", "7").body(body).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn an_error_without_json_gets_the_kind_of_its_status() {
+        for (status, kind) in [
+            (400, ErrorKind::InvalidRequest),
+            (402, ErrorKind::InvalidRequest),
+            (429, ErrorKind::RateLimit),
+            (502, ErrorKind::Api),
+            (503, ErrorKind::Overloaded),
+            (529, ErrorKind::Overloaded),
+        ] {
+            let error = answered("http://a", response(status, " <html> "), |_| None).await;
+            let BackendError::Answered { status: kept, body, retry_after } = error else { panic!("{error:?}") };
+            assert_eq!((kept, body.kind(), retry_after.as_deref()), (status, kind, Some("7")));
+            assert!(body.error.message.starts_with(&format!("http://a answered {status}")), "{body:?}");
+            assert!(body.error.message.ends_with(": <html>"), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_servers_own_error_is_kept() {
+        let read = |text: &str| (text == "{}").then(|| ErrorBody::new(ErrorKind::Permission, "no"));
+        let error = answered("http://a", response(418, "{}"), read).await;
+        assert_eq!(error.to_string(), "permission_error: no");
+    }
+
     #[test]
     fn retry_after_is_read_in_seconds_and_milliseconds() {
         for (name, value, expected) in [
