@@ -63,7 +63,7 @@ impl Answering {
 }
 
 /// How the settings want prompts to be made smaller.
-pub fn fitting(settings: &Settings) -> TrimRules {
+pub fn trim_rules(settings: &Settings) -> TrimRules {
     TrimRules { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
 }
 
