@@ -19,7 +19,7 @@ pub fn delta(delta: Value) -> Value {
 
 /// Asserts that each event is allowed where the stream stands.
 #[derive(Debug, Default)]
-struct Protocol {
+struct StreamChecker {
     started: bool,
     open: Option<ContentBlock>,
     next: usize,
@@ -28,7 +28,7 @@ struct Protocol {
     text: String,
 }
 
-impl Protocol {
+impl StreamChecker {
     fn see(&mut self, event: &StreamEvent) {
         assert!(!self.ended, "{event:?} after the end");
         match event {
@@ -158,14 +158,14 @@ proptest! {
     #[test]
     fn every_stream_keeps_the_protocol(chunks in prop::collection::vec(chunk(), 0..12), done in any::<bool>()) {
         let mut reader = ChunkReader::new(&request(json!([])));
-        let mut protocol = Protocol::default();
+        let mut checker = StreamChecker::default();
         for chunk in chunks {
             let chunk: ChatChunk = serde_json::from_value(chunk).unwrap();
-            reader.push(chunk).iter().for_each(|event| protocol.see(event));
+            reader.push(chunk).iter().for_each(|event| checker.see(event));
         }
         let last = if done { reader.done() } else { reader.cut_off() };
-        last.iter().for_each(|event| protocol.see(event));
-        prop_assert!(protocol.ended && protocol.open.is_none(), "{protocol:?}");
+        last.iter().for_each(|event| checker.see(event));
+        prop_assert!(checker.ended && checker.open.is_none(), "{checker:?}");
     }
 }
 
@@ -175,15 +175,15 @@ proptest! {
     #[test]
     fn a_proper_stream_loses_nothing((text, inputs, chunks) in proper_stream()) {
         let mut reader = ChunkReader::new(&request(json!([])));
-        let mut protocol = Protocol::default();
+        let mut checker = StreamChecker::default();
         let mut assembler = crate::wire::Assembler::default();
         let events = chunks.into_iter().flat_map(|chunk| reader.push(serde_json::from_value(chunk).unwrap())).collect::<Vec<_>>();
         for event in events.iter().chain(&reader.done()) {
-            protocol.see(event);
+            checker.see(event);
             assembler.push(event).unwrap();
         }
         let message = assembler.finish().unwrap();
-        prop_assert_eq!(protocol.text.as_str(), if text.trim().is_empty() { "" } else { text.as_str() });
+        prop_assert_eq!(checker.text.as_str(), if text.trim().is_empty() { "" } else { text.as_str() });
         let calls: Vec<(String, Value)> = message.content.into_iter().filter_map(|block| match block {
             ContentBlock::ToolUse { name, input, .. } => Some((name, input)),
             _ => None,

@@ -1,8 +1,10 @@
 //! The layout of the hub's cache, which `huggingface_hub`, mlx-lm and others share:
 //!
-//!     models--<organisation>--<name>/blobs/<hash>               a file's content; `<hash>.incomplete` during the download
-//!                                   /snapshots/<commit>/<file>  a link to its blob
-//!                                   /refs/main                  the commit that was pulled last
+//! ```text
+//! models--<organisation>--<name>/blobs/<hash>               a file's content; `<hash>.incomplete` during the download
+//!                               /snapshots/<commit>/<file>  a link to its blob
+//!                               /refs/main                  the commit that was pulled last
+//! ```
 
 use std::env;
 use std::ffi::OsString;

@@ -114,23 +114,23 @@ mod tests {
     use crate::wire::{AssembleError, Assembler, Message, Usage};
 
     #[derive(Clone, Debug)]
-    enum Piece {
+    enum Input {
         Text(&'static str),
         Thinking(&'static str),
         Start(&'static str),
-        Input(&'static str),
+        Json(&'static str),
         End,
     }
-    use Piece::{End, Input, Start, Text, Thinking};
+    use Input::{End, Json, Start, Text, Thinking};
 
-    fn events(pieces: impl IntoIterator<Item = Piece>) -> Vec<StreamEvent> {
+    fn events(pieces: impl IntoIterator<Item = Input>) -> Vec<StreamEvent> {
         let mut writer = ContentWriter::signing("anyclaude");
         for piece in pieces {
             match piece {
                 Text(text) => writer.text(text),
                 Thinking(text) => writer.thinking(text),
                 Start(name) => writer.start_tool_use("toolu_1".into(), name.into()),
-                Input(json) => writer.tool_input(json),
+                Json(json) => writer.tool_input(json),
                 End => writer.end_tool_use(),
             }
         }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     /// One line per event.
-    fn lines(pieces: impl IntoIterator<Item = Piece>) -> Vec<String> {
+    fn lines(pieces: impl IntoIterator<Item = Input>) -> Vec<String> {
         let line = |event| match event {
             StreamEvent::ContentBlockStart { index, content_block } => match content_block {
                 ContentBlock::ToolUse { name, .. } => format!("{index} tool {name}"),
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn text_and_calls_get_blocks_of_their_own() {
-        let pieces = [Text("a"), Text("b"), Start("Read"), Input("{\"p\""), Input(":1}"), End, Text("c")];
+        let pieces = [Text("a"), Text("b"), Start("Read"), Json("{\"p\""), Json(":1}"), End, Text("c")];
         let expected = [
             "0 text",
             "0 + \"a\"",
@@ -198,13 +198,13 @@ mod tests {
 
     #[test]
     fn a_call_that_never_ends_is_closed() {
-        assert_eq!(lines([Start("A"), Input("{")]), ["0 tool A", "0 + {", "0 end"]);
+        assert_eq!(lines([Start("A"), Json("{")]), ["0 tool A", "0 + {", "0 end"]);
         assert_eq!(lines([Start("A"), Start("B")]), ["0 tool A", "0 end", "1 tool B", "1 end"]);
     }
 
-    fn any_piece() -> impl Strategy<Value = Piece> {
+    fn any_piece() -> impl Strategy<Value = Input> {
         let text = prop::sample::select(vec!["", " ", "\n", "a", "a "]).prop_map(Text);
-        let rest = prop::sample::select(vec![Thinking(""), Thinking("hm"), Start("A"), Input(""), Input("{}"), End]);
+        let rest = prop::sample::select(vec![Thinking(""), Thinking("hm"), Start("A"), Json(""), Json("{}"), End]);
         prop_oneof![text, rest]
     }
 
