@@ -19,7 +19,8 @@ pub(crate) enum Access {
     Everyone,
 }
 
-/// Writes a whole file, or leaves the old one: the bytes go to a temporary file beside it and to the disk before it gets its name.
+/// Writes a whole file, or leaves the old one: the bytes go to a temporary file beside it and to the disk before it gets its
+/// name.
 ///
 /// The temporary file is locked (`flock`) until it has its name, so that a lock tells whether its process still lives.
 ///

@@ -13,7 +13,8 @@ use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest silence of a server. Anthropic and anyclaude send a ping every few seconds; others may send nothing during a prefill.
+/// The longest silence of a server. Anthropic and anyclaude send a ping every few seconds; others may send nothing during a
+/// prefill.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A client for the server at this base URL.

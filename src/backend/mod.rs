@@ -1,7 +1,8 @@
 //! "Send a Messages request, get a stream of events": the one trait that the server and replay are written against.
 //!
-//! Its implementations: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or OpenAI's
-//! chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first (`trimmed`).
+//! Its implementations: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or
+//! OpenAI's chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first
+//! (`trimmed`).
 
 mod cache_report;
 mod error;
@@ -25,6 +26,10 @@ use crate::wire::{MessagesRequest, StreamEvent};
 
 /// The events of one answer, as they are generated. Dropping the stream cancels the request.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<StreamEvent, BackendError>> + Send>>;
+
+/// The signature of thinking blocks that the in-process engine writes. Clients expect one and send it back. The engine does not
+/// check it; Anthropic would refuse it.
+const ENGINE_SIGNATURE: &str = "anyclaude";
 
 /// Something that answers Messages requests.
 pub trait Backend: Send + Sync {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
-use super::{Backend, BackendError, CacheControl, EventStream, Protocol};
+use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
 use crate::net::root_cause;
 use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent};
 
@@ -85,7 +85,7 @@ impl RemoteBackend {
     fn body(&self, mut request: MessagesRequest) -> Value {
         request.stream = true;
         if self.anyclaude.is_none() {
-            drop_unsigned_thinking(&mut request);
+            drop_foreign_thinking(&mut request);
         }
         // Cannot fail: every field is a string, a number or a map with string keys.
         let mut body = serde_json::to_value(request).unwrap_or_default();
@@ -124,12 +124,16 @@ fn drop_absent_schemas(body: &mut Value) {
     }
 }
 
-/// Removes thinking without a signature, which Anthropic refuses. It comes from other models that answered earlier in the conversation.
-fn drop_unsigned_thinking(request: &mut MessagesRequest) {
-    let unsigned = |block: &ContentBlock| matches!(block, ContentBlock::Thinking { signature, .. } if signature.is_empty());
+/// Removes thinking that Anthropic did not sign, because Anthropic refuses it. It comes from other models that answered earlier in
+/// the conversation: without a signature from chat servers, with our own from the engine.
+fn drop_foreign_thinking(request: &mut MessagesRequest) {
+    let foreign = |block: &ContentBlock| match block {
+        ContentBlock::Thinking { signature, .. } => signature.is_empty() || signature == ENGINE_SIGNATURE,
+        _ => false,
+    };
     request.messages.retain_mut(|message| match &mut message.content {
-        Content::Blocks(blocks) if blocks.iter().any(unsigned) => {
-            blocks.retain(|block| !unsigned(block));
+        Content::Blocks(blocks) if blocks.iter().any(foreign) => {
+            blocks.retain(|block| !foreign(block));
             !blocks.is_empty()
         }
         _ => true,
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_thinking_does_not_reach_anthropic() {
+    fn thinking_of_other_models_does_not_reach_anthropic() {
         let thinking = |signature: &str| serde_json::json!({"type": "thinking", "thinking": "Hm.", "signature": signature});
         let text = serde_json::json!({"type": "text", "text": "Ho."});
         let messages = |contents: &[Value]| -> Value {
@@ -237,13 +241,19 @@ mod tests {
         let given = messages(&[
             serde_json::json!([thinking(""), text]),
             serde_json::json!([thinking("")]),
+            serde_json::json!([thinking(ENGINE_SIGNATURE), text]),
             serde_json::json!([thinking("signed"), text]),
             serde_json::json!("plain"),
         ]);
         let request = serde_json::json!({"model": "m", "max_tokens": 1, "messages": given});
         let mut request: MessagesRequest = serde_json::from_value(request).unwrap();
-        drop_unsigned_thinking(&mut request);
-        let kept = [serde_json::json!([text]), serde_json::json!([thinking("signed"), text]), serde_json::json!("plain")];
+        drop_foreign_thinking(&mut request);
+        let kept = [
+            serde_json::json!([text]),
+            serde_json::json!([text]),
+            serde_json::json!([thinking("signed"), text]),
+            serde_json::json!("plain"),
+        ];
         assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
     }
 

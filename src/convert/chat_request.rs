@@ -14,8 +14,8 @@ const DEFAULT_MAX_TOKENS: u32 = 8_192;
 /// Converts a request. With it come the names of the fields that have no counterpart.
 ///
 /// # Errors
-/// One sentence that names the field: a call's arguments are not a JSON object, `tool_choice` has an unknown mode, or `n` asks for
-/// more than one alternative.
+/// One sentence that names the field: a call's arguments are not a JSON object, `tool_choice` has an unknown mode, or `n` asks
+/// for more than one alternative.
 pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String> {
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;

@@ -141,8 +141,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Adds parts to the user's message, or starts one. Two user messages in a row are joined: many chat templates require the roles
-    /// to alternate.
+    /// Adds parts to the user's message, or starts one. Two user messages in a row are joined: many chat templates require the
+    /// roles to alternate.
     fn add_user_parts(&mut self, mut parts: Vec<ContentPart>) {
         if parts.is_empty() {
             return;

@@ -122,8 +122,8 @@ fn chunk() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The chunks of a server that keeps the protocol: text, then calls whose pieces are interleaved at random. With them the text and
-/// the arguments of each call.
+/// The chunks of a server that keeps the protocol: text, then calls whose pieces are interleaved at random. With them the text
+/// and the arguments of each call.
 fn proper_stream() -> impl Strategy<Value = (String, Vec<Value>, Vec<Value>)> {
     let call = prop::collection::btree_map("[a-z]{1,3}", words(), 0..3).prop_map(|input| json!(input));
     (prop::collection::vec("[a-z ]{1,5}", 0..4), prop::collection::vec(call, 0..4), prop::collection::vec(any::<usize>(), 64))

@@ -26,7 +26,8 @@ pub struct HubCache {
 }
 
 impl HubCache {
-    /// The cache that the environment names: `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, which defaults to `~/.cache/huggingface`.
+    /// The cache that the environment names: `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, which defaults to
+    /// `~/.cache/huggingface`.
     ///
     /// # Errors
     /// There is no home folder.

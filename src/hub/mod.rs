@@ -1,7 +1,7 @@
 //! Downloading models from Hugging Face's hub, or a server with the same API, into the cache that its tools share.
 //!
-//! `client` knows the API, `cache` the layout of the folder, and `pull` moves files from one to the other. (The hf-hub crate cannot
-//! resume a broken download and brings sixty crates for its own transfer protocol.)
+//! `client` knows the API, `cache` the layout of the folder, and `pull` moves files from one to the other. (The hf-hub crate
+//! cannot resume a broken download and brings sixty crates for its own transfer protocol.)
 
 mod cache;
 mod client;

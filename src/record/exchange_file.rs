@@ -42,8 +42,8 @@ pub(super) enum ExchangeUpdate {
     Event { at_us: u64, event: String, data: String },
     /// The whole body of a response that is not a stream.
     Body(Vec<u8>),
-    /// The exchange ended: write the trace, then send `done`. `ended_us`: microseconds from the request to the end of the body, if
-    /// it ended in good order.
+    /// The exchange ended: write the trace, then send `done`. `ended_us`: microseconds from the request to the end of the body,
+    /// if it ended in good order.
     Save { outcome: ExchangeOutcome, ended_us: Option<u64>, done: oneshot::Sender<()> },
 }
 

@@ -1,6 +1,6 @@
 //! The tap, which every chunk of a recorded answer passes on its way to the client. It decompresses the chunk, splits it into
-//! events, timestamps them and hands them to the writer. If the answer ends in the chunk, the tap holds it back until the trace is
-//! on the disk.
+//! events, timestamps them and hands them to the writer. If the answer ends in the chunk, the tap holds it back until the trace
+//! is on the disk.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! `GET /cache`: the prefix cache's contents and counts. `POST /cache/clear` and `/cache/keep-only`: with them, replay creates its
-//! cache states on a server. They are for callers on this machine only.
+//! `GET /cache`: the prefix cache's contents and counts. `POST /cache/clear` and `/cache/keep-only`: with them, replay creates
+//! its cache states on a server. They are for callers on this machine only.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

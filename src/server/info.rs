@@ -18,8 +18,8 @@ pub(crate) async fn root() -> &'static str {
     "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
 }
 
-/// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is `warming`,
-/// with its progress; requests are answered all the same.
+/// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is
+/// `warming`, with its progress; requests are answered all the same.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let warming = app.cache_report().and_then(|report| report.warming);
     let mut health = json!({

@@ -58,8 +58,9 @@ fn is_content(data: &Value) -> bool {
 
 /// The message that the events assemble to, as JSON; null before `message_start`.
 ///
-/// Unlike [`crate::wire::Assembler`] it works on JSON, because a trace keeps what was received: blocks and fields that this version
-/// does not know are assembled too. Events that break the protocol are skipped. A tool call that was cut off keeps its empty input.
+/// Unlike [`crate::wire::Assembler`] it works on JSON, because a trace keeps what was received: blocks and fields that this
+/// version does not know are assembled too. Events that break the protocol are skipped. A tool call that was cut off keeps its
+/// empty input.
 pub fn assemble(events: &[RecordedEvent]) -> Value {
     let mut message = Value::Null;
     let mut input_json = String::new();

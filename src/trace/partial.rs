@@ -1,7 +1,7 @@
 //! The `.partial` file of an open exchange, and recovering a trace from it after the recorder was killed.
 //!
-//! It consists of JSON lines, appended as things happen: the request, the head of the response, then one line per event. Recording
-//! and recovering build their traces with the same [`Draft`], so both get the same trace.
+//! It consists of JSON lines, appended as things happen: the request, the head of the response, then one line per event.
+//! Recording and recovering build their traces with the same [`Draft`], so both get the same trace.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -166,8 +166,8 @@ pub enum Recovered {
 /// Temporary files that a kill left behind are removed too. Returns what became of each partial file.
 ///
 /// # Errors
-/// The folder is missing or cannot be searched. A partial file with a malformed line, or whose first line is not a request, has its
-/// own error in the list, and stays.
+/// The folder is missing or cannot be searched. A partial file with a malformed line, or whose first line is not a request, has
+/// its own error in the list, and stays.
 pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, TraceError> {
     if !folder.exists() {
         return Err(TraceError::Missing { path: folder.to_owned() });

@@ -4,13 +4,10 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use super::breakpoints::CacheBreakpoints;
-use crate::backend::{BackendError, EventStream};
+use crate::backend::{BackendError, ENGINE_SIGNATURE, EventStream};
 use crate::engine::decode::Piece;
 use crate::engine::{EngineEvent, EventReceiver, Finished, Stop};
 use crate::wire::{ContentWriter, ErrorKind, Message, StopReason, StreamEvent, Usage, random_id};
-
-/// The signature of thinking blocks. Clients send it back and nothing checks it, but they expect one.
-const SIGNATURE: &str = "anyclaude";
 
 /// The answer as a client sees it. Dropping it cancels the generation.
 ///
@@ -22,7 +19,7 @@ pub(crate) fn answer_stream(
     mut events: EventReceiver,
 ) -> EventStream {
     let stream = async_stream::stream! {
-        let mut content = ContentWriter::signing(SIGNATURE);
+        let mut content = ContentWriter::signing(ENGINE_SIGNATURE);
         let mut usage = Usage::default();
         let mut breakpoints = Some(breakpoints);
         while let Some(event) = events.recv().await {

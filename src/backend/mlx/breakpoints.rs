@@ -75,8 +75,8 @@ impl<T> CacheBreakpoints<T> {
 }
 
 impl CacheBreakpoints<usize> {
-    /// The prompt's token counts as the Messages API reports them: tokens read from the cache, tokens written to it up to the last
-    /// breakpoint, and the rest. Positions are numbers of tokens.
+    /// The prompt's token counts as the Messages API reports them: tokens read from the cache, tokens written to it up to the
+    /// last breakpoint, and the rest. Positions are numbers of tokens.
     pub(crate) fn usage(self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
         let hour = self.hour.unwrap_or(0).clamp(cached_tokens, prompt_tokens);
         let five_minutes = self.five_minutes.unwrap_or(0).clamp(hour, prompt_tokens);

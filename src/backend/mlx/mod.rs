@@ -215,8 +215,8 @@ impl TextSide {
         CacheBreakpoints::of(request).try_map(|position| self.tokens_before(position, request, text, prompt))
     }
 
-    /// The number of the prompt's tokens before a breakpoint: those whose text the prompt shares with a rendering that ends there.
-    /// The tokens that open the answer count as part of the last block.
+    /// The number of the prompt's tokens before a breakpoint: those whose text the prompt shares with a rendering that ends
+    /// there. The tokens that open the answer count as part of the last block.
     fn tokens_before(
         &self,
         position: BreakpointPosition,

@@ -3,8 +3,8 @@
 /// What replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Whether a header or query parameter has a name like `x-api-key`, `authorization` or `cookie`. The `token` in the names of rate limits
-/// is not a secret one.
+/// Whether a header or query parameter has a name like `x-api-key`, `authorization` or `cookie`. The `token` in the names of rate
+/// limits is not a secret one.
 pub(super) fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let named = ["key", "token", "secret", "cookie", "authorization", "password", "credential", "signature"];

@@ -182,8 +182,8 @@ struct FieldMatch {
     open: bool,
 }
 
-/// Looks for a field like `"api_key": "…"` whose first quote is here. Such fields are in the JSON text of tool calls and results. The
-/// quotes may be escaped, as they are for JSON inside JSON.
+/// Looks for a field like `"api_key": "…"` whose first quote is here. Such fields are in the JSON text of tool calls and results.
+/// The quotes may be escaped, as they are for JSON inside JSON.
 fn secret_field(text: &str, at: usize) -> FieldMatch {
     let name_and_rest = &text[at + 1..];
     let longest = SECRET_FIELDS.iter().map(|name| name.len()).max().unwrap_or(0) + 8;

@@ -1,8 +1,8 @@
 //! Scrubbing: making a trace fit to be shared. Prose becomes filler; people and machines become anonymous.
 //!
-//! Kept, because snapshots, caches and servers depend on it: structure, ids, tool names, schemas, enum values, `cache_control`, the
-//! model, timing, the line that names the working directory. Kept without home folders and mail addresses: the arguments of tool
-//! calls, and what the user wrote. Replaced with filler: other system text, descriptions, tool results, the model's text and
+//! Kept, because snapshots, caches and servers depend on it: structure, ids, tool names, schemas, enum values, `cache_control`,
+//! the model, timing, the line that names the working directory. Kept without home folders and mail addresses: the arguments of
+//! tool calls, and what the user wrote. Replaced with filler: other system text, descriptions, tool results, the model's text and
 //! thinking, reminders. Every text keeps its length in characters, so that an answer is cut into the same deltas as before.
 
 mod text;
@@ -180,8 +180,8 @@ fn events(events: &mut [RecordedEvent]) {
     }
 }
 
-/// Scrubs the joined text of `field` in the events at `positions`. Each piece keeps its number of characters; the last one gets the
-/// rest.
+/// Scrubs the joined text of `field` in the events at `positions`. Each piece keeps its number of characters; the last one gets
+/// the rest.
 fn respell(events: &mut [RecordedEvent], positions: &[usize], field: &str, scrub_text: fn(&str) -> String) {
     let mut pieces: Vec<&mut String> = Vec::new();
     for (position, event) in events.iter_mut().enumerate() {

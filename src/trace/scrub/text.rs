@@ -1,8 +1,9 @@
 //! Scrubbing one text.
 //!
-//! A word becomes a word of the same length and case from a committed list, chosen by a hash of the word alone; digits become other
-//! digits; white space and punctuation stay. So equal words stay equal, a prefix of a text scrubs to a prefix, and every text keeps
-//! its length in characters and bytes. Words of the list become themselves, so scrubbing twice is the same as scrubbing once.
+//! A word becomes a word of the same length and case from a committed list, chosen by a hash of the word alone; digits become
+//! other digits; white space and punctuation stay. So equal words stay equal, a prefix of a text scrubs to a prefix, and every
+//! text keeps its length in characters and bytes. Words of the list become themselves, so scrubbing twice is the same as
+//! scrubbing once.
 
 use std::sync::LazyLock;
 
