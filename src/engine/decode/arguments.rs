@@ -1,4 +1,4 @@
-//! The arguments of an open call: from what the model writes to JSON text.
+//! The arguments of an open call: from the model's notation to JSON text.
 
 use serde_json::json;
 
@@ -38,7 +38,8 @@ impl ArgumentReader for QuotedReader {
     }
 }
 
-/// Takes the whole characters of a JSON string, up to its closing quote.
+/// Takes the complete characters and escapes of a JSON string, up to and including its closing quote. Returns them decoded, and
+/// whether the closing quote was there.
 fn read_quoted(held: &mut String) -> (String, bool) {
     let mut length = 0;
     let bytes = held.as_bytes();
@@ -67,12 +68,12 @@ fn read_quoted(held: &mut String) -> (String, bool) {
     if end {
         held.drain(..1);
     }
-    // What is no valid escape stays as it was written.
+    // Invalid escapes stay as they were written.
     let quoted = format!("\"{}\"", raw.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"));
     (serde_json::from_str(&quoted).unwrap_or(raw), end)
 }
 
-/// Whether this is `\ud8…`: the first half of a character.
+/// Whether this is `\ud8…`: the first half of a surrogate pair.
 fn is_surrogate(bytes: &[u8]) -> bool {
     matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..])
 }
@@ -83,7 +84,8 @@ pub fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Takes the text before `end`, or as much as cannot be part of it; says whether the end was there, and takes it too.
+/// Takes the text before `end` and `end` itself; without `end`, as much as cannot be part of it. Returns the text, and whether
+/// `end` was there.
 pub fn take_before(held: &mut String, end: &str) -> (String, bool) {
     match held.find(end) {
         Some(at) => {
