@@ -11,6 +11,9 @@ use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
 use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 
+/// Tokens, and segments that cover exactly these.
+type Covered = (Vec<u32>, Vec<Segment<KvSegment>>);
+
 /// Keys and values of earlier prompts, in memory and on disk. Any thread can read the published [`CacheStats`].
 ///
 /// All methods take the tokens to look up or to keep, except [`PrefixCache::start`], which takes a whole prompt.
@@ -74,7 +77,7 @@ impl PrefixCache {
     }
 
     /// The tokens that memory and disk cover together, with their segments, if the disk has more than memory.
-    fn read(&mut self, wanted: &[u32]) -> Result<Option<(Vec<u32>, Vec<Segment<KvSegment>>)>, Exception> {
+    fn read(&mut self, wanted: &[u32]) -> Result<Option<Covered>, Exception> {
         let known = self.tree.known(wanted);
         let recalled = self.disk.as_mut().and_then(|disk| disk.recall(wanted, known));
         let Some(Recalled { tokens, start, segments }) = recalled else { return Ok(None) };
