@@ -1,0 +1,8 @@
+//! The Messages API as a server and as its client.
+
+mod api;
+mod clients;
+#[cfg(feature = "mlx")]
+mod model;
+mod remote;
+mod routes;
