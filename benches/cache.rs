@@ -2,9 +2,10 @@
 //!
 //! Takes a model folder and a folder of traces. Every request is answered as recorded, greedily and briefly.
 
+mod support;
+
 use std::convert::Infallible;
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,12 @@ use anyclaude::backend::CacheControl;
 use anyclaude::backend::mlx::MlxBackend;
 use anyclaude::engine::{CacheLimits, CacheStats, DiskOptions, EngineOptions, Payload, PrefixTree, Segment};
 use anyclaude::server::{Server, ServerOptions};
-use anyclaude::trace;
 use anyclaude::wire::{Content, ContentBlock, MessagesRequest, ToolChoice};
 use futures::StreamExt;
+use support::{Outcome, arguments, cases};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What is said anew: about as much as a short tool result.
 const FOLLOW_UP: &str = "And now read the next file, tell me what it says and whether it is like the one before. If it is not, \
@@ -31,41 +30,32 @@ const ROUNDS: u32 = 11;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(model), Some(traces)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: bench_cache MODEL_FOLDER TRACES".into());
+    let arguments = arguments();
+    let [model, traces] = &arguments[..] else {
+        return Err("usage: cargo bench --bench cache -- MODEL_FOLDER TRACES".into());
     };
-    let sessions = sessions(&traces)?;
+    let (model, sessions) = (Path::new(model), sessions(traces.as_ref())?);
     println!("lookup, 20 conversations of 100,000 tokens: {:?}", lookup_time()?);
     let folder = tempfile::tempdir()?;
-    let mut served = Served::start(&model, folder.path()).await?;
+    let mut served = Served::start(model, folder.path()).await?;
     served.ask(another(&sessions)?, 1).await?;
     let repeat = one_conversation(&served, &sessions).await?;
     served.stop().await?;
-    served = Served::start(&model, folder.path()).await?;
+    served = Served::start(model, folder.path()).await?;
     after_restart(&served, &sessions, repeat).await?;
     all_sessions(&served, &sessions).await?;
     at_once(&served, &sessions).await?;
     served.stop().await
 }
 
-/// The requests of all traces, greedy, by session and in order. Answered in text: of a call nothing can be shown before the
-/// tool's name is known, some tokens later.
+/// The requests of all traces, by session and in order. Answered in text: of a call nothing can be shown before the tool's name
+/// is known, some tokens later.
 fn sessions(traces: &Path) -> Outcome<Vec<Vec<MessagesRequest>>> {
-    let mut sessions: Vec<(PathBuf, Vec<MessagesRequest>)> = Vec::new();
-    for file in trace::find(&[traces.to_path_buf()])? {
-        let mut request: MessagesRequest = serde_json::from_value(trace::read(&file)?.request.body)?;
-        request.temperature = Some(0.0);
-        request.stream = true;
-        request.tool_choice = Some(ToolChoice::None);
-        request.extra.shift_remove("thinking");
-        let session = file.parent().unwrap_or(traces).to_path_buf();
-        match sessions.last_mut().filter(|(name, _)| *name == session) {
-            Some((_, requests)) => requests.push(request),
-            None => sessions.push((session, vec![request])),
-        }
-    }
-    Ok(sessions.into_iter().map(|(_, requests)| requests).collect())
+    let cases = cases(traces)?;
+    let sessions = cases.chunk_by(|a, b| a.trace.parent() == b.trace.parent()).map(|cases| {
+        cases.iter().map(|case| MessagesRequest { tool_choice: Some(ToolChoice::None), ..case.request.clone() }).collect()
+    });
+    Ok(sessions.collect())
 }
 
 /// The model behind a real socket, its cache on disk too.

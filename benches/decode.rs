@@ -3,8 +3,9 @@
 //! Takes a model folder, a folder of traces, and a folder with a tokenizer of real size. Every ratio is of the best of some
 //! runs, so that what else the machine does counts little.
 
-use std::error::Error;
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyclaude::engine::answer::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName};
@@ -13,12 +14,10 @@ use anyclaude::engine::{
     Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Run, Sampler,
     Sampling, Segment,
 };
-use anyclaude::trace;
 use anyclaude::wire::{MessagesRequest, ToolChoice};
 use mlx_rs::{Array, random};
 use serde_json::json;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use support::{Outcome, arguments, cases};
 
 /// Runs of which the best counts.
 const RUNS: usize = 3;
@@ -28,14 +27,14 @@ const MOST: usize = 96;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(model), Some(traces), Some(tokenizer)) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return Err("usage: bench_decode MODEL_FOLDER TRACES TOKENIZER_FOLDER".into());
+    let arguments = arguments();
+    let [model, traces, tokenizer] = &arguments[..] else {
+        return Err("usage: cargo bench --bench decode -- MODEL_FOLDER TRACES TOKENIZER_FOLDER".into());
     };
-    let bench = Bench::load(&model, &traces)?;
+    let bench = Bench::load(model.as_ref(), traces.as_ref())?;
     bench.guesses().await?;
     bench.at_once().await?;
-    mask(&tokenizer, &bench.asked)
+    mask(tokenizer.as_ref(), &bench.asked)
 }
 
 /// A model, and what it is asked.
@@ -176,19 +175,16 @@ impl Bench {
     }
 }
 
-/// The requests of all traces, greedy; where a tool was called, they ask for it.
+/// The requests of all traces; where a tool was called, they ask for it, and for it alone.
 fn asked(traces: &Path) -> Outcome<Vec<Asked>> {
-    let mut asked = Vec::new();
-    for file in trace::find(&[traces.to_path_buf()])? {
-        let trace = trace::read(&file)?;
-        let mut request: MessagesRequest = serde_json::from_value(trace.request.body)?;
-        request.extra.shift_remove("thinking");
-        let called = trace.response.body["content"].as_array().and_then(|blocks| blocks.iter().find_map(|b| b["name"].as_str()));
-        request.tool_choice = called.map(|name| ToolChoice::Tool { name: name.into(), disable_parallel_tool_use: true });
-        let name = file.strip_prefix(traces).unwrap_or(&file).with_extension("").to_string_lossy().into_owned();
-        asked.push(Asked { trace: name, calls: request.tool_choice.is_some(), request });
-    }
-    Ok(asked)
+    let asked = cases(traces)?.into_iter().map(|case| {
+        let mut request = case.request;
+        if let Some(ToolChoice::Tool { disable_parallel_tool_use, .. }) = &mut request.tool_choice {
+            *disable_parallel_tool_use = true;
+        }
+        Asked { trace: case.id.to_string(), calls: matches!(request.tool_choice, Some(ToolChoice::Tool { .. })), request }
+    });
+    Ok(asked.collect())
 }
 
 async fn finish(mut events: EventReceiver) -> Outcome<(String, Finished)> {

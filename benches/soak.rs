@@ -1,20 +1,20 @@
 //! Many requests in a row to the real binary: does one fail, does memory grow? `make soak` runs it.
 //!
-//! `bench_soak BINARY MODEL TRACES COUNT…`: for each count a server of its own. Of five requests one repeats an earlier one,
+//! `cargo bench --bench soak -- MODEL TRACES COUNT…`: for each count a server of its own. Of five requests one repeats an earlier one,
 //! two continue a recorded conversation, one begins another, and one is left by its client in the middle. Fails where a
 //! request does, or where resident memory at the end is over 5% above that after the first 20.
 
-use std::error::Error;
+mod support;
+
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyclaude::trace;
+use anyclaude::wire::MessagesRequest;
 use futures::StreamExt;
 use serde_json::{Value, json};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use support::{Outcome, arguments, cases};
 
 /// After so many requests the server is warm: what it takes then is what it should take.
 const WARM: usize = 20;
@@ -24,31 +24,25 @@ const GROWTH: f64 = 1.05;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [binary, model, traces, counts @ ..] = &arguments[..] else {
-        return Err("usage: bench_soak BINARY MODEL_FOLDER TRACES COUNT...".into());
+    let arguments = arguments();
+    let [model, traces, counts @ ..] = &arguments[..] else {
+        return Err("usage: cargo bench --bench soak -- MODEL_FOLDER TRACES COUNT...".into());
     };
     let recorded = recorded(traces.as_ref())?;
     let mut sound = true;
     for count in counts {
-        sound &= soak(&Serving::start(binary, model)?, &recorded, count.parse()?).await?;
+        let count = count.to_string_lossy().parse()?;
+        sound &= soak(&Serving::start(model.as_ref())?, &recorded, count).await?;
     }
     if sound { Ok(()) } else { Err("memory grew, or a request failed: see above".into()) }
 }
 
 /// The recorded requests, short answers asked for.
 fn recorded(traces: &Path) -> Outcome<Vec<Value>> {
-    let mut bodies = Vec::new();
-    for file in trace::find(&[PathBuf::from(traces)])? {
-        let mut body = trace::read(&file)?.request.body;
-        body["max_tokens"] = json!(8);
-        body["stream"] = json!(true);
-        if let Some(fields) = body.as_object_mut() {
-            fields.remove("thinking");
-        }
-        bodies.push(body);
-    }
-    Ok(bodies)
+    let bodies = cases(traces)?.into_iter().map(|case| {
+        Ok(serde_json::to_value(MessagesRequest { max_tokens: 8, temperature: None, tool_choice: None, ..case.request })?)
+    });
+    bodies.collect()
 }
 
 /// A server of its own, killed when dropped.
@@ -58,9 +52,9 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(binary: &str, model: &str) -> Outcome<Self> {
-        let mut command = Command::new(binary);
-        command.args(["serve", "--model", model, "--port", "0", "--warm", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    fn start(model: &Path) -> Outcome<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anyclaude"));
+        command.args(["serve", "--port", "0", "--warm", "0", "--model"]).arg(model).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stderr = child.stderr.take().ok_or("no stderr")?;
         let mut serving = Self { child, url: String::new() };

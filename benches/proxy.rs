@@ -50,12 +50,15 @@ struct Args {
     /// Seconds for which throughput is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// The anyclaude binary. Default: the one built beside this example.
-    #[arg(long)]
-    anyclaude: Option<PathBuf>,
+    /// The anyclaude binary. Default: the one built with this bench.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_anyclaude"))]
+    anyclaude: PathBuf,
     /// The mitmdump command.
     #[arg(long, default_value = "mitmdump")]
     mitmdump: PathBuf,
+    /// What `cargo bench` says to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 /// The one clock, in nanoseconds.
@@ -238,14 +241,12 @@ async fn answer(Query(script): Query<Script>, _body: Bytes) -> impl IntoResponse
 
 /// Starts `anyclaude record`.
 async fn record(args: &Args, upstream: SocketAddr, folder: &std::path::Path) -> Fallible<(Child, SocketAddr)> {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("anyclaude"));
-    let binary = args.anyclaude.clone().or_else(beside).ok_or("where is anyclaude? name it with --anyclaude")?;
-    let mut command = Command::new(&binary);
+    let mut command = Command::new(&args.anyclaude);
     command
         .args(["record", "--port", "0", "--session", "bench", "--upstream", &format!("http://{upstream}"), "--out"])
         .arg(folder);
-    let mut recorder =
-        command.stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(|e| format!("{}: {e}", binary.display()))?;
+    let recorder = command.stderr(Stdio::piped()).kill_on_drop(true).spawn();
+    let mut recorder = recorder.map_err(|error| format!("{}: {error}", args.anyclaude.display()))?;
     let mut lines = BufReader::new(recorder.stderr.take().ok_or("no standard error")?).lines();
     let line = lines.next_line().await?.unwrap_or_default();
     let address = line.strip_prefix("recording http://").and_then(|rest| rest.split(' ').next()).ok_or(line.clone())?.parse()?;
