@@ -1,8 +1,10 @@
 //! The layout of the hub's cache, in which `huggingface_hub`, mlx-lm and others keep their models too:
 //!
-//!     models--<organisation>--<name>/blobs/<hash>               what files hold; `<hash>.incomplete` while it comes
-//!                                   /snapshots/<commit>/<file>  links into blobs
-//!                                   /refs/main                  the commit that was pulled last
+//! ```text
+//! models--<organisation>--<name>/blobs/<hash>               what files hold; `<hash>.incomplete` while it comes
+//!                               /snapshots/<commit>/<file>  links into blobs
+//!                               /refs/main                  the commit that was pulled last
+//! ```
 
 use std::env;
 use std::ffi::OsString;
