@@ -14,7 +14,7 @@ use self::events::Answer;
 use self::marks::{Marks, Place, cut_after};
 use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
-use crate::engine::answer::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
@@ -351,10 +351,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_max_tokens_would_cut_is_closed() {
-        let message = ask(&backend(), MessagesRequest { max_tokens: 12, ..tool_request("Read a.txt") }).await;
-        assert_eq!((message.stop_reason.as_ref(), calls(&message).len()), (Some(&StopReason::MaxTokens), 1), "{message:?}");
-        assert!(calls(&message)[0].1["path"].is_string() && message.usage.output_tokens > 12);
+    async fn a_call_that_max_tokens_cuts_stays_open() {
+        let backend = backend();
+        let answer = ask(&backend, tool_request("Read a.txt")).await;
+        assert_eq!(answer.stop_reason, Some(StopReason::ToolUse));
+        let whole = calls(&answer)[0].1.to_string().replace(':', ": ").replace(',', ", ");
+        for max_tokens in 1..answer.usage.output_tokens as u32 {
+            let message = ask(&backend, MessagesRequest { max_tokens, ..tool_request("Read a.txt") }).await;
+            assert_eq!(message.stop_reason, Some(StopReason::MaxTokens), "{message:?}");
+            assert_eq!(message.usage.output_tokens, u64::from(max_tokens));
+            if let Some((_, open)) = calls(&message).first()
+                && let Some(open) = open.as_str()
+            {
+                assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
+            }
+        }
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub struct Args {
     /// With `mlx`, how the model writes tool calls [default: as its chat template does]
     #[cfg(feature = "mlx")]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    tool_format: Option<crate::engine::answer::ToolFormatName>,
+    tool_format: Option<crate::engine::decode::ToolFormatName>,
 
     /// States of the prefix cache to measure in
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cold,warm,cached")]

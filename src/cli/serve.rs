@@ -19,7 +19,7 @@ use self::cache_args::CacheArgs;
 use super::model_folder::{self, ModelFolder};
 use super::{CliError, say};
 use crate::backend::mlx::MlxBackend;
-use crate::engine::answer::ToolFormatName;
+use crate::engine::decode::ToolFormatName;
 use crate::engine::{EngineOptions, LoadListener, LoadProgress};
 use crate::server::{Server, ServerOptions};
 

@@ -1,6 +1,6 @@
 //! The events of a Messages stream as chat chunks, and a message as a whole chat answer.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::usage;
 use crate::wire::openai::{
@@ -121,7 +121,12 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
             ContentBlock::Text { text, .. } => texts.push(text),
             ContentBlock::Thinking { thinking, .. } => reasoning.push(thinking),
             ContentBlock::ToolUse { id, name, input, .. } => {
-                let function = FunctionCall { name, arguments: input.to_string() };
+                let arguments = match input {
+                    // The call was cut: its arguments stay open, as they do in chunks.
+                    Value::String(open) => open,
+                    input => input.to_string(),
+                };
+                let function = FunctionCall { name, arguments };
                 tool_calls.push(ToolCall { id, kind: CallKind::Function, function });
             }
             // Nothing else is in an answer that chat clients could show.
@@ -167,7 +172,7 @@ mod tests {
     use super::super::streams::request;
     use super::*;
     use crate::wire::Assembler;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     /// A stream of events as a Messages server gives them.
     fn events() -> Vec<StreamEvent> {

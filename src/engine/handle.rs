@@ -8,13 +8,13 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::EngineError;
-use super::answer::ToolFormatName;
 use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
-use super::generation::{EventReceiver, Generation};
-use super::memory::{self, MemoryLimit};
+use super::decode::ToolFormatName;
 use super::model::{Config, LoadListener, Model};
-use super::sequence::Sequence;
-use super::worker::{Command, Shared, WarmUp, Worker};
+use super::schedule::Sequence;
+use super::schedule::memory::{self, MemoryLimit};
+use super::schedule::{Command, Shared, WarmUp, Worker};
+use super::schedule::{EventReceiver, Generation};
 
 /// How to run a model.
 #[derive(Clone, Debug)]
@@ -201,7 +201,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
-    use crate::engine::answer::Piece;
+    use crate::engine::decode::Piece;
     use crate::engine::testing::{self, prompt};
     use crate::engine::{EngineEvent, Finished, Stop};
 

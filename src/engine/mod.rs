@@ -2,28 +2,21 @@
 //!
 //! Never sees HTTP. Knows the wire types only where they describe tools and messages to render.
 
-pub mod answer;
-mod answering;
 mod cache;
-mod draft;
+pub mod decode;
 mod error;
-mod generation;
 mod handle;
-mod memory;
 mod model;
-mod sampler;
-mod sequence;
+mod schedule;
 #[cfg(test)]
 pub mod testing;
 pub mod text;
 mod version;
-mod worker;
 
 pub use cache::{CacheLimits, CacheStats, DiskOptions, DiskStats, Entry, Payload, PrefixTree, Segment};
+pub use decode::{Sampler, Sampling};
 pub use error::EngineError;
-pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use handle::{Engine, EngineOptions};
-pub use memory::MemoryUse;
 pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, Run};
-pub use sampler::{Sampler, Sampling};
+pub use schedule::{EngineEvent, EventReceiver, Finished, Generation, MemoryUse, Stop};
 pub use version::{loaded_libraries, mlx_version};

@@ -5,7 +5,7 @@ use std::path::Path;
 use mlx_rs::{Array, random};
 use serde_json::{Value, json};
 
-use super::answer::{AnswerDecoders, ToolFormatName};
+use super::decode::{AnswerDecoders, ToolFormatName};
 use super::model::{KvCache, KvSegment};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use futures::StreamExt;
 
-use super::answer::Answer;
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::{Case, Phase, Run, Step};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream};
-use crate::wire::{MessagesRequest, StreamEvent};
+use crate::snapshot::Outcome;
+use crate::wire::{Assembler, MessagesRequest, StreamEvent};
 
 /// Runs cases against one backend.
 pub struct Driver<'a> {
@@ -91,19 +91,20 @@ impl<'a> Driver<'a> {
     }
 
     async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Run, BackendError> {
-        let (mut clock, mut answer) = (Clock::default(), Answer::default());
+        let (mut clock, mut answer) = (Clock::default(), Assembler::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await?;
         while let Some(event) = next(&mut events).await? {
             // A u64 of microseconds lasts half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
-            answer.event(&event).map_err(|e| self.protocol_error(e))?;
+            answer.push(&event).map_err(|e| self.protocol_error(e))?;
             if event == StreamEvent::MessageStop {
                 break;
             }
         }
-        let (outcome, usage) = answer.finish().map_err(|e| self.protocol_error(e))?;
+        let message = answer.finish().map_err(|e| self.protocol_error(e))?;
         let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
+        let usage = &message.usage;
         Ok(Run {
             phase,
             repeat,
@@ -113,7 +114,7 @@ impl<'a> Driver<'a> {
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
-            outcome,
+            outcome: Outcome::from(&message),
         })
     }
 

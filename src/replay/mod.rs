@@ -4,7 +4,6 @@
 //! tells whether the states really happened (pure), [`compare`] holds the answers against snapshot, recording and each other
 //! (pure), and [`Session`] does all of it for one case. Prints nothing: results are plain data for `report`.
 
-mod answer;
 mod check;
 mod clock;
 mod compare;

@@ -36,7 +36,7 @@ pub async fn messages(
     if streamed {
         streaming(events, meter, app.options.ping_every, frame).await
     } else {
-        Ok(Json(whole(events, meter).await?).into_response())
+        Ok(Json(whole(events, meter).await?.with_empty_unfinished_inputs()).into_response())
     }
 }
 
@@ -82,7 +82,7 @@ fn bug() -> BackendError {
     BackendError::new(ErrorKind::Api, "the model's backend failed unexpectedly: see the server's log")
 }
 
-/// Assembles the whole answer.
+/// Assembles the whole answer. The input of a tool call that was cut is a string, see [`Assembler`].
 pub(super) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<Message, ApiError> {
     let mut assembler = Assembler::default();
     while let Some(event) = events.next().await {

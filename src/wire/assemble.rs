@@ -1,6 +1,8 @@
 //! Assembling a stream of events into the message it describes.
 
-use super::{BlockDelta, ContentBlock, Message, StreamEvent};
+use serde_json::Value;
+
+use super::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent};
 
 /// What a stream did that the protocol forbids.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -17,7 +19,10 @@ pub enum AssembleError {
     NoStop,
 }
 
-/// Takes events in order; gives the message they make.
+/// Assembles the message that a stream's events describe, taken in order.
+///
+/// A tool call that `max_tokens` cut has arguments that end in the middle. Its `input` is then the string of what came: no object,
+/// so that nobody takes it for a finished call.
 ///
 /// ```
 /// use anyclaude::wire::{Assembler, BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
@@ -43,6 +48,8 @@ pub struct Assembler {
     message: Option<Message>,
     open: Option<usize>,
     json: String,
+    /// The first tool call whose arguments are no JSON object. Whether that is a mistake shows when the answer says why it stopped.
+    unfinished: Option<AssembleError>,
     stopped: bool,
 }
 
@@ -86,8 +93,14 @@ impl Assembler {
                 if let Some(ContentBlock::ToolUse { name, input, .. }) = message.content.last_mut()
                     && !self.json.is_empty()
                 {
-                    *input = serde_json::from_str(&self.json)
-                        .map_err(|e| AssembleError::BadInput { name: name.clone(), reason: e.to_string() })?;
+                    *input = match serde_json::from_str(&self.json) {
+                        Ok(finished) => finished,
+                        Err(error) => {
+                            let bad_input = AssembleError::BadInput { name: name.clone(), reason: error.to_string() };
+                            self.unfinished.get_or_insert(bad_input);
+                            Value::String(std::mem::take(&mut self.json))
+                        }
+                    };
                 }
             }
             StreamEvent::MessageDelta { delta, usage, .. } => {
@@ -112,11 +125,15 @@ impl Assembler {
         self.message
     }
 
-    /// The whole message; an error when the stream ended early.
+    /// The whole message.
+    ///
+    /// # Errors
+    /// The stream ended early, or an answer that was not cut has a tool call whose arguments are no JSON.
     pub fn finish(self) -> Result<Message, AssembleError> {
-        match self.message {
-            Some(message) if self.stopped => Ok(message),
-            _ => Err(AssembleError::NoStop),
+        let message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
+        match self.unfinished {
+            Some(error) if !message.stop_reason.as_ref().is_some_and(StopReason::cuts) => Err(error),
+            _ => Ok(message),
         }
     }
 }
@@ -182,6 +199,27 @@ mod tests {
             json!({"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"List","input":{}}});
         let message = assemble(&[start(), block, json!({"type":"content_block_stop","index":0}), delta, stop]).unwrap();
         assert_eq!(serde_json::to_value(&message.content[0]).unwrap()["input"], json!({}));
+    }
+
+    #[test]
+    fn arguments_that_were_cut_are_text_and_malformed_ones_an_error() {
+        let call = |reason: &str| {
+            let [delta, stop] = end(reason);
+            let block = json!({"type":"tool_use","id":"t","name":"Bash","input":{}});
+            assemble(&[
+                start(),
+                json!({"type":"content_block_start","index":0,"content_block":block}),
+                json!({"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"command\": \"rm -rf /"}}),
+                json!({"type":"content_block_stop","index":0}),
+                delta,
+                stop,
+            ])
+        };
+        for reason in ["max_tokens", "model_context_window_exceeded"] {
+            let content = serde_json::to_value(call(reason).unwrap().content).unwrap();
+            assert_eq!(content[0]["input"], json!("{\"command\": \"rm -rf /"));
+        }
+        assert!(matches!(call("tool_use"), Err(AssembleError::BadInput { name, .. }) if name == "Bash"));
     }
 
     #[test]

@@ -43,6 +43,19 @@ impl Message {
             extra: Map::new(),
         }
     }
+
+    /// Gives tool calls that were cut the empty input that a message outside of a stream has for them. Half of what the model
+    /// wanted to say must not look like arguments.
+    pub fn with_empty_unfinished_inputs(mut self) -> Self {
+        for block in &mut self.content {
+            if let ContentBlock::ToolUse { input, .. } = block
+                && input.is_string()
+            {
+                *input = Value::Object(Map::new());
+            }
+        }
+        self
+    }
 }
 
 /// Why the answer ended.
@@ -56,6 +69,17 @@ pub enum StopReason {
     /// A reason this version does not know, verbatim.
     #[serde(untagged)]
     Other(String),
+}
+
+impl StopReason {
+    /// Whether the answer was cut before the model ended it, so that its last tool call may be unfinished.
+    pub fn cuts(&self) -> bool {
+        match self {
+            Self::MaxTokens => true,
+            Self::Other(reason) => reason == "model_context_window_exceeded",
+            Self::EndTurn | Self::ToolUse | Self::StopSequence => false,
+        }
+    }
 }
 
 /// Tokens used. The three input parts add up to the prompt.

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::distr::Alphanumeric;
 use serde_json::{Map, Value};
 
-use crate::engine::answer::Piece;
+use crate::engine::decode::Piece;
 use crate::wire::{BlockDelta, ContentBlock, StreamEvent};
 
 /// The signature of thinking blocks. Clients send it back and nobody checks it, but it must be there.

@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::engine::EngineError;
-    use crate::engine::answer::Piece;
+    use crate::engine::decode::Piece;
     use crate::wire::{Assembler, ContentBlock};
     use serde_json::json;
 

@@ -9,7 +9,7 @@ use super::disk::Recalled;
 use super::tree::{PrefixTree, Segment};
 use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
-use crate::engine::sequence::Sequence;
+use crate::engine::schedule::sequence::Sequence;
 
 /// Runs of together at most so many tokens become one: attention goes through them one by one.
 const JOIN_BELOW: usize = 512;

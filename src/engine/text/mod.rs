@@ -3,23 +3,24 @@
 //! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
 //! template says, and nothing of sampling.
 
-mod content;
 mod deferred;
 mod detokenizer;
-mod kept;
-mod memo;
+mod markup_escaping;
+
 mod messages;
+mod prompt_tokenizer;
 mod python_json;
 mod template;
+mod token_file;
 mod tokenizer;
 mod tools;
 
-pub(crate) use content::unmarked;
 pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
-pub use kept::KeptTokens;
-pub use memo::PromptTokenizer;
+pub(crate) use markup_escaping::unmarked;
+pub use prompt_tokenizer::PromptTokenizer;
 pub use template::ChatTemplate;
+pub use token_file::KeptTokens;
 pub use tokenizer::{TokenKind, Tokenizer};
 
 use std::path::Path;

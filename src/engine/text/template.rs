@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use time::OffsetDateTime;
 use time::format_description::parse_strftime_owned;
 
-use super::content::Markup;
+use super::markup_escaping::Markup;
 use super::messages::{self, LateSystem};
 use super::tokenizer::token_text;
 use super::tools::{KnownTool, KnownTools};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{Encoding, Model, OffsetType, PreTokenizer};
 
-use super::content::MARK;
+use super::markup_escaping::MARK;
 use super::{read_optional, read_optional_json};
 use crate::engine::EngineError;
 

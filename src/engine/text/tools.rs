@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 
-use super::content::Markup;
+use super::markup_escaping::Markup;
 use super::{deferred, messages, python_json};
 use crate::wire::Tool;
 

@@ -3,6 +3,8 @@
 mod api;
 mod clients;
 #[cfg(feature = "mlx")]
+mod cut_calls;
+#[cfg(feature = "mlx")]
 mod model;
 mod remote;
 mod routes;

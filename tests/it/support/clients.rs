@@ -27,9 +27,15 @@ pub fn with_claude_settings<'a>(sandbox: &Sandbox, command: &'a mut Command) -> 
 /// What Claude Code prints and how it ends, started in the sandbox's project.
 #[track_caller]
 pub fn run_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Ran {
+    run(&mut running_claude(sandbox, base_url, arguments))
+}
+
+/// Claude Code on a server, about to be started in the sandbox's project.
+pub fn running_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Command {
     let mut command = sandbox.program(claude());
     command.args(arguments).env("ANTHROPIC_BASE_URL", base_url).env("ANTHROPIC_API_KEY", "local");
-    run(with_claude_settings(sandbox, &mut command))
+    with_claude_settings(sandbox, &mut command);
+    command
 }
 
 /// What Claude Code, launched by the built binary with these flags, prints and how it ends.

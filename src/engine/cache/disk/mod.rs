@@ -277,5 +277,4 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "disk_tests.rs"]
 mod tests;

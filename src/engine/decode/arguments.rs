@@ -1,0 +1,125 @@
+//! The arguments of an open call: from what the model writes to JSON text.
+
+use serde_json::json;
+
+use super::syntax::{JsonScan, ending_with_start_of};
+
+/// Reads the arguments of one call as they come.
+pub trait ArgumentReader: Send {
+    /// Takes as much of the held text as can be decided. Returns JSON text, and whether the arguments are complete.
+    fn read(&mut self, held: &mut String) -> (String, bool);
+}
+
+/// A JSON object: passed on as it is.
+#[derive(Default)]
+pub struct ObjectReader(JsonScan);
+
+impl ArgumentReader for ObjectReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        let end = held.bytes().position(|byte| self.0.feed(byte));
+        let rest = held.split_off(end.map_or(held.len(), |end| end + 1));
+        (std::mem::replace(held, rest), end.is_some())
+    }
+}
+
+/// A JSON string that holds an object: passed on decoded.
+#[derive(Default)]
+pub struct QuotedReader {
+    started: bool,
+}
+
+impl ArgumentReader for QuotedReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        if !self.started {
+            held.drain(..1);
+            self.started = true;
+        }
+        read_quoted(held)
+    }
+}
+
+/// Takes the whole characters of a JSON string, up to its closing quote.
+fn read_quoted(held: &mut String) -> (String, bool) {
+    let mut length = 0;
+    let bytes = held.as_bytes();
+    let mut end = false;
+    while let Some(byte) = bytes.get(length) {
+        let step = match byte {
+            b'"' => {
+                end = true;
+                break;
+            }
+            b'\\' if is_surrogate(&bytes[length..]) => 12,
+            b'\\' if bytes.get(length + 1) == Some(&b'u') => 6,
+            b'\\' => 2,
+            _ => 1,
+        };
+        if length + step > bytes.len() {
+            break;
+        }
+        length += step;
+    }
+    while !held.is_char_boundary(length) {
+        length -= 1;
+    }
+    let rest = held.split_off(length);
+    let raw = std::mem::replace(held, rest);
+    if end {
+        held.drain(..1);
+    }
+    // What is no valid escape stays as it was written.
+    let quoted = format!("\"{}\"", raw.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"));
+    (serde_json::from_str(&quoted).unwrap_or(raw), end)
+}
+
+/// Whether this is `\ud8…`: the first half of a character.
+fn is_surrogate(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..])
+}
+
+/// The text as the inside of a JSON string.
+pub fn escaped(text: &str) -> String {
+    let quoted = json!(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// Takes the text before `end`, or as much as cannot be part of it; says whether the end was there, and takes it too.
+pub fn take_before(held: &mut String, end: &str) -> (String, bool) {
+    match held.find(end) {
+        Some(at) => {
+            let rest = held.split_off(at + end.len());
+            let mut taken = std::mem::replace(held, rest);
+            taken.truncate(at);
+            (taken, true)
+        }
+        None => {
+            let rest = held.split_off(held.len() - ending_with_start_of(held, end));
+            (std::mem::replace(held, rest), false)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_object_is_decoded_however_it_is_split() {
+        let object = json!({"a": "é🙂\"\\\n", "b": [1, {}]}).to_string();
+        let with_escapes = json!(object).to_string().replace('🙂', "\\ud83d\\ude42").replace('é', "\\u00e9");
+        let whole = format!("{with_escapes}}}");
+        for step in 1..whole.len() {
+            let mut reader = QuotedReader::default();
+            let (mut held, mut read, mut done) = (String::new(), String::new(), false);
+            for c in whole.chars().collect::<Vec<_>>().chunks(step) {
+                held.extend(c);
+                if !done && !held.is_empty() {
+                    let (text, end) = reader.read(&mut held);
+                    read.push_str(&text);
+                    done = end;
+                }
+            }
+            assert_eq!((read, done, held.as_str()), (object.clone(), true, "}"), "{step}");
+        }
+    }
+}

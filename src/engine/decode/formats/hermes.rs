@@ -1,0 +1,42 @@
+//! The Hermes format, which Qwen's models use too:
+//!
+//! ```text
+//! <tool_call>
+//! {"name": "Read", "arguments": {"file_path": "a.txt"}}
+//! </tool_call>
+//! ```
+
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, Tag};
+use crate::engine::decode::syntax::{Cursor, Read};
+
+pub struct Hermes;
+
+impl ToolFormat for Hermes {
+    fn tags(&self) -> &'static [Tag] {
+        &[Tag { text: "<tool_call>", only_after: None }]
+    }
+
+    fn head(&self, cursor: &mut Cursor, _place: Place) -> Read<Head> {
+        cursor.words(&["{", "\"name\"", ":"])?;
+        let name = cursor.string()?;
+        cursor.words(&[",", "\"arguments\"", ":"])?;
+        Ok(Head { name, arguments: Arguments::Object, list: false })
+    }
+
+    fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
+        cursor.words(&["}", "</tool_call>"])?;
+        Ok(Next::Text)
+    }
+
+    fn form(&self, _tag: usize) -> Form {
+        Form {
+            open: &[Text("\n{\"name\": "), Name { quoted: true }],
+            after_name: &[Text(", \"arguments\":")],
+            before_object: " ",
+            after: &[Text("}\n"), Markup("</tool_call>")],
+            list: None,
+        }
+    }
+}

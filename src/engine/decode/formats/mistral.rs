@@ -1,0 +1,81 @@
+//! Mistral's format, in the forms of its tokenizers' versions: a list; a name and its arguments.
+//!
+//! ```text
+//! [TOOL_CALLS][{"name": "Read", "arguments": {"file_path": "a.txt"}}, {"name": …}]
+//! [TOOL_CALLS]Read{"file_path": "a.txt"}[TOOL_CALLS]…
+//! [TOOL_CALLS]Read[ARGS]{"file_path": "a.txt"}[TOOL_CALLS]…
+//! ```
+
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, ListForm, Tag};
+use crate::engine::decode::syntax::{Cursor, Read, Unread};
+
+pub const CALLS: &str = "[TOOL_CALLS]";
+const CALL_ID: &str = "[CALL_ID]";
+const ARGS: &str = "[ARGS]";
+
+/// The form that the grammar writes; the parser reads all.
+pub enum Mistral {
+    List,
+    NameAndArgs,
+}
+
+impl Mistral {
+    pub fn of_template(template: &str) -> Self {
+        if template.contains(ARGS) { Self::NameAndArgs } else { Self::List }
+    }
+}
+
+impl ToolFormat for Mistral {
+    fn tags(&self) -> &'static [Tag] {
+        &[Tag { text: CALLS, only_after: None }]
+    }
+
+    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
+        if place == Place::AfterCall || cursor.option("[")? {
+            cursor.words(&["{", "\"name\"", ":"])?;
+            let name = cursor.string()?;
+            cursor.words(&[",", "\"arguments\"", ":"])?;
+            return Ok(Head { name, arguments: Arguments::ObjectOrString, list: true });
+        }
+        let rest = cursor.rest();
+        let end = rest.find(['[', '{', '\n']).ok_or(Unread::More)?;
+        let name = rest[..end].trim().to_owned();
+        if name.is_empty() {
+            return Err(Unread::No);
+        }
+        cursor.until(&rest[..end])?;
+        if cursor.rest().starts_with('{') {
+            return Ok(Head { name, arguments: Arguments::Object, list: false });
+        }
+        if cursor.either(&[ARGS, CALL_ID])? == 1 {
+            cursor.until(ARGS)?;
+        }
+        Ok(Head { name, arguments: Arguments::Object, list: false })
+    }
+
+    fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
+        if !list {
+            return Ok(Next::Text);
+        }
+        cursor.more_fields()?;
+        cursor.word("}")?;
+        Ok(if cursor.either(&[",", "]"])? == 0 { Next::Call } else { Next::Text })
+    }
+
+    fn form(&self, _tag: usize) -> Form {
+        match self {
+            Self::List => Form {
+                open: &[Text("[{\"name\": "), Name { quoted: true }],
+                after_name: &[Text(", \"arguments\":")],
+                before_object: " ",
+                after: &[Text("}")],
+                list: Some(ListForm { between: &[Text(", {\"name\": "), Name { quoted: true }], end: &[Text("]")] }),
+            },
+            Self::NameAndArgs => {
+                Form { open: &[Name { quoted: false }], after_name: &[Markup(ARGS)], before_object: "", after: &[], list: None }
+            }
+        }
+    }
+}

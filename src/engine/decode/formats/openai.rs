@@ -1,0 +1,76 @@
+//! OpenAI's JSON, written as text: the answer is the object.
+//!
+//! ```text
+//! {"tool_calls": [{"type": "function", "function": {"name": "Read", "arguments": {"file_path": "a.txt"}}}]}
+//! {"function_call": {"name": "Read", "arguments": "{\"file_path\": \"a.txt\"}"}}
+//! ```
+
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Name, Text};
+use crate::engine::decode::form::{Form, ListForm, Tag};
+use crate::engine::decode::syntax::{Cursor, Read};
+
+const FUNCTION_CALL: usize = 1;
+
+pub struct OpenAi;
+
+impl ToolFormat for OpenAi {
+    fn tags(&self) -> &'static [Tag] {
+        const BEFORE: Option<&[char]> = Some(&[' ', '\n', '\t']);
+        &[Tag { text: "{\"tool_calls\":", only_after: BEFORE }, Tag { text: "{\"function_call\":", only_after: BEFORE }]
+    }
+
+    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
+        let list = place != Place::AfterTag(FUNCTION_CALL);
+        if place == Place::AfterTag(0) {
+            cursor.word("[")?;
+        }
+        cursor.word("{")?;
+        if list {
+            // `id` and `type` may stand before the function.
+            while cursor.either(&["\"function\"", "\"id\"", "\"type\"", "\"index\""])? != 0 {
+                cursor.word(":")?;
+                cursor.string()?;
+                cursor.word(",")?;
+            }
+            cursor.words(&[":", "{"])?;
+        }
+        cursor.words(&["\"name\"", ":"])?;
+        let name = cursor.string()?;
+        cursor.words(&[",", "\"arguments\"", ":"])?;
+        Ok(Head { name, arguments: Arguments::ObjectOrString, list })
+    }
+
+    fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
+        cursor.word("}")?;
+        cursor.more_fields()?;
+        cursor.word("}")?;
+        if list && cursor.either(&[",", "]"])? == 0 {
+            return Ok(Next::Call);
+        }
+        if list {
+            cursor.word("}")?;
+        }
+        Ok(Next::Text)
+    }
+
+    fn form(&self, tag: usize) -> Form {
+        if tag == FUNCTION_CALL {
+            return Form {
+                open: &[Text(" {\"name\": "), Name { quoted: true }],
+                after_name: &[Text(", \"arguments\":")],
+                before_object: " ",
+                after: &[Text("}}")],
+                list: None,
+            };
+        }
+        const CALL: &str = "{\"type\": \"function\", \"function\": {\"name\": ";
+        Form {
+            open: &[Text(" ["), Text(CALL), Name { quoted: true }],
+            after_name: &[Text(", \"arguments\":")],
+            before_object: " ",
+            after: &[Text("}}")],
+            list: Some(ListForm { between: &[Text(", "), Text(CALL), Name { quoted: true }], end: &[Text("]}")] }),
+        }
+    }
+}

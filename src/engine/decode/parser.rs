@@ -1,0 +1,235 @@
+//! Finds the tool calls in an answer's text, in any format.
+
+use std::sync::Arc;
+
+use super::Piece;
+use super::arguments::{ArgumentReader, ObjectReader, QuotedReader};
+use super::form::Tag;
+use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
+use super::syntax::{Cursor, Unread, ending_with_start_of, trim_start};
+use crate::wire::Tool;
+
+/// Reads an answer's text as it comes and finds the tool calls in it.
+///
+/// What only looks like a call stays text. Text is given as soon as it cannot be the start of a call, and with all its
+/// whitespace; the arguments are given as they come.
+pub struct Parser {
+    format: Arc<dyn ToolFormat>,
+    tools: Arc<[Tool]>,
+    state: ParserState,
+    /// Text that is not decided yet.
+    held: String,
+    /// Whether no text was given since the start or the last call.
+    fresh: bool,
+    tag: usize,
+}
+
+#[derive(Default)]
+enum ParserState {
+    #[default]
+    Text,
+    /// The name is not known yet.
+    Head { opened: String, place: Place },
+    /// The arguments have not started.
+    Named { opened: String, head: Head },
+    /// Inside the arguments. `opening` is the markup before them, until the first of them shows the call: one that is cut before
+    /// would look like a finished call without arguments.
+    Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
+    /// After the arguments.
+    Tail { list: bool },
+}
+
+impl Parser {
+    /// `tools`: those whose arguments' types matter to how they are written.
+    pub fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
+        Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
+    }
+
+    /// Takes more of the answer's text, gives what is certain.
+    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+        self.held.push_str(text);
+        let mut pieces = Vec::new();
+        while self.step(&mut pieces) {}
+        pieces
+    }
+
+    /// The answer is over: what was held is text. Arguments that are not complete stay open.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        let rest = std::mem::take(&mut self.held);
+        let text = match std::mem::take(&mut self.state) {
+            ParserState::Text => rest,
+            ParserState::Head { opened, .. } | ParserState::Named { opened, .. } => opened + &rest,
+            ParserState::Tail { .. } => return vec![Piece::ToolEnd],
+            ParserState::Arguments { opening: Some(opening), .. } => opening + &rest,
+            ParserState::Arguments { opening: None, .. } => return vec![],
+        };
+        some_text(text).into_iter().collect()
+    }
+
+    /// Whether the text is inside a call, or between two under the same tag.
+    pub fn in_call(&self) -> bool {
+        !matches!(self.state, ParserState::Text)
+    }
+
+    /// The tag of the open call.
+    pub fn tag(&self) -> usize {
+        self.tag
+    }
+
+    /// Whether the text ends with a part of this tag, and if so, with how many bytes of it.
+    pub fn opening_so_far(&self, tag: &Tag) -> usize {
+        match (self.in_call(), tag.only_after) {
+            (true, _) => 0,
+            (false, None) => ending_with_start_of(&self.held, tag.text),
+            (false, Some(before)) => {
+                let rest = self.held.trim_start_matches(before);
+                if self.fresh && tag.text.starts_with(rest) { rest.len() } else { 0 }
+            }
+        }
+    }
+
+    /// The name of the open call, once it is known and until the arguments are complete.
+    pub fn name(&self) -> Option<&str> {
+        match &self.state {
+            ParserState::Named { head, .. } => Some(&head.name),
+            ParserState::Arguments { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Decides one piece of the held text; false when more text is needed.
+    fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        match std::mem::take(&mut self.state) {
+            ParserState::Text => self.find_tag(pieces),
+            ParserState::Head { opened, place } => {
+                let mut cursor = Cursor::new(&self.held);
+                match self.format.head(&mut cursor, place) {
+                    Ok(head) => {
+                        let length = cursor.at();
+                        let opened = opened + &self.take(length);
+                        self.state = ParserState::Named { opened, head };
+                        true
+                    }
+                    Err(Unread::More) => self.wait(ParserState::Head { opened, place }),
+                    Err(Unread::No) => self.give_up(opened, pieces),
+                }
+            }
+            ParserState::Named { opened, head } => self.start_arguments(opened, head, pieces),
+            ParserState::Arguments { name, mut reader, list, mut opening } => {
+                let (json, done) = reader.read(&mut self.held);
+                if opening.is_some() && (done || !json.is_empty()) {
+                    pieces.push(Piece::ToolStart { name: name.clone() });
+                    opening = None;
+                }
+                if !json.is_empty() {
+                    pieces.push(Piece::ToolInput(json));
+                }
+                self.state =
+                    if done { ParserState::Tail { list } } else { ParserState::Arguments { name, reader, list, opening } };
+                done
+            }
+            ParserState::Tail { list } => {
+                let mut cursor = Cursor::new(&self.held);
+                let next = match self.format.tail(&mut cursor, list) {
+                    Err(Unread::More) => return self.wait(ParserState::Tail { list }),
+                    Err(Unread::No) => Next::Text,
+                    Ok(next) => {
+                        let length = cursor.at();
+                        self.take(length);
+                        next
+                    }
+                };
+                pieces.push(Piece::ToolEnd);
+                self.fresh = true;
+                if next == Next::Call {
+                    self.state = ParserState::Head { opened: String::new(), place: Place::AfterCall };
+                }
+                true
+            }
+        }
+    }
+
+    fn find_tag(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        let format = self.format.clone();
+        let tags = format.tags();
+        let found = tags.iter().enumerate().filter_map(|(which, tag)| Some((self.find(tag)?, which))).min();
+        if let Some((at, which)) = found {
+            let mut opened = String::new();
+            let before = self.take(at);
+            match tags[which].only_after {
+                Some(_) => opened.push_str(&before),
+                None => self.give(before, pieces),
+            }
+            opened.push_str(&self.take(tags[which].text.len()));
+            self.tag = which;
+            self.state = ParserState::Head { opened, place: Place::AfterTag(which) };
+            return true;
+        }
+        let undecided = tags.iter().map(|tag| self.undecided(tag)).max().unwrap_or(0);
+        let certain = self.take(self.held.len() - undecided);
+        self.give(certain, pieces);
+        false
+    }
+
+    fn find(&self, tag: &Tag) -> Option<usize> {
+        let Some(before) = tag.only_after else { return self.held.find(tag.text) };
+        let rest = self.held.trim_start_matches(before);
+        (self.fresh && rest.starts_with(tag.text)).then(|| self.held.len() - rest.len())
+    }
+
+    /// How many bytes at the end of the held text may belong to this tag.
+    fn undecided(&self, tag: &Tag) -> usize {
+        match tag.only_after {
+            None => ending_with_start_of(&self.held, tag.text),
+            Some(before) if self.fresh && tag.text.starts_with(self.held.trim_start_matches(before)) => self.held.len(),
+            Some(_) => 0,
+        }
+    }
+
+    fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {
+        let first = trim_start(&self.held).chars().next();
+        let reader: Box<dyn ArgumentReader> = match (head.arguments, first) {
+            (Arguments::Parameters, _) => {
+                let tool = self.tools.iter().find(|tool| tool.name == head.name);
+                Box::new(Parameters::of(tool))
+            }
+            (_, None) => return self.wait(ParserState::Named { opened, head }),
+            (Arguments::Object | Arguments::ObjectOrString, Some('{')) => Box::new(ObjectReader::default()),
+            (Arguments::ObjectOrString, Some('"')) => Box::new(QuotedReader::default()),
+            (Arguments::Object | Arguments::ObjectOrString, Some(_)) => return self.give_up(opened, pieces),
+        };
+        if !matches!(head.arguments, Arguments::Parameters) {
+            let blank = self.held.len() - trim_start(&self.held).len();
+            self.take(blank);
+        }
+        self.state = ParserState::Arguments { name: head.name, reader, list: head.list, opening: Some(opened) };
+        true
+    }
+
+    /// Stays in this state until there is more text.
+    fn wait(&mut self, state: ParserState) -> bool {
+        self.state = state;
+        false
+    }
+
+    /// It was no call: its markup is text, and what follows is read anew.
+    fn give_up(&mut self, opened: String, pieces: &mut Vec<Piece>) -> bool {
+        self.fresh = false;
+        self.give(opened, pieces);
+        true
+    }
+
+    fn give(&mut self, text: String, pieces: &mut Vec<Piece>) {
+        self.fresh &= text.is_empty();
+        pieces.extend(some_text(text));
+    }
+
+    fn take(&mut self, length: usize) -> String {
+        let rest = self.held.split_off(length);
+        std::mem::replace(&mut self.held, rest)
+    }
+}
+
+fn some_text(text: String) -> Option<Piece> {
+    (!text.is_empty()).then_some(Piece::Text(text))
+}

@@ -1,0 +1,372 @@
+//! Choosing the next token from logits: greedy, or by chance among the likelier ones; less of what was already said, if asked.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+use crate::engine::EngineError;
+use crate::engine::model::GenerationConfig;
+use crate::wire::MessagesRequest;
+
+/// How to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0: always the likeliest token.
+    pub temperature: f32,
+    /// Keep so many of the likeliest tokens. 0: all.
+    pub top_k: u32,
+    /// Of these, keep the likeliest that together have this probability. 1: all.
+    pub top_p: f32,
+    /// Of these, keep those at least this likely, the likeliest counting as 1. 0: all.
+    pub min_p: f32,
+    /// What the logits of tokens in prompt and answer are divided by, and multiplied by where they are negative. 1: nothing.
+    pub repetition_penalty: f32,
+    /// What is taken off the logits of tokens in the answer. 0: nothing.
+    pub presence_penalty: f32,
+    /// Where chance starts; without one, every answer differs.
+    pub seed: Option<u64>,
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    pub const GREEDY: Self =
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, presence_penalty: 0.0, seed: None };
+
+    /// What the request asks for; where it is silent, what the model's makers recommend; else Anthropic's defaults.
+    /// Anthropic's API has no fields `min_p`, `repetition_penalty`, `presence_penalty` and `seed`; here they may be given.
+    pub fn for_request(request: &MessagesRequest, model: &GenerationConfig) -> Result<Self, EngineError> {
+        let usual = if model.do_sample == Some(false) { 0.0 } else { model.temperature.unwrap_or(1.0) };
+        let number = |name: &str| given(request, name, Value::as_f64, "number");
+        let sampling = Self {
+            temperature: request.temperature.unwrap_or(usual),
+            top_k: request.top_k.or(model.top_k.and_then(|k| u32::try_from(k).ok())).unwrap_or(0),
+            top_p: request.top_p.or(model.top_p).unwrap_or(1.0),
+            min_p: number("min_p")?.map(|n| n as f32).or(model.min_p).unwrap_or(0.0),
+            repetition_penalty: number("repetition_penalty")?.map(|n| n as f32).or(model.repetition_penalty).unwrap_or(1.0),
+            presence_penalty: number("presence_penalty")?.map_or(0.0, |n| n as f32),
+            seed: given(request, "seed", Value::as_u64, "whole number")?,
+        };
+        sampling.check().map_err(EngineError::Request)?;
+        Ok(sampling)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Self { temperature, top_p, min_p, repetition_penalty, presence_penalty, .. } = self;
+        if !(*temperature >= 0.0 && temperature.is_finite()) {
+            return Err(format!("temperature: {temperature} is not a number from 0 up"));
+        }
+        if let Some((name, value)) = [("top_p", top_p), ("min_p", min_p)].iter().find(|(_, value)| !(0.0..=1.0).contains(*value))
+        {
+            return Err(format!("{name}: {value} is not between 0 and 1"));
+        }
+        if !(*repetition_penalty > 0.0 && repetition_penalty.is_finite()) {
+            return Err(format!("repetition_penalty: {repetition_penalty} is not a number above 0"));
+        }
+        if !presence_penalty.is_finite() {
+            return Err(format!("presence_penalty: {presence_penalty} is out of range"));
+        }
+        Ok(())
+    }
+}
+
+/// A field that Anthropic's API does not have; `null` is as good as none.
+fn given<T>(
+    request: &MessagesRequest,
+    name: &str,
+    read: impl Fn(&Value) -> Option<T>,
+    kind: &str,
+) -> Result<Option<T>, EngineError> {
+    let value = request.extra.get(name).filter(|value| !value.is_null());
+    let wrong = |value| EngineError::Request(format!("{name}: {value} is not a {kind}"));
+    value.map(|value| read(value).ok_or_else(|| wrong(value))).transpose()
+}
+
+/// Chooses tokens, one answer long. The same prompt, seed and logits give the same tokens.
+pub struct Sampler {
+    sampling: Sampling,
+    random: StdRng,
+    /// The tokens of the prompt, as far as they matter.
+    prompt: BTreeSet<u32>,
+    answer: BTreeSet<u32>,
+}
+
+impl Sampler {
+    /// Starts the answer to a prompt.
+    pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
+        let random = sampling.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let prompt = if sampling.repetition_penalty == 1.0 { BTreeSet::new() } else { prompt.iter().copied().collect() };
+        Self { sampling, random, prompt, answer: BTreeSet::new() }
+    }
+
+    /// The next token, one of `allowed`; `None` when none of them has a usable logit. Among equals the lowest id wins.
+    pub fn sample(&mut self, logits: &[f32], allowed: impl Iterator<Item = u32>) -> Option<u32> {
+        let token = self.choose(&self.penalized(logits), allowed)?;
+        self.answer.insert(token);
+        Some(token)
+    }
+
+    fn choose(&mut self, logits: &[f32], allowed: impl Iterator<Item = u32>) -> Option<u32> {
+        let candidates = allowed.filter_map(|id| {
+            let logit = *logits.get(id as usize)?;
+            (logit > f32::NEG_INFINITY).then_some(Candidate { id, logit })
+        });
+        if self.sampling.temperature == 0.0 {
+            return candidates.min_by(Candidate::likelier_first).map(|best| best.id);
+        }
+        let candidates = self.keep_likeliest(candidates.collect());
+        self.draw(&candidates)
+    }
+
+    /// The logits with those of tokens already seen made lower, as far as asked.
+    fn penalized<'a>(&self, logits: &'a [f32]) -> Cow<'a, [f32]> {
+        let Sampling { repetition_penalty, presence_penalty, .. } = self.sampling;
+        let mut logits = Cow::Borrowed(logits);
+        if repetition_penalty != 1.0 {
+            for id in self.prompt.union(&self.answer) {
+                if let Some(logit) = logits.to_mut().get_mut(*id as usize) {
+                    *logit = if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
+                }
+            }
+        }
+        if presence_penalty != 0.0 {
+            for id in &self.answer {
+                if let Some(logit) = logits.to_mut().get_mut(*id as usize) {
+                    *logit -= presence_penalty;
+                }
+            }
+        }
+        logits
+    }
+
+    /// Top-k, then top-p of what is left, then min-p.
+    fn keep_likeliest(&self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let k = self.sampling.top_k as usize;
+        if k > 0 && k < candidates.len() {
+            candidates.select_nth_unstable_by(k - 1, Candidate::likelier_first);
+            candidates.truncate(k);
+        }
+        // Chance must not depend on the order in which selecting left the candidates.
+        candidates.sort_unstable_by(Candidate::likelier_first);
+        let weights = self.weights(&candidates);
+        if self.sampling.top_p < 1.0 {
+            let enough = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
+            let mut sum = 0.0;
+            let dropped = weights.iter().position(|weight| {
+                let full = sum >= enough;
+                sum += weight;
+                full
+            });
+            candidates.truncate(dropped.unwrap_or(weights.len()).max(1));
+        }
+        let likely = weights.iter().take_while(|weight| **weight >= f64::from(self.sampling.min_p)).count();
+        candidates.truncate(likely);
+        candidates
+    }
+
+    fn draw(&mut self, candidates: &[Candidate]) -> Option<u32> {
+        let weights = self.weights(candidates);
+        let mut left = self.random.random::<f64>() * weights.iter().sum::<f64>();
+        let drawn = candidates.iter().zip(&weights).find(|(_, weight)| {
+            left -= **weight;
+            left < 0.0
+        });
+        // Rounding can leave a crumb after the last candidate.
+        drawn.map(|(candidate, _)| candidate).or(candidates.last()).map(|candidate| candidate.id)
+    }
+
+    /// Probabilities up to a common factor, the likeliest candidate, which comes first, having 1.
+    fn weights(&self, candidates: &[Candidate]) -> Vec<f64> {
+        let Some(best) = candidates.first() else { return Vec::new() };
+        let temperature = f64::from(self.sampling.temperature);
+        candidates.iter().map(|c| ((f64::from(c.logit) - f64::from(best.logit)) / temperature).exp()).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Candidate {
+    id: u32,
+    logit: f32,
+}
+
+impl Candidate {
+    fn likelier_first(&self, other: &Self) -> std::cmp::Ordering {
+        other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn sampling(temperature: f32, top_p: f32, top_k: u32) -> Sampling {
+        Sampling { temperature, top_p, top_k, seed: Some(5), ..Sampling::GREEDY }
+    }
+
+    fn all(logits: &[f32]) -> std::ops::Range<u32> {
+        0..logits.len() as u32
+    }
+
+    /// The tokens that come up in many draws.
+    fn drawn(sampling: Sampling, logits: &[f32]) -> Vec<u32> {
+        let mut sampler = Sampler::new(sampling, &[]);
+        let tokens: std::collections::BTreeSet<u32> = (0..2000).map(|_| sampler.sample(logits, all(logits)).unwrap()).collect();
+        tokens.into_iter().collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_likeliest_allowed_token_and_the_lowest_id_of_equals() {
+        let logits = [1.0, 7.0, f32::NAN, 3.0, 7.0, 3.0];
+        let mut sampler = Sampler::new(sampling(0.0, 1.0, 0), &[]);
+        assert_eq!(sampler.sample(&logits, all(&logits)), Some(1));
+        assert_eq!(sampler.sample(&logits, [5, 3, 0].into_iter()), Some(3));
+        assert_eq!(sampler.sample(&logits, [2, 99].into_iter()), None);
+        assert_eq!(sampler.sample(&logits, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn top_k_top_p_and_min_p_keep_the_likeliest() {
+        // Probabilities 0.5, 0.25, 0.125, 0.125.
+        let logits: Vec<f32> = [0.125f32, 0.5, 0.25, 0.125].iter().map(|p| p.ln()).collect();
+        let cases: [(f32, u32, f32, &[u32]); 9] = [
+            (1.0, 0, 0.0, &[0, 1, 2, 3]),
+            (1.0, 1, 0.0, &[1]),
+            (1.0, 3, 0.0, &[0, 1, 2]), // the lower id of two equals is kept
+            (0.7, 0, 0.0, &[1, 2]),
+            (0.0, 0, 0.0, &[1]),
+            (0.7, 1, 0.0, &[1]),
+            (1.0, 0, 0.4, &[1, 2]),
+            (1.0, 0, 1.0, &[1]),
+            (0.6, 0, 0.2, &[1, 2]), // top-p has dropped the last two
+        ];
+        for (top_p, top_k, min_p, kept) in cases {
+            let found = drawn(Sampling { min_p, ..sampling(1.0, top_p, top_k) }, &logits);
+            assert_eq!(found, kept, "top_p {top_p}, top_k {top_k}, min_p {min_p}");
+        }
+        // Heat makes all more alike.
+        assert_eq!(drawn(Sampling { min_p: 0.4, ..sampling(4.0, 1.0, 0) }, &logits), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn penalties_lower_what_was_said() {
+        // Prompt, penalties, logits, and the greedy answer.
+        let cases = [
+            (vec![], 1.0, 0.0, [3.0, 2.0, 1.0], [0, 0, 0, 0]),
+            (vec![], 2.0, 0.0, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
+            (vec![0], 2.0, 0.0, [3.0, 2.0, 1.0], [1, 0, 0, 0]),
+            (vec![0], 2.0, 0.0, [-1.0, -1.5, -9.0], [1, 0, 0, 0]),
+            (vec![], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]),
+            (vec![0, 0, 1], 1.0, 1.5, [3.0, 2.0, 1.0], [0, 1, 0, 0]), // presence counts in the answer only, and once
+        ];
+        for (prompt, repetition_penalty, presence_penalty, logits, answer) in cases {
+            let sampling = Sampling { repetition_penalty, presence_penalty, ..Sampling::GREEDY };
+            let mut sampler = Sampler::new(sampling, &prompt);
+            let found = [(); 4].map(|()| sampler.sample(&logits, all(&logits)).unwrap());
+            assert_eq!(found, answer, "prompt {prompt:?}, repetition {repetition_penalty}, presence {presence_penalty}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_logits_lack_is_no_trouble() {
+        let sampling = Sampling { repetition_penalty: 2.0, presence_penalty: 1.0, ..Sampling::GREEDY };
+        assert_eq!(Sampler::new(sampling, &[7, 1]).sample(&[1.0, 1.5], 0..2), Some(0));
+    }
+
+    #[test]
+    fn the_seed_decides_a_whole_answer() {
+        let logits: Vec<f32> = (0..50).map(|id| (id as f32).sin()).collect();
+        let answer = |seed| {
+            let mut sampler = Sampler::new(Sampling { seed, presence_penalty: 0.5, ..sampling(1.0, 0.9, 40) }, &[]);
+            (0..100).map(|_| sampler.sample(&logits, all(&logits)).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(answer(Some(1)), answer(Some(1)));
+        assert_ne!(answer(Some(1)), answer(Some(2)));
+        assert_ne!(answer(None), answer(None));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = [0.0, 3.0f32.ln()];
+        let mut sampler = Sampler::new(sampling(1.0, 1.0, 0), &[]);
+        let ones = (0..10_000).filter(|_| sampler.sample(&logits, 0..2) == Some(1)).count();
+        assert!((7300..7700).contains(&ones), "{ones} of 10000, expected about 7500");
+    }
+
+    #[test]
+    fn what_the_request_leaves_out_comes_from_the_model() {
+        let model = GenerationConfig {
+            do_sample: Some(true),
+            temperature: Some(0.6),
+            top_p: Some(0.95),
+            top_k: Some(20),
+            min_p: Some(0.1),
+            repetition_penalty: Some(1.05),
+        };
+        let silent = GenerationConfig::default();
+        let greedy = GenerationConfig { do_sample: Some(false), ..silent.clone() };
+        let request = |fields: Value| -> MessagesRequest {
+            let mut body = json!({"model": "m", "messages": [], "max_tokens": 1});
+            body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            serde_json::from_value(body).unwrap()
+        };
+        let of = |fields, model| Sampling::for_request(&request(fields), model).map_err(|e| e.to_string());
+        let recommended =
+            Sampling { temperature: 0.6, top_k: 20, top_p: 0.95, min_p: 0.1, repetition_penalty: 1.05, ..Sampling::GREEDY };
+        assert_eq!(of(json!({}), &model), Ok(recommended));
+        assert_eq!(of(json!({}), &greedy), Ok(Sampling::GREEDY));
+        assert_eq!(of(json!({}), &silent), Ok(Sampling { temperature: 1.0, ..Sampling::GREEDY }));
+        let any = GenerationConfig { top_k: Some(-1), ..silent.clone() };
+        assert_eq!(of(json!({}), &any), of(json!({}), &silent));
+        let full = json!({"temperature": 0.5, "top_p": 0.5, "top_k": 3, "min_p": 0.25, "repetition_penalty": 1.5,
+                          "presence_penalty": -1, "seed": 9});
+        let asked = Sampling {
+            temperature: 0.5,
+            top_k: 3,
+            top_p: 0.5,
+            min_p: 0.25,
+            repetition_penalty: 1.5,
+            presence_penalty: -1.0,
+            seed: Some(9),
+        };
+        assert_eq!([of(full.clone(), &greedy), of(full, &model)], [Ok(asked.clone()), Ok(asked)]);
+        assert_eq!(of(json!({"seed": null, "min_p": null}), &greedy), Ok(Sampling::GREEDY));
+        let wrong = [
+            (json!({"temperature": -1}), "temperature: -1 is not a number from 0 up"),
+            (json!({"top_p": 1.5}), "top_p: 1.5 is not between 0 and 1"),
+            (json!({"min_p": -0.5}), "min_p: -0.5 is not between 0 and 1"),
+            (json!({"min_p": "x"}), "min_p: \"x\" is not a number"),
+            (json!({"repetition_penalty": 0}), "repetition_penalty: 0 is not a number above 0"),
+            (json!({"presence_penalty": 1e300}), "presence_penalty: inf is out of range"),
+            (json!({"seed": "x"}), "seed: \"x\" is not a whole number"),
+        ];
+        for (fields, reason) in wrong {
+            assert_eq!(of(fields, &model), Err(reason.to_string()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_draw_is_allowed_and_repeats_with_its_seed(
+            logits in prop::collection::vec(prop_oneof![9 => -50f32..50.0, 1 => Just(f32::NEG_INFINITY)], 1..40),
+            stride in 1usize..4, temperature in 0f32..3.0, top_p in 0f32..=1.0, top_k in 0u32..50, min_p in 0f32..=1.0,
+            repetition_penalty in 0.5f32..2.0, prompt in prop::collection::vec(0u32..50, 0..9), seed: u64,
+        ) {
+            let presence_penalty = repetition_penalty - 1.0;
+            let seed = Some(seed);
+            let sampling = Sampling { temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, seed };
+            let allowed: Vec<u32> = (0..logits.len() as u32).step_by(stride).collect();
+            let draw = || Sampler::new(sampling.clone(), &prompt).sample(&logits, allowed.iter().copied());
+            let token = draw();
+            prop_assert_eq!(token, draw());
+            let usable = allowed.iter().any(|id| logits[*id as usize] > f32::NEG_INFINITY);
+            prop_assert_eq!(token.is_some(), usable);
+            if let Some(token) = token {
+                prop_assert!(allowed.contains(&token) && logits[token as usize] > f32::NEG_INFINITY);
+            }
+        }
+    }
+}

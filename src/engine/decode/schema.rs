@@ -1,0 +1,226 @@
+//! A tool's `input_schema` made fit for llguidance: what it cannot enforce is taken out, by name.
+
+use serde_json::{Map, Value, json};
+
+use super::declared::allow_only_declared;
+use crate::wire::Tool;
+
+/// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
+/// grammar would otherwise allow hundreds of digits, which no reader takes.
+const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
+
+/// Longer limits cost the grammar's automaton memory for each character, and no answer gets near them.
+const LONGEST_LIMIT: u64 = 2_000;
+
+/// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
+pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    let mut schema = match &tool.input_schema {
+        Value::Object(schema) => Value::Object(schema.clone()),
+        _ => json!({}),
+    };
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.insert("type".into(), json!("object"));
+    }
+    let mut left_out = Vec::new();
+    visit(&mut schema, &mut |keywords| {
+        bound_numbers(keywords);
+        for keyword in ["minLength", "maxLength"] {
+            if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
+                left_out.push(format!("{keyword} {}", keywords[keyword]));
+                keywords.remove(keyword);
+            }
+        }
+        if let Some(pattern) = keywords.get("pattern")
+            && !compiles(&json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}))
+        {
+            left_out.push(format!("pattern {pattern}"));
+            keywords.remove("pattern");
+        }
+    });
+    // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
+    // stay as they are.
+    let mut bounded = schema.clone();
+    visit(&mut bounded, &mut bound_open_places);
+    allow_only_declared(&mut bounded);
+    define_any_value(&mut bounded);
+    if compiles(&bounded) {
+        return (bounded, left_out);
+    }
+    let mut declared = schema.clone();
+    allow_only_declared(&mut declared);
+    if compiles(&declared) {
+        return (declared, left_out);
+    }
+    if !compiles(&schema) {
+        leave_out_contradictions(&mut schema, compiles, &mut left_out);
+    }
+    (schema, left_out)
+}
+
+/// Takes out the arguments that nothing satisfies and that need not be there.
+fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let definitions = schema["$defs"].clone();
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    properties.retain(|name, property| {
+        let alone = json!({"type": "object", "properties": {name: property}, "$defs": definitions});
+        let stays = required.iter().any(|one| one == name) || compiles(&alone);
+        if !stays {
+            left_out.push(format!("argument {name:?}, which no value satisfies"));
+        }
+        stays
+    });
+}
+
+/// Any JSON object.
+pub fn any_object() -> Value {
+    let mut schema = json!({"type": "object", "additionalProperties": any_value()});
+    define_any_value(&mut schema);
+    schema
+}
+
+/// What stands for "any value", since llguidance's own has numbers without bounds.
+fn any_value() -> Value {
+    json!({"$ref": "#/$defs/anyclaude-value"})
+}
+
+fn define_any_value(schema: &mut Value) {
+    let value = json!({"anyOf": [
+        {"type": ["string", "boolean", "null"]},
+        {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+        {"type": "array", "items": any_value()},
+        {"type": "object", "additionalProperties": any_value()},
+    ]});
+    let definitions = schema.as_object_mut().map(|keywords| keywords.entry("$defs").or_insert(json!({})));
+    if let Some(Value::Object(definitions)) = definitions {
+        definitions.insert("anyclaude-value".into(), value);
+    }
+}
+
+/// Whether the schema says nothing about the value.
+fn is_open(schema: &Value) -> bool {
+    const ANNOTATIONS: [&str; 7] = ["title", "description", "default", "examples", "$comment", "readOnly", "writeOnly"];
+    match schema {
+        Value::Object(keywords) => keywords.keys().all(|keyword| ANNOTATIONS.contains(&keyword.as_str())),
+        other => *other == Value::Bool(true),
+    }
+}
+
+/// Puts [`any_value`] wherever an object or array may hold anything.
+fn bound_open_places(keywords: &mut Map<String, Value>) {
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
+    }
+    if has_type(keywords, "array") && keywords.get("items").is_none_or(is_open) {
+        keywords.insert("items".into(), any_value());
+    }
+    let others = keywords.get("additionalProperties");
+    if has_type(keywords, "object") && others.map_or(keywords.contains_key("patternProperties"), is_open) {
+        keywords.insert("additionalProperties".into(), any_value());
+    }
+}
+
+fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
+    match keywords.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => false,
+    }
+}
+
+/// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
+pub fn with_options(mut schema: Value) -> Value {
+    if let Some(keywords) = schema.as_object_mut() {
+        let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
+        keywords.insert("x-guidance".into(), options);
+    }
+    schema
+}
+
+fn bound_numbers(keywords: &mut Map<String, Value>) {
+    let is_number = has_type(keywords, "number") || has_type(keywords, "integer");
+    if !is_number || keywords.contains_key("enum") || keywords.contains_key("const") {
+        return;
+    }
+    for (limit, exclusive, bound) in
+        [("minimum", "exclusiveMinimum", -LARGEST_NUMBER), ("maximum", "exclusiveMaximum", LARGEST_NUMBER)]
+    {
+        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) {
+            keywords.insert(limit.into(), json!(bound));
+        }
+    }
+}
+
+/// Shows every schema inside the schema, itself included.
+fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    see(keywords);
+    for (keyword, value) in keywords.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas", Value::Object(named)) => {
+                named.values_mut().for_each(|schema| visit(schema, see));
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
+                list.iter_mut().for_each(|schema| visit(schema, see));
+            }
+            ("items" | "additionalProperties" | "additionalItems", schema) => visit(schema, see),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(schema: Value) -> (Value, Vec<String>) {
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        prepare(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_left_out_and_named() {
+        let schema = json!({"type": "object", "properties": {
+            "pattern": {"type": "string", "pattern": "(?=x)"},
+            "maxLength": {"anyOf": [{"type": "string", "maxLength": 524288}, {"type": "null"}]},
+            "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}}});
+        let (schema, left_out) = prepared(schema);
+        assert_eq!(
+            schema["properties"],
+            json!({"pattern": {"type": "string"}, "maxLength": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                   "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}})
+        );
+        assert_eq!(left_out, ["pattern \"(?=x)\"", "maxLength 524288"]);
+    }
+
+    #[test]
+    fn an_argument_that_nothing_satisfies_is_left_out_where_it_may_be() {
+        let schema = json!({"type": "object", "properties": {"a": {"enum": []}, "b": {"type": "string"}}, "required": ["b"]});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let (schema, left_out) = prepare(&tool, &|schema| !schema.to_string().contains("[]"));
+        assert_eq!(schema["properties"], json!({"b": {"type": "string"}}));
+        assert_eq!(left_out, ["argument \"a\", which no value satisfies"]);
+    }
+
+    #[test]
+    fn numbers_get_bounds_where_they_have_none() {
+        let number = |schema: Value| prepared(json!({"properties": {"n": schema}})).0["properties"]["n"].clone();
+        let all = json!({"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER});
+        assert_eq!(number(json!({"type": "number"})), all);
+        let half = json!({"type": ["integer", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_NUMBER});
+        assert_eq!(number(json!({"type": ["integer", "null"], "exclusiveMinimum": 0})), half);
+        assert_eq!(number(json!({"type": "integer", "enum": [1]})), json!({"type": "integer", "enum": [1]}));
+    }
+
+    #[test]
+    fn arguments_are_always_an_object_and_any_value_has_bounds() {
+        for schema in [json!({}), json!(true), json!({"type": "string"}), json!({"type": ["object", "null"]})] {
+            assert_eq!(prepared(schema).0["additionalProperties"], false);
+        }
+        assert_eq!(prepared(json!({"additionalProperties": true})), (any_object(), vec![]));
+        let (schema, _) = prepared(json!({"properties": {"a": {"description": "d"}, "b": {"type": "array", "items": {}}},
+            "additionalProperties": false}));
+        assert_eq!(schema["properties"], json!({"a": any_value(), "b": {"type": "array", "items": any_value()}}));
+        assert_eq!(schema["additionalProperties"], json!(false));
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading markup and JSON that may not be complete yet.
+
+/// Why something was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// More text is needed to tell.
+    More,
+    /// It is something else.
+    No,
+}
+
+pub type Read<T> = Result<T, Unread>;
+
+/// Reads a text from its beginning. Words may have JSON whitespace before them.
+pub struct Cursor<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, rest: text }
+    }
+
+    /// How many bytes have been read.
+    pub fn at(&self) -> usize {
+        self.text.len() - self.rest.len()
+    }
+
+    /// This word.
+    pub fn word(&mut self, word: &str) -> Read<()> {
+        self.either(&[word]).map(drop)
+    }
+
+    /// These words, one after another.
+    pub fn words(&mut self, words: &[&str]) -> Read<()> {
+        words.iter().try_for_each(|word| self.word(word))
+    }
+
+    /// One of these words, of which none is the start of another: says which.
+    pub fn either(&mut self, words: &[&str]) -> Read<usize> {
+        let rest = trim_start(self.rest);
+        for (which, word) in words.iter().enumerate() {
+            if let Some(after) = rest.strip_prefix(word) {
+                self.rest = after;
+                return Ok(which);
+            }
+        }
+        Err(if words.iter().any(|word| word.starts_with(rest)) { Unread::More } else { Unread::No })
+    }
+
+    /// Whether this word is next; if so, it is read.
+    pub fn option(&mut self, word: &str) -> Read<bool> {
+        match self.word(word) {
+            Ok(()) => Ok(true),
+            Err(Unread::No) => Ok(false),
+            Err(Unread::More) => Err(Unread::More),
+        }
+    }
+
+    /// A JSON string.
+    pub fn string(&mut self) -> Read<String> {
+        self.word("\"")?;
+        let mut escaped = false;
+        let end = self.rest.bytes().position(|byte| {
+            let closing = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closing
+        });
+        let end = end.ok_or(Unread::More)?;
+        let string = serde_json::from_str(&format!("\"{}", &self.rest[..=end])).map_err(|_| Unread::No)?;
+        self.rest = &self.rest[end + 1..];
+        Ok(string)
+    }
+
+    /// Everything up to this end, which is read too.
+    pub fn until(&mut self, end: &str) -> Read<&'a str> {
+        let at = self.rest.find(end).ok_or(Unread::More)?;
+        let before = &self.rest[..at];
+        self.rest = &self.rest[at + end.len()..];
+        Ok(before)
+    }
+
+    /// What has not been read.
+    pub fn rest(&self) -> &'a str {
+        self.rest
+    }
+
+    /// Any number of `, "key": "value"`.
+    pub fn more_fields(&mut self) -> Read<()> {
+        while self.option(",")? {
+            self.string()?;
+            self.word(":")?;
+            self.string()?;
+        }
+        Ok(())
+    }
+}
+
+/// The text less the JSON whitespace at its start.
+pub fn trim_start(text: &str) -> &str {
+    text.trim_start_matches([' ', '\n', '\r', '\t'])
+}
+
+/// The length of the longest end of `text` that `whole` starts with, short of all of `whole`.
+pub fn ending_with_start_of(text: &str, whole: &str) -> usize {
+    let mut starts = (1..whole.len()).rev().filter(|length| whole.is_char_boundary(*length));
+    starts.find(|length| text.ends_with(&whole[..*length])).unwrap_or(0)
+}
+
+/// Where in a JSON object or array one is: enough to find its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonScan {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl JsonScan {
+    /// Takes a byte; true when the object or array is complete with it.
+    pub fn feed(&mut self, byte: u8) -> bool {
+        match (self.in_string, byte) {
+            (true, _) if self.escaped => self.escaped = false,
+            (true, b'\\') => self.escaped = true,
+            (true, b'"') => self.in_string = false,
+            (true, _) => {}
+            (false, b'"') => self.in_string = true,
+            (false, b'{' | b'[') => self.depth += 1,
+            (false, b'}' | b']') => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            (false, _) => {}
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_short_needs_more() {
+        let whole = "{ \"name\" : \"a\\\"b\" , \"id\": \"x\" } end]";
+        let read = |text: &str| {
+            let mut cursor = Cursor::new(text);
+            cursor.words(&["{", "\"name\"", ":"])?;
+            let name = cursor.string()?;
+            cursor.more_fields()?;
+            cursor.word("}")?;
+            Ok((name, cursor.until("]")?.to_owned(), cursor.at()))
+        };
+        assert_eq!(read(whole), Ok(("a\"b".into(), " end".into(), whole.len())));
+        for length in 0..whole.len() {
+            assert_eq!(read(&whole[..length]), Err(Unread::More), "{length}");
+        }
+        assert_eq!(read("{ \"game\""), Err(Unread::No));
+    }
+
+    #[test]
+    fn one_of_several_words() {
+        let either = |text| Cursor::new(text).either(&["]", "}, {"]);
+        assert_eq!([" ]", "}, {x", "}", "]]", "x"].map(either), [Ok(0), Ok(1), Err(Unread::More), Ok(0), Err(Unread::No)]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Answers with guesses against answers computed token by token, on the random model.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::cache::CacheLimits;
+use crate::engine::model::{LoadListener, Run};
+use crate::engine::{CacheStats, Sampling, testing};
+
+/// What an answer says, why it ended, and how many tokens it took.
+type Said = (String, Stop, usize);
+
+struct Rig {
+    dir: tempfile::TempDir,
+    model: Model,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        testing::write_model(dir.path());
+        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        Self { dir, model }
+    }
+
+    /// The answer as the engine gives it, the steps it took, and the cache after it.
+    fn answer(&self, generation: Generation) -> (Said, usize, CacheStats) {
+        let stats = Arc::new(Mutex::new(CacheStats::default()));
+        let cache = &mut PrefixCache::new(CacheLimits::default(), None, stats.clone());
+        let (events, mut received) = tokio::sync::mpsc::unbounded_channel();
+        let mut answer = Answering::start(&self.model, cache, generation, events).unwrap();
+        while answer.is_prefilling() {
+            answer.prefill_chunk(&self.model, cache, 512).unwrap();
+        }
+        let mut steps = 0;
+        let finished = loop {
+            steps += 1;
+            if let Some(finished) = Answering::step(&self.model, &mut [&mut answer]).remove(0).unwrap() {
+                break finished;
+            }
+        };
+        let (stop, tokens) = (finished.stop.clone(), finished.output_tokens);
+        answer.end(cache, Ok(Some(finished)));
+        let mut text = String::new();
+        while let Ok(event) = received.try_recv() {
+            if let EngineEvent::Piece(piece) = event.unwrap() {
+                write(&mut text, piece);
+            }
+        }
+        let stats = stats.lock().unwrap().clone();
+        ((text, stop, tokens), steps, stats)
+    }
+
+    /// The same answer, each token computed when it is known.
+    fn token_by_token(&self, generation: Generation) -> Said {
+        let Generation { prompt, max_tokens, mut decoder, mut sampler } = generation;
+        let mut cache = self.model.new_cache();
+        let (last, before) = prompt.split_last().unwrap();
+        before.chunks(512).for_each(|chunk| self.model.prefill(chunk, &mut cache).unwrap());
+        let (mut next, mut text, mut tokens) = (*last, String::new(), 0);
+        let stop = loop {
+            let logits = self.model.logits(vec![Run::new(&[next], &mut cache)]).unwrap();
+            next = next_token(&logits, &mut decoder, &mut sampler).unwrap();
+            tokens += 1;
+            decoder.push(next).unwrap().into_iter().for_each(|piece| write(&mut text, piece));
+            if let Some(stop) = stop(&decoder, tokens, max_tokens) {
+                break stop;
+            }
+        };
+        decoder.finish().into_iter().for_each(|piece| write(&mut text, piece));
+        (text, stop, tokens)
+    }
+}
+
+fn write(text: &mut String, piece: Piece) {
+    match piece {
+        Piece::Text(more) | Piece::ToolInput(more) | Piece::Thinking(more) => text.push_str(&more),
+        Piece::ToolStart { name } => text.push_str(&format!("[{name} ")),
+        Piece::ToolEnd => text.push(']'),
+    }
+}
+
+/// Free text, stop sequences, tools that may or must be called.
+fn requests() -> Vec<Value> {
+    let properties = json!({"file_path": {"type": "string"}, "replace_all": {"type": "boolean"}});
+    let schema = json!({"type": "object", "properties": properties, "required": ["file_path", "replace_all"]});
+    let tools = json!([{"name": "Edit", "input_schema": schema}, {"name": "Read", "input_schema": schema}]);
+    vec![
+        json!({}),
+        json!({"stop_sequences": ["e", "zz"]}),
+        json!({"tools": tools}),
+        json!({"tools": tools, "tool_choice": {"type": "any"}}),
+        json!({"tools": tools, "tool_choice": {"type": "tool", "name": "Edit"}, "stop_sequences": ["a"]}),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Greedy or by chance, free or in a call, however it ends: guesses change no token, and leave nothing behind.
+    #[test]
+    fn guesses_change_no_answer(
+        parts in prop::collection::vec(prop::collection::vec(0u32..300, 1..20), 1..4),
+        order in prop::collection::vec(0usize..4, 1..20),
+        request in prop::sample::select(requests()), max_tokens in 1usize..90, seed in prop::option::of(0u64..99),
+    ) {
+        let rig = Rig::new();
+        let prompt: Vec<u32> = order.iter().flat_map(|part| parts[part % parts.len()].clone()).collect();
+        let heat = |seed| Sampling { temperature: 0.3, repetition_penalty: 1.1, seed: Some(seed), ..Sampling::GREEDY };
+        let sampling = seed.map_or(Sampling::GREEDY, heat);
+        let generation = || testing::asked(rig.dir.path(), &request, &prompt, max_tokens, sampling.clone());
+        let (said, _, stats) = rig.answer(generation());
+        let kept: Vec<usize> = stats.entries.iter().map(|entry| entry.tokens).collect();
+        prop_assert_eq!(kept, [prompt.len() + said.2 - 1]);
+        prop_assert_eq!(said, rig.token_by_token(generation()));
+    }
+}
+
+#[test]
+fn an_answer_that_repeats_itself_takes_fewer_steps_than_tokens() {
+    let rig = Rig::new();
+    // The random model soon goes round in circles. 600 tokens: guesses must stop where what was computed becomes shareable.
+    let generation = || testing::generation(rig.dir.path(), &testing::prompt(20), 600);
+    let (said, steps, stats) = rig.answer(generation());
+    assert_eq!(said, rig.token_by_token(generation()));
+    assert!(steps < 400, "{steps} steps");
+    assert_eq!(stats.entries[0].tokens, 20 + 600 - 1);
+}
+
+#[test]
+fn what_a_call_must_say_is_not_computed_token_by_token() {
+    let rig = Rig::new();
+    let request = json!({"tools": [{"name": "Read", "input_schema": {"type": "object", "properties": {
+        "a_rather_long_name_that_is_there_in_any_case": {"const": "and what it must be is long enough as well, is it not"}},
+        "required": ["a_rather_long_name_that_is_there_in_any_case"], "additionalProperties": false}}],
+        "tool_choice": {"type": "tool", "name": "Read", "disable_parallel_tool_use": true}});
+    let generation = || testing::asked(rig.dir.path(), &request, &testing::prompt(20), 200, Sampling::GREEDY);
+    let (said, steps, _) = rig.answer(generation());
+    assert_eq!(said, rig.token_by_token(generation()));
+    assert!(steps * 2 < said.2, "{steps} steps for {} tokens: {}", said.2, said.0);
+}
