@@ -168,7 +168,7 @@ async fn one_conversation(served: &Served, sessions: &[Vec<MessagesRequest>]) ->
     let mut tokens = 0;
     for round in 0..ROUNDS {
         trips.push(served.round_trip().await?);
-        // With room for one more token there is nothing to guess: it takes one step.
+        // With room for one more token there is nothing to draft: it takes one step.
         let [one, two] = [served.ask(before, 1).await?, served.ask(before, 2).await?];
         if two.output_tokens < 2 {
             return Err("the answer has one token only".into());

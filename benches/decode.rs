@@ -32,7 +32,7 @@ async fn main() -> Outcome<()> {
         return Err("usage: cargo bench --bench decode -- MODEL_FOLDER TRACES TOKENIZER_FOLDER".into());
     };
     let bench = Bench::load(model.as_ref(), traces.as_ref())?;
-    bench.guesses().await?;
+    bench.drafts().await?;
     bench.at_once().await?;
     mask(tokenizer.as_ref(), &bench.asked)
 }
@@ -76,8 +76,8 @@ impl Bench {
         Ok(Generation { prompt, max_tokens: MOST, decoder, sampler })
     }
 
-    /// The engine against decoding token by token, which has no guesses.
-    async fn guesses(&self) -> Outcome<()> {
+    /// The engine against decoding token by token, which has no drafts.
+    async fn drafts(&self) -> Outcome<()> {
         println!("{:24} {:>7} {:>10} {:>12} {:>7}", "answer", "tokens", "ms a token", "one by one", "ratio");
         let mut ratios = [Vec::new(), Vec::new()];
         for asked in &self.asked {
@@ -87,7 +87,7 @@ impl Bench {
                 let (text, finished) = finish(self.engine.generate(self.generation(&asked.request)?)?).await?;
                 let (same, decode) = self.one_by_one(self.generation(&asked.request)?, &known)?;
                 if text != same {
-                    return Err(format!("{}: guesses change the answer: {text:?}, not {same:?}", asked.trace).into());
+                    return Err(format!("{}: drafts change the answer: {text:?}, not {same:?}", asked.trace).into());
                 }
                 (ours, plain, tokens) = (ours.min(finished.decode), plain.min(decode), finished.output_tokens);
             }
@@ -100,7 +100,7 @@ impl Bench {
             ratios.sort_by(f64::total_cmp);
             (ratios[ratios.len() / 2], ratios[0])
         });
-        println!("guesses: calls decode {:.2}x as fast (median; worst {:.2}x), ", calls.0, calls.1);
+        println!("drafts: calls decode {:.2}x as fast (median; worst {:.2}x), ", calls.0, calls.1);
         println!("         text {:.2}x (median; worst {:.2}x)", text.0, text.1);
         Ok(())
     }

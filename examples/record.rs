@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use anyclaude::record::{Notice, Recorder, Session, Upstream};
+use anyclaude::record::{Notice, Recorder, RecordingSession, Upstream};
 use anyclaude::snapshot::Outcome;
 use anyclaude::trace;
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: record UPSTREAM_URL FOLDER".into());
     };
     let folder = PathBuf::from(folder);
-    let session = Session::open(&folder, "example")?;
+    let session = RecordingSession::open(&folder, "example")?;
     // Port 0 is any free one.
     let (recorder, mut notices) = Recorder::bind(Upstream::parse(&upstream)?, 0, session).await?;
     println!("recording http://{} before {upstream}", recorder.address()?);

@@ -11,7 +11,7 @@ use tabled::settings::Style;
 use super::child::{Signals, exit_code_of};
 use super::model_folder::{ModelFolder, in_words};
 use super::{CliError, print, say};
-use crate::hub::{self, HubCache, HubClient, HubError, ModelName, Progress};
+use crate::hub::{self, HubCache, HubClient, HubError, ModelName, PullProgress};
 
 /// Get models from Hugging Face's hub, and list those that are there
 #[derive(clap::Args, Debug)]
@@ -73,9 +73,9 @@ async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let bar = bar(name);
     let tell = |progress| match progress {
-        Progress::Total(bytes) => bar.set_length(bytes),
-        Progress::Got(bytes) => bar.inc(bytes),
-        Progress::Lost(bytes) => bar.dec(bytes),
+        PullProgress::Total(bytes) => bar.set_length(bytes),
+        PullProgress::Got(bytes) => bar.inc(bytes),
+        PullProgress::Lost(bytes) => bar.dec(bytes),
     };
     let pulled = tokio::select! {
         pulled = hub::pull(&hub, &cache, name, &tell) => pulled,

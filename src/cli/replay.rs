@@ -16,9 +16,10 @@ use super::model_folder::{self, ModelFolder};
 use super::{CliError, in_ci, print};
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
+use crate::files::{Access, folder_of, write_atomically};
 use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Settings, StateControl, Summary, ToolChoiceMode};
 use crate::report::{Report, States, Target, hgrm, terminal};
-use crate::snapshot::{Info, Store, write_atomically};
+use crate::snapshot::{Info, Store};
 use crate::trace;
 
 /// Replay recorded traces; compare the tool calls with the accepted snapshots; time cold, warm and cached requests
@@ -345,7 +346,9 @@ impl ResultFiles {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    write_atomically(path, text.as_bytes()).map_err(|error| unwritable(path, error))
+    std::fs::create_dir_all(folder_of(path))
+        .and_then(|()| write_atomically(path, text.as_bytes(), Access::Everyone))
+        .map_err(|error| unwritable(path, error))
 }
 
 fn unwritable(path: &Path, error: std::io::Error) -> CliError {

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::{Case, Phase, Run, Step};
-use crate::backend::{Backend, BackendError, CacheControl, EventStream};
+use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
 use crate::snapshot::Outcome;
 use crate::wire::{Assembler, MessagesRequest, StreamEvent};
 
@@ -119,7 +119,7 @@ impl<'a> Driver<'a> {
     }
 
     fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
-        BackendError::Protocol { address: self.backend.name(), reason: reason.to_string() }
+        BackendError::Protocol { protocol: Protocol::Messages, address: self.backend.name(), reason: reason.to_string() }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Assembling a stream of events into the message it describes.
+//! Assembling a stream of events into the message they describe.
 
 use serde_json::Value;
 
 use super::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent};
 
-/// What a stream did that the protocol forbids.
+/// How a stream broke the protocol.
+#[allow(missing_docs, reason = "each variant's text says what it is")]
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AssembleError {
     #[error("{event} before message_start")]
@@ -19,10 +20,10 @@ pub enum AssembleError {
     NoStop,
 }
 
-/// Assembles the message that a stream's events describe, taken in order.
+/// Builds a message from the events of a stream, pushed in order.
 ///
-/// A tool call that `max_tokens` cut has arguments that end in the middle. Its `input` is then the string of what came: no object,
-/// so that nobody takes it for a finished call.
+/// The arguments of a tool call that `max_tokens` cut end in the middle. Its `input` is then a string with the text so far: not an
+/// object, so that nobody takes it for a finished call.
 ///
 /// ```
 /// use anyclaude::wire::{Assembler, BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
@@ -45,16 +46,23 @@ pub enum AssembleError {
 /// ```
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// `None` before `message_start`.
     message: Option<Message>,
+    /// The index of the open content block.
     open: Option<usize>,
+    /// The open tool call's arguments so far, as JSON text.
     json: String,
     /// The first tool call whose arguments are no JSON object. Whether that is a mistake shows when the answer says why it stopped.
     unfinished: Option<AssembleError>,
+    /// Whether `message_stop` has come.
     stopped: bool,
 }
 
 impl Assembler {
-    /// Adds one event. After an error the message is what was assembled before it.
+    /// Adds one event.
+    ///
+    /// # Errors
+    /// The event breaks the protocol. The message stays as it was before the event.
     pub fn push(&mut self, event: &StreamEvent) -> Result<(), AssembleError> {
         match event {
             StreamEvent::MessageStart { message } => self.message = Some(message.clone()),
@@ -115,12 +123,12 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether `message_stop` was seen.
+    /// Whether the stream has ended with `message_stop`.
     pub fn is_complete(&self) -> bool {
         self.stopped && self.message.is_some()
     }
 
-    /// The message so far; `None` before `message_start`. A tool call cut off in the middle keeps its empty input.
+    /// The message so far, `None` before `message_start`. A tool call that is cut off keeps its empty input.
     pub fn into_partial(self) -> Option<Message> {
         self.message
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::Fitting;
 use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
+use crate::backend::trimmed::TrimRules;
 use crate::backend::{Backend, BackendError};
 use crate::cli::{CliError, say};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
@@ -63,8 +63,8 @@ impl Answering {
 }
 
 /// How the settings want prompts to be made smaller.
-pub fn fitting(settings: &Settings) -> Fitting {
-    Fitting { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
+pub fn trim_rules(settings: &Settings) -> TrimRules {
+    TrimRules { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
 }
 
 /// What can be known to be wrong with a mode before anything is started.

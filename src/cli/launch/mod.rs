@@ -24,7 +24,7 @@ use super::child::{Child, Signals, check_program, environment};
 use super::record::{Progress, drive, open_by_time};
 use super::{CliError, say};
 use crate::config::{self, Mode, Settings};
-use crate::record::{RecordError, Recorder, Session};
+use crate::record::{RecordError, Recorder, RecordingSession};
 
 /// How to launch the client.
 #[derive(clap::Args, Debug)]
@@ -91,7 +91,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
             keep_newest(traces, settings.keep_sessions.max(1)).map_err(|error| cannot_write(traces, &error))?;
             session
         }
-        None => Session::unwritten(),
+        None => RecordingSession::unwritten(),
     };
     let folder = traces.map(|traces| traces.join(session.name()));
     let session = session.with_mode(settings.mode.name());
@@ -106,7 +106,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
 async fn launch(
     settings: &Settings,
     origin: Origin,
-    session: Session,
+    session: RecordingSession,
     folder: Option<&Path>,
     arguments: Vec<String>,
     started: Instant,

@@ -6,13 +6,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::backends::{Answering, base_url, check, fitting};
+use super::backends::{Answering, base_url, check, trim_rules};
 use super::launch_error;
 #[cfg(feature = "mlx")]
 use super::warm_up::warm_up;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::{FittedBackend, FittedBodies, Savings};
+use crate::backend::trimmed::{TrimSavings, TrimmedBackend, TrimmedBodies};
 use crate::cli::CliError;
 #[cfg(feature = "mlx")]
 use crate::cli::serve::cache_args::CacheArgs;
@@ -26,7 +26,7 @@ use crate::server::{Server, ServerOptions};
 /// Who is going to answer. Whatever can be known to be wrong before anything is loaded is an error here.
 pub enum Origin {
     /// A server elsewhere: there is nothing to start.
-    Elsewhere { upstream: Upstream, fitted: Option<Arc<FittedBodies>> },
+    Elsewhere { upstream: Upstream, trimmed: Option<Arc<TrimmedBodies>> },
     /// A backend in this process, behind a server on a free port.
     Here { upstream: Upstream, listener: TcpListener },
 }
@@ -40,13 +40,13 @@ impl Origin {
             return Self::here().await;
         }
         let upstream = Upstream::parse(&base_url(mode, &settings.of_mode(mode))?).map_err(launch_error)?;
-        let fitting = fitting(settings);
-        let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBodies::new(fitting)));
-        let upstream = match &fitted {
-            Some(fitted) => upstream.fitted(fitted.clone()),
+        let rules = trim_rules(settings);
+        let trimmed = (!rules.is_empty()).then(|| Arc::new(TrimmedBodies::new(rules)));
+        let upstream = match &trimmed {
+            Some(trimmed) => upstream.trimmed(trimmed.clone()),
             None => upstream,
         };
-        Ok(Self::Elsewhere { upstream, fitted })
+        Ok(Self::Elsewhere { upstream, trimmed })
     }
 
     async fn here() -> Result<Self, CliError> {
@@ -65,9 +65,9 @@ impl Origin {
     /// Returns when it is ready to answer.
     pub async fn start(self, settings: &Settings) -> Result<Running, CliError> {
         match self {
-            Self::Elsewhere { upstream, fitted } => {
-                let fitted = fitted.map(Fitted::Elsewhere);
-                Ok(Running { name: upstream.to_string(), server: None, engine: None, fitted, chain: None })
+            Self::Elsewhere { upstream, trimmed } => {
+                let trimmed = trimmed.map(Trimmed::Elsewhere);
+                Ok(Running { name: upstream.to_string(), server: None, engine: None, trimmed, chain: None })
             }
             Self::Here { listener, .. } => {
                 let Answering { backend, chain, engine } = Answering::start(settings).await?;
@@ -75,11 +75,11 @@ impl Origin {
                     Some(_) => backend.name(),
                     None => format!("{} {}", settings.mode.name(), backend.model()),
                 };
-                let fitting = fitting(settings);
-                let fitted = (!fitting.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), fitting)));
-                let backend = fitted.clone().map_or(backend, |fitted| fitted as Arc<dyn Backend>);
+                let rules = trim_rules(settings);
+                let trimmed = (!rules.is_empty()).then(|| Arc::new(TrimmedBackend::new(backend.clone(), rules)));
+                let backend = trimmed.clone().map_or(backend, |trimmed| trimmed as Arc<dyn Backend>);
                 let server = Some(OwnServer::start(backend, listener));
-                Ok(Running { name, server, engine, fitted: fitted.map(Fitted::Here), chain })
+                Ok(Running { name, server, engine, trimmed: trimmed.map(Trimmed::Here), chain })
             }
         }
     }
@@ -90,14 +90,14 @@ pub struct Running {
     name: String,
     server: Option<OwnServer>,
     engine: Option<Arc<dyn Backend>>,
-    fitted: Option<Fitted>,
+    trimmed: Option<Trimmed>,
     chain: Option<Arc<FallbackBackend>>,
 }
 
-/// Where prompts are made to fit: behind our server, or on the way to another.
-enum Fitted {
-    Here(Arc<FittedBackend>),
-    Elsewhere(Arc<FittedBodies>),
+/// Where prompts are trimmed: behind our server, or on the way to another one.
+enum Trimmed {
+    Here(Arc<TrimmedBackend>),
+    Elsewhere(Arc<TrimmedBodies>),
 }
 
 /// A server in this process.
@@ -139,7 +139,7 @@ impl Running {
         let (arguments, traces) = (CacheArgs::from_env()?, expand_home(&settings.traces));
         let known = tokio::task::spawn_blocking(move || arguments.warm_up(&traces)).await.map_err(CliError::backend)??;
         if let Some(request) = known {
-            warm_up(cache, fitting(settings).apply(request)).await;
+            warm_up(cache, trim_rules(settings).apply(request)).await;
         }
         Ok(())
     }
@@ -155,17 +155,17 @@ impl Running {
         Some(self.engine.as_ref()?.cache()?.report()?.saved_seconds)
     }
 
-    /// What fitting the prompts saves, a line each. Empty where they are not fitted or no request had tools.
+    /// What trimming the prompts saves, a line each. Empty if they are not trimmed or no request had tools.
     pub async fn savings(&self) -> Vec<String> {
-        let savings = match &self.fitted {
-            Some(Fitted::Here(backend)) => backend.savings().await,
-            Some(Fitted::Elsewhere(bodies)) => bodies.savings(),
+        let savings = match &self.trimmed {
+            Some(Trimmed::Here(backend)) => backend.savings().await,
+            Some(Trimmed::Elsewhere(bodies)) => bodies.savings(),
             None => None,
         };
-        let Some(Savings { tools, tokens, absent }) = savings else { return Vec::new() };
+        let Some(TrimSavings { tools, tokens, absent }) = savings else { return Vec::new() };
         let fewer = 100 - 100 * tokens.1 / tokens.0.max(1);
         let mut lines = vec![format!(
-            "prompt fitted: {} tools to {}, {} tokens to {} ({fewer}% fewer)",
+            "prompt trimmed: {} tools to {}, {} tokens to {} ({fewer}% fewer)",
             tools.0,
             tools.1,
             number(tokens.0),

@@ -6,6 +6,7 @@ use crate::cli::trace::text::count;
 use crate::record::{Notice, Recorded};
 use crate::server::Totals;
 use crate::trace::ExchangeOutcome;
+use crate::wire::Endpoint;
 
 /// A prompt of which less was computed says nothing about the speed: its TTFT is the connection's and the queue's.
 const MEASURABLE_TOKENS: u64 = 1_000;
@@ -66,7 +67,7 @@ impl Summary {
 }
 
 fn is_messages(recorded: &Recorded) -> bool {
-    recorded.path.split('?').next() == Some("/v1/messages")
+    Endpoint::of_path(&recorded.path) == Endpoint::Messages
 }
 
 impl fmt::Display for Summary {

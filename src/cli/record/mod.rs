@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub(super) use self::progress::Progress;
 use super::child::{Child, Signals, environment};
 use super::{CliError, say};
-use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
+use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream};
 
 /// Where a recorder that is started alone listens, so that the client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
@@ -48,15 +48,18 @@ Examples:
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
 
 impl From<RecordError> for CliError {
+    /// The error with the flag that helps.
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Upstream { .. }
-            | RecordError::SessionName { .. }
-            | RecordError::Folder { .. }
-            | RecordError::InUse { .. } => Self::input(error),
-            RecordError::PortInUse { .. } | RecordError::Bind { .. } | RecordError::Client(_) | RecordError::Thread(_) => {
-                Self::backend(error)
+            RecordError::Upstream { .. } => Self::input(format!("--upstream {error}")),
+            RecordError::SessionName { .. } => Self::input(format!("--session {error}")),
+            RecordError::Folder { .. } => Self::input(format!("{error}; choose another folder with --out")),
+            RecordError::InUse { .. } => Self::input(format!("{error}; choose another name with --session")),
+            RecordError::PortInUse { .. } => {
+                Self::backend(format!("{error}; stop what listens there, or choose another with --port (0: any free one)"))
             }
+            RecordError::Bind { .. } => Self::backend(format!("{error}; choose another port with --port (0: any free one)")),
+            RecordError::Client(_) | RecordError::Thread(_) => Self::backend(error),
         }
     }
 }
@@ -65,7 +68,7 @@ impl From<RecordError> for CliError {
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let upstream = Upstream::parse(&args.upstream)?;
     let session = match args.session {
-        Some(name) => Session::open(&args.out, &name)?,
+        Some(name) => RecordingSession::open(&args.out, &name)?,
         None => open_by_time(&args.out)?,
     };
     let folder = args.out.join(session.name());
@@ -78,7 +81,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
 async fn record(
     upstream: Upstream,
     port: Option<u16>,
-    session: Session,
+    session: RecordingSession,
     folder: &Path,
     command: &[String],
 ) -> Result<ExitCode, CliError> {
@@ -128,16 +131,16 @@ pub(super) async fn drive<T>(
 }
 
 /// Opens a session that is named after the time. Recorders started in the same second get numbers behind it.
-pub(super) fn open_by_time(out: &Path) -> Result<Session, RecordError> {
+pub(super) fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
     open_numbered(out, &session_name())
 }
 
-fn open_numbered(out: &Path, name: &str) -> Result<Session, RecordError> {
-    let mut session = Session::open(out, name);
+fn open_numbered(out: &Path, name: &str) -> Result<RecordingSession, RecordError> {
+    let mut session = RecordingSession::open(out, name);
     let mut number = 1;
     while matches!(session, Err(RecordError::InUse { .. })) {
         number += 1;
-        session = Session::open(out, &format!("{name}-{number}"));
+        session = RecordingSession::open(out, &format!("{name}-{number}"));
     }
     session
 }
@@ -157,6 +160,6 @@ mod tests {
     fn recorders_of_the_same_second_get_sessions_of_their_own() {
         let out = tempfile::tempdir().unwrap();
         let sessions = [(); 3].map(|()| open_numbered(out.path(), "now").unwrap());
-        assert_eq!(sessions.each_ref().map(Session::name), ["now", "now-2", "now-3"]);
+        assert_eq!(sessions.each_ref().map(RecordingSession::name), ["now", "now-2", "now-3"]);
     }
 }

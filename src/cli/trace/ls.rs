@@ -11,7 +11,7 @@ use tabled::settings::{Alignment, Style};
 use super::text;
 use crate::cli::CliError;
 use crate::trace::{ExchangeOutcome, Trace, find, read};
-use crate::wire::ContentBlock;
+use crate::wire::{ContentBlock, Endpoint};
 
 /// What a line tells.
 #[derive(Serialize)]
@@ -64,7 +64,7 @@ impl Row {
         let time = self.recorded_at.get(..19).unwrap_or(&self.recorded_at).replace('T', " ");
         let tools = if self.tools_called.is_empty() { "-".into() } else { self.tools_called.join(" ") };
         // What is no message says so by its path.
-        let is_messages = self.path.split('?').next() == Some("/v1/messages");
+        let is_messages = Endpoint::of_path(&self.path) == Endpoint::Messages;
         let tools = if is_messages { tools } else { format!("({})", self.path) };
         [
             self.session.clone(),

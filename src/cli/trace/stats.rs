@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
     for file in find(&args.paths)? {
         let trace = read(&file)?;
         // Other paths' bodies are no Messages requests, or not ones that are answered.
-        if trace.request.path.split('?').next() != Some("/v1/messages") {
+        if !trace.is_messages() {
             continue;
         }
         let request: MessagesRequest = serde_json::from_value(trace.request.body)

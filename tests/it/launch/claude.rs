@@ -64,7 +64,7 @@ fn mode_claude_goes_where_the_client_alone_would_go_and_records_the_reference() 
 }
 
 #[test]
-fn a_prompt_is_fitted_on_its_way_to_a_server_elsewhere_too() {
+fn a_prompt_is_trimmed_on_its_way_to_a_server_elsewhere_too() {
     let sandbox = sandbox();
     let server = calling(vec![read_hello(&sandbox)]);
     let flags = ["--mode", "anthropic", "--base-url", &server.url, "--record", "--tools-only", "Read,Edit", "--compact-tools"];
@@ -77,7 +77,7 @@ fn a_prompt_is_fitted_on_its_way_to_a_server_elsewhere_too() {
     assert!(most > 10, "{most}");
     let given = server.backend.requests.all();
     assert!(given.iter().all(|request| request.tools.len() <= 2) && given.iter().any(|request| request.tools.len() == 2));
-    assert!(ran.stderr.contains(&format!("prompt fitted: {most} tools to 2, ")), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("prompt trimmed: {most} tools to 2, ")), "{}", ran.stderr);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
 
 #[cfg(feature = "mlx")]
 #[test]
-fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
+fn a_trimmed_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
     let sandbox = Sandbox::new();
     let flags = ["--model", crate::support::MODEL, "--record", "--tools-only", "Read,Edit,Raed", "--compact-tools"];
     let said = launch_claude(&sandbox, &flags, &["-p", "Read hello.txt", "--max-turns", "1"]).stderr;
@@ -145,14 +145,14 @@ fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
     let main = recorded.iter().find(|trace| !trace.request.body["tools"].as_array().unwrap_or(&vec![]).is_empty()).unwrap();
     let tools = main.request.body["tools"].as_array().unwrap().len();
     assert!(tools > 10, "{tools}");
-    let line = said.lines().find(|line| line.starts_with("prompt fitted: ")).unwrap_or_else(|| panic!("{said}"));
-    assert!(line.starts_with(&format!("prompt fitted: {tools} tools to 2, ")), "{line}");
+    let line = said.lines().find(|line| line.starts_with("prompt trimmed: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with(&format!("prompt trimmed: {tools} tools to 2, ")), "{line}");
     assert!(said.contains("the client has no tool named Raed"), "{said}");
     let usage = &main.response.body["usage"];
     let prompt: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
         .map(|f| usage[f].as_u64().unwrap_or(0))
         .iter()
         .sum();
-    let fitted: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
-    assert_eq!(prompt, fitted, "{line}");
+    let trimmed: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert_eq!(prompt, trimmed, "{line}");
 }

@@ -151,7 +151,7 @@ async fn pings_bridge_silence_before_and_after_message_start() {
 
 #[tokio::test]
 async fn every_kind_of_error_has_its_status_and_envelope() {
-    for kind in ErrorKind::ALL {
+    for kind in ErrorKind::all() {
         for stream in [true, false] {
             let server = serving(move |_| Err(BackendError::new(kind, "no")));
             let got = error(post(&server, "/v1/messages", &hello(stream)).await).await;

@@ -118,7 +118,7 @@ fn the_cache_is_controlled_over_http_where_there_is_one() {
     assert_eq!(post(&url(&without, "/cache/clear"), &Value::Null).status, 501);
     let with = scripted().with_cache().serve();
     assert_eq!(post(&url(&with, "/cache/clear"), &Value::Null).status, 204);
-    assert_eq!(post(&url(&with, "/cache/warm"), &hello(true)).status, 204);
+    assert_eq!(post(&url(&with, "/cache/keep-only"), &hello(true)).status, 204);
     assert_eq!(with.backend.cache_calls.all(), ["clear", "warm claude-opus-5-5"]);
     assert!(with.backend.requests.all().is_empty());
     assert!(with.backend.cache().is_some());
