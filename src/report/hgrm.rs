@@ -12,6 +12,14 @@ const SUB_BUCKETS: u32 = 2048;
 const US_PER_MS: f64 = 1000.0;
 
 /// The percentile distribution; values in milliseconds.
+///
+/// ```
+/// use anyclaude::report::{Distribution, hgrm::to_hgrm};
+///
+/// let times = Distribution::of([900, 1_000, 1_100, 9_000].into_iter());
+/// assert_eq!((times.count(), times.median_us(), times.range_us()), (4, Some(1_000), Some((900, 9_000))));
+/// assert!(to_hgrm(&times).ends_with("SubBuckets     =         2048]\n"));
+/// ```
 pub fn to_hgrm(distribution: &Distribution) -> String {
     let histogram = distribution.histogram();
     let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");

@@ -15,6 +15,16 @@ pub struct Side<'a> {
 
 /// The difference as text: two header lines, then numbered lines. Coloured where standard output takes colours.
 /// Equal texts give the headers only.
+///
+/// ```
+/// use anyclaude::snapshot::{Side, diff};
+///
+/// let old = Side { label: "accepted", text: "one\ntwo\n" };
+/// let new = Side { label: "this replay", text: "one\n2\n" };
+/// let text = diff(old, new);
+/// let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+/// assert_eq!(lines, ["--- accepted", "+++ this replay", "1    1 │  one", "2      │ -two", "2 │ +2"]);
+/// ```
 pub fn diff(old: Side, new: Side) -> String {
     let mut out = format!("{}\n{}\n", style(format!("--- {}", old.label)).red(), style(format!("+++ {}", new.label)).green());
     let text_diff = TextDiff::from_lines(old.text, new.text);

@@ -11,6 +11,18 @@ use crate::files::{Access, folder_of, write_atomically};
 const FENCE: &str = "---";
 
 /// One `.snap` or `.snap.new` file.
+///
+/// ```
+/// use anyclaude::snapshot::{Metadata, Outcome, Snapshot, ToolCall};
+/// use serde_json::json;
+///
+/// let call = ToolCall { name: "Read".into(), input: json!({"file_path": "hello.txt"}) };
+/// let outcome = Outcome { stop_reason: None, tool_use: vec![call] };
+/// let snapshot = Snapshot { metadata: Metadata { source: Some("by hand".into()), ..Metadata::default() }, outcome };
+/// assert!(snapshot.to_text().starts_with("---\nsource: by hand\n---\n{\n"));
+/// assert_eq!(Snapshot::parse(&snapshot.to_text())?, snapshot);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     pub metadata: Metadata,
