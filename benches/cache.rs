@@ -297,7 +297,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 struct Nothing;
 
 impl Payload for Nothing {
-    type Error = Infallible;
+    type CopyError = Infallible;
 
     fn bytes(&self) -> usize {
         1

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyclaude::engine::decode::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName};
 use anyclaude::engine::text::{ChatTemplate, Tokenizer};
 use anyclaude::engine::{
-    Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Run, Sampler,
-    Sampling, Segment,
+    Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Sampler, Sampling,
+    Segment, SequenceInput,
 };
 use anyclaude::wire::{MessagesRequest, ToolChoice};
 use mlx_rs::{Array, random};
@@ -123,7 +123,7 @@ impl Bench {
         let last = prompt.last().ok_or("the prompt is empty")?;
         let (mut next, mut text, mut start, mut tokens) = (*last, String::new(), Instant::now(), 0);
         while !decoder.is_finished() && tokens < max_tokens {
-            let logits = self.plain.logits(vec![Run::new(&[next], &mut cache)])?;
+            let logits = self.plain.logits(vec![SequenceInput::new(&[next], &mut cache)])?;
             next = sample(&mut decoder, &mut sampler, &logits)?;
             decoder.push(next)?.into_iter().for_each(|piece| write(&mut text, piece));
             tokens += 1;
@@ -310,7 +310,7 @@ fn step_of_small_model(vocabulary: usize) -> Outcome<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..4 * RUNS {
         let start = Instant::now();
-        model.logits(vec![Run::new(&[7], &mut cache)])?;
+        model.logits(vec![SequenceInput::new(&[7], &mut cache)])?;
         best = best.min(start.elapsed());
         cache.cut(1);
     }

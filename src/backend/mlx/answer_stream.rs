@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use super::breakpoints::CacheBreakpoints;
 use crate::backend::{BackendError, ENGINE_SIGNATURE, EventStream};
 use crate::engine::decode::Piece;
-use crate::engine::{EngineEvent, EventReceiver, Finished, Stop};
+use crate::engine::{EndReason, EngineEvent, EventReceiver, Finished};
 use crate::wire::{ContentWriter, ErrorKind, Message, StopReason, StreamEvent, Usage, random_id};
 
 /// The answer as a client sees it. Dropping it cancels the generation.
@@ -72,18 +72,18 @@ fn write(content: &mut ContentWriter, piece: Piece) {
 
 /// The last events of a complete answer.
 fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<StreamEvent> {
-    let Finished { stop, called_tool, output_tokens, prefill, decode } = finished;
-    tracing::info!(?stop, output_tokens, ?prefill, ?decode, "answered");
-    let (reason, sequence) = match stop {
-        Stop::End if called_tool => (StopReason::ToolUse, None),
-        Stop::End => (StopReason::EndTurn, None),
-        Stop::MaxTokens => (StopReason::MaxTokens, None),
-        Stop::Sequence(text) => (StopReason::StopSequence, Some(text)),
+    let Finished { reason, called_tool, output_tokens, prefill, decode } = finished;
+    tracing::info!(?reason, output_tokens, ?prefill, ?decode, "answered");
+    let (stop_reason, sequence) = match reason {
+        EndReason::EndToken if called_tool => (StopReason::ToolUse, None),
+        EndReason::EndToken => (StopReason::EndTurn, None),
+        EndReason::MaxTokens => (StopReason::MaxTokens, None),
+        EndReason::StopSequence(text) => (StopReason::StopSequence, Some(text)),
     };
     let usage = Usage { output_tokens: output_tokens as u64, ..usage };
     content.close();
     let mut events = content.take_events();
-    events.extend([StreamEvent::message_delta(reason, sequence, &usage), StreamEvent::MessageStop]);
+    events.extend([StreamEvent::message_delta(stop_reason, sequence, &usage), StreamEvent::MessageStop]);
     events
 }
 
@@ -103,9 +103,9 @@ mod tests {
         Ok(EngineEvent::Started { prompt_tokens: 100, cached_tokens: 60 })
     }
 
-    fn finished(stop: Stop, called_tool: bool) -> Result<EngineEvent, EngineError> {
+    fn finished(reason: EndReason, called_tool: bool) -> Result<EngineEvent, EngineError> {
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
-        Ok(EngineEvent::Finished(Finished { stop, called_tool, output_tokens: 7, prefill, decode }))
+        Ok(EngineEvent::Finished(Finished { reason, called_tool, output_tokens: 7, prefill, decode }))
     }
 
     /// What a client sees when the engine sends `events` and then goes away.
@@ -135,7 +135,7 @@ mod tests {
         ];
         let mut events = vec![started()];
         events.extend(pieces.map(|piece| Ok(EngineEvent::Piece(piece))));
-        events.push(finished(Stop::End, true));
+        events.push(finished(EndReason::EndToken, true));
         let message = message(events).await;
         assert!(message.id.starts_with("msg_") && message.id.len() == 28 && message.model == "claude-x");
         assert_eq!(message.content[0], ContentBlock::text("Let me look."));
@@ -147,10 +147,10 @@ mod tests {
     #[tokio::test]
     async fn the_stop_reason_is_the_engines() {
         let cases = [
-            (Stop::End, false, StopReason::EndTurn, None),
-            (Stop::End, true, StopReason::ToolUse, None),
-            (Stop::MaxTokens, true, StopReason::MaxTokens, None),
-            (Stop::Sequence("END".into()), false, StopReason::StopSequence, Some("END".to_string())),
+            (EndReason::EndToken, false, StopReason::EndTurn, None),
+            (EndReason::EndToken, true, StopReason::ToolUse, None),
+            (EndReason::MaxTokens, true, StopReason::MaxTokens, None),
+            (EndReason::StopSequence("END".into()), false, StopReason::StopSequence, Some("END".to_string())),
         ];
         for (stop, called_tool, reason, sequence) in cases {
             let message = message(vec![started(), finished(stop, called_tool)]).await;

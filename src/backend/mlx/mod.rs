@@ -16,7 +16,8 @@ use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskRe
 use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
-    CacheStats, DiskStats, Engine, EngineError, EngineOptions, Entry, Generation, GenerationConfig, MemoryUse, Sampler, Sampling,
+    CacheStats, CachedPrompt, DiskStats, Engine, EngineError, EngineOptions, Generation, GenerationConfig, MemoryUse, Sampler,
+    Sampling,
 };
 use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
 
@@ -164,7 +165,7 @@ fn sample() -> MessagesRequest {
 
 fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
     let mb = |bytes: usize| bytes as f64 / 1e6;
-    let entry = |entry: &Entry| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
+    let entry = |entry: &CachedPrompt| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
     CacheReport {
         max_entries: stats.limits.entries,
         max_bytes: stats.limits.bytes,

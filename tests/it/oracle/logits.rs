@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyclaude::engine::{LoadListener, Model, Run};
+use anyclaude::engine::{LoadListener, Model, SequenceInput};
 use mlx_rs::{Array, Dtype};
 
 use crate::support::sandbox::repository;
@@ -111,7 +111,7 @@ fn logits(model: &Model, prompt: &[u32], split: &[usize]) -> Vec<f32> {
     let (mut cache, mut rest, mut found) = (model.new_cache(), prompt, Vec::new());
     for size in split {
         let (part, left) = rest.split_at(*size);
-        found.extend(model.logits(vec![Run::new(part, &mut cache)]).unwrap());
+        found.extend(model.logits(vec![SequenceInput::new(part, &mut cache)]).unwrap());
         rest = left;
     }
     assert!(rest.is_empty());
@@ -123,7 +123,7 @@ fn greedy(model: &Model, prompt: &[u32], tokens: usize) -> Vec<u32> {
     let (last, rest) = prompt.split_last().unwrap();
     let mut cache = model.new_cache();
     model.prefill(rest, &mut cache).unwrap();
-    let next = |token: &u32| Some(top(&model.logits(vec![Run::new(&[*token], &mut cache)]).unwrap()) as u32);
+    let next = |token: &u32| Some(top(&model.logits(vec![SequenceInput::new(&[*token], &mut cache)]).unwrap()) as u32);
     std::iter::successors(Some(*last), next).skip(1).take(tokens).collect()
 }
 

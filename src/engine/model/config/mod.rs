@@ -1,17 +1,22 @@
-//! A model's `config.json` and `generation_config.json`, as far as the engine reads them.
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` holds what only
+//! some have, `generation_config` reads the sampling defaults.
+
+mod family;
+mod generation_config;
 
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::families::Family;
+pub use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
+pub use self::generation_config::GenerationConfig;
+use super::json_file::read_json;
 use super::quantization::Quantization;
 use super::rope::{RopeConfig, RopeFields, Scaling};
 use crate::engine::EngineError;
 
-/// The shape of a model: what all families have, and what its own adds.
+/// A model's architecture and sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub family: Family,
@@ -20,26 +25,26 @@ pub struct Config {
     pub intermediate_size: usize,
     pub layers: usize,
     pub heads: usize,
-    /// Divides `heads`: each key/value head serves `heads / kv_heads` query heads.
+    /// Key/value heads of grouped-query attention; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
     pub head_dim: usize,
     pub rms_norm_eps: f32,
     pub rope: RopeConfig,
-    /// Whether the embedding is also the output head; `None`: it is where the weights have no head.
+    /// Whether the embedding is also the LM head; `None`: only if the weights have no `lm_head`.
     pub tied_head: Option<bool>,
-    /// For each layer: how many tokens a token sees, itself included; `None`: all before it.
+    /// Each layer's sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub windows: Vec<Option<i32>>,
-    /// Tokens that prompt and answer may have together.
+    /// Most tokens of a prompt and its answer together.
     pub context: usize,
     pub quantization: Quantization,
 }
 
-/// What `layer_types` calls a layer with a window.
+/// The name of a layer with a sliding window in `layer_types`.
 const SLIDING: &str = "sliding_attention";
 
-/// `config.json` as it is written, less what only one family says; what we cannot compute is found in it and refused.
+/// `config.json` as written, without the fields of single families. Some fields are only read to refuse their models.
 #[derive(Deserialize)]
-struct File {
+struct ConfigFile {
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -50,7 +55,7 @@ struct File {
     rms_norm_eps: f32,
     rope_theta: Option<f32>,
     rope_scaling: Option<RopeFields>,
-    /// Where transformers 5 keeps both of the above.
+    /// Transformers 5 keeps both of the above here.
     rope_parameters: Option<RopeFields>,
     tie_word_embeddings: Option<bool>,
     max_position_embeddings: usize,
@@ -69,7 +74,7 @@ struct File {
 }
 
 impl Config {
-    /// Reads `config.json` of a model folder. The error names what the file lacks or what the engine cannot compute.
+    /// Reads `config.json` of a model folder. The error names the field that is missing or that the engine does not support.
     pub fn load(dir: &Path) -> Result<Self, EngineError> {
         let path = dir.join("config.json");
         let value: Value = read_json(&path)?;
@@ -78,7 +83,7 @@ impl Config {
 
     fn parse(value: Value) -> Result<Self, String> {
         let family = Family::parse(&value)?;
-        let file: File = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        let file: ConfigFile = serde_json::from_value(value).map_err(|e| e.to_string())?;
         file.check_sizes()?;
         file.check_features(&family)?;
         let rope = file.rope(&family)?;
@@ -101,7 +106,7 @@ impl Config {
     }
 }
 
-impl File {
+impl ConfigFile {
     fn head_dim(&self) -> usize {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
@@ -112,15 +117,15 @@ impl File {
 
     fn rope(&self, family: &Family) -> Result<RopeConfig, String> {
         let parameters = self.rope_parameters.as_ref();
-        // Llama 2's configurations leave it out.
+        // Llama 2's configurations leave `rope_theta` out.
         let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
         let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
         let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
         Ok(RopeConfig { theta, scaling: scaling.unwrap_or(Scaling::None) })
     }
 
-    /// Each layer's window. Mistral's layers all have it; Qwen's only where it is switched on, and those from
-    /// `max_window_layers` on, as transformers has it. `layer_types` says it layer by layer.
+    /// Each layer's sliding window, by the rules of Hugging Face's transformers: with Mistral, all layers have it; with Qwen,
+    /// those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the layers explicitly.
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
             Family::Llama(_) => (false, 0),
@@ -129,7 +134,7 @@ impl File {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
             }
         };
-        // No model has a window that does not fit.
+        // A larger window than `i32` holds is larger than any context.
         let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
         let slides = |layer: usize| match &self.layer_types {
             Some(types) => types.get(layer).is_none_or(|kind| kind == SLIDING),
@@ -139,7 +144,7 @@ impl File {
     }
 
     fn quantization(&self) -> Result<Quantization, String> {
-        // mlx-lm writes both, with the same content.
+        // mlx-lm writes both fields with the same content; other tools write only the second, in formats of their own.
         match (&self.quantization, &self.quantization_config) {
             (Some(affine), _) => Quantization::parse(affine),
             (None, None) => Ok(Quantization::default()),
@@ -150,7 +155,7 @@ impl File {
         }
     }
 
-    /// Refuses sizes that fit no model.
+    /// Refuses sizes that no model can have.
     fn check_sizes(&self) -> Result<(), String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -175,7 +180,7 @@ impl File {
         Ok(())
     }
 
-    /// Refuses what the engine would silently get wrong.
+    /// Refuses features that the engine would silently compute wrong.
     fn check_features(&self, family: &Family) -> Result<(), String> {
         if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
             return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
@@ -193,33 +198,6 @@ impl File {
         }
         Ok(())
     }
-}
-
-/// How to sample where a request does not say: `generation_config.json`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct GenerationConfig {
-    /// `false` means greedy.
-    pub do_sample: Option<bool>,
-    pub temperature: Option<f32>,
-    pub top_p: Option<f32>,
-    /// Below 1, as some makers write it: all tokens.
-    pub top_k: Option<i64>,
-    pub min_p: Option<f32>,
-    pub repetition_penalty: Option<f32>,
-}
-
-impl GenerationConfig {
-    /// Reads `generation_config.json` of a model folder; a model without one has no defaults.
-    pub fn load(dir: &Path) -> Result<Self, EngineError> {
-        let path = dir.join("generation_config.json");
-        if path.exists() { read_json(&path) } else { Ok(Self::default()) }
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, EngineError> {
-    let failed = |reason: String| EngineError::ModelFile { path: path.into(), reason };
-    let text = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
-    serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))
 }
 
 #[cfg(test)]
@@ -240,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn both_places_of_rope_theta_are_read() {
+    fn rope_theta_is_read_from_both_places() {
         let old = parse_with(json!({})).unwrap();
         let new =
             parse_with(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}})).unwrap();
@@ -248,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_cannot_compute_is_refused_by_name() {
+    fn unsupported_features_are_refused_by_name() {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
@@ -277,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_families_leave_out_has_its_usual_value() {
+    fn fields_that_families_leave_out_have_defaults() {
         let llama = parse_with(json!({"model_type": "llama", "rope_theta": null, "head_dim": null, "num_key_value_heads": null}));
         let llama = llama.unwrap();
         assert_eq!((llama.rope.theta, llama.head_dim, llama.kv_heads), (10_000.0, 16, 4));
@@ -311,11 +289,5 @@ mod tests {
         let mut file = file();
         file.as_object_mut().unwrap().remove("hidden_size");
         assert_eq!(Config::parse(file), Err("missing field `hidden_size`".into()));
-    }
-
-    #[test]
-    fn a_model_without_generation_config_has_no_defaults() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(GenerationConfig::load(dir.path()).unwrap(), GenerationConfig::default());
     }
 }

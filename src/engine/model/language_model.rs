@@ -1,4 +1,4 @@
-//! A loaded model of any family: embedding, blocks, norm, output head.
+//! The whole forward pass of a model of any family: embedding, transformer blocks, final RMSNorm, LM head.
 
 use std::path::Path;
 
@@ -6,26 +6,26 @@ use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
-use super::batch::{Batch, Run};
-use super::block::Block;
+use super::batch::{Batch, SequenceInput};
 use super::layers::{Linear, RmsNorm};
 use super::matrix::Matrix;
 use super::progress::LoadListener;
+use super::transformer_block::TransformerBlock;
 use super::weights::Weights;
-use super::{Config, KvCache};
+use super::{Config, KvCache, families};
 use crate::engine::EngineError;
 
-/// A model in memory. Its arrays belong to the thread that loaded it.
+/// A loaded model. Its arrays must stay on the thread that loaded it.
 pub struct Model {
     config: Config,
     embedding: Matrix,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: RmsNorm,
     head: Linear,
 }
 
 impl Model {
-    /// Loads a model folder's `config.json` and weights, telling the listener before the first weight and after each block.
+    /// Loads a model folder. Tells the listener before the first weight and after each transformer block.
     pub fn load(dir: &Path, listener: &LoadListener) -> Result<Self, EngineError> {
         let config = Config::load(dir)?;
         let weights = &mut Weights::open(dir, config.quantization.clone())?;
@@ -36,28 +36,28 @@ impl Model {
         let head = if tied { embedding.clone() } else { weights.matrix("lm_head", &table)? };
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            blocks.push(config.family.block(weights, layer, &config)?);
+            blocks.push(families::block(weights, layer, &config)?);
             listener.tell(weights.progress());
         }
         let norm = RmsNorm::load(weights, "model.norm", config.hidden_size, &config)?;
         Ok(Self { embedding, blocks, norm, head: Linear { weight: head, bias: None }, config })
     }
 
-    /// The model's sizes.
+    /// The model's architecture and sizes.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// A cache with no token in it.
+    /// An empty KV cache for this model.
     pub fn new_cache(&self) -> KvCache {
         KvCache::new(self.blocks.len())
     }
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.
     ///
-    /// Nothing here needs the last block's attention and MLP: they are not computed.
+    /// Leaves out what only logits need: the last transformer block's attention and MLP, and the LM head.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
-        let mut batch = Batch::new(vec![Run::new(tokens, cache)])?;
+        let mut batch = Batch::new(vec![SequenceInput::new(tokens, cache)])?;
         let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
         let x = self.through(earlier, &mut batch)?;
         last.fill(&x, earlier.len(), &mut batch)?;
@@ -65,11 +65,11 @@ impl Model {
         eval(batch.arrays())
     }
 
-    /// Computes the new tokens of some sequences, in one pass; gives the logits of what comes after each of them, one row
-    /// after the other. Sequences of at most [`FEW`](super::batch::FEW) new tokens do not change each other's logits by a bit; one
-    /// of more has to be alone.
-    pub fn logits(&self, runs: Vec<Run>) -> Result<Vec<f32>, EngineError> {
-        let mut batch = Batch::new(runs)?;
+    /// Computes the new tokens of some sequences in one forward pass; returns the logits after each of them, `[R, vocab]`, and
+    /// appends their keys and values to the caches. With at most [`MAX_ROW_EXACT`](super::MAX_ROW_EXACT) new tokens per
+    /// sequence, no logit's bits depend on the other tokens or sequences (on the CPU); a longer input must be the only one.
+    pub fn logits(&self, inputs: Vec<SequenceInput>) -> Result<Vec<f32>, EngineError> {
+        let mut batch = Batch::new(inputs)?;
         let hidden = self.through(&self.blocks, &mut batch)?;
         batch.advance();
         let logits = self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)?;
@@ -77,8 +77,8 @@ impl Model {
         logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
     }
 
-    /// What the first blocks make of the tokens: `[blocks, rows, hidden]`. The caches do not count them yet.
-    fn through(&self, blocks: &[Block], batch: &mut Batch) -> Result<Array, Exception> {
+    /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
+    fn through(&self, blocks: &[TransformerBlock], batch: &mut Batch) -> Result<Array, Exception> {
         let mut x = self.embedding.rows(&batch.tokens())?;
         for (layer, block) in blocks.iter().enumerate() {
             x = block.forward(&x, layer, batch)?;
@@ -90,7 +90,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cache::{Payload, Segment};
+    use crate::engine::segment::{Payload, Segment};
     use crate::engine::testing::{self, prompt};
 
     fn model() -> Model {
@@ -99,7 +99,7 @@ mod tests {
         Model::load(dir.path(), &LoadListener::default()).unwrap()
     }
 
-    /// Logits after `prompt`, prefilled in the given parts, the last token alone.
+    /// The logits after `prompt`; all but its last token is prefilled in chunks of the given lengths.
     fn logits(model: &Model, prompt: &[u32], parts: &[usize]) -> Vec<f32> {
         let (last, mut rest) = prompt.split_last().unwrap();
         let mut cache = model.new_cache();
@@ -109,7 +109,7 @@ mod tests {
             rest = left;
         }
         assert!(rest.is_empty());
-        model.logits(vec![Run::new(&[*last], &mut cache)]).unwrap()
+        model.logits(vec![SequenceInput::new(&[*last], &mut cache)]).unwrap()
     }
 
     fn assert_close(a: &[f32], b: &[f32]) {
@@ -131,9 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn neither_others_nor_later_tokens_change_a_bit_of_a_sequences_logits() {
+    fn logits_are_to_the_bit_those_of_each_token_alone() {
         let dir = tempfile::tempdir().unwrap();
-        // With these widths, OpenBLAS gives other bits for another number of rows.
+        // With these widths, the bits of OpenBLAS's products depend on the number of rows.
         let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
         testing::write_model_with(dir.path(), &wide);
         let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
@@ -144,13 +144,13 @@ mod tests {
         };
         let alone = |before: usize, tokens: &[u32]| {
             let mut cache = filled(before);
-            let row = |token: &u32| model.logits(vec![Run::new(std::slice::from_ref(token), &mut cache)]).unwrap();
+            let row = |token: &u32| model.logits(vec![SequenceInput::new(std::slice::from_ref(token), &mut cache)]).unwrap();
             tokens.iter().flat_map(row).collect::<Vec<f32>>()
         };
         let sequences: [(usize, &[u32]); 4] = [(30, &[1, 2, 3]), (600, &[4]), (3, &[5, 6, 7, 8, 9, 10, 11]), (70, &[12, 13])];
         let mut caches = sequences.map(|(before, _)| filled(before));
-        let runs = caches.iter_mut().zip(sequences).map(|(cache, (_, tokens))| Run::new(tokens, cache)).collect();
-        let together = model.logits(runs).unwrap();
+        let inputs = caches.iter_mut().zip(sequences).map(|(cache, (_, tokens))| SequenceInput::new(tokens, cache)).collect();
+        let together = model.logits(inputs).unwrap();
         let each: Vec<f32> = sequences.iter().flat_map(|(before, tokens)| alone(*before, tokens)).collect();
         assert!(together == each, "logits differ");
     }
@@ -167,7 +167,7 @@ mod tests {
         branch.resume(vec![Segment { tokens: 123, payload: shared }]);
         let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
         model.prefill(&[5, 6], &mut branch).unwrap();
-        let after = |token, cache: &mut KvCache| model.logits(vec![Run::new(&[token], cache)]).unwrap();
+        let after = |token, cache: &mut KvCache| model.logits(vec![SequenceInput::new(&[token], cache)]).unwrap();
         assert_close(&after(7, &mut branch), &logits(&model, &branched, &[125]));
 
         let continued: Vec<u32> = long.iter().copied().chain([9]).collect();

@@ -1,7 +1,7 @@
-//! A run of tokens as a file: safetensors, with what the keys and values belong to in its metadata.
+//! A segment as a file: its keys and values in the safetensors format, its tokens in the metadata.
 //!
-//! A run's id stands for the model and for all tokens up to its end, so a file can only be found by the prompt that it is
-//! for. The file's name also holds a checksum of all its bytes.
+//! A segment's id is a digest of the model and of all tokens up to the segment's end, so that only a prompt with the same
+//! beginning can find it. The file's name holds the id and a checksum of all bytes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,23 +17,23 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::model::KvSegment;
 
-/// The largest header that is read, in bytes: far more than one with some thousand tokens and a hundred layers.
+/// The largest header that is read, in bytes: far above that of a segment of some thousand tokens and a hundred layers.
 const HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Under this name a file's metadata has the parent's id and the tokens: `<id>:1,2,3`.
-const RUN: &str = "run";
+/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
+const HEADER_ENTRY: &str = "run";
 
-/// The model and all tokens up to the end of a run, as a digest.
+/// A digest of the model and of all tokens up to a segment's end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RunId([u8; 16]);
+pub struct SegmentId([u8; 16]);
 
-impl RunId {
-    /// Where every prompt of a model begins; the text says which model.
+impl SegmentId {
+    /// The beginning of every prompt of a model, which `identity` describes.
     pub fn root(identity: &str) -> Self {
         Self::of(Sha256::new().chain_update(identity))
     }
 
-    /// The run of these tokens after this one.
+    /// The segment of `tokens` that continues this one.
     pub fn child(self, tokens: &[u32]) -> Self {
         let mut digest = Sha256::new().chain_update(self.0);
         tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
@@ -47,13 +47,13 @@ impl RunId {
     }
 }
 
-impl fmt::Display for RunId {
+impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
-impl FromStr for RunId {
+impl FromStr for SegmentId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -63,10 +63,10 @@ impl FromStr for RunId {
     }
 }
 
-/// What a file is called: `<id>-<checksum>.safetensors`.
+/// The name of a segment file: `<id>-<checksum>.safetensors`, both in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileName {
-    pub id: RunId,
+    pub id: SegmentId,
     /// CRC-32 of the whole file.
     pub checksum: u32,
 }
@@ -87,33 +87,33 @@ impl FromStr for FileName {
     }
 }
 
-/// A run of tokens, and the run that it continues.
+/// What a file says about its segment: its tokens, and the segment that it continues.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Run {
-    pub parent: RunId,
+pub struct SegmentHeader {
+    pub parent: SegmentId,
     pub tokens: Vec<u32>,
 }
 
-impl Run {
-    /// Its id.
-    pub fn id(&self) -> RunId {
+impl SegmentHeader {
+    /// The segment's id.
+    pub fn id(&self) -> SegmentId {
         self.parent.child(&self.tokens)
     }
 
-    /// The file's content, and its name.
+    /// The name and the content of the segment's file.
     pub fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
         let tensors = kv.tensors().map_err(|error| error.what().to_owned())?;
         let views = tensors.iter().map(|(name, array)| Ok((name, TensorView::try_from(array)?)));
         let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
         let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        // One entry, so that the same run always gives the same bytes.
-        let metadata = HashMap::from([(RUN.to_owned(), format!("{}:{tokens}", self.parent))]);
+        // A single entry: with several, the map's random order would give the same segment different bytes.
+        let metadata = HashMap::from([(HEADER_ENTRY.to_owned(), format!("{}:{tokens}", self.parent))]);
         let bytes = serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
         Ok((FileName { id: self.id(), checksum: crc32fast::hash(&bytes) }, bytes))
     }
 }
 
-/// The keys and values in a file's content. An error is damage.
+/// The keys and values in a file's content. An error says how the file is damaged.
 pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
     if crc32fast::hash(bytes) != name.checksum {
         return Err("its checksum is wrong".into());
@@ -126,8 +126,8 @@ pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
     KvSegment::from_tensors(arrays).ok_or_else(|| "it lacks a layer".into())
 }
 
-/// The run that a file is of, from the file's beginning.
-pub fn read_run(path: &Path) -> io::Result<Run> {
+/// Reads only a file's header: which segment it holds.
+pub fn read_header(path: &Path) -> io::Result<SegmentHeader> {
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
     let mut file = File::open(path)?;
     let mut length = [0; 8];
@@ -139,51 +139,51 @@ pub fn read_run(path: &Path) -> io::Result<Run> {
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header)?;
     let metadata: Metadata = serde_json::from_slice(&header)?;
-    let run = || {
-        let (parent, tokens) = metadata.metadata().as_ref()?.get(RUN)?.split_once(':')?;
+    let header = || {
+        let (parent, tokens) = metadata.metadata().as_ref()?.get(HEADER_ENTRY)?.split_once(':')?;
         let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
-        Some(Run { parent: parent.parse().ok()?, tokens })
+        Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
     };
-    run().ok_or_else(|| invalid("it does not say what it is of"))
+    header().ok_or_else(|| invalid("it does not say which tokens it holds"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cache::Payload;
+    use crate::engine::segment::Payload;
     use crate::engine::testing;
     use proptest::prelude::*;
 
-    fn encoded(tokens: &[u32]) -> (Run, FileName, Vec<u8>) {
-        let run = Run { parent: RunId::root("m"), tokens: tokens.to_vec() };
-        let (name, bytes) = run.encode(&testing::kv(tokens.len())).unwrap();
-        (run, name, bytes)
+    fn encoded(tokens: &[u32]) -> (SegmentHeader, FileName, Vec<u8>) {
+        let header = SegmentHeader { parent: SegmentId::root("m"), tokens: tokens.to_vec() };
+        let (name, bytes) = header.encode(&testing::kv(tokens.len())).unwrap();
+        (header, name, bytes)
     }
 
     #[test]
-    fn a_run_is_read_as_it_was_written() {
+    fn a_segment_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let (run, name, bytes) = encoded(&[3, 1, 4096]);
+        let (header, name, bytes) = encoded(&[3, 1, 4096]);
         let path = dir.path().join(name.to_string());
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!((read_run(&path).unwrap(), name.to_string().parse()), (run.clone(), Ok(name)));
+        assert_eq!((read_header(&path).unwrap(), name.to_string().parse()), (header.clone(), Ok(name)));
         let again = decode(name, &bytes).unwrap();
-        assert_eq!((run.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
-        // Other programs can read it.
+        assert_eq!((header.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
+        // It is an ordinary safetensors file: MLX reads it too.
         let tensors = Array::load_safetensors(&path).unwrap();
         assert_eq!(tensors["layer.0.keys"].dim(2), 3);
     }
 
     #[test]
     fn ids_stand_for_all_tokens_so_far_and_the_model() {
-        let root = RunId::root("m");
+        let root = SegmentId::root("m");
         let ids = [
             root,
-            RunId::root("n"),
+            SegmentId::root("n"),
             root.child(&[1, 2]),
             root.child(&[1]).child(&[2]),
             root.child(&[2, 1]),
-            RunId::root("n").child(&[1, 2]),
+            SegmentId::root("n").child(&[1, 2]),
         ];
         assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
         for text in
