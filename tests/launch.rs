@@ -128,6 +128,39 @@ fn a_missing_model_is_one_line_with_the_way_out() {
     );
 }
 
+/// What the launcher says of the warm-up, with a recording of an earlier run, on the committed model with this context.
+#[cfg(feature = "mlx")]
+fn warm_up_line(context: usize) -> String {
+    let place = Place::new();
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (tiny, model) = (repository.join("fixtures/models/tiny"), place.path("model"));
+    let recordings = place.home.path().join(".anyclaude/traces/mlx/20250101-000000");
+    std::fs::create_dir_all(&recordings).unwrap();
+    std::fs::create_dir(&model).unwrap();
+    std::fs::copy(repository.join("traces/read-file/0001.json"), recordings.join("0001.json")).unwrap();
+    for name in ["generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::os::unix::fs::symlink(tiny.join(name), model.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(tiny.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["max_position_embeddings"] = context.into();
+    std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+    let output = place.run(&["--model", "model", "--client", "sh", "--", "-c", "true"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stderr(&output);
+    let after = said.lines().skip_while(|line| !line.starts_with("warming: ")).nth(1);
+    after.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_warm_up_is_only_called_done_when_it_is() {
+    let done = warm_up_line(65_536);
+    assert!(done.starts_with("warmed in "), "{done}");
+    let failed = warm_up_line(100);
+    assert!(failed.starts_with("the warm-up failed: invalid_request_error: prompt is too long: "), "{failed}");
+}
+
 #[test]
 fn flags_of_the_launcher_do_not_go_with_a_command() {
     let output = Place::new().run(&["--mode", "claude", "doctor"]);

@@ -53,8 +53,8 @@ pub trait CacheControl: Send + Sync {
     /// Computes it where it is not there yet.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Begins to compute that same part while nobody asks for anything, beside what is there; [`CacheReport::warming`] tells how
-    /// far it is. A backend that cannot do so in the background does nothing.
+    /// Computes that same part while nobody asks for anything, beside what is there, and returns when it is done;
+    /// [`CacheReport::warming`] tells how far it is. A backend that cannot do so in the background does nothing.
     fn warm_up(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async { Ok(()) })
     }

@@ -17,6 +17,9 @@ pub enum EngineError {
     /// The request could be answered, but not now: the answers in work take the memory it needs.
     #[error("{0}")]
     Overloaded(String),
+    /// A warm-up was given up: the cache was cleared, or another warm-up was asked for.
+    #[error("the cache was cleared, or another warm-up took its place")]
+    WarmUpStopped,
     /// MLX failed, or the engine's thread is gone.
     #[error("engine: {0}")]
     Device(String),

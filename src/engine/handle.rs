@@ -88,10 +88,10 @@ impl Engine {
     }
 
     /// Computes these tokens, the beginning of prompts to come, when there is nothing else to do. A prompt that comes
-    /// meanwhile goes on from what there is.
-    pub fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+    /// meanwhile goes on from what there is. Returns when they are computed, with an error where they are not.
+    pub async fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
-        self.send(Command::Warm(tokens))
+        self.ask(|reply| Command::Warm(tokens, reply)).await?
     }
 
     /// How far the warm-up is: tokens done, of how many. `None` while there is none.

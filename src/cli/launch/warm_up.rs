@@ -8,36 +8,37 @@ use crate::backend::{CacheControl, WarmUpReport};
 use crate::cli::say;
 use crate::wire::MessagesRequest;
 
-/// How often it is looked how far the warm-up is.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the bar moves.
+const REFRESH: Duration = Duration::from_millis(50);
 
-/// How long a warm-up may take to begin.
-const BEGINS_WITHIN: Duration = Duration::from_millis(500);
-
-/// Has the tools and system prompt of an earlier request computed. Returns when they are in the prefix cache; where that fails,
-/// the first request takes longer, and that is all.
+/// Computes the tools and system prompt of an earlier request ahead; returns when the prefix cache has them. If that fails, the
+/// first request takes longer, and that is all.
 pub async fn warm_up(cache: &dyn CacheControl, request: MessagesRequest) {
     let started = Instant::now();
     let bar = bar();
-    if let Err(error) = cache.warm_up(request).await {
-        bar.finish_and_clear();
-        return say(format_args!("not warmed: {error}"));
-    }
-    let (asked, mut begun) = (Instant::now(), false);
-    loop {
-        match cache.report().and_then(|report| report.warming) {
-            Some(WarmUpReport { done, total }) => {
-                begun = true;
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-            }
-            None if begun || asked.elapsed() > BEGINS_WITHIN => break,
-            None => {}
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    let outcome = show_progress(&bar, cache, cache.warm_up(request)).await;
     bar.finish_and_clear();
-    say(format_args!("warmed in {:.1} s", started.elapsed().as_secs_f64()));
+    match outcome {
+        Ok(()) => say(format_args!("warmed in {:.1} s", started.elapsed().as_secs_f64())),
+        Err(error) => say(format_args!("the warm-up failed: {error}")),
+    }
+}
+
+/// Moves the bar until the warm-up ends.
+async fn show_progress<T>(bar: &ProgressBar, cache: &dyn CacheControl, warm_up: impl Future<Output = T>) -> T {
+    let mut warm_up = std::pin::pin!(warm_up);
+    let mut refresh = tokio::time::interval(REFRESH);
+    loop {
+        tokio::select! {
+            outcome = &mut warm_up => return outcome,
+            _ = refresh.tick() => {
+                if let Some(WarmUpReport { done, total }) = cache.report().and_then(|report| report.warming) {
+                    bar.set_length(total as u64);
+                    bar.set_position(done as u64);
+                }
+            }
+        }
+    }
 }
 
 /// A bar on a terminal, a line elsewhere.

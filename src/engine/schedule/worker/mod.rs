@@ -22,16 +22,20 @@ use crate::engine::model::Model;
 /// Most answers in work at once. Each holds memory of its own, and more would only make every one slower.
 const AT_ONCE: usize = 16;
 
+/// Where the outcome of a command goes.
+pub type Reply = oneshot::Sender<Result<(), EngineError>>;
+
 /// What the thread can be asked for. A reply nobody waits for any more is not sent.
 pub enum Command {
     Generate(Box<Generation>, EventSender),
     /// Keep these tokens, computed where they are not yet, as the beginning of many prompts, and forget all others. Waits
     /// for the answers asked for before.
-    KeepOnly(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
+    KeepOnly(Vec<u32>, Reply),
     /// Waits for the answers asked for before.
     Clear(oneshot::Sender<()>),
-    /// Compute these tokens, the beginning of prompts to come, when there is nothing else to do.
-    Warm(Vec<u32>),
+    /// Compute these tokens, the beginning of prompts to come, when there is nothing else to do. The reply comes when that is
+    /// done or has failed.
+    Warm(Vec<u32>, Reply),
     Stop,
 }
 
@@ -65,9 +69,17 @@ pub struct Worker {
     queue: VecDeque<Command>,
     /// Answers in work; of those that prefill, the one whose turn it is comes first.
     answers: VecDeque<Answering>,
-    warming: Option<(Vec<u32>, Sequence)>,
+    warming: Option<Warming>,
     /// Conversations on the disk that are to be read when there is nothing else to do; the next one is last.
     ahead: Vec<Vec<u32>>,
+}
+
+/// A warm-up in work.
+struct Warming {
+    /// The tokens to compute, and one more.
+    tokens: Vec<u32>,
+    sequence: Sequence,
+    reply: Reply,
 }
 
 impl Worker {
@@ -145,7 +157,7 @@ impl Worker {
                     self.cache.clear();
                     let _ = reply.send(());
                 }
-                Command::Warm(tokens) => self.start_warming(tokens),
+                Command::Warm(tokens, reply) => self.start_warming(tokens, reply),
                 Command::Stop => {}
                 Command::Generate(..) | Command::KeepOnly(..) | Command::Clear(_) => return self.queue.push_front(command),
             }
@@ -245,7 +257,8 @@ impl Worker {
         true
     }
 
-    fn start_warming(&mut self, mut tokens: Vec<u32>) {
+    fn start_warming(&mut self, mut tokens: Vec<u32>, reply: Reply) {
+        self.stop_warming();
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(tokens.len(), Ordering::Relaxed);
         // A prompt's last token is never computed ahead; here there is one more to come.
@@ -253,29 +266,34 @@ impl Worker {
         if let Err(error) = self.cache.recall(&tokens) {
             tracing::warn!(error = error.what(), "the warm-up cannot use the disk");
         }
-        self.warming = Some((tokens, Sequence::new(&self.model)));
+        self.warming = Some(Warming { tokens, sequence: Sequence::new(&self.model), reply });
     }
 
     /// A chunk of the warm-up.
     fn warm_chunk(&mut self) {
-        let Some((tokens, sequence)) = &mut self.warming else { return };
+        let Some(Warming { tokens, sequence, .. }) = &mut self.warming else { return };
         let computed = sequence.prefill_chunk(&self.model, &mut self.cache, tokens, self.prefill_chunk);
         self.progress.done.store(sequence.tokens().len(), Ordering::Relaxed);
-        if let Err(error) = &computed {
-            tracing::warn!(error = error.what(), "the warm-up failed");
-        }
-        if computed.is_err() || sequence.tokens().len() + 1 >= tokens.len() {
-            self.stop_warming();
+        match computed {
+            Err(error) => self.end_warming(Err(error.into())),
+            Ok(_) if sequence.tokens().len() + 1 >= tokens.len() => self.end_warming(Ok(())),
+            Ok(_) => {}
         }
     }
 
     /// Who asks for a certain state of the cache does not want a warm-up to change it.
     fn stop_warming(&mut self) {
-        self.progress.total.store(0, Ordering::Relaxed);
-        self.warming = None;
+        self.end_warming(Err(EngineError::WarmUpStopped));
     }
 
-    fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
+    fn end_warming(&mut self, outcome: Result<(), EngineError>) {
+        self.progress.total.store(0, Ordering::Relaxed);
+        if let Some(Warming { reply, .. }) = self.warming.take() {
+            let _ = reply.send(outcome);
+        }
+    }
+
+    fn keep_only(&mut self, tokens: &[u32], reply: &Reply) -> Result<(), EngineError> {
         let prompt = [tokens, &[0]].concat();
         let mut sequence = Sequence::new(&self.model);
         self.cache.recall(&prompt)?;

@@ -60,6 +60,13 @@ impl Rig {
         receiver
     }
 
+    /// Asks for a warm-up; gives its outcome once there is one.
+    fn warm(&mut self, tokens: &[u32]) -> oneshot::Receiver<Result<(), EngineError>> {
+        let (reply, outcome) = oneshot::channel();
+        self.worker.queue.push_back(Command::Warm(tokens.to_vec(), reply));
+        outcome
+    }
+
     fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.worker.admit();
@@ -155,13 +162,15 @@ fn prompts_that_begin_alike_are_computed_once() {
 #[test]
 fn a_request_joins_the_warm_up_and_the_warm_up_goes_on_after_it() {
     let mut rig = Rig::new();
-    rig.worker.queue.push_back(Command::Warm(prompt(80)));
+    let mut outcome = rig.warm(&prompt(80));
     rig.turns(2);
     assert_eq!(rig.worker.progress.done.load(Ordering::Relaxed), 32);
+    assert!(outcome.try_recv().is_err());
     let mut events = rig.ask(&[prompt(60), vec![1; 5]].concat(), 1);
     rig.turns(4);
     assert_eq!(seen(&mut events), (Some(32), Some(1)));
     rig.turns(3);
+    assert!(outcome.try_recv().unwrap().is_ok());
     assert_eq!((rig.known(&prompt(80)), rig.worker.progress.total.load(Ordering::Relaxed)), (80, 0));
     assert!(rig.worker.is_idle());
 }
@@ -169,7 +178,7 @@ fn a_request_joins_the_warm_up_and_the_warm_up_goes_on_after_it() {
 #[test]
 fn clearing_waits_for_the_answers_before_it_and_stops_the_warm_up() {
     let mut rig = Rig::new();
-    rig.worker.queue.push_back(Command::Warm(prompt(80)));
+    let mut outcome = rig.warm(&prompt(80));
     let mut events = rig.ask(&prompt(30), 3);
     let (reply, mut cleared) = oneshot::channel();
     rig.worker.queue.push_back(Command::Clear(reply));
@@ -178,7 +187,18 @@ fn clearing_waits_for_the_answers_before_it_and_stops_the_warm_up() {
     rig.turns(8);
     assert_eq!(seen(&mut events), (Some(0), Some(3)));
     assert!(cleared.try_recv().is_ok() && rig.worker.is_idle());
+    assert!(matches!(outcome.try_recv().unwrap(), Err(EngineError::WarmUpStopped)));
     assert_eq!(rig.known(&prompt(80)), 0);
+}
+
+#[test]
+fn a_warm_up_takes_the_place_of_the_one_before() {
+    let mut rig = Rig::new();
+    let (mut first, mut second) = (rig.warm(&prompt(80)), rig.warm(&prompt(40)));
+    rig.finish();
+    assert!(matches!(first.try_recv().unwrap(), Err(EngineError::WarmUpStopped)));
+    assert!(second.try_recv().unwrap().is_ok());
+    assert_eq!(rig.known(&prompt(80)), 40);
 }
 
 #[test]
