@@ -2,9 +2,9 @@
 
 use console::{Alignment, Style, pad_str, style};
 
-use super::tables::latency_tables;
-use super::units::{count, duration, percent};
-use super::{Distribution, FidelityShare, Report, States, Target};
+use crate::report::tables::latency_tables;
+use crate::report::units::{count, duration, percent};
+use crate::report::{Distribution, FidelityShare, Report, States, Target};
 use crate::replay::{CaseResult, Disagreement, Phase, Policy, Settings, Status, Summary, ToolChoiceMode, Verdict};
 use crate::snapshot::{Side, diff};
 
@@ -205,5 +205,4 @@ fn next_steps(report: &Report, policy: Policy) -> String {
 }
 
 #[cfg(test)]
-#[path = "terminal_tests.rs"]
 pub(super) mod tests;
