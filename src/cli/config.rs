@@ -49,7 +49,7 @@ impl From<ConfigError> for CliError {
 pub fn run(args: Args) -> Result<ExitCode, CliError> {
     match args.action {
         Action::Show { json } => show(json)?,
-        Action::Schema => print(&format!("{:#}\n", config::schema().to_value())),
+        Action::Schema => print(&format!("{:#}\n", config::schema().to_value()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,16 +58,14 @@ fn show(json: bool) -> Result<(), CliError> {
     let entries = config::load(&Map::new())?.entries();
     if json {
         let fields = entries.into_iter().map(|(key, value, from)| (key, serde_json::json!({ "value": value, "from": from })));
-        print(&format!("{:#}\n", Value::Object(fields.collect())));
-        return Ok(());
+        return print(&format!("{:#}\n", Value::Object(fields.collect())));
     }
     let mut rows = Builder::default();
     for (key, value, from) in entries {
         rows.push_record([key, shown(&value), from]);
     }
     let lines = rows.build().with(Style::empty()).to_string();
-    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
-    Ok(())
+    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>())
 }
 
 /// A value as one would write it on the command line.

@@ -7,6 +7,7 @@ mod doctor;
 mod launch;
 mod model;
 mod model_folder;
+mod output;
 mod record;
 mod replay;
 mod review;
@@ -19,7 +20,8 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use console::Term;
+
+use self::output::{print, say, unless_reader_left};
 
 /// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.
 ///
@@ -91,7 +93,13 @@ impl CliError {
 
 /// Parses the command line, runs the command, prints its error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => error.exit(),
+        Err(help) => {
+            return unless_reader_left(help.print()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+        }
+    };
     set_up_logging();
     #[cfg(feature = "mlx")]
     if matches!(cli.command, Some(Command::Serve(_)))
@@ -150,16 +158,6 @@ fn set_up_logging() {
         .with_target(false)
         .log_internal_errors(false)
         .init();
-}
-
-/// Prints to standard output. A reader who left (`| head`) is no failure.
-fn print(text: &str) {
-    let _ = Term::stdout().write_str(text);
-}
-
-/// Prints a line to standard error. A reader who left must not end a server or a recording, as the panic of `eprintln!` does.
-fn say(line: impl Display) {
-    let _ = Term::stderr().write_line(&line.to_string());
 }
 
 /// Whether the environment says that no person is watching.

@@ -88,7 +88,7 @@ async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
     bar.finish_and_clear();
     let (folder, size) = (pulled?, DecimalBytes(bar.position()));
     say(format_args!("pulled {size} in {:.1} s; run it with: anyclaude --model {name}", started.elapsed().as_secs_f64()));
-    print(&format!("{}\n", folder.display()));
+    print(&format!("{}\n", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,7 +126,7 @@ fn list() -> Result<ExitCode, CliError> {
         }
     }
     let lines = rows.build().with(Style::empty()).to_string();
-    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
+    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -258,13 +258,13 @@ impl Replay {
     /// Runs the plan and prints what comes of it, also where it ends early.
     async fn run(&self, session: &Session<'_>) -> Result<ExitCode, CliError> {
         self.write_files(&[])?;
-        print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()));
+        print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()))?;
         let mut results = Vec::new();
         let stopped = self.run_cases(session, &mut results).await;
         let report = self.report(&results);
-        print(&terminal::latency(&report));
-        print(&terminal::details(&report, self.id_width));
-        print(&terminal::closing(&report, session.policy));
+        print(&terminal::latency(&report))?;
+        print(&terminal::details(&report, self.id_width))?;
+        print(&terminal::closing(&report, session.policy))?;
         match stopped? {
             None => Ok(ExitCode::from(report.summary.exit_code())),
             Some(Stopped::Interrupted(signal)) => Ok(ExitCode::from(exit_code_of(signal))),
@@ -288,7 +288,7 @@ impl Replay {
             };
             let replayed = session.replay(case, &self.plan.steps, &on_measure, interrupt.as_mut()).await;
             let (result, ending) = replayed.map_err(CliError::input)?;
-            progress.suspend(|| print(&terminal::case_line(&result, self.id_width)));
+            progress.suspend(|| print(&terminal::case_line(&result, self.id_width)))?;
             results.push(result);
             self.write_files(results)?;
             match ending {

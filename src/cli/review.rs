@@ -52,47 +52,53 @@ struct Tally {
     skipped: usize,
 }
 
+impl From<SnapshotError> for CliError {
+    fn from(error: SnapshotError) -> Self {
+        Self::input(error)
+    }
+}
+
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     if (args.accept || args.reject) && in_ci() {
         return Err(CliError::input("review with CI set: accepting and rejecting is for people; unset CI to do it on purpose"));
     }
     // Reading keys blocks.
-    tokio::task::spawn_blocking(move || review(&args)).await.map_err(CliError::input)?.map_err(CliError::input)
+    tokio::task::spawn_blocking(move || review(&args)).await.map_err(CliError::backend)?
 }
 
-fn review(args: &Args) -> Result<ExitCode, SnapshotError> {
+fn review(args: &Args) -> Result<ExitCode, CliError> {
     let store = Store::new(&args.snapshots);
     let pending = store.pending()?;
     if pending.is_empty() {
-        print(&format!("Nothing pending in {}.\n", args.snapshots.display()));
+        print(&format!("Nothing pending in {}.\n", args.snapshots.display()))?;
     } else {
         let tally = walk(args, &pending)?;
-        print(&tally.to_string());
+        print(&tally.to_string())?;
     }
-    print(&unreferenced(&store.unreferenced(Path::new(""))?));
+    print(&unreferenced(&store.unreferenced(Path::new(""))?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn walk(args: &Args, pending: &[PathBuf]) -> Result<Tally, SnapshotError> {
+fn walk(args: &Args, pending: &[PathBuf]) -> Result<Tally, CliError> {
     let mut tally = Tally::default();
     for (index, path) in pending.iter().enumerate() {
         let answer = match (args.accept, args.reject) {
             (true, _) => Answer::Accept,
             (_, true) => Answer::Reject,
             (false, false) => {
-                print(&shown(path, index + 1, pending.len())?);
-                ask()
+                print(&shown(path, index + 1, pending.len())?)?;
+                ask()?
             }
         };
         match answer {
             Answer::Accept => {
                 let accepted = accept(path)?;
-                print(&format!("{} {}\n", style("accepted").green(), accepted.display()));
+                print(&format!("{} {}\n", style("accepted").green(), accepted.display()))?;
                 tally.accepted += 1;
             }
             Answer::Reject => {
                 reject(path)?;
-                print(&format!("{} {}\n", style("rejected").red(), path.display()));
+                print(&format!("{} {}\n", style("rejected").red(), path.display()))?;
                 tally.rejected += 1;
             }
             Answer::Skip => tally.skipped += 1,
@@ -164,20 +170,20 @@ fn field(name: &str, text: &str) -> String {
 }
 
 /// Asks until there is an answer: by single keys on a terminal, by lines otherwise. The end of input is "quit".
-fn ask() -> Answer {
+fn ask() -> Result<Answer, CliError> {
     let [a, r, s, q] = ["[a]", "[r]", "[s]", "[q]"].map(|key| style(key).bold());
     let question = format!("{}ccept, {}eject, {}kip, {}uit? ", a.green(), r.red(), s.yellow(), q);
     loop {
-        print(&question);
+        print(&question)?;
         let input = if io::stdin().is_terminal() { read_key() } else { read_line() };
         let Some(input) = input else {
-            print("\n");
-            return Answer::Quit;
+            print("\n")?;
+            return Ok(Answer::Quit);
         };
-        print("\n");
+        print("\n")?;
         match answer(&input) {
-            Some(answer) => return answer,
-            None => print(&format!("{input:?} is none of a, r, s, q.\n")),
+            Some(answer) => return Ok(answer),
+            None => print(&format!("{input:?} is none of a, r, s, q.\n"))?,
         }
     }
 }

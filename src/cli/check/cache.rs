@@ -73,8 +73,8 @@ pub async fn run(args: Args) -> Result<bool, CliError> {
     }
     let problems = problems(&results);
     let rows = rows(&latencies(&results));
-    print(&table(&rows));
-    problems.iter().for_each(|problem| print(&format!("{} {problem}\n", style("FAIL").red())));
+    print(&table(&rows))?;
+    print(&problems.iter().map(|problem| format!("{} {problem}\n", style("FAIL").red())).collect::<String>())?;
     Ok(problems.is_empty() && rows.iter().all(|row| row.missed.is_empty()))
 }
 

@@ -44,10 +44,10 @@ pub async fn run(args: Args) -> Result<bool, CliError> {
         let started = Instant::now();
         let verdict = attempt(task, &settings, &upstream, patience).await?;
         passed += usize::from(verdict.is_ok());
-        print(&line(task, &verdict, started.elapsed()));
+        print(&line(task, &verdict, started.elapsed()))?;
     }
     running.stop().await;
-    print(&format!("{passed} of {} tools work\n", TASKS.len()));
+    print(&format!("{passed} of {} tools work\n", TASKS.len()))?;
     Ok(passed == TASKS.len())
 }
 

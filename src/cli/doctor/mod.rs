@@ -10,8 +10,8 @@ use std::time::Duration;
 use console::style;
 use tokio::process::Command;
 
-use super::CliError;
 use super::model_folder::{ModelFolder, in_words};
+use super::{CliError, print};
 
 /// Say what this machine has of what anyclaude needs, and what to do about the rest
 #[derive(clap::Args, Debug)]
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     findings.extend(engine().await?);
     findings.push(Finding { what: "model", state: model(args.model) });
     findings.push(Finding { what: "client", state: client().await });
-    findings.iter().for_each(show);
+    print(&findings.iter().map(line).collect::<String>())?;
     let whole = !findings.iter().any(|finding| matches!(finding.state, State::Missing { .. }));
     Ok(ExitCode::from(if whole { 0 } else { 3 }))
 }
@@ -92,7 +92,7 @@ async fn client() -> State {
     }
 }
 
-fn show(Finding { what, state }: &Finding) {
+fn line(Finding { what, state }: &Finding) -> String {
     let (mark, detail, remedy) = match state {
         State::Found(detail) => (style("ok     ").green(), detail, None),
         State::Lacking { what, remedy } => (style("lacking").yellow(), what, Some(remedy)),
@@ -102,7 +102,7 @@ fn show(Finding { what, state }: &Finding) {
     if let Some(remedy) = remedy {
         line.push_str(&format!("{:<20}{remedy}\n", ""));
     }
-    super::print(&line);
+    line
 }
 
 #[cfg(test)]

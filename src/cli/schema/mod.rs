@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let read = tokio::task::spawn_blocking(move || Ok::<_, CliError>((tools(&left)?, tools(&right)?)));
     let (left, right) = read.await.map_err(CliError::backend)??;
     let differences = diff::differences(&left, &right);
-    print(&diff::render(&differences, left.len(), right.len()));
+    print(&diff::render(&differences, left.len(), right.len()))?;
     Ok(ExitCode::from(u8::from(!differences.is_empty())))
 }
 

@@ -9,7 +9,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use super::text;
-use crate::cli::CliError;
+use crate::cli::{CliError, print};
 use crate::trace::{ExchangeOutcome, Trace, find, read};
 use crate::wire::ContentBlock;
 
@@ -98,9 +98,9 @@ pub fn run(paths: &[PathBuf], json: bool) -> Result<ExitCode, CliError> {
         }
     }
     if json {
-        super::print(&format!("{}\n", serde_json::to_string_pretty(&rows).map_err(CliError::backend)?))?;
+        print(&format!("{}\n", serde_json::to_string_pretty(&rows).map_err(CliError::backend)?))?;
     } else if !rows.is_empty() {
-        super::print(&format!("{}\n", table(&rows)))?;
+        print(&format!("{}\n", table(&rows)))?;
     }
     super::all_or(errors)
 }

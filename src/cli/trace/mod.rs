@@ -5,12 +5,11 @@ mod show;
 mod stats;
 pub(super) mod text;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::text::count;
-use super::CliError;
+use super::{CliError, print};
 use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate};
 
 /// List, show, check, recover and scrub trace files.
@@ -154,15 +153,4 @@ fn scrub_all(paths: &[PathBuf], out: &Path) -> Result<ExitCode, CliError> {
         print(&format!("{}\n", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::backend(format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

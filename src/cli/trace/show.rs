@@ -8,7 +8,7 @@ use console::style;
 use serde_json::{Map, Value};
 
 use super::text::{self, number};
-use crate::cli::CliError;
+use crate::cli::{CliError, print};
 use crate::config;
 use crate::trace::{Trace, find, read};
 
@@ -19,7 +19,7 @@ pub fn run(paths: &[PathBuf], last: bool) -> Result<ExitCode, CliError> {
         let mut out = String::new();
         // Writing to a string cannot fail.
         outline(&mut out, &file, &trace, last).map_err(CliError::backend)?;
-        super::print(&out)?;
+        print(&out)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use super::text::number;
-use crate::cli::CliError;
+use crate::cli::{CliError, print};
 use crate::trace::{find, read};
 use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System};
 
@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
     } else {
         table(&rows, unit)
     };
-    super::print(&format!("{text}\n"))?;
+    print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,10 +2,10 @@
 
 use console::{Alignment, Style, pad_str, style};
 
+use crate::replay::{CaseResult, Disagreement, Phase, Policy, Settings, Status, Summary, ToolChoiceMode, Verdict};
 use crate::report::tables::latency_tables;
 use crate::report::units::{count, duration, percent};
 use crate::report::{Distribution, FidelityShare, Report, States, Target};
-use crate::replay::{CaseResult, Disagreement, Phase, Policy, Settings, Status, Summary, ToolChoiceMode, Verdict};
 use crate::snapshot::{Side, diff};
 
 /// Width of the right-aligned status words.
