@@ -106,7 +106,7 @@ async fn a_prompt_is_fitted_on_its_way_to_a_server_elsewhere_too() {
     assert!(most > 10, "{most}");
     let given: Vec<MessagesRequest> = server.backend.requests.lock().unwrap().clone();
     assert!(given.iter().all(|request| request.tools.len() <= 2) && given.iter().any(|request| request.tools.len() == 2));
-    assert!(stderr(&output).contains(&format!("prompt fitted: {most} tools to 2, ")), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("prompt trimmed: {most} tools to 2, ")), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -170,8 +170,8 @@ async fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
     let main = recorded.iter().find(|trace| !trace.request.body["tools"].as_array().unwrap_or(&vec![]).is_empty()).unwrap();
     let tools = main.request.body["tools"].as_array().unwrap().len();
     assert!(tools > 10, "{tools}");
-    let line = said.lines().find(|line| line.starts_with("prompt fitted: ")).unwrap_or_else(|| panic!("{said}"));
-    assert!(line.starts_with(&format!("prompt fitted: {tools} tools to 2, ")), "{line}");
+    let line = said.lines().find(|line| line.starts_with("prompt trimmed: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with(&format!("prompt trimmed: {tools} tools to 2, ")), "{line}");
     assert!(said.contains("the client has no tool named Raed"), "{said}");
     let usage = &main.response.body["usage"];
     let prompt: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]

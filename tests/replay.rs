@@ -207,7 +207,7 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
         .says(&["FAIL demo/001", "TTFT, cold", "1 failed, 1 not run"])
         .fails_with(&[&server.url, "is the server running?"]);
     let report: Value = serde_json::from_str(&workspace.read("out.json")).unwrap();
-    assert_eq!(report["cases"][0]["runs"][0]["phase"], "cold");
+    assert_eq!(report["cases"][0]["measurements"][0]["phase"], "cold");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn different_blocks_in_different_phases_are_a_cache_failure() {
     let ran = replay(&workspace, &server, &["--phases", "cold,cached"]).exits(1).says(&[
         "CACHE demo/001",
         "PASS demo/002",
-        "cache failure: one prompt, different blocks",
+        "cache failure: one prompt, different tool calls",
         "--- cold, repeat 1",
         "+++ cached, repeat 1",
         "1 cache failure",
@@ -342,7 +342,7 @@ fn a_signal_ends_it_with_what_was_measured() {
         let ran: Ran = child.wait_with_output().unwrap().into();
         ran.exits(code).says(&["STOPPED demo/001", "TTFT, cold", "1 stopped, 1 not run"]);
         let report: Value = serde_json::from_str(&workspace.read("out.json")).unwrap();
-        assert_eq!(report["cases"][0]["runs"].as_array().unwrap().len(), 1);
+        assert_eq!(report["cases"][0]["measurements"].as_array().unwrap().len(), 1);
         assert_eq!(workspace.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
     }
 }
@@ -353,7 +353,7 @@ fn the_json_file_holds_everything() {
     let workspace = accepted(&server);
     replay(&workspace, &server, &["--repeat", "3", "--json", "new/folder/out.json"]).exits(0);
     let report: Value = serde_json::from_str(&workspace.read("new/folder/out.json")).unwrap();
-    assert_eq!(report["version"], 1);
+    assert_eq!(report["version"], 2);
     assert_eq!(report["target"], json!({"backend": server.url, "model": "scripted", "states": "cache_control"}));
     assert_eq!(report["summary"]["as_accepted"], 2);
     assert_eq!(report["summary"]["skipped"], 1);
@@ -362,13 +362,13 @@ fn the_json_file_holds_everything() {
     assert_eq!(json!(phases), json!([["cold", 6], ["warm", 6], ["cached", 6]]));
     let cases = report["cases"].as_array().unwrap();
     assert_eq!(cases[0]["id"], json!({"session": "demo", "seq": 1}));
-    let runs = cases[0]["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 9);
-    assert_eq!(runs[0]["phase"], "cold");
-    assert_eq!(runs[0]["cache_read_tokens"], 0);
-    assert_eq!(runs[0]["outcome"]["tool_use"][0]["name"], "Read");
+    let measurements = cases[0]["measurements"].as_array().unwrap();
+    assert_eq!(measurements.len(), 9);
+    assert_eq!(measurements[0]["phase"], "cold");
+    assert_eq!(measurements[0]["cache_read_tokens"], 0);
+    assert_eq!(measurements[0]["outcome"]["tool_use"][0]["name"], "Read");
     // Five content events: two texts, the tool's name, two pieces of its arguments.
-    assert_eq!(runs[0]["itl_us"].as_array().unwrap().len(), 4);
+    assert_eq!(measurements[0]["itl_us"].as_array().unwrap().len(), 4);
 }
 
 #[test]

@@ -6,14 +6,14 @@ mod workspace;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use anyclaude::snapshot::{ExchangeId, Info, Metadata, Outcome, Snapshot, Store, ToolCall};
+use anyclaude::snapshot::{ExchangeId, Info, Metadata, Outcome, Snapshot, Store, ToolUse};
 use anyclaude::wire::StopReason;
 use serde_json::json;
 
 use workspace::{Ran, Workspace, changed_lines};
 
 fn snapshot(seq: u32, tool: &str) -> Snapshot {
-    let call = ToolCall { name: tool.into(), input: json!({"file_path": "hello.txt"}) };
+    let call = ToolUse { name: tool.into(), input: json!({"file_path": "hello.txt"}) };
     Snapshot {
         metadata: Metadata {
             source: Some("anyclaude replay".into()),

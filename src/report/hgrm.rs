@@ -1,17 +1,17 @@
-//! HdrHistogram's percentile text, which its public plotter reads.
+//! HdrHistogram's percentile text, which its plotter reads.
 
 use super::Distribution;
 
-/// Rows for each halving of the distance to 100%: HdrHistogram's own default.
+/// Rows for each halving of the distance to 100%. This is HdrHistogram's default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-/// Buckets within each power of two at three significant digits: the power of two from 2 * 10^3 on.
+/// Buckets within each power of two, for three significant digits: the first power of two that is at least 2 * 10^3.
 const SUB_BUCKETS: u32 = 2048;
 
 /// Values are recorded in microseconds and written in milliseconds.
 const US_PER_MS: f64 = 1000.0;
 
-/// The percentile distribution; values in milliseconds.
+/// The percentile distribution. Values are in milliseconds.
 pub fn to_hgrm(distribution: &Distribution) -> String {
     let histogram = distribution.histogram();
     let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");

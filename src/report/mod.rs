@@ -1,4 +1,4 @@
-//! Rendering results: terminal, JSON, HdrHistogram text. Plain data in, text out; no I/O.
+//! Rendering the results of a replay for the terminal, as JSON and as HdrHistogram text. Does no I/O.
 
 pub mod hgrm;
 mod latency;
@@ -10,31 +10,41 @@ pub use latency::{Distribution, PhaseLatency, latencies};
 
 use serde::Serialize;
 
-use crate::replay::{CaseResult, Settings, Summary};
+use crate::replay::{CaseResult, ReplaySettings, ReplaySummary};
 
-/// Everything a replay found out. Serialized, it is the `--json` file.
+/// Everything that a replay found out. Serialized, it is the `--json` file.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
-    /// Version of the JSON layout.
     version: u32,
-    pub target: &'a Target,
-    pub settings: &'a Settings,
-    pub summary: Summary,
+    /// What answered.
+    pub target: &'a ReplayTarget,
+    /// How it was asked.
+    pub settings: &'a ReplaySettings,
+    /// The cases, counted by status.
+    pub summary: ReplaySummary,
+    /// How many outcomes are as recorded.
     pub fidelity: FidelityShare,
+    /// The figures of each phase that was measured.
     pub latency: Vec<PhaseLatency>,
+    /// The results of the cases.
     pub cases: &'a [CaseResult],
 }
 
-/// What was replayed against.
+/// Version of the JSON layout. Version 1 had `runs` in place of `measurements`.
+const VERSION: u32 = 2;
+
+/// What a replay was driven against.
 #[derive(Clone, Debug, Serialize)]
-pub struct Target {
-    /// `mlx`, or the base URL.
+pub struct ReplayTarget {
+    /// `mlx`, or the server's base URL.
     pub backend: String,
+    /// The model's name.
     pub model: String,
+    /// How the states of the cache were created.
     pub states: States,
 }
 
-/// How cold and warm were created.
+/// How the cold and warm states of the cache were created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum States {
@@ -44,23 +54,25 @@ pub enum States {
     Salt,
 }
 
-/// How many outcomes were what the recorded upstream answered.
+/// How many outcomes are what the recorded upstream answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FidelityShare {
-    /// Cases where both answers are known.
+    /// Cases of which both answers are known.
     pub compared: usize,
+    /// Those with the same tools in the same order.
     pub same_tools: usize,
+    /// Those with the same arguments, too.
     pub same_arguments: usize,
 }
 
 impl<'a> Report<'a> {
-    /// Works everything out from the results so far.
-    pub fn new(target: &'a Target, settings: &'a Settings, summary: Summary, cases: &'a [CaseResult]) -> Self {
+    /// The report of the results so far.
+    pub fn new(target: &'a ReplayTarget, settings: &'a ReplaySettings, summary: ReplaySummary, cases: &'a [CaseResult]) -> Self {
         let latency = latencies(cases);
-        Self { version: 1, target, settings, summary, fidelity: FidelityShare::of(cases), latency, cases }
+        Self { version: VERSION, target, settings, summary, fidelity: FidelityShare::of(cases), latency, cases }
     }
 
-    /// The `--json` file: everything, raw data of every run included. Times are in microseconds.
+    /// The `--json` file: all figures, and the raw data of every measurement. Times are in microseconds.
     pub fn to_json(&self) -> String {
         // String-keyed maps, strings and numbers only: serializing them cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
