@@ -123,7 +123,7 @@ impl Bench {
         cache.resume(known.segments().iter().map(|it| Segment { tokens: it.tokens, payload: it.payload.clone() }).collect());
         let last = prompt.last().ok_or("the prompt is empty")?;
         let (mut next, mut text, mut start, mut tokens) = (*last, String::new(), Instant::now(), 0);
-        while !decoder.is_finished() && (tokens < max_tokens || decoder.wind_down()) {
+        while !decoder.is_finished() && tokens < max_tokens {
             let logits = self.plain.logits(vec![Run::new(&[next], &mut cache)])?;
             next = sample(&mut decoder, &mut sampler, &logits)?;
             decoder.push(next)?.into_iter().for_each(|piece| write(&mut text, piece));

@@ -91,7 +91,7 @@ async fn mode_claude_goes_where_the_client_alone_would_go_and_records_the_refere
 }
 
 #[tokio::test]
-async fn a_prompt_is_fitted_on_its_way_to_a_server_elsewhere_too() {
+async fn a_prompt_is_trimmed_on_its_way_to_a_server_elsewhere_too() {
     let place = Place::new();
     place.write("hello.txt", "The password is swordfish.\n");
     let read = json!({"tool": "Read", "input": {"file_path": place.path("hello.txt")}});
@@ -159,7 +159,7 @@ async fn in_mode_mlx_a_file_is_read_and_reported() {
 
 #[cfg(feature = "mlx")]
 #[tokio::test]
-async fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
+async fn a_trimmed_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
     let place = Place::new();
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
     let flags = ["--model", model, "--record", "--tools-only", "Read,Edit,Raed", "--compact-tools"];
@@ -178,6 +178,6 @@ async fn a_fitted_prompt_is_what_the_model_gets_and_not_what_is_recorded() {
         .map(|f| usage[f].as_u64().unwrap_or(0))
         .iter()
         .sum();
-    let fitted: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
-    assert_eq!(prompt, fitted, "{line}");
+    let trimmed: u64 = line.split(" tokens to ").nth(1).unwrap().split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert_eq!(prompt, trimmed, "{line}");
 }

@@ -93,7 +93,6 @@ async fn models_are_listed() {
 
 #[tokio::test]
 async fn errors_keep_their_status_and_when_to_come_back() {
-    let wrong_path = json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"});
     let cases = [
         (
             Reply::json(429, json!({"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}})).with("retry-after", "7"),
@@ -107,10 +106,6 @@ async fn errors_keep_their_status_and_when_to_come_back() {
         (
             Reply::json(400, json!({"error": "The number of tokens to keep from the initial prompt is greater than the context length."})),
             (400, "invalid_request_error: prompt is too long: The number of tokens to keep from the initial prompt is greater than the context length.".to_owned(), None),
-        ),
-        (
-            Reply::json(200, wrong_path),
-            (500, "api_error: URL does not speak the chat completions API: asked for a stream, it answered with Unexpected endpoint or method. (POST /chat/completions)".to_owned(), None),
         ),
         (
             Reply { status: 502, headers: vec![("content-type", "text/html")], body: "<html>Bad Gateway</html>".into() },
@@ -129,10 +124,6 @@ async fn errors_keep_their_status_and_when_to_come_back() {
             Reply::stream(frame(&json!({"choices": [{"delta": {"content": "Hal"}}]}))),
             (500, "api_error: the model's answer ended in the middle".to_owned(), None),
         ),
-        (
-            Reply::stream("data: <html>\n\n"),
-            (500, "api_error: URL does not speak the chat completions API: a chunk is not readable (expected value at line 1 column 1): <html>".to_owned(), None),
-        ),
     ];
     for (reply, (status, text, retry)) in cases {
         let reply = std::sync::Mutex::new(Some(reply));
@@ -142,6 +133,25 @@ async fn errors_keep_their_status_and_when_to_come_back() {
         assert_eq!(error.to_string(), text.replace("URL", &upstream.url));
         let BackendError::Answered { status: seen, retry_after, .. } = error else { panic!("{error:?}") };
         assert_eq!((seen, retry_after.as_deref()), (status, retry), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_is_told() {
+    let wrong_path = json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"});
+    for (reply, reason) in [
+        (
+            Reply::json(200, wrong_path),
+            "asked for a stream, it answered with Unexpected endpoint or method. (POST /chat/completions)",
+        ),
+        (Reply::stream("data: <html>\n\n"), "a chunk is not readable (expected value at line 1 column 1): <html>"),
+    ] {
+        let reply = std::sync::Mutex::new(Some(reply));
+        let upstream = ChatUpstream::start(move |_| reply.lock().unwrap().take().unwrap()).await;
+        let backend = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+        let error = message(&backend).await.unwrap_err();
+        assert!(matches!(error, BackendError::Protocol { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("{} does not speak the chat completions API: {reason}", upstream.url));
     }
 }
 

@@ -82,16 +82,14 @@ fn call(decoders: &AnswerDecoders, tokenizer: &Tokenizer, tool: &Value, random: 
     let closing = |token: &u32| matches!(tokenizer.bytes(*token).first(), Some(b'"' | b'}' | b']' | b','));
     let mut arguments = String::new();
     for step in 0.. {
-        if step >= PATIENCE {
-            decoder.wind_down();
-        }
         if decoder.is_finished() {
             break;
         }
         let started = Instant::now();
         let mask = decoder.mask().unwrap().expect("a call is constrained");
         masks.add(started.elapsed());
-        let liked = if random.random_bool(0.3) { mask.iter().filter(closing).choose(random) } else { None };
+        let preference = if step < PATIENCE { 0.3 } else { 0.95 };
+        let liked = if random.random_bool(preference) { mask.iter().filter(closing).choose(random) } else { None };
         let token = liked.or_else(|| mask.iter().choose(random)).unwrap();
         for piece in decoder.push(token).unwrap() {
             if let Piece::ToolInput(more) = piece {

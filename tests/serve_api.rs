@@ -152,7 +152,7 @@ async fn pings_bridge_silence_before_and_after_message_start() {
 
 #[tokio::test]
 async fn every_kind_of_error_has_its_status_and_envelope() {
-    for kind in ErrorKind::ALL {
+    for kind in ErrorKind::all() {
         for stream in [true, false] {
             let server = serving(move |_| Err(BackendError::new(kind, "no"))).await;
             let got = error(post(&server, "/v1/messages", &hello(stream)).await).await;
@@ -442,7 +442,7 @@ async fn the_cache_is_controlled_over_http_where_there_is_one() {
     assert_eq!(error(post(&without, "/cache/clear", &Value::Null).await).await.0, 501);
     let with = Scripted::new(text_and_tool).with_cache().serve(ServerOptions::default()).await;
     assert_eq!(post(&with, "/cache/clear", &Value::Null).await.status(), 204);
-    assert_eq!(post(&with, "/cache/warm", &hello(true)).await.status(), 204);
+    assert_eq!(post(&with, "/cache/keep-only", &hello(true)).await.status(), 204);
     assert_eq!(*with.backend.cache_calls.lock().unwrap(), ["clear", "warm claude-opus-5-5"]);
     assert!(with.backend.requests.lock().unwrap().is_empty());
     assert!(with.backend.cache().is_some());

@@ -156,3 +156,61 @@ async fn claude_code_reads_a_file() {
     assert!(metrics.contains("anyclaude_requests_total{path=\"/v1/messages\",status=\"200\"}"), "{metrics}");
     assert!(!metrics.contains("status=\"4") && !metrics.contains("status=\"5"), "{metrics}");
 }
+
+/// A forced call of Bash whose command the request spells out.
+fn forced_command(max_tokens: u64, stream: bool) -> Value {
+    json!({
+        "model": "claude-opus-5-5", "max_tokens": max_tokens, "temperature": 0, "stream": stream,
+        "tools": [{"name": "Bash", "description": "Runs a command.", "input_schema": {"type": "object", "properties": {
+            "command": {"type": "string"}, "description": {"type": "string"}}, "required": ["command", "description"]}}],
+        "tool_choice": {"type": "tool", "name": "Bash"},
+        "messages": [{"role": "user", "content": "Run `rm -rf /home/user/project/build/cache` and tell me what it prints"}]
+    })
+}
+
+#[tokio::test]
+async fn a_command_that_max_tokens_cuts_is_not_made_whole() {
+    let server = Serving::start(MODEL, &[]);
+    let client = reqwest::Client::new();
+    let post = async |path: &str, body: Value| client.post(format!("{}{path}", server.url)).json(&body).send().await.unwrap();
+    for max_tokens in [1, 12, 20, 24, 28] {
+        let events = post("/v1/messages", forced_command(max_tokens, true)).await.text().await.unwrap();
+        let events: Vec<Value> = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect();
+        let said: String = events.iter().filter_map(|event| event["delta"]["partial_json"].as_str()).collect();
+        assert!(serde_json::from_str::<Value>(&said).is_err(), "{max_tokens}: {said} is whole");
+        let end = events.iter().find(|event| event["type"] == "message_delta").unwrap();
+        assert_eq!((&end["delta"]["stop_reason"], &end["usage"]["output_tokens"]), (&json!("max_tokens"), &json!(max_tokens)));
+        assert_eq!(max_tokens > 12, said.contains("rm -rf"), "{max_tokens}: {said}");
+
+        let whole: Value = post("/v1/messages", forced_command(max_tokens, false)).await.json().await.unwrap();
+        assert_eq!((&whole["stop_reason"], &whole["usage"]["output_tokens"]), (&json!("max_tokens"), &json!(max_tokens)));
+        let inputs: Vec<&Value> = whole["content"].as_array().unwrap().iter().map(|block| &block["input"]).collect();
+        assert_eq!(inputs, vec![&json!({}); usize::from(!said.is_empty())], "half a command is no argument");
+
+        let mut chat = forced_command(max_tokens, false);
+        let schema = chat["tools"][0]["input_schema"].take();
+        chat["tools"] =
+            json!([{"type": "function", "function": {"name": "Bash", "description": "Runs a command.", "parameters": schema}}]);
+        chat["tool_choice"] = json!({"type": "function", "function": {"name": "Bash"}});
+        let chat: Value = post("/v1/chat/completions", chat).await.json().await.unwrap();
+        let choice = &chat["choices"][0];
+        assert_eq!(choice["finish_reason"], "length", "{chat}");
+        assert_eq!(choice["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap_or_default(), said);
+    }
+}
+
+#[tokio::test]
+async fn claude_code_runs_nothing_of_a_command_that_was_cut() {
+    let server = Serving::start(MODEL, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["-p", "Run `mkdir -p first/second/third/fourth/fifth/sixth`", "--allowedTools", "Bash", "--output-format", "json"];
+    let output = clients::claude_with(&server.url, folder.path(), &arguments, &[("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "30")]).await;
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "part of the command was run: {result}");
+    assert_eq!(result["is_error"], true, "{result}");
+}

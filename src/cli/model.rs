@@ -12,7 +12,7 @@ use super::local_model::{ModelFolder, in_words};
 use super::signals::{self, Signals, exit_code_of};
 use super::text::trimmed_lines;
 use super::{CliError, blocking, print, say};
-use crate::hub::{self, HubCache, HubClient, ModelName, Progress};
+use crate::hub::{self, HubCache, HubClient, ModelName, PullProgress};
 
 /// Pull models from Hugging Face's hub, and list those that are there
 #[derive(clap::Args, Debug)]
@@ -63,9 +63,9 @@ async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let bar = bar(name);
     let tell = |progress| match progress {
-        Progress::Total(bytes) => bar.set_length(bytes),
-        Progress::Got(bytes) => bar.inc(bytes),
-        Progress::Lost(bytes) => bar.dec(bytes),
+        PullProgress::Total(bytes) => bar.set_length(bytes),
+        PullProgress::Got(bytes) => bar.inc(bytes),
+        PullProgress::Lost(bytes) => bar.dec(bytes),
     };
     let pulled = tokio::select! {
         pulled = hub::pull(&hub, &cache, name, &tell) => pulled,

@@ -18,5 +18,5 @@ pub use decode::{Sampler, Sampling};
 pub use error::EngineError;
 pub use handle::{Engine, EngineOptions};
 pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, Run};
-pub use schedule::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, MemoryUse, Stop};
+pub use schedule::{EngineEvent, EventReceiver, Finished, Generation, MemoryUse, Stop};
 pub use version::{loaded_libraries, mlx_version};

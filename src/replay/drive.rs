@@ -5,11 +5,11 @@ use std::time::Instant;
 use futures::StreamExt;
 
 use super::clock::Clock;
-use super::outcome_builder::OutcomeBuilder;
 use super::prompt::{least_output, other_conversation};
 use super::{Measurement, Phase, ReplayCase, ReplayStep};
-use crate::backend::{Backend, BackendError, CacheControl, EventStream};
-use crate::wire::{MessagesRequest, StreamEvent};
+use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
+use crate::snapshot::Outcome;
+use crate::wire::{Assembler, MessagesRequest, StreamEvent};
 
 /// Sends the requests of cases to one backend.
 pub struct Driver<'a> {
@@ -92,19 +92,20 @@ impl<'a> Driver<'a> {
     }
 
     async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, BackendError> {
-        let (mut clock, mut builder) = (Clock::default(), OutcomeBuilder::default());
+        let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await?;
         while let Some(event) = next(&mut events).await? {
             // 64 bits of microseconds last for half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
-            builder.event(&event).map_err(|e| self.protocol_error(e))?;
+            assembler.push(&event).map_err(|e| self.protocol_error(e))?;
             if event == StreamEvent::MessageStop {
                 break;
             }
         }
-        let (outcome, usage) = builder.finish().map_err(|e| self.protocol_error(e))?;
+        let message = assembler.finish().map_err(|e| self.protocol_error(e))?;
         let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
+        let usage = &message.usage;
         Ok(Measurement {
             phase,
             repeat,
@@ -114,12 +115,12 @@ impl<'a> Driver<'a> {
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
-            outcome,
+            outcome: Outcome::from(&message),
         })
     }
 
     fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
-        BackendError::Protocol { address: self.backend.name(), reason: reason.to_string() }
+        BackendError::Protocol { protocol: Protocol::Messages, address: self.backend.name(), reason: reason.to_string() }
     }
 }
 

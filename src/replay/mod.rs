@@ -1,8 +1,8 @@
 //! Driving recorded traces against a backend in the cold, warm and cached states; comparing and timing the answers.
 //!
-//! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them, with `clock` and
-//! `outcome_builder` for the answers' events, `check` finds the states that did not happen, `compare` compares the answers with
-//! each other and with the recorded one, and [`Replayer`] does all of it for one case. Only `drive` and the replayer do I/O.
+//! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them and `clock` times the events of their
+//! answers. `check` finds the states that did not happen, `compare` compares the answers with each other and with the recorded one,
+//! and [`Replayer`] does all of it for one case. Only `drive` and the replayer do I/O.
 //! Prints nothing: results are plain data.
 
 mod check;
@@ -10,7 +10,6 @@ mod clock;
 mod compare;
 mod drive;
 mod measurement;
-mod outcome_builder;
 mod phase;
 mod plan;
 mod prompt;

@@ -133,8 +133,7 @@ impl ReplaySettings {
 }
 
 fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
-    let path_without_query = trace.request.path.split('?').next();
-    if trace.request.method != "POST" || path_without_query != Some("/v1/messages") {
+    if trace.request.method != "POST" || !trace.is_messages() {
         return Err(Skip::OtherEndpoint);
     }
     if trace.response.status != 200 {

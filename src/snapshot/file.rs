@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, SnapshotError, write_atomically};
+use super::{Outcome, SnapshotError};
+use crate::files::{Access, folder_of, write_atomically};
 
 const FENCE: &str = "---";
 
@@ -94,7 +95,9 @@ impl Snapshot {
 
     /// Writes the file, and makes its folder. Readers see the old file or the new one, never a part of it.
     pub fn write(&self, path: &Path) -> Result<(), SnapshotError> {
-        write_atomically(path, self.to_text().as_bytes()).map_err(|source| SnapshotError::Io { path: path.into(), source })
+        fs::create_dir_all(folder_of(path))
+            .and_then(|()| write_atomically(path, self.to_text().as_bytes(), Access::Everyone))
+            .map_err(|source| SnapshotError::Io { path: path.into(), source })
     }
 }
 

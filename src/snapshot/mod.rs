@@ -11,7 +11,6 @@ mod store;
 pub use diff::{Side, diff};
 pub use file::{Info, Metadata, Snapshot};
 pub use outcome::{Outcome, ToolUse};
-pub(crate) use store::write_atomically;
 pub use store::{ExchangeId, Store, accept, read_pending, reject};
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The folder of snapshots: its file names, accepted and pending files, accepting and rejecting.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
@@ -141,25 +141,6 @@ fn remove(path: &Path) -> Result<(), SnapshotError> {
     }
 }
 
-/// Writes a file, and makes its folder, so that a reader sees the old content or the new, never a part of it, also if the process
-/// is killed.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_os_string();
-    name.push(format!(".tmp{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The error to report is the write's, not this one's.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,14 +206,5 @@ mod tests {
         let gone = ExchangeId::new("gone", 1).unwrap();
         store.write_accepted(&gone, snapshot("002.json")).unwrap();
         assert_eq!(store.unreferenced(folder.path()).unwrap(), [store.accepted_path(&gone)]);
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("taken");
-        fs::create_dir(&target).unwrap();
-        assert!(write_atomically(&target, b"x").is_err());
-        assert_eq!(names(folder.path()), ["taken"]);
     }
 }

@@ -1,14 +1,14 @@
-//! Writing events as server-sent events. (Reading them is the `eventsource-stream` crate's work.)
+//! Writing server-sent events. The `eventsource-stream` crate reads them.
 
 use bytes::Bytes;
 
 use super::StreamEvent;
 
-/// The event as its SSE frame: an `event:` line, a `data:` line, a blank line.
+/// The event's SSE frame: an `event:` line, a `data:` line and a blank line.
 pub fn encode_event(event: &StreamEvent) -> Bytes {
     let data = match event {
         StreamEvent::Error { body } => body.to_json(),
-        // Every field is a string-keyed map, a string or a number: serializing them cannot fail.
+        // Cannot fail: every field is a string, a number or a map with string keys.
         other => serde_json::to_value(other).unwrap_or_default(),
     };
     Bytes::from(format!("event: {}\ndata: {data}\n\n", event.name()))

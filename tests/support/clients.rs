@@ -16,11 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the real client prints and how it ended.
 pub async fn claude(base_url: &str, folder: &Path, arguments: &[&str]) -> Output {
+    claude_with(base_url, folder, arguments, &[]).await
+}
+
+/// The same with more variables in its environment.
+pub async fn claude_with(base_url: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(installed("node_modules/.bin/claude"));
     command.args(arguments).current_dir(folder).env_clear();
     command.envs(claude_environment(home.path()));
-    command.env("ANTHROPIC_BASE_URL", base_url);
+    command.env("ANTHROPIC_BASE_URL", base_url).envs(variables.iter().copied());
     finish(command).await
 }
 

@@ -65,7 +65,7 @@ impl ReplayBackend {
             Router::new()
                 .route("/health", get(|| async { Json(json!({"status": "ok", "server": "anyclaude", "model": "scripted"})) }))
                 .route("/cache/clear", post(clear))
-                .route("/cache/warm", post(warm)),
+                .route("/cache/keep-only", post(warm)),
         )
     }
 

@@ -13,7 +13,7 @@ use crate::cli::child::{check_program, environment};
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config::{self, Settings};
-use crate::record::{Recorder, Session, Upstream};
+use crate::record::{Recorder, RecordingSession, Upstream};
 use crate::trace::{self, Trace};
 
 /// Have the real client use Read, Write, Edit and Bash, each in a folder of its own, and check the result
@@ -74,7 +74,7 @@ async fn attempt(
     let folder = tempfile::tempdir().map_err(CliError::backend)?;
     let traces = tempfile::tempdir().map_err(CliError::backend)?;
     task.prepare(folder.path()).map_err(CliError::backend)?;
-    let session = Session::open(traces.path(), "check").map_err(launch_error)?.with_mode(settings.mode.name());
+    let session = RecordingSession::open(traces.path(), "check").map_err(launch_error)?.with_mode(settings.mode.name());
     let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let mut client = client(task, settings, folder.path());

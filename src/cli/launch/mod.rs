@@ -30,7 +30,7 @@ use super::record::{RecordingProgress, observe};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
 use crate::config::{self, Mode, Settings};
-use crate::record::{Notice, Recorder, Session};
+use crate::record::{Notice, Recorder, RecordingSession};
 
 /// The launcher's arguments: settings, and what is passed on to the client.
 #[derive(clap::Args, Debug)]
@@ -120,7 +120,7 @@ struct Observed {
 }
 
 impl Launch {
-    async fn run(&self, origin: Origin, session: Session) -> Result<ExitCode, CliError> {
+    async fn run(&self, origin: Origin, session: RecordingSession) -> Result<ExitCode, CliError> {
         let upstream = origin.upstream().clone();
         let bound = Recorder::bind(upstream.clone(), self.settings.port, session).await;
         let (recorder, notices) = bound.map_err(launch_error)?;

@@ -11,7 +11,7 @@ use super::errors::launch_error;
 use super::source::{AnswerSource, sources};
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
-use crate::backend::fitted::{FittedBackend, FittedBodies, Fitting, Savings};
+use crate::backend::trimmed::{TrimRules, TrimSavings, TrimmedBackend, TrimmedBodies};
 use crate::cli::CliError;
 use crate::cli::text::grouped;
 use crate::config::{Mode, Settings};
@@ -21,7 +21,7 @@ use crate::server::{Server, ServerOptions};
 /// Where requests will go. Nothing is loaded or connected yet, and everything that can be wrong before that has been checked.
 pub enum Origin {
     /// To a server elsewhere, as the client sent them but for what trims their prompts. There is nothing to start.
-    Elsewhere { upstream: Upstream, trimmed: Option<Arc<FittedBodies>> },
+    Elsewhere { upstream: Upstream, trimmed: Option<Arc<TrimmedBodies>> },
     /// To a server in this process, on a free port.
     Here { upstream: Upstream, listener: TcpListener, sources: Vec<(Mode, AnswerSource)> },
 }
@@ -38,12 +38,12 @@ impl Origin {
 
     fn elsewhere(base_url: &str, settings: &Settings) -> Result<Self, CliError> {
         let upstream = Upstream::parse(base_url).map_err(launch_error)?;
-        let trimming = trimming(settings);
-        if trimming.is_empty() {
+        let rules = trim_rules(settings);
+        if rules.is_empty() {
             return Ok(Self::Elsewhere { upstream, trimmed: None });
         }
-        let trimmed = Arc::new(FittedBodies::new(trimming));
-        Ok(Self::Elsewhere { upstream: upstream.fitted(trimmed.clone()), trimmed: Some(trimmed) })
+        let trimmed = Arc::new(TrimmedBodies::new(rules));
+        Ok(Self::Elsewhere { upstream: upstream.trimmed(trimmed.clone()), trimmed: Some(trimmed) })
     }
 
     async fn here(sources: Vec<(Mode, AnswerSource)>) -> Result<Self, CliError> {
@@ -76,8 +76,8 @@ impl Origin {
                     Some(_) => backend.name(),
                     None => format!("{} {}", settings.mode.name(), backend.model()),
                 };
-                let trimming = trimming(settings);
-                let trimmed = (!trimming.is_empty()).then(|| Arc::new(FittedBackend::new(backend.clone(), trimming)));
+                let rules = trim_rules(settings);
+                let trimmed = (!rules.is_empty()).then(|| Arc::new(TrimmedBackend::new(backend.clone(), rules)));
                 let backend = trimmed.clone().map_or(backend, |trimmed| trimmed as Arc<dyn Backend>);
                 let server = Some(OwnServer::start(backend, listener));
                 Ok(RunningOrigin { name, server, engine, chain, trimmed: trimmed.map(TrimmedPrompts::Here) })
@@ -87,8 +87,8 @@ impl Origin {
 }
 
 /// How the settings want prompts trimmed.
-pub fn trimming(settings: &Settings) -> Fitting {
-    Fitting { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
+pub fn trim_rules(settings: &Settings) -> TrimRules {
+    TrimRules { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
 }
 
 /// An origin that answers.
@@ -102,8 +102,8 @@ pub struct RunningOrigin {
 
 /// What trims prompts: behind our own server, or on the way to another.
 enum TrimmedPrompts {
-    Here(Arc<FittedBackend>),
-    Elsewhere(Arc<FittedBodies>),
+    Here(Arc<TrimmedBackend>),
+    Elsewhere(Arc<TrimmedBodies>),
 }
 
 /// A server in this process.
@@ -156,7 +156,7 @@ impl RunningOrigin {
             Some(TrimmedPrompts::Elsewhere(bodies)) => bodies.savings(),
             None => None,
         };
-        let Some(Savings { tools, tokens, absent }) = savings else { return Vec::new() };
+        let Some(TrimSavings { tools, tokens, absent }) = savings else { return Vec::new() };
         let fewer = 100 - 100 * tokens.1 / tokens.0.max(1);
         let mut lines = vec![format!(
             "prompt trimmed: {} tools to {}, {} tokens to {} ({fewer}% fewer)",

@@ -8,7 +8,7 @@ use super::errors::{cannot_write, launch_error};
 use crate::cli::CliError;
 use crate::cli::record::{is_time, open_by_time, remove_if_empty};
 use crate::config::{self, Settings};
-use crate::record::Session;
+use crate::record::RecordingSession;
 
 /// The folder that a launch records to, if it records.
 pub struct Recording {
@@ -18,10 +18,10 @@ pub struct Recording {
 impl Recording {
     /// Opens the session of a launch. With recording on, makes its folder and removes the mode's oldest recordings beyond
     /// `keep_sessions`. Touches files.
-    pub fn open(settings: &Settings) -> Result<(Self, Session), CliError> {
+    pub fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
         if !settings.record {
-            return Ok((Self { folder: None }, Session::unwritten().with_mode(mode)));
+            return Ok((Self { folder: None }, RecordingSession::unwritten().with_mode(mode)));
         }
         let traces = config::expand_home(&settings.traces).join(mode);
         let session = open_by_time(&traces).map_err(launch_error)?;

@@ -6,6 +6,7 @@ use crate::cli::text::count;
 use crate::record::{Notice, Recorded};
 use crate::server::Totals;
 use crate::trace::ExchangeOutcome;
+use crate::wire::Endpoint;
 
 /// Prompts of which fewer tokens were computed say nothing about the speed: their TTFT is mostly connecting and queueing.
 const MEASURABLE_TOKENS: u64 = 1_000;
@@ -67,7 +68,7 @@ impl LaunchSummary {
 }
 
 fn is_messages(recorded: &Recorded) -> bool {
-    recorded.path.split('?').next() == Some("/v1/messages")
+    Endpoint::of_path(&recorded.path) == Endpoint::Messages
 }
 
 impl fmt::Display for LaunchSummary {

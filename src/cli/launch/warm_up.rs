@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::origin::{RunningOrigin, trimming};
+use super::origin::{RunningOrigin, trim_rules};
 use crate::backend::{CacheControl, WarmUpReport};
 use crate::cli::local_model::CacheArgs;
 use crate::cli::{CliError, blocking, say};
@@ -21,7 +21,7 @@ pub async fn warm_up(origin: &RunningOrigin, settings: &Settings) -> Result<(), 
     let Some(request) = blocking(move || arguments.warm_up(&traces)).await? else { return Ok(()) };
     let started = Instant::now();
     let bar = bar();
-    let outcome = show_progress(&bar, cache, cache.warm_up(trimming(settings).apply(request))).await;
+    let outcome = show_progress(&bar, cache, cache.warm_up(trim_rules(settings).apply(request))).await;
     bar.finish_and_clear();
     match outcome {
         Ok(()) => say(format_args!("warmed in {:.1} s", started.elapsed().as_secs_f64())),

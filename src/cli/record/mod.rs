@@ -13,7 +13,7 @@ pub(super) use self::session_name::{is_time, open_by_time};
 use super::child::{Child, environment};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, say};
-use crate::record::{Notice, RecordError, Recorder, Session, Upstream};
+use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream};
 
 /// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
@@ -54,7 +54,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     let upstream = Upstream::parse(&upstream).map_err(record_error)?;
     let (session, folder) = blocking(move || {
         let session = match session {
-            Some(name) => Session::open(&out, &name),
+            Some(name) => RecordingSession::open(&out, &name),
             None => open_by_time(&out),
         };
         let session = session.map_err(record_error)?;
@@ -70,7 +70,12 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     outcome
 }
 
-async fn record_until_signal(upstream: Upstream, port: u16, session: Session, folder: &Path) -> Result<ExitCode, CliError> {
+async fn record_until_signal(
+    upstream: Upstream,
+    port: u16,
+    session: RecordingSession,
+    folder: &Path,
+) -> Result<ExitCode, CliError> {
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
     let (recorder, notices, address) = bind(&upstream, port, session).await?;
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
@@ -86,7 +91,7 @@ async fn record_until_signal(upstream: Upstream, port: u16, session: Session, fo
 async fn record_command(
     upstream: Upstream,
     port: u16,
-    session: Session,
+    session: RecordingSession,
     folder: &Path,
     command: &[String],
 ) -> Result<ExitCode, CliError> {
@@ -104,7 +109,7 @@ async fn record_command(
 async fn bind(
     upstream: &Upstream,
     port: u16,
-    session: Session,
+    session: RecordingSession,
 ) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
     let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await.map_err(record_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
@@ -135,34 +140,24 @@ pub(super) async fn observe<T>(
     outcome
 }
 
-/// The recorder's error, with this command's flags.
+/// The error with this command's flag that helps.
 fn record_error(error: RecordError) -> CliError {
     match error {
-        RecordError::Upstream { given, reason } => CliError::input(format!(
-            "--upstream {given}: {reason}; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081"
-        )),
-        RecordError::SessionName { name } => CliError::input(format!(
-            "--session {name}: it becomes a folder's name, so use letters, digits, '-', '_' and '.' only"
-        )),
-        RecordError::Folder { folder, source } => {
-            CliError::input(format!("cannot write to {}: {source}; choose another folder with --out", folder.display()))
-        }
-        RecordError::InUse { folder } => {
-            CliError::input(format!("another recorder writes to {}; choose another name with --session", folder.display()))
-        }
+        RecordError::Upstream { .. } => CliError::input(format!("--upstream {error}")),
+        RecordError::SessionName { .. } => CliError::input(format!("--session {error}")),
+        RecordError::Folder { .. } => CliError::input(format!("{error}; choose another folder with --out")),
+        RecordError::InUse { .. } => CliError::input(format!("{error}; choose another name with --session")),
         other => port_error(other),
     }
 }
 
-/// The recorder's errors that read the same with every command that has `--port`.
+/// The errors that read the same with every command that has `--port`.
 pub(super) fn port_error(error: RecordError) -> CliError {
     match error {
-        RecordError::PortInUse { port } => CliError::backend(format!(
-            "port {port} on 127.0.0.1 is in use; stop what listens there, or choose another with --port (0: any free one)"
-        )),
-        RecordError::Bind { port, source } => CliError::backend(format!(
-            "cannot listen on 127.0.0.1:{port}: {source}; choose another port with --port (0: any free one)"
-        )),
+        RecordError::PortInUse { .. } => {
+            CliError::backend(format!("{error}; stop what listens there, or choose another with --port (0: any free one)"))
+        }
+        RecordError::Bind { .. } => CliError::backend(format!("{error}; choose another port with --port (0: any free one)")),
         other => CliError::backend(other),
     }
 }

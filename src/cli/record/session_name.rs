@@ -5,19 +5,19 @@ use std::path::Path;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::record::{RecordError, Session};
+use crate::record::{RecordError, RecordingSession};
 
 /// Opens a session that is named after the current time. Recorders started in the same second get a number behind it.
-pub fn open_by_time(out: &Path) -> Result<Session, RecordError> {
+pub fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
     open_numbered(out, &now())
 }
 
-fn open_numbered(out: &Path, name: &str) -> Result<Session, RecordError> {
-    let mut session = Session::open(out, name);
+fn open_numbered(out: &Path, name: &str) -> Result<RecordingSession, RecordError> {
+    let mut session = RecordingSession::open(out, name);
     let mut number = 1;
     while matches!(session, Err(RecordError::InUse { .. })) {
         number += 1;
-        session = Session::open(out, &format!("{name}-{number}"));
+        session = RecordingSession::open(out, &format!("{name}-{number}"));
     }
     session
 }
@@ -45,7 +45,7 @@ mod tests {
     fn recorders_of_the_same_second_get_sessions_of_their_own() {
         let out = tempfile::tempdir().unwrap();
         let sessions = [(); 3].map(|()| open_numbered(out.path(), "now").unwrap());
-        assert_eq!(sessions.each_ref().map(Session::name), ["now", "now-2", "now-3"]);
+        assert_eq!(sessions.each_ref().map(RecordingSession::name), ["now", "now-2", "now-3"]);
     }
 
     #[test]

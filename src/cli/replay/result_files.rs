@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
+use crate::files::{Access, folder_of, write_atomically};
 use crate::report::{Report, hgrm};
-use crate::snapshot::write_atomically;
 
 /// Where figures are written.
 pub struct ResultFiles {
@@ -34,7 +34,9 @@ impl ResultFiles {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    write_atomically(path, text.as_bytes()).map_err(|error| unwritable(path, error))
+    std::fs::create_dir_all(folder_of(path))
+        .and_then(|()| write_atomically(path, text.as_bytes(), Access::Everyone))
+        .map_err(|error| unwritable(path, error))
 }
 
 fn unwritable(path: &Path, error: io::Error) -> CliError {

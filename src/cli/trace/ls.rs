@@ -10,7 +10,7 @@ use tabled::settings::{Alignment, Style};
 
 use crate::cli::{CliError, print, text};
 use crate::trace::{ExchangeOutcome, Trace, find, read};
-use crate::wire::ContentBlock;
+use crate::wire::{ContentBlock, Endpoint};
 
 /// What is listed of a trace.
 #[derive(Serialize)]
@@ -63,7 +63,7 @@ impl TraceLine {
         let time = self.recorded_at.get(..19).unwrap_or(&self.recorded_at).replace('T', " ");
         let tools = if self.tools_called.is_empty() { "-".into() } else { self.tools_called.join(" ") };
         // Requests to other routes call no tools: their path is shown instead.
-        let is_messages = self.path.split('?').next() == Some("/v1/messages");
+        let is_messages = Endpoint::of_path(&self.path) == Endpoint::Messages;
         let tools = if is_messages { tools } else { format!("({})", self.path) };
         [
             self.session.clone(),

@@ -73,7 +73,7 @@ pub fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     for file in find(&args.paths)? {
         let trace = read(&file)?;
         // Requests to other routes have no answer that a prefix cache would speed up.
-        if trace.request.path.split('?').next() != Some("/v1/messages") {
+        if !trace.is_messages() {
             continue;
         }
         let request: MessagesRequest = serde_json::from_value(trace.request.body)

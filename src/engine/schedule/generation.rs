@@ -10,17 +10,13 @@ use crate::engine::decode::{AnswerDecoder, Piece};
 pub struct Generation {
     /// The whole prompt.
     pub prompt: Vec<u32>,
-    /// Most tokens to generate; a tool call open at the end is still closed, which may take up to
-    /// [`CLOSING_TOKENS`] more.
+    /// Most tokens to generate. A tool call that is open then stays open.
     pub max_tokens: usize,
     /// Turns tokens into content and says which may come next.
     pub decoder: AnswerDecoder,
     /// Chooses tokens.
     pub sampler: Sampler,
 }
-
-/// Tokens granted beyond `max_tokens` to close an open tool call.
-pub const CLOSING_TOKENS: usize = 512;
 
 /// What happens to a generation, in this order: `Started`, any number of `Piece`, `Finished`; an error ends it anywhere.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ mod prompt_lookup;
 pub mod sequence;
 mod worker;
 
-pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
+pub use generation::{EngineEvent, EventReceiver, Finished, Generation, Stop};
 pub use memory::MemoryUse;
 pub use sequence::Sequence;
 pub use worker::{Command, Shared, WarmUp, Worker};

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::run::RunId;
 use crate::engine::{EngineError, mlx_version};
+use crate::files::{Access, write_atomically};
 
 /// Raised when files of the same model and version mean something else.
 const FORMAT: u32 = 1;
@@ -57,10 +58,7 @@ impl Manifest {
 
     /// Writes it into a folder, whole or not at all.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let unfinished = folder.join(NAME).with_extension(super::writer::UNFINISHED);
-        fs::write(&unfinished, serde_json::to_vec_pretty(self)?)?;
-        File::open(&unfinished)?.sync_all()?;
-        fs::rename(unfinished, folder.join(NAME))
+        write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?, Access::Everyone)
     }
 }
 
@@ -75,7 +73,7 @@ fn weights(model: &Path) -> io::Result<String> {
         digest.update(length.to_le_bytes());
         digest.update(checksum.to_le_bytes());
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// A file's length and CRC-32.

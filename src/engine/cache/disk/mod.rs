@@ -20,10 +20,11 @@ use rustix::fs::{FlockOperation, flock};
 use self::index::{Cover, RunIndex};
 use self::manifest::Manifest;
 use self::run::{FileName, Run, RunId, decode, read_run};
-use self::writer::{UNFINISHED, Writer};
+use self::writer::Writer;
 use super::{Payload, Segment};
 use crate::engine::EngineError;
 use crate::engine::model::KvSegment;
+use crate::files::is_temporary;
 
 /// Held by the process that uses the folder.
 const LOCK: &str = "lock";
@@ -234,8 +235,10 @@ fn scan(folder: &Path, root: RunId) -> io::Result<(RunIndex, u64)> {
     let (mut found, mut dropped) = (HashMap::<RunId, Vec<_>>::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
-            remove_unfinished(&path)?;
+        if is_temporary(&path) {
+            // A killed process left it: this one has the folder's lock.
+            fs::remove_file(&path)?;
+            continue;
         }
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok()) else { continue };
         let meta = path.metadata()?;
@@ -267,13 +270,6 @@ fn scan(folder: &Path, root: RunId) -> io::Result<(RunIndex, u64)> {
         fs::remove_file(folder.join(name.to_string()))?;
     }
     Ok((index, dropped.len() as u64))
-}
-
-/// Removes what a killed process has left half written.
-fn remove_unfinished(path: &Path) -> io::Result<()> {
-    let whole = path.with_extension("safetensors");
-    let is_ours = whole.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<FileName>().is_ok());
-    if is_ours { fs::remove_file(path) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn another_models_runs_are_dropped_and_nothing_else_in_the_folder() {
     keep(&mut rig.open(), &[1, 2, 3], 2);
     let others = ["notes.txt", "model.safetensors", "half.tmp"].map(|name| rig.folder.path().join(name));
     others.iter().for_each(|path| fs::write(path, "mine").unwrap());
-    let unfinished = rig.files()[0].with_extension(UNFINISHED);
+    let unfinished = rig.folder.path().join(".anyclaude-a1b2c3.tmp");
     fs::write(&unfinished, "half").unwrap();
     let config = rig.model.path().join("config.json");
     let text = fs::read_to_string(&config).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -10,9 +10,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use super::run::{FileName, RunId};
-
-/// What files not whole yet are called.
-pub const UNFINISHED: &str = "tmp";
+use crate::files::{Access, write_atomically};
 
 /// What is waiting to be written at most, in bytes: the disk may be slower than the device.
 const QUEUE: u64 = 512 * 1024 * 1024;
@@ -104,7 +102,7 @@ fn work(folder: &Path, inbox: &mpsc::Receiver<Job>, waiting: &AtomicU64, failure
     for job in inbox {
         match job {
             Job::Write(name, bytes) => {
-                if let Err(error) = write(folder, name, &bytes) {
+                if let Err(error) = write_atomically(&folder.join(name.to_string()), &bytes, Access::Everyone) {
                     warn(error);
                     let _ = failures.send(name.id);
                 }
@@ -121,17 +119,4 @@ fn work(folder: &Path, inbox: &mpsc::Receiver<Job>, waiting: &AtomicU64, failure
             }
         }
     }
-}
-
-/// Writes beside the file, and renames when all is on the disk.
-fn write(folder: &Path, name: FileName, bytes: &[u8]) -> io::Result<()> {
-    let path = folder.join(name.to_string());
-    let unfinished = path.with_extension(UNFINISHED);
-    let mut file = File::create(&unfinished)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&unfinished, &path));
-    if written.is_err() {
-        // Leaves room for others.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
 }

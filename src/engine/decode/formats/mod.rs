@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::grammar::{self, Part, Vocabulary};
+use super::form::{Form, Tag};
+use super::grammar::{self, Vocabulary};
 use super::syntax::{Cursor, Read};
 
 pub use qwen3_coder::Parameters;
@@ -108,13 +109,6 @@ pub trait ToolFormat: Send + Sync {
     }
 }
 
-/// What a call starts with.
-pub struct Tag {
-    pub text: &'static str,
-    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters.
-    pub only_after: Option<&'static [char]>,
-}
-
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -151,24 +145,4 @@ pub enum Next {
     Call,
     /// Text.
     Text,
-}
-
-/// The one form in which the grammar writes calls.
-pub struct Form {
-    /// From after the tag to the name.
-    pub open: &'static [Part],
-    /// From the name to the arguments.
-    pub after_name: &'static [Part],
-    /// Between the head and a JSON object.
-    pub before_object: &'static str,
-    /// From the arguments to the end of the call.
-    pub after: &'static [Part],
-    /// Where other calls may follow under the same tag: what stands between them, and what ends the last one.
-    pub list: Option<ListForm>,
-}
-
-/// How several calls stand under one tag.
-pub struct ListForm {
-    pub between: &'static [Part],
-    pub end: &'static [Part],
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
+use super::generation::{EngineEvent, EventSender, Finished, Generation, Stop};
 use super::memory::MemoryLimit;
 use super::prompt_lookup::{Drafts, MOST};
 use super::sequence::Sequence;
@@ -195,16 +195,14 @@ impl Answering {
 }
 
 /// Whether and why the answer ends with the token pushed last.
-fn stop(decoder: &mut AnswerDecoder, output_tokens: usize, max_tokens: usize) -> Option<Stop> {
+fn stop(decoder: &AnswerDecoder, output_tokens: usize, max_tokens: usize) -> Option<Stop> {
     if let Some(text) = decoder.stop_sequence() {
         return Some(Stop::Sequence(text.to_string()));
     }
     if decoder.is_finished() {
-        // Past the limit the answer only closed its tool call.
-        return Some(if output_tokens > max_tokens { Stop::MaxTokens } else { Stop::End });
+        return Some(Stop::End);
     }
-    let over = output_tokens >= max_tokens && (output_tokens >= max_tokens + CLOSING_TOKENS || !decoder.wind_down());
-    over.then_some(Stop::MaxTokens)
+    (output_tokens >= max_tokens).then_some(Stop::MaxTokens)
 }
 
 fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {

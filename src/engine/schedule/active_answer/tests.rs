@@ -66,7 +66,7 @@ impl Rig {
             next = next_token(&logits, &mut decoder, &mut sampler).unwrap();
             tokens += 1;
             decoder.push(next).unwrap().into_iter().for_each(|piece| write(&mut text, piece));
-            if let Some(stop) = stop(&mut decoder, tokens, max_tokens) {
+            if let Some(stop) = stop(&decoder, tokens, max_tokens) {
                 break stop;
             }
         };

@@ -1,31 +1,31 @@
-//! The rules by which a prompt is made smaller. Pure.
+//! The rules by which a prompt is trimmed.
 
 use serde_json::Value;
 
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
-/// How many sentences of a tool's description are kept; of a parameter's, the first one is.
+/// How many sentences of a tool's description are kept. Of a parameter's description only the first one is.
 const TOOL_SENTENCES: usize = 2;
 
-/// Parts of a JSON Schema that hold data, in which `description` is no description.
+/// JSON Schema keywords whose values are data: a `description` in them describes nothing.
 const DATA: [&str; 4] = ["default", "const", "enum", "examples"];
 
-/// How to make prompts smaller.
+/// How to trim prompts. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fitting {
-    /// The only tools that are kept, by name; all where it is empty.
+pub struct TrimRules {
+    /// The names of the tools to keep; empty to keep all.
     pub tools_only: Vec<String>,
-    /// Whether descriptions are shortened.
+    /// Whether to shorten descriptions.
     pub compact_tools: bool,
 }
 
-impl Fitting {
-    /// Whether it changes anything.
+impl TrimRules {
+    /// Whether the rules change nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The request as the model gets it. A tool that must be called is always kept.
+    /// The trimmed request. A tool that must be called is always kept.
     pub fn apply(&self, mut request: MessagesRequest) -> MessagesRequest {
         let forced = match &request.tool_choice {
             Some(ToolChoice::Tool { name, .. }) => Some(name.as_str()),
@@ -38,7 +38,7 @@ impl Fitting {
         request
     }
 
-    /// The same for a request's body, in which everything else stays to the letter.
+    /// Trims a request's body. Fields that the rules do not concern stay exactly as they are, known or not.
     pub fn apply_to_body(&self, body: &mut Value) {
         let choice = &body["tool_choice"];
         let forced = choice["name"].as_str().filter(|_| choice["type"] == "tool").map(str::to_owned);
@@ -53,7 +53,7 @@ impl Fitting {
         self.tools_only.is_empty() || self.tools_only.iter().any(|name| name == tool) || forced == Some(tool)
     }
 
-    /// The tools to be kept that a request does not have.
+    /// The tools to keep that a request does not have.
     pub(super) fn absent(&self, request: &MessagesRequest) -> Vec<String> {
         let is_absent = |name: &&String| !request.tools.iter().any(|tool| tool.name == **name);
         self.tools_only.iter().filter(is_absent).cloned().collect()
@@ -76,7 +76,7 @@ fn compact_in_body(tool: &mut Value) {
     }
 }
 
-/// Shortens every description in a schema. A parameter that is called `description` is an object, and stays.
+/// Shortens every description in a schema. A parameter named `description` is an object, and stays.
 fn compact_schema(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -93,8 +93,8 @@ fn compact_schema(schema: &mut Value) {
     }
 }
 
-/// The first sentences of a text's first line. A sentence ends with a mark before a space and a capital letter, so that
-/// "e.g. this" ends none.
+/// At most `most` sentences from the start of a text's first line. A sentence ends at a full stop before a space and a capital
+/// letter, so that "e.g. this" ends none.
 fn sentences(text: &str, most: usize) -> &str {
     let line = text.trim_start().lines().next().unwrap_or_default().trim_end();
     let ends = line.match_indices(". ").map(|(at, _)| at + 1);
@@ -126,45 +126,45 @@ mod tests {
 
     #[test]
     fn only_the_named_tools_and_a_forced_one_are_left_in_their_order() {
-        let fitting = Fitting { tools_only: vec!["Bash".into(), "Read".into(), "Raed".into()], compact_tools: false };
-        assert_eq!(names(&fitting.apply(request(json!({"type": "auto"})))), ["Read", "Bash"]);
-        assert_eq!(names(&fitting.apply(request(json!({"type": "tool", "name": "Edit"})))), ["Read", "Bash", "Edit"]);
-        assert_eq!(fitting.absent(&request(json!({"type": "auto"}))), ["Raed"]);
+        let rules = TrimRules { tools_only: vec!["Bash".into(), "Read".into(), "Raed".into()], compact_tools: false };
+        assert_eq!(names(&rules.apply(request(json!({"type": "auto"})))), ["Read", "Bash"]);
+        assert_eq!(names(&rules.apply(request(json!({"type": "tool", "name": "Edit"})))), ["Read", "Bash", "Edit"]);
+        assert_eq!(rules.absent(&request(json!({"type": "auto"}))), ["Raed"]);
     }
 
     #[test]
     fn descriptions_are_shortened_and_nothing_else() {
         let sent = request(json!({"type": "auto"}));
-        let fitted = Fitting { tools_only: vec![], compact_tools: true }.apply(sent.clone());
-        assert_eq!(names(&fitted), names(&sent));
-        assert_eq!(fitted.tools[0].description.as_deref(), Some("Does it. Use e.g. this."));
+        let trimmed = TrimRules { tools_only: vec![], compact_tools: true }.apply(sent.clone());
+        assert_eq!(names(&trimmed), names(&sent));
+        assert_eq!(trimmed.tools[0].description.as_deref(), Some("Does it. Use e.g. this."));
         let schema = json!({"type": "object", "properties": {
             "description": {"type": "string", "description": "What it does."},
             "mode": {"enum": ["a"], "default": {"description": "One. Two."}}
         }});
-        assert_eq!(fitted.tools[0].input_schema, schema);
+        assert_eq!(trimmed.tools[0].input_schema, schema);
     }
 
     #[test]
-    fn a_body_is_fitted_as_a_request_is() {
+    fn a_body_is_trimmed_as_a_request_is() {
         for choice in [json!({"type": "auto"}), json!({"type": "tool", "name": "Edit"})] {
             let sent = request(choice);
-            for fitting in [
-                Fitting { tools_only: vec!["Read".into()], compact_tools: true },
-                Fitting { tools_only: vec![], compact_tools: true },
+            for rules in [
+                TrimRules { tools_only: vec!["Read".into()], compact_tools: true },
+                TrimRules { tools_only: vec![], compact_tools: true },
             ] {
                 let mut body = serde_json::to_value(&sent).unwrap();
-                fitting.apply_to_body(&mut body);
-                assert_eq!(body, serde_json::to_value(fitting.apply(sent.clone())).unwrap());
+                rules.apply_to_body(&mut body);
+                assert_eq!(body, serde_json::to_value(rules.apply(sent.clone())).unwrap());
             }
         }
     }
 
     #[test]
-    fn an_empty_fitting_changes_nothing() {
+    fn empty_rules_change_nothing() {
         let sent = request(json!({"type": "auto"}));
-        assert!(Fitting::default().is_empty());
-        assert_eq!(Fitting::default().apply(sent.clone()), sent);
+        assert!(TrimRules::default().is_empty());
+        assert_eq!(TrimRules::default().apply(sent.clone()), sent);
     }
 
     #[test]

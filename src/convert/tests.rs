@@ -1,4 +1,4 @@
-//! Generated streams: whatever a server sends, the client gets a stream that keeps the protocol.
+//! Generated chat streams: whatever a server sends, the client gets a well-formed Messages stream.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,24 +17,27 @@ pub fn delta(delta: Value) -> Value {
     json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
 }
 
-/// Where a Messages stream stands. Each event must be allowed there.
+/// Asserts that each event is allowed where the stream stands.
 #[derive(Debug, Default)]
-struct Protocol {
+struct StreamChecker {
     started: bool,
     open: Option<ContentBlock>,
     next: usize,
-    told_reason: bool,
+    has_stop_reason: bool,
     ended: bool,
     text: String,
 }
 
-impl Protocol {
+impl StreamChecker {
     fn see(&mut self, event: &StreamEvent) {
         assert!(!self.ended, "{event:?} after the end");
         match event {
             StreamEvent::MessageStart { .. } => assert!(!std::mem::replace(&mut self.started, true), "started twice"),
             StreamEvent::ContentBlockStart { index, content_block } => {
-                assert!(self.started && !self.told_reason && self.open.is_none() && *index == self.next, "{event:?} in {self:?}");
+                assert!(
+                    self.started && !self.has_stop_reason && self.open.is_none() && *index == self.next,
+                    "{event:?} in {self:?}"
+                );
                 self.open = Some(content_block.clone());
             }
             StreamEvent::ContentBlockDelta { index, delta } => {
@@ -52,10 +55,10 @@ impl Protocol {
             }
             StreamEvent::MessageDelta { .. } => {
                 assert!(self.started && self.open.is_none(), "{event:?} in {self:?}");
-                assert!(!std::mem::replace(&mut self.told_reason, true), "two reasons");
+                assert!(!std::mem::replace(&mut self.has_stop_reason, true), "two stop reasons");
             }
             StreamEvent::MessageStop => {
-                assert!(self.told_reason, "{event:?} in {self:?}");
+                assert!(self.has_stop_reason, "{event:?} in {self:?}");
                 self.ended = true;
             }
             StreamEvent::Error { .. } => {
@@ -67,7 +70,7 @@ impl Protocol {
     }
 }
 
-/// A short text, or nothing.
+/// A short text, blank or not, or `null`.
 fn words() -> impl Strategy<Value = Value> {
     prop_oneof![Just(Value::Null), Just(json!("")), Just(json!(" \n")), "[a-zé{}\"\\\\]{1,6}".prop_map(Value::String)]
 }
@@ -97,7 +100,7 @@ fn call_piece() -> impl Strategy<Value = Value> {
     )
 }
 
-/// A chunk as some server might send it.
+/// A chunk that some server might send.
 fn chunk() -> impl Strategy<Value = Value> {
     let reason = prop_oneof![
         8 => Just(Value::Null),
@@ -119,7 +122,8 @@ fn chunk() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Text and calls, as a server that keeps the protocol sends them: the calls' pieces mixed as the numbers say.
+/// The chunks of a server that keeps the protocol: text, then calls whose pieces are interleaved at random. With them the text
+/// and the arguments of each call.
 fn proper_stream() -> impl Strategy<Value = (String, Vec<Value>, Vec<Value>)> {
     let call = prop::collection::btree_map("[a-z]{1,3}", words(), 0..3).prop_map(|input| json!(input));
     (prop::collection::vec("[a-z ]{1,5}", 0..4), prop::collection::vec(call, 0..4), prop::collection::vec(any::<usize>(), 64))
@@ -138,7 +142,7 @@ fn proper_stream() -> impl Strategy<Value = (String, Vec<Value>, Vec<Value>)> {
                 let at = rest[index].len() - length;
                 let piece: String = rest[index].split_off(at).into_iter().rev().collect();
                 chunks.push(delta(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})));
-                // Whatever the order, it comes to an end: the first call that is left gets a character.
+                // So that the loop ends whatever the random numbers are: one character of the first unfinished call.
                 if let Some((index, chars)) = rest.iter_mut().enumerate().find(|(_, chars)| !chars.is_empty()) {
                     let piece = chars.pop().unwrap().to_string();
                     chunks.push(delta(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})));
@@ -154,14 +158,14 @@ proptest! {
     #[test]
     fn every_stream_keeps_the_protocol(chunks in prop::collection::vec(chunk(), 0..12), done in any::<bool>()) {
         let mut reader = ChunkReader::new(&request(json!([])));
-        let mut protocol = Protocol::default();
+        let mut checker = StreamChecker::default();
         for chunk in chunks {
             let chunk: ChatChunk = serde_json::from_value(chunk).unwrap();
-            reader.push(chunk).iter().for_each(|event| protocol.see(event));
+            reader.push(chunk).iter().for_each(|event| checker.see(event));
         }
         let last = if done { reader.done() } else { reader.cut_off() };
-        last.iter().for_each(|event| protocol.see(event));
-        prop_assert!(protocol.ended && protocol.open.is_none(), "{protocol:?}");
+        last.iter().for_each(|event| checker.see(event));
+        prop_assert!(checker.ended && checker.open.is_none(), "{checker:?}");
     }
 }
 
@@ -171,15 +175,15 @@ proptest! {
     #[test]
     fn a_proper_stream_loses_nothing((text, inputs, chunks) in proper_stream()) {
         let mut reader = ChunkReader::new(&request(json!([])));
-        let mut protocol = Protocol::default();
+        let mut checker = StreamChecker::default();
         let mut assembler = crate::wire::Assembler::default();
         let events = chunks.into_iter().flat_map(|chunk| reader.push(serde_json::from_value(chunk).unwrap())).collect::<Vec<_>>();
         for event in events.iter().chain(&reader.done()) {
-            protocol.see(event);
+            checker.see(event);
             assembler.push(event).unwrap();
         }
         let message = assembler.finish().unwrap();
-        prop_assert_eq!(protocol.text.as_str(), if text.trim().is_empty() { "" } else { text.as_str() });
+        prop_assert_eq!(checker.text.as_str(), if text.trim().is_empty() { "" } else { text.as_str() });
         let calls: Vec<(String, Value)> = message.content.into_iter().filter_map(|block| match block {
             ContentBlock::ToolUse { name, input, .. } => Some((name, input)),
             _ => None,

@@ -1,72 +1,83 @@
-//! What a client marked with `cache_control`, and how the prompt's tokens are counted for it. Pure.
+//! Cache breakpoints, which clients set with `cache_control`, and the token counts they lead to.
 //!
-//! Marks decide what is counted as written to the cache, never what is cached: that the tokens alone decide.
+//! Breakpoints decide which tokens are reported as written to the cache. They do not decide what is cached: every prompt is.
 
 use serde_json::{Map, Value, json};
 
 use crate::wire::{Content, ContentBlock, MessagesRequest, System, Usage};
 
-/// The last place that the client marked for each of the two lifetimes.
+/// The last breakpoint of each of the two lifetimes. `T` is its position: in the request, or in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks<T> {
-    /// `ttl: "5m"`, and marks that name none.
+pub(crate) struct CacheBreakpoints<T> {
+    /// With `ttl: "5m"`, or without a `ttl`.
     pub five_minutes: Option<T>,
-    /// `ttl: "1h"`
+    /// With `ttl: "1h"`.
     pub hour: Option<T>,
 }
 
-/// A place in a request, in the order in which the Messages API counts.
+/// The position of a breakpoint in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Among the tools or in the system prompt. Chat templates mix the two, so a mark in either stands for both, whole.
-    Shared,
-    /// After this block of this message.
-    Block { message: usize, block: usize },
-    /// The end of the prompt.
+pub(crate) enum BreakpointPosition {
+    /// In the tools or the system prompt. Chat templates interleave the two, so it counts as after both.
+    SharedPrefix,
+    /// After this content block of this message.
+    AfterBlock {
+        /// Index of the message.
+        message: usize,
+        /// Index of the block in the message.
+        block: usize,
+    },
+    /// At the end of the prompt.
     End,
 }
 
-impl Marks<Place> {
-    /// The marks of a request.
-    pub fn of(request: &MessagesRequest) -> Self {
-        let mut marks = Self { five_minutes: None, hour: None };
-        request.tools.iter().for_each(|tool| marks.note(&tool.extra, Place::Shared));
+impl CacheBreakpoints<BreakpointPosition> {
+    /// The breakpoints of a request.
+    pub(crate) fn of(request: &MessagesRequest) -> Self {
+        let mut breakpoints = Self { five_minutes: None, hour: None };
+        request.tools.iter().for_each(|tool| breakpoints.note(&tool.extra, BreakpointPosition::SharedPrefix));
         if let Some(System::Blocks(blocks)) = &request.system {
-            blocks.iter().filter_map(extra).for_each(|extra| marks.note(extra, Place::Shared));
+            blocks.iter().filter_map(extra).for_each(|extra| breakpoints.note(extra, BreakpointPosition::SharedPrefix));
         }
         for (message, input) in request.messages.iter().enumerate() {
             let Content::Blocks(blocks) = &input.content else { continue };
             for (block, content) in blocks.iter().enumerate() {
                 let last = message + 1 == request.messages.len() && block + 1 == blocks.len();
-                let place = if last { Place::End } else { Place::Block { message, block } };
-                extra(content).into_iter().for_each(|extra| marks.note(extra, place));
+                let position = if last { BreakpointPosition::End } else { BreakpointPosition::AfterBlock { message, block } };
+                extra(content).into_iter().for_each(|extra| breakpoints.note(extra, position));
             }
         }
-        // A mark on the request itself stands for one on its last block.
-        marks.note(&request.extra, Place::End);
-        marks
+        // On the request itself it means the last block.
+        breakpoints.note(&request.extra, BreakpointPosition::End);
+        breakpoints
     }
 
-    fn note(&mut self, extra: &Map<String, Value>, place: Place) {
+    fn note(&mut self, extra: &Map<String, Value>, position: BreakpointPosition) {
         match extra.get("cache_control") {
             None | Some(Value::Null) => {}
-            Some(mark) if mark["ttl"] == "1h" => self.hour = Some(place),
-            Some(_) => self.five_minutes = Some(place),
+            Some(control) if control["ttl"] == "1h" => self.hour = Some(position),
+            Some(_) => self.five_minutes = Some(position),
         }
     }
 }
 
-impl<T> Marks<T> {
-    /// The same marks, their places turned into something else.
-    pub fn try_map<U, E>(self, mut with: impl FnMut(T) -> Result<U, E>) -> Result<Marks<U>, E> {
-        Ok(Marks { five_minutes: self.five_minutes.map(&mut with).transpose()?, hour: self.hour.map(&mut with).transpose()? })
+impl<T> CacheBreakpoints<T> {
+    /// Converts the positions.
+    ///
+    /// # Errors
+    /// The first error of `with`.
+    pub(crate) fn try_map<U, E>(self, mut with: impl FnMut(T) -> Result<U, E>) -> Result<CacheBreakpoints<U>, E> {
+        Ok(CacheBreakpoints {
+            five_minutes: self.five_minutes.map(&mut with).transpose()?,
+            hour: self.hour.map(&mut with).transpose()?,
+        })
     }
 }
 
-impl Marks<usize> {
-    /// The prompt's tokens as the Messages API counts them, from the places in tokens: read from the cache, written to it
-    /// (up to the last mark), and the rest.
-    pub fn usage(self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
+impl CacheBreakpoints<usize> {
+    /// The prompt's token counts as the Messages API reports them: tokens read from the cache, tokens written to it up to the
+    /// last breakpoint, and the rest. Positions are numbers of tokens.
+    pub(crate) fn usage(self, prompt_tokens: usize, cached_tokens: usize) -> Usage {
         let hour = self.hour.unwrap_or(0).clamp(cached_tokens, prompt_tokens);
         let five_minutes = self.five_minutes.unwrap_or(0).clamp(hour, prompt_tokens);
         let created = json!({
@@ -83,8 +94,8 @@ impl Marks<usize> {
     }
 }
 
-/// The request up to a block, which is kept.
-pub fn cut_after(request: &MessagesRequest, message: usize, block: usize) -> MessagesRequest {
+/// The request cut off after a content block.
+pub(crate) fn cut_after(request: &MessagesRequest, message: usize, block: usize) -> MessagesRequest {
     let mut cut = request.clone();
     cut.messages.truncate(message + 1);
     if let Some(Content::Blocks(blocks)) = cut.messages.last_mut().map(|last| &mut last.content) {
@@ -117,33 +128,37 @@ mod tests {
     }
 
     #[test]
-    fn the_last_mark_of_each_lifetime_counts() {
-        let mark = json!({"type": "ephemeral"});
-        let text = |mark: &Value| json!({"type": "text", "text": "x", "cache_control": mark});
+    fn the_last_breakpoint_of_each_lifetime_counts() {
+        let control = json!({"type": "ephemeral"});
+        let text = |control: &Value| json!({"type": "text", "text": "x", "cache_control": control});
         let user = |blocks: Value| json!({"role": "user", "content": blocks});
         let (none, hour) = (Value::Null, json!({"type": "ephemeral", "ttl": "1h"}));
         let cases = [
             (json!({}), None, None),
             (json!({"system": "x", "messages": [user(json!("x"))]}), None, None),
             (json!({"system": [text(&none)]}), None, None),
-            (json!({"cache_control": mark}), Some(Place::End), None),
-            (json!({"system": [text(&mark)]}), Some(Place::Shared), None),
-            (json!({"tools": [{"name": "T", "input_schema": {}, "cache_control": hour}]}), None, Some(Place::Shared)),
-            (json!({"messages": [user(json!([text(&mark)]))]}), Some(Place::End), None),
+            (json!({"cache_control": control}), Some(BreakpointPosition::End), None),
+            (json!({"system": [text(&control)]}), Some(BreakpointPosition::SharedPrefix), None),
             (
-                json!({"system": [text(&hour)], "messages": [user(json!([text(&mark), text(&none)])), user(json!("x"))]}),
-                Some(Place::Block { message: 0, block: 0 }),
-                Some(Place::Shared),
+                json!({"tools": [{"name": "T", "input_schema": {}, "cache_control": hour}]}),
+                None,
+                Some(BreakpointPosition::SharedPrefix),
+            ),
+            (json!({"messages": [user(json!([text(&control)]))]}), Some(BreakpointPosition::End), None),
+            (
+                json!({"system": [text(&hour)], "messages": [user(json!([text(&control), text(&none)])), user(json!("x"))]}),
+                Some(BreakpointPosition::AfterBlock { message: 0, block: 0 }),
+                Some(BreakpointPosition::SharedPrefix),
             ),
         ];
         for (fields, five_minutes, hour) in cases {
-            assert_eq!(Marks::of(&request(fields.clone())), Marks { five_minutes, hour }, "{fields}");
+            assert_eq!(CacheBreakpoints::of(&request(fields.clone())), CacheBreakpoints { five_minutes, hour }, "{fields}");
         }
     }
 
     #[test]
-    fn what_was_not_cached_counts_as_created_up_to_the_mark() {
-        // 100 tokens; marks (5m, 1h), cached; then input, 5m, 1h.
+    fn uncached_tokens_count_as_created_up_to_the_breakpoint() {
+        // Of 100 tokens: breakpoints (5m, 1h), cached tokens, then the expected input, 5m and 1h counts.
         let cases = [
             ((None, None), 60, [40, 0, 0]),
             ((Some(90), None), 60, [10, 30, 0]),
@@ -154,7 +169,7 @@ mod tests {
             ((Some(100), Some(70)), 80, [0, 20, 0]),
         ];
         for ((five_minutes, hour), cached, [input, five, one]) in cases {
-            let usage = Marks { five_minutes, hour }.usage(100, cached);
+            let usage = CacheBreakpoints { five_minutes, hour }.usage(100, cached);
             let created = json!({"ephemeral_5m_input_tokens": five, "ephemeral_1h_input_tokens": one});
             assert_eq!((usage.input_tokens, &usage.extra["cache_creation"]), (input, &created));
             assert_eq!(usage.cache_creation_input_tokens, Some(five + one));
@@ -171,14 +186,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_three_parts_add_up(
+        fn the_three_counts_add_up(
             prompt in 1usize..1000,
             cached in 0usize..1000,
             five_minutes in prop::option::of(0usize..2000),
             hour in prop::option::of(0usize..2000),
         ) {
             let cached = cached.min(prompt - 1);
-            let usage = Marks { five_minutes, hour }.usage(prompt, cached);
+            let usage = CacheBreakpoints { five_minutes, hour }.usage(prompt, cached);
             prop_assert_eq!(usage.prompt_tokens(), prompt as u64);
             prop_assert_eq!(usage.cache_read_input_tokens, Some(cached as u64));
         }

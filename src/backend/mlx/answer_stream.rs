@@ -1,69 +1,77 @@
-//! From the engine's events to the protocol's.
+//! Converting the engine's events to the protocol's.
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use super::blocks::{Blocks, random_id};
-use super::marks::Marks;
-use crate::backend::{BackendError, EventStream};
+use super::breakpoints::CacheBreakpoints;
+use crate::backend::{BackendError, ENGINE_SIGNATURE, EventStream};
+use crate::engine::decode::Piece;
 use crate::engine::{EngineEvent, EventReceiver, Finished, Stop};
-use crate::wire::{ErrorKind, Message, StopReason, StreamEvent, Usage};
+use crate::wire::{ContentWriter, ErrorKind, Message, StopReason, StreamEvent, Usage, random_id};
 
-/// What an answer's events need of its request.
-pub struct Answer {
-    /// The name the client asked for, which it wants to see again.
-    pub model: String,
-    /// Where the client marked the prompt for caching, in tokens: known when the answer begins.
-    pub marks: BoxFuture<'static, Result<Marks<usize>, BackendError>>,
-}
-
-impl Answer {
-    /// The answer as a client sees it. Dropping it cancels the generation.
-    pub fn stream(self, mut events: EventReceiver) -> EventStream {
-        let stream = async_stream::stream! {
-            let mut blocks = Blocks::default();
-            let mut usage = Usage::default();
-            let mut marks = Some(self.marks);
-            while let Some(event) = events.recv().await {
-                match event {
-                    Ok(EngineEvent::Started { prompt_tokens, cached_tokens }) => {
-                        // It starts once.
-                        let Some(marks) = marks.take() else { continue };
-                        usage = match marks.await {
-                            Ok(marks) => marks.usage(prompt_tokens, cached_tokens),
-                            Err(error) => {
-                                yield Err(error);
-                                return;
-                            }
-                        };
-                        let message = Message::empty(random_id("msg_"), &self.model, usage.clone());
-                        yield Ok(StreamEvent::MessageStart { message });
-                    }
-                    Ok(EngineEvent::Piece(piece)) => {
-                        for event in blocks.push(piece) {
-                            yield Ok(event);
+/// The answer as a client sees it. Dropping it cancels the generation.
+///
+/// `model` is the name that the client asked for, which it expects to see again. `breakpoints` are positions in tokens; they are
+/// awaited when the answer starts, because `message_start` carries the usage.
+pub(crate) fn answer_stream(
+    model: String,
+    breakpoints: BoxFuture<'static, Result<CacheBreakpoints<usize>, BackendError>>,
+    mut events: EventReceiver,
+) -> EventStream {
+    let stream = async_stream::stream! {
+        let mut content = ContentWriter::signing(ENGINE_SIGNATURE);
+        let mut usage = Usage::default();
+        let mut breakpoints = Some(breakpoints);
+        while let Some(event) = events.recv().await {
+            match event {
+                Ok(EngineEvent::Started { prompt_tokens, cached_tokens }) => {
+                    // An answer starts once.
+                    let Some(breakpoints) = breakpoints.take() else { continue };
+                    usage = match breakpoints.await {
+                        Ok(breakpoints) => breakpoints.usage(prompt_tokens, cached_tokens),
+                        Err(error) => {
+                            yield Err(error);
+                            return;
                         }
-                    }
-                    Ok(EngineEvent::Finished(finished)) => {
-                        for event in ending(&mut blocks, usage, finished) {
-                            yield Ok(event);
-                        }
-                        return;
-                    }
-                    Err(error) => {
-                        yield Err(error.into());
-                        return;
+                    };
+                    let message = Message::empty(random_id("msg_"), &model, usage.clone());
+                    yield Ok(StreamEvent::MessageStart { message });
+                }
+                Ok(EngineEvent::Piece(piece)) => {
+                    write(&mut content, piece);
+                    for event in content.take_events() {
+                        yield Ok(event);
                     }
                 }
+                Ok(EngineEvent::Finished(finished)) => {
+                    for event in ending(content, usage, finished) {
+                        yield Ok(event);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    yield Err(error.into());
+                    return;
+                }
             }
-            yield Err(BackendError::new(ErrorKind::Api, "engine: its thread ended during the answer"));
-        };
-        stream.boxed()
+        }
+        yield Err(BackendError::new(ErrorKind::Api, "engine: its thread ended during the answer"));
+    };
+    stream.boxed()
+}
+
+fn write(content: &mut ContentWriter, piece: Piece) {
+    match piece {
+        Piece::Text(text) => content.text(&text),
+        Piece::Thinking(text) => content.thinking(&text),
+        Piece::ToolStart { name } => content.start_tool_use(random_id("toolu_"), name),
+        Piece::ToolInput(json) => content.tool_input(&json),
+        Piece::ToolEnd => content.end_tool_use(),
     }
 }
 
 /// The last events of a complete answer.
-fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEvent> {
+fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<StreamEvent> {
     let Finished { stop, called_tool, output_tokens, prefill, decode } = finished;
     tracing::info!(?stop, output_tokens, ?prefill, ?decode, "answered");
     let (reason, sequence) = match stop {
@@ -73,7 +81,8 @@ fn ending(blocks: &mut Blocks, usage: Usage, finished: Finished) -> Vec<StreamEv
         Stop::Sequence(text) => (StopReason::StopSequence, Some(text)),
     };
     let usage = Usage { output_tokens: output_tokens as u64, ..usage };
-    let mut events = blocks.finish();
+    content.close();
+    let mut events = content.take_events();
     events.extend([StreamEvent::message_delta(reason, sequence, &usage), StreamEvent::MessageStop]);
     events
 }
@@ -87,7 +96,6 @@ mod tests {
 
     use super::*;
     use crate::engine::EngineError;
-    use crate::engine::decode::Piece;
     use crate::wire::{Assembler, ContentBlock};
     use serde_json::json;
 
@@ -100,12 +108,12 @@ mod tests {
         Ok(EngineEvent::Finished(Finished { stop, called_tool, output_tokens: 7, prefill, decode }))
     }
 
-    /// What a client sees when the engine tells `events` and then goes away.
+    /// What a client sees when the engine sends `events` and then goes away.
     async fn seen(events: Vec<Result<EngineEvent, EngineError>>) -> Vec<Result<StreamEvent, BackendError>> {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         events.into_iter().for_each(|event| sender.send(event).unwrap());
         drop(sender);
-        Answer { model: "claude-x".into(), marks: ready(Ok(Marks::default())).boxed() }.stream(receiver).collect().await
+        answer_stream("claude-x".into(), ready(Ok(CacheBreakpoints::default())).boxed(), receiver).collect().await
     }
 
     async fn message(events: Vec<Result<EngineEvent, EngineError>>) -> Message {
@@ -129,7 +137,7 @@ mod tests {
         events.extend(pieces.map(|piece| Ok(EngineEvent::Piece(piece))));
         events.push(finished(Stop::End, true));
         let message = message(events).await;
-        assert!(message.id.starts_with("msg_") && message.model == "claude-x");
+        assert!(message.id.starts_with("msg_") && message.id.len() == 28 && message.model == "claude-x");
         assert_eq!(message.content[0], ContentBlock::text("Let me look."));
         let ContentBlock::ToolUse { name, input, .. } = &message.content[1] else { panic!("{message:?}") };
         assert_eq!((name.as_str(), input), ("Read", &json!({"path": "a"})));
@@ -137,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn why_it_stopped_is_told() {
+    async fn the_stop_reason_is_the_engines() {
         let cases = [
             (Stop::End, false, StopReason::EndTurn, None),
             (Stop::End, true, StopReason::ToolUse, None),

@@ -1,8 +1,7 @@
 //! The in-process MLX engine as a backend.
 
-mod blocks;
-mod events;
-mod marks;
+mod answer_stream;
+mod breakpoints;
 mod shared_prefixes;
 
 use std::path::Path;
@@ -10,8 +9,8 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
 
-use self::events::Answer;
-use self::marks::{Marks, Place, cut_after};
+use self::answer_stream::answer_stream;
+use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
@@ -21,17 +20,17 @@ use crate::engine::{
 };
 use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
 
-/// When to come back to a server that has no memory left, in seconds: some answer may have ended by then.
+/// When to try again if memory is short, in seconds: by then other answers may have ended.
 const RETRY_AFTER_S: u32 = 5;
 
-/// A model folder, loaded and answering.
+/// A loaded model, as a backend.
 pub struct MlxBackend {
     model: String,
     engine: Engine,
     text: Arc<TextSide>,
 }
 
-/// What turns requests into prompts: everything that works without the device.
+/// Everything that turns requests into prompts. None of it needs the device.
 struct TextSide {
     tokenizer: Arc<Tokenizer>,
     prompts: PromptTokenizer,
@@ -41,7 +40,7 @@ struct TextSide {
     defaults: GenerationConfig,
 }
 
-/// A request, its prompt's text, and what the engine gets.
+/// A request, the text of its prompt, and the engine's task.
 struct Prepared {
     request: MessagesRequest,
     text: String,
@@ -49,7 +48,10 @@ struct Prepared {
 }
 
 impl MlxBackend {
-    /// Loads a model folder in Hugging Face layout. Blocks until the weights are in memory.
+    /// Loads a model folder in Hugging Face's layout. Blocks the thread until the weights are in memory.
+    ///
+    /// # Errors
+    /// A file of the model or the cache folder cannot be used, or the device fails.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
         let template = ChatTemplate::load(dir, &tokenizer)?;
@@ -65,19 +67,19 @@ impl MlxBackend {
             tokenizer,
         };
         let engine = Engine::load(dir, options)?;
-        // The folder as given may be `.`; its real name is what says which model this is.
+        // The given path may be `.` or a link; the folder's own name tells which model it is.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
         let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
         let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
         Ok(Self { model, engine, text: Arc::new(text) })
     }
 
-    /// The engine, for what the trait does not offer.
+    /// The engine, for what the [`Backend`] trait does not offer.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Begins text work where it does not hold up other requests: a long prompt takes tens of milliseconds.
+    /// Runs text work on a thread where it does not hold up other requests: a long prompt takes tens of milliseconds.
     fn on_text_side<T: Send + 'static>(
         &self,
         work: impl FnOnce(&TextSide) -> Result<T, EngineError> + Send + 'static,
@@ -102,9 +104,9 @@ impl Backend for MlxBackend {
             let Prepared { request, text, generation } = self.on_text_side(move |text| text.prepare(request)).await?;
             let (model, prompt) = (request.model.clone(), generation.prompt.clone());
             let events = self.engine.generate(generation)?;
-            // What the client is told of its marks is counted while the device computes.
-            let marks = self.on_text_side(move |side| side.marks(&request, &text, &prompt));
-            Ok(Answer { model, marks }.stream(events))
+            // The breakpoints take several renderings of the prompt: they are located while the device computes.
+            let breakpoints = self.on_text_side(move |side| side.breakpoints(&request, &text, &prompt));
+            Ok(answer_stream(model, breakpoints, events))
         }
         .boxed()
     }
@@ -145,7 +147,7 @@ impl CacheControl for MlxBackend {
     }
 }
 
-/// A conversation of some turns, such as every template takes.
+/// A conversation of several turns that every chat template accepts.
 fn sample() -> MessagesRequest {
     let turn = |role, text: &str| InputMessage { role, content: Content::Text(text.into()) };
     let messages = vec![turn(Role::User, "Hi.\nWho is it?"), turn(Role::Assistant, "Me.\n"), turn(Role::User, " And you?")];
@@ -194,7 +196,7 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 }
 
 impl TextSide {
-    /// What the engine needs of the request.
+    /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
@@ -208,17 +210,26 @@ impl TextSide {
         Ok(Prepared { request, text, generation })
     }
 
-    /// Where the client marked the prompt for caching, in tokens.
-    fn marks(&self, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<Marks<usize>, EngineError> {
-        Marks::of(request).try_map(|place| self.tokens_before(place, request, text, prompt))
+    /// The request's breakpoints as positions in the prompt, in tokens.
+    fn breakpoints(&self, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<CacheBreakpoints<usize>, EngineError> {
+        CacheBreakpoints::of(request).try_map(|position| self.tokens_before(position, request, text, prompt))
     }
 
-    /// How many of the prompt's tokens come before a place in the request. What opens the answer belongs to the last block.
-    fn tokens_before(&self, place: Place, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<usize, EngineError> {
-        let before = match place {
-            Place::End => return Ok(prompt.len()),
-            Place::Shared => self.shared_prefixes.of(request, &self.template)?,
-            Place::Block { message, block } => self.template.render(&cut_after(request, message, block))?.into(),
+    /// The number of the prompt's tokens before a breakpoint: those whose text the prompt shares with a rendering that ends
+    /// there. The tokens that open the answer count as part of the last block.
+    fn tokens_before(
+        &self,
+        position: BreakpointPosition,
+        request: &MessagesRequest,
+        text: &str,
+        prompt: &[u32],
+    ) -> Result<usize, EngineError> {
+        let before = match position {
+            BreakpointPosition::End => return Ok(prompt.len()),
+            BreakpointPosition::SharedPrefix => self.shared_prefixes.of(request, &self.template)?,
+            BreakpointPosition::AfterBlock { message, block } => {
+                self.template.render(&cut_after(request, message, block))?.into()
+            }
         };
         let [before, text] = [&before, text].map(unmarked);
         let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
@@ -262,12 +273,12 @@ mod tests {
     use super::*;
     use crate::wire::{Assembler, ContentBlock, Message, StopReason, ToolChoice};
 
-    /// On the committed model.
+    /// A backend with the committed model.
     fn backend() -> MlxBackend {
         MlxBackend::load(&crate::engine::text::tiny_model(), EngineOptions::default()).unwrap()
     }
 
-    /// A conversation with tools, in which one must be called; `turn` is what its last message says.
+    /// A request that forces a tool call; `turn` is the text of its last message.
     fn tool_request(turn: &str) -> MessagesRequest {
         let schema = json!({"type": "object", "properties": {"path": {"type": "string", "maxLength": 20}},
                             "required": ["path"], "additionalProperties": false});
@@ -324,17 +335,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tokens_count_as_created_up_to_the_marked_block() {
+    async fn tokens_count_as_created_up_to_the_breakpoint() {
         let backend = backend();
-        let mark = json!({"type": "ephemeral", "ttl": "1h"});
-        let request = |late: bool, marked: bool| -> MessagesRequest {
+        let control = json!({"type": "ephemeral", "ttl": "1h"});
+        let request = |late: bool, with_breakpoint: bool| -> MessagesRequest {
             let mut request = json!({
                 "model": "claude-x", "max_tokens": 1,
                 "system": [{"type": "text", "text": "You read files for the user. ".repeat(9)}],
                 "messages": [{"role": "user", "content": [{"type": "text", "text": "Read a.txt, please."}]}],
             });
-            if marked {
-                request["messages"][0]["content"][0]["cache_control"] = mark.clone();
+            if with_breakpoint {
+                request["messages"][0]["content"][0]["cache_control"] = control.clone();
             }
             if late {
                 let last = json!({"role": "user", "content": "Then read b.txt, and c.txt after that."});
@@ -347,17 +358,28 @@ mod tests {
         let usage = ask(&backend, request(true, true)).await.usage;
         let created = usage.cache_creation_input_tokens.unwrap();
         assert_eq!((usage.prompt_tokens(), &usage.extra["cache_creation"]["ephemeral_1h_input_tokens"]), (long, &json!(created)));
-        // All of the shorter prompt, but for the template's repetition of the task and what opens the answer.
+        // All of the shorter prompt except the template's repetition of the task and the tokens that open the answer.
         assert!(created <= short && created + 40 >= short && usage.input_tokens > 5, "{usage:?}");
         let usage = ask(&backend, request(false, false)).await.usage;
         assert_eq!((usage.cache_creation_input_tokens, usage.prompt_tokens()), (Some(0), short));
     }
 
     #[tokio::test]
-    async fn a_call_that_max_tokens_would_cut_is_closed() {
-        let message = ask(&backend(), MessagesRequest { max_tokens: 12, ..tool_request("Read a.txt") }).await;
-        assert_eq!((message.stop_reason.as_ref(), calls(&message).len()), (Some(&StopReason::MaxTokens), 1), "{message:?}");
-        assert!(calls(&message)[0].1["path"].is_string() && message.usage.output_tokens > 12);
+    async fn a_call_that_max_tokens_cuts_stays_open() {
+        let backend = backend();
+        let answer = ask(&backend, tool_request("Read a.txt")).await;
+        assert_eq!(answer.stop_reason, Some(StopReason::ToolUse));
+        let whole = calls(&answer)[0].1.to_string().replace(':', ": ").replace(',', ", ");
+        for max_tokens in 1..answer.usage.output_tokens as u32 {
+            let message = ask(&backend, MessagesRequest { max_tokens, ..tool_request("Read a.txt") }).await;
+            assert_eq!(message.stop_reason, Some(StopReason::MaxTokens), "{message:?}");
+            assert_eq!(message.usage.output_tokens, u64::from(max_tokens));
+            if let Some((_, open)) = calls(&message).first()
+                && let Some(open) = open.as_str()
+            {
+                assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
+            }
+        }
     }
 
     #[tokio::test]
