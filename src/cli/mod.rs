@@ -1,14 +1,16 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`text`] (figures as people read them), [`choices`] (values of flags),
+//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them), [`choices`] (values of flags),
 //! [`signals`], [`child`] (the client as our child process) and [`local_model`] (the model in this process).
 
+mod blocking;
 mod check;
 mod child;
 mod choices;
 mod config;
 mod doctor;
+mod environment;
 mod error;
 mod launch;
 mod local_model;
@@ -28,6 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::blocking::blocking;
+use self::environment::set_up_logging;
 pub use self::error::CliError;
 use self::output::{print, say, unless_reader_left};
 
@@ -114,31 +118,4 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         CliCommand::Config(args) => blocking(move || config::run(&args)).await,
         CliCommand::Schema(args) => blocking(move || schema::run(&args)).await,
     }
-}
-
-/// Runs work that blocks (files, prompts, parsing) where it holds up no async task.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CliError> + Send + 'static) -> Result<T, CliError> {
-    tokio::task::spawn_blocking(work).await.map_err(CliError::backend)?
-}
-
-/// Logs to stderr as `ANYCLAUDE_DEBUG` says. 1: requests and timings; 2: conversions too; 3: bodies too.
-fn set_up_logging() {
-    let level = match std::env::var("ANYCLAUDE_DEBUG").as_deref() {
-        Ok("1") => "anyclaude=info",
-        Ok("2") => "anyclaude=debug",
-        Ok("3") => "anyclaude=trace",
-        _ => "anyclaude=warn",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(console::colors_enabled_stderr())
-        .with_target(false)
-        .log_internal_errors(false)
-        .init();
-}
-
-/// Whether the environment says that no person is watching.
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

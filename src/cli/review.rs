@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use console::{Key, Term, style};
 
-use super::{CliError, in_ci, print};
+use super::environment::in_ci;
+use super::{CliError, print};
 use crate::replay::last_user_turn;
 use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, read_pending, reject};
 use crate::trace::{self, Trace};

@@ -1,152 +1,20 @@
-//! The launcher's configuration: which settings there are, and their defaults.
+//! The launcher's configuration: which settings there are, and finding their values.
 //!
-//! `layers` finds the values (flag, environment, project, home, default) and remembers where each came from; `file` reads one
-//! configuration file, with errors that name the line. What the settings do is up to the launcher.
+//! `settings` has the settings with their defaults; `layers` finds the values (flag, environment, project, home, default) and
+//! remembers where each came from; `file` reads one configuration file, with errors that name the line. What the settings do is up to
+//! the launcher.
 
+mod error;
 mod file;
 mod layers;
+mod settings;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+pub use error::ConfigError;
 pub use file::FILE_NAMES;
 pub use layers::{ConfigValue, Loaded, load};
-
-/// Everything that can be configured, under the names that the files use.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// The schema with which an editor checks this file. It changes nothing.
-    #[serde(rename = "$schema", skip_serializing)]
-    pub schema: Option<String>,
-    /// What answers the client.
-    pub mode: Mode,
-    /// With mode mlx: the model's folder, or the name of a pulled model. With other modes: the model to ask for, whatever the
-    /// client asks for.
-    pub model: Option<String>,
-    /// The base URL of the server that answers; mode mlx has none.
-    pub base_url: Option<String>,
-    /// The port on 127.0.0.1 that the client is pointed at; 0 picks a free one.
-    pub port: u16,
-    /// The client to run: a name on PATH, or a path.
-    pub client: String,
-    /// Whether to record every run.
-    pub record: bool,
-    /// The folder for recordings. Each mode has a folder of its own in it.
-    pub traces: PathBuf,
-    /// How many recordings each mode keeps; older ones are removed.
-    pub keep_sessions: usize,
-    /// The names of the only tools that the model gets to see; if empty, it sees all.
-    pub tools_only: Vec<String>,
-    /// Whether to shorten the descriptions of tools.
-    pub compact_tools: bool,
-    /// With mode mlx: the folder in which the prefix cache outlives a run.
-    pub cache_dir: Option<PathBuf>,
-    /// The modes to ask, in this order, when the chosen one is down or overloaded.
-    pub fallback: Vec<Mode>,
-    /// Settings of single modes. For the chosen mode, the values above win.
-    pub modes: BTreeMap<Mode, ModeSettings>,
-}
-
-/// The settings that each mode can have for itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModeSettings {
-    /// With mode mlx: the model's folder, or the name of a pulled model. With other modes: the model to ask for.
-    pub model: Option<String>,
-    /// The base URL of the server that answers.
-    pub base_url: Option<String>,
-}
-
-impl Settings {
-    /// A mode's settings: its part of `modes`, and for the chosen mode the values at the top over it.
-    pub fn of_mode(&self, mode: Mode) -> ModeSettings {
-        let own = self.modes.get(&mode).cloned().unwrap_or_default();
-        if mode != self.mode {
-            return own;
-        }
-        ModeSettings { model: self.model.clone().or(own.model), base_url: self.base_url.clone().or(own.base_url) }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            schema: None,
-            mode: Mode::Mlx,
-            model: None,
-            base_url: None,
-            port: 0,
-            client: "claude".into(),
-            record: false,
-            traces: "~/.anyclaude/traces".into(),
-            keep_sessions: 50,
-            tools_only: Vec::new(),
-            compact_tools: false,
-            cache_dir: None,
-            fallback: Vec::new(),
-            modes: BTreeMap::new(),
-        }
-    }
-}
-
-/// What answers the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The MLX engine in this process, on a model folder
-    #[serde(alias = "vllm-mlx")]
-    Mlx,
-    /// Anthropic's own API, to record the reference
-    Claude,
-    /// LM Studio's server on this machine
-    Lmstudio,
-    /// OpenRouter; the key is taken from OPENROUTER_API_KEY
-    Openrouter,
-    /// Any server that speaks OpenAI's chat completions; the key is taken from OPENAI_API_KEY
-    Openai,
-    /// Any server that speaks Anthropic's Messages API
-    Anthropic,
-}
-
-impl Mode {
-    /// All modes.
-    pub const ALL: [Self; 6] = [Self::Mlx, Self::Claude, Self::Lmstudio, Self::Openrouter, Self::Openai, Self::Anthropic];
-
-    /// The mode's name in flags, files and traces.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mlx => "mlx",
-            Self::Claude => "claude",
-            Self::Lmstudio => "lmstudio",
-            Self::Openrouter => "openrouter",
-            Self::Openai => "openai",
-            Self::Anthropic => "anthropic",
-        }
-    }
-
-    /// Whether requests go on to the server as the client sent them, with the client's own credentials.
-    pub fn passes_through(self) -> bool {
-        matches!(self, Self::Claude | Self::Anthropic)
-    }
-}
-
-/// Why the settings cannot be loaded. Every message names the place.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A configuration file exists and cannot be read.
-    #[error("cannot read {}: {source}; check its permissions", .path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    /// A configuration file is not valid.
-    #[error("{}:{line}:{column}: {reason}", .path.display())]
-    File { path: PathBuf, line: usize, column: usize, reason: String },
-    /// A variable of the environment is not valid.
-    #[error("{variable}: {reason}")]
-    Environment { variable: String, reason: String },
-}
+pub use settings::{Mode, ModeSettings, Settings};
 
 /// The path with a leading `~` replaced by the user's home folder.
 pub fn expand_home(path: &Path) -> PathBuf {

@@ -3,20 +3,9 @@
 use std::env;
 use std::path::{Component, Path, PathBuf};
 
-use super::{CaseResult, Driver, Fidelity, Measurement, Phase, ReplayCase, ReplayStep, Verdict, check, disagreements};
+use super::{CaseResult, Driver, Fidelity, Measurement, Phase, Policy, ReplayCase, ReplayStep, Verdict, check, disagreements};
 use crate::backend::BackendError;
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
-
-/// What to do with an outcome that is not the accepted one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Write it for review.
-    Pend,
-    /// Accept it.
-    Update,
-    /// Write nothing.
-    Check,
-}
 
 /// Replays cases. Its fields are what the cases have in common.
 pub struct Replayer<'a> {

@@ -6,7 +6,7 @@ use console::style;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use super::CheckOutcome;
+use super::outcome::CheckOutcome;
 use crate::cli::launch::{Answerer, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};

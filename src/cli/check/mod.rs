@@ -1,11 +1,13 @@
 //! `anyclaude check`: do tool calling (with the real client) and the prefix cache work here, with this model?
 
 mod cache;
+mod outcome;
 mod tool_task;
 mod tools;
 
 use std::process::ExitCode;
 
+use self::outcome::CheckOutcome;
 use super::CliError;
 
 /// Check tool calling and the prefix cache of whatever a mode answers with
@@ -25,18 +27,6 @@ pub struct CheckArgs {
 enum Check {
     Tools(tools::CheckToolsArgs),
     Cache(cache::CheckCacheArgs),
-}
-
-/// What a check came to.
-enum CheckOutcome {
-    Passed,
-    Failed,
-}
-
-impl CheckOutcome {
-    fn passed_if(passed: bool) -> Self {
-        if passed { Self::Passed } else { Self::Failed }
-    }
 }
 
 /// Runs the check. Exit code 1 if something did not pass.

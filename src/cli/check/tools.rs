@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use console::style;
 use tokio::process::Command;
 
-use super::CheckOutcome;
+use super::outcome::CheckOutcome;
 use super::tool_task::{TASKS, TaskOutcome, ToolTask};
 use crate::cli::child::{check_program, environment};
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mlx_rs::{Array, Device, DeviceType, random};
 
-use super::{Finding, Presence};
+use super::finding::{Finding, Presence};
 use crate::engine::{loaded_libraries, mlx_version};
 
 /// Side of the square matrices that are multiplied to measure the speed.

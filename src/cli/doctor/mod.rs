@@ -1,5 +1,6 @@
 //! `anyclaude doctor`: what is here, what is missing, and what to do about it.
 
+mod finding;
 #[cfg(feature = "mlx")]
 mod mlx;
 
@@ -7,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use console::style;
 use tokio::process::Command;
 
+use self::finding::{Finding, Presence};
 use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
 use super::{CliError, blocking, print};
 
@@ -29,22 +30,6 @@ Examples:
 
 Exit code 3 if something that everything needs is missing.";
 
-/// One line of the result: a thing that anyclaude needs, and whether it is there.
-struct Finding {
-    thing: &'static str,
-    presence: Presence,
-}
-
-/// Whether something is there.
-enum Presence {
-    /// It is; the text describes it.
-    Found(String),
-    /// It is not, and some commands do not work.
-    Lacking { reason: String, remedy: String },
-    /// It is not, and nothing works.
-    Missing { reason: String, remedy: String },
-}
-
 /// How long `claude --version` may take.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -55,9 +40,8 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     findings.extend(blocking(|| Ok(engine())).await?);
     findings.push(Finding { thing: "model", presence: blocking(move || Ok(model(&args.model))).await? });
     findings.push(Finding { thing: "client", presence: client().await });
-    print(&findings.iter().map(line).collect::<String>())?;
-    let is_missing = |finding: &Finding| matches!(finding.presence, Presence::Missing { .. });
-    Ok(ExitCode::from(if findings.iter().any(is_missing) { 3 } else { 0 }))
+    print(&findings.iter().map(Finding::line).collect::<String>())?;
+    Ok(ExitCode::from(if findings.iter().any(Finding::is_missing) { 3 } else { 0 }))
 }
 
 #[cfg(feature = "mlx")]
@@ -105,17 +89,4 @@ async fn client() -> Presence {
         Ok(Err(_)) => lacking("no `claude` on PATH".into()),
         Err(_) => lacking(format!("`claude --version` said nothing in {} s", CLIENT_PATIENCE.as_secs())),
     }
-}
-
-fn line(Finding { thing, presence }: &Finding) -> String {
-    let (word, detail, remedy) = match presence {
-        Presence::Found(detail) => (style("ok     ").green(), detail, None),
-        Presence::Lacking { reason, remedy } => (style("lacking").yellow(), reason, Some(remedy)),
-        Presence::Missing { reason, remedy } => (style("missing").red(), reason, Some(remedy)),
-    };
-    let mut line = format!("{word}  {thing:<9}  {detail}\n");
-    if let Some(remedy) = remedy {
-        line.push_str(&format!("{:<20}{remedy}\n", ""));
-    }
-    line
 }

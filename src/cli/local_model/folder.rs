@@ -84,8 +84,8 @@ pub fn vocabulary_size(folder: &Path) -> Result<usize, ModelFolderError> {
     let added: HashSet<&str> = tokenizer.added_tokens.iter().map(|token| token.content.as_str()).collect();
     Ok(match &tokenizer.model.vocab {
         // Some tokenizers list their special tokens in both places.
-        Vocabulary::Ids(ids) => ids.len() + added.iter().filter(|token| !ids.contains_key(**token)).count(),
-        Vocabulary::Scores(scores) => {
+        VocabularyJson::Ids(ids) => ids.len() + added.iter().filter(|token| !ids.contains_key(**token)).count(),
+        VocabularyJson::Scores(scores) => {
             let listed: HashSet<&str> = scores.iter().map(|(token, _)| token.as_str()).collect();
             listed.union(&added).count()
         }
@@ -102,7 +102,7 @@ struct TokenizerFile {
 
 #[derive(Deserialize)]
 struct TokenizerModel {
-    vocab: Vocabulary,
+    vocab: VocabularyJson,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +113,7 @@ struct AddedToken {
 /// A vocabulary, by token: BPE models give ids, Unigram models scores.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Vocabulary {
+enum VocabularyJson {
     Ids(HashMap<String, IgnoredAny>),
     Scores(Vec<(String, IgnoredAny)>),
 }

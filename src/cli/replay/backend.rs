@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
-use super::ReplayArgs;
+use super::args::ReplayArgs;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;

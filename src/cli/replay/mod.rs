@@ -1,5 +1,6 @@
 //! `anyclaude replay`: drives recorded traces against a backend, prints the report, writes the figures.
 
+mod args;
 mod backend;
 mod result_files;
 
@@ -8,134 +9,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rustix::process::Signal;
 
+pub use self::args::ReplayArgs;
 use self::backend::{backend_error, connect, model_name};
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
-use super::{CliError, choices, in_ci, print};
+use super::{CliError, print};
 use crate::backend::{Backend, BackendError};
-use crate::replay::{
-    CaseResult, Driver, Ending, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl, ToolChoiceMode,
-};
+use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl};
 use crate::report::{ReplayTarget, Report, States, terminal};
 use crate::snapshot::{Info, Store};
 use crate::trace;
 
-/// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
-#[derive(clap::Args, Debug)]
-#[command(after_help = AFTER_HELP)]
-pub struct ReplayArgs {
-    /// Trace files, or folders to search for them
-    #[arg(default_value = "traces")]
-    traces: Vec<PathBuf>,
-
-    /// What answers: `mlx`, the engine in this process, or the base URL of a server
-    #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
-    backend: String,
-
-    /// With `mlx`: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With a URL: the model to ask for
-    /// [default: as recorded]
-    #[arg(long, value_name = "DIR|NAME")]
-    model: Option<String>,
-
-    /// With `mlx`: how the model writes tool calls [default: as its chat template does]
-    #[cfg(feature = "mlx")]
-    #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
-    tool_format: Option<crate::engine::decode::ToolFormatName>,
-
-    /// States of the prefix cache in which to measure
-    #[arg(long, value_parser = choices::phase(), value_delimiter = ',', default_value = "cold,warm,cached")]
-    phases: Vec<Phase>,
-
-    /// How often to measure each phase of each trace
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    repeat: u32,
-
-    /// Only traces whose `session/seq` contains this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    filter: Vec<String>,
-
-    /// Longest answer, in tokens
-    #[arg(long, default_value_t = 256, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
-    max_tokens: u32,
-
-    /// Which tool the model must call
-    #[arg(long, value_parser = choices::tool_choice(), default_value = "recorded")]
-    tool_choice: ToolChoiceMode,
-
-    /// Folder of the accepted snapshots
-    #[arg(long, default_value = "snapshots", value_name = "DIR")]
-    snapshots: PathBuf,
-
-    /// Accept every outcome without a review
-    #[arg(long)]
-    update: bool,
-
-    /// Only compare, without writing pending snapshots
-    #[arg(long, conflicts_with = "update")]
-    check: bool,
-
-    /// Write all figures and the raw data of every measurement to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write HdrHistogram percentile files to this folder, one for each phase and metric
-    #[arg(long, value_name = "DIR")]
-    hgrm: Option<PathBuf>,
-}
-
-const AFTER_HELP: &str = "\
-Examples:
-  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
-  anyclaude replay --filter read-file --phases cold,cached --repeat 5
-  anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
-
-Exit codes:
-  0    every outcome is as accepted
-  1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
-  2    wrong usage, or input that cannot be read
-  3    the backend failed, or a phase did not happen
-  130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
-
-With CI set in the environment, nothing is written to the snapshots folder.";
-
 /// Replays the traces and prints the report.
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
-    let policy = policy(&args, in_ci())?;
+    let policy = args.policy()?;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
     let backend = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, plan, backend.as_ref());
     replay.run(&replayer(&args, policy, backend.as_ref())).await
-}
-
-/// What may be written to the snapshots folder. In CI nothing is, and asking for it is a mistake.
-fn policy(args: &ReplayArgs, ci: bool) -> Result<Policy, CliError> {
-    match (args.update, args.check || ci) {
-        (true, _) if ci => Err(CliError::input("--update with CI set: accepting is for people; unset CI to accept on purpose")),
-        (true, _) => Ok(Policy::Update),
-        (false, true) => Ok(Policy::Check),
-        (false, false) => Ok(Policy::Pend),
-    }
-}
-
-impl ReplayArgs {
-    fn settings(&self) -> ReplaySettings {
-        let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
-        ReplaySettings {
-            phases,
-            repeat: self.repeat,
-            max_tokens: self.max_tokens,
-            tool_choice: self.tool_choice,
-            filter: self.filter.clone(),
-        }
-    }
-
-    fn is_in_process(&self) -> bool {
-        self.backend == "mlx"
-    }
 }
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.

@@ -6,8 +6,10 @@ use std::fmt::Write;
 use console::style;
 use serde_json::Value;
 
-use super::Tools;
 use crate::cli::text::grouped;
+
+/// Tool definitions by name, as the request's JSON has them.
+pub type Tools = BTreeMap<String, Value>;
 
 /// Of longer texts only the length is shown.
 const SHOWN_CHARACTERS: usize = 40;

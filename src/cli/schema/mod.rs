@@ -2,12 +2,10 @@
 
 mod diff;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::Value;
-
+use self::diff::Tools;
 use super::{CliError, print};
 use crate::trace;
 
@@ -39,9 +37,6 @@ Examples:
         right: PathBuf,
     },
 }
-
-/// Tool definitions by name, as the request's JSON has them.
-type Tools = BTreeMap<String, Value>;
 
 /// Prints the differences. Exit code 1 if there are any.
 pub fn run(args: &SchemaArgs) -> Result<ExitCode, CliError> {
