@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyclaude::backend::Backend;
 use anyclaude::backend::remote::RemoteBackend;
-use anyclaude::replay::{CaseResult, Driver, Phase, Plan, Policy, Session, Settings, ToolChoiceMode, Verdict};
+use anyclaude::replay::{CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode, Verdict};
 use anyclaude::snapshot::{Info, Store};
 use anyclaude::trace;
 
@@ -26,14 +26,19 @@ async fn the_tool_calls_are_those_that_were_accepted(url: &str, traces: &Path, s
 
 /// Asks everything again, each request once, with a cold cache. Writes nothing.
 async fn replay(backend: &dyn Backend, traces: &Path, snapshots: &Path) -> Result<Vec<CaseResult>, Box<dyn Error>> {
-    let settings =
-        Settings { phases: vec![Phase::Cold], repeat: 1, max_tokens: 256, tool_choice: ToolChoiceMode::Recorded, filter: vec![] };
+    let settings = ReplaySettings {
+        phases: vec![Phase::Cold],
+        repeat: 1,
+        max_tokens: 256,
+        tool_choice: ToolChoiceMode::Recorded,
+        filter: vec![],
+    };
     let mut read = Vec::new();
     for path in trace::find(&[traces.to_path_buf()])? {
         read.push((path.clone(), trace::read(&path)?));
     }
     let plan = Plan::new(read, &settings)?;
-    let session = Session {
+    let replayer = Replayer {
         driver: Driver::new(backend),
         store: Store::new(snapshots),
         policy: Policy::Check,
@@ -43,7 +48,7 @@ async fn replay(backend: &dyn Backend, traces: &Path, snapshots: &Path) -> Resul
     };
     let mut results = Vec::new();
     for case in &plan.cases {
-        let (result, _ending) = session.replay(case, &plan.steps, &|_phase| {}, std::future::pending()).await?;
+        let (result, _ending) = replayer.replay(case, &plan.steps, &|_phase| {}, std::future::pending()).await?;
         results.push(result);
     }
     Ok(results)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyclaude::replay::{Case, Phase, Plan, Settings, ToolChoiceMode};
+use anyclaude::replay::{Phase, Plan, ReplayCase, ReplaySettings, ToolChoiceMode};
 use anyclaude::trace;
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -15,10 +15,10 @@ pub fn arguments() -> Vec<OsString> {
 }
 
 /// The recorded requests of a folder, in order, as replay sends them: greedy, and with the tool forced that was called.
-pub fn cases(traces: &Path) -> Outcome<Vec<Case>> {
+pub fn cases(traces: &Path) -> Outcome<Vec<ReplayCase>> {
     let files = trace::find(&[traces.to_path_buf()])?;
     let traces = files.into_iter().map(|file| Ok((trace::read(&file)?, file)).map(|(trace, file)| (file, trace)));
-    let settings = Settings {
+    let settings = ReplaySettings {
         phases: Phase::ALL.into(),
         repeat: 1,
         max_tokens: u32::MAX,

@@ -1,11 +1,11 @@
-//! HdrHistogram's percentile text, which its public plotter reads.
+//! HdrHistogram's percentile text, which its plotter reads.
 
 use super::Distribution;
 
-/// Rows for each halving of the distance to 100%: HdrHistogram's own default.
+/// Rows for each halving of the distance to 100%. This is HdrHistogram's default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-/// Buckets within each power of two at three significant digits: the power of two from 2 * 10^3 on.
+/// Buckets within each power of two, for three significant digits: the first power of two that is at least 2 * 10^3.
 const SUB_BUCKETS: u32 = 2048;
 
 /// Values are recorded in microseconds and written in milliseconds.

@@ -14,6 +14,8 @@ mod model;
 mod openai;
 #[cfg(feature = "mlx")]
 mod oracle;
+#[cfg(target_os = "linux")]
+mod output;
 mod readme;
 mod record;
 mod record_sessions;

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use anyclaude::snapshot::{ExchangeId, Info, Metadata, Outcome, Snapshot, Store, ToolCall};
+use anyclaude::snapshot::{ExchangeId, Info, Metadata, Outcome, Snapshot, Store, ToolUse};
 use anyclaude::wire::StopReason;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::support::process::{Ran, Running, run};
 use crate::support::sandbox::Sandbox;
 
 fn snapshot(seq: u32, tool: &str) -> Snapshot {
-    let call = ToolCall { name: tool.into(), input: json!({"file_path": "hello.txt"}) };
+    let call = ToolUse { name: tool.into(), input: json!({"file_path": "hello.txt"}) };
     Snapshot {
         metadata: Metadata {
             source: Some("anyclaude replay".into()),

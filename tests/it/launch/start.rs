@@ -126,3 +126,34 @@ fn the_newest_recording_is_shown_without_a_path() {
     let text = shown().stdout;
     assert!(text.contains("20250101-000000/0001.json") && text.contains("answer"), "{text}");
 }
+
+/// The launcher's line about the warm-up, with a recording of an earlier run, on the embedded model with this context.
+#[cfg(feature = "mlx")]
+fn warm_up_line(context: usize) -> String {
+    use crate::support::sandbox::repository;
+
+    let sandbox = Sandbox::new();
+    let tiny = repository("fixtures/models/tiny");
+    sandbox.write_home(
+        ".anyclaude/traces/mlx/20250101-000000/0001.json",
+        fs::read(repository("traces/read-file/0001.json")).unwrap(),
+    );
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(tiny.join("config.json")).unwrap()).unwrap();
+    config["max_position_embeddings"] = context.into();
+    sandbox.write("model/config.json", config.to_string());
+    for name in ["generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::os::unix::fs::symlink(tiny.join(name), sandbox.path("model").join(name)).unwrap();
+    }
+    let ran = sandbox.run(&["--model", "model", "--client", "sh", "--", "-c", "true"]).exits(0);
+    let after = ran.stderr.lines().skip_while(|line| !line.starts_with("warming: ")).nth(1);
+    after.unwrap_or_else(|| panic!("{}", ran.stderr)).to_owned()
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_warm_up_is_only_called_done_when_it_is() {
+    let done = warm_up_line(65_536);
+    assert!(done.starts_with("warmed in "), "{done}");
+    let failed = warm_up_line(100);
+    assert!(failed.starts_with("the warm-up failed: invalid_request_error: prompt is too long: "), "{failed}");
+}

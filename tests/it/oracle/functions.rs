@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyclaude::engine::decode::{AnswerDecoders, Piece, ToolFormatName};
 use anyclaude::engine::text::Tokenizer;
 use anyclaude::wire::MessagesRequest;
-use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -33,7 +32,7 @@ fn every_forced_call_of_every_function_is_valid() {
     tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(move || writer.clone()).init();
 
     let mut failed = Vec::new();
-    for name in ToolFormatName::value_variants() {
+    for name in &ToolFormatName::ALL {
         let decoders = AnswerDecoders::new(tokenizer.clone(), name.format("")).unwrap();
         let tools: Vec<&Value> = tools.iter().step_by(one_in(*name)).collect();
         let mut masks = Masks::default();

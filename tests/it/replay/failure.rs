@@ -82,7 +82,7 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: connection closed before message completed; is the server running?");
     assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
     let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
-    assert_eq!(report["cases"][0]["runs"][0]["phase"], "cold");
+    assert_eq!(report["cases"][0]["measurements"][0]["phase"], "cold");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_signal_ends_it_with_what_was_measured() {
         }
         assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
-        assert_eq!(report["cases"][0]["runs"].as_array().unwrap().len(), 1);
+        assert_eq!(report["cases"][0]["measurements"].as_array().unwrap().len(), 1);
         assert_eq!(sandbox.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
     }
 }

@@ -18,7 +18,7 @@ fn the_json_file_holds_everything() {
     let sandbox = accepted(&server);
     replay(&sandbox, &server, &["--repeat", "3", "--json", "new/folder/out.json"]).exits(0);
     let report: Value = serde_json::from_str(&sandbox.read("new/folder/out.json")).unwrap();
-    assert_eq!(report["version"], 1);
+    assert_eq!(report["version"], 2);
     assert_eq!(report["target"], json!({"backend": server.url, "model": "scripted", "states": "cache_control"}));
     assert_eq!(report["summary"]["as_accepted"], 2);
     assert_eq!(report["summary"]["skipped"], 1);
@@ -27,13 +27,13 @@ fn the_json_file_holds_everything() {
     assert_eq!(json!(phases), json!([["cold", 6], ["warm", 6], ["cached", 6]]));
     let cases = report["cases"].as_array().unwrap();
     assert_eq!(cases[0]["id"], json!({"session": "demo", "seq": 1}));
-    let runs = cases[0]["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 9);
-    assert_eq!(runs[0]["phase"], "cold");
-    assert_eq!(runs[0]["cache_read_tokens"], 0);
-    assert_eq!(runs[0]["outcome"]["tool_use"][0]["name"], "Read");
+    let measurements = cases[0]["measurements"].as_array().unwrap();
+    assert_eq!(measurements.len(), 9);
+    assert_eq!(measurements[0]["phase"], "cold");
+    assert_eq!(measurements[0]["cache_read_tokens"], 0);
+    assert_eq!(measurements[0]["outcome"]["tool_use"][0]["name"], "Read");
     // Five content events: two texts, the tool's name, two pieces of its arguments.
-    assert_eq!(runs[0]["itl_us"].as_array().unwrap().len(), 4);
+    assert_eq!(measurements[0]["itl_us"].as_array().unwrap().len(), 4);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn different_blocks_in_different_phases_are_a_cache_failure() {
          PASS demo/002  (no tool)             cold [time]  cached [time]
 
         CACHE demo/001  Read                  cold [time]  cached [time]
-     cache failure: one prompt, different blocks: the backend's prefix cache or its decoding is wrong
+     cache failure: one prompt, different tool calls: the backend's prefix cache or its decoding is wrong
      --- cold, repeat 1
      +++ cached, repeat 1
         4    4 │      {
@@ -237,7 +237,7 @@ fn repeats_must_agree_too() {
         CACHE demo/001  Read                  cold [time]
 
         CACHE demo/001  Read                  cold [time]
-     cache failure: one prompt, different blocks: the backend's prefix cache or its decoding is wrong
+     cache failure: one prompt, different tool calls: the backend's prefix cache or its decoding is wrong
      --- cold, repeat 1
      +++ cold, repeat 2
         4    4 │      {

@@ -1,31 +1,33 @@
-//! `anyclaude schema`: what the tools looked like that a client sent.
+//! `anyclaude schema`: comparing the tools that clients sent.
 
 mod diff;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::Value;
-
+use self::diff::Tools;
 use super::{CliError, print};
 use crate::trace;
 
-/// Compare the tools that two traces sent
+/// Compare the tool definitions that the client sent in two traces
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   anyclaude schema diff ~/.anyclaude/traces/claude ~/.anyclaude/traces/mlx")]
-pub struct Args {
+pub struct SchemaArgs {
     #[command(subcommand)]
-    action: Action,
+    command: SchemaCommand,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Action {
+enum SchemaCommand {
     /// Show which tools, descriptions and parameters differ between two traces (exit code 1 if any do)
     ///
-    /// Of a folder, the trace with the most tools counts: side requests have none.
+    /// In a folder, the trace with the most tools counts: the client's side requests have none.
+    #[command(after_help = "\
+Examples:
+  anyclaude schema diff ~/.anyclaude/traces/claude ~/.anyclaude/traces/mlx
+  anyclaude schema diff traces/read-file/0001.json traces/run-command/0001.json")]
     Diff {
         /// Trace file, or the folder of a session
         #[arg(value_name = "A")]
@@ -36,20 +38,16 @@ enum Action {
     },
 }
 
-/// Tools by their names, as the request's JSON has them.
-type Tools = BTreeMap<String, Value>;
-
-/// Runs the command.
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    let Action::Diff { left, right } = args.action;
-    let read = tokio::task::spawn_blocking(move || Ok::<_, CliError>((tools(&left)?, tools(&right)?)));
-    let (left, right) = read.await.map_err(CliError::backend)??;
+/// Prints the differences. Exit code 1 if there are any.
+pub fn run(args: &SchemaArgs) -> Result<ExitCode, CliError> {
+    let SchemaCommand::Diff { left, right } = &args.command;
+    let (left, right) = (tools(left)?, tools(right)?);
     let differences = diff::differences(&left, &right);
-    print(&diff::render(&differences, left.len(), right.len()));
+    print(&diff::render(&differences, left.len(), right.len()))?;
     Ok(ExitCode::from(u8::from(!differences.is_empty())))
 }
 
-/// The tools of the trace that sent the most.
+/// The tools of the trace that has the most of them.
 fn tools(path: &Path) -> Result<Tools, CliError> {
     let mut most = Tools::new();
     for file in trace::find(&[path.to_owned()])? {

@@ -1,30 +1,23 @@
-//! One case from start to verdict: run it, check the phases, compare with the snapshot, write what the user asked to write.
+//! One case from start to verdict: measures it, checks the phases, compares with the snapshot, and writes what the policy says.
 
 use std::env;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use super::{Case, CaseResult, Driver, Fidelity, Phase, Run, Step, Verdict, check, disagreements};
+use super::{CaseResult, Driver, Fidelity, Measurement, Phase, Policy, ReplayCase, ReplayStep, Verdict, check, disagreements};
 use crate::backend::BackendError;
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
-/// What to do with an outcome that is not the accepted one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Leave it for review.
-    Pend,
-    /// Accept it.
-    Update,
-    /// Write nothing.
-    Check,
-}
-
-/// What a replay of many cases has in common.
-pub struct Session<'a> {
+/// Replays cases. Its fields are what the cases have in common.
+pub struct Replayer<'a> {
+    /// Sends the requests.
     pub driver: Driver<'a>,
+    /// The accepted and pending snapshots.
     pub store: Store,
+    /// What may be written to them.
     pub policy: Policy,
+    /// What answers, for the snapshots.
     pub info: Info,
-    /// The settings, for a reviewer.
+    /// The settings in words, for a reviewer.
     pub expression: String,
 }
 
@@ -39,51 +32,53 @@ pub enum Ending {
     Interrupted,
 }
 
-impl Session<'_> {
-    /// Runs one case until it is done, the backend fails, or `interrupt` comes. What was measured is in the result either way.
-    /// Touches files, so it needs the multi-threaded runtime.
+impl Replayer<'_> {
+    /// Replays one case until it is done, the backend fails, or `interrupt` completes; the result has what was measured until then.
+    /// `on_measure` is called before each measurement. Reads and writes files, and so needs the multi-threaded runtime.
     pub async fn replay(
         &self,
-        case: &Case,
-        steps: &[Step],
+        case: &ReplayCase,
+        steps: &[ReplayStep],
         on_measure: &(dyn Fn(Phase) + Sync),
         interrupt: impl Future<Output = ()>,
     ) -> Result<(CaseResult, Ending), SnapshotError> {
-        let mut runs = Vec::new();
+        let mut measurements = Vec::new();
         let ending = tokio::select! {
-            outcome = self.driver.run(case, steps, &mut runs, on_measure) => outcome.map_or_else(Ending::Failed, |()| Ending::Finished),
+            outcome = self.driver.run(case, steps, &mut measurements, on_measure) => {
+                outcome.map_or_else(Ending::Failed, |()| Ending::Finished)
+            }
             () = interrupt => Ending::Interrupted,
         };
-        let mut result = self.judge(case, runs, &ending);
+        let mut result = self.judge(case, measurements, &ending);
         if matches!(ending, Ending::Finished) {
-            tokio::task::block_in_place(|| self.settle(case, &mut result))?;
+            tokio::task::block_in_place(|| self.compare_with_snapshot(case, &mut result))?;
         }
         Ok((result, ending))
     }
 
-    /// Everything that is known without looking at the snapshot.
-    fn judge(&self, case: &Case, runs: Vec<Run>, ending: &Ending) -> CaseResult {
-        let outcome = runs.first().map(|run| &run.outcome);
+    /// The result, as far as it does not depend on the snapshot.
+    fn judge(&self, case: &ReplayCase, measurements: Vec<Measurement>, ending: &Ending) -> CaseResult {
+        let outcome = measurements.first().map(|measurement| &measurement.outcome);
         CaseResult {
             id: case.id.clone(),
             trace: case.trace.clone(),
             snapshot: self.store.accepted_path(&case.id),
             pending: None,
             verdict: Verdict::Unfinished,
-            disagreements: disagreements(&runs),
-            phase_failures: check(&runs, self.driver.state_control().cold_limit()),
+            disagreements: disagreements(&measurements),
+            phase_failures: check(&measurements, self.driver.state_control().cold_limit()),
             error: match ending {
                 Ending::Failed(error) => Some(error.to_string()),
                 Ending::Finished | Ending::Interrupted => None,
             },
             fidelity: outcome.zip(case.recorded.as_ref()).map(|(outcome, recorded)| Fidelity::of(outcome, recorded)),
-            runs,
+            measurements,
         }
     }
 
-    /// Compares a finished case with its snapshot and writes what the policy says. An outcome on which the runs disagree is
-    /// nobody's to accept: it is compared, never written.
-    fn settle(&self, case: &Case, result: &mut CaseResult) -> Result<(), SnapshotError> {
+    /// Compares a finished case with its snapshot and writes what the policy says. An outcome on which the measurements disagree
+    /// must not be accepted, so it is compared and never written.
+    fn compare_with_snapshot(&self, case: &ReplayCase, result: &mut CaseResult) -> Result<(), SnapshotError> {
         let Some(outcome) = result.outcome().cloned() else { return Ok(()) };
         let accepted = self.store.accepted(&case.id)?.map(|snapshot| snapshot.outcome);
         let as_accepted = accepted.as_ref() == Some(&outcome);
@@ -108,7 +103,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn snapshot(&self, case: &Case, outcome: Outcome) -> Snapshot {
+    fn snapshot(&self, case: &ReplayCase, outcome: Outcome) -> Snapshot {
         let metadata = Metadata {
             source: Some("anyclaude replay".into()),
             description: Some(case.description.clone()),
@@ -120,12 +115,12 @@ impl Session<'_> {
     }
 }
 
-/// The path as a committed file may name it: relative to the working folder where it is inside, with forward slashes.
+/// The path as a committed file may name it: relative to the working folder if it is inside, and with forward slashes.
 fn portable(path: &Path) -> String {
     let working_folder = env::current_dir().unwrap_or_default();
     let inside = path.strip_prefix(&working_folder).unwrap_or(path);
     let parts = inside.components().filter(|component| !matches!(component, Component::CurDir));
-    parts.collect::<std::path::PathBuf>().to_string_lossy().replace('\\', "/")
+    parts.collect::<PathBuf>().to_string_lossy().replace('\\', "/")
 }
 
 #[cfg(test)]

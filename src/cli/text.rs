@@ -3,13 +3,13 @@
 pub use crate::report::units::{count, duration};
 use crate::trace::ExchangeOutcome;
 
-/// Like [`duration`]; a dash where there is none.
+/// Like [`duration`]; a dash for `None`.
 pub fn maybe_duration(us: Option<u64>) -> String {
     us.map_or_else(|| "-".into(), duration)
 }
 
-/// A number with its thousands set apart: `12,345`.
-pub fn number(n: u64) -> String {
+/// A number with a comma between each group of three digits: `12,345`.
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -31,14 +31,19 @@ pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
     }
 }
 
+/// A table's lines without the blanks around them.
+pub fn trimmed_lines(table: &str) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_set_apart_and_what_is_missing_is_a_dash() {
+    fn digits_are_grouped_and_a_missing_time_is_a_dash() {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(number(n), text);
+            assert_eq!(grouped(n), text);
         }
         assert_eq!(maybe_duration(None), "-");
     }

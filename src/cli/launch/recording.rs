@@ -1,12 +1,51 @@
-//! How long recordings are kept: the newest sessions of a mode, so many of them.
+//! Where a launch records: the session, its folder, and how many older ones are kept.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Removes the oldest sessions of a folder until `keep` are left. Only folders whose name is a time, as the launcher gives
-/// them, are sessions of ours; others are left alone, and so is a session that holds anything but traces.
-pub fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
+use super::errors::{cannot_write, launch_error};
+use crate::cli::CliError;
+use crate::cli::record::{is_time, open_by_time, remove_if_empty};
+use crate::config::{self, Settings};
+use crate::record::RecordingSession;
+
+/// The folder that a launch records to, if it records.
+pub struct Recording {
+    folder: Option<PathBuf>,
+}
+
+impl Recording {
+    /// Opens the session of a launch. With recording on, makes its folder and removes the mode's oldest recordings beyond
+    /// `keep_sessions`. Touches files.
+    pub fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
+        let mode = settings.mode.name();
+        if !settings.record {
+            return Ok((Self { folder: None }, RecordingSession::unwritten().with_mode(mode)));
+        }
+        let traces = config::expand_home(&settings.traces).join(mode);
+        let session = open_by_time(&traces).map_err(launch_error)?;
+        // The new session is the newest, so it is among those that stay.
+        keep_newest(&traces, settings.keep_sessions.max(1)).map_err(|error| cannot_write(&traces, &error))?;
+        Ok((Self { folder: Some(traces.join(session.name())) }, session.with_mode(mode)))
+    }
+
+    /// The folder; `None` if nothing is recorded.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Removes the folder if nothing was recorded.
+    pub async fn end(self) {
+        if let Some(folder) = self.folder {
+            remove_if_empty(&folder).await;
+        }
+    }
+}
+
+/// Removes the oldest sessions of a folder until `keep` are left. Folders whose name is no time, which the launcher did not
+/// make, are left alone; so is a session's folder that holds anything but traces.
+fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
     let mut sessions: Vec<String> = fs::read_dir(folder)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| is_time(name))
@@ -14,14 +53,6 @@ pub fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
     sessions.sort();
     sessions.truncate(sessions.len().saturating_sub(keep));
     sessions.iter().try_for_each(|session| remove(&folder.join(session)))
-}
-
-/// Whether a session's name is a time: `20260131-235959`, perhaps with a number behind it.
-fn is_time(name: &str) -> bool {
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mut parts = name.splitn(3, '-');
-    let (date, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    digits(date, 8) && digits(time, 6) && parts.next().is_none_or(|number| digits(number, number.len()))
 }
 
 /// Removes the traces in a session's folder, then the folder if that leaves it empty.

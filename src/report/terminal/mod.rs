@@ -1,22 +1,22 @@
-//! The replay report on a terminal: a status line for each trace, what is not as accepted, the summary, what to do next.
+//! The report on a terminal: a status line for each trace, details of those that are not as accepted, the summary, the next steps.
 
 use console::{Alignment, Style, pad_str, style};
 
-use super::tables::latency_tables;
-use super::units::{count, duration, percent};
-use super::{Distribution, FidelityShare, Report, States, Target};
-use crate::replay::{CaseResult, Disagreement, Phase, Policy, Settings, Status, Summary, ToolChoiceMode, Verdict};
+use crate::replay::{CaseResult, Disagreement, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict};
+use crate::report::tables::latency_tables;
+use crate::report::units::{count, duration, percent};
+use crate::report::{Distribution, FidelityShare, ReplayTarget, Report, States};
 use crate::snapshot::{Side, diff};
 
 /// Width of the right-aligned status words.
 const STATUS_WIDTH: usize = 12;
 /// Width of the column of called tools.
 const TOOLS_WIDTH: usize = 20;
-/// Width of a TTFT.
+/// Width of a time.
 const TIME_WIDTH: usize = 7;
 
-/// The first line: what is going to happen.
-pub fn header(target: &Target, settings: &Settings, traces: usize) -> String {
+/// The first line, which says what is going to happen.
+pub fn header(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -> String {
     let phases: Vec<_> = settings.phases.iter().map(|phase| phase.name()).collect();
     let repeat = if settings.repeat > 1 { format!(" × {}", settings.repeat) } else { String::new() };
     let what =
@@ -24,7 +24,7 @@ pub fn header(target: &Target, settings: &Settings, traces: usize) -> String {
     status_line("Replaying", Style::new().bold().green(), &what)
 }
 
-/// One line for one trace. `id_width` is the widest `session/seq`.
+/// The status line of a trace. `id_width` is the width of the widest `session/seq`.
 pub fn case_line(case: &CaseResult, id_width: usize) -> String {
     let (word, colour) = status_word(case.status());
     let id = case.id.to_string();
@@ -53,7 +53,7 @@ fn status_word(status: Status) -> (&'static str, Style) {
     }
 }
 
-/// The tools called, in order; calls of one tool in a row are told once, with their number.
+/// The called tools, in order. Consecutive calls of one tool are shown once, with their number.
 fn tools(case: &CaseResult) -> String {
     let Some(outcome) = case.outcome() else { return String::new() };
     let names = outcome.tool_names();
@@ -65,14 +65,16 @@ fn tools(case: &CaseResult) -> String {
     if calls.is_empty() { "(no tool)".into() } else { calls }
 }
 
+/// The phase with its median TTFT, or a dash if no measurement of it is valid; `None` if it was not measured.
 fn median_ttft(case: &CaseResult, phase: Phase) -> Option<String> {
-    case.runs.iter().find(|run| run.phase == phase)?;
-    let times = case.valid_runs().filter(|run| run.phase == phase).filter_map(|run| run.ttft_us);
+    case.measurements.iter().find(|measurement| measurement.phase == phase)?;
+    let valid = case.valid_measurements().filter(|measurement| measurement.phase == phase);
+    let times = valid.filter_map(|measurement| measurement.ttft_us);
     let median = Distribution::of(times).median_us().map_or_else(|| "–".into(), duration);
     Some(format!("{phase} {median:>TIME_WIDTH$}"))
 }
 
-/// What is wrong with each trace that is not as accepted, under its status line. Empty if all is well.
+/// What is wrong with each trace that is not as accepted, below its status line. Empty if all are.
 pub fn details(report: &Report, id_width: usize) -> String {
     let mut out = String::new();
     for case in report.cases {
@@ -110,15 +112,15 @@ fn detail(case: &CaseResult, states: States) -> String {
 fn cache_failure(disagreement: &Disagreement, states: States) -> String {
     let Disagreement { first, other, first_outcome, other_outcome } = disagreement;
     let cause = match states {
-        States::CacheControl => "one prompt, different blocks: the backend's prefix cache or its decoding is wrong",
-        States::Salt => "different blocks; the prompts differed in their salts, which may be the cause instead of the cache",
+        States::CacheControl => "one prompt, different tool calls: the backend's prefix cache or its decoding is wrong",
+        States::Salt => "different tool calls; the prompts differed in their salts, which may be the cause instead of the cache",
     };
     let old = Side { label: &first.to_string(), text: &first_outcome.to_text() };
     let new = Side { label: &other.to_string(), text: &other_outcome.to_text() };
     format!("cache failure: {cause}\n{}", diff(old, new))
 }
 
-/// Latency tables and histograms, and what to know about them. Empty where nothing was measured.
+/// Latency tables and histograms, with notes on how to read them. Empty if nothing was measured.
 pub fn latency(report: &Report) -> String {
     if report.latency.is_empty() {
         return String::new();
@@ -126,20 +128,20 @@ pub fn latency(report: &Report) -> String {
     format!("\n{}{}", latency_tables(&report.latency), notes(report))
 }
 
-/// The last lines: fidelity, summary, what to do next.
+/// The last lines: fidelity, summary, next steps.
 pub fn closing(report: &Report, policy: Policy) -> String {
     let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
     format!("\n{fidelity}{}{}", summary(&report.summary), next_steps(report, policy))
 }
 
-/// What a reader must know about the figures.
+/// Notes on figures that are less certain than they look.
 fn notes(report: &Report) -> String {
     let mut notes = Vec::new();
     if report.target.states == States::Salt {
-        notes.push("The backend offers no cache control: cold and warm were made by salting the prompt's start; what its chat template puts before that stays cached.");
+        notes.push("The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.");
     }
     if report.latency.iter().any(|phase| phase.cache_hit_share.is_none()) {
-        notes.push("UNVERIFIED: the backend reports no cache figures, so nobody knows whether cold, warm and cached happened.");
+        notes.push("UNVERIFIED: the backend reports no cache figures, so whether cold, warm and cached happened is not known.");
     }
     notes.iter().map(|note| format!("\n{}\n", style(note).yellow())).collect()
 }
@@ -157,9 +159,19 @@ fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
     status_line("Fidelity", Style::new().bold(), &what)
 }
 
-fn summary(summary: &Summary) -> String {
-    let Summary { as_accepted, changed, new, updated, cache_failures, phase_failures, failed, interrupted, not_run, skipped } =
-        *summary;
+fn summary(summary: &ReplaySummary) -> String {
+    let ReplaySummary {
+        as_accepted,
+        changed,
+        new,
+        updated,
+        cache_failures,
+        phase_failures,
+        failed,
+        interrupted,
+        not_run,
+        skipped,
+    } = *summary;
     let replayed = as_accepted + changed + new + updated + cache_failures + phase_failures + failed + interrupted;
     let parts = [
         (changed, "changed".into()),
@@ -184,10 +196,10 @@ fn plural(n: usize, noun: &str) -> String {
     if n == 1 { noun.into() } else { format!("{noun}s") }
 }
 
-/// What to do about what is not as accepted. Empty if all is well.
+/// What to do about the traces that are not as accepted. Empty if all are.
 fn next_steps(report: &Report, policy: Policy) -> String {
     let pending = report.cases.iter().filter(|case| case.pending.is_some()).count();
-    let Summary { changed, new, cache_failures, phase_failures, failed, .. } = report.summary;
+    let ReplaySummary { changed, new, cache_failures, phase_failures, failed, .. } = report.summary;
     let next = |what: &str| status_line("Next", Style::new().bold().cyan(), what);
     let mut out = String::new();
     if pending > 0 {
@@ -196,14 +208,13 @@ fn next_steps(report: &Report, policy: Policy) -> String {
         out.push_str(&next("replay on your machine without --check, run `anyclaude review`, commit what you accept"));
     }
     if cache_failures > 0 {
-        out.push_str(&next("mend the backend's cache: where phases disagree nothing was written for review"));
+        out.push_str(&next("fix the backend's cache: outcomes on which the phases disagree were not written for review"));
     }
     if phase_failures + failed > 0 {
-        out.push_str(&next("mend what failed (reasons above) and replay again: its times are left out"));
+        out.push_str(&next("fix what failed (reasons above) and replay again: its times are left out"));
     }
     out
 }
 
 #[cfg(test)]
-#[path = "terminal_tests.rs"]
-pub(super) mod tests;
+mod tests;

@@ -1,64 +1,50 @@
-//! `serve`'s options about the prefix cache: how much it keeps, and what it computes ahead.
+//! The options of the prefix cache: how much it keeps, where, and what it computes ahead.
 
-use std::convert::Infallible;
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::SystemTime;
 
-use clap::{Args as _, FromArgMatches as _};
+use clap::{Args, FromArgMatches};
 
-use crate::backend::CacheControl;
-use crate::backend::mlx::MlxBackend;
 use crate::cli::CliError;
 use crate::engine::{CacheLimits, DiskOptions};
 use crate::trace;
 use crate::wire::MessagesRequest;
 
+/// Flags of `serve`; for the launcher, the variables of the environment behind them.
 #[derive(clap::Args, Debug)]
 pub struct CacheArgs {
     /// How many prompts the prefix cache keeps
     #[arg(long, value_name = "N", env = "KV_CACHE_MAX_SIZE", default_value_t = CacheLimits::default().entries)]
     cache_entries: usize,
-    /// How much memory the prefix cache takes, such as 4GB or 512MB [default: half of what is free after loading]
+    /// How much memory the prefix cache may take, such as 4GB or 512MB [default: half of what is free after loading]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     cache_bytes: Option<usize>,
-    /// Folder where the prefix cache outlives the server [default: it does not]
+    /// Folder in which the prefix cache outlives the server [default: none]
     #[arg(long, value_name = "DIR", env = "KV_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// How much the folder may take, such as 50GB
+    /// How much disk space that folder may take, such as 50GB
     #[arg(long, value_name = "SIZE", env = "KV_CACHE_DIR_BYTES", default_value = "20GB", value_parser = parse_size)]
     cache_dir_bytes: usize,
-    /// Whether the prefix cache is used (1) or not (0)
+    /// Whether to use the prefix cache (1) or not (0)
     #[arg(long, value_name = "0|1", env = "KV_CACHE_ENABLED", default_value = "1", value_parser = parse_switch, action = clap::ArgAction::Set)]
     cache: bool,
-    /// What to compute ahead while nobody asks: the tools and system prompt of a trace FILE, of the newest one in traces/ (auto),
-    /// or nothing (0)
-    #[arg(long, value_name = "FILE|auto|0", env = "KV_CACHE_WARMUP", default_value = "auto")]
-    warm: WarmUp,
+    /// What to compute ahead while no request is in work: the tools and system prompt of a trace FILE, of the newest trace in
+    /// traces/ (auto), or nothing (0)
+    #[arg(long, value_name = "FILE|auto|0", env = "KV_CACHE_WARMUP", default_value = "auto", value_parser = parse_warm_up)]
+    warm: WarmUpSource,
 }
 
-/// What to compute ahead.
+/// The trace whose tools and system prompt are computed ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum WarmUp {
+enum WarmUpSource {
     Nothing,
     NewestTrace,
     File(PathBuf),
 }
 
-impl FromStr for WarmUp {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match (text, parse_switch(text)) {
-            ("auto", _) | (_, Ok(true)) => Self::NewestTrace,
-            (_, Ok(false)) => Self::Nothing,
-            (file, Err(_)) => Self::File(file.into()),
-        })
-    }
-}
-
 impl CacheArgs {
-    /// What the environment says, for a command without these flags.
+    /// The options that the environment sets, for a command without these flags.
     pub fn from_env() -> Result<Self, CliError> {
         let command = Self::augment_args(clap::Command::new("anyclaude"));
         let matches = command.try_get_matches_from(["anyclaude"]).and_then(|matches| Self::from_arg_matches(&matches));
@@ -69,49 +55,51 @@ impl CacheArgs {
         })
     }
 
-    /// What the cache may keep.
+    /// How much the cache may keep in memory.
     pub fn limits(&self) -> CacheLimits {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
     }
 
-    /// Where the cache outlives the process: the folder that was named, else the configured one.
+    /// Where the cache outlives the process: the folder of these options, else the configured one.
     pub fn disk(&self, configured: Option<PathBuf>) -> Option<DiskOptions> {
         let folder = self.cache_dir.clone().or(configured).filter(|folder| !folder.as_os_str().is_empty())?;
         Some(DiskOptions { folder, bytes: self.cache_dir_bytes as u64 })
     }
 
-    /// The request whose beginning is to be computed ahead; where none is named, of the newest trace in `traces`. A file that
-    /// was named must be readable; what is merely found may not be.
+    /// The request whose tools and system prompt are to be computed ahead; with `auto`, that of the newest trace in `traces`.
+    /// A named file must be readable, a found one need not be. Reads files.
     pub fn warm_up(&self, traces: &Path) -> Result<Option<MessagesRequest>, CliError> {
         match &self.warm {
             _ if !self.cache => Ok(None),
-            WarmUp::Nothing => Ok(None),
-            WarmUp::NewestTrace => Ok(newest_request(traces)),
-            WarmUp::File(file) => read_request(file).map(Some).map_err(|reason| {
+            WarmUpSource::Nothing => Ok(None),
+            WarmUpSource::NewestTrace => Ok(newest_request(traces)),
+            WarmUpSource::File(file) => read_request(file).map(Some).map_err(|reason| {
                 CliError::input(format!("{}: {reason}; name another trace with --warm, or --warm 0", file.display()))
             }),
         }
     }
 }
 
-/// Has a request's beginning computed in the background.
-pub async fn warm_up(backend: &MlxBackend, request: MessagesRequest) {
-    if let Err(error) = backend.warm_up(request).await {
-        tracing::warn!(%error, "no warm-up");
-    }
-}
-
-/// The request of the trace written last that has tools: a client's side requests are no use to the next session.
+/// The request of the latest trace that has tools: the client's side requests have none, and say nothing of its next session.
 fn newest_request(folder: &Path) -> Option<MessagesRequest> {
     let mut files = trace::find(&[folder.to_path_buf()]).ok()?;
     let written = |file: &PathBuf| file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    files.sort_by_cached_key(|file| std::cmp::Reverse(written(file)));
+    files.sort_by_cached_key(|file| Reverse(written(file)));
     files.iter().filter_map(|file| read_request(file).ok()).find(|request| !request.tools.is_empty())
 }
 
 fn read_request(file: &Path) -> Result<MessagesRequest, String> {
     let trace = trace::read(file).map_err(|error| error.to_string())?;
     serde_json::from_value(trace.request.body).map_err(|error| format!("not a Messages request: {error}"))
+}
+
+/// `auto`, a switch, or else a file's path. Every text is one of these.
+fn parse_warm_up(text: &str) -> Result<WarmUpSource, String> {
+    Ok(match (text, parse_switch(text)) {
+        ("auto", _) | (_, Ok(true)) => WarmUpSource::NewestTrace,
+        (_, Ok(false)) => WarmUpSource::Nothing,
+        (file, Err(_)) => WarmUpSource::File(file.into()),
+    })
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {
@@ -122,7 +110,7 @@ fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// `4GB`, `1.5 GB`, `512MB`, `1000000`: powers of 1000.
+/// `4GB`, `1.5 GB`, `512MB`, `1000000`; units are powers of 1000.
 fn parse_size(text: &str) -> Result<usize, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
@@ -158,13 +146,13 @@ mod tests {
     #[test]
     fn the_warm_up_is_a_file_the_newest_trace_or_nothing() {
         for (text, warm) in [
-            ("auto", WarmUp::NewestTrace),
-            ("1", WarmUp::NewestTrace),
-            ("0", WarmUp::Nothing),
-            ("off", WarmUp::Nothing),
-            ("traces/a/0001.json", WarmUp::File("traces/a/0001.json".into())),
+            ("auto", WarmUpSource::NewestTrace),
+            ("1", WarmUpSource::NewestTrace),
+            ("0", WarmUpSource::Nothing),
+            ("off", WarmUpSource::Nothing),
+            ("traces/a/0001.json", WarmUpSource::File("traces/a/0001.json".into())),
         ] {
-            assert_eq!(text.parse(), Ok(warm), "{text}");
+            assert_eq!(parse_warm_up(text), Ok(warm), "{text}");
         }
     }
 
