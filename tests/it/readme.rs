@@ -123,3 +123,22 @@ fn help_names_every_make_target() {
         assert!(makefile.contains(&format!("@echo \"  make {target} ")), "make help does not tell of {target}");
     }
 }
+
+/// The documents, and for each path they name in backquotes whether it exists.
+#[test]
+fn every_path_that_the_documents_name_exists() {
+    let path = regex::Regex::new(r"`((?:src|tests|docs|crates|benches|examples|scripts|fixtures|traces)/[A-Za-z0-9_./-]+)`").unwrap();
+    let mut documents: Vec<_> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].iter().map(|name| repository(name)).collect();
+    for folder in ["docs", "docs/decisions"] {
+        let files = std::fs::read_dir(repository(folder)).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
+    }
+    let mut missing = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let named = path.captures_iter(&text).map(|captures| captures[1].to_owned());
+        missing.extend(named.filter(|name| !repository(name).exists()).map(|name| format!("{}: {name}", document.display())));
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
