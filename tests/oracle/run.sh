@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/oracle/environment.sh
 $python tests/oracle/make.py "$oracle/models"
+$python tests/oracle/probes.py fixtures/jinja2/probes.json --check
 $python tests/oracle/prompts.py "$oracle/qwen3/models" "$oracle/prompts.json"
 [ -e "$oracle"/bfcl_eval-2026.3.23-*.whl ] ||
     $python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$oracle" bfcl-eval==2026.3.23

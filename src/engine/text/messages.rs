@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::python_json;
+use super::python;
 use crate::engine::EngineError;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool};
 
@@ -107,7 +107,7 @@ fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
 
 /// A tool that a search found, as the list of tools would have it.
 fn found_tool(name: &str, tools: &[Tool]) -> String {
-    let definition = tools.iter().find(|tool| tool.name == name).and_then(|tool| python_json::one_line(&function(tool)).ok());
+    let definition = tools.iter().find(|tool| tool.name == name).and_then(|tool| python::json::one_line(&function(tool)).ok());
     match definition {
         Some(definition) => format!("You can call this tool now:\n{definition}"),
         None => format!("The tool {name} is gone."),

@@ -9,7 +9,7 @@ mod markup_escaping;
 
 mod messages;
 mod prompt_tokenizer;
-mod python_json;
+mod python;
 mod template;
 mod token_file;
 mod tokenizer;

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::{Enumerator, Object, Serde};
 
 use super::markup_escaping::Markup;
-use super::{deferred, messages, python_json};
+use super::{deferred, messages, python};
 use crate::wire::Tool;
 
 /// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
@@ -28,7 +28,7 @@ impl KnownTools {
                 return listed(known[0].1.clone());
             }
         }
-        let mapping = |tool| Value::from_serialize(markup.mark(messages::function(tool)));
+        let mapping = |tool| Value::from(Serde(markup.mark(messages::function(tool))));
         let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
         let value: Value = deferred::listed(tools).map(tool).collect();
         let mut known = self.lock();
@@ -53,7 +53,7 @@ impl KnownTool {
     /// Its JSON on one line, where that can be made.
     pub fn json(&self) -> Option<&str> {
         if self.json.get().is_none() {
-            let _ = self.json.set(python_json::one_line(&self.mapping).ok()?);
+            let _ = self.json.set(python::json::one_line(&self.mapping).ok()?);
         }
         self.json.get().map(String::as_str)
     }
