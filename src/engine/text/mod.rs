@@ -3,10 +3,10 @@
 //! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
 //! template says, and nothing of sampling.
 
+mod call_ids;
 mod deferred;
 mod detokenizer;
 mod markup_escaping;
-
 mod messages;
 mod prompt_tokenizer;
 mod python;

@@ -1,19 +1,24 @@
 //! A model's chat template: the request as the prompt's text.
 
 mod environment;
+mod fit;
+mod shape;
+mod traits;
 
 use std::path::Path;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, Value, context};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use self::environment::{NAME, environment};
+pub use self::shape::shaped;
+pub use self::traits::{Descriptions, TemplateTraits};
 use super::markup_escaping::Markup;
-use super::messages::{self, LateSystem};
+use super::messages::{self, ChatMessage, Turn};
 use super::tokenizer::token_text;
 use super::tools::KnownTools;
-use super::{Tokenizer, read_optional, read_optional_json};
+use super::{Tokenizer, deferred, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
 
@@ -23,7 +28,7 @@ pub struct ChatTemplate {
     source: String,
     /// `bos_token` and its like, which templates write into the prompt.
     tokens: Json,
-    late_system: LateSystem,
+    traits: TemplateTraits,
     markup: Markup,
     known_tools: KnownTools,
 }
@@ -52,11 +57,14 @@ impl ChatTemplate {
         let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
         let tokens = Json::from_iter(tokens);
-        let mut template =
-            Self { environment, source, tokens, late_system: LateSystem::AsSystem, markup, known_tools: KnownTools::default() };
-        if !template.takes_late_system() {
-            template.late_system = LateSystem::AsUser;
-        }
+        let known_tools = KnownTools::new(Descriptions::default());
+        let mut template = Self { environment, source, tokens, traits: TemplateTraits::default(), markup, known_tools };
+        template.traits = fit::fit(&|trial, traits| {
+            let function = |tool| messages::function(tool, traits.descriptions);
+            let tools = (!trial.tools.is_empty()).then(|| Value::from(Serde(trial.tools.iter().map(function).collect::<Json>())));
+            template.fill(shaped(trial.messages.clone(), traits), tools, false).ok()
+        });
+        template.known_tools = KnownTools::new(template.traits.descriptions);
         Ok(template)
     }
 
@@ -65,13 +73,30 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// What the template wants differently from others.
+    pub fn traits(&self) -> TemplateTraits {
+        self.traits
+    }
+
+    /// The request's messages, as the template gets them.
+    ///
+    /// # Errors
+    /// The request holds an image.
+    pub fn messages(&self, request: &MessagesRequest) -> Result<Vec<Json>, EngineError> {
+        Ok(shaped(messages::messages(request)?, &self.traits))
+    }
+
+    /// The request's tools, as the template gets them.
+    pub fn tools(&self, request: &MessagesRequest) -> Vec<Json> {
+        deferred::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
+    }
+
     /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].
     ///
     /// # Errors
     /// The request holds an image, or the template refuses it.
     pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
-        let messages = messages::messages(request, self.late_system)?;
-        self.render_messages(messages, request).map_err(refused)
+        self.render_messages(messages::messages(request)?, request).map_err(refused)
     }
 
     /// The part of the prompt that all conversations with the same system prompt and tools start with.
@@ -79,39 +104,36 @@ impl ChatTemplate {
     /// # Errors
     /// The template refuses the request.
     pub fn render_shared_prefix(&self, request: &MessagesRequest) -> Result<String, EngineError> {
-        let with = |role: &str, text: &str| {
+        let with = |message: ChatMessage| {
             let mut messages = messages::system(request);
-            messages.push(json!({"role": role, "content": text}));
+            messages.push(message);
             self.render_messages(messages, request)
         };
-        let mut prefix = with("user", "A").map_err(refused)?;
-        prefix.truncate(common_length(&prefix, &with("user", "B").map_err(refused)?));
+        let mut prefix = with(ChatMessage::User("A".into())).map_err(refused)?;
+        prefix.truncate(common_length(&prefix, &with(ChatMessage::User("B".into())).map_err(refused)?));
         // Not every template lets the assistant speak first.
-        if let Ok(other) = with("assistant", "A") {
+        if let Ok(other) = with(ChatMessage::Assistant(Turn { text: "A".into(), ..Turn::default() })) {
             prefix.truncate(common_length(&prefix, &other));
         }
         Ok(prefix)
     }
 
-    fn render_messages(&self, messages: Vec<Json>, request: &MessagesRequest) -> Result<String, Error> {
-        let messages = self.markup.mark(Json::Array(messages));
+    fn render_messages(&self, messages: Vec<ChatMessage>, request: &MessagesRequest) -> Result<String, Error> {
         let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
-        self.environment.get_template(NAME)?.render(context! {
-            messages => Serde(messages),
-            tools => self.known_tools.of(&request.tools, &self.markup),
-            add_generation_prompt => true,
-            enable_thinking => matches!(thinking, Some("enabled" | "adaptive")),
-            ..Value::from(Serde(&self.tokens))
-        })
+        let tools = self.known_tools.of(&request.tools, &self.markup);
+        self.fill(shaped(messages, &self.traits), tools, matches!(thinking, Some("enabled" | "adaptive")))
     }
 
-    /// Whether a system message in mid-conversation reaches the prompt.
-    fn takes_late_system(&self) -> bool {
-        let messages = [("user", "a"), ("assistant", "b"), ("user", "c"), ("system", "late system")];
-        let messages = messages.map(|(role, content)| json!({"role": role, "content": content}));
-        let rendered =
-            self.environment.get_template(NAME).and_then(|template| template.render(context! { messages => Serde(messages) }));
-        rendered.is_ok_and(|prompt| prompt.contains("late system"))
+    /// The template, filled with what transformers fills it with.
+    fn fill(&self, messages: Vec<Json>, tools: Option<Value>, thinking: bool) -> Result<String, Error> {
+        self.environment.get_template(NAME)?.render(context! {
+            messages => Serde(self.markup.mark(Json::Array(messages))),
+            tools => tools,
+            documents => (),
+            add_generation_prompt => true,
+            enable_thinking => thinking,
+            ..Value::from(Serde(&self.tokens))
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 use super::super::{TokenKind, tiny_model};
 use super::*;
+use serde_json::json;
 
 fn request(body: Json) -> MessagesRequest {
     let mut request = json!({"model": "m", "max_tokens": 9});
@@ -39,6 +40,93 @@ fn conversation() -> Vec<Json> {
 
 fn tools() -> Json {
     json!([{"name": "Read", "description": "Reads.\nSlowly.", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}])
+}
+
+/// The templates of our own, in the shapes of those that people use.
+fn fixtures() -> Vec<(String, ChatTemplate)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let named = |file: &std::path::PathBuf| {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, template(&std::fs::read_to_string(file).unwrap()))
+    };
+    files.iter().map(named).collect()
+}
+
+/// What clients send and templates stumble over: parallel calls, text beside results, system messages anywhere.
+fn demanding_conversation() -> Vec<Json> {
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "Read", "input": {"path": id}});
+    let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": format!("contents of {id}")});
+    let system = |text: &str| json!({"role": "system", "content": text});
+    let says = |text: &str| json!({"type": "text", "text": text});
+    vec![
+        json!({"role": "user", "content": "one"}),
+        system("two"),
+        json!({"role": "assistant", "content": [says("three"), call("a"), call("b")]}),
+        json!({"role": "user", "content": [result("a"), result("b"), says("four")]}),
+        system("five"),
+        json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, call("c")]}),
+        json!({"role": "user", "content": [result("c")]}),
+        json!({"role": "assistant", "content": "six"}),
+        system("seven"),
+        json!({"role": "user", "content": "eight"}),
+        json!({"role": "user", "content": "nine"}),
+    ]
+}
+
+#[test]
+fn templates_get_what_they_take() {
+    let traits: Vec<String> = fixtures().iter().map(|(name, template)| format!("{name}: {}", template.traits())).collect();
+    insta::assert_snapshot!(traits.join("\n"), @r"
+    calls-as-json: as most are
+    calls-in-a-list: roles alternate, so neighbours are joined; late system messages are the user's
+    calls-in-sections: late system messages are the user's
+    calls-where-content-is-none: late system messages are the user's; arguments are JSON text; text before a call is a message of its own
+    calls-with-a-type: as most are
+    calls-with-ids-before-arguments: roles alternate, so neighbours are joined
+    described-tools: text before a call is a message of its own; every tool has a description
+    generation-blocks: late system messages are the user's
+    names-and-arguments: as most are
+    no-system-and-no-tools: the system prompt opens the user's first message; roles alternate, so neighbours are joined; late system messages are the user's; results are the user's
+    one-call-a-turn: calls come one by one; text before a call is a message of its own
+    parameters-in-tags: as most are
+    ");
+}
+
+#[test]
+fn no_template_refuses_what_clients_send() {
+    let tool = json!([{"name": "Read", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}]);
+    let messages = demanding_conversation();
+    for (name, template) in fixtures() {
+        for length in 1..=messages.len() {
+            let body = json!({"system": "Be good.", "tools": tool, "messages": messages[..length]});
+            let prompt = template.render(&request(body)).unwrap_or_else(|error| panic!("{name}, {length} messages: {error}"));
+            let told = ["one", "contents of b", "five", "six", "eight"];
+            let shown = told.iter().filter(|text| messages[..length].iter().any(|message| message.to_string().contains(**text)));
+            shown.for_each(|text| assert!(prompt.contains(text), "{name}, {length} messages: {text} is not in {prompt}"));
+        }
+    }
+}
+
+#[test]
+fn prompts_in_every_shape_start_those_of_their_continuations() {
+    let messages = demanding_conversation();
+    let keeps_its_past = |name: &str| {
+        // The others move tools, thoughts or what opens the answer.
+        !["calls-in-a-list", "calls-as-json", "calls-in-sections", "calls-where-content-is-none"].contains(&name)
+    };
+    for (name, template) in fixtures().into_iter().filter(|(name, _)| keeps_its_past(name)) {
+        let prompt = |length: usize| template.render(&request(json!({"system": "S", "messages": messages[..length]}))).unwrap();
+        let whole = prompt(messages.len());
+        // After these the model answers; nothing that is joined comes later.
+        for length in [2, 5, 7] {
+            let earlier = prompt(length);
+            let told = ["<|im_start|>assistant\n", "\n<|im_start|>assistant\n    ", "<start_of_turn>model\n"];
+            let told = told.iter().find_map(|open| earlier.strip_suffix(open)).unwrap_or(&earlier);
+            assert!(whole.starts_with(told), "{name}, {length}:\n{earlier}\n--\n{whole}");
+        }
+    }
 }
 
 #[test]
