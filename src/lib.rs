@@ -1,8 +1,8 @@
 //! anyclaude records real Claude Code traffic, replays it on a local MLX model, and reports what changed.
 //!
-//! The modules follow the data: `wire` (the protocol's types) → `backend` (send a request, get events) →
-//! `record`/`trace` (what happened, on disk) → `replay` (drive it again) → `snapshot` and `report` (what changed, how fast).
-//! ARCHITECTURE.md tells the whole way.
+//! The modules follow the data: [`wire`] (the protocol's types) → [`backend`] (send a request, get events) → [`record`] and
+//! [`trace`] (exchanges on disk) → [`replay`] (send them again) → [`snapshot`] and [`report`] (what changed, how fast).
+//! ARCHITECTURE.md describes the whole path.
 
 pub mod backend;
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod convert;
 #[cfg(feature = "mlx")]
 pub mod engine;
+mod files;
 pub mod hub;
 mod net;
 pub mod record;

@@ -1,18 +1,18 @@
-//! What every HTTP client of ours has to know of addresses and errors.
+//! What all our HTTP clients need: which addresses are local, and readable errors.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// Whether a URL is on this machine: a proxy of the environment must not stand in between.
-pub fn is_loopback(url: &Url) -> bool {
-    // IPv6 addresses stand in brackets.
+/// Whether a URL is on this machine. Then the proxy in the environment must not be used.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    // IPv6 addresses are in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What caused an error in the end: reqwest's own text leaves that out.
-pub fn root_cause(error: &reqwest::Error) -> String {
+/// The first cause of an error, which reqwest's own text leaves out.
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
 }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_known_by_name_and_address() {
+    fn loopback_is_recognised_by_name_and_address() {
         for (url, expected) in [
             ("http://localhost:1", true),
             ("http://127.0.0.1:1", true),

@@ -1,85 +1,93 @@
-//! What a backend's prefix cache holds and what it saved: plain data for `GET /cache`, metrics and the closing report.
+//! The contents and counts of a backend's prefix cache, as plain data for `GET /cache`, metrics and the closing summary.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The state of a prefix cache, and its counts since the start.
+/// The state of a prefix cache, and its counts since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CacheReport {
+    /// The most prompts it keeps; 0 if it is turned off.
     pub max_entries: usize,
-    /// `None`: as much as there is.
+    /// The most memory it takes; `None` for all there is.
     pub max_bytes: Option<usize>,
-    /// Memory it takes. What entries share counts once.
+    /// Memory in use. Tokens that several prompts share count once.
     pub bytes: usize,
-    /// The prompts it has that no other continues, the most recently used first.
+    /// The cached prompts that are not a prefix of another one, the most recently used first.
     pub entries: Vec<CacheEntry>,
-    /// Prompts of which something was known, and the others.
+    /// Prompts of which a prefix was cached.
     pub hits: u64,
+    /// Prompts of which nothing was cached.
     pub misses: u64,
     /// Hits among all prompts, from 0 to 1.
     pub hit_rate: f64,
-    /// Known tokens among all prompt tokens, from 0 to 1.
+    /// Cached tokens among all prompt tokens, from 0 to 1.
     pub token_hit_rate: f64,
+    /// Tokens of all prompts.
     pub prompt_tokens: u64,
-    /// Prompt tokens that were known.
+    /// Prompt tokens that were cached.
     pub saved_tokens: u64,
-    /// What those would have taken, at the speed measured for the others.
+    /// The time it would have taken to compute those, at the measured speed.
     pub saved_seconds: f64,
-    /// Prompt tokens computed, for warm-ups too.
+    /// Prompt tokens computed, including those of warm-ups.
     pub computed_tokens: u64,
-    /// Runs of tokens forgotten to keep the limits.
+    /// Segments dropped to keep the limits.
     pub evictions: u64,
-    /// What is kept on disk, where anything is.
+    /// The part on disk, if there is one.
     pub disk: Option<DiskReport>,
-    /// The warm-up at work, if there is one.
+    /// The warm-up in progress, if there is one.
     pub warming: Option<WarmUpReport>,
+    /// Memory of the whole process.
     pub memory: MemoryReport,
 }
 
-/// One kept prompt.
+/// One cached prompt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CacheEntry {
+    /// Its length.
     pub tokens: usize,
     /// Memory of all its tokens, in MB of 1,000,000 bytes.
     pub mb: f64,
-    /// Memory of those it shares with no other.
+    /// Memory of the tokens it shares with no other prompt, in MB.
     pub own_mb: f64,
 }
 
-/// The cache's part on disk, and its counts since the start.
+/// The part of a prefix cache that is on disk, and its counts since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DiskReport {
+    /// The most its files may take.
     pub max_bytes: u64,
-    /// What its files take.
+    /// The size of its files.
     pub bytes: u64,
-    /// Files, each a run of tokens.
+    /// Segment files.
     pub entries: usize,
-    /// Prompts for which something was read when they came: not those that went on from what was read ahead.
+    /// Prompts for which segments were read when the prompt came. Segments read ahead do not count.
     pub hits: u64,
-    /// Tokens read: for prompts, and ahead of them.
+    /// Tokens read, for prompts and ahead of them.
     pub tokens: u64,
-    /// Files dropped: damaged, or of another model or version.
+    /// Files that were removed because they were damaged or belong to another model or version.
     pub dropped: u64,
 }
 
-/// How far a warm-up is, in tokens.
+/// The progress of a warm-up, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WarmUpReport {
+    /// Computed so far.
     pub done: usize,
+    /// To compute in all.
     pub total: usize,
 }
 
 /// Memory in use, measured, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryReport {
-    /// What MLX's arrays take.
+    /// Memory of MLX's arrays.
     pub active_bytes: usize,
-    /// What MLX holds ready for the next ones.
+    /// Memory that MLX keeps for reuse.
     pub cache_bytes: usize,
-    /// The most that arrays ever took.
+    /// The most memory that arrays took at any time.
     pub peak_bytes: usize,
-    /// The process's resident memory, where the system tells.
+    /// The process's resident memory, if the system reports it.
     pub rss_bytes: Option<usize>,
 }
 

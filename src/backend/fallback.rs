@@ -1,6 +1,6 @@
-//! Several backends as one: the next is asked where one is down or overloaded.
+//! Several backends as one: if one is down or overloaded, the next one is asked.
 //!
-//! Only before the first event of an answer: what a client has seen is never taken back.
+//! Only before the first event of an answer: what a client has seen cannot be taken back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +11,15 @@ use futures::{StreamExt, stream};
 use super::{Backend, BackendError, EventStream};
 use crate::wire::{ErrorKind, MessagesRequest};
 
-/// Backends in the order in which they are asked.
+/// A chain of backends.
 pub struct FallbackBackend {
+    /// In the order in which they are asked.
     chain: Vec<Link>,
 }
 
 struct Link {
     backend: Arc<dyn Backend>,
+    /// How many Messages requests it answered.
     answers: AtomicU64,
 }
 
@@ -27,38 +29,38 @@ impl FallbackBackend {
         Self { chain: backends.into_iter().map(|backend| Link { backend, answers: AtomicU64::new(0) }).collect() }
     }
 
-    /// Who answered how many Messages requests, in the chain's order: each backend's name, and its count.
+    /// Each backend's name and the number of Messages requests it answered, in the chain's order.
     pub fn answered(&self) -> Vec<(String, u64)> {
         self.chain.iter().map(|link| (link.backend.name(), link.answers.load(Ordering::Relaxed))).collect()
     }
 
     async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
-        let mut failed = nobody();
+        let mut failed = empty_chain();
         for link in &self.chain {
             match first_event(link.backend.as_ref(), request.clone()).await {
                 Ok(events) => {
                     link.answers.fetch_add(1, Ordering::Relaxed);
                     return Ok(events);
                 }
-                Err(error) => failed = step_over(link, error)?,
+                Err(error) => failed = recoverable(link, error)?,
             }
         }
         Err(failed)
     }
 
     async fn count(&self, request: MessagesRequest) -> Result<u64, BackendError> {
-        let mut failed = nobody();
+        let mut failed = empty_chain();
         for link in &self.chain {
             match link.backend.count_tokens(request.clone()).await {
                 Ok(tokens) => return Ok(tokens),
-                Err(error) => failed = step_over(link, error)?,
+                Err(error) => failed = recoverable(link, error)?,
             }
         }
         Err(failed)
     }
 }
 
-/// The answer, once its first event has come.
+/// An answer whose first event has already come.
 async fn first_event(backend: &dyn Backend, request: MessagesRequest) -> Result<EventStream, BackendError> {
     let mut events = backend.messages(request).await?;
     match events.next().await {
@@ -67,21 +69,20 @@ async fn first_event(backend: &dyn Backend, request: MessagesRequest) -> Result<
     }
 }
 
-/// Gives the error back where the next backend may do better; fails with it where it is about the request itself.
-fn step_over(link: &Link, error: BackendError) -> Result<BackendError, BackendError> {
-    let another_may_do = match &error {
-        BackendError::Unreachable { .. } => true,
+/// `Ok` if the next backend may succeed where this one failed, `Err` if the error lies in the request.
+fn recoverable(link: &Link, error: BackendError) -> Result<BackendError, BackendError> {
+    let is_recoverable = match &error {
+        BackendError::Unreachable { .. } | BackendError::Protocol { .. } => true,
         BackendError::Answered { status, .. } => *status == 429 || *status >= 500,
-        BackendError::Protocol { .. } => false,
     };
-    if !another_may_do {
+    if !is_recoverable {
         return Err(error);
     }
     tracing::warn!(backend = link.backend.name(), %error, "no answer: asking the next backend, if there is one");
     Ok(error)
 }
 
-fn nobody() -> BackendError {
+fn empty_chain() -> BackendError {
     BackendError::new(ErrorKind::Api, "there is no backend to ask")
 }
 
@@ -90,7 +91,7 @@ impl Backend for FallbackBackend {
         self.chain.iter().map(|link| link.backend.name()).collect::<Vec<_>>().join(", then ")
     }
 
-    /// The preferred backend's.
+    /// The model of the preferred backend.
     fn model(&self) -> String {
         self.chain.first().map_or_else(|| "none".into(), |link| link.backend.model())
     }
@@ -106,15 +107,18 @@ impl Backend for FallbackBackend {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Protocol;
     use super::*;
     use crate::wire::{Message, StreamEvent, Usage};
 
-    /// What a backend does on every request.
+    /// What a fake backend does on every request.
     #[derive(Clone, Copy)]
     enum Does {
         Answer,
         Refuse(u16),
         Unreachable,
+        /// Sends something else than its protocol.
+        Babble,
         /// An error as the first event.
         FailFirst,
         /// An error after the first event.
@@ -145,6 +149,10 @@ mod tests {
                 Does::Answer => Ok(vec![Ok(start), Ok(StreamEvent::MessageStop)]),
                 Does::Refuse(status) => Err(self.error(status)),
                 Does::Unreachable => Err(BackendError::Unreachable { address: self.0.into(), reason: "refused".into() }),
+                Does::Babble => {
+                    let (address, reason) = (self.0.into(), "HTML".into());
+                    Err(BackendError::Protocol { protocol: Protocol::ChatCompletions, address, reason })
+                }
                 Does::FailFirst => Ok(vec![Err(self.error(529))]),
                 Does::FailLater => Ok(vec![Ok(start), Err(self.error(529))]),
             };
@@ -169,10 +177,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_is_asked_where_one_is_down_or_overloaded_and_nothing_was_said() {
+    async fn the_next_backend_is_asked_if_one_fails_before_its_first_event() {
         for (first, asked) in [
             (Does::Answer, "first"),
             (Does::Unreachable, "second"),
+            (Does::Babble, "second"),
             (Does::Refuse(429), "second"),
             (Does::Refuse(500), "second"),
             (Does::Refuse(529), "second"),
@@ -189,14 +198,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_about_the_request_is_final_and_the_last_error_is_told() {
-        for (first, second, told) in [
+    async fn an_error_in_the_request_is_final_and_the_last_error_is_returned() {
+        for (first, second, expected) in [
             (Does::Refuse(400), Does::Answer, "api_error: first"),
             (Does::Refuse(401), Does::Answer, "api_error: first"),
             (Does::Unreachable, Does::Refuse(529), "api_error: second"),
             (Does::Refuse(529), Does::Unreachable, "second: refused"),
         ] {
-            assert_eq!(chain(first, second).messages(request()).await.err().unwrap().to_string(), told);
+            assert_eq!(chain(first, second).messages(request()).await.err().unwrap().to_string(), expected);
         }
         assert_eq!(chain(Does::Refuse(500), Does::Answer).count_tokens(request()).await.unwrap(), "second".len() as u64);
     }

@@ -1,24 +1,29 @@
-//! What the backends behind HTTP share: the client, and how its errors read.
+//! What the backends behind HTTP share: the client, its headers, and its errors.
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Url};
+use eventsource_stream::EventStreamError;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url};
 
-use super::BackendError;
+use super::{BackendError, Protocol};
 use crate::convert::CacheKey;
 use crate::net::{is_loopback, root_cause};
-use crate::wire::MessagesRequest;
+use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a server may be silent. Anthropic and anyclaude ping every few seconds; others may not ping during a prefill.
+/// The longest silence of a server. Anthropic and anyclaude send a ping every few seconds; others may send nothing during a
+/// prefill.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A client for the server at this base URL. Fails where it is no HTTP URL.
-pub fn client(base_url: &str) -> Result<Client, BackendError> {
+/// A client for the server at this base URL.
+///
+/// # Errors
+/// The base URL is not an HTTP URL.
+pub(crate) fn client(base_url: &str) -> Result<Client, BackendError> {
     let unusable = |reason| BackendError::Unreachable { address: base_url.to_owned(), reason };
-    let url = check(base_url).map_err(unusable)?;
+    let url = parse_base_url(base_url).map_err(unusable)?;
     let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
     if is_loopback(&url) {
         client = client.no_proxy();
@@ -26,34 +31,64 @@ pub fn client(base_url: &str) -> Result<Client, BackendError> {
     client.build().map_err(|error| unusable(root_cause(&error)))
 }
 
-/// The headers that tell caches and proxies on the way what a request shares with others.
-pub fn cache_headers(request: &MessagesRequest) -> HeaderMap {
+/// Headers that tell caches and proxies on the way what a request shares with others.
+pub(crate) fn cache_headers(request: &MessagesRequest) -> HeaderMap {
     let CacheKey { system, shared } = CacheKey::of(request);
     let mut headers = HeaderMap::new();
     for (name, hash) in [("x-cache-system", system), ("x-cache-hash", shared)] {
-        // Hexadecimal digits are always allowed.
-        headers.extend(HeaderValue::from_str(&hash).ok().map(|value| (reqwest::header::HeaderName::from_static(name), value)));
+        // Cannot fail: a header may hold hexadecimal digits.
+        headers.extend(HeaderValue::from_str(&hash).ok().map(|value| (HeaderName::from_static(name), value)));
     }
     headers
 }
 
-/// When to come back, in the words of `retry-after`. OpenAI also sends milliseconds.
-pub fn retry_after(headers: &HeaderMap) -> Option<String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let from_ms = || text("retry-after-ms")?.parse::<u64>().ok().map(|ms| ms.div_ceil(1_000).to_string());
-    text(RETRY_AFTER.as_str()).map(str::to_owned).or_else(from_ms)
-}
-
-/// A header's value that no log shows; `source` is where the secret came from.
-pub fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, String> {
+/// A header value that no log shows.
+///
+/// # Errors
+/// The secret has characters that no header may have. The text names its `source`, not the secret.
+pub(crate) fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(&format!("{scheme}{secret}"))
         .map_err(|_| format!("{source} has characters that no HTTP header may have"))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
+/// Checks that a response is a stream of events.
+///
+/// # Errors
+/// Its content type, if it is another one.
+pub(crate) fn require_event_stream(response: &Response) -> Result<(), String> {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+    if content_type.starts_with("text/event-stream") { Ok(()) } else { Err(content_type.to_owned()) }
+}
+
+/// The error in an error response. `read` finds the server's own error in the body; if it finds none, the message shows the
+/// status and the start of the body.
+pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnce(&str) -> Option<ErrorBody>) -> BackendError {
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    // A body that breaks off still leaves the status to report.
+    let text = response.text().await.unwrap_or_default();
+    let body = read(&text).unwrap_or_else(|| {
+        let kind = ErrorKind::of_status(status.as_u16());
+        ErrorBody::new(kind, format!("{address} answered {status}: {}", shorten(text.trim())))
+    });
+    BackendError::Answered { status: status.as_u16(), body, retry_after }
+}
+
+/// The error where reading a stream of events fails.
+pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
+    let address = address.to_owned();
+    match error {
+        EventStreamError::Transport(error) => {
+            BackendError::Unreachable { address, reason: format!("the connection broke: {}", root_cause(&error)) }
+        }
+        other => BackendError::Protocol { protocol, address, reason: other.to_string() },
+    }
+}
+
 /// The start of a text that may be long.
-pub fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const CHARACTERS: usize = 200;
     match text.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -61,8 +96,14 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
-/// The base URL, or why it is none.
-fn check(base_url: &str) -> Result<Url, String> {
+/// When to try again, as `retry-after` has it: in seconds, or a date. OpenAI also sends milliseconds, which are rounded up.
+fn retry_after(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let from_ms = || text("retry-after-ms")?.parse::<u64>().ok().map(|ms| ms.div_ceil(1_000).to_string());
+    text(RETRY_AFTER.as_str()).map(str::to_owned).or_else(from_ms)
+}
+
+fn parse_base_url(base_url: &str) -> Result<Url, String> {
     let url = Url::parse(base_url).map_err(|error| format!("not a URL ({error}): it should start with http:// or https://"))?;
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("not a URL that starts with http:// or https://".into()) }
 }
@@ -71,16 +112,44 @@ fn check(base_url: &str) -> Result<Url, String> {
 mod tests {
     use super::*;
 
+    fn response(status: u16, body: &'static str) -> Response {
+        axum::http::Response::builder().status(status).header("retry-after", "7").body(body).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn an_error_without_json_gets_the_kind_of_its_status() {
+        for (status, kind) in [
+            (400, ErrorKind::InvalidRequest),
+            (402, ErrorKind::InvalidRequest),
+            (429, ErrorKind::RateLimit),
+            (502, ErrorKind::Api),
+            (503, ErrorKind::Overloaded),
+            (529, ErrorKind::Overloaded),
+        ] {
+            let error = answered("http://a", response(status, " <html> "), |_| None).await;
+            let BackendError::Answered { status: kept, body, retry_after } = error else { panic!("{error:?}") };
+            assert_eq!((kept, body.kind(), retry_after.as_deref()), (status, kind, Some("7")));
+            assert!(body.error.message.starts_with(&format!("http://a answered {status}")), "{body:?}");
+            assert!(body.error.message.ends_with(": <html>"), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_servers_own_error_is_kept() {
+        let read = |text: &str| (text == "{}").then(|| ErrorBody::new(ErrorKind::Permission, "no"));
+        let error = answered("http://a", response(418, "{}"), read).await;
+        assert_eq!(error.to_string(), "permission_error: no");
+    }
+
     #[test]
-    fn when_to_come_back_is_found() {
+    fn retry_after_is_read_in_seconds_and_milliseconds() {
         for (name, value, expected) in [
             ("retry-after", "7", Some("7")),
             ("retry-after-ms", "1200", Some("2")),
             ("retry-after-ms", "soon", None),
             ("x-other", "1", None),
         ] {
-            let headers =
-                HeaderMap::from_iter([(reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
             assert_eq!(retry_after(&headers).as_deref(), expected, "{name}: {value}");
         }
     }

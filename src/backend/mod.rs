@@ -1,16 +1,18 @@
 //! "Send a Messages request, get a stream of events": the one trait that the server and replay are written against.
 //!
-//! Its kinds: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or OpenAI's chat
-//! completions (`openai`), and several of them in a chain (`fallback`).
+//! Its implementations: the in-process MLX engine (`mlx`), any server that speaks the Anthropic Messages API (`remote`) or
+//! OpenAI's chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first
+//! (`trimmed`).
 
 mod cache_report;
+mod error;
 pub mod fallback;
-pub mod fitted;
 mod http;
 #[cfg(feature = "mlx")]
 pub mod mlx;
 pub mod openai;
 pub mod remote;
+pub mod trimmed;
 
 use std::pin::Pin;
 
@@ -18,11 +20,16 @@ use futures::Stream;
 use futures::future::BoxFuture;
 
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
+pub use error::{BackendError, Protocol};
 
-use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{MessagesRequest, StreamEvent};
 
-/// The events of one answer, as they come. Dropping it cancels the request.
+/// The events of one answer, as they are generated. Dropping the stream cancels the request.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<StreamEvent, BackendError>> + Send>>;
+
+/// The signature of thinking blocks that the in-process engine writes. Clients expect one and send it back. The engine does not
+/// check it; Anthropic would refuse it.
+const ENGINE_SIGNATURE: &str = "anyclaude";
 
 /// Something that answers Messages requests.
 pub trait Backend: Send + Sync {
@@ -32,56 +39,41 @@ pub trait Backend: Send + Sync {
     /// The model's own name, for `GET /v1/models` and snapshots.
     fn model(&self) -> String;
 
-    /// Starts an answer. The error is what happened before the first event; later ones come inside the stream.
+    /// Starts an answer.
+    ///
+    /// # Errors
+    /// What fails before the first event. Later errors are items of the stream, which then ends.
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>>;
 
-    /// The number of prompt tokens the request would have.
+    /// The number of tokens in the request's prompt.
+    ///
+    /// # Errors
+    /// The request is invalid, or the backend cannot be reached or cannot count.
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>>;
 
-    /// The prefix cache, where the backend lets us control it.
+    /// The prefix cache, if the backend lets us control it.
     fn cache(&self) -> Option<&dyn CacheControl> {
         None
     }
 }
 
-/// Control over a backend's prefix cache: how replay creates the cold, warm and cached states.
+/// Control over a backend's prefix cache. Replay uses it to create the cold, warm and cached states.
 pub trait CacheControl: Send + Sync {
     /// Forgets everything.
     fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Leaves one thing in the cache: the part of the prompt all conversations share, the tools and the system prompt.
-    /// Computes it where it is not there yet.
+    /// Forgets all but the request's shared prefix: the part of the prompt with the tools and the system prompt, which all
+    /// conversations of a client share. Computes it if it is not cached.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Begins to compute that same part while nobody asks for anything, beside what is there; [`CacheReport::warming`] tells how
-    /// far it is. A backend that cannot do so in the background does nothing.
+    /// Computes the request's shared prefix while no other request wants the device, and returns when that is done. Forgets nothing.
+    /// [`CacheReport::warming`] shows the progress. A backend without background work does nothing.
     fn warm_up(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async { Ok(()) })
     }
 
-    /// What the cache holds and what it saved, where the backend tells.
+    /// The cache's contents and counts, if the backend reports them.
     fn report(&self) -> Option<CacheReport> {
         None
-    }
-}
-
-/// Why a backend gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// The backend answered with an error of its own.
-    #[error("{}: {}", .body.error.kind, .body.error.message)]
-    Answered { status: u16, body: ErrorBody, retry_after: Option<String> },
-    /// The backend could not be reached, or the connection broke.
-    #[error("{address}: {reason}")]
-    Unreachable { address: String, reason: String },
-    /// The backend said something that is not the protocol.
-    #[error("{address} does not speak the Messages API: {reason}")]
-    Protocol { address: String, reason: String },
-}
-
-impl BackendError {
-    /// An error in Anthropic's own terms.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self::Answered { status: kind.status(), body: ErrorBody::new(kind, message), retry_after: None }
     }
 }

@@ -1,6 +1,6 @@
-//! Any server that speaks OpenAI's chat completions, as a backend: LM Studio, OpenRouter, OpenAI, vLLM, llama.cpp, …
+//! Any server that speaks OpenAI's chat completions, as a backend: LM Studio, OpenRouter, OpenAI, vLLM, llama.cpp and others.
 //!
-//! Owns the HTTP client and the reading of SSE; what the fields mean is `convert`'s.
+//! Sends the requests and reads the event stream. What the fields mean is decided in `convert`.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,35 +9,37 @@ use async_stream::stream;
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::http::{self, shorten};
-use super::{Backend, BackendError, EventStream};
+use super::{Backend, BackendError, EventStream, Protocol};
 use crate::convert::{self, ChunkReader, Converted, Dialect, Omitted};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
-use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{MessagesRequest, StreamEvent};
 
 /// An OpenAI-compatible server behind a base URL.
 pub struct OpenAiBackend {
+    /// The base URL.
     address: String,
     client: Client,
     headers: HeaderMap,
+    /// The model to ask for; `None` for the one that each request names.
     model: Option<String>,
     dialect: Dialect,
-    /// What was left out of requests and reported already.
-    reported: Mutex<HashSet<String>>,
+    /// Names of omitted fields that were logged already.
+    logged: Mutex<HashSet<String>>,
 }
 
 impl OpenAiBackend {
-    /// A backend for the server at this base URL (`https://openrouter.ai/api/v1`; where it has no path, `/v1` is meant). Nobody is
-    /// asked yet. Without a `model` the server is asked for the one that each request names.
+    /// A backend for the server at a base URL such as `https://openrouter.ai/api/v1`; without a path `/v1` is added. Without a
+    /// `model` the server is asked for the model that each request names. Connects to nothing yet.
     ///
     /// # Errors
-    /// The base URL is no HTTP URL, or the key cannot be sent.
+    /// The base URL is not an HTTP URL, or the key has characters that no header may have.
     pub fn new(base_url: &str, api_key: Option<&str>, model: Option<&str>, dialect: Dialect) -> Result<Self, BackendError> {
         let client = http::client(base_url)?;
         let address = with_path(base_url.trim_end_matches('/'));
@@ -48,61 +50,53 @@ impl OpenAiBackend {
                 .insert(AUTHORIZATION, value.map_err(|reason| BackendError::Unreachable { address: address.clone(), reason })?);
         }
         let model = model.map(str::to_owned);
-        Ok(Self { address, client, headers, model, dialect, reported: Mutex::default() })
+        Ok(Self { address, client, headers, model, dialect, logged: Mutex::default() })
     }
 
-    /// The models that the server offers, in its order.
+    /// The names of the server's models, in its order.
     ///
     /// # Errors
     /// The server cannot be reached, refuses, or does not answer with a list.
     pub async fn models(&self) -> Result<Vec<String>, BackendError> {
         let response = self.send(self.client.get(format!("{}/models", self.address))).await?;
-        let list: Value = response.json().await.map_err(|error| self.not_chat(&root_cause(&error)))?;
-        let models = list["data"].as_array().ok_or_else(|| self.not_chat("its list of models has no data"))?;
+        let list: Value = response.json().await.map_err(|error| self.protocol_error(&root_cause(&error)))?;
+        let models = list["data"].as_array().ok_or_else(|| self.protocol_error("its list of models has no data"))?;
         Ok(models.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect())
     }
 
-    /// The chat request. What it leaves out is logged the first time.
+    /// Converts a request. The names of omitted fields are logged.
     fn convert(&self, request: &MessagesRequest) -> ChatRequest {
         let model = self.model.as_deref().unwrap_or(&request.model);
         let Converted { request, omitted } = convert::to_chat(request, model, self.dialect);
-        self.report(&omitted);
+        self.log_omitted(&omitted);
         request
     }
 
-    fn report(&self, omitted: &Omitted) {
-        // The set is whole even if a thread died while it held the lock.
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<_> = omitted.names().filter(|name| reported.insert((*name).to_owned())).collect();
+    /// Logs each name once.
+    fn log_omitted(&self, omitted: &Omitted) {
+        // A thread that panicked with the lock leaves the set usable.
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = omitted.names().filter(|name| logged.insert((*name).to_owned())).collect();
         if !new.is_empty() {
             tracing::info!(fields = new.join(", "), backend = self.address, "left out: the chat protocol has no counterpart");
         }
     }
 
-    /// Sends a request; an error status becomes the error that the server answered with.
+    /// Sends a request. An error status becomes the error in the response.
     async fn send(&self, request: RequestBuilder) -> Result<Response, BackendError> {
         let response = request.headers(self.headers.clone()).send().await;
         let response =
             response.map_err(|error| BackendError::Unreachable { address: self.address.clone(), reason: root_cause(&error) })?;
-        if response.status().is_success() { Ok(response) } else { Err(self.answered(response).await) }
-    }
-
-    async fn answered(&self, response: Response) -> BackendError {
         let status = response.status();
-        let retry_after = http::retry_after(response.headers());
-        let text = response.text().await.unwrap_or_default();
-        let body = match error_in(&text) {
-            Some(error) => convert::error_body(&error, Some(status.as_u16())),
-            None => {
-                let kind = convert::kind_of_status(status.as_u16());
-                ErrorBody::new(kind, format!("{} answered {status}: {}", self.address, shorten(text.trim())))
-            }
-        };
-        BackendError::Answered { status: status.as_u16(), body, retry_after }
+        if status.is_success() {
+            return Ok(response);
+        }
+        let read = |text: &str| error_in(text).map(|error| convert::error_body(&error, Some(status.as_u16())));
+        Err(http::answered(&self.address, response, read).await)
     }
 
-    fn not_chat(&self, reason: &str) -> BackendError {
-        BackendError::new(ErrorKind::Api, not_chat(&self.address, reason))
+    fn protocol_error(&self, reason: &str) -> BackendError {
+        protocol_error(&self.address, reason)
     }
 
     async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
@@ -119,14 +113,11 @@ impl OpenAiBackend {
         tracing::trace!("chat request {}", redacted(&chat));
         let post = self.client.post(url).headers(http::cache_headers(&request)).json(&chat);
         let response = self.send(post).await?;
-        let content_type =
-            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
-        if !content_type.starts_with("text/event-stream") {
-            let content_type = content_type.to_owned();
-            // LM Studio answers requests for paths that it does not know with status 200.
+        if let Err(content_type) = http::require_event_stream(&response) {
+            // LM Studio answers a request for an unknown path with status 200 and an error.
             let text = response.text().await.unwrap_or_default();
-            let said = error_in(&text).map_or(content_type, |error| error.message);
-            return Err(self.not_chat(&format!("asked for a stream, it answered with {}", shorten(&said))));
+            let answer = error_in(&text).map_or(content_type, |error| error.message);
+            return Err(self.protocol_error(&format!("asked for a stream, it answered with {}", shorten(&answer))));
         }
         Ok(events(self.address.clone(), response, reader))
     }
@@ -145,76 +136,70 @@ impl Backend for OpenAiBackend {
         Box::pin(self.ask(request))
     }
 
-    /// An estimate from the request's length: the chat protocol has no way to ask.
+    /// An estimate from the request's length: the chat protocol cannot count tokens.
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         let tokens = convert::estimated_tokens(&self.convert(&request));
         Box::pin(async move { Ok(tokens) })
     }
 }
 
-/// A request's body as logs may show it.
+/// A request's body without secrets, for the log.
 fn redacted(request: &ChatRequest) -> Value {
-    // String-keyed maps, strings and numbers only: serializing them cannot fail.
+    // Cannot fail: every field is a string, a number or a map with string keys.
     let mut body = serde_json::to_value(request).unwrap_or_default();
     Redactor::default().json(&mut body);
     body
 }
 
-/// Reads the answer's chunks. The events end with `message_stop`, or with an error.
+/// Reads the answer's chunks. The events end with `message_stop` or an error.
 fn events(address: String, response: Response, mut reader: ChunkReader) -> EventStream {
     Box::pin(stream! {
         let mut frames = response.bytes_stream().eventsource();
         loop {
-            let (events, last) = match frames.next().await {
-                None => (reader.cut_off(), true),
-                Some(Ok(frame)) if frame.data.trim() == "[DONE]" => (reader.done(), true),
-                Some(Ok(frame)) => match parse(&address, &frame.data) {
-                    Ok(chunk) => (reader.push(chunk), false),
-                    Err(reason) => (reader.fail(ErrorBody::new(ErrorKind::Api, reason)), true),
-                },
-                Some(Err(error)) => (reader.fail(ErrorBody::new(ErrorKind::Api, broken(&address, error))), true),
+            let read = match frames.next().await {
+                None => Ok((reader.cut_off(), true)),
+                Some(Ok(frame)) if frame.data.trim() == "[DONE]" => Ok((reader.done(), true)),
+                Some(Ok(frame)) => parse(&address, &frame.data).map(|chunk| (reader.push(chunk), false)),
+                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &address, error)),
             };
-            if last {
-                report(&address, &reader);
+            let (events, is_last, failure) = match read {
+                Ok((events, is_last)) => (events, is_last, None),
+                Err(failure) => (reader.abort(), true, Some(failure)),
+            };
+            if is_last {
+                // Before the last event: a caller may stop reading there.
+                log_end(&address, &reader);
             }
             for event in events {
-                let event = outcome(event);
-                let failed = event.is_err();
-                yield event;
-                if failed {
-                    return;
+                match event {
+                    StreamEvent::Error { body } => {
+                        yield Err(body.into());
+                        return;
+                    }
+                    event => yield Ok(event),
                 }
             }
-            if last {
+            if let Some(failure) = failure {
+                yield Err(failure);
+            }
+            if is_last {
                 return;
             }
         }
     })
 }
 
-/// Tells of an answer that has ended. Whoever reads it may stop at its last event.
-fn report(address: &str, reader: &ChunkReader) {
+fn log_end(address: &str, reader: &ChunkReader) {
     tracing::debug!(backend = address, finish_reason = reader.finish_reason(), "answer converted");
     if !reader.has_usage() {
-        tracing::info!(backend = address, "the server does not say what its answer took: no tokens are counted");
+        tracing::info!(backend = address, "the server reported no usage: no tokens are counted");
     }
 }
 
-/// An error event is an error to whoever reads the stream.
-fn outcome(event: StreamEvent) -> Result<StreamEvent, BackendError> {
-    match event {
-        StreamEvent::Error { body } => {
-            let kind = ErrorKind::ALL.into_iter().find(|kind| kind.name() == body.error.kind).unwrap_or(ErrorKind::Api);
-            Err(BackendError::Answered { status: kind.status(), body, retry_after: None })
-        }
-        event => Ok(event),
-    }
-}
-
-/// One chunk. Errors that do not stand in a chunk's `error` are put there.
-fn parse(address: &str, data: &str) -> Result<ChatChunk, String> {
+/// Parses one chunk. An error that is not in a chunk's `error` field is put there.
+fn parse(address: &str, data: &str) -> Result<ChatChunk, BackendError> {
     let unreadable =
-        |error: serde_json::Error| not_chat(address, &format!("a chunk is not readable ({error}): {}", shorten(data)));
+        |error: serde_json::Error| protocol_error(address, &format!("a chunk is not readable ({error}): {}", shorten(data)));
     let value: Value = serde_json::from_str(data).map_err(unreadable)?;
     if value["object"] == "error" {
         return Ok(ChatChunk { error: error_in(data), ..ChatChunk::default() });
@@ -222,7 +207,7 @@ fn parse(address: &str, data: &str) -> Result<ChatChunk, String> {
     serde_json::from_value(value).map_err(unreadable)
 }
 
-/// The error in an answer's text: under `error`, or the text's own `message` (vLLM) or `detail` (FastAPI).
+/// The error in a body: under `error`, or in the body's own `message` (vLLM) or `detail` (FastAPI).
 fn error_in(text: &str) -> Option<ChatError> {
     if let Ok(body) = serde_json::from_str::<ChatErrorBody>(text) {
         return Some(body.error);
@@ -233,20 +218,11 @@ fn error_in(text: &str) -> Option<ChatError> {
     Some(ChatError { message, ..error })
 }
 
-fn broken(address: &str, error: eventsource_stream::EventStreamError<reqwest::Error>) -> String {
-    match error {
-        eventsource_stream::EventStreamError::Transport(error) => {
-            format!("{address}: the connection broke: {}", root_cause(&error))
-        }
-        other => not_chat(address, &other.to_string()),
-    }
+fn protocol_error(address: &str, reason: &str) -> BackendError {
+    BackendError::Protocol { protocol: Protocol::ChatCompletions, address: address.to_owned(), reason: reason.to_owned() }
 }
 
-fn not_chat(address: &str, reason: &str) -> String {
-    format!("{address} does not speak the chat completions API: {reason}")
-}
-
-/// The base URL with `/v1` where it has no path.
+/// Adds `/v1` to a base URL without a path.
 fn with_path(base_url: &str) -> String {
     let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
     if rest.contains('/') { base_url.to_owned() } else { format!("{base_url}/v1") }
@@ -270,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_found_wherever_they_stand() {
+    fn errors_are_found_wherever_servers_put_them() {
         for (text, expected) in [
             (r#"{"error":{"message":"a"}}"#, Some("a")),
             (r#"{"error":"b"}"#, Some("b")),

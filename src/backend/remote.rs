@@ -1,31 +1,31 @@
 //! Any server that speaks the Anthropic Messages API, as a backend.
 //!
-//! Owns the HTTP client and the reading of SSE. Where the other side is an anyclaude server, its prefix cache can be
-//! controlled too.
+//! Sends the requests and reads the event stream. If the server is anyclaude's own, its prefix cache can be controlled too.
 
 use async_stream::try_stream;
-use eventsource_stream::{EventStreamError, Eventsource};
+use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
-use super::{Backend, BackendError, CacheControl, EventStream};
+use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
 use crate::net::root_cause;
-use crate::wire::{Content, ContentBlock, ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent};
 
-/// What `POST /v1/messages/count_tokens` refuses although `POST /v1/messages` takes it.
+/// Fields of `POST /v1/messages` that `POST /v1/messages/count_tokens` refuses.
 const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
 
 /// An Anthropic-compatible server behind a base URL.
 pub struct RemoteBackend {
+    /// The base URL.
     address: String,
     client: Client,
     headers: HeaderMap,
-    /// What the server said of itself, if it is one of ours.
+    /// The health of an anyclaude server; `None` for any other server.
     anyclaude: Option<Health>,
 }
 
@@ -37,9 +37,11 @@ struct Health {
 }
 
 impl RemoteBackend {
-    /// Asks the server at this base URL once (`GET /health`) whether it is an anyclaude server. Carries the credentials that
-    /// Claude Code itself would: `ANTHROPIC_API_KEY` and `ANTHROPIC_AUTH_TOKEN` of the environment. Fails where the address
-    /// is no HTTP URL or nobody answers there.
+    /// A backend for the server at a base URL. Sends the credentials that Claude Code itself would send: `ANTHROPIC_API_KEY` and
+    /// `ANTHROPIC_AUTH_TOKEN` from the environment. Asks once (`GET /health`) whether it is an anyclaude server.
+    ///
+    /// # Errors
+    /// The base URL is not an HTTP URL, a credential cannot be sent, or no server answers.
     pub async fn new(base_url: &str) -> Result<Self, BackendError> {
         let client = http::client(base_url)?;
         let address = base_url.trim_end_matches('/').to_owned();
@@ -51,7 +53,7 @@ impl RemoteBackend {
         Ok(Self { address, client, headers, anyclaude })
     }
 
-    /// Sends these names as `anthropic-beta`: Anthropic wants them for the fields that a recorded body has.
+    /// Sends these names as `anthropic-beta`. Anthropic accepts some fields of a recorded body only with them.
     pub fn with_betas(mut self, betas: HeaderValue) -> Self {
         self.headers.insert("anthropic-beta", betas);
         self
@@ -61,39 +63,31 @@ impl RemoteBackend {
         format!("{}{path}", self.address)
     }
 
-    /// Posts a body; an error status becomes the error that the server answered with.
+    /// Posts a body. An error status becomes the error in the response.
     async fn post(&self, path: &str, more: HeaderMap, body: &Value) -> Result<Response, BackendError> {
         let request = self.client.post(self.url(path)).headers(self.headers.clone()).headers(more).json(body);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(self.answered(response).await) }
-    }
-
-    async fn answered(&self, response: Response) -> BackendError {
-        let status = response.status();
-        let retry_after = http::retry_after(response.headers());
-        let text = response.text().await.unwrap_or_default();
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| {
-            let kind = ErrorKind::ALL.into_iter().find(|kind| kind.status() == status.as_u16()).unwrap_or(ErrorKind::Api);
-            ErrorBody::new(kind, format!("{} answered {status}: {}", self.address, shorten(text.trim())))
-        });
-        BackendError::Answered { status: status.as_u16(), body, retry_after }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(http::answered(&self.address, response, |text| serde_json::from_str(text).ok()).await)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> BackendError {
         BackendError::Unreachable { address: self.address.clone(), reason: root_cause(error) }
     }
 
-    fn protocol(&self, reason: impl Into<String>) -> BackendError {
-        BackendError::Protocol { address: self.address.clone(), reason: reason.into() }
+    fn protocol_error(&self, reason: impl Into<String>) -> BackendError {
+        protocol_error(&self.address, reason)
     }
 
-    /// The request's body, for this server.
+    /// The request's body as this server accepts it.
     fn body(&self, mut request: MessagesRequest) -> Value {
         request.stream = true;
         if self.anyclaude.is_none() {
-            drop_unsigned_thinking(&mut request);
+            drop_foreign_thinking(&mut request);
         }
-        // String-keyed maps, strings and numbers only: serializing them cannot fail.
+        // Cannot fail: every field is a string, a number or a map with string keys.
         let mut body = serde_json::to_value(request).unwrap_or_default();
         drop_absent_schemas(&mut body);
         body
@@ -101,10 +95,9 @@ impl RemoteBackend {
 
     async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
         let cache = http::cache_headers(&request);
-        let response = self.post("/v1/messages", cache, &self.body(request)).await?;
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("no content type");
-        if !content_type.starts_with("text/event-stream") {
-            return Err(self.protocol(format!("asked for a stream, it answered with {content_type}")));
+        let response = self.post(MESSAGES_PATH, cache, &self.body(request)).await?;
+        if let Err(content_type) = http::require_event_stream(&response) {
+            return Err(self.protocol_error(format!("asked for a stream, it answered with {content_type}")));
         }
         Ok(events(self.address.clone(), response))
     }
@@ -114,41 +107,45 @@ impl RemoteBackend {
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
         }
-        let response = self.post("/v1/messages/count_tokens", HeaderMap::new(), &body).await?;
-        let answer: Value = response.json().await.map_err(|error| self.protocol(root_cause(&error)))?;
-        answer["input_tokens"].as_u64().ok_or_else(|| self.protocol("count_tokens gave no input_tokens"))
+        let response = self.post(COUNT_TOKENS_PATH, HeaderMap::new(), &body).await?;
+        let answer: Value = response.json().await.map_err(|error| self.protocol_error(root_cause(&error)))?;
+        answer["input_tokens"].as_u64().ok_or_else(|| self.protocol_error("count_tokens gave no input_tokens"))
     }
 }
 
-/// Tools that Anthropic runs itself have a type and no schema, and it refuses an empty one.
+/// Removes the empty schemas that [`Tool`](crate::wire::Tool) adds to tools which Anthropic runs itself: Anthropic refuses them.
 fn drop_absent_schemas(body: &mut Value) {
     let tools = body.get_mut("tools").and_then(Value::as_array_mut);
     for tool in tools.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let is_servers = tool.get("type").is_some_and(|kind| kind != "custom");
-        if is_servers && tool.get("input_schema") == Some(&Value::Object(Map::new())) {
+        let runs_at_anthropic = tool.get("type").is_some_and(|kind| kind != "custom");
+        if runs_at_anthropic && tool.get("input_schema") == Some(&Value::Object(Map::new())) {
             tool.shift_remove("input_schema");
         }
     }
 }
 
-/// Anthropic refuses thinking that it did not sign. Other models, which answered earlier in a conversation, sign nothing.
-fn drop_unsigned_thinking(request: &mut MessagesRequest) {
-    let unsigned = |block: &ContentBlock| matches!(block, ContentBlock::Thinking { signature, .. } if signature.is_empty());
+/// Removes thinking that Anthropic did not sign, because Anthropic refuses it. It comes from other models that answered earlier in
+/// the conversation: without a signature from chat servers, with our own from the engine.
+fn drop_foreign_thinking(request: &mut MessagesRequest) {
+    let foreign = |block: &ContentBlock| match block {
+        ContentBlock::Thinking { signature, .. } => signature.is_empty() || signature == ENGINE_SIGNATURE,
+        _ => false,
+    };
     request.messages.retain_mut(|message| match &mut message.content {
-        Content::Blocks(blocks) if blocks.iter().any(unsigned) => {
-            blocks.retain(|block| !unsigned(block));
+        Content::Blocks(blocks) if blocks.iter().any(foreign) => {
+            blocks.retain(|block| !foreign(block));
             !blocks.is_empty()
         }
         _ => true,
     });
 }
 
-/// Reads the answer's events. They end with `message_stop`, or with an error.
+/// Reads the answer's events. They end with `message_stop` or an error.
 fn events(address: String, response: Response) -> EventStream {
     Box::pin(try_stream! {
         let mut frames = response.bytes_stream().eventsource();
         while let Some(frame) = frames.next().await {
-            let frame = frame.map_err(|error| broken(&address, error))?;
+            let frame = frame.map_err(|error| http::stream_error(Protocol::Messages, &address, error))?;
             let event = parse(&address, &frame.data)?;
             let last = event == StreamEvent::MessageStop;
             yield event;
@@ -156,31 +153,21 @@ fn events(address: String, response: Response) -> EventStream {
                 return;
             }
         }
-        Err(BackendError::Protocol { address, reason: "the stream ended without message_stop".into() })?;
+        Err(protocol_error(&address, "the stream ended without message_stop"))?;
     })
 }
 
-/// One event; the server's own error event becomes an error.
+/// Parses one event. The server's own error event becomes an error.
 fn parse(address: &str, data: &str) -> Result<StreamEvent, BackendError> {
     match serde_json::from_str(data) {
-        Ok(StreamEvent::Error { body }) => {
-            let kind = ErrorKind::ALL.into_iter().find(|kind| kind.name() == body.error.kind).unwrap_or(ErrorKind::Api);
-            Err(BackendError::Answered { status: kind.status(), body, retry_after: None })
-        }
+        Ok(StreamEvent::Error { body }) => Err(body.into()),
         Ok(event) => Ok(event),
-        Err(error) => Err(BackendError::Protocol {
-            address: address.to_owned(),
-            reason: format!("an event is not JSON ({error}): {}", shorten(data)),
-        }),
+        Err(error) => Err(protocol_error(address, format!("an event is not JSON ({error}): {}", shorten(data)))),
     }
 }
 
-fn broken(address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
-    let address = address.to_owned();
-    match error {
-        EventStreamError::Transport(error) => BackendError::Unreachable { address, reason: root_cause(&error) },
-        other => BackendError::Protocol { address, reason: other.to_string() },
-    }
+fn protocol_error(address: &str, reason: impl Into<String>) -> BackendError {
+    BackendError::Protocol { protocol: Protocol::Messages, address: address.to_owned(), reason: reason.into() }
 }
 
 impl Backend for RemoteBackend {
@@ -188,7 +175,7 @@ impl Backend for RemoteBackend {
         self.address.clone()
     }
 
-    /// The anyclaude server's model; another server may have many.
+    /// The model of an anyclaude server; another server may have many.
     fn model(&self) -> String {
         self.anyclaude.as_ref().map_or("as requested".into(), |health| health.model.clone())
     }
@@ -212,7 +199,7 @@ impl CacheControl for RemoteBackend {
     }
 
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { self.post("/cache/warm", HeaderMap::new(), &self.body(request)).await.map(drop) })
+        Box::pin(async { self.post("/cache/keep-only", HeaderMap::new(), &self.body(request)).await.map(drop) })
     }
 }
 
@@ -254,18 +241,24 @@ mod tests {
         let given = messages(&[
             serde_json::json!([thinking(""), text]),
             serde_json::json!([thinking("")]),
+            serde_json::json!([thinking(ENGINE_SIGNATURE), text]),
             serde_json::json!([thinking("signed"), text]),
             serde_json::json!("plain"),
         ]);
         let request = serde_json::json!({"model": "m", "max_tokens": 1, "messages": given});
         let mut request: MessagesRequest = serde_json::from_value(request).unwrap();
-        drop_unsigned_thinking(&mut request);
-        let kept = [serde_json::json!([text]), serde_json::json!([thinking("signed"), text]), serde_json::json!("plain")];
+        drop_foreign_thinking(&mut request);
+        let kept = [
+            serde_json::json!([text]),
+            serde_json::json!([text]),
+            serde_json::json!([thinking("signed"), text]),
+            serde_json::json!("plain"),
+        ];
         assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
     }
 
     #[test]
-    fn a_tool_of_the_servers_own_has_no_schema() {
+    fn a_tool_that_anthropic_runs_has_no_schema() {
         let tools =
             serde_json::json!([{"type": "web_search_20250305", "name": "web_search"}, {"name": "Now", "input_schema": {}}]);
         let request = serde_json::json!({"model": "m", "max_tokens": 1, "messages": [], "tools": tools});

@@ -1,34 +1,29 @@
-//! What a request shares with others, as a hash: for caches and proxies between us and the model.
+//! Hashes of what a request shares with others, for caches and proxies between us and the model.
 
 use sha2::{Digest, Sha256};
 
 use crate::wire::{MessagesRequest, System};
 
-/// SHA-256 of the cacheable text, in hexadecimal.
+/// SHA-256 of the parts of a request that a cache could share, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKey {
-    /// Of the system prompt alone: goes out as `X-Cache-System`.
+    /// Of the system prompt alone. Sent as `X-Cache-System`.
     pub system: String,
-    /// Of the tools and the system prompt, which is all that conversations share: goes out as `X-Cache-Hash`.
+    /// Of the tools and the system prompt, which is all that conversations share. Sent as `X-Cache-Hash`.
     pub shared: String,
 }
 
 impl CacheKey {
-    /// The key of this request. What changes from turn to turn (messages, marks for caching, the billing header) is not in it.
+    /// The key of this request. What changes from turn to turn is left out: messages, cache breakpoints, the billing header.
     pub fn of(request: &MessagesRequest) -> Self {
         let system = request.system.as_ref().map(System::text).unwrap_or_default();
         let mut shared = Sha256::new();
         for tool in &request.tools {
-            // Strings, numbers and string-keyed maps: the schema's text is what serde_json shows.
             shared.update(format!("{}\0{}\0{}\0", tool.name, tool.description.as_deref().unwrap_or(""), tool.input_schema));
         }
         shared.update(&system);
-        Self { system: hex(&Sha256::digest(&system)), shared: hex(&shared.finalize()) }
+        Self { system: format!("{:x}", Sha256::digest(&system)), shared: format!("{:x}", shared.finalize()) }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -45,7 +40,8 @@ mod tests {
     #[test]
     fn only_what_conversations_share_changes_the_key() {
         let system = |billing: &str, text: &str| json!([{"type": "text", "text": format!("x-anthropic-billing-header: {billing}")}, {"type": "text", "text": text}]);
-        let tool = |name: &str, mark: Value| json!([{"name": name, "input_schema": {"type": "object"}, "cache_control": mark}]);
+        let tool =
+            |name: &str, control: Value| json!([{"name": name, "input_schema": {"type": "object"}, "cache_control": control}]);
         let first = key(json!({"system": system("1", "Be brief."), "tools": tool("Read", Value::Null)}));
         let other_turn = key(json!({
             "system": system("2", "Be brief."), "tools": tool("Read", json!({"type": "ephemeral"})),

@@ -1,19 +1,21 @@
-//! A chat request as a Messages request.
+//! Converting a chat request to a Messages request.
 
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use crate::wire::openai::{AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, Part, Stop};
+use crate::wire::openai::{
+    AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart, StopSequences,
+};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 
-/// Upper bound on generated tokens where the client names none: Messages requests must name one.
+/// Upper bound on generated tokens where the client sets none. A Messages request must have one.
 const DEFAULT_MAX_TOKENS: u32 = 8_192;
 
-/// Converts a request; the names of what it leaves out come with it.
+/// Converts a request. With it come the names of the fields that have no counterpart.
 ///
 /// # Errors
-/// One sentence that names the field: arguments that are no JSON object, a choice of tool that does not exist, more than one
-/// alternative asked for.
+/// One sentence that names the field: a call's arguments are not a JSON object, `tool_choice` has an unknown mode, or `n` asks
+/// for more than one alternative.
 pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String> {
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;
@@ -21,7 +23,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
         return Err("n: one answer at a time is all there is".into());
     }
     let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
-    let known = known(&mut extra, chat.reasoning_effort);
+    let counterparts = counterparts(&mut extra, chat.reasoning_effort);
     omitted.fields("", &extra);
     let (system, messages) = conversation(chat.messages, &mut omitted)?;
     let request = MessagesRequest {
@@ -36,19 +38,19 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
         top_k,
         stop_sequences: match chat.stop {
             None => Vec::new(),
-            Some(Stop::One(text)) => vec![text],
-            Some(Stop::Many(texts)) => texts,
+            Some(StopSequences::One(text)) => vec![text],
+            Some(StopSequences::Many(texts)) => texts,
         },
         stream: chat.stream,
-        extra: known,
+        extra: counterparts,
     };
     Ok((request, omitted))
 }
 
-/// The fields that have a counterpart among those that [`MessagesRequest`] does not name.
-fn known(extra: &mut Map<String, Value>, effort: Option<String>) -> Map<String, Value> {
+/// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
+fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Map<String, Value> {
     let mut fields = Map::new();
-    // The in-process engine knows it under the same name.
+    // Anthropic has no seed, but the in-process engine reads it under this name.
     fields.extend(extra.remove("seed").map(|seed| ("seed".to_owned(), seed)));
     let mut config = Map::new();
     match effort.as_deref() {
@@ -67,7 +69,7 @@ fn known(extra: &mut Map<String, Value>, effort: Option<String>) -> Map<String, 
     fields
 }
 
-/// The system prompt's texts, and the messages after it.
+/// The texts of the system prompt, and the messages after it.
 fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<(Vec<String>, Vec<InputMessage>), String> {
     let mut system = Vec::new();
     let mut messages: Vec<InputMessage> = Vec::new();
@@ -110,7 +112,7 @@ fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<(Vec<St
     Ok((system, messages))
 }
 
-/// The results of one turn's calls stand in one message.
+/// Adds a tool result: the results of one turn share a message.
 fn add_result(messages: &mut Vec<InputMessage>, result: ContentBlock) {
     if let Some(InputMessage { role: Role::User, content: Content::Blocks(blocks) }) = messages.last_mut()
         && matches!(blocks.last(), Some(ContentBlock::ToolResult { .. }))
@@ -145,22 +147,22 @@ fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Res
     Ok(blocks)
 }
 
-/// A message's text; what is no text is left out.
+/// A message's text. Other parts are left out.
 fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
     match content {
         ChatContent::Text(text) => text,
         ChatContent::Parts(parts) => {
             let texts = parts.into_iter().filter_map(|part| match part {
-                Part::Text { text, extra } => {
+                ContentPart::Text { text, extra } => {
                     omitted.fields("text", &extra);
                     Some(text)
                 }
-                Part::Refusal { refusal } => Some(refusal),
-                Part::ImageUrl { .. } => {
+                ContentPart::Refusal { refusal } => Some(refusal),
+                ContentPart::ImageUrl { .. } => {
                     omitted.add("image_url outside a user's message");
                     None
                 }
-                Part::File { .. } => {
+                ContentPart::File { .. } => {
                     omitted.add("file outside a user's message");
                     None
                 }
@@ -170,20 +172,20 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
     }
 }
 
-fn block(part: Part, omitted: &mut Omitted) -> Option<ContentBlock> {
+fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
     match part {
-        Part::Text { text, mut extra } => {
-            // Some clients mark their prompt for Anthropic's cache.
-            let mark = extra.remove("cache_control").map(|mark| ("cache_control".to_owned(), mark));
+        ContentPart::Text { text, mut extra } => {
+            // Some clients set cache breakpoints for Anthropic's models.
+            let breakpoint = extra.remove("cache_control").map(|control| ("cache_control".to_owned(), control));
             omitted.fields("text", &extra);
-            Some(ContentBlock::Text { text, extra: mark.into_iter().collect() })
+            Some(ContentBlock::Text { text, extra: breakpoint.into_iter().collect() })
         }
-        Part::Refusal { refusal } => Some(ContentBlock::text(refusal)),
-        Part::ImageUrl { image_url } => {
+        ContentPart::Refusal { refusal } => Some(ContentBlock::text(refusal)),
+        ContentPart::ImageUrl { image_url } => {
             omitted.fields("image_url", &image_url.extra);
             Some(ContentBlock::Image { source: source(&image_url.url), extra: Map::new() })
         }
-        Part::File { file } => match file["file_data"].as_str() {
+        ContentPart::File { file } => match file["file_data"].as_str() {
             Some(data) => Some(ContentBlock::Document { source: source(data), extra: Map::new() }),
             None => {
                 omitted.add("file without file_data");
@@ -193,10 +195,10 @@ fn block(part: Part, omitted: &mut Omitted) -> Option<ContentBlock> {
     }
 }
 
-/// Where an image or a file is: in the URL itself, or behind it.
+/// The source of an image or a file: a `data:` URL contains it, any other URL leads to it.
 fn source(url: &str) -> Value {
-    let held = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match held {
+    let embedded = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    match embedded {
         Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),
         None => json!({"type": "url", "url": url}),
     }

@@ -1,28 +1,31 @@
-//! Chat chunks as the events of a Messages stream.
+//! Reading chat chunks as the events of a Messages stream.
 
 use std::collections::HashSet;
 
-use super::blocks::Blocks;
+use super::content_queue::ContentQueue;
 use super::{error_body, usage};
 use crate::wire::openai::{ChatChunk, ChatError, ChatUsage, ChunkChoice};
-use crate::wire::{Content, ContentBlock, ErrorBody, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, Usage};
+use crate::wire::{
+    Content, ContentBlock, ErrorBody, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, Usage, random_id,
+};
 
 /// Reads the chunks of one answer.
 ///
-/// Whatever the chunks are, the events are a Messages stream: `message_start`, blocks one after the other, each closed, then
-/// `message_delta` and `message_stop`, or one `error`; nothing after that.
+/// Whatever the chunks are, the events are a well-formed Messages stream: `message_start`, content blocks one at a time, then
+/// `message_delta` and `message_stop`, or one `error` at any point; nothing after that.
 #[derive(Debug)]
 pub struct ChunkReader {
-    /// The name the client asked for, which it wants to see again.
+    /// The model's name as the client wrote it: clients expect to see it again.
     model: String,
-    blocks: Blocks,
+    content: ContentQueue,
     usage: Option<ChatUsage>,
     finish_reason: Option<String>,
-    state: State,
+    stage: StreamStage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum StreamStage {
+    /// `message_start` is not written yet.
     Waiting,
     Started,
     Ended,
@@ -33,16 +36,16 @@ impl ChunkReader {
     pub fn new(request: &MessagesRequest) -> Self {
         Self {
             model: request.model.clone(),
-            blocks: Blocks::new(call_ids(request)),
+            content: ContentQueue::new(call_ids(request)),
             usage: None,
             finish_reason: None,
-            state: State::Waiting,
+            stage: StreamStage::Waiting,
         }
     }
 
-    /// The events that a chunk makes. An error in it ends the answer.
+    /// The events for one chunk. An error in the chunk ends the answer.
     pub fn push(&mut self, chunk: ChatChunk) -> Vec<StreamEvent> {
-        if self.state == State::Ended {
+        if self.stage == StreamStage::Ended {
             return Vec::new();
         }
         self.usage = chunk.usage.or(self.usage.take());
@@ -50,42 +53,43 @@ impl ChunkReader {
             return self.fail(error_body(&error, None));
         }
         let mut events = self.start();
-        // Several alternatives are never asked for.
+        // We never ask for alternatives, which would have other indices.
         for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
             self.choice(choice);
         }
         if self.finish_reason.as_deref() == Some("error") {
             return events.into_iter().chain(self.fail(error_body(&ChatError::default(), None))).collect();
         }
-        events.extend(self.blocks.advance());
+        events.extend(self.content.advance());
         events
     }
 
-    /// The last events, after the server said that this was all (`[DONE]`).
+    /// The last events, after the server's `[DONE]`.
     pub fn done(&mut self) -> Vec<StreamEvent> {
-        if self.state == State::Ended {
+        if self.stage == StreamStage::Ended {
             return Vec::new();
         }
         let mut events = self.start();
-        events.extend(self.blocks.finish());
+        events.extend(self.content.finish());
         let usage = self.usage.as_ref().map(usage::from_chat).unwrap_or_default();
         events.push(StreamEvent::message_delta(self.stop_reason(), None, &usage));
         events.push(StreamEvent::MessageStop);
-        self.state = State::Ended;
+        self.stage = StreamStage::Ended;
         events
     }
 
-    /// Whether the server has said what the answer took. Where it never does, the events count no tokens.
+    /// Whether the server has reported its token counts. If it never does, the final usage is zero.
     pub fn has_usage(&self) -> bool {
         self.usage.is_some()
     }
 
-    /// Why the server says that the answer ended, in its own words.
+    /// The server's `finish_reason`, once it has come.
     pub fn finish_reason(&self) -> Option<&str> {
         self.finish_reason.as_deref()
     }
 
-    /// The last events, after the connection ended without a word. Some servers end so: then a reason to stop was given before.
+    /// The last events, after the connection ended without `[DONE]`. That is an error unless a `finish_reason` came before: some
+    /// servers end their streams so.
     pub fn cut_off(&mut self) -> Vec<StreamEvent> {
         if self.finish_reason.is_some() {
             return self.done();
@@ -93,50 +97,56 @@ impl ChunkReader {
         self.fail(ErrorBody::new(ErrorKind::Api, "the model's answer ended in the middle"))
     }
 
-    /// Closes the open block, and ends with this error.
-    pub fn fail(&mut self, body: ErrorBody) -> Vec<StreamEvent> {
-        if self.state == State::Ended {
+    /// Ends the answer early. The events close the open block; the caller reports the error.
+    pub fn abort(&mut self) -> Vec<StreamEvent> {
+        match std::mem::replace(&mut self.stage, StreamStage::Ended) {
+            StreamStage::Started => self.content.finish(),
+            StreamStage::Waiting | StreamStage::Ended => Vec::new(),
+        }
+    }
+
+    fn fail(&mut self, body: ErrorBody) -> Vec<StreamEvent> {
+        if self.stage == StreamStage::Ended {
             return Vec::new();
         }
-        let mut events = if self.state == State::Started { self.blocks.finish() } else { Vec::new() };
+        let mut events = self.abort();
         events.push(StreamEvent::Error { body });
-        self.state = State::Ended;
         events
     }
 
     fn start(&mut self) -> Vec<StreamEvent> {
-        if self.state != State::Waiting {
+        if self.stage != StreamStage::Waiting {
             return Vec::new();
         }
-        self.state = State::Started;
-        let id = format!("msg_{}", uuid::Uuid::new_v4().simple());
-        vec![StreamEvent::MessageStart { message: Message::empty(id, &self.model, Usage::default()) }]
+        self.stage = StreamStage::Started;
+        let message = Message::empty(random_id("msg_"), &self.model, Usage::default());
+        vec![StreamEvent::MessageStart { message }]
     }
 
     fn choice(&mut self, choice: ChunkChoice) {
         let ChunkChoice { delta, finish_reason, .. } = choice;
-        // Some servers send both names with the same text.
-        self.blocks.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
-        self.blocks.text(delta.content.as_deref().unwrap_or(""));
-        self.blocks.text(delta.refusal.as_deref().unwrap_or(""));
+        // Some servers send the same text under both names.
+        self.content.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
+        self.content.text(delta.content.as_deref().unwrap_or(""));
+        self.content.text(delta.refusal.as_deref().unwrap_or(""));
         for piece in &delta.tool_calls {
-            self.blocks.call(piece);
+            self.content.call(piece);
         }
         self.finish_reason = finish_reason.or(self.finish_reason.take());
     }
 
-    /// A client runs tools where the reason says so. So it is said where there are calls, whatever the server calls it.
+    /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says.
     fn stop_reason(&self) -> StopReason {
         match self.finish_reason.as_deref() {
             Some("length") => StopReason::MaxTokens,
             Some("content_filter") => StopReason::Other("refusal".into()),
-            _ if self.blocks.called() => StopReason::ToolUse,
+            _ if self.content.has_calls() => StopReason::ToolUse,
             _ => StopReason::EndTurn,
         }
     }
 }
 
-/// The ids of the conversation's calls.
+/// The ids of all calls in the conversation.
 fn call_ids(request: &MessagesRequest) -> HashSet<String> {
     let blocks = request.messages.iter().filter_map(|message| match &message.content {
         Content::Blocks(blocks) => Some(blocks),
@@ -151,12 +161,12 @@ fn call_ids(request: &MessagesRequest) -> HashSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::streams::{delta, request};
+    use super::super::tests::{delta, request};
     use super::*;
     use crate::wire::Assembler;
     use serde_json::{Value, json};
 
-    /// All events of a stream of these chunks that ends with `[DONE]`.
+    /// All events of a stream of these chunks and `[DONE]`.
     fn events(chunks: &[Value]) -> Vec<StreamEvent> {
         let mut reader = ChunkReader::new(&request(json!([])));
         let mut events = Vec::new();
@@ -167,7 +177,7 @@ mod tests {
         events
     }
 
-    /// The content (ids left out), the reason to stop and the message itself.
+    /// The content without ids and signatures, the stop reason, and the message itself.
     fn message(chunks: &[Value]) -> (Value, String, Message) {
         let mut assembler = Assembler::default();
         for event in events(chunks) {

@@ -1,43 +1,45 @@
-//! The events of a Messages stream as chat chunks, and a message as a whole chat answer.
+//! Writing the events of a Messages stream as chat chunks, and a message as a whole chat answer.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::usage;
 use crate::wire::openai::{
-    AssistantMessage, CallDelta, CallKind, ChatChunk, ChatCompletion, ChatContent, ChatMessage, Choice, ChunkChoice, Delta,
-    FunctionCall, FunctionDelta, ToolCall,
+    AssistantMessage, CallDelta, CallKind, ChatChunk, ChatCompletion, ChatContent, ChatMessage, ChatToolCall, Choice,
+    ChunkChoice, Delta, FunctionCall, FunctionDelta, StreamOptions,
 };
 use crate::wire::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
 
 /// Writes the chunks of one answer.
 #[derive(Debug)]
 pub struct ChunkWriter {
+    /// Seconds since 1970.
     created: i64,
+    /// Whether the client asked for a last chunk with the usage.
     include_usage: bool,
     id: String,
     model: String,
     usage: Usage,
-    /// How many calls were started.
+    /// The number of calls started.
     calls: usize,
-    /// Whether the open block is a call that has no arguments yet.
-    bare_call: bool,
+    /// Whether the open block is a call without arguments so far.
+    call_is_empty: bool,
 }
 
 impl ChunkWriter {
-    /// A writer for an answer that was made at this time (seconds since 1970).
-    pub fn new(created: i64, include_usage: bool) -> Self {
+    /// A writer for an answer created at this time, in seconds since 1970.
+    pub fn new(created: i64, options: &StreamOptions) -> Self {
         Self {
             created,
-            include_usage,
+            include_usage: options.include_usage,
             id: String::new(),
             model: String::new(),
             usage: Usage::default(),
             calls: 0,
-            bare_call: false,
+            call_is_empty: false,
         }
     }
 
-    /// The chunks that an event makes. Errors make none: they are no part of the answer.
+    /// The chunks for one event. An error has none: it is not part of the answer.
     pub fn push(&mut self, event: &StreamEvent) -> Vec<ChatChunk> {
         match event {
             StreamEvent::MessageStart { message } => {
@@ -48,8 +50,8 @@ impl ChunkWriter {
             }
             StreamEvent::ContentBlockStart { content_block, .. } => self.block(content_block).into_iter().collect(),
             StreamEvent::ContentBlockDelta { delta, .. } => self.piece(delta).into_iter().collect(),
-            // Clients parse the arguments: none at all must be an empty object.
-            StreamEvent::ContentBlockStop { .. } if std::mem::take(&mut self.bare_call) => vec![self.arguments("{}")],
+            // Clients parse the arguments, so a call without any gets an empty object.
+            StreamEvent::ContentBlockStop { .. } if std::mem::take(&mut self.call_is_empty) => vec![self.arguments("{}")],
             StreamEvent::MessageDelta { delta, usage, .. } => {
                 self.usage.merge(usage);
                 let finish_reason = Some(finish_reason(delta.stop_reason.as_ref()).to_owned());
@@ -65,7 +67,7 @@ impl ChunkWriter {
     fn block(&mut self, block: &ContentBlock) -> Option<ChatChunk> {
         let ContentBlock::ToolUse { id, name, .. } = block else { return None };
         self.calls += 1;
-        self.bare_call = true;
+        self.call_is_empty = true;
         let function = FunctionDelta { name: Some(name.clone()), arguments: Some(String::new()) };
         Some(self.call(CallDelta { index: None, id: Some(id.clone()), kind: Some(CallKind::Function), function }))
     }
@@ -78,7 +80,7 @@ impl ChunkWriter {
             }
             BlockDelta::InputJsonDelta { partial_json } if partial_json.is_empty() => None,
             BlockDelta::InputJsonDelta { partial_json } => {
-                self.bare_call = false;
+                self.call_is_empty = false;
                 Some(self.arguments(partial_json))
             }
             BlockDelta::SignatureDelta { .. } | BlockDelta::Other(_) => None,
@@ -112,7 +114,7 @@ impl ChunkWriter {
     }
 }
 
-/// A whole answer that was made at this time (seconds since 1970).
+/// A message as a whole chat answer created at this time, in seconds since 1970.
 pub fn completion(message: Message, created: i64) -> ChatCompletion {
     let finish_reason = finish_reason(message.stop_reason.as_ref()).to_owned();
     let (mut texts, mut reasoning, mut tool_calls) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,10 +123,15 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
             ContentBlock::Text { text, .. } => texts.push(text),
             ContentBlock::Thinking { thinking, .. } => reasoning.push(thinking),
             ContentBlock::ToolUse { id, name, input, .. } => {
-                let function = FunctionCall { name, arguments: input.to_string() };
-                tool_calls.push(ToolCall { id, kind: CallKind::Function, function });
+                let arguments = match input {
+                    // The call was cut: its arguments stay open, as they do in chunks.
+                    Value::String(open) => open,
+                    input => input.to_string(),
+                };
+                let function = FunctionCall { name, arguments };
+                tool_calls.push(ChatToolCall { id, kind: CallKind::Function, function });
             }
-            // Nothing else is in an answer that chat clients could show.
+            // Chat clients could show nothing else.
             _ => {}
         }
     }
@@ -164,12 +171,12 @@ fn finish_reason(reason: Option<&StopReason>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::ChunkReader;
-    use super::super::streams::request;
+    use super::super::tests::request;
     use super::*;
     use crate::wire::Assembler;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    /// A stream of events as a Messages server gives them.
+    /// The events of a Messages server's answer.
     fn events() -> Vec<StreamEvent> {
         let events = [
             json!({"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "model": "m", "content": [],
@@ -194,6 +201,10 @@ mod tests {
         events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect()
     }
 
+    fn with_usage() -> ChunkWriter {
+        ChunkWriter::new(5, &StreamOptions { include_usage: true, ..StreamOptions::default() })
+    }
+
     fn assembled(events: impl IntoIterator<Item = StreamEvent>) -> Message {
         let mut assembler = Assembler::default();
         for event in events {
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn events_become_chunks() {
-        let mut writer = ChunkWriter::new(5, true);
+        let mut writer = with_usage();
         let chunks: Vec<Value> =
             events().iter().flat_map(|event| writer.push(event)).map(|chunk| serde_json::to_value(chunk).unwrap()).collect();
         let call =
@@ -232,13 +243,13 @@ mod tests {
 
     #[test]
     fn a_stream_that_went_the_other_way_comes_back() {
-        let mut writer = ChunkWriter::new(5, true);
+        let mut writer = with_usage();
         let mut reader = ChunkReader::new(&request(json!([])));
         let mut back: Vec<_> =
             events().iter().flat_map(|event| writer.push(event)).flat_map(|chunk| reader.push(chunk)).collect();
         back.extend(reader.done());
         let (back, mut original) = (assembled(back), assembled(events()));
-        // The one thing that the chat protocol has no place for.
+        // The chat protocol has no place for it.
         if let ContentBlock::Thinking { signature, .. } = &mut original.content[0] {
             signature.clear();
         }

@@ -1,21 +1,23 @@
-//! The messages of a Messages request as chat messages.
+//! Converting the system prompt and the messages of a Messages request to chat messages.
 
 use serde_json::{Map, Value, json};
 
 use super::{Dialect, Omitted};
-use crate::wire::openai::{AssistantMessage, CallKind, ChatContent, ChatMessage, FunctionCall, ImageUrl, Part, ToolCall};
+use crate::wire::openai::{
+    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatToolCall, ContentPart, FunctionCall, ImageUrl,
+};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System};
 
-/// The chat messages so far.
-pub struct Conversation<'a> {
+/// The chat messages converted so far.
+pub(crate) struct Conversation<'a> {
     dialect: Dialect,
     omitted: &'a mut Omitted,
     messages: Vec<ChatMessage>,
 }
 
 impl<'a> Conversation<'a> {
-    /// The request's system prompt and messages.
-    pub fn of(request: &MessagesRequest, dialect: Dialect, omitted: &'a mut Omitted) -> Vec<ChatMessage> {
+    /// Converts the request's system prompt and messages. What has no counterpart is added to `omitted`.
+    pub(crate) fn of(request: &MessagesRequest, dialect: Dialect, omitted: &'a mut Omitted) -> Vec<ChatMessage> {
         let mut conversation = Self { dialect, omitted, messages: Vec::new() };
         conversation.system(request.system.as_ref());
         for message in &request.messages {
@@ -52,8 +54,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// One message, for the results of its calls must follow a message of calls directly: text from between calls joins the
-    /// text before them.
+    /// Adds one message for all blocks: the results of its calls must follow it directly. So text between calls joins the text
+    /// before them.
     fn assistant(&mut self, blocks: &[ContentBlock]) {
         let (mut texts, mut reasoning, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for block in blocks {
@@ -66,13 +68,13 @@ impl<'a> Conversation<'a> {
                 ContentBlock::ToolUse { id, name, input, extra } => {
                     self.omitted.fields("tool_use", extra);
                     let function = FunctionCall { name: name.clone(), arguments: input.to_string() };
-                    calls.push(ToolCall { id: id.clone(), kind: CallKind::Function, function });
+                    calls.push(ChatToolCall { id: id.clone(), kind: CallKind::Function, function });
                 }
                 other => self.omitted.add(format!("assistant.{}", name(other))),
             }
         }
         let text = texts.join("\n\n");
-        // Beside calls, no text is `null`, as the servers themselves write it.
+        // A message of calls alone has `null` content, as servers themselves write it.
         let content = (calls.is_empty() || !text.is_empty()).then_some(ChatContent::Text(text));
         let mut message = AssistantMessage { content, tool_calls: calls, ..AssistantMessage::default() };
         let reasoning = (!reasoning.is_empty()).then(|| reasoning.join("\n\n"));
@@ -85,27 +87,27 @@ impl<'a> Conversation<'a> {
         self.messages.push(ChatMessage::Assistant(message));
     }
 
-    /// First the results of tool calls, for they must follow the calls; then what the user says, with the images and files of
-    /// the results before it, for results are text.
+    /// Adds first the results of tool calls, which must follow the calls, then the user's own content. Results are text only, so
+    /// their images and files go into the user's message.
     fn user(&mut self, blocks: &[ContentBlock]) {
         let mut parts = Vec::new();
-        let mut said = Vec::new();
+        let mut own = Vec::new();
         for block in blocks {
             match block {
                 ContentBlock::ToolResult { tool_use_id, content, is_error, extra } => {
                     self.omitted.fields("tool_result", extra);
                     self.result(tool_use_id, content.as_ref(), *is_error, &mut parts);
                 }
-                other => said.push(other),
+                other => own.push(other),
             }
         }
         self.order_results();
-        parts.extend(said.into_iter().filter_map(|block| self.part("user", block)));
-        self.say(parts);
+        parts.extend(own.into_iter().filter_map(|block| self.part("user", block)));
+        self.add_user_parts(parts);
     }
 
-    /// Puts the latest results in the order of their calls: clients send them as they come, and many templates show a model the
-    /// results without their ids.
+    /// Sorts the latest results into the order of their calls. Clients send results in the order in which tools finish, and many
+    /// chat templates show them to the model without their ids.
     fn order_results(&mut self) {
         let is_result = |message: &ChatMessage| matches!(message, ChatMessage::Tool { .. });
         let start = self.messages.iter().rposition(|message| !is_result(message)).map_or(0, |at| at + 1);
@@ -117,37 +119,38 @@ impl<'a> Conversation<'a> {
         });
     }
 
-    /// Adds the message of a result; its images and files are added to `shown`.
-    fn result(&mut self, id: &str, content: Option<&Content>, is_error: bool, shown: &mut Vec<Part>) {
+    /// Adds the message for a tool result. Its images and files are appended to `shown`, for the user's message.
+    fn result(&mut self, id: &str, content: Option<&Content>, is_error: bool, shown: &mut Vec<ContentPart>) {
         let mut result = match content {
             None => Vec::new(),
-            Some(Content::Text(text)) => vec![Part::text(text)],
+            Some(Content::Text(text)) => vec![ContentPart::text(text)],
             Some(Content::Blocks(blocks)) => self.parts("tool_result", blocks),
         };
-        let mut media: Vec<Part> = Vec::new();
+        let mut media: Vec<ContentPart> = Vec::new();
         for part in &mut result {
-            if !matches!(part, Part::Text { .. }) {
-                media.push(std::mem::replace(part, Part::text("[shown in the next message]")));
+            if !matches!(part, ContentPart::Text { .. }) {
+                media.push(std::mem::replace(part, ContentPart::text("[shown in the next message]")));
             }
         }
-        let mark = if is_error { "Error: " } else { "" };
-        let content = ChatContent::Text(format!("{mark}{}", texts(&result).join("\n")));
+        let prefix = if is_error { "Error: " } else { "" };
+        let content = ChatContent::Text(format!("{prefix}{}", texts(&result).join("\n")));
         self.messages.push(ChatMessage::Tool { tool_call_id: id.to_owned(), content, extra: Map::new() });
         if !media.is_empty() {
-            shown.push(Part::text(format!("[from the result of {id}]")));
+            shown.push(ContentPart::text(format!("[from the result of {id}]")));
             shown.append(&mut media);
         }
     }
 
-    /// Adds what the user says: to the message before, if that is the user's too, for many templates want the roles to alternate.
-    fn say(&mut self, mut parts: Vec<Part>) {
+    /// Adds parts to the user's message, or starts one. Two user messages in a row are joined: many chat templates require the
+    /// roles to alternate.
+    fn add_user_parts(&mut self, mut parts: Vec<ContentPart>) {
         if parts.is_empty() {
             return;
         }
         if let Some(ChatMessage::User { content, .. }) = self.messages.last_mut() {
             let before = std::mem::replace(content, ChatContent::Text(String::new()));
             let mut all = match before {
-                ChatContent::Text(text) => vec![Part::text(text)],
+                ChatContent::Text(text) => vec![ContentPart::text(text)],
                 ChatContent::Parts(parts) => parts,
             };
             all.append(&mut parts);
@@ -157,28 +160,30 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn parts(&mut self, owner: &str, blocks: &[ContentBlock]) -> Vec<Part> {
+    fn parts(&mut self, owner: &str, blocks: &[ContentBlock]) -> Vec<ContentPart> {
         blocks.iter().filter_map(|block| self.part(owner, block)).collect()
     }
 
-    /// A block as a part of a message. What the server cannot be shown leaves a note for the model.
-    fn part(&mut self, owner: &str, block: &ContentBlock) -> Option<Part> {
+    /// A content block as a content part. A note to the model replaces what the server does not accept.
+    fn part(&mut self, owner: &str, block: &ContentBlock) -> Option<ContentPart> {
         match block {
             ContentBlock::Text { text, extra } => {
                 self.omitted.fields("text", extra);
-                Some(Part::text(text))
+                Some(ContentPart::text(text))
             }
             ContentBlock::Image { source, extra } => {
                 self.omitted.fields("image", extra);
                 let url = url_of(source);
                 Some(url.map_or_else(
                     || self.note(owner, "image"),
-                    |url| Part::ImageUrl { image_url: ImageUrl { url, extra: Map::new() } },
+                    |url| ContentPart::ImageUrl { image_url: ImageUrl { url, extra: Map::new() } },
                 ))
             }
             ContentBlock::Document { source, extra } => Some(self.document(owner, source, extra)),
-            // The tool itself is among the request's tools.
-            ContentBlock::ToolReference { tool_name, .. } => Some(Part::text(format!("The tool {tool_name} can be called now."))),
+            // The request's tools include the tool itself.
+            ContentBlock::ToolReference { tool_name, .. } => {
+                Some(ContentPart::text(format!("The tool {tool_name} can be called now.")))
+            }
             other => {
                 self.omitted.add(format!("{owner}.{}", name(other)));
                 None
@@ -186,26 +191,26 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn document(&mut self, owner: &str, source: &Value, extra: &Map<String, Value>) -> Part {
+    fn document(&mut self, owner: &str, source: &Value, extra: &Map<String, Value>) -> ContentPart {
         let mut extra = extra.clone();
         let title = extra.remove("title").as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
         self.omitted.fields("document", &extra);
         match (source["type"].as_str(), source["data"].as_str()) {
-            (Some("text"), Some(text)) => Part::text(text),
+            (Some("text"), Some(text)) => ContentPart::text(text),
             (Some("base64"), Some(_)) if self.dialect.takes_files() => {
-                Part::File { file: json!({"filename": title, "file_data": url_of(source)}) }
+                ContentPart::File { file: json!({"filename": title, "file_data": url_of(source)}) }
             }
             _ => self.note(owner, "document"),
         }
     }
 
-    fn note(&mut self, owner: &str, what: &str) -> Part {
+    fn note(&mut self, owner: &str, what: &str) -> ContentPart {
         self.omitted.add(format!("{owner}.{what}"));
-        Part::text(format!("[{what} left out: this model's server cannot be shown it]"))
+        ContentPart::text(format!("[{what} left out: this model's server cannot be shown it]"))
     }
 }
 
-/// The URL of an image or a file: its own, or one that holds the data.
+/// The URL of an image or a file: its own, or a `data:` URL that contains it.
 fn url_of(source: &Value) -> Option<String> {
     match source["type"].as_str()? {
         "url" => source["url"].as_str().map(str::to_owned),
@@ -214,16 +219,16 @@ fn url_of(source: &Value) -> Option<String> {
     }
 }
 
-fn texts(parts: &[Part]) -> Vec<&str> {
+fn texts(parts: &[ContentPart]) -> Vec<&str> {
     let texts = parts.iter().filter_map(|part| match part {
-        Part::Text { text, .. } => Some(text.as_str()),
+        ContentPart::Text { text, .. } => Some(text.as_str()),
         _ => None,
     });
     texts.collect()
 }
 
-/// Text alone is one string, which every server takes.
-fn joined(parts: Vec<Part>) -> ChatContent {
+/// Parts as content. Text alone becomes one string, which every server accepts.
+fn joined(parts: Vec<ContentPart>) -> ChatContent {
     let texts = texts(&parts);
     if texts.len() == parts.len() { ChatContent::Text(texts.join("\n\n")) } else { ChatContent::Parts(parts) }
 }

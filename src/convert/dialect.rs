@@ -1,18 +1,20 @@
-//! What tells the servers that speak the chat protocol apart.
+//! The differences between servers that speak the chat protocol.
 
 /// A family of OpenAI-compatible servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenAI's own API.
     OpenAi,
+    /// OpenRouter, which forwards to models of many providers.
     OpenRouter,
+    /// LM Studio, which runs local models.
     LmStudio,
-    /// Any other server: what all of them know.
+    /// Any other server. It is sent only what all servers understand.
     Compatible,
 }
 
 impl Dialect {
-    /// The dialect that a base URL gives away. LM Studio cannot be told from its address: name it.
+    /// The dialect of the server at a base URL. LM Studio has no address of its own and is never recognised.
     pub fn of_url(base_url: &str) -> Self {
         let host = base_url.split("://").last().and_then(|rest| rest.split(['/', ':']).next()).unwrap_or("");
         match host {
@@ -22,22 +24,22 @@ impl Dialect {
         }
     }
 
-    /// Whether a message may hold files. The others have no place for them.
+    /// Whether messages may contain files.
     pub(super) fn takes_files(self) -> bool {
         matches!(self, Self::OpenAi | Self::OpenRouter)
     }
 
-    /// Whether a system message may stand in mid-conversation. Many chat templates of local models refuse that.
+    /// Whether a system message may follow other messages. The chat templates of many local models refuse that.
     pub(super) fn takes_late_system(self) -> bool {
         matches!(self, Self::OpenAi | Self::OpenRouter)
     }
 
-    /// Whether `tool_choice` may name a function. LM Studio takes `none`, `auto` and `required` only.
+    /// Whether `tool_choice` may name a function. LM Studio accepts only `none`, `auto` and `required`.
     pub(super) fn takes_named_choice(self) -> bool {
         self != Self::LmStudio
     }
 
-    /// Whether `top_k` is known.
+    /// Whether `top_k` is accepted. OpenAI refuses fields that it does not know.
     pub(super) fn takes_top_k(self) -> bool {
         self != Self::OpenAi
     }
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_gives_the_dialect_away() {
+    fn a_base_url_tells_the_dialect() {
         for (url, dialect) in [
             ("https://api.openai.com/v1", Dialect::OpenAi),
             ("https://openrouter.ai/api/v1", Dialect::OpenRouter),

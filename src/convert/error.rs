@@ -1,16 +1,16 @@
-//! Errors of OpenAI-compatible servers in Anthropic's terms.
+//! Converting errors of OpenAI-compatible servers to Anthropic's.
 
 use crate::wire::openai::ChatError;
 use crate::wire::{ErrorBody, ErrorKind};
 
-/// How servers say that a prompt does not fit.
+/// What servers write when a prompt exceeds the context.
 const TOO_LONG: [&str; 5] = ["context length", "context_length", "maximum context", "context size", "context window"];
 
-/// The error as Anthropic's API would give it; `status` is the HTTP status it came with, if it came with one of its own.
+/// The error as Anthropic's API would report it. `status` is the HTTP status of the response; `None` in mid-stream.
 ///
-/// A prompt that does not fit gets the words that Claude Code looks for, so that it compacts the conversation.
+/// For a prompt that is too long it uses the words that make Claude Code compact the conversation.
 pub fn error_body(error: &ChatError, status: Option<u16>) -> ErrorBody {
-    let kind = error.status().or(status).map_or_else(|| kind_of_names(error), kind_of_status);
+    let kind = error.status().or(status).map_or_else(|| kind_by_name(error), ErrorKind::of_status);
     let message = if error.message.is_empty() { "the model's server failed and did not say why" } else { error.message.as_str() };
     let code = error.code.as_ref().and_then(|code| code.as_str()).unwrap_or("");
     let text = format!("{message} {code}").to_lowercase();
@@ -20,31 +20,17 @@ pub fn error_body(error: &ChatError, status: Option<u16>) -> ErrorBody {
     ErrorBody::new(kind, message)
 }
 
-/// Anthropic's kind of error for an HTTP status.
-pub fn kind_of_status(status: u16) -> ErrorKind {
-    match status {
-        401 => ErrorKind::Authentication,
-        403 => ErrorKind::Permission,
-        404 => ErrorKind::NotFound,
-        413 => ErrorKind::RequestTooLarge,
-        429 => ErrorKind::RateLimit,
-        503 | 529 => ErrorKind::Overloaded,
-        408 | 409 | 500.. => ErrorKind::Api,
-        _ => ErrorKind::InvalidRequest,
-    }
-}
-
-/// By the names that OpenAI gives to errors.
-fn kind_of_names(error: &ChatError) -> ErrorKind {
+/// The kind of an error without a status: by its code, else by its type. Servers use OpenAI's names and Anthropic's.
+fn kind_by_name(error: &ChatError) -> ErrorKind {
     let code = error.code.as_ref().and_then(|code| code.as_str());
-    match code.or(error.kind.as_deref()) {
-        Some("rate_limit_exceeded" | "rate_limit_error" | "insufficient_quota") => ErrorKind::RateLimit,
-        Some("invalid_api_key" | "authentication_error") => ErrorKind::Authentication,
-        Some("model_not_found" | "not_found_error") => ErrorKind::NotFound,
-        Some("overloaded_error" | "service_unavailable") => ErrorKind::Overloaded,
-        Some("invalid_request_error") => ErrorKind::InvalidRequest,
+    let Some(name) = code.or(error.kind.as_deref()) else { return ErrorKind::Api };
+    ErrorKind::of_name(name).unwrap_or(match name {
+        "rate_limit_exceeded" | "insufficient_quota" => ErrorKind::RateLimit,
+        "invalid_api_key" => ErrorKind::Authentication,
+        "model_not_found" => ErrorKind::NotFound,
+        "service_unavailable" => ErrorKind::Overloaded,
         _ => ErrorKind::Api,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -54,9 +40,10 @@ mod tests {
 
     #[test]
     fn errors_keep_their_meaning() {
-        let cases: [(Value, Option<u16>, ErrorKind, &str); 8] = [
+        let cases: [(Value, Option<u16>, ErrorKind, &str); 9] = [
             (json!({"message": "slow down", "code": "rate_limit_exceeded"}), None, ErrorKind::RateLimit, "slow down"),
             (json!({"message": "slow down", "code": 429}), None, ErrorKind::RateLimit, "slow down"),
+            (json!({"message": "not yours", "type": "permission_error"}), None, ErrorKind::Permission, "not yours"),
             (json!({"message": "no key", "type": "invalid_request_error"}), Some(401), ErrorKind::Authentication, "no key"),
             (json!({"message": "no credits", "code": 402}), Some(402), ErrorKind::InvalidRequest, "no credits"),
             (json!("Model crashed"), None, ErrorKind::Api, "Model crashed"),

@@ -1,16 +1,16 @@
-//! How many tokens a prompt may have, where nobody can be asked.
+//! Estimating the tokens of a prompt, for servers that cannot count them.
 
 use serde_json::Value;
 
-use crate::wire::openai::{ChatContent, ChatMessage, ChatRequest, Part};
+use crate::wire::openai::{ChatContent, ChatMessage, ChatRequest, ContentPart};
 
-/// Bytes of JSON for each token. Claude Code's requests measure 4.0 with Qwen3's tokenizer (76 KB, 18,800 tokens).
+/// Bytes of JSON per token. Measured on Claude Code's requests with Qwen3's tokenizer: 76 KB are 18,800 tokens.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Tokens of an image: those of one screenshot, give or take a half. Its bytes say nothing of it.
+/// Tokens per image: about those of a screenshot. The number of bytes says nothing about it.
 const TOKENS_PER_IMAGE: u64 = 1_000;
 
-/// An estimate of the prompt's tokens, from its length alone: no tokenizer is asked.
+/// The prompt's tokens, estimated from its length alone.
 pub fn estimated_tokens(request: &ChatRequest) -> u64 {
     let (mut bytes, mut images) = (0, 0);
     for message in &request.messages {
@@ -18,7 +18,7 @@ pub fn estimated_tokens(request: &ChatRequest) -> u64 {
             ChatMessage::User { content: ChatContent::Parts(parts), .. } => {
                 for part in parts {
                     match part {
-                        Part::Text { text, .. } => bytes += text.len() as u64,
+                        ContentPart::Text { text, .. } => bytes += text.len() as u64,
                         _ => images += 1,
                     }
                 }

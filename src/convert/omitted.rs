@@ -1,11 +1,11 @@
-//! What a conversion had to leave out.
+//! What a conversion left out.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Names of fields and blocks without a counterpart in the other protocol.
+/// The names of fields and blocks that have no counterpart in the other protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Omitted(BTreeSet<String>);
 
@@ -15,8 +15,8 @@ impl Omitted {
         self.0.insert(name.into());
     }
 
-    /// Adds the fields that nobody read. The marks for caching count as one, wherever they stand: servers that speak the chat
-    /// protocol cache by themselves.
+    /// Adds the fields in `extra` under their owner's name. All cache breakpoints count as one field, wherever they are: servers
+    /// that speak the chat protocol cache by themselves.
     pub(super) fn fields(&mut self, owner: &str, extra: &Map<String, Value>) {
         for (name, value) in extra {
             match name.as_str() {
@@ -33,7 +33,7 @@ impl Omitted {
         self.0.is_empty()
     }
 
-    /// The names, in alphabetical order.
+    /// The names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! How much a model shall think, in the words of each dialect.
+//! Converting how much the model is to think to the fields of each dialect.
 
 use serde_json::{Value, json};
 
@@ -6,19 +6,19 @@ use super::{Dialect, Omitted};
 use crate::wire::MessagesRequest;
 use crate::wire::openai::ChatRequest;
 
-/// What a Messages request says about thinking.
+/// What a Messages request asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Thinking {
+struct RequestedThinking {
     /// `adaptive`, `enabled` or `disabled`.
     mode: Option<String>,
     budget_tokens: Option<u64>,
     effort: Option<String>,
 }
 
-/// Sets the dialect's fields.
-pub fn set(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, omitted: &mut Omitted) {
-    let thinking = Thinking::of(request);
-    if thinking == Thinking::default() {
+/// Sets the dialect's fields in `chat`. Where it has none, `omitted` gets the name.
+pub(crate) fn set(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, omitted: &mut Omitted) {
+    let thinking = RequestedThinking::of(request);
+    if thinking == RequestedThinking::default() {
         return;
     }
     let level = thinking.level();
@@ -27,21 +27,21 @@ pub fn set(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, 
             chat.extra.extend(thinking.for_openrouter().map(|reasoning| ("reasoning".into(), reasoning)));
         }
         Dialect::LmStudio => chat.reasoning_effort = level.map(str::to_owned),
-        // Its other models refuse the field.
-        Dialect::OpenAi if reasons(&chat.model) => chat.reasoning_effort = level.map(str::to_owned),
-        // Strict servers refuse what they do not know.
+        // OpenAI's other models refuse the field.
+        Dialect::OpenAi if is_reasoning_model(&chat.model) => chat.reasoning_effort = level.map(str::to_owned),
+        // Strict servers refuse fields that they do not know.
         Dialect::OpenAi | Dialect::Compatible => omitted.add("thinking"),
     }
 }
 
-/// Whether it is one of OpenAI's reasoning models: o1, o3, …, and gpt-5 and later.
-fn reasons(model: &str) -> bool {
+/// Whether this is one of OpenAI's reasoning models: o1, o3 and so on, or gpt-5 and later.
+fn is_reasoning_model(model: &str) -> bool {
     let digit = |text: &str| text.chars().next().and_then(|first| first.to_digit(10));
     model.strip_prefix("gpt-").and_then(digit).is_some_and(|version| version >= 5)
         || model.strip_prefix('o').and_then(digit).is_some()
 }
 
-impl Thinking {
+impl RequestedThinking {
     fn of(request: &MessagesRequest) -> Self {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let field = |object: &str, name: &str| request.extra.get(object)?.get(name);
@@ -56,7 +56,7 @@ impl Thinking {
         self.mode.as_deref() == Some("disabled")
     }
 
-    /// The three levels that every server with such a field knows; none where thinking is off or nothing is said of how much.
+    /// One of the three effort levels that every dialect knows. `None` if thinking is off, or if the request sets no amount.
     fn level(&self) -> Option<&'static str> {
         if self.is_off() {
             return None;
@@ -91,7 +91,7 @@ mod tests {
     use super::super::to_chat;
     use super::*;
 
-    /// `reasoning_effort` and `reasoning` of the chat request, and what was left out.
+    /// The chat request's `reasoning_effort` and `reasoning`, and what was left out.
     fn converted(thinking: &Value, effort: &Value, dialect: Dialect, model: &str) -> (Option<String>, Option<Value>, String) {
         let mut body = json!({"model": "claude-x", "messages": [], "max_tokens": 1});
         if !thinking.is_null() {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_dialect_is_told_in_its_own_words() {
+    fn each_dialect_gets_its_own_fields() {
         use Dialect::{Compatible, LmStudio, OpenAi, OpenRouter};
         let adaptive = json!({"type": "adaptive"});
         let budget = json!({"type": "enabled", "budget_tokens": 8_000});

@@ -1,20 +1,24 @@
-//! A Messages request as a chat request.
+//! Converting a Messages request to a chat request.
 
 use serde_json::{Value, json};
 
 use super::conversation::Conversation;
 use super::{Dialect, Omitted, reasoning};
-use crate::wire::openai::{CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, Stop, StreamOptions};
+use crate::wire::openai::{
+    CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, StopSequences, StreamOptions,
+};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
-/// A chat request, and what of the Messages request is not in it.
+/// A converted request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Converted {
+    /// The chat request.
     pub request: ChatRequest,
+    /// What the Messages request had and the chat request has not.
     pub omitted: Omitted,
 }
 
-/// Converts a request for this model. The chat request always asks for a stream with usage.
+/// Converts a request, to be answered by this model. The chat request always asks for a stream that reports its usage.
 pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Converted {
     let mut omitted = Omitted::default();
     let mut chat = ChatRequest {
@@ -23,7 +27,7 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
         tools: tools(&request.tools, &mut omitted),
         temperature: request.temperature,
         top_p: request.top_p,
-        stop: (!request.stop_sequences.is_empty()).then(|| Stop::Many(request.stop_sequences.clone())),
+        stop: (!request.stop_sequences.is_empty()).then(|| StopSequences::Many(request.stop_sequences.clone())),
         stream: true,
         stream_options: Some(StreamOptions { include_usage: true, ..StreamOptions::default() }),
         ..ChatRequest::default()
@@ -37,19 +41,19 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
         Some(_) => omitted.add("top_k"),
         None => {}
     }
-    // Without tools the fields about choosing one are an error to many servers.
+    // Many servers refuse a choice of tool without tools.
     if !chat.tools.is_empty()
         && let Some(choice) = &request.tool_choice
     {
         choose(&mut chat, choice, dialect);
     }
     reasoning::set(&mut chat, request, dialect, &mut omitted);
-    rest(&mut chat, request, &mut omitted);
+    extra_fields(&mut chat, request, &mut omitted);
     Converted { request: chat, omitted }
 }
 
-/// The fields that the types do not name.
-fn rest(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted) {
+/// Converts the fields in the request's `extra`.
+fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted) {
     let mut extra = request.extra.clone();
     extra.remove("thinking");
     if let Some(Value::Object(mut config)) = extra.remove("output_config") {
@@ -64,7 +68,7 @@ fn rest(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted
     omitted.fields("", &extra);
 }
 
-/// The tools that the client runs. Those that Anthropic's servers would run do not exist elsewhere.
+/// The tools that the client runs. Those that Anthropic's servers run do not exist elsewhere.
 fn tools(tools: &[Tool], omitted: &mut Omitted) -> Vec<ChatTool> {
     let mut functions = Vec::new();
     for tool in tools {
@@ -97,7 +101,7 @@ fn choose(chat: &mut ChatRequest, choice: &ToolChoice, dialect: Dialect) {
             let function = NamedFunction { name: name.clone() };
             (Some(ChatToolChoice::Function { kind: CallKind::Function, function }), *disable_parallel_tool_use)
         }
-        // Some tool must be called, and there is only this one.
+        // The dialect cannot name a tool: require a call and offer only this one.
         ToolChoice::Tool { name, disable_parallel_tool_use } => {
             chat.tools.retain(|tool| tool.function.name == *name);
             (mode("required"), *disable_parallel_tool_use)

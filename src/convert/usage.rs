@@ -1,12 +1,12 @@
-//! Token counts of the two protocols.
+//! Converting token counts.
 
 use serde_json::Value;
 
 use crate::wire::Usage;
 use crate::wire::openai::{ChatUsage, PromptDetails};
 
-/// OpenAI counts cached tokens among the prompt's, Anthropic beside them.
-pub fn from_chat(usage: &ChatUsage) -> Usage {
+/// From OpenAI's counts, in which the prompt's tokens include the cached ones, to Anthropic's, in which they do not.
+pub(crate) fn from_chat(usage: &ChatUsage) -> Usage {
     let details = usage.prompt_tokens_details.as_ref();
     let read = details.map(|details| details.cached_tokens.min(usage.prompt_tokens));
     let written = details.and_then(|details| details.extra.get("cache_write_tokens")).and_then(Value::as_u64);
@@ -21,8 +21,8 @@ pub fn from_chat(usage: &ChatUsage) -> Usage {
     }
 }
 
-/// The other way.
-pub fn to_chat(usage: &Usage) -> ChatUsage {
+/// From Anthropic's counts to OpenAI's.
+pub(crate) fn to_chat(usage: &Usage) -> ChatUsage {
     let details = |cached_tokens| PromptDetails { cached_tokens, ..PromptDetails::default() };
     ChatUsage {
         prompt_tokens: usage.prompt_tokens(),
@@ -39,7 +39,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_parts_add_up_to_the_prompt() {
+    fn the_counts_add_up_to_the_prompt() {
         for (usage, parts) in [
             (json!({"prompt_tokens": 10, "completion_tokens": 3}), (10, None, None)),
             (json!({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 8}}), (2, None, Some(8))),

@@ -1,4 +1,4 @@
-//! What can go wrong in the engine.
+//! The engine's errors.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,19 @@ pub enum EngineError {
     /// A file of the model folder is missing or unreadable.
     #[error("{}: {reason}", path.display())]
     ModelFile { path: PathBuf, reason: String },
-    /// The folder for the prefix cache cannot be used.
+    /// The prefix cache's folder cannot be used.
     #[error("{}: {reason}", path.display())]
     CacheFolder { path: PathBuf, reason: String },
-    /// The request cannot be answered as it is (too long, an unknown tool, a schema that does not compile).
+    /// The request can never be answered: it is too long, names an unknown tool, has a schema that does not compile, …
     #[error("{0}")]
     Request(String),
-    /// The request could be answered, but not now: the answers in work take the memory it needs.
+    /// The request cannot be answered now: active answers take the memory that it needs.
     #[error("{0}")]
     Overloaded(String),
-    /// MLX failed, or the engine's thread is gone.
+    /// A warm-up was given up: the cache was cleared, or another warm-up was asked for.
+    #[error("the cache was cleared, or another warm-up took its place")]
+    WarmUpStopped,
+    /// MLX failed, or the device's thread is gone.
     #[error("engine: {0}")]
     Device(String),
 }

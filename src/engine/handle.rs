@@ -1,4 +1,4 @@
-//! The engine as the rest of the program sees it: requests go to the thread that owns the device, events come back.
+//! The engine as the rest of the program sees it: a handle to the thread that owns the device.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,30 +11,29 @@ use super::EngineError;
 use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
 use super::decode::ToolFormatName;
 use super::model::{Config, LoadListener, Model};
-use super::schedule::Sequence;
 use super::schedule::memory::{self, MemoryLimit};
-use super::schedule::{Command, Shared, WarmUp, Worker};
-use super::schedule::{EventReceiver, Generation};
+use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpProgress, Worker, WorkerCommand};
+use super::segment::SEGMENT_TOKENS;
 
-/// How to run a model.
+/// How to load and run a model.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Prompt tokens computed at once: how long the other answers may have to wait.
+    /// Most prompt tokens computed in one forward pass: the longest that decoding answers have to wait.
     pub prefill_chunk: usize,
-    /// What the prefix cache may keep; where its bytes are not limited, half of what is free once the model is loaded.
+    /// Limits of the prefix cache. Without a limit in bytes it gets half of the memory that is free once the model is loaded.
     pub cache: CacheLimits,
-    /// Where the prefix cache outlives this engine; `None`: nowhere.
+    /// Where the prefix cache is kept beyond this engine; `None`: in memory only.
     pub disk: Option<DiskOptions>,
-    /// How the model writes tool calls; `None`: as its chat template does.
+    /// The model's tool-call format; `None`: the one that its chat template uses.
     pub tool_format: Option<ToolFormatName>,
-    /// Who is told how far loading is.
+    /// Receives the progress of loading.
     pub on_load: LoadListener,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            prefill_chunk: 512,
+            prefill_chunk: SEGMENT_TOKENS,
             cache: CacheLimits::default(),
             disk: None,
             tool_format: None,
@@ -43,22 +42,22 @@ impl Default for EngineOptions {
     }
 }
 
-/// A loaded model. Requests are answered in turns.
+/// A loaded model that answers requests, several at a time.
 ///
-/// Dropping it leaves the answers in work and waits for the device's thread, at most one chunk long.
+/// Dropping it cancels the active answers and waits for the device's thread, at most one prefill chunk long.
 pub struct Engine {
     config: Config,
-    commands: mpsc::Sender<Command>,
-    shared: Shared,
+    commands: mpsc::Sender<WorkerCommand>,
+    shared: SharedState,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Engine {
-    /// Loads a model folder. Blocks until the weights are in memory.
+    /// Loads a model folder. Blocks until the weights are in memory and the latest conversation on disk is read.
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let (commands, inbox) = mpsc::channel();
         let (loaded, when_loaded) = mpsc::channel();
-        let shared = Shared::default();
+        let shared = SharedState::default();
         let thread = std::thread::Builder::new()
             .name("mlx".into())
             .spawn({
@@ -70,12 +69,12 @@ impl Engine {
         Ok(Self { config, commands, shared, thread: Some(thread) })
     }
 
-    /// The model's sizes.
+    /// The model's architecture and sizes.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Queues an answer. `max_tokens` is cut to what the model's context leaves. Dropping the receiver cancels it.
+    /// Queues an answer. `max_tokens` is reduced to what the model's context leaves. Dropping the receiver cancels the answer.
     pub fn generate(&self, mut generation: Generation) -> Result<EventReceiver, EngineError> {
         self.check_prompt(&generation.prompt)?;
         if generation.max_tokens == 0 {
@@ -83,36 +82,39 @@ impl Engine {
         }
         generation.max_tokens = generation.max_tokens.min(self.config.context - generation.prompt.len());
         let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
-        self.send(Command::Generate(Box::new(generation), events))?;
+        self.send(WorkerCommand::Generate(Box::new(generation), events))?;
         Ok(receiver)
     }
 
-    /// Computes these tokens, the beginning of prompts to come, when there is nothing else to do. A prompt that comes
-    /// meanwhile goes on from what there is.
-    pub fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+    /// Warms up: computes these tokens, the beginning of prompts to come, when nothing else is to be done. A prompt that comes
+    /// in the meantime continues from what is computed. Returns when they are computed.
+    ///
+    /// # Errors
+    /// They are too long, the device failed, or the warm-up was given up for another one or a cleared cache.
+    pub async fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
-        self.send(Command::Warm(tokens))
+        self.ask(|reply| WorkerCommand::Warm(tokens, reply)).await?
     }
 
-    /// How far the warm-up is: tokens done, of how many. `None` while there is none.
+    /// Progress of the warm-up at work, if there is one: tokens done, and all.
     pub fn warm_up(&self) -> Option<(usize, usize)> {
-        let WarmUp { done, total } = &*self.shared.warm_up;
+        let WarmUpProgress { done, total } = &*self.shared.warm_up;
         let total = total.load(Ordering::Relaxed);
         (total > 0).then(|| (done.load(Ordering::Relaxed), total))
     }
 
-    /// Leaves just these tokens in the prefix cache, the beginning of prompts to come. Computes what of them is not there.
+    /// Removes everything from the prefix cache but these tokens, which are computed if they are missing.
     pub async fn keep_only(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
-        self.ask(|reply| Command::KeepOnly(tokens, reply)).await?
+        self.ask(|reply| WorkerCommand::KeepOnly(tokens, reply)).await?
     }
 
-    /// Empties the prefix cache, after the answers queued before.
+    /// Empties the prefix cache once the answers queued before have ended.
     pub async fn clear_cache(&self) -> Result<(), EngineError> {
-        self.ask(Command::Clear).await
+        self.ask(WorkerCommand::Clear).await
     }
 
-    /// What the prefix cache holds and did. Does not wait for the device.
+    /// The prefix cache's content and counts. Does not wait for the device.
     pub fn cache_stats(&self) -> CacheStats {
         self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -123,7 +125,7 @@ impl Engine {
             return Err(EngineError::Request("the prompt is empty".into()));
         }
         if prompt.len() >= context {
-            // Claude Code knows these words and compacts the conversation.
+            // Claude Code recognises this wording and compacts the conversation.
             let reason = format!("prompt is too long: {} tokens > {} maximum", prompt.len(), context - 1);
             return Err(EngineError::Request(reason));
         }
@@ -133,35 +135,35 @@ impl Engine {
         }
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> WorkerCommand) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
         answer.await.map_err(|_| gone())
     }
 
-    fn send(&self, command: Command) -> Result<(), EngineError> {
+    fn send(&self, command: WorkerCommand) -> Result<(), EngineError> {
         self.commands.send(command).map_err(|_| gone())
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // MLX must not be at work while the process takes its static data down.
+        // MLX must not run while the process destroys its static data at exit.
         self.shared.closing.store(true, Ordering::Relaxed);
-        let _ = self.commands.send(Command::Stop);
+        let _ = self.commands.send(WorkerCommand::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// The thread's whole life: load, tell how it went, work.
+/// The body of the device's thread: loads the model, reports that to `loaded`, then works.
 fn own_device(
     dir: PathBuf,
     options: EngineOptions,
-    shared: Shared,
+    shared: SharedState,
     loaded: mpsc::Sender<Result<Config, EngineError>>,
-    inbox: mpsc::Receiver<Command>,
+    inbox: mpsc::Receiver<WorkerCommand>,
 ) {
     let (model, disk) = match load(&dir, &options) {
         Ok(loaded) => loaded,
@@ -180,9 +182,9 @@ fn own_device(
     worker.run(inbox);
 }
 
-/// The model; meanwhile another thread looks through what an earlier run has left on the disk.
+/// Loads the model while another thread opens the prefix cache on disk.
 fn load(dir: &Path, options: &EngineOptions) -> Result<(Model, Option<DiskCache>), EngineError> {
-    // Without entries nothing is kept anywhere.
+    // A cache of 0 entries keeps nothing, on disk neither.
     let disk = options.disk.clone().filter(|_| options.cache.entries > 0);
     std::thread::scope(|scope| {
         let disk = disk.map(|disk| scope.spawn(|| DiskCache::open(disk, dir)));
@@ -203,15 +205,15 @@ mod tests {
     use super::*;
     use crate::engine::decode::Piece;
     use crate::engine::testing::{self, prompt};
-    use crate::engine::{EngineEvent, Finished, Stop};
+    use crate::engine::{EndReason, EngineEvent, Finished};
 
-    /// An engine on the random model, and what it takes to ask it.
-    struct Rig {
+    /// An engine on the random model, and the model's folder.
+    struct TestEngine {
         dir: tempfile::TempDir,
         engine: Engine,
     }
 
-    impl Rig {
+    impl TestEngine {
         fn new(options: EngineOptions) -> Self {
             let dir = tempfile::tempdir().unwrap();
             testing::write_model(dir.path());
@@ -223,7 +225,7 @@ mod tests {
             testing::generation(self.dir.path(), prompt, max_tokens)
         }
 
-        /// Cached tokens, text and ending of a whole answer.
+        /// A whole answer: cached tokens, text and how it ended.
         async fn answer(&self, prompt: &[u32], max_tokens: usize) -> (usize, String, Finished) {
             let mut events = self.engine.generate(self.generation(prompt, max_tokens)).unwrap();
             let mut seen = VecDeque::new();
@@ -242,44 +244,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repeated_prompt_is_cached_and_answered_alike() {
-        let rig = Rig::new(EngineOptions { prefill_chunk: 100, ..EngineOptions::default() });
-        let (cached, cold, finished) = rig.answer(&prompt(350), 12).await;
-        assert_eq!((cached, &finished.stop, finished.output_tokens), (0, &Stop::MaxTokens, 12));
-        let (cached, again, _) = rig.answer(&prompt(350), 12).await;
+    async fn a_repeated_prompt_is_cached_and_gets_the_same_answer() {
+        let test = TestEngine::new(EngineOptions { prefill_chunk: 100, ..EngineOptions::default() });
+        let (cached, cold, finished) = test.answer(&prompt(350), 12).await;
+        assert_eq!((cached, &finished.reason, finished.output_tokens), (0, &EndReason::MaxTokens, 12));
+        let (cached, again, _) = test.answer(&prompt(350), 12).await;
         assert_eq!((cached, &again), (349, &cold));
-        rig.engine.clear_cache().await.unwrap();
+        test.engine.clear_cache().await.unwrap();
         assert!(
-            matches!(&rig.engine.cache_stats(), CacheStats { entries, bytes: 0, hits: 1, misses: 1, .. } if entries.is_empty())
+            matches!(&test.engine.cache_stats(), CacheStats { entries, bytes: 0, hits: 1, misses: 1, .. } if entries.is_empty())
         );
-        let (cached, after_clear, _) = rig.answer(&prompt(350), 12).await;
+        let (cached, after_clear, _) = test.answer(&prompt(350), 12).await;
         assert_eq!((cached, &after_clear), (0, &cold));
     }
 
     #[tokio::test]
-    async fn a_kept_prefix_is_all_that_is_left_and_a_hit_for_every_conversation_that_starts_with_it() {
-        let rig = Rig::new(EngineOptions::default());
-        rig.answer(&prompt(350), 2).await;
-        rig.engine.keep_only(prompt(300)).await.unwrap();
+    async fn keep_only_leaves_one_prefix_that_every_conversation_with_it_hits() {
+        let test = TestEngine::new(EngineOptions::default());
+        test.answer(&prompt(350), 2).await;
+        test.engine.keep_only(prompt(300)).await.unwrap();
         for first in [1, 2, 3] {
             let conversation = [prompt(300), vec![first; 20]].concat();
-            assert_eq!(rig.answer(&conversation, 2).await.0, 300);
+            assert_eq!(test.answer(&conversation, 2).await.0, 300);
         }
-        assert_eq!(rig.engine.cache_stats().entries.len(), 3);
+        assert_eq!(test.engine.cache_stats().entries.len(), 3);
     }
 
     #[tokio::test]
     async fn a_follow_up_finds_its_conversation_and_takes_its_place() {
-        let rig = Rig::new(EngineOptions::default());
-        rig.answer(&prompt(100), 1).await;
-        let (cached, ..) = rig.answer(&prompt(140), 1).await;
-        assert_eq!((cached, rig.engine.cache_stats().entries.len()), (100, 1));
+        let test = TestEngine::new(EngineOptions::default());
+        test.answer(&prompt(100), 1).await;
+        let (cached, ..) = test.answer(&prompt(140), 1).await;
+        assert_eq!((cached, test.engine.cache_stats().entries.len()), (100, 1));
     }
 
     #[tokio::test]
-    async fn what_cannot_be_answered_is_refused_before_it_queues() {
-        let rig = Rig::new(EngineOptions::default());
-        let refused = |prompt: &[u32], max_tokens| match rig.engine.generate(rig.generation(prompt, max_tokens)) {
+    async fn impossible_requests_are_refused_at_once() {
+        let test = TestEngine::new(EngineOptions::default());
+        let refused = |prompt: &[u32], max_tokens| match test.engine.generate(test.generation(prompt, max_tokens)) {
             Ok(_) => panic!("accepted"),
             Err(error) => error.to_string(),
         };
@@ -292,9 +294,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_ends_where_the_context_does() {
-        let rig = Rig::new(EngineOptions::default());
-        let (_, _, finished) = rig.answer(&prompt(testing::CONTEXT - 3), 64_000).await;
-        assert_eq!((finished.stop, finished.output_tokens), (Stop::MaxTokens, 3));
+        let test = TestEngine::new(EngineOptions::default());
+        let (_, _, finished) = test.answer(&prompt(testing::CONTEXT - 3), 64_000).await;
+        assert_eq!((finished.reason, finished.output_tokens), (EndReason::MaxTokens, 3));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Everything MLX: weights, models, sampling, the KV prefix cache, tool-call decoding, and the one thread that owns the device.
+//! Everything that runs the model with MLX: weights, forward pass, prefix cache, sampling, tool-call decoding, and the one thread
+//! that owns the device.
 //!
-//! Never sees HTTP. Knows the wire types only where they describe tools and messages to render.
+//! `handle` is the way in. It stands on `schedule`, which decides who uses the device when; below are `text`, `decode`, `cache`
+//! and `model`, and `segment`, which the last two exchange. Knows no HTTP, and of the wire types only tools and messages.
 
 mod cache;
 pub mod decode;
@@ -8,15 +10,17 @@ mod error;
 mod handle;
 mod model;
 mod schedule;
+mod segment;
 #[cfg(test)]
 pub mod testing;
 pub mod text;
 mod version;
 
-pub use cache::{CacheLimits, CacheStats, DiskOptions, DiskStats, Entry, Payload, PrefixTree, Segment};
+pub use cache::{CacheLimits, CacheStats, CachedPrompt, DiskOptions, DiskStats, PrefixTree};
 pub use decode::{Sampler, Sampling};
 pub use error::EngineError;
 pub use handle::{Engine, EngineOptions};
-pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, Run};
-pub use schedule::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, MemoryUse, Stop};
+pub use model::{Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, SequenceInput};
+pub use schedule::{EndReason, EngineEvent, EventReceiver, Finished, Generation, MemoryUse};
+pub use segment::{Payload, Segment};
 pub use version::{loaded_libraries, mlx_version};

@@ -1,4 +1,4 @@
-//! For the engine's tests: model folders, tiny, random, always the same, and answers to ask them for.
+//! Helpers of the engine's tests: tiny model folders with random but reproducible weights, and requests for them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::model::{KvCache, KvSegment};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
-/// Most tokens of a prompt and its answer.
+/// The random model's context, in tokens.
 pub const CONTEXT: usize = 4096;
 
 /// Writes a model folder: random weights, and the tokenizer of the committed model.
@@ -18,7 +18,7 @@ pub fn write_model(dir: &Path) {
     write_model_with(dir, &json!({}));
 }
 
-/// The same with some of `config.json` as given: another family, other sizes.
+/// The same with some fields of `config.json` replaced: another family, other sizes.
 pub fn write_model_with(dir: &Path, change: &Value) {
     // Two layers, grouped heads, tied head.
     let mut config = json!({
@@ -39,12 +39,12 @@ pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
     sampled(dir, prompt, max_tokens, Sampling::GREEDY)
 }
 
-/// The same with its tokens chosen otherwise.
+/// The same with other sampling parameters.
 pub fn sampled(dir: &Path, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
     asked(dir, &json!({}), prompt, max_tokens, sampling)
 }
 
-/// The answer to a request that has tools or stop sequences.
+/// The same for a request with more `fields`, such as tools or stop sequences.
 pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
     let mut request = json!({"model": "m", "messages": [], "max_tokens": 1});
     request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -58,7 +58,7 @@ pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, samp
     }
 }
 
-/// Keys and values of so many tokens in two layers; which token each is of can be seen in them.
+/// A segment's keys and values in two layers; all numbers of a token are its id.
 pub fn kv_of(tokens: &[u32]) -> KvSegment {
     let numbers: Vec<f32> = tokens.iter().map(|token| *token as f32).collect();
     let array = Array::from_slice(&numbers, &[1, 1, tokens.len() as i32, 1]);
@@ -69,22 +69,22 @@ pub fn kv_of(tokens: &[u32]) -> KvSegment {
     cache.segments()[0].payload.clone()
 }
 
-/// Keys and values of any so many tokens.
+/// Keys and values of [`prompt`]`(tokens)`.
 pub fn kv(tokens: usize) -> KvSegment {
     kv_of(&prompt(tokens))
 }
 
-/// What [`kv_of`] was given.
+/// The tokens that [`kv_of`] was given.
 pub fn first_keys(kv: &KvSegment) -> Vec<f32> {
     kv.tensors().unwrap()[0].1.as_slice::<f32>().to_vec()
 }
 
-/// Some prompt; a shorter one is a prefix of a longer one.
+/// A prompt; a shorter one is a prefix of every longer one.
 pub fn prompt(tokens: usize) -> Vec<u32> {
     (0..tokens as u32).map(|n| n.wrapping_mul(7919) % 251).collect()
 }
 
-/// What any family may ask for.
+/// Random tensors under all names that any family may load.
 fn tensors(config: &Value) -> Vec<(String, Array)> {
     let size = |name: &str| config[name].as_i64().unwrap_or(0) as i32;
     let (vocab, hidden, inner, width) = (size("vocab_size"), size("hidden_size"), size("intermediate_size"), size("head_dim"));
@@ -122,19 +122,19 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     }
     let random_tensor = |(index, (name, shape)): (usize, (String, Vec<i32>))| {
         let key = random::key(index as u64).unwrap();
-        // Norm weights around 1; the others large enough that tokens far back matter.
+        // Norm weights around 1; the others so large that distant tokens change the logits.
         let (mean, deviation) = if name.contains("norm") { (1.0, 0.1) } else { (0.0, 0.2) };
         (name, random::normal::<f32>(&shape[..], mean, deviation, &key).unwrap())
     };
     shapes.into_iter().enumerate().map(random_tensor).collect()
 }
 
-/// Random numbers around zero; the same seed gives the same.
+/// Normally distributed numbers; the same seed gives the same ones.
 pub fn normal(shape: &[i32], seed: u64) -> Array {
     random::normal::<f32>(shape, 0.0, 1.5, &random::key(seed).unwrap()).unwrap()
 }
 
-/// The largest distance of a number from zero.
+/// The largest absolute value.
 pub fn largest(array: &Array) -> f32 {
     array.abs().unwrap().max(false).unwrap().item_exact()
 }

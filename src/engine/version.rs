@@ -1,9 +1,9 @@
-//! Which MLX this process runs on.
+//! The MLX library that this process uses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// MLX's version, as the header beside the library says: mlx-rs offers no way to ask.
+/// MLX's version. mlx-rs has no function for it, so it is read from the header beside the library.
 pub fn mlx_version() -> String {
     let libraries = loaded_libraries();
     let is_mlx = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("libmlx"));
@@ -17,7 +17,8 @@ pub fn mlx_version() -> String {
     }
 }
 
-/// The libraries in this process; empty where the system does not tell (macOS, where MLX is part of the binary).
+/// Files mapped into this process, shared libraries among them; empty on systems without `/proc` (on macOS, MLX is part of the
+/// binary).
 pub fn loaded_libraries() -> Vec<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut paths: Vec<_> = maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect();
@@ -25,6 +26,7 @@ pub fn loaded_libraries() -> Vec<PathBuf> {
     paths
 }
 
+/// The value of `#define <name> <value>`.
 fn defined<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     header.lines().find_map(|line| line.strip_prefix("#define ")?.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
 }

@@ -1,8 +1,10 @@
-//! The layout of the hub's cache, in which `huggingface_hub`, mlx-lm and others keep their models too:
+//! The layout of the hub's cache, which `huggingface_hub`, mlx-lm and others share:
 //!
-//!     models--<organisation>--<name>/blobs/<hash>               what files hold; `<hash>.incomplete` while it comes
-//!                                   /snapshots/<commit>/<file>  links into blobs
-//!                                   /refs/main                  the commit that was pulled last
+//! ```text
+//! models--<organisation>--<name>/blobs/<hash>               a file's content; `<hash>.incomplete` during the download
+//!                               /snapshots/<commit>/<file>  a link to its blob
+//!                               /refs/main                  the commit that was pulled last
+//! ```
 
 use std::env;
 use std::ffi::OsString;
@@ -12,8 +14,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::{HubError, ModelName};
+use crate::files::{Access, write_atomically};
 
-/// What the folders of models begin with.
+/// How the names of model folders begin.
 const PREFIX: &str = "models--";
 
 /// The cache's folder.
@@ -23,7 +26,11 @@ pub struct HubCache {
 }
 
 impl HubCache {
-    /// Where the environment puts it: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, by default `~/.cache/huggingface`.
+    /// The cache that the environment names: `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, which defaults to
+    /// `~/.cache/huggingface`.
+    ///
+    /// # Errors
+    /// There is no home folder.
     pub fn from_env() -> Result<Self, HubError> {
         let root = match set("HF_HUB_CACHE") {
             Some(root) => root.into(),
@@ -32,14 +39,17 @@ impl HubCache {
         Ok(Self { root })
     }
 
-    /// The files of a model that was pulled. `None` where it was not.
+    /// The folder with a pulled model's files; `None` if it was not pulled.
     pub fn snapshot(&self, name: &ModelName) -> Option<PathBuf> {
         let folder = self.folder(name);
         let commit = fs::read_to_string(folder.join("refs/main")).ok()?;
         Some(folder.join("snapshots").join(commit.trim())).filter(|snapshot| snapshot.is_dir())
     }
 
-    /// The models that are there, with their snapshots, by name. Those of other tools count too.
+    /// All models in the cache with their folders, sorted by name. Other tools may have pulled them.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
     pub fn models(&self) -> Result<Vec<(ModelName, PathBuf)>, HubError> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -51,14 +61,14 @@ impl HubCache {
         Ok(models)
     }
 
-    /// Where a blob is kept. Its folder is made.
+    /// The path of a blob. Its folder is created.
     pub(super) fn blob(&self, name: &ModelName, hash: &str) -> Result<PathBuf, HubError> {
         let blobs = self.folder(name).join("blobs");
         fs::create_dir_all(&blobs).map_err(|error| failed(&blobs, error))?;
         Ok(blobs.join(hash))
     }
 
-    /// Makes a blob the file of a commit.
+    /// Links a file of a commit to its blob.
     pub(super) fn link(&self, name: &ModelName, commit: &str, file: &str, hash: &str) -> Result<(), HubError> {
         let snapshot = self.folder(name).join("snapshots").join(commit);
         let link = snapshot.join(file);
@@ -69,11 +79,14 @@ impl HubCache {
         }
     }
 
-    /// Makes a commit the one that the name stands for.
-    pub(super) fn point(&self, name: &ModelName, commit: &str) -> Result<(), HubError> {
-        let refs = self.folder(name).join("refs");
-        let main = refs.join("main");
-        fs::create_dir_all(&refs).and_then(|()| fs::write(&main, commit)).map_err(|error| failed(&main, error))
+    /// Makes a commit the model's current one, and returns the folder with its files.
+    pub(super) fn point(&self, name: &ModelName, commit: &str) -> Result<PathBuf, HubError> {
+        let folder = self.folder(name);
+        let main = folder.join("refs/main");
+        fs::create_dir_all(folder.join("refs"))
+            .and_then(|()| write_atomically(&main, commit.as_bytes(), Access::Everyone))
+            .map_err(|error| failed(&main, error))?;
+        Ok(folder.join("snapshots").join(commit))
     }
 
     fn folder(&self, name: &ModelName) -> PathBuf {
@@ -81,14 +94,14 @@ impl HubCache {
     }
 }
 
-/// The user's token for the hub: `HF_TOKEN`, else what a login left in `HF_HOME`.
+/// The user's token for the hub: `HF_TOKEN`, or else the file that a login leaves in `HF_HOME`.
 pub(super) fn token() -> Option<String> {
     let file = || set("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home()?.join("token")));
     let token = set("HF_TOKEN").and_then(|token| token.into_string().ok()).or_else(|| fs::read_to_string(file()?).ok())?;
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// The name of the model whose snapshot a folder is. `None` where it is no snapshot.
+/// The name of the model whose snapshot is in this folder; `None` for a folder outside the cache.
 pub fn name_of(folder: &Path) -> Option<ModelName> {
     let snapshots = folder.parent()?;
     let model = snapshots.parent()?.file_name()?.to_str()?;
@@ -99,17 +112,18 @@ fn parse_folder(folder: &str) -> Option<ModelName> {
     folder.strip_prefix(PREFIX)?.replace("--", "/").parse().ok()
 }
 
-/// The folder of the hub's tools.
+/// The folder that the hub's tools share.
 fn home() -> Option<PathBuf> {
     let cache = || set("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
     set("HF_HOME").map(PathBuf::from).or_else(|| Some(cache()?.join("huggingface")))
 }
 
-/// A variable of the environment that is not empty.
+/// An environment variable, unless it is empty.
 fn set(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }
 
+/// The error for a path that cannot be written.
 pub(super) fn failed(path: &Path, source: io::Error) -> HubError {
     HubError::Io { path: path.to_owned(), source }
 }
@@ -119,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_linked_and_pointed_at_is_found_by_name() {
+    fn a_model_is_found_by_name_once_its_commit_is_current() {
         let root = tempfile::tempdir().unwrap();
         let cache = HubCache { root: root.path().into() };
         let name: ModelName = "org/m".parse().unwrap();
@@ -127,10 +141,9 @@ mod tests {
         fs::write(cache.blob(&name, "abc").unwrap(), "{}").unwrap();
         cache.link(&name, "c0ffee", "config.json", "abc").unwrap();
         cache.link(&name, "c0ffee", "config.json", "abc").unwrap();
-        // Only now it is whole.
         assert_eq!(cache.snapshot(&name), None);
-        cache.point(&name, "c0ffee").unwrap();
-        let snapshot = root.path().join("models--org--m/snapshots/c0ffee");
+        let snapshot = cache.point(&name, "c0ffee").unwrap();
+        assert_eq!(snapshot, root.path().join("models--org--m/snapshots/c0ffee"));
         assert_eq!(fs::read_to_string(snapshot.join("config.json")).unwrap(), "{}");
         assert_eq!(cache.models().unwrap(), [(name.clone(), snapshot.clone())]);
         assert_eq!((name_of(&snapshot), name_of(Path::new("fixtures/models/tiny"))), (Some(name), None));

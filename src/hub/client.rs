@@ -1,4 +1,4 @@
-//! The hub's API: what a model's repository holds, and a file's bytes from any place on.
+//! The hub's API: listing a model's repository and reading its files.
 
 use std::env;
 use std::time::Duration;
@@ -15,21 +15,23 @@ const HUGGING_FACE: &str = "https://huggingface.co";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server that says nothing for so long has lost us.
+/// The longest silence before a connection counts as lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The hub behind a base URL.
+/// A client for the hub at a base URL.
 #[derive(Clone, Debug)]
 pub struct HubClient {
     endpoint: String,
     client: Client,
 }
 
-/// What a repository holds at one commit.
+/// The content of a repository at one commit.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Listing {
+    /// The commit's hash.
     #[serde(rename = "sha")]
     pub commit: String,
+    /// Its files.
     #[serde(rename = "siblings")]
     pub files: Vec<RemoteFile>,
 }
@@ -37,17 +39,18 @@ pub struct Listing {
 /// One file of a repository.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RemoteFile {
+    /// The path in the repository.
     #[serde(rename = "rfilename")]
     pub path: String,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Git's hash of the file, or of the pointer to it.
+    /// Git's hash of the file, or of the pointer to a large file.
     #[serde(rename = "blobId")]
     blob_id: String,
     lfs: Option<Lfs>,
 }
 
-/// Where a large file is kept outside of git.
+/// A large file, which is kept outside git.
 #[derive(Clone, Debug, Deserialize)]
 struct Lfs {
     sha256: String,
@@ -59,17 +62,17 @@ impl RemoteFile {
         self.sha256().unwrap_or(&self.blob_id)
     }
 
-    /// The SHA-256 of its bytes, which the hub tells of large files only.
+    /// The SHA-256 of its content. The hub has it for large files only.
     pub fn sha256(&self) -> Option<&str> {
         self.lfs.as_ref().map(|lfs| lfs.sha256.as_str())
     }
 }
 
 impl HubClient {
-    /// The hub that the environment names: `HF_ENDPOINT`, by default Hugging Face's own, with the user's token if there is one.
+    /// A client for the hub in `HF_ENDPOINT`, which defaults to Hugging Face's own, with the user's token if there is one.
     ///
     /// # Errors
-    /// `HF_ENDPOINT` is no URL, or the token cannot be sent.
+    /// `HF_ENDPOINT` is not a URL, or the token has characters that no header may have.
     pub fn from_env() -> Result<Self, HubError> {
         let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.into()).trim_end_matches('/').to_owned();
@@ -92,26 +95,33 @@ impl HubClient {
         Ok(Self { endpoint, client })
     }
 
-    /// What a model's repository holds now.
+    /// Lists a model's repository.
+    ///
+    /// # Errors
+    /// The hub cannot be reached, refuses, or does not answer with a listing.
     pub async fn list(&self, name: &ModelName) -> Result<Listing, HubError> {
         let url = format!("{}/api/models/{name}/revision/main?blobs=true", self.endpoint);
         let response = self.send(name, self.client.get(url)).await?;
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;
         let protocol = |reason: String| HubError::Protocol { endpoint: self.endpoint.clone(), reason };
         let listing: Listing = serde_json::from_str(&text).map_err(|error| protocol(error.to_string()))?;
-        // They become names of files.
+        // The hashes become names of files.
         let is_hash = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let whole = is_hash(&listing.commit) && listing.files.iter().all(|file| is_hash(file.hash()));
         if whole { Ok(listing) } else { Err(protocol("something in its listing is no hash".into())) }
     }
 
-    /// A file's bytes from a place on. The answer's status is 206 where they begin there, and 200 where they begin at 0.
+    /// Requests a file from byte `from` on. The response has status 206 if its body starts there, and 200 if it starts at 0.
+    ///
+    /// # Errors
+    /// The hub cannot be reached, or refuses.
     pub async fn get(&self, name: &ModelName, commit: &str, file: &str, from: u64) -> Result<Response, HubError> {
         let request = self.client.get(format!("{}/{name}/resolve/{commit}/{file}", self.endpoint));
         let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
         self.send(name, request).await
     }
 
+    /// The error for a broken connection.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> HubError {
         HubError::Unreachable { endpoint: self.endpoint.clone(), reason: root_cause(error) }
     }

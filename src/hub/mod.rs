@@ -1,23 +1,22 @@
-//! Getting models from Hugging Face's hub, or a server that speaks its API, into the cache that all its tools share.
+//! Downloading models from Hugging Face's hub, or a server with the same API, into the cache that its tools share.
 //!
-//! `client` knows the API, `cache` the folder's layout, `pull` brings files from one into the other. What is a whole model, and
-//! what people see of it, is `cli`'s. (The hf-hub crate does not resume a broken download and brings sixty crates for a
-//! transfer protocol of its own.)
+//! `client` knows the API, `cache` the layout of the folder, and `pull` moves files from one to the other. (The hf-hub crate
+//! cannot resume a broken download and brings sixty crates for its own transfer protocol.)
 
 mod cache;
 mod client;
+mod error;
 mod pull;
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use cache::{HubCache, name_of};
 pub use client::{HubClient, Listing, RemoteFile};
-pub use pull::{Progress, pull};
+pub use error::HubError;
+pub use pull::{PullProgress, pull};
 
-/// A model's name at the hub: `organisation/name`.
+/// A model's name on the hub: `organisation/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModelName {
     organisation: String,
@@ -29,7 +28,7 @@ impl FromStr for ModelName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // A leading dot is a path's; two dashes stand for the slash in the cache's folder names.
+        // A leading dot means a path, and two dashes mean the slash in the cache's folder names.
         let is_part =
             |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains("--") && part.chars().all(allowed);
         match text.split_once('/') {
@@ -45,36 +44,6 @@ impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}/{}", self.organisation, self.name)
     }
-}
-
-/// Why a model could not be had. Every text says what to do next.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    #[error("{endpoint} has no model {name}; check its name")]
-    NoSuchModel { endpoint: String, name: ModelName },
-    /// The hub says the same of models that are private and of those that are not there.
-    #[error(
-        "{endpoint} does not give {name} to everybody, or has no such model; check its name, or export HF_TOKEN=… of one who may"
-    )]
-    NotAllowed { endpoint: String, name: ModelName },
-    #[error("{name} must be asked for: accept its terms at {endpoint}/{name} and export HF_TOKEN=…")]
-    Gated { endpoint: String, name: ModelName },
-    #[error("{name} has no {missing}; choose a model in safetensors or MLX format")]
-    NoModel { name: ModelName, missing: &'static str },
-    #[error("{endpoint} answered {status}; what has come is kept, so try again later")]
-    Answered { endpoint: String, status: u16 },
-    #[error("{endpoint}: {reason}; check the connection and pull again to go on, or name a mirror with HF_ENDPOINT")]
-    Unreachable { endpoint: String, reason: String },
-    #[error("{endpoint} does not speak the hub's API: {reason}; check HF_ENDPOINT")]
-    Protocol { endpoint: String, reason: String },
-    #[error("{name}: {file} came damaged and was thrown away; pull again")]
-    Damaged { name: ModelName, file: String },
-    #[error("{} is being written by another process; wait for it", .path.display())]
-    Busy { path: PathBuf },
-    #[error("cannot write {}: {source}; check the disk, or choose another folder with HF_HOME", .path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("there is no home folder to keep models in; export HF_HOME=…")]
-    NoHome,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Brings a model's files into the cache. Whatever ends a pull, the next one goes on where it ended: each file grows as
-//! `<hash>.incomplete`, becomes a blob when it is whole and right, and the model has its name only when it has all of them.
+//! Downloading a model's files into the cache.
+//!
+//! However a pull ends, the next one continues from there. A file grows as `<hash>.incomplete` and becomes a blob once it is
+//! whole and its hash is right. The model is found under its name once all its files are there.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,59 +15,70 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
 
 use super::cache::failed;
 use super::{HubCache, HubClient, HubError, Listing, ModelName, RemoteFile};
+use crate::files::publish;
 
-/// Files that come at a time.
+/// How many files are downloaded at a time.
 const AT_A_TIME: usize = 4;
 
-/// How often a file may break off without a byte of it having come.
+/// How many attempts in a row may bring no byte of a file.
 const ATTEMPTS: u32 = 5;
 
-/// How long the first break in a connection is waited out; each further one twice as long as the one before.
+/// The pause after the first failed attempt. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// What a pull tells meanwhile.
+/// What a pull reports while it runs, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress {
-    /// So many bytes are to come, or are there from an earlier pull.
+pub enum PullProgress {
+    /// The size of all files. Some of it may be there from an earlier pull.
     Total(u64),
-    /// So many more bytes are there.
+    /// This much more is there.
     Got(u64),
-    /// So many bytes must come again.
+    /// This much must be downloaded again.
     Lost(u64),
 }
 
-/// Brings what a model needs into the cache, and gives its folder.
+/// Downloads the files that a model needs into the cache, and returns its folder.
 ///
 /// # Errors
-/// Whatever [`HubError`] says; what has come stays.
+/// Any [`HubError`]. What was downloaded stays.
 pub async fn pull(
     hub: &HubClient,
     cache: &HubCache,
     name: &ModelName,
-    tell: &(dyn Fn(Progress) + Sync),
+    report: &(dyn Fn(PullProgress) + Sync),
 ) -> Result<PathBuf, HubError> {
     let Listing { commit, files } = hub.list(name).await?;
     let files = needed(name, files)?;
-    // Files of the same content are one blob.
+    // Files with the same content share a blob.
     let mut hashes = HashSet::new();
     let blobs: Vec<&RemoteFile> = files.iter().filter(|file| hashes.insert(file.hash())).collect();
-    tell(Progress::Total(blobs.iter().map(|file| file.size).sum()));
+    report(PullProgress::Total(blobs.iter().map(|file| file.size).sum()));
     let pulled = stream::iter(blobs).map(|file| async {
         let blob = cache.blob(name, file.hash())?;
-        Download { hub, name, commit: &commit, file, tell }.finish(&blob).await
+        Download { hub, name, commit: &commit, file, report }.finish(&blob).await
     });
     pulled.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
-    for file in &files {
-        cache.link(name, &commit, &file.path, file.hash())?;
-    }
-    cache.point(name, &commit)?;
-    cache.snapshot(name).ok_or(HubError::NoHome)
+    let (cache, name) = (cache.clone(), name.clone());
+    blocking(move || {
+        for file in &files {
+            cache.link(&name, &commit, &file.path, file.hash())?;
+        }
+        cache.point(&name, &commit)
+    })
+    .await
 }
 
-/// The files that a model is loaded from. Weights in other formats, and whatever lies in folders, stay behind.
+/// Runs work on the disk on a thread where it holds up no other download.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, HubError> + Send + 'static) -> Result<T, HubError> {
+    // Fails only if the work panicked, or was cancelled, which nothing does.
+    spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The files that a model is loaded from. Weights in other formats are left out, and so are subfolders.
 fn needed(name: &ModelName, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, HubError> {
     let has = |wanted: &str| files.iter().any(|file| file.path == wanted);
     for missing in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
@@ -73,7 +86,7 @@ fn needed(name: &ModelName, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, H
             return Err(HubError::NoModel { name: name.clone(), missing });
         }
     }
-    // Mistral's repositories hold all weights twice.
+    // Mistral's repositories contain all weights twice.
     let twice = has("model.safetensors.index.json") || has("model.safetensors");
     let is_needed = |file: &RemoteFile| {
         let wanted = [".json", ".safetensors", ".jinja"].iter().any(|end| file.path.ends_with(end));
@@ -86,61 +99,62 @@ fn needed(name: &ModelName, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, H
     }
 }
 
-/// One file on its way.
+/// The download of one file.
 struct Download<'a> {
     hub: &'a HubClient,
     name: &'a ModelName,
     commit: &'a str,
     file: &'a RemoteFile,
-    tell: &'a (dyn Fn(Progress) + Sync),
+    report: &'a (dyn Fn(PullProgress) + Sync),
 }
 
 impl Download<'_> {
-    /// Returns when the blob is there.
+    /// Returns once the blob is there.
     async fn finish(&self, blob: &Path) -> Result<(), HubError> {
         if fs::try_exists(blob).await.unwrap_or(false) {
-            (self.tell)(Progress::Got(self.file.size));
+            (self.report)(PullProgress::Got(self.file.size));
             return Ok(());
         }
         let path = blob.with_file_name(format!("{}.incomplete", self.file.hash()));
-        let mut part = Part::open(&path).await?;
-        (self.tell)(Progress::Got(part.length));
+        let mut incomplete = IncompleteBlob::open(&path).await?;
+        (self.report)(PullProgress::Got(incomplete.length));
         let mut attempts = 0;
-        while part.length < self.file.size {
-            let before = part.length;
-            let Err(error) = self.go_on(&mut part).await else { break };
-            // Whoever gets on is not at the end of their patience.
-            attempts = if part.length > before { 1 } else { attempts + 1 };
-            if attempts == ATTEMPTS || !may_pass(&error) {
+        while incomplete.length < self.file.size {
+            let before = incomplete.length;
+            let Err(error) = self.download(&mut incomplete).await else { break };
+            // An attempt that made progress starts the count anew.
+            attempts = if incomplete.length > before { 1 } else { attempts + 1 };
+            if attempts == ATTEMPTS || !is_temporary(&error) {
                 return Err(error);
             }
-            tracing::info!(file = self.file.path, at = part.length, %error, "broken off: trying again");
+            tracing::info!(file = self.file.path, at = incomplete.length, %error, "broken off: trying again");
             tokio::time::sleep(FIRST_WAIT * 2_u32.pow(attempts - 1)).await;
         }
-        if !part.is(self.file).await? {
+        if !incomplete.matches(self.file).await? {
             fs::remove_file(&path).await.map_err(|error| failed(&path, error))?;
             return Err(HubError::Damaged { name: self.name.clone(), file: self.file.path.clone() });
         }
-        fs::rename(&path, blob).await.map_err(|error| failed(blob, error))
+        let blob = blob.to_owned();
+        blocking(move || publish(&path, &blob).map_err(|error| failed(&blob, error))).await
     }
 
-    /// Asks for what is missing and appends what comes, until the answer ends or breaks off.
-    async fn go_on(&self, part: &mut Part) -> Result<(), HubError> {
-        let mut response = self.hub.get(self.name, self.commit, &self.file.path, part.length).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT && part.length > 0 {
-            (self.tell)(Progress::Lost(part.length));
-            part.empty().await?;
+    /// Requests the missing bytes and appends them, until the response ends or breaks off.
+    async fn download(&self, incomplete: &mut IncompleteBlob) -> Result<(), HubError> {
+        let mut response = self.hub.get(self.name, self.commit, &self.file.path, incomplete.length).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT && incomplete.length > 0 {
+            (self.report)(PullProgress::Lost(incomplete.length));
+            incomplete.empty().await?;
         }
         while let Some(chunk) = response.chunk().await.map_err(|error| self.hub.unreachable(&error))? {
-            part.append(&chunk).await?;
-            (self.tell)(Progress::Got(chunk.len() as u64));
+            incomplete.append(&chunk).await?;
+            (self.report)(PullProgress::Got(chunk.len() as u64));
         }
         Ok(())
     }
 }
 
-/// Whether an error may be over soon.
-fn may_pass(error: &HubError) -> bool {
+/// Whether another attempt may succeed.
+fn is_temporary(error: &HubError) -> bool {
     match error {
         HubError::Unreachable { .. } => true,
         HubError::Answered { status, .. } => *status == 429 || *status >= 500,
@@ -148,16 +162,18 @@ fn may_pass(error: &HubError) -> bool {
     }
 }
 
-/// A file that is growing, and the hash of what is in it.
-struct Part {
+/// A file that is being downloaded.
+struct IncompleteBlob {
     path: PathBuf,
     file: File,
+    /// Bytes so far.
     length: u64,
+    /// Of the bytes so far.
     hash: Sha256,
 }
 
-impl Part {
-    /// Opens the file, which an earlier pull may have begun.
+impl IncompleteBlob {
+    /// Opens and locks the file, which an earlier pull may have started.
     async fn open(path: &Path) -> Result<Self, HubError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).await;
         let file = file.map_err(|error| failed(path, error))?;
@@ -165,19 +181,20 @@ impl Part {
             Err(Errno::WOULDBLOCK) => return Err(HubError::Busy { path: path.to_owned() }),
             locked => locked.map_err(|errno| failed(path, errno.into()))?,
         }
-        let mut part = Self { path: path.to_owned(), file, length: 0, hash: Sha256::new() };
+        let mut incomplete = Self { path: path.to_owned(), file, length: 0, hash: Sha256::new() };
         let mut buffer = vec![0; 1 << 20];
         loop {
-            match part.file.read(&mut buffer).await.map_err(|error| failed(path, error))? {
-                0 => return Ok(part),
+            match incomplete.file.read(&mut buffer).await.map_err(|error| failed(path, error))? {
+                0 => return Ok(incomplete),
                 read => {
-                    part.hash.update(&buffer[..read]);
-                    part.length += read as u64;
+                    incomplete.hash.update(&buffer[..read]);
+                    incomplete.length += read as u64;
                 }
             }
         }
     }
 
+    /// Appends downloaded bytes.
     async fn append(&mut self, chunk: &[u8]) -> Result<(), HubError> {
         self.file.write_all(chunk).await.map_err(|error| failed(&self.path, error))?;
         self.hash.update(chunk);
@@ -185,6 +202,7 @@ impl Part {
         Ok(())
     }
 
+    /// Starts over.
     async fn empty(&mut self) -> Result<(), HubError> {
         let emptied: io::Result<()> = async {
             self.file.set_len(0).await?;
@@ -196,10 +214,10 @@ impl Part {
         Ok(())
     }
 
-    /// Whether it is on the disk, and the whole file.
-    async fn is(&mut self, file: &RemoteFile) -> Result<bool, HubError> {
+    /// Syncs the file, and checks that it is the whole one.
+    async fn matches(&mut self, file: &RemoteFile) -> Result<bool, HubError> {
         self.file.sync_all().await.map_err(|error| failed(&self.path, error))?;
-        let hash: String = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!("{:x}", self.hash.clone().finalize());
         Ok(self.length == file.size && file.sha256().is_none_or(|expected| expected == hash))
     }
 }
@@ -211,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_model_is_loaded_from_is_needed_and_nothing_else() {
+    fn only_files_that_a_model_is_loaded_from_are_needed() {
         let name: ModelName = "org/m".parse().unwrap();
         let files = |paths: &[&str]| -> Vec<RemoteFile> {
             let file = |path: &&str| serde_json::from_value(json!({"rfilename": path, "size": 1, "blobId": "b"})).unwrap();

@@ -1,4 +1,4 @@
-//! Decompressing an answer alongside, chunk by chunk, for the trace. The client gets the bytes as they came.
+//! Decompressing an answer chunk by chunk for the trace. The client gets the compressed bytes.
 
 use std::io;
 
@@ -6,21 +6,21 @@ use async_compression::tokio::write::{BrotliDecoder, DeflateDecoder, GzipDecoder
 use axum::http::header::{CONTENT_ENCODING, HeaderMap};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Undoes one `content-encoding`. The decoders write into memory, so their futures never wait.
+/// Decodes one `content-encoding`. The decoders write into memory, so their futures never wait.
 pub(super) enum Decoder {
     Identity,
     Gzip(GzipDecoder<Vec<u8>>),
     Brotli(BrotliDecoder<Vec<u8>>),
     Zstd(ZstdDecoder<Vec<u8>>),
-    /// `deflate`: which of its two formats it is shows in the first byte.
+    /// `deflate` before its first byte, which tells which of two formats it is.
     Deflate,
     Zlib(ZlibDecoder<Vec<u8>>),
     RawDeflate(DeflateDecoder<Vec<u8>>),
 }
 
 impl Decoder {
-    /// The decoder for a response; the error is an encoding that is not known.
-    pub fn for_response(headers: &HeaderMap) -> Result<Self, String> {
+    /// The decoder for a response with these headers. The error is the name of an unknown encoding.
+    pub(crate) fn for_response(headers: &HeaderMap) -> Result<Self, String> {
         let encoding =
             headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
         Ok(match encoding.as_str() {
@@ -33,10 +33,10 @@ impl Decoder {
         })
     }
 
-    /// What the chunk decodes to so far. An error ends the decoding.
-    pub async fn push(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
+    /// Decodes a chunk as far as possible. After an error the decoder cannot go on.
+    pub(crate) async fn push(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
         if let (Self::Deflate, Some(first)) = (&*self, chunk.first()) {
-            // A zlib header's low four bits are 8, deflate's number.
+            // In a zlib header the low four bits are 8, the number of the deflate method.
             *self = match first & 0x0f {
                 8 => Self::Zlib(ZlibDecoder::new(Vec::new())),
                 _ => Self::RawDeflate(DeflateDecoder::new(Vec::new())),
@@ -80,7 +80,7 @@ mod tests {
 
     const PARTS: [&str; 3] = ["event: a\ndata: 1\n\n", "event: b\ndata: é\n\n", "event: c\ndata: 3\n\n"];
 
-    /// The parts compressed one after the other, flushed after each, as a streaming server does it.
+    /// The parts, compressed one after the other and flushed after each, as a streaming server does.
     async fn compress(encoding: &str) -> Vec<Vec<u8>> {
         macro_rules! parts {
             ($encoder:ident) => {{
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_chunks_boundaries_do_not_matter() {
+    async fn chunk_boundaries_do_not_matter() {
         for encoding in ["identity", "gzip", "br", "zstd", "deflate", "raw deflate"] {
             let mut decoder = decoder(encoding);
             let mut decoded = Vec::new();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_compressed_as_it_says_is_an_error() {
+    async fn a_wrong_or_unknown_encoding_is_an_error() {
         assert!(decoder("gzip").push(b"plain text").await.is_err());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "compress".parse().unwrap());

@@ -1,4 +1,4 @@
-//! One exchange on its way to the disk: redacted, first as the growing `.partial` file, at the end as the trace.
+//! Writing one exchange, redacted: first to a growing `.partial` file, at the end as a trace.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,21 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Notice, Recorded, headers};
+use super::headers;
+use super::notice::{Notice, Recorded};
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
-    self, Draft, ExchangeOutcome, Line, Opening, PartialFile, RecordedEvent, RecordedRequest, Timing, TraceError, partial_path,
+    self, Draft, ExchangeOutcome, Opening, PartialFile, PartialLine, RecordedEvent, RecordedRequest, Timing, TraceError,
+    partial_path,
 };
 use crate::wire::Usage;
 
-/// The request as the client sent it, and where its trace goes.
-pub(super) struct Incoming {
+/// A request as the client sent it, and where to write its trace.
+pub(super) struct IncomingRequest {
     pub seq: u32,
     pub session: String,
     pub mode: String,
-    /// `None` where it is not written.
+    /// The trace file; `None` to write none.
     pub trace: Option<PathBuf>,
     pub arrived: OffsetDateTime,
     pub method: Method,
@@ -32,24 +34,17 @@ pub(super) struct Incoming {
     pub body: Bytes,
 }
 
-/// What the tap hands over, in order.
-pub(super) enum Entry {
-    Response {
-        status: u16,
-        headers: HeaderMap,
-    },
-    Event {
-        at_us: u64,
-        event: String,
-        data: String,
-    },
+/// What the tap reports about an exchange, in order.
+pub(super) enum ExchangeUpdate {
+    /// The head of the response.
+    Response { status: u16, headers: HeaderMap },
+    /// A server-sent event. `at_us`: microseconds since the request was sent.
+    Event { at_us: u64, event: String, data: String },
+    /// The whole body of a response that is not a stream.
     Body(Vec<u8>),
-    /// `ended_us`: request sent to the end of the body, where it ended in order.
-    Save {
-        outcome: ExchangeOutcome,
-        ended_us: Option<u64>,
-        done: oneshot::Sender<()>,
-    },
+    /// The exchange ended: write the trace, then send `done`. `ended_us`: microseconds from the request to the end of the body,
+    /// if it ended in good order.
+    Save { outcome: ExchangeOutcome, ended_us: Option<u64>, done: oneshot::Sender<()> },
 }
 
 /// One exchange so far, in memory and on the disk.
@@ -57,19 +52,20 @@ pub(super) struct ExchangeFile {
     draft: Draft,
     redactor: Redactor,
     stream: StreamRedactor,
-    /// `None` where nothing is written.
+    /// The trace file; `None` to write none.
     trace: Option<PathBuf>,
-    /// `None` once the trace is there, and where nothing is or could be written.
+    /// `None` once the trace is written, and if nothing is to be or could be written.
     partial: Option<PartialFile>,
     notices: mpsc::UnboundedSender<Notice>,
-    /// Whether the tap has said how the exchange ended.
+    /// Whether the tap has reported the end of the exchange.
     is_ended: bool,
+    /// The outline of the saved trace.
     saved: Option<Recorded>,
 }
 
 impl ExchangeFile {
-    /// Begins with the request.
-    pub fn open(incoming: Incoming, notices: mpsc::UnboundedSender<Notice>) -> Self {
+    /// Begins the files with the request.
+    pub(crate) fn open(incoming: IncomingRequest, notices: mpsc::UnboundedSender<Notice>) -> Self {
         let pairs = headers::as_text(&incoming.headers);
         let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let redactor = Redactor::for_request(pairs(), &incoming.path);
@@ -79,7 +75,7 @@ impl ExchangeFile {
             id: uuid::Uuid::new_v4().to_string(),
             session: incoming.session,
             seq: incoming.seq,
-            // A date after the year 9999 would have no such form.
+            // Formatting fails only after the year 9999.
             recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
             client: redactor.text(client).into_owned(),
             mode: incoming.mode,
@@ -109,34 +105,34 @@ impl ExchangeFile {
             Some(Err(error)) => file.fail(error),
             None => {}
         }
-        file.append(&Line::Request(Box::new(opening)));
+        file.append(&PartialLine::Request(Box::new(opening)));
         file
     }
 
-    /// Adds what came next.
-    pub fn take(&mut self, entry: Entry) {
-        match entry {
-            Entry::Response { status, headers } => {
+    /// Adds an update.
+    pub(crate) fn apply(&mut self, update: ExchangeUpdate) {
+        match update {
+            ExchangeUpdate::Response { status, headers } => {
                 let pairs = headers::as_text(&headers);
                 let headers = self.redactor.headers(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
                 tracing::debug!(status, "response headers {}", json!(headers));
                 self.draft.respond(status, headers.clone());
-                self.append(&Line::Response { status, headers });
+                self.append(&PartialLine::Response { status, headers });
             }
-            Entry::Event { at_us, event, data } => {
+            ExchangeUpdate::Event { at_us, event, data } => {
                 let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
                 let events = self.stream.push(RecordedEvent { at_us, event, data });
                 self.push(events);
             }
-            Entry::Body(body) => {
+            ExchangeUpdate::Body(body) => {
                 let body = body_json(&body, &self.redactor);
                 tracing::trace!("response body {body}");
                 self.draft.set_body(body);
             }
-            Entry::Save { outcome, ended_us, done } => {
+            ExchangeUpdate::Save { outcome, ended_us, done } => {
                 self.is_ended = true;
                 self.save(outcome, ended_us);
-                // The exchange may have been dropped while it waited.
+                // Fails if the exchange was dropped while it waited.
                 done.send(()).ok();
             }
         }
@@ -145,12 +141,12 @@ impl ExchangeFile {
     fn push(&mut self, events: Vec<RecordedEvent>) {
         for event in events {
             tracing::trace!(at_us = event.at_us, "{} {}", event.event, event.data);
-            self.append(&Line::Event(event.clone()));
+            self.append(&PartialLine::Event(event.clone()));
             self.draft.push(event);
         }
     }
 
-    fn append(&mut self, line: &Line) {
+    fn append(&mut self, line: &PartialLine) {
         if let Some(partial) = &mut self.partial
             && let Err(error) = partial.append(line)
         {
@@ -183,28 +179,29 @@ impl ExchangeFile {
                     usage: Usage::deserialize(&trace.response.body["usage"]).ok(),
                 });
             }
-            // The partial file stays: `recover` makes a trace of it.
+            // The partial file stays, so that `recover` can turn it into a trace.
             Err(error) => self.fail(error),
         }
     }
 
-    /// Nothing more will come: saves what is unsaved, and tells what was recorded.
-    pub fn close(mut self) {
+    /// Ends the exchange: saves what is unsaved as truncated, and reports what was recorded.
+    pub(crate) fn close(mut self) {
         if !self.is_ended {
             self.save(ExchangeOutcome::Truncated, None);
         }
         if let Some(recorded) = self.saved.take() {
-            // Nobody may be listening any more.
+            // Fails if nothing listens to the notices any more.
             self.notices.send(Notice::Recorded(recorded)).ok();
         }
     }
 
     fn fail(&self, error: TraceError) {
+        // Fails if nothing listens to the notices any more.
         self.notices.send(Notice::Failed(error)).ok();
     }
 }
 
-/// A body as the trace holds it: JSON, else a string, null where it is empty.
+/// A redacted body as it stands in a trace: JSON, or else a string; null if it is empty.
 fn body_json(body: &[u8], redactor: &Redactor) -> Value {
     if body.is_empty() {
         return Value::Null;

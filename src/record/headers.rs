@@ -1,4 +1,4 @@
-//! Which headers go through: all but those that speak of one connection only (RFC 9110, 7.6.1).
+//! Which headers are forwarded: all except those that concern a single connection (RFC 9110, 7.6.1).
 
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
 
@@ -14,17 +14,17 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// The request's headers for the upstream. Its host and the body's length are set anew: the body goes in one piece.
+/// The request headers for the upstream. `host` and `content-length` are set anew by the HTTP client.
 pub(super) fn for_upstream(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, |name| *name != HOST && *name != CONTENT_LENGTH)
 }
 
-/// The headers that are meant for the other end.
+/// The headers that are meant for the other end of the exchange.
 pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, |_| true)
 }
 
-/// A new map, because removing from one changes the others' order.
+/// The wanted headers without hop-by-hop ones. A new map, because removing headers from a map changes the order of the rest.
 fn filtered(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let listed: Vec<HeaderName> = listed.filter_map(|name| name.trim().parse().ok()).collect();
@@ -37,7 +37,7 @@ fn filtered(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Header
     kept
 }
 
-/// Names and values as text; bytes that are no UTF-8 replaced.
+/// Names and values as text. Bytes that are not UTF-8 are replaced.
 pub(super) fn as_text(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hop_by_hop_headers_and_those_that_connection_lists_stay_behind() {
+    fn hop_by_hop_headers_and_those_listed_in_connection_are_not_forwarded() {
         let headers: HeaderMap = [
             ("host", "127.0.0.1:1"),
             ("connection", "keep-alive, X-Mine"),

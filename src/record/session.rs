@@ -1,4 +1,4 @@
-//! The session's folder and its numbering.
+//! The folder of a session that is being recorded, and its numbering.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,27 +7,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::RecordError;
+use super::error::RecordError;
 use crate::trace::path_of;
 
-/// The mode of a recorder that only knows its upstream's base URL.
+/// The mode of a recorder that knows only its upstream's base URL.
 const BASE_URL_MODE: &str = "anthropic";
 
-/// One client run: the folder its traces go to, and the next number.
+/// The session of one client run: the folder for its traces, and the next number.
 #[derive(Debug)]
-pub struct Session {
-    /// `None`: exchanges are watched and not written.
+pub struct RecordingSession {
+    /// `None` to write no traces.
     root: Option<PathBuf>,
     name: String,
     mode: String,
+    /// The number of the next exchange.
     next: AtomicU32,
-    /// The folder, locked: two recorders that take numbers from it would write over each other's traces.
+    /// The folder, locked: two recorders that number their traces in it would overwrite each other's.
     _lock: Option<File>,
 }
 
-impl Session {
-    /// Makes the folder `<root>/<name>` and makes sure that it can be written to, and that nobody else records to it. Numbers
-    /// go on after those already there.
+impl RecordingSession {
+    /// Creates and locks the folder `<root>/<name>`. Numbers continue after those already in it.
+    ///
+    /// # Errors
+    /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
@@ -57,27 +60,27 @@ impl Session {
         })
     }
 
-    /// A session of which nothing is written: its exchanges are watched for what [`super::Notice`]s tell.
+    /// A session without traces. Its exchanges only lead to [`Notice`](super::Notice)s.
     pub fn unwritten() -> Self {
         Self { root: None, name: "unwritten".into(), mode: BASE_URL_MODE.into(), next: AtomicU32::new(1), _lock: None }
     }
 
-    /// What its traces give as their mode.
+    /// Sets the mode that its traces name.
     pub fn with_mode(self, mode: &str) -> Self {
         Self { mode: mode.to_owned(), ..self }
     }
 
-    /// What kind of upstream answers.
+    /// The kind of upstream: `anthropic`, or the mode of the launcher.
     pub fn mode(&self) -> &str {
         &self.mode
     }
 
-    /// The session's name.
+    /// The session's name, which is its folder's.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Takes the next number, with the path of its trace where it is written.
+    /// Takes the next number, and the path of its trace if traces are written.
     pub(super) fn take(&self) -> (u32, Option<PathBuf>) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         (seq, self.root.as_deref().map(|root| path_of(root, &self.name, seq)))
@@ -89,30 +92,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_go_on_after_what_is_there() {
+    fn numbers_continue_after_those_in_the_folder() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Session::open(root.path(), "a").unwrap().take(), (1, Some(root.path().join("a/0001.json"))));
+        assert_eq!(RecordingSession::open(root.path(), "a").unwrap().take(), (1, Some(root.path().join("a/0001.json"))));
         fs::write(root.path().join("a/0007.json.partial"), "").unwrap();
         fs::write(root.path().join("a/notes.txt"), "").unwrap();
-        let session = Session::open(root.path(), "a").unwrap();
+        let session = RecordingSession::open(root.path(), "a").unwrap();
         assert_eq!((session.take().0, session.take().0), (8, 9));
     }
 
     #[test]
     fn a_session_has_one_recorder_at_a_time() {
         let root = tempfile::tempdir().unwrap();
-        let first = Session::open(root.path(), "a").unwrap();
-        let error = Session::open(root.path(), "a").unwrap_err();
+        let first = RecordingSession::open(root.path(), "a").unwrap();
+        let error = RecordingSession::open(root.path(), "a").unwrap_err();
         assert!(matches!(error, RecordError::InUse { .. }), "{error}");
         drop(first);
-        Session::open(root.path(), "a").unwrap();
+        RecordingSession::open(root.path(), "a").unwrap();
     }
 
     #[test]
     fn names_that_leave_the_folder_are_refused() {
         let root = tempfile::tempdir().unwrap();
         for name in ["", "..", ".hidden", "a/b", "a b"] {
-            assert!(matches!(Session::open(root.path(), name), Err(RecordError::SessionName { .. })), "{name}");
+            assert!(matches!(RecordingSession::open(root.path(), name), Err(RecordError::SessionName { .. })), "{name}");
         }
     }
 }

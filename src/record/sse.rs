@@ -1,21 +1,21 @@
-//! Splitting a byte stream into server-sent events, whatever the chunks' boundaries. Pure.
+//! Splitting a byte stream into server-sent events, whatever its chunk boundaries.
 //!
-//! Not the `eventsource-stream` crate: the tap must know, before it passes a chunk on, whether an event ends in it.
+//! The `eventsource-stream` crate will not do: before the tap passes a chunk on, it must know whether an event ends in it.
 
 use serde_json::Value;
 
-/// One event as it came.
+/// One event as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
-    /// The `event:` line; empty where there was none.
+    /// The `event:` line; empty if there was none.
     pub event: String,
     /// The `data:` lines, joined by line feeds.
     pub data: String,
 }
 
 impl Frame {
-    /// The event's name; where there was no `event:` line, the data's `type`, as Anthropic's data repeats it.
-    pub fn name(&self) -> String {
+    /// The event's name. Without an `event:` line it is the `type` in the data, which is the same in Anthropic's events.
+    pub(crate) fn name(&self) -> String {
         if !self.event.is_empty() {
             return self.event.clone();
         }
@@ -24,18 +24,21 @@ impl Frame {
     }
 }
 
-/// Takes bytes; gives the events that end in them.
+/// Splits bytes into events.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
+    /// The current line so far.
     line: Vec<u8>,
-    /// The last byte was a carriage return: a line feed now belongs to it.
+    /// Whether the last byte was a carriage return, to which a line feed would belong.
     after_cr: bool,
+    /// The current event so far.
     event: String,
     data: Option<String>,
 }
 
 impl Splitter {
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
+    /// The events that end in these bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
@@ -48,8 +51,8 @@ impl Splitter {
         frames
     }
 
-    /// The stream has ended in order: an event whose blank line is missing counts too, as clients take it.
-    pub fn finish(&mut self) -> Option<Frame> {
+    /// The event that ends with the stream. Its final blank line may be missing: clients accept that too.
+    pub(crate) fn finish(&mut self) -> Option<Frame> {
         self.end_line().or_else(|| self.end_line())
     }
 
@@ -69,7 +72,7 @@ impl Splitter {
                 data.push_str(value);
             }
             ("data", empty) => *empty = Some(value.to_owned()),
-            // Comments, ids and retry times are no events.
+            // Comments, ids and retry times.
             _ => {}
         }
         None
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_the_event_line_or_the_datas_type() {
+    fn the_name_is_the_event_line_or_the_type_in_the_data() {
         let cases =
             [(frame("ping", "{}"), "ping"), (frame("", "{\"type\":\"error\"}"), "error"), (frame("", "[DONE]"), "message")];
         for (frame, name) in cases {
@@ -120,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_chunks_boundaries_do_not_matter(cuts in prop::collection::vec(0usize..70, 0..10)) {
+        fn chunk_boundaries_do_not_matter(cuts in prop::collection::vec(0usize..70, 0..10)) {
             let text = "event: délta\r\ndata: {\"t\":\"é日🦀\"}\r\n\r\n: x\n\ndata: 1\ndata: 2\n\n";
             let bytes = text.as_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();

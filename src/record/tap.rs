@@ -1,54 +1,58 @@
-//! What every chunk of a recorded answer passes on its way to the client: decompressed, split into events, stamped with its
-//! arrival time, handed to the writer; and where the answer ends in it, kept until the trace is on the disk.
+//! The tap, which every chunk of a recorded answer passes on its way to the client. It decompresses the chunk, splits it into
+//! events, timestamps them and hands them to the writer. If the answer ends in the chunk, the tap holds it back until the trace
+//! is on the disk.
 
 use std::time::Instant;
 
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode};
 
 use super::decode::Decoder;
-use super::exchange_file::Entry;
+use super::exchange_file::ExchangeUpdate;
 use super::sse::{Frame, Splitter};
 use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
+use crate::wire::Endpoint;
 
 /// The recording of one exchange, from the moment its request is sent.
 pub(super) struct Tap {
     writer: ExchangeWriter,
+    /// When the request was sent.
     sent: Instant,
-    /// A stream of these must end in `message_stop`.
-    is_messages: bool,
+    endpoint: Endpoint,
+    /// The response's HTTP status; 0 before it came.
     status: u16,
-    /// `None` where the answer cannot be decoded (any more).
+    /// `None` if the answer cannot be decoded, or not any further.
     decoder: Option<Decoder>,
-    content: Content,
-    /// Bytes still to come, where the head said how many.
+    body: AnswerBody,
+    /// Bytes still to come, if the response has a length.
     remaining: Option<u64>,
-    /// The stream's `message_stop` has come.
+    /// Whether the stream had a `message_stop` event.
     stopped: bool,
-    /// The stream held an `error` event.
+    /// Whether the stream had an `error` event.
     error_event: bool,
-    /// How the exchange ended, once it did; what comes after that changes no more than the list of events.
+    /// How the exchange ended. Events that come later are added to the trace, but do not change this.
     ended: Option<ExchangeOutcome>,
-    /// Something came that is not in the saved trace.
+    /// Whether something came that is not in the saved trace.
     unsaved: bool,
 }
 
-enum Content {
-    Stream(Splitter),
-    Body(Vec<u8>),
+enum AnswerBody {
+    Events(Splitter),
+    /// The bytes so far.
+    Whole(Vec<u8>),
 }
 
 impl Tap {
-    /// The request is about to be sent.
-    pub fn new(writer: ExchangeWriter, is_messages: bool) -> Self {
+    /// Starts the clock: the request is about to be sent.
+    pub(crate) fn new(writer: ExchangeWriter, endpoint: Endpoint) -> Self {
         Self {
             writer,
             sent: Instant::now(),
-            is_messages,
+            endpoint,
             status: 0,
             decoder: Some(Decoder::Identity),
-            content: Content::Body(Vec::new()),
+            body: AnswerBody::Whole(Vec::new()),
             remaining: None,
             stopped: false,
             error_event: false,
@@ -57,9 +61,9 @@ impl Tap {
         }
     }
 
-    /// The response's head has come. `bodiless`: no body will follow, whatever the head says.
-    pub async fn response(&mut self, status: u16, headers: &HeaderMap, bodiless: bool) {
-        self.status = status;
+    /// Adds the head of the response.
+    pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
+        self.status = status.as_u16();
         self.decoder = Decoder::for_response(headers)
             .inspect_err(|encoding| {
                 tracing::warn!("content-encoding {encoding} is not known; this answer's body is not recorded")
@@ -67,22 +71,24 @@ impl Tap {
             .ok();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")) {
-            self.content = Content::Stream(Splitter::default());
+            self.body = AnswerBody::Events(Splitter::default());
         }
+        // Such responses have no body, whatever length they announce.
+        let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.remaining = if bodiless { Some(0) } else { text(CONTENT_LENGTH).and_then(|length| length.parse().ok()) };
-        self.writer.add(Entry::Response { status, headers: headers.clone() });
+        self.writer.add(ExchangeUpdate::Response { status: self.status, headers: headers.clone() });
         if self.remaining == Some(0) {
             self.end().await;
         }
     }
 
-    /// A chunk has come. When this returns, it may go to the client.
-    pub async fn chunk(&mut self, chunk: &[u8]) {
+    /// Adds a chunk. It may go to the client once this returns.
+    pub(crate) async fn chunk(&mut self, chunk: &[u8]) {
         let at_us = self.elapsed_us();
         let decoded = self.decode(chunk).await;
-        match &mut self.content {
-            Content::Body(body) => body.extend(decoded),
-            Content::Stream(splitter) => {
+        match &mut self.body {
+            AnswerBody::Whole(body) => body.extend(decoded),
+            AnswerBody::Events(splitter) => {
                 for frame in splitter.push(&decoded) {
                     self.event(frame, at_us);
                 }
@@ -96,10 +102,10 @@ impl Tap {
         }
     }
 
-    /// The answer has ended in order.
-    pub async fn end(&mut self) {
+    /// The answer has ended in good order.
+    pub(crate) async fn end(&mut self) {
         let at_us = self.elapsed_us();
-        if let Content::Stream(splitter) = &mut self.content
+        if let AnswerBody::Events(splitter) = &mut self.body
             && let Some(frame) = splitter.finish()
         {
             self.event(frame, at_us);
@@ -109,16 +115,17 @@ impl Tap {
         }
     }
 
-    /// The exchange was broken off. An answer that was whole already stays whole.
-    pub async fn cut(&mut self, outcome: ExchangeOutcome) {
+    /// The exchange was broken off. An answer that was already complete stays so.
+    pub(crate) async fn cut(&mut self, outcome: ExchangeOutcome) {
         if self.unsaved {
             self.save(outcome, None).await;
         }
     }
 
-    /// How an answer that ended in order ended.
+    /// The outcome of an answer that ended in good order.
     fn outcome(&self) -> ExchangeOutcome {
-        let cut_short = self.is_messages && matches!(self.content, Content::Stream(_)) && !self.stopped;
+        let is_stream = matches!(self.body, AnswerBody::Events(_));
+        let cut_short = self.endpoint == Endpoint::Messages && is_stream && !self.stopped;
         if self.status >= 400 || self.error_event || cut_short {
             ExchangeOutcome::UpstreamError
         } else {
@@ -127,10 +134,10 @@ impl Tap {
     }
 
     async fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
-        if let Content::Body(body) = &mut self.content
+        if let AnswerBody::Whole(body) = &mut self.body
             && self.ended.is_none()
         {
-            self.writer.add(Entry::Body(std::mem::take(body)));
+            self.writer.add(ExchangeUpdate::Body(std::mem::take(body)));
         }
         let outcome = *self.ended.get_or_insert(outcome);
         self.unsaved = false;
@@ -142,7 +149,7 @@ impl Tap {
         self.stopped |= event == "message_stop";
         self.error_event |= event == "error";
         self.unsaved = true;
-        self.writer.add(Entry::Event { at_us, event, data: frame.data });
+        self.writer.add(ExchangeUpdate::Event { at_us, event, data: frame.data });
     }
 
     async fn decode(&mut self, chunk: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The upstream: a base URL, the HTTP client that reaches it, and how prompts are made to fit it.
+//! The upstream: a base URL, the HTTP client for it, and how prompts are trimmed for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,22 +7,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Url;
 
-use super::RecordError;
-use crate::backend::fitted::FittedBodies;
+use super::error::RecordError;
+use crate::backend::trimmed::TrimmedBodies;
 use crate::net::is_loopback;
 
-/// How long connecting may take. Answers may take as long as they like.
+/// How long connecting may take. Answers have no time limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where requests go: any base URL. Displayed without credentials.
+/// Where requests are forwarded to: any base URL. It is displayed without credentials.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     base: Url,
-    fitting: Option<Arc<FittedBodies>>,
+    trimmed: Option<Arc<TrimmedBodies>>,
 }
 
 impl Upstream {
-    /// Parses a base URL: `http` or `https`, a host, perhaps a path.
+    /// Parses a base URL: `http` or `https`, a host, and a path if there is one.
+    ///
+    /// # Errors
+    /// It is not a base URL.
     pub fn parse(given: &str) -> Result<Self, RecordError> {
         let refuse = |reason: &str| RecordError::Upstream { given: given.to_owned(), reason: reason.to_owned() };
         let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
@@ -32,18 +35,18 @@ impl Upstream {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("a base URL has no query and no fragment"));
         }
-        Ok(Self { base, fitting: None })
+        Ok(Self { base, trimmed: None })
     }
 
-    /// The same, with requests fitted before they go there. What is recorded is what the client sent.
-    pub fn fitted(self, fitting: Arc<FittedBodies>) -> Self {
-        Self { fitting: Some(fitting), ..self }
+    /// Trims prompts before they are forwarded. Traces still have what the client sent.
+    pub fn trimmed(self, bodies: Arc<TrimmedBodies>) -> Self {
+        Self { trimmed: Some(bodies), ..self }
     }
 
-    /// The body that goes on in place of a request's own.
+    /// The body to forward in place of a request's own.
     pub(super) fn body(&self, path: &str, sent: Bytes) -> Bytes {
-        match &self.fitting {
-            Some(fitting) => fitting.apply(path, sent),
+        match &self.trimmed {
+            Some(bodies) => bodies.apply(path, sent),
             None => sent,
         }
     }
@@ -54,12 +57,12 @@ impl Upstream {
         Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())
     }
 
-    /// Whether it is on this machine.
+    /// Whether the upstream is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)
     }
 
-    /// A client that changes nothing: no redirects followed, nothing decompressed, no time limit on answers.
+    /// A client that changes nothing: it follows no redirects, decompresses nothing and sets no time limit on answers.
     pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -100,10 +103,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused_with_the_next_step() {
+    fn anything_but_a_base_url_is_refused_with_the_next_step() {
         for bad in ["", "localhost:8081", "ftp://x", "http://", "http://x/?a=b"] {
             let error = Upstream::parse(bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--upstream {bad}: ")) && error.contains("give a base URL like"), "{error}");
+            assert!(error.starts_with(&format!("{bad}: ")) && error.contains("give a base URL like"), "{error}");
         }
     }
 

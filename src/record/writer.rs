@@ -1,7 +1,7 @@
 //! The thread that writes all exchanges of a recorder.
 //!
-//! One thread, and one that gives way where the system allows it: what is recorded must not slow down what passes. No async
-//! task ever waits for the disk here but the one that asks for its trace to be saved.
+//! One thread, with a lower priority where the system allows it: recording must not slow down what passes. The only async task
+//! that waits for the disk is one that asks for its trace to be saved.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
@@ -9,86 +9,89 @@ use std::{io, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc, oneshot};
 
-use super::Notice;
-use super::exchange_file::{Entry, ExchangeFile, Incoming};
+use super::exchange_file::{ExchangeFile, ExchangeUpdate, IncomingRequest};
+use super::notice::Notice;
 use crate::trace::ExchangeOutcome;
 
-/// What the thread is told about the exchange of a number.
-enum Message {
-    /// It begins. The permit is held until everything is on the disk.
-    Open(Box<Incoming>, Arc<OwnedSemaphorePermit>),
-    Add(Entry),
+/// What the thread is to do for one exchange.
+enum WriterCommand {
+    /// Begin it. The permit is held until everything is on the disk.
+    Open(Box<IncomingRequest>, Arc<OwnedSemaphorePermit>),
+    Update(ExchangeUpdate),
     Close,
 }
 
-/// The way to the thread, which ends when nobody has it any more.
+/// A handle to the thread. The thread ends with its last handle.
 #[derive(Debug)]
-pub(super) struct Writer {
-    messages: mpsc::Sender<(u32, Message)>,
+pub(super) struct TraceWriter {
+    /// Commands, each with the number of its exchange.
+    commands: mpsc::Sender<(u32, WriterCommand)>,
 }
 
-/// The way to the thread for one exchange. Dropping it ends the recording; what is unsaved then is saved as truncated.
+/// A handle to the thread for one exchange. Dropping it ends the recording: what is not saved by then is saved as truncated.
 pub(super) struct ExchangeWriter {
     seq: u32,
-    messages: mpsc::Sender<(u32, Message)>,
+    commands: mpsc::Sender<(u32, WriterCommand)>,
 }
 
-impl Writer {
+impl TraceWriter {
     /// Starts the thread.
-    pub fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
-        let (messages, receiver) = mpsc::channel();
+    pub(crate) fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+        let (commands, receiver) = mpsc::channel();
         thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices))?;
-        Ok(Self { messages })
+        Ok(Self { commands })
     }
 
     /// Begins an exchange.
-    pub fn open(&self, incoming: Incoming, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
-        let writer = ExchangeWriter { seq: incoming.seq, messages: self.messages.clone() };
-        writer.tell(Message::Open(Box::new(incoming), permit));
+    pub(crate) fn open(&self, incoming: IncomingRequest, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
+        let writer = ExchangeWriter { seq: incoming.seq, commands: self.commands.clone() };
+        writer.send(WriterCommand::Open(Box::new(incoming), permit));
         writer
     }
 }
 
 impl ExchangeWriter {
-    /// Hands an entry over; never waits.
-    pub fn add(&self, entry: Entry) {
-        self.tell(Message::Add(entry));
+    /// Queues an update. Never waits.
+    pub(crate) fn add(&self, update: ExchangeUpdate) {
+        self.send(WriterCommand::Update(update));
     }
 
-    /// Returns when the trace is on the disk, or has failed to get there, which the thread tells.
-    pub async fn save(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
+    /// Returns when the trace is on the disk, or cannot be written, which the thread reports as a notice. `ended_us`:
+    /// microseconds from the request to the end of the body, if it ended in good order.
+    pub(crate) async fn save(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
         let (done, saved) = oneshot::channel();
-        self.add(Entry::Save { outcome, ended_us, done });
+        self.add(ExchangeUpdate::Save { outcome, ended_us, done });
+        // Fails only if the thread panicked; then there is nothing to wait for.
         saved.await.ok();
     }
 
-    fn tell(&self, message: Message) {
-        // The thread ends only when this sender is gone.
-        self.messages.send((self.seq, message)).ok();
+    fn send(&self, command: WriterCommand) {
+        // The thread lives as long as this sender.
+        self.commands.send((self.seq, command)).ok();
     }
 }
 
 impl Drop for ExchangeWriter {
     fn drop(&mut self) {
-        self.tell(Message::Close);
+        self.send(WriterCommand::Close);
     }
 }
 
-/// The thread.
-fn write(messages: &mpsc::Receiver<(u32, Message)>, notices: &tokio_mpsc::UnboundedSender<Notice>) {
-    give_way();
+/// The body of the thread.
+fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>) {
+    lower_priority();
     let mut open = HashMap::new();
-    for (seq, message) in messages {
-        match message {
-            Message::Open(incoming, permit) => {
+    for (seq, command) in commands {
+        match command {
+            WriterCommand::Open(incoming, permit) => {
                 open.insert(seq, (ExchangeFile::open(*incoming, notices.clone()), permit));
             }
-            Message::Add(entry) => {
+            WriterCommand::Update(update) => {
                 if let Some((file, _)) = open.get_mut(&seq) {
-                    file.take(entry);
+                    file.apply(update);
                 }
             }
-            Message::Close => {
+            WriterCommand::Close => {
                 if let Some((file, permit)) = open.remove(&seq) {
                     file.close();
                     drop(permit);
@@ -98,11 +101,11 @@ fn write(messages: &mpsc::Receiver<(u32, Message)>, notices: &tokio_mpsc::Unboun
     }
 }
 
-/// Linux has a priority for each thread. Where it may not be lowered, nothing is lost but time.
+/// Linux has a priority for each thread. If it cannot be lowered, recording only disturbs a little more.
 #[cfg(target_os = "linux")]
-fn give_way() {
+fn lower_priority() {
     rustix::process::nice(5).ok();
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_way() {}
+fn lower_priority() {}

@@ -9,12 +9,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
 use crate::wire::ErrorKind;
 
-/// Lets a request through that carries the key, or any request where no key is set.
-pub async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
+/// Refuses requests without the right key, if the server has one.
+pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
     if let Some(key) = &app.options.api_key {
         let offered = offered_key(request.headers())
             .ok_or_else(|| ApiError::new(ErrorKind::Authentication, "this server needs an API key: send it as x-api-key"))?;
@@ -30,7 +30,7 @@ fn offered_key(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer)
 }
 
-/// Compares digests: how long that takes says nothing about how much of the key was right.
+/// Compares digests, so that the time it takes does not reveal how much of the key was right.
 fn same(offered: &str, key: &str) -> bool {
     Sha256::digest(offered) == Sha256::digest(key)
 }

@@ -7,12 +7,14 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use super::BODY_LIMIT;
 use super::error::ApiError;
 use crate::wire::ErrorKind;
 
-/// A request's JSON body, whatever its content type says (as Anthropic reads it).
-pub struct JsonBody<T>(pub T);
+/// The largest request body that is read, in bytes. Anthropic has the same limit.
+pub const BODY_LIMIT: usize = 32 * 1024 * 1024;
+
+/// A request's JSON body. Like Anthropic, it ignores the content type.
+pub(crate) struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -41,7 +43,7 @@ fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The body as `T`, or one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
+/// Parses a body. The error is one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if bytes.is_empty() {
         return Err("the request has no body: a JSON object is expected".into());
@@ -49,7 +51,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes).unwrap_or_else(|| error.to_string()))
 }
 
-/// Where in the body the first mistake is. Keeping track of places costs time, so it is done for bodies with mistakes only.
+/// The error with the path to its field. Tracking paths takes time, so only bodies with an error are parsed this way.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
     let path = dotted(error.path());
@@ -57,7 +59,7 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     Some(if path.is_empty() || !reason.is_data() { reason.to_string() } else { format!("{path}: {reason}") })
 }
 
-/// The path as Anthropic writes it: `messages.0.content.1`.
+/// A path as Anthropic writes it: `messages.0.content.1`.
 fn dotted(path: &serde_path_to_error::Path) -> String {
     let parts = path.iter().filter_map(|segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),

@@ -1,6 +1,6 @@
-//! `POST /v1/chat/completions`: the same backends, for OpenAI's clients.
+//! `POST /v1/chat/completions`: the same backends for OpenAI's clients.
 //!
-//! Errors keep Anthropic's envelope: it has `error.message` and `error.type` where OpenAI's clients look for them.
+//! Errors keep Anthropic's envelope, which has `error.message` and `error.type` where OpenAI's clients look for them.
 
 use std::sync::Arc;
 
@@ -10,26 +10,25 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use time::OffsetDateTime;
 
-use super::App;
+use super::answer::{answer, streaming, whole};
+use super::app::App;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::messages::{answer, streaming, whole};
 use super::meter::Meter;
 use super::observe::RequestId;
 use crate::convert::{self, ChunkWriter};
 use crate::wire::openai::ChatRequest;
 use crate::wire::{ErrorKind, StreamEvent};
 
-/// Answers with a stream of chunks, or with the whole answer.
-pub async fn completions(
+/// Answers with a stream of chunks, or with the whole completion.
+pub(crate) async fn completions(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
     JsonBody(chat): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let include_usage = chat.stream_options.as_ref().is_some_and(|options| options.include_usage);
+    let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
-    let converted = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
-    let (request, omitted) = converted;
+    let (request, omitted) = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }
@@ -37,7 +36,7 @@ pub async fn completions(
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
     if streamed {
-        let mut writer = ChunkWriter::new(created, include_usage);
+        let mut writer = ChunkWriter::new(created, &options);
         streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
     } else {
         let message = whole(events, meter).await?;
@@ -45,11 +44,11 @@ pub async fn completions(
     }
 }
 
-/// The SSE frames of one event. A ping is a comment, which clients skip.
+/// The SSE frames for one event. A ping becomes a comment, which clients skip.
 fn frames(writer: &mut ChunkWriter, event: &StreamEvent) -> Bytes {
     let mut text = String::new();
     for chunk in writer.push(event) {
-        // String-keyed maps, strings and numbers only: serializing them cannot fail.
+        // Cannot fail: every field is a string, a number or a map with string keys.
         text += &format!("data: {}\n\n", serde_json::to_string(&chunk).unwrap_or_default());
     }
     match event {

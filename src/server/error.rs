@@ -1,4 +1,4 @@
-//! Errors as Anthropic's envelope.
+//! Error responses in Anthropic's envelope.
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use crate::backend::BackendError;
 use crate::wire::{ErrorBody, ErrorKind};
 
-/// An answer that is an error: a status, the envelope, and when to come back.
+/// An error response: the status, the envelope, and the `retry-after` header if there is one.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     body: ErrorBody,
     retry_after: Option<String>,
@@ -18,20 +18,22 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with the status of its kind.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         BackendError::new(kind, message).into()
     }
 
-    pub fn method_not_allowed() -> Self {
+    /// The path exists, but not for this method.
+    pub(crate) fn method_not_allowed() -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
     }
 
-    pub fn no_such_path(path: &str) -> Self {
+    /// The path does not exist.
+    pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("no such path: {path}"))
     }
 
     /// The backend cannot do what was asked.
-    pub fn not_implemented(message: &str) -> Self {
+    pub(crate) fn not_implemented(message: &str) -> Self {
         Self { status: StatusCode::NOT_IMPLEMENTED, ..Self::new(ErrorKind::Api, message) }
     }
 }
@@ -51,8 +53,8 @@ impl From<BackendError> for ApiError {
     }
 }
 
-/// The envelope for an error in mid-stream, where the status has long been sent.
-pub fn envelope(error: BackendError) -> ErrorBody {
+/// The envelope of an error in mid-stream, after the status was sent.
+pub(crate) fn envelope(error: BackendError) -> ErrorBody {
     ApiError::from(error).body
 }
 

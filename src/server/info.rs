@@ -1,4 +1,4 @@
-//! The routes that tell about the server: root, health, models, metrics.
+//! Routes about the server itself: root, health, models, metrics.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
 use crate::wire::ErrorKind;
 
-/// `GET /` and `HEAD /`: some clients ask it to see whether anybody is there.
-pub async fn root() -> &'static str {
+/// `GET /` and `HEAD /`: some clients probe it to see whether a server is there.
+pub(crate) async fn root() -> &'static str {
     "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
 }
 
-/// `GET /health`. `server` lets our own remote backend recognise us. While a warm-up is at work, the status is `warming` and
-/// says how far it is; requests are answered all the same.
-pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
+/// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is
+/// `warming`, with its progress; requests are answered all the same.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let warming = app.cache_report().and_then(|report| report.warming);
     let mut health = json!({
         "status": if warming.is_some() { "warming" } else { "ok" },
@@ -35,14 +35,14 @@ pub async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     Json(health)
 }
 
-/// `GET /v1/models`: the one model there is, with the fields of Anthropic's list and of OpenAI's.
-pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+/// `GET /v1/models`: the backend's one model, with the fields of Anthropic's list and of OpenAI's.
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let id = app.backend.model();
     Json(json!({ "object": "list", "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
 }
 
-/// `GET /v1/models/{id}`. Anthropic's names are all answered by the local model, so they exist.
-pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+/// `GET /v1/models/{id}`. Requests for any of Anthropic's models are answered by the local one, so all of them exist.
+pub(crate) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     if id == app.backend.model() || id.starts_with("claude-") {
         Ok(Json(describe(&app, &id)))
     } else {
@@ -51,7 +51,7 @@ pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resul
 }
 
 fn describe(app: &App, id: &str) -> Value {
-    // The server's start stands for the creation date, which a model folder does not tell. A UTC time of our era formats.
+    // A model folder has no creation date, so the server's start stands in. Formatting fails only after the year 9999.
     let created_at = app.started_at.format(&Rfc3339).unwrap_or_default();
     json!({
         "type": "model",
@@ -65,7 +65,7 @@ fn describe(app: &App, id: &str) -> Value {
 }
 
 /// `GET /metrics`, in Prometheus' text format.
-pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     if let Some(report) = app.cache_report() {
         app.metrics.cache.show(&report);
     }

@@ -1,4 +1,4 @@
-//! Measures one Messages request: tokens, time to first token, time to the end, and how it ended.
+//! Measuring one answer: tokens, TTFT, time to its end, and how it ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,33 +8,35 @@ use super::observe::RequestId;
 use crate::backend::BackendError;
 use crate::wire::{ContentBlock, StreamEvent, Usage};
 
-/// Watches the events of one answer. What it saw is counted and logged when it is dropped, however the answer ends.
-pub struct Meter {
+/// Sees the events of one answer. Counts and logs them when it is dropped, so however the answer ends.
+pub(crate) struct Meter {
     metrics: Arc<Metrics>,
     id: RequestId,
     started: Instant,
     ttft: Option<Duration>,
     usage: Usage,
-    end: End,
+    end: AnswerEnd,
 }
 
 /// How an answer ended.
-enum End {
-    /// Nobody waited for the end.
+enum AnswerEnd {
+    /// The client did not wait for the end.
     ClientLeft,
+    /// With this error.
     Failed(String),
+    /// With `message_stop`.
     Complete,
 }
 
 impl Meter {
     /// Starts the clock.
-    pub fn start(metrics: Arc<Metrics>, id: RequestId) -> Self {
+    pub(crate) fn start(metrics: Arc<Metrics>, id: RequestId) -> Self {
         metrics.in_flight.inc();
-        Self { metrics, id, started: Instant::now(), ttft: None, usage: Usage::default(), end: End::ClientLeft }
+        Self { metrics, id, started: Instant::now(), ttft: None, usage: Usage::default(), end: AnswerEnd::ClientLeft }
     }
 
-    /// Takes note of an event.
-    pub fn see(&mut self, event: &StreamEvent) {
+    /// Notes an event.
+    pub(crate) fn see(&mut self, event: &StreamEvent) {
         if event.is_content() && self.ttft.is_none() {
             self.ttft = Some(self.started.elapsed());
         }
@@ -42,14 +44,14 @@ impl Meter {
             StreamEvent::MessageStart { message } => self.usage = message.usage.clone(),
             StreamEvent::ContentBlockStart { content_block: ContentBlock::ToolUse { .. }, .. } => self.metrics.tool_calls.inc(),
             StreamEvent::MessageDelta { usage, .. } => self.usage.merge(usage),
-            StreamEvent::MessageStop => self.end = End::Complete,
+            StreamEvent::MessageStop => self.end = AnswerEnd::Complete,
             _ => {}
         }
     }
 
-    /// Takes note that the answer ended with an error.
-    pub fn failed(&mut self, error: &BackendError) {
-        self.end = End::Failed(error.to_string());
+    /// Notes that the answer ended with an error.
+    pub(crate) fn failed(&mut self, error: &BackendError) {
+        self.end = AnswerEnd::Failed(error.to_string());
     }
 }
 
@@ -62,12 +64,12 @@ impl Drop for Meter {
             self.metrics.ttft.observe(ttft.as_secs_f64());
         }
         let end = match &self.end {
-            End::Complete => {
+            AnswerEnd::Complete => {
                 self.metrics.e2e.observe(e2e.as_secs_f64());
                 "complete"
             }
-            End::ClientLeft => "the client left",
-            End::Failed(reason) => reason,
+            AnswerEnd::ClientLeft => "the client left",
+            AnswerEnd::Failed(reason) => reason,
         };
         tracing::info!(
             id = %self.id,

@@ -2,22 +2,23 @@
 
 use std::fmt;
 
-use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use super::cache_metrics::CacheMetrics;
+use super::registry::register;
 use crate::wire::Usage;
 
 /// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
-/// What `GET /metrics` shows. Each server has its own.
-pub struct Metrics {
+/// The metrics of one server, as `GET /metrics` shows them.
+pub(crate) struct Metrics {
     registry: Registry,
-    /// Requests, by matched route and status.
+    /// HTTP requests by matched route and status.
     pub requests: IntCounterVec,
     /// Messages requests whose answer has not ended.
     pub in_flight: IntGauge,
+    /// Tool calls in answers.
     pub tool_calls: IntCounter,
     /// Seconds from the request to the first content event.
     pub ttft: Histogram,
@@ -28,19 +29,20 @@ pub struct Metrics {
     cache_read_tokens: IntCounter,
     cache_creation_tokens: IntCounter,
     output_tokens: IntCounter,
-    /// What the backend's prefix cache reports.
+    /// The numbers of the backend's prefix cache.
     pub cache: CacheMetrics,
 }
 
-/// What a server did since it started.
+/// Counts since a server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Messages requests.
+    /// Messages requests whose answer has ended.
     pub requests: u64,
-    /// All prompt tokens, cached ones too.
+    /// All prompt tokens, cached or not.
     pub prompt_tokens: u64,
-    /// Prompt tokens that came from the prefix cache.
+    /// Prompt tokens read from the prefix cache.
     pub cached_tokens: u64,
+    /// Generated tokens.
     pub output_tokens: u64,
 }
 
@@ -54,8 +56,8 @@ impl fmt::Display for Totals {
 }
 
 impl Metrics {
-    /// All at zero.
-    pub fn new() -> Self {
+    /// Metrics at zero.
+    pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let counter = |name, help| register(&registry, IntCounter::new(name, help));
         let seconds = |name, help| {
@@ -88,7 +90,7 @@ impl Metrics {
     }
 
     /// Counts one ended answer.
-    pub fn count_usage(&self, usage: &Usage) {
+    pub(crate) fn count_usage(&self, usage: &Usage) {
         self.answers.inc();
         self.input_tokens.inc_by(usage.input_tokens);
         self.cache_read_tokens.inc_by(usage.cache_read_input_tokens.unwrap_or(0));
@@ -97,7 +99,7 @@ impl Metrics {
     }
 
     /// The sums of all ended answers.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let cached_tokens = self.cache_read_tokens.get();
         Totals {
             requests: self.answers.get(),
@@ -107,22 +109,14 @@ impl Metrics {
         }
     }
 
-    /// Prometheus' text format.
-    pub fn text(&self) -> Vec<u8> {
+    /// All metrics in Prometheus' text format.
+    pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
         text
     }
-}
-
-/// Puts a metric into a registry.
-pub(super) fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    // Fails only for malformed or repeated names; all are constants above, and every test that starts a server runs this.
-    let metric = metric.expect("a metric's name is well-formed");
-    registry.register(Box::new(metric.clone())).expect("a metric's name is unique");
-    metric
 }
 
 #[cfg(test)]

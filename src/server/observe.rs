@@ -1,4 +1,4 @@
-//! What happens around every request: an id, a count, a log line, and a net under panics.
+//! What happens around every request: it gets an id, is counted and logged, and its panics are caught.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -11,13 +11,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
-use super::App;
+use super::app::App;
 use super::error::ApiError;
-use crate::wire::ErrorKind;
+use crate::wire::{ErrorKind, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]
-pub struct RequestId(String);
+pub(crate) struct RequestId(String);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -25,13 +25,13 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Names, counts and logs the request.
-pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let id = RequestId(format!("req_{}", uuid::Uuid::new_v4().simple()));
+/// Gives the request an id, counts it and logs it.
+pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(random_id("req_"));
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    // Only our own routes become label values: a scanner must not fill the metrics with paths.
+    // Only our own routes become label values: a scanner must not fill the metrics with made-up paths.
     let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |route| route.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
 
@@ -45,8 +45,8 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     response
 }
 
-/// Turns a handler's panic into a 500, so that the client learns of it and the connection lives.
-pub async fn catch_panics(request: Request, next: Next) -> Response {
+/// Turns a handler's panic into a 500, so that the client gets an answer and the connection stays open.
+pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
     AssertUnwindSafe(next.run(request))
         .catch_unwind()
         .await

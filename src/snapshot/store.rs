@@ -1,14 +1,14 @@
-//! The folder of snapshots: names, accepted and pending files, accepting and rejecting.
+//! The folder of snapshots: its file names, accepted and pending files, accepting and rejecting.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Snapshot, SnapshotError};
 
-/// Names one recorded exchange: what a trace and its snapshot have in common. Shown as `session/001`.
+/// The name that a trace and its snapshot have in common. Shown as `session/001`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ExchangeId {
     session: String,
@@ -16,7 +16,8 @@ pub struct ExchangeId {
 }
 
 impl ExchangeId {
-    /// The error is a session whose name is no plain file name.
+    /// # Errors
+    /// The session's name is not a plain file name.
     pub fn new(session: &str, seq: u32) -> Result<Self, SnapshotError> {
         let mut components = Path::new(session).components();
         match (components.next(), components.next()) {
@@ -41,7 +42,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The folder need not exist yet.
+    /// The snapshots in this folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
@@ -56,7 +57,7 @@ impl Store {
         self.folder.join(format!("{}__{:03}.snap.new", id.session, id.seq))
     }
 
-    /// The accepted snapshot; `None` where there is none yet.
+    /// The accepted snapshot; `None` if there is none yet.
     pub fn accepted(&self, id: &ExchangeId) -> Result<Option<Snapshot>, SnapshotError> {
         Snapshot::read(&self.accepted_path(id))
     }
@@ -66,12 +67,12 @@ impl Store {
         snapshot.write(&self.pending_path(id))
     }
 
-    /// Removes a pending snapshot that is no longer true. None there is fine.
+    /// Removes the pending snapshot, if there is one.
     pub fn remove_pending(&self, id: &ExchangeId) -> Result<(), SnapshotError> {
         remove(&self.pending_path(id))
     }
 
-    /// Writes an accepted snapshot; a pending one is done with.
+    /// Writes an accepted snapshot and removes the pending one.
     pub fn write_accepted(&self, id: &ExchangeId, snapshot: Snapshot) -> Result<(), SnapshotError> {
         let Snapshot { metadata, outcome } = snapshot;
         Snapshot { metadata: metadata.trimmed(), outcome }.write(&self.accepted_path(id))?;
@@ -83,7 +84,7 @@ impl Store {
         self.files_ending_with(".snap.new")
     }
 
-    /// Accepted snapshots whose trace is gone, sorted by name. `root` is where relative trace paths start.
+    /// Accepted snapshots whose trace is gone, sorted by name. Relative trace paths start at `root`.
     pub fn unreferenced(&self, root: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
         let mut unreferenced = Vec::new();
         for path in self.files_ending_with(".snap")? {
@@ -113,17 +114,22 @@ impl Store {
     }
 }
 
-/// Makes a pending snapshot the accepted one, trimmed as insta does. Gives the accepted file's path.
+/// Reads a pending snapshot; it is an error if there is none.
+pub fn read_pending(pending: &Path) -> Result<Snapshot, SnapshotError> {
+    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
+    Snapshot::read(pending)?.ok_or_else(missing)
+}
+
+/// Makes a pending snapshot the accepted one, without what only its reviewer needed. Returns the accepted file's path.
 pub fn accept(pending: &Path) -> Result<PathBuf, SnapshotError> {
     let accepted = pending.with_extension("");
-    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
-    let Snapshot { metadata, outcome } = Snapshot::read(pending)?.ok_or_else(missing)?;
+    let Snapshot { metadata, outcome } = read_pending(pending)?;
     Snapshot { metadata: metadata.trimmed(), outcome }.write(&accepted)?;
     remove(pending)?;
     Ok(accepted)
 }
 
-/// Throws a pending snapshot away; the accepted one stays.
+/// Removes a pending snapshot. The accepted one stays.
 pub fn reject(pending: &Path) -> Result<(), SnapshotError> {
     remove(pending)
 }
@@ -133,24 +139,6 @@ fn remove(path: &Path) -> Result<(), SnapshotError> {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Io { path: path.into(), source }),
         _ => Ok(()),
     }
-}
-
-/// Writes a file and its folder so that a reader, or a kill, sees the old content or the new, never a part.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_os_string();
-    name.push(format!(".tmp{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The write's own error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -218,14 +206,5 @@ mod tests {
         let gone = ExchangeId::new("gone", 1).unwrap();
         store.write_accepted(&gone, snapshot("002.json")).unwrap();
         assert_eq!(store.unreferenced(folder.path()).unwrap(), [store.accepted_path(&gone)]);
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("taken");
-        fs::create_dir(&target).unwrap();
-        assert!(write_atomically(&target, b"x").is_err());
-        assert_eq!(names(folder.path()), ["taken"]);
     }
 }

@@ -1,18 +1,18 @@
-//! What follows from a trace's events: the message they make, the timing, the typed views. Pure.
+//! What follows from a trace's events: the message they assemble to, the timing, and typed views of request and answer.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ItlPercentiles, RecordedEvent, Timing, Trace};
-use crate::wire::{Message, MessagesRequest, StreamEvent};
+use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent};
 
 impl Trace {
-    /// Whether this is an exchange with `/v1/messages` (not `count_tokens` or another side request).
+    /// Whether the request asks for a message, and not for a token count or something else.
     pub fn is_messages(&self) -> bool {
-        self.request.path.split('?').next() == Some("/v1/messages")
+        Endpoint::of_path(&self.request.path) == Endpoint::Messages
     }
 
-    /// The request as a Messages request; `None` for side requests and bodies that are none.
+    /// The Messages request; `None` for another endpoint or a body that is not one.
     pub fn messages_request(&self) -> Option<MessagesRequest> {
         if !self.is_messages() {
             return None;
@@ -20,7 +20,7 @@ impl Trace {
         MessagesRequest::deserialize(&self.request.body).ok()
     }
 
-    /// The message that was answered, as far as it came; `None` for errors and side requests.
+    /// The answer as far as it came; `None` for an error or another endpoint.
     pub fn message(&self) -> Option<Message> {
         if !self.is_messages() || self.response.body.get("type").and_then(Value::as_str) != Some("message") {
             return None;
@@ -43,7 +43,7 @@ impl Timing {
 }
 
 impl ItlPercentiles {
-    /// Nearest-rank percentiles; `None` where there is no gap.
+    /// Nearest-rank percentiles of gaps in microseconds; `None` without gaps.
     fn of(mut gaps: Vec<u64>) -> Option<Self> {
         gaps.sort_unstable();
         let last = gaps.len().checked_sub(1)?;
@@ -56,11 +56,11 @@ fn is_content(data: &Value) -> bool {
     StreamEvent::deserialize(data).is_ok_and(|event| event.is_content())
 }
 
-/// The message that the events make, as JSON; null before `message_start`.
+/// The message that the events assemble to, as JSON; null before `message_start`.
 ///
-/// Works on JSON and not on [`crate::wire::Assembler`]'s types, because a trace keeps what was received: block kinds and
-/// fields that this version does not know are assembled too. Events that break the protocol are passed over; a tool call
-/// that was cut off keeps its empty input.
+/// Unlike [`crate::wire::Assembler`] it works on JSON, because a trace keeps what was received: blocks and fields that this
+/// version does not know are assembled too. Events that break the protocol are skipped. A tool call that was cut off keeps its
+/// empty input.
 pub fn assemble(events: &[RecordedEvent]) -> Value {
     let mut message = Value::Null;
     let mut input_json = String::new();
@@ -99,12 +99,13 @@ pub fn assemble(events: &[RecordedEvent]) -> Value {
     message
 }
 
-/// The block an event speaks of.
+/// The block that an event belongs to.
 fn open_block<'a>(message: &'a mut Value, data: &Value) -> Option<&'a mut Map<String, Value>> {
     let index = usize::try_from(data["index"].as_u64()?).ok()?;
     message.get_mut("content")?.get_mut(index)?.as_object_mut()
 }
 
+/// Appends a delta's strings to the block's fields. The pieces of a tool call's arguments are collected in `input_json`.
 fn apply_delta(block: &mut Map<String, Value>, delta: &Value, input_json: &mut String) {
     let Some(fields) = delta.as_object() else { return };
     for (key, value) in fields.iter().filter(|(key, _)| *key != "type") {
@@ -114,7 +115,7 @@ fn apply_delta(block: &mut Map<String, Value>, delta: &Value, input_json: &mut S
                 Some(Value::String(text)) => text.push_str(piece),
                 _ => drop(block.insert(key.clone(), value.clone())),
             },
-            // A citation joins the block's list of citations.
+            // A citation is added to the block's list.
             ("citation", _) => match block.get_mut("citations") {
                 Some(Value::Array(citations)) => citations.push(value.clone()),
                 _ => drop(block.insert("citations".into(), Value::Array(vec![value.clone()]))),
@@ -124,7 +125,7 @@ fn apply_delta(block: &mut Map<String, Value>, delta: &Value, input_json: &mut S
     }
 }
 
-/// `message_delta` repeats only some fields; those it has win, unless they are null.
+/// Overwrites fields with those of a newer object that are not null. `message_delta` repeats only some fields.
 fn merge(base: &mut Map<String, Value>, newer: &Value) {
     let Some(newer) = newer.as_object() else { return };
     for (key, value) in newer.iter().filter(|(key, value)| !value.is_null() || !base.contains_key(*key)).collect::<Vec<_>>() {
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_this_version_does_not_know_are_assembled_too() {
+    fn blocks_that_this_version_does_not_know_are_assembled_too() {
         assert_eq!(
             assemble(&stream()),
             json!({"id":"msg_1","type":"message","role":"assistant","model":"m",
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn ttft_is_the_first_content_event_and_pings_are_no_gap() {
+    fn ttft_is_the_first_content_event_and_pings_make_no_gap() {
         assert_eq!(
             Timing::of_events(&stream()),
             Timing { ttft_us: Some(30), e2e_us: Some(98), itl_us: Some(ItlPercentiles { p50: 20, p90: 40, p99: 40 }) }

@@ -1,20 +1,21 @@
-//! Trace files: where they lie, reading, finding, and writing them so that a crash never leaves half of one.
+//! Trace files: their names, reading, finding and writing them.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{PARTIAL_SUFFIX, Trace, VERSION};
+use super::{Trace, VERSION};
+use crate::files::{Access, folder_of, write_atomically};
 
-/// How the temporary files of [`write`] begin and end. A kill in the middle of writing leaves one.
-pub(super) const TEMPORARY: (&str, &str) = (".trace-", ".tmp");
+/// What is added to a trace's name while its exchange is open.
+pub const PARTIAL_SUFFIX: &str = ".partial";
 
-/// Why a trace could not be read, found or written. Every text names the file and what to do next.
+/// Why a trace could not be read, found or written. Every text names the file and the next step.
+#[allow(missing_docs, reason = "each variant's text says what it is")]
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     #[error("{}: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default", .path.display())]
@@ -32,11 +33,12 @@ pub enum TraceError {
     Version { path: PathBuf, found: String },
     #[error("{}: no whole zstd file: {source}; it was cut short or edited, record it again or delete it", .path.display())]
     Compressed { path: PathBuf, source: io::Error },
-    #[error("{}: a recording that did not end; make it a trace with `anyclaude trace recover {}`", .path.display(), folder(.path).display())]
+    #[error("{}: a recording that did not end; make it a trace with `anyclaude trace recover {}`", .path.display(), folder_of(.path).display())]
     Partial { path: PathBuf },
 }
 
 impl TraceError {
+    /// Turns an I/O error into one that names the file; `doing` is a verb, such as "read".
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
@@ -53,16 +55,39 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Where a trace lies under `root`: `<session>/<seq>.json`, the number padded so that `ls` sorts it.
+/// The path of a trace: `<root>/<session>/<seq>.json`, with the number padded so that `ls` sorts it.
 pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
     root.join(session).join(format!("{seq:04}.json"))
 }
 
-/// Reads a trace, from `.json` or `.json.zst`.
+/// The partial file that belongs to a trace file.
+pub fn partial_path(trace: &Path) -> PathBuf {
+    let mut name = trace.as_os_str().to_owned();
+    name.push(PARTIAL_SUFFIX);
+    name.into()
+}
+
+/// Reads a trace from a `.json` or `.json.zst` file.
+///
+/// # Errors
+/// The file cannot be read, is not a whole trace, or has another version.
+///
+/// ```
+/// use anyclaude::trace;
+///
+/// let paths = trace::find(&["traces/read-file".into()])?;
+/// let recorded = trace::read(&paths[0])?;
+/// assert_eq!((recorded.session.as_str(), recorded.seq), ("read-file", 1));
+/// let answer = recorded.message().expect("it was answered");
+/// assert_eq!(answer.stop_reason, Some(anyclaude::wire::StopReason::ToolUse));
+///
+/// let folder = tempfile::tempdir()?;
+/// let copy = trace::path_of(folder.path(), "copies", 7);
+/// trace::write(&copy, &recorded)?;
+/// assert!(copy.ends_with("copies/0007.json"));
+/// assert_eq!(trace::read(&copy)?, recorded);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read(path: &Path) -> Result<Trace, TraceError> {
     #[derive(Deserialize)]
     #[serde(expecting = "a trace's JSON object")]
@@ -96,9 +121,11 @@ pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
     zstd::decode_all(&*bytes).map_err(|source| TraceError::Compressed { path: path.to_owned(), source })
 }
 
-/// The trace files among `paths`: files as they are, folders searched to the bottom; by folder, then by number.
-/// Finding nothing is an error, which
-/// names a recording that did not end where there is one.
+/// The trace files in `paths`, sorted by folder and number. Files are taken as they are, folders are searched at any depth.
+///
+/// # Errors
+/// A path does not exist, a folder cannot be searched, or nothing is found. If only a recording that did not end is found, the
+/// error names it.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TraceError> {
     let mut found = Vec::new();
     let mut partial = None;
@@ -135,37 +162,30 @@ fn is_compressed(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("zst"))
 }
 
-/// Numbered files of a folder by their number, the others after them by name.
+/// Sorts by folder, then numbered files by number, then the others by name.
 fn sort_key(path: &Path) -> (Option<&Path>, u32, &Path) {
     (path.parent(), seq_of(path).unwrap_or(u32::MAX), path)
 }
 
-/// The number in a trace file's or partial file's name.
-pub(super) fn seq_of(path: &Path) -> Option<u32> {
+/// The number in the name of a trace file.
+fn seq_of(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
-/// Writes a trace as 2-space JSON (compressed where the name ends in `.zst`), whole or not at all: into a temporary file
-/// beside it, to the disk, under its name, and the folder to the disk. Makes the folder where it is missing.
+/// Writes a trace as JSON indented by two spaces, compressed if the name ends in `.zst`. The file is written whole or not at all;
+/// its folder is created if it is missing.
+///
+/// # Errors
+/// The folder or the file cannot be written.
 pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
     let mut bytes = serde_json::to_vec_pretty(trace).map_err(|e| TraceError::io("write", path)(e.into()))?;
     bytes.push(b'\n');
     if is_compressed(path) {
         bytes = zstd::encode_all(&*bytes, 0).map_err(TraceError::io("compress", path))?;
     }
-    let folder = folder(path);
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(TraceError::io("make the folder", folder))?;
-    write_durably(folder, path, &bytes).map_err(TraceError::io("write", path))
-}
-
-fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
-    // Held until it has its name: `recover` removes what nobody holds.
-    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
+    write_atomically(path, &bytes, Access::Owner).map_err(TraceError::io("write", path))
 }
 
 #[cfg(test)]

@@ -1,80 +1,94 @@
-//! Trace file, version 1: the types.
+//! The types of a trace file, version 1.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The version this build writes and reads.
+/// The version of trace files that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// One request and its whole response, as `traces/<session>/<seq>.json` holds them.
+/// One exchange: a request and its whole response, the content of `traces/<session>/<seq>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
+    /// Always [`VERSION`].
     pub version: u32,
+    /// A UUID. A scrubbed copy keeps it.
     pub id: String,
-    /// The folder's name: one client run.
+    /// The name of the session, one client run, and of its folder.
     pub session: String,
     /// Position in the session, from 1.
     pub seq: u32,
-    /// RFC 3339, UTC.
+    /// When the request came: RFC 3339, UTC.
     pub recorded_at: String,
     /// The client's `user-agent`.
     pub client: String,
-    /// What kind of upstream answered: `anthropic` for a base URL.
+    /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode.
     pub mode: String,
+    /// What the client sent.
     pub request: RecordedRequest,
+    /// What the upstream answered.
     pub response: RecordedResponse,
+    /// Latencies.
     pub timing: Timing,
+    /// How the exchange ended.
     pub outcome: ExchangeOutcome,
 }
 
-/// The request, as sent; secrets are `"[redacted]"`.
+/// The request as the client sent it, its secrets replaced with `"[redacted]"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedRequest {
+    /// The HTTP method.
     pub method: String,
     /// Path and query.
     pub path: String,
+    /// A string per name, or a list of strings if the name came more than once.
     pub headers: Map<String, Value>,
-    /// The JSON body; null where there was none.
+    /// The JSON body, or a string if it was not JSON; null if there was none.
     pub body: Value,
 }
 
-/// The response, as received.
+/// The response as the upstream sent it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedResponse {
-    /// HTTP status; 0 where none came.
+    /// HTTP status; 0 if no response came.
     pub status: u16,
+    /// A string per name, or a list of strings if the name came more than once.
     pub headers: Map<String, Value>,
-    /// Every server-sent event in order; empty where the answer was no stream.
+    /// Every server-sent event in order; empty if the response was not a stream.
     pub events: Vec<RecordedEvent>,
-    /// The message assembled from the events, or the body where it was no stream. Null where there was none.
+    /// The message assembled from the events, or the body if it was not a stream; null if there was none.
     pub body: Value,
 }
 
 /// One server-sent event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedEvent {
-    /// Microseconds since the request was sent.
+    /// Microseconds from the request to the event.
     pub at_us: u64,
+    /// The event's name.
     pub event: String,
+    /// The event's JSON, or a string if it was not JSON.
     pub data: Value,
 }
 
-/// What the recorded arrival times come to, in microseconds. Null where nothing of the kind arrived.
+/// Latencies computed from the arrival times, in microseconds. Null if there was nothing to measure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Request sent to first content event.
+    /// From the request to the first content event.
     pub ttft_us: Option<u64>,
-    /// Request sent to `message_stop`.
+    /// From the request to `message_stop`, or to the end of a body that is not a stream.
     pub e2e_us: Option<u64>,
-    /// Gaps between content events.
+    /// The gaps between content events (inter-token latency).
     pub itl_us: Option<ItlPercentiles>,
 }
 
 /// Percentiles of the gaps between content events, in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ItlPercentiles {
+    /// Median.
     pub p50: u64,
+    /// 90th percentile.
     pub p90: u64,
+    /// 99th percentile.
     pub p99: u64,
 }
 
@@ -82,11 +96,12 @@ pub struct ItlPercentiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeOutcome {
+    /// The answer came whole.
     Complete,
-    /// The recorder was stopped or killed; what had arrived by then is kept.
+    /// The recorder was stopped or killed. The trace has what had arrived by then.
     Truncated,
-    /// The client went away first.
+    /// The client left before the end.
     ClientClosed,
-    /// The upstream broke, or answered with an error.
+    /// The upstream broke off, or answered with an error.
     UpstreamError,
 }

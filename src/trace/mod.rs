@@ -1,6 +1,6 @@
-//! The trace file: one exchange with Claude Code, on disk. Reading, writing, redacting, scrubbing, validating.
+//! Trace files, each of which holds one exchange of Claude Code: reading, writing, redacting, scrubbing and validating them.
 //!
-//! Owns the format and the files; never sees a socket. The recorder writes traces, replay and review read them.
+//! The recorder writes traces, replay and review read them. Nothing here sees a socket.
 
 mod derive;
 mod file;
@@ -11,6 +11,6 @@ pub mod scrub;
 pub mod validate;
 
 pub use derive::assemble;
-pub use file::{TraceError, find, path_of, read, write};
+pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
-pub use partial::{Draft, Line, Opening, PARTIAL_SUFFIX, PartialFile, Recovered, partial_path, recover};
+pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};

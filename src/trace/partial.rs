@@ -1,7 +1,7 @@
-//! The `.partial` file of an exchange that is still open, and making a trace of one whose recorder was killed.
+//! The `.partial` file of an open exchange, and recovering a trace from it after the recorder was killed.
 //!
-//! JSON lines, appended as things happen: the request, the response's head, then one line per event. The same [`Draft`]
-//! takes the lines while recording and while recovering, so both give the same trace.
+//! It consists of JSON lines, appended as things happen: the request, the head of the response, then one line per event.
+//! Recording and recovering build their traces with the same [`Draft`], so both get the same trace.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,30 +12,29 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, TraceError, VERSION, assemble, file,
-};
-
-/// What is added to the trace's name while its exchange is open.
-pub const PARTIAL_SUFFIX: &str = ".partial";
-
-/// The partial file that belongs to a trace file.
-pub fn partial_path(trace: &Path) -> PathBuf {
-    let mut name = trace.as_os_str().to_owned();
-    name.push(PARTIAL_SUFFIX);
-    name.into()
-}
+use super::file::{self, PARTIAL_SUFFIX, TraceError};
+use super::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
+use crate::files::is_temporary;
 
 /// One line of a partial file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum PartialLine {
+    /// The first line.
     Request(Box<Opening>),
-    Response { status: u16, headers: Map<String, Value> },
+    /// The head of the response.
+    Response {
+        /// HTTP status.
+        status: u16,
+        /// As in [`RecordedResponse`].
+        headers: Map<String, Value>,
+    },
+    /// A server-sent event.
     Event(RecordedEvent),
 }
 
-/// The first line: everything known when the request is sent. The fields are the trace's.
+/// Everything that is known when the request is sent: the first fields of a [`Trace`].
+#[allow(missing_docs, reason = "the fields of Trace")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Opening {
     pub version: u32,
@@ -48,7 +47,7 @@ pub struct Opening {
     pub request: RecordedRequest,
 }
 
-/// An exchange so far.
+/// A trace of an exchange that may go on.
 #[derive(Clone, Debug)]
 pub struct Draft {
     opening: Opening,
@@ -56,24 +55,24 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An exchange of which only the request is known.
+    /// A draft with the request only.
     pub fn new(opening: Opening) -> Self {
         let response = RecordedResponse { status: 0, headers: Map::new(), events: Vec::new(), body: Value::Null };
         Self { opening, response }
     }
 
-    /// The response's head has come.
+    /// Sets the head of the response.
     pub fn respond(&mut self, status: u16, headers: Map<String, Value>) {
         self.response.status = status;
         self.response.headers = headers;
     }
 
-    /// An event has come.
+    /// Adds an event.
     pub fn push(&mut self, event: RecordedEvent) {
         self.response.events.push(event);
     }
 
-    /// The whole body of an answer that is no stream.
+    /// Sets the body of a response that is not a stream.
     pub fn set_body(&mut self, body: Value) {
         self.response.body = body;
     }
@@ -83,7 +82,7 @@ impl Draft {
         &self.response.events
     }
 
-    /// The trace of what has come. `ended_us`: request sent to the end of a body that is no stream.
+    /// The trace of everything so far. `ended_us`: microseconds from the request to the end of a body that is not a stream.
     pub fn to_trace(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) -> Trace {
         let Opening { version, id, session, seq, recorded_at, client, mode, request } = self.opening.clone();
         let mut response = self.response.clone();
@@ -97,7 +96,7 @@ impl Draft {
     }
 }
 
-/// A partial file being written. Locked for as long as its recorder lives, so that `recover` leaves it alone.
+/// A partial file that is being written. It is locked as long as its recorder lives, so that [`recover`] leaves it alone.
 #[derive(Debug)]
 pub struct PartialFile {
     path: PathBuf,
@@ -105,7 +104,10 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Makes the file, readable for its owner only, as traces are; it must not be there yet.
+    /// Creates and locks the file. Like a trace, only its owner can read it.
+    ///
+    /// # Errors
+    /// It exists already, or cannot be created.
     pub fn create(path: PathBuf) -> Result<Self, TraceError> {
         let file =
             File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(TraceError::io("make", &path))?;
@@ -114,14 +116,20 @@ impl PartialFile {
         Ok(Self { path, file })
     }
 
-    /// Appends one line with one write.
-    pub fn append(&mut self, line: &Line) -> Result<(), TraceError> {
+    /// Appends a line in a single write.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append(&mut self, line: &PartialLine) -> Result<(), TraceError> {
         let mut bytes = serde_json::to_vec(line).map_err(|e| TraceError::io("write", &self.path)(e.into()))?;
         bytes.push(b'\n');
         self.file.write_all(&bytes).map_err(TraceError::io("write", &self.path))
     }
 
-    /// Removes the file: its trace is on the disk.
+    /// Removes the file, after its trace is on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
     pub fn remove(self) -> Result<(), TraceError> {
         fs::remove_file(&self.path).map_err(TraceError::io("remove", &self.path))
     }
@@ -130,19 +138,36 @@ impl PartialFile {
 /// What became of one partial file.
 #[derive(Debug, PartialEq)]
 pub enum Recovered {
-    /// A `truncated` trace with this many events.
-    Trace { path: PathBuf, events: usize },
-    /// The trace was already whole; the partial file was left over.
-    AlreadyWhole { path: PathBuf },
-    /// Not even the request was written; there is nothing to recover.
-    Empty { partial: PathBuf },
+    /// A `truncated` trace was written.
+    Trace {
+        /// The trace.
+        path: PathBuf,
+        /// Its number of events.
+        events: usize,
+    },
+    /// The whole trace had been written, so the partial file was removed.
+    AlreadyWhole {
+        /// The trace.
+        path: PathBuf,
+    },
+    /// Not even the request had been written. The partial file was removed.
+    Empty {
+        /// The partial file.
+        partial: PathBuf,
+    },
     /// Its recorder is still running.
-    InUse { partial: PathBuf },
+    InUse {
+        /// The partial file.
+        partial: PathBuf,
+    },
 }
 
-/// Turns every partial file under `folder` into a `truncated` trace; tells for each what became of it. A torn last line is
-/// dropped; a torn line elsewhere, or a first line that is no request, is an error, and that file stays. Temporary files that
-/// a kill left are removed.
+/// Turns every partial file under `folder` into a `truncated` trace and removes it. A last line without its line end is dropped.
+/// Temporary files that a kill left behind are removed too. Returns what became of each partial file.
+///
+/// # Errors
+/// The folder is missing or cannot be searched. A partial file with a malformed line, or whose first line is not a request, has
+/// its own error in the list, and stays.
 pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, TraceError> {
     if !folder.exists() {
         return Err(TraceError::Missing { path: folder.to_owned() });
@@ -155,7 +180,7 @@ pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, Trac
             continue;
         } else if name.ends_with(PARTIAL_SUFFIX) {
             recovered.push(recover_one(entry.path()));
-        } else if name.starts_with(file::TEMPORARY.0) && name.ends_with(file::TEMPORARY.1) && lock(entry.path())?.is_some() {
+        } else if is_temporary(entry.path()) && lock(entry.path())?.is_some() {
             fs::remove_file(entry.path()).map_err(TraceError::io("remove", entry.path()))?;
         }
     }
@@ -181,7 +206,7 @@ fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
     Ok(outcome)
 }
 
-/// Locks a file for as long as the result lives; `None` where somebody else has locked it.
+/// Locks a file for as long as the result lives; `None` if another process has locked it.
 fn lock(path: &Path) -> Result<Option<File>, TraceError> {
     let file = File::open(path).map_err(TraceError::io("read", path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -191,21 +216,21 @@ fn lock(path: &Path) -> Result<Option<File>, TraceError> {
     }
 }
 
-/// The exchange in a partial file; `None` where no whole line is in it.
+/// The exchange in a partial file; `None` if it has no whole line.
 fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
     let bytes = fs::read(partial).map_err(TraceError::io("read", partial))?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut draft: Option<Draft> = None;
     for (number, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
         let malformed = |reason: String| TraceError::Malformed { path: partial.to_owned(), line: number + 1, column: 1, reason };
-        let line: Line = serde_json::from_slice(line).map_err(|e| malformed(e.to_string()))?;
+        let line: PartialLine = serde_json::from_slice(line).map_err(|e| malformed(e.to_string()))?;
         match (line, &mut draft) {
-            (Line::Request(opening), None) if opening.version == VERSION => draft = Some(Draft::new(*opening)),
-            (Line::Request(opening), None) => {
+            (PartialLine::Request(opening), None) if opening.version == VERSION => draft = Some(Draft::new(*opening)),
+            (PartialLine::Request(opening), None) => {
                 return Err(TraceError::Version { path: partial.to_owned(), found: opening.version.to_string() });
             }
-            (Line::Response { status, headers }, Some(draft)) => draft.respond(status, headers),
-            (Line::Event(event), Some(draft)) => draft.push(event),
+            (PartialLine::Response { status, headers }, Some(draft)) => draft.respond(status, headers),
+            (PartialLine::Event(event), Some(draft)) => draft.push(event),
             _ => return Err(malformed("the request must come first, and once".into())),
         }
     }
@@ -214,6 +239,7 @@ fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
 
 #[cfg(test)]
 mod tests {
+    use super::file::partial_path;
     use super::*;
     use serde_json::json;
 
@@ -235,14 +261,14 @@ mod tests {
         }
     }
 
-    fn event(at_us: u64, data: Value) -> Line {
-        Line::Event(RecordedEvent { at_us, event: data["type"].as_str().unwrap().into(), data })
+    fn event(at_us: u64, data: Value) -> PartialLine {
+        PartialLine::Event(RecordedEvent { at_us, event: data["type"].as_str().unwrap().into(), data })
     }
 
-    fn lines() -> Vec<Line> {
+    fn lines() -> Vec<PartialLine> {
         vec![
-            Line::Request(Box::new(opening())),
-            Line::Response { status: 200, headers: Map::new() },
+            PartialLine::Request(Box::new(opening())),
+            PartialLine::Response { status: 200, headers: Map::new() },
             event(5, json!({"type":"message_start","message":{"type":"message","content":[]}})),
             event(6, json!({"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hé"}})),
         ]
@@ -252,7 +278,7 @@ mod tests {
         recover(folder).unwrap().into_iter().map(Result::unwrap).collect()
     }
 
-    fn write_partial(folder: &Path, lines: &[Line]) -> PathBuf {
+    fn write_partial(folder: &Path, lines: &[PartialLine]) -> PathBuf {
         let path = partial_path(&folder.join("0001.json"));
         let mut file = PartialFile::create(path.clone()).unwrap();
         for line in lines {
@@ -307,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn temporary_files_that_nobody_writes_are_removed() {
+    fn temporary_files_of_dead_processes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let (left, held) = (folder.path().join(".trace-a.tmp"), folder.path().join(".trace-b.tmp"));
+        let (left, held) = (folder.path().join(".anyclaude-a.tmp"), folder.path().join(".anyclaude-b.tmp"));
         fs::write(&left, "{").unwrap();
         fs::write(&held, "{").unwrap();
         let _lock = lock(&held).unwrap();

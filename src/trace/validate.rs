@@ -1,4 +1,4 @@
-//! Checking trace files: everything that is wrong with them, not only the first thing.
+//! Checking trace files for everything that is wrong with them, not only the first thing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,17 @@ use serde_json::Value;
 use super::redact::Redactor;
 use super::{ExchangeOutcome, Timing, Trace, assemble, read};
 
-/// What a check found. Problems make a trace unfit for use; warnings may be meant.
+/// The result of a check.
 #[derive(Debug, Default, PartialEq)]
 pub struct Findings {
+    /// What makes a trace unfit for use, a sentence each.
     pub problems: Vec<String>,
+    /// What may be intended, a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Checks each file by itself, then all together: an id belongs to one exchange, of which a folder elsewhere may hold a
-/// (scrubbed) copy; and a session's numbers should have no gap.
+/// Checks each file by itself, then all of them together. An id must belong to one exchange, of which another folder may have a
+/// scrubbed copy. The numbers of a session should have no gaps.
 pub fn check(paths: &[PathBuf]) -> Findings {
     let mut findings = Findings::default();
     let mut ids: HashMap<String, (&Path, String, u32)> = HashMap::new();
@@ -52,7 +54,7 @@ pub fn check(paths: &[PathBuf]) -> Findings {
     findings
 }
 
-/// What is wrong with one trace of the right version and form.
+/// What is wrong with one trace, a sentence each.
 pub fn problems_of(trace: &Trace) -> Vec<String> {
     let mut problems = Vec::new();
     let events = &trace.response.events;
@@ -102,7 +104,7 @@ fn outcome_problem(trace: &Trace) -> Option<&'static str> {
     }
 }
 
-/// What the recorder would have redacted.
+/// A problem if the trace has something that the recorder would have redacted.
 fn secret_in(trace: &Trace) -> Option<String> {
     let redactor = Redactor::default();
     for (name, value) in [("request.body", &trace.request.body), ("response.body", &trace.response.body)] {

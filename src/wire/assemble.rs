@@ -1,8 +1,11 @@
-//! Assembling a stream of events into the message it describes.
+//! Assembling a stream of events into the message they describe.
 
-use super::{BlockDelta, ContentBlock, Message, StreamEvent};
+use serde_json::Value;
 
-/// What a stream did that the protocol forbids.
+use super::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent};
+
+/// How a stream broke the protocol.
+#[allow(missing_docs, reason = "each variant's text says what it is")]
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AssembleError {
     #[error("{event} before message_start")]
@@ -17,17 +20,49 @@ pub enum AssembleError {
     NoStop,
 }
 
-/// Takes events in order; gives the message they make.
+/// Builds a message from the events of a stream, pushed in order.
+///
+/// The arguments of a tool call that `max_tokens` cut end in the middle. Its `input` is then a string with the text so far: not an
+/// object, so that nobody takes it for a finished call.
+///
+/// ```
+/// use anyclaude::wire::{Assembler, BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
+///
+/// let mut assembler = Assembler::default();
+/// for event in [
+///     StreamEvent::MessageStart { message: Message::empty("msg_1", "m", Usage::default()) },
+///     StreamEvent::ContentBlockStart { index: 0, content_block: ContentBlock::text("") },
+///     StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text: "Hello".into() } },
+///     StreamEvent::ContentBlockStop { index: 0 },
+///     StreamEvent::message_delta(StopReason::EndTurn, None, &Usage::default()),
+///     StreamEvent::MessageStop,
+/// ] {
+///     assembler.push(&event)?;
+/// }
+/// let message = assembler.finish()?;
+/// assert_eq!(message.content, [ContentBlock::text("Hello")]);
+/// assert_eq!(message.stop_reason, Some(StopReason::EndTurn));
+/// # Ok::<(), anyclaude::wire::AssembleError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// `None` before `message_start`.
     message: Option<Message>,
+    /// The index of the open content block.
     open: Option<usize>,
+    /// The open tool call's arguments so far, as JSON text.
     json: String,
+    /// The first tool call whose arguments are no JSON object. Whether that is a mistake shows when the answer says why it stopped.
+    unfinished: Option<AssembleError>,
+    /// Whether `message_stop` has come.
     stopped: bool,
 }
 
 impl Assembler {
-    /// Adds one event. After an error the message is what was assembled before it.
+    /// Adds one event.
+    ///
+    /// # Errors
+    /// The event breaks the protocol. The message stays as it was before the event.
     pub fn push(&mut self, event: &StreamEvent) -> Result<(), AssembleError> {
         match event {
             StreamEvent::MessageStart { message } => self.message = Some(message.clone()),
@@ -66,8 +101,14 @@ impl Assembler {
                 if let Some(ContentBlock::ToolUse { name, input, .. }) = message.content.last_mut()
                     && !self.json.is_empty()
                 {
-                    *input = serde_json::from_str(&self.json)
-                        .map_err(|e| AssembleError::BadInput { name: name.clone(), reason: e.to_string() })?;
+                    *input = match serde_json::from_str(&self.json) {
+                        Ok(finished) => finished,
+                        Err(error) => {
+                            let bad_input = AssembleError::BadInput { name: name.clone(), reason: error.to_string() };
+                            self.unfinished.get_or_insert(bad_input);
+                            Value::String(std::mem::take(&mut self.json))
+                        }
+                    };
                 }
             }
             StreamEvent::MessageDelta { delta, usage, .. } => {
@@ -82,21 +123,25 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether `message_stop` was seen.
+    /// Whether the stream has ended with `message_stop`.
     pub fn is_complete(&self) -> bool {
         self.stopped && self.message.is_some()
     }
 
-    /// The message so far; `None` before `message_start`. A tool call cut off in the middle keeps its empty input.
+    /// The message so far, `None` before `message_start`. A tool call that is cut off keeps its empty input.
     pub fn into_partial(self) -> Option<Message> {
         self.message
     }
 
-    /// The whole message; an error when the stream ended early.
+    /// The whole message.
+    ///
+    /// # Errors
+    /// The stream ended early, or an answer that was not cut has a tool call whose arguments are no JSON.
     pub fn finish(self) -> Result<Message, AssembleError> {
-        match self.message {
-            Some(message) if self.stopped => Ok(message),
-            _ => Err(AssembleError::NoStop),
+        let message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
+        match self.unfinished {
+            Some(error) if !message.stop_reason.as_ref().is_some_and(StopReason::cuts) => Err(error),
+            _ => Ok(message),
         }
     }
 }
@@ -162,6 +207,27 @@ mod tests {
             json!({"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"List","input":{}}});
         let message = assemble(&[start(), block, json!({"type":"content_block_stop","index":0}), delta, stop]).unwrap();
         assert_eq!(serde_json::to_value(&message.content[0]).unwrap()["input"], json!({}));
+    }
+
+    #[test]
+    fn arguments_that_were_cut_are_text_and_malformed_ones_an_error() {
+        let call = |reason: &str| {
+            let [delta, stop] = end(reason);
+            let block = json!({"type":"tool_use","id":"t","name":"Bash","input":{}});
+            assemble(&[
+                start(),
+                json!({"type":"content_block_start","index":0,"content_block":block}),
+                json!({"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"command\": \"rm -rf /"}}),
+                json!({"type":"content_block_stop","index":0}),
+                delta,
+                stop,
+            ])
+        };
+        for reason in ["max_tokens", "model_context_window_exceeded"] {
+            let content = serde_json::to_value(call(reason).unwrap().content).unwrap();
+            assert_eq!(content[0]["input"], json!("{\"command\": \"rm -rf /"));
+        }
+        assert!(matches!(call("tool_use"), Err(AssembleError::BadInput { name, .. }) if name == "Bash"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum StreamEvent {
 }
 
 impl StreamEvent {
-    /// The event's name, as its SSE `event:` line gives it.
+    /// The event's name: its `type`, and the `event:` line of its SSE frame.
     pub fn name(&self) -> &str {
         match self {
             Self::MessageStart { .. } => "message_start",
@@ -57,8 +57,9 @@ impl StreamEvent {
         }
     }
 
-    /// Whether the event carries content: what TTFT and ITL are measured on. The start of a `tool_use` block counts
-    /// (it carries the tool's name), the start of an empty text block does not.
+    /// Whether the event carries content. TTFT and the gaps between tokens are measured between such events.
+    ///
+    /// The start of a `tool_use` block counts, because it carries the tool's name; that of an empty text block does not.
     pub fn is_content(&self) -> bool {
         match self {
             Self::ContentBlockStart { content_block, .. } => matches!(content_block, ContentBlock::ToolUse { .. }),
@@ -77,14 +78,14 @@ impl StreamEvent {
     }
 }
 
-/// What a `content_block_delta` adds to its block.
+/// The `delta` of a `content_block_delta`: the piece it adds to its block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum BlockDelta {
     TextDelta {
         text: String,
     },
-    /// A piece of the tool's arguments; the pieces together are one JSON object (none at all: `{}`).
+    /// A piece of a tool call's arguments. Joined, the pieces are the text of one JSON object; no pieces mean `{}`.
     InputJsonDelta {
         partial_json: String,
     },

@@ -1,20 +1,33 @@
-//! The Anthropic Messages protocol as types: requests, stream events, errors; SSE encoding; assembling a stream into a message.
-//! OpenAI's chat completions are in [`openai`].
+//! The Anthropic Messages API as types: requests, answers, stream events and errors. OpenAI's chat completions are in [`openai`].
 //!
-//! Owns no I/O and never sees a file or a socket. Unknown request fields are kept in `extra`, unknown events as
-//! [`StreamEvent::Other`], so that a newer client never breaks us.
+//! Also what both ends of a stream need: [`ContentWriter`] turns pieces of an answer into events, [`encode_event`] frames them
+//! for SSE, and [`Assembler`] turns them back into a message. No I/O.
+//!
+//! A newer client or server must not break us: unknown fields are kept in `extra`, unknown events in [`StreamEvent::Other`].
+//! Fields and variants that bear the protocol's own name are explained in Anthropic's and OpenAI's references; comments here
+//! add units and what the references leave out.
 
 mod assemble;
+mod content_writer;
+mod endpoint;
 mod error;
+#[allow(missing_docs, reason = "the protocol's own names")]
 mod event;
+mod id;
+#[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
+#[allow(missing_docs, reason = "the protocol's own names")]
 mod request;
+#[allow(missing_docs, reason = "the protocol's own names")]
 mod response;
 mod sse;
 
 pub use assemble::{AssembleError, Assembler};
-pub use error::{ErrorBody, ErrorKind};
+pub use content_writer::ContentWriter;
+pub use endpoint::{COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH};
+pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
+pub use id::random_id;
 pub use request::{
     BILLING_HEADER, Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
 };

@@ -1,4 +1,4 @@
-//! What a client sends to `POST /v1/messages` and `/v1/messages/count_tokens`.
+//! The bodies of `POST /v1/messages` and `/v1/messages/count_tokens`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,17 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// The body of `POST /v1/messages`. Fields nobody here reads stay in `extra`, so a body survives a round trip.
+/// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
+///
+/// ```
+/// use anyclaude::wire::MessagesRequest;
+///
+/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "metadata": {"user_id": "u"}}"#;
+/// let request: MessagesRequest = serde_json::from_str(body)?;
+/// assert_eq!((request.max_tokens, request.messages.len()), (9, 1));
+/// assert_eq!(request.extra["metadata"]["user_id"], "u");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessagesRequest {
     pub model: String,
@@ -80,12 +90,12 @@ pub enum System {
     Blocks(Vec<ContentBlock>),
 }
 
-/// What Claude Code puts before the system prompt to account for itself. Its value changes from request to request: in a
-/// prompt it would keep every request from reusing another's prefix.
+/// How the line starts that Claude Code puts before its system prompt for accounting. Its value changes with every request, so in
+/// a prompt it would keep every request from finding the cached prefix of another.
 pub const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 
 impl System {
-    /// The prompt as one text, its blocks parted by blank lines, without the billing header.
+    /// The prompt as one text without the billing header. Blocks are separated by blank lines.
     pub fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -101,7 +111,7 @@ impl System {
     }
 }
 
-/// Who speaks. Claude Code also puts `system` messages in the middle of a conversation.
+/// The author of a message. Claude Code also sends `system` messages in the middle of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -117,7 +127,7 @@ pub struct InputMessage {
     pub content: Content,
 }
 
-/// A turn's content: one text, or blocks.
+/// A message's content: one text, or content blocks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -126,7 +136,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The content as blocks; a text is one text block.
+    /// The content as blocks: a plain text becomes one text block.
     pub fn blocks(&self) -> Cow<'_, [ContentBlock]> {
         match self {
             Self::Text(text) => Cow::Owned(vec![ContentBlock::text(text)]),
@@ -171,20 +181,20 @@ impl From<Vec<ContentBlock>> for System {
     }
 }
 
-/// Reads a text or a list. A derived untagged enum would do, but its error says neither which entry is wrong nor why.
-pub(super) struct TextOrList<T, Entry> {
+/// Deserializes a string or a list. Unlike a derived untagged enum, its error says which item is wrong and why.
+pub(super) struct TextOrList<T, Item> {
     expecting: &'static str,
-    made: PhantomData<(T, Entry)>,
+    target: PhantomData<(T, Item)>,
 }
 
-impl<T, Entry> TextOrList<T, Entry> {
-    /// `expecting` is what an error says was expected.
+impl<T, Item> TextOrList<T, Item> {
+    /// A visitor whose errors name what was expected.
     pub(super) fn of(expecting: &'static str) -> Self {
-        Self { expecting, made: PhantomData }
+        Self { expecting, target: PhantomData }
     }
 }
 
-impl<'de, Entry: Deserialize<'de>, T: From<String> + From<Vec<Entry>>> Visitor<'de> for TextOrList<T, Entry> {
+impl<'de, Item: Deserialize<'de>, T: From<String> + From<Vec<Item>>> Visitor<'de> for TextOrList<T, Item> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -199,12 +209,12 @@ impl<'de, Entry: Deserialize<'de>, T: From<String> + From<Vec<Entry>>> Visitor<'
         Ok(T::from(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
-        Vec::<Entry>::deserialize(SeqAccessDeserializer::new(entries)).map(T::from)
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
+        Vec::<Item>::deserialize(SeqAccessDeserializer::new(items)).map(T::from)
     }
 }
 
-/// A content block, in requests and in responses. A block of another `type` does not parse: the error names it.
+/// A content block, in requests and answers. A block of an unknown `type` is an error that names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ContentBlock {
@@ -218,7 +228,7 @@ pub enum ContentBlock {
         #[serde(flatten)]
         extra: Map<String, Value>,
     },
-    /// A file, such as a PDF that the client read.
+    /// A file, such as a PDF.
     Document {
         source: Value,
         #[serde(flatten)]
@@ -240,7 +250,7 @@ pub enum ContentBlock {
         #[serde(flatten)]
         extra: Map<String, Value>,
     },
-    /// Inside a tool result of the client's `ToolSearch`: this tool was found, and is among the request's tools from now on.
+    /// In the result of Claude Code's `ToolSearch`: a tool it found. From then on it is among the request's tools.
     ToolReference {
         tool_name: String,
         #[serde(flatten)]
@@ -257,13 +267,13 @@ pub enum ContentBlock {
 }
 
 impl ContentBlock {
-    /// A text block with nothing beside the text.
+    /// A text block without extra fields.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into(), extra: Map::new() }
     }
 }
 
-/// A tool the model may call. Server-side tools (those with a `type` of their own) may lack a schema: theirs is `{}`.
+/// A tool the model may call. Tools that Anthropic's servers run have a `type` and often no schema; it is read as `{}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     pub name: String,
@@ -280,7 +290,7 @@ fn empty_object() -> Value {
     Value::Object(Map::new())
 }
 
-/// Whether and which tool must be called.
+/// Whether the model must call a tool, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToolChoice {
@@ -289,7 +299,7 @@ pub enum ToolChoice {
         #[serde(default)]
         disable_parallel_tool_use: bool,
     },
-    /// Some tool must be called.
+    /// Any one tool must be called.
     Any {
         #[serde(default)]
         disable_parallel_tool_use: bool,
@@ -310,7 +320,7 @@ mod tests {
     use serde_json::json;
 
     fn message(content: Value) -> Result<InputMessage, String> {
-        // From text, as a server reads it: the path of an error is found on the way.
+        // From text, as a server reads it: parsing a `Value` gives other errors.
         let text = json!({"role": "user", "content": content}).to_string();
         serde_json::from_str(&text).map_err(|e| e.to_string())
     }

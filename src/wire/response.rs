@@ -1,11 +1,11 @@
-//! The answer: a message, why it stopped, what it cost.
+//! The answer: a message, its stop reason and its token usage.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ContentBlock;
 
-/// A whole answer, as `POST /v1/messages` gives it without `stream`, or as a stream assembles to.
+/// A whole answer: the response to a request without `stream`, or the assembled events of one with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     pub id: String,
@@ -29,7 +29,7 @@ fn message_type() -> String {
 }
 
 impl Message {
-    /// An answer with no content yet, as `message_start` carries it.
+    /// An answer without content, as `message_start` carries it.
     pub fn empty(id: impl Into<String>, model: impl Into<String>, usage: Usage) -> Self {
         Self {
             id: id.into(),
@@ -43,9 +43,22 @@ impl Message {
             extra: Map::new(),
         }
     }
+
+    /// Gives tool calls that were cut the empty input that a message outside of a stream has for them. Half of what the model
+    /// wanted to say must not look like arguments.
+    pub fn with_empty_unfinished_inputs(mut self) -> Self {
+        for block in &mut self.content {
+            if let ContentBlock::ToolUse { input, .. } = block
+                && input.is_string()
+            {
+                *input = Value::Object(Map::new());
+            }
+        }
+        self
+    }
 }
 
-/// Why the answer ended.
+/// Why generation stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
@@ -58,10 +71,21 @@ pub enum StopReason {
     Other(String),
 }
 
-/// Tokens used. The three input parts add up to the prompt.
+impl StopReason {
+    /// Whether the answer was cut before the model ended it, so that its last tool call may be unfinished.
+    pub fn cuts(&self) -> bool {
+        match self {
+            Self::MaxTokens => true,
+            Self::Other(reason) => reason == "model_context_window_exceeded",
+            Self::EndTurn | Self::ToolUse | Self::StopSequence => false,
+        }
+    }
+}
+
+/// Token counts. The three input counts add up to the prompt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Prompt tokens neither read from nor written to the prefix cache.
+    /// Prompt tokens that were neither read from the prefix cache nor written to it.
     #[serde(default)]
     pub input_tokens: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,11 +99,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// All tokens of the prompt.
+    /// All tokens of the prompt, cached or not.
     pub fn prompt_tokens(&self) -> u64 {
         self.input_tokens + self.cache_creation_input_tokens.unwrap_or(0) + self.cache_read_input_tokens.unwrap_or(0)
     }
-    /// Takes over what a later event repeats: `message_delta` has only some of the fields, and those win.
+
+    /// Overwrites the fields that a later `usage` object repeats: `message_delta` carries only some of them.
     pub fn merge(&mut self, newer: &Value) {
         let (Ok(mut base), Some(newer)) = (serde_json::to_value(&*self), newer.as_object()) else { return };
         if let Some(base) = base.as_object_mut() {

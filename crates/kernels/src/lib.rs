@@ -1,8 +1,14 @@
-//! What the engine computes itself on the CPU, because MLX is slow there: causal attention, products of a large
-//! matrix and few rows, and SwiGLU.
+//! CPU kernels for what MLX computes slowly there: causal attention, products of few rows with a large matrix, and SwiGLU.
 //!
-//! Works on slices of `f32` and knows nothing of MLX. Takes the processor's widest vectors, found out when it runs, and all
-//! cores. A package of its own so that it can be optimised where the rest is not: in tests, and while developing.
+//! They work on slices of `f32` and know nothing of MLX. They use all cores and the widest vectors that the processor has, which
+//! is found out at run time. This is a package of its own so that it is optimised in tests and debug builds too.
+//!
+//! Every kernel gives each row or query the same bits whatever is computed beside it and on however many cores. Where a vector's
+//! lanes are independent results (queries in attention, numbers in SwiGLU), no operation combines lanes. Where a result is a sum
+//! over lanes (products), each result has vectors of its own, and the order of additions depends on its length alone. Cores never
+//! share a sum. The bits do depend on the processor's vector width.
+
+#![forbid(unsafe_code)]
 
 mod attention;
 mod exp2;
@@ -10,7 +16,7 @@ mod panel;
 mod product;
 mod swiglu;
 
-pub use attention::{Heads, KEYS, Piece, Sequence, causal_attention};
+pub use attention::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequence, causal_attention};
 pub use product::product;
 pub use swiglu::swiglu;
 
@@ -18,7 +24,7 @@ pub use swiglu::swiglu;
 mod testing {
     use pulp::Arch;
 
-    /// The kinds of vectors that this processor has, and none.
+    /// Instruction sets to test: scalar, the processor's widest, and AVX2 if it has that.
     pub fn arches() -> Vec<Arch> {
         let mut arches = vec![Arch::Scalar, Arch::new()];
         #[cfg(target_arch = "x86_64")]
@@ -26,7 +32,7 @@ mod testing {
         arches
     }
 
-    /// Numbers of all sizes up to 500, both signs.
+    /// Numbers of both signs and many magnitudes, up to 500.
     pub fn numbers(count: usize, seed: usize) -> Vec<f32> {
         let number = |at: usize| {
             let spread = ((at * 7919 + seed * 104_729) % 20_011) as f32 / 20_011.0 - 0.5;

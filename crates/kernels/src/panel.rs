@@ -1,4 +1,4 @@
-//! Queries that are each in a lane of their own, and what they have gathered so far.
+//! Queries in the lanes of vectors, and the state of their online softmax.
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -7,33 +7,33 @@ use pulp::{Simd, bytemuck};
 
 use crate::exp2::exp2;
 
-/// Rows that are computed together: with more, they would not fit into the registers.
-const ROWS: usize = 8;
+/// Rows computed together in the inner loops: with more, their sums would not fit into the registers.
+const UNROLLED_ROWS: usize = 8;
 
-/// Lower than any score.
+/// The highest score before any key: lower than any real score, but finite, so that differences are never NaN.
 const LOWEST: f32 = -1e30;
 
-/// A number for each query, in `V` vectors, whose products with the same number are computed together.
-pub type Row<S, const V: usize> = [<S as Simd>::f32s; V];
+/// One number per lane, in `V` vectors.
+pub type LaneRow<S, const V: usize> = [<S as Simd>::f32s; V];
 
-/// Queries, a lane each, and the softmax over the keys that they have met, so far without its denominator.
+/// Queries, one per lane, and what they have attended to so far.
 pub struct Panel<S: Simd, const V: usize> {
-    /// The queries' numbers, so that scores come out to base 2: `width` rows.
-    queries: Vec<Row<S, V>>,
-    /// Each query's place among the tokens of its sequence.
-    places: Vec<usize>,
-    /// How many tokens a query sees, its own included.
+    /// The queries, scaled so that scores are to base 2: `width` rows.
+    queries: Vec<LaneRow<S, V>>,
+    /// Each query's position in its sequence.
+    positions: Vec<usize>,
+    /// Sliding window: how many tokens a query sees, its own included.
     window: usize,
-    /// The highest score.
-    max: Row<S, V>,
-    /// Sum of the weights, which are powers of two of scores less `max`.
-    sum: Row<S, V>,
-    /// Weighted sum of the values: `width` rows.
-    mixed: Vec<Row<S, V>>,
+    /// Each query's highest score so far.
+    max: LaneRow<S, V>,
+    /// Sum of the weights so far, `2^(score - max)`: the softmax's denominator.
+    sum: LaneRow<S, V>,
+    /// Sum of the values so far, each by its weight: `width` rows.
+    weighted: Vec<LaneRow<S, V>>,
 }
 
-/// Some tokens' keys and values, each `[tokens, width]`.
-pub struct Block<'a> {
+/// Keys and values of consecutive tokens, each `[tokens, width]`.
+pub struct KeyTile<'a> {
     pub tokens: Range<usize>,
     pub keys: &'a [f32],
     pub values: &'a [f32],
@@ -43,9 +43,9 @@ impl<S: Simd, const V: usize> Panel<S, V> {
     /// Most queries.
     pub const LANES: usize = V * S::F32_LANES;
 
-    /// No key met yet.
+    /// A panel that has attended to nothing yet.
     #[inline(always)]
-    pub fn new(simd: S, queries: &[&[f32]], places: Vec<usize>, window: usize) -> Self {
+    pub fn new(simd: S, queries: &[&[f32]], positions: Vec<usize>, window: usize) -> Self {
         let width = queries[0].len();
         let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
         let mut rows = vec![Self::zero(simd); width];
@@ -55,26 +55,26 @@ impl<S: Simd, const V: usize> Panel<S, V> {
             }
         }
         let max = [simd.splat_f32s(LOWEST); V];
-        Self { queries: rows, places, window, max, sum: Self::zero(simd), mixed: vec![Self::zero(simd); width] }
+        Self { queries: rows, positions, window, max, sum: Self::zero(simd), weighted: vec![Self::zero(simd); width] }
     }
 
-    /// How many queries it has.
+    /// Number of queries.
     pub fn lanes(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     /// A row of zeros.
     #[inline(always)]
-    pub fn zero(simd: S) -> Row<S, V> {
+    pub fn zero(simd: S) -> LaneRow<S, V> {
         [simd.splat_f32s(0.0); V]
     }
 
-    /// Has the queries in some lanes meet a block of keys. `scores` is room for a row for each key.
+    /// Lets the queries of some lanes attend to a tile. `scores` is a buffer with a row for each key.
     #[inline(always)]
-    pub fn attend(&mut self, simd: S, lanes: Range<usize>, block: &Block, scores: &mut [Row<S, V>]) {
-        let &Block { ref tokens, keys, values } = block;
-        let places = || self.places[lanes.clone()].iter();
-        let (Some(first), Some(last)) = (places().min().copied(), places().max().copied()) else { return };
+    pub fn attend(&mut self, simd: S, lanes: Range<usize>, tile: &KeyTile, scores: &mut [LaneRow<S, V>]) {
+        let &KeyTile { ref tokens, keys, values } = tile;
+        let positions = || self.positions[lanes.clone()].iter();
+        let (Some(first), Some(last)) = (positions().min().copied(), positions().max().copied()) else { return };
         let end = tokens.end.min(last + 1);
         if end <= tokens.start.max((first + 1).saturating_sub(self.window)) {
             return;
@@ -82,57 +82,57 @@ impl<S: Simd, const V: usize> Panel<S, V> {
         let scores = &mut scores[..end - tokens.start];
         self.score(simd, keys, scores);
         if end > first + 1 || tokens.start + self.window <= last {
-            self.hide(tokens.start, scores);
+            self.mask_keys(tokens.start, scores);
         }
-        if lanes.len() < self.places.len() {
-            self.keep(simd, lanes, scores);
+        if lanes.len() < self.positions.len() {
+            self.mask_lanes(simd, lanes, scores);
         }
         let kept = self.weigh(simd, scores);
-        self.mix(simd, values, scores, kept);
+        self.add_values(simd, values, scores, kept);
     }
 
-    /// The scores of keys.
+    /// Writes the scores of all lanes with all keys.
     #[inline(always)]
-    fn score(&self, simd: S, keys: &[f32], scores: &mut [Row<S, V>]) {
+    fn score(&self, simd: S, keys: &[f32], scores: &mut [LaneRow<S, V>]) {
         let width = self.queries.len();
-        let together = scores.len() / ROWS * ROWS;
-        let (many, rest) = scores.split_at_mut(together);
-        for (scores, keys) in many.chunks_exact_mut(ROWS).zip(keys.chunks_exact(ROWS * width)) {
-            dot::<S, V, ROWS>(simd, &self.queries, keys, scores);
+        let unrolled = scores.len() / UNROLLED_ROWS * UNROLLED_ROWS;
+        let (many, rest) = scores.split_at_mut(unrolled);
+        for (scores, keys) in many.chunks_exact_mut(UNROLLED_ROWS).zip(keys.chunks_exact(UNROLLED_ROWS * width)) {
+            dot::<S, V, UNROLLED_ROWS>(simd, &self.queries, keys, scores);
         }
-        for (score, key) in rest.chunks_mut(1).zip(keys[together * width..].chunks_exact(width)) {
+        for (score, key) in rest.chunks_mut(1).zip(keys[unrolled * width..].chunks_exact(width)) {
             dot::<S, V, 1>(simd, &self.queries, key, score);
         }
     }
 
-    /// Makes nothing of the scores of keys that a query does not see.
+    /// Sets the score to −∞ where a query does not see the key: causal mask and window.
     #[inline(always)]
-    fn hide(&self, start: usize, scores: &mut [Row<S, V>]) {
-        for (lane, place) in self.places.iter().enumerate() {
-            let seen = (place + 1).saturating_sub(self.window).max(start)..place + 1;
+    fn mask_keys(&self, start: usize, scores: &mut [LaneRow<S, V>]) {
+        for (lane, position) in self.positions.iter().enumerate() {
+            let visible = (position + 1).saturating_sub(self.window).max(start)..position + 1;
             for (token, score) in (start..).zip(scores.iter_mut()) {
-                if !seen.contains(&token) {
+                if !visible.contains(&token) {
                     numbers_mut::<S, V>(score)[lane] = f32::NEG_INFINITY;
                 }
             }
         }
     }
 
-    /// Makes nothing of the scores of queries in other lanes.
+    /// Sets the scores of all lanes but the given ones to −∞: the tile is not of their sequence.
     #[inline(always)]
-    fn keep(&self, simd: S, lanes: Range<usize>, scores: &mut [Row<S, V>]) {
-        let mut hidden = [simd.splat_f32s(f32::NEG_INFINITY); V];
-        numbers_mut::<S, V>(&mut hidden)[lanes].fill(0.0);
+    fn mask_lanes(&self, simd: S, lanes: Range<usize>, scores: &mut [LaneRow<S, V>]) {
+        let mut mask = [simd.splat_f32s(f32::NEG_INFINITY); V];
+        numbers_mut::<S, V>(&mut mask)[lanes].fill(0.0);
         for score in scores {
             for vector in 0..V {
-                score[vector] = simd.add_f32s(score[vector], hidden[vector]);
+                score[vector] = simd.add_f32s(score[vector], mask[vector]);
             }
         }
     }
 
-    /// Turns scores into weights; gives what is left of former weights, as there may be a higher score now.
+    /// Turns scores into weights. Returns the factor `2^(old max - new max)` by which the weights so far have to shrink.
     #[inline(always)]
-    fn weigh(&mut self, simd: S, scores: &mut [Row<S, V>]) -> Row<S, V> {
+    fn weigh(&mut self, simd: S, scores: &mut [LaneRow<S, V>]) -> LaneRow<S, V> {
         let (mut max, mut sum) = (self.max, Self::zero(simd));
         for score in scores.iter() {
             for vector in 0..V {
@@ -154,43 +154,44 @@ impl<S: Simd, const V: usize> Panel<S, V> {
         kept
     }
 
-    /// Adds weighted values.
+    /// Adds the tile's values by their weights, after shrinking the sum so far by `kept`.
     #[inline(always)]
-    fn mix(&mut self, simd: S, values: &[f32], weights: &[Row<S, V>], kept: Row<S, V>) {
-        let width = self.mixed.len();
-        let together = width / ROWS * ROWS;
-        for column in (0..together).step_by(ROWS) {
-            gather::<S, V, ROWS>(simd, weights, &values[column..], width, kept, &mut self.mixed[column..]);
+    fn add_values(&mut self, simd: S, values: &[f32], weights: &[LaneRow<S, V>], kept: LaneRow<S, V>) {
+        let width = self.weighted.len();
+        let unrolled = width / UNROLLED_ROWS * UNROLLED_ROWS;
+        for column in (0..unrolled).step_by(UNROLLED_ROWS) {
+            let sums = &mut self.weighted[column..];
+            add_columns::<S, V, UNROLLED_ROWS>(simd, weights, &values[column..], width, kept, sums);
         }
-        for column in together..width {
-            gather::<S, V, 1>(simd, weights, &values[column..], width, kept, &mut self.mixed[column..]);
+        for column in unrolled..width {
+            add_columns::<S, V, 1>(simd, weights, &values[column..], width, kept, &mut self.weighted[column..]);
         }
     }
 
-    /// What each query has gathered.
+    /// Writes each query's attention output.
     #[inline(always)]
-    pub fn write(&self, mixed: &mut [&mut [f32]]) {
-        for (lane, mixed) in mixed.iter_mut().enumerate() {
+    pub fn write(&self, output: &mut [&mut [f32]]) {
+        for (lane, output) in output.iter_mut().enumerate() {
             let share = 1.0 / numbers::<S, V>(&self.sum)[lane];
-            for (number, row) in mixed.iter_mut().zip(&self.mixed) {
+            for (number, row) in output.iter_mut().zip(&self.weighted) {
                 *number = numbers::<S, V>(row)[lane] * share;
             }
         }
     }
 }
 
-/// Products of the queries with `N` keys, one after the other.
+/// Dot products of all queries with `N` keys, which follow each other in `keys`.
 #[inline(always)]
-fn dot<S: Simd, const V: usize, const N: usize>(simd: S, queries: &[Row<S, V>], keys: &[f32], scores: &mut [Row<S, V>]) {
+fn dot<S: Simd, const V: usize, const N: usize>(simd: S, queries: &[LaneRow<S, V>], keys: &[f32], scores: &mut [LaneRow<S, V>]) {
     let width = queries.len();
     let keys: [&[f32]; N] = from_fn(|key| &keys[key * width..][..width]);
     let mut sums = [Panel::<S, V>::zero(simd); N];
-    // By index: so the compiler sees that all slices are long enough.
-    for place in 0..width {
+    // Indices instead of iterators: the compiler then sees that all slices are long enough, and checks no bounds inside.
+    for at in 0..width {
         for row in 0..N {
-            let number = simd.splat_f32s(keys[row][place]);
+            let number = simd.splat_f32s(keys[row][at]);
             for vector in 0..V {
-                sums[row][vector] = simd.mul_add_e_f32s(number, queries[place][vector], sums[row][vector]);
+                sums[row][vector] = simd.mul_add_e_f32s(number, queries[at][vector], sums[row][vector]);
             }
         }
     }
@@ -198,43 +199,43 @@ fn dot<S: Simd, const V: usize, const N: usize>(simd: S, queries: &[Row<S, V>], 
     scores.copy_from_slice(&sums);
 }
 
-/// Adds the weighted sums of `N` columns of the values, `width` apart from row to row, to what is kept of `mixed`.
+/// `sums = sums · kept + Σ weight · value` for `N` columns of the values, whose rows are `width` apart.
 #[inline(always)]
-fn gather<S: Simd, const V: usize, const N: usize>(
+fn add_columns<S: Simd, const V: usize, const N: usize>(
     simd: S,
-    weights: &[Row<S, V>],
+    weights: &[LaneRow<S, V>],
     values: &[f32],
     width: usize,
-    kept: Row<S, V>,
-    mixed: &mut [Row<S, V>],
+    kept: LaneRow<S, V>,
+    sums: &mut [LaneRow<S, V>],
 ) {
-    let mut sums = [Panel::<S, V>::zero(simd); N];
+    let mut added = [Panel::<S, V>::zero(simd); N];
     let mut start = 0;
     for weight in weights {
         let Some(value) = values.get(start..start + N) else { break };
         for row in 0..N {
             let number = simd.splat_f32s(value[row]);
             for vector in 0..V {
-                sums[row][vector] = simd.mul_add_e_f32s(number, weight[vector], sums[row][vector]);
+                added[row][vector] = simd.mul_add_e_f32s(number, weight[vector], added[row][vector]);
             }
         }
         start += width;
     }
-    let mixed = &mut mixed[..N];
+    let sums = &mut sums[..N];
     for row in 0..N {
         for vector in 0..V {
-            mixed[row][vector] = simd.mul_add_e_f32s(mixed[row][vector], kept[vector], sums[row][vector]);
+            sums[row][vector] = simd.mul_add_e_f32s(sums[row][vector], kept[vector], added[row][vector]);
         }
     }
 }
 
-/// A row's numbers, one for each lane.
+/// A row's numbers, one per lane.
 #[inline(always)]
-fn numbers<S: Simd, const V: usize>(row: &Row<S, V>) -> &[f32] {
+fn numbers<S: Simd, const V: usize>(row: &LaneRow<S, V>) -> &[f32] {
     bytemuck::cast_slice(row)
 }
 
 #[inline(always)]
-fn numbers_mut<S: Simd, const V: usize>(row: &mut Row<S, V>) -> &mut [f32] {
+fn numbers_mut<S: Simd, const V: usize>(row: &mut LaneRow<S, V>) -> &mut [f32] {
     bytemuck::cast_slice_mut(row)
 }

@@ -1,30 +1,29 @@
-//! The product of a large matrix and few rows, which takes as long as reading the matrix.
+//! The product of few rows with a large matrix, which takes as long as reading the matrix once.
 //!
-//! BLAS libraries pack the matrix into another order first, which pays where many rows go through it; with few, that is most of
-//! their time.
+//! BLAS libraries first copy the matrix into another layout. That pays off with many rows; with few it is most of their time.
 
 use std::array::from_fn;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Outputs that are computed together. With more, the sums of all rows would not fit into the registers.
-const OUTPUTS: usize = 4;
+/// Outputs computed together: with more, the sums of a tile would not fit into the registers.
+const TILE_OUTPUTS: usize = 4;
 
-/// Rows that are computed together.
-const ROWS: usize = 4;
+/// Rows computed together.
+const TILE_ROWS: usize = 4;
 
-/// Numbers of the matrix that one core takes at a time.
-const TOGETHER: usize = 128 * 1024;
+/// Weights that one core takes at a time.
+const TASK_WEIGHTS: usize = 128 * 1024;
 
-/// The products of rows, each `width` numbers, with a matrix `[outputs, width]`, into `out`: `[rows, outputs]`.
+/// Writes `rows · matrixᵀ`: rows `[rows, width]`, matrix `[outputs, width]`, out `[rows, outputs]`.
 ///
-/// What a row gives does not depend, to the last bit, on the rows beside it, on how many outputs there are or on the number of
-/// cores: each product is summed up in the same order.
+/// No result's bits depend on the other rows, on the number of outputs or on the number of cores: every dot product is summed up
+/// in the same order.
 ///
 /// # Panics
 ///
-/// If the width is 0, a length does not fit it, or `out` does not fit the others.
+/// If the width is 0 or a length does not fit.
 pub fn product(rows: &[f32], matrix: &[f32], width: usize, out: &mut [f32]) {
     product_on(Arch::new(), rows, matrix, width, out);
 }
@@ -37,9 +36,9 @@ fn product_on(arch: Arch, rows: &[f32], matrix: &[f32], width: usize, out: &mut 
     if out.is_empty() {
         return;
     }
-    let share = (TOGETHER / width).max(1).next_multiple_of(OUTPUTS);
+    let share = (TASK_WEIGHTS / width).max(1).next_multiple_of(TILE_OUTPUTS);
     let matrices = matrix.chunks(share * width);
-    let mut tasks: Vec<Task> = matrices.map(|matrix| Task { rows, matrix, width, out: Vec::new() }).collect();
+    let mut tasks: Vec<ProductTask> = matrices.map(|matrix| ProductTask { rows, matrix, width, out: Vec::new() }).collect();
     for row in out.chunks_exact_mut(outputs) {
         for (task, out) in tasks.iter_mut().zip(row.chunks_mut(share)) {
             task.out.push(out);
@@ -48,37 +47,38 @@ fn product_on(arch: Arch, rows: &[f32], matrix: &[f32], width: usize, out: &mut 
     tasks.into_par_iter().with_max_len(1).for_each(|task| arch.dispatch(task));
 }
 
-/// All rows and some outputs.
-struct Task<'a> {
+/// The products of all rows with some of the matrix.
+struct ProductTask<'a> {
     rows: &'a [f32],
+    /// `[some outputs, width]`.
     matrix: &'a [f32],
     width: usize,
-    /// For each row, its outputs.
+    /// For each row, the task's outputs.
     out: Vec<&'a mut [f32]>,
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for ProductTask<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for (index, weights) in self.matrix.chunks(OUTPUTS * self.width).enumerate() {
-            let many = weights.len() == OUTPUTS * self.width;
-            for (block, rows) in self.rows.chunks(ROWS * self.width).enumerate() {
-                let place = (block * ROWS, index * OUTPUTS);
-                match (rows.len() == ROWS * self.width, many) {
-                    (true, true) => self.tiles::<S, ROWS, OUTPUTS>(simd, rows, weights, place),
-                    (false, true) => self.tiles::<S, 1, OUTPUTS>(simd, rows, weights, place),
-                    (true, false) => self.tiles::<S, ROWS, 1>(simd, rows, weights, place),
-                    (false, false) => self.tiles::<S, 1, 1>(simd, rows, weights, place),
+        for (x, weights) in self.matrix.chunks(TILE_OUTPUTS * self.width).enumerate() {
+            for (y, rows) in self.rows.chunks(TILE_ROWS * self.width).enumerate() {
+                let first = (y * TILE_ROWS, x * TILE_OUTPUTS);
+                match (rows.len() == TILE_ROWS * self.width, weights.len() == TILE_OUTPUTS * self.width) {
+                    (true, true) => self.tiles::<S, TILE_ROWS, TILE_OUTPUTS>(simd, rows, weights, first),
+                    (false, true) => self.tiles::<S, 1, TILE_OUTPUTS>(simd, rows, weights, first),
+                    (true, false) => self.tiles::<S, TILE_ROWS, 1>(simd, rows, weights, first),
+                    (false, false) => self.tiles::<S, 1, 1>(simd, rows, weights, first),
                 }
             }
         }
     }
 }
 
-impl Task<'_> {
-    /// The products of these rows with these weights, `R` and `O` at a time. `place`: the first row and output.
+impl ProductTask<'_> {
+    /// The products of these rows with these weights, in tiles of `R` rows and `O` outputs. `row` and `output` number the first
+    /// of each.
     #[inline(always)]
     fn tiles<S: Simd, const R: usize, const O: usize>(
         &mut self,
@@ -94,6 +94,7 @@ impl Task<'_> {
         }
     }
 
+    /// One tile: each of its sums has a vector of its own, whose lanes are added up at the end.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const O: usize>(
         &mut self,
@@ -106,7 +107,7 @@ impl Task<'_> {
         let rows: [_; R] = from_fn(|at| S::as_simd_f32s(&rows[at * width..][..width]));
         let weights: [_; O] = from_fn(|at| S::as_simd_f32s(&weights[at * width..][..width]));
         let mut sums = [[simd.splat_f32s(0.0); O]; R];
-        // By index: so the compiler sees that all slices are long enough.
+        // Indices instead of iterators: the compiler then sees that all slices are long enough, and checks no bounds inside.
         let vectors = rows[0].0.len();
         let (heads, tails) = (rows.map(|row| &row.0[..vectors]), rows.map(|row| simd.partial_load_f32s(row.1)));
         let (weights, last) = (weights.map(|row| &row.0[..vectors]), weights.map(|row| simd.partial_load_f32s(row.1)));
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_what_the_sums_say() {
+    fn products_are_those_of_the_formula() {
         for (rows, outputs, width) in [(1, 1, 1), (3, 9, 17), (4, 4, 64), (5, 1031, 300), (17, 2, 256)] {
             let (x, matrix) = (small_numbers(rows * width, 1), small_numbers(outputs * width, 2));
             for (at, ours) in arches().into_iter().flat_map(|arch| all(arch, &x, &matrix, width).into_iter().enumerate()) {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_and_an_output_give_the_same_alone() {
+    fn a_row_and_an_output_give_the_same_bits_alone() {
         let (width, outputs) = (300, 1031);
         let (x, matrix) = (small_numbers(7 * width, 3), small_numbers(outputs * width, 4));
         for arch in arches() {

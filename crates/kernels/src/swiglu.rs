@@ -1,17 +1,17 @@
-//! SwiGLU, the gated activation of a transformer's feed-forward part (Shazeer 2020, "GLU Variants Improve Transformer").
+//! SwiGLU, the gated activation in a transformer's MLP (Shazeer 2020, "GLU Variants Improve Transformer").
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::exp2::exp2;
 
-/// Numbers that one core takes at a time. Fewer are not worth waking another.
-const TOGETHER: usize = 16 * 1024;
+/// Numbers that one core computes at a time: with fewer, waking another core costs more than it saves.
+const PART: usize = 16 * 1024;
 
-/// `gate * sigmoid(gate) * up`, number by number, into `out`. Its relative error is at most `1e-7 * (5 + |gate|)`; where the gate
-/// is below -87, it is 0.
+/// Writes `gate * sigmoid(gate) * up`, number by number. The relative error is at most `1e-7 * (5 + |gate|)`; for a gate below
+/// -87 the result is 0.
 ///
-/// What a number gives does not depend, to the last bit, on those beside it or on the number of cores.
+/// No result's bits depend on the other numbers or on the number of cores.
 ///
 /// # Panics
 ///
@@ -21,21 +21,22 @@ pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
 }
 
 fn swiglu_on(arch: Arch, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    assert!(gate.len() == up.len() && gate.len() == out.len(), "each gate needs its number");
-    let part = |((out, gate), up)| arch.dispatch(Part { gate, up, out });
+    assert!(gate.len() == up.len() && gate.len() == out.len(), "gate, up and output must have one length");
+    let part = |((out, gate), up)| arch.dispatch(SwigluPart { gate, up, out });
     match gate.len() {
-        ..=TOGETHER => part(((out, gate), up)),
-        _ => out.par_chunks_mut(TOGETHER).zip(gate.par_chunks(TOGETHER)).zip(up.par_chunks(TOGETHER)).for_each(part),
+        ..=PART => part(((out, gate), up)),
+        _ => out.par_chunks_mut(PART).zip(gate.par_chunks(PART)).zip(up.par_chunks(PART)).for_each(part),
     }
 }
 
-struct Part<'a> {
+/// Consecutive numbers for one core.
+struct SwigluPart<'a> {
     gate: &'a [f32],
     up: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Part<'_> {
+impl WithSimd for SwigluPart<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -51,7 +52,7 @@ impl WithSimd for Part<'_> {
     }
 }
 
-/// Only powers of two that are at most 1 are taken, so nothing overflows: `1 / (1 + e^-x)` is `e^x / (1 + e^x)` too.
+/// Uses that `sigmoid(x)` is both `1 / (1 + e^-x)` and `e^x / (1 + e^x)`: with `e^-|x|`, at most 1, nothing overflows.
 #[inline(always)]
 fn gated<S: Simd>(simd: S, gate: S::f32s, up: S::f32s) -> S::f32s {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_the_formula_says() {
+    fn results_are_those_of_the_formula() {
         let mut gate = numbers(40_000, 1);
         gate.extend([0.0, -0.0, 88.0, -88.0, 200.0, -200.0, 1e30, -1e30]);
         let up = numbers(gate.len(), 2);
@@ -82,19 +83,19 @@ mod tests {
         for ((ours, gate), up) in ours.zip(gate.iter().cycle()).zip(up.iter().cycle()) {
             let (gate, up) = (f64::from(*gate), f64::from(*up));
             let wanted = gate / (1.0 + (-gate).exp()) * up;
-            // Beyond 2^-126 there is nothing left of the sigmoid.
+            // Below 2^-126 the sigmoid is taken as 0.
             let difference = (f64::from(ours) - wanted).abs();
             assert!(difference <= 1e-7 * (5.0 + gate.abs()) * wanted.abs() + 1e-30, "{gate} and {up}: {ours}, not {wanted}");
         }
     }
 
     #[test]
-    fn a_number_gives_the_same_alone() {
-        let (gate, up) = (numbers(TOGETHER * 2 + 77, 3), numbers(TOGETHER * 2 + 77, 4));
+    fn a_number_gives_the_same_bits_alone() {
+        let (gate, up) = (numbers(PART * 2 + 77, 3), numbers(PART * 2 + 77, 4));
         for arch in arches() {
             let together = all(arch, &gate, &up);
-            for length in [1, 2, 7, 8, 15, 16, 33, TOGETHER, TOGETHER + 1] {
-                for start in [0, 1, TOGETHER - 3] {
+            for length in [1, 2, 7, 8, 15, 16, 33, PART, PART + 1] {
+                for start in [0, 1, PART - 3] {
                     let range = start..start + length;
                     assert!(all(arch, &gate[range.clone()], &up[range.clone()]) == together[range], "{length} from {start}");
                 }

@@ -1,4 +1,4 @@
-//! What conversations begin with, rendered: the same for every request of a client, and worth remembering.
+//! Rendered shared prefixes. They are the same for every request of a client, and rendering one takes time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,14 +8,15 @@ use crate::engine::EngineError;
 use crate::engine::text::ChatTemplate;
 use crate::wire::{MessagesRequest, System, Tool};
 
-/// So many are remembered: a client's main conversation, and its sub-agents of several kinds.
-const MOST: usize = 8;
+/// How many prefixes are kept: enough for a client's main conversation and several kinds of sub-agents.
+const CAPACITY: usize = 8;
 
-/// The shared prefixes rendered last, the latest first.
+/// The shared prefixes used last, the latest first.
 #[derive(Default)]
-pub struct SharedPrefixes(Mutex<Vec<Rendered>>);
+pub(crate) struct SharedPrefixes(Mutex<Vec<RenderedPrefix>>);
 
-struct Rendered {
+/// A prefix, and everything in a request that it depends on.
+struct RenderedPrefix {
     tools: Vec<Tool>,
     system: Option<System>,
     thinking: Option<Value>,
@@ -24,14 +25,17 @@ struct Rendered {
 
 impl SharedPrefixes {
     /// The part of the prompt that all conversations with the request's system prompt and tools start with.
-    pub fn of(&self, request: &MessagesRequest, template: &ChatTemplate) -> Result<Arc<str>, EngineError> {
+    ///
+    /// # Errors
+    /// The template refuses the request.
+    pub(crate) fn of(&self, request: &MessagesRequest, template: &ChatTemplate) -> Result<Arc<str>, EngineError> {
         let thinking = request.extra.get("thinking");
-        let is_it = |rendered: &Rendered| {
+        let is_same = |rendered: &RenderedPrefix| {
             rendered.tools == request.tools && rendered.system == request.system && rendered.thinking.as_ref() == thinking
         };
         {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = known.iter().position(is_it) {
+            if let Some(at) = known.iter().position(is_same) {
                 known[..=at].rotate_right(1);
                 return Ok(known[0].prefix.clone());
             }
@@ -39,8 +43,8 @@ impl SharedPrefixes {
         let prefix: Arc<str> = template.render_shared_prefix(request)?.into();
         let (tools, system, thinking) = (request.tools.clone(), request.system.clone(), thinking.cloned());
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.truncate(MOST - 1);
-        known.insert(0, Rendered { tools, system, thinking, prefix: prefix.clone() });
+        known.truncate(CAPACITY - 1);
+        known.insert(0, RenderedPrefix { tools, system, thinking, prefix: prefix.clone() });
         Ok(prefix)
     }
 }
@@ -63,12 +67,12 @@ mod tests {
         };
         let first = prefix(0, "a");
         assert!(first.contains("S0") && Arc::ptr_eq(&first, &prefix(0, "b")));
-        for system in 1..MOST {
+        for system in 1..CAPACITY {
             assert!(prefix(system, "a").contains(&format!("S{system}")));
         }
         assert!(Arc::ptr_eq(&first, &prefix(0, "c")), "used again, it is the latest");
-        prefix(MOST, "a");
+        prefix(CAPACITY, "a");
         assert!(Arc::ptr_eq(&first, &prefix(0, "d")));
-        assert_eq!(known.0.lock().unwrap().len(), MOST);
+        assert_eq!(known.0.lock().unwrap().len(), CAPACITY);
     }
 }

@@ -1,7 +1,8 @@
-//! The prefix cache: what was computed of earlier prompts, shared between all that begin alike.
+//! The prefix cache: segments computed for earlier prompts, shared by all prompts that begin alike.
 //!
-//! `tree` knows which tokens are known, for any payload; `prefix_cache` keeps the model's keys and values in it and counts
-//! what that saved; `disk` keeps them for the next start; `stats` is what it tells.
+//! `tree` finds the segments of a prompt and evicts, for any payload; `prefix_cache` holds the model's keys and values in it
+//! and counts hits; `disk` keeps segments for the next start; `stats` is what the cache reports. Knows nothing of sequences
+//! or requests: it takes tokens and hands out segments.
 
 mod disk;
 mod prefix_cache;
@@ -11,4 +12,4 @@ mod tree;
 pub use disk::{DiskCache, DiskOptions, DiskStats};
 pub use prefix_cache::PrefixCache;
 pub use stats::CacheStats;
-pub use tree::{CacheLimits, Entry, Payload, PrefixTree, Segment};
+pub use tree::{CacheLimits, CachedPrompt, PrefixTree};

@@ -1,4 +1,4 @@
-//! The prefix cache of a model: its keys and values in the tree, and what they saved.
+//! The model's prefix cache: keys and values in a radix tree, backed by a folder on disk, with counts of what it saved.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,18 +6,14 @@ use std::time::Duration;
 use mlx_rs::error::Exception;
 
 use super::disk::Recalled;
-use super::tree::{PrefixTree, Segment};
+use super::tree::PrefixTree;
 use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
-use crate::engine::schedule::sequence::Sequence;
+use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 
-/// Runs of together at most so many tokens become one: attention goes through them one by one.
-const JOIN_BELOW: usize = 512;
-
-/// Tokens and what covers them.
-type Known = (Vec<u32>, Vec<Segment<KvSegment>>);
-
-/// What was computed of earlier prompts. Every thread can read its [`CacheStats`].
+/// Keys and values of earlier prompts, in memory and on disk. Any thread can read the published [`CacheStats`].
+///
+/// All methods take the tokens to look up or to keep, except [`PrefixCache::start`], which takes a whole prompt.
 pub struct PrefixCache {
     tree: PrefixTree<KvSegment>,
     disk: Option<DiskCache>,
@@ -25,22 +21,30 @@ pub struct PrefixCache {
     published: Arc<Mutex<CacheStats>>,
 }
 
+/// Tokens with the segments that cover exactly them.
+struct KnownPrefix {
+    tokens: Vec<u32>,
+    segments: Vec<Segment<KvSegment>>,
+}
+
 impl PrefixCache {
-    /// An empty cache, over what is on the disk, that tells `published` of every change.
+    /// A cache with nothing in memory. Writes its stats to `published` after every change.
     pub fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
         let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
-        let cache = Self { tree: PrefixTree::new(limits, JOIN_BELOW), disk, stats, published };
+        let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, stats, published };
         cache.publish();
         cache
     }
 
-    /// Gives a prompt's sequence what is known of it, all but the last token at most, and counts that as a hit or a miss.
-    pub fn start(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
-        if self.recall(prompt)? {
+    /// The segments that a new prompt begins with, and counts a hit or a miss. They never cover the prompt's last token: it
+    /// has to be computed for the logits of the first answer token.
+    pub fn start(&mut self, prompt: &[u32]) -> Result<Vec<Segment<KvSegment>>, Exception> {
+        let wanted = &prompt[..prompt.len().saturating_sub(1)];
+        if self.recall(wanted)? {
             self.disk.iter_mut().for_each(DiskCache::count_hit);
         }
-        self.catch_up(sequence, prompt)?;
-        let known = sequence.tokens().len();
+        let segments = self.extension(wanted, 0)?.unwrap_or_default();
+        let known: usize = segments.iter().map(|segment| segment.tokens).sum();
         if known > 0 {
             self.stats.hits += 1;
         } else {
@@ -49,80 +53,74 @@ impl PrefixCache {
         self.stats.prompt_tokens += prompt.len() as u64;
         self.stats.saved_tokens += known as u64;
         self.publish();
-        Ok(())
+        Ok(segments)
     }
 
-    /// Where more of the prompt is known than the sequence has (somebody else computed it in the meantime), the sequence
-    /// goes on from there.
-    pub fn catch_up(&mut self, sequence: &mut Sequence, prompt: &[u32]) -> Result<(), Exception> {
-        let wanted = &prompt[..prompt.len().saturating_sub(1)];
-        if self.tree.known(wanted) > sequence.tokens().len() {
-            sequence.resume(wanted, self.tree.lookup(wanted)?);
-        }
-        Ok(())
+    /// The segments that `tokens` begin with, if they cover more than `held` tokens: others may have computed them since.
+    pub fn extension(&mut self, tokens: &[u32], held: usize) -> Result<Option<Vec<Segment<KvSegment>>>, Exception> {
+        if self.tree.known(tokens) > held { self.tree.lookup(tokens).map(Some) } else { Ok(None) }
     }
 
-    /// Brings what only the disk knows of a prompt into memory; `false` if that is nothing.
-    pub fn recall(&mut self, prompt: &[u32]) -> Result<bool, Exception> {
-        let Some((tokens, segments)) = self.read(&prompt[..prompt.len().saturating_sub(1)])? else { return Ok(false) };
+    /// Reads into memory what only the disk has of these tokens; `false` if there is nothing. Counts as a use.
+    pub fn recall(&mut self, wanted: &[u32]) -> Result<bool, Exception> {
+        let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? else { return Ok(false) };
         self.tree.insert(&tokens, &segments)?;
-        self.disk.iter_mut().for_each(|disk| disk.touch(prompt));
+        self.disk.iter_mut().for_each(|disk| disk.touch(wanted));
         self.publish();
         Ok(true)
     }
 
-    /// Brings what only the disk knows of these tokens into memory before anybody asks. Nothing is forgotten for it.
-    pub fn read_ahead(&mut self, tokens: &[u32]) -> Result<(), Exception> {
-        if let Some((tokens, segments)) = self.read(tokens)? {
+    /// Reads into memory what only the disk has of these tokens, before any prompt asks. Evicts nothing for it.
+    pub fn read_ahead(&mut self, wanted: &[u32]) -> Result<(), Exception> {
+        if let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? {
             self.tree.insert_as_oldest(&tokens, &segments)?;
             self.publish();
         }
         Ok(())
     }
 
-    /// What memory and the disk know together, where the disk knows more.
-    fn read(&mut self, wanted: &[u32]) -> Result<Option<Known>, Exception> {
+    /// The tokens that memory and disk cover together, with their segments, if the disk has more than memory.
+    fn read(&mut self, wanted: &[u32]) -> Result<Option<KnownPrefix>, Exception> {
         let known = self.tree.known(wanted);
         let recalled = self.disk.as_mut().and_then(|disk| disk.recall(wanted, known));
         let Some(Recalled { tokens, start, segments }) = recalled else { return Ok(None) };
         let before = self.tree.segments(&tokens[..start])?;
-        Ok(Some((tokens, [before, segments].concat())))
+        Ok(Some(KnownPrefix { tokens, segments: [before, segments].concat() }))
     }
 
-    /// What the disk was used for last, before this process too, as many as memory may keep; what was used last of all comes first.
+    /// The conversations on disk, the most recently used first (earlier processes count), at most as many as memory may hold.
     pub fn latest_on_disk(&self) -> Vec<Vec<u32>> {
         self.disk.as_ref().map(|disk| disk.latest(self.stats.limits.entries)).unwrap_or_default()
     }
 
-    /// Keeps what a sequence has computed.
-    pub fn keep(&mut self, sequence: &mut Sequence) -> Result<(), Exception> {
-        sequence.seal()?;
-        self.tree.insert(sequence.tokens(), sequence.segments())?;
+    /// Keeps segments, in memory and on disk. They must cover exactly `tokens`.
+    pub fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
+        self.tree.insert(tokens, segments)?;
         if let Some(disk) = &mut self.disk {
-            disk.keep(sequence.tokens(), sequence.segments())?;
+            disk.keep(tokens, segments)?;
         }
         self.publish();
         Ok(())
     }
 
-    /// How many of a prompt's tokens are known.
-    pub fn known(&self, prompt: &[u32]) -> usize {
-        self.tree.known(prompt)
+    /// How many of these tokens memory covers, from the first on. Does not count as a use.
+    pub fn known(&self, tokens: &[u32]) -> usize {
+        self.tree.known(tokens)
     }
 
-    /// Forgets the least recently used until it takes so many bytes less, or nothing is left. The disk keeps it.
+    /// Evicts the least recently used segments until `bytes` are free, or nothing is left. They stay on disk.
     pub fn shrink_by(&mut self, bytes: usize) {
         self.tree.shrink_to(self.tree.bytes().saturating_sub(bytes));
         self.publish();
     }
 
-    /// Counts prompt tokens that were computed.
+    /// Counts prompt tokens that were prefilled.
     pub fn count_computed(&mut self, tokens: usize, time: Duration) {
         self.stats.computed_tokens += tokens as u64;
         self.stats.computing += time;
     }
 
-    /// Forgets everything, on the disk too.
+    /// Removes everything, on disk too.
     pub fn clear(&mut self) {
         self.tree.clear();
         self.disk.iter_mut().for_each(DiskCache::clear);

@@ -2,47 +2,46 @@
 
 use std::time::Duration;
 
-use super::{CacheLimits, DiskStats, Entry};
+use super::{CacheLimits, CachedPrompt, DiskStats};
 
-/// What the prefix cache holds now, and what it did since the engine started.
+/// What the prefix cache holds now, and its counts since the engine started.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheStats {
-    /// What it may keep.
     pub limits: CacheLimits,
-    /// The prompts it has, the most recently used first.
-    pub entries: Vec<Entry>,
-    /// Memory it takes, in bytes. What entries share counts once.
+    /// The prompts that no other cached prompt continues, the most recently used first.
+    pub entries: Vec<CachedPrompt>,
+    /// Memory in use, in bytes. Segments that prompts share count once.
     pub bytes: usize,
-    /// Prompts of which something was known.
+    /// Prompts that began with a cached segment.
     pub hits: u64,
-    /// Prompts of which nothing was known.
+    /// Prompts of which nothing was cached.
     pub misses: u64,
     /// Tokens of all prompts.
     pub prompt_tokens: u64,
-    /// Those that were known.
+    /// Prompt tokens that came from the cache.
     pub saved_tokens: u64,
-    /// Prompt tokens computed, for warm-ups too.
+    /// Prompt tokens that were prefilled, those of warm-ups included.
     pub computed_tokens: u64,
-    /// How long that took.
+    /// Time spent on prefilling them.
     pub computing: Duration,
-    /// Runs of tokens forgotten to keep the limits.
+    /// Nodes removed to keep the limits or to free memory.
     pub evictions: u64,
-    /// What is kept on disk, where anything is.
+    /// The cache on disk, if there is one.
     pub disk: Option<DiskStats>,
 }
 
 impl CacheStats {
-    /// The share of prompts of which something was known.
+    /// Hits among all prompts, from 0 to 1.
     pub fn hit_rate(&self) -> f64 {
         share(self.hits, self.hits + self.misses)
     }
 
-    /// The share of prompt tokens that were known.
+    /// Tokens from the cache among all prompt tokens, from 0 to 1.
     pub fn token_hit_rate(&self) -> f64 {
         share(self.saved_tokens, self.prompt_tokens)
     }
 
-    /// How long the known tokens would have taken to compute, at the speed measured for the others.
+    /// An estimate of the time saved: the tokens from the cache at the measured prefill speed.
     pub fn saved_time(&self) -> Duration {
         self.computing.mul_f64(self.saved_tokens as f64 / self.computed_tokens.max(1) as f64)
     }

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
-use super::formats::{Tag, ToolFormat};
+use super::form::Tag;
+use super::formats::ToolFormat;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{self, Split, Thinking};
-use super::wind_down::WindDown;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
 pub struct AnswerDecoders {
-    model: Arc<Model>,
+    parts: Arc<SharedParts>,
 }
 
-/// What all answers of a model share.
-struct Model {
+/// The parts that all answers of a model share.
+struct SharedParts {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     grammars: Grammars,
@@ -35,7 +35,7 @@ impl AnswerDecoders {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
         let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting(&tokenizer, tag.text, there)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        Ok(Self { model: Arc::new(Model { tokenizer, format, grammars, overshooting }) })
+        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting }) })
     }
 
     /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
@@ -44,23 +44,22 @@ impl AnswerDecoders {
     /// `tool_choice` asks for a tool that the request does not have.
     pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
-        let model = self.model.clone();
+        let parts = self.parts.clone();
         let stage = match rules.must_call {
-            true => Stage::Opening(model.grammars.call(&rules.names())?),
+            true => Stage::Opening(parts.grammars.call(&rules.names())?),
             false => Stage::Text,
         };
-        let mut markup = model.grammars.markup();
-        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| model.tokenizer.added_token(tag)));
+        let mut markup = parts.grammars.markup();
+        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
-            detokenizer: Detokenizer::new(model.tokenizer.clone(), markup),
+            detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
             // A forced call comes at once.
             thinking: Thinking::new(thinks && !rules.must_call),
-            parser: Parser::new(model.format.clone(), rules.tools.clone()),
+            parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
-            model,
+            parts,
             rules,
             stage,
-            winding_down: None,
             calls: 0,
             finished: false,
         })
@@ -138,14 +137,13 @@ enum Stage {
 
 /// One answer being generated.
 pub struct AnswerDecoder {
-    model: Arc<Model>,
+    parts: Arc<SharedParts>,
     rules: Rules,
     detokenizer: Detokenizer,
     thinking: Thinking,
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
-    winding_down: Option<WindDown>,
     calls: usize,
     finished: bool,
 }
@@ -154,12 +152,12 @@ impl AnswerDecoder {
     /// The tokens that may come next; `None`: any.
     ///
     /// # Errors
-    /// A grammar became too large, or a call that is being wound down has no end.
+    /// A grammar became too large.
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
-        let model = self.model.clone();
-        let vocab_size = model.tokenizer.vocab_size();
+        let parts = self.parts.clone();
+        let vocab_size = parts.tokenizer.vocab_size();
         if self.finished {
-            return Ok(Some(TokenMask::only(vocab_size, model.tokenizer.eos_tokens())));
+            return Ok(Some(TokenMask::only(vocab_size, parts.tokenizer.eos_tokens())));
         }
         let mask = match &mut self.stage {
             Stage::Text => {
@@ -168,11 +166,7 @@ impl AnswerDecoder {
             }
             Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _) => follower.mask(),
         };
-        let allowed = mask.or_else(|reason| self.loosen(&reason))?;
-        let Some(wind_down) = &mut self.winding_down else { return Ok(Some(allowed)) };
-        let next = wind_down.choose(&allowed, &self.parser.position(), &model.tokenizer);
-        let next = next.ok_or_else(|| EngineError::Device("the tool call cannot be ended within its schema".into()))?;
-        Ok(Some(TokenMask::only(vocab_size, &[next])))
+        mask.or_else(|reason| self.loosen(&reason)).map(Some)
     }
 
     /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
@@ -181,7 +175,7 @@ impl AnswerDecoder {
             return vec![];
         };
         let text = String::from_utf8(follower.forced()).unwrap_or_default();
-        self.model.tokenizer.encode(&text).unwrap_or_default()
+        self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
     /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
@@ -195,7 +189,7 @@ impl AnswerDecoder {
         }
         match &mut self.stage {
             Stage::Text => {
-                if self.model.tokenizer.eos_tokens().contains(&token) {
+                if self.parts.tokenizer.eos_tokens().contains(&token) {
                     self.finished = true;
                     return Ok(vec![]);
                 }
@@ -215,16 +209,6 @@ impl AnswerDecoder {
         Ok(pieces)
     }
 
-    /// From now on every mask leads to the end of the open tool call by the shortest way, after which the answer is finished.
-    /// For an answer that has reached its `max_tokens`. False if no call is open, nor has to be.
-    pub fn wind_down(&mut self) -> bool {
-        let open = !matches!(self.stage, Stage::Text) && !self.finished;
-        if open {
-            self.winding_down.get_or_insert_default();
-        }
-        open
-    }
-
     /// Whether the answer is over: no token can follow but one that ends it.
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -236,14 +220,24 @@ impl AnswerDecoder {
     }
 
     /// The answer ends here, whatever the reason: gives the text that was held back.
+    ///
+    /// Inside a tool call nothing is added: its arguments end where the model ended, and of a call without arguments so far
+    /// nothing is shown. A completed one would be run by clients as if the model had meant it.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
-        let text = self.detokenizer.finish();
-        let mut pieces = self.pass(&text);
-        let rest = self.thinking.finish();
-        pieces.extend(self.sort(rest));
-        self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
-        self.flow.finish(&mut pieces);
+        if matches!(self.stage, Stage::Text) {
+            let text = self.detokenizer.finish();
+            let mut pieces = self.pass(&text);
+            let rest = self.thinking.finish();
+            pieces.extend(self.sort(rest));
+            self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+            self.flow.finish(&mut pieces);
+            return pieces;
+        }
+        let mut pieces = Vec::new();
+        self.flow.finish_before_call(&mut pieces);
+        // The rest is markup of a call that was cut; but where its arguments are complete, the call is.
+        pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
         pieces
     }
 
@@ -276,9 +270,9 @@ impl AnswerDecoder {
 
     /// Goes on to the next stage where the text has come to the end of one.
     fn advance(&mut self) -> Result<(), EngineError> {
-        let grammars = &self.model.grammars;
+        let grammars = &self.parts.grammars;
         let tag = self.parser.tag();
-        let last = !self.rules.several || self.winding_down.is_some();
+        let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
                 self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
@@ -307,7 +301,7 @@ impl AnswerDecoder {
     fn arguments(&self) -> Result<Stage, EngineError> {
         let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
         let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
-        Ok(Stage::Arguments(self.model.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
+        Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
     }
 
     /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
@@ -317,9 +311,9 @@ impl AnswerDecoder {
             return vec![];
         }
         if self.rules.tools.is_empty() {
-            return self.model.grammars.open_tokens();
+            return self.parts.grammars.open_tokens();
         }
-        let tags = self.model.format.tags().iter().zip(&self.model.overshooting);
+        let tags = self.parts.format.tags().iter().zip(&self.parts.overshooting);
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
@@ -329,7 +323,7 @@ impl AnswerDecoder {
             return Err(EngineError::Device(reason.to_string()));
         };
         tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
-        *follower = self.model.grammars.any_arguments(self.parser.tag())?;
+        *follower = self.parts.grammars.any_arguments(self.parser.tag())?;
         tokens.iter().try_for_each(|token| follower.push(*token))?;
         follower.mask()
     }
@@ -480,19 +474,24 @@ mod tests {
     }
 
     #[test]
-    fn winding_down_closes_an_open_call_and_only_that() {
-        let mut decoder = start(json!({})).unwrap();
-        push(&mut decoder, "text <tool");
-        assert!(!decoder.wind_down());
-        let mut decoder = start(json!({})).unwrap();
-        let mut pieces = push(&mut decoder, "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"src/ma");
-        assert!(decoder.wind_down());
-        while !decoder.is_finished() {
-            let mask = decoder.mask().unwrap().unwrap();
-            pieces.extend(decoder.push(mask.iter().next().unwrap()).unwrap());
+    fn a_call_that_is_cut_stays_open_and_nothing_is_added_to_it() {
+        let cut = |text: &str| {
+            let mut decoder = start(json!({})).unwrap();
+            let mut pieces = push(&mut decoder, text);
+            pieces.extend(decoder.finish());
+            joined(pieces)
+        };
+        let opened = |input: &str| vec![Piece::ToolStart { name: "Read".into() }, Piece::ToolInput(input.into())];
+        let head = "<tool_call>\n{\"name\": \"Read\", \"arguments\": ";
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src/ma")), opened("{\"file_path\": \"src/ma"));
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src\"")), opened("{\"file_path\": \"src\""));
+        // The model has ended the arguments: only the markup after them is missing.
+        assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}")), call(r#"{"file_path": "a"}"#));
+        // A call without any argument yet would look finished to clients.
+        for before_arguments in ["<tool_call>", "<tool_call>\n{\"name\": \"Re", head] {
+            assert_eq!(cut(&format!("Look.\n{before_arguments}")), [Piece::Text("Look.".into())]);
         }
-        pieces.extend(decoder.finish());
-        assert_eq!(joined(pieces), call(r#"{"file_path": "src/ma"}"#));
+        assert_eq!(cut("text <tool"), [Piece::Text("text <tool".into())]);
     }
 
     #[test]

@@ -1,58 +1,45 @@
-//! The arguments of an open call: from what the model writes to JSON text.
+//! The arguments of an open call: from the model's notation to JSON text.
 
 use serde_json::json;
 
-use super::formats::Parameters;
 use super::syntax::{JsonScan, ending_with_start_of};
 
 /// Reads the arguments of one call as they come.
-pub enum Reader {
-    /// A JSON object: given as it is.
-    Object(JsonScan),
-    /// A JSON string that holds an object: given decoded.
-    Quoted { started: bool },
-    /// Qwen3-Coder's parameters.
-    Parameters(Parameters),
+pub trait ArgumentReader: Send {
+    /// Takes as much of the held text as can be decided. Returns JSON text, and whether the arguments are complete.
+    fn read(&mut self, held: &mut String) -> (String, bool);
 }
 
-/// Where in the arguments the text stands.
-#[derive(Clone, Debug, Default)]
-pub struct Position {
-    pub scan: JsonScan,
-    /// The text that ends what is open, where that is not JSON's to say.
-    pub end: String,
-}
+/// A JSON object: passed on as it is.
+#[derive(Default)]
+pub struct ObjectReader(JsonScan);
 
-impl Reader {
-    /// Takes what can be told from the text held. Gives JSON text, and whether the arguments are complete.
-    pub fn read(&mut self, held: &mut String) -> (String, bool) {
-        match self {
-            Self::Object(scan) => {
-                let end = held.bytes().position(|byte| scan.feed(byte));
-                let rest = held.split_off(end.map_or(held.len(), |end| end + 1));
-                (std::mem::replace(held, rest), end.is_some())
-            }
-            Self::Quoted { started } => {
-                if !*started {
-                    held.drain(..1);
-                    *started = true;
-                }
-                read_quoted(held)
-            }
-            Self::Parameters(parameters) => parameters.read(held),
-        }
-    }
-
-    pub fn position(&self, held: &str) -> Position {
-        match self {
-            Self::Object(scan) => Position { scan: *scan, end: String::new() },
-            Self::Quoted { .. } => Position { scan: JsonScan::string(), end: String::new() },
-            Self::Parameters(parameters) => parameters.position(held),
-        }
+impl ArgumentReader for ObjectReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        let end = held.bytes().position(|byte| self.0.feed(byte));
+        let rest = held.split_off(end.map_or(held.len(), |end| end + 1));
+        (std::mem::replace(held, rest), end.is_some())
     }
 }
 
-/// Takes the whole characters of a JSON string, up to its closing quote.
+/// A JSON string that holds an object: passed on decoded.
+#[derive(Default)]
+pub struct QuotedReader {
+    started: bool,
+}
+
+impl ArgumentReader for QuotedReader {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        if !self.started {
+            held.drain(..1);
+            self.started = true;
+        }
+        read_quoted(held)
+    }
+}
+
+/// Takes the complete characters and escapes of a JSON string, up to and including its closing quote. Returns them decoded, and
+/// whether the closing quote was there.
 fn read_quoted(held: &mut String) -> (String, bool) {
     let mut length = 0;
     let bytes = held.as_bytes();
@@ -81,12 +68,12 @@ fn read_quoted(held: &mut String) -> (String, bool) {
     if end {
         held.drain(..1);
     }
-    // What is no valid escape stays as it was written.
+    // Invalid escapes stay as they were written.
     let quoted = format!("\"{}\"", raw.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"));
     (serde_json::from_str(&quoted).unwrap_or(raw), end)
 }
 
-/// Whether this is `\ud8…`: the first half of a character.
+/// Whether this is `\ud8…`: the first half of a surrogate pair.
 fn is_surrogate(bytes: &[u8]) -> bool {
     matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..])
 }
@@ -97,7 +84,8 @@ pub fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Takes the text before `end`, or as much as cannot be part of it; says whether the end was there, and takes it too.
+/// Takes the text before `end` and `end` itself; without `end`, as much as cannot be part of it. Returns the text, and whether
+/// `end` was there.
 pub fn take_before(held: &mut String, end: &str) -> (String, bool) {
     match held.find(end) {
         Some(at) => {
@@ -123,7 +111,7 @@ mod tests {
         let with_escapes = json!(object).to_string().replace('🙂', "\\ud83d\\ude42").replace('é', "\\u00e9");
         let whole = format!("{with_escapes}}}");
         for step in 1..whole.len() {
-            let mut reader = Reader::Quoted { started: false };
+            let mut reader = QuotedReader::default();
             let (mut held, mut read, mut done) = (String::new(), String::new(), false);
             for c in whole.chars().collect::<Vec<_>>().chunks(step) {
                 held.extend(c);

@@ -8,8 +8,9 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
+use super::form::Part;
 use super::formats::ToolFormat;
-use super::grammar::{self, Part, Vocabulary};
+use super::grammar::{self, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
@@ -119,7 +120,8 @@ impl Grammars {
     /// # Errors
     /// The names are too many or too long for a grammar.
     pub fn call(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        self.opening("call", names, || grammar::whole_opening(&*self.format, names, &self.vocabulary()))
+        let whole = || grammar::whole_opening(&self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
+        self.opening("call", names, whole)
     }
 
     /// The same after the opening tag of this number.

@@ -2,26 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::formats::{Form, ToolFormat};
+use super::form::{Form, Part, Tag};
 use crate::engine::text::Tokenizer;
 
-/// A part of what the grammar writes.
-#[derive(Clone, Copy)]
-pub enum Part {
-    /// This text.
-    Text(&'static str),
-    /// This markup: one token where the vocabulary has it, the text where not.
-    Markup(&'static str),
-    /// The name of the tool, as a JSON string or as it is.
-    Name { quoted: bool },
-}
-
-/// Which markup is a token of its own.
+/// The tokenizer's vocabulary, asked which markup is a token of its own.
 pub struct Vocabulary<'a>(pub &'a Tokenizer);
 
 impl Vocabulary<'_> {
-    /// The parts as Lark symbols, with the terminals that these need. Neighbouring text is one terminal: its end is a token's
-    /// end, and no other boundary is forced on the tokens.
+    /// The parts as Lark symbols, and the terminals that these need. Neighbouring texts are one terminal: a token must end where it
+    /// ends, and no other token boundary is imposed.
     fn symbols(&self, parts: &[Part], names: &[&str], prefix: &str) -> (String, String) {
         let mut start = Vec::new();
         let mut terminals = String::new();
@@ -54,7 +43,7 @@ impl Vocabulary<'_> {
         (start.join(" "), terminals)
     }
 
-    /// These parts as Lark symbols that need no terminals.
+    /// These parts, names left out, as Lark symbols that need no terminals.
     pub fn inline(&self, parts: &[Part]) -> String {
         let symbol = |part: &Part| match part {
             Part::Text(text) => Some(lark_string(text)),
@@ -67,14 +56,12 @@ impl Vocabulary<'_> {
     }
 }
 
-/// From the first tag to where the arguments start, for one of these tools.
-pub fn whole_opening(format: &dyn ToolFormat, names: &[&str], vocabulary: &Vocabulary) -> String {
-    let form = format.form(0);
-    let tag = [Part::Markup(format.tags()[0].text)];
-    opening(&[&tag, form.open, form.after_name].concat(), names, vocabulary)
+/// A call of one of these tools from its tag up to its arguments.
+pub fn whole_opening(tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
+    opening(&[&[Part::Markup(tag.text)], form.open, form.after_name].concat(), names, vocabulary)
 }
 
-/// The same, after this tag.
+/// A call of one of these tools from after its tag up to its arguments.
 pub fn rest_of_opening(form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
     opening(&[form.open, form.after_name].concat(), names, vocabulary)
 }
@@ -84,7 +71,8 @@ fn opening(parts: &[Part], names: &[&str], vocabulary: &Vocabulary) -> String {
     format!("start: {start}\n{terminals}")
 }
 
-/// What may follow a call in a list: its end, and unless `last`, another call up to its arguments. `None`: nothing can.
+/// The continuations of a call in a list: the list's end and, unless `last`, another call up to its arguments. `None` where calls
+/// do not stand in lists.
 pub fn after_call(form: &Form, names: &[&str], last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
     let (end, mut terminals) = vocabulary.symbols(list.end, &[], "END");
@@ -97,9 +85,9 @@ pub fn after_call(form: &Form, names: &[&str], last: bool, vocabulary: &Vocabula
     Some(format!("start: {start}\n{terminals}"))
 }
 
-/// From where the head ends to where the call does, for arguments that are JSON.
+/// JSON arguments and the rest of the call after them.
 ///
-/// The usual boundary of a token is before the space that a brace may have.
+/// The space before the opening brace belongs to it, as tokens usually begin with their space.
 pub fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
     let before = if form.before_object.is_empty() { String::new() } else { lark_string(form.before_object) };
     format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(form.after))

@@ -6,6 +6,8 @@
 mod answer_decoder;
 mod arguments;
 mod constraint;
+mod declared;
+mod form;
 mod formats;
 mod grammar;
 mod parser;
@@ -14,7 +16,6 @@ mod schema;
 mod syntax;
 mod text_flow;
 mod thinking;
-mod wind_down;
 
 #[cfg(test)]
 mod fuzz;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Piece;
-use super::arguments::{Position, Reader};
-use super::formats::{Arguments, Head, Next, Parameters, Place, Tag, ToolFormat};
-use super::syntax::{Cursor, JsonScan, Unread, ending_with_start_of, trim_start};
+use super::arguments::{ArgumentReader, ObjectReader, QuotedReader};
+use super::form::Tag;
+use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
+use super::syntax::{Cursor, Unread, ending_with_start_of, trim_start};
 use crate::wire::Tool;
 
 /// Reads an answer's text as it comes and finds the tool calls in it.
@@ -15,7 +16,7 @@ use crate::wire::Tool;
 pub struct Parser {
     format: Arc<dyn ToolFormat>,
     tools: Arc<[Tool]>,
-    state: State,
+    state: ParserState,
     /// Text that is not decided yet.
     held: String,
     /// Whether no text was given since the start or the last call.
@@ -24,15 +25,16 @@ pub struct Parser {
 }
 
 #[derive(Default)]
-enum State {
+enum ParserState {
     #[default]
     Text,
     /// The name is not known yet.
     Head { opened: String, place: Place },
     /// The arguments have not started.
     Named { opened: String, head: Head },
-    /// Inside the arguments.
-    Arguments { name: String, reader: Reader, list: bool },
+    /// Inside the arguments. `opening` is the markup before them, until the first of them shows the call: one that is cut before
+    /// would look like a finished call without arguments.
+    Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
     /// After the arguments.
     Tail { list: bool },
 }
@@ -40,7 +42,7 @@ enum State {
 impl Parser {
     /// `tools`: those whose arguments' types matter to how they are written.
     pub fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
-        Self { format, tools, state: State::Text, held: String::new(), fresh: true, tag: 0 }
+        Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
     }
 
     /// Takes more of the answer's text, gives what is certain.
@@ -55,17 +57,18 @@ impl Parser {
     pub fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         let text = match std::mem::take(&mut self.state) {
-            State::Text => rest,
-            State::Head { opened, .. } | State::Named { opened, .. } => opened + &rest,
-            State::Tail { .. } => return vec![Piece::ToolEnd],
-            State::Arguments { .. } => return vec![],
+            ParserState::Text => rest,
+            ParserState::Head { opened, .. } | ParserState::Named { opened, .. } => opened + &rest,
+            ParserState::Tail { .. } => return vec![Piece::ToolEnd],
+            ParserState::Arguments { opening: Some(opening), .. } => opening + &rest,
+            ParserState::Arguments { opening: None, .. } => return vec![],
         };
         some_text(text).into_iter().collect()
     }
 
     /// Whether the text is inside a call, or between two under the same tag.
     pub fn in_call(&self) -> bool {
-        !matches!(self.state, State::Text)
+        !matches!(self.state, ParserState::Text)
     }
 
     /// The tag of the open call.
@@ -88,50 +91,47 @@ impl Parser {
     /// The name of the open call, once it is known and until the arguments are complete.
     pub fn name(&self) -> Option<&str> {
         match &self.state {
-            State::Named { head, .. } => Some(&head.name),
-            State::Arguments { name, .. } => Some(name),
+            ParserState::Named { head, .. } => Some(&head.name),
+            ParserState::Arguments { name, .. } => Some(name),
             _ => None,
-        }
-    }
-
-    /// Where in the arguments the text stands.
-    pub fn position(&self) -> Position {
-        match &self.state {
-            State::Arguments { reader, .. } => reader.position(&self.held),
-            _ => Position::default(),
         }
     }
 
     /// Decides one piece of the held text; false when more text is needed.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match std::mem::take(&mut self.state) {
-            State::Text => self.find_tag(pieces),
-            State::Head { opened, place } => {
+            ParserState::Text => self.find_tag(pieces),
+            ParserState::Head { opened, place } => {
                 let mut cursor = Cursor::new(&self.held);
                 match self.format.head(&mut cursor, place) {
                     Ok(head) => {
                         let length = cursor.at();
                         let opened = opened + &self.take(length);
-                        self.state = State::Named { opened, head };
+                        self.state = ParserState::Named { opened, head };
                         true
                     }
-                    Err(Unread::More) => self.wait(State::Head { opened, place }),
+                    Err(Unread::More) => self.wait(ParserState::Head { opened, place }),
                     Err(Unread::No) => self.give_up(opened, pieces),
                 }
             }
-            State::Named { opened, head } => self.start_arguments(opened, head, pieces),
-            State::Arguments { name, mut reader, list } => {
+            ParserState::Named { opened, head } => self.start_arguments(opened, head, pieces),
+            ParserState::Arguments { name, mut reader, list, mut opening } => {
                 let (json, done) = reader.read(&mut self.held);
+                if opening.is_some() && (done || !json.is_empty()) {
+                    pieces.push(Piece::ToolStart { name: name.clone() });
+                    opening = None;
+                }
                 if !json.is_empty() {
                     pieces.push(Piece::ToolInput(json));
                 }
-                self.state = if done { State::Tail { list } } else { State::Arguments { name, reader, list } };
+                self.state =
+                    if done { ParserState::Tail { list } } else { ParserState::Arguments { name, reader, list, opening } };
                 done
             }
-            State::Tail { list } => {
+            ParserState::Tail { list } => {
                 let mut cursor = Cursor::new(&self.held);
                 let next = match self.format.tail(&mut cursor, list) {
-                    Err(Unread::More) => return self.wait(State::Tail { list }),
+                    Err(Unread::More) => return self.wait(ParserState::Tail { list }),
                     Err(Unread::No) => Next::Text,
                     Ok(next) => {
                         let length = cursor.at();
@@ -142,7 +142,7 @@ impl Parser {
                 pieces.push(Piece::ToolEnd);
                 self.fresh = true;
                 if next == Next::Call {
-                    self.state = State::Head { opened: String::new(), place: Place::AfterCall };
+                    self.state = ParserState::Head { opened: String::new(), place: Place::AfterCall };
                 }
                 true
             }
@@ -162,7 +162,7 @@ impl Parser {
             }
             opened.push_str(&self.take(tags[which].text.len()));
             self.tag = which;
-            self.state = State::Head { opened, place: Place::AfterTag(which) };
+            self.state = ParserState::Head { opened, place: Place::AfterTag(which) };
             return true;
         }
         let undecided = tags.iter().map(|tag| self.undecided(tag)).max().unwrap_or(0);
@@ -188,27 +188,26 @@ impl Parser {
 
     fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {
         let first = trim_start(&self.held).chars().next();
-        let reader = match (head.arguments, first) {
+        let reader: Box<dyn ArgumentReader> = match (head.arguments, first) {
             (Arguments::Parameters, _) => {
                 let tool = self.tools.iter().find(|tool| tool.name == head.name);
-                Reader::Parameters(Parameters::of(tool))
+                Box::new(Parameters::of(tool))
             }
-            (_, None) => return self.wait(State::Named { opened, head }),
-            (Arguments::Object | Arguments::ObjectOrString, Some('{')) => Reader::Object(JsonScan::default()),
-            (Arguments::ObjectOrString, Some('"')) => Reader::Quoted { started: false },
+            (_, None) => return self.wait(ParserState::Named { opened, head }),
+            (Arguments::Object | Arguments::ObjectOrString, Some('{')) => Box::new(ObjectReader::default()),
+            (Arguments::ObjectOrString, Some('"')) => Box::new(QuotedReader::default()),
             (Arguments::Object | Arguments::ObjectOrString, Some(_)) => return self.give_up(opened, pieces),
         };
         if !matches!(head.arguments, Arguments::Parameters) {
             let blank = self.held.len() - trim_start(&self.held).len();
             self.take(blank);
         }
-        pieces.push(Piece::ToolStart { name: head.name.clone() });
-        self.state = State::Arguments { name: head.name, reader, list: head.list };
+        self.state = ParserState::Arguments { name: head.name, reader, list: head.list, opening: Some(opened) };
         true
     }
 
     /// Stays in this state until there is more text.
-    fn wait(&mut self, state: State) -> bool {
+    fn wait(&mut self, state: ParserState) -> bool {
         self.state = state;
         false
     }

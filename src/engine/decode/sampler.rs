@@ -1,4 +1,4 @@
-//! Choosing the next token from logits: greedy, or by chance among the likelier ones; less of what was already said, if asked.
+//! Sampling: from logits to the next token, greedily or at random, with penalties for tokens that already occurred.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,32 +11,36 @@ use crate::engine::EngineError;
 use crate::engine::model::GenerationConfig;
 use crate::wire::MessagesRequest;
 
-/// How to choose.
+/// The parameters of sampling, in the order in which they are applied to the logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0: always the likeliest token.
+    /// Divides the logits. 0: greedy, always the likeliest token.
     pub temperature: f32,
-    /// Keep so many of the likeliest tokens. 0: all.
+    /// Top-k: keep this many of the likeliest tokens. 0: all.
     pub top_k: u32,
-    /// Of these, keep the likeliest that together have this probability. 1: all.
+    /// Top-p (nucleus sampling, Holtzman et al. 2019): of these, keep the likeliest that together have this probability. 1: all.
     pub top_p: f32,
-    /// Of these, keep those at least this likely, the likeliest counting as 1. 0: all.
+    /// Min-p: of these, keep those whose probability is at least this share of the likeliest one's. 0: all.
     pub min_p: f32,
-    /// What the logits of tokens in prompt and answer are divided by, and multiplied by where they are negative. 1: nothing.
+    /// Positive logits of tokens that occur in the prompt or answer are divided by this, negative ones multiplied (CTRL, Keskar et
+    /// al. 2019). 1: no change.
     pub repetition_penalty: f32,
-    /// What is taken off the logits of tokens in the answer. 0: nothing.
+    /// Subtracted from the logits of tokens that occur in the answer. 0: no change.
     pub presence_penalty: f32,
-    /// Where chance starts; without one, every answer differs.
+    /// RNG seed; `None` seeds from the OS.
     pub seed: Option<u64>,
 }
 
 impl Sampling {
-    /// Always the likeliest token.
+    /// Greedy sampling without penalties.
     pub const GREEDY: Self =
         Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, presence_penalty: 0.0, seed: None };
 
-    /// What the request asks for; where it is silent, what the model's makers recommend; else Anthropic's defaults.
-    /// Anthropic's API has no fields `min_p`, `repetition_penalty`, `presence_penalty` and `seed`; here they may be given.
+    /// The request's parameters; where it has none, those of the model's generation_config.json; else Anthropic's defaults.
+    /// `min_p`, `repetition_penalty`, `presence_penalty` and `seed` are accepted though Anthropic's API has no such fields.
+    ///
+    /// # Errors
+    /// A parameter is out of its range; the message names it.
     pub fn for_request(request: &MessagesRequest, model: &GenerationConfig) -> Result<Self, EngineError> {
         let usual = if model.do_sample == Some(false) { 0.0 } else { model.temperature.unwrap_or(1.0) };
         let number = |name: &str| given(request, name, Value::as_f64, "number");
@@ -72,7 +76,7 @@ impl Sampling {
     }
 }
 
-/// A field that Anthropic's API does not have; `null` is as good as none.
+/// Reads a field that Anthropic's API does not have. `null` counts as absent.
 fn given<T>(
     request: &MessagesRequest,
     name: &str,
@@ -84,24 +88,25 @@ fn given<T>(
     value.map(|value| read(value).ok_or_else(|| wrong(value))).transpose()
 }
 
-/// Chooses tokens, one answer long. The same prompt, seed and logits give the same tokens.
+/// Samples the tokens of one answer. The same prompt, seed and logits give the same tokens.
 pub struct Sampler {
     sampling: Sampling,
-    random: StdRng,
-    /// The tokens of the prompt, as far as they matter.
+    rng: StdRng,
+    /// The distinct tokens of the prompt; empty without a repetition penalty.
     prompt: BTreeSet<u32>,
+    /// The distinct tokens sampled so far.
     answer: BTreeSet<u32>,
 }
 
 impl Sampler {
     /// Starts the answer to a prompt.
     pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
-        let random = sampling.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let rng = sampling.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let prompt = if sampling.repetition_penalty == 1.0 { BTreeSet::new() } else { prompt.iter().copied().collect() };
-        Self { sampling, random, prompt, answer: BTreeSet::new() }
+        Self { sampling, rng, prompt, answer: BTreeSet::new() }
     }
 
-    /// The next token, one of `allowed`; `None` when none of them has a usable logit. Among equals the lowest id wins.
+    /// Samples the next token from `allowed`; `None` where no allowed token has a finite logit. Ties go to the lowest id.
     pub fn sample(&mut self, logits: &[f32], allowed: impl Iterator<Item = u32>) -> Option<u32> {
         let token = self.choose(&self.penalized(logits), allowed)?;
         self.answer.insert(token);
@@ -120,7 +125,7 @@ impl Sampler {
         self.draw(&candidates)
     }
 
-    /// The logits with those of tokens already seen made lower, as far as asked.
+    /// Applies the penalties.
     fn penalized<'a>(&self, logits: &'a [f32]) -> Cow<'a, [f32]> {
         let Sampling { repetition_penalty, presence_penalty, .. } = self.sampling;
         let mut logits = Cow::Borrowed(logits);
@@ -148,7 +153,7 @@ impl Sampler {
             candidates.select_nth_unstable_by(k - 1, Candidate::likelier_first);
             candidates.truncate(k);
         }
-        // Chance must not depend on the order in which selecting left the candidates.
+        // The draw must not depend on the order in which the selection left the candidates.
         candidates.sort_unstable_by(Candidate::likelier_first);
         let weights = self.weights(&candidates);
         if self.sampling.top_p < 1.0 {
@@ -168,16 +173,16 @@ impl Sampler {
 
     fn draw(&mut self, candidates: &[Candidate]) -> Option<u32> {
         let weights = self.weights(candidates);
-        let mut left = self.random.random::<f64>() * weights.iter().sum::<f64>();
+        let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();
         let drawn = candidates.iter().zip(&weights).find(|(_, weight)| {
             left -= **weight;
             left < 0.0
         });
-        // Rounding can leave a crumb after the last candidate.
+        // Rounding can leave a remainder after the last candidate.
         drawn.map(|(candidate, _)| candidate).or(candidates.last()).map(|candidate| candidate.id)
     }
 
-    /// Probabilities up to a common factor, the likeliest candidate, which comes first, having 1.
+    /// Unnormalised probabilities: the first, likeliest candidate has 1.
     fn weights(&self, candidates: &[Candidate]) -> Vec<f64> {
         let Some(best) = candidates.first() else { return Vec::new() };
         let temperature = f64::from(self.sampling.temperature);

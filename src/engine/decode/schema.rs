@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::declared::allow_only_declared;
 use crate::wire::Tool;
 
 /// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
@@ -38,11 +39,17 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
     });
     // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
     // stay as they are.
-    let mut closed = schema.clone();
-    visit(&mut closed, &mut close_open_places);
-    define_any_value(&mut closed);
-    if compiles(&closed) {
-        return (closed, left_out);
+    let mut bounded = schema.clone();
+    visit(&mut bounded, &mut bound_open_places);
+    allow_only_declared(&mut bounded);
+    define_any_value(&mut bounded);
+    if compiles(&bounded) {
+        return (bounded, left_out);
+    }
+    let mut declared = schema.clone();
+    allow_only_declared(&mut declared);
+    if compiles(&declared) {
+        return (declared, left_out);
     }
     if !compiles(&schema) {
         leave_out_contradictions(&mut schema, compiles, &mut left_out);
@@ -100,14 +107,16 @@ fn is_open(schema: &Value) -> bool {
 }
 
 /// Puts [`any_value`] wherever an object or array may hold anything.
-fn close_open_places(keywords: &mut Map<String, Value>) {
+fn bound_open_places(keywords: &mut Map<String, Value>) {
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
     }
-    for (kind, keyword) in [("object", "additionalProperties"), ("array", "items")] {
-        if has_type(keywords, kind) && keywords.get(keyword).is_none_or(is_open) {
-            keywords.insert(keyword.into(), any_value());
-        }
+    if has_type(keywords, "array") && keywords.get("items").is_none_or(is_open) {
+        keywords.insert("items".into(), any_value());
+    }
+    let others = keywords.get("additionalProperties");
+    if has_type(keywords, "object") && others.map_or(keywords.contains_key("patternProperties"), is_open) {
+        keywords.insert("additionalProperties".into(), any_value());
     }
 }
 
@@ -206,8 +215,9 @@ mod tests {
     #[test]
     fn arguments_are_always_an_object_and_any_value_has_bounds() {
         for schema in [json!({}), json!(true), json!({"type": "string"}), json!({"type": ["object", "null"]})] {
-            assert_eq!(prepared(schema), (any_object(), vec![]));
+            assert_eq!(prepared(schema).0["additionalProperties"], false);
         }
+        assert_eq!(prepared(json!({"additionalProperties": true})), (any_object(), vec![]));
         let (schema, _) = prepared(json!({"properties": {"a": {"description": "d"}, "b": {"type": "array", "items": {}}},
             "additionalProperties": false}));
         assert_eq!(schema["properties"], json!({"a": any_value(), "b": {"type": "array", "items": any_value()}}));

@@ -1,17 +1,17 @@
-//! Reading markup and JSON that may not be complete yet.
+//! Reading markup and JSON of which only the beginning may have arrived.
 
-/// Why something was not read.
+/// Why the expected syntax was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// More text is needed to tell.
+    /// The text so far fits, but more is needed.
     More,
-    /// It is something else.
+    /// The text is something else.
     No,
 }
 
 pub type Read<T> = Result<T, Unread>;
 
-/// Reads a text from its beginning. Words may have JSON whitespace before them.
+/// Reads a text from its beginning. JSON whitespace before a word is skipped.
 pub struct Cursor<'a> {
     text: &'a str,
     rest: &'a str,
@@ -22,22 +22,22 @@ impl<'a> Cursor<'a> {
         Self { text, rest: text }
     }
 
-    /// How many bytes have been read.
+    /// Bytes read so far.
     pub fn at(&self) -> usize {
         self.text.len() - self.rest.len()
     }
 
-    /// This word.
+    /// Reads this word.
     pub fn word(&mut self, word: &str) -> Read<()> {
         self.either(&[word]).map(drop)
     }
 
-    /// These words, one after another.
+    /// Reads these words, one after another.
     pub fn words(&mut self, words: &[&str]) -> Read<()> {
         words.iter().try_for_each(|word| self.word(word))
     }
 
-    /// One of these words, of which none is the start of another: says which.
+    /// Reads one of these words, none of which may be the start of another. Returns its index.
     pub fn either(&mut self, words: &[&str]) -> Read<usize> {
         let rest = trim_start(self.rest);
         for (which, word) in words.iter().enumerate() {
@@ -49,7 +49,7 @@ impl<'a> Cursor<'a> {
         Err(if words.iter().any(|word| word.starts_with(rest)) { Unread::More } else { Unread::No })
     }
 
-    /// Whether this word is next; if so, it is read.
+    /// Reads this word if it comes next; returns whether it did.
     pub fn option(&mut self, word: &str) -> Read<bool> {
         match self.word(word) {
             Ok(()) => Ok(true),
@@ -58,7 +58,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A JSON string.
+    /// Reads a JSON string.
     pub fn string(&mut self) -> Read<String> {
         self.word("\"")?;
         let mut escaped = false;
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         Ok(string)
     }
 
-    /// Everything up to this end, which is read too.
+    /// Reads up to and including `end`; returns the text before it.
     pub fn until(&mut self, end: &str) -> Read<&'a str> {
         let at = self.rest.find(end).ok_or(Unread::More)?;
         let before = &self.rest[..at];
@@ -81,12 +81,12 @@ impl<'a> Cursor<'a> {
         Ok(before)
     }
 
-    /// What has not been read.
+    /// The text that has not been read.
     pub fn rest(&self) -> &'a str {
         self.rest
     }
 
-    /// Any number of `, "key": "value"`.
+    /// Reads any number of `, "key": "value"`.
     pub fn more_fields(&mut self) -> Read<()> {
         while self.option(",")? {
             self.string()?;
@@ -97,18 +97,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The text less the JSON whitespace at its start.
+/// The text without JSON whitespace at its start.
 pub fn trim_start(text: &str) -> &str {
     text.trim_start_matches([' ', '\n', '\r', '\t'])
 }
 
-/// The length of the longest end of `text` that `whole` starts with, short of all of `whole`.
+/// The length of the longest proper prefix of `whole` that `text` ends with.
 pub fn ending_with_start_of(text: &str, whole: &str) -> usize {
     let mut starts = (1..whole.len()).rev().filter(|length| whole.is_char_boundary(*length));
     starts.find(|length| text.ends_with(&whole[..*length])).unwrap_or(0)
 }
 
-/// Where in a JSON object or array one is: enough to find its end, and to tell how much is open.
+/// Follows a JSON object or array byte by byte, just enough to find its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonScan {
     depth: usize,
@@ -117,12 +117,7 @@ pub struct JsonScan {
 }
 
 impl JsonScan {
-    /// Inside a string.
-    pub fn string() -> Self {
-        Self { in_string: true, ..Self::default() }
-    }
-
-    /// Takes a byte; true when the object or array is complete with it.
+    /// Takes a byte. Returns true when it completes the object or array.
     pub fn feed(&mut self, byte: u8) -> bool {
         match (self.in_string, byte) {
             (true, _) if self.escaped => self.escaped = false,
@@ -138,20 +133,6 @@ impl JsonScan {
             (false, _) => {}
         }
         false
-    }
-
-    /// How many closing signs it takes at least to complete the JSON.
-    pub fn open(&self) -> usize {
-        self.depth + usize::from(self.in_string) + usize::from(self.escaped)
-    }
-
-    /// How many objects and arrays are open.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    pub fn in_string(&self) -> bool {
-        self.in_string
     }
 }
 

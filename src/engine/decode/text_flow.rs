@@ -3,14 +3,14 @@
 use super::Piece;
 use super::syntax::ending_with_start_of;
 
-/// Passes pieces on. Text is held back while it may be the start of a stop sequence, whitespace while a tool call may follow:
-/// what lies between text and calls is part of the format, and is not given.
+/// Passes pieces on. Text is held back while it may be the start of a stop sequence. Whitespace is held back while a tool call may
+/// follow: between text and calls it belongs to the format and is dropped.
 #[derive(Default)]
 pub struct TextFlow {
     stop_sequences: Vec<String>,
-    /// May be the start of a stop sequence.
+    /// Text that may be the start of a stop sequence.
     held: String,
-    /// Whitespace at the end of the text so far.
+    /// Whitespace at the end of the text so far, not passed on yet.
     space: String,
     after_call: bool,
     stopped_by: Option<usize>,
@@ -22,7 +22,7 @@ impl TextFlow {
         Self { stop_sequences, ..Self::default() }
     }
 
-    /// The stop sequence that ended the answer. Nothing is given after it.
+    /// The stop sequence that ended the answer. Nothing is passed on after it.
     pub fn stop_sequence(&self) -> Option<&str> {
         self.stopped_by.map(|at| self.stop_sequences[at].as_str())
     }
@@ -43,7 +43,7 @@ impl TextFlow {
         }
     }
 
-    /// The answer is over: gives what was held back.
+    /// The answer is over: passes on what was held back.
     pub fn finish(&mut self, out: &mut Vec<Piece>) {
         let held = std::mem::take(&mut self.held);
         self.give(&held, out);
@@ -51,6 +51,13 @@ impl TextFlow {
         if !space.is_empty() {
             out.push(Piece::Text(space));
         }
+    }
+
+    /// The answer was cut inside a call: passes on the text held back before it, without the whitespace between text and call.
+    pub fn finish_before_call(&mut self, out: &mut Vec<Piece>) {
+        let held = std::mem::take(&mut self.held);
+        self.give(&held, out);
+        self.space.clear();
     }
 
     fn push_text(&mut self, text: &str, out: &mut Vec<Piece>) {

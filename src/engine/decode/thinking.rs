@@ -7,12 +7,12 @@ pub const CLOSE: &str = "</think>";
 
 /// Tells thoughts from the answer. Blank lines around thoughts are part of their markup, and are not given.
 pub struct Thinking {
-    state: State,
+    state: ThinkingState,
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ThinkingState {
     /// Whether the answer starts with thoughts is not known yet.
     Undecided,
     /// After the opening tag, before the first thought.
@@ -33,12 +33,12 @@ pub struct Split {
 impl Thinking {
     /// `opened`: the prompt ends with the opening tag.
     pub fn new(opened: bool) -> Self {
-        Self { state: if opened { State::Opened } else { State::Undecided }, held: String::new() }
+        Self { state: if opened { ThinkingState::Opened } else { ThinkingState::Undecided }, held: String::new() }
     }
 
     /// Whether the next token is a thought.
     pub fn is_inside(&self) -> bool {
-        matches!(self.state, State::Opened | State::Inside)
+        matches!(self.state, ThinkingState::Opened | ThinkingState::Inside)
     }
 
     /// Takes more of the text, gives what is certain.
@@ -53,37 +53,41 @@ impl Thinking {
     pub fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Opened | State::Inside => Split { thought: held.trim_end_matches('\n').into(), answer: String::new() },
-            State::Undecided | State::Closed | State::Answer => Split { thought: String::new(), answer: held },
+            ThinkingState::Opened | ThinkingState::Inside => {
+                Split { thought: held.trim_end_matches('\n').into(), answer: String::new() }
+            }
+            ThinkingState::Undecided | ThinkingState::Closed | ThinkingState::Answer => {
+                Split { thought: String::new(), answer: held }
+            }
         }
     }
 
     /// Decides one piece of the held text; false when more text is needed.
     fn step(&mut self, split: &mut Split) -> bool {
         match self.state {
-            State::Undecided => {
+            ThinkingState::Undecided => {
                 let text = self.held.trim_start();
                 if let Some(thoughts) = text.strip_prefix(OPEN) {
                     self.held = thoughts.to_owned();
-                    self.state = State::Opened;
+                    self.state = ThinkingState::Opened;
                 } else if OPEN.starts_with(text) {
                     return false;
                 } else {
-                    self.state = State::Answer;
+                    self.state = ThinkingState::Answer;
                 }
             }
-            State::Opened => {
+            ThinkingState::Opened => {
                 self.held = self.held.trim_start_matches('\n').to_owned();
                 if self.held.is_empty() {
                     return false;
                 }
-                self.state = State::Inside;
+                self.state = ThinkingState::Inside;
             }
-            State::Inside => {
+            ThinkingState::Inside => {
                 if let Some(at) = self.held.find(CLOSE) {
                     split.thought.push_str(self.held[..at].trim_end_matches('\n'));
                     self.held.drain(..at + CLOSE.len());
-                    self.state = State::Closed;
+                    self.state = ThinkingState::Closed;
                     return true;
                 }
                 let open = self.held.len() - ending_with_start_of(&self.held, CLOSE);
@@ -91,14 +95,14 @@ impl Thinking {
                 split.thought.extend(self.held.drain(..certain));
                 return false;
             }
-            State::Closed => {
+            ThinkingState::Closed => {
                 self.held = self.held.trim_start().to_owned();
                 if self.held.is_empty() {
                     return false;
                 }
-                self.state = State::Answer;
+                self.state = ThinkingState::Answer;
             }
-            State::Answer => {
+            ThinkingState::Answer => {
                 split.answer.push_str(&std::mem::take(&mut self.held));
                 return false;
             }

@@ -1,4 +1,4 @@
-//! SwiGLU: by MLX or, on the CPU, by our own kernel. MLX's exponential goes number by number there, on one core.
+//! SwiGLU (Shazeer 2020): by MLX, or on the CPU by our own kernel, because MLX's exponential is scalar there and on one core.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -7,7 +7,8 @@ use mlx_rs::ops::{multiply, sigmoid};
 use super::cores::joined;
 use super::cpu;
 
-/// `silu(gate) * up`, number by number, of parts `[blocks, rows, inner]` that are one block's rows one after the other. On the CPU it waits until it is computed.
+/// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cores::by_rows) returns, joined: `[n, R / n, F]`. On the CPU it waits
+/// until it is computed.
 pub fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     if cpu::is_default()? { on_the_cpu(parts) } else { lazy_swiglu(&joined(parts, 0)?, &joined(parts, 1)?) }
 }
@@ -29,8 +30,8 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     product.as_dtype(parts[0][0].dtype())
 }
 
-/// The same of two arrays by MLX, when it is needed: experts have few rows each, and ours would wait for each. In plain operations:
-/// mlx-rs's own `silu` is a compiled function, which starts a C++ compiler on the CPU.
+/// The same of two arrays by MLX, lazily: an expert has few rows, for which waiting costs more than the kernel saves. Written in
+/// plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on the CPU.
 pub fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }
@@ -43,7 +44,7 @@ mod tests {
     use crate::engine::testing::{largest, normal};
 
     #[test]
-    fn ours_gives_what_mlx_gives() {
+    fn the_kernel_gives_what_mlx_gives() {
         for (shape, cuts) in [(&[1, 1, 5][..], &[][..]), (&[2, 300, 64], &[]), (&[1, 300, 64], &[100, 117])] {
             let (gate, up) = (multiply(normal(shape, 1), Array::from_f32(8.0)).unwrap(), normal(shape, 2));
             let cut = |array: &Array| array.split_at_indices(cuts, 1).unwrap();

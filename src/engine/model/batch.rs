@@ -1,9 +1,9 @@
-//! What is computed in one pass: the new tokens of some sequences, a row each, one sequence after the other.
+//! The input of one forward pass: the new tokens of one or more sequences, one row each, sequence after sequence.
 //!
-//! A row must come out the same to the last bit whoever else is in the batch, or answers would depend on who else is
-//! served. Products of a matrix and several rows do not give that: OpenBLAS sums up in another order for another number of
-//! rows. So on the CPU each row is a block of its own, and large matrices go through a kernel of ours, which reads them once for
-//! all blocks.
+//! Activations of `R` rows have the shape `[n, R / n, D]`. Which `n` decides whether rows depend on each other: MLX hands
+//! each of the `n` matrices to OpenBLAS as a product of its own, and OpenBLAS sums up in an order that depends on the
+//! number of rows. Answers must not depend on who else is served, so on the CPU a pass of few tokens has `n = R`, one row
+//! per product; a kernel of ours multiplies large matrices with all rows at once. Other passes have `n = 1`.
 
 use std::ops::Range;
 
@@ -12,84 +12,84 @@ use mlx_rs::error::Exception;
 
 use super::{KvCache, cpu};
 
-/// A sequence with at most so many new tokens gets what each of them would get by itself, to the last bit.
-pub const FEW: usize = 16;
+/// Most new tokens per sequence for which a pass is row-exact: every row gets the bits that it would get alone.
+pub const MAX_ROW_EXACT: usize = 16;
 
-/// Some new tokens of a sequence.
-pub struct Run<'a> {
+/// The new tokens of one sequence and its KV cache.
+pub struct SequenceInput<'a> {
     tokens: &'a [u32],
     cache: &'a mut KvCache,
 }
 
-impl<'a> Run<'a> {
-    /// The tokens follow those in the cache, which is where their keys and values go.
+impl<'a> SequenceInput<'a> {
+    /// The tokens follow those in the cache, to which their keys and values are appended.
     pub fn new(tokens: &'a [u32], cache: &'a mut KvCache) -> Self {
         Self { tokens, cache }
     }
 }
 
-/// The new tokens of one or more sequences. Arrays with a row for each have the shape `[blocks, rows of a block, width]`.
+/// What one forward pass computes.
 pub struct Batch<'a> {
-    runs: Vec<Run<'a>>,
-    /// Whether each row has to come out as it would alone.
-    few: bool,
-    blocks: i32,
+    inputs: Vec<SequenceInput<'a>>,
+    row_exact: bool,
+    /// `n` in `[n, R / n, D]`.
+    size: i32,
 }
 
 impl<'a> Batch<'a> {
-    /// Many tokens of one sequence, or few of each.
-    pub fn new(runs: Vec<Run<'a>>) -> Result<Self, Exception> {
-        let few = runs.iter().all(|run| run.tokens.len() <= FEW);
-        let rows: usize = runs.iter().map(|run| run.tokens.len()).sum();
-        let blocks = if few && cpu::is_default()? { rows as i32 } else { 1 };
-        Ok(Self { runs, few, blocks })
+    /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several.
+    pub fn new(inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
+        let row_exact = inputs.iter().all(|input| input.tokens.len() <= MAX_ROW_EXACT);
+        let rows: usize = inputs.iter().map(|input| input.tokens.len()).sum();
+        let size = if row_exact && cpu::is_default()? { rows as i32 } else { 1 };
+        Ok(Self { inputs, row_exact, size })
     }
 
-    /// Whether each row has to come out, to the last bit, as it would alone.
-    pub fn few(&self) -> bool {
-        self.few
+    /// Whether every row must get the bits that it would get alone.
+    pub fn is_row_exact(&self) -> bool {
+        self.row_exact
     }
 
-    /// The tokens, `[blocks, rows of a block]`.
+    /// The tokens, `[n, R / n]`.
     pub fn tokens(&self) -> Array {
-        let tokens: Vec<u32> = self.runs.iter().flat_map(|run| run.tokens.iter().copied()).collect();
-        Array::from_slice(&tokens, &[self.blocks, tokens.len() as i32 / self.blocks])
+        let tokens: Vec<u32> = self.inputs.iter().flat_map(|input| input.tokens.iter().copied()).collect();
+        Array::from_slice(&tokens, &[self.size, tokens.len() as i32 / self.size])
     }
 
-    /// Each row's place in its sequence: one axis.
+    /// Each row's position in its sequence, `[R]`.
     pub fn positions(&self) -> Array {
-        let places = self.runs.iter().flat_map(|run| (run.cache.tokens()..).take(run.tokens.len()).map(|place| place as i32));
-        let places: Vec<i32> = places.collect();
-        Array::from_slice(&places, &[places.len() as i32])
+        let of_input = |input: &SequenceInput| (input.cache.tokens()..).take(input.tokens.len()).map(|at| at as i32);
+        let positions: Vec<i32> = self.inputs.iter().flat_map(of_input).collect();
+        Array::from_slice(&positions, &[positions.len() as i32])
     }
 
-    /// Each sequence's rows among all, and its cache.
+    /// Each sequence's rows, as a range of all `R`, and its cache.
     pub fn sequences(&mut self) -> impl Iterator<Item = (Range<i32>, &mut KvCache)> {
         let mut end = 0;
-        self.runs.iter_mut().map(move |run| {
+        self.inputs.iter_mut().map(move |input| {
             let start = end;
-            end += run.tokens.len() as i32;
-            (start..end, &mut *run.cache)
+            end += input.tokens.len() as i32;
+            (start..end, &mut *input.cache)
         })
     }
 
-    /// The way back from [`rows`]: `[rows, width]` to `[blocks, rows of a block, width]`.
-    pub fn blocks(&self, rows: Array) -> Result<Array, Exception> {
-        rows.reshape(&[self.blocks, -1, rows.dim(1)])
+    /// `[R, D]` to `[n, R / n, D]`: the inverse of [`rows`].
+    pub fn batched(&self, rows: Array) -> Result<Array, Exception> {
+        rows.reshape(&[self.size, -1, rows.dim(1)])
     }
 
-    /// Counts the new tokens as held by their caches.
+    /// Makes the new tokens count in their caches.
     pub fn advance(&mut self) {
-        self.runs.iter_mut().for_each(|run| run.cache.advance(run.tokens.len()));
+        self.inputs.iter_mut().for_each(|input| input.cache.advance(input.tokens.len()));
     }
 
-    /// What must be evaluated for the keys and values to be computed.
+    /// The cache buffers to evaluate so that the new keys and values are computed.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.runs.iter().flat_map(|run| run.cache.arrays())
+        self.inputs.iter().flat_map(|input| input.cache.arrays())
     }
 }
 
-/// `[blocks, rows of a block, width]` to `[rows, width]`.
+/// `[n, R / n, D]` to `[R, D]`.
 pub fn rows(x: &Array) -> Result<Array, Exception> {
     x.reshape(&[-1, x.dim(2)])
 }

@@ -1,6 +1,7 @@
-//! Work for all of the CPU's cores. MLX computes what it is asked for on one, and the BLAS library's own threads wait by
-//! spinning: with other work on the machine they make a prompt ten times slower. So each core has a stream of MLX's, which is a
-//! thread, and a share of the work.
+//! Splits work among the CPU's cores, with one MLX stream (a thread) per core.
+//!
+//! MLX computes each stream on one core. OpenBLAS could use several, but its threads wait by spinning, which makes prefill ten
+//! times slower when the machine has other work; so it is limited to one thread.
 
 use std::ops::Range;
 use std::thread::available_parallelism;
@@ -12,23 +13,23 @@ use mlx_rs::{Array, Device, Stream, thread_local_default_stream, with_stream};
 
 use super::cpu;
 
-/// Fewest rows that are worth a core.
-const ROWS: i32 = 64;
+/// Fewest rows per core: with fewer, handing them over costs more than it saves.
+const MIN_ROWS: i32 = 64;
 
-/// So many numbers of a matrix are worth a core where it is multiplied by too few rows to share these out.
-const NUMBERS: i32 = 2 << 20;
+/// Fewest weights per core when a matrix is split, for products of too few rows to split these.
+const MIN_WEIGHTS: i32 = 2 << 20;
 
 thread_local! {
-    /// MLX keeps a stream's thread to the process's end, so only the thread that owns the device should come here.
+    /// One stream per core. MLX never ends a stream's thread, so only the thread that owns the device should create them.
     static STREAMS: Vec<Stream> = {
         let cores = available_parallelism().map_or(1, |cores| cores.get());
         (0..cores).map(|_| Stream::new_with_device(&Device::cpu())).collect()
     };
 }
 
-/// Does something to parts of `0..length`, each on a core and at least `least` long. To all of it at once where that is not
-/// twice as much, and within another share.
-fn share<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Exception>) -> Result<Vec<T>, Exception> {
+/// Splits `0..length` into at most one range per core, none shorter than `least`; runs once over everything if it cannot be
+/// halved or is already inside a split. Returns the results in order.
+fn split<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Exception>) -> Result<Vec<T>, Exception> {
     if length < 2 * least || thread_local_default_stream().is_some() || !cpu::is_default()? {
         return Ok(vec![act(0..length)?]);
     }
@@ -39,9 +40,9 @@ fn share<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Excep
     })
 }
 
-/// What layers make of `[blocks, rows, input]`, in one or more parts, one after the other. Several blocks are one part, `[blocks,
-/// rows, width]` with a width for each output; the rows of one block are shared out, each part `[1, its rows, width]`. The layers
-/// get a part, and which rows it has of all `blocks * rows`.
+/// Runs layers over `[n, R / n, input]`, with `N` outputs each. With `n = 1` the rows are split among the cores: the result is
+/// one or more parts `[1, rows of the part, width]`, in order. With `n > 1` it is one part, `[n, R / n, width]`. The layers get
+/// the part's input and its range of the `R` rows.
 pub fn by_rows<const N: usize>(
     x: &Array,
     layers: impl Fn(&Array, Range<i32>) -> Result<[Array; N], Exception>,
@@ -50,10 +51,10 @@ pub fn by_rows<const N: usize>(
     if x.dim(0) > 1 {
         return Ok(vec![layers(x, 0..rows)?]);
     }
-    share(rows, ROWS, |part| layers(&x.try_index((.., part.clone(), ..))?, part))
+    split(rows, MIN_ROWS, |part| layers(&x.try_index((.., part.clone(), ..))?, part))
 }
 
-/// The parts of one output, of which there is at least one, in one along axis 1.
+/// Joins the parts (at least one) of one output of [`by_rows`].
 pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Array, Exception> {
     match parts {
         [part] => Ok(part[output].clone()),
@@ -61,11 +62,11 @@ pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Arr
     }
 }
 
-/// The product of a matrix `[output, input]` and some rows, `[.., output]`. A large matrix is shared out: `product` gets `[part,
-/// input]` of it and gives `[.., part]`.
+/// A product with a matrix `[output, input]`, which is split among the cores by outputs if it is large: `product` gets some of
+/// its rows, `[part, input]`, and returns `[.., part]`.
 pub fn by_outputs(weight: &Array, product: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Array, Exception> {
-    let least = (NUMBERS / weight.dim(1)).max(1);
-    let parts = share(weight.dim(0), least, |part| product(&weight.try_index((part, ..))?))?;
+    let least = (MIN_WEIGHTS / weight.dim(1)).max(1);
+    let parts = split(weight.dim(0), least, |part| product(&weight.try_index((part, ..))?))?;
     if let [whole] = &parts[..] { Ok(whole.clone()) } else { concatenate(&parts, -1) }
 }
 
@@ -77,36 +78,33 @@ mod tests {
     use crate::engine::testing::{largest, normal};
 
     #[test]
-    fn a_shared_out_matrix_gives_the_same_product() {
-        let (weight, x) = (normal(&[3 * NUMBERS / 1024 + 5, 1024], 1), normal(&[3, 4, 1024], 2));
+    fn a_split_matrix_gives_the_same_product() {
+        let (weight, x) = (normal(&[3 * MIN_WEIGHTS / 1024 + 5, 1024], 1), normal(&[3, 4, 1024], 2));
         let product = |x: &Array, weight: &Array| matmul(x, expand_dims(weight, 0)?.swap_axes(-1, -2)?);
-        let shared = |x: &Array| by_outputs(&weight, |weight| product(x, weight)).unwrap();
-        let (ours, wanted) = (shared(&x), product(&x, &weight).unwrap());
+        let split = |x: &Array| by_outputs(&weight, |weight| product(x, weight)).unwrap();
+        let (ours, wanted) = (split(&x), product(&x, &weight).unwrap());
         assert_eq!(ours.shape(), wanted.shape());
         assert!(largest(&subtract(&ours, &wanted).unwrap()) < 1e-3);
-        // A block is the same to the last bit alone.
-        let alone = shared(&x.try_index((1..2, .., ..)).unwrap());
+        // An entry of the batch gets the same bits alone.
+        let alone = split(&x.try_index((1..2, .., ..)).unwrap());
         let row = alone.size();
         assert!(alone.as_slice::<f32>() == &ours.as_slice::<f32>()[row..2 * row]);
     }
 
     #[test]
-    fn cores_share_once() {
+    fn a_split_within_a_split_runs_once() {
         let cores = available_parallelism().unwrap().get() as i32;
-        let parts = |length| share(length, 10, |part| Ok((part.clone(), share(length, 10, Ok)?.len()))).unwrap();
+        let parts = |length| split(length, 10, |part| Ok((part.clone(), split(length, 10, Ok)?.len()))).unwrap();
         assert_eq!(parts(19), [(0..19, 1)]);
-        let shared = parts(10 * cores + 7);
-        assert_eq!(shared.len() as i32, cores);
-        assert!(
-            shared.iter().all(|(_, within)| *within == 1)
-                && shared[0].0.start == 0
-                && shared[shared.len() - 1].0.end == 10 * cores + 7
-        );
+        let all = parts(10 * cores + 7);
+        assert_eq!(all.len() as i32, cores);
+        assert!(all.iter().all(|(_, within)| *within == 1));
+        assert!(all[0].0.start == 0 && all[all.len() - 1].0.end == 10 * cores + 7);
     }
 
     #[test]
-    fn every_row_is_taken_once_and_stays_in_its_place() {
-        for shape in [[1, 5, 3], [1, 2 * ROWS, 3], [1, 5 * ROWS + 17, 3], [70, 4, 3]] {
+    fn every_row_is_computed_once_and_stays_in_its_place() {
+        for shape in [[1, 5, 3], [1, 2 * MIN_ROWS, 3], [1, 5 * MIN_ROWS + 17, 3], [70, 4, 3]] {
             let x = normal(&shape, 1);
             let first = |rows: Range<i32>| Array::from_slice(&vec![rows.start as f32; rows.len()], &[1, rows.len() as i32, 1]);
             let parts = by_rows(&x, |x, rows| Ok([multiply(x, x)?, add(x, x)?, first(rows)])).unwrap();

@@ -1,4 +1,4 @@
-//! The CPU, where kernels of our own take over: whether MLX computes there, and its arrays as slices of memory.
+//! The bridge to our CPU kernels: whether MLX computes on the CPU, and its arrays as slices.
 
 use std::cell::RefCell;
 
@@ -7,34 +7,34 @@ use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Device, DeviceType, Dtype};
 
 thread_local! {
-    /// Where kernels write: memory that was written before, which the system need not clear.
+    /// The kernels' output buffer, reused: the system clears fresh memory page by page, which takes longer.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether arrays are computed on the CPU.
+/// Whether MLX's default device is the CPU.
 pub fn is_default() -> Result<bool, Exception> {
     Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
-/// Arrays as `f32`, row after row, computed. What is that already is not copied.
+/// Arrays as evaluated, contiguous `f32`. An array that is so already is not copied.
 pub fn in_rows<'a>(arrays: impl IntoIterator<Item = &'a Array>) -> Result<Vec<Array>, Exception> {
     let arrays: Vec<&Array> = arrays.into_iter().collect();
     eval(arrays.iter().copied())?;
-    let row_after_row = |array: &&Array| match numbers(array) {
+    let contiguous = |array: &&Array| match numbers(array) {
         Ok(_) => Ok((*array).clone()),
         Err(_) => array.as_dtype(Dtype::Float32)?.contiguous(),
     };
-    let rows = arrays.iter().map(row_after_row).collect::<Result<Vec<_>, Exception>>()?;
+    let rows = arrays.iter().map(contiguous).collect::<Result<Vec<_>, Exception>>()?;
     eval(&rows)?;
     Ok(rows)
 }
 
-/// The numbers of an array that is [`in_rows`]. An error where it is not.
+/// The numbers of an array from [`in_rows`]; an error for others.
 pub fn numbers(array: &Array) -> Result<&[f32], Exception> {
     array.try_as_slice().map_err(|e| Exception::custom(e.to_string()))
 }
 
-/// An array of this shape with the numbers that a kernel writes. All of them: they are not zero before.
+/// An array of the given shape that a kernel fills. It must write every number: the buffer holds those of earlier calls.
 pub fn written(shape: &[i32], kernel: impl FnOnce(&mut [f32])) -> Array {
     let length = shape.iter().product::<i32>() as usize;
     SCRATCH.with_borrow_mut(|scratch| {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_as_they_look_and_what_is_in_rows_stays() {
+    fn rows_are_contiguous_f32_and_copied_only_if_they_were_not() {
         let whole = Array::from_slice(&[1.0f32, 2.0, 3.0, 4.0], &[2, 2]);
         let halves = whole.as_dtype(Dtype::Bfloat16).unwrap();
         let rows = in_rows([&whole, &whole.transpose().unwrap(), &add(&halves, &halves).unwrap()]).unwrap();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_is_not_seen() {
+    fn a_reused_buffer_shows_no_earlier_numbers() {
         for numbers in [&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..], &[7.0, 8.0]] {
             let array = written(&[2, numbers.len() as i32 / 2], |out| out.copy_from_slice(numbers));
             assert_eq!((array.as_slice::<f32>(), array.dim(0)), (numbers, 2));

@@ -1,65 +1,71 @@
-//! Attention on the CPU: MLX's arrays handed to our own kernel, where they are in memory.
+//! Attention on the CPU: hands MLX's arrays to our own kernel, where they are in memory.
 //!
-//! MLX computes all scores, masks all of them and takes their softmax with a scalar exponential, on one core.
+//! MLX would compute all scores of a prompt, mask them and take their softmax with a scalar exponential, on one core.
 
-use anyclaude_kernels::{Heads, KEYS, Piece, Sequence, causal_attention};
+use anyclaude_kernels::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequence};
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
 use super::cpu::{in_rows, numbers, written};
-use super::kv_cache::{KvPiece, Pieces};
+use super::kv_spans::{AttendedSequence, KvSpan};
 
-/// Attention of the last tokens of some sequences: each is how many these are, and all its keys and values. Queries are `[R,
-/// heads, 1, D]`, one for each of these tokens; to `[R, heads * D]`. Waits until it is computed.
+/// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. Waits until it is
+/// computed.
 ///
-/// What a token gets does not depend, to the last bit, on the tokens and sequences computed together with it or on the pieces.
-pub fn cpu_attention(queries: &Array, sequences: Vec<(i32, Pieces)>, window: Option<i32>) -> Result<Array, Exception> {
-    let sequences: Vec<_> = sequences.into_iter().map(|(new, all)| (new, seen(all, new, window))).collect();
-    let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("single queries are needed")) };
+/// No query's bits depend on the tokens and sequences computed together with it, or on how keys and values are cut into spans.
+pub fn cpu_attention(queries: &Array, sequences: Vec<AttendedSequence>, window: Option<i32>) -> Result<Array, Exception> {
+    let sequences: Vec<_> = sequences.into_iter().map(|sequence| within_window(sequence, window)).collect();
+    let &[rows, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
     let dtype = queries.dtype();
-    let pieces = sequences.iter().flat_map(|(_, all)| all.as_slice());
-    let arrays = in_rows(pieces.flat_map(|KvPiece { keys, values, .. }| [keys, values]).chain([queries]))?;
+    let spans = sequences.iter().flat_map(|sequence| sequence.kv.as_slice());
+    let arrays = in_rows(spans.flat_map(|span| [&span.key_buffer, &span.value_buffer]).chain([queries]))?;
     let mut arrays = arrays.iter();
-    let mut next = || numbers(arrays.next().expect("two for each piece, and the queries"));
-    let mut in_memory = Vec::with_capacity(sequences.len());
-    for (new, all) in &sequences {
-        let piece = |KvPiece { tokens, .. }: &KvPiece| {
-            Ok(Piece { keys: next()?, values: next()?, tokens: tokens.start as usize..tokens.end as usize })
+    // Cannot fail: `arrays` has two for each span, then the queries, and is read in that order.
+    let mut next = || numbers(arrays.next().expect("two arrays for each span, and the queries"));
+    let mut slices = Vec::with_capacity(sequences.len());
+    for AttendedSequence { new_tokens, kv } in &sequences {
+        let slice = |KvSpan { range, .. }: &KvSpan| {
+            Ok(KvSlice { keys: next()?, values: next()?, range: range.start as usize..range.end as usize })
         };
-        let pieces = all.as_slice().iter().map(piece).collect::<Result<_, Exception>>()?;
-        in_memory.push(Sequence { new: *new as usize, pieces });
+        let kv = kv.as_slice().iter().map(slice).collect::<Result<_, Exception>>()?;
+        slices.push(QueriedSequence { queries: *new_tokens as usize, kv });
     }
-    let new: i32 = sequences.iter().map(|(new, _)| new).sum();
-    let shape = Heads { queries: heads as usize, keys: sequences[0].1.as_slice()[0].keys.dim(1) as usize, width: width as usize };
+    let kv_heads = sequences[0].kv.as_slice()[0].key_buffer.dim(1);
+    let batch = AttentionBatch {
+        sequences: slices,
+        common: common_tokens(&sequences),
+        heads: Heads { queries: heads as usize, kv: kv_heads as usize, width: width as usize },
+        window: window.map(|window| window as usize),
+    };
     let queries = next()?;
-    let window = window.map(|window| window as usize);
-    let mixed = written(&[new, heads * width], |mixed| {
-        causal_attention(queries, &in_memory, common(&sequences), shape, window, mixed);
-    });
-    mixed.as_dtype(dtype)
+    let output = |output: &mut [f32]| anyclaude_kernels::causal_attention(queries, &batch, output);
+    written(&[rows, heads * width], output).as_dtype(dtype)
 }
 
-/// The tokens that the new ones see, and what is before them in their block, so that blocks stay as they are.
-fn seen(all: Pieces, new: i32, window: Option<i32>) -> Pieces {
-    let first = window.map_or(0, |window| (all.tokens() - new + 1 - window).max(0)) / KEYS as i32 * KEYS as i32;
-    if first == 0 { all } else { all.range(first..all.tokens()) }
+/// Leaves out the tokens before the first one that a query sees, in whole key tiles, so that the other tiles stay the same.
+fn within_window(sequence: AttendedSequence, window: Option<i32>) -> AttendedSequence {
+    let AttendedSequence { new_tokens, kv } = sequence;
+    let tile = KEY_TILE as i32;
+    let first = window.map_or(0, |window| (kv.tokens() - new_tokens + 1 - window).max(0)) / tile * tile;
+    let kv = if first == 0 { kv } else { kv.slice(first..kv.tokens()) };
+    AttendedSequence { new_tokens, kv }
 }
 
-/// How many tokens all sequences have the same keys and values of, in the same memory.
-fn common(sequences: &[(i32, Pieces)]) -> usize {
-    let Some(((_, first), others)) = sequences.split_first() else { return 0 };
+/// How many tokens all sequences begin with whose keys and values are in the same memory.
+fn common_tokens(sequences: &[AttendedSequence]) -> usize {
+    let Some((first, others)) = sequences.split_first() else { return 0 };
     let mut common = 0;
-    for (at, piece) in first.as_slice().iter().enumerate() {
-        let of_other = |(_, all): &(i32, Pieces)| match all.as_slice().get(at) {
-            Some(other) if other.shared == piece.shared && other.tokens.start == piece.tokens.start => other.len(),
+    for (at, span) in first.kv.as_slice().iter().enumerate() {
+        let of_other = |other: &AttendedSequence| match other.kv.as_slice().get(at) {
+            Some(other) if other.buffer_id == span.buffer_id && other.range.start == span.range.start => other.len(),
             _ => 0,
         };
-        let same = others.iter().map(of_other).fold(piece.len(), i32::min);
-        if piece.shared.is_none() || same == 0 {
+        let same = others.iter().map(of_other).fold(span.len(), i32::min);
+        if span.buffer_id.is_none() || same == 0 {
             break;
         }
         common += same;
-        if same < piece.len() || others.iter().any(|(_, all)| all.as_slice()[at].len() > same) {
+        if same < span.len() || others.iter().any(|other| other.kv.as_slice()[at].len() > same) {
             break;
         }
     }
@@ -72,17 +78,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::model::kv_spans::KvSpans;
     use crate::engine::testing::normal;
 
     const TOKENS: i32 = 600;
 
+    fn attended(new_tokens: i32, kv: KvSpans) -> Vec<AttendedSequence> {
+        vec![AttendedSequence { new_tokens, kv }]
+    }
+
     #[test]
-    fn what_sequences_have_in_common_is_what_begins_alike_in_the_same_memory() {
+    fn common_tokens_are_those_that_begin_all_sequences_in_the_same_memory() {
         let array = normal(&[1, 1, 300, 4], 1);
-        let piece = |tokens, shared| KvPiece { tokens, shared, ..KvPiece::new(array.clone(), array.clone()) };
-        let sequence = |pieces: &[(std::ops::Range<i32>, usize)]| {
-            let pieces = pieces.iter().map(|(tokens, shared)| piece(tokens.clone(), Some(*shared).filter(|shared| *shared > 0)));
-            (1, Pieces::new(pieces.collect()))
+        let span = |range, buffer_id| KvSpan { range, buffer_id, ..KvSpan::new(array.clone(), array.clone()) };
+        // Ranges and buffers; buffer 0 is shared with nobody.
+        let sequence = |spans: &[(std::ops::Range<i32>, usize)]| {
+            let spans = spans.iter().map(|(range, buffer)| span(range.clone(), Some(*buffer).filter(|buffer| *buffer > 0)));
+            AttendedSequence { new_tokens: 1, kv: KvSpans::new(spans.collect()) }
         };
         let whole = || sequence(&[(0..300, 1), (0..200, 2), (0..1, 0)]);
         for (other, wanted) in [
@@ -93,7 +105,7 @@ mod tests {
             (sequence(&[(128..300, 1), (0..200, 2)]), 0),
             (sequence(&[(0..300, 0)]), 0),
         ] {
-            assert_eq!((common(&[whole(), other]), common(&[whole()])), (wanted, 500));
+            assert_eq!((common_tokens(&[whole(), other]), common_tokens(&[whole()])), (wanted, 500));
         }
     }
 
@@ -101,7 +113,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
         #[test]
-        fn neither_chunks_nor_pieces_change_a_bit(
+        fn neither_prefill_chunks_nor_spans_change_a_bit(
             mut cuts in prop::collection::vec(1..TOKENS, 0..6),
             chunk in (1..TOKENS, 1..TOKENS),
             window in prop::option::of(1..TOKENS),
@@ -110,21 +122,21 @@ mod tests {
             let heads = kv_heads * group;
             let queries = normal(&[TOKENS, heads, 1, 16], 1);
             let (keys, values) = (normal(&[1, kv_heads, TOKENS, 16], 2), normal(&[1, kv_heads, TOKENS, 16], 3));
-            let pieces = |cuts: &[i32], end: i32| {
+            let spans = |cuts: &[i32], end: i32| {
                 let starts = [&[0], cuts].concat();
                 let ends = [cuts, &[end]].concat();
-                // Buffers begin before the piece and end after it.
-                let piece = |(start, end): (i32, i32)| KvPiece { tokens: start..end, ..KvPiece::new(keys.clone(), values.clone()) };
-                Pieces::new(starts.into_iter().zip(ends).map(piece).collect())
+                // The buffers begin before their span and end after it.
+                let span = |(start, end): (i32, i32)| KvSpan { range: start..end, ..KvSpan::new(keys.clone(), values.clone()) };
+                KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
             };
-            let whole = cpu_attention(&queries, vec![(TOKENS, pieces(&[], TOKENS))], window).unwrap();
+            let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), window).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));
             cuts.sort();
             cuts.dedup();
             cuts.retain(|cut| *cut < end);
             let rows = queries.try_index((start..end, .., .., ..)).unwrap();
-            let chunk = cpu_attention(&rows, vec![(end - start, pieces(&cuts, end))], window).unwrap();
+            let chunk = cpu_attention(&rows, attended(end - start, spans(&cuts, end)), window).unwrap();
             let row = (heads * 16) as usize;
             let same = &whole.as_slice::<f32>()[start as usize * row..end as usize * row];
             prop_assert!(same == chunk.as_slice::<f32>());

@@ -1,20 +1,20 @@
-//! Products of a matrix and few rows on the CPU: MLX's arrays handed to our own kernel. OpenBLAS, on which MLX relies there, packs
-//! the whole matrix anew each time.
+//! Products of few rows with a matrix on the CPU, by our own kernel: OpenBLAS, which MLX uses, would copy the whole matrix into
+//! another layout each time.
 
 use mlx_rs::error::Exception;
 use mlx_rs::{Array, Dtype};
 
-use super::batch::FEW;
+use super::batch::MAX_ROW_EXACT;
 use super::cpu::{self, in_rows, numbers, written};
 
-/// So many numbers of a matrix are worth waiting for what it is multiplied by.
-const NUMBERS: usize = 1 << 14;
+/// Smallest matrix, in weights: for smaller ones, waiting for the input costs more than the kernel saves.
+const MIN_WEIGHTS: usize = 1 << 14;
 
-/// `[blocks, rows, input]` by `[output, input]` to `[blocks, rows, output]`, and waits until it is computed. `None` where MLX does as
-/// well. What a row gets does not depend, to the last bit, on the other rows.
+/// `x · weightᵀ`, `[n, R / n, input]` to `[n, R / n, output]`; waits until it is computed. Row-exact: no row's bits depend on
+/// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another device or precision.
 pub fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
-    let plain = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
-    if x.dim(1) > FEW as i32 || weight.size() < NUMBERS || !plain || !cpu::is_default()? {
+    let is_f32 = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
+    if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 || !cpu::is_default()? {
         return Ok(None);
     }
     let in_memory = in_rows([x, weight])?;
@@ -33,7 +33,7 @@ mod tests {
     use crate::engine::testing::{largest, normal};
 
     #[test]
-    fn ours_gives_what_mlx_gives_and_a_row_the_same_alone() {
+    fn the_kernel_gives_what_mlx_gives_and_a_row_the_same_alone() {
         let (x, weight) = (normal(&[2, 4, 512], 1), normal(&[1030, 512], 2));
         let ours = cpu_product(&x, &weight).unwrap().unwrap();
         let mlx = matmul(&x, swap_axes(expand_dims(&weight, 0).unwrap(), -1, -2).unwrap()).unwrap();
@@ -44,8 +44,8 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_and_small_matrices_are_for_mlx() {
-        for (rows, outputs) in [(FEW as i32 + 1, 1030), (4, 30)] {
+    fn many_rows_and_small_matrices_are_left_to_mlx() {
+        for (rows, outputs) in [(MAX_ROW_EXACT as i32 + 1, 1030), (4, 30)] {
             assert!(cpu_product(&normal(&[1, rows, 512], 1), &normal(&[outputs, 512], 2)).unwrap().is_none());
         }
     }

@@ -1,4 +1,7 @@
-//! A layer of experts: a router scores them for each token, and the best of them answer, weighted by their scores.
+//! Mixture of experts (Shazeer et al. 2017): a router scores the experts for each token; the best of them compute it, and
+//! their outputs are added up, weighted by the scores.
+//!
+//! Shapes as in docs/forward-pass.md: `R` rows, `D` hidden size, `E` experts, `k` experts per token.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -10,51 +13,52 @@ use mlx_rs::ops::{
 use super::Config;
 use super::activation::lazy_swiglu;
 use super::batch::{Batch, rows};
+use super::config::ExpertConfig;
 use super::cpu;
-use super::families::ExpertArguments;
 use super::layers::Linear;
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
 
-/// The router and the experts' MLPs, each projection of all experts in one stack.
+/// A router and the experts' SwiGLU MLPs, with one stack `[E, output, input]` for each projection.
 pub struct Experts {
     router: Linear,
     gate: Matrix,
     up: Matrix,
     down: Matrix,
+    /// `E`.
     experts: i32,
-    /// Experts that a token goes to.
+    /// `k`.
     chosen: i32,
-    /// Whether the chosen experts' shares are made to add up to 1.
+    /// See [`ExpertConfig::norm_topk_prob`].
     normalize: bool,
 }
 
 impl Experts {
-    /// `<path>.gate` is the router. The experts are one stack for each projection, `<path>.switch_mlp.*`, as MLX keeps
-    /// them, or single matrices, `<path>.experts.<n>.*`, as Hugging Face does.
-    pub fn load(weights: &mut Weights, path: &str, config: &Config, arguments: &ExpertArguments) -> Result<Self, EngineError> {
-        let (hidden, inner, experts) = (config.hidden_size, arguments.moe_intermediate_size, arguments.num_experts);
+    /// Loads the router, `<path>.gate`, and the experts: one stack per projection, `<path>.switch_mlp.*`, as MLX stores them,
+    /// or single matrices, `<path>.experts.<n>.*`, as Hugging Face does.
+    pub fn load(weights: &mut Weights, path: &str, config: &Config, experts: &ExpertConfig) -> Result<Self, EngineError> {
+        let (hidden, inner, count) = (config.hidden_size, experts.moe_intermediate_size, experts.num_experts);
         let mut stack = |name: &str, input: usize, output: usize| {
             let stacked = format!("{path}.switch_mlp.{name}");
             if weights.has(&format!("{stacked}.weight")) {
-                return weights.matrix(&stacked, &[experts, output, input]);
+                return weights.matrix(&stacked, &[count, output, input]);
             }
-            let singles: Vec<String> = (0..experts).map(|expert| format!("{path}.experts.{expert}.{name}.weight")).collect();
+            let singles: Vec<String> = (0..count).map(|expert| format!("{path}.experts.{expert}.{name}.weight")).collect();
             weights.stack(&singles, &[output, input])
         };
         Ok(Self {
             gate: stack("gate_proj", hidden, inner)?,
             up: stack("up_proj", hidden, inner)?,
             down: stack("down_proj", inner, hidden)?,
-            router: Linear::load(weights, &format!("{path}.gate"), hidden, experts, false)?,
-            experts: experts as i32,
-            chosen: arguments.num_experts_per_tok as i32,
-            normalize: arguments.norm_topk_prob,
+            router: Linear::load(weights, &format!("{path}.gate"), hidden, count, false)?,
+            experts: count as i32,
+            chosen: experts.num_experts_per_tok as i32,
+            normalize: experts.norm_topk_prob,
         })
     }
 
-    /// `[blocks, rows, hidden]` to the same.
+    /// `[n, R / n, D]` to the same shape.
     pub fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
         let scores = softmax_axis(self.router.forward(x)?, -1, true)?;
         let (x, scores) = (rows(x)?, rows(&scores)?);
@@ -64,47 +68,49 @@ impl Experts {
         if self.normalize {
             shares = divide(&shares, shares.sum_axis(-1, true)?)?;
         }
-        let answers = self.answers(&x, &chosen, batch.few())?;
-        let mixed = multiply(&answers, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
-        batch.blocks(mixed)
+        let outputs = if batch.is_row_exact() { self.by_token(&x, &chosen)? } else { self.by_expert(&x, &chosen)? };
+        let sum = multiply(&outputs, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
+        batch.batched(sum)
     }
 
-    /// What each chosen expert says of its token: `[rows, hidden]` to `[rows, chosen, hidden]`. Unless each token is to be
-    /// computed by itself, those of one expert are computed together, so that its weights are read once.
-    fn answers(&self, x: &Array, chosen: &Array, alone: bool) -> Result<Array, Exception> {
-        let (rows, hidden) = (x.dim(0), x.dim(1));
-        let shape = [rows, self.chosen, hidden];
-        if alone {
-            let x = expand_dims_axes(x, &[-2, -3])?;
-            return self.mlp(&x, chosen, false)?.reshape(&shape);
-        }
+    /// The outputs of the experts `chosen` (`[R, k]`) for their tokens, `[R, D]` to `[R, k, D]`; each token is a product of
+    /// its own, so that it gets the bits that it would get alone.
+    fn by_token(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
+        let tokens = expand_dims_axes(x, &[-2, -3])?;
+        self.mlp(&tokens, chosen, false)?.reshape(&[x.dim(0), self.chosen, x.dim(1)])
+    }
+
+    /// The same with the tokens sorted by expert, so that each expert's weights are read once for all of its tokens.
+    fn by_expert(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
+        let shape = [x.dim(0), self.chosen, x.dim(1)];
         let chosen = chosen.reshape(&[-1])?;
         let order = argsort(&chosen)?;
         let token_of = floor_divide(&order, Array::from_slice(&[self.chosen as u32], &[1]))?;
         let (x, chosen) = (x.take_axis(token_of, 0)?, chosen.take_axis(&order, 0)?);
         let sorted = match cpu::is_default()? {
-            true => self.one_by_one(&x, &chosen)?,
+            true => self.one_product_each(&x, &chosen)?,
             false => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
         };
         sorted.take_axis(argsort(&order)?, 0)?.reshape(&shape)
     }
 
-    /// Expert by expert, for tokens sorted by theirs: MLX's gathering product goes token by token on the CPU. Waits for
-    /// what is chosen to be known.
-    fn one_by_one(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
+    /// One product per expert, for tokens `[R · k, D]` sorted by expert: on the CPU, MLX's gathering product reads the weights
+    /// again for each token. Waits for the router's choice.
+    fn one_product_each(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
         let chosen: Vec<u32> = chosen.to_vec_exact().map_err(|e| Exception::custom(e.to_string()))?;
-        let (mut answers, mut end) = (Vec::new(), 0);
+        let (mut outputs, mut end) = (Vec::new(), 0);
         for same in chosen.chunk_by(|a, b| a == b) {
             let (start, expert) = (end, same[0] as i32);
             end += same.len() as i32;
             let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
             let inner = lazy_swiglu(&self.gate.nth(expert)?.apply(&x)?, &self.up.nth(expert)?.apply(&x)?)?;
-            answers.push(self.down.nth(expert)?.apply(&inner)?);
+            outputs.push(self.down.nth(expert)?.apply(&inner)?);
         }
-        concatenate(&answers, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
+        concatenate(&outputs, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
     }
 
-    /// Each `[1, hidden]` of `x` through the experts chosen for it.
+    /// Each `[1, D]` of `x` through the experts chosen for it, by MLX's gathering product. `sorted`: as in
+    /// [`Matrix::apply_picked`].
     fn mlp(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
         let gate = self.gate.apply_picked(x, chosen, sorted)?;
         let up = self.up.apply_picked(x, chosen, sorted)?;
@@ -117,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expert_by_expert_gives_what_gathering_gives() {
+    fn by_expert_gives_the_outputs_of_by_token() {
         let normal =
             |shape: &[i32], seed| mlx_rs::random::normal::<f32>(shape, 0.0, 0.3, &mlx_rs::random::key(seed).unwrap()).unwrap();
         let stack = |output, input, seed| Matrix::Plain(normal(&[6, output, input], seed));
@@ -130,11 +136,11 @@ mod tests {
             chosen: 2,
             normalize: true,
         };
-        // The fourth expert has nothing to say.
+        // No token chooses the fourth expert.
         let x = normal(&[50, 32], 5);
         let chosen: Vec<u32> = (0..100).map(|n| [0, 5, 1, 2, 5, 4][n % 6]).collect();
         let chosen = Array::from_slice(&chosen, &[50, 2]);
-        let [together, alone] = [false, true].map(|alone| experts.answers(&x, &chosen, alone).unwrap());
+        let (together, alone) = (experts.by_expert(&x, &chosen).unwrap(), experts.by_token(&x, &chosen).unwrap());
         let difference: f32 = together.subtract(&alone).unwrap().abs().unwrap().max(false).unwrap().item_exact();
         assert!(together.shape() == [50, 2, 32] && difference < 1e-5, "differ by {difference}");
     }

@@ -1,7 +1,7 @@
-//! The layers that families share: projection, norm, attention with what some add to it, gated MLP.
+//! The layers that all families share: linear projection, RMSNorm, grouped-query attention with RoPE, SwiGLU MLP.
 //!
-//! Shapes: `R` rows, one for each new token of every sequence (see [`Batch`]), `L` new tokens of one sequence, `H` heads,
-//! `K` key/value heads, `D` head width.
+//! Shapes: `R` rows, the new tokens of all sequences; `n` their batch axis (see [`Batch`]); `L` new tokens of one sequence;
+//! `D` hidden size; `H` query heads; `K` key/value heads; `d` head width; `F` width inside the MLP.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -14,20 +14,20 @@ use super::activation::swiglu;
 use super::attention::causal_attention;
 use super::batch::Batch;
 use super::cores::{by_rows, joined};
-use super::kv_cache::Pieces;
+use super::kv_spans::AttendedSequence;
 use super::matrix::Matrix;
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::engine::EngineError;
 
-/// A projection, with or without a bias.
+/// A linear projection: `x · weightᵀ + bias`.
 pub struct Linear {
     pub weight: Matrix,
     pub bias: Option<Array>,
 }
 
 impl Linear {
-    /// `<path>.weight`, `[output, input]`, and, if `bias` says so, `<path>.bias`.
+    /// Loads `<path>.weight`, `[output, input]`, and with `bias` also `<path>.bias`, `[output]`.
     pub fn load(weights: &mut Weights, path: &str, input: usize, output: usize, bias: bool) -> Result<Self, EngineError> {
         Ok(Self {
             weight: weights.matrix(path, &[output, input])?,
@@ -35,7 +35,7 @@ impl Linear {
         })
     }
 
-    /// `[blocks, rows, input]` to `[blocks, rows, output]`.
+    /// `[n, R / n, input]` to `[n, R / n, output]`.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
         let product = self.weight.apply(x)?;
         match &self.bias {
@@ -45,39 +45,39 @@ impl Linear {
     }
 }
 
-/// Root-mean-square norm over the last axis.
+/// RMSNorm over the last axis: `x / sqrt(mean(x²) + eps) · weight` (Zhang and Sennrich 2019).
 pub struct RmsNorm {
     weight: Array,
     eps: f32,
 }
 
 impl RmsNorm {
-    /// `<path>.weight`, one per element of a vector of `width`.
+    /// Loads `<path>.weight`, `[width]`.
     pub fn load(weights: &mut Weights, path: &str, width: usize, config: &Config) -> Result<Self, EngineError> {
         Ok(Self { weight: weights.vector(&format!("{path}.weight"), width)?, eps: config.rms_norm_eps })
     }
 
-    /// Any shape to the same.
+    /// Any shape `[.., width]` to the same.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
         rms_norm(x, Some(&self.weight), self.eps)
     }
 }
 
-/// Attention of each token to itself and those before it.
+/// Causal grouped-query attention (Vaswani et al. 2017; Ainslie et al. 2023): `H / K` query heads share a key/value head.
 pub struct Attention {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,
     pub output: Linear,
-    /// Norm of each head's queries, and of its keys.
-    pub norms: Option<(RmsNorm, RmsNorm)>,
+    /// RMSNorm of each head's query and key, before RoPE (Qwen3).
+    pub query_key_norms: Option<(RmsNorm, RmsNorm)>,
     pub rope: Rope,
     pub head_dim: i32,
-    /// How many tokens a token sees, itself included; `None`: all before it.
+    /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<i32>,
 }
 
-/// Which of attention's projections have a bias.
+/// Which projections of attention have a bias.
 pub struct AttentionBias {
     /// Queries, keys and values.
     pub qkv: bool,
@@ -85,7 +85,7 @@ pub struct AttentionBias {
 }
 
 impl Attention {
-    /// The plain kind, without norms: a layer's `self_attn.q_proj`, `k_proj`, `v_proj`, `o_proj`.
+    /// Loads a layer's `self_attn.q_proj`, `k_proj`, `v_proj` and `o_proj`; no query and key norms.
     pub fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
         let path = format!("model.layers.{layer}.self_attn");
         let (width, hidden) = (config.head_dim, config.hidden_size);
@@ -95,53 +95,55 @@ impl Attention {
             key: Linear::load(weights, &format!("{path}.k_proj"), hidden, keys, bias.qkv)?,
             value: Linear::load(weights, &format!("{path}.v_proj"), hidden, keys, bias.qkv)?,
             output: Linear::load(weights, &format!("{path}.o_proj"), queries, hidden, bias.output)?,
-            norms: None,
+            query_key_norms: None,
             rope: Rope::new(&config.rope, width)?,
             head_dim: width as i32,
             window: config.windows[layer],
         })
     }
 
-    /// `[blocks, rows, hidden]` to the same; the new tokens' keys and values go into their caches.
+    /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (queries, sequences) = self.fill(x, layer, batch)?;
-        let mixed = causal_attention(&queries, sequences, self.window)?;
-        joined(&by_rows(&batch.blocks(mixed)?, |mixed, _| Ok([self.output.forward(mixed)?]))?, 0)
+        let attended = causal_attention(&queries, sequences, self.window)?;
+        joined(&by_rows(&batch.batched(attended)?, |attended, _| Ok([self.output.forward(attended)?]))?, 0)
     }
 
-    /// Puts the new tokens' keys and values into their caches. Gives the queries, and how many new tokens and which keys and
-    /// values each sequence has.
-    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<(i32, Pieces)>), Exception> {
+    /// Appends the new keys and values to the caches. Returns the queries, `[R, H, 1, d]`, and what they attend to.
+    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<AttendedSequence>), Exception> {
         let positions = batch.positions();
         let parts = by_rows(x, |x, rows| self.project(x, &positions.try_index(rows)?))?;
         let heads = |output| self.heads(&joined(&parts, output)?);
         let (queries, keys, values) = (heads(0)?, heads(1)?, heads(2)?);
         let mut sequences = Vec::new();
         for (rows, cache) in batch.sequences() {
+            // `[L, K, 1, d]` to `[1, K, L, d]`.
             let own = |heads: &Array| heads.try_index(rows.clone())?.transpose_axes(&[2, 1, 0, 3]);
-            sequences.push((rows.end - rows.start, cache.append(layer, &own(&keys)?, &own(&values)?)?));
+            let kv = cache.append(layer, &own(&keys)?, &own(&values)?)?;
+            sequences.push(AttendedSequence { new_tokens: rows.end - rows.start, kv });
         }
         Ok((queries, sequences))
     }
 
-    /// Queries, keys and values, turned by their rows' positions: `[blocks, rows, hidden]` to `[blocks, rows, heads * D]` each.
+    /// Queries, keys and values of `[n, R / n, D]`: `[n, R / n, H · d]` and twice `[n, R / n, K · d]`. RoPE is applied to
+    /// queries and keys, by each row's position.
     fn project(&self, x: &Array, positions: &Array) -> Result<[Array; 3], Exception> {
-        let (query_norm, key_norm) = self.norms.as_ref().map(|(query, key)| (query, key)).unzip();
-        let turned = |projection: &Linear, norm: Option<&RmsNorm>| {
+        let (query_norm, key_norm) = self.query_key_norms.as_ref().map(|(query, key)| (query, key)).unzip();
+        let rotated = |projection: &Linear, norm: Option<&RmsNorm>| {
             let heads = self.heads(&projection.forward(x)?)?;
             let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
             self.rope.rotate(&heads, positions)?.reshape(&[x.dim(0), x.dim(1), -1])
         };
-        Ok([turned(&self.query, query_norm)?, turned(&self.key, key_norm)?, self.value.forward(x)?])
+        Ok([rotated(&self.query, query_norm)?, rotated(&self.key, key_norm)?, self.value.forward(x)?])
     }
 
-    /// `[blocks, rows, heads * D]` to `[R, heads, 1, D]`: each row is a sequence of one token.
+    /// `[n, R / n, heads · d]` to `[R, heads, 1, d]`: to MLX, each row is a sequence of one token.
     fn heads(&self, x: &Array) -> Result<Array, Exception> {
         x.reshape(&[x.dim(0) * x.dim(1), -1, 1, self.head_dim])
     }
 }
 
-/// The gated MLP: `down(silu(gate(x)) * up(x))`.
+/// The gated MLP with SwiGLU (Shazeer 2020): `down(silu(gate(x)) · up(x))`.
 pub struct Mlp {
     gate: Linear,
     up: Linear,
@@ -149,7 +151,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// `<path>.gate_proj`, `up_proj`, `down_proj`.
+    /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`.
     pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
@@ -159,7 +161,7 @@ impl Mlp {
         })
     }
 
-    /// `[blocks, rows, hidden]` to the same.
+    /// `[n, R / n, D]` to `[n, R / n, F]` to `[n, R / n, D]`.
     pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
         let inner = swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
         joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)

@@ -1,4 +1,4 @@
-//! A weight matrix, plain or packed, and what layers do with one: multiply by it, look rows up, pick one of a stack.
+//! A weight matrix, plain or quantized, and its operations: products, row lookup, picking one of a stack.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -16,25 +16,27 @@ pub enum Matrix {
     Packed(Packed),
 }
 
-/// A matrix whose weights are packed into 32-bit words, `[.., output, input * bits / 32]`.
+/// A matrix quantized by MLX's affine scheme: see [`Packing`].
 #[derive(Clone)]
 pub struct Packed {
+    /// The weights' numbers in 32-bit words: `[.., output, input * bits / 32]`.
     pub words: Array,
-    /// `[.., output, input / group_size]`, like `biases`.
+    /// `[.., output, input / group_size]`.
     pub scales: Array,
+    /// `[.., output, input / group_size]`.
     pub biases: Array,
     pub packing: Packing,
 }
 
 impl Matrix {
-    /// `[n, rows, input]` to `[n, rows, output]`: `n` products of so many rows.
+    /// `x · matrixᵀ`: `[n, R / n, input]` to `[n, R / n, output]`, as `n` products.
     pub fn apply(&self, x: &Array) -> Result<Array, Exception> {
         match self {
             Self::Plain(weight) => {
                 if let Some(product) = cpu_product(x, weight)? {
                     return Ok(product);
                 }
-                // With two axes, MLX would make it one product of all rows.
+                // Three axes keep the `n` products apart: with two, MLX would join them into one.
                 let product = |weight: &Array| matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?);
                 by_outputs(weight, product)
             }
@@ -44,9 +46,9 @@ impl Matrix {
         }
     }
 
-    /// Each `[1, input]` of `x` by the matrix of the stack that `indices` name for it, to `[1, output]`.
+    /// Products of single rows `[1, input]` of `x` with the matrix of the stack that `indices` name, to `[1, output]`.
     ///
-    /// `sorted` says that equal indices follow each other, which lets a matrix be read once.
+    /// `sorted`: equal indices are neighbours, so that each matrix is read once.
     pub fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
         match self {
             Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
@@ -57,7 +59,7 @@ impl Matrix {
         }
     }
 
-    /// One of a stack, without copying it.
+    /// Matrix number `n` of a stack, as a view.
     pub fn nth(&self, n: i32) -> Result<Self, Exception> {
         let of = |stack: &Array| stack.try_index((n, .., ..));
         Ok(match self {
@@ -68,7 +70,7 @@ impl Matrix {
         })
     }
 
-    /// The rows with these numbers, one after the other: `ids` of any shape to `[.., input]`.
+    /// Looks up rows, as an embedding does: `ids` of any shape `[..]` to `[.., input]`.
     pub fn rows(&self, ids: &Array) -> Result<Array, Exception> {
         match self {
             Self::Plain(weight) => weight.take_axis(ids, 0),
@@ -82,7 +84,7 @@ impl Matrix {
         }
     }
 
-    /// The arrays it is made of.
+    /// Its arrays, for evaluation.
     pub fn arrays(&self) -> Vec<&Array> {
         match self {
             Self::Plain(weight) => vec![weight],
@@ -92,7 +94,7 @@ impl Matrix {
 }
 
 impl Packed {
-    /// The plain matrix, in the type of the scales.
+    /// The plain matrix, in the scales' precision.
     pub fn unpack(&self) -> Result<Array, Exception> {
         let Packing { group_size, bits } = self.packing;
         dequantize(&self.words, &self.scales, &self.biases, group_size as i32, bits as i32)
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_does_what_the_unpacked_does() {
+    fn packed_matrices_give_what_unpacked_ones_give() {
         let random = |shape: &[i32], seed| random::normal::<f32>(shape, 0.0, 1.0, &random::key(seed).unwrap()).unwrap();
         for (group_size, bits) in [(32, 2), (64, 3), (64, 4), (128, 6), (32, 8)] {
             let weight = random(&[3, 8, 128], bits as u64);

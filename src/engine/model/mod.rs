@@ -1,30 +1,35 @@
-//! Models on MLX: their configuration, weights, layers and KV cache. Knows tokens, not text.
+//! Decoder-only transformers on MLX: configuration, weights, layers, forward pass, KV cache. Knows tokens, not text.
 //!
-//! A new family is a new file in `families`.
+//! `language_model` is the whole forward pass, `transformer_block` and `layers` its parts, and `families` says how the
+//! supported families differ; a new family is a new file there. Shapes are named as in docs/forward-pass.md.
 
 mod activation;
 mod attention;
 mod batch;
-mod block;
 mod config;
 mod cores;
 mod cpu;
 mod cpu_attention;
 mod cpu_product;
-mod decoder;
 mod experts;
 mod families;
+mod json_file;
 mod kv_cache;
+mod kv_segment;
+mod kv_spans;
+mod language_model;
 mod layers;
 mod matrix;
 mod progress;
 mod quantization;
 mod rope;
 mod row_attention;
+mod transformer_block;
 mod weights;
 
-pub use batch::Run;
+pub use batch::{MAX_ROW_EXACT, SequenceInput};
 pub use config::{Config, GenerationConfig};
-pub use decoder::Model;
-pub use kv_cache::{KvCache, KvSegment};
+pub use kv_cache::KvCache;
+pub use kv_segment::KvSegment;
+pub use language_model::Model;
 pub use progress::{LoadListener, LoadProgress};

@@ -1,30 +1,30 @@
-//! How far a model is loaded, and who wants to know.
+//! Progress of loading a model, and the callback that receives it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// How far a model is loaded.
+/// How much of a model is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadProgress {
-    /// Bytes read of the files.
+    /// Bytes of tensors read so far.
     pub read: u64,
-    /// Bytes of the tensors in the files.
+    /// Bytes of all tensors in the files.
     pub total: u64,
-    /// Bytes that the weights take in memory when all are read. More than `total` where they become f32.
+    /// Bytes that all weights take in memory once loaded: more than `total` if they are converted to f32.
     pub memory: u64,
 }
 
-/// Who is told how far loading is, on the thread that loads; by default nobody.
+/// A callback on the thread that loads; by default it does nothing.
 #[derive(Clone)]
 pub struct LoadListener(Arc<dyn Fn(LoadProgress) + Send + Sync>);
 
 impl LoadListener {
-    /// Tells this function, first when nothing has been read yet.
+    /// Wraps a function. It is first called before anything is read.
     pub fn new(tell: impl Fn(LoadProgress) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 
-    /// Tells how far it is.
+    /// Calls the function.
     pub fn tell(&self, progress: LoadProgress) {
         (self.0)(progress);
     }

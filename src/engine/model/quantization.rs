@@ -1,30 +1,30 @@
-//! MLX's affine quantization as `config.json` describes it: which layers, in groups of how many weights, in how many bits.
+//! MLX's affine quantization as `config.json` describes it: which layers are packed, and how.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How one matrix is packed: each group of weights shares a scale and a bias.
+/// The packing of a matrix: weight = scale · number + bias, with a scale and a bias per group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
-    /// Weights that share a scale and a bias.
+    /// Weights in a group.
     pub group_size: usize,
-    /// Bits of a weight.
+    /// Bits per weight.
     pub bits: usize,
 }
 
-/// What the configuration says of all layers.
+/// The packing of every layer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quantization {
-    /// Where a layer has nothing of its own; `None`: not packed.
+    /// For layers that are not listed; `None`: not packed.
     usual: Option<Packing>,
-    /// By the layer's path; `None`: this layer is not packed.
+    /// Exceptions by the layer's path; `None`: not packed.
     layers: HashMap<String, Option<Packing>>,
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct PackingFields {
     group_size: usize,
     bits: usize,
     mode: Option<String>,
@@ -40,7 +40,7 @@ impl Quantization {
             .map(|(path, value)| {
                 let packing = match value {
                     Value::Bool(false) => None,
-                    // `true`: as all others.
+                    // As the layers that are not listed.
                     Value::Bool(true) => Some(packing("quantization", object.clone().into())?),
                     own => Some(packing(&format!("quantization.{path}"), own.clone())?),
                 };
@@ -50,14 +50,14 @@ impl Quantization {
         Ok(Self { usual: Some(packing("quantization", value.clone())?), layers })
     }
 
-    /// How the layer at this path is packed, if its weights are.
+    /// The packing of the layer at this path; `None`: its weights are plain.
     pub fn of(&self, path: &str) -> Option<Packing> {
         self.layers.get(path).copied().unwrap_or(self.usual)
     }
 }
 
 fn packing(name: &str, value: Value) -> Result<Packing, String> {
-    let fields: Fields = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+    let fields: PackingFields = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
     if let Some(mode) = fields.mode.filter(|mode| mode != "affine") {
         return Err(format!("{name}: mode {mode:?} is not supported; the engine reads \"affine\""));
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_unpacked_is_refused_by_name() {
+    fn unsupported_packings_are_refused_by_name() {
         let cases = [
             (json!(4), "quantization is not an object"),
             (json!({"bits": 4}), "quantization: missing field `group_size`"),

@@ -1,6 +1,8 @@
-//! Rotary position embedding: the kinds that configurations ask for, and turning queries and keys by them.
+//! Rotary position embedding (RoPE, Su et al. 2021) and its variants for longer contexts: linear interpolation, Llama 3's
+//! scaling and YaRN (Peng et al. 2023).
 //!
-//! The wavelengths are computed in f32 with MLX's own operations, as mlx-lm computes them: at position 100,000 a last bit shows.
+//! Wavelengths are computed in f32 with the same MLX operations as in mlx-lm: at position 100,000 a difference in their last
+//! bit changes logits visibly.
 
 use mlx_rs::error::Exception;
 use mlx_rs::fast::rope_dynamic;
@@ -8,46 +10,46 @@ use mlx_rs::ops::{add, arange, clip, divide, gt, logical_and, lt, multiply, powe
 use mlx_rs::{Array, array};
 use serde::Deserialize;
 
-/// How positions turn queries and keys.
+/// RoPE as a configuration describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeConfig {
-    /// The base of the wavelengths.
+    /// The base: pair `i` of `d / 2` has the wavelength `theta^(2i / d)`, in tokens per radian.
     pub theta: f32,
     pub scaling: Scaling,
 }
 
-/// How a model was stretched beyond the context it was first trained for.
+/// How RoPE is scaled for a context beyond that of the first training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scaling {
     None,
-    /// Positions are divided.
+    /// Positions are divided by `factor`.
     Linear {
         factor: f32,
     },
-    /// Long wavelengths are stretched, short ones kept, those between blended by wavelength.
+    /// Long wavelengths are multiplied by `factor`, short ones kept, and those between blended by wavelength.
     Llama3 {
         factor: f32,
         low_freq_factor: f32,
         high_freq_factor: f32,
         original_context: f32,
     },
-    /// Long wavelengths are stretched, short ones kept, those between blended by dimension; queries and keys grow a little.
+    /// Long wavelengths are multiplied by `factor`, short ones kept, and those between blended by the index of their pair.
     Yarn {
         factor: f32,
         original_context: f32,
         beta_fast: f32,
         beta_slow: f32,
-        /// What queries and keys are multiplied by.
+        /// Queries and keys are multiplied by this.
         magnitude: f32,
     },
 }
 
-/// `rope_scaling`, or `rope_parameters` of transformers 5, as it is written.
+/// `rope_scaling`, or `rope_parameters` of transformers 5, as written.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct RopeFields {
     pub rope_theta: Option<f32>,
-    /// Older configurations write `type`.
     rope_type: Option<String>,
+    /// The older name of `rope_type`.
     #[serde(rename = "type")]
     kind: Option<String>,
     factor: Option<f32>,
@@ -63,7 +65,7 @@ pub struct RopeFields {
 }
 
 impl Scaling {
-    /// What the fields ask for. The error names what is missing or unknown.
+    /// Interprets the fields. The error names what is missing or not supported.
     pub fn parse(fields: &RopeFields) -> Result<Self, String> {
         let kind = fields.kind.as_deref().or(fields.rope_type.as_deref()).unwrap_or("default");
         let needed = |name: &str, value: Option<f32>| match value {
@@ -100,7 +102,7 @@ impl Scaling {
         }
     }
 
-    /// Tokens that the stretched model takes, where that is more than its configuration says by itself.
+    /// The context after scaling, in tokens; `None` if `max_position_embeddings` already says it.
     pub fn context(&self) -> Option<usize> {
         match self {
             Self::Yarn { factor, original_context, .. } => Some((factor * original_context) as usize),
@@ -109,11 +111,11 @@ impl Scaling {
     }
 }
 
-/// The embedding, ready to turn vectors of one width.
+/// RoPE for heads of one width.
 #[derive(Clone)]
 pub struct Rope {
     width: i32,
-    /// The base, where the wavelengths follow from it alone.
+    /// The base; `None` if `wavelengths` replaces it.
     theta: Option<f32>,
     position_scale: f32,
     wavelengths: Option<Array>,
@@ -121,7 +123,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// For heads of the given width.
+    /// For heads of `width`.
     pub fn new(config: &RopeConfig, width: usize) -> Result<Self, Exception> {
         let width = width as i32;
         let plain = Self { width, theta: Some(config.theta), position_scale: 1.0, wavelengths: None, magnitude: 1.0 };
@@ -141,18 +143,20 @@ impl Rope {
         })
     }
 
-    /// Turns `[R, heads, 1, D]`, each row by its own position, of which there are `R`.
+    /// Rotates `[R, heads, 1, d]`, each row by its own position; `positions` is `[R]`.
     pub fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
-        let turned = rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())?;
-        if self.magnitude == 1.0 { Ok(turned) } else { multiply(&turned, array!(self.magnitude).as_dtype(x.dtype())?) }
+        let rotated = rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())?;
+        if self.magnitude == 1.0 { Ok(rotated) } else { multiply(&rotated, array!(self.magnitude).as_dtype(x.dtype())?) }
     }
 }
 
-/// Per pair of dimensions, the tokens that one radian takes.
+/// The wavelength of each pair of dimensions, in tokens per radian: `[width / 2]`.
 fn wavelengths(theta: f32, width: i32) -> Result<Array, Exception> {
     power(array!(theta), divide(arange::<i32, f32>(0, width, 2)?, array!(width as f32))?)
 }
 
+/// Llama 3's scaling: pairs that turn fewer than `low` times within the original context are stretched by `factor`, those that
+/// turn more than `high` times are kept.
 fn llama3(wavelengths: &Array, factor: f32, low: f32, high: f32, original_context: f32) -> Result<Array, Exception> {
     let turns = multiply(wavelengths, array!(2.0 * std::f32::consts::PI))?;
     let (longest, shortest) = (array!(original_context / low), array!(original_context / high));
@@ -164,7 +168,7 @@ fn llama3(wavelengths: &Array, factor: f32, low: f32, high: f32, original_contex
     select(between, divide(&kept_or_stretched, blend)?, &kept_or_stretched)
 }
 
-/// The pairs of dimensions between which YaRN blends: those that turn `beta_fast` and `beta_slow` times in the first context.
+/// The pairs between which YaRN blends: those that turn `beta_fast` and `beta_slow` times within the original context.
 fn yarn_range(width: i32, theta: f32, original_context: f32, beta_fast: f32, beta_slow: f32) -> (f32, f32) {
     let pair = |turns: f32| {
         let tokens_per_radian = f64::from(original_context) / (f64::from(turns) * 2.0 * std::f64::consts::PI);
@@ -172,10 +176,12 @@ fn yarn_range(width: i32, theta: f32, original_context: f32, beta_fast: f32, bet
     };
     let low = pair(beta_fast).floor().max(0.0) as f32;
     let high = pair(beta_slow).ceil().min(f64::from(width - 1)) as f32;
-    // Equal ends would divide by zero.
+    // `yarn` divides by the difference.
     (low, if low == high { high + 0.001 } else { high })
 }
 
+/// YaRN: pairs up to `low` keep their wavelength, those from `high` on are stretched by `factor`, between them frequencies are
+/// blended linearly.
 fn yarn(wavelengths: &Array, factor: f32, low: f32, high: f32) -> Result<Array, Exception> {
     let stretched = multiply(wavelengths, array!(factor))?;
     let ramp = divide(subtract(arange::<i32, f32>(0, wavelengths.dim(0), 1)?, array!(low))?, array!(high - low))?;
@@ -195,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn both_names_of_the_kind_are_read() {
+    fn both_names_of_the_type_are_read() {
         assert_eq!(parse(json!({"type": "linear", "factor": 4})), Ok(Scaling::Linear { factor: 4.0 }));
         assert_eq!(parse(json!({"rope_type": "linear", "factor": 4})), Ok(Scaling::Linear { factor: 4.0 }));
         assert_eq!(parse(json!({"rope_theta": 10000, "rope_type": "default"})), Ok(Scaling::None));
     }
 
     #[test]
-    fn what_is_missing_or_unknown_is_named() {
+    fn missing_and_unknown_fields_are_named() {
         let cases = [
             (json!({"type": "linear"}), "RoPE scaling \"linear\": factor is missing"),
             (json!({"type": "yarn", "factor": 0}), "RoPE scaling \"yarn\": factor 0 is out of range"),
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn yarn_multiplies_the_context_and_grows_queries_and_keys() {
+    fn yarn_multiplies_the_context_and_scales_queries_and_keys() {
         let yarn = parse(json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768})).unwrap();
         assert_eq!(yarn.context(), Some(131_072));
         let Scaling::Yarn { magnitude, .. } = yarn else { panic!("not yarn") };

@@ -1,6 +1,7 @@
-//! A model's weights: safetensors files, whole or sharded, read one layer at a time into what the device computes fastest in.
+//! A model's weights: one safetensors file or several shards, read layer by layer and converted for the device.
 //!
-//! On Metal that is what the files hold. On the CPU it is f32: half precision and packed matrices are 25 times slower there.
+//! Metal computes with weights as the files hold them. On the CPU all become f32: half precision and packed matrices are 25
+//! times slower there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,29 +13,31 @@ use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
 use super::cpu;
+use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
 use crate::engine::EngineError;
 
-/// All tensors of a model folder, by name. Nothing of them is in memory before it is taken, and nothing twice after.
+/// The tensors of a model folder, by name. Taking a tensor reads it; what was taken is no longer held here.
 pub struct Weights {
-    tensors: HashMap<String, Stored>,
+    tensors: HashMap<String, UnreadTensor>,
     quantization: Quantization,
     on_cpu: bool,
-    /// The single file or the index: what to blame for a tensor that is nowhere.
+    /// The single file or the shards' index: the file that an error about a missing tensor names.
     source: PathBuf,
     progress: LoadProgress,
 }
 
-/// A tensor not read yet.
-struct Stored {
+/// A tensor that MLX has not read yet.
+struct UnreadTensor {
     array: Array,
     file: PathBuf,
 }
 
+/// `model.safetensors.index.json`: which file holds each tensor.
 #[derive(Deserialize)]
-struct Index {
+struct ShardIndex {
     weight_map: HashMap<String, String>,
 }
 
@@ -51,7 +54,7 @@ impl Weights {
         let on_cpu = cpu::is_default()?;
         let mut tensors = HashMap::new();
         for file in files {
-            tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, Stored { array, file: file.clone() })));
+            tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, UnreadTensor { array, file: file.clone() })));
         }
         let mut weights = Self { tensors, quantization, on_cpu, source, progress: LoadProgress::default() };
         weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
@@ -59,23 +62,23 @@ impl Weights {
         Ok(weights)
     }
 
-    /// How much has been taken.
+    /// How much has been read.
     pub fn progress(&self) -> LoadProgress {
         self.progress
     }
 
-    /// Whether there is a tensor of this name to take.
+    /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// Takes a tensor of one axis; an error when it is missing or has another length.
+    /// Takes a tensor `[length]`; an error if it is missing or has another shape.
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Array, EngineError> {
         self.read(name, &[length])
     }
 
-    /// Takes a layer's matrix `[output, input]`, or its stack of matrices, packed as the configuration says and `<path>.scales`
-    /// shows; an error when a part is missing or has another shape.
+    /// Takes a layer's matrix `[output, input]` or stack `[n, output, input]`; an error if a tensor is missing or has another
+    /// shape. It is packed if the configuration says so and `<path>.scales` exists.
     pub fn matrix(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
         let weight = format!("{path}.weight");
         match self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales"))) {
@@ -84,7 +87,7 @@ impl Weights {
         }
     }
 
-    /// Takes plain matrices of one shape as one stack.
+    /// Takes plain matrices `[output, input]` as one stack `[n, output, input]`.
     pub fn stack(&mut self, names: &[String], shape: &[usize]) -> Result<Matrix, EngineError> {
         let matrices = names.iter().map(|name| self.take(name, shape)).collect::<Result<Vec<_>, _>>()?;
         let stack = stack(&matrices, 0)?;
@@ -94,7 +97,7 @@ impl Weights {
     }
 
     fn packed(&mut self, path: &str, shape: &[usize], packing: Packing) -> Result<Matrix, EngineError> {
-        // Not empty: every matrix has an input.
+        // Never empty: every matrix has an input axis.
         let (input, outer) = shape.split_last().unwrap_or((&0, &[]));
         let with_last = |last: usize| [outer, &[last]].concat();
         let groups = with_last(input / packing.group_size);
@@ -109,17 +112,17 @@ impl Weights {
         Ok(matrix)
     }
 
-    /// A tensor in memory.
+    /// Takes a tensor and reads it into memory.
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
         let tensor = self.take(name, shape)?;
         eval([&tensor])?;
         Ok(tensor)
     }
 
-    /// A tensor as the device wants it, still to be evaluated: what was stored is then freed.
+    /// Takes a tensor, converted for the device but not evaluated yet.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
         let missing = || file_error(&self.source, format!("no tensor {name}"));
-        let Stored { array, file } = self.tensors.remove(name).ok_or_else(missing)?;
+        let UnreadTensor { array, file } = self.tensors.remove(name).ok_or_else(missing)?;
         if !array.shape().iter().map(|&size| size as usize).eq(shape.iter().copied()) {
             let reason = format!("tensor {name} has shape {:?}, config.json says {shape:?}", array.shape());
             return Err(file_error(&file, reason));
@@ -128,7 +131,7 @@ impl Weights {
         Ok(if self.on_cpu && is_half(array.dtype()) { array.as_dtype(Dtype::Float32)? } else { array })
     }
 
-    /// Bytes that a tensor takes once loaded.
+    /// Bytes of a tensor in memory once loaded. A matrix unpacked on the CPU counts with its words.
     fn memory(&self, name: &str) -> u64 {
         let tensor = &self.tensors[name].array;
         let (path, part) = name.rsplit_once('.').unwrap_or(("", name));
@@ -147,9 +150,7 @@ fn is_half(dtype: Dtype) -> bool {
 }
 
 fn shards(index: &Path) -> Result<BTreeSet<String>, EngineError> {
-    let text = std::fs::read(index).map_err(|e| file_error(index, e))?;
-    let index_file: Index = serde_json::from_slice(&text).map_err(|e| file_error(index, e))?;
-    Ok(index_file.weight_map.into_values().collect())
+    Ok(read_json::<ShardIndex>(index)?.weight_map.into_values().collect())
 }
 
 fn open_file(path: &Path) -> Result<HashMap<String, Array>, EngineError> {
@@ -160,7 +161,7 @@ fn open_file(path: &Path) -> Result<HashMap<String, Array>, EngineError> {
     })
 }
 
-/// MLX reads tensors lazily, on a thread whose errors end the process: a cut file must be found before.
+/// Checks that a file is as long as its header says. MLX reads tensors later, on a thread whose errors end the process.
 fn check_length(path: &Path) -> Result<(), EngineError> {
     use std::io::Read;
     let io = |error: std::io::Error| file_error(path, error);
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn another_shape_names_file_and_tensor() {
+    fn a_wrong_shape_names_file_and_tensor() {
         let dir = tempfile::tempdir().unwrap();
         save(&dir.path().join("model.safetensors"), &[("x", &[2, 3])]);
         let error = open(dir.path()).unwrap().read("x", &[3, 2]).unwrap_err();
@@ -247,7 +248,8 @@ mod tests {
         let error = open(dir.path()).err().expect("there is nothing to load");
         assert!(text(dir.path(), error).starts_with("model.safetensors: No such file"));
     }
-    /// A folder with a matrix packed in groups of 64 and 4 bits, with scales in half precision, and what it holds.
+
+    /// A folder with a matrix of 4 bits in groups of 64 and half-precision scales, and the same matrix unpacked.
     fn packed_folder() -> (tempfile::TempDir, Quantization, Array) {
         use mlx_rs::ops::{dequantize, quantize};
         let dir = tempfile::tempdir().unwrap();
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_matrices_are_f32_on_the_cpu_and_said_to_take_what_they_do() {
+    fn packed_matrices_become_f32_on_the_cpu_and_progress_counts_that() {
         let (dir, quantization, content) = packed_folder();
         let mut weights = Weights::open(dir.path(), quantization).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 128 * 4 });
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packing_that_does_not_fit_names_the_tensor() {
+    fn a_wrong_packing_names_the_tensor() {
         let (dir, _, _) = packed_folder();
         let other = Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 8})).unwrap();
         let error = Weights::open(dir.path(), other).unwrap().matrix("x", &[4, 128]).err().expect("another shape");

@@ -1,65 +1,60 @@
-//! What the engine is asked for and what it tells: plain data between the caller and the thread that owns the device.
+//! The data that crosses the border between callers and the device's thread: the request for an answer, and its events.
 
 use std::time::Duration;
 
 use crate::engine::EngineError;
-use crate::engine::decode::Sampler;
-use crate::engine::decode::{AnswerDecoder, Piece};
+use crate::engine::decode::{AnswerDecoder, Piece, Sampler};
 
-/// One answer to generate.
+/// A request for one answer.
 pub struct Generation {
-    /// The whole prompt.
+    /// The whole prompt, in tokens.
     pub prompt: Vec<u32>,
-    /// Most tokens to generate; a tool call open at the end is still closed, which may take up to
-    /// [`CLOSING_TOKENS`] more.
+    /// Most tokens to generate. A tool call that is open then stays open.
     pub max_tokens: usize,
-    /// Turns tokens into content and says which may come next.
+    /// Turns tokens into content and restricts which may come next.
     pub decoder: AnswerDecoder,
-    /// Chooses tokens.
+    /// Chooses each token.
     pub sampler: Sampler,
 }
 
-/// Tokens granted beyond `max_tokens` to close an open tool call.
-pub const CLOSING_TOKENS: usize = 512;
-
-/// What happens to a generation, in this order: `Started`, any number of `Piece`, `Finished`; an error ends it anywhere.
+/// What happens to an answer, in this order: `Started`, any number of `Piece`, `Finished`. An error ends it at any point.
 #[derive(Debug)]
 pub enum EngineEvent {
-    /// Its turn has come; the prompt is being computed, of which the first `cached_tokens` were known.
+    /// It became active. The first `cached_tokens` of the prompt came from the prefix cache; the rest is being computed.
     Started { prompt_tokens: usize, cached_tokens: usize },
-    /// The answer grew.
+    /// More of its content.
     Piece(Piece),
-    /// The answer is complete.
+    /// It is complete.
     Finished(Finished),
 }
 
-/// How an answer ended.
+/// A complete answer's figures.
 #[derive(Debug)]
 pub struct Finished {
-    pub stop: Stop,
-    /// Whether the answer calls a tool.
+    pub reason: EndReason,
+    /// Whether it calls a tool.
     pub called_tool: bool,
-    /// Tokens generated, the end token among them.
+    /// Tokens generated, the end token included.
     pub output_tokens: usize,
-    /// Time to compute the prompt, up to the first token's logits.
+    /// Time spent on computing the prompt, up to the first token's logits.
     pub prefill: Duration,
-    /// Time to generate the answer after that.
+    /// Time spent on all further tokens.
     pub decode: Duration,
 }
 
 /// Why an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum EndReason {
     /// The model ended it.
-    End,
-    /// `max_tokens` or the model's context was used up.
+    EndToken,
+    /// `max_tokens` or the model's context is used up.
     MaxTokens,
-    /// A stop sequence came up.
-    Sequence(String),
+    /// The answer reached this stop sequence.
+    StopSequence(String),
 }
 
-/// Where a generation's events go. The receiver's end being dropped means: nobody wants the answer any more.
+/// The worker's end of an answer's events. If the receiver is dropped, nobody wants the answer any more.
 pub type EventSender = tokio::sync::mpsc::UnboundedSender<Result<EngineEvent, EngineError>>;
 
-/// Where a generation's events come from.
+/// The caller's end of an answer's events. Dropping it cancels the answer.
 pub type EventReceiver = tokio::sync::mpsc::UnboundedReceiver<Result<EngineEvent, EngineError>>;

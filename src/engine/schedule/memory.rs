@@ -1,44 +1,44 @@
-//! Memory, measured: what MLX and the process use, what is free, and what a request may still take.
+//! Memory, as measured: how much MLX and the process use, how much is free, and whether a request fits.
 
 use crate::engine::EngineError;
 
-/// Output tokens that every answer is given room for when it begins. Longer ones make the cache shrink.
-const ANSWER_TOKENS: usize = 1024;
+/// Output tokens that an answer reserves memory for when it begins. A longer answer makes the prefix cache shrink later.
+const RESERVED_OUTPUT_TOKENS: usize = 1024;
 
 /// Memory in use, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// What MLX's arrays take.
+    /// Memory of MLX's arrays.
     pub active: usize,
-    /// What MLX holds ready for the next ones.
+    /// Freed memory that MLX holds ready for new arrays.
     pub buffered: usize,
-    /// The most that arrays ever took.
+    /// The highest value of `active` so far.
     pub peak: usize,
-    /// The process's resident memory, where the system tells.
+    /// The process's resident memory; `None` if the system does not tell.
     pub resident: Option<usize>,
 }
 
 impl MemoryUse {
-    /// Measures.
+    /// Measures now.
     pub fn now() -> Self {
         use mlx_rs::memory::{cache_memory, peak_memory};
         Self { active: active(), buffered: cache_memory().unwrap_or(0), peak: peak_memory().unwrap_or(0), resident: resident() }
     }
 }
 
-/// Bytes of MLX's arrays. Costs nothing, unlike [`MemoryUse::now`], which asks the system.
+/// Memory of MLX's arrays, in bytes. Cheap, unlike [`MemoryUse::now`], which asks the system.
 fn active() -> usize {
     mlx_rs::memory::active_memory().unwrap_or(0)
 }
 
-/// How much MLX may take, and what tokens cost.
+/// How much memory MLX's arrays may take, and how much a token does; all in bytes.
 #[derive(Clone, Debug)]
 pub struct MemoryLimit {
-    /// What MLX's arrays take without any token: the weights.
+    /// Memory of the arrays before any token: the weights.
     pub base: usize,
-    /// What they may take in all.
+    /// Most memory of all arrays.
     pub most: usize,
-    /// What keys and values of a token take.
+    /// Memory of one token's keys and values.
     pub token_bytes: usize,
 }
 
@@ -46,24 +46,24 @@ pub struct MemoryLimit {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Room {
     Enough,
-    /// So many bytes are missing.
+    /// This many bytes are missing.
     Missing(usize),
 }
 
 impl MemoryLimit {
-    /// Leaves a tenth of what is free to others. Without a word from the system, nothing is limited.
+    /// Allows nine tenths of the memory that is free now; no limit if the system does not tell.
     pub fn of_free(token_bytes: usize) -> Self {
         let base = active();
         let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
         Self { base, most, token_bytes }
     }
 
-    /// What a prompt and its answer take when nothing of it is known, in bytes.
+    /// Memory of a prompt and its answer if nothing of it is cached, in bytes.
     pub fn whole(&self, prompt_tokens: usize, max_tokens: usize) -> usize {
-        (prompt_tokens + max_tokens.min(ANSWER_TOKENS)) * self.token_bytes
+        (prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS)) * self.token_bytes
     }
 
-    /// Refuses what does not fit even alone.
+    /// Refuses a request that does not fit even if nothing else is in memory.
     pub fn check(&self, prompt_tokens: usize, max_tokens: usize) -> Result<(), EngineError> {
         let (needed, most) = (self.whole(prompt_tokens, max_tokens), self.most.saturating_sub(self.base));
         if needed <= most {
@@ -76,7 +76,7 @@ impl MemoryLimit {
         )))
     }
 
-    /// Whether so many more bytes fit beside those in use.
+    /// Whether `bytes` more fit beside the arrays in use.
     pub fn room_for(&self, bytes: usize) -> Room {
         match (active() + bytes).checked_sub(self.most) {
             None | Some(0) => Room::Enough,
@@ -85,13 +85,13 @@ impl MemoryLimit {
     }
 }
 
-/// Memory that can be had without pushing anything out, in bytes.
+/// Memory that is available without swapping, in bytes.
 #[cfg(target_os = "linux")]
 pub fn available() -> Option<usize> {
     kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
-/// The machine's memory, in bytes: how much of it is free is not told in one number.
+/// The machine's memory, in bytes: this system does not tell in one number how much of it is free.
 #[cfg(not(target_os = "linux"))]
 pub fn available() -> Option<usize> {
     let output = std::process::Command::new("sysctl").args(["-n", "hw.memsize"]).output().ok()?;
@@ -108,7 +108,7 @@ fn resident() -> Option<usize> {
     None
 }
 
-/// The bytes of a line such as `VmRSS:  123 kB`.
+/// The value of a line such as `VmRSS:  123 kB`, in bytes.
 #[cfg(target_os = "linux")]
 fn kilobytes(text: &str, name: &str) -> Option<usize> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_fits_is_refused_with_the_numbers() {
+    fn a_request_that_never_fits_is_refused_with_the_figures() {
         let limit = MemoryLimit { base: 5_000_000, most: 25_000_000, token_bytes: 1000 };
         assert!(limit.check(19_000, 1000).is_ok() && limit.check(18_900, 64_000).is_ok());
         assert_eq!(
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_what_is_not_in_use() {
+    fn room_is_the_limit_less_what_is_in_use() {
         let _array = mlx_rs::Array::from_slice(&[1.0_f32; 1000], &[1000]);
         let active = MemoryUse::now().active;
         let limit = MemoryLimit { base: 0, most: active + 100, token_bytes: 1 };

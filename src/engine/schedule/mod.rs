@@ -1,7 +1,7 @@
-//! Who uses the device when: requests are admitted, prefill and decode take turns, memory is kept within its limit.
+//! Who uses the device when: requests are admitted, prefill and decode take turns, memory stays within its limit.
 //!
 //! `worker` is the loop of the device's thread, `active_answer` one answer in it, `sequence` its tokens with their KV cache,
-//! `prompt_lookup` drafts tokens to verify, `generation` is the data that crosses the thread's border.
+//! `prompt_lookup` proposes drafts, `memory` measures, and `generation` is the data that crosses the thread's border.
 
 mod active_answer;
 pub mod generation;
@@ -10,7 +10,7 @@ mod prompt_lookup;
 pub mod sequence;
 mod worker;
 
-pub use generation::{CLOSING_TOKENS, EngineEvent, EventReceiver, Finished, Generation, Stop};
+pub use generation::{EndReason, EngineEvent, EventReceiver, Finished, Generation};
 pub use memory::MemoryUse;
 pub use sequence::Sequence;
-pub use worker::{Command, Shared, WarmUp, Worker};
+pub use worker::{SharedState, WarmUpProgress, Worker, WorkerCommand};

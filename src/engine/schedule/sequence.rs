@@ -1,29 +1,27 @@
-//! A token sequence and what the model has computed of it.
+//! A sequence on the device: its tokens and their KV cache, kept in step.
 
 use std::time::{Duration, Instant};
 
 use mlx_rs::error::Exception;
 
 use crate::engine::EngineError;
-use crate::engine::cache::{Payload, PrefixCache, Segment};
-use crate::engine::model::{KvCache, KvSegment, Model, Run};
+use crate::engine::cache::PrefixCache;
+use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
+use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
-/// An answer's tokens become shareable in runs of so many.
-const RUN: usize = 512;
-
-/// Tokens computed, and the keys and values of exactly these.
+/// Computed tokens, and the keys and values of exactly these.
 pub struct Sequence {
     tokens: Vec<u32>,
     kv: KvCache,
 }
 
 impl Sequence {
-    /// No token yet.
+    /// An empty sequence.
     pub fn new(model: &Model) -> Self {
         Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
-    /// What the keys and values of a token take, in bytes: measured on one.
+    /// Memory of one token's keys and values in all layers, in bytes: measured on a token.
     pub fn token_bytes(model: &Model) -> Result<usize, Exception> {
         let mut kv = model.new_cache();
         model.prefill(&[0], &mut kv)?;
@@ -31,67 +29,72 @@ impl Sequence {
         Ok(kv.segments().iter().map(|segment| segment.payload.bytes()).sum())
     }
 
-    /// The tokens computed.
+    /// The computed tokens.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// What can be shared: covers all tokens after [`Sequence::seal`].
-    pub fn segments(&self) -> &[Segment<KvSegment>] {
-        self.kv.segments()
-    }
-
-    /// Starts over with what is known of a prompt.
-    pub fn resume(&mut self, prompt: &[u32], known: Vec<Segment<KvSegment>>) {
-        self.kv.resume(known);
+    /// Replaces the content by segments of the prefix cache, which cover the first of `tokens`.
+    pub fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) {
+        self.kv.resume(segments);
         self.tokens.clear();
-        self.tokens.extend_from_slice(&prompt[..self.kv.tokens()]);
+        self.tokens.extend_from_slice(&tokens[..self.kv.tokens()]);
     }
 
-    /// Makes all tokens shareable.
-    pub fn seal(&mut self) -> Result<(), Exception> {
-        self.kv.seal()
+    /// Continues from the prefix cache if it covers more of `tokens` than this sequence has computed.
+    pub fn catch_up(&mut self, cache: &mut PrefixCache, tokens: &[u32]) -> Result<(), Exception> {
+        if let Some(segments) = cache.extension(tokens, self.tokens.len())? {
+            self.resume(tokens, segments);
+        }
+        Ok(())
     }
 
-    /// Computes the prompt's next chunk, or less where less is left, and shares it; all but the prompt's last token are
-    /// wanted. What others have computed in the meantime is taken over. Gives the time it took.
+    /// Puts all computed tokens into the prefix cache.
+    pub fn share(&mut self, cache: &mut PrefixCache) -> Result<(), Exception> {
+        self.kv.seal()?;
+        cache.keep(&self.tokens, self.kv.segments())
+    }
+
+    /// Computes and shares the next of `tokens`, at most `chunk`; what others have shared in the meantime is not computed
+    /// again. Returns the time it took.
     pub fn prefill_chunk(
         &mut self,
         model: &Model,
         cache: &mut PrefixCache,
-        prompt: &[u32],
+        tokens: &[u32],
         chunk: usize,
     ) -> Result<Duration, Exception> {
         let start = Instant::now();
-        cache.catch_up(self, prompt)?;
-        let left = &prompt[self.tokens.len()..prompt.len().saturating_sub(1)];
+        self.catch_up(cache, tokens)?;
+        let left = &tokens[self.tokens.len()..];
         let chunk = &left[..left.len().min(chunk)];
         if !chunk.is_empty() {
             model.prefill(chunk, &mut self.kv)?;
             self.tokens.extend_from_slice(chunk);
             cache.count_computed(chunk.len(), start.elapsed());
-            cache.keep(self)?;
+            self.share(cache)?;
         }
         Ok(start.elapsed())
     }
 
-    /// How many tokens can follow before what there is becomes shareable. No more may be computed in one step.
+    /// How many tokens fit into the segment being filled. A step must not compute more.
     pub fn room(&self) -> usize {
-        RUN - self.kv.unsealed()
+        SEGMENT_TOKENS - self.kv.unsealed()
     }
 
-    /// Computes the tokens that follow each of some sequences, all in one pass; gives the logits after each token, one row
-    /// after the other. Every sequence has to be settled after it.
+    /// Computes the tokens that follow each of some sequences in one forward pass; returns the logits after each token,
+    /// `[R, vocab]`. Every sequence must be settled afterwards.
     pub fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
-        let logits = model.logits(growing.iter_mut().map(|(sequence, tokens)| Run::new(tokens, &mut sequence.kv)).collect())?;
+        let inputs = growing.iter_mut().map(|(sequence, tokens)| SequenceInput::new(tokens, &mut sequence.kv));
+        let logits = model.logits(inputs.collect())?;
         growing.iter_mut().for_each(|(sequence, tokens)| sequence.tokens.extend_from_slice(tokens));
         Ok(logits)
     }
 
-    /// After a step: takes back the last tokens, which turned out not to follow.
-    pub fn settle(&mut self, refused: usize) -> Result<(), Exception> {
-        self.kv.cut(refused);
+    /// Ends a step: removes the last tokens, which were rejected, and seals the segment being filled if it is full.
+    pub fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
+        self.kv.cut(rejected);
         self.tokens.truncate(self.kv.tokens());
-        if self.kv.unsealed() >= RUN { self.kv.seal() } else { Ok(()) }
+        if self.kv.unsealed() >= SEGMENT_TOKENS { self.kv.seal() } else { Ok(()) }
     }
 }

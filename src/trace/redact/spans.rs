@@ -1,14 +1,16 @@
-//! Where well-known kinds of secrets are in a text. Pure, and written for texts of megabytes: one look per byte.
+//! Finding well-known kinds of secrets in a text. Texts may have megabytes, so the search goes over them once.
 
 use std::ops::Range;
 
-use super::{REDACTED, SECRET_FIELDS, bare_name};
+use super::names::{REDACTED, SECRET_FIELDS, bare_name};
 
-/// A kind of key that its own look gives away: a prefix, then this many or more token characters.
+/// A kind of key that is known by its prefix.
 struct Shape {
+    /// In lower case; keys are compared without case.
     prefix: &'static str,
+    /// The least number of token characters after the prefix.
     min: usize,
-    /// Without a digit it may be an ordinary word.
+    /// Whether one of those must be a digit. Without one, the text may consist of ordinary words.
     needs_digit: bool,
 }
 
@@ -16,7 +18,7 @@ const fn shape(prefix: &'static str, min: usize, needs_digit: bool) -> Shape {
     Shape { prefix, min, needs_digit }
 }
 
-/// Prefixes are compared without case.
+/// The known kinds of keys.
 const SHAPES: [Shape; 16] = [
     shape("sk-ant-", 4, false),
     shape("sk-", 16, true),
@@ -40,10 +42,10 @@ const KEY_BEGIN: &str = "-----BEGIN";
 const KEY_END: &str = "-----END";
 const DASHES: &str = "-----";
 
-/// No private key is longer; a begin without an end does not hold a stream up for more than this.
+/// The most text that is held back for a secret that may not have ended, in bytes. No private key is longer.
 const MAX_OPEN: usize = 64 * 1024;
 
-/// Every span that looks like a secret, in no order; they may overlap.
+/// The byte ranges of everything that looks like a secret, unordered; they may overlap.
 pub(super) fn well_known(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut spans = Vec::new();
@@ -66,7 +68,7 @@ pub(super) fn well_known(text: &str) -> Vec<Range<usize>> {
     spans
 }
 
-/// Sorts spans and joins those that touch.
+/// Sorts ranges and joins those that touch.
 pub(super) fn merge(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     spans.sort_by_key(|span| (span.start, span.end));
     let mut merged: Vec<Range<usize>> = Vec::new();
@@ -79,7 +81,7 @@ pub(super) fn merge(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// Whether more text could complete a secret that begins in this one.
+/// Whether more text could complete or extend a well-known secret at the end of this one.
 pub(super) fn is_open(text: &str) -> bool {
     let bytes = text.as_bytes();
     if bytes.len() > MAX_OPEN {
@@ -98,7 +100,7 @@ pub(super) fn is_open(text: &str) -> bool {
     })
 }
 
-/// Whether the text ends in a proper beginning of `secret`, at the start of a word.
+/// Whether the text ends with a part of `secret` from its start, but not all of it, and that part starts a word.
 pub(super) fn ends_in_prefix_of(text: &str, secret: &str) -> bool {
     let bytes = text.as_bytes();
     let longest = secret.len().saturating_sub(1).min(bytes.len());
@@ -108,23 +110,25 @@ pub(super) fn ends_in_prefix_of(text: &str, secret: &str) -> bool {
     })
 }
 
-/// Whether a word can start here: the byte before is no letter or digit, or it is the letter of an escape like `\n`.
+/// Whether a word can start here: the byte before is neither letter nor digit, or is the letter of an escape like `\n`.
 fn starts_word(bytes: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1) else { return true };
     let escape = matches!(bytes[before], b'n' | b'r' | b't') && before > 0 && bytes[before - 1] == b'\\';
     !bytes[before].is_ascii_alphanumeric() || escape
 }
 
+/// A look at a place where a key may start.
 #[derive(Default)]
-struct Token {
+struct TokenMatch {
+    /// The key's range, if there is one.
     complete: Option<Range<usize>>,
-    /// It reaches the end of the text, and more could make it a secret, or a longer one.
+    /// Whether the text ends here, and more of it could make a key, or a longer one.
     open: bool,
 }
 
-fn token(bytes: &[u8], at: usize) -> Token {
+fn token(bytes: &[u8], at: usize) -> TokenMatch {
     let rest = &bytes[at..];
-    let mut token = Token::default();
+    let mut token = TokenMatch::default();
     for Shape { prefix, min, needs_digit } in &SHAPES {
         let prefix = prefix.as_bytes();
         if rest.len() < prefix.len() {
@@ -149,7 +153,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~')
 }
 
-/// A PEM private key that begins here; to the end of the text where its end is missing.
+/// The range of a PEM private key that starts here. Without its end line it extends to the end of the text.
 fn private_key(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text[at..].strip_prefix(KEY_BEGIN)?;
     let label = &rest[..rest.find(DASHES)?];
@@ -164,36 +168,37 @@ fn private_key_end(text: &str, begin: usize) -> Option<usize> {
     Some(end + text[end..].find(DASHES)? + DASHES.len())
 }
 
-/// Whether a label that may still be cut off can be a private key's.
+/// Whether the label of a PEM block, which may be cut off, can be that of a private key.
 fn may_be_private_key(rest: &str) -> bool {
     rest.find(DASHES).map_or(rest.len() <= 40, |end| rest[..end].ends_with("PRIVATE KEY"))
 }
 
+/// A look at a quote that may start a secret field.
 #[derive(Default)]
-struct Field {
-    /// The value's span, without its quotes.
+struct FieldMatch {
+    /// The range of its value without the quotes, if it is one.
     value: Option<Range<usize>>,
-    /// The text ends inside of it, or before it is clear whether it is one.
+    /// Whether the text ends inside the field, or before it is clear whether it is one.
     open: bool,
 }
 
-/// `"api_key": "…"` inside a text (JSON in a tool's arguments or results) whose first quote is here. The quotes may be
-/// escaped, as they are in JSON inside of JSON.
-fn secret_field(text: &str, at: usize) -> Field {
+/// Looks for a field like `"api_key": "…"` whose first quote is here. Such fields are in the JSON text of tool calls and results.
+/// The quotes may be escaped, as they are for JSON inside JSON.
+fn secret_field(text: &str, at: usize) -> FieldMatch {
     let name_and_rest = &text[at + 1..];
     let longest = SECRET_FIELDS.iter().map(|name| name.len()).max().unwrap_or(0) + 8;
     let name_end = name_and_rest.bytes().take(longest).position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')));
     let Some(name_end) = name_end else {
         let name = bare_name(&name_and_rest.chars().take(longest).collect::<String>());
         let open = name_and_rest.len() < longest && SECRET_FIELDS.iter().any(|field| field.starts_with(&name));
-        return Field { value: None, open };
+        return FieldMatch { value: None, open };
     };
     if !SECRET_FIELDS.contains(&bare_name(&name_and_rest[..name_end]).as_str()) {
-        return Field::default();
+        return FieldMatch::default();
     }
     let mut cursor = &name_and_rest[name_end..];
     let mut escaped = false;
-    // The name's closing quote, a colon, the value's opening quote; blanks between.
+    // The name's closing quote, a colon and the value's opening quote, with white space between.
     for (blanks_before, expected) in [(false, '"'), (true, ':'), (true, '"')] {
         if blanks_before {
             cursor = cursor.trim_start_matches([' ', '\t', '\n', '\r']);
@@ -204,17 +209,17 @@ fn secret_field(text: &str, at: usize) -> Field {
         }
         match cursor.strip_prefix(expected) {
             Some(after) => cursor = after,
-            None => return Field { value: None, open: cursor.is_empty() },
+            None => return FieldMatch { value: None, open: cursor.is_empty() },
         }
     }
     let start = text.len() - cursor.len();
     let length = value_length(cursor, escaped);
     let value = start..start + length.unwrap_or(cursor.len());
     let blank = value.is_empty() || &text[value.clone()] == REDACTED;
-    Field { value: (!blank).then_some(value), open: length.is_none() }
+    FieldMatch { value: (!blank).then_some(value), open: length.is_none() }
 }
 
-/// The length of a JSON string's inside, up to its closing quote; `None` where the text ends first.
+/// The length of a JSON string up to its closing quote; `None` if the text ends first. `escaped`: the quote is, too.
 fn value_length(text: &str, escaped: bool) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -272,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_go_on_is_open() {
+    fn a_secret_that_may_go_on_is_open() {
         for open in [
             "see sk",
             "s",

@@ -1,28 +1,30 @@
-//! Redacting a stream of events, where a secret may be spread over several deltas.
+//! Redacting a stream of events, in which a secret may be spread over several deltas.
 //!
-//! An event is held back while its text ends in what may be the beginning of a secret, so that no part of one is let out.
+//! Events are held back while their text ends with what may be the start of a secret, so that no part of one is let out.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::{REDACTED, Redactor};
+use super::names::REDACTED;
+use super::redactor::Redactor;
 use crate::trace::RecordedEvent;
 
-/// Takes events in order; lets them out in order, without their secrets.
+/// Redacts events and keeps their order.
 #[derive(Debug)]
 pub struct StreamRedactor {
     redactor: Redactor,
-    /// Deltas of one block whose joined text ends in a possible beginning of a secret, and the pings between.
+    /// Deltas of one block whose joined text ends with a possible start of a secret, and the pings between them.
     held: VecDeque<RecordedEvent>,
 }
 
 impl StreamRedactor {
+    /// Events will be redacted with this redactor.
     pub fn new(redactor: Redactor) -> Self {
         Self { redactor, held: VecDeque::new() }
     }
 
-    /// Adds an event; gives those that can be let out now.
+    /// Adds an event. Returns the events that can be let out now.
     pub fn push(&mut self, mut event: RecordedEvent) -> Vec<RecordedEvent> {
         if delta_text(&mut event.data).is_some() || (event.event == "ping" && !self.held.is_empty()) {
             self.held.push_back(event);
@@ -35,7 +37,7 @@ impl StreamRedactor {
         out
     }
 
-    /// Lets out what is held back: nothing more comes.
+    /// Lets out what is held back, when nothing more comes.
     pub fn finish(&mut self) -> Vec<RecordedEvent> {
         let mut held: Vec<RecordedEvent> = self.held.drain(..).collect();
         let text: String = held.iter_mut().filter_map(|event| delta_text(&mut event.data)).map(|text| &**text).collect();
@@ -47,7 +49,7 @@ impl StreamRedactor {
             let mut at = start;
             for span in spans.iter().filter(|span| span.start < end && span.end > start) {
                 clean.push_str(&text[at..span.start.max(at)]);
-                // The mark stands where the secret begins; the deltas it goes on in only lose their part.
+                // The replacement goes to where the secret starts. The deltas in which it continues only lose their part.
                 if span.start >= start {
                     clean.push_str(REDACTED);
                 }

@@ -1,10 +1,9 @@
-//! Making a trace fit to be shared: prose becomes filler, people and machines become nobody. Pure.
+//! Scrubbing: making a trace fit to be shared. Prose becomes filler; people and machines become anonymous.
 //!
-//! What stays, because it is what snapshots, caches and servers are about: structure, ids, tool names, schemas, enum values,
-//! `cache_control`, the model, timing; the arguments of tool calls and what the user wrote, in both without home folders and
-//! mail addresses; the line that names the working directory. What becomes filler: other system text, descriptions, tool
-//! results, the model's text and thinking, reminders. Every text keeps its length in characters, so that an answer's deltas are
-//! cut where they were.
+//! Kept, because snapshots, caches and servers depend on it: structure, ids, tool names, schemas, enum values, `cache_control`,
+//! the model, timing, the line that names the working directory. Kept without home folders and mail addresses: the arguments of
+//! tool calls, and what the user wrote. Replaced with filler: other system text, descriptions, tool results, the model's text and
+//! thinking, reminders. Every text keeps its length in characters, so that an answer is cut into the same deltas as before.
 
 mod text;
 
@@ -16,10 +15,10 @@ use self::text::{opaque, prose, user_turn, verbatim};
 use super::redact::{Redactor, StreamRedactor};
 use super::{RecordedEvent, Trace, assemble};
 
-/// The one image that stands for all: a transparent pixel.
+/// What replaces every image: a transparent pixel, as base64 of a PNG file.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
-/// Headers that tell one person, machine or request from another.
+/// Headers that identify a person, a machine or a request.
 const IDENTIFYING: [&str; 10] = [
     "anthropic-organization-id",
     "cf-ray",
@@ -33,7 +32,7 @@ const IDENTIFYING: [&str; 10] = [
     "x-stainless-runtime-version",
 ];
 
-/// The trace without its prose (and without secrets, should some be in it). Scrubbing twice is scrubbing once.
+/// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace changes nothing.
 pub fn scrub(mut trace: Trace) -> Trace {
     redact(&mut trace);
     headers(&mut trace.request.headers);
@@ -72,7 +71,7 @@ fn headers(headers: &mut Map<String, Value>) {
     }
 }
 
-/// Product and version stay; of the comment in brackets only words that Claude Code puts there, not a machine's description.
+/// Keeps product and version. A comment in brackets stays if Claude Code wrote it; with a semicolon it describes the machine.
 fn user_agent(agent: &str) -> String {
     match (agent.find('('), agent.rfind(')')) {
         (Some(start), Some(end)) if start < end && agent[start..end].contains(';') => {
@@ -102,7 +101,7 @@ fn message(message: &mut Value) {
     }
 }
 
-/// A text, or a list of blocks. `scrub_text` is for the texts; what tools returned is prose whoever sends it.
+/// Scrubs a content: a text, or a list of blocks. `scrub_text` is for its texts; tool results are always prose.
 fn blocks(content: &mut Value, scrub_text: fn(&str) -> String) {
     match content {
         Value::String(text) => *text = scrub_text(text),
@@ -127,7 +126,7 @@ fn block(block: &mut Value, scrub_text: fn(&str) -> String) {
     }
 }
 
-/// The descriptions of a tool and, at any depth, of its schema.
+/// Scrubs the descriptions of a tool and, at any depth, of its schema.
 fn descriptions(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(descriptions),
@@ -135,7 +134,7 @@ fn descriptions(value: &mut Value) {
             for (key, value) in fields {
                 match value {
                     Value::String(text) if key == "description" => *text = prose(text),
-                    // An example or a default is a value, whatever its keys are called.
+                    // Examples and defaults are values, whatever their keys are called.
                     _ if matches!(key.as_str(), "default" | "const" | "enum" | "examples") => {}
                     value => descriptions(value),
                 }
@@ -145,7 +144,7 @@ fn descriptions(value: &mut Value) {
     }
 }
 
-/// Scrubs the texts that an answer's deltas spell, block by block, and cuts them where they were cut.
+/// Scrubs an answer's deltas: the joined text of each block is scrubbed and cut where it was cut before.
 fn events(events: &mut [RecordedEvent]) {
     let mut pieces_of: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (position, event) in events.iter_mut().enumerate() {
@@ -153,7 +152,7 @@ fn events(events: &mut [RecordedEvent]) {
             Some("content_block_start") => {
                 let index = event.data["index"].as_u64().unwrap_or_default();
                 pieces_of.entry(index).or_default();
-                // A word may begin here and end in a delta: texts are taken together below.
+                // A word may start here and end in a delta, so this text is scrubbed with those of the deltas.
                 let is_spelled = matches!(event.data["content_block"]["type"].as_str(), Some("text" | "thinking"));
                 if is_spelled {
                     pieces_of.entry(index).or_default().push(position);
@@ -181,8 +180,8 @@ fn events(events: &mut [RecordedEvent]) {
     }
 }
 
-/// Replaces what the pieces at `positions` spell in `field`; each piece keeps its number of characters, the last takes what
-/// is left.
+/// Scrubs the joined text of `field` in the events at `positions`. Each piece keeps its number of characters; the last one gets
+/// the rest.
 fn respell(events: &mut [RecordedEvent], positions: &[usize], field: &str, scrub_text: fn(&str) -> String) {
     let mut pieces: Vec<&mut String> = Vec::new();
     for (position, event) in events.iter_mut().enumerate() {
@@ -207,7 +206,7 @@ fn spelled_in(data: &mut Value) -> Option<&mut Map<String, Value>> {
     data.get_mut(holder)?.as_object_mut()
 }
 
-/// A tool call's arguments as they were spelled. Spelled anew only where a value in them changes.
+/// A tool call's arguments, as JSON text. The text is written anew only if a value changes.
 fn arguments(json: &str) -> String {
     match serde_json::from_str::<Value>(json) {
         Ok(original) => {
@@ -215,7 +214,7 @@ fn arguments(json: &str) -> String {
             every_string(&mut scrubbed, verbatim);
             if scrubbed == original { json.to_owned() } else { scrubbed.to_string() }
         }
-        // Cut off in the middle.
+        // The call was cut off.
         Err(_) => verbatim(json),
     }
 }

@@ -1,23 +1,24 @@
-//! Scrubbing one text. Pure.
+//! Scrubbing one text.
 //!
-//! Prose becomes filler character by character: a word becomes a word of the same length and case out of a committed list,
-//! chosen by a hash of the word alone; digits become other digits; blanks and punctuation stay. So equal words stay equal,
-//! a prefix of a text scrubs to a prefix, every text keeps its length in characters and bytes, and words of the list become
-//! themselves, which makes scrubbing twice the same as scrubbing once.
+//! A word becomes a word of the same length and case from a committed list, chosen by a hash of the word alone; digits become
+//! other digits; white space and punctuation stay. So equal words stay equal, a prefix of a text scrubs to a prefix, and every
+//! text keeps its length in characters and bytes. Words of the list become themselves, so scrubbing twice is the same as
+//! scrubbing once.
 
 use std::sync::LazyLock;
 
+use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
 use crate::wire::BILLING_HEADER;
 
-/// Filler words, ours, in any order.
+/// Filler words, in any order.
 const WORDS: &str = include_str!("words.txt");
 
-/// Longer words are scrubbed in pieces of this length.
+/// Longer words are scrubbed in pieces of this length, in letters.
 const MAX_WORD: usize = 12;
 
-/// What stays as it is inside of prose, because servers and tests look for it.
+/// What stays inside prose, because servers and tests look for it.
 const MARKERS: [&str; 8] = [
     "<system-reminder>",
     "</system-reminder>",
@@ -29,11 +30,11 @@ const MARKERS: [&str; 8] = [
     "\u{feff}",
 ];
 
-/// Where the client works, as Claude Code says it. It stays up to the end of its line: models make the paths in their calls
-/// from it, so a scrubbed request gets the calls that the original got.
+/// How Claude Code names the working directory. The line stays to its end: models build the paths in their calls from it, so a
+/// scrubbed request leads to the same calls as the original.
 const FOLDER: &str = "Primary working directory: ";
 
-/// The words by length.
+/// The words of each length, sorted.
 static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(|| {
     let mut by_length: [Vec<&'static str>; MAX_WORD + 1] = Default::default();
     for word in WORDS.split_ascii_whitespace().filter(|word| word.len() <= MAX_WORD) {
@@ -46,9 +47,9 @@ static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(||
     by_length
 });
 
-/// Prose as filler.
-pub fn prose(text: &str) -> String {
-    // No prose: its version and its changing hash are what servers stumble over, so all of it stays.
+/// Replaces prose with filler.
+pub(crate) fn prose(text: &str) -> String {
+    // Its version and its changing hash are what servers have trouble with, so all of it stays.
     if text.starts_with(BILLING_HEADER) {
         return text.to_owned();
     }
@@ -59,15 +60,15 @@ pub fn prose(text: &str) -> String {
             out.push_str(marker);
             marker.len()
         } else if rest.starts_with(FOLDER) {
-            let length = run(rest, |c| c != '\n');
+            let length = length_while(rest, |c| c != '\n');
             out.push_str(&verbatim(&rest[..length]));
             length
         } else if first.is_ascii_alphabetic() {
-            let length = run(rest, |c| c.is_ascii_alphabetic());
+            let length = length_while(rest, |c| c.is_ascii_alphabetic());
             word(&rest[..length], &mut out);
             length
         } else if first.is_ascii_digit() {
-            let length = run(rest, |c| c.is_ascii_digit());
+            let length = length_while(rest, |c| c.is_ascii_digit());
             out.extend("1234567890".chars().cycle().take(length));
             length
         } else {
@@ -79,8 +80,8 @@ pub fn prose(text: &str) -> String {
     out
 }
 
-/// A user's turn: what the user wrote stays, but for paths and addresses; reminders the client put in are prose.
-pub fn user_turn(text: &str) -> String {
+/// Scrubs a user's turn: the user's own text is kept as by [`verbatim`], reminders that the client inserted are prose.
+pub(crate) fn user_turn(text: &str) -> String {
     const OPEN: &str = "<system-reminder>";
     const CLOSE: &str = "</system-reminder>";
     let mut out = String::new();
@@ -94,25 +95,27 @@ pub fn user_turn(text: &str) -> String {
     out + &verbatim(rest)
 }
 
-/// A text that stays, without what tells who wrote it: home folders and mail addresses.
-pub fn verbatim(text: &str) -> String {
+/// Keeps a text, except home folders and mail addresses, which tell who wrote it.
+pub(crate) fn verbatim(text: &str) -> String {
     emails(&homes(text))
 }
 
-/// Something opaque (an id of a person, a machine or a request; a signature) as a hash of itself.
-pub fn opaque(text: &str) -> String {
+/// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature.
+pub(crate) fn opaque(text: &str) -> String {
     const PREFIX: &str = "scrubbed-";
     if text.is_empty() || text.starts_with(PREFIX) {
         return text.to_owned();
     }
-    let hash: String = hash(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{hash}")
+    let hash = format!("{:x}", digest(text));
+    format!("{PREFIX}{}", &hash[..16])
 }
 
-fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+/// The length in bytes of the longest start of the text whose characters belong together.
+fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
     text.find(|c| !belongs(c)).unwrap_or(text.len())
 }
 
+/// Appends the filler for a word.
 fn word(word: &str, out: &mut String) {
     for piece in word.as_bytes().chunks(MAX_WORD) {
         let lower = String::from_utf8_lossy(piece).to_ascii_lowercase();
@@ -126,7 +129,7 @@ fn word(word: &str, out: &mut String) {
     }
 }
 
-/// A letter outside of ASCII: one of the same length in UTF-8 for all.
+/// The filler for a letter outside ASCII: the same for all letters of its length in UTF-8.
 fn letter(c: char) -> char {
     match c.len_utf8() {
         2 => 'é',
@@ -135,18 +138,19 @@ fn letter(c: char) -> char {
     }
 }
 
+/// An index below `among` that depends on the word alone.
 fn pick(word: &str, among: usize) -> usize {
-    let hash = hash(word);
+    let hash = digest(word);
     let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
     number as usize % among
 }
 
-/// Keyed, so that the choice is ours and stays the same for ever.
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::new().chain_update("anyclaude scrub 1\0").chain_update(text).finalize().into()
+/// SHA-256 with a prefix of ours. Changing the prefix would change every scrubbed trace.
+fn digest(text: &str) -> Output<Sha256> {
+    Sha256::new().chain_update("anyclaude scrub 1\0").chain_update(text).finalize()
 }
 
-/// Where home folders lie, and what must follow the user's name.
+/// What a home folder's path begins with before the user's name, and what replaces both.
 const HOMES: [(&str, &str); 5] = [
     ("/home/", "/home/user"),
     ("/Users/", "/home/user"),
@@ -155,6 +159,7 @@ const HOMES: [(&str, &str); 5] = [
     ("\\Users\\", "\\Users\\user"),
 ];
 
+/// Replaces home folders.
 fn homes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -164,7 +169,7 @@ fn homes(text: &str) -> String {
         if let Some((prefix, replacement)) = home {
             let name = &rest[prefix.len()..];
             let dashed = prefix.starts_with('-');
-            let length = run(name, |c| c.is_alphanumeric() || matches!(c, '_' | '.') || (c == '-' && !dashed));
+            let length = length_while(name, |c| c.is_alphanumeric() || matches!(c, '_' | '.') || (c == '-' && !dashed));
             if length > 0 {
                 out.push_str(replacement);
                 rest = &name[length..];
@@ -185,13 +190,14 @@ fn homes(text: &str) -> String {
     out
 }
 
+/// Replaces mail addresses.
 fn emails(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('@') {
         let (before, after) = (&rest[..at], &rest[at + 1..]);
         let local = before.len() - before.bytes().rev().take_while(|b| b.is_ascii_alphanumeric() || b"._%+-".contains(b)).count();
-        let domain = run(after, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+        let domain = length_while(after, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
         let domain = after[..domain].trim_end_matches(['.', '-']);
         let top = domain.rsplit_once('.').map_or("", |(_, top)| top);
         if local < at && top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()) {
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_wrote_stays_and_reminders_do_not() {
+    fn the_users_text_stays_and_reminders_do_not() {
         let turn = user_turn("Read /root/x.txt<system-reminder>Secretive</system-reminder> please, me@corp.example.org");
         assert!(
             turn.starts_with("Read /home/user/x.txt<system-reminder>")
@@ -262,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn homes_and_addresses_are_neutral() {
+    fn home_folders_and_mail_addresses_are_replaced() {
         let cases = [
             ("/home/alice/p/a.rs and /Users/bob", "/home/user/p/a.rs and /home/user"),
             ("\"/root\" /root/.claude /rooted /x/root/y", "\"/home/user\" /home/user/.claude /rooted /x/root/y"),

@@ -1,4 +1,4 @@
-//! The answer to a chat request: whole, or in chunks.
+//! The answer to a chat request, whole or streamed in chunks.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -20,18 +20,18 @@ pub struct ChatCompletion {
     pub extra: Map<String, Value>,
 }
 
-/// One of a whole answer's alternatives.
+/// One alternative of a whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     pub index: usize,
-    /// Always an assistant's.
+    /// Always the assistant's.
     pub message: ChatMessage,
     pub finish_reason: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// One chunk of a streamed answer. An error in mid-stream comes as a chunk too.
+/// One chunk of a streamed answer. An error in mid-stream is a chunk too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChatChunk {
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct ChatChunk {
     pub extra: Map<String, Value>,
 }
 
-/// What a chunk adds to one of the alternatives.
+/// What a chunk adds to one alternative.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChunkChoice {
     #[serde(default)]
@@ -66,20 +66,20 @@ pub struct ChunkChoice {
     pub extra: Map<String, Value>,
 }
 
-/// Pieces of the answer.
+/// A piece of the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Reasoning, as LM Studio, vLLM and DeepSeek name it.
+    /// Reasoning under the name that LM Studio, vLLM and DeepSeek use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// Reasoning, as OpenRouter names it.
+    /// Reasoning under the name that OpenRouter uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// The model's words where it refuses to answer.
+    /// The text of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -91,7 +91,7 @@ pub struct Delta {
 /// A piece of a tool call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallDelta {
-    /// Which of the calls it belongs to. Some servers leave it out.
+    /// Which call of the answer the piece belongs to. Some servers omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +112,7 @@ pub struct FunctionDelta {
     pub arguments: Option<String>,
 }
 
-/// Some servers give the arguments as an object where JSON text is due.
+/// Reads JSON text, or the JSON object that some servers send in its place.
 fn text_or_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => None,
@@ -121,10 +121,10 @@ fn text_or_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     })
 }
 
-/// Tokens used.
+/// Token counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChatUsage {
-    /// All tokens of the prompt, cached ones too.
+    /// All tokens of the prompt, cached or not.
     #[serde(default, deserialize_with = "or_default")]
     pub prompt_tokens: u64,
     #[serde(default, deserialize_with = "or_default")]
@@ -139,7 +139,7 @@ pub struct ChatUsage {
     pub extra: Map<String, Value>,
 }
 
-/// What the prompt's tokens were.
+/// A breakdown of the prompt's tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptDetails {
     /// Read from the prefix cache.
@@ -149,7 +149,7 @@ pub struct PromptDetails {
     pub extra: Map<String, Value>,
 }
 
-/// What the generated tokens were.
+/// A breakdown of the generated tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CompletionDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]

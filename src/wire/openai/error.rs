@@ -9,7 +9,7 @@ pub struct ChatErrorBody {
     pub error: ChatError,
 }
 
-/// What went wrong. LM Studio also sends a bare text, which becomes the message.
+/// What went wrong. LM Studio also sends a plain string, which becomes the message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "TextOrFields")]
 pub struct ChatError {
@@ -17,14 +17,14 @@ pub struct ChatError {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub param: Option<String>,
-    /// A name (OpenAI), or an HTTP status (OpenRouter).
+    /// A name at OpenAI, an HTTP status at OpenRouter.
     pub code: Option<Value>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl ChatError {
-    /// The HTTP status that the error itself names.
+    /// The HTTP status in `code`, if there is one.
     pub fn status(&self) -> Option<u16> {
         let code = self.code.as_ref()?;
         let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;

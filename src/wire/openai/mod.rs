@@ -1,7 +1,7 @@
 //! OpenAI's chat completions as types: requests, whole and streamed answers, errors.
 //!
-//! Owns no I/O. Many servers speak this protocol, each a little differently: answers are read leniently (what may be missing
-//! is optional, what may be `null` is taken as missing), and unknown fields are kept in `extra`.
+//! Many servers speak this protocol with small differences, so answers are read leniently: what some server omits is optional,
+//! `null` counts as missing, and unknown fields are kept in `extra`.
 
 mod answer;
 mod error;
@@ -12,13 +12,13 @@ pub use answer::{
 };
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
-    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, Function, FunctionCall,
-    ImageUrl, NamedFunction, Part, Stop, StreamOptions, ToolCall,
+    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall, ChatToolChoice, ContentPart,
+    Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads `null` as the default.
+/// Deserializes `null` as the type's default.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -1,4 +1,4 @@
-//! What a client sends to `POST /v1/chat/completions`.
+//! The body of `POST /v1/chat/completions`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -18,10 +18,10 @@ pub struct ChatRequest {
     pub tool_choice: Option<ChatToolChoice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel_tool_calls: Option<bool>,
-    /// Upper bound on generated tokens, under its older name, which most servers know.
+    /// Upper bound on generated tokens under its older name, which most servers know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
-    /// Upper bound on generated tokens, under the name that OpenAI's own reasoning models insist on.
+    /// Upper bound on generated tokens under the name that OpenAI's reasoning models require.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_completion_tokens: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct ChatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop: Option<Stop>,
+    pub stop: Option<StopSequences>,
     #[serde(default, deserialize_with = "or_default")]
     pub stream: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,18 +40,18 @@ pub struct ChatRequest {
     pub extra: Map<String, Value>,
 }
 
-/// One text at which generation stops, or several.
+/// One text that ends generation, or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Stop {
+pub enum StopSequences {
     One(String),
     Many(Vec<String>),
 }
 
-/// What a stream carries beside the answer.
+/// What a stream carries besides the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamOptions {
-    /// Whether a last chunk without choices tells the usage.
+    /// Whether a last chunk without choices carries the usage.
     #[serde(default, deserialize_with = "or_default")]
     pub include_usage: bool,
     #[serde(flatten)]
@@ -87,34 +87,34 @@ pub enum ChatMessage {
     },
 }
 
-/// What the model said: in a conversation, and as the message of a whole answer.
+/// The model's turn, in a conversation or as the message of a whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AssistantMessage {
     #[serde(default)]
     pub content: Option<ChatContent>,
-    /// The model's reasoning, as LM Studio, vLLM and DeepSeek name it.
+    /// Reasoning under the name that LM Studio, vLLM and DeepSeek use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// The model's reasoning, as OpenRouter names it.
+    /// Reasoning under the name that OpenRouter uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
+    pub tool_calls: Vec<ChatToolCall>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// A message's content: one text, or parts.
+/// A message's content: one text, or content parts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ChatContent {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<ContentPart>),
 }
 
 impl<'de> Deserialize<'de> for ChatContent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrList::<Self, Part>::of("a string or a list of content parts"))
+        deserializer.deserialize_any(TextOrList::<Self, ContentPart>::of("a string or a list of content parts"))
     }
 }
 
@@ -124,16 +124,16 @@ impl From<String> for ChatContent {
     }
 }
 
-impl From<Vec<Part>> for ChatContent {
-    fn from(parts: Vec<Part>) -> Self {
+impl From<Vec<ContentPart>> for ChatContent {
+    fn from(parts: Vec<ContentPart>) -> Self {
         Self::Parts(parts)
     }
 }
 
-/// A part of a message's content. A part of another `type` does not parse: the error names it.
+/// A part of a message's content. A part of an unknown `type` is an error that names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Part {
+pub enum ContentPart {
     Text {
         text: String,
         #[serde(flatten)]
@@ -146,20 +146,20 @@ pub enum Part {
     File {
         file: Value,
     },
-    /// The model's words where it refused to answer.
+    /// The text of a refusal.
     Refusal {
         refusal: String,
     },
 }
 
-impl Part {
-    /// A text with nothing beside it.
+impl ContentPart {
+    /// A text part without extra fields.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into(), extra: Map::new() }
     }
 }
 
-/// Where an image is: a web address, or a `data:` URL that holds it.
+/// An image: its web address, or a `data:` URL that contains it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageUrl {
     pub url: String,
@@ -167,7 +167,7 @@ pub struct ImageUrl {
     pub extra: Map<String, Value>,
 }
 
-/// A tool the model may call. Only functions are known.
+/// A tool the model may call. Functions are the only kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatTool {
     #[serde(rename = "type")]
@@ -175,7 +175,7 @@ pub struct ChatTool {
     pub function: Function,
 }
 
-/// What kind of tool it is.
+/// The `type` of a tool or a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {
@@ -189,16 +189,16 @@ pub struct Function {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// JSON Schema of the arguments; missing where it takes none.
+    /// JSON Schema of the arguments; missing for a function without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Value>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// A call of a function.
+/// A call that the model made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
+pub struct ChatToolCall {
     pub id: String,
     #[serde(rename = "type", default)]
     pub kind: CallKind,
@@ -213,13 +213,13 @@ pub struct FunctionCall {
     pub arguments: String,
 }
 
-/// Whether and which tool must be called.
+/// Whether the model must call a tool, and which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ChatToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),
-    /// This function.
+    /// This function must be called.
     Function {
         #[serde(rename = "type", default)]
         kind: CallKind,

@@ -1,100 +1,102 @@
-//! Which runs of tokens are on the disk, and which of them to forget. Pure bookkeeping.
+//! Which segments are on disk, and which to forget. Pure bookkeeping.
 //!
-//! Runs are never taken apart: a prompt that leaves another in the middle of a run starts one of its own there.
+//! Segments on disk are never split: a prompt that leaves another inside a segment starts a segment of its own at that
+//! segment's beginning. So siblings may begin alike, unlike the nodes of the tree in memory.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::run::{FileName, Run, RunId};
+use super::segment_file::{FileName, SegmentHeader, SegmentId};
 
-/// The runs that there are, each under the one it continues.
-pub struct RunIndex {
-    root: RunId,
-    runs: HashMap<RunId, Stored>,
-    children: HashMap<RunId, Vec<RunId>>,
+/// The segments on disk, each below the one it continues.
+pub struct SegmentIndex {
+    root: SegmentId,
+    segments: HashMap<SegmentId, IndexedSegment>,
+    children: HashMap<SegmentId, Vec<SegmentId>>,
+    /// Size of all files.
     bytes: u64,
-    /// Counts uses: the larger, the later.
+    /// Advances with every use.
     clock: u64,
 }
 
-struct Stored {
-    run: Run,
+struct IndexedSegment {
+    header: SegmentHeader,
     name: FileName,
     bytes: u64,
     last_used: u64,
 }
 
-/// The runs that a prompt begins with.
+/// The segments that a prompt begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cover {
-    /// In order. The last one may go beyond the prompt, or leave it in the middle.
-    pub runs: Vec<RunId>,
-    /// How many of the prompt's tokens they have.
+    /// In order. The last one may reach beyond the prompt, or differ from it at some token.
+    pub segments: Vec<SegmentId>,
+    /// How many of the prompt's tokens they cover.
     pub tokens: usize,
-    /// The last run that the prompt has to its end, or the root.
-    pub parent: RunId,
-    /// Where that one ends.
+    /// The last segment that the prompt contains whole, or the root: what a new segment continues.
+    pub parent: SegmentId,
+    /// Where that one ends, in tokens of the prompt.
     pub parent_end: usize,
 }
 
-impl RunIndex {
-    /// No run yet.
-    pub fn new(root: RunId) -> Self {
-        Self { root, runs: HashMap::new(), children: HashMap::new(), bytes: 0, clock: 0 }
+impl SegmentIndex {
+    /// An empty index.
+    pub fn new(root: SegmentId) -> Self {
+        Self { root, segments: HashMap::new(), children: HashMap::new(), bytes: 0, clock: 0 }
     }
 
-    /// How many runs.
+    /// Number of segments.
     pub fn len(&self) -> usize {
-        self.runs.len()
+        self.segments.len()
     }
 
-    /// What their files take, in bytes.
+    /// Size of all files, in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// A run's file.
-    pub fn name(&self, id: RunId) -> Option<FileName> {
-        Some(self.runs.get(&id)?.name)
+    /// The file of a segment.
+    pub fn name(&self, id: SegmentId) -> Option<FileName> {
+        Some(self.segments.get(&id)?.name)
     }
 
-    /// A run's tokens; none where there is no such run.
-    pub fn tokens(&self, id: RunId) -> &[u32] {
-        self.runs.get(&id).map_or(&[], |stored| &stored.run.tokens)
+    /// The tokens of a segment; empty if it is unknown.
+    pub fn tokens(&self, id: SegmentId) -> &[u32] {
+        self.segments.get(&id).map_or(&[], |indexed| &indexed.header.tokens)
     }
 
-    /// The runs that the tokens begin with, as far as they go. Where some go equally far, those that end with the tokens.
+    /// The path of segments that covers most of `tokens`; among equals, the one of which `tokens` contain most whole.
     pub fn cover(&self, tokens: &[u32]) -> Cover {
-        let mut best = Cover { runs: Vec::new(), tokens: 0, parent: self.root, parent_end: 0 };
+        let mut best = Cover { segments: Vec::new(), tokens: 0, parent: self.root, parent_end: 0 };
         let mut last = None;
-        // Runs that begin alike may continue the same one, so all ways are tried.
-        let mut ways = vec![(self.root, 0)];
-        while let Some((parent, start)) = ways.pop() {
+        // Siblings may begin alike, so all paths are tried.
+        let mut open = vec![(self.root, 0)];
+        while let Some((parent, start)) = open.pop() {
             for id in self.children.get(&parent).into_iter().flatten() {
-                let run = self.tokens(*id);
-                let common = run.iter().zip(&tokens[start..]).take_while(|(a, b)| a == b).count();
+                let own = self.tokens(*id);
+                let common = own.iter().zip(&tokens[start..]).take_while(|(a, b)| a == b).count();
                 let end = start + common;
-                let (parent, parent_end) = if common == run.len() { (*id, end) } else { (parent, start) };
+                let (parent, parent_end) = if common == own.len() { (*id, end) } else { (parent, start) };
                 if common > 0 && (end, parent_end) > (best.tokens, best.parent_end) {
-                    best = Cover { runs: Vec::new(), tokens: end, parent, parent_end };
+                    best = Cover { segments: Vec::new(), tokens: end, parent, parent_end };
                     last = Some(*id);
                 }
-                if common == run.len() {
-                    ways.push((*id, end));
+                if common == own.len() {
+                    open.push((*id, end));
                 }
             }
         }
-        best.runs = last.map(|last| self.path(last)).unwrap_or_default();
+        best.segments = last.map(|last| self.path(last)).unwrap_or_default();
         best
     }
 
-    /// The tokens up to the end of the runs used last, at most so many, the last one first; without those that one before them
-    /// continues.
+    /// The conversations on disk, each with all its tokens, the most recently used first and at most `most`. One that a more
+    /// recently used one continues is not listed.
     pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
-        let mut runs: Vec<(RunId, u64)> = self.runs.iter().map(|(id, stored)| (*id, stored.last_used)).collect();
-        runs.sort_unstable_by_key(|(_, last_used)| Reverse(*last_used));
+        let mut by_use: Vec<(SegmentId, u64)> = self.segments.iter().map(|(id, indexed)| (*id, indexed.last_used)).collect();
+        by_use.sort_unstable_by_key(|(_, last_used)| Reverse(*last_used));
         let (mut latest, mut continued) = (Vec::new(), HashSet::new());
-        for (id, _) in runs {
+        for (id, _) in by_use {
             if latest.len() < most && !continued.contains(&id) {
                 let path = self.path(id);
                 latest.push(path.iter().flat_map(|id| self.tokens(*id)).copied().collect());
@@ -104,66 +106,66 @@ impl RunIndex {
         latest
     }
 
-    /// The runs up to this one.
-    fn path(&self, run: RunId) -> Vec<RunId> {
+    /// The segments from the root's child down to `last`, both included.
+    fn path(&self, last: SegmentId) -> Vec<SegmentId> {
         let mut path = Vec::new();
-        let mut next = Some(run);
-        while let Some((id, stored)) = next.and_then(|id| Some((id, self.runs.get(&id)?))) {
+        let mut next = Some(last);
+        while let Some((id, indexed)) = next.and_then(|id| Some((id, self.segments.get(&id)?))) {
             path.push(id);
-            next = Some(stored.run.parent);
+            next = Some(indexed.header.parent);
         }
         path.reverse();
         path
     }
 
-    /// Puts a run in, as the one used last.
-    pub fn insert(&mut self, run: Run, name: FileName, bytes: u64) {
+    /// Adds a segment, as the most recently used one.
+    pub fn insert(&mut self, header: SegmentHeader, name: FileName, bytes: u64) {
         self.clock += 1;
-        let (parent, id) = (run.parent, name.id);
-        let stored = Stored { run, name, bytes, last_used: self.clock };
+        let (parent, id) = (header.parent, name.id);
+        let indexed = IndexedSegment { header, name, bytes, last_used: self.clock };
         self.bytes += bytes;
-        match self.runs.insert(id, stored) {
+        match self.segments.insert(id, indexed) {
             Some(before) => self.bytes -= before.bytes,
             None => self.children.entry(parent).or_default().push(id),
         }
     }
 
-    /// Counts as a use of runs that continue each other, the last one last.
-    pub fn touch(&mut self, runs: &[RunId]) {
-        for id in runs {
+    /// Marks a path of segments as used, the last one as the most recently used.
+    pub fn touch(&mut self, path: &[SegmentId]) {
+        for id in path {
             self.clock += 1;
-            self.runs.entry(*id).and_modify(|stored| stored.last_used = self.clock);
+            self.segments.entry(*id).and_modify(|indexed| indexed.last_used = self.clock);
         }
     }
 
-    /// Forgets the least recently used run that no other continues; gives its file.
+    /// Removes the least recently used leaf; returns its file.
     pub fn evict(&mut self) -> Option<FileName> {
-        let is_leaf = |id: &RunId| self.children.get(id).is_none_or(Vec::is_empty);
-        let leaves = self.runs.iter().filter(|(id, _)| is_leaf(id));
-        let (id, _) = leaves.min_by_key(|(_, stored)| stored.last_used)?;
+        let is_leaf = |id: &SegmentId| self.children.get(id).is_none_or(Vec::is_empty);
+        let leaves = self.segments.iter().filter(|(id, _)| is_leaf(id));
+        let (id, _) = leaves.min_by_key(|(_, indexed)| indexed.last_used)?;
         self.remove(*id).pop()
     }
 
-    /// Forgets every run; gives their files.
+    /// Removes everything; returns the files.
     pub fn clear(&mut self) -> Vec<FileName> {
         self.children.clear();
         self.bytes = 0;
-        self.runs.drain().map(|(_, stored)| stored.name).collect()
+        self.segments.drain().map(|(_, indexed)| indexed.name).collect()
     }
 
-    /// Forgets a run and all that continue it; gives their files.
-    pub fn remove(&mut self, id: RunId) -> Vec<FileName> {
-        let Some(stored) = self.runs.get(&id) else { return Vec::new() };
-        let parent = stored.run.parent;
+    /// Removes a segment and all that continue it; returns their files.
+    pub fn remove(&mut self, id: SegmentId) -> Vec<FileName> {
+        let Some(indexed) = self.segments.get(&id) else { return Vec::new() };
+        let parent = indexed.header.parent;
         if let Some(siblings) = self.children.get_mut(&parent) {
             siblings.retain(|sibling| *sibling != id);
         }
         let (mut names, mut left) = (Vec::new(), vec![id]);
         while let Some(id) = left.pop() {
             left.extend(self.children.remove(&id).unwrap_or_default());
-            if let Some(stored) = self.runs.remove(&id) {
-                self.bytes -= stored.bytes;
-                names.push(stored.name);
+            if let Some(indexed) = self.segments.remove(&id) {
+                self.bytes -= indexed.bytes;
+                names.push(indexed.name);
             }
         }
         names
@@ -175,27 +177,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn index() -> RunIndex {
-        RunIndex::new(RunId::root("m"))
+    fn index() -> SegmentIndex {
+        SegmentIndex::new(SegmentId::root("m"))
     }
 
-    /// Puts in what is missing of these tokens, in runs of at most so many; one byte a token.
-    fn put(index: &mut RunIndex, tokens: &[u32], most: usize) {
-        let Cover { mut parent, parent_end, tokens: known, runs } = index.cover(tokens);
-        index.touch(&runs);
+    /// Adds what is missing of these tokens, in segments of at most `most` tokens, one byte each.
+    fn put(index: &mut SegmentIndex, tokens: &[u32], most: usize) {
+        let Cover { mut parent, parent_end, tokens: known, segments } = index.cover(tokens);
+        index.touch(&segments);
         if known == tokens.len() {
             return;
         }
         for tokens in tokens[parent_end..].chunks(most) {
-            let run = Run { parent, tokens: tokens.to_vec() };
-            parent = run.id();
-            index.insert(run, FileName { id: parent, checksum: 0 }, tokens.len() as u64);
+            let header = SegmentHeader { parent, tokens: tokens.to_vec() };
+            parent = header.id();
+            index.insert(header, FileName { id: parent, checksum: 0 }, tokens.len() as u64);
         }
     }
 
-    /// The tokens that the cover's runs have in all.
-    fn covered(index: &RunIndex, tokens: &[u32]) -> Vec<u32> {
-        index.cover(tokens).runs.iter().flat_map(|id| index.tokens(*id).to_vec()).collect()
+    /// All tokens of the segments that cover the given ones.
+    fn covered(index: &SegmentIndex, tokens: &[u32]) -> Vec<u32> {
+        index.cover(tokens).segments.iter().flat_map(|id| index.tokens(*id).to_vec()).collect()
     }
 
     #[test]
@@ -214,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_what_was_not_used_for_long_go_first() {
+    fn the_leaves_of_the_least_recently_used_path_are_evicted_first() {
         let mut index = index();
         put(&mut index, &[1, 2, 3, 4], 2);
         put(&mut index, &[1, 2, 9], 2);
         put(&mut index, &[1, 2, 3, 4], 2);
-        let of = |tokens: &[u32]| FileName { id: RunId::root("m").child(&[1, 2]).child(tokens), checksum: 0 };
+        let of = |tokens: &[u32]| FileName { id: SegmentId::root("m").child(&[1, 2]).child(tokens), checksum: 0 };
         assert_eq!((index.latest(1), index.latest(9)), (vec![vec![1, 2, 3, 4]], vec![vec![1, 2, 3, 4], vec![1, 2, 9]]));
         assert_eq!(index.evict(), Some(of(&[9])));
         assert_eq!(index.evict(), Some(of(&[3, 4])));
@@ -238,16 +240,16 @@ mod tests {
                 prop_assert_eq!(index.cover(tokens).tokens, tokens.len());
                 prop_assert!(index.latest(1).concat().starts_with(tokens));
             }
-            let lost = index.cover(&prompts[lost.index(prompts.len())].0).runs;
+            let lost = index.cover(&prompts[lost.index(prompts.len())].0).segments;
             if let Some(id) = lost.first() {
                 let names = index.remove(*id);
                 prop_assert!(names.iter().any(|name| name.id == *id) && names.len() >= lost.len());
             }
-            prop_assert_eq!(index.bytes(), index.runs.values().map(|stored| stored.run.tokens.len() as u64).sum::<u64>());
+            prop_assert_eq!(index.bytes(), index.segments.values().map(|indexed| indexed.header.tokens.len() as u64).sum::<u64>());
             for (tokens, _) in &prompts {
                 let cover = index.cover(tokens);
                 prop_assert_eq!(&covered(&index, tokens)[..cover.tokens], &tokens[..cover.tokens]);
-                prop_assert!(cover.runs.windows(2).all(|pair| index.runs[&pair[1]].run.parent == pair[0]));
+                prop_assert!(cover.segments.windows(2).all(|pair| index.segments[&pair[1]].header.parent == pair[0]));
             }
             while index.evict().is_some() {}
             prop_assert_eq!((index.len(), index.bytes()), (0, 0));

@@ -1,4 +1,4 @@
-//! What the files of a folder were computed by. Keys and values of anything else are never used.
+//! Which model and program computed the segments of a folder. Segments of any other are never used.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,30 +7,31 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::run::RunId;
+use super::segment_file::SegmentId;
 use crate::engine::{EngineError, mlx_version};
+use crate::files::{Access, write_atomically};
 
-/// Raised when files of the same model and version mean something else.
+/// Raised when the format of segment files changes its meaning.
 const FORMAT: u32 = 1;
 
 const NAME: &str = "manifest.json";
 
-/// What computed the keys and values, in words.
+/// What computed the keys and values. Written beside the segments for people; the ids in file names stand for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u32,
-    /// The model folder's name, for people; the same model may be renamed.
+    /// The model folder's name. For people only: renaming the folder does not change the model.
     model: String,
-    /// SHA-256 over the configuration and every weight file's name, length and CRC-32.
+    /// SHA-256 of config.json and of every weight file's name, length and CRC-32.
     weights: String,
     anyclaude: String,
     mlx: String,
-    /// Where it computes: the CPU in f32, Metal in what the weights have.
+    /// Operating system and architecture. They decide the device: the CPU computes in f32, Metal in the weights' precision.
     platform: String,
 }
 
 impl Manifest {
-    /// What this program computes with a model folder. Reads all its weights.
+    /// The manifest of this program with a model folder. Reads all weight files.
     pub fn of(model: &Path) -> Result<Self, EngineError> {
         let name = model.canonicalize().unwrap_or_else(|_| model.into());
         let error = |error: io::Error| EngineError::ModelFile { path: model.into(), reason: error.to_string() };
@@ -44,26 +45,24 @@ impl Manifest {
         })
     }
 
-    /// Where the ids of its runs begin.
-    pub fn root(&self) -> RunId {
+    /// The id that the first segment of every prompt continues.
+    pub fn root(&self) -> SegmentId {
         let Self { format, model: _, weights, anyclaude, mlx, platform } = self;
-        RunId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}"))
+        SegmentId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}"))
     }
 
-    /// What a folder's files were computed by; `None` where it does not say.
+    /// Reads a folder's manifest; `None` if it is missing or unreadable.
     pub fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(folder.join(NAME)).ok()?).ok()
     }
 
-    /// Writes it into a folder, whole or not at all.
+    /// Writes it into a folder, complete or not at all.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let unfinished = folder.join(NAME).with_extension(super::writer::UNFINISHED);
-        fs::write(&unfinished, serde_json::to_vec_pretty(self)?)?;
-        File::open(&unfinished)?.sync_all()?;
-        fs::rename(unfinished, folder.join(NAME))
+        write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?, Access::Everyone)
     }
 }
 
+/// See [`Manifest::weights`].
 fn weights(model: &Path) -> io::Result<String> {
     let mut files: Vec<PathBuf> = fs::read_dir(model)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
@@ -75,7 +74,7 @@ fn weights(model: &Path) -> io::Result<String> {
         digest.update(length.to_le_bytes());
         digest.update(checksum.to_le_bytes());
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// A file's length and CRC-32.

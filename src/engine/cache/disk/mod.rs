@@ -1,11 +1,12 @@
-//! The prefix cache's second life: runs of tokens in a folder, for the next start.
+//! The prefix cache on disk: segment files in a folder, for the next start of the process.
 //!
-//! `run` is one file, `index` knows which there are, `writer` is the thread that writes them, `manifest` says what computed
-//! them. Reading happens on the device's thread, when a prompt needs it or there is nothing else to do.
+//! `segment_file` is the format of one file, `index` knows which segments there are, `writer` is the thread that writes and
+//! removes files, `manifest` says which model computed them. Files are read on the device's thread, when a prompt needs them
+//! or nothing else is to be done.
 
 mod index;
 mod manifest;
-mod run;
+mod segment_file;
 mod writer;
 
 use std::collections::HashMap;
@@ -17,63 +18,64 @@ use std::time::SystemTime;
 use mlx_rs::error::Exception;
 use rustix::fs::{FlockOperation, flock};
 
-use self::index::{Cover, RunIndex};
+use self::index::{Cover, SegmentIndex};
 use self::manifest::Manifest;
-use self::run::{FileName, Run, RunId, decode, read_run};
-use self::writer::{UNFINISHED, Writer};
-use super::{Payload, Segment};
+use self::segment_file::{FileName, SegmentHeader, SegmentId, decode, read_header};
+use self::writer::SegmentWriter;
 use crate::engine::EngineError;
 use crate::engine::model::KvSegment;
+use crate::engine::segment::{Payload, Segment};
+use crate::files::is_temporary;
 
-/// Held by the process that uses the folder.
+/// The file that the process using the folder holds a lock on.
 const LOCK: &str = "lock";
 
-/// Where the cache outlives the process.
+/// Where the prefix cache is kept beyond the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskOptions {
-    /// Made where it is not there.
+    /// Created if it does not exist.
     pub folder: PathBuf,
-    /// What the files may take, in bytes.
+    /// Most disk space for segment files, in bytes.
     pub bytes: u64,
 }
 
-/// What is on the disk, and what that was good for since the start.
+/// What is on disk, and its counts since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskStats {
-    /// What the files may take, in bytes.
+    /// Most disk space for segment files, in bytes.
     pub max_bytes: u64,
-    /// Files, each a run of tokens.
+    /// Number of segment files.
     pub entries: usize,
-    /// What they take, in bytes.
+    /// Their size, in bytes.
     pub bytes: u64,
-    /// Prompts for which something was read when they came: not those that went on from what was read ahead.
+    /// Prompts for which segments were read when they came. What was read ahead of them does not count.
     pub hits: u64,
-    /// Tokens read: for prompts, and ahead of them.
+    /// Tokens of the segments read, for prompts and ahead of them.
     pub tokens: u64,
-    /// Files dropped: damaged, or of another model or version.
+    /// Files removed because they were damaged, or of another model or version.
     pub dropped: u64,
 }
 
-/// Runs of tokens in a folder. Dropping it waits until all is written.
+/// Segment files in a folder. Dropping it waits until all queued files are written.
 pub struct DiskCache {
     folder: PathBuf,
-    index: RunIndex,
-    writer: Writer,
+    index: SegmentIndex,
+    writer: SegmentWriter,
     stats: DiskStats,
     _lock: File,
 }
 
-/// What the disk knows of a prompt: the keys and values of `tokens` from `start` on.
+/// Segments read from disk for a prompt: they cover `tokens` from `start` on.
 pub struct Recalled {
-    /// From the prompt's beginning; may go beyond what the prompt has in common with them.
+    /// From the prompt's beginning. The last segment may reach beyond the prompt, or differ from it at some token.
     pub tokens: Vec<u32>,
     pub start: usize,
     pub segments: Vec<Segment<KvSegment>>,
 }
 
 impl DiskCache {
-    /// Opens a folder for a model folder, and drops what is damaged or not this model's. `None`: another process uses it.
-    /// Reads all the model's weights, and no keys or values yet.
+    /// Opens a cache folder for a model folder and removes segments that are damaged or another model's. `None` if another
+    /// process uses the folder. Reads all weight files (to identify the model), but no keys or values.
     pub fn open(options: DiskOptions, model: &Path) -> Result<Option<Self>, EngineError> {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
@@ -88,27 +90,28 @@ impl DiskCache {
         if Manifest::read(&folder).as_ref() != Some(&manifest) {
             manifest.write(&folder).map_err(error)?;
         }
-        let writer = Writer::start(folder.clone()).map_err(error)?;
+        let writer = SegmentWriter::start(folder.clone()).map_err(error)?;
         let stats = DiskStats { max_bytes, dropped, ..DiskStats::default() };
         let mut disk = Self { folder, index, writer, stats, _lock: lock };
         disk.enforce_limit();
         Ok(Some(disk))
     }
 
-    /// What is on the disk, and what that was good for.
+    /// What is on disk, and its counts.
     pub fn stats(&self) -> DiskStats {
         DiskStats { entries: self.index.len(), bytes: self.index.bytes(), ..self.stats.clone() }
     }
 
-    /// Has what is missing of a sequence written; nothing, while too much waits to be written.
+    /// Queues the segments that the disk lacks for writing, unless too much is queued already. They must cover `tokens`.
     pub fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
         self.settle();
-        let Cover { runs, tokens: covered, mut parent, parent_end } = self.index.cover(tokens);
-        self.index.touch(&runs);
+        let Cover { segments: covering, tokens: covered, mut parent, parent_end } = self.index.cover(tokens);
         if covered == tokens.len() {
-            self.touch_file(runs.last());
+            self.mark_used(&covering);
             return Ok(());
         }
+        // Only the index: the new files carry the time of this use.
+        self.index.touch(&covering);
         let mut end = 0;
         for Segment { tokens: length, payload } in segments {
             let start = end;
@@ -120,23 +123,23 @@ impl DiskCache {
                 break;
             }
             let payload = if start < parent_end { payload.split(parent_end - start)?.1 } else { payload.clone() };
-            let run = Run { parent, tokens: tokens[start.max(parent_end)..end].to_vec() };
-            let (name, bytes) = run.encode(&payload).map_err(Exception::custom)?;
+            let header = SegmentHeader { parent, tokens: tokens[start.max(parent_end)..end].to_vec() };
+            let (name, bytes) = header.encode(&payload).map_err(Exception::custom)?;
             parent = name.id;
-            self.index.insert(run, name, bytes.len() as u64);
+            self.index.insert(header, name, bytes.len() as u64);
             self.writer.write(name, bytes);
         }
         self.enforce_limit();
         Ok(())
     }
 
-    /// The tokens of what was used last, before this process too; what was used last of all comes first. At most so many.
+    /// The most recently used conversations (earlier processes count), the latest first and at most `most`.
     pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
         self.index.latest(most)
     }
 
-    /// Reads what is there of a prompt beyond its first `known` tokens. What turns out to be damaged is dropped. Does not
-    /// count as a use.
+    /// Reads the segments that a prompt has beyond its first `known` tokens. Damaged files are removed. Does not count as a
+    /// use.
     pub fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
         self.settle();
         loop {
@@ -144,8 +147,8 @@ impl DiskCache {
             if cover.tokens <= known {
                 return None;
             }
-            let recalled = self.read_runs(&cover.runs, known);
-            // Without what was dropped there may be another way.
+            let recalled = self.read_path(&cover.segments, known);
+            // If a damaged file was dropped, another path may still cover the prompt.
             if self.stats.dropped == dropped {
                 if recalled.segments.is_empty() {
                     return None;
@@ -156,10 +159,10 @@ impl DiskCache {
         }
     }
 
-    /// Reads runs that continue each other, but those that end within the first `known` tokens.
-    fn read_runs(&mut self, runs: &[RunId], known: usize) -> Recalled {
+    /// Reads a path of segments, without those that end within the first `known` tokens.
+    fn read_path(&mut self, path: &[SegmentId], known: usize) -> Recalled {
         let mut recalled = Recalled { tokens: Vec::new(), start: 0, segments: Vec::new() };
-        for id in runs {
+        for id in path {
             let tokens = self.index.tokens(*id).to_vec();
             let end = recalled.tokens.len() + tokens.len();
             if end <= known {
@@ -173,16 +176,23 @@ impl DiskCache {
         recalled
     }
 
-    /// Counts a prompt that goes on from what was read for it.
+    /// Counts a prompt that continues from segments read for it.
     pub fn count_hit(&mut self) {
         self.stats.hits += 1;
     }
 
-    /// Counts as a use of what is there of a prompt.
+    /// Marks the segments of a prompt as used.
     pub fn touch(&mut self, prompt: &[u32]) {
-        let runs = self.index.cover(prompt).runs;
-        self.index.touch(&runs);
-        self.touch_file(runs.last());
+        let cover = self.index.cover(prompt);
+        self.mark_used(&cover.segments);
+    }
+
+    /// Marks a path of segments as used: in the index for this process, by the last file's time for the next one.
+    fn mark_used(&mut self, path: &[SegmentId]) {
+        self.index.touch(path);
+        if let Some(name) = path.last().and_then(|last| self.index.name(*last)) {
+            self.writer.touch(name);
+        }
     }
 
     /// Removes everything.
@@ -191,12 +201,12 @@ impl DiskCache {
         self.index.clear().into_iter().for_each(|name| self.writer.remove(name));
     }
 
-    fn read(&mut self, id: RunId) -> Option<KvSegment> {
+    fn read(&mut self, id: SegmentId) -> Option<KvSegment> {
         let name = self.index.name(id)?;
         let read = fs::read(self.folder.join(name.to_string()));
         let reason = match read.as_deref().map(|bytes| decode(name, bytes)) {
             Ok(Ok(payload)) => return Some(payload),
-            // It still waits to be written.
+            // It may still be queued for writing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.writer.is_idle() => return None,
             Ok(Err(reason)) => reason,
             Err(error) => error.to_string(),
@@ -208,7 +218,7 @@ impl DiskCache {
         None
     }
 
-    /// Forgets what could not be written.
+    /// Removes from the index what could not be written.
     fn settle(&mut self) {
         for id in self.writer.failed() {
             self.index.remove(id).into_iter().for_each(|name| self.writer.remove(name));
@@ -221,39 +231,35 @@ impl DiskCache {
             self.writer.remove(name);
         }
     }
-
-    fn touch_file(&self, id: Option<&RunId>) {
-        if let Some(name) = id.and_then(|id| self.index.name(*id)) {
-            self.writer.touch(name);
-        }
-    }
 }
 
-/// The runs in a folder that belong to a model, and how many files were dropped because they do not.
-fn scan(folder: &Path, root: RunId) -> io::Result<(RunIndex, u64)> {
-    let (mut found, mut dropped) = (HashMap::<RunId, Vec<_>>::new(), Vec::new());
+/// Indexes the segments in a folder that belong to a model and removes the other ones; returns their number too.
+fn scan(folder: &Path, root: SegmentId) -> io::Result<(SegmentIndex, u64)> {
+    let (mut found, mut dropped) = (HashMap::<SegmentId, Vec<_>>::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
-            remove_unfinished(&path)?;
+        if is_temporary(&path) {
+            // A killed process left it: no other process writes here while this one holds the lock.
+            fs::remove_file(&path)?;
+            continue;
         }
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok()) else { continue };
         let meta = path.metadata()?;
-        match read_run(&path) {
-            Ok(run) if run.id() == name.id => {
+        match read_header(&path) {
+            Ok(header) if header.id() == name.id => {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                found.entry(run.parent).or_default().push((used, run, name, meta.len()));
+                found.entry(header.parent).or_default().push((used, header, name, meta.len()));
             }
             Ok(_) | Err(_) => dropped.push(name),
         }
     }
-    let mut index = RunIndex::new(root);
+    let mut index = SegmentIndex::new(root);
     let (mut uses, mut parents) = (Vec::new(), vec![root]);
     while let Some(parent) = parents.pop() {
-        for (used, run, name, bytes) in found.remove(&parent).unwrap_or_default() {
+        for (used, header, name, bytes) in found.remove(&parent).unwrap_or_default() {
             uses.push((used, name.id));
             parents.push(name.id);
-            index.insert(run, name, bytes);
+            index.insert(header, name, bytes);
         }
     }
     uses.sort_by_key(|(used, _)| *used);
@@ -267,13 +273,6 @@ fn scan(folder: &Path, root: RunId) -> io::Result<(RunIndex, u64)> {
         fs::remove_file(folder.join(name.to_string()))?;
     }
     Ok((index, dropped.len() as u64))
-}
-
-/// Removes what a killed process has left half written.
-fn remove_unfinished(path: &Path) -> io::Result<()> {
-    let whole = path.with_extension("safetensors");
-    let is_ours = whole.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<FileName>().is_ok());
-    if is_ours { fs::remove_file(path) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! A folder opened again and again, by the model it belongs to and by others.
+//! A cache folder that is opened several times, by its model and by others.
 
 use super::*;
 use crate::engine::testing;
 
-struct Rig {
+/// A cache folder and the model folder it belongs to.
+struct TestFolder {
     model: tempfile::TempDir,
     folder: tempfile::TempDir,
 }
 
-impl Rig {
+impl TestFolder {
     fn new() -> Self {
-        let rig = Self { model: tempfile::tempdir().unwrap(), folder: tempfile::tempdir().unwrap() };
-        testing::write_model(rig.model.path());
-        rig
+        let test = Self { model: tempfile::tempdir().unwrap(), folder: tempfile::tempdir().unwrap() };
+        testing::write_model(test.model.path());
+        test
     }
 
     fn try_open(&self, bytes: u64) -> Option<DiskCache> {
@@ -31,14 +32,13 @@ impl Rig {
     }
 }
 
-/// Keeps these tokens, in segments of so many.
-fn keep(disk: &mut DiskCache, tokens: &[u32], segment: usize) {
-    let segments: Vec<_> =
-        tokens.chunks(segment).map(|run| Segment { tokens: run.len(), payload: testing::kv_of(run) }).collect();
+/// Keeps these tokens in segments of `length` tokens.
+fn keep(disk: &mut DiskCache, tokens: &[u32], length: usize) {
+    let segments: Vec<_> = tokens.chunks(length).map(|own| Segment { tokens: own.len(), payload: testing::kv_of(own) }).collect();
     disk.keep(tokens, &segments).unwrap();
 }
 
-/// How many of the tokens come back, in how many segments.
+/// How many tokens come back, in how many segments.
 fn recalled(disk: &mut DiskCache, tokens: &[u32], known: usize) -> (usize, usize) {
     let Some(Recalled { tokens: all, start, segments }) = disk.recall(tokens, known) else { return (0, 0) };
     let mut at = start;
@@ -53,90 +53,90 @@ fn recalled(disk: &mut DiskCache, tokens: &[u32], known: usize) -> (usize, usize
 
 #[test]
 fn what_was_kept_is_there_after_a_restart_and_only_what_is_needed_is_read() {
-    let rig = Rig::new();
-    keep(&mut rig.open(), &[1, 2, 3, 4, 5], 2);
-    let mut disk = rig.open();
+    let test = TestFolder::new();
+    keep(&mut test.open(), &[1, 2, 3, 4, 5], 2);
+    let mut disk = test.open();
     assert_eq!((disk.stats().entries, disk.stats().bytes > 0, disk.stats().dropped), (3, true, 0));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 0), (5, 3));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 3), (5, 2));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 0), (4, 2));
     assert_eq!(recalled(&mut disk, &[1, 2, 3, 9], 3), (0, 0));
     assert_eq!(disk.stats().tokens, 5 + 2 + 3);
-    // A branch, and a continuation of it whose segments were taken apart otherwise.
+    // A branch, and a continuation of it in segments of another length.
     keep(&mut disk, &[1, 2, 3, 9, 9], 1);
     keep(&mut disk, &[1, 2, 3, 9, 9, 8, 8], 4);
     drop(disk);
-    assert_eq!(recalled(&mut rig.open(), &[1, 2, 3, 9, 9, 8, 8], 0).0, 7);
+    assert_eq!(recalled(&mut test.open(), &[1, 2, 3, 9, 9, 8, 8], 0).0, 7);
 }
 
 #[test]
-fn damage_anywhere_costs_the_damaged_run_and_what_continues_it() {
-    let rig = Rig::new();
-    keep(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 2);
+fn damage_anywhere_costs_the_damaged_segment_and_those_that_continue_it() {
+    let test = TestFolder::new();
+    keep(&mut test.open(), &[1, 2, 3, 4, 5, 6], 2);
     for damage in [|bytes: &mut Vec<u8>| bytes[20] ^= 1, |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1, Vec::clear] {
-        keep(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 2);
-        let files = rig.files();
+        keep(&mut test.open(), &[1, 2, 3, 4, 5, 6], 2);
+        let files = test.files();
         assert_eq!(files.len(), 3);
         for path in &files {
             let whole = fs::read(path).unwrap();
             let mut bytes = whole.clone();
             damage(&mut bytes);
             fs::write(path, bytes).unwrap();
-            let mut disk = rig.open();
+            let mut disk = test.open();
             assert!(recalled(&mut disk, &[1, 2, 3, 4, 5, 6], 0).0 < 6);
             assert!(disk.stats().dropped > 0);
             keep(&mut disk, &[1, 2, 3, 4, 5, 6], 2);
         }
     }
-    assert_eq!(recalled(&mut rig.open(), &[1, 2, 3, 4, 5, 6], 0), (6, 3));
+    assert_eq!(recalled(&mut test.open(), &[1, 2, 3, 4, 5, 6], 0), (6, 3));
 }
 
 #[test]
-fn another_models_runs_are_dropped_and_nothing_else_in_the_folder() {
-    let rig = Rig::new();
-    keep(&mut rig.open(), &[1, 2, 3], 2);
-    let others = ["notes.txt", "model.safetensors", "half.tmp"].map(|name| rig.folder.path().join(name));
+fn another_models_segments_are_dropped_and_nothing_else_in_the_folder() {
+    let test = TestFolder::new();
+    keep(&mut test.open(), &[1, 2, 3], 2);
+    let others = ["notes.txt", "model.safetensors", "half.tmp"].map(|name| test.folder.path().join(name));
     others.iter().for_each(|path| fs::write(path, "mine").unwrap());
-    let unfinished = rig.files()[0].with_extension(UNFINISHED);
+    let unfinished = test.folder.path().join(".anyclaude-a1b2c3.tmp");
     fs::write(&unfinished, "half").unwrap();
-    let config = rig.model.path().join("config.json");
+    let config = test.model.path().join("config.json");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("10000.0", "20000.0")).unwrap();
-    let mut disk = rig.open();
+    let mut disk = test.open();
     assert_eq!((recalled(&mut disk, &[1, 2, 3], 0), disk.stats().dropped, disk.stats().entries), ((0, 0), 2, 0));
     assert!(others.iter().all(|path| path.exists()) && !unfinished.exists());
 }
 
 #[test]
 fn one_process_at_a_time_uses_a_folder() {
-    let rig = Rig::new();
-    let disk = rig.open();
-    assert!(rig.try_open(u64::MAX).is_none());
+    let test = TestFolder::new();
+    let disk = test.open();
+    assert!(test.try_open(u64::MAX).is_none());
     drop(disk);
-    assert!(rig.try_open(u64::MAX).is_some());
+    assert!(test.try_open(u64::MAX).is_some());
 }
 
 #[test]
 fn the_folder_keeps_its_limit_and_what_was_used_last() {
-    let rig = Rig::new();
-    let mut disk = rig.open();
+    let test = TestFolder::new();
+    let mut disk = test.open();
     keep(&mut disk, &[1, 2, 3, 4], 2);
     keep(&mut disk, &[5, 6], 2);
     keep(&mut disk, &[1, 2, 3, 4], 2);
     let bytes = disk.stats().bytes;
     drop(disk);
-    let mut disk = rig.try_open(bytes - 1).unwrap();
+    let mut disk = test.try_open(bytes - 1).unwrap();
     assert_eq!((recalled(&mut disk, &[5, 6], 0).0, recalled(&mut disk, &[1, 2, 3, 4], 0).0), (0, 4));
     disk.clear();
     drop(disk);
-    assert_eq!((rig.files().len(), rig.open().stats().entries), (0, 0));
+    assert_eq!((test.files().len(), test.open().stats().entries), (0, 0));
 }
 
 #[test]
 fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
-    let rig = Rig::new();
-    let folder = rig.model.path().join("config.json/x");
+    let test = TestFolder::new();
+    let folder = test.model.path().join("config.json/x");
     let options = DiskOptions { folder: folder.clone(), bytes: 1 };
-    let error = DiskCache::open(options, rig.model.path()).err().expect("a file is no folder").to_string();
+    let error = DiskCache::open(options, test.model.path()).err().expect("a file is no folder").to_string();
     assert!(error.starts_with(&format!("{}: ", folder.display())), "{error}");
 }

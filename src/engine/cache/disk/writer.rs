@@ -1,41 +1,40 @@
-//! The thread that writes the folder: the device never waits for the disk.
+//! The thread that changes the cache folder, so that the device never waits for the disk.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use super::run::{FileName, RunId};
+use super::segment_file::{FileName, SegmentId};
+use crate::files::{Access, write_atomically};
 
-/// What files not whole yet are called.
-pub const UNFINISHED: &str = "tmp";
+/// Bytes queued for writing beyond which nothing is added: the disk may be slower than the device.
+const QUEUE_LIMIT: u64 = 512 * 1024 * 1024;
 
-/// What is waiting to be written at most, in bytes: the disk may be slower than the device.
-const QUEUE: u64 = 512 * 1024 * 1024;
-
-/// Does one thing after another, in the order asked for. Dropping it waits until all is done.
-pub struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
-    /// Runs that could not be written.
-    failed: mpsc::Receiver<RunId>,
-    /// Bytes that wait to be written.
+/// Queues jobs for the thread, which does them in order. Dropping it waits until all are done.
+pub struct SegmentWriter {
+    /// `None` only while dropping.
+    jobs: Option<mpsc::Sender<DiskJob>>,
+    /// Segments that could not be written.
+    failed: mpsc::Receiver<SegmentId>,
+    /// Bytes queued for writing.
     waiting: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
-enum Job {
+enum DiskJob {
     Write(FileName, Vec<u8>),
     Remove(FileName),
-    /// Note that it was used.
+    /// Set the file's modification time to now: that is when it was last used.
     Touch(FileName),
 }
 
-impl Writer {
-    /// Starts the thread, for this folder.
+impl SegmentWriter {
+    /// Starts the thread for a folder.
     pub fn start(folder: PathBuf) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let (failures, failed) = mpsc::channel();
@@ -47,44 +46,44 @@ impl Writer {
         Ok(Self { jobs: Some(jobs), failed, waiting, thread: Some(thread) })
     }
 
-    /// Whether there is room for more to write.
+    /// Whether the queue takes another file.
     pub fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) < QUEUE
+        self.waiting.load(Ordering::Relaxed) < QUEUE_LIMIT
     }
 
-    /// Whether all that was to be written is.
+    /// Whether all queued files are written.
     pub fn is_idle(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Has a file written, whole or not at all.
+    /// Queues a file; it appears in the folder complete or not at all.
     pub fn write(&self, name: FileName, bytes: Vec<u8>) {
         self.waiting.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.ask(Job::Write(name, bytes));
+        self.ask(DiskJob::Write(name, bytes));
     }
 
-    /// Has a file removed.
+    /// Queues the removal of a file.
     pub fn remove(&self, name: FileName) {
-        self.ask(Job::Remove(name));
+        self.ask(DiskJob::Remove(name));
     }
 
-    /// Has a file marked as used now.
+    /// Queues marking a file as used now.
     pub fn touch(&self, name: FileName) {
-        self.ask(Job::Touch(name));
+        self.ask(DiskJob::Touch(name));
     }
 
-    /// Runs that could not be written since it was last asked.
-    pub fn failed(&self) -> Vec<RunId> {
+    /// The segments that could not be written since the last call.
+    pub fn failed(&self) -> Vec<SegmentId> {
         self.failed.try_iter().collect()
     }
 
-    fn ask(&self, job: Job) {
-        // The thread ends only after the sender is gone.
+    fn ask(&self, job: DiskJob) {
+        // Sending cannot fail: the thread receives until the sender is dropped.
         let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
     }
 }
 
-impl Drop for Writer {
+impl Drop for SegmentWriter {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
@@ -93,45 +92,32 @@ impl Drop for Writer {
     }
 }
 
-fn work(folder: &Path, inbox: &mpsc::Receiver<Job>, waiting: &AtomicU64, failures: &mpsc::Sender<RunId>) {
-    let mut said = HashSet::new();
+fn work(folder: &Path, inbox: &mpsc::Receiver<DiskJob>, waiting: &AtomicU64, failures: &mpsc::Sender<SegmentId>) {
+    let mut warned = HashSet::new();
     let mut warn = |error: io::Error| {
-        // A full disk stays full for a while.
-        if said.insert(error.kind()) {
+        // Once per kind of error: a full disk stays full for a while.
+        if warned.insert(error.kind()) {
             tracing::warn!(folder = %folder.display(), %error, "the prefix cache cannot be kept on disk");
         }
     };
     for job in inbox {
         match job {
-            Job::Write(name, bytes) => {
-                if let Err(error) = write(folder, name, &bytes) {
+            DiskJob::Write(name, bytes) => {
+                if let Err(error) = write_atomically(&folder.join(name.to_string()), &bytes, Access::Everyone) {
                     warn(error);
                     let _ = failures.send(name.id);
                 }
                 waiting.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
             }
-            Job::Remove(name) => match fs::remove_file(folder.join(name.to_string())) {
+            DiskJob::Remove(name) => match fs::remove_file(folder.join(name.to_string())) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => warn(error),
                 _ => {}
             },
-            Job::Touch(name) => {
-                // What was removed meanwhile needs no mark.
+            DiskJob::Touch(name) => {
+                // An error means that the file is gone: then its time of use does not matter.
                 let file = File::open(folder.join(name.to_string()));
                 let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
             }
         }
     }
-}
-
-/// Writes beside the file, and renames when all is on the disk.
-fn write(folder: &Path, name: FileName, bytes: &[u8]) -> io::Result<()> {
-    let path = folder.join(name.to_string());
-    let unfinished = path.with_extension(UNFINISHED);
-    let mut file = File::create(&unfinished)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&unfinished, &path));
-    if written.is_err() {
-        // Leaves room for others.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
 }

@@ -1,43 +1,17 @@
-//! Which prompts have been computed before: a radix tree over token ids. Pure bookkeeping: what is kept for the tokens is
-//! the caller's.
+//! A radix tree over token ids: which prompts have been computed, and which to forget. Pure bookkeeping for any payload.
 //!
-//! Every node holds a run of tokens and one payload for exactly these. Prompts share the nodes of what they have in common.
-//! Payloads are handed out as clones, so they must be cheap to clone: shared, never copied.
+//! A node holds one segment; its path from the root spells the tokens. Prompts share the nodes of their common beginning.
 
 use std::collections::BTreeMap;
 
-/// What is kept for a run of tokens.
-pub trait Payload: Clone {
-    /// What can go wrong in taking it apart or putting it together.
-    type Error;
-
-    /// Memory it holds, in bytes.
-    fn bytes(&self) -> usize;
-
-    /// A view of what belongs to the first `tokens` tokens.
-    fn first(&self, tokens: usize) -> Result<Self, Self::Error>;
-
-    /// What belongs to the first `tokens` tokens, and the rest, each in memory of its own.
-    fn split(&self, tokens: usize) -> Result<(Self, Self), Self::Error>;
-
-    /// Both, one after the other, in memory of its own.
-    fn join(&self, next: &Self) -> Result<Self, Self::Error>;
-}
-
-/// A run of tokens and what is kept for it.
-#[derive(Clone, Debug)]
-pub struct Segment<P> {
-    /// How many tokens.
-    pub tokens: usize,
-    pub payload: P,
-}
+use crate::engine::segment::{Payload, Segment};
 
 /// How much to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Most entries kept: prompts that no other kept prompt continues. 0: nothing is kept.
+    /// Most prompts kept that no other kept prompt continues. 0: nothing is kept.
     pub entries: usize,
-    /// Most memory kept, in bytes; `None`: as much as the entries take.
+    /// Most memory for segments, in bytes; `None`: unlimited.
     pub bytes: Option<usize>,
 }
 
@@ -47,27 +21,26 @@ impl Default for CacheLimits {
     }
 }
 
-/// A kept prompt that no other continues.
+/// A prompt in the cache that no other one continues: a path from the root to a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// All its tokens.
+pub struct CachedPrompt {
     pub tokens: usize,
-    /// Memory of those it shares with no other entry, in bytes.
+    /// Memory of the segments that it shares with no other prompt, in bytes.
     pub own_bytes: usize,
-    /// Memory of all its tokens, in bytes.
+    /// Memory of all its segments, in bytes.
     pub bytes: usize,
 }
 
-/// Computed token sequences.
+/// A radix tree of segments that forgets the least recently used prompts beyond its limits.
 pub struct PrefixTree<P> {
-    /// The root, which has no tokens, is first. Nodes never move; those that went leave a gap to be used again.
+    /// Indexed by node id; the root, which has no tokens, is first. Nodes never move; a gap is a free id.
     nodes: Vec<Option<Node<P>>>,
     limits: CacheLimits,
-    /// Runs up to so many tokens are put together when one continues the other.
+    /// A node with no other child is joined with its successor up to this many tokens.
     join_below: usize,
-    /// Counts uses: the larger, the later.
+    /// Advances with every use.
     clock: u64,
-    /// Counts down what was put in as if used before all else.
+    /// Steps back with every insertion that counts as older than everything present.
     oldest: u64,
     bytes: usize,
     evicted: u64,
@@ -85,34 +58,34 @@ struct Node<P> {
 
 const ROOT: usize = 0;
 
-/// Where the clock begins: what is older counts down from here.
-const START: u64 = 1 << 32;
+/// The clock's start, with room below it for `oldest`.
+const CLOCK_START: u64 = 1 << 32;
 
-/// How far a token sequence goes in the tree.
-struct Position {
-    /// The last node that has some of it.
+/// How far the tree matches a token sequence.
+struct PrefixMatch {
+    /// The last node that matches at least one token, or the root.
     node: usize,
-    /// How many of that node's tokens.
+    /// Matching tokens of that node.
     within: usize,
-    /// Tokens in all.
+    /// Matching tokens from the root on.
     tokens: usize,
 }
 
 impl<P: Payload> PrefixTree<P> {
-    /// An empty tree, in which runs of together at most `join_below` tokens become one.
+    /// An empty tree that joins neighbours of together at most `join_below` tokens.
     pub fn new(limits: CacheLimits, join_below: usize) -> Self {
         let root = Node { tokens: Vec::new(), payload: None, parent: ROOT, children: BTreeMap::new(), last_used: 0 };
-        Self { nodes: vec![Some(root)], limits, join_below, clock: START, oldest: START, bytes: 0, evicted: 0 }
+        Self { nodes: vec![Some(root)], limits, join_below, clock: CLOCK_START, oldest: CLOCK_START, bytes: 0, evicted: 0 }
     }
 
-    /// What is kept for the longest known beginning of `tokens`, in order. Counts as a use of it.
-    pub fn lookup(&mut self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::Error> {
+    /// The segments of the longest prefix of `tokens` that the tree has, in order. Counts as a use.
+    pub fn lookup(&mut self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
         self.touch(self.find(tokens).node);
         self.segments(tokens)
     }
 
-    /// Like `lookup`, but no use of it.
-    pub fn segments(&self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::Error> {
+    /// Like [`PrefixTree::lookup`], without counting as a use.
+    pub fn segments(&self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
         let position = self.find(tokens);
         let mut found = Vec::new();
         for id in self.path(position.node) {
@@ -126,32 +99,32 @@ impl<P: Payload> PrefixTree<P> {
         Ok(found)
     }
 
-    /// How many tokens of `tokens` are known. No use of it.
+    /// Length of the longest prefix of `tokens` that the tree has. Does not count as a use.
     pub fn known(&self, tokens: &[u32]) -> usize {
         self.find(tokens).tokens
     }
 
-    /// Keeps what was computed for `tokens`, as far as it is new, and forgets the least recently used beyond the limits.
-    /// `segments` cover exactly `tokens`.
-    pub fn insert(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::Error> {
+    /// Adds the part of `tokens` that is new and evicts the least recently used prompts beyond the limits. `segments` must
+    /// cover exactly `tokens`.
+    pub fn insert(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::CopyError> {
         let node = self.put(tokens, segments, self.clock)?;
         self.touch(node);
         self.enforce_limits();
         Ok(())
     }
 
-    /// Like `insert`, but as if what is new had been used before all that is there: beyond the limits, it goes first.
-    pub fn insert_as_oldest(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::Error> {
+    /// Like [`PrefixTree::insert`], but what is new counts as older than everything present: it is the first to be evicted.
+    pub fn insert_as_oldest(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::CopyError> {
         self.oldest -= 1;
         self.put(tokens, segments, self.oldest)?;
         self.enforce_limits();
         Ok(())
     }
 
-    /// Puts in what is new of the tokens; gives the node that ends with them.
-    fn put(&mut self, tokens: &[u32], segments: &[Segment<P>], last_used: u64) -> Result<usize, P::Error> {
+    /// Adds what is new; returns the node in which `tokens` end.
+    fn put(&mut self, tokens: &[u32], segments: &[Segment<P>], last_used: u64) -> Result<usize, P::CopyError> {
         debug_assert_eq!(tokens.len(), segments.iter().map(|segment| segment.tokens).sum::<usize>());
-        let Position { mut node, within, tokens: known } = self.find(tokens);
+        let PrefixMatch { mut node, within, tokens: known } = self.find(tokens);
         if known < tokens.len() && within < self.node(node).tokens.len() {
             node = self.split(node, within)?;
         }
@@ -167,13 +140,13 @@ impl<P: Payload> PrefixTree<P> {
         Ok(node)
     }
 
-    /// Forgets everything.
+    /// Removes everything; the count of evictions stays.
     pub fn clear(&mut self) {
         let (limits, evicted) = (self.limits.clone(), self.evicted);
         *self = Self { evicted, clock: self.clock, oldest: self.oldest, ..Self::new(limits, self.join_below) };
     }
 
-    /// Forgets the least recently used until what is left takes at most so many bytes.
+    /// Evicts the least recently used leaves until at most `bytes` are in use.
     pub fn shrink_to(&mut self, bytes: usize) {
         while self.bytes > bytes {
             let Some(leaf) = self.least_recently_used() else { break };
@@ -181,48 +154,48 @@ impl<P: Payload> PrefixTree<P> {
         }
     }
 
-    /// Memory of everything kept, in bytes.
+    /// Memory of all segments, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many runs of tokens were forgotten to keep the limits.
+    /// Number of nodes evicted so far.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// The kept prompts that no other continues, the most recently used first.
-    pub fn entries(&self) -> Vec<Entry> {
+    /// The prompts that no other one continues, the most recently used first.
+    pub fn entries(&self) -> Vec<CachedPrompt> {
         let mut leaves = self.leaves().collect::<Vec<_>>();
         leaves.sort_by_key(|id| std::cmp::Reverse(self.node(*id).last_used));
         leaves.into_iter().map(|id| self.entry(id)).collect()
     }
 
-    fn entry(&self, leaf: usize) -> Entry {
+    fn entry(&self, leaf: usize) -> CachedPrompt {
         let bytes_of = |id: &usize| self.node(*id).payload.as_ref().map_or(0, P::bytes);
         let path = self.path(leaf);
         let own = path.iter().rev().take_while(|id| **id == leaf || self.node(**id).children.len() == 1);
-        Entry {
+        CachedPrompt {
             tokens: path.iter().map(|id| self.node(*id).tokens.len()).sum(),
             own_bytes: own.map(bytes_of).sum(),
             bytes: path.iter().map(bytes_of).sum(),
         }
     }
 
-    fn find(&self, tokens: &[u32]) -> Position {
-        let mut position = Position { node: ROOT, within: 0, tokens: 0 };
+    fn find(&self, tokens: &[u32]) -> PrefixMatch {
+        let mut position = PrefixMatch { node: ROOT, within: 0, tokens: 0 };
         while let Some(&child) = tokens.get(position.tokens).and_then(|next| self.node(position.node).children.get(next)) {
-            let run = &self.node(child).tokens;
-            let within = common_prefix(run, &tokens[position.tokens..]);
-            position = Position { node: child, within, tokens: position.tokens + within };
-            if within < run.len() {
+            let own = &self.node(child).tokens;
+            let within = common_prefix(own, &tokens[position.tokens..]);
+            position = PrefixMatch { node: child, within, tokens: position.tokens + within };
+            if within < own.len() {
                 break;
             }
         }
         position
     }
 
-    /// From the root's child down to the node, the node included.
+    /// The nodes from the root's child down to `id`, both included.
     fn path(&self, mut id: usize) -> Vec<usize> {
         let mut path = Vec::new();
         while id != ROOT {
@@ -241,8 +214,8 @@ impl<P: Payload> PrefixTree<P> {
         }
     }
 
-    /// Makes two nodes of one; gives the upper one, which has the first `at` tokens.
-    fn split(&mut self, id: usize, at: usize) -> Result<usize, P::Error> {
+    /// Splits a node after its first `at` tokens; returns the new upper one.
+    fn split(&mut self, id: usize, at: usize) -> Result<usize, P::CopyError> {
         let node = self.node(id);
         let Some(payload) = &node.payload else { return Ok(id) };
         let (upper, lower) = payload.split(at)?;
@@ -261,8 +234,8 @@ impl<P: Payload> PrefixTree<P> {
         Ok(above)
     }
 
-    /// Puts a run after a node; gives the node that ends with it.
-    fn append(&mut self, parent: usize, tokens: &[u32], payload: P, last_used: u64) -> Result<usize, P::Error> {
+    /// Adds a segment below a node, or joins it to the node; returns the node in which it ends.
+    fn append(&mut self, parent: usize, tokens: &[u32], payload: P, last_used: u64) -> Result<usize, P::CopyError> {
         let upper = self.node(parent);
         if let Some(before) = &upper.payload
             && upper.children.is_empty()
@@ -298,7 +271,7 @@ impl<P: Payload> PrefixTree<P> {
 
     fn enforce_limits(&mut self) {
         while self.leaves().count() > self.limits.entries {
-            // All that is this entry's alone goes with it, but what was used later than its end.
+            // The prompt's own nodes go with its leaf, except those used later than the leaf, by a prompt that ends in them.
             let mut id = self.least_recently_used();
             let last_used = id.map_or(0, |id| self.node(id).last_used);
             let goes = |node: &Node<P>| node.children.is_empty() && node.last_used <= last_used;
@@ -322,7 +295,7 @@ impl<P: Payload> PrefixTree<P> {
         self.leaves().min_by_key(|id| self.node(*id).last_used)
     }
 
-    /// Removes a leaf; gives its parent, unless that is the root.
+    /// Evicts a leaf; returns its parent, unless that is the root.
     fn remove(&mut self, leaf: usize) -> Option<usize> {
         let Node { tokens, payload, parent, .. } = self.nodes[leaf].take()?;
         self.node_mut(parent).children.remove(&tokens[0]);
@@ -332,18 +305,18 @@ impl<P: Payload> PrefixTree<P> {
     }
 
     fn node(&self, id: usize) -> &Node<P> {
-        // Ids come from the tree itself, and whoever removes a node removes its parent's id for it.
+        // Cannot fail: ids come from `children`, `parent` and `leaves`, and `remove` unlinks a node when it frees its id.
         self.nodes[id].as_ref().expect("a node that the tree refers to is there")
     }
 
     fn node_mut(&mut self, id: usize) -> &mut Node<P> {
-        // As above.
+        // Cannot fail, see `node`.
         self.nodes[id].as_mut().expect("a node that the tree refers to is there")
     }
 }
 
 fn common_prefix(a: &[u32], b: &[u32]) -> usize {
-    // The common case is a long run that is the same, which is compared as bytes.
+    // Mostly the whole of `a` matches, and slices are compared as bytes: far faster than token by token.
     if b.starts_with(a) {
         return a.len();
     }

@@ -1,4 +1,4 @@
-//! The tree against a list of the sequences put into it.
+//! The tree against a plain list of the sequences inserted.
 
 use std::convert::Infallible;
 
@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The tokens themselves, one byte each.
+/// A payload that repeats its tokens, one byte each: so every test sees which tokens a segment was made for.
 impl Payload for Vec<u32> {
-    type Error = Infallible;
+    type CopyError = Infallible;
 
     fn bytes(&self) -> usize {
         self.len()
@@ -33,9 +33,9 @@ fn tree(entries: usize, bytes: Option<usize>) -> Tree {
     PrefixTree::new(CacheLimits { entries, bytes }, 0)
 }
 
-/// Inserts in segments of so many tokens.
-fn insert_in(tree: &mut Tree, tokens: &[u32], segment: usize) {
-    let segments: Vec<_> = tokens.chunks(segment).map(|run| Segment { tokens: run.len(), payload: run.to_vec() }).collect();
+/// Inserts in segments of `length` tokens.
+fn insert_in(tree: &mut Tree, tokens: &[u32], length: usize) {
+    let segments: Vec<_> = tokens.chunks(length).map(|own| Segment { tokens: own.len(), payload: own.to_vec() }).collect();
     tree.insert(tokens, &segments).unwrap();
 }
 
@@ -49,7 +49,7 @@ fn found(tree: &mut Tree, tokens: &[u32]) -> Vec<u32> {
     segments.into_iter().flat_map(|segment| segment.payload).collect()
 }
 
-/// The invariants that hold whatever happened.
+/// Invariants that hold after any operation.
 fn check(tree: &Tree) {
     let nodes = || tree.nodes.iter().enumerate().filter_map(|(id, node)| Some((id, node.as_ref()?)));
     assert_eq!(tree.bytes(), nodes().filter_map(|(_, node)| node.payload.as_ref()).map(Vec::len).sum::<usize>());
@@ -72,7 +72,10 @@ fn what_prompts_have_in_common_is_kept_once() {
     for (tokens, known) in [(&[1, 2, 3, 4, 5, 6, 7][..], 6), (&[1, 2, 3, 4, 9], 5), (&[1, 2], 2), (&[7], 0), (&[], 0)] {
         assert_eq!(found(&mut tree, tokens), tokens[..known], "{tokens:?}");
     }
-    assert_eq!(tree.entries(), [Entry { tokens: 6, own_bytes: 2, bytes: 6 }, Entry { tokens: 6, own_bytes: 2, bytes: 6 }]);
+    assert_eq!(
+        tree.entries(),
+        [CachedPrompt { tokens: 6, own_bytes: 2, bytes: 6 }, CachedPrompt { tokens: 6, own_bytes: 2, bytes: 6 }]
+    );
 }
 
 #[test]
@@ -80,11 +83,11 @@ fn a_continued_prompt_is_no_entry_of_its_own() {
     let mut tree = tree(9, None);
     insert(&mut tree, &[1, 2]);
     insert(&mut tree, &[1, 2, 3, 4]);
-    assert_eq!(tree.entries(), [Entry { tokens: 4, own_bytes: 4, bytes: 4 }]);
+    assert_eq!(tree.entries(), [CachedPrompt { tokens: 4, own_bytes: 4, bytes: 4 }]);
 }
 
 #[test]
-fn short_runs_in_a_row_become_one() {
+fn short_neighbours_are_joined() {
     let mut tree = PrefixTree::new(CacheLimits::default(), 4);
     for end in 1..=9 {
         insert(&mut tree, &(1..=end).collect::<Vec<_>>());
@@ -127,18 +130,18 @@ fn without_entries_nothing_is_kept() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum TreeStep {
     Insert { tokens: Vec<u32>, segment: usize },
     Lookup(Vec<u32>),
     Clear,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = TreeStep> {
     let tokens = || prop::collection::vec(0u32..3, 0..12);
     prop_oneof![
-        8 => (tokens(), 1usize..5).prop_map(|(tokens, segment)| Step::Insert { tokens, segment }),
-        8 => tokens().prop_map(Step::Lookup),
-        1 => Just(Step::Clear),
+        8 => (tokens(), 1usize..5).prop_map(|(tokens, segment)| TreeStep::Insert { tokens, segment }),
+        8 => tokens().prop_map(TreeStep::Lookup),
+        1 => Just(TreeStep::Clear),
     ]
 }
 
@@ -150,16 +153,16 @@ proptest! {
         let mut model: Vec<Vec<u32>> = Vec::new();
         for step in steps {
             match step {
-                Step::Insert { tokens, segment } => {
+                TreeStep::Insert { tokens, segment } => {
                     insert_in(&mut tree, &tokens, segment);
                     model.push(tokens);
                 }
-                Step::Lookup(tokens) => {
+                TreeStep::Lookup(tokens) => {
                     let best = model.iter().map(|known| common_prefix(known, &tokens)).max().unwrap_or(0);
                     prop_assert_eq!(tree.known(&tokens), best);
                     prop_assert_eq!(found(&mut tree, &tokens), &tokens[..best]);
                 }
-                Step::Clear => {
+                TreeStep::Clear => {
                     tree.clear();
                     model.clear();
                 }
@@ -180,12 +183,12 @@ proptest! {
         let mut tree = PrefixTree::new(CacheLimits { entries, bytes }, 4);
         for step in steps {
             match step {
-                Step::Insert { tokens, segment } => insert_in(&mut tree, &tokens, segment),
-                Step::Lookup(tokens) => {
+                TreeStep::Insert { tokens, segment } => insert_in(&mut tree, &tokens, segment),
+                TreeStep::Lookup(tokens) => {
                     let hit = found(&mut tree, &tokens);
                     prop_assert_eq!(&hit, &tokens[..hit.len()]);
                 }
-                Step::Clear => tree.clear(),
+                TreeStep::Clear => tree.clear(),
             }
             check(&tree);
         }

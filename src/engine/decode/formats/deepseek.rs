@@ -8,8 +8,9 @@
 //! <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>Read<｜tool▁sep｜>{"file_path": "a.txt"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
 //! ````
 
-use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, ListForm, Tag};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 pub const CALLS: &str = "<｜tool▁calls▁begin｜>";

@@ -6,8 +6,9 @@
 //! </tool_call>
 //! ```
 
-use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, Tag};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 pub struct Hermes;

@@ -5,8 +5,9 @@
 //! <|python_tag|>{"name": "Read", "parameters": {"file_path": "a.txt"}}
 //! ```
 
-use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::grammar::Part::{Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Name, Text};
+use crate::engine::decode::form::{Form, Tag};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 const PYTHON: usize = 1;

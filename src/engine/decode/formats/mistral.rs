@@ -6,8 +6,9 @@
 //! [TOOL_CALLS]Read[ARGS]{"file_path": "a.txt"}[TOOL_CALLS]…
 //! ```
 
-use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, ListForm, Tag};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
 pub const CALLS: &str = "[TOOL_CALLS]";

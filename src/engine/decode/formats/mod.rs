@@ -14,33 +14,45 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::grammar::{self, Part, Vocabulary};
+use super::form::{Form, Tag};
+use super::grammar::{self, Vocabulary};
 use super::syntax::{Cursor, Read};
 
 pub use qwen3_coder::Parameters;
 
 /// The name of a format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolFormatName {
     /// `<tool_call>{"name": …, "arguments": …}</tool_call>`: Hermes, Qwen
     Hermes,
     /// `<tool_call><function=…><parameter=…>`: Qwen3-Coder
-    #[value(name = "qwen3-coder")]
     Qwen3Coder,
     /// `{"name": …, "parameters": …}`, also after `<|python_tag|>`: Llama 3
-    #[value(name = "llama3")]
     Llama3,
     /// `[TOOL_CALLS]`: Mistral
     Mistral,
     /// `<｜tool▁calls▁begin｜>`: DeepSeek
-    #[value(name = "deepseek")]
     DeepSeek,
     /// `{"tool_calls": …}` or `{"function_call": …}` as text
-    #[value(name = "openai")]
     OpenAi,
 }
 
 impl ToolFormatName {
+    /// All formats.
+    pub const ALL: [Self; 6] = [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::OpenAi];
+
+    /// The format's name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hermes => "hermes",
+            Self::Qwen3Coder => "qwen3-coder",
+            Self::Llama3 => "llama3",
+            Self::Mistral => "mistral",
+            Self::DeepSeek => "deepseek",
+            Self::OpenAi => "openai",
+        }
+    }
+
     /// The format that a chat template writes calls in; Hermes where the template does not tell.
     pub fn of_template(template: &str) -> Self {
         let marks = [
@@ -97,13 +109,6 @@ pub trait ToolFormat: Send + Sync {
     }
 }
 
-/// What a call starts with.
-pub struct Tag {
-    pub text: &'static str,
-    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters.
-    pub only_after: Option<&'static [char]>,
-}
-
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -140,24 +145,4 @@ pub enum Next {
     Call,
     /// Text.
     Text,
-}
-
-/// The one form in which the grammar writes calls.
-pub struct Form {
-    /// From after the tag to the name.
-    pub open: &'static [Part],
-    /// From the name to the arguments.
-    pub after_name: &'static [Part],
-    /// Between the head and a JSON object.
-    pub before_object: &'static str,
-    /// From the arguments to the end of the call.
-    pub after: &'static [Part],
-    /// Where other calls may follow under the same tag: what stands between them, and what ends the last one.
-    pub list: Option<ListForm>,
-}
-
-/// How several calls stand under one tag.
-pub struct ListForm {
-    pub between: &'static [Part],
-    pub end: &'static [Part],
 }

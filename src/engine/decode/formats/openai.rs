@@ -5,8 +5,9 @@
 //! {"function_call": {"name": "Read", "arguments": "{\"file_path\": \"a.txt\"}"}}
 //! ```
 
-use super::{Arguments, Form, Head, ListForm, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::grammar::Part::{Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::{Name, Text};
+use crate::engine::decode::form::{Form, ListForm, Tag};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 const FUNCTION_CALL: usize = 1;

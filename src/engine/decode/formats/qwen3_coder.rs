@@ -14,12 +14,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Arguments, Form, Head, Next, Place, Tag, ToolFormat};
-use crate::engine::decode::arguments::{Position, escaped, take_before};
-use crate::engine::decode::grammar::Part::{Markup, Name, Text};
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::{ArgumentReader, escaped, take_before};
+use crate::engine::decode::form::Part::{Markup, Name, Text};
+use crate::engine::decode::form::{Form, Tag};
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::schema::with_options;
-use crate::engine::decode::syntax::{Cursor, JsonScan, Read, Unread, ending_with_start_of, trim_start};
+use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
 const PARAMETER: &str = "<parameter=";
@@ -78,11 +79,11 @@ impl ToolFormat for Qwen3Coder {
 pub struct Parameters {
     /// The parameters that the tool's schema says are strings.
     strings: Vec<String>,
-    state: State,
+    state: ParameterState,
     written: usize,
 }
 
-enum State {
+enum ParameterState {
     Between,
     /// Right after the parameter's tag; whether it is a string.
     Start(bool),
@@ -98,24 +99,12 @@ impl Parameters {
         let properties = root.and_then(|root| object(root)["properties"].as_object()).into_iter().flatten();
         let is_string = |schema: &Value| root.is_some_and(|root| is_string(resolve(schema, root)));
         let strings = properties.filter(|(_, schema)| is_string(schema)).map(|(name, _)| name.clone()).collect();
-        Self { strings, state: State::Between, written: 0 }
-    }
-
-    /// Takes what can be told from the text held: JSON text, and whether the parameters are complete.
-    pub fn read(&mut self, held: &mut String) -> (String, bool) {
-        let mut json = String::new();
-        loop {
-            match self.step(held, &mut json) {
-                Ok(false) => {}
-                Ok(true) => return (json, true),
-                Err(_) => return (json, false),
-            }
-        }
+        Self { strings, state: ParameterState::Between, written: 0 }
     }
 
     fn step(&mut self, held: &mut String, json: &mut String) -> Read<bool> {
         match self.state {
-            State::Between => {
+            ParameterState::Between => {
                 let mut cursor = Cursor::new(held);
                 let which = cursor.either(&[PARAMETER, FUNCTION_END]);
                 if which == Ok(0) {
@@ -124,7 +113,7 @@ impl Parameters {
                     json.push_str(if self.written == 0 { "{" } else { ", " });
                     json.push_str(&format!("{}: ", json!(name)));
                     self.written += 1;
-                    self.state = State::Start(self.strings.contains(&name));
+                    self.state = ParameterState::Start(self.strings.contains(&name));
                     return Ok(false);
                 }
                 if which == Err(Unread::More) {
@@ -137,21 +126,21 @@ impl Parameters {
                 json.push_str(if self.written == 0 { "{}" } else { "}" });
                 Ok(true)
             }
-            State::Start(is_string) => {
+            ParameterState::Start(is_string) => {
                 let first = held.chars().next().ok_or(Unread::More)?;
                 if first == '\n' {
                     held.drain(..1);
                 }
-                self.state = if is_string { State::Text } else { State::Json };
+                self.state = if is_string { ParameterState::Text } else { ParameterState::Json };
                 json.push_str(if is_string { "\"" } else { "" });
                 Ok(false)
             }
-            State::Text => {
+            ParameterState::Text => {
                 if let Some(at) = held.find(PARAMETER_END) {
                     let (text, _) = take_before(held, PARAMETER_END);
                     json.push_str(&escaped(text[..at].strip_suffix('\n').unwrap_or(&text)));
                     json.push('"');
-                    self.state = State::Between;
+                    self.state = ParameterState::Between;
                     return Ok(false);
                 }
                 let undecided = overlap(held);
@@ -159,33 +148,27 @@ impl Parameters {
                 json.push_str(&escaped(&std::mem::replace(held, rest)));
                 Err(Unread::More)
             }
-            State::Json => {
+            ParameterState::Json => {
                 if !held.contains(PARAMETER_END) {
                     return Err(Unread::More);
                 }
                 let (text, _) = take_before(held, PARAMETER_END);
                 json.push_str(&as_json(text.strip_suffix('\n').unwrap_or(&text)));
-                self.state = State::Between;
+                self.state = ParameterState::Between;
                 Ok(false)
             }
         }
     }
+}
 
-    /// Where the text stands, for what is held of it.
-    pub fn position(&self, held: &str) -> Position {
-        let missing = |end: &str, there: &str| end.strip_prefix(there).unwrap_or_default().to_owned();
-        let closing = |there: usize| missing(&format!("\n{PARAMETER_END}\n"), &held[held.len() - there..]);
-        match self.state {
-            State::Between => Position { scan: JsonScan::default(), end: missing(FUNCTION_END, trim_start(held)) },
-            State::Text => Position { scan: JsonScan::string(), end: closing(overlap(held)) },
-            State::Start(true) => Position { scan: JsonScan::string(), end: closing(0) },
-            State::Json | State::Start(false) => {
-                let mut scan = JsonScan::default();
-                let value = &held[..held.len() - overlap(held)];
-                for byte in value.bytes() {
-                    scan.feed(byte);
-                }
-                Position { scan, end: closing(overlap(held)) }
+impl ArgumentReader for Parameters {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        let mut json = String::new();
+        loop {
+            match self.step(held, &mut json) {
+                Ok(false) => {}
+                Ok(true) => return (json, true),
+                Err(_) => return (json, false),
             }
         }
     }

@@ -1,12 +1,13 @@
-//! Mistral: Llama's block without biases, in which a token may see only a window of tokens.
+//! Mistral: Llama's transformer block without biases, usually with sliding-window attention.
 
 use super::llama;
 use crate::engine::EngineError;
 use crate::engine::model::Config;
-use crate::engine::model::block::Block;
+use crate::engine::model::config::LlamaConfig;
+use crate::engine::model::transformer_block::TransformerBlock;
 use crate::engine::model::weights::Weights;
 
-/// Attention within the layer's window and gated MLP, each after a norm.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<Block, EngineError> {
-    llama::block(weights, layer, config, &llama::Arguments::default())
+/// Attention within the layer's window and a dense MLP.
+pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
+    llama::block(weights, layer, config, &LlamaConfig::default())
 }

@@ -1,40 +1,50 @@
-//! One answer in work: its prompt is computed chunk by chunk, then it grows token by token, or by several where they were
-//! guessed. Who does what when is the worker's.
+//! One active answer: its prompt is prefilled chunk by chunk, then it is decoded token by token, or several at a time where a
+//! draft is accepted. The worker decides when.
 
 use std::time::{Duration, Instant};
 
-use super::generation::{CLOSING_TOKENS, EngineEvent, EventSender, Finished, Generation, Stop};
+use super::generation::{EndReason, EngineEvent, EventSender, Finished, Generation};
 use super::memory::MemoryLimit;
-use super::prompt_lookup::{Drafts, MOST};
+use super::prompt_lookup::{MAX_DRAFT_TOKENS, PromptLookup};
 use super::sequence::Sequence;
 use crate::engine::EngineError;
 use crate::engine::cache::PrefixCache;
-use crate::engine::decode::Sampler;
-use crate::engine::decode::{AnswerDecoder, Piece};
+use crate::engine::decode::{AnswerDecoder, Piece, Sampler};
 use crate::engine::model::Model;
 
-/// An answer in work.
-pub struct Answering {
+/// An answer in work on the device's thread.
+pub struct ActiveAnswer {
     generation: Generation,
     events: EventSender,
+    /// What is computed so far: never the token in `next`.
     sequence: Sequence,
-    /// The token to compute next, once the prompt is: its last one, then what was sampled.
+    /// The token to compute next in decoding: the prompt's last one, then the one sampled last.
     next: u32,
-    drafts: Drafts,
+    lookup: PromptLookup,
     output_tokens: usize,
     prefill: Duration,
     decode: Duration,
 }
 
-/// The tokens of a step: the one sampled last, and those that may follow it.
-struct Guess {
-    tokens: Vec<u32>,
-    /// Whether those that may follow are copied from earlier ones.
-    copied: bool,
+/// How an answer leaves the device's thread.
+pub enum Ending {
+    /// It is complete.
+    Finished(Finished),
+    /// Nobody waits for it any more.
+    Unwanted,
+    Failed(EngineError),
 }
 
-impl Answering {
-    /// Starts with what the cache knows of the prompt, and tells `events` so.
+/// The tokens that an answer computes in one step.
+struct Draft {
+    /// The token sampled last, then the drafted ones, if any.
+    tokens: Vec<u32>,
+    /// Whether prompt lookup proposed them: it learns from what is accepted.
+    from_lookup: bool,
+}
+
+impl ActiveAnswer {
+    /// Starts with the segments that the cache has of the prompt, and sends [`EngineEvent::Started`].
     pub fn start(
         model: &Model,
         cache: &mut PrefixCache,
@@ -45,11 +55,11 @@ impl Answering {
             return Err(EngineError::Request("the prompt is empty".into()));
         };
         let mut sequence = Sequence::new(model);
-        cache.start(&mut sequence, &generation.prompt)?;
+        sequence.resume(&generation.prompt, cache.start(&generation.prompt)?);
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
-        Ok(Self { generation, events, sequence, next, drafts: Drafts::default(), output_tokens: 0, prefill, decode })
+        Ok(Self { generation, events, sequence, next, lookup: PromptLookup::default(), output_tokens: 0, prefill, decode })
     }
 
     /// Whether somebody still waits for it.
@@ -57,108 +67,116 @@ impl Answering {
         !self.events.is_closed()
     }
 
-    /// Whether there is more of the prompt to compute than its last token.
+    /// Whether more of the prompt is left to compute than its last token, which is the first one to decode.
     pub fn is_prefilling(&self) -> bool {
-        self.output_tokens == 0 && self.sequence.tokens().len() + 1 < self.generation.prompt.len()
+        self.output_tokens == 0 && self.sequence.tokens().len() < self.to_prefill().len()
     }
 
-    /// Tokens computed, of the prompt and the answer.
+    /// The prompt without its last token.
+    fn to_prefill(&self) -> &[u32] {
+        let prompt = &self.generation.prompt;
+        &prompt[..prompt.len() - 1]
+    }
+
+    /// Tokens computed so far, of prompt and answer.
     #[cfg(test)]
     pub fn computed(&self) -> usize {
         self.sequence.tokens().len()
     }
 
-    /// Tokens generated.
+    /// Tokens generated so far.
     #[cfg(test)]
     pub fn output_tokens(&self) -> usize {
         self.output_tokens
     }
 
-    /// What it will still take, in bytes.
-    pub fn to_come(&self, memory: &MemoryLimit) -> usize {
+    /// Memory that the rest of the answer will take, in bytes.
+    pub fn bytes_to_come(&self, memory: &MemoryLimit) -> usize {
         let whole = memory.whole(self.generation.prompt.len(), self.generation.max_tokens);
         whole.saturating_sub(self.sequence.tokens().len() * memory.token_bytes)
     }
 
-    /// Computes the next chunk of the prompt.
+    /// Computes the next tokens of the prompt, at most `chunk`.
     pub fn prefill_chunk(&mut self, model: &Model, cache: &mut PrefixCache, chunk: usize) -> Result<(), EngineError> {
-        self.prefill += self.sequence.prefill_chunk(model, cache, &self.generation.prompt, chunk)?;
+        let prompt = &self.generation.prompt;
+        self.prefill += self.sequence.prefill_chunk(model, cache, &prompt[..prompt.len() - 1], chunk)?;
         Ok(())
     }
 
-    /// One token more for each of these answers, or several where a guess is right, all computed in one pass; how each ended,
-    /// where it did.
-    ///
-    /// What the device refuses is an error for all; what is wrong with one answer is its own.
-    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Result<Option<Finished>, EngineError>> {
+    /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Returns the
+    /// endings of those that ended. An error of the device ends all of them, one of a single answer only that answer.
+    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<Ending>> {
         let start = Instant::now();
-        let guesses: Vec<Guess> = answers.iter_mut().map(|answer| answer.guess()).collect();
+        let drafts: Vec<Draft> = answers.iter_mut().map(|answer| answer.draft()).collect();
         let mut growing: Vec<_> =
-            answers.iter_mut().zip(&guesses).map(|(answer, guess)| (&mut answer.sequence, &guess.tokens[..])).collect();
+            answers.iter_mut().zip(&drafts).map(|(answer, draft)| (&mut answer.sequence, &draft.tokens[..])).collect();
         match Sequence::step(model, &mut growing) {
-            Err(error) => answers.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => answers.iter().map(|_| Some(Ending::Failed(error.clone()))).collect(),
             Ok(logits) => {
-                let (width, mut rest) = (model.config().vocab_size, &logits[..]);
-                let each = answers.iter_mut().zip(guesses).map(|(answer, guess)| {
-                    let (rows, others) = rest.split_at(guess.tokens.len() * width);
+                let (vocabulary, mut rest) = (model.config().vocab_size, &logits[..]);
+                let each = answers.iter_mut().zip(drafts).map(|(answer, draft)| {
+                    let (own, others) = rest.split_at(draft.tokens.len() * vocabulary);
                     rest = others;
-                    answer.take(rows.chunks_exact(width), &guess, start)
+                    match answer.verify(own.chunks_exact(vocabulary), &draft, start) {
+                        Ok(finished) => finished.map(Ending::Finished),
+                        Err(error) => Some(Ending::Failed(error)),
+                    }
                 });
                 each.collect()
             }
         }
     }
 
-    /// What to compute next: the token sampled last, and what may follow it.
-    fn guess(&mut self) -> Guess {
+    /// The token sampled last and a draft of what follows: what the grammar requires, else what prompt lookup proposes.
+    fn draft(&mut self) -> Draft {
         let Generation { decoder, max_tokens, .. } = &self.generation;
-        // The first token is waited for; guesses beyond the last one are of no use.
+        // No draft before the first token, whose latency the client notices, and none beyond the last one.
         let most = if self.output_tokens == 0 { 0 } else { max_tokens.saturating_sub(self.output_tokens + 1) };
-        let most = most.min(MOST).min(self.sequence.room() - 1);
-        let mut follows = if most > 0 { decoder.forced() } else { vec![] };
-        let mut copied = false;
-        if follows.is_empty() && most > 0 {
-            follows = self.drafts.copy(self.sequence.tokens(), self.next, most);
-            copied = true;
+        let most = most.min(MAX_DRAFT_TOKENS).min(self.sequence.room() - 1);
+        let mut tokens = if most > 0 { decoder.forced() } else { vec![] };
+        let mut from_lookup = false;
+        if tokens.is_empty() && most > 0 {
+            tokens = self.lookup.propose(self.sequence.tokens(), self.next, most);
+            from_lookup = true;
         }
-        follows.truncate(most);
-        follows.insert(0, self.next);
-        Guess { tokens: follows, copied }
+        tokens.truncate(most);
+        tokens.insert(0, self.next);
+        Draft { tokens, from_lookup }
     }
 
-    /// Samples after each token computed, as long as that gives the next one, at a step that began at `start`; tells what it
-    /// adds to the answer.
-    fn take<'a>(
+    /// Verifies the draft: samples row by row until a sample differs from the drafted token. Sends what the accepted tokens add;
+    /// `start` is when the step began.
+    fn verify<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a [f32]>,
-        guess: &Guess,
+        draft: &Draft,
         start: Instant,
     ) -> Result<Option<Finished>, EngineError> {
         let first = self.output_tokens == 0;
         if first {
             self.prefill += start.elapsed();
         }
-        let guessed = &guess.tokens[1..];
-        let (mut right, mut stop) = (0, Ok(None));
+        let drafted = &draft.tokens[1..];
+        let (mut accepted, mut end) = (0, Ok(None));
         for logits in rows {
-            stop = self.push_next(logits);
-            if !matches!(stop, Ok(None)) || guessed.get(right) != Some(&self.next) {
+            end = self.sample(logits);
+            if !matches!(end, Ok(None)) || drafted.get(accepted) != Some(&self.next) {
                 break;
             }
-            right += 1;
+            accepted += 1;
         }
-        if guess.copied && !guessed.is_empty() {
-            self.drafts.judge(guessed.len(), right);
+        if draft.from_lookup && !drafted.is_empty() {
+            self.lookup.adapt(drafted.len(), accepted);
         }
-        self.sequence.settle(guessed.len() - right)?;
+        self.sequence.settle(drafted.len() - accepted)?;
         if !first {
             self.decode += start.elapsed();
         }
-        let Some(stop) = stop? else { return Ok(None) };
+        let Some(reason) = end? else { return Ok(None) };
         let pieces = self.generation.decoder.finish();
         self.send(pieces);
         Ok(Some(Finished {
-            stop,
+            reason,
             called_tool: self.generation.decoder.called_tool(),
             output_tokens: self.output_tokens,
             prefill: self.prefill,
@@ -166,26 +184,32 @@ impl Answering {
         }))
     }
 
-    /// Samples a token and tells what it adds; why the answer ends with it, if it does.
-    fn push_next(&mut self, logits: &[f32]) -> Result<Option<Stop>, EngineError> {
+    /// Samples the next token and sends what it adds; returns why the answer ends with it, if it does.
+    fn sample(&mut self, logits: &[f32]) -> Result<Option<EndReason>, EngineError> {
         let Generation { decoder, sampler, max_tokens, .. } = &mut self.generation;
         self.next = next_token(logits, decoder, sampler)?;
         self.output_tokens += 1;
         let pieces = decoder.push(self.next)?;
-        let stop = stop(decoder, self.output_tokens, *max_tokens);
+        let reason = end_reason(decoder, self.output_tokens, *max_tokens);
         self.send(pieces);
-        Ok(stop)
+        Ok(reason)
     }
 
-    /// Leaves what was computed in the cache; only then tells how it ended, so that who asks next finds it there. After an
-    /// error nobody knows what was computed.
-    pub fn end(mut self, cache: &mut PrefixCache, outcome: Result<Option<Finished>, EngineError>) {
-        let event = match outcome.and_then(|finished| Ok((finished, cache.keep(&mut self.sequence)?))) {
-            Ok((Some(finished), ())) => Ok(EngineEvent::Finished(finished)),
-            // Nobody waits for it.
-            Ok((None, ())) => return,
-            Err(error) => Err(error),
+    /// Shares what was computed, then sends how the answer ended: so a follow-up finds it in the cache. After an error nothing
+    /// is shared, as it is unknown what was computed.
+    pub fn end(mut self, cache: &mut PrefixCache, ending: Ending) {
+        let event = match ending {
+            Ending::Failed(error) => Err(error),
+            Ending::Finished(finished) => match self.sequence.share(cache) {
+                Ok(()) => Ok(EngineEvent::Finished(finished)),
+                Err(error) => Err(error.into()),
+            },
+            Ending::Unwanted => match self.sequence.share(cache) {
+                Ok(()) => return,
+                Err(error) => Err(error.into()),
+            },
         };
+        // Fails only if nobody listens any more.
         let _ = self.events.send(event);
     }
 
@@ -194,17 +218,15 @@ impl Answering {
     }
 }
 
-/// Whether and why the answer ends with the token pushed last.
-fn stop(decoder: &mut AnswerDecoder, output_tokens: usize, max_tokens: usize) -> Option<Stop> {
+/// Why the answer ends with the token pushed last, if it does.
+fn end_reason(decoder: &AnswerDecoder, output_tokens: usize, max_tokens: usize) -> Option<EndReason> {
     if let Some(text) = decoder.stop_sequence() {
-        return Some(Stop::Sequence(text.to_string()));
+        return Some(EndReason::StopSequence(text.to_string()));
     }
     if decoder.is_finished() {
-        // Past the limit the answer only closed its tool call.
-        return Some(if output_tokens > max_tokens { Stop::MaxTokens } else { Stop::End });
+        return Some(EndReason::EndToken);
     }
-    let over = output_tokens >= max_tokens && (output_tokens >= max_tokens + CLOSING_TOKENS || !decoder.wind_down());
-    over.then_some(Stop::MaxTokens)
+    (output_tokens >= max_tokens).then_some(EndReason::MaxTokens)
 }
 
 fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {

@@ -1,4 +1,4 @@
-//! Answers with guesses against answers computed token by token, on the random model.
+//! Answers with drafts against answers computed token by token, on the random model.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::cache::CacheLimits;
-use crate::engine::model::{LoadListener, Run};
+use crate::engine::model::{LoadListener, SequenceInput};
 use crate::engine::{CacheStats, Sampling, testing};
 
-/// What an answer says, why it ended, and how many tokens it took.
-type Said = (String, Stop, usize);
+/// An answer's text, why it ended, and its number of tokens.
+type Said = (String, EndReason, usize);
 
-struct Rig {
+/// A model that answers with and without drafts.
+struct TestAnswers {
     dir: tempfile::TempDir,
     model: Model,
 }
 
-impl Rig {
+impl TestAnswers {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         testing::write_model(dir.path());
@@ -26,24 +27,27 @@ impl Rig {
         Self { dir, model }
     }
 
-    /// The answer as the engine gives it, the steps it took, and the cache after it.
+    /// The answer as the engine computes it, its number of steps, and the cache afterwards.
     fn answer(&self, generation: Generation) -> (Said, usize, CacheStats) {
         let stats = Arc::new(Mutex::new(CacheStats::default()));
         let cache = &mut PrefixCache::new(CacheLimits::default(), None, stats.clone());
         let (events, mut received) = tokio::sync::mpsc::unbounded_channel();
-        let mut answer = Answering::start(&self.model, cache, generation, events).unwrap();
+        let mut answer = ActiveAnswer::start(&self.model, cache, generation, events).unwrap();
         while answer.is_prefilling() {
             answer.prefill_chunk(&self.model, cache, 512).unwrap();
         }
         let mut steps = 0;
         let finished = loop {
             steps += 1;
-            if let Some(finished) = Answering::step(&self.model, &mut [&mut answer]).remove(0).unwrap() {
-                break finished;
+            match ActiveAnswer::step(&self.model, &mut [&mut answer]).remove(0) {
+                None => {}
+                Some(Ending::Finished(finished)) => break finished,
+                Some(Ending::Unwanted) => panic!("nobody left"),
+                Some(Ending::Failed(error)) => panic!("{error}"),
             }
         };
-        let (stop, tokens) = (finished.stop.clone(), finished.output_tokens);
-        answer.end(cache, Ok(Some(finished)));
+        let (reason, tokens) = (finished.reason.clone(), finished.output_tokens);
+        answer.end(cache, Ending::Finished(finished));
         let mut text = String::new();
         while let Ok(event) = received.try_recv() {
             if let EngineEvent::Piece(piece) = event.unwrap() {
@@ -51,27 +55,27 @@ impl Rig {
             }
         }
         let stats = stats.lock().unwrap().clone();
-        ((text, stop, tokens), steps, stats)
+        ((text, reason, tokens), steps, stats)
     }
 
-    /// The same answer, each token computed when it is known.
+    /// The same answer, with one forward pass per token.
     fn token_by_token(&self, generation: Generation) -> Said {
         let Generation { prompt, max_tokens, mut decoder, mut sampler } = generation;
         let mut cache = self.model.new_cache();
         let (last, before) = prompt.split_last().unwrap();
         before.chunks(512).for_each(|chunk| self.model.prefill(chunk, &mut cache).unwrap());
         let (mut next, mut text, mut tokens) = (*last, String::new(), 0);
-        let stop = loop {
-            let logits = self.model.logits(vec![Run::new(&[next], &mut cache)]).unwrap();
+        let reason = loop {
+            let logits = self.model.logits(vec![SequenceInput::new(&[next], &mut cache)]).unwrap();
             next = next_token(&logits, &mut decoder, &mut sampler).unwrap();
             tokens += 1;
             decoder.push(next).unwrap().into_iter().for_each(|piece| write(&mut text, piece));
-            if let Some(stop) = stop(&mut decoder, tokens, max_tokens) {
-                break stop;
+            if let Some(reason) = end_reason(&decoder, tokens, max_tokens) {
+                break reason;
             }
         };
         decoder.finish().into_iter().for_each(|piece| write(&mut text, piece));
-        (text, stop, tokens)
+        (text, reason, tokens)
     }
 }
 
@@ -83,7 +87,7 @@ fn write(text: &mut String, piece: Piece) {
     }
 }
 
-/// Free text, stop sequences, tools that may or must be called.
+/// Requests for free text, with stop sequences, with tools that may or must be called.
 fn requests() -> Vec<Value> {
     let properties = json!({"file_path": {"type": "string"}, "replace_all": {"type": "boolean"}});
     let schema = json!({"type": "object", "properties": properties, "required": ["file_path", "replace_all"]});
@@ -100,45 +104,45 @@ fn requests() -> Vec<Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Greedy or by chance, free or in a call, however it ends: guesses change no token, and leave nothing behind.
+    /// Greedy or sampled, free text or a call, however it ends: drafts change no token and leave nothing behind.
     #[test]
-    fn guesses_change_no_answer(
+    fn drafts_change_no_answer(
         parts in prop::collection::vec(prop::collection::vec(0u32..300, 1..20), 1..4),
         order in prop::collection::vec(0usize..4, 1..20),
         request in prop::sample::select(requests()), max_tokens in 1usize..90, seed in prop::option::of(0u64..99),
     ) {
-        let rig = Rig::new();
+        let test = TestAnswers::new();
         let prompt: Vec<u32> = order.iter().flat_map(|part| parts[part % parts.len()].clone()).collect();
-        let heat = |seed| Sampling { temperature: 0.3, repetition_penalty: 1.1, seed: Some(seed), ..Sampling::GREEDY };
-        let sampling = seed.map_or(Sampling::GREEDY, heat);
-        let generation = || testing::asked(rig.dir.path(), &request, &prompt, max_tokens, sampling.clone());
-        let (said, _, stats) = rig.answer(generation());
+        let seeded = |seed| Sampling { temperature: 0.3, repetition_penalty: 1.1, seed: Some(seed), ..Sampling::GREEDY };
+        let sampling = seed.map_or(Sampling::GREEDY, seeded);
+        let generation = || testing::asked(test.dir.path(), &request, &prompt, max_tokens, sampling.clone());
+        let (said, _, stats) = test.answer(generation());
         let kept: Vec<usize> = stats.entries.iter().map(|entry| entry.tokens).collect();
         prop_assert_eq!(kept, [prompt.len() + said.2 - 1]);
-        prop_assert_eq!(said, rig.token_by_token(generation()));
+        prop_assert_eq!(said, test.token_by_token(generation()));
     }
 }
 
 #[test]
 fn an_answer_that_repeats_itself_takes_fewer_steps_than_tokens() {
-    let rig = Rig::new();
-    // The random model soon goes round in circles. 600 tokens: guesses must stop where what was computed becomes shareable.
-    let generation = || testing::generation(rig.dir.path(), &testing::prompt(20), 600);
-    let (said, steps, stats) = rig.answer(generation());
-    assert_eq!(said, rig.token_by_token(generation()));
+    let test = TestAnswers::new();
+    // The random model soon repeats itself. With 600 tokens, drafts also have to end at the end of a segment.
+    let generation = || testing::generation(test.dir.path(), &testing::prompt(20), 600);
+    let (said, steps, stats) = test.answer(generation());
+    assert_eq!(said, test.token_by_token(generation()));
     assert!(steps < 400, "{steps} steps");
     assert_eq!(stats.entries[0].tokens, 20 + 600 - 1);
 }
 
 #[test]
-fn what_a_call_must_say_is_not_computed_token_by_token() {
-    let rig = Rig::new();
+fn text_that_the_grammar_requires_is_drafted() {
+    let test = TestAnswers::new();
     let request = json!({"tools": [{"name": "Read", "input_schema": {"type": "object", "properties": {
         "a_rather_long_name_that_is_there_in_any_case": {"const": "and what it must be is long enough as well, is it not"}},
         "required": ["a_rather_long_name_that_is_there_in_any_case"], "additionalProperties": false}}],
         "tool_choice": {"type": "tool", "name": "Read", "disable_parallel_tool_use": true}});
-    let generation = || testing::asked(rig.dir.path(), &request, &testing::prompt(20), 200, Sampling::GREEDY);
-    let (said, steps, _) = rig.answer(generation());
-    assert_eq!(said, rig.token_by_token(generation()));
+    let generation = || testing::asked(test.dir.path(), &request, &testing::prompt(20), 200, Sampling::GREEDY);
+    let (said, steps, _) = test.answer(generation());
+    assert_eq!(said, test.token_by_token(generation()));
     assert!(steps * 2 < said.2, "{steps} steps for {} tokens: {}", said.2, said.0);
 }

@@ -1,8 +1,8 @@
-//! The one thread that owns the device: admits requests in order, lets the answers in work take turns, keeps the cache.
+//! The loop of the thread that owns the device: it admits requests in order and lets the active answers take turns.
 //!
-//! Answers that grow come first; prompts are computed chunk by chunk between them, in turn. Every chunk is shared through
-//! the cache at once, so that prompts that begin alike are computed together, each chunk once. A warm-up gets what time is
-//! left over, and after it the reading of former conversations from the disk.
+//! Decoding comes first; prompts are prefilled between its steps, one chunk of one prompt at a time, in turn. Every chunk goes
+//! into the prefix cache at once, so prompts that begin alike compute their common chunks only once. A warm-up gets the time
+//! that is left over, and after it the reading of earlier conversations from disk.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,73 +11,85 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::active_answer::Answering;
-use super::generation::{EventSender, Finished, Generation};
+use super::active_answer::{ActiveAnswer, Ending};
+use super::generation::{EventSender, Generation};
 use super::memory::{MemoryLimit, Room};
 use super::sequence::Sequence;
 use crate::engine::EngineError;
 use crate::engine::cache::{CacheStats, PrefixCache};
 use crate::engine::model::Model;
 
-/// Most answers in work at once. Each holds memory of its own, and more would only make every one slower.
-const AT_ONCE: usize = 16;
+/// Most active answers. Each holds memory of its own, and more would only slow all of them down.
+const MAX_ACTIVE: usize = 16;
 
-/// What the thread can be asked for. A reply nobody waits for any more is not sent.
-pub enum Command {
+/// Where the outcome of a command goes.
+pub type Reply = oneshot::Sender<Result<(), EngineError>>;
+
+/// A command to the thread. A reply that nobody waits for any more is dropped.
+pub enum WorkerCommand {
     Generate(Box<Generation>, EventSender),
-    /// Keep these tokens, computed where they are not yet, as the beginning of many prompts, and forget all others. Waits
-    /// for the answers asked for before.
-    KeepOnly(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
-    /// Waits for the answers asked for before.
+    /// Forget everything in the prefix cache but these tokens, which are computed if they are missing. Waits for the answers
+    /// requested before.
+    KeepOnly(Vec<u32>, Reply),
+    /// Empty the prefix cache. Waits for the answers requested before.
     Clear(oneshot::Sender<()>),
-    /// Compute these tokens, the beginning of prompts to come, when there is nothing else to do.
-    Warm(Vec<u32>),
+    /// Warm up: compute these tokens, the beginning of prompts to come, when nothing else is to be done. The reply
+    /// comes when that is done or has failed.
+    Warm(Vec<u32>, Reply),
     Stop,
 }
 
-/// How far a warm-up is. Read by any thread.
+/// Progress of a warm-up, for any thread.
 #[derive(Debug, Default)]
-pub struct WarmUp {
-    /// Tokens computed or known.
+pub struct WarmUpProgress {
+    /// Tokens that are in the cache.
     pub done: AtomicUsize,
-    /// Tokens in all; 0 while there is no warm-up, and after it.
+    /// All its tokens; 0 if no warm-up is at work.
     pub total: AtomicUsize,
 }
 
-/// What the thread and all others have in common.
+/// What the thread shares with all others.
 #[derive(Clone, Default)]
-pub struct Shared {
-    /// Set when everything, the answers in work too, is to be left.
+pub struct SharedState {
+    /// Set to end the thread at once, active answers included.
     pub closing: Arc<AtomicBool>,
     pub cache: Arc<Mutex<CacheStats>>,
-    pub warm_up: Arc<WarmUp>,
+    pub warm_up: Arc<WarmUpProgress>,
 }
 
-/// The thread's state.
+/// The state of the device's thread.
 pub struct Worker {
     model: Model,
     cache: PrefixCache,
-    /// Prompt tokens computed in one go: what a growing answer may have to wait for.
+    /// Most prompt tokens computed in one forward pass: the longest that a decoding answer has to wait.
     prefill_chunk: usize,
     memory: MemoryLimit,
     closing: Arc<AtomicBool>,
-    progress: Arc<WarmUp>,
-    queue: VecDeque<Command>,
-    /// Answers in work; of those that prefill, the one whose turn it is comes first.
-    answers: VecDeque<Answering>,
-    warming: Option<(Vec<u32>, Sequence)>,
-    /// Conversations on the disk that are to be read when there is nothing else to do; the next one is last.
+    progress: Arc<WarmUpProgress>,
+    queue: VecDeque<WorkerCommand>,
+    /// Active answers; of those that prefill, the first one is next.
+    answers: VecDeque<ActiveAnswer>,
+    warming: Option<Warming>,
+    /// Conversations to read from disk when nothing else is to be done; the last one is next.
     ahead: Vec<Vec<u32>>,
 }
 
+/// The warm-up at work.
+struct Warming {
+    tokens: Vec<u32>,
+    sequence: Sequence,
+    reply: Reply,
+}
+
 impl Worker {
-    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: Shared) -> Self {
-        let Shared { closing, warm_up: progress, .. } = shared;
+    /// A worker without requests.
+    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: SharedState) -> Self {
+        let SharedState { closing, warm_up: progress, .. } = shared;
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
         Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead: Vec::new() }
     }
 
-    /// Reads the conversation used last from the disk: it is likely to go on. The others follow when there is nothing else to do.
+    /// Reads the most recently used conversation from disk, as it is likely to go on, and schedules the others.
     pub fn recall_latest(&mut self) {
         self.ahead = self.cache.latest_on_disk();
         self.ahead.reverse();
@@ -87,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Reads a chunk of the next conversation from the disk.
+    /// Reads a chunk of the next conversation from disk.
     fn read_chunk_ahead(&mut self) {
         let Some(tokens) = self.ahead.last() else { return };
         let known = self.cache.known(tokens);
@@ -97,17 +109,17 @@ impl Worker {
             Room::Missing(_) => return self.ahead.clear(),
         };
         if let Err(error) = read {
-            tracing::warn!(error = error.what(), "nothing more read from the disk ahead");
+            tracing::warn!(error = error.what(), "reading ahead from disk ends here");
             return self.ahead.clear();
         }
-        // It is all there, or the cache has no room for it, or it was damaged.
+        // No progress: all of it is in memory, or the cache has no room for more, or a file was damaged.
         if self.cache.known(tokens) <= known {
             self.ahead.pop();
         }
     }
 
-    /// Works until told to stop, or until nobody can ask any more.
-    pub fn run(mut self, commands: mpsc::Receiver<Command>) {
+    /// Works until it is told to stop or no caller is left.
+    pub fn run(mut self, commands: mpsc::Receiver<WorkerCommand>) {
         loop {
             if self.is_idle() {
                 match commands.recv() {
@@ -116,7 +128,7 @@ impl Worker {
                 }
             }
             self.queue.extend(commands.try_iter());
-            if self.closing.load(Ordering::Relaxed) || self.queue.iter().any(|command| matches!(command, Command::Stop)) {
+            if self.is_closing() || self.queue.iter().any(|command| matches!(command, WorkerCommand::Stop)) {
                 return;
             }
             self.admit();
@@ -128,54 +140,58 @@ impl Worker {
         self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none() && self.ahead.is_empty()
     }
 
-    /// Begins what was asked for, in order, as far as it can begin now.
+    /// Begins the queued commands, in order, up to one that has to wait.
     fn admit(&mut self) {
         while let Some(command) = self.queue.pop_front() {
             match command {
-                Command::Generate(generation, events) if self.answers.len() < AT_ONCE => self.begin(*generation, events),
-                Command::KeepOnly(tokens, reply) if self.answers.is_empty() => {
+                WorkerCommand::Generate(generation, events) if self.answers.len() < MAX_ACTIVE => self.begin(*generation, events),
+                // Whoever asks for a certain state of the cache does not want a warm-up or reading ahead to change it.
+                WorkerCommand::KeepOnly(tokens, reply) if self.answers.is_empty() => {
                     self.stop_warming();
                     self.ahead.clear();
                     let done = self.keep_only(&tokens, &reply);
                     let _ = reply.send(done);
                 }
-                Command::Clear(reply) if self.answers.is_empty() => {
+                WorkerCommand::Clear(reply) if self.answers.is_empty() => {
                     self.stop_warming();
                     self.ahead.clear();
                     self.cache.clear();
                     let _ = reply.send(());
                 }
-                Command::Warm(tokens) => self.start_warming(tokens),
-                Command::Stop => {}
-                Command::Generate(..) | Command::KeepOnly(..) | Command::Clear(_) => return self.queue.push_front(command),
+                WorkerCommand::Warm(tokens, reply) => self.start_warming(tokens, reply),
+                WorkerCommand::Stop => {}
+                WorkerCommand::Generate(..) | WorkerCommand::KeepOnly(..) | WorkerCommand::Clear(_) => {
+                    return self.queue.push_front(command);
+                }
             }
         }
     }
 
+    /// Makes an answer active, or sends why not.
     fn begin(&mut self, generation: Generation, events: EventSender) {
         if events.is_closed() {
             return;
         }
         let room = self.make_room(&generation.prompt, generation.max_tokens);
-        match room.and_then(|()| Answering::start(&self.model, &mut self.cache, generation, events.clone())) {
+        match room.and_then(|()| ActiveAnswer::start(&self.model, &mut self.cache, generation, events.clone())) {
             Ok(answer) => self.answers.push_back(answer),
             Err(error) => drop(events.send(Err(error))),
         }
     }
 
-    /// Makes sure that a prompt and its answer fit into memory beside the answers in work: the cache shrinks first.
+    /// Ensures that a prompt and its answer fit into memory beside the active answers; shrinks the prefix cache if need be.
     fn make_room(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), EngineError> {
         self.memory.check(prompt.len(), max_tokens)?;
         let whole = self.memory.whole(prompt.len(), max_tokens);
-        // What the others will still take.
-        let promised: usize = self.answers.iter().map(|answer| answer.to_come(&self.memory)).sum();
+        // Memory that the active answers will still take.
+        let promised: usize = self.answers.iter().map(|answer| answer.bytes_to_come(&self.memory)).sum();
         let needed = |cache: &PrefixCache| promised + whole.saturating_sub(cache.known(prompt) * self.memory.token_bytes);
         if let Room::Missing(bytes) = self.memory.room_for(needed(&self.cache)) {
             self.cache.shrink_by(bytes);
         }
         match self.memory.room_for(needed(&self.cache)) {
             Room::Enough => Ok(()),
-            // What was dropped may have been of use to this very prompt.
+            // Alone it fits (see `check`), but the cache may have evicted segments that `needed` counted on: evict the rest.
             Room::Missing(_) if self.answers.is_empty() => {
                 self.cache.shrink_by(usize::MAX);
                 Ok(())
@@ -184,15 +200,15 @@ impl Worker {
         }
     }
 
-    /// A chunk of one prompt, then as much time for the answers that grow, one token each at least.
+    /// Prefills one chunk, then decodes for as long as that took, at least one step.
     fn turn(&mut self) {
-        self.leave_unwanted();
+        self.end_unwanted();
         let start = Instant::now();
         let end = if self.prefill_chunk() { start + 2 * start.elapsed() } else { start };
-        self.grow();
+        self.decode();
         while Instant::now() < end && self.answers.iter().any(|answer| !answer.is_prefilling()) && !self.is_closing() {
-            self.leave_unwanted();
-            self.grow();
+            self.end_unwanted();
+            self.decode();
         }
         if self.answers.is_empty() {
             match self.warming {
@@ -206,85 +222,87 @@ impl Worker {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Ends the answers that nobody waits for. What was computed for them is kept.
-    fn leave_unwanted(&mut self) {
-        self.each(|answer| if answer.is_wanted() { None } else { Some(Ok(None)) });
+    /// Ends the answers that nobody waits for. What was computed for them stays in the cache.
+    fn end_unwanted(&mut self) {
+        self.end_some(|answer| (!answer.is_wanted()).then_some(Ending::Unwanted));
     }
 
-    /// One token more for every answer whose prompt is computed.
-    fn grow(&mut self) {
-        let mut growing: Vec<_> = self.answers.iter_mut().filter(|answer| !answer.is_prefilling()).collect();
-        if growing.is_empty() {
+    /// One decoding step for every answer whose prompt is computed.
+    fn decode(&mut self) {
+        let mut decoding: Vec<_> = self.answers.iter_mut().filter(|answer| !answer.is_prefilling()).collect();
+        if decoding.is_empty() {
             return;
         }
-        let mut outcomes = Answering::step(&self.model, &mut growing).into_iter();
-        self.each(|answer| match answer.is_prefilling() {
-            true => None,
-            false => outcomes.next()?.map(|finished| finished.map(Some)).transpose(),
-        });
+        let mut endings = ActiveAnswer::step(&self.model, &mut decoding).into_iter();
+        self.end_some(|answer| if answer.is_prefilling() { None } else { endings.next()? });
     }
 
-    /// Does something to every answer, and ends those for which that gives an outcome.
-    fn each(&mut self, mut act: impl FnMut(&mut Answering) -> Option<Result<Option<Finished>, EngineError>>) {
-        for mut answer in std::mem::take(&mut self.answers) {
-            match act(&mut answer) {
+    /// Ends the answers for which `ending` returns one.
+    fn end_some(&mut self, mut ending: impl FnMut(&ActiveAnswer) -> Option<Ending>) {
+        for answer in std::mem::take(&mut self.answers) {
+            match ending(&answer) {
                 None => self.answers.push_back(answer),
-                Some(outcome) => answer.end(&mut self.cache, outcome),
+                Some(ending) => answer.end(&mut self.cache, ending),
             }
         }
     }
 
-    /// A chunk of the next prompt in turn; `false` if there is none.
+    /// Prefills a chunk of the next prompt in turn; `false` if there is none.
     fn prefill_chunk(&mut self) -> bool {
-        let Some(index) = self.answers.iter().position(Answering::is_prefilling) else { return false };
+        let Some(index) = self.answers.iter().position(ActiveAnswer::is_prefilling) else { return false };
         let Some(mut answer) = self.answers.remove(index) else { return false };
         match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk) {
             Ok(()) => self.answers.push_back(answer),
-            Err(error) => answer.end(&mut self.cache, Err(error)),
+            Err(error) => answer.end(&mut self.cache, Ending::Failed(error)),
         }
         true
     }
 
-    fn start_warming(&mut self, mut tokens: Vec<u32>) {
+    /// Schedules a warm-up, in place of an earlier one.
+    fn start_warming(&mut self, tokens: Vec<u32>, reply: Reply) {
+        self.stop_warming();
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(tokens.len(), Ordering::Relaxed);
-        // A prompt's last token is never computed ahead; here there is one more to come.
-        tokens.push(0);
         if let Err(error) = self.cache.recall(&tokens) {
             tracing::warn!(error = error.what(), "the warm-up cannot use the disk");
         }
-        self.warming = Some((tokens, Sequence::new(&self.model)));
+        self.warming = Some(Warming { tokens, sequence: Sequence::new(&self.model), reply });
     }
 
-    /// A chunk of the warm-up.
+    /// Computes a chunk of the warm-up.
     fn warm_chunk(&mut self) {
-        let Some((tokens, sequence)) = &mut self.warming else { return };
+        let Some(Warming { tokens, sequence, .. }) = &mut self.warming else { return };
         let computed = sequence.prefill_chunk(&self.model, &mut self.cache, tokens, self.prefill_chunk);
         self.progress.done.store(sequence.tokens().len(), Ordering::Relaxed);
-        if let Err(error) = &computed {
-            tracing::warn!(error = error.what(), "the warm-up failed");
-        }
-        if computed.is_err() || sequence.tokens().len() + 1 >= tokens.len() {
-            self.stop_warming();
+        match computed {
+            Err(error) => self.end_warming(Err(error.into())),
+            Ok(_) if sequence.tokens().len() >= tokens.len() => self.end_warming(Ok(())),
+            Ok(_) => {}
         }
     }
 
-    /// Who asks for a certain state of the cache does not want a warm-up to change it.
+    /// Ends the warm-up.
     fn stop_warming(&mut self) {
-        self.progress.total.store(0, Ordering::Relaxed);
-        self.warming = None;
+        self.end_warming(Err(EngineError::WarmUpStopped));
     }
 
-    fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
-        let prompt = [tokens, &[0]].concat();
+    fn end_warming(&mut self, outcome: Result<(), EngineError>) {
+        self.progress.total.store(0, Ordering::Relaxed);
+        if let Some(Warming { reply, .. }) = self.warming.take() {
+            let _ = reply.send(outcome);
+        }
+    }
+
+    /// Forgets everything but `tokens`; gives up computing them if nobody waits any more.
+    fn keep_only(&mut self, tokens: &[u32], reply: &Reply) -> Result<(), EngineError> {
         let mut sequence = Sequence::new(&self.model);
-        self.cache.recall(&prompt)?;
-        self.cache.catch_up(&mut sequence, &prompt)?;
+        self.cache.recall(tokens)?;
+        sequence.catch_up(&mut self.cache, tokens)?;
         while sequence.tokens().len() < tokens.len() && !reply.is_closed() && !self.is_closing() {
-            sequence.prefill_chunk(&self.model, &mut self.cache, &prompt, self.prefill_chunk)?;
+            sequence.prefill_chunk(&self.model, &mut self.cache, tokens, self.prefill_chunk)?;
         }
         self.cache.clear();
-        Ok(self.cache.keep(&mut sequence)?)
+        Ok(sequence.share(&mut self.cache)?)
     }
 }
 

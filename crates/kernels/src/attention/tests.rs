@@ -1,0 +1,79 @@
+//! Attention against the formula, and each sequence together with others against the same sequence alone.
+
+use super::*;
+use crate::testing::{arches, small_numbers};
+
+/// The attention output of one query by the formula, in f64.
+fn by_formula(query: &[f32], keys: &[f32], values: &[f32], visible: Range<usize>) -> Vec<f64> {
+    let width = query.len();
+    let row = |numbers: &[f32], at: usize| numbers[at * width..][..width].iter().map(|n| f64::from(*n)).collect::<Vec<_>>();
+    let dot = |key: Vec<f64>| query.iter().zip(key).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
+    let weights: Vec<f64> = visible.clone().map(|at| (dot(row(keys, at)) / (width as f64).sqrt()).exp()).collect();
+    let mut sum = vec![0.0; width];
+    for (weight, at) in weights.iter().zip(visible) {
+        sum.iter_mut().zip(row(values, at)).for_each(|(sum, value)| *sum += weight * value);
+    }
+    sum.into_iter().map(|sum| sum / weights.iter().sum::<f64>()).collect()
+}
+
+#[test]
+fn the_output_is_that_of_the_formula_with_every_instruction_set() {
+    let (all, new, width) = (300, 150, 24);
+    let queries = small_numbers(new * 4 * width, 1);
+    let (keys, values) = (small_numbers(2 * all * width, 2), small_numbers(2 * all * width, 3));
+    for (arch, window) in arches().into_iter().flat_map(|arch| [(arch, None), (arch, Some(40))]) {
+        let kv = vec![KvSlice { keys: &keys, values: &values, range: 0..all }];
+        let sequences = vec![QueriedSequence { queries: new, kv }];
+        let batch = AttentionBatch { sequences, common: 0, heads: Heads { queries: 4, kv: 2, width }, window };
+        let mut output = vec![f32::NAN; queries.len()];
+        attention_on(arch, &queries, &batch, &mut output);
+        for (index, (query, ours)) in queries.chunks(width).zip(output.chunks(width)).enumerate() {
+            let (position, head) = (all - new + index / 4, index % 4 / 2);
+            let own = head * all * width..(head + 1) * all * width;
+            let visible = window.map_or(0, |window| (position + 1).saturating_sub(window))..position + 1;
+            let wanted = by_formula(query, &keys[own.clone()], &values[own], visible);
+            assert!(ours.iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{arch:?}, query {index}");
+        }
+    }
+}
+
+/// A buffer of keys and one of values for two heads of width 16.
+fn buffers(tokens: usize, seed: usize) -> (Vec<f32>, Vec<f32>) {
+    (small_numbers(2 * tokens * 16, seed), small_numbers(2 * tokens * 16, seed + 1))
+}
+
+fn slice((keys, values): &(Vec<f32>, Vec<f32>), range: Range<usize>) -> KvSlice<'_> {
+    KvSlice { keys, values, range }
+}
+
+#[test]
+fn a_sequence_gets_the_same_bits_alone() {
+    let (shared, own) = (buffers(400, 10), [buffers(30, 20), buffers(300, 30), buffers(1, 40)]);
+    // Own tokens after the 330 common ones, and queries; the second sequence has fewer queries than own tokens.
+    let sequences = || {
+        let of = |(own, (tokens, queries)): (_, (usize, usize))| QueriedSequence {
+            queries,
+            kv: vec![slice(&shared, 0..330), slice(own, 0..tokens)],
+        };
+        own.iter().zip([(20, 20), (300, 7), (1, 1)]).map(of).collect::<Vec<_>>()
+    };
+    let row = 6 * 16;
+    let queries = small_numbers(28 * row, 1);
+    for (arch, window) in arches().into_iter().flat_map(|arch| [(arch, None), (arch, Some(100)), (arch, Some(350))]) {
+        let attend = |queries: &[f32], sequences: Vec<QueriedSequence>, common| {
+            let batch = AttentionBatch { sequences, common, heads: Heads { queries: 6, kv: 2, width: 16 }, window };
+            let mut output = vec![f32::NAN; queries.len()];
+            attention_on(arch, queries, &batch, &mut output);
+            output
+        };
+        let together = attend(&queries, sequences(), 330);
+        assert!(together == attend(&queries, sequences(), 0), "{arch:?}: reading common tokens once changes bits");
+        let mut start = 0;
+        for sequence in sequences() {
+            let rows = start * row..(start + sequence.queries) * row;
+            start += sequence.queries;
+            let alone = attend(&queries[rows.clone()], vec![sequence], 330);
+            assert!(alone == together[rows], "{arch:?}, window {window:?}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The in-process MLX engine as a backend.
+
+mod answer_stream;
+mod breakpoints;
+mod shared_prefixes;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use self::answer_stream::answer_stream;
+use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
+use self::shared_prefixes::SharedPrefixes;
+use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
+use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
+use crate::engine::{
+    CacheStats, CachedPrompt, DiskStats, Engine, EngineError, EngineOptions, Generation, GenerationConfig, MemoryUse, Sampler,
+    Sampling,
+};
+use crate::wire::{Content, CountTokensRequest, ErrorBody, ErrorKind, InputMessage, MessagesRequest, Role};
+
+/// When to try again if memory is short, in seconds: by then other answers may have ended.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A loaded model, as a backend.
+pub struct MlxBackend {
+    model: String,
+    engine: Engine,
+    text: Arc<TextSide>,
+}
+
+/// Everything that turns requests into prompts. None of it needs the device.
+struct TextSide {
+    tokenizer: Arc<Tokenizer>,
+    prompts: PromptTokenizer,
+    template: ChatTemplate,
+    shared_prefixes: SharedPrefixes,
+    decoders: AnswerDecoders,
+    defaults: GenerationConfig,
+}
+
+/// A request, the text of its prompt, and the engine's task.
+struct Prepared {
+    request: MessagesRequest,
+    text: String,
+    generation: Generation,
+}
+
+impl MlxBackend {
+    /// Loads a model folder in Hugging Face's layout. Blocks the thread until the weights are in memory.
+    ///
+    /// # Errors
+    /// A file of the model or the cache folder cannot be used, or the device fails.
+    pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
+        let tokenizer = Tokenizer::load(dir)?;
+        let template = ChatTemplate::load(dir, &tokenizer)?;
+        let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
+        tracing::info!(?format, "tool calls");
+        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
+        let text = TextSide {
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
+            template,
+            shared_prefixes: SharedPrefixes::default(),
+            defaults: GenerationConfig::load(dir)?,
+            tokenizer,
+        };
+        let engine = Engine::load(dir, options)?;
+        // The given path may be `.` or a link; the folder's own name tells which model it is.
+        let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
+        let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
+        let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
+        Ok(Self { model, engine, text: Arc::new(text) })
+    }
+
+    /// The engine, for what the [`Backend`] trait does not offer.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs text work on a thread where it does not hold up other requests: a long prompt takes tens of milliseconds.
+    fn on_text_side<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&TextSide) -> Result<T, EngineError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, BackendError>> {
+        let text = self.text.clone();
+        let task = tokio::task::spawn_blocking(move || work(&text));
+        async move { Ok(task.await.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??) }.boxed()
+    }
+}
+
+impl Backend for MlxBackend {
+    fn name(&self) -> String {
+        self.model.clone()
+    }
+
+    fn model(&self) -> String {
+        self.model.clone()
+    }
+
+    fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        async move {
+            let Prepared { request, text, generation } = self.on_text_side(move |text| text.prepare(request)).await?;
+            let (model, prompt) = (request.model.clone(), generation.prompt.clone());
+            let events = self.engine.generate(generation)?;
+            // The breakpoints take several renderings of the prompt: they are located while the device computes.
+            let breakpoints = self.on_text_side(move |side| side.breakpoints(&request, &text, &prompt));
+            Ok(answer_stream(model, breakpoints, events))
+        }
+        .boxed()
+    }
+
+    fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64))
+    }
+
+    fn cache(&self) -> Option<&dyn CacheControl> {
+        Some(self)
+    }
+}
+
+impl CacheControl for MlxBackend {
+    fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move { Ok(self.engine.clear_cache().await?) }.boxed()
+    }
+
+    fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            Ok(self.engine.keep_only(tokens).await?)
+        }
+        .boxed()
+    }
+
+    fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            Ok(self.engine.warm(tokens).await?)
+        }
+        .boxed()
+    }
+
+    fn report(&self) -> Option<CacheReport> {
+        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        Some(report(self.engine.cache_stats(), warming, MemoryUse::now()))
+    }
+}
+
+/// A conversation of several turns that every chat template accepts.
+fn sample() -> MessagesRequest {
+    let turn = |role, text: &str| InputMessage { role, content: Content::Text(text.into()) };
+    let messages = vec![turn(Role::User, "Hi.\nWho is it?"), turn(Role::Assistant, "Me.\n"), turn(Role::User, " And you?")];
+    CountTokensRequest {
+        model: String::new(),
+        messages,
+        system: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        extra: serde_json::Map::new(),
+    }
+    .into()
+}
+
+fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    let entry = |entry: &CachedPrompt| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
+    CacheReport {
+        max_entries: stats.limits.entries,
+        max_bytes: stats.limits.bytes,
+        bytes: stats.bytes,
+        entries: stats.entries.iter().map(entry).collect(),
+        hits: stats.hits,
+        misses: stats.misses,
+        hit_rate: stats.hit_rate(),
+        token_hit_rate: stats.token_hit_rate(),
+        prompt_tokens: stats.prompt_tokens,
+        saved_tokens: stats.saved_tokens,
+        saved_seconds: stats.saved_time().as_secs_f64(),
+        computed_tokens: stats.computed_tokens,
+        evictions: stats.evictions,
+        disk: stats.disk.map(disk_report),
+        warming,
+        memory: MemoryReport {
+            active_bytes: memory.active,
+            cache_bytes: memory.buffered,
+            peak_bytes: memory.peak,
+            rss_bytes: memory.resident,
+        },
+    }
+}
+
+fn disk_report(stats: DiskStats) -> DiskReport {
+    let DiskStats { max_bytes, entries, bytes, hits, tokens, dropped } = stats;
+    DiskReport { max_bytes, bytes, entries, hits, tokens, dropped }
+}
+
+impl TextSide {
+    /// Renders and tokenizes a request's prompt.
+    fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
+        let text = self.template.render(&request)?;
+        let prompt = self.prompts.encode(&text)?;
+        let thinks = text.trim_end().ends_with(OPEN_THINKING);
+        let generation = Generation {
+            decoder: self.decoders.start(&request, thinks)?,
+            sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
+            prompt,
+            max_tokens: request.max_tokens as usize,
+        };
+        Ok(Prepared { request, text, generation })
+    }
+
+    /// The request's breakpoints as positions in the prompt, in tokens.
+    fn breakpoints(&self, request: &MessagesRequest, text: &str, prompt: &[u32]) -> Result<CacheBreakpoints<usize>, EngineError> {
+        CacheBreakpoints::of(request).try_map(|position| self.tokens_before(position, request, text, prompt))
+    }
+
+    /// The number of the prompt's tokens before a breakpoint: those whose text the prompt shares with a rendering that ends
+    /// there. The tokens that open the answer count as part of the last block.
+    fn tokens_before(
+        &self,
+        position: BreakpointPosition,
+        request: &MessagesRequest,
+        text: &str,
+        prompt: &[u32],
+    ) -> Result<usize, EngineError> {
+        let before = match position {
+            BreakpointPosition::End => return Ok(prompt.len()),
+            BreakpointPosition::SharedPrefix => self.shared_prefixes.of(request, &self.template)?,
+            BreakpointPosition::AfterBlock { message, block } => {
+                self.template.render(&cut_after(request, message, block))?.into()
+            }
+        };
+        let [before, text] = [&before, text].map(unmarked);
+        let mut bytes = before.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        let fits = |token: &&u32| {
+            let left = bytes.checked_sub(self.tokenizer.bytes(**token).len());
+            bytes = left.unwrap_or(0);
+            left.is_some()
+        };
+        Ok(prompt.iter().take_while(fits).count())
+    }
+
+    fn prompt(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
+        self.prompts.encode(&self.template.render(request)?)
+    }
+
+    fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
+        self.prompts.encode(&self.shared_prefixes.of(request, &self.template)?)
+    }
+}
+
+impl From<EngineError> for BackendError {
+    fn from(error: EngineError) -> Self {
+        let kind = match &error {
+            EngineError::Request(_) => ErrorKind::InvalidRequest,
+            EngineError::Overloaded(_) => ErrorKind::Overloaded,
+            EngineError::ModelFile { .. }
+            | EngineError::CacheFolder { .. }
+            | EngineError::WarmUpStopped
+            | EngineError::Device(_) => ErrorKind::Api,
+        };
+        let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
+        Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::wire::{Assembler, ContentBlock, Message, StopReason, ToolChoice};
+
+    /// A backend with the committed model.
+    fn backend() -> MlxBackend {
+        MlxBackend::load(&crate::engine::text::tiny_model(), EngineOptions::default()).unwrap()
+    }
+
+    /// A request that forces a tool call; `turn` is the text of its last message.
+    fn tool_request(turn: &str) -> MessagesRequest {
+        let schema = json!({"type": "object", "properties": {"path": {"type": "string", "maxLength": 20}},
+                            "required": ["path"], "additionalProperties": false});
+        let system = "You read files for the user. ".repeat(40);
+        serde_json::from_value(json!({
+            "model": "claude-x",
+            "system": system, "max_tokens": 40, "temperature": 0,
+            "tools": [{"name": "Read", "description": "Reads a file.", "input_schema": schema}],
+            "tool_choice": {"type": "any", "disable_parallel_tool_use": true},
+            "messages": [{"role": "user", "content": turn}],
+        }))
+        .unwrap()
+    }
+
+    async fn ask(backend: &MlxBackend, request: MessagesRequest) -> Message {
+        let mut assembler = Assembler::default();
+        let mut events = backend.messages(request).await.unwrap();
+        while let Some(event) = events.next().await {
+            assembler.push(&event.unwrap()).unwrap();
+        }
+        assembler.finish().unwrap()
+    }
+
+    fn calls(message: &Message) -> Vec<(&str, &Value)> {
+        let blocks = message.content.iter().map(|block| match block {
+            ContentBlock::ToolUse { name, input, .. } => Some((name.as_str(), input)),
+            _ => None,
+        });
+        blocks.flatten().collect()
+    }
+
+    #[tokio::test]
+    async fn cold_warm_and_cached_differ_in_the_cache_and_not_in_the_answer() {
+        let backend = backend();
+        let ask = |turn| ask(&backend, tool_request(turn));
+        let total = backend.count_tokens(tool_request("Read a.txt")).await.unwrap();
+
+        let cold = ask("Read a.txt").await;
+        let cached = ask("Read a.txt").await;
+        let cache = backend.cache().unwrap();
+        cache.clear().await.unwrap();
+        cache.keep_shared_prefix(tool_request("something else")).await.unwrap();
+        let warm = ask("Read a.txt").await;
+
+        let read = |message: &Message| message.usage.cache_read_input_tokens.unwrap();
+        assert!([&cold, &cached, &warm].iter().all(|message| message.usage.prompt_tokens() == total));
+        assert_eq!((read(&cold), read(&cached)), (0, total - 1));
+        assert!(read(&warm) > total / 2 && read(&warm) < total - 1, "{} of {total} were warm", read(&warm));
+
+        let [(name, input)] = calls(&cold)[..] else { panic!("{cold:?}") };
+        assert!(name == "Read" && input["path"].is_string(), "{cold:?}");
+        assert_eq!((calls(&cold), &cold.stop_reason), (calls(&cached), &cached.stop_reason));
+        assert_eq!((calls(&cold), &cold.stop_reason), (calls(&warm), &warm.stop_reason));
+    }
+
+    #[tokio::test]
+    async fn tokens_count_as_created_up_to_the_breakpoint() {
+        let backend = backend();
+        let control = json!({"type": "ephemeral", "ttl": "1h"});
+        let request = |late: bool, with_breakpoint: bool| -> MessagesRequest {
+            let mut request = json!({
+                "model": "claude-x", "max_tokens": 1,
+                "system": [{"type": "text", "text": "You read files for the user. ".repeat(9)}],
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "Read a.txt, please."}]}],
+            });
+            if with_breakpoint {
+                request["messages"][0]["content"][0]["cache_control"] = control.clone();
+            }
+            if late {
+                let last = json!({"role": "user", "content": "Then read b.txt, and c.txt after that."});
+                request["messages"].as_array_mut().unwrap().push(last);
+            }
+            serde_json::from_value(request).unwrap()
+        };
+        let count = async |late| backend.count_tokens(request(late, false)).await.unwrap();
+        let (short, long) = (count(false).await, count(true).await);
+        let usage = ask(&backend, request(true, true)).await.usage;
+        let created = usage.cache_creation_input_tokens.unwrap();
+        assert_eq!((usage.prompt_tokens(), &usage.extra["cache_creation"]["ephemeral_1h_input_tokens"]), (long, &json!(created)));
+        // All of the shorter prompt except the template's repetition of the task and the tokens that open the answer.
+        assert!(created <= short && created + 40 >= short && usage.input_tokens > 5, "{usage:?}");
+        let usage = ask(&backend, request(false, false)).await.usage;
+        assert_eq!((usage.cache_creation_input_tokens, usage.prompt_tokens()), (Some(0), short));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_max_tokens_cuts_stays_open() {
+        let backend = backend();
+        let answer = ask(&backend, tool_request("Read a.txt")).await;
+        assert_eq!(answer.stop_reason, Some(StopReason::ToolUse));
+        let whole = calls(&answer)[0].1.to_string().replace(':', ": ").replace(',', ", ");
+        for max_tokens in 1..answer.usage.output_tokens as u32 {
+            let message = ask(&backend, MessagesRequest { max_tokens, ..tool_request("Read a.txt") }).await;
+            assert_eq!(message.stop_reason, Some(StopReason::MaxTokens), "{message:?}");
+            assert_eq!(message.usage.output_tokens, u64::from(max_tokens));
+            if let Some((_, open)) = calls(&message).first()
+                && let Some(open) = open.as_str()
+            {
+                assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_be_answered_is_an_invalid_request() {
+        let mut request = tool_request("hi");
+        request.tool_choice = Some(ToolChoice::Tool { name: "Write".into(), disable_parallel_tool_use: false });
+        match backend().messages(request).await {
+            Err(BackendError::Answered { status, .. }) => assert_eq!(status, 400),
+            _ => panic!("accepted"),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A segment as a file: its keys and values in the safetensors format, its tokens in the metadata.
+//!
+//! A segment's id is a digest of the model and of all tokens up to the segment's end, so that only a prompt with the same
+//! beginning can find it. The file's name holds the id and a checksum of all bytes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+
+use mlx_rs::Array;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Metadata, TensorView, serialize};
+use sha2::{Digest, Sha256};
+
+use crate::engine::model::KvSegment;
+
+/// The largest header that is read, in bytes: far above that of a segment of some thousand tokens and a hundred layers.
+const HEADER_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
+const HEADER_ENTRY: &str = "run";
+
+/// A digest of the model and of all tokens up to a segment's end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SegmentId([u8; 16]);
+
+impl SegmentId {
+    /// The beginning of every prompt of a model, which `identity` describes.
+    pub fn root(identity: &str) -> Self {
+        Self::of(Sha256::new().chain_update(identity))
+    }
+
+    /// The segment of `tokens` that continues this one.
+    pub fn child(self, tokens: &[u32]) -> Self {
+        let mut digest = Sha256::new().chain_update(self.0);
+        tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
+        Self::of(digest)
+    }
+
+    fn of(digest: Sha256) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finalize()[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for SegmentId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = u128::from_str_radix(text, 16).map_err(drop)?;
+        let id = Self(number.to_be_bytes());
+        if id.to_string() == text { Ok(id) } else { Err(()) }
+    }
+}
+
+/// The name of a segment file: `<id>-<checksum>.safetensors`, both in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileName {
+    pub id: SegmentId,
+    /// CRC-32 of the whole file.
+    pub checksum: u32,
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}-{:08x}.safetensors", self.id, self.checksum)
+    }
+}
+
+impl FromStr for FileName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (id, checksum) = text.strip_suffix(".safetensors").and_then(|stem| stem.split_once('-')).ok_or(())?;
+        let name = Self { id: id.parse()?, checksum: u32::from_str_radix(checksum, 16).map_err(drop)? };
+        if name.to_string() == text { Ok(name) } else { Err(()) }
+    }
+}
+
+/// What a file says about its segment: its tokens, and the segment that it continues.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentHeader {
+    pub parent: SegmentId,
+    pub tokens: Vec<u32>,
+}
+
+impl SegmentHeader {
+    /// The segment's id.
+    pub fn id(&self) -> SegmentId {
+        self.parent.child(&self.tokens)
+    }
+
+    /// The name and the content of the segment's file.
+    pub fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
+        let tensors = kv.tensors().map_err(|error| error.what().to_owned())?;
+        let views = tensors.iter().map(|(name, array)| Ok((name, TensorView::try_from(array)?)));
+        let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
+        let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        // A single entry: with several, the map's random order would give the same segment different bytes.
+        let metadata = HashMap::from([(HEADER_ENTRY.to_owned(), format!("{}:{tokens}", self.parent))]);
+        let bytes = serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
+        Ok((FileName { id: self.id(), checksum: crc32fast::hash(&bytes) }, bytes))
+    }
+}
+
+/// The keys and values in a file's content. An error says how the file is damaged.
+pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
+    if crc32fast::hash(bytes) != name.checksum {
+        return Err("its checksum is wrong".into());
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut arrays = HashMap::new();
+    for (tensor, view) in file.iter() {
+        arrays.insert(tensor.to_owned(), Array::try_from(view).map_err(|error| error.to_string())?);
+    }
+    KvSegment::from_tensors(arrays).ok_or_else(|| "it lacks a layer".into())
+}
+
+/// Reads only a file's header: which segment it holds.
+pub fn read_header(path: &Path) -> io::Result<SegmentHeader> {
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_LIMIT {
+        return Err(invalid("no safetensors file"));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header)?;
+    let header = || {
+        let (parent, tokens) = metadata.metadata().as_ref()?.get(HEADER_ENTRY)?.split_once(':')?;
+        let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
+        Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
+    };
+    header().ok_or_else(|| invalid("it does not say which tokens it holds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::segment::Payload;
+    use crate::engine::testing;
+    use proptest::prelude::*;
+
+    fn encoded(tokens: &[u32]) -> (SegmentHeader, FileName, Vec<u8>) {
+        let header = SegmentHeader { parent: SegmentId::root("m"), tokens: tokens.to_vec() };
+        let (name, bytes) = header.encode(&testing::kv(tokens.len())).unwrap();
+        (header, name, bytes)
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (header, name, bytes) = encoded(&[3, 1, 4096]);
+        let path = dir.path().join(name.to_string());
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!((read_header(&path).unwrap(), name.to_string().parse()), (header.clone(), Ok(name)));
+        let again = decode(name, &bytes).unwrap();
+        assert_eq!((header.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
+        // It is an ordinary safetensors file: MLX reads it too.
+        let tensors = Array::load_safetensors(&path).unwrap();
+        assert_eq!(tensors["layer.0.keys"].dim(2), 3);
+    }
+
+    #[test]
+    fn ids_stand_for_all_tokens_so_far_and_the_model() {
+        let root = SegmentId::root("m");
+        let ids = [
+            root,
+            SegmentId::root("n"),
+            root.child(&[1, 2]),
+            root.child(&[1]).child(&[2]),
+            root.child(&[2, 1]),
+            SegmentId::root("n").child(&[1, 2]),
+        ];
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
+        for text in
+            ["", "x", "model.safetensors", "0-0.safetensors", &format!("{root}.safetensors"), &format!("{root}-0.safetensors")]
+        {
+            assert_eq!(text.parse::<FileName>(), Err(()), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_damage_is_found(at in any::<prop::sample::Index>(), flip in 1u8..=255, cut in any::<bool>()) {
+            let (_, name, mut bytes) = encoded(&[1, 2, 3]);
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
+            prop_assert!(decode(name, &bytes).is_err());
+        }
+    }
+}

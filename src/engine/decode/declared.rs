@@ -1,0 +1,245 @@
+//! Objects hold only the properties that their schema declares, unless it says something about others.
+//!
+//! JSON Schema allows any further property where a schema is silent about them. A model that is free to write some invents them,
+//! down to empty names, and tools refuse or misread them. Nearly all schemas that are silent mean "none".
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+
+/// Keywords whose presence means that the schema speaks about undeclared properties.
+const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
+
+/// Keywords with schemas for the very same value.
+const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
+
+/// Forbids undeclared properties in every object of this schema that is silent about them.
+pub fn allow_only_declared(schema: &mut Value) {
+    let root = schema.clone();
+    let mut combined = HashSet::new();
+    find_combined(&root, &root, &mut combined);
+    Closer { root: &root, combined: &combined }.close(schema);
+}
+
+/// What a schema, and those that apply to the same value, say about an object's properties.
+#[derive(Default)]
+struct Declared {
+    names: Vec<String>,
+    is_object: bool,
+    speaks: bool,
+    /// References followed so far: they may go round in circles.
+    references: HashSet<String>,
+}
+
+impl Declared {
+    fn of(keywords: &Map<String, Value>, root: &Value) -> Self {
+        let mut declared = Self::default();
+        declared.add(keywords, root);
+        declared
+    }
+
+    fn add(&mut self, keywords: &Map<String, Value>, root: &Value) {
+        self.is_object |= is_object_type(keywords) || keywords.contains_key("properties");
+        self.speaks |= SPEAKS.iter().any(|keyword| keywords.contains_key(*keyword));
+        let properties = keywords.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten();
+        let names = properties.map(String::as_str).chain(required.filter_map(Value::as_str));
+        self.names.extend(names.map(str::to_owned));
+        if let Some(reference) = keywords.get("$ref").and_then(Value::as_str)
+            && self.references.insert(reference.to_owned())
+            && let Some(target) = resolve(reference, root)
+        {
+            self.add(target, root);
+        }
+        in_place(keywords).filter_map(Value::as_object).for_each(|branch| self.add(branch, root));
+    }
+}
+
+struct Closer<'a> {
+    root: &'a Value,
+    /// References whose targets are combined with other schemas somewhere: closed by themselves they would forbid what the
+    /// others declare.
+    combined: &'a HashSet<String>,
+}
+
+impl Closer<'_> {
+    /// Closes this schema, which describes a value by itself, and all inside it.
+    fn close(&self, schema: &mut Value) {
+        let Some(keywords) = schema.as_object_mut() else { return };
+        if is_combination(keywords) || in_place(keywords).next().is_none() {
+            let declared = Declared::of(keywords, self.root);
+            // A reference alone is closed where it is defined.
+            if declared.is_object && !declared.speaks && !is_reference(keywords) {
+                forbid_others(keywords, declared.names);
+            }
+            self.close_inside(keywords);
+        } else {
+            // Alternatives, each of which describes the value by itself.
+            in_place_mut(keywords).for_each(|branch| self.close(branch));
+            self.close_parts(keywords);
+        }
+    }
+
+    /// Closes the schemas of the value's parts, also those in schemas for the same value.
+    fn close_inside(&self, keywords: &mut Map<String, Value>) {
+        in_place_mut(keywords).filter_map(Value::as_object_mut).for_each(|branch| self.close_inside(branch));
+        self.close_parts(keywords);
+    }
+
+    fn close_parts(&self, keywords: &mut Map<String, Value>) {
+        for (keyword, value) in keywords.iter_mut() {
+            match (keyword.as_str(), value) {
+                ("properties" | "patternProperties", Value::Object(named)) => {
+                    named.values_mut().for_each(|part| self.close(part))
+                }
+                (place @ ("$defs" | "definitions"), Value::Object(named)) => {
+                    for (name, definition) in named {
+                        match self.combined.contains(&format!("#/{place}/{name}")) {
+                            true => definition.as_object_mut().into_iter().for_each(|keywords| self.close_inside(keywords)),
+                            false => self.close(definition),
+                        }
+                    }
+                }
+                ("prefixItems" | "items", Value::Array(items)) => items.iter_mut().for_each(|part| self.close(part)),
+                ("items" | "additionalItems" | "additionalProperties" | "unevaluatedProperties", part) => self.close(part),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Allows these properties and no others. What they may hold is said elsewhere, if it is.
+fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
+    let properties = keywords.entry("properties").or_insert_with(|| json!({}));
+    if let Some(properties) = properties.as_object_mut() {
+        for name in names {
+            properties.entry(name).or_insert(Value::Bool(true));
+        }
+    }
+    keywords.insert("additionalProperties".into(), Value::Bool(false));
+}
+
+/// Notes the references that are combined with other schemas for the same value.
+fn find_combined(schema: &Value, root: &Value, combined: &mut HashSet<String>) {
+    match schema {
+        Value::Object(keywords) => {
+            if is_combination(keywords) && !is_reference(keywords) {
+                combined.extend(Declared::of(keywords, root).references);
+            }
+            keywords.values().for_each(|value| find_combined(value, root, combined));
+        }
+        Value::Array(values) => values.iter().for_each(|value| find_combined(value, root, combined)),
+        _ => {}
+    }
+}
+
+/// Whether several schemas together describe the value: all of a list, or alternatives beside properties.
+fn is_combination(keywords: &Map<String, Value>) -> bool {
+    let has = |keyword: &str| keywords.contains_key(keyword);
+    has("allOf")
+        || has("if")
+        || has("dependentSchemas")
+        || has("$ref")
+        || has("properties") && in_place(keywords).next().is_some()
+}
+
+/// Whether this is a reference with nothing beside it that says something about properties.
+fn is_reference(keywords: &Map<String, Value>) -> bool {
+    keywords.contains_key("$ref") && !keywords.contains_key("properties") && in_place(keywords).next().is_none()
+}
+
+fn is_object_type(keywords: &Map<String, Value>) -> bool {
+    match keywords.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        kind => kind.is_some_and(|kind| kind == "object"),
+    }
+}
+
+fn in_place(keywords: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let several = keywords.iter().filter(|(keyword, _)| IN_PLACE.contains(&keyword.as_str()));
+    several.flat_map(|(keyword, value)| match value {
+        Value::Array(branches) => branches.iter().collect::<Vec<_>>(),
+        Value::Object(named) if keyword == "dependentSchemas" => named.values().collect(),
+        one => vec![one],
+    })
+}
+
+fn in_place_mut(keywords: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
+    let several = keywords.iter_mut().filter(|(keyword, _)| IN_PLACE.contains(&keyword.as_str()));
+    several.flat_map(|(keyword, value)| match (keyword.as_str(), value) {
+        (_, Value::Array(branches)) => branches.iter_mut().collect::<Vec<_>>(),
+        ("dependentSchemas", Value::Object(named)) => named.values_mut().collect(),
+        (_, one) => vec![one],
+    })
+}
+
+fn resolve<'a>(reference: &str, root: &'a Value) -> Option<&'a Map<String, Value>> {
+    root.pointer(reference.strip_prefix('#')?)?.as_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(mut schema: Value) -> Value {
+        allow_only_declared(&mut schema);
+        schema
+    }
+
+    #[test]
+    fn a_silent_object_is_closed_at_every_depth() {
+        let point = |more: &[(&str, Value)]| {
+            let mut point = json!({"type": "object", "properties": {"x": {"type": "integer"}}});
+            point.as_object_mut().unwrap().extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+            point
+        };
+        let no_others = [("additionalProperties", json!(false))];
+        let around = |inner: Value| {
+            json!({"type": "object", "properties": {"one": inner, "list": {"type": "array", "items": inner},
+                "either": {"anyOf": [inner, {"type": "null"}]}}, "$defs": {"point": inner}})
+        };
+        let mut expected = around(point(&no_others));
+        expected["additionalProperties"] = json!(false);
+        assert_eq!(closed(around(point(&[]))), expected);
+        assert_eq!(closed(json!({"type": "object"})), json!({"type": "object", "properties": {}, "additionalProperties": false}));
+    }
+
+    #[test]
+    fn a_schema_that_speaks_about_others_stays() {
+        for speaks in [
+            json!({"type": "object", "additionalProperties": true}),
+            json!({"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "string"}}),
+            json!({"type": "object", "patternProperties": {"^x-": {}}}),
+            json!({"type": "object", "unevaluatedProperties": {}}),
+            json!({"type": "string"}),
+            json!({"description": "Anything."}),
+        ] {
+            assert_eq!(closed(speaks.clone()), speaks);
+        }
+    }
+
+    #[test]
+    fn combined_schemas_are_closed_together() {
+        let schema = closed(json!({
+            "allOf": [{"$ref": "#/$defs/base"}, {"type": "object", "properties": {"own": {"type": "string"}}, "required": ["own", "odd"]}],
+            "$defs": {"base": {"type": "object", "properties": {"id": {"type": "integer"}}},
+                "other": {"type": "object", "properties": {}}}}));
+        assert_eq!(schema["properties"], json!({"id": true, "own": true, "odd": true}));
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["$defs"]["base"].get("additionalProperties"), None, "closed alone it would forbid `own`");
+        assert_eq!(schema["$defs"]["other"]["additionalProperties"], false);
+        let one_needed = closed(
+            json!({"type": "object", "properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+        );
+        assert_eq!(one_needed["additionalProperties"], false);
+        assert_eq!(one_needed["anyOf"], json!([{"required": ["a"]}, {"required": ["b"]}]));
+    }
+
+    #[test]
+    fn references_in_circles_end() {
+        let node = json!({"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}});
+        let schema = closed(json!({"$ref": "#/$defs/node", "$defs": {"node": node}}));
+        assert_eq!(schema["$defs"]["node"]["additionalProperties"], false);
+        assert_eq!(schema.get("additionalProperties"), None);
+    }
+}

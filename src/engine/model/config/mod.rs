@@ -1,0 +1,293 @@
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` holds what only
+//! some have, `generation_config` reads the sampling defaults.
+
+mod family;
+mod generation_config;
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
+pub use self::generation_config::GenerationConfig;
+use super::json_file::read_json;
+use super::quantization::Quantization;
+use super::rope::{RopeConfig, RopeFields, Scaling};
+use crate::engine::EngineError;
+
+/// A model's architecture and sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub family: Family,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub layers: usize,
+    pub heads: usize,
+    /// Key/value heads of grouped-query attention; each serves `heads / kv_heads` query heads.
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub rms_norm_eps: f32,
+    pub rope: RopeConfig,
+    /// Whether the embedding is also the LM head; `None`: only if the weights have no `lm_head`.
+    pub tied_head: Option<bool>,
+    /// Each layer's sliding window: how many tokens a token sees, itself included; `None`: all before it.
+    pub windows: Vec<Option<i32>>,
+    /// Most tokens of a prompt and its answer together.
+    pub context: usize,
+    pub quantization: Quantization,
+}
+
+/// The name of a layer with a sliding window in `layer_types`.
+const SLIDING: &str = "sliding_attention";
+
+/// `config.json` as written, without the fields of single families. Some fields are only read to refuse their models.
+#[derive(Deserialize)]
+struct ConfigFile {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    rms_norm_eps: f32,
+    rope_theta: Option<f32>,
+    rope_scaling: Option<RopeFields>,
+    /// Transformers 5 keeps both of the above here.
+    rope_parameters: Option<RopeFields>,
+    tie_word_embeddings: Option<bool>,
+    max_position_embeddings: usize,
+    hidden_act: Option<String>,
+    layer_types: Option<Vec<String>>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    use_sliding_window: bool,
+    sliding_window: Option<u32>,
+    max_window_layers: Option<usize>,
+    #[serde(default)]
+    rope_traditional: bool,
+    quantization: Option<Value>,
+    quantization_config: Option<Value>,
+}
+
+impl Config {
+    /// Reads `config.json` of a model folder. The error names the field that is missing or that the engine does not support.
+    pub fn load(dir: &Path) -> Result<Self, EngineError> {
+        let path = dir.join("config.json");
+        let value: Value = read_json(&path)?;
+        Self::parse(value).map_err(|reason| EngineError::ModelFile { path, reason })
+    }
+
+    fn parse(value: Value) -> Result<Self, String> {
+        let family = Family::parse(&value)?;
+        let file: ConfigFile = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        file.check_sizes()?;
+        file.check_features(&family)?;
+        let rope = file.rope(&family)?;
+        Ok(Self {
+            vocab_size: file.vocab_size,
+            hidden_size: file.hidden_size,
+            intermediate_size: file.intermediate_size,
+            layers: file.num_hidden_layers,
+            windows: file.windows(&family),
+            heads: file.num_attention_heads,
+            kv_heads: file.kv_heads(),
+            head_dim: file.head_dim(),
+            rms_norm_eps: file.rms_norm_eps,
+            tied_head: file.tie_word_embeddings,
+            context: rope.scaling.context().unwrap_or(0).max(file.max_position_embeddings),
+            quantization: file.quantization()?,
+            rope,
+            family,
+        })
+    }
+}
+
+impl ConfigFile {
+    fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    fn rope(&self, family: &Family) -> Result<RopeConfig, String> {
+        let parameters = self.rope_parameters.as_ref();
+        // Llama 2's configurations leave `rope_theta` out.
+        let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
+        let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
+        let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
+        Ok(RopeConfig { theta, scaling: scaling.unwrap_or(Scaling::None) })
+    }
+
+    /// Each layer's sliding window, by the rules of Hugging Face's transformers: with Mistral, all layers have it; with Qwen,
+    /// those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the layers explicitly.
+    fn windows(&self, family: &Family) -> Vec<Option<i32>> {
+        let (switched_on, first) = match family {
+            Family::Llama(_) => (false, 0),
+            Family::Mistral => (true, 0),
+            Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
+                (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
+            }
+        };
+        // A larger window than `i32` holds is larger than any context.
+        let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
+        let slides = |layer: usize| match &self.layer_types {
+            Some(types) => types.get(layer).is_none_or(|kind| kind == SLIDING),
+            None => layer >= first,
+        };
+        (0..self.num_hidden_layers).map(|layer| window.filter(|_| slides(layer))).collect()
+    }
+
+    fn quantization(&self) -> Result<Quantization, String> {
+        // mlx-lm writes both fields with the same content; other tools write only the second, in formats of their own.
+        match (&self.quantization, &self.quantization_config) {
+            (Some(affine), _) => Quantization::parse(affine),
+            (None, None) => Ok(Quantization::default()),
+            (None, Some(other)) => {
+                let method = other["quant_method"].as_str().unwrap_or("unknown");
+                Err(format!("quantization_config: quant_method {method:?} is not supported; take an MLX or a bf16 release"))
+            }
+        }
+    }
+
+    /// Refuses sizes that no model can have.
+    fn check_sizes(&self) -> Result<(), String> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("head_dim", self.head_dim()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || i32::try_from(*size).is_err()) {
+            return Err(format!("{name} {size} is out of range"));
+        }
+        let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"));
+        }
+        if !self.head_dim().is_multiple_of(2) {
+            return Err(format!("head_dim {} is odd", self.head_dim()));
+        }
+        Ok(())
+    }
+
+    /// Refuses features that the engine would silently compute wrong.
+    fn check_features(&self, family: &Family) -> Result<(), String> {
+        if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
+            return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
+        }
+        if self.attention_bias && !matches!(family, Family::Llama(_)) {
+            return Err("attention_bias is not supported for this model_type".into());
+        }
+        let windows = !matches!(family, Family::Llama(_));
+        let known = |kind: &str| kind == "full_attention" || (kind == SLIDING && windows);
+        if let Some(kind) = self.layer_types.iter().flatten().find(|kind| !known(kind)) {
+            return Err(format!("layer_types: {kind:?} is not supported for this model_type"));
+        }
+        if self.rope_traditional {
+            return Err("rope_traditional is not supported".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn file() -> Value {
+        json!({"model_type": "qwen3", "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+               "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
+               "rope_scaling": null, "tie_word_embeddings": true, "max_position_embeddings": 4096})
+    }
+
+    fn parse_with(change: Value) -> Result<Config, String> {
+        let mut file = file();
+        file.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        Config::parse(file)
+    }
+
+    #[test]
+    fn rope_theta_is_read_from_both_places() {
+        let old = parse_with(json!({})).unwrap();
+        let new =
+            parse_with(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}})).unwrap();
+        assert_eq!((old.rope.theta, &old), (1e6, &new));
+    }
+
+    #[test]
+    fn unsupported_features_are_refused_by_name() {
+        let cases = [
+            (
+                json!({"model_type": "gpt2"}),
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3 and qwen3_moe",
+            ),
+            (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
+            (json!({"rope_theta": null}), "rope_theta is missing"),
+            (json!({"rope_scaling": {"rope_type": "linear"}}), "RoPE scaling \"linear\": factor is missing"),
+            (json!({"num_key_value_heads": 3}), "num_attention_heads 4 is not a multiple of num_key_value_heads 3"),
+            (json!({"num_key_value_heads": 0}), "num_key_value_heads 0 is out of range"),
+            (json!({"quantization": {"bits": 4}}), "quantization: missing field `group_size`"),
+            (
+                json!({"quantization_config": {"quant_method": "gptq"}}),
+                "quantization_config: quant_method \"gptq\" is not supported; take an MLX or a bf16 release",
+            ),
+            (json!({"hidden_act": "gelu"}), "hidden_act \"gelu\" is not supported; the engine computes \"silu\""),
+            (json!({"attention_bias": true}), "attention_bias is not supported for this model_type"),
+            (
+                json!({"model_type": "llama", "layer_types": ["full_attention", "sliding_attention"]}),
+                "layer_types: \"sliding_attention\" is not supported for this model_type",
+            ),
+        ];
+        for (change, reason) in cases {
+            assert_eq!(parse_with(change), Err(reason.to_string()));
+        }
+    }
+
+    #[test]
+    fn fields_that_families_leave_out_have_defaults() {
+        let llama = parse_with(json!({"model_type": "llama", "rope_theta": null, "head_dim": null, "num_key_value_heads": null}));
+        let llama = llama.unwrap();
+        assert_eq!((llama.rope.theta, llama.head_dim, llama.kv_heads), (10_000.0, 16, 4));
+        let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096});
+        assert_eq!(parse_with(json!({"rope_scaling": yarn})).unwrap().context, 16_384);
+    }
+
+    #[test]
+    fn a_layer_has_a_window_where_its_family_says_so() {
+        let layers = json!(["full_attention", "sliding_attention"]);
+        let cases = [
+            (json!({"model_type": "llama", "sliding_window": 9}), [None, None]),
+            (json!({"model_type": "mistral"}), [None, None]),
+            (json!({"model_type": "mistral", "sliding_window": 9}), [Some(9), Some(9)]),
+            (json!({"model_type": "mistral", "sliding_window": 9, "layer_types": layers}), [None, Some(9)]),
+            (json!({"sliding_window": 9, "layer_types": layers}), [None, None]),
+            (json!({"sliding_window": 9, "use_sliding_window": true}), [None, None]),
+            (json!({"sliding_window": 9, "use_sliding_window": true, "max_window_layers": 1}), [None, Some(9)]),
+            (
+                json!({"model_type": "qwen2", "sliding_window": 9, "use_sliding_window": true, "layer_types": layers}),
+                [None, Some(9)],
+            ),
+        ];
+        for (change, windows) in cases {
+            assert_eq!(parse_with(change.clone()).unwrap().windows, windows, "{change}");
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let mut file = file();
+        file.as_object_mut().unwrap().remove("hidden_size");
+        assert_eq!(Config::parse(file), Err("missing field `hidden_size`".into()));
+    }
+}

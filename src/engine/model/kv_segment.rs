@@ -1,0 +1,120 @@
+//! The payload of a segment: the keys and values of all layers.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use mlx_rs::Array;
+use mlx_rs::error::Exception;
+use mlx_rs::ops::concatenate;
+use mlx_rs::transforms::eval;
+
+use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
+use crate::engine::segment::Payload;
+
+/// The keys and values of a segment's tokens, in all layers. Clones share memory.
+#[derive(Clone)]
+pub struct KvSegment {
+    layers: Rc<Vec<LayerKv>>,
+    /// Number of tokens: the first ones in the buffers.
+    tokens: usize,
+}
+
+/// One layer's buffers, each `[1, kv_heads, tokens, head_dim]`.
+#[derive(Clone)]
+pub struct LayerKv {
+    pub keys: Array,
+    pub values: Array,
+}
+
+impl KvSegment {
+    /// A segment of the first `tokens` tokens of these buffers. Copies only if the buffers have room for more.
+    pub fn new(layers: Vec<LayerKv>, tokens: usize) -> Result<Self, Exception> {
+        let segment = Self { layers: Rc::new(layers), tokens };
+        if segment.capacity() > tokens { segment.copy(0..tokens) } else { Ok(segment) }
+    }
+
+    /// A layer's keys and values.
+    pub fn span(&self, layer: usize) -> KvSpan {
+        let LayerKv { keys, values } = self.layers[layer].clone();
+        let buffer_id = Some(Rc::as_ptr(&self.layers) as usize);
+        KvSpan { key_buffer: keys, value_buffer: values, range: 0..self.tokens as i32, buffer_id }
+    }
+
+    /// Number of tokens that the buffers have room for.
+    fn capacity(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.keys.dim(TOKEN_AXIS) as usize)
+    }
+
+    /// A copy of some tokens.
+    fn copy(&self, tokens: Range<usize>) -> Result<Self, Exception> {
+        let own = |array: &Array| tokens_of(array, tokens.start as i32..tokens.end as i32)?.contiguous();
+        let layer = |LayerKv { keys, values }: &LayerKv| Ok(LayerKv { keys: own(keys)?, values: own(values)? });
+        let layers = self.layers.iter().map(layer).collect::<Result<_, Exception>>()?;
+        let copy = Self { layers: Rc::new(layers), tokens: tokens.len() };
+        copy.evaluate()?;
+        Ok(copy)
+    }
+
+    /// Keys and values as named tensors, layer by layer; contiguous and evaluated.
+    pub fn tensors(&self) -> Result<Vec<(String, Array)>, Exception> {
+        let mut tensors = Vec::new();
+        for (layer, LayerKv { keys, values }) in self.layers.iter().enumerate() {
+            for (name, array) in [("keys", keys), ("values", values)] {
+                tensors.push((format!("layer.{layer}.{name}"), tokens_of(array, 0..self.tokens as i32)?.contiguous()?));
+            }
+        }
+        eval(tensors.iter().map(|(_, array)| array))?;
+        Ok(tensors)
+    }
+
+    /// The way back from [`KvSegment::tensors`]; `None` where a layer is incomplete.
+    pub fn from_tensors(mut tensors: HashMap<String, Array>) -> Option<Self> {
+        let layers = tensors.len() / 2;
+        let mut take = |layer: usize, part: &str| tensors.remove(&format!("layer.{layer}.{part}"));
+        let layer = |layer| Some(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? });
+        let layers: Vec<LayerKv> = (0..layers).map(layer).collect::<Option<_>>()?;
+        let mut segment = Self { layers: Rc::new(layers), tokens: 0 };
+        segment.tokens = segment.capacity();
+        Some(segment)
+    }
+
+    fn arrays(&self) -> impl Iterator<Item = &Array> {
+        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values])
+    }
+
+    fn evaluate(&self) -> Result<(), Exception> {
+        eval(self.arrays())
+    }
+}
+
+impl Payload for KvSegment {
+    type CopyError = Exception;
+
+    fn bytes(&self) -> usize {
+        let all: usize = self.arrays().map(Array::nbytes).sum();
+        all / self.capacity().max(1) * self.tokens
+    }
+
+    fn first(&self, tokens: usize) -> Result<Self, Exception> {
+        Ok(Self { layers: Rc::clone(&self.layers), tokens })
+    }
+
+    fn split(&self, tokens: usize) -> Result<(Self, Self), Exception> {
+        Ok((self.copy(0..tokens)?, self.copy(tokens..self.tokens)?))
+    }
+
+    fn join(&self, next: &Self) -> Result<Self, Exception> {
+        let both = |ours: &Array, theirs: &Array| {
+            let (ours, theirs) = (tokens_of(ours, 0..self.tokens as i32)?, tokens_of(theirs, 0..next.tokens as i32)?);
+            concatenate(&[ours, theirs], TOKEN_AXIS)
+        };
+        let layer = |(ours, theirs): (&LayerKv, &LayerKv)| {
+            Ok(LayerKv { keys: both(&ours.keys, &theirs.keys)?, values: both(&ours.values, &theirs.values)? })
+        };
+        let layers = self.layers.iter().zip(&*next.layers).map(layer).collect::<Result<_, Exception>>()?;
+        let joined = Self { layers: Rc::new(layers), tokens: self.tokens + next.tokens };
+        joined.evaluate()?;
+        Ok(joined)
+    }
+}

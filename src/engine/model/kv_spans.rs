@@ -1,0 +1,108 @@
+//! Keys and values as attention reads them: spans of buffers, one after the other, without copying.
+
+use std::ops::Range;
+
+use mlx_rs::Array;
+use mlx_rs::error::Exception;
+use mlx_rs::ops::concatenate;
+use mlx_rs::ops::indexing::TryIndexOp;
+
+/// The axis of tokens in key and value buffers, which are `[1, kv_heads, tokens, head_dim]`.
+pub const TOKEN_AXIS: i32 = 2;
+
+/// One layer's keys and values of consecutive tokens: a range of two buffers `[1, kv_heads, tokens, head_dim]`.
+#[derive(Clone)]
+pub struct KvSpan {
+    pub key_buffer: Array,
+    pub value_buffer: Array,
+    /// The tokens of the buffers that belong to the span.
+    pub range: Range<i32>,
+    /// Buffer identity: equal iff two spans share memory; valid while both live. `None` if no other sequence can share it.
+    pub buffer_id: Option<usize>,
+}
+
+impl KvSpan {
+    /// A span of whole buffers that no other sequence shares.
+    pub fn new(key_buffer: Array, value_buffer: Array) -> Self {
+        Self { range: 0..key_buffer.dim(TOKEN_AXIS), key_buffer, value_buffer, buffer_id: None }
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> i32 {
+        self.range.end - self.range.start
+    }
+
+    /// The span's keys, a view of the buffer.
+    pub fn keys(&self) -> Result<Array, Exception> {
+        tokens_of(&self.key_buffer, self.range.clone())
+    }
+
+    /// The span's values, a view of the buffer.
+    pub fn values(&self) -> Result<Array, Exception> {
+        tokens_of(&self.value_buffer, self.range.clone())
+    }
+
+    /// Some of the tokens, counted from the span's first.
+    fn slice(&self, tokens: Range<i32>) -> Self {
+        let start = self.range.start;
+        Self { range: start + tokens.start..start + tokens.end, ..self.clone() }
+    }
+}
+
+/// One layer's keys and values of all tokens of a sequence, in order. Never empty.
+pub struct KvSpans(Vec<KvSpan>);
+
+impl KvSpans {
+    /// At least one span, in the order of the tokens.
+    pub fn new(spans: Vec<KvSpan>) -> Self {
+        Self(spans)
+    }
+
+    /// The spans; the last one ends with the newest token.
+    pub fn as_slice(&self) -> &[KvSpan] {
+        &self.0
+    }
+
+    /// Number of tokens in all spans.
+    pub fn tokens(&self) -> i32 {
+        self.0.iter().map(KvSpan::len).sum()
+    }
+
+    /// The spans of some tokens, of at least one. Copies nothing.
+    pub fn slice(&self, tokens: Range<i32>) -> Self {
+        let (mut found, mut end) = (Vec::with_capacity(self.0.len()), 0);
+        for span in &self.0 {
+            let (start, length) = (end, span.len());
+            end += length;
+            let (from, to) = ((tokens.start - start).max(0), (tokens.end - start).min(length));
+            if from < to {
+                found.push(span.slice(from..to));
+            }
+        }
+        Self(found)
+    }
+
+    /// All keys and all values, each `[1, kv_heads, tokens, head_dim]`. Copies if there are several spans.
+    pub fn concatenated(&self) -> Result<(Array, Array), Exception> {
+        if let [span] = &self.0[..] {
+            return Ok((span.keys()?, span.values()?));
+        }
+        let all = |part: fn(&KvSpan) -> Result<Array, Exception>| {
+            concatenate(&self.0.iter().map(part).collect::<Result<Vec<_>, _>>()?, TOKEN_AXIS)
+        };
+        Ok((all(KvSpan::keys)?, all(KvSpan::values)?))
+    }
+}
+
+/// What the new tokens of one sequence attend to.
+pub struct AttendedSequence {
+    /// How many of the last tokens are new: those that have queries.
+    pub new_tokens: i32,
+    /// The keys and values of all tokens, the new ones included.
+    pub kv: KvSpans,
+}
+
+/// Some tokens of a key or value buffer, as a view.
+pub fn tokens_of(buffer: &Array, tokens: Range<i32>) -> Result<Array, Exception> {
+    if tokens == (0..buffer.dim(TOKEN_AXIS)) { Ok(buffer.clone()) } else { buffer.try_index((.., .., tokens, ..)) }
+}

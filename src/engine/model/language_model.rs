@@ -1,0 +1,176 @@
+//! The whole forward pass of a model of any family: embedding, transformer blocks, final RMSNorm, LM head.
+
+use std::path::Path;
+
+use mlx_rs::error::Exception;
+use mlx_rs::transforms::eval;
+use mlx_rs::{Array, Dtype};
+
+use super::batch::{Batch, SequenceInput};
+use super::layers::{Linear, RmsNorm};
+use super::matrix::Matrix;
+use super::progress::LoadListener;
+use super::transformer_block::TransformerBlock;
+use super::weights::Weights;
+use super::{Config, KvCache, families};
+use crate::engine::EngineError;
+
+/// A loaded model. Its arrays must stay on the thread that loaded it.
+pub struct Model {
+    config: Config,
+    embedding: Matrix,
+    blocks: Vec<TransformerBlock>,
+    norm: RmsNorm,
+    head: Linear,
+}
+
+impl Model {
+    /// Loads a model folder. Tells the listener before the first weight and after each transformer block.
+    pub fn load(dir: &Path, listener: &LoadListener) -> Result<Self, EngineError> {
+        let config = Config::load(dir)?;
+        let weights = &mut Weights::open(dir, config.quantization.clone())?;
+        listener.tell(weights.progress());
+        let table = [config.vocab_size, config.hidden_size];
+        let embedding = weights.matrix("model.embed_tokens", &table)?;
+        let tied = config.tied_head.unwrap_or(!weights.has("lm_head.weight"));
+        let head = if tied { embedding.clone() } else { weights.matrix("lm_head", &table)? };
+        let mut blocks = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            blocks.push(families::block(weights, layer, &config)?);
+            listener.tell(weights.progress());
+        }
+        let norm = RmsNorm::load(weights, "model.norm", config.hidden_size, &config)?;
+        Ok(Self { embedding, blocks, norm, head: Linear { weight: head, bias: None }, config })
+    }
+
+    /// The model's architecture and sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// An empty KV cache for this model.
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(self.blocks.len())
+    }
+
+    /// Computes the keys and values of `tokens`, which follow those in the cache.
+    ///
+    /// Leaves out what only logits need: the last transformer block's attention and MLP, and the LM head.
+    pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
+        let mut batch = Batch::new(vec![SequenceInput::new(tokens, cache)])?;
+        let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
+        let x = self.through(earlier, &mut batch)?;
+        last.fill(&x, earlier.len(), &mut batch)?;
+        batch.advance();
+        eval(batch.arrays())
+    }
+
+    /// Computes the new tokens of some sequences in one forward pass; returns the logits after each of them, `[R, vocab]`, and
+    /// appends their keys and values to the caches. With at most [`MAX_ROW_EXACT`](super::MAX_ROW_EXACT) new tokens per
+    /// sequence, no logit's bits depend on the other tokens or sequences (on the CPU); a longer input must be the only one.
+    pub fn logits(&self, inputs: Vec<SequenceInput>) -> Result<Vec<f32>, EngineError> {
+        let mut batch = Batch::new(inputs)?;
+        let hidden = self.through(&self.blocks, &mut batch)?;
+        batch.advance();
+        let logits = self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)?;
+        eval(batch.arrays().chain([&logits]))?;
+        logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
+    }
+
+    /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
+    fn through(&self, blocks: &[TransformerBlock], batch: &mut Batch) -> Result<Array, Exception> {
+        let mut x = self.embedding.rows(&batch.tokens())?;
+        for (layer, block) in blocks.iter().enumerate() {
+            x = block.forward(&x, layer, batch)?;
+        }
+        Ok(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::segment::{Payload, Segment};
+    use crate::engine::testing::{self, prompt};
+
+    fn model() -> Model {
+        let dir = tempfile::tempdir().unwrap();
+        testing::write_model(dir.path());
+        Model::load(dir.path(), &LoadListener::default()).unwrap()
+    }
+
+    /// The logits after `prompt`; all but its last token is prefilled in chunks of the given lengths.
+    fn logits(model: &Model, prompt: &[u32], parts: &[usize]) -> Vec<f32> {
+        let (last, mut rest) = prompt.split_last().unwrap();
+        let mut cache = model.new_cache();
+        for &part in parts {
+            let (chunk, left) = rest.split_at(part);
+            model.prefill(chunk, &mut cache).unwrap();
+            rest = left;
+        }
+        assert!(rest.is_empty());
+        model.logits(vec![SequenceInput::new(&[*last], &mut cache)]).unwrap()
+    }
+
+    fn assert_close(a: &[f32], b: &[f32]) {
+        let difference = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(a.len() == b.len() && difference < 1e-4, "logits differ by {difference}");
+    }
+
+    #[test]
+    fn any_split_of_the_prompt_gives_the_same_logits() {
+        let (model, prompt) = (model(), prompt(701));
+        let whole = logits(&model, &prompt, &[700]);
+        for parts in [&[512, 188][..], &[1, 699], &[256, 256, 188], &[7; 100]] {
+            assert_close(&logits(&model, &prompt, parts), &whole);
+        }
+        let mut other = prompt;
+        other[0] += 1;
+        let changed = logits(&model, &other, &[700]);
+        assert!(changed.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-3), "the first token must still matter");
+    }
+
+    #[test]
+    fn logits_are_to_the_bit_those_of_each_token_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        // With these widths, the bits of OpenBLAS's products depend on the number of rows.
+        let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
+        testing::write_model_with(dir.path(), &wide);
+        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        let filled = |tokens: usize| {
+            let mut cache = model.new_cache();
+            model.prefill(&prompt(tokens), &mut cache).unwrap();
+            cache
+        };
+        let alone = |before: usize, tokens: &[u32]| {
+            let mut cache = filled(before);
+            let row = |token: &u32| model.logits(vec![SequenceInput::new(std::slice::from_ref(token), &mut cache)]).unwrap();
+            tokens.iter().flat_map(row).collect::<Vec<f32>>()
+        };
+        let sequences: [(usize, &[u32]); 4] = [(30, &[1, 2, 3]), (600, &[4]), (3, &[5, 6, 7, 8, 9, 10, 11]), (70, &[12, 13])];
+        let mut caches = sequences.map(|(before, _)| filled(before));
+        let inputs = caches.iter_mut().zip(sequences).map(|(cache, (_, tokens))| SequenceInput::new(tokens, cache)).collect();
+        let together = model.logits(inputs).unwrap();
+        let each: Vec<f32> = sequences.iter().flat_map(|(before, tokens)| alone(*before, tokens)).collect();
+        assert!(together == each, "logits differ");
+    }
+
+    #[test]
+    fn a_branch_continues_like_a_fresh_prompt_and_leaves_its_origin_alone() {
+        let (model, long) = (model(), prompt(400));
+        let mut origin = model.new_cache();
+        model.prefill(&long, &mut origin).unwrap();
+        origin.seal().unwrap();
+
+        let shared = origin.segments()[0].payload.first(123).unwrap();
+        let mut branch = model.new_cache();
+        branch.resume(vec![Segment { tokens: 123, payload: shared }]);
+        let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
+        model.prefill(&[5, 6], &mut branch).unwrap();
+        let after = |token, cache: &mut KvCache| model.logits(vec![SequenceInput::new(&[token], cache)]).unwrap();
+        assert_close(&after(7, &mut branch), &logits(&model, &branched, &[125]));
+
+        let continued: Vec<u32> = long.iter().copied().chain([9]).collect();
+        assert_close(&after(9, &mut origin), &logits(&model, &continued, &[400]));
+    }
+}

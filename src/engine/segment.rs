@@ -1,0 +1,34 @@
+//! Segments: what the model's KV cache and the prefix cache exchange. Both know this file and not each other.
+
+/// Most tokens of a segment: an answer is sealed into segments of this length, shorter neighbours in the prefix cache are
+/// joined up to it, and prompts are prefilled in chunks of it unless told otherwise.
+///
+/// Attention visits the segments one by one, so they should not be short; what two prompts do not share is copied out of a
+/// segment, so they should not be long either.
+pub const SEGMENT_TOKENS: usize = 512;
+
+/// An immutable range of tokens and what was computed for it.
+#[derive(Clone, Debug)]
+pub struct Segment<P> {
+    /// Number of tokens.
+    pub tokens: usize,
+    pub payload: P,
+}
+
+/// What a segment holds for its tokens: keys and values, or something cheap in tests. Clones must share memory.
+pub trait Payload: Clone {
+    /// Why memory could not be copied.
+    type CopyError;
+
+    /// Memory of its tokens, in bytes.
+    fn bytes(&self) -> usize;
+
+    /// A view of the first `tokens` tokens; it shares memory with the whole.
+    fn first(&self, tokens: usize) -> Result<Self, Self::CopyError>;
+
+    /// Copies of the first `tokens` tokens and of the rest.
+    fn split(&self, tokens: usize) -> Result<(Self, Self), Self::CopyError>;
+
+    /// A copy of both, one after the other.
+    fn join(&self, next: &Self) -> Result<Self, Self::CopyError>;
+}

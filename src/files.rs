@@ -1,0 +1,118 @@
+//! Writing files so that neither a reader nor a crash ever sees half of one.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
+const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Its owner only: the file may contain private conversations.
+    Owner,
+    /// Everyone whom the umask allows.
+    Everyone,
+}
+
+/// Writes a whole file, or leaves the old one: the bytes go to a temporary file beside it and to the disk before it gets its
+/// name.
+///
+/// The temporary file is locked (`flock`) until it has its name, so that a lock tells whether its process still lives.
+///
+/// # Errors
+/// The folder is missing, or something cannot be written. No temporary file is left.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let mode = match access {
+        Access::Owner => 0o600,
+        Access::Everyone => 0o666,
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY.0)
+        .suffix(TEMPORARY.1)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder_of(path))?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(path)
+}
+
+/// Gives a file its final name and syncs the folder. The file itself must be whole and synced already.
+///
+/// # Errors
+/// The file cannot be renamed, or its folder cannot be synced.
+pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path)?;
+    sync_folder(path)
+}
+
+/// Whether a file is named like the temporary files of [`write_atomically`].
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
+/// The folder that a file is in; `.` for a bare file name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Without this, a crash of the machine may undo a rename.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_has_the_access_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for (text, access, group_and_others) in [("one", Access::Owner, false), ("two", Access::Everyone, true)] {
+            write_atomically(&path, text.as_bytes(), access).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode & 0o044 != 0), (text, group_and_others));
+        }
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("taken");
+        fs::create_dir(&target).unwrap();
+        assert!(write_atomically(&target, b"x", Access::Everyone).is_err());
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn a_published_file_has_its_new_name_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (temporary, path) = (folder.path().join("a.incomplete"), folder.path().join("a"));
+        fs::write(&temporary, "whole").unwrap();
+        publish(&temporary, &path).unwrap();
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn temporary_files_are_known_by_name() {
+        for (name, expected) in [(".anyclaude-a1.tmp", true), ("a.tmp", false), (".anyclaude-a1.json", false), ("..", false)] {
+            assert_eq!(is_temporary(&Path::new("folder").join(name)), expected, "{name}");
+        }
+    }
+}

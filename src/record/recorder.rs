@@ -1,0 +1,88 @@
+//! Starting and stopping a recorder.
+
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::error::RecordError;
+use super::exchange;
+use super::notice::Notice;
+use super::session::RecordingSession;
+use super::state::RecorderState;
+use super::upstream::Upstream;
+use super::writer::TraceWriter;
+
+/// How long open exchanges may go on after the recorder was told to stop.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The number of permits for open exchanges: more than a machine has sockets. Acquiring all of them waits for every exchange.
+const MAX_OPEN: u32 = 1 << 20;
+
+/// A recorder that listens. It serves once it is run.
+#[derive(Debug)]
+pub struct Recorder {
+    listener: TcpListener,
+    state: Arc<RecorderState>,
+}
+
+impl Recorder {
+    /// Listens on 127.0.0.1; port 0 takes any free one. The receiver gets the notices and ends with the recorder.
+    ///
+    /// # Errors
+    /// The port is taken, or the HTTP client or the writing thread cannot be set up.
+    pub async fn bind(
+        upstream: Upstream,
+        port: u16,
+        session: RecordingSession,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Notice>), RecordError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => RecordError::PortInUse { port },
+            _ => RecordError::Bind { port, source },
+        })?;
+        let client = upstream.client()?;
+        let (notices, receiver) = mpsc::unbounded_channel();
+        let writer = TraceWriter::start(notices.clone()).map_err(RecordError::Thread)?;
+        let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
+        let cut = CancellationToken::new();
+        let state = Arc::new(RecorderState { upstream, client, session, writer, notices, open, cut });
+        Ok((Self { listener, state }, receiver))
+    }
+
+    /// The address that clients connect to.
+    ///
+    /// # Errors
+    /// The system does not report the socket's address.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` completes, then returns its output. Open exchanges get a moment to end; after it they are cut off and
+    /// recorded as truncated. Every trace is on the disk when this returns.
+    pub async fn run<T>(self, stop: impl Future<Output = T>) -> T {
+        let state = self.state;
+        let routes = Router::new().fallback(exchange::handle).with_state(state.clone());
+        // Otherwise the kernel makes an event wait for the next one.
+        let listener = self.listener.tap_io(|socket| drop(socket.set_nodelay(true)));
+        let stopping = CancellationToken::new();
+        let server = axum::serve(listener, routes).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let server = tokio::spawn(server.into_future());
+        let output = stop.await;
+        stopping.cancel();
+        if tokio::time::timeout(GRACE, state.open.acquire_many(MAX_OPEN)).await.is_err() {
+            state.cut.cancel();
+            // Fails only if the semaphore were closed, which nothing does.
+            drop(state.open.acquire_many(MAX_OPEN).await);
+        }
+        // Every trace is written now. Clients that keep their connections open are not waited for.
+        drop(tokio::time::timeout(GRACE, server).await);
+        output
+    }
+}

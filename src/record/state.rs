@@ -1,0 +1,25 @@
+//! What all exchanges of a recorder share.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::notice::Notice;
+use super::session::RecordingSession;
+use super::upstream::Upstream;
+use super::writer::TraceWriter;
+
+/// What all exchanges of a recorder share.
+#[derive(Debug)]
+pub(super) struct RecorderState {
+    pub upstream: Upstream,
+    pub client: reqwest::Client,
+    pub session: RecordingSession,
+    pub writer: TraceWriter,
+    pub notices: mpsc::UnboundedSender<Notice>,
+    /// An exchange holds one permit until its trace is on the disk.
+    pub open: Arc<Semaphore>,
+    /// Cancelled when open exchanges must end at once.
+    pub cut: CancellationToken,
+}

@@ -1,0 +1,104 @@
+//! Turning a backend's events into a response: a stream of server-sent events, or the whole message.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::stream;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::time::timeout;
+
+use super::error::{ApiError, envelope};
+use super::meter::Meter;
+use crate::backend::{Backend, BackendError, EventStream};
+use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
+
+/// The backend's answer. An error before the first event is an item of the stream too. Exactly one `message_stop` or one error
+/// ends it. The backend's pings are left out, because the server sends its own.
+pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
+    let start = stream::once(async move { backend.messages(request).await }).try_flatten();
+    // To the client, a bug in a backend must look like an error and not like a lost connection.
+    let events = AssertUnwindSafe(start).catch_unwind().map(|event| event.unwrap_or_else(|_| Err(panicked())));
+    Box::pin(stream! {
+        for await event in events {
+            let is_last = matches!(event, Ok(StreamEvent::MessageStop) | Err(_));
+            if !matches!(event, Ok(StreamEvent::Ping)) {
+                yield event;
+            }
+            if is_last {
+                return;
+            }
+        }
+        yield Err(BackendError::new(ErrorKind::Api, "the model's answer ended in the middle"));
+    })
+}
+
+fn panicked() -> BackendError {
+    BackendError::new(ErrorKind::Api, "the model's backend failed unexpectedly: see the server's log")
+}
+
+/// The message that the events assemble to. The input of a tool call that was cut is a string, see [`Assembler`].
+pub(crate) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<Message, ApiError> {
+    let mut assembler = Assembler::default();
+    while let Some(event) = events.next().await {
+        let event = event.inspect_err(|error| meter.failed(error))?;
+        meter.see(&event);
+        assembler.push(&event).map_err(malformed)?;
+    }
+    assembler.finish().map_err(malformed)
+}
+
+fn malformed(error: impl Display) -> ApiError {
+    ApiError::new(ErrorKind::Api, format!("the model's answer is malformed: {error}"))
+}
+
+/// A response of server-sent events, each framed by `encode`. An error before the first ping keeps its HTTP status; a later one
+/// becomes an event.
+pub(crate) async fn streaming(
+    mut events: EventStream,
+    mut meter: Meter,
+    ping_every: Duration,
+    encode: impl FnMut(&StreamEvent) -> Bytes + Send + 'static,
+) -> Result<Response, ApiError> {
+    let first = match timeout(ping_every, events.next()).await {
+        Ok(Some(Err(error))) => {
+            meter.failed(&error);
+            return Err(error.into());
+        }
+        Ok(first) => first.into_iter().collect(),
+        Err(_silence) => vec![Ok(StreamEvent::Ping)],
+    };
+    let frames = frames(stream::iter(first).chain(events), meter, ping_every, encode);
+    let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// The events as SSE frames, with a ping after each `ping_every` of silence.
+fn frames(
+    events: impl Stream<Item = Result<StreamEvent, BackendError>> + Send,
+    mut meter: Meter,
+    ping_every: Duration,
+    mut encode: impl FnMut(&StreamEvent) -> Bytes + Send,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    stream! {
+        let mut events = std::pin::pin!(events);
+        loop {
+            let event = match timeout(ping_every, events.next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(error))) => {
+                    meter.failed(&error);
+                    StreamEvent::Error { body: envelope(error) }
+                }
+                Err(_silence) => StreamEvent::Ping,
+            };
+            meter.see(&event);
+            yield Ok(encode(&event));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The paths of the Messages API.
+
+/// Answers a conversation.
+pub const MESSAGES_PATH: &str = "/v1/messages";
+
+/// Counts a conversation's prompt tokens without answering it.
+pub const COUNT_TOKENS_PATH: &str = "/v1/messages/count_tokens";
+
+/// What a request's path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An answer: [`MESSAGES_PATH`].
+    Messages,
+    /// A token count: [`COUNT_TOKENS_PATH`].
+    CountTokens,
+    /// Anything else.
+    Other,
+}
+
+impl Endpoint {
+    /// The endpoint at a path. A query after the path does not matter.
+    pub fn of_path(path_and_query: &str) -> Self {
+        match path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path) {
+            MESSAGES_PATH => Self::Messages,
+            COUNT_TOKENS_PATH => Self::CountTokens,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_decides_and_the_query_does_not() {
+        for (path, endpoint) in [
+            ("/v1/messages", Endpoint::Messages),
+            ("/v1/messages?beta=true", Endpoint::Messages),
+            ("/v1/messages/count_tokens?beta=true", Endpoint::CountTokens),
+            ("/v1/messages/batches", Endpoint::Other),
+            ("/v1/models?path=/v1/messages", Endpoint::Other),
+            ("", Endpoint::Other),
+        ] {
+            assert_eq!(Endpoint::of_path(path), endpoint, "{path}");
+        }
+    }
+}
