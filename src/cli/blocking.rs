@@ -2,7 +2,7 @@
 
 use super::CliError;
 
-/// Runs work that blocks (files, prompts, parsing) where it holds up no async task.
+/// Runs work that blocks, such as reading files, on a thread where it holds up no async task.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CliError> + Send + 'static) -> Result<T, CliError> {
     tokio::task::spawn_blocking(work).await.map_err(CliError::backend)?
 }

@@ -47,7 +47,7 @@ Example:
     Schema,
 }
 
-/// Prints what was asked for.
+/// Runs the command.
 pub fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
     let text = match args.command {
         ConfigCommand::Show { json: true } => json(config::load(&Map::new())?.entries()),

@@ -22,8 +22,9 @@ Examples:
   anyclaude --model mlx-community/Qwen3-4B-4bit
   anyclaude model ls
 
-Models are kept in the folder of Hugging Face's own tools, and models pulled by those are found. Set HF_HOME or HF_HUB_CACHE to
-use another folder, HF_ENDPOINT to use a mirror, HF_TOKEN to get models that need an account.")]
+Models are kept in the folder of Hugging Face's own tools, and models that those have pulled are found.
+Set HF_HOME or HF_HUB_CACHE to use another folder, HF_ENDPOINT to use a mirror, HF_TOKEN to get models
+that need an account.")]
 pub struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,

@@ -76,8 +76,8 @@ pub(super) fn explain(reason: &str) -> String {
     }
 }
 
-/// Takes apart serde's "unknown field `x`, expected one of `a`, `b`" and figment's "unknown field: found `x`, expected `one of
-/// `a`, `b``": what was found, and what would be known.
+/// The unknown name and the known ones, from serde's "unknown field `x`, expected one of `a`, `b`" or figment's "unknown field: found
+/// `x`, expected `one of `a`, `b``".
 fn unknown(reason: &str) -> Option<(&str, Vec<&str>)> {
     let rest = reason.strip_prefix("unknown field").or_else(|| reason.strip_prefix("unknown variant"))?;
     let mut quoted = rest.split('`').skip(1);

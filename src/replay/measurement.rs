@@ -31,7 +31,7 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// What tells it from the trace's other measurements.
+    /// Its name among the trace's measurements.
     pub fn label(&self) -> MeasurementLabel {
         MeasurementLabel { phase: self.phase, repeat: self.repeat }
     }

@@ -55,10 +55,9 @@ const MAX_TOKENS: u32 = 16;
 /// Measures and prints the table. Passes if every target is met and the answers are the same in all phases.
 pub async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
     let CheckCacheArgs { flags, traces, repeat } = args;
-    let settings = config::load(&flags)?.settings;
-    let plan = blocking(move || plan(&traces, repeat)).await?;
+    let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
     let backend = Answerer::connect(sources(&settings).await?, &settings).await?.backend;
-    let snapshots = tempfile::tempdir().map_err(CliError::backend)?;
+    let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
     let replayer = Replayer {
         driver: Driver::new(backend.as_ref()),
         store: Store::new(snapshots.path()),

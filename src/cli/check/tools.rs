@@ -32,18 +32,13 @@ pub struct CheckToolsArgs {
 
 /// Runs the tasks and prints a line for each. Passes if all are done.
 pub async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
-    let mut settings = config::load(&args.flags)?.settings;
-    check_program(&settings.client)?;
-    if settings.client.contains('/') {
-        // Each task runs the client in another folder.
-        let client = std::path::absolute(&settings.client).map_err(CliError::input)?;
-        settings.client = client.to_string_lossy().into_owned();
-    }
+    let CheckToolsArgs { flags, patience_s } = args;
+    let settings = blocking(move || settings(&flags)).await?;
     let origin = Origin::of(&settings).await?;
     let upstream = origin.upstream().clone();
     let running = origin.start(&settings).await?;
     say(format_args!("checking the tools of {} with {}", running.name(), settings.client));
-    let patience = Duration::from_secs(args.patience_s);
+    let patience = Duration::from_secs(patience_s);
     let mut passed = 0;
     for task in &TASKS {
         let started = Instant::now();
@@ -54,6 +49,17 @@ pub async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
     running.stop().await;
     print(&format!("{passed} of {} tools work\n", TASKS.len()))?;
     Ok(CheckOutcome::passed_if(passed == TASKS.len()))
+}
+
+/// The settings, with the client's path made absolute: each task runs the client in another folder.
+fn settings(flags: &LaunchFlags) -> Result<Settings, CliError> {
+    let mut settings = config::load(flags)?.settings;
+    check_program(&settings.client)?;
+    if settings.client.contains('/') {
+        let client = std::path::absolute(&settings.client).map_err(CliError::input)?;
+        settings.client = client.to_string_lossy().into_owned();
+    }
+    Ok(settings)
 }
 
 fn line(task: &ToolTask, outcome: &TaskOutcome, took: Duration) -> String {
@@ -71,10 +77,15 @@ async fn attempt(
     upstream: &Upstream,
     patience: Duration,
 ) -> Result<TaskOutcome, CliError> {
-    let folder = tempfile::tempdir().map_err(CliError::backend)?;
-    let traces = tempfile::tempdir().map_err(CliError::backend)?;
-    task.prepare(folder.path()).map_err(CliError::backend)?;
-    let session = RecordingSession::open(traces.path(), "check").map_err(launch_error)?.with_mode(settings.mode.name());
+    let mode = settings.mode.name();
+    let (folder, traces, session) = blocking(move || {
+        let folder = tempfile::tempdir().map_err(CliError::backend)?;
+        let traces = tempfile::tempdir().map_err(CliError::backend)?;
+        task.prepare(folder.path()).map_err(CliError::backend)?;
+        let session = RecordingSession::open(traces.path(), "check").map_err(launch_error)?;
+        Ok((folder, traces, session.with_mode(mode)))
+    })
+    .await?;
     let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let mut client = client(task, settings, folder.path());

@@ -6,6 +6,7 @@ use console::style;
 pub struct Finding {
     /// What it is about, in one word.
     pub thing: &'static str,
+    /// Whether it is there.
     pub presence: Presence,
 }
 

@@ -1,4 +1,4 @@
-//! `anyclaude doctor`: what is here, what is missing, and what to do about it.
+//! `anyclaude doctor`: checks this machine for what anyclaude needs, and says how to get the rest.
 
 mod finding;
 #[cfg(feature = "mlx")]

@@ -12,7 +12,7 @@ use crate::config::{Mode, Settings};
 pub struct Answerer {
     /// The one backend, or the chain.
     pub backend: Arc<dyn Backend>,
-    /// The chain, if it is one: it tells who answered how often.
+    /// The same backend, if it is a chain: it counts the answers of each of its backends.
     pub chain: Option<Arc<FallbackBackend>>,
     /// The engine in this process, if it is the backend or part of the chain.
     pub engine: Option<Arc<dyn Backend>>,

@@ -80,7 +80,7 @@ pub struct LaunchFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     compact_tools: Option<bool>,
     /// Modes to ask, in this order, when the chosen one is down or overloaded [default: none]
-    #[arg(long, value_parser = choices::mode(), value_delimiter = ',', value_name = "MODE,MODE")]
+    #[arg(long, value_parser = choices::mode(), hide_possible_values = true, value_delimiter = ',', value_name = "MODE,MODE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fallback: Vec<Mode>,
 }
@@ -88,15 +88,20 @@ pub struct LaunchFlags {
 /// Runs the client from its start to its end. Its exit code is ours.
 pub async fn run(args: LaunchArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let settings = config::load(&args.flags)?.settings;
-    check_program(&settings.client)?;
+    let LaunchArgs { flags, client_arguments } = args;
+    let settings = blocking(move || {
+        let settings = config::load(&flags)?.settings;
+        check_program(&settings.client)?;
+        Ok(settings)
+    })
+    .await?;
     let origin = Origin::of(&settings).await?;
     let (recording, session) = blocking({
         let settings = settings.clone();
         move || Recording::open(&settings)
     })
     .await?;
-    let launch = Launch { settings, recording, client_arguments: args.client_arguments, started };
+    let launch = Launch { settings, recording, client_arguments, started };
     let outcome = launch.run(origin, session).await;
     launch.recording.end().await;
     outcome
@@ -175,9 +180,11 @@ async fn observe_client(
     Ok(Observed { code, summary, progress })
 }
 
-/// The client's environment besides the address. Its prompt leaves out the line that changes with each of its versions, except
-/// when the reference is recorded; and a server elsewhere that has models of its own is asked for the configured one, under
-/// whichever of its model names the client asks.
+/// The client's environment besides the address.
+///
+/// Except when the reference is recorded, the client leaves a line out of its prompts that changes with each of its versions, since
+/// that would keep prompts from beginning alike. A server elsewhere may not know Anthropic's models: the configured one takes the
+/// place of all names that the client uses.
 pub(super) fn client_variables(settings: &Settings) -> Vec<(&'static str, String)> {
     const MODEL_NAMES: [&str; 4] =
         ["ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL"];

@@ -12,7 +12,7 @@ use crate::trace;
 /// Compare the tool definitions that the client sent in two traces
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Examples:
+Example:
   anyclaude schema diff ~/.anyclaude/traces/claude ~/.anyclaude/traces/mlx")]
 pub struct SchemaArgs {
     #[command(subcommand)]

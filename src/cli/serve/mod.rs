@@ -51,6 +51,8 @@ const EXAMPLES: &str = "\
 Examples:
   anyclaude serve --model fixtures/models/tiny
   anyclaude serve --model mlx-community/Qwen3-4B-4bit --cache-dir ~/.cache/anyclaude
+
+Then, in another terminal:
   ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
