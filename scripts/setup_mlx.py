@@ -194,6 +194,7 @@ def config(lib):
 
         [target.{triple}]
         rustflags = ["-C", "link-arg=-Wl,-rpath,{lib}"]
+        rustdocflags = ["-C", "link-arg=-Wl,-rpath,{lib}"]
         """)
     path = ROOT / ".cargo" / "config.toml"
     if not path.exists() or path.read_text() != text:

@@ -1,4 +1,4 @@
-//! The client that runs as our child: how it is found and started, and the signals that we outlive on its behalf.
+//! The client as our child process: finding it, starting it, passing signals on to it.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
@@ -8,25 +8,27 @@ use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
-use tokio::signal::unix::{self, SignalKind};
 
 use super::CliError;
+use super::signals::Signals;
+use crate::record::Upstream;
 
-/// What the client needs as a key where the upstream is on this machine and asks for none.
+/// A key for upstreams that ask for none: without any, Claude Code wants its user to log in.
 const DUMMY_KEY: &str = "anyclaude-local";
 
-/// What a client must have in its environment to talk to `address`. A dummy key is among it only where none is set and none
-/// is asked for: as a bearer token, because Claude Code has the user confirm an unknown API key.
-pub fn environment(address: &str, needs_no_key: bool) -> Vec<(&'static str, String)> {
+/// The environment variables that point a client at `address`, behind which is this upstream. A dummy key is among them if the
+/// user has set none and the upstream is on this machine; as a bearer token, because Claude Code has the user confirm unknown
+/// API keys.
+pub fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static str, String)> {
     let mut environment = vec![("ANTHROPIC_BASE_URL", address.to_owned())];
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if needs_no_key && !is_set("ANTHROPIC_API_KEY") && !is_set("ANTHROPIC_AUTH_TOKEN") {
+    if upstream.is_loopback() && !is_set("ANTHROPIC_API_KEY") && !is_set("ANTHROPIC_AUTH_TOKEN") {
         environment.push(("ANTHROPIC_AUTH_TOKEN", DUMMY_KEY.to_owned()));
     }
     environment
 }
 
-/// Makes sure that a program is there to be started: a path as it is, a name on PATH.
+/// Makes sure that a program exists, given as a path or as a name on PATH.
 pub fn check_program(program: &str) -> Result<(), CliError> {
     let is_path = program.contains('/');
     let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -38,45 +40,13 @@ pub fn check_program(program: &str) -> Result<(), CliError> {
     if found { Ok(()) } else { Err(CliError::input(explain(program, &io::ErrorKind::NotFound.into()))) }
 }
 
-/// The signals that ask for an end. While this lives they do not end the process.
-pub struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    hangup: unix::Signal,
-}
-
-impl Signals {
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            hangup: unix::signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next one that comes.
-    pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hangup.recv() => Signal::HUP,
-        }
-    }
-}
-
-/// The exit code that says that a signal ended a process.
-pub fn exit_code_of(signal: Signal) -> u8 {
-    // Signals are small numbers.
-    u8::try_from(128 + signal.as_raw()).unwrap_or(1)
-}
-
 /// The running child.
 pub struct Child {
     process: tokio::process::Child,
 }
 
 impl Child {
-    /// Starts the command with these variables in its environment.
+    /// Starts the command with these variables added to its environment.
     pub fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
         let (program, arguments) = command.split_first().ok_or_else(|| CliError::input("no command after --"))?;
         let process = Command::new(program)
@@ -87,8 +57,8 @@ impl Child {
         Ok(Self { process })
     }
 
-    /// Waits until the child ends; gives its exit code, 128 and the signal's number where a signal ended it. Signals are
-    /// passed on to it, except a Ctrl-C from the terminal, which the child has got from there itself.
+    /// Waits until the child ends and returns its exit code: 128 and the signal's number if a signal ended it. Meanwhile signals
+    /// are passed on to it, except a Ctrl-C from the terminal, which reaches the child by itself.
     pub async fn wait(mut self, signals: &mut Signals) -> Result<u8, CliError> {
         loop {
             tokio::select! {
@@ -105,14 +75,14 @@ impl Child {
     fn send(&self, signal: Signal) {
         let pid = self.process.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         if let Some(pid) = pid {
-            // It may have ended just now.
+            // Fails only if the child has just ended.
             kill_process(pid, signal).ok();
         }
     }
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    // Both are bytes: that is all a parent gets to see.
+    // A parent sees one byte of an exit code, and signal numbers are at most 64.
     status.code().or_else(|| Some(128 + status.signal()?)).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 

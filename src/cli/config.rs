@@ -1,4 +1,4 @@
-//! `anyclaude config`: the settings that a launch would use, where they came from, and their schema.
+//! `anyclaude config`: the settings that a launch would use, where each came from, and their schema.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
+use super::text::trimmed_lines;
 use super::{CliError, print};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigValue};
 
 /// Show the configuration and where each value came from; print its JSON Schema
 #[derive(clap::Args, Debug)]
@@ -16,61 +17,61 @@ Examples:
   anyclaude config show
   anyclaude config schema > anyclaude.schema.json
 
-Values come from, each over the one before:
+Later places win over earlier ones:
   the defaults
   .anyclauderc.json, anyclaude.toml in the home folder
-  .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest above that has one
+  .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest one above that has either
   the environment: ANYCLAUDE_MODE, ANYCLAUDE_MODEL and so on
   the flags of `anyclaude`")]
-pub struct Args {
+pub struct ConfigArgs {
     #[command(subcommand)]
-    action: Action,
+    command: ConfigCommand,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Action {
+enum ConfigCommand {
     /// Print every value with the place it came from
+    #[command(after_help = "\
+Examples:
+  anyclaude config show
+  ANYCLAUDE_PORT=8080 anyclaude config show --json")]
     Show {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Print the JSON Schema of the configuration files, for editors
+    #[command(after_help = "\
+Example:
+  anyclaude config schema > anyclaude.schema.json")]
     Schema,
 }
 
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self::input(error)
-    }
-}
-
 /// Runs the command.
-pub fn run(args: Args) -> Result<ExitCode, CliError> {
-    match args.action {
-        Action::Show { json } => show(json)?,
-        Action::Schema => print(&format!("{:#}\n", config::schema().to_value())),
-    }
+pub fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
+    let text = match args.command {
+        ConfigCommand::Show { json: true } => json(config::load(&Map::new())?.entries()),
+        ConfigCommand::Show { json: false } => table(config::load(&Map::new())?.entries()),
+        ConfigCommand::Schema => format!("{:#}\n", config::schema().to_value()),
+    };
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(json: bool) -> Result<(), CliError> {
-    let entries = config::load(&Map::new())?.entries();
-    if json {
-        let fields = entries.into_iter().map(|(key, value, from)| (key, serde_json::json!({ "value": value, "from": from })));
-        print(&format!("{:#}\n", Value::Object(fields.collect())));
-        return Ok(());
-    }
-    let mut rows = Builder::default();
-    for (key, value, from) in entries {
-        rows.push_record([key, shown(&value), from]);
-    }
-    let lines = rows.build().with(Style::empty()).to_string();
-    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
-    Ok(())
+fn json(entries: Vec<ConfigValue>) -> String {
+    let field = |ConfigValue { key, value, origin }| (key, serde_json::json!({ "value": value, "from": origin }));
+    format!("{:#}\n", Value::Object(entries.into_iter().map(field).collect()))
 }
 
-/// A value as one would write it on the command line.
+fn table(entries: Vec<ConfigValue>) -> String {
+    let mut rows = Builder::default();
+    for ConfigValue { key, value, origin } in entries {
+        rows.push_record([key, shown(&value), origin]);
+    }
+    trimmed_lines(&rows.build().with(Style::empty()).to_string())
+}
+
+/// A value as it would be written on the command line.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),

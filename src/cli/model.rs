@@ -1,4 +1,4 @@
-//! `anyclaude model`: getting models from the hub, and seeing which are there.
+//! `anyclaude model`: pulling models from the hub, and listing those that are there.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,12 +8,13 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use super::child::{Signals, exit_code_of};
-use super::model_folder::{ModelFolder, in_words};
-use super::{CliError, print, say};
-use crate::hub::{self, HubCache, HubClient, HubError, ModelName, PullProgress};
+use super::local_model::{ModelFolder, in_words};
+use super::signals::{self, Signals, exit_code_of};
+use super::text::trimmed_lines;
+use super::{CliError, blocking, print, say};
+use crate::hub::{self, HubCache, HubClient, ModelName, PullProgress};
 
-/// Get models from Hugging Face's hub, and list those that are there
+/// Pull models from Hugging Face's hub, and list those that are there
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,55 +22,45 @@ Examples:
   anyclaude --model mlx-community/Qwen3-4B-4bit
   anyclaude model ls
 
-Models are kept where Hugging Face's own tools keep them, and theirs are found. HF_HOME and HF_HUB_CACHE name another
-folder, HF_ENDPOINT a mirror, HF_TOKEN who you are.")]
-pub struct Args {
+Models are kept in the folder of Hugging Face's own tools, and models that those have pulled are found.
+Set HF_HOME or HF_HUB_CACHE to use another folder, HF_ENDPOINT to use a mirror, HF_TOKEN to get models
+that need an account.")]
+pub struct ModelArgs {
     #[command(subcommand)]
-    action: Action,
+    command: ModelCommand,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Action {
-    /// Get a model, or what is missing of it
+enum ModelCommand {
+    /// Get a model, or the missing rest of one
+    #[command(after_help = "\
+Examples:
+  anyclaude model pull mlx-community/Qwen3-4B-4bit
+  HF_ENDPOINT=https://hub.example.com anyclaude model pull mlx-community/Qwen3-4B-4bit")]
     Pull {
-        /// Its name at the hub
+        /// The model's name at the hub
         #[arg(value_name = "ORGANISATION/NAME")]
         name: ModelName,
     },
-    /// List the models that are there
+    /// List the models that are there, also those of other tools
+    #[command(after_help = "\
+Example:
+  anyclaude model ls")]
     Ls,
 }
 
-impl From<HubError> for CliError {
-    fn from(error: HubError) -> Self {
-        match error {
-            HubError::NoSuchModel { .. }
-            | HubError::NotAllowed { .. }
-            | HubError::Gated { .. }
-            | HubError::NoModel { .. }
-            | HubError::NoHome => Self::input(error),
-            HubError::Answered { .. }
-            | HubError::Unreachable { .. }
-            | HubError::Protocol { .. }
-            | HubError::Damaged { .. }
-            | HubError::Busy { .. }
-            | HubError::Io { .. } => Self::backend(error),
-        }
-    }
-}
-
 /// Runs the command.
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    match args.action {
-        Action::Pull { name } => pull(&name).await,
-        Action::Ls => tokio::task::spawn_blocking(list).await.map_err(CliError::backend)?,
+pub async fn run(args: ModelArgs) -> Result<ExitCode, CliError> {
+    match args.command {
+        ModelCommand::Pull { name } => pull(&name).await,
+        ModelCommand::Ls => blocking(list).await,
     }
 }
 
-/// Gets a model. A Ctrl-C leaves what has come.
+/// Pulls a model. A Ctrl-C keeps what has come so far.
 async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
     let (hub, cache) = (HubClient::from_env()?, HubCache::from_env()?);
-    let mut signals = Signals::listen().map_err(CliError::backend)?;
+    let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
     let started = Instant::now();
     let bar = bar(name);
     let tell = |progress| match progress {
@@ -88,17 +79,17 @@ async fn pull(name: &ModelName) -> Result<ExitCode, CliError> {
     bar.finish_and_clear();
     let (folder, size) = (pulled?, DecimalBytes(bar.position()));
     say(format_args!("pulled {size} in {:.1} s; run it with: anyclaude --model {name}", started.elapsed().as_secs_f64()));
-    print(&format!("{}\n", folder.display()));
+    print(&format!("{}\n", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The bar of a pull; a line where there is no terminal.
+/// A progress bar; without a terminal, a line and a hidden bar.
 fn bar(name: &ModelName) -> ProgressBar {
     if !console::user_attended_stderr() {
         say(format_args!("pulling {name}"));
         return ProgressBar::hidden();
     }
-    // The template is a constant; the test beside it parses it.
+    // The test below parses the template.
     let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(0).with_style(style).with_message(format!("pulling {name}"));
     bar.enable_steady_tick(Duration::from_millis(100));
@@ -107,7 +98,7 @@ fn bar(name: &ModelName) -> ProgressBar {
 
 const TEMPLATE: &str = "{spinner} {msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 
-/// Prints a line for each model. Other tools' models that cannot be served are there too, with the reason.
+/// Prints a line for each model. Models that cannot be served are listed with the reason.
 fn list() -> Result<ExitCode, CliError> {
     let models = HubCache::from_env()?.models()?;
     if models.is_empty() {
@@ -125,8 +116,7 @@ fn list() -> Result<ExitCode, CliError> {
             Err(error) => rows.push_record([name, style(error).dim().to_string(), String::new(), String::new()]),
         }
     }
-    let lines = rows.build().with(Style::empty()).to_string();
-    print(&lines.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
+    print(&trimmed_lines(&rows.build().with(Style::empty()).to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

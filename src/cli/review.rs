@@ -1,4 +1,4 @@
-//! `anyclaude review`.
+//! `anyclaude review`: accepting or rejecting pending snapshots, one by one or all at once.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -6,18 +6,19 @@ use std::process::ExitCode;
 
 use console::{Key, Term, style};
 
-use super::{CliError, in_ci, print};
+use super::environment::in_ci;
+use super::{CliError, print};
 use crate::replay::last_user_turn;
-use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, reject};
+use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, read_pending, reject};
 use crate::trace::{self, Trace};
 
-/// Longest user turn shown, in characters.
+/// How much of the user turn is shown, in characters.
 const TURN_LENGTH: usize = 600;
 
 /// Accept or reject the pending snapshots, one by one
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub struct ReviewArgs {
     /// Folder of the snapshots
     #[arg(long, default_value = "snapshots", value_name = "DIR")]
     snapshots: PathBuf,
@@ -33,18 +34,20 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  anyclaude review             walk the pending snapshots: accept, reject or skip each
-  anyclaude review --accept    accept them all, then look with `git diff snapshots/`";
+  anyclaude review             accept, reject or skip each pending snapshot
+  anyclaude review --accept    accept them all, to be read with `git diff snapshots/`";
 
 /// What to do with a pending snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Decision {
     Accept,
     Reject,
     Skip,
+    /// Skip this one and all that follow.
     Quit,
 }
 
+/// How many snapshots were accepted, rejected and skipped.
 #[derive(Debug, Default)]
 struct Tally {
     accepted: usize,
@@ -52,51 +55,51 @@ struct Tally {
     skipped: usize,
 }
 
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    if (args.accept || args.reject) && in_ci() {
+/// Reviews all pending snapshots. Waits for the user's keys.
+pub fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
+    let decision_for_all = match (args.accept, args.reject) {
+        (true, _) => Some(Decision::Accept),
+        (_, true) => Some(Decision::Reject),
+        (false, false) => None,
+    };
+    if decision_for_all.is_some() && in_ci() {
         return Err(CliError::input("review with CI set: accepting and rejecting is for people; unset CI to do it on purpose"));
     }
-    // Reading keys blocks.
-    tokio::task::spawn_blocking(move || review(&args)).await.map_err(CliError::input)?.map_err(CliError::input)
-}
-
-fn review(args: &Args) -> Result<ExitCode, SnapshotError> {
     let store = Store::new(&args.snapshots);
     let pending = store.pending()?;
     if pending.is_empty() {
-        print(&format!("Nothing pending in {}.\n", args.snapshots.display()));
+        print(&format!("Nothing pending in {}.\n", args.snapshots.display()))?;
     } else {
-        let tally = walk(args, &pending)?;
-        print(&tally.to_string());
+        print(&review(&pending, decision_for_all)?.to_string())?;
     }
-    print(&unreferenced(&store.unreferenced(Path::new(""))?));
+    print(&unreferenced(&store.unreferenced(Path::new(""))?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn walk(args: &Args, pending: &[PathBuf]) -> Result<Tally, SnapshotError> {
+/// Asks about each snapshot, unless there is one decision for all, and does what was decided.
+fn review(pending: &[PathBuf], decision_for_all: Option<Decision>) -> Result<Tally, CliError> {
     let mut tally = Tally::default();
     for (index, path) in pending.iter().enumerate() {
-        let answer = match (args.accept, args.reject) {
-            (true, _) => Answer::Accept,
-            (_, true) => Answer::Reject,
-            (false, false) => {
-                print(&shown(path, index + 1, pending.len())?);
-                ask()
+        let decision = match decision_for_all {
+            Some(decision) => decision,
+            None => {
+                print(&shown(path, index + 1, pending.len())?)?;
+                ask()?
             }
         };
-        match answer {
-            Answer::Accept => {
+        match decision {
+            Decision::Accept => {
                 let accepted = accept(path)?;
-                print(&format!("{} {}\n", style("accepted").green(), accepted.display()));
+                print(&format!("{} {}\n", style("accepted").green(), accepted.display()))?;
                 tally.accepted += 1;
             }
-            Answer::Reject => {
+            Decision::Reject => {
                 reject(path)?;
-                print(&format!("{} {}\n", style("rejected").red(), path.display()));
+                print(&format!("{} {}\n", style("rejected").red(), path.display()))?;
                 tally.rejected += 1;
             }
-            Answer::Skip => tally.skipped += 1,
-            Answer::Quit => {
+            Decision::Skip => tally.skipped += 1,
+            Decision::Quit => {
                 tally.skipped += pending.len() - index;
                 break;
             }
@@ -112,10 +115,9 @@ impl std::fmt::Display for Tally {
     }
 }
 
-/// All a reviewer needs: the diff, what the user had said, what the recorded upstream answered.
+/// Everything a reviewer needs: what the user had said, what the recorded upstream answered, the diff.
 fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotError> {
-    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
-    let new = Snapshot::read(pending)?.ok_or_else(missing)?;
+    let new = read_pending(pending)?;
     let accepted_path = pending.with_extension("");
     let (old_label, old_text) = match Snapshot::read(&accepted_path)? {
         Some(old) => (format!("{} (accepted)", accepted_path.display()), old.outcome.to_text()),
@@ -137,7 +139,8 @@ fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotErr
     Ok(out)
 }
 
-/// The last user turn and the recorded answer, from the trace. A trace that cannot be read is no reason to stop a review.
+/// The last user turn and the recorded answer, from the trace. If the trace cannot be read, its error is shown instead: that is
+/// no reason to stop a review.
 fn recording(input_file: Option<&str>) -> String {
     let Some(path) = input_file else { return field("trace", "not named in the snapshot") };
     match trace::read(Path::new(path)) {
@@ -156,38 +159,38 @@ fn recorded_answer(trace: &Trace) -> String {
     if calls.is_empty() { "no tool calls".into() } else { calls.join("\n") }
 }
 
-/// A name, and its text in a column beside it.
+/// A name with its text in a column beside it.
 fn field(name: &str, text: &str) -> String {
     let mut lines = text.lines();
     let first = format!("{} {}\n", style(format!("{name:>10}")).cyan(), lines.next().unwrap_or_default());
     lines.fold(first, |out, line| format!("{out}{:10} {line}\n", ""))
 }
 
-/// Asks until there is an answer: by single keys on a terminal, by lines otherwise. The end of input is "quit".
-fn ask() -> Answer {
+/// Asks until there is a decision: reads single keys on a terminal, lines elsewhere. The end of the input means "quit".
+fn ask() -> Result<Decision, CliError> {
     let [a, r, s, q] = ["[a]", "[r]", "[s]", "[q]"].map(|key| style(key).bold());
     let question = format!("{}ccept, {}eject, {}kip, {}uit? ", a.green(), r.red(), s.yellow(), q);
     loop {
-        print(&question);
+        print(&question)?;
         let input = if io::stdin().is_terminal() { read_key() } else { read_line() };
         let Some(input) = input else {
-            print("\n");
-            return Answer::Quit;
+            print("\n")?;
+            return Ok(Decision::Quit);
         };
-        print("\n");
-        match answer(&input) {
-            Some(answer) => return answer,
-            None => print(&format!("{input:?} is none of a, r, s, q.\n")),
+        print("\n")?;
+        match parse_decision(&input) {
+            Some(decision) => return Ok(decision),
+            None => print(&format!("{input:?} is none of a, r, s, q.\n"))?,
         }
     }
 }
 
-fn answer(input: &str) -> Option<Answer> {
+fn parse_decision(input: &str) -> Option<Decision> {
     match input.trim().to_lowercase().as_str() {
-        "a" | "accept" => Some(Answer::Accept),
-        "r" | "reject" => Some(Answer::Reject),
-        "s" | "skip" => Some(Answer::Skip),
-        "q" | "quit" => Some(Answer::Quit),
+        "a" | "accept" => Some(Decision::Accept),
+        "r" | "reject" => Some(Decision::Reject),
+        "s" | "skip" => Some(Decision::Skip),
+        "q" | "quit" => Some(Decision::Quit),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One configuration file: JSON or TOML, checked against the settings, with errors that name the line and the nearest key.
+//! One configuration file, JSON or TOML: checked against the settings, with errors that name the line and suggest a key.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::{ConfigError, Settings};
 
-/// The files that are read in a folder; where both are there, the later one wins.
+/// The files that are read in a folder. If both exist, the later one wins.
 pub const FILE_NAMES: [&str; 2] = [".anyclauderc.json", "anyclaude.toml"];
 
-/// What a file sets. `None` where there is no such file.
+/// The values that a file sets. `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -21,51 +21,51 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
     };
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let parsed = if is_toml { checked(&text, from_toml, from_toml) } else { checked(&text, from_json, from_json) };
-    parsed.map(Some).map_err(|Wrong { line, column, reason }| ConfigError::File { path: path.to_owned(), line, column, reason })
+    parsed.map(Some).map_err(|Mistake { line, column, reason }| ConfigError::File { path: path.to_owned(), line, column, reason })
 }
 
-/// What is wrong with a file, and where.
-struct Wrong {
+/// What is wrong with a file, and where. Lines and columns count from 1.
+struct Mistake {
     line: usize,
     column: usize,
     reason: String,
 }
 
-/// The file as the settings, for the check, then as it is: only what it names.
+/// Checks that the text is valid as settings, then reads only the values that it names.
 fn checked(
     text: &str,
-    check: impl Fn(&str) -> Result<Settings, Wrong>,
-    parse: impl Fn(&str) -> Result<Dict, Wrong>,
-) -> Result<Dict, Wrong> {
+    check: impl Fn(&str) -> Result<Settings, Mistake>,
+    parse: impl Fn(&str) -> Result<Dict, Mistake>,
+) -> Result<Dict, Mistake> {
     check(text)?;
     let mut values = parse(text)?;
     values.remove("$schema");
     Ok(values)
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
     serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
         let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason);
-        Wrong { line: error.line(), column: error.column(), reason: explain(reason) }
+        Mistake { line: error.line(), column: error.column(), reason: explain(reason) }
     })
 }
 
-fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
     toml::from_str(text).map_err(|error| {
         let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        Wrong { line: before.matches('\n').count() + 1, column, reason: explain(error.message()) }
+        Mistake { line: before.matches('\n').count() + 1, column, reason: explain(error.message()) }
     })
 }
 
-/// The values of a struct that leaves out what is not set.
+/// The fields of a struct that serializes only those that are set.
 pub(super) fn values(set: &impl Serialize) -> Dict {
-    // A struct of strings, numbers and lists serializes, and to a dictionary.
+    // A struct of strings, numbers and lists always serializes, and to a map.
     Value::serialize(set).ok().and_then(Value::into_dict).unwrap_or_default()
 }
 
-/// Serde's reason, and for an unknown key or value the nearest one there is.
+/// Serde's reason; for an unknown key or value, the one that was probably meant.
 pub(super) fn explain(reason: &str) -> String {
     let Some((found, known)) = unknown(reason) else { return reason.replace('\n', " ") };
     let nearest = known.iter().map(|name| (strsim::jaro_winkler(found, name), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -76,8 +76,8 @@ pub(super) fn explain(reason: &str) -> String {
     }
 }
 
-/// What was found and what there is. Serde says: unknown field `x`, expected one of `a`, `b`; figment says: unknown field:
-/// found `x`, expected `one of `a`, `b``.
+/// The unknown name and the known ones, from serde's "unknown field `x`, expected one of `a`, `b`" or figment's "unknown field: found
+/// `x`, expected `one of `a`, `b``".
 fn unknown(reason: &str) -> Option<(&str, Vec<&str>)> {
     let rest = reason.strip_prefix("unknown field").or_else(|| reason.strip_prefix("unknown variant"))?;
     let mut quoted = rest.split('`').skip(1);

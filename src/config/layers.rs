@@ -1,4 +1,4 @@
-//! The layers of settings, each over the one before: default, home, project, environment, flags.
+//! The layers of settings, each over the one before: defaults, home, project, environment, flags.
 
 use std::path::{Path, PathBuf};
 
@@ -10,25 +10,39 @@ use serde::Serialize;
 use super::file::{FILE_NAMES, explain, read, values};
 use super::{ConfigError, Settings};
 
-/// What the names of our environment variables begin with.
+/// The beginning of our environment variables' names.
 const PREFIX: &str = "ANYCLAUDE_";
 
-/// The environment as a layer's name.
+/// The name of the environment's layer.
 const ENVIRONMENT: &str = "environment";
 
-/// Settings, and where each came from.
+/// The settings that in environment variables are one text with commas.
+const LISTS: [&str; 2] = ["tools_only", "fallback"];
+
+/// The settings, and where each came from.
 pub struct Loaded {
+    /// The values of all layers together.
     pub settings: Settings,
     figment: Figment,
 }
 
+/// The value of one setting.
+pub struct ConfigValue {
+    /// The setting's name.
+    pub key: String,
+    /// Its value as JSON.
+    pub value: serde_json::Value,
+    /// The place it came from, in words: a file's path, `flag`, `default` or the variable of the environment.
+    pub origin: String,
+}
+
 impl Loaded {
-    /// The settings' keys, in their order, with their values as JSON and the place each value came from.
-    pub fn entries(&self) -> Vec<(String, serde_json::Value, String)> {
-        // Strings, numbers and lists: it serializes.
+    /// All values, in the order of the settings.
+    pub fn entries(&self) -> Vec<ConfigValue> {
+        // Strings, numbers, lists and maps with string keys: serializing them cannot fail.
         let settings = serde_json::to_value(&self.settings).unwrap_or_default();
         let entries = settings.as_object().cloned().unwrap_or_default();
-        entries.into_iter().map(|(key, value)| (key.clone(), value, self.origin(&key))).collect()
+        entries.into_iter().map(|(key, value)| ConfigValue { origin: self.origin(&key), key, value }).collect()
     }
 
     fn origin(&self, key: &str) -> String {
@@ -37,21 +51,19 @@ impl Loaded {
     }
 }
 
-/// Finds the settings. `flags` serializes to what was set on the command line, under the settings' names.
+/// Loads the settings. `flags` serializes to a map of what the command line sets, under the settings' names.
 pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
     let defaults = values(&Settings::default());
     let keys: Vec<&str> = defaults.keys().map(String::as_str).collect();
-    let environment = Env::prefixed(PREFIX).only(&keys).data().ok();
-    let environment = environment.and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default();
     let mut figment = Figment::from(Layer { name: "default".into(), values: defaults.clone() });
     for path in files() {
         if let Some(values) = read(&path)? {
             figment = figment.merge(Layer { name: path.display().to_string(), values });
         }
     }
-    figment = figment.merge(Layer { name: ENVIRONMENT.into(), values: environment });
+    figment = figment.merge(Layer { name: ENVIRONMENT.into(), values: environment(&keys) });
     figment = figment.merge(Layer { name: "flag".into(), values: values(flags) });
-    // Files and flags were checked before: only the environment can be wrong.
+    // Files and flags have been checked already, so only the environment can be wrong.
     let settings = figment.extract().map_err(|error: figment::Error| ConfigError::Environment {
         variable: error.path.first().map_or_else(|| PREFIX.to_owned(), |key| variable(key)),
         reason: explain(&error.kind.to_string()),
@@ -59,25 +71,40 @@ pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
     Ok(Loaded { settings, figment })
 }
 
-/// The environment variable of a key.
+/// What the environment sets.
+fn environment(keys: &[&str]) -> Dict {
+    let profiles = Env::prefixed(PREFIX).only(keys).data().ok();
+    let mut values = profiles.and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default();
+    for key in LISTS {
+        if let Some(value) = values.get_mut(key)
+            && let Some(text) = value.as_str()
+        {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            *value = names.map(str::to_owned).collect::<Vec<_>>().into();
+        }
+    }
+    values
+}
+
+/// The environment variable of a setting.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
-/// Where files may be, the weaker ones first: the home folder, then the project's.
+/// Where configuration files may be: in the home folder and in the project's, which wins over it and so comes last.
 fn files() -> Vec<PathBuf> {
     let home = std::env::home_dir();
     let project = std::env::current_dir().ok().and_then(|folder| project(&folder, home.as_deref()));
     home.into_iter().chain(project).flat_map(|folder| FILE_NAMES.map(|name| folder.join(name))).collect()
 }
 
-/// The nearest folder above, or this one, that has a file. The home folder is a layer of its own.
+/// The nearest folder that has a configuration file: this one or one above it, below the home folder, which is its own layer.
 fn project(folder: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let mut folders = folder.ancestors().take_while(|folder| Some(*folder) != home);
     folders.find(|folder| FILE_NAMES.iter().any(|name| folder.join(name).is_file())).map(Path::to_owned)
 }
 
-/// The values of one place.
+/// The values that one place sets.
 struct Layer {
     name: String,
     values: Dict,

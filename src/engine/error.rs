@@ -17,6 +17,9 @@ pub enum EngineError {
     /// The request cannot be answered now: active answers take the memory that it needs.
     #[error("{0}")]
     Overloaded(String),
+    /// A warm-up was given up: the cache was cleared, or another warm-up was asked for.
+    #[error("the cache was cleared, or another warm-up took its place")]
+    WarmUpStopped,
     /// MLX failed, or the device's thread is gone.
     #[error("engine: {0}")]
     Device(String),

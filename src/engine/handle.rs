@@ -87,10 +87,13 @@ impl Engine {
     }
 
     /// Warms up: computes these tokens, the beginning of prompts to come, when nothing else is to be done. A prompt that comes
-    /// in the meantime continues from what is computed.
-    pub fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+    /// in the meantime continues from what is computed. Returns when they are computed.
+    ///
+    /// # Errors
+    /// They are too long, the device failed, or the warm-up was given up for another one or a cleared cache.
+    pub async fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
-        self.send(WorkerCommand::Warm(tokens))
+        self.ask(|reply| WorkerCommand::Warm(tokens, reply)).await?
     }
 
     /// Progress of the warm-up at work, if there is one: tokens done, and all.

@@ -1,59 +1,62 @@
-//! Whether the cold, warm and cached states really happened, going by what the backend reports to have read from its cache. Pure.
+//! Whether the cold, warm and cached states really happened, judged by the cache reads that the backend reports. Pure.
 
 use serde::Serialize;
 
-use super::{Phase, Run};
+use super::{Measurement, Phase};
 
-/// A phase that did not happen: its time means nothing.
+/// A phase that did not happen, so that its times mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PhaseFailure {
+    /// The phase that was meant.
     pub phase: Phase,
+    /// Which measurement of this phase it is, from 1.
     pub repeat: u32,
+    /// All prompt tokens.
     pub prompt_tokens: u64,
+    /// Prompt tokens that the backend read from its cache.
     pub cache_read_tokens: u64,
+    /// What is wrong with that.
     pub reason: PhaseReason,
 }
 
-/// What is wrong with the figures.
+/// Why the cache reads do not fit the phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseReason {
-    /// Cold, and yet something was cached.
+    /// Cold, but something was read.
     NotCold,
-    /// Warm or cached, and yet nothing was cached.
+    /// Warm or cached, but nothing was read.
     NothingCached,
-    /// Warm, and yet everything was cached.
+    /// Warm, but the whole prompt was read.
     AllCached,
-    /// Cached, and yet much had to be computed.
+    /// Cached, but much had to be computed.
     MuchNotCached,
-    /// Cached, and yet no more than the shared prefix was cached.
+    /// Cached, but no more was read than the shared prefix.
     OnlyPrefixCached,
 }
 
-/// Cached means that at most one in this many prompt tokens had to be computed, cold that at most one was read.
+/// At most one in this many prompt tokens may be computed in a cached request, or read in a cold one.
 const SMALL_PART: u64 = 10;
 
-/// The phases that did not happen. Runs without cache figures are taken on trust; the report says so. `cold_limit` is how many
-/// cached tokens still count as cold, as far as they are a small part of the prompt.
-pub fn check(runs: &[Run], cold_limit: u64) -> Vec<PhaseFailure> {
-    let warm_read = runs.iter().filter(|run| run.phase == Phase::Warm).filter_map(|run| run.cache_read_tokens).max();
-    let failure = |run: &Run| {
-        let (read, prompt) = (run.cache_read_tokens?, run.prompt_tokens);
+/// The phases that did not happen. Measurements without cache figures are taken on trust. A cold request may read up to
+/// `cold_limit` tokens, if they are a small part of its prompt.
+pub fn check(measurements: &[Measurement], cold_limit: u64) -> Vec<PhaseFailure> {
+    let warm = measurements.iter().filter(|measurement| measurement.phase == Phase::Warm);
+    let warm_read = warm.filter_map(|measurement| measurement.cache_read_tokens).max();
+    let failure = |measurement: &Measurement| {
+        let (read, prompt) = (measurement.cache_read_tokens?, measurement.prompt_tokens);
         let is_cold = read <= cold_limit && read * SMALL_PART <= prompt;
-        let reason = reason(run.phase, read, prompt, is_cold, warm_read)?;
-        Some(PhaseFailure { phase: run.phase, repeat: run.repeat, prompt_tokens: prompt, cache_read_tokens: read, reason })
+        let reason = match measurement.phase {
+            Phase::Cold => (!is_cold).then_some(PhaseReason::NotCold),
+            Phase::Warm | Phase::Cached if read == 0 => Some(PhaseReason::NothingCached),
+            Phase::Warm => (read >= prompt).then_some(PhaseReason::AllCached),
+            Phase::Cached if (prompt - read.min(prompt)) * SMALL_PART > prompt => Some(PhaseReason::MuchNotCached),
+            Phase::Cached => warm_read.is_some_and(|shared| read <= shared).then_some(PhaseReason::OnlyPrefixCached),
+        }?;
+        let (phase, repeat) = (measurement.phase, measurement.repeat);
+        Some(PhaseFailure { phase, repeat, prompt_tokens: prompt, cache_read_tokens: read, reason })
     };
-    runs.iter().filter_map(failure).collect()
-}
-
-fn reason(phase: Phase, read: u64, prompt: u64, is_cold: bool, warm_read: Option<u64>) -> Option<PhaseReason> {
-    match phase {
-        Phase::Cold => (!is_cold).then_some(PhaseReason::NotCold),
-        Phase::Warm | Phase::Cached if read == 0 => Some(PhaseReason::NothingCached),
-        Phase::Warm => (read >= prompt).then_some(PhaseReason::AllCached),
-        Phase::Cached if (prompt - read.min(prompt)) * SMALL_PART > prompt => Some(PhaseReason::MuchNotCached),
-        Phase::Cached => warm_read.is_some_and(|shared| read <= shared).then_some(PhaseReason::OnlyPrefixCached),
-    }
+    measurements.iter().filter_map(failure).collect()
 }
 
 impl std::fmt::Display for PhaseFailure {
@@ -76,13 +79,12 @@ impl std::fmt::Display for PhaseFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Outcome;
+    use crate::replay::testing;
     use Phase::{Cached, Cold, Warm};
 
-    fn run(phase: Phase, cache_read_tokens: Option<u64>) -> Run {
-        let outcome = Outcome { stop_reason: None, tool_use: Vec::new() };
-        let (ttft_us, itl_us) = (None, Vec::new());
-        Run { phase, repeat: 1, ttft_us, e2e_us: 0, itl_us, prompt_tokens: 1000, cache_read_tokens, output_tokens: 0, outcome }
+    /// With a prompt of 1000 tokens.
+    fn measured(phase: Phase, cache_read_tokens: Option<u64>) -> Measurement {
+        testing::measurement(phase, 1, cache_read_tokens)
     }
 
     #[test]
@@ -104,30 +106,30 @@ mod tests {
             (&[(Warm, 950), (Cached, 960)], &[]),
             (&[(Cold, 0), (Cached, 0), (Warm, 0)], &[(Cached, NothingCached), (Warm, NothingCached)]),
         ];
-        for (runs, expected) in table {
-            let runs: Vec<Run> = runs.iter().map(|(phase, read)| run(*phase, Some(*read))).collect();
-            let found: Vec<_> = check(&runs, 0).iter().map(|failure| (failure.phase, failure.reason)).collect();
+        for (reads, expected) in table {
+            let measurements: Vec<_> = reads.iter().map(|(phase, read)| measured(*phase, Some(*read))).collect();
+            let found: Vec<_> = check(&measurements, 0).iter().map(|failure| (failure.phase, failure.reason)).collect();
             assert_eq!(found, expected);
         }
     }
 
     #[test]
-    fn what_all_prompts_start_with_may_stay_cached_where_nothing_can_be_cleared() {
-        let cold = |read| check(&[run(Cold, Some(read))], 32).is_empty();
+    fn a_cold_request_may_read_a_few_tokens_where_nothing_can_be_cleared() {
+        let cold = |read| check(&[measured(Cold, Some(read))], 32).is_empty();
         assert_eq!([0, 32, 33].map(cold), [true, true, false]);
-        let short = Run { prompt_tokens: 100, ..run(Cold, Some(32)) };
+        let short = Measurement { prompt_tokens: 100, ..measured(Cold, Some(32)) };
         assert_eq!(check(&[short], 32)[0].reason, PhaseReason::NotCold);
     }
 
     #[test]
-    fn runs_without_cache_figures_are_taken_on_trust() {
-        assert_eq!(check(&[run(Cold, None), run(Cached, None), run(Warm, None)], 0), []);
+    fn measurements_without_cache_figures_are_taken_on_trust() {
+        assert_eq!(check(&[measured(Cold, None), measured(Cached, None), measured(Warm, None)], 0), []);
     }
 
     #[test]
     fn a_failure_says_what_was_seen_and_expected() {
         insta::assert_snapshot!(
-            check(&[run(Warm, Some(0))], 0)[0],
+            check(&[measured(Warm, Some(0))], 0)[0],
             @"warm did not happen in repeat 1: 0 of 1000 prompt tokens came from the cache, expected some; if this backend keeps no prefix cache, use --phases cold"
         );
     }

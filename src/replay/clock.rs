@@ -1,8 +1,8 @@
-//! From arrival times to TTFT, ITL and E2E. Pure: the driver tells the time.
+//! TTFT, ITL and E2E from the arrival times of an answer's events. Pure: the caller passes the times in.
 
 use crate::wire::StreamEvent;
 
-/// Takes the events of one answer with their arrival times, in microseconds since the request was sent.
+/// Watches the events of one answer. Times are in microseconds since the request was sent.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     first_content_us: Option<u64>,
@@ -11,15 +11,19 @@ pub(super) struct Clock {
     stop_us: Option<u64>,
 }
 
-/// What the arrival times come to, in microseconds.
+/// The times of one answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Times {
+    /// Until the first content event; `None` if there is none.
     pub ttft_us: Option<u64>,
+    /// Between content events.
     pub itl_us: Vec<u64>,
+    /// Until `message_stop`.
     pub e2e_us: u64,
 }
 
 impl Clock {
+    /// Takes in the next event, which arrived at `at_us`.
     pub fn event(&mut self, at_us: u64, event: &StreamEvent) {
         if event.is_content() {
             if let Some(last) = self.last_content_us {
@@ -33,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// The times; `None` before `message_stop`.
+    /// The times; `None` without a `message_stop`.
     pub fn finish(self) -> Option<Times> {
         Some(Times { ttft_us: self.first_content_us, itl_us: self.itl_us, e2e_us: self.stop_us? })
     }

@@ -1,50 +1,37 @@
-//! Holding answers against each other and against the recorded one. Pure.
+//! Comparing a trace's answers with each other, and with the recorded one. Pure.
 
 use serde::Serialize;
 
-use super::{Phase, Run};
+use super::{Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
 
-/// Two runs of one trace at temperature 0 that gave different blocks.
+/// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
-/// With cache control their prompts are the same, so the prefix cache is wrong. Under salts the prompts differ in the salt,
-/// which may be reason enough for a model to answer differently; the report says which of the two it was.
+/// With cache control their prompts are the same, so the prefix cache is wrong. With salts the prompts differ in the salt, which may
+/// be reason enough for a model to answer differently.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Disagreement {
-    pub first: RunLabel,
-    pub other: RunLabel,
+    /// The trace's first measurement.
+    pub first: MeasurementLabel,
+    /// The first one of its phase that differs from it.
+    pub other: MeasurementLabel,
+    /// What the first measurement gave.
     pub first_outcome: Outcome,
+    /// What the other one gave.
     pub other_outcome: Outcome,
 }
 
-/// Which run it was. Shown as `cold, repeat 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct RunLabel {
-    pub phase: Phase,
-    pub repeat: u32,
-}
-
-impl std::fmt::Display for RunLabel {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}, repeat {}", self.phase, self.repeat)
-    }
-}
-
-/// Runs that disagree with the first run, at most one for each phase.
-pub fn disagreements(runs: &[Run]) -> Vec<Disagreement> {
-    let Some(first) = runs.first() else { return Vec::new() };
-    let differs = |phase: &Phase| runs.iter().find(|run| run.phase == *phase && run.outcome != first.outcome);
-    let disagreement = |other: &Run| Disagreement {
-        first: label(first),
-        other: label(other),
+/// The measurements that disagree with the first one, at most one for each phase.
+pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
+    let Some(first) = measurements.first() else { return Vec::new() };
+    let differs = |phase: &Phase| measurements.iter().find(|other| other.phase == *phase && other.outcome != first.outcome);
+    let disagreement = |other: &Measurement| Disagreement {
+        first: first.label(),
+        other: other.label(),
         first_outcome: first.outcome.clone(),
         other_outcome: other.outcome.clone(),
     };
     Phase::ALL.iter().filter_map(differs).map(disagreement).collect()
-}
-
-fn label(run: &Run) -> RunLabel {
-    RunLabel { phase: run.phase, repeat: run.repeat }
 }
 
 /// How an outcome compares with what the recorded upstream answered.
@@ -57,6 +44,7 @@ pub struct Fidelity {
 }
 
 impl Fidelity {
+    /// Compares an outcome with the recorded one.
     pub fn of(outcome: &Outcome, recorded: &Outcome) -> Self {
         Self { same_tools: outcome.tool_names() == recorded.tool_names(), same_arguments: outcome.tool_use == recorded.tool_use }
     }
@@ -65,35 +53,34 @@ impl Fidelity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::ToolCall;
+    use crate::replay::testing;
+    use crate::snapshot::ToolUse;
     use Phase::{Cached, Cold, Warm};
     use serde_json::{Value, json};
 
     fn outcome(calls: &[(&str, Value)]) -> Outcome {
-        let tool_use = calls.iter().map(|(name, input)| ToolCall { name: name.to_string(), input: input.clone() });
+        let tool_use = calls.iter().map(|(name, input)| ToolUse { name: name.to_string(), input: input.clone() });
         Outcome { stop_reason: None, tool_use: tool_use.collect() }
     }
 
-    fn run(phase: Phase, repeat: u32, tool: &str) -> Run {
-        let (ttft_us, itl_us, cache_read_tokens) = (None, Vec::new(), None);
-        let outcome = outcome(&[(tool, json!({}))]);
-        Run { phase, repeat, ttft_us, e2e_us: 0, itl_us, prompt_tokens: 0, cache_read_tokens, output_tokens: 0, outcome }
+    fn measured(phase: Phase, repeat: u32, tool: &str) -> Measurement {
+        Measurement { repeat, outcome: outcome(&[(tool, json!({}))]), ..testing::measurement(phase, 1, None) }
     }
 
     #[test]
-    fn disagreements_are_told_once_for_each_phase() {
+    fn disagreements_are_reported_once_for_each_phase() {
         let table = [
             (vec![], ""),
-            (vec![run(Cold, 1, "A"), run(Cached, 1, "A"), run(Warm, 1, "A")], ""),
-            (vec![run(Cold, 1, "A"), run(Cached, 1, "B"), run(Warm, 1, "A")], "cold, repeat 1 / cached, repeat 1"),
+            (vec![measured(Cold, 1, "A"), measured(Cached, 1, "A"), measured(Warm, 1, "A")], ""),
+            (vec![measured(Cold, 1, "A"), measured(Cached, 1, "B"), measured(Warm, 1, "A")], "cold, repeat 1 / cached, repeat 1"),
             (
-                vec![run(Cold, 1, "A"), run(Cached, 1, "B"), run(Cold, 2, "A"), run(Cached, 2, "B")],
+                vec![measured(Cold, 1, "A"), measured(Cached, 1, "B"), measured(Cold, 2, "A"), measured(Cached, 2, "B")],
                 "cold, repeat 1 / cached, repeat 1",
             ),
-            (vec![run(Cold, 1, "A"), run(Cold, 2, "B"), run(Cold, 3, "C")], "cold, repeat 1 / cold, repeat 2"),
+            (vec![measured(Cold, 1, "A"), measured(Cold, 2, "B"), measured(Cold, 3, "C")], "cold, repeat 1 / cold, repeat 2"),
         ];
-        for (runs, expected) in table {
-            let found: Vec<_> = disagreements(&runs).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
+        for (measurements, expected) in table {
+            let found: Vec<_> = disagreements(&measurements).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
             assert_eq!(found.join("; "), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! Sending the requests: creates each state, sends, times. Knows no snapshots.
+//! Sending the requests: creates each state of the cache, sends, times. Knows nothing of snapshots.
 
 use std::time::Instant;
 
@@ -6,31 +6,31 @@ use futures::StreamExt;
 
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
-use super::{Case, Phase, Run, Step};
+use super::{Measurement, Phase, ReplayCase, ReplayStep};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
 use crate::snapshot::Outcome;
 use crate::wire::{Assembler, MessagesRequest, StreamEvent};
 
-/// Runs cases against one backend.
+/// Sends the requests of cases to one backend.
 pub struct Driver<'a> {
     backend: &'a dyn Backend,
 }
 
-/// How the driver creates the states.
+/// How the driver creates the states of the cache.
 #[derive(Clone, Copy)]
 pub enum StateControl<'a> {
-    /// It clears and primes the backend's cache.
+    /// By clearing and priming the backend's cache.
     Cache(&'a dyn CacheControl),
-    /// The backend offers no control: a unique salt at the prompt's start makes it cold, and another conversation under the
-    /// same salt makes it warm.
+    /// By changing the prompt, for backends without cache control: a unique salt at its start makes it cold, and sending another
+    /// conversation with the same salt makes it warm.
     Salt,
 }
 
-/// What a chat template puts before every system prompt, in tokens and generously: no salt can make it cold.
+/// A generous bound on the tokens that a chat template puts before the system prompt. They come before the salt and stay cached.
 const BEFORE_THE_SALT: u64 = 32;
 
 impl StateControl<'_> {
-    /// How many cached tokens still count as cold.
+    /// The most tokens that a cold request may read from the cache.
     pub(super) fn cold_limit(self) -> u64 {
         match self {
             Self::Cache(_) => 0,
@@ -40,6 +40,7 @@ impl StateControl<'_> {
 }
 
 impl<'a> Driver<'a> {
+    /// A driver of this backend.
     pub fn new(backend: &'a dyn Backend) -> Self {
         Self { backend }
     }
@@ -49,13 +50,13 @@ impl<'a> Driver<'a> {
         self.backend.cache().map_or(StateControl::Salt, StateControl::Cache)
     }
 
-    /// Takes the steps for one case. Each finished measurement is pushed to `runs` at once, so that a caller who drops the
-    /// future in the middle still has them; `on_measure` is told before each one.
+    /// Takes the steps for one case. Each measurement is pushed to `measurements` as soon as it is finished, so that a caller who
+    /// drops the future in the middle still has it. `on_measure` is called before each.
     pub async fn run(
         &self,
-        case: &Case,
-        steps: &[Step],
-        runs: &mut Vec<Run>,
+        case: &ReplayCase,
+        steps: &[ReplayStep],
+        measurements: &mut Vec<Measurement>,
         on_measure: &(dyn Fn(Phase) + Sync),
     ) -> Result<(), BackendError> {
         let control = self.state_control();
@@ -63,17 +64,17 @@ impl<'a> Driver<'a> {
         for step in steps {
             let request = case.request(salt.as_deref());
             match (*step, control) {
-                (Step::Clear, StateControl::Cache(cache)) => cache.clear().await?,
-                (Step::Clear, StateControl::Salt) => salt = Some(new_salt()),
-                (Step::Prime, StateControl::Cache(cache)) => cache.keep_shared_prefix(request).await?,
-                (Step::Prime, StateControl::Salt) => {
+                (ReplayStep::Clear, StateControl::Cache(cache)) => cache.clear().await?,
+                (ReplayStep::Clear, StateControl::Salt) => salt = Some(new_salt()),
+                (ReplayStep::Prime, StateControl::Cache(cache)) => cache.keep_shared_prefix(request).await?,
+                (ReplayStep::Prime, StateControl::Salt) => {
                     let fresh = salt.insert(new_salt());
                     self.send_untimed(other_conversation(case.request(Some(fresh)))).await?;
                 }
-                (Step::Fill, _) => self.send_untimed(least_output(request)).await?,
-                (Step::Measure { phase, repeat }, _) => {
+                (ReplayStep::Fill, _) => self.send_untimed(least_output(request)).await?,
+                (ReplayStep::Measure { phase, repeat }, _) => {
                     on_measure(phase);
-                    runs.push(self.measure(request, phase, repeat).await?);
+                    measurements.push(self.measure(request, phase, repeat).await?);
                 }
             }
         }
@@ -90,22 +91,22 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Run, BackendError> {
-        let (mut clock, mut answer) = (Clock::default(), Assembler::default());
+    async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, BackendError> {
+        let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await?;
         while let Some(event) = next(&mut events).await? {
-            // A u64 of microseconds lasts half a million years.
+            // 64 bits of microseconds last for half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
-            answer.push(&event).map_err(|e| self.protocol_error(e))?;
+            assembler.push(&event).map_err(|e| self.protocol_error(e))?;
             if event == StreamEvent::MessageStop {
                 break;
             }
         }
-        let message = answer.finish().map_err(|e| self.protocol_error(e))?;
+        let message = assembler.finish().map_err(|e| self.protocol_error(e))?;
         let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
         let usage = &message.usage;
-        Ok(Run {
+        Ok(Measurement {
             phase,
             repeat,
             ttft_us: times.ttft_us,
@@ -127,7 +128,7 @@ fn new_salt() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// The next event; an error event is an error.
+/// The next event of an answer. An `error` event is an error.
 async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
     match events.next().await.transpose()? {
         Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),

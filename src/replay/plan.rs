@@ -1,4 +1,4 @@
-//! What replay will do: which traces, which requests, which steps in which order. Pure.
+//! What a replay will do: with which traces and requests, in which steps. Pure.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,40 +6,42 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::prompt::{ToolChoiceMode, last_user_turn, one_line, shape};
-use super::{Phase, prompt};
+use super::Phase;
+use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
 use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
 use crate::trace::Trace;
 use crate::wire::MessagesRequest;
 
-/// Longest description of a case, in characters.
+/// Length limit of a case's description, in characters.
 const DESCRIPTION_LENGTH: usize = 80;
 
-/// What the user asked for.
+/// What to replay, and how.
 #[derive(Clone, Debug, Serialize)]
-pub struct Settings {
-    /// Sorted, each at most once, at least one.
+pub struct ReplaySettings {
+    /// The phases to measure: at least one, in the order of [`Phase::ALL`], each at most once.
     pub phases: Vec<Phase>,
-    /// How often each phase of each trace is measured, from 1.
+    /// How often each phase of each trace is measured; at least 1.
     pub repeat: u32,
-    /// Upper bound on generated tokens.
+    /// The most tokens that an answer may have.
     pub max_tokens: u32,
+    /// Which tool the model must call.
     pub tool_choice: ToolChoiceMode,
-    /// Only traces whose `session/seq` contains one of these; all where it is empty.
+    /// Texts of which a trace's `session/seq` must contain one; if empty, all traces are replayed.
     pub filter: Vec<String>,
 }
 
 /// One trace to replay.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Case {
+pub struct ReplayCase {
+    /// The trace's name.
     pub id: ExchangeId,
-    /// The trace's path, as found.
+    /// The trace's path, as it was found.
     pub trace: PathBuf,
     /// The request as replay sends it, unsalted.
     pub request: MessagesRequest,
     /// The last user turn, shortened to one line.
     pub description: String,
-    /// What the recorded upstream answered, where that is known.
+    /// What the recorded upstream answered, if that is known.
     pub recorded: Option<Outcome>,
 }
 
@@ -49,48 +51,52 @@ pub struct Case {
 pub enum Skip {
     /// Not a `POST /v1/messages`.
     OtherEndpoint,
-    /// The recorded upstream gave no 200.
+    /// The recorded upstream's status is not 200.
     NotAnswered,
-    /// The body is no Messages request.
+    /// The body is not a Messages request.
     OtherBody,
 }
 
-/// Why there is nothing to replay.
+/// Why a plan cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
+    /// A trace's session cannot name a snapshot.
     #[error(transparent)]
     Session(#[from] SnapshotError),
+    /// Two traces have the same name.
     #[error("{} and {} are both {id}; replay one of them", first.display(), second.display())]
     Twice { id: ExchangeId, first: PathBuf, second: PathBuf },
 }
 
-/// Everything replay will do.
+/// Everything that a replay will do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    pub cases: Vec<Case>,
-    /// The steps of every case.
-    pub steps: Vec<Step>,
+    /// The traces to replay, in the order in which they were found.
+    pub cases: Vec<ReplayCase>,
+    /// The steps to take for each case.
+    pub steps: Vec<ReplayStep>,
+    /// The traces that cannot be replayed, and why.
     pub skipped: Vec<(PathBuf, Skip)>,
-    /// The `anthropic-beta` names that the cases were recorded with, each once.
+    /// The `anthropic-beta` names with which the cases were recorded, each once.
     pub betas: Vec<String>,
 }
 
 /// One thing to do for a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// From here on nothing of the prompt is cached.
+pub enum ReplayStep {
+    /// Make the cache hold nothing of the prompt.
     Clear,
-    /// Cache the shared prefix and nothing else, not timed.
+    /// Make the cache hold the shared prefix and nothing else of the prompt.
     Prime,
-    /// Cache the whole prompt, not timed.
+    /// Make the cache hold the whole prompt.
     Fill,
     /// Send the request and time it.
     Measure { phase: Phase, repeat: u32 },
 }
 
 impl Plan {
-    /// Sorts the traces into cases and skipped ones. The order stays.
-    pub fn new(traces: Vec<(PathBuf, Trace)>, settings: &Settings) -> Result<Self, PlanError> {
+    /// Plans a replay of these traces, which are given with their paths.
+    pub fn new(traces: Vec<(PathBuf, Trace)>, settings: &ReplaySettings) -> Result<Self, PlanError> {
         let (mut cases, mut skipped, mut betas) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: HashMap<ExchangeId, PathBuf> = HashMap::new();
         for (path, trace) in traces {
@@ -114,19 +120,19 @@ impl Plan {
 
     /// The number of timed requests.
     pub fn measurements(&self) -> usize {
-        let timed = self.steps.iter().filter(|step| matches!(step, Step::Measure { .. })).count();
+        let timed = self.steps.iter().filter(|step| matches!(step, ReplayStep::Measure { .. })).count();
         timed * self.cases.len()
     }
 }
 
-impl Settings {
+impl ReplaySettings {
     fn selects(&self, id: &ExchangeId) -> bool {
         let id = id.to_string();
         self.filter.is_empty() || self.filter.iter().any(|part| id.contains(part))
     }
 }
 
-fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &Settings) -> Result<Case, Skip> {
+fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
     if trace.request.method != "POST" || !trace.is_messages() {
         return Err(Skip::OtherEndpoint);
     }
@@ -135,7 +141,7 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &Settings) -> Resu
     }
     let request = trace.messages_request().ok_or(Skip::OtherBody)?;
     let recorded = trace.message().as_ref().map(Outcome::from);
-    Ok(Case {
+    Ok(ReplayCase {
         id,
         trace: path.into(),
         description: one_line(&last_user_turn(&request), DESCRIPTION_LENGTH),
@@ -151,25 +157,25 @@ fn betas_of(trace: &Trace) -> impl Iterator<Item = String> {
 
 /// The steps that measure each phase `repeat` times with the least prefill.
 ///
-/// A full prefill leaves the whole prompt cached, so cached is measured right after whichever full request comes first: cold,
-/// else warm. Warm comes last: its prefix is what is left of the full prompt when the rest is forgotten. A repeat of all three
-/// thus computes the prompt once, and its end twice, which is the least there is. Only where cached is measured alone is a
-/// request sent for nothing but filling the cache, once.
-pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
+/// A full prefill leaves the whole prompt cached, so cached is measured right after the first full request: cold, else warm. Warm
+/// comes last, because forgetting all but the shared prefix of the full prompt creates it. A repeat of all three phases so computes
+/// the prompt once and its end twice, which is the minimum. Only if cached is the only phase is a request sent just to fill the
+/// cache, once.
+pub fn steps(phases: &[Phase], repeat: u32) -> Vec<ReplayStep> {
     let wanted = |phase| phases.contains(&phase);
     let (cold, warm, cached) = (wanted(Phase::Cold), wanted(Phase::Warm), wanted(Phase::Cached));
     let mut steps = Vec::new();
     if cached && !cold && !warm {
-        steps.push(Step::Fill);
+        steps.push(ReplayStep::Fill);
     }
     for repeat in 1..=repeat {
-        let measure = |phase| Step::Measure { phase, repeat };
+        let measure = |phase| ReplayStep::Measure { phase, repeat };
         if cold {
-            steps.extend([Step::Clear, measure(Phase::Cold)]);
+            steps.extend([ReplayStep::Clear, measure(Phase::Cold)]);
             steps.extend(cached.then_some(measure(Phase::Cached)));
         }
         if warm {
-            steps.extend([Step::Prime, measure(Phase::Warm)]);
+            steps.extend([ReplayStep::Prime, measure(Phase::Warm)]);
         }
         if cached && !cold {
             steps.push(measure(Phase::Cached));
@@ -178,11 +184,11 @@ pub fn steps(phases: &[Phase], repeat: u32) -> Vec<Step> {
     steps
 }
 
-impl Case {
-    /// The request as it is sent under a salt, or as it is without one.
+impl ReplayCase {
+    /// The request as it is sent, with a salt if one is given.
     pub(super) fn request(&self, salt: Option<&str>) -> MessagesRequest {
         match salt {
-            Some(salt) => prompt::salted(self.request.clone(), salt),
+            Some(salt) => salted(self.request.clone(), salt),
             None => self.request.clone(),
         }
     }
@@ -194,9 +200,9 @@ mod tests {
     use Phase::{Cached, Cold, Warm};
     use serde_json::json;
 
-    fn settings(filter: &[&str]) -> Settings {
+    fn settings(filter: &[&str]) -> ReplaySettings {
         let filter = filter.iter().map(|part| part.to_string()).collect();
-        Settings { phases: Phase::ALL.into(), repeat: 1, max_tokens: 256, tool_choice: ToolChoiceMode::Recorded, filter }
+        ReplaySettings { phases: Phase::ALL.into(), repeat: 1, max_tokens: 256, tool_choice: ToolChoiceMode::Recorded, filter }
     }
 
     fn trace(session: &str, seq: u32, overrides: &[(&str, Value)]) -> (PathBuf, Trace) {
@@ -276,9 +282,9 @@ mod tests {
 
     #[test]
     fn the_steps_need_the_least_prefill() {
-        use Step::{Clear, Fill, Prime};
-        let m = |phase, repeat| Step::Measure { phase, repeat };
-        let table: [(&[Phase], u32, Vec<Step>); 8] = [
+        use ReplayStep::{Clear, Fill, Prime};
+        let m = |phase, repeat| ReplayStep::Measure { phase, repeat };
+        let table: [(&[Phase], u32, Vec<ReplayStep>); 8] = [
             (&[Cold], 1, vec![Clear, m(Cold, 1)]),
             (&[Warm], 1, vec![Prime, m(Warm, 1)]),
             (&[Cached], 2, vec![Fill, m(Cached, 1), m(Cached, 2)]),

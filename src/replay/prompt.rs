@@ -1,23 +1,37 @@
-//! Shaping recorded requests for replay: what is changed, what is salted, what is shown to people. Pure.
+//! Shaping recorded requests for a replay, and describing them to people. Pure.
 
 use serde::Serialize;
 
 use crate::snapshot::Outcome;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChoice};
 
-/// What replay does to a request's `tool_choice`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+/// What a replay does to a request's `tool_choice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolChoiceMode {
-    /// Force the first tool that the recorded answer called; where it called none, leave the request as it is
+    /// Force the first tool that the recorded answer called; if it called none, leave the request as it is.
     Recorded,
-    /// Let the model decide
+    /// Let the model decide.
     Auto,
-    /// Force some tool
+    /// Force some tool.
     Any,
 }
 
-/// The recorded request as replay sends it: greedy, streamed, capped, its tool choice set.
+impl ToolChoiceMode {
+    /// All modes.
+    pub const ALL: [Self; 3] = [Self::Recorded, Self::Auto, Self::Any];
+
+    /// The mode's name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Auto => "auto",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// The recorded request as a replay sends it: at temperature 0, streamed, with its length limited and its tool choice set.
 pub(super) fn shape(
     mut request: MessagesRequest,
     recorded: Option<&Outcome>,
@@ -29,8 +43,7 @@ pub(super) fn shape(
     request.top_k = None;
     request.stream = true;
     request.max_tokens = request.max_tokens.min(max_tokens);
-    // The Messages API allows neither temperature 0 nor a forced tool together with thinking, and `context_management` only
-    // under a beta header.
+    // With thinking, the Messages API allows neither temperature 0 nor a forced tool. `context_management` needs a beta header.
     request.extra.shift_remove("thinking");
     request.extra.shift_remove("context_management");
     if let Some(choice) = tool_choice(&request, recorded, mode) {
@@ -54,7 +67,7 @@ fn tool_choice(request: &MessagesRequest, recorded: Option<&Outcome>, mode: Tool
     }
 }
 
-/// The same request with a system block before everything else, so that no earlier prompt shares its start.
+/// The request with a system block before all others, so that its prompt begins like no earlier one.
 pub(super) fn salted(mut request: MessagesRequest, salt: &str) -> MessagesRequest {
     let mut blocks = vec![ContentBlock::text(format!("{salt} is the number of this replay."))];
     match request.system.take() {
@@ -66,19 +79,19 @@ pub(super) fn salted(mut request: MessagesRequest, salt: &str) -> MessagesReques
     request
 }
 
-/// Another conversation under the same tools and system prompt: what leaves exactly the shared prefix in a cache.
+/// Another conversation with the same tools and system prompt. Sending it leaves exactly the shared prefix of both in a cache.
 pub(super) fn other_conversation(mut request: MessagesRequest) -> MessagesRequest {
     request.messages = vec![InputMessage { role: Role::User, content: Content::Text("Another conversation.".into()) }];
     least_output(request)
 }
 
-/// The same prompt, answered as briefly as the protocol allows.
+/// The request with an answer as short as the protocol allows.
 pub(super) fn least_output(mut request: MessagesRequest) -> MessagesRequest {
     request.max_tokens = 1;
     request
 }
 
-/// The text of the last user turn, less what the client adds to it (`<system-reminder>`); tool results are marked as such.
+/// The text of the last user turn without what the client adds to it (`<system-reminder>`). Tool results are labelled.
 pub fn last_user_turn(request: &MessagesRequest) -> String {
     let turn = request.messages.iter().rev().find(|message| message.role == Role::User);
     match turn.map(|turn| &turn.content) {
@@ -110,7 +123,7 @@ fn block_text(block: &ContentBlock) -> Option<String> {
     }
 }
 
-/// The text on one line of at most `limit` characters, an ellipsis where something was cut.
+/// The text on one line of at most `limit` characters, with an ellipsis if something was cut off.
 pub fn one_line(text: &str, limit: usize) -> String {
     let line =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
@@ -124,7 +137,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::ToolCall;
+    use crate::snapshot::ToolUse;
     use serde_json::{Value, json};
 
     fn request(overrides: Value) -> MessagesRequest {
@@ -139,12 +152,12 @@ mod tests {
     }
 
     fn called(names: &[&str]) -> Outcome {
-        let tool_use = names.iter().map(|name| ToolCall { name: name.to_string(), input: json!({}) }).collect();
+        let tool_use = names.iter().map(|name| ToolUse { name: name.to_string(), input: json!({}) }).collect();
         Outcome { stop_reason: None, tool_use }
     }
 
     #[test]
-    fn a_shaped_request_is_greedy_streamed_capped_and_without_thinking() {
+    fn a_shaped_request_has_temperature_0_a_stream_a_limit_and_no_thinking() {
         let shaped = shape(request(json!({})), None, ToolChoiceMode::Recorded, 256);
         assert_eq!(
             serde_json::to_value(&shaped).unwrap(),

@@ -1,69 +1,57 @@
-//! What came of a replay, as plain data.
+//! The results of a replay, as plain data.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Disagreement, Fidelity, Phase, PhaseFailure};
+use super::{Disagreement, Fidelity, Measurement, PhaseFailure};
 use crate::snapshot::{ExchangeId, Outcome};
 
-/// One timed request and its answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Run {
-    pub phase: Phase,
-    /// From 1.
-    pub repeat: u32,
-    /// Request sent to first content event; `None` where the answer had no content.
-    pub ttft_us: Option<u64>,
-    /// Request sent to `message_stop`.
-    pub e2e_us: u64,
-    /// Gaps between content events.
-    pub itl_us: Vec<u64>,
-    pub prompt_tokens: u64,
-    /// Prompt tokens read from the prefix cache; `None` where the backend reports no cache figures.
-    pub cache_read_tokens: Option<u64>,
-    pub output_tokens: u64,
-    pub outcome: Outcome,
-}
-
-/// How a case's outcome stands to its accepted snapshot.
+/// How a case's outcome compares with its accepted snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// It is the accepted outcome.
     AsAccepted,
-    /// Another outcome is accepted: this one.
+    /// Another outcome is accepted.
     Changed {
+        /// The accepted one.
         accepted: Outcome,
     },
     /// Nothing is accepted yet.
     New,
-    /// The outcome was written as the accepted one, as the user asked.
+    /// It is now accepted, as the user asked.
     Updated,
-    /// The case was not finished, so nothing was compared.
+    /// The case was not finished, and nothing was compared.
     Unfinished,
 }
 
-/// Everything about one replayed trace.
+/// The result of replaying one trace.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseResult {
+    /// The trace's name.
     pub id: ExchangeId,
+    /// The trace's path.
     pub trace: PathBuf,
     /// Where the accepted snapshot is, or would be.
     pub snapshot: PathBuf,
     /// Where the outcome waits for review, if it does.
     pub pending: Option<PathBuf>,
-    pub runs: Vec<Run>,
+    /// The measurements, in the order in which they were made.
+    pub measurements: Vec<Measurement>,
+    /// How the outcome compares with the accepted one.
     pub verdict: Verdict,
-    /// Runs whose answers differ: cache failures.
+    /// Measurements with different outcomes: cache failures.
     pub disagreements: Vec<Disagreement>,
+    /// Phases that did not happen.
     pub phase_failures: Vec<PhaseFailure>,
-    /// What the backend failed with.
+    /// The backend's failure, if it failed.
     pub error: Option<String>,
-    /// `None` where the recorded answer or ours is not known.
+    /// How the outcome compares with the recorded one; `None` if one of them is not known.
     pub fidelity: Option<Fidelity>,
 }
 
-/// What a case comes to, in one word. Where several hold, the first in this order is told.
+/// What a case came to, in one word: the first of these that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -71,18 +59,22 @@ pub enum Status {
     Failed,
     /// A phase did not happen.
     PhaseFailure,
-    /// The phases or repeats gave different blocks.
+    /// The measurements gave different tool calls.
     CacheFailure,
+    /// See [`Verdict::Changed`].
     Changed,
+    /// See [`Verdict::New`].
     New,
+    /// See [`Verdict::Updated`].
     Updated,
+    /// See [`Verdict::AsAccepted`].
     AsAccepted,
     /// The user stopped it.
     Interrupted,
 }
 
 impl CaseResult {
-    /// The one word for the case.
+    /// What the case came to.
     pub fn status(&self) -> Status {
         match &self.verdict {
             _ if self.error.is_some() => Status::Failed,
@@ -96,37 +88,47 @@ impl CaseResult {
         }
     }
 
-    /// The outcome that is held against the snapshot: the first run's.
+    /// The outcome that is compared with the snapshot: that of the first measurement.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.runs.first().map(|run| &run.outcome)
+        self.measurements.first().map(|measurement| &measurement.outcome)
     }
 
-    /// The runs whose phase really happened, as far as the backend tells: those whose times count.
-    pub fn valid_runs(&self) -> impl Iterator<Item = &Run> {
-        let failed = |run: &Run| self.phase_failures.iter().any(|f| (f.phase, f.repeat) == (run.phase, run.repeat));
-        self.runs.iter().filter(move |run| !failed(run))
+    /// The measurements whose times count: those whose phase is not known to have failed.
+    pub fn valid_measurements(&self) -> impl Iterator<Item = &Measurement> {
+        let failed = |measurement: &Measurement| {
+            self.phase_failures.iter().any(|f| (f.phase, f.repeat) == (measurement.phase, measurement.repeat))
+        };
+        self.measurements.iter().filter(move |measurement| !failed(measurement))
     }
 }
 
-/// How many cases came to what.
+/// How many cases have which [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct ReplaySummary {
+    /// [`Status::AsAccepted`].
     pub as_accepted: usize,
+    /// [`Status::Changed`].
     pub changed: usize,
+    /// [`Status::New`].
     pub new: usize,
+    /// [`Status::Updated`].
     pub updated: usize,
+    /// [`Status::CacheFailure`].
     pub cache_failures: usize,
+    /// [`Status::PhaseFailure`].
     pub phase_failures: usize,
+    /// [`Status::Failed`].
     pub failed: usize,
+    /// [`Status::Interrupted`].
     pub interrupted: usize,
-    /// Planned, and never started.
+    /// Cases that were planned and never started.
     pub not_run: usize,
     /// Traces that cannot be replayed.
     pub skipped: usize,
 }
 
-impl Summary {
-    /// Counts the results; `planned` cases were to be run.
+impl ReplaySummary {
+    /// Counts the results of a plan with `planned` cases and `skipped` other traces.
     pub fn new(results: &[CaseResult], planned: usize, skipped: usize) -> Self {
         let mut summary = Self { skipped, not_run: planned - results.len().min(planned), ..Self::default() };
         for result in results {
@@ -145,7 +147,7 @@ impl Summary {
         summary
     }
 
-    /// The exit code these counts ask for: 3 where figures are missing, 1 where tool calling is not as accepted, else 0.
+    /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted, else 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
@@ -160,15 +162,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_tells_the_worst() {
-        let base = Summary { as_accepted: 3, updated: 1, skipped: 2, ..Summary::default() };
+    fn the_exit_code_is_that_of_the_worst_case() {
+        let base = ReplaySummary { as_accepted: 3, updated: 1, skipped: 2, ..ReplaySummary::default() };
         let table = [
             (base.clone(), 0),
-            (Summary { changed: 1, ..base.clone() }, 1),
-            (Summary { new: 1, ..base.clone() }, 1),
-            (Summary { cache_failures: 1, ..base.clone() }, 1),
-            (Summary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
-            (Summary { failed: 1, ..base }, 3),
+            (ReplaySummary { changed: 1, ..base.clone() }, 1),
+            (ReplaySummary { new: 1, ..base.clone() }, 1),
+            (ReplaySummary { cache_failures: 1, ..base.clone() }, 1),
+            (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
+            (ReplaySummary { failed: 1, ..base }, 3),
         ];
         for (summary, code) in table {
             assert_eq!(summary.exit_code(), code, "{summary:?}");

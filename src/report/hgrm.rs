@@ -1,17 +1,25 @@
-//! HdrHistogram's percentile text, which its public plotter reads.
+//! HdrHistogram's percentile text, which its plotter reads.
 
 use super::Distribution;
 
-/// Rows for each halving of the distance to 100%: HdrHistogram's own default.
+/// Rows for each halving of the distance to 100%. This is HdrHistogram's default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-/// Buckets within each power of two at three significant digits: the power of two from 2 * 10^3 on.
+/// Buckets within each power of two, for three significant digits: the first power of two that is at least 2 * 10^3.
 const SUB_BUCKETS: u32 = 2048;
 
 /// Values are recorded in microseconds and written in milliseconds.
 const US_PER_MS: f64 = 1000.0;
 
 /// The percentile distribution; values in milliseconds.
+///
+/// ```
+/// use anyclaude::report::{Distribution, hgrm::to_hgrm};
+///
+/// let times = Distribution::of([900, 1_000, 1_100, 9_000].into_iter());
+/// assert_eq!((times.count(), times.median_us(), times.range_us()), (4, Some(1_000), Some((900, 9_000))));
+/// assert!(to_hgrm(&times).ends_with("SubBuckets     =         2048]\n"));
+/// ```
 pub fn to_hgrm(distribution: &Distribution) -> String {
     let histogram = distribution.histogram();
     let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");

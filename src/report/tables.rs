@@ -8,14 +8,15 @@ use tabled::settings::{Alignment, Padding, Style};
 use super::units::{duration, number, percent};
 use super::{Distribution, PhaseLatency};
 
-/// Most rows of a text histogram, and its longest bar in characters.
+/// The most rows that a text histogram has.
 const HISTOGRAM_ROWS: u64 = 8;
+/// Length of its longest bar, in characters.
 const HISTOGRAM_BAR: u64 = 40;
 
-/// What stands where there is no figure.
+/// Stands for a missing figure.
 const NONE: &str = "–";
 
-/// Percentiles, then rates, then a TTFT histogram for each phase.
+/// A table of percentiles, one of rates, and a TTFT histogram for each phase.
 pub fn latency_tables(phases: &[PhaseLatency]) -> String {
     let histograms = phases.iter().map(ttft_histogram).collect::<Vec<_>>().join("\n");
     format!("{}\n{}\n{histograms}", percentiles(phases), rates(phases))
@@ -51,7 +52,7 @@ fn rates(phases: &[PhaseLatency]) -> String {
     table(rows, 1)
 }
 
-/// The first `left` columns are words, the others figures.
+/// A table whose first row is its header. The first `left` columns are words, the others figures.
 fn table(rows: Vec<Vec<String>>, left: usize) -> String {
     let mut table = Builder::from_iter(rows).build();
     table.with(Style::empty()).with(Padding::new(2, 1, 0, 0));
@@ -68,7 +69,7 @@ fn ttft_histogram(phase: &PhaseLatency) -> String {
     format!("{title}\n{}", bars(&phase.ttft))
 }
 
-/// The distribution as rows of equal width between its minimum and its maximum.
+/// A histogram with ranges of equal width between the shortest and the longest time.
 fn bars(distribution: &Distribution) -> String {
     let Some((min, max)) = distribution.range_us() else { return format!("    {NONE}\n") };
     let width = (max - min + 1).div_ceil(HISTOGRAM_ROWS);

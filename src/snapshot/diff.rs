@@ -1,4 +1,4 @@
-//! Two texts side by side: a line diff with the changed words of a line emphasised, and three lines around each change.
+//! A line diff of two texts, with the changed words of a line emphasised and three unchanged lines around each change.
 
 use console::{StyledObject, style};
 use similar::{ChangeTag, TextDiff};
@@ -6,15 +6,27 @@ use similar::{ChangeTag, TextDiff};
 /// Unchanged lines shown before and after a change.
 const CONTEXT: usize = 3;
 
-/// One side of a diff: what to call it, and its text.
+/// One side of a diff.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
+    /// What to call it.
     pub label: &'a str,
+    /// Its content.
     pub text: &'a str,
 }
 
-/// The difference as text: two header lines, then numbered lines. Coloured where standard output takes colours.
-/// Equal texts give the headers only.
+/// The diff as text: two header lines, then numbered lines; only the headers if the texts are equal. Coloured if standard output
+/// takes colours.
+///
+/// ```
+/// use anyclaude::snapshot::{Side, diff};
+///
+/// let old = Side { label: "accepted", text: "one\ntwo\n" };
+/// let new = Side { label: "this replay", text: "one\n2\n" };
+/// let text = diff(old, new);
+/// let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+/// assert_eq!(lines, ["--- accepted", "+++ this replay", "1    1 │  one", "2      │ -two", "2 │ +2"]);
+/// ```
 pub fn diff(old: Side, new: Side) -> String {
     let mut out = format!("{}\n{}\n", style(format!("--- {}", old.label)).red(), style(format!("+++ {}", new.label)).green());
     let text_diff = TextDiff::from_lines(old.text, new.text);

@@ -1,4 +1,4 @@
-//! The snapshot file: YAML front matter between `---` lines, then the outcome as JSON. One writer, one reader.
+//! The snapshot file: YAML front matter between `---` lines, then the outcome as JSON.
 
 use std::fs;
 use std::path::Path;
@@ -11,27 +11,42 @@ use crate::files::{Access, folder_of, write_atomically};
 const FENCE: &str = "---";
 
 /// One `.snap` or `.snap.new` file.
+///
+/// ```
+/// use anyclaude::snapshot::{Metadata, Outcome, Snapshot, ToolCall};
+/// use serde_json::json;
+///
+/// let call = ToolCall { name: "Read".into(), input: json!({"file_path": "hello.txt"}) };
+/// let outcome = Outcome { stop_reason: None, tool_use: vec![call] };
+/// let snapshot = Snapshot { metadata: Metadata { source: Some("by hand".into()), ..Metadata::default() }, outcome };
+/// assert!(snapshot.to_text().starts_with("---\nsource: by hand\n---\n{\n"));
+/// assert_eq!(Snapshot::parse(&snapshot.to_text())?, snapshot);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
+    /// The front matter.
     pub metadata: Metadata,
+    /// What the snapshot pins.
     pub outcome: Outcome,
 }
 
-/// The front matter, under insta's names and in insta's order. It is for people: replay compares outcomes only.
+/// The front matter, with insta's names in insta's order. It is for people: only outcomes are compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// What wrote the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The last user turn, shortened to one line.
+    /// The last user turn, as one short line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The replay settings that gave this outcome. Only a reviewer needs them: pending files have it, accepted ones do not.
+    /// The settings that gave this outcome, for a reviewer. Accepted files do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
+    /// What answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<Info>,
-    /// The trace that was replayed.
+    /// The path of the trace that was replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_file: Option<String>,
 }
@@ -39,15 +54,16 @@ pub struct Metadata {
 /// What answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Info {
+    /// The model's name.
     #[serde(default)]
     pub model: String,
-    /// How the model writes tool calls: `hermes` for `<tool_call>{…}</tool_call>`, `messages` where a server hides it.
+    /// How the model writes tool calls: `hermes` for `<tool_call>{…}</tool_call>`, `messages` if a server hides it.
     #[serde(default)]
     pub tool_format: String,
 }
 
 impl Metadata {
-    /// Without what only a reviewer of a pending snapshot needs.
+    /// Without what only the reviewer of a pending snapshot needs.
     pub fn trimmed(self) -> Self {
         Self { expression: None, ..self }
     }
@@ -61,7 +77,7 @@ impl Snapshot {
         format!("{FENCE}\n{front_matter}{FENCE}\n{}\n", self.outcome.to_text())
     }
 
-    /// Reads a file's text. The error says what is wrong with it.
+    /// Parses a file's text. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_fence = |line: &str| line.trim_end() == FENCE;
         let mut lines = text.split_inclusive('\n');
@@ -79,7 +95,7 @@ impl Snapshot {
         Ok(Self { metadata, outcome })
     }
 
-    /// Reads a file; `None` where there is none.
+    /// Reads a file; `None` if there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, SnapshotError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -89,7 +105,7 @@ impl Snapshot {
         Self::parse(&text).map(Some).map_err(|reason| SnapshotError::Format { path: path.into(), reason })
     }
 
-    /// Writes the file, its folder too. Readers see the old file or the new one, never a part.
+    /// Writes the file, and makes its folder. Readers see the old file or the new one, never a part of it.
     pub fn write(&self, path: &Path) -> Result<(), SnapshotError> {
         fs::create_dir_all(folder_of(path))
             .and_then(|()| write_atomically(path, self.to_text().as_bytes(), Access::Everyone))
@@ -100,7 +116,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::ToolCall;
+    use crate::snapshot::ToolUse;
     use crate::wire::StopReason;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -116,7 +132,7 @@ mod tests {
             },
             outcome: Outcome {
                 stop_reason: Some(StopReason::ToolUse),
-                tool_use: vec![ToolCall { name: "Read".into(), input: json!({"file_path": "hello.txt"}) }],
+                tool_use: vec![ToolUse { name: "Read".into(), input: json!({"file_path": "hello.txt"}) }],
             },
         }
     }
@@ -146,7 +162,8 @@ mod tests {
         "#);
     }
 
-    /// insta's own reader finds in our file what we meant. Where it did not it would fail, or (told to update) write the file anew.
+    /// insta's own reader finds the outcome in our file. Otherwise the assertion inside would fail or, if insta is told to update,
+    /// the file would be rewritten.
     #[test]
     fn insta_itself_reads_the_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -160,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_snapshot_says_why() {
+    fn a_file_that_is_not_a_snapshot_says_why() {
         let table = [
             ("", "a snapshot starts with a line of ---"),
             ("{}", "a snapshot starts with a line of ---"),
@@ -205,7 +222,7 @@ mod tests {
             metadata: Metadata { source, description, expression, input_file, info: Some(Info { model, tool_format }) },
             outcome: Outcome {
                 stop_reason: Some(StopReason::EndTurn),
-                tool_use: calls.into_iter().map(|(name, input)| ToolCall { name, input }).collect(),
+                tool_use: calls.into_iter().map(|(name, input)| ToolUse { name, input }).collect(),
             },
         })
     }

@@ -1,30 +1,16 @@
 //! `.snap` files in insta's format: reading, writing, diffing, accepting, rejecting.
 //!
-//! Owns what a snapshot holds ([`Outcome`]), its file ([`Snapshot`]), the folder of them ([`Store`]) and how two outcomes are
-//! shown side by side ([`diff`]). Never sees a backend; why an outcome is what it is, is replay's business.
+//! Owns the content of a snapshot ([`Outcome`]), its file ([`Snapshot`]), the folder of snapshots ([`Store`]) and the diff of two
+//! outcomes ([`diff()`]). Knows nothing of backends, and not how an outcome came about.
 
 mod diff;
+mod error;
 mod file;
 mod outcome;
 mod store;
 
 pub use diff::{Side, diff};
+pub use error::SnapshotError;
 pub use file::{Info, Metadata, Snapshot};
-pub use outcome::{Outcome, ToolCall};
-pub use store::{ExchangeId, Store, accept, reject};
-
-use std::path::PathBuf;
-
-/// Why a snapshot cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The file or its folder cannot be read or written.
-    #[error("cannot use {}: {source}; check the path, its permissions and the free space", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-    /// The file is no snapshot.
-    #[error("{}: {reason}; delete it and replay again, or restore it from version control", path.display())]
-    Format { path: PathBuf, reason: String },
-    /// The name would leave the snapshots folder.
-    #[error("session {session:?} cannot name a snapshot: it must be one plain file name")]
-    Session { session: String },
-}
+pub use outcome::{Outcome, ToolUse};
+pub use store::{ExchangeId, Store, accept, read_pending, reject};

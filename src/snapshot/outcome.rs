@@ -1,27 +1,30 @@
-//! What an answer comes to: the part of it that snapshots pin.
+//! The part of an answer that snapshots pin.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::wire::{ContentBlock, Message, StopReason};
 
-/// The ordered `tool_use` blocks of an answer and why it stopped. Ids and text are left out: they may differ freely.
+/// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// `None` if the answer broke off.
     pub stop_reason: Option<StopReason>,
-    pub tool_use: Vec<ToolCall>,
+    /// The `tool_use` content blocks, in order.
+    pub tool_use: Vec<ToolUse>,
 }
 
-/// One tool call. Two are equal whatever the order of their arguments' keys.
+/// A `tool_use` content block without its id. The order of the arguments' keys does not count in comparisons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
+pub struct ToolUse {
+    /// The tool's name.
     pub name: String,
-    /// The arguments; where `max_tokens` cut them off, a string with what came of their JSON.
+    /// The arguments. If `max_tokens` cut them off, a string with the beginning of their JSON.
     pub input: Value,
 }
 
 impl Outcome {
-    /// As pretty JSON with sorted keys, no newline at the end: the content of a snapshot file.
+    /// The content of a snapshot file: indented JSON with sorted keys, without a newline at the end.
     pub fn to_text(&self) -> String {
         let mut sorted = self.clone();
         for call in &mut sorted.tool_use {
@@ -31,7 +34,7 @@ impl Outcome {
         serde_json::to_string_pretty(&sorted).unwrap_or_default()
     }
 
-    /// The names of the tools called, in order.
+    /// The names of the called tools, in order.
     pub fn tool_names(&self) -> Vec<&str> {
         self.tool_use.iter().map(|call| call.name.as_str()).collect()
     }
@@ -40,7 +43,7 @@ impl Outcome {
 impl From<&Message> for Outcome {
     fn from(message: &Message) -> Self {
         let tool_use = message.content.iter().filter_map(|block| match block {
-            ContentBlock::ToolUse { name, input, .. } => Some(ToolCall { name: name.clone(), input: input.clone() }),
+            ContentBlock::ToolUse { name, input, .. } => Some(ToolUse { name: name.clone(), input: input.clone() }),
             _ => None,
         });
         Self { stop_reason: message.stop_reason.clone(), tool_use: tool_use.collect() }

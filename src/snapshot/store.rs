@@ -1,4 +1,4 @@
-//! The folder of snapshots: names, accepted and pending files, accepting and rejecting.
+//! The folder of snapshots: its file names, accepted and pending files, accepting and rejecting.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Snapshot, SnapshotError};
 
-/// Names one recorded exchange: what a trace and its snapshot have in common. Shown as `session/001`.
+/// The name that a trace and its snapshot have in common. Shown as `session/001`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ExchangeId {
     session: String,
@@ -16,7 +16,8 @@ pub struct ExchangeId {
 }
 
 impl ExchangeId {
-    /// The error is a session whose name is no plain file name.
+    /// # Errors
+    /// The session's name is not a plain file name.
     pub fn new(session: &str, seq: u32) -> Result<Self, SnapshotError> {
         let mut components = Path::new(session).components();
         match (components.next(), components.next()) {
@@ -41,7 +42,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The folder need not exist yet.
+    /// The snapshots in this folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
@@ -56,7 +57,7 @@ impl Store {
         self.folder.join(format!("{}__{:03}.snap.new", id.session, id.seq))
     }
 
-    /// The accepted snapshot; `None` where there is none yet.
+    /// The accepted snapshot; `None` if there is none yet.
     pub fn accepted(&self, id: &ExchangeId) -> Result<Option<Snapshot>, SnapshotError> {
         Snapshot::read(&self.accepted_path(id))
     }
@@ -66,12 +67,12 @@ impl Store {
         snapshot.write(&self.pending_path(id))
     }
 
-    /// Removes a pending snapshot that is no longer true. None there is fine.
+    /// Removes the pending snapshot, if there is one.
     pub fn remove_pending(&self, id: &ExchangeId) -> Result<(), SnapshotError> {
         remove(&self.pending_path(id))
     }
 
-    /// Writes an accepted snapshot; a pending one is done with.
+    /// Writes an accepted snapshot and removes the pending one.
     pub fn write_accepted(&self, id: &ExchangeId, snapshot: Snapshot) -> Result<(), SnapshotError> {
         let Snapshot { metadata, outcome } = snapshot;
         Snapshot { metadata: metadata.trimmed(), outcome }.write(&self.accepted_path(id))?;
@@ -83,7 +84,7 @@ impl Store {
         self.files_ending_with(".snap.new")
     }
 
-    /// Accepted snapshots whose trace is gone, sorted by name. `root` is where relative trace paths start.
+    /// Accepted snapshots whose trace is gone, sorted by name. Relative trace paths start at `root`.
     pub fn unreferenced(&self, root: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
         let mut unreferenced = Vec::new();
         for path in self.files_ending_with(".snap")? {
@@ -113,17 +114,22 @@ impl Store {
     }
 }
 
-/// Makes a pending snapshot the accepted one, trimmed as insta does. Gives the accepted file's path.
+/// Reads a pending snapshot; it is an error if there is none.
+pub fn read_pending(pending: &Path) -> Result<Snapshot, SnapshotError> {
+    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
+    Snapshot::read(pending)?.ok_or_else(missing)
+}
+
+/// Makes a pending snapshot the accepted one, without what only its reviewer needed. Returns the accepted file's path.
 pub fn accept(pending: &Path) -> Result<PathBuf, SnapshotError> {
     let accepted = pending.with_extension("");
-    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
-    let Snapshot { metadata, outcome } = Snapshot::read(pending)?.ok_or_else(missing)?;
+    let Snapshot { metadata, outcome } = read_pending(pending)?;
     Snapshot { metadata: metadata.trimmed(), outcome }.write(&accepted)?;
     remove(pending)?;
     Ok(accepted)
 }
 
-/// Throws a pending snapshot away; the accepted one stays.
+/// Removes a pending snapshot. The accepted one stays.
 pub fn reject(pending: &Path) -> Result<(), SnapshotError> {
     remove(pending)
 }

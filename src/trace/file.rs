@@ -71,6 +71,23 @@ pub fn partial_path(trace: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read, is not a whole trace, or has another version.
+///
+/// ```
+/// use anyclaude::trace;
+///
+/// let paths = trace::find(&["traces/read-file".into()])?;
+/// let recorded = trace::read(&paths[0])?;
+/// assert_eq!((recorded.session.as_str(), recorded.seq), ("read-file", 1));
+/// let answer = recorded.message().expect("it was answered");
+/// assert_eq!(answer.stop_reason, Some(anyclaude::wire::StopReason::ToolUse));
+///
+/// let folder = tempfile::tempdir()?;
+/// let copy = trace::path_of(folder.path(), "copies", 7);
+/// trace::write(&copy, &recorded)?;
+/// assert!(copy.ends_with("copies/0007.json"));
+/// assert_eq!(trace::read(&copy)?, recorded);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read(path: &Path) -> Result<Trace, TraceError> {
     #[derive(Deserialize)]
     #[serde(expecting = "a trace's JSON object")]

@@ -24,6 +24,26 @@ pub enum AssembleError {
 ///
 /// The arguments of a tool call that `max_tokens` cut end in the middle. Its `input` is then a string with the text so far: not an
 /// object, so that nobody takes it for a finished call.
+///
+/// ```
+/// use anyclaude::wire::{Assembler, BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
+///
+/// let mut assembler = Assembler::default();
+/// for event in [
+///     StreamEvent::MessageStart { message: Message::empty("msg_1", "m", Usage::default()) },
+///     StreamEvent::ContentBlockStart { index: 0, content_block: ContentBlock::text("") },
+///     StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text: "Hello".into() } },
+///     StreamEvent::ContentBlockStop { index: 0 },
+///     StreamEvent::message_delta(StopReason::EndTurn, None, &Usage::default()),
+///     StreamEvent::MessageStop,
+/// ] {
+///     assembler.push(&event)?;
+/// }
+/// let message = assembler.finish()?;
+/// assert_eq!(message.content, [ContentBlock::text("Hello")]);
+/// assert_eq!(message.stop_reason, Some(StopReason::EndTurn));
+/// # Ok::<(), anyclaude::wire::AssembleError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Assembler {
     /// `None` before `message_start`.

@@ -10,6 +10,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
+///
+/// ```
+/// use anyclaude::wire::MessagesRequest;
+///
+/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "metadata": {"user_id": "u"}}"#;
+/// let request: MessagesRequest = serde_json::from_str(body)?;
+/// assert_eq!((request.max_tokens, request.messages.len()), (9, 1));
+/// assert_eq!(request.extra["metadata"]["user_id"], "u");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessagesRequest {
     pub model: String,

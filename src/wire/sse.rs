@@ -5,6 +5,19 @@ use bytes::Bytes;
 use super::StreamEvent;
 
 /// The event's SSE frame: an `event:` line, a `data:` line and a blank line.
+///
+/// ```
+/// use anyclaude::wire::{BlockDelta, StreamEvent, encode_event};
+///
+/// let frame = encode_event(&StreamEvent::ContentBlockStop { index: 0 });
+/// assert_eq!(frame, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
+///
+/// // The `data:` line is the event's JSON, and reads back as it.
+/// let data = r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}"#;
+/// let event: StreamEvent = serde_json::from_str(data)?;
+/// assert_eq!(event, StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text: "Hi".into() } });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn encode_event(event: &StreamEvent) -> Bytes {
     let data = match event {
         StreamEvent::Error { body } => body.to_json(),

@@ -137,7 +137,7 @@ impl CacheControl for MlxBackend {
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
-            Ok(self.engine.warm(tokens)?)
+            Ok(self.engine.warm(tokens).await?)
         }
         .boxed()
     }
@@ -256,7 +256,10 @@ impl From<EngineError> for BackendError {
         let kind = match &error {
             EngineError::Request(_) => ErrorKind::InvalidRequest,
             EngineError::Overloaded(_) => ErrorKind::Overloaded,
-            EngineError::ModelFile { .. } | EngineError::CacheFolder { .. } | EngineError::Device(_) => ErrorKind::Api,
+            EngineError::ModelFile { .. }
+            | EngineError::CacheFolder { .. }
+            | EngineError::WarmUpStopped
+            | EngineError::Device(_) => ErrorKind::Api,
         };
         let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());
         Self::Answered { status: kind.status(), body: ErrorBody::new(kind, error.to_string()), retry_after }

@@ -1,4 +1,4 @@
-//! `anyclaude check cache`: cold, warm and cached requests of recorded traces, against the targets.
+//! `anyclaude check cache`: measures recorded requests cold, warm and cached, and compares the figures with targets.
 
 use std::path::PathBuf;
 
@@ -6,55 +6,59 @@ use console::style;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use crate::cli::launch::{Answering, Flags, check};
-use crate::cli::trace::text::duration;
-use crate::cli::{CliError, print, say};
+use super::outcome::CheckOutcome;
+use crate::cli::launch::{Answerer, LaunchFlags, sources};
+use crate::cli::text::{duration, trimmed_lines};
+use crate::cli::{CliError, blocking, print, say};
 use crate::config;
-use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, Session, Settings, ToolChoiceMode};
+use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode};
 use crate::report::{PhaseLatency, latencies};
 use crate::snapshot::{Info, Store};
 use crate::trace;
 
-/// Time recorded requests with an empty cache, a warm one and a full one, against the targets
+/// Time recorded requests cold, warm and cached, and check that the prefix cache saves what it should
 #[derive(clap::Args, Debug)]
-pub struct Args {
+#[command(after_help = "\
+Examples:
+  anyclaude check cache --model fixtures/models/tiny
+  anyclaude check cache --model fixtures/models/tiny --repeat 5 traces/read-file")]
+pub struct CheckCacheArgs {
     #[command(flatten)]
-    flags: Flags,
+    flags: LaunchFlags,
     /// Trace files, or folders to search for them
     #[arg(default_value = "traces")]
     traces: Vec<PathBuf>,
-    /// Measure each phase of each trace this often
+    /// How often to measure each phase of each trace
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 }
 
-/// What a phase must come to.
-struct Target {
+/// What a phase is expected to save.
+struct PhaseTarget {
     phase: Phase,
-    /// Median TTFT by that of cold, at most.
+    /// The most that the median TTFT may be, as a fraction of the cold one.
     ttft_to_cold: f64,
-    /// Prompt tokens from the cache, at least.
+    /// The least share of the prompt tokens that must come from the cache, from 0 to 1.
     hit_share: f64,
 }
 
-/// A cached request takes a tenth of a cold one. A warm one computes its conversation, which differs in length: it must be
-/// clearly faster, and take most of its prompt from the cache, as the shared prefix is most of what Claude Code sends.
-const TARGETS: [Target; 2] = [
-    Target { phase: Phase::Warm, ttft_to_cold: 0.75, hit_share: 0.5 },
-    Target { phase: Phase::Cached, ttft_to_cold: 0.1, hit_share: 0.8 },
+/// A cached request should take a tenth of a cold one. A warm one still computes its conversation, whose length varies: it must be
+/// clearly faster, and take most of its prompt from the cache, since most of what Claude Code sends is the shared prefix.
+const TARGETS: [PhaseTarget; 2] = [
+    PhaseTarget { phase: Phase::Warm, ttft_to_cold: 0.75, hit_share: 0.5 },
+    PhaseTarget { phase: Phase::Cached, ttft_to_cold: 0.1, hit_share: 0.8 },
 ];
 
-/// Answers this long are enough: what is asked is how the prompt is treated.
+/// Longest answer, in tokens. Short ones are enough: it is the prompts that are measured.
 const MAX_TOKENS: u32 = 16;
 
-/// Measures and prints the table. Whether every target was met and every phase gave the same answers.
-pub async fn run(args: Args) -> Result<bool, CliError> {
-    let settings = config::load(&args.flags)?.settings;
-    let plan = tokio::task::block_in_place(|| plan(&args))?;
-    check(&settings)?;
-    let backend = Answering::start(&settings).await?.backend;
-    let snapshots = tempfile::tempdir().map_err(CliError::backend)?;
-    let session = Session {
+/// Measures and prints the table. Passes if every target is met and the answers are the same in all phases.
+pub async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
+    let CheckCacheArgs { flags, traces, repeat } = args;
+    let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
+    let backend = Answerer::connect(sources(&settings).await?, &settings).await?.backend;
+    let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
+    let replayer = Replayer {
         driver: Driver::new(backend.as_ref()),
         store: Store::new(snapshots.path()),
         policy: Policy::Check,
@@ -65,25 +69,26 @@ pub async fn run(args: Args) -> Result<bool, CliError> {
     for case in &plan.cases {
         say(format_args!("measuring {}", case.id));
         let (result, ending) =
-            session.replay(case, &plan.steps, &|_| {}, std::future::pending()).await.map_err(CliError::input)?;
+            replayer.replay(case, &plan.steps, &|_| {}, std::future::pending()).await.map_err(CliError::input)?;
         if let Ending::Failed(error) = ending {
             return Err(CliError::backend(error));
         }
         results.push(result);
     }
     let problems = problems(&results);
-    let rows = rows(&latencies(&results));
-    print(&table(&rows));
-    problems.iter().for_each(|problem| print(&format!("{} {problem}\n", style("FAIL").red())));
-    Ok(problems.is_empty() && rows.iter().all(|row| row.missed.is_empty()))
+    let verdicts = verdicts(&latencies(&results));
+    print(&table(&verdicts))?;
+    print(&problems.iter().map(|problem| format!("{} {problem}\n", style("FAIL").red())).collect::<String>())?;
+    let all_met = verdicts.iter().all(|verdict| verdict.missed.is_empty());
+    Ok(CheckOutcome::passed_if(problems.is_empty() && all_met))
 }
 
-fn plan(args: &Args) -> Result<Plan, CliError> {
+fn plan(traces: &[PathBuf], repeat: u32) -> Result<Plan, CliError> {
     let read = |file: PathBuf| trace::read(&file).map(|trace| (file, trace));
-    let traces = trace::find(&args.traces)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let settings = Settings {
+    let traces = trace::find(traces)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let settings = ReplaySettings {
         phases: Phase::ALL.to_vec(),
-        repeat: args.repeat,
+        repeat,
         max_tokens: MAX_TOKENS,
         tool_choice: ToolChoiceMode::Recorded,
         filter: Vec::new(),
@@ -95,7 +100,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-/// What makes figures worthless: a phase that did not happen, answers that depend on the cache.
+/// What makes the figures worthless: a phase that did not happen, or answers that depend on the cache.
 fn problems(results: &[CaseResult]) -> Vec<String> {
     let of_case = |result: &CaseResult| {
         let failed = result.phase_failures.iter().map(|failure| format!("{}: {failure}", result.id)).collect::<Vec<_>>();
@@ -105,19 +110,20 @@ fn problems(results: &[CaseResult]) -> Vec<String> {
     results.iter().flat_map(of_case).collect()
 }
 
-/// A phase against its target.
+/// A phase compared with its target.
 #[derive(Debug, PartialEq)]
-struct Row {
+struct PhaseVerdict {
     phase: Phase,
+    /// The median.
     ttft_us: Option<u64>,
     ttft_to_cold: Option<f64>,
     hit_share: Option<f64>,
-    /// The targets missed, in words.
+    /// The targets that were missed, in words.
     missed: Vec<String>,
 }
 
-fn rows(phases: &[PhaseLatency]) -> Vec<Row> {
-    let row = |latency: &PhaseLatency| {
+fn verdicts(phases: &[PhaseLatency]) -> Vec<PhaseVerdict> {
+    let verdict = |latency: &PhaseLatency| {
         let PhaseLatency { phase, ttft_to_cold, cache_hit_share, .. } = *latency;
         let mut missed = Vec::new();
         if let Some(target) = TARGETS.iter().find(|target| target.phase == phase) {
@@ -128,15 +134,15 @@ fn rows(phases: &[PhaseLatency]) -> Vec<Row> {
                 missed.push(format!("at least {:.0}% must come from the cache", 100.0 * target.hit_share));
             }
         }
-        Row { phase, ttft_us: latency.ttft.median_us(), ttft_to_cold, hit_share: cache_hit_share, missed }
+        PhaseVerdict { phase, ttft_us: latency.ttft.median_us(), ttft_to_cold, hit_share: cache_hit_share, missed }
     };
-    phases.iter().map(row).collect()
+    phases.iter().map(verdict).collect()
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(verdicts: &[PhaseVerdict]) -> String {
     let mut table = Builder::default();
     table.push_record(["phase", "TTFT p50", "of cold", "from cache", "verdict"]);
-    for Row { phase, ttft_us, ttft_to_cold, hit_share, missed } in rows {
+    for PhaseVerdict { phase, ttft_us, ttft_to_cold, hit_share, missed } in verdicts {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         table.push_record([
             phase.to_string(),
@@ -146,8 +152,7 @@ fn table(rows: &[Row]) -> String {
             if missed.is_empty() { "pass".into() } else { format!("FAIL: {}", missed.join(", ")) },
         ]);
     }
-    let lines = table.build().with(Style::blank()).to_string();
-    lines.lines().map(|line| format!("{}\n", line.trim())).collect()
+    trimmed_lines(&table.build().with(Style::blank()).to_string())
 }
 
 #[cfg(test)]
@@ -169,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_is_held_against_its_target() {
-        let rows = rows(&[
+    fn each_phase_is_compared_with_its_target() {
+        let verdicts = verdicts(&[
             phase(Phase::Cold, 2_000_000, 1.0, Some(0.0)),
             phase(Phase::Warm, 400_000, 0.2, Some(0.4)),
             phase(Phase::Cached, 220_000, 0.11, None),
         ]);
-        insta::assert_snapshot!(table(&rows));
+        insta::assert_snapshot!(table(&verdicts));
     }
 }

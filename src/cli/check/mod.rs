@@ -1,35 +1,42 @@
-//! `anyclaude check`: does it work here, with this model? Tool calling through the real client, and the prefix cache.
+//! `anyclaude check`: do tool calling (with the real client) and the prefix cache work here, with this model?
 
 mod cache;
+mod outcome;
+mod tool_task;
 mod tools;
-mod tools_task;
 
 use std::process::ExitCode;
 
+use self::outcome::CheckOutcome;
 use super::CliError;
 
-/// Check tool calling and the prefix cache of what a mode answers with
+/// Check tool calling and the prefix cache of whatever a mode answers with
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   anyclaude check tools --model fixtures/models/tiny
-  anyclaude check cache --model fixtures/models/tiny traces/")]
-pub struct Args {
+  anyclaude check cache --model fixtures/models/tiny traces/
+
+Exit code 1 if something did not pass.")]
+pub struct CheckArgs {
     #[command(subcommand)]
     check: Check,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum Check {
-    Tools(tools::Args),
-    Cache(cache::Args),
+    Tools(tools::CheckToolsArgs),
+    Cache(cache::CheckCacheArgs),
 }
 
-/// Runs the check. Exit code 1 where something did not pass.
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    let passed = match args.check {
+/// Runs the check. Exit code 1 if something did not pass.
+pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
+    let outcome = match args.check {
         Check::Tools(args) => tools::run(args).await?,
         Check::Cache(args) => cache::run(args).await?,
     };
-    Ok(ExitCode::from(u8::from(!passed)))
+    Ok(match outcome {
+        CheckOutcome::Passed => ExitCode::SUCCESS,
+        CheckOutcome::Failed => ExitCode::from(1),
+    })
 }

@@ -1,4 +1,4 @@
-//! `anyclaude check tools`: each tool once through the real loop, from the client over the model to the file system.
+//! `anyclaude check tools`: each tool once through the whole loop, from the client to the model to the file system and back.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -7,82 +7,103 @@ use std::time::{Duration, Instant};
 use console::style;
 use tokio::process::Command;
 
-use super::tools_task::{TASKS, Task};
+use super::outcome::CheckOutcome;
+use super::tool_task::{TASKS, TaskOutcome, ToolTask};
 use crate::cli::child::{check_program, environment};
-use crate::cli::launch::{Flags, Origin, launch_error, variables_of};
-use crate::cli::{CliError, print, say};
+use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
+use crate::cli::{CliError, blocking, print, say};
 use crate::config::{self, Settings};
 use crate::record::{Recorder, RecordingSession, Upstream};
 use crate::trace::{self, Trace};
 
-/// Have the real client use Read, Write, Edit and Bash, each in a folder of its own, and see what came of it
+/// Have the real client use Read, Write, Edit and Bash, each in a folder of its own, and check the result
 #[derive(clap::Args, Debug)]
-pub struct Args {
+#[command(after_help = "\
+Examples:
+  anyclaude check tools --model fixtures/models/tiny
+  anyclaude check tools --mode lmstudio --patience-s 600")]
+pub struct CheckToolsArgs {
     #[command(flatten)]
-    flags: Flags,
-    /// How long each tool may take
+    flags: LaunchFlags,
+    /// How long each tool may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     patience_s: u64,
 }
 
-/// Runs the tasks and prints a line for each. Whether all passed.
-pub async fn run(args: Args) -> Result<bool, CliError> {
-    let mut settings = config::load(&args.flags)?.settings;
-    check_program(&settings.client)?;
-    if settings.client.contains('/') {
-        // Each task runs the client in another folder.
-        let client = std::path::absolute(&settings.client).map_err(CliError::input)?;
-        settings.client = client.to_string_lossy().into_owned();
-    }
+/// Runs the tasks and prints a line for each. Passes if all are done.
+pub async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
+    let CheckToolsArgs { flags, patience_s } = args;
+    let settings = blocking(move || settings(&flags)).await?;
     let origin = Origin::of(&settings).await?;
     let upstream = origin.upstream().clone();
     let running = origin.start(&settings).await?;
     say(format_args!("checking the tools of {} with {}", running.name(), settings.client));
-    let patience = Duration::from_secs(args.patience_s);
+    let patience = Duration::from_secs(patience_s);
     let mut passed = 0;
     for task in &TASKS {
         let started = Instant::now();
-        let verdict = attempt(task, &settings, &upstream, patience).await?;
-        passed += usize::from(verdict.is_ok());
-        print(&line(task, &verdict, started.elapsed()));
+        let outcome = attempt(task, &settings, &upstream, patience).await?;
+        passed += usize::from(matches!(outcome, TaskOutcome::Done));
+        print(&line(task, &outcome, started.elapsed()))?;
     }
     running.stop().await;
-    print(&format!("{passed} of {} tools work\n", TASKS.len()));
-    Ok(passed == TASKS.len())
+    print(&format!("{passed} of {} tools work\n", TASKS.len()))?;
+    Ok(CheckOutcome::passed_if(passed == TASKS.len()))
 }
 
-fn line(task: &Task, verdict: &Result<(), String>, took: Duration) -> String {
+/// The settings, with the client's path made absolute: each task runs the client in another folder.
+fn settings(flags: &LaunchFlags) -> Result<Settings, CliError> {
+    let mut settings = config::load(flags)?.settings;
+    check_program(&settings.client)?;
+    if settings.client.contains('/') {
+        let client = std::path::absolute(&settings.client).map_err(CliError::input)?;
+        settings.client = client.to_string_lossy().into_owned();
+    }
+    Ok(settings)
+}
+
+fn line(task: &ToolTask, outcome: &TaskOutcome, took: Duration) -> String {
     let took_s = took.as_secs_f64();
-    match verdict {
-        Ok(()) => format!("{}  {:<5}  {took_s:>6.1} s\n", style("pass").green(), task.tool),
-        Err(reason) => format!("{}  {:<5}  {took_s:>6.1} s  {reason}\n", style("FAIL").red(), task.tool),
+    match outcome {
+        TaskOutcome::Done => format!("{}  {:<5}  {took_s:>6.1} s\n", style("pass").green(), task.tool),
+        TaskOutcome::NotDone(reason) => format!("{}  {:<5}  {took_s:>6.1} s  {reason}\n", style("FAIL").red(), task.tool),
     }
 }
 
-/// One task: the client runs to its end, then its traces and its folder are judged.
+/// Runs the client on one task to its end, then judges its traces and its folder.
 async fn attempt(
-    task: &Task,
+    task: &'static ToolTask,
     settings: &Settings,
     upstream: &Upstream,
     patience: Duration,
-) -> Result<Result<(), String>, CliError> {
-    let folder = tempfile::tempdir().map_err(CliError::backend)?;
-    let traces = tempfile::tempdir().map_err(CliError::backend)?;
-    task.prepare(folder.path()).map_err(CliError::backend)?;
-    let session = RecordingSession::open(traces.path(), "check").map_err(launch_error)?.with_mode(settings.mode.name());
+) -> Result<TaskOutcome, CliError> {
+    let mode = settings.mode.name();
+    let (folder, traces, session) = blocking(move || {
+        let folder = tempfile::tempdir().map_err(CliError::backend)?;
+        let traces = tempfile::tempdir().map_err(CliError::backend)?;
+        task.prepare(folder.path()).map_err(CliError::backend)?;
+        let session = RecordingSession::open(traces.path(), "check").map_err(launch_error)?;
+        Ok((folder, traces, session.with_mode(mode)))
+    })
+    .await?;
     let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let mut client = client(task, settings, folder.path());
-    client.envs(environment(&address, upstream.is_loopback())).envs(variables_of(settings));
+    client.envs(environment(&address, upstream)).envs(client_variables(settings));
     let Ok(ended) = recorder.run(tokio::time::timeout(patience, client.output())).await else {
-        return Ok(Err(format!("the client did not end in {} s", patience.as_secs())));
+        return Ok(TaskOutcome::NotDone(format!("the client did not end in {} s", patience.as_secs())));
     };
     ended.map_err(|error| CliError::input(format!("cannot start {}: {error}", settings.client)))?;
-    let judged = tokio::task::block_in_place(|| read(traces.path()).map(|traces| task.judge(folder.path(), &traces)));
-    judged.or_else(|error| Ok(Err(format!("the client sent nothing: {error}"))))
+    blocking(move || {
+        Ok(match read(traces.path()) {
+            Ok(traces) => task.judge(folder.path(), &traces),
+            Err(error) => TaskOutcome::NotDone(format!("the client sent nothing: {error}")),
+        })
+    })
+    .await
 }
 
-fn client(task: &Task, settings: &Settings, folder: &Path) -> Command {
+fn client(task: &ToolTask, settings: &Settings, folder: &Path) -> Command {
     let mut client = Command::new(&settings.client);
     client.args(["-p", task.prompt, "--allowedTools", "Read,Write,Edit,Bash", "--permission-mode", "acceptEdits"]);
     client.args(["--max-turns", "8"]).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);

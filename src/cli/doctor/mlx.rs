@@ -6,31 +6,32 @@ use std::time::Instant;
 
 use mlx_rs::{Array, Device, DeviceType, random};
 
-use super::{Finding, State};
+use super::finding::{Finding, Presence};
 use crate::engine::{loaded_libraries, mlx_version};
 
-/// Side of the square matrices that are multiplied.
+/// Side of the square matrices that are multiplied to measure the speed.
 const SIDE: i32 = 1024;
-/// The best of this many rounds counts: the first ones wake the threads.
+/// The best of these rounds counts: during the first ones threads are still waking up.
 const ROUNDS: usize = 4;
 
-/// MLX, and on Linux the BLAS behind it.
+/// What is found of MLX, and on Linux of the BLAS behind it. Computes on the device.
 pub fn findings() -> Vec<Finding> {
     let libraries = loaded_libraries();
-    let mut findings = vec![Finding { what: "MLX", state: mlx() }];
-    findings.extend(blas(&libraries).map(|state| Finding { what: "BLAS", state }));
+    let mut findings = vec![Finding { thing: "MLX", presence: mlx() }];
+    findings.extend(blas(&libraries).map(|presence| Finding { thing: "BLAS", presence }));
     findings
 }
 
-fn mlx() -> State {
+fn mlx() -> Presence {
     match device_and_speed() {
         Ok((device, gflops)) => {
-            State::Found(format!("{} on the {device}, {gflops:.0} GFLOP/s in a {SIDE}x{SIDE} f32 product", mlx_version()))
+            Presence::Found(format!("{} on the {device}, {gflops:.0} GFLOP/s in a {SIDE}x{SIDE} f32 product", mlx_version()))
         }
-        Err(error) => State::Missing { what: error.what().to_owned(), remedy: "run make mlx and build again".into() },
+        Err(error) => Presence::Missing { reason: error.what().to_owned(), remedy: "run make mlx and build again".into() },
     }
 }
 
+/// The device's name and its speed in GFLOP/s.
 fn device_and_speed() -> Result<(&'static str, f64), mlx_rs::error::Exception> {
     let device = match Device::try_default()?.get_type()? {
         DeviceType::Cpu => "CPU",
@@ -43,28 +44,29 @@ fn device_and_speed() -> Result<(&'static str, f64), mlx_rs::error::Exception> {
     Ok((device, 2.0 * f64::from(SIDE).powi(3) / best / 1e9))
 }
 
-/// Seconds that one product takes.
+/// The time that one product takes, in seconds.
 fn product(a: &Array) -> Result<f64, mlx_rs::error::Exception> {
     let started = Instant::now();
     a.matmul(a)?.eval()?;
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// The first library whose file name contains this text.
 fn named<'a>(libraries: &'a [PathBuf], part: &str) -> Option<&'a Path> {
     let has = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(part));
     libraries.iter().find(has).map(PathBuf::as_path)
 }
 
-/// Which BLAS is loaded; nothing to say where there is none of its own (macOS has Accelerate).
-fn blas(libraries: &[PathBuf]) -> Option<State> {
+/// Which BLAS is loaded. `None` if there is no separate one: macOS has Accelerate.
+fn blas(libraries: &[PathBuf]) -> Option<Presence> {
     if let Some(openblas) = named(libraries, "openblas") {
         // scripts/setup_mlx.py leaves the version beside the library.
         let version = openblas.parent().and_then(|folder| fs::read_to_string(folder.join("openblas")).ok());
-        return Some(State::Found(version.unwrap_or("OpenBLAS".into()).trim().to_owned()));
+        return Some(Presence::Found(version.unwrap_or("OpenBLAS".into()).trim().to_owned()));
     }
     let reference = named(libraries, "libblas")?;
-    Some(State::Lacking {
-        what: format!("the slow reference BLAS ({})", reference.display()),
+    Some(Presence::Lacking {
+        reason: format!("the slow reference BLAS ({})", reference.display()),
         remedy: "run make mlx: it puts OpenBLAS in its place, 15 to 26 times faster".into(),
     })
 }
@@ -78,8 +80,8 @@ mod tests {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         assert!(blas(&paths(&["/lib/libc.so.6"])).is_none());
         let reference = blas(&paths(&["/lib/libc.so.6", "/w/libblas-bd8a282c.so.3.10.0"]));
-        assert!(matches!(reference, Some(State::Lacking { .. })));
+        assert!(matches!(reference, Some(Presence::Lacking { .. })));
         let openblas = blas(&paths(&["/w/libblas-bd8a282c.so.3.10.0", "/w/libscipy_openblas.so"]));
-        assert!(matches!(openblas, Some(State::Found(name)) if name == "OpenBLAS"));
+        assert!(matches!(openblas, Some(Presence::Found(name)) if name == "OpenBLAS"));
     }
 }

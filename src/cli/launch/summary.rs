@@ -1,38 +1,38 @@
-//! What a run took and what the prefix cache spared it, from what the recorder tells.
+//! What a launch took and what the prefix cache saved, summed up from the recorder's notices.
 
 use std::fmt;
 
-use crate::cli::trace::text::count;
+use crate::cli::text::count;
 use crate::record::{Notice, Recorded};
 use crate::server::Totals;
 use crate::trace::ExchangeOutcome;
 use crate::wire::Endpoint;
 
-/// A prompt of which less was computed says nothing about the speed: its TTFT is the connection's and the queue's.
+/// Prompts of which fewer tokens were computed say nothing about the speed: their TTFT is mostly connecting and queueing.
 const MEASURABLE_TOKENS: u64 = 1_000;
 
-/// Sums over the Messages requests of a run.
+/// Sums over the Messages requests of a launch.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub struct LaunchSummary {
     totals: Totals,
     /// Requests that got an error, or an answer that broke off.
     failed: usize,
-    /// Answers whose server did not say what they took.
-    untold: usize,
-    measured: Measured,
-    /// What the engine says that its cache saved, in seconds.
+    /// Answers without token counts.
+    uncounted: usize,
+    prefill: Prefill,
+    /// The time that the engine's cache saved by its own account, in seconds.
     saved_s: Option<f64>,
 }
 
-/// Prompt tokens that were computed, and the time until the answers to them began.
+/// Prompt tokens that were computed, and the TTFT that they took.
 #[derive(Debug, Default)]
-struct Measured {
+struct Prefill {
     tokens: u64,
     ttft_us: u64,
 }
 
-impl Summary {
-    /// Counts what a notice tells about an answer.
+impl LaunchSummary {
+    /// Counts what a notice says of an answer.
     pub fn take(&mut self, notice: &Notice) {
         let Notice::Recorded(recorded) = notice else { return };
         if is_messages(recorded) && recorded.outcome == ExchangeOutcome::UpstreamError {
@@ -44,23 +44,24 @@ impl Summary {
         self.totals.prompt_tokens += prompt_tokens;
         self.totals.cached_tokens += cached_tokens;
         self.totals.output_tokens += usage.output_tokens;
-        // No prompt is empty.
-        self.untold += usize::from(prompt_tokens == 0);
+        // No prompt is empty: without prompt tokens, nothing was counted.
+        self.uncounted += usize::from(prompt_tokens == 0);
         let computed = prompt_tokens.saturating_sub(cached_tokens);
         if let (Some(ttft_us), MEASURABLE_TOKENS..) = (recorded.ttft_us, computed) {
-            self.measured.tokens += computed;
-            self.measured.ttft_us += ttft_us;
+            self.prefill.tokens += computed;
+            self.prefill.ttft_us += ttft_us;
         }
     }
 
-    /// Takes over what the engine measured of its cache, which is closer than what the connection shows.
+    /// With the time that the engine's cache saved, which it measures better than the connection shows.
     pub fn with_saved_seconds(self, saved_s: Option<f64>) -> Self {
         Self { saved_s, ..self }
     }
 
-    /// What the cached tokens would have taken at the speed of the others. `None` where none were measured.
+    /// The time saved, in seconds: by the engine's account, else estimated as the cached tokens at the speed of the computed ones.
+    /// `None` if no speed was measured.
     fn saved_seconds(&self) -> Option<f64> {
-        let Measured { tokens, ttft_us } = self.measured;
+        let Prefill { tokens, ttft_us } = self.prefill;
         let estimated = || (tokens > 0).then(|| self.totals.cached_tokens as f64 * ttft_us as f64 / 1e6 / tokens as f64);
         self.saved_s.or_else(estimated)
     }
@@ -70,7 +71,7 @@ fn is_messages(recorded: &Recorded) -> bool {
     Endpoint::of_path(&recorded.path) == Endpoint::Messages
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for LaunchSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.totals.fmt(f)?;
         if let (Some(saved_s), 1..) = (self.saved_seconds(), self.totals.cached_tokens) {
@@ -79,8 +80,8 @@ impl fmt::Display for Summary {
         if self.failed > 0 {
             write!(f, "; {} failed", count(self.failed, "request"))?;
         }
-        if self.untold > 0 {
-            write!(f, "; {} came without token counts", count(self.untold, "answer"))?;
+        if self.uncounted > 0 {
+            write!(f, "; {} came without token counts", count(self.uncounted, "answer"))?;
         }
         Ok(())
     }
@@ -110,8 +111,8 @@ mod tests {
         Some(Usage { input_tokens, cache_read_input_tokens: Some(cached), output_tokens: 5, ..Usage::default() })
     }
 
-    fn summary(answers: &[Notice]) -> Summary {
-        let mut summary = Summary::default();
+    fn summary(answers: &[Notice]) -> LaunchSummary {
+        let mut summary = LaunchSummary::default();
         answers.iter().for_each(|answer| summary.take(answer));
         summary
     }
@@ -126,12 +127,12 @@ mod tests {
         // No prompt was long enough to measure the speed.
         let unknown = summary(&[complete(usage(10, 4_000))]);
         insta::assert_snapshot!(unknown, @"1 request, 4010 prompt tokens (99% from the cache), 5 output tokens");
-        let told = unknown.with_saved_seconds(Some(7.25));
-        insta::assert_snapshot!(told, @"1 request, 4010 prompt tokens (99% from the cache), 5 output tokens, about 7.2 s saved");
+        let measured = unknown.with_saved_seconds(Some(7.25));
+        insta::assert_snapshot!(measured, @"1 request, 4010 prompt tokens (99% from the cache), 5 output tokens, about 7.2 s saved");
     }
 
     #[test]
-    fn what_failed_and_what_was_not_told_is_said() {
+    fn failed_requests_and_answers_without_counts_are_said() {
         let answers = summary(&[
             answer("/v1/messages", ExchangeOutcome::UpstreamError, None),
             answer("/v1/messages", ExchangeOutcome::Complete, Some(Usage::default())),

@@ -1,39 +1,40 @@
-//! `anyclaude record`: the recording proxy, alone until a signal or around a child command.
+//! `anyclaude record`: the recording proxy, running until a signal comes or around a child command.
 
 mod progress;
+mod session_name;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub(super) use self::progress::Progress;
-use super::child::{Child, Signals, environment};
-use super::{CliError, say};
+pub(super) use self::progress::RecordingProgress;
+pub(super) use self::session_name::{is_time, open_by_time};
+use super::child::{Child, environment};
+use super::signals::{self, Signals};
+use super::{CliError, blocking, say};
 use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream};
 
-/// Where a recorder that is started alone listens, so that the client's settings can stay.
+/// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
 
-/// Record Claude Code's exchanges with any upstream as trace files.
+/// Record Claude Code's exchanges with any upstream as trace files
 ///
 /// A reverse proxy: it streams everything through unchanged and writes each exchange under /v1/ to
 /// <OUT>/<SESSION>/<number>.json, without its secrets, before the client sees the end of the answer.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
-    /// Base URL that requests are sent on to
+pub struct RecordArgs {
+    /// Base URL to send requests on to
     #[arg(long, value_name = "URL", default_value = "https://api.anthropic.com")]
     upstream: String,
-    /// Port to listen on at 127.0.0.1; 0 for any free one [default: 8082; with a command: 0]
+    /// Port to listen on at 127.0.0.1; 0 picks a free one [default: 8082; with a command: 0]
     #[arg(long)]
     port: Option<u16>,
     /// Folder for the sessions
     #[arg(long, value_name = "DIR", default_value = "traces")]
     out: PathBuf,
-    /// The session's name, the folder its traces go to [default: date and time, UTC]
+    /// Name of the session, which is the folder of its traces [default: date and time, UTC]
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
     /// Command to run with ANTHROPIC_BASE_URL set to the recorder; its exit code is passed on
@@ -43,76 +44,85 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  anyclaude record -- claude                            record a session with the Anthropic API
+  anyclaude record -- claude                            record a session with Anthropic's API
   anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
 
-impl From<RecordError> for CliError {
-    /// The error with the flag that helps.
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Upstream { .. } => Self::input(format!("--upstream {error}")),
-            RecordError::SessionName { .. } => Self::input(format!("--session {error}")),
-            RecordError::Folder { .. } => Self::input(format!("{error}; choose another folder with --out")),
-            RecordError::InUse { .. } => Self::input(format!("{error}; choose another name with --session")),
-            RecordError::PortInUse { .. } => {
-                Self::backend(format!("{error}; stop what listens there, or choose another with --port (0: any free one)"))
-            }
-            RecordError::Bind { .. } => Self::backend(format!("{error}; choose another port with --port (0: any free one)")),
-            RecordError::Client(_) | RecordError::Thread(_) => Self::backend(error),
-        }
-    }
-}
-
-/// Runs the command.
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    let upstream = Upstream::parse(&args.upstream)?;
-    let session = match args.session {
-        Some(name) => RecordingSession::open(&args.out, &name)?,
-        None => open_by_time(&args.out)?,
+/// Records until a signal comes, or until the command ends.
+pub async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
+    let RecordArgs { upstream, port, out, session, command } = args;
+    let upstream = Upstream::parse(&upstream).map_err(record_error)?;
+    let (session, folder) = blocking(move || {
+        let session = match session {
+            Some(name) => RecordingSession::open(&out, &name),
+            None => open_by_time(&out),
+        };
+        let session = session.map_err(record_error)?;
+        let folder = out.join(session.name());
+        Ok((session, folder))
+    })
+    .await?;
+    let outcome = match &command[..] {
+        [] => record_until_signal(upstream, port.unwrap_or(DEFAULT_PORT), session, &folder).await,
+        command => record_command(upstream, port.unwrap_or(0), session, &folder, command).await,
     };
-    let folder = args.out.join(session.name());
-    let outcome = record(upstream, args.port, session, &folder, &args.command).await;
-    // A run that recorded nothing leaves no folder; one that is not empty stays.
-    tokio::fs::remove_dir(folder).await.ok();
+    remove_if_empty(&folder).await;
     outcome
 }
 
-async fn record(
+async fn record_until_signal(
     upstream: Upstream,
-    port: Option<u16>,
+    port: u16,
+    session: RecordingSession,
+    folder: &Path,
+) -> Result<ExitCode, CliError> {
+    let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
+    let (recorder, notices, address) = bind(&upstream, port, session).await?;
+    let arrow = format!("{address} → {upstream}, into {}", folder.display());
+    say(format_args!("recording {arrow}"));
+    say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
+    say("stop with Ctrl-C");
+    let mut progress = RecordingProgress::visible(&arrow);
+    observe(recorder.run(signals.next()), notices, |notice| progress.take(notice)).await;
+    say(progress.summary(folder));
+    progress.exit_code(0)
+}
+
+async fn record_command(
+    upstream: Upstream,
+    port: u16,
     session: RecordingSession,
     folder: &Path,
     command: &[String],
 ) -> Result<ExitCode, CliError> {
-    let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
-    let mut signals = Signals::listen().map_err(CliError::backend)?;
-    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await?;
-    let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
-    let arrow = format!("{address} → {upstream}, into {}", folder.display());
-    if command.is_empty() {
-        say(format_args!("recording {arrow}"));
-        say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
-        say("stop with Ctrl-C");
-        let mut progress = Progress::visible(&arrow);
-        drive(recorder.run(signals.next()), notices, |notice| progress.take(notice)).await;
-        say(progress.summary(folder));
-        progress.failure().map_or(Ok(ExitCode::SUCCESS), Err)
-    } else {
-        let child = Child::start(command, environment(&address, upstream.is_loopback()))?;
-        say(format_args!("recording {arrow}"));
-        let mut progress = Progress::silent();
-        let code = drive(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
-        say(progress.summary(folder));
-        match progress.failure() {
-            Some(failure) if code == 0 => Err(failure),
-            _ => Ok(ExitCode::from(code)),
-        }
-    }
+    let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
+    let (recorder, notices, address) = bind(&upstream, port, session).await?;
+    let child = Child::start(command, environment(&address, &upstream))?;
+    say(format_args!("recording {address} → {upstream}, into {}", folder.display()));
+    let mut progress = RecordingProgress::silent();
+    let code = observe(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
+    say(progress.summary(folder));
+    progress.exit_code(code)
 }
 
-/// Runs the recorder and hands on what it tells meanwhile.
-pub(super) async fn drive<T>(
+/// A listening recorder, its notices, and its base URL.
+async fn bind(
+    upstream: &Upstream,
+    port: u16,
+    session: RecordingSession,
+) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
+    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await.map_err(record_error)?;
+    let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
+    Ok((recorder, notices, address))
+}
+
+/// Removes the folder of a run that recorded nothing. One that is not empty stays.
+pub(super) async fn remove_if_empty(folder: &Path) {
+    tokio::fs::remove_dir(folder).await.ok();
+}
+
+/// Runs the recorder to its end, and meanwhile passes on its notices.
+pub(super) async fn observe<T>(
     recording: impl Future<Output = T>,
     mut notices: UnboundedReceiver<Notice>,
     mut take: impl FnMut(Notice),
@@ -130,36 +140,24 @@ pub(super) async fn drive<T>(
     outcome
 }
 
-/// Opens a session that is named after the time. Recorders started in the same second get numbers behind it.
-pub(super) fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
-    open_numbered(out, &session_name())
-}
-
-fn open_numbered(out: &Path, name: &str) -> Result<RecordingSession, RecordError> {
-    let mut session = RecordingSession::open(out, name);
-    let mut number = 1;
-    while matches!(session, Err(RecordError::InUse { .. })) {
-        number += 1;
-        session = RecordingSession::open(out, &format!("{name}-{number}"));
+/// The error with this command's flag that helps.
+fn record_error(error: RecordError) -> CliError {
+    match error {
+        RecordError::Upstream { .. } => CliError::input(format!("--upstream {error}")),
+        RecordError::SessionName { .. } => CliError::input(format!("--session {error}")),
+        RecordError::Folder { .. } => CliError::input(format!("{error}; choose another folder with --out")),
+        RecordError::InUse { .. } => CliError::input(format!("{error}; choose another name with --session")),
+        other => port_error(other),
     }
-    session
 }
 
-/// A session's name by default: it sorts by time.
-fn session_name() -> String {
-    let format = format_description!("[year][month][day]-[hour][minute][second]");
-    // Fails only for years of five digits.
-    OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| "session".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recorders_of_the_same_second_get_sessions_of_their_own() {
-        let out = tempfile::tempdir().unwrap();
-        let sessions = [(); 3].map(|()| open_numbered(out.path(), "now").unwrap());
-        assert_eq!(sessions.each_ref().map(RecordingSession::name), ["now", "now-2", "now-3"]);
+/// The errors that read the same with every command that has `--port`.
+pub(super) fn port_error(error: RecordError) -> CliError {
+    match error {
+        RecordError::PortInUse { .. } => {
+            CliError::backend(format!("{error}; stop what listens there, or choose another with --port (0: any free one)"))
+        }
+        RecordError::Bind { .. } => CliError::backend(format!("{error}; choose another port with --port (0: any free one)")),
+        other => CliError::backend(other),
     }
 }

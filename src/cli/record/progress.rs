@@ -1,57 +1,60 @@
-//! What the user sees of a recording: one live line on a terminal, plain lines elsewhere, nothing under a child.
+//! What the user sees of a recording: a live line on a terminal, plain lines elsewhere, nothing beside a child.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use crate::cli::trace::text::{self, count};
+use crate::cli::text::{self, count};
 use crate::cli::{CliError, say};
 use crate::record::{Notice, Recorded};
 use crate::trace::{ExchangeOutcome, TraceError};
 
-/// Counts what the recorder tells, and shows it.
-pub struct Progress {
-    show: Show,
+/// Counts the recorder's notices, and shows them.
+pub struct RecordingProgress {
+    view: View,
     opened: usize,
     recorded: usize,
-    /// Those that did not end as `complete`.
-    broken: Vec<ExchangeOutcome>,
+    /// The outcomes other than `complete`.
+    incomplete: Vec<ExchangeOutcome>,
+    /// Bytes sent to clients.
     bytes: u64,
     failures: Vec<TraceError>,
 }
 
-enum Show {
+/// How the notices are shown.
+enum View {
     Bar(ProgressBar),
     Lines,
     Nothing,
 }
 
-impl Progress {
-    /// For a recorder started alone. `arrow` says what goes where.
+impl RecordingProgress {
+    /// For a recorder without a child. `arrow` names its address and where requests go.
     pub fn visible(arrow: &str) -> Self {
         if !console::user_attended_stderr() {
-            return Self::new(Show::Lines);
+            return Self::new(View::Lines);
         }
         let bar = ProgressBar::new_spinner();
-        // The template is a constant; the test beside it parses it.
+        // The test below parses the template.
         bar.set_style(ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_prefix(arrow.to_owned());
         bar.set_message("waiting for the first request");
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self::new(Show::Bar(bar))
+        Self::new(View::Bar(bar))
     }
 
-    /// For a recorder under whose child the terminal is not its own.
+    /// For a recorder whose child has the terminal.
     pub fn silent() -> Self {
-        Self::new(Show::Nothing)
+        Self::new(View::Nothing)
     }
 
-    fn new(show: Show) -> Self {
-        Self { show, opened: 0, recorded: 0, broken: Vec::new(), bytes: 0, failures: Vec::new() }
+    fn new(view: View) -> Self {
+        Self { view, opened: 0, recorded: 0, incomplete: Vec::new(), bytes: 0, failures: Vec::new() }
     }
 
-    /// Takes in one notice.
+    /// Counts and shows a notice.
     pub fn take(&mut self, notice: Notice) {
         match notice {
             Notice::Opened => self.opened += 1,
@@ -59,7 +62,7 @@ impl Progress {
             Notice::Recorded(recorded) => {
                 self.recorded += 1;
                 if recorded.outcome != ExchangeOutcome::Complete {
-                    self.broken.push(recorded.outcome);
+                    self.incomplete.push(recorded.outcome);
                 }
                 self.line(&line(&recorded));
             }
@@ -68,23 +71,23 @@ impl Progress {
                 self.failures.push(error);
             }
         }
-        if let Show::Bar(bar) = &self.show {
+        if let View::Bar(bar) = &self.view {
             let open = self.opened.saturating_sub(self.recorded);
             bar.set_message(format!("{} ({open} open), {}", count(self.recorded, "exchange"), HumanBytes(self.bytes)));
         }
     }
 
     fn line(&self, line: &str) {
-        match &self.show {
-            Show::Bar(bar) => bar.println(line),
-            Show::Lines => say(line),
-            Show::Nothing => {}
+        match &self.view {
+            View::Bar(bar) => bar.println(line),
+            View::Lines => say(line),
+            View::Nothing => {}
         }
     }
 
-    /// Ends the live line; says what was recorded.
+    /// Ends the live line and says what was recorded.
     pub fn summary(&self, folder: &Path) -> String {
-        if let Show::Bar(bar) = &self.show {
+        if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
         }
         if self.recorded == 0 {
@@ -92,7 +95,7 @@ impl Progress {
         }
         let mut summary = format!("recorded {} to {}", count(self.recorded, "exchange"), folder.display());
         let kinds = [ExchangeOutcome::UpstreamError, ExchangeOutcome::ClientClosed, ExchangeOutcome::Truncated];
-        let kinds = kinds.map(|kind| (kind, self.broken.iter().filter(|broken| **broken == kind).count()));
+        let kinds = kinds.map(|kind| (kind, self.incomplete.iter().filter(|outcome| **outcome == kind).count()));
         let parts: Vec<String> =
             kinds.iter().filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {}", text::outcome(*kind))).collect();
         if !parts.is_empty() {
@@ -101,12 +104,16 @@ impl Progress {
         summary
     }
 
-    /// What could not be written, as one error.
-    pub fn failure(&self) -> Option<CliError> {
-        let first = self.failures.first()?;
-        let more = self.failures.len() - 1;
-        let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
-        Some(CliError::backend(format!("not everything was recorded: {first}{more}")))
+    /// How the process ends after a child that ended with this code: where the child succeeded, and something could not be
+    /// written, that is the error.
+    pub fn exit_code(&self, childs_code: u8) -> Result<ExitCode, CliError> {
+        match &self.failures[..] {
+            [first] if childs_code == 0 => Err(CliError::backend(format!("not everything was recorded: {first}"))),
+            [first, more @ ..] if childs_code == 0 => {
+                Err(CliError::backend(format!("not everything was recorded: {first} ({} more)", more.len())))
+            }
+            _ => Ok(ExitCode::from(childs_code)),
+        }
     }
 }
 
@@ -134,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_counts_what_did_not_end_well() {
-        let mut progress = Progress::silent();
+    fn the_summary_counts_the_exchanges_that_did_not_complete() {
+        let mut progress = RecordingProgress::silent();
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded no exchanges: no request under /v1/ came");
         for outcome in [ExchangeOutcome::Complete, ExchangeOutcome::Truncated, ExchangeOutcome::UpstreamError] {
             let (method, path) = ("POST".into(), "/v1/messages".into());

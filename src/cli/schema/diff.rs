@@ -1,38 +1,42 @@
-//! The differences between two sets of tools, and how they read.
+//! The differences between two sets of tool definitions, computed and rendered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use console::style;
 use serde_json::Value;
 
-use super::Tools;
-use crate::cli::trace::text::number;
+use crate::cli::text::grouped;
 
-/// Longer texts are told by their length.
+/// Tool definitions by name, as the request's JSON has them.
+pub type Tools = BTreeMap<String, Value>;
+
+/// Of longer texts only the length is shown.
 const SHOWN_CHARACTERS: usize = 40;
 
-/// How one tool differs.
+/// How a tool differs between the two sets.
 #[derive(Debug, PartialEq)]
 pub enum Difference {
+    /// Only the left set has it.
     OnlyLeft(String),
+    /// Only the right set has it.
     OnlyRight(String),
-    /// What differs in a tool that both have.
+    /// Both have it, with these differences.
     Changed(String, Vec<Change>),
 }
 
-/// A value in a tool that is not the same. `None` where it is absent.
+/// A value of a tool that differs. `None` if it is absent.
 #[derive(Debug, PartialEq)]
 pub struct Change {
-    /// Where it is: `input_schema.properties.limit.type`.
+    /// Its path, such as `input_schema.properties.limit.type`.
     path: String,
     left: Option<Value>,
     right: Option<Value>,
 }
 
-/// What differs, by the tools' names.
+/// All differences, sorted by the tools' names.
 pub fn differences(left: &Tools, right: &Tools) -> Vec<Difference> {
-    let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let difference = |name: &String| match (left.get(name), right.get(name)) {
         (Some(_), None) => Some(Difference::OnlyLeft(name.clone())),
         (None, Some(_)) => Some(Difference::OnlyRight(name.clone())),
@@ -49,12 +53,12 @@ fn changes(left: &Value, right: &Value) -> Vec<Change> {
     let (mut lefts, mut rights) = (BTreeMap::new(), BTreeMap::new());
     leaves(left, String::new(), &mut lefts);
     leaves(right, String::new(), &mut rights);
-    let paths: std::collections::BTreeSet<&String> = lefts.keys().chain(rights.keys()).collect();
+    let paths: BTreeSet<&String> = lefts.keys().chain(rights.keys()).collect();
     let changed = paths.into_iter().filter(|path| lefts.get(*path) != rights.get(*path));
     changed.map(|path| Change { path: path.clone(), left: lefts.get(path).cloned(), right: rights.get(path).cloned() }).collect()
 }
 
-/// Every value that holds no others, by its path. Lists are values: what counts of `required` or `enum` is the whole.
+/// Collects every value that is no object, by its path. A list counts as one value: of `required` or `enum` the whole matters.
 fn leaves(value: &Value, path: String, out: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
@@ -69,7 +73,7 @@ fn leaves(value: &Value, path: String, out: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// The differences as text, a tool a line and its changes under it.
+/// The differences as text: a line for each tool, with its changes below it. `left` and `right` are the numbers of tools.
 pub fn render(differences: &[Difference], left: usize, right: usize) -> String {
     let mut out = String::new();
     for difference in differences {
@@ -96,7 +100,7 @@ fn lines(changes: &[Change]) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    let characters = |text: &str| format!("{} characters", number(text.chars().count() as u64));
+    let characters = |text: &str| format!("{} characters", grouped(text.chars().count() as u64));
     match value {
         Value::String(text) if text.chars().count() > SHOWN_CHARACTERS => characters(text),
         value => value.to_string(),

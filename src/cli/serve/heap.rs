@@ -1,22 +1,24 @@
-//! glibc's heap, which a server lives in for days.
+//! glibc's heap, which a server lives with for days.
 //!
-//! A block of at least so many bytes glibc asks the system for, and gives back when it is freed. By itself it raises that size
-//! to that of the largest block freed so far, up to 32 MB. The KV cache's arrays then come from the heap, where those
-//! evicted leave gaps that others do not fit into.
+//! glibc takes blocks above a threshold from the system one by one, and gives each back when it is freed. By default the
+//! threshold grows to the largest block freed so far, up to 32 MB. From then on the KV cache's arrays come from the heap, where
+//! evicted ones leave gaps that others do not fit into, and the process grows.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::cli::CliError;
 
-/// Where glibc looks, once, when a program starts.
+/// The environment variable that fixes the threshold. glibc reads it once, when a program starts.
 const VARIABLE: &str = "MALLOC_MMAP_THRESHOLD_";
 
-/// What temporary arrays and those in the KV cache mostly exceed, in bytes.
+/// The threshold in bytes. Most arrays are larger, temporary ones and those of the KV cache alike.
 const THRESHOLD: usize = 256 * 1024;
 
-/// Starts the program again in place of itself, with the size fixed. Who has set the variable keeps what was set. An error is
-/// final: signals may no longer be handled as before.
+/// Restarts this program in place, with the threshold fixed. A variable that the user has set is left as it is.
+///
+/// # Errors
+/// The program cannot be started again. Do not go on: signals may no longer be handled as before.
 pub fn fix_threshold() -> Result<(), CliError> {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) || std::env::var_os(VARIABLE).is_some() {
         return Ok(());

@@ -8,21 +8,20 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
-use super::text;
-use crate::cli::CliError;
+use crate::cli::{CliError, print, text};
 use crate::trace::{ExchangeOutcome, Trace, find, read};
 use crate::wire::{ContentBlock, Endpoint};
 
-/// What a line tells.
+/// What is listed of a trace.
 #[derive(Serialize)]
-struct Row {
+pub struct TraceLine {
     file: PathBuf,
     session: String,
     seq: u32,
     recorded_at: String,
     path: String,
     model: Option<String>,
-    /// Messages in the request.
+    /// Number of messages in the request.
     messages: usize,
     /// Tools called in the answer, in order.
     tools_called: Vec<String>,
@@ -30,11 +29,11 @@ struct Row {
     outcome: ExchangeOutcome,
     ttft_us: Option<u64>,
     e2e_us: Option<u64>,
-    /// Size of the file.
+    /// Size of the file, in bytes.
     bytes: u64,
 }
 
-impl Row {
+impl TraceLine {
     fn of(file: &Path, trace: &Trace) -> Self {
         let blocks = trace.message().map(|message| message.content).unwrap_or_default();
         let tools_called = blocks.into_iter().filter_map(|block| match block {
@@ -60,10 +59,10 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 11] {
-        // Seconds are enough; the date shows in the session's name, but not every session is named by its date.
+        // Up to the seconds.
         let time = self.recorded_at.get(..19).unwrap_or(&self.recorded_at).replace('T', " ");
         let tools = if self.tools_called.is_empty() { "-".into() } else { self.tools_called.join(" ") };
-        // What is no message says so by its path.
+        // Requests to other routes call no tools: their path is shown instead.
         let is_messages = Endpoint::of_path(&self.path) == Endpoint::Messages;
         let tools = if is_messages { tools } else { format!("({})", self.path) };
         [
@@ -85,37 +84,42 @@ impl Row {
 const HEAD: [&str; 11] =
     ["session", "seq", "time", "model", "messages", "tools called", "status", "outcome", "ttft", "e2e", "size"];
 
-/// Columns that hold numbers.
+/// The columns that hold numbers, aligned to the right.
 const RIGHT: [usize; 5] = [1, 4, 8, 9, 10];
 
-pub fn run(paths: &[PathBuf], json: bool) -> Result<ExitCode, CliError> {
-    let mut rows = Vec::new();
+/// Prints the traces that can be read, in this format; the others are an error at the end.
+pub fn run(paths: &[PathBuf], format: impl Fn(&[TraceLine]) -> Result<String, CliError>) -> Result<ExitCode, CliError> {
+    let mut lines = Vec::new();
     let mut errors = Vec::new();
     for file in find(paths)? {
         match read(&file) {
-            Ok(trace) => rows.push(Row::of(&file, &trace)),
+            Ok(trace) => lines.push(TraceLine::of(&file, &trace)),
             Err(error) => errors.push(error),
         }
     }
-    if json {
-        super::print(&format!("{}\n", serde_json::to_string_pretty(&rows).map_err(CliError::backend)?))?;
-    } else if !rows.is_empty() {
-        super::print(&format!("{}\n", table(&rows)))?;
-    }
-    super::all_or(errors)
+    print(&format(&lines)?)?;
+    super::success_unless(errors)
 }
 
-fn table(rows: &[Row]) -> String {
+/// As JSON.
+pub fn json(lines: &[TraceLine]) -> Result<String, CliError> {
+    Ok(serde_json::to_string_pretty(lines).map_err(CliError::backend)? + "\n")
+}
+
+/// As a table with a header; empty if there are no traces.
+pub fn table(lines: &[TraceLine]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
     let mut builder = Builder::default();
     builder.push_record(HEAD);
-    for row in rows {
-        builder.push_record(row.cells());
+    for line in lines {
+        builder.push_record(line.cells());
     }
     let mut table = builder.build();
     table.with(Style::blank());
     for column in RIGHT {
         table.modify(Columns::one(column), Alignment::right());
     }
-    let lines: Vec<String> = table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

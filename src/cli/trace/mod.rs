@@ -1,73 +1,89 @@
-//! `anyclaude trace`: looking at trace files, checking, recovering and scrubbing them.
+//! `anyclaude trace`: listing, showing, checking, recovering and scrubbing trace files.
 
 mod ls;
 mod show;
 mod stats;
-pub(super) mod text;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use self::text::count;
-use super::CliError;
+use super::text::count;
+use super::{CliError, print};
 use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate};
 
-/// List, show, check, recover and scrub trace files.
+/// List, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub struct TraceArgs {
     #[command(subcommand)]
-    action: Action,
+    command: TraceCommand,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  anyclaude trace ls                            what is recorded in traces/
-  anyclaude trace show traces/demo/0001.json    one exchange, readable
-  anyclaude trace stats                         what a prefix cache could save
-  anyclaude trace recover                       finish what a killed recorder left
-  anyclaude trace scrub --out shared traces/    copies that are fit to be shared
-  anyclaude trace validate shared";
+  anyclaude trace ls                            list the traces in traces/
+  anyclaude trace show traces/demo/0001.json    read one exchange
+  anyclaude trace stats                         see what a prefix cache could save
+  anyclaude trace recover                       finish the traces that a killed recorder left
+  anyclaude trace scrub --out shared traces/    make copies that are fit to be shared
+  anyclaude trace validate shared               check them";
 
 #[derive(clap::Subcommand, Debug)]
-enum Action {
+enum TraceCommand {
     /// List traces, one line each
+    #[command(after_help = "\
+Examples:
+  anyclaude trace ls
+  anyclaude trace ls --json traces/ | jq '.[] | select(.outcome != \"complete\") | .file'")]
     Ls {
         /// Files and folders
-        #[arg(default_value = "traces")]
+        #[arg(default_value = "traces", value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show traces readably: the request in outline, the last user turn, the answer
+    /// Show traces for people to read: an outline of the request, the last user turn, the answer
+    #[command(after_help = "\
+Examples:
+  anyclaude trace show --last
+  anyclaude trace show traces/read-file/0001.json")]
     Show {
         /// Files and folders [default: the newest trace that the launcher recorded]
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// Only the last user turn and the answer
+        /// Show only the last user turn and the answer
         #[arg(long)]
         last: bool,
     },
-    /// Tell how much of each request's prompt earlier requests began with, and which block ended that
-    Stats(stats::Args),
+    /// Show how much of each prompt is the beginning of an earlier one, and which part ended that
+    Stats(stats::TraceStatsArgs),
     /// Check traces and list everything that is wrong with them (exit code 2 if anything is)
+    #[command(after_help = "\
+Example:
+  anyclaude trace validate traces/")]
     Validate {
         /// Files and folders
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Make traces of the partial files that a killed recorder left
+    /// Turn the partial files that a killed recorder left into traces
+    #[command(after_help = "\
+Examples:
+  anyclaude trace recover
+  anyclaude trace recover ~/.anyclaude/traces")]
     Recover {
         /// Folder to search
         #[arg(default_value = "traces", value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Write copies that are fit to be shared: prose becomes filler, people and machines become nobody
+    /// Write copies that are fit to be shared: prose becomes filler, people and machines become anonymous
     ///
-    /// Kept: structure, ids, tool names, schemas, timing, the arguments of tool calls and what the user wrote (both without
-    /// home folders and mail addresses). Read the copies before you publish them.
+    /// Structure, ids, tool names, schemas and timing stay. So do the arguments of tool calls and what the user wrote, without home
+    /// folders and mail addresses. Read the copies before you publish them.
+    #[command(after_help = "\
+Example:
+  anyclaude trace scrub --out shared traces/")]
     Scrub {
         /// Files and folders
         #[arg(required = true, value_name = "PATH")]
@@ -78,31 +94,21 @@ enum Action {
     },
 }
 
-impl From<TraceError> for CliError {
-    fn from(error: TraceError) -> Self {
-        Self::input(error)
+/// Runs the command. Reads and writes files.
+pub fn run(args: TraceArgs) -> Result<ExitCode, CliError> {
+    match args.command {
+        TraceCommand::Ls { paths, json: true } => ls::run(&paths, ls::json),
+        TraceCommand::Ls { paths, json: false } => ls::run(&paths, |lines| Ok(ls::table(lines))),
+        TraceCommand::Show { paths, last: true } => show::run(&paths, show::last_turn),
+        TraceCommand::Show { paths, last: false } => show::run(&paths, show::exchange),
+        TraceCommand::Stats(args) => stats::run(args),
+        TraceCommand::Validate { paths } => validate_all(&paths),
+        TraceCommand::Recover { folder } => recover(&folder),
+        TraceCommand::Scrub { paths, out } => scrub_all(&paths, &out),
     }
 }
 
-/// Runs the command.
-pub async fn run(args: Args) -> Result<ExitCode, CliError> {
-    // Files only; nothing here waits for anything else.
-    let done = tokio::task::spawn_blocking(move || act(args.action)).await;
-    done.map_err(CliError::backend)?
-}
-
-fn act(action: Action) -> Result<ExitCode, CliError> {
-    match action {
-        Action::Ls { paths, json } => ls::run(&paths, json),
-        Action::Show { paths, last } => show::run(&paths, last),
-        Action::Stats(args) => stats::run(args),
-        Action::Validate { paths } => check(&paths),
-        Action::Recover { folder } => recover(&folder),
-        Action::Scrub { paths, out } => scrub_all(&paths, &out),
-    }
-}
-
-fn check(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
+fn validate_all(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
     let files = trace::find(paths)?;
     let findings = validate::check(&files);
     let mut out = String::new();
@@ -135,11 +141,11 @@ fn recover(folder: &Path) -> Result<ExitCode, CliError> {
             Err(error) => errors.push(error),
         }
     }
-    all_or(errors)
+    success_unless(errors)
 }
 
-/// Success, or all the errors in one, a line each.
-fn all_or(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
+/// Success, or all errors as one, a line each.
+fn success_unless(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
     if errors.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -154,15 +160,4 @@ fn scrub_all(paths: &[PathBuf], out: &Path) -> Result<ExitCode, CliError> {
         print(&format!("{}\n", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::backend(format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

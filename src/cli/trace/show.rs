@@ -1,4 +1,4 @@
-//! `anyclaude trace show`: one exchange, readable.
+//! `anyclaude trace show`: one exchange for people to read.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,23 @@ use std::process::ExitCode;
 use console::style;
 use serde_json::{Map, Value};
 
-use super::text::{self, number};
-use crate::cli::CliError;
+use crate::cli::text::{self, grouped};
+use crate::cli::{CliError, print};
 use crate::config;
 use crate::trace::{Trace, find, read};
 
-pub fn run(paths: &[PathBuf], last: bool) -> Result<ExitCode, CliError> {
+/// Writes a part of a trace.
+type Section = fn(&mut String, &Trace) -> std::fmt::Result;
+
+/// Prints the traces, or the newest one of the launcher's if none is named; `content` writes what comes below a trace's heading.
+pub fn run(paths: &[PathBuf], content: Section) -> Result<ExitCode, CliError> {
     let files = if paths.is_empty() { vec![newest()?] } else { find(paths)? };
     for file in files {
         let trace = read(&file)?;
         let mut out = String::new();
         // Writing to a string cannot fail.
-        outline(&mut out, &file, &trace, last).map_err(CliError::backend)?;
-        super::print(&out)?;
+        heading(&mut out, &file, &trace).and_then(|()| content(&mut out, &trace)).map_err(CliError::backend)?;
+        print(&out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -33,41 +37,51 @@ fn newest() -> Result<PathBuf, CliError> {
     newest.ok_or_else(|| CliError::input(format!("no traces in {}; make some with `anyclaude --record`", folder.display())))
 }
 
-fn outline(out: &mut String, file: &Path, trace: &Trace, last: bool) -> std::fmt::Result {
+fn heading(out: &mut String, file: &Path, trace: &Trace) -> std::fmt::Result {
     writeln!(out, "{}", style(file.display()).bold())?;
     let Trace { session, seq, recorded_at, client, request, response, .. } = trace;
     writeln!(out, "session {session} #{seq}, {recorded_at}, {client}")?;
-    writeln!(out, "{} {} → {} {}", request.method, request.path, response.status, text::outcome(trace.outcome))?;
-    if !last {
-        request_outline(out, &request.body)?;
-    }
-    section(out, "last user turn", &last_user_turn(&request.body))?;
-    section(out, "answer", &answer(&response.body))?;
-    if !last {
-        figures(out, trace)?;
-    }
+    writeln!(out, "{} {} → {} {}", request.method, request.path, response.status, text::outcome(trace.outcome))
+}
+
+/// The whole exchange: the request in outline, the last turn, the figures.
+pub fn exchange(out: &mut String, trace: &Trace) -> std::fmt::Result {
+    request_outline(out, &trace.request.body)?;
+    turn_and_answer(out, trace)?;
+    figures(out, trace)?;
     writeln!(out)
+}
+
+/// Only the last user turn and the answer to it.
+pub fn last_turn(out: &mut String, trace: &Trace) -> std::fmt::Result {
+    turn_and_answer(out, trace)?;
+    writeln!(out)
+}
+
+fn turn_and_answer(out: &mut String, trace: &Trace) -> std::fmt::Result {
+    section(out, "last user turn", &last_user_turn(&trace.request.body))?;
+    section(out, "answer", &answer(&trace.response.body))
 }
 
 fn request_outline(out: &mut String, body: &Value) -> std::fmt::Result {
     let Some(model) = body["model"].as_str() else { return Ok(()) };
-    let max_tokens = body["max_tokens"].as_u64().map_or_else(String::new, |n| format!(", max_tokens {}", number(n)));
+    let max_tokens = body["max_tokens"].as_u64().map_or_else(String::new, |n| format!(", max_tokens {}", grouped(n)));
     let stream = if body["stream"] == true { ", stream" } else { "" };
     writeln!(out, "\n{}", style("request").bold())?;
     writeln!(out, "  model     {model}{max_tokens}{stream}")?;
     if let Some(system) = body.get("system") {
         let blocks = system.as_array().map_or(1, Vec::len);
         let blocks = text::count(blocks, "block");
-        writeln!(out, "  system    {blocks}, {} characters", number(characters(system)))?;
+        writeln!(out, "  system    {blocks}, {} characters", grouped(characters(system)))?;
     }
     if let Some(tools) = body["tools"].as_array() {
         let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-        let size = number(body["tools"].to_string().chars().count() as u64);
+        let size = grouped(body["tools"].to_string().chars().count() as u64);
         writeln!(out, "  tools     {}, {size} characters: {}", names.len(), names.join(" "))?;
     }
     if let Some(messages) = body["messages"].as_array() {
         let roles: Vec<&str> = messages.iter().filter_map(|message| message["role"].as_str()).collect();
-        let size = number(messages.iter().map(|message| characters(&message["content"])).sum());
+        let size = grouped(messages.iter().map(|message| characters(&message["content"])).sum());
         writeln!(out, "  messages  {}, {size} characters: {}", roles.len(), roles.join(" "))?;
     }
     Ok(())
@@ -81,7 +95,7 @@ fn figures(out: &mut String, trace: &Trace) -> std::fmt::Result {
     }
     if let Some(usage) = body["usage"].as_object() {
         let counts: Vec<String> =
-            usage.iter().filter_map(|(name, count)| Some(format!("{name} {}", number(count.as_u64()?)))).collect();
+            usage.iter().filter_map(|(name, count)| Some(format!("{name} {}", grouped(count.as_u64()?)))).collect();
         writeln!(out, "{}  {}", style("usage      ").bold(), counts.join(", "))?;
     }
     let timing = &trace.timing;
@@ -100,7 +114,7 @@ fn section(out: &mut String, title: &str, content: &str) -> std::fmt::Result {
     content.lines().try_for_each(|line| writeln!(out, "{}", format!("  {line}").trim_end()))
 }
 
-/// The last message that a user (or a tool, in the user's name) sent.
+/// The last message with the role of the user, tool results included.
 fn last_user_turn(body: &Value) -> String {
     let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
     messages.iter().rev().find(|message| message["role"] == "user").map_or_else(String::new, |turn| content(&turn["content"]))
@@ -115,6 +129,7 @@ fn answer(body: &Value) -> String {
     }
 }
 
+/// A message's content as text.
 fn content(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -142,7 +157,7 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// The text in a content's blocks.
+/// The number of characters in a message's text.
 fn characters(content: &Value) -> u64 {
     match content {
         Value::String(text) => text.chars().count() as u64,

@@ -1,4 +1,4 @@
-//! `anyclaude trace stats`: how much of each request's prompt earlier requests began with, and which block ended that.
+//! `anyclaude trace stats`: how much of each prompt is the beginning of an earlier one, and which part ended that.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,85 +9,92 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
-use super::text::number;
-use crate::cli::CliError;
+use crate::cli::text::grouped;
+use crate::cli::{CliError, print};
 use crate::trace::{find, read};
-use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System};
+use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System, Tool};
 
 #[derive(clap::Args, Debug)]
-pub struct Args {
+#[command(after_help = "\
+Examples:
+  anyclaude trace stats traces/
+  anyclaude trace stats --model fixtures/models/tiny --json traces/")]
+pub struct TraceStatsArgs {
     /// Files and folders
     #[arg(default_value = "traces", value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Count in tokens of this model, as its chat template renders the prompt [default: in characters of the blocks]
+    /// Count in tokens of this model, with the prompt as its chat template renders it [default: in characters]
     #[cfg(feature = "mlx")]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// A request as the cache sees it.
+/// A request as a prefix cache sees it.
 struct Prompt {
     name: String,
-    blocks: Vec<Block>,
-    /// Token ids, or the characters of the blocks.
+    parts: Vec<PromptPart>,
+    /// Token ids, or the characters of the parts.
     units: Vec<u32>,
 }
 
-/// A part of a request, and what to call it.
+/// A tool, a system block or a content block of a request.
 #[derive(Clone, Debug, PartialEq)]
-struct Block {
+struct PromptPart {
+    /// What to call it in output, such as `message 1 (user), block 2`.
     place: String,
     text: String,
 }
 
-/// What a line tells.
+/// How much of a prompt is the beginning of an earlier one. Lengths are in tokens or characters.
 #[derive(Debug, PartialEq, Serialize)]
-struct Row {
+struct PromptOverlap {
     request: String,
-    /// Tokens or characters in all.
+    /// Length of the prompt.
     prompt: usize,
-    /// How many of them the request that has the most in common with it begins with.
+    /// Length of the longest beginning that it shares with an earlier prompt.
     shared: usize,
-    /// That request; the latest of several. Null where nothing is shared.
+    /// The request with that prompt, the latest of several; null if nothing is shared.
     with: Option<String>,
-    /// Where the two part; null where one continues the other.
+    /// The first part that differs; null if one prompt continues the other.
     broken_by: Option<String>,
 }
 
-/// Makes a prompt's units.
-type Units = Box<dyn Fn(&MessagesRequest, &[Block]) -> Result<Vec<u32>, CliError>>;
+/// Gives a prompt's units from its request and its parts.
+type Units = Box<dyn Fn(&MessagesRequest, &[PromptPart]) -> Result<Vec<u32>, CliError>>;
 
-pub fn run(args: Args) -> Result<ExitCode, CliError> {
+/// Compares each request with those before it and prints the overlaps.
+pub fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     let (unit, units) = units(&args)?;
     let mut prompts: Vec<Prompt> = Vec::new();
-    let mut rows = Vec::new();
+    let mut overlaps = Vec::new();
     for file in find(&args.paths)? {
         let trace = read(&file)?;
-        // Other paths' bodies are no Messages requests, or not ones that are answered.
+        // Requests to other routes have no answer that a prefix cache would speed up.
         if !trace.is_messages() {
             continue;
         }
         let request: MessagesRequest = serde_json::from_value(trace.request.body)
             .map_err(|error| CliError::input(format!("{}: not a Messages request: {error}", file.display())))?;
-        let blocks = blocks(&request);
-        let prompt = Prompt { name: format!("{}/{:04}", trace.session, trace.seq), units: units(&request, &blocks)?, blocks };
-        rows.push(compare(&prompt, &prompts));
+        let parts = parts(&request);
+        let prompt = Prompt { name: format!("{}/{:04}", trace.session, trace.seq), units: units(&request, &parts)?, parts };
+        overlaps.push(compare(&prompt, &prompts));
         prompts.push(prompt);
     }
     let text = if args.json {
-        serde_json::to_string_pretty(&json!({ "unit": unit, "requests": rows })).map_err(CliError::backend)?
+        serde_json::to_string_pretty(&json!({ "unit": unit, "requests": overlaps })).map_err(CliError::backend)?
     } else {
-        table(&rows, unit)
+        table(&overlaps, unit)
     };
-    super::print(&format!("{text}\n"))?;
+    print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// What prompts are counted in: its name, and how to get it.
 #[cfg(feature = "mlx")]
-fn units(args: &Args) -> Result<(&'static str, Units), CliError> {
+fn units(args: &TraceStatsArgs) -> Result<(&'static str, Units), CliError> {
     use crate::engine::text::{ChatTemplate, Tokenizer};
     let Some(dir) = &args.model else { return Ok(characters()) };
     let tokenizer = Tokenizer::load(dir).map_err(CliError::input)?;
@@ -98,29 +105,29 @@ fn units(args: &Args) -> Result<(&'static str, Units), CliError> {
 }
 
 #[cfg(not(feature = "mlx"))]
-fn units(_: &Args) -> Result<(&'static str, Units), CliError> {
+fn units(_: &TraceStatsArgs) -> Result<(&'static str, Units), CliError> {
     Ok(characters())
 }
 
 fn characters() -> (&'static str, Units) {
     let units =
-        |_: &MessagesRequest, blocks: &[Block]| Ok(blocks.iter().flat_map(|block| block.text.chars()).map(u32::from).collect());
+        |_: &MessagesRequest, parts: &[PromptPart]| Ok(parts.iter().flat_map(|part| part.text.chars()).map(u32::from).collect());
     ("characters", Box::new(units))
 }
 
-/// The request's parts in the order of the prompt, without what is no part of it (`cache_control`, the billing header).
-fn blocks(request: &MessagesRequest) -> Vec<Block> {
-    let tool = |tool: &crate::wire::Tool| Block {
+/// The request's parts in the order of the prompt, without what does not get into it (`cache_control`, the billing header).
+fn parts(request: &MessagesRequest) -> Vec<PromptPart> {
+    let tool = |tool: &Tool| PromptPart {
         place: format!("tool {}", tool.name),
         text: json!([tool.name, tool.description, tool.input_schema]).to_string(),
     };
-    let mut blocks: Vec<Block> = request.tools.iter().map(tool).collect();
+    let mut parts: Vec<PromptPart> = request.tools.iter().map(tool).collect();
     match &request.system {
         None => {}
-        Some(System::Text(text)) => blocks.push(Block { place: "system".into(), text: text.clone() }),
-        Some(System::Blocks(parts)) => {
-            let parts = parts.iter().map(text).enumerate().filter(|(_, text)| !text.starts_with(BILLING_HEADER));
-            blocks.extend(parts.map(|(at, text)| Block { place: format!("system block {}", at + 1), text }));
+        Some(System::Text(text)) => parts.push(PromptPart { place: "system".into(), text: text.clone() }),
+        Some(System::Blocks(blocks)) => {
+            let blocks = blocks.iter().map(text).enumerate().filter(|(_, text)| !text.starts_with(BILLING_HEADER));
+            parts.extend(blocks.map(|(at, text)| PromptPart { place: format!("system block {}", at + 1), text }));
         }
     }
     for (at, message) in request.messages.iter().enumerate() {
@@ -131,19 +138,19 @@ fn blocks(request: &MessagesRequest) -> Vec<Block> {
         };
         let place = format!("message {} ({role})", at + 1);
         match &message.content {
-            Content::Text(text) => blocks.push(Block { place, text: text.clone() }),
-            Content::Blocks(parts) => blocks.extend(
-                parts
+            Content::Text(text) => parts.push(PromptPart { place, text: text.clone() }),
+            Content::Blocks(blocks) => parts.extend(
+                blocks
                     .iter()
                     .enumerate()
-                    .map(|(at, part)| Block { place: format!("{place}, block {}", at + 1), text: text(part) }),
+                    .map(|(at, block)| PromptPart { place: format!("{place}, block {}", at + 1), text: text(block) }),
             ),
         }
     }
-    blocks
+    parts
 }
 
-/// What a block says to the model.
+/// A content block as the text that the model sees.
 fn text(block: &ContentBlock) -> String {
     match block {
         ContentBlock::Text { text, .. } => text.clone(),
@@ -157,37 +164,37 @@ fn text(block: &ContentBlock) -> String {
     }
 }
 
-fn compare(prompt: &Prompt, earlier: &[Prompt]) -> Row {
+fn compare(prompt: &Prompt, earlier: &[Prompt]) -> PromptOverlap {
     let shared = |other: &Prompt| prompt.units.iter().zip(&other.units).take_while(|(a, b)| a == b).count();
     let best = earlier.iter().map(|other| (shared(other), other)).max_by_key(|(shared, _)| *shared);
     let best = best.filter(|(shared, _)| *shared > 0);
-    Row {
+    PromptOverlap {
         request: prompt.name.clone(),
         prompt: prompt.units.len(),
         shared: best.map_or(0, |(shared, _)| shared),
         with: best.map(|(_, other)| other.name.clone()),
-        broken_by: best.and_then(|(_, other)| parting(&prompt.blocks, &other.blocks)),
+        broken_by: best.and_then(|(_, other)| first_difference(&prompt.parts, &other.parts)),
     }
 }
 
-/// The first block in which two requests differ; none where one only has more blocks at its end.
-fn parting(blocks: &[Block], other: &[Block]) -> Option<String> {
-    let (new, _) = blocks.iter().zip(other).find(|(a, b)| a != b)?;
+/// The place of the first part in which two requests differ; `None` if one only has more parts at its end.
+fn first_difference(parts: &[PromptPart], other: &[PromptPart]) -> Option<String> {
+    let (new, _) = parts.iter().zip(other).find(|(a, b)| a != b)?;
     Some(new.place.clone())
 }
 
-fn table(rows: &[Row], unit: &str) -> String {
-    let percent = |row: &Row| 100 * row.shared / row.prompt.max(1);
+fn table(overlaps: &[PromptOverlap], unit: &str) -> String {
+    let percent = |overlap: &PromptOverlap| 100 * overlap.shared / overlap.prompt.max(1);
     let mut builder = Builder::default();
     builder.push_record(["request", unit, "shared", "%", "with", "broken by"]);
-    for row in rows {
+    for overlap in overlaps {
         builder.push_record([
-            row.request.clone(),
-            number(row.prompt as u64),
-            number(row.shared as u64),
-            percent(row).to_string(),
-            row.with.clone().unwrap_or_else(|| "-".into()),
-            row.broken_by.clone().unwrap_or_else(|| "-".into()),
+            overlap.request.clone(),
+            grouped(overlap.prompt as u64),
+            grouped(overlap.shared as u64),
+            percent(overlap).to_string(),
+            overlap.with.clone().unwrap_or_else(|| "-".into()),
+            overlap.broken_by.clone().unwrap_or_else(|| "-".into()),
         ]);
     }
     let mut table = builder.build();
@@ -195,10 +202,14 @@ fn table(rows: &[Row], unit: &str) -> String {
     for column in 1..=3 {
         table.modify(Columns::one(column), Alignment::right());
     }
-    let (prompt, shared) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.prompt, sum.1 + row.shared));
+    let (prompt, shared) = overlaps.iter().fold((0, 0), |sum, overlap| (sum.0 + overlap.prompt, sum.1 + overlap.shared));
     let mut lines: Vec<String> = table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
     let share = 100 * shared / prompt.max(1);
-    lines.push(format!("{} of {} {unit} shared with earlier requests ({share}%)", number(shared as u64), number(prompt as u64)));
+    lines.push(format!(
+        "{} of {} {unit} shared with earlier requests ({share}%)",
+        grouped(shared as u64),
+        grouped(prompt as u64)
+    ));
     lines.join("\n")
 }
 
@@ -207,18 +218,18 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn rows(requests: &[Value]) -> Vec<Row> {
+    fn overlaps(requests: &[Value]) -> Vec<PromptOverlap> {
         let (_, units) = characters();
         let mut prompts = Vec::new();
-        let mut rows = Vec::new();
+        let mut overlaps = Vec::new();
         for (at, body) in requests.iter().enumerate() {
             let request: MessagesRequest = serde_json::from_value(body.clone()).unwrap();
-            let blocks = blocks(&request);
-            let prompt = Prompt { name: format!("s/{at}"), units: units(&request, &blocks).unwrap(), blocks };
-            rows.push(compare(&prompt, &prompts));
+            let parts = parts(&request);
+            let prompt = Prompt { name: format!("s/{at}"), units: units(&request, &parts).unwrap(), parts };
+            overlaps.push(compare(&prompt, &prompts));
             prompts.push(prompt);
         }
-        rows
+        overlaps
     }
 
     fn request(header: &str, tool: &str, messages: Value) -> Value {
@@ -231,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block_that_ends_the_shared_prefix_is_named() {
+    fn the_part_that_ends_the_shared_prefix_is_named() {
         let first =
             json!([{"role": "user", "content": [{"type": "text", "text": "One", "cache_control": {"type": "ephemeral"}}]}]);
         let second = json!([
@@ -239,16 +250,16 @@ mod tests {
             {"role": "assistant", "content": "Yes"},
             {"role": "user", "content": "Two"}]);
         let changed = json!([{"role": "user", "content": [{"type": "text", "text": "Only"}]}]);
-        let rows = rows(&[
+        let overlaps = overlaps(&[
             request("cch=1", "Reads.", first),
             request("cch=2", "Reads.", second),
             request("cch=3", "Reads.", changed.clone()),
             request("cch=4", "Writes.", changed),
         ]);
-        let told = |row: &Row| (row.prompt, row.shared, row.with.clone(), row.broken_by.clone());
+        let told = |overlap: &PromptOverlap| (overlap.prompt, overlap.shared, overlap.with.clone(), overlap.broken_by.clone());
         let some = |text: &str| Some(text.to_string());
         assert_eq!(
-            rows.iter().map(told).collect::<Vec<_>>(),
+            overlaps.iter().map(told).collect::<Vec<_>>(),
             [
                 (28, 0, None, None),
                 (34, 28, some("s/0"), None),
@@ -257,6 +268,6 @@ mod tests {
             ]
         );
         let last = "64 of 121 characters shared with earlier requests (52%)";
-        assert_eq!(table(&rows, "characters").lines().last(), Some(last));
+        assert_eq!(table(&overlaps, "characters").lines().last(), Some(last));
     }
 }

@@ -11,9 +11,6 @@ use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::KvSegment;
 use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 
-/// Tokens, and segments that cover exactly these.
-type Covered = (Vec<u32>, Vec<Segment<KvSegment>>);
-
 /// Keys and values of earlier prompts, in memory and on disk. Any thread can read the published [`CacheStats`].
 ///
 /// All methods take the tokens to look up or to keep, except [`PrefixCache::start`], which takes a whole prompt.
@@ -22,6 +19,12 @@ pub struct PrefixCache {
     disk: Option<DiskCache>,
     stats: CacheStats,
     published: Arc<Mutex<CacheStats>>,
+}
+
+/// Tokens with the segments that cover exactly them.
+struct KnownPrefix {
+    tokens: Vec<u32>,
+    segments: Vec<Segment<KvSegment>>,
 }
 
 impl PrefixCache {
@@ -60,7 +63,7 @@ impl PrefixCache {
 
     /// Reads into memory what only the disk has of these tokens; `false` if there is nothing. Counts as a use.
     pub fn recall(&mut self, wanted: &[u32]) -> Result<bool, Exception> {
-        let Some((tokens, segments)) = self.read(wanted)? else { return Ok(false) };
+        let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? else { return Ok(false) };
         self.tree.insert(&tokens, &segments)?;
         self.disk.iter_mut().for_each(|disk| disk.touch(wanted));
         self.publish();
@@ -69,7 +72,7 @@ impl PrefixCache {
 
     /// Reads into memory what only the disk has of these tokens, before any prompt asks. Evicts nothing for it.
     pub fn read_ahead(&mut self, wanted: &[u32]) -> Result<(), Exception> {
-        if let Some((tokens, segments)) = self.read(wanted)? {
+        if let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? {
             self.tree.insert_as_oldest(&tokens, &segments)?;
             self.publish();
         }
@@ -77,12 +80,12 @@ impl PrefixCache {
     }
 
     /// The tokens that memory and disk cover together, with their segments, if the disk has more than memory.
-    fn read(&mut self, wanted: &[u32]) -> Result<Option<Covered>, Exception> {
+    fn read(&mut self, wanted: &[u32]) -> Result<Option<KnownPrefix>, Exception> {
         let known = self.tree.known(wanted);
         let recalled = self.disk.as_mut().and_then(|disk| disk.recall(wanted, known));
         let Some(Recalled { tokens, start, segments }) = recalled else { return Ok(None) };
         let before = self.tree.segments(&tokens[..start])?;
-        Ok(Some((tokens, [before, segments].concat())))
+        Ok(Some(KnownPrefix { tokens, segments: [before, segments].concat() }))
     }
 
     /// The conversations on disk, the most recently used first (earlier processes count), at most as many as memory may hold.

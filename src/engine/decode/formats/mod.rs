@@ -21,27 +21,38 @@ use super::syntax::{Cursor, Read};
 pub use qwen3_coder::Parameters;
 
 /// The name of a format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolFormatName {
     /// `<tool_call>{"name": …, "arguments": …}</tool_call>`: Hermes, Qwen
     Hermes,
     /// `<tool_call><function=…><parameter=…>`: Qwen3-Coder
-    #[value(name = "qwen3-coder")]
     Qwen3Coder,
     /// `{"name": …, "parameters": …}`, also after `<|python_tag|>`: Llama 3
-    #[value(name = "llama3")]
     Llama3,
     /// `[TOOL_CALLS]`: Mistral
     Mistral,
     /// `<｜tool▁calls▁begin｜>`: DeepSeek
-    #[value(name = "deepseek")]
     DeepSeek,
     /// `{"tool_calls": …}` or `{"function_call": …}` as text
-    #[value(name = "openai")]
     OpenAi,
 }
 
 impl ToolFormatName {
+    /// All formats.
+    pub const ALL: [Self; 6] = [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::OpenAi];
+
+    /// The format's name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hermes => "hermes",
+            Self::Qwen3Coder => "qwen3-coder",
+            Self::Llama3 => "llama3",
+            Self::Mistral => "mistral",
+            Self::DeepSeek => "deepseek",
+            Self::OpenAi => "openai",
+        }
+    }
+
     /// The format that a chat template writes calls in; Hermes where the template does not tell.
     pub fn of_template(template: &str) -> Self {
         let marks = [

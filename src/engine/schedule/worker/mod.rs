@@ -22,16 +22,20 @@ use crate::engine::model::Model;
 /// Most active answers. Each holds memory of its own, and more would only slow all of them down.
 const MAX_ACTIVE: usize = 16;
 
+/// Where the outcome of a command goes.
+pub type Reply = oneshot::Sender<Result<(), EngineError>>;
+
 /// A command to the thread. A reply that nobody waits for any more is dropped.
 pub enum WorkerCommand {
     Generate(Box<Generation>, EventSender),
     /// Forget everything in the prefix cache but these tokens, which are computed if they are missing. Waits for the answers
     /// requested before.
-    KeepOnly(Vec<u32>, oneshot::Sender<Result<(), EngineError>>),
+    KeepOnly(Vec<u32>, Reply),
     /// Empty the prefix cache. Waits for the answers requested before.
     Clear(oneshot::Sender<()>),
-    /// Warm up: compute these tokens, the beginning of prompts to come, when nothing else is to be done.
-    Warm(Vec<u32>),
+    /// Warm up: compute these tokens, the beginning of prompts to come, when nothing else is to be done. The reply
+    /// comes when that is done or has failed.
+    Warm(Vec<u32>, Reply),
     Stop,
 }
 
@@ -65,9 +69,16 @@ pub struct Worker {
     queue: VecDeque<WorkerCommand>,
     /// Active answers; of those that prefill, the first one is next.
     answers: VecDeque<ActiveAnswer>,
-    warming: Option<(Vec<u32>, Sequence)>,
+    warming: Option<Warming>,
     /// Conversations to read from disk when nothing else is to be done; the last one is next.
     ahead: Vec<Vec<u32>>,
+}
+
+/// The warm-up at work.
+struct Warming {
+    tokens: Vec<u32>,
+    sequence: Sequence,
+    reply: Reply,
 }
 
 impl Worker {
@@ -147,7 +158,7 @@ impl Worker {
                     self.cache.clear();
                     let _ = reply.send(());
                 }
-                WorkerCommand::Warm(tokens) => self.start_warming(tokens),
+                WorkerCommand::Warm(tokens, reply) => self.start_warming(tokens, reply),
                 WorkerCommand::Stop => {}
                 WorkerCommand::Generate(..) | WorkerCommand::KeepOnly(..) | WorkerCommand::Clear(_) => {
                     return self.queue.push_front(command);
@@ -248,36 +259,42 @@ impl Worker {
     }
 
     /// Schedules a warm-up, in place of an earlier one.
-    fn start_warming(&mut self, tokens: Vec<u32>) {
+    fn start_warming(&mut self, tokens: Vec<u32>, reply: Reply) {
+        self.stop_warming();
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(tokens.len(), Ordering::Relaxed);
         if let Err(error) = self.cache.recall(&tokens) {
             tracing::warn!(error = error.what(), "the warm-up cannot use the disk");
         }
-        self.warming = Some((tokens, Sequence::new(&self.model)));
+        self.warming = Some(Warming { tokens, sequence: Sequence::new(&self.model), reply });
     }
 
     /// Computes a chunk of the warm-up.
     fn warm_chunk(&mut self) {
-        let Some((tokens, sequence)) = &mut self.warming else { return };
+        let Some(Warming { tokens, sequence, .. }) = &mut self.warming else { return };
         let computed = sequence.prefill_chunk(&self.model, &mut self.cache, tokens, self.prefill_chunk);
         self.progress.done.store(sequence.tokens().len(), Ordering::Relaxed);
-        if let Err(error) = &computed {
-            tracing::warn!(error = error.what(), "the warm-up failed");
-        }
-        if computed.is_err() || sequence.tokens().len() >= tokens.len() {
-            self.stop_warming();
+        match computed {
+            Err(error) => self.end_warming(Err(error.into())),
+            Ok(_) if sequence.tokens().len() >= tokens.len() => self.end_warming(Ok(())),
+            Ok(_) => {}
         }
     }
 
     /// Ends the warm-up.
     fn stop_warming(&mut self) {
+        self.end_warming(Err(EngineError::WarmUpStopped));
+    }
+
+    fn end_warming(&mut self, outcome: Result<(), EngineError>) {
         self.progress.total.store(0, Ordering::Relaxed);
-        self.warming = None;
+        if let Some(Warming { reply, .. }) = self.warming.take() {
+            let _ = reply.send(outcome);
+        }
     }
 
     /// Forgets everything but `tokens`; gives up computing them if nobody waits any more.
-    fn keep_only(&mut self, tokens: &[u32], reply: &oneshot::Sender<Result<(), EngineError>>) -> Result<(), EngineError> {
+    fn keep_only(&mut self, tokens: &[u32], reply: &Reply) -> Result<(), EngineError> {
         let mut sequence = Sequence::new(&self.model);
         self.cache.recall(tokens)?;
         sequence.catch_up(&mut self.cache, tokens)?;

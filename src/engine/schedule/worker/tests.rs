@@ -61,6 +61,13 @@ impl TestWorker {
         receiver
     }
 
+    /// Asks for a warm-up; gives its outcome once there is one.
+    fn warm(&mut self, tokens: &[u32]) -> oneshot::Receiver<Result<(), EngineError>> {
+        let (reply, outcome) = oneshot::channel();
+        self.worker.queue.push_back(WorkerCommand::Warm(tokens.to_vec(), reply));
+        outcome
+    }
+
     fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.worker.admit();
@@ -156,13 +163,15 @@ fn prompts_that_begin_alike_are_computed_once() {
 #[test]
 fn a_request_joins_the_warm_up_and_the_warm_up_goes_on_after_it() {
     let mut test = TestWorker::new();
-    test.worker.queue.push_back(WorkerCommand::Warm(prompt(80)));
+    let mut outcome = test.warm(&prompt(80));
     test.turns(2);
     assert_eq!(test.worker.progress.done.load(Ordering::Relaxed), 32);
+    assert!(outcome.try_recv().is_err());
     let mut events = test.ask(&[prompt(60), vec![1; 5]].concat(), 1);
     test.turns(4);
     assert_eq!(seen(&mut events), (Some(32), Some(1)));
     test.turns(3);
+    assert!(outcome.try_recv().unwrap().is_ok());
     assert_eq!((test.known(&prompt(80)), test.worker.progress.total.load(Ordering::Relaxed)), (80, 0));
     assert!(test.worker.is_idle());
 }
@@ -170,7 +179,7 @@ fn a_request_joins_the_warm_up_and_the_warm_up_goes_on_after_it() {
 #[test]
 fn clearing_waits_for_the_answers_before_it_and_stops_the_warm_up() {
     let mut test = TestWorker::new();
-    test.worker.queue.push_back(WorkerCommand::Warm(prompt(80)));
+    let mut outcome = test.warm(&prompt(80));
     let mut events = test.ask(&prompt(30), 3);
     let (reply, mut cleared) = oneshot::channel();
     test.worker.queue.push_back(WorkerCommand::Clear(reply));
@@ -179,7 +188,18 @@ fn clearing_waits_for_the_answers_before_it_and_stops_the_warm_up() {
     test.turns(8);
     assert_eq!(seen(&mut events), (Some(0), Some(3)));
     assert!(cleared.try_recv().is_ok() && test.worker.is_idle());
+    assert!(matches!(outcome.try_recv().unwrap(), Err(EngineError::WarmUpStopped)));
     assert_eq!(test.known(&prompt(80)), 0);
+}
+
+#[test]
+fn a_warm_up_takes_the_place_of_the_one_before() {
+    let mut test = TestWorker::new();
+    let (mut first, mut second) = (test.warm(&prompt(80)), test.warm(&prompt(40)));
+    test.finish();
+    assert!(matches!(first.try_recv().unwrap(), Err(EngineError::WarmUpStopped)));
+    assert!(second.try_recv().unwrap().is_ok());
+    assert_eq!(test.known(&prompt(80)), 40);
 }
 
 #[test]

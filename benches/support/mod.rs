@@ -1,0 +1,29 @@
+//! What the benches on recorded conversations share.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyclaude::replay::{Phase, Plan, ReplayCase, ReplaySettings, ToolChoiceMode};
+use anyclaude::trace;
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The command line, less what `cargo bench` adds to it.
+pub fn arguments() -> Vec<OsString> {
+    std::env::args_os().skip(1).filter(|argument| argument != "--bench").collect()
+}
+
+/// The recorded requests of a folder, in order, as replay sends them: greedy, and with the tool forced that was called.
+pub fn cases(traces: &Path) -> Outcome<Vec<ReplayCase>> {
+    let files = trace::find(&[traces.to_path_buf()])?;
+    let traces = files.into_iter().map(|file| Ok((trace::read(&file)?, file)).map(|(trace, file)| (file, trace)));
+    let settings = ReplaySettings {
+        phases: Phase::ALL.into(),
+        repeat: 1,
+        max_tokens: u32::MAX,
+        tool_choice: ToolChoiceMode::Recorded,
+        filter: vec![],
+    };
+    Ok(Plan::new(traces.collect::<Outcome<_>>()?, &settings)?.cases)
+}

@@ -1,0 +1,78 @@
+//! The library's enums as values of flags: their names, and what `--help` says of each.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::config::Mode;
+#[cfg(feature = "mlx")]
+use crate::engine::decode::ToolFormatName;
+use crate::replay::{Phase, ToolChoiceMode};
+
+/// `--mode`.
+pub fn mode() -> impl TypedValueParser<Value = Mode> {
+    one_of(Mode::ALL, |mode| {
+        let help = match mode {
+            Mode::Mlx => {
+                return PossibleValue::new(mode.name())
+                    .alias("vllm-mlx")
+                    .help("The MLX engine in this process, on a model folder");
+            }
+            Mode::Claude => "Anthropic's own API, to record the reference",
+            Mode::Lmstudio => "LM Studio's server on this machine",
+            Mode::Openrouter => "OpenRouter; the key is taken from OPENROUTER_API_KEY",
+            Mode::Openai => "Any server that speaks OpenAI's chat completions; the key is taken from OPENAI_API_KEY",
+            Mode::Anthropic => "Any server that speaks Anthropic's Messages API",
+        };
+        PossibleValue::new(mode.name()).help(help)
+    })
+}
+
+/// `--phases`.
+pub fn phase() -> impl TypedValueParser<Value = Phase> {
+    one_of(Phase::ALL, |phase| {
+        PossibleValue::new(phase.name()).help(match phase {
+            Phase::Cold => "Nothing of the prompt is cached",
+            Phase::Warm => "The tools and the system prompt are cached, the conversation is not",
+            Phase::Cached => "The prompt up to its last turn is cached",
+        })
+    })
+}
+
+/// `--tool-choice`.
+pub fn tool_choice() -> impl TypedValueParser<Value = ToolChoiceMode> {
+    one_of(ToolChoiceMode::ALL, |mode| {
+        PossibleValue::new(mode.name()).help(match mode {
+            ToolChoiceMode::Recorded => "Force the first tool that the recorded answer called, if it called one",
+            ToolChoiceMode::Auto => "Let the model decide",
+            ToolChoiceMode::Any => "Force some tool",
+        })
+    })
+}
+
+/// `--tool-format`.
+#[cfg(feature = "mlx")]
+pub fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
+    one_of(ToolFormatName::ALL, |format| {
+        PossibleValue::new(format.name()).help(match format {
+            ToolFormatName::Hermes => "`<tool_call>{\"name\": …, \"arguments\": …}</tool_call>`: Hermes, Qwen",
+            ToolFormatName::Qwen3Coder => "`<tool_call><function=…><parameter=…>`: Qwen3-Coder",
+            ToolFormatName::Llama3 => "`{\"name\": …, \"parameters\": …}`, also after `<|python_tag|>`: Llama 3",
+            ToolFormatName::Mistral => "`[TOOL_CALLS]`: Mistral",
+            ToolFormatName::DeepSeek => "`<｜tool▁calls▁begin｜>`: DeepSeek",
+            ToolFormatName::OpenAi => "`{\"tool_calls\": …}` or `{\"function_call\": …}` as text",
+        })
+    })
+}
+
+/// A parser of these values under the names that `describe` gives them.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    values: [T; N],
+    describe: impl Fn(T) -> PossibleValue,
+) -> impl TypedValueParser<Value = T> {
+    let described = values.map(describe);
+    let parser = PossibleValuesParser::new(described.clone());
+    parser.try_map(move |name| {
+        // clap has accepted the name, so one of them has it.
+        let position = described.iter().position(|value| value.matches(&name, false));
+        position.map(|index| values[index]).ok_or("unknown value")
+    })
+}

@@ -1,0 +1,92 @@
+//! `anyclaude doctor`: checks this machine for what anyclaude needs, and says how to get the rest.
+
+mod finding;
+#[cfg(feature = "mlx")]
+mod mlx;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use self::finding::{Finding, Presence};
+use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
+use super::{CliError, blocking, print};
+
+/// Check that this machine has what anyclaude needs, and say how to get what is missing
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArgs {
+    /// Model to check: a folder, or the name of a pulled model
+    #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
+    model: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude doctor
+  anyclaude doctor --model mlx-community/Qwen3-4B-4bit
+
+Exit code 3 if something that everything needs is missing.";
+
+/// How long `claude --version` may take.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Prints the findings. Exit code 3 if something is missing.
+pub async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
+    let version = Presence::Found(env!("CARGO_PKG_VERSION").into());
+    let mut findings = vec![Finding { thing: "anyclaude", presence: version }];
+    findings.extend(blocking(|| Ok(engine())).await?);
+    findings.push(Finding { thing: "model", presence: blocking(move || Ok(model(&args.model))).await? });
+    findings.push(Finding { thing: "client", presence: client().await });
+    print(&findings.iter().map(Finding::line).collect::<String>())?;
+    Ok(ExitCode::from(if findings.iter().any(Finding::is_missing) { 3 } else { 0 }))
+}
+
+#[cfg(feature = "mlx")]
+fn engine() -> Vec<Finding> {
+    mlx::findings()
+}
+
+#[cfg(not(feature = "mlx"))]
+fn engine() -> Vec<Finding> {
+    let reason = "built without it: record, and replay against servers, work; serve and replay in process do not".into();
+    let remedy = "build with the default features".into();
+    vec![Finding { thing: "MLX", presence: Presence::Lacking { reason, remedy } }]
+}
+
+fn model(given: &Path) -> Presence {
+    describe_model(given).map_or_else(
+        |error| {
+            let reason = error.to_string();
+            let remedy = "name one with --model DIR; the repository has fixtures/models/tiny".into();
+            if cfg!(feature = "mlx") { Presence::Missing { reason, remedy } } else { Presence::Lacking { reason, remedy } }
+        },
+        Presence::Found,
+    )
+}
+
+fn describe_model(given: &Path) -> Result<String, ModelFolderError> {
+    let folder = local_model::find(given)?;
+    let ModelFolder { kind, weight_files, weight_bytes, parameters } = ModelFolder::inspect(&folder)?;
+    let vocabulary = local_model::vocabulary_size(&folder)?;
+    Ok(format!(
+        "{}: {kind}, {} parameters, {} MB of weights in {weight_files} file(s), tokenizer of {vocabulary} entries",
+        given.display(),
+        in_words(parameters),
+        weight_bytes.div_ceil(1_000_000),
+    ))
+}
+
+async fn client() -> Presence {
+    let remedy = "install it: npm install -g @anthropic-ai/claude-code".to_owned();
+    let asked = Command::new("claude").arg("--version").kill_on_drop(true).output();
+    let lacking = |reason: String| Presence::Lacking { reason, remedy };
+    match tokio::time::timeout(CLIENT_PATIENCE, asked).await {
+        Ok(Ok(output)) if output.status.success() => Presence::Found(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Ok(Ok(output)) => lacking(format!("`claude --version` failed: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(Err(_)) => lacking("no `claude` on PATH".into()),
+        Err(_) => lacking(format!("`claude --version` said nothing in {} s", CLIENT_PATIENCE.as_secs())),
+    }
+}

@@ -1,0 +1,75 @@
+//! What ends a command early, and the exit code that each of the library's errors gets.
+
+use std::fmt::Display;
+
+use crate::config::ConfigError;
+use crate::hub::HubError;
+use crate::snapshot::SnapshotError;
+use crate::trace::TraceError;
+
+/// Why a command ended early: what to tell the user, and with which exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Wrong usage, or input that cannot be read. Exit code 2.
+    #[error("{0}")]
+    Input(String),
+    /// A backend, an upstream or the machine failed. Exit code 3.
+    #[error("{0}")]
+    Backend(String),
+}
+
+impl CliError {
+    /// Wrong usage, or input that cannot be read.
+    pub fn input(error: impl Display) -> Self {
+        Self::Input(error.to_string())
+    }
+
+    /// A backend, an upstream or the machine failed.
+    pub fn backend(error: impl Display) -> Self {
+        Self::Backend(error.to_string())
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Backend(_) => 3,
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<TraceError> for CliError {
+    fn from(error: TraceError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<SnapshotError> for CliError {
+    fn from(error: SnapshotError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<HubError> for CliError {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::NoSuchModel { .. }
+            | HubError::NotAllowed { .. }
+            | HubError::Gated { .. }
+            | HubError::NoModel { .. }
+            | HubError::NoHome => Self::input(error),
+            HubError::Answered { .. }
+            | HubError::Unreachable { .. }
+            | HubError::Protocol { .. }
+            | HubError::Damaged { .. }
+            | HubError::Busy { .. }
+            | HubError::Io { .. } => Self::backend(error),
+        }
+    }
+}

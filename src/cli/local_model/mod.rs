@@ -1,0 +1,13 @@
+//! The model that runs in this process: its folder, how its prefix cache is set up, loading it.
+
+#[cfg(feature = "mlx")]
+mod cache_args;
+mod folder;
+#[cfg(feature = "mlx")]
+mod loading;
+
+#[cfg(feature = "mlx")]
+pub use self::cache_args::CacheArgs;
+pub use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
+#[cfg(feature = "mlx")]
+pub use self::loading::{load, load_silently};

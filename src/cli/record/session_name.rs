@@ -1,0 +1,59 @@
+//! Sessions named after the time at which they begin.
+
+use std::path::Path;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::record::{RecordError, RecordingSession};
+
+/// Opens a session that is named after the current time. Recorders started in the same second get a number behind it.
+pub fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
+    open_numbered(out, &now())
+}
+
+fn open_numbered(out: &Path, name: &str) -> Result<RecordingSession, RecordError> {
+    let mut session = RecordingSession::open(out, name);
+    let mut number = 1;
+    while matches!(session, Err(RecordError::InUse { .. })) {
+        number += 1;
+        session = RecordingSession::open(out, &format!("{name}-{number}"));
+    }
+    session
+}
+
+/// The current time (UTC) as a name that sorts by time: `20260131-235959`.
+fn now() -> String {
+    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    // Fails only for years of five digits.
+    OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| "session".into())
+}
+
+/// Whether a name was made by [`open_by_time`].
+pub fn is_time(name: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = name.splitn(3, '-');
+    let (date, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    digits(date, 8) && digits(time, 6) && parts.next().is_none_or(|number| digits(number, number.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorders_of_the_same_second_get_sessions_of_their_own() {
+        let out = tempfile::tempdir().unwrap();
+        let sessions = [(); 3].map(|()| open_numbered(out.path(), "now").unwrap());
+        assert_eq!(sessions.each_ref().map(RecordingSession::name), ["now", "now-2", "now-3"]);
+    }
+
+    #[test]
+    fn a_name_made_here_is_told_from_others() {
+        for (name, expected) in
+            [(now().as_str(), true), ("20260101-000000-2", true), ("20260101", false), ("mine", false), ("2026-01-01", false)]
+        {
+            assert_eq!(is_time(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The arguments of `anyclaude replay`.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+
+use crate::cli::environment::in_ci;
+use crate::cli::{CliError, choices};
+use crate::replay::{Phase, Policy, ReplaySettings, ToolChoiceMode};
+
+/// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct ReplayArgs {
+    /// Trace files, or folders to search for them
+    #[arg(default_value = "traces")]
+    pub traces: Vec<PathBuf>,
+
+    /// What answers: `mlx`, the engine in this process, or the base URL of a server
+    #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
+    pub backend: String,
+
+    /// With `mlx`: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With a URL: the model to ask for
+    /// [default: as recorded]
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: Option<String>,
+
+    /// With `mlx`: how the model writes tool calls [default: as its chat template does]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
+    pub tool_format: Option<crate::engine::decode::ToolFormatName>,
+
+    /// States of the prefix cache in which to measure
+    #[arg(long, value_parser = choices::phase(), value_delimiter = ',', default_value = "cold,warm,cached")]
+    pub phases: Vec<Phase>,
+
+    /// How often to measure each phase of each trace
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+
+    /// Only traces whose `session/seq` contains this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Vec<String>,
+
+    /// Longest answer, in tokens
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub max_tokens: u32,
+
+    /// Which tool the model must call
+    #[arg(long, value_parser = choices::tool_choice(), default_value = "recorded")]
+    pub tool_choice: ToolChoiceMode,
+
+    /// Folder of the accepted snapshots
+    #[arg(long, default_value = "snapshots", value_name = "DIR")]
+    pub snapshots: PathBuf,
+
+    /// Accept every outcome without a review
+    #[arg(long)]
+    pub update: bool,
+
+    /// Only compare, without writing pending snapshots
+    #[arg(long, conflicts_with = "update")]
+    pub check: bool,
+
+    /// Write all figures and the raw data of every measurement to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write HdrHistogram percentile files to this folder, one for each phase and metric
+    #[arg(long, value_name = "DIR")]
+    pub hgrm: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
+  anyclaude replay --filter read-file --phases cold,cached --repeat 5
+  anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+
+Exit codes:
+  0    every outcome is as accepted
+  1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
+  2    wrong usage, or input that cannot be read
+  3    the backend failed, or a phase did not happen
+  130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
+
+With CI set in the environment, nothing is written to the snapshots folder.";
+
+impl ReplayArgs {
+    /// What to replay, and how. The phases are put in order.
+    pub fn settings(&self) -> ReplaySettings {
+        let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
+        ReplaySettings {
+            phases,
+            repeat: self.repeat,
+            max_tokens: self.max_tokens,
+            tool_choice: self.tool_choice,
+            filter: self.filter.clone(),
+        }
+    }
+
+    /// Whether the engine in this process answers.
+    pub fn is_in_process(&self) -> bool {
+        self.backend == "mlx"
+    }
+
+    /// What may be written to the snapshots folder. In CI nothing is, and asking for it is a mistake.
+    pub fn policy(&self) -> Result<Policy, CliError> {
+        match (self.update, self.check || in_ci()) {
+            (true, _) if in_ci() => {
+                Err(CliError::input("--update with CI set: accepting is for people; unset CI to accept on purpose"))
+            }
+            (true, _) => Ok(Policy::Update),
+            (false, true) => Ok(Policy::Check),
+            (false, false) => Ok(Policy::Pend),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a replay is driven against: the engine in this process, or a server.
+
+use std::path::Path;
+#[cfg(feature = "mlx")]
+use std::path::PathBuf;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use super::args::ReplayArgs;
+use crate::backend::remote::RemoteBackend;
+use crate::backend::{Backend, BackendError};
+use crate::cli::CliError;
+#[cfg(feature = "mlx")]
+use crate::cli::{blocking, local_model};
+
+/// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with.
+pub async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
+    if args.is_in_process() {
+        return in_process(args).await;
+    }
+    if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+        let given = &args.backend;
+        return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
+    }
+    let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    if betas.is_empty() {
+        return Ok(Box::new(backend));
+    }
+    let names = HeaderValue::from_str(&betas.join(","));
+    let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
+    Ok(Box::new(backend.with_betas(names)))
+}
+
+#[cfg(feature = "mlx")]
+async fn in_process(args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
+    let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
+    let folder = blocking(move || {
+        let found = local_model::find(&folder);
+        found.map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))
+    })
+    .await?;
+    let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
+    Ok(Box::new(local_model::load_silently(folder, options).await?))
+}
+
+#[cfg(not(feature = "mlx"))]
+async fn in_process(_args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
+    Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
+}
+
+/// The error with what to do about it.
+pub fn backend_error(error: BackendError) -> CliError {
+    match error {
+        BackendError::Unreachable { .. } => CliError::backend(format!("{error}; is the server running?")),
+        other => CliError::backend(other),
+    }
+}
+
+/// The name of the model that answers, without this machine's folders.
+pub fn model_name(args: &ReplayArgs, backend: &dyn Backend) -> String {
+    match &args.model {
+        Some(asked_for) if !args.is_in_process() => asked_for.clone(),
+        _ => {
+            let name = backend.model();
+            let path = Path::new(&name);
+            let last = path.file_name().filter(|_| path.is_absolute());
+            last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `anyclaude serve`: the Messages API on a model folder.
+
+pub(super) mod heap;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use console::style;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::local_model::{self, CacheArgs};
+use super::signals::{self, Signals};
+use super::{CliError, blocking, choices, say};
+use crate::backend::CacheControl;
+use crate::backend::mlx::MlxBackend;
+use crate::engine::EngineOptions;
+use crate::engine::decode::ToolFormatName;
+use crate::server::{Server, ServerOptions};
+use crate::wire::MessagesRequest;
+
+/// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
+    /// pulled model
+    #[arg(long, value_name = "DIR|NAME")]
+    model: PathBuf,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port to listen on; 0 picks a free one
+    #[arg(long, default_value_t = 8081)]
+    port: u16,
+    /// Key that clients must send, as x-api-key or as bearer token [default: none is asked for]
+    #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// How the model writes tool calls [default: as its chat template does]
+    #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
+    tool_format: Option<ToolFormatName>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  anyclaude serve --model fixtures/models/tiny
+  anyclaude serve --model mlx-community/Qwen3-4B-4bit --cache-dir ~/.cache/anyclaude
+
+Then, in another terminal:
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
+
+/// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
+pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
+    let ServeArgs { model, host, port, api_key, cache, tool_format } = args;
+    let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
+    let listener = bind(&host, port).await?;
+    let address = listener.local_addr().map_err(CliError::backend)?;
+    let api_key = api_key.filter(|key| !key.is_empty());
+    if !address.ip().is_loopback() && api_key.is_none() {
+        let label = style("warning:").yellow().bold().for_stderr();
+        say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
+    }
+    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(None), tool_format, ..EngineOptions::default() };
+    let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
+    let backend = Arc::new(local_model::load(folder, options).await?);
+    // Before the address is announced: whoever reads it may stop us at once.
+    let stop = stop_signal().map_err(CliError::backend)?;
+    announce(address, api_key.as_deref());
+    let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
+    let server = Server::new(backend, ServerOptions { api_key, ..ServerOptions::default() });
+    let served = server.run(listener, stop).await;
+    if let Some(warm_up) = warm_up {
+        // It holds the engine, which must end before the process does.
+        warm_up.abort();
+        drop(warm_up.await);
+    }
+    served.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+    if let Some(report) = server.cache_report() {
+        say(format_args!("cache: {report}"));
+    }
+    say(format_args!("served {}", server.totals()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
+        CliError::backend(match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("{host}:{port} is in use: stop what listens there, or choose another port with --port (0: any free one)")
+            }
+            _ => format!("cannot listen on {host}:{port}: {error}; choose another address with --host or --port"),
+        })
+    })
+}
+
+fn announce(address: SocketAddr, api_key: Option<&str>) {
+    let key = if api_key.is_some() { "<the key>" } else { "local" };
+    say(format_args!("listening on http://{address}"));
+    say(format_args!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude"));
+}
+
+/// Computes the tools and system prompt of a request in the background.
+fn start_warm_up(backend: Arc<MlxBackend>, request: MessagesRequest) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = backend.warm_up(request).await {
+            tracing::warn!("the warm-up failed: {error}");
+        }
+    })
+}
+
+/// Completes on the first Ctrl-C or SIGTERM. The next one ends the process at once.
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (stop, stopped) = oneshot::channel();
+    let mut signals = Signals::listen(&signals::STOPPING)?;
+    tokio::spawn(async move {
+        signals.next().await;
+        say("stopping: answers in flight get a few seconds; once more to stop at once");
+        // Fails only if the server has ended by itself.
+        let _ = stop.send(());
+        signals.next().await;
+        std::process::exit(130);
+    });
+    Ok(async {
+        // The sender is never dropped before it has sent.
+        let _ = stopped.await;
+    })
+}

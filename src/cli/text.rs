@@ -1,0 +1,50 @@
+//! Times, sizes and outcomes as people read them.
+
+pub use crate::report::units::{count, duration};
+use crate::trace::ExchangeOutcome;
+
+/// Like [`duration`]; a dash for `None`.
+pub fn maybe_duration(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), duration)
+}
+
+/// A number with a comma between each group of three digits: `12,345`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The outcome's name in the trace file.
+pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
+    match outcome {
+        ExchangeOutcome::Complete => "complete",
+        ExchangeOutcome::Truncated => "truncated",
+        ExchangeOutcome::ClientClosed => "client_closed",
+        ExchangeOutcome::UpstreamError => "upstream_error",
+    }
+}
+
+/// A table's lines without the blanks around them.
+pub fn trimmed_lines(table: &str) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_and_a_missing_time_is_a_dash() {
+        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(n), text);
+        }
+        assert_eq!(maybe_duration(None), "-");
+    }
+}

@@ -1,0 +1,53 @@
+//! One timed request, as plain data.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Phase;
+use crate::snapshot::Outcome;
+
+/// One timed request and its answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measurement {
+    /// The state of the prefix cache in which it was made, or was meant to be.
+    pub phase: Phase,
+    /// Which measurement of this phase it is, from 1.
+    pub repeat: u32,
+    /// Time from sending the request to the first content event; `None` if the answer has no content.
+    pub ttft_us: Option<u64>,
+    /// Time from sending the request to `message_stop`.
+    pub e2e_us: u64,
+    /// Times between content events.
+    pub itl_us: Vec<u64>,
+    /// All prompt tokens, cached ones too.
+    pub prompt_tokens: u64,
+    /// Prompt tokens read from the prefix cache; `None` if the backend does not report them.
+    pub cache_read_tokens: Option<u64>,
+    /// Generated tokens.
+    pub output_tokens: u64,
+    /// The tool calls of the answer.
+    pub outcome: Outcome,
+}
+
+impl Measurement {
+    /// Its name among the trace's measurements.
+    pub fn label(&self) -> MeasurementLabel {
+        MeasurementLabel { phase: self.phase, repeat: self.repeat }
+    }
+}
+
+/// Names one of a trace's measurements. Shown as `cold, repeat 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MeasurementLabel {
+    /// The measurement's phase.
+    pub phase: Phase,
+    /// Which measurement of this phase it is, from 1.
+    pub repeat: u32,
+}
+
+impl fmt::Display for MeasurementLabel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}, repeat {}", self.phase, self.repeat)
+    }
+}

@@ -1,0 +1,44 @@
+//! Measurements and results for tests.
+
+use serde_json::{Value, json};
+
+use super::{CaseResult, Fidelity, Measurement, Phase, Verdict, check, disagreements};
+use crate::snapshot::{ExchangeId, Outcome, ToolUse};
+use crate::wire::StopReason;
+
+/// An answer with one tool call.
+pub fn outcome(name: &str, input: Value) -> Outcome {
+    Outcome { stop_reason: Some(StopReason::ToolUse), tool_use: vec![ToolUse { name: name.into(), input }] }
+}
+
+/// The first measurement of a phase, with a prompt of 1000 tokens and an answer of 10 that takes another 100 ms: it reads a file.
+pub fn measurement(phase: Phase, ttft_ms: u64, cache_read_tokens: Option<u64>) -> Measurement {
+    let ttft_us = ttft_ms * 1000;
+    Measurement {
+        phase,
+        repeat: 1,
+        ttft_us: Some(ttft_us),
+        e2e_us: ttft_us + 100_000,
+        itl_us: vec![10_000; 9],
+        prompt_tokens: 1000,
+        cache_read_tokens,
+        output_tokens: 10,
+        outcome: outcome("Read", json!({"file_path": "hello.txt"})),
+    }
+}
+
+/// The result of a case of session `demo` that is as accepted, and as recorded.
+pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
+    CaseResult {
+        id: ExchangeId::new("demo", seq).unwrap(),
+        trace: format!("traces/demo/{seq:03}.json").into(),
+        snapshot: format!("snapshots/demo__{seq:03}.snap").into(),
+        pending: None,
+        verdict: Verdict::AsAccepted,
+        disagreements: disagreements(&measurements),
+        phase_failures: check(&measurements, 0),
+        error: None,
+        fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),
+        measurements,
+    }
+}

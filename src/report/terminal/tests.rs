@@ -1,0 +1,95 @@
+//! What the report prints, as a whole.
+
+use serde_json::json;
+
+use super::*;
+use crate::replay::Measurement;
+use crate::replay::testing::{case_result, measurement, outcome};
+use crate::snapshot::ToolUse;
+
+fn all_phases() -> Vec<Measurement> {
+    vec![
+        measurement(Phase::Cold, 1230, Some(0)),
+        measurement(Phase::Cached, 12, Some(999)),
+        measurement(Phase::Warm, 230, Some(800)),
+    ]
+}
+
+fn settings() -> ReplaySettings {
+    ReplaySettings {
+        phases: Phase::ALL.into(),
+        repeat: 1,
+        max_tokens: 256,
+        tool_choice: ToolChoiceMode::Recorded,
+        filter: vec![],
+    }
+}
+
+fn target(states: States) -> ReplayTarget {
+    ReplayTarget { backend: "mlx".into(), model: "tiny".into(), states }
+}
+
+fn plain(text: String) -> String {
+    console::strip_ansi_codes(&text).into_owned()
+}
+
+/// Everything replay prints, in its order.
+fn rendered(cases: &[CaseResult], states: States, policy: Policy) -> String {
+    let (target, settings) = (target(states), settings());
+    let report = Report::new(&target, &settings, ReplaySummary::new(cases, cases.len(), 1), cases);
+    let lines: String = cases.iter().map(|case| case_line(case, 8)).collect();
+    let header = header(&target, &settings, cases.len());
+    plain(header + &lines + &latency(&report) + &details(&report, 8) + &closing(&report, policy))
+}
+
+#[test]
+fn a_green_report() {
+    let cases = [case_result(1, all_phases()), case_result(2, all_phases())];
+    insta::assert_snapshot!(rendered(&cases, States::CacheControl, Policy::Pend));
+}
+
+#[test]
+fn a_report_of_everything_that_can_be_wrong() {
+    let changed = CaseResult {
+        verdict: Verdict::Changed { accepted: outcome("Write", json!({"file_path": "hello.txt"})) },
+        pending: Some("snapshots/demo__001.snap.new".into()),
+        ..case_result(1, all_phases())
+    };
+    let new = CaseResult {
+        verdict: Verdict::New,
+        pending: Some("snapshots/demo__002.snap.new".into()),
+        ..case_result(2, all_phases())
+    };
+    let mut measurements = all_phases();
+    measurements[1].outcome = outcome("Read", json!({"file_path": "hallo.txt"}));
+    let cache = case_result(3, measurements);
+    let phase = case_result(4, vec![measurement(Phase::Cold, 1230, Some(0)), measurement(Phase::Cached, 1230, Some(0))]);
+    let failed = CaseResult {
+        verdict: Verdict::Unfinished,
+        error: Some("overloaded_error: busy".into()),
+        fidelity: None,
+        ..case_result(5, vec![measurement(Phase::Cold, 1230, Some(0))])
+    };
+    let stopped = CaseResult { verdict: Verdict::Unfinished, fidelity: None, ..case_result(6, vec![]) };
+    let cases = [changed, new, cache, phase, failed, stopped];
+    insta::assert_snapshot!(rendered(&cases, States::CacheControl, Policy::Pend));
+}
+
+#[test]
+fn salts_and_missing_cache_figures_are_said() {
+    let cases = [case_result(1, vec![measurement(Phase::Cold, 1230, None)])];
+    let text = rendered(&cases, States::Salt, Policy::Check);
+    assert!(text.contains("cold and warm were made by salting the prompt's start"), "{text}");
+    assert!(text.contains("UNVERIFIED: the backend reports no cache figures"), "{text}");
+}
+
+#[test]
+fn calls_of_one_tool_in_a_row_are_counted() {
+    let call = |name: &str| ToolUse { name: name.into(), input: json!({}) };
+    let table = [(vec![], "(no tool)"), (vec!["Read"], "Read"), (vec!["Read", "Read", "Bash", "Read"], "Read ×2, Bash, Read")];
+    for (names, expected) in table {
+        let mut case = case_result(1, all_phases());
+        case.measurements[0].outcome.tool_use = names.into_iter().map(call).collect();
+        assert_eq!(tools(&case), expected);
+    }
+}

@@ -1,0 +1,4 @@
+//! The prefix cache through the built binary, in memory and on the disk.
+
+mod disk;
+mod memory;

@@ -1,0 +1,104 @@
+//! `anyclaude config`: where values come from, and what is wrong with those that cannot be.
+
+use serde_json::{Value, json};
+
+use crate::support::process::run;
+use crate::support::sandbox::Sandbox;
+
+/// The value of a setting and where it came from.
+fn setting(sandbox: &Sandbox, variables: &[(&str, &str)], key: &str) -> (Value, String) {
+    let ran = run(sandbox.anyclaude(&["config", "show", "--json"]).envs(variables.iter().copied())).exits(0);
+    let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+    (shown[key]["value"].clone(), sandbox.portable(shown[key]["from"].as_str().unwrap()))
+}
+
+#[test]
+fn environment_wins_over_project_over_home_over_default() {
+    let sandbox = Sandbox::new();
+    assert_eq!(setting(&sandbox, &[], "port"), (json!(0), "default".into()));
+    sandbox.write_home(".anyclauderc.json", r#"{"port": 1, "record": true}"#);
+    assert_eq!(setting(&sandbox, &[], "port"), (json!(1), "[home]/.anyclauderc.json".into()));
+    sandbox.write("anyclaude.toml", "port = 2\n");
+    assert_eq!(setting(&sandbox, &[], "port"), (json!(2), "[project]/anyclaude.toml".into()));
+    assert_eq!(setting(&sandbox, &[("ANYCLAUDE_PORT", "3")], "port"), (json!(3), "environment, ANYCLAUDE_PORT".into()));
+    assert_eq!(setting(&sandbox, &[], "record"), (json!(true), "[home]/.anyclauderc.json".into()));
+}
+
+#[test]
+fn a_list_in_the_environment_has_commas() {
+    let (value, _) = setting(&Sandbox::new(), &[("ANYCLAUDE_TOOLS_ONLY", "Read, Edit")], "tools_only");
+    assert_eq!(value, json!(["Read", "Edit"]));
+}
+
+#[test]
+fn modes_have_parts_of_their_own() {
+    let sandbox = Sandbox::new();
+    sandbox.write("anyclaude.toml", "fallback = [\"openrouter\"]\n\n[modes.openrouter]\nmodel = \"qwen/qwen3-coder\"\n");
+    assert_eq!(setting(&sandbox, &[], "modes").0["openrouter"]["model"], "qwen/qwen3-coder");
+    assert_eq!(setting(&sandbox, &[("ANYCLAUDE_FALLBACK", "lmstudio,mlx")], "fallback").0, json!(["lmstudio", "mlx"]));
+}
+
+#[test]
+fn flags_win_over_everything() {
+    let sandbox = Sandbox::new();
+    let file = r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#;
+    sandbox.write(".anyclauderc.json", file);
+    let flags = ["--mode", "anthropic", "--client", "sh", "--", "-c", "echo ran"];
+    let ran = run(sandbox.anyclaude(&flags).env("ANYCLAUDE_MODE", "claude")).exits(0);
+    assert_eq!(ran.stdout, "ran\n");
+    assert!(ran.stderr.contains("http://127.0.0.1:9 answers sh"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_project_is_found_from_a_folder_inside_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("anyclaude.toml", "mode = \"claude\"\n");
+    sandbox.write("src/deep/main.rs", "");
+    let ran = run(sandbox.anyclaude(&["config", "show"]).current_dir(sandbox.path("src/deep"))).exits(0);
+    let line = ran.stdout.lines().next().unwrap();
+    assert!(line.starts_with("mode") && line.contains("claude") && line.ends_with("/anyclaude.toml"), "{line}");
+}
+
+#[test]
+fn the_configuration_reads_as_a_table() {
+    insta::assert_snapshot!(Sandbox::new().run(&["config", "show"]).exits(0).stdout);
+}
+
+#[test]
+fn what_is_wrong_is_one_line_that_names_the_place() {
+    let mut errors = String::new();
+    for (file, text, variable) in [
+        (".anyclauderc.json", "{\n  \"clinet\": \"x\"\n}", ("UNRELATED", "")),
+        ("anyclaude.toml", "record = \"yes\"", ("UNRELATED", "")),
+        ("anyclaude.toml", "[modes.openrouter]\nmodle = 1\n", ("UNRELATED", "")),
+        ("anyclaude.toml", "", ("ANYCLAUDE_MODE", "antropic")),
+        ("anyclaude.toml", "", ("ANYCLAUDE_PORT", "many")),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write(file, text);
+        let ran = run(sandbox.anyclaude(&["config", "show"]).env(variable.0, variable.1));
+        errors += &sandbox.portable(&ran.refusal());
+    }
+    insta::assert_snapshot!(errors, @r#"
+    exit 2: error: [project]/.anyclauderc.json:2:10: unknown key `clinet`; did you mean `client`?
+    exit 2: error: [project]/anyclaude.toml:1:10: invalid type: string "yes", expected a boolean
+    exit 2: error: [project]/anyclaude.toml:2:1: unknown key `modle`; did you mean `model`?
+    exit 2: error: ANYCLAUDE_MODE: unknown value `antropic`; did you mean `anthropic`?
+    exit 2: error: ANYCLAUDE_PORT: invalid type: found string "many", expected u16
+    "#);
+}
+
+#[test]
+fn the_schema_takes_what_we_take_and_refuses_what_we_refuse() {
+    let schema: Value = serde_json::from_str(&Sandbox::new().run(&["config", "schema"]).exits(0).stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (file, is_valid) in [
+        (json!({}), true),
+        (json!({"$schema": "s.json", "mode": "mlx", "model": null, "port": 8081}), true),
+        (json!({"mode": "nothing"}), false),
+        (json!({"port": "8081"}), false),
+        (json!({"prot": 1}), false),
+    ] {
+        assert_eq!(validator.is_valid(&file), is_valid, "{file}");
+    }
+}

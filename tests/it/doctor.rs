@@ -1,0 +1,106 @@
+//! `anyclaude doctor`, as its user runs it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::process::{Ran, Running, run};
+use crate::support::sandbox::Sandbox;
+
+/// Runs doctor on the sandbox's model, with only the sandbox's `bin` on PATH.
+fn doctor(sandbox: &Sandbox) -> Ran {
+    run(sandbox.anyclaude(&["doctor", "--model", "model"]).env("PATH", sandbox.path("bin")))
+}
+
+/// A sandbox with a model.
+fn with_model() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let header = r#"{"w":{"dtype":"F32","shape":[1000,2000],"data_offsets":[0,8000000]}}"#;
+    let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+    weights.extend(header.bytes());
+    weights.extend(vec![0; 8_000_000]);
+    sandbox.write("model/model.safetensors", weights);
+    sandbox.write("model/config.json", r#"{"model_type":"qwen3"}"#);
+    sandbox.write("model/tokenizer.json", r#"{"model":{"vocab":{"a":0}},"added_tokens":[]}"#);
+    sandbox.write("model/tokenizer_config.json", "{}");
+    sandbox
+}
+
+/// Puts a client of this script on PATH.
+fn add_client(sandbox: &Sandbox, script: &str) {
+    sandbox.write("bin/claude", format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(sandbox.path("bin/claude"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The lines about the model and the client, which are the same on every machine.
+fn about(ran: &Ran) -> &str {
+    let from = ran.stdout.find("  model  ").and_then(|at| ran.stdout[..at].rfind('\n')).unwrap() + 1;
+    &ran.stdout[from..]
+}
+
+#[test]
+fn doctor_exits_0_when_all_is_there() {
+    let sandbox = with_model();
+    add_client(&sandbox, "echo '2.1.331 (Claude Code)'");
+    let ran = doctor(&sandbox).exits(0);
+    insta::assert_snapshot!(about(&ran), @r"
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       client     2.1.331 (Claude Code)
+    ");
+    assert_eq!(ran.stdout.lines().next().unwrap(), format!("ok       anyclaude  {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn doctor_exits_0_without_a_client_and_says_how_to_get_one() {
+    insta::assert_snapshot!(about(&doctor(&with_model()).exits(0)), @r"
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    lacking  client     no `claude` on PATH
+                        install it: npm install -g @anthropic-ai/claude-code
+    ");
+}
+
+#[test]
+fn a_client_that_fails_is_told_with_its_words() {
+    let sandbox = with_model();
+    add_client(&sandbox, "echo 'no native binary' >&2; exit 1");
+    insta::assert_snapshot!(about(&doctor(&sandbox)), @"
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    lacking  client     `claude --version` failed: no native binary
+                        install it: npm install -g @anthropic-ai/claude-code
+    ");
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn doctor_exits_3_and_names_the_file_that_a_model_folder_lacks() {
+    let sandbox = with_model();
+    fs::remove_file(sandbox.path("model/tokenizer.json")).unwrap();
+    insta::assert_snapshot!(about(&doctor(&sandbox).exits(3)), @r"
+    missing  model      model/tokenizer.json is missing: the model folder is incomplete, get it again
+                        name one with --model DIR; the repository has fixtures/models/tiny
+    lacking  client     no `claude` on PATH
+                        install it: npm install -g @anthropic-ai/claude-code
+    ");
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn doctor_tells_the_mlx_it_runs_on() {
+    let text = doctor(&Sandbox::new()).stdout;
+    let line = text.lines().find(|line| line.contains("  MLX  ")).unwrap();
+    assert!(line.starts_with("ok ") && line.contains("PU, ") && line.contains("GFLOP/s"), "{line}");
+    if cfg!(target_os = "linux") {
+        assert!(line.contains("MLX        0."), "{line}");
+        assert!(text.contains("ok       BLAS       OpenBLAS"), "{text}");
+    }
+}
+
+/// A reader that has seen enough, as in `anyclaude doctor | head -1`.
+#[test]
+fn a_reader_that_left_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.anyclaude(&["doctor", "--model", "."]);
+    let ran = Running::start_unheard(command.stdout(writer).stderr(std::process::Stdio::piped())).end();
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), ""));
+}

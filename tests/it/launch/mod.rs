@@ -1,0 +1,5 @@
+//! `anyclaude` without a subcommand: Claude Code started on whatever answers.
+
+mod chat;
+mod claude;
+mod start;

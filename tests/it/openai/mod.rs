@@ -1,0 +1,4 @@
+//! OpenAI's chat completions, spoken by other servers and by ours.
+
+mod backend;
+mod server;

@@ -1,0 +1,110 @@
+//! `anyclaude record -- COMMAND`: what the child gets to see, and what comes of its end.
+
+use std::process::{Command, Stdio};
+
+use anyclaude::trace;
+
+use crate::support::process::{Ran, Running, run};
+use crate::support::recorder::files;
+use crate::support::sandbox::Sandbox;
+use crate::support::upstream::{Client, REQUEST, Upstream};
+
+/// `anyclaude record` around a shell script, into session `s`.
+fn around(sandbox: &Sandbox, upstream: &str, script: &str) -> Command {
+    sandbox.anyclaude(&["record", "--upstream", upstream, "--session", "s", "--", "sh", "-c", script])
+}
+
+fn run_around(sandbox: &Sandbox, upstream: &str, script: &str) -> Ran {
+    let ran = run(&mut around(sandbox, upstream, script));
+    assert!(!sandbox.path("traces/s").exists(), "a run without requests leaves nothing");
+    ran
+}
+
+const LOCAL: &str = "http://127.0.0.1:9";
+
+#[test]
+fn the_childs_exit_code_is_passed_on() {
+    for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -s KILL $$", 137), ("kill -s TERM $$", 143)] {
+        run_around(&Sandbox::new(), LOCAL, script).exits(code);
+    }
+}
+
+#[test]
+fn the_terminal_is_the_childs_but_for_a_line_at_the_start_and_one_at_the_end() {
+    let sandbox = Sandbox::new();
+    let ran = run_around(&sandbox, LOCAL, "echo out; echo err >&2");
+    assert_eq!(ran.stdout, "out\n");
+    // The child may be first.
+    let mut lines: Vec<&str> = ran.stderr.lines().collect();
+    lines[..2].sort();
+    insta::assert_snapshot!(sandbox.portable(&lines.join("\n")), @"
+    err
+    recording http://127.0.0.1:[port] → http://127.0.0.1:9, into traces/s
+    recorded no exchanges: no request under /v1/ came
+    ");
+}
+
+#[test]
+fn a_dummy_key_is_set_only_where_no_key_is_and_the_upstream_is_local() {
+    let key = |upstream: &str, name: &str, value: &str| {
+        let show = "echo \"$ANTHROPIC_API_KEY|$ANTHROPIC_AUTH_TOKEN|${ANTHROPIC_BASE_URL%:*}\"";
+        run(around(&Sandbox::new(), upstream, show).env(name, value)).stdout
+    };
+    assert_eq!(key(LOCAL, "UNRELATED", "1"), "|anyclaude-local|http://127.0.0.1\n");
+    assert_eq!(key(LOCAL, "ANTHROPIC_API_KEY", "own"), "own||http://127.0.0.1\n");
+    assert_eq!(key(LOCAL, "ANTHROPIC_AUTH_TOKEN", "own"), "|own|http://127.0.0.1\n");
+    assert_eq!(key("https://api.example.com", "UNRELATED", "1"), "||http://127.0.0.1\n");
+}
+
+#[test]
+fn the_childs_requests_are_recorded() {
+    let upstream = Upstream::start(|_, answer| answer.whole(200, &[], "{\"input_tokens\":3}"));
+    let sandbox = Sandbox::new();
+    // The test speaks for the child, which waits for it.
+    let start = |script: &str| {
+        let mut running = Running::start(around(&sandbox, &upstream.url(), script).stdin(Stdio::piped()));
+        let address = running.prints("http://");
+        (running, address)
+    };
+    let (mut running, address) = start("echo $ANTHROPIC_BASE_URL; read _; exit 5");
+    for _ in 0..2 {
+        Client::send(&address, "POST", "/v1/messages/count_tokens", &[], REQUEST).answer();
+    }
+    running.write("\n");
+    let ran = running.end().exits(5);
+    assert!(ran.stderr.ends_with("recorded 2 exchanges to traces/s\n"), "{}", ran.stderr);
+    let seqs: Vec<u32> = files(&sandbox.path("traces")).iter().map(|file| trace::read(file).unwrap().seq).collect();
+    assert_eq!(seqs, [1, 2]);
+    // The same session again goes on with its numbers.
+    let (mut running, address) = start("echo $ANTHROPIC_BASE_URL; read _");
+    Client::send(&address, "GET", "/v1/models", &[], "").answer();
+    running.end();
+    assert_eq!(trace::read(&sandbox.path("traces/s/0003.json")).unwrap().seq, 3);
+}
+
+#[test]
+fn signals_reach_the_child_and_the_recorder_outlives_it() {
+    for signal in ["INT", "TERM"] {
+        let sandbox = Sandbox::new();
+        let waiting = format!("trap 'kill $!; exit 7' {signal}; tail -f /dev/null & echo ready; wait");
+        let mut running = Running::start(&mut around(&sandbox, LOCAL, &waiting));
+        running.prints("ready");
+        running.signal(signal);
+        let ran = running.end().exits(7);
+        assert!(ran.stderr.contains("recorded no exchanges"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    let refused = |program: &str| {
+        let mut command = sandbox.anyclaude(&["record", "--upstream", LOCAL, "--", program]);
+        run(command.env("PATH", sandbox.path(""))).refusal()
+    };
+    insta::assert_snapshot!(["claude", "no-such-program"].map(refused).concat(), @r"
+    exit 2: error: claude: command not found; install Claude Code with `npm install -g @anthropic-ai/claude-code`
+    exit 2: error: no-such-program: command not found; check its name and PATH
+    ");
+    assert_eq!(sandbox.files("traces"), [""; 0], "nothing is left behind");
+}

@@ -1,0 +1,74 @@
+//! What must never be on the disk or in the log.
+
+use std::fs;
+
+use anyclaude::trace::validate;
+use serde_json::json;
+
+use super::wait_for_text;
+use crate::support::recorder::Recorder;
+use crate::support::upstream::{Client, Upstream, frames, gate, text_frame};
+
+#[test]
+fn no_secret_is_ever_on_the_disk() {
+    const KEY: &str = "my-own-key-0123456789";
+    const TOKEN: &str = "bearer-token-987654321";
+    const QUERY: &str = "query-secret-5555";
+    const FOREIGN: &str = "sk-ant-api03-ForeignKey_abc123";
+    let secrets = [KEY, TOKEN, QUERY, FOREIGN, "cookie-4242-value", "hunter2-password"];
+    let (open, gate) = gate();
+    let upstream = Upstream::start(move |_, answer| {
+        answer.head(200, &["content-type: text/event-stream", &format!("set-cookie: {TOKEN}"), &format!("x-echo: {KEY}")])?;
+        answer.chunk(frames()[..2].concat())?;
+        // Whole, and spread over deltas.
+        answer.chunk(text_frame(&format!("Your key is {KEY}, yes ")))?;
+        for piece in ["and my", "-own-ke", "y-0123456789. Then sk-an", "t-api03-ForeignKey_", "abc123 ok. "] {
+            answer.chunk(text_frame(piece))?;
+        }
+        answer.chunk(text_frame("{\"api_key\": \"hunter2-"))?;
+        answer.chunk(text_frame("password\"} done."))?;
+        gate.wait();
+        answer.chunk(frames()[5..].concat())?;
+        answer.end()
+    });
+    let recorder = Recorder::start_with(&upstream.url(), &[("ANYCLAUDE_DEBUG", "3")]);
+    let body = json!({"model": "m", "max_tokens": 1, "api_key": "hunter2-password", "messages": [
+        {"role": "user", "content": format!("{KEY} {FOREIGN}")}]});
+    let headers = [
+        &format!("x-api-key: {KEY}"),
+        &format!("authorization: Bearer {TOKEN}"),
+        "cookie: session=cookie-4242-value",
+        &format!("x-other: see {TOKEN}"),
+    ];
+    let path = format!("/v1/messages?token={QUERY}");
+    let mut client = Client::send(&recorder.address, "POST", &path, &headers, &body.to_string());
+    client.head();
+    client.read_until("done.");
+    let search = || {
+        for file in recorder.files() {
+            let content = fs::read(&file).unwrap();
+            for secret in secrets {
+                assert!(!content.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret} in {}", file.display());
+            }
+        }
+    };
+    let partial = recorder.session("0001.json.partial");
+    wait_for_text(&partial, "done.");
+    search();
+    open.send(()).unwrap();
+    client.read_until("message_stop");
+    search();
+    let trace = recorder.trace();
+    assert_eq!(
+        trace.response.body["content"][0]["text"],
+        "Your key is [redacted], yes and [redacted]. Then [redacted] ok. {\"api_key\": \"[redacted]\"} done."
+    );
+    assert_eq!(trace.request.path, "/v1/messages?token=[redacted]");
+    assert_eq!(trace.request.headers["x-other"], "see [redacted]");
+    assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+    let mut recorder = recorder;
+    let log = recorder.stop().stderr;
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret} in the log: {log}");
+    }
+}

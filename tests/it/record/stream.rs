@@ -1,0 +1,244 @@
+//! What passes: every byte to both sides, as it comes, and all of it into the trace.
+
+use std::sync::{Mutex, mpsc};
+
+use anyclaude::trace::{self, ExchangeOutcome, Trace, validate};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::{event_names, streaming, wait_for_text};
+use crate::support::deadline::receive;
+use crate::support::recorder::Recorder;
+use crate::support::upstream::{Client, Message, REQUEST, Upstream, frames, gate};
+
+fn answer_content() -> Value {
+    json!([{"type":"text","text":"Let mé look 🦀."},
+        {"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"/w/a.txt"}}])
+}
+
+#[test]
+fn a_stream_is_passed_byte_for_byte_and_recorded_wherever_its_chunks_are_cut() {
+    // Sizes that cut inside of lines, of UTF-8 characters, and of nothing.
+    for size in [1, 2, 3, 7, 64, 100_000] {
+        let upstream = streaming(size);
+        let recorder = Recorder::start(&upstream.url());
+        let answer = Client::post(&recorder.address, REQUEST).answer();
+        assert!(answer.whole && answer.status() == 200, "{answer:?}");
+        assert_eq!(answer.text(), frames().concat());
+        assert_eq!(answer.header("request-id"), Some("req_1"));
+
+        let trace = recorder.trace();
+        assert_eq!(trace.outcome, ExchangeOutcome::Complete);
+        assert_eq!(trace.response.body["content"], answer_content());
+        assert_eq!(trace.response.events.len(), frames().len());
+        assert_eq!(trace.request.body, serde_json::from_str::<Value>(REQUEST).unwrap());
+        assert_eq!((trace.request.path.as_str(), trace.client.as_str()), ("/v1/messages?beta=true", "test/1"));
+        assert!(trace.timing.ttft_us.is_some() && trace.timing.e2e_us.is_some() && trace.timing.itl_us.is_some());
+        assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_request_reaches_the_upstream_as_it_was_sent() {
+    let (seen, requests) = mpsc::channel();
+    let seen = Mutex::new(seen);
+    let upstream = Upstream::start(move |request, answer| {
+        seen.lock().unwrap().send(request).unwrap();
+        answer.whole(200, &[], "{}")
+    });
+    let recorder = Recorder::start(&format!("{}/base/", upstream.url()));
+    let headers = [
+        "x-api-key: k-123456789",
+        "Accept-Encoding: gzip, br",
+        "anthropic-beta: a,b",
+        "Connection: x-hop",
+        "x-hop: 1",
+        "te: trailers",
+    ];
+    Client::send(&recorder.address, "POST", "/v1/messages?beta=true&x=%20", &headers, REQUEST).answer();
+    let request: Message = receive("the request", &requests);
+    assert_eq!(request.line, "POST /base/v1/messages?beta=true&x=%20 HTTP/1.1");
+    assert_eq!(request.body, REQUEST.as_bytes());
+    assert_eq!(request.header("x-api-key"), Some("k-123456789"));
+    assert_eq!(request.header("accept-encoding"), Some("gzip, br"));
+    assert_eq!(request.header("anthropic-beta"), Some("a,b"));
+    assert_eq!(request.header("host"), Some(upstream.address.to_string().as_str()));
+    assert_eq!((request.header("x-hop"), request.header("te")), (None, None));
+}
+
+/// The frames compressed, flushed after each as a streaming server does it.
+fn compressed(encoding: &str) -> Vec<Vec<u8>> {
+    use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
+    macro_rules! compress {
+        ($encoder:ident) => {{
+            let mut encoder = $encoder::new(Vec::new());
+            let mut chunks = Vec::new();
+            for frame in frames() {
+                encoder.write_all(frame.as_bytes()).await.unwrap();
+                encoder.flush().await.unwrap();
+                chunks.push(std::mem::take(encoder.get_mut()));
+            }
+            encoder.shutdown().await.unwrap();
+            chunks.push(encoder.into_inner());
+            chunks
+        }};
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        match encoding {
+            "gzip" => compress!(GzipEncoder),
+            "br" => compress!(BrotliEncoder),
+            "zstd" => compress!(ZstdEncoder),
+            _ => compress!(ZlibEncoder),
+        }
+    })
+}
+
+#[test]
+fn a_compressed_answer_reaches_the_client_untouched_and_the_trace_decoded() {
+    for encoding in ["gzip", "br", "zstd", "deflate"] {
+        let upstream = Upstream::start(move |_, answer| {
+            answer.head(200, &["content-type: text/event-stream", &format!("content-encoding: {encoding}")])?;
+            compressed(encoding).iter().filter(|chunk| !chunk.is_empty()).try_for_each(|chunk| answer.chunk(chunk))?;
+            answer.end()
+        });
+        let recorder = Recorder::start(&upstream.url());
+        let answer = Client::post(&recorder.address, REQUEST).answer();
+        assert_eq!(answer.body, compressed(encoding).concat(), "{encoding}");
+        assert_eq!(answer.header("content-encoding"), Some(encoding));
+        let trace = recorder.trace();
+        assert_eq!(
+            (trace.outcome, &trace.response.body["content"]),
+            (ExchangeOutcome::Complete, &answer_content()),
+            "{encoding}"
+        );
+    }
+}
+
+#[test]
+fn an_event_reaches_the_client_before_the_upstream_has_sent_the_next() {
+    let (open, gate) = gate();
+    let upstream = Upstream::start(move |_, answer| {
+        answer.stream()?;
+        for frame in frames() {
+            answer.chunk(frame)?;
+            gate.wait();
+        }
+        answer.end()
+    });
+    let recorder = Recorder::start(&upstream.url());
+    let mut client = Client::post(&recorder.address, REQUEST);
+    client.head();
+    for frame in frames() {
+        assert_eq!(client.read_until("\n\n"), frame);
+        open.send(()).unwrap();
+    }
+}
+
+#[test]
+fn the_trace_is_on_the_disk_when_the_client_sees_the_end() {
+    // Message stop is the end for a client, even where the upstream leaves the connection open.
+    let (_open, gate) = gate();
+    let upstream = Upstream::start(move |_, answer| {
+        answer.stream()?;
+        answer.chunk(frames().concat())?;
+        gate.wait();
+        answer.end()
+    });
+    let recorder = Recorder::start(&upstream.url());
+    let mut client = Client::post(&recorder.address, REQUEST);
+    client.head();
+    client.read_until("message_stop");
+    recorder.signal("KILL");
+    assert_eq!(recorder.trace().outcome, ExchangeOutcome::Complete);
+}
+
+#[test]
+fn events_after_the_end_are_recorded_too() {
+    let upstream = Upstream::start(|_, answer| {
+        answer.stream()?;
+        answer.chunk(frames().concat())?;
+        answer.chunk("event: ping\ndata: {\"type\":\"ping\"}\n\n")?;
+        answer.end()
+    });
+    let recorder = Recorder::start(&upstream.url());
+    assert!(Client::post(&recorder.address, REQUEST).answer().whole);
+    let trace = recorder.trace();
+    assert_eq!((trace.outcome, event_names(&trace).last().copied()), (ExchangeOutcome::Complete, Some("ping")));
+}
+
+#[test]
+fn bodies_that_are_no_stream_and_no_json_are_recorded() {
+    for (body, recorded) in [
+        (r#"{"input_tokens": 12}"#, json!({"input_tokens": 12})),
+        ("<html>no</html>", json!("<html>no</html>")),
+        ("", Value::Null),
+    ] {
+        let upstream = Upstream::start(move |_, answer| answer.whole(200, &[], body));
+        let recorder = Recorder::start(&upstream.url());
+        let answer = Client::send(&recorder.address, "POST", "/v1/messages/count_tokens", &[], REQUEST).answer();
+        assert_eq!(answer.text(), body);
+        let trace = recorder.trace();
+        assert_eq!((trace.outcome, trace.response.body), (ExchangeOutcome::Complete, recorded));
+    }
+}
+
+#[test]
+fn only_paths_under_v1_are_recorded_and_the_others_pass() {
+    let upstream = Upstream::start(|request, answer| match request.line.as_str() {
+        "HEAD / HTTP/1.1" => answer.raw("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+        "GET /health HTTP/1.1" => answer.whole(200, &[], "ok"),
+        _ => answer.whole(200, &[], "{\"data\":[]}"),
+    });
+    let mut recorder = Recorder::start(&upstream.url());
+    let head = Client::send(&recorder.address, "HEAD", "/", &["connection: close"], "").head();
+    assert_eq!((head.status(), head.header("content-length")), (200, Some("5")));
+    assert_eq!(Client::send(&recorder.address, "GET", "/health", &[], "").answer().text(), "ok");
+    assert!(recorder.files().is_empty());
+    assert_eq!(Client::send(&recorder.address, "GET", "/v1/models", &[], "").answer().text(), "{\"data\":[]}");
+    let trace = recorder.trace();
+    assert_eq!(
+        (trace.request.method.as_str(), trace.request.path.as_str(), &trace.request.body),
+        ("GET", "/v1/models", &Value::Null)
+    );
+    recorder.stop().exits(0);
+}
+
+#[test]
+fn exchanges_in_parallel_get_a_trace_each_numbered_by_arrival() {
+    const CLIENTS: usize = 8;
+    let (arrived, has_arrived) = mpsc::channel();
+    let arrived = Mutex::new(arrived);
+    let (open, gate) = gate();
+    let upstream = Upstream::start(move |request, answer| {
+        let model = serde_json::from_slice::<Value>(&request.body).unwrap()["model"].as_str().unwrap().to_owned();
+        answer.stream()?;
+        answer.chunk(&frames()[0])?;
+        arrived.lock().unwrap().send(()).unwrap();
+        gate.wait();
+        answer.chunk(frames()[1..].concat().replace("look", &model))?;
+        answer.end()
+    });
+    let recorder = Recorder::start(&upstream.url());
+    let clients: Vec<Client> = (1..=CLIENTS)
+        .map(|number| {
+            let client = Client::post(&recorder.address, &REQUEST.replace("claude-test", &format!("model-{number}")));
+            receive("the request at the upstream", &has_arrived);
+            client
+        })
+        .collect();
+    for number in 1..=CLIENTS {
+        wait_for_text(&recorder.session(&format!("{number:04}.json.partial")), &format!("model-{number}"));
+    }
+    assert_eq!(recorder.files().len(), CLIENTS, "one partial file each");
+    (0..CLIENTS).for_each(|_| open.send(()).unwrap());
+    for client in clients {
+        assert!(client.answer().whole);
+    }
+    let traces: Vec<Trace> = recorder.files().iter().map(|file| trace::read(file).unwrap()).collect();
+    assert_eq!(traces.len(), CLIENTS);
+    for (number, trace) in (1..).zip(traces) {
+        assert_eq!((trace.seq, trace.outcome), (number, ExchangeOutcome::Complete));
+        assert_eq!(trace.response.body["content"][0]["text"], format!("Let mé model-{number} 🦀."));
+    }
+}

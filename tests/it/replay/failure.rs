@@ -1,0 +1,211 @@
+//! What ends a replay early, or spoils its figures.
+
+use serde_json::{Value, json};
+
+use super::{healthy, replay, shown};
+use crate::support::deadline::until;
+use crate::support::demo::{session, write_trace};
+use crate::support::listen;
+use crate::support::process::Running;
+use crate::support::replay_backend::{Flaw, ReplayBackend};
+use crate::support::sandbox::{Sandbox, portable};
+
+#[test]
+fn a_backend_that_is_down_exits_3_and_names_the_address() {
+    let ran = session().run(&["replay", "--backend", &listen::nobody()]);
+    insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: Connection refused (os error [number]); is the server running?");
+}
+
+#[test]
+fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
+    let failed = |flaw| shown(&replay(&session(), &ReplayBackend::with_cache_control(flaw), &[]).exits(3));
+    insta::assert_snapshot!(failed(Flaw::Overloaded), @"
+    Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+         FAIL demo/001
+         FAIL demo/002
+
+         FAIL demo/001
+     overloaded_error: try later
+
+         FAIL demo/002
+     overloaded_error: try later
+
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+         Next mend what failed (reasons above) and replay again: its times are left out
+    ");
+    insta::assert_snapshot!(failed(Flaw::BreaksDown), @"
+    Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+         FAIL demo/001
+         FAIL demo/002
+
+         FAIL demo/001
+     api_error: out of memory
+
+         FAIL demo/002
+     api_error: out of memory
+
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+         Next mend what failed (reasons above) and replay again: its times are left out
+    ");
+    insta::assert_snapshot!(failed(Flaw::BreaksOff), @"
+    Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+         FAIL demo/001
+         FAIL demo/002
+
+         FAIL demo/001
+     http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
+
+         FAIL demo/002
+     http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
+
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+         Next mend what failed (reasons above) and replay again: its times are left out
+    ");
+}
+
+#[test]
+fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() {
+    let server = ReplayBackend::with_cache_control(Flaw::DisconnectsAfterOne);
+    let sandbox = session();
+    let ran = replay(&sandbox, &server, &["--json", "out.json"]).exits(3);
+    insta::assert_snapshot!(shown(&ran), @"
+    Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+         FAIL demo/001  Read                  cold [time]
+
+         FAIL demo/001  Read                  cold [time]
+     http://127.0.0.1:[port]: connection closed before message completed
+
+     Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
+      Summary 1 trace: 0 as accepted, 1 failed, 1 not run, 1 skipped (no answered Messages request)
+         Next mend what failed (reasons above) and replay again: its times are left out
+    ");
+    insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: connection closed before message completed; is the server running?");
+    assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
+    let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
+    assert_eq!(report["cases"][0]["measurements"][0]["phase"], "cold");
+}
+
+#[test]
+fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
+    for (flaw, phases, reason) in [
+        (Flaw::NoCache, "cold,cached", "cached did not happen in repeat 1: 0 of "),
+        (Flaw::NoCache, "warm", "warm did not happen in repeat 1: 0 of "),
+        (Flaw::NeverForgets, "cold", "cold did not happen in repeat 2: "),
+    ] {
+        let server = ReplayBackend::with_cache_control(flaw);
+        let sandbox = session();
+        let more = ["--phases", phases, "--repeat", "2", "--filter", "001", "--json", "out.json"];
+        let ran = replay(&sandbox, &server, &more).exits(3);
+        assert!(ran.stdout.contains(reason), "{ran:?}");
+        let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
+        assert_eq!((&report["cases"][0]["id"]["seq"], &report["summary"]["phase_failures"]), (&json!(1), &json!(1)));
+        let failed = report["cases"][0]["phase_failures"][0]["phase"].clone();
+        let counted = report["latency"].as_array().unwrap().iter().find(|latency| latency["phase"] == failed);
+        // NeverForgets is cold once.
+        let expected = if flaw == Flaw::NeverForgets { Some(json!(1)) } else { None };
+        assert_eq!(counted.map(|latency| latency["ttft"]["count"].clone()), expected);
+    }
+}
+
+#[test]
+fn input_that_cannot_be_read_exits_2_and_names_the_file() {
+    let server = healthy();
+    let to_server = ["--backend", server.url.as_str()];
+    let whole = session().read("traces/demo/001.json");
+    let with = |file: &str, content: &str| {
+        let sandbox = session();
+        sandbox.write(file, content);
+        sandbox
+    };
+    let only = |file: &str, content: &str| {
+        let sandbox = Sandbox::new();
+        sandbox.write(file, content);
+        sandbox
+    };
+    let unanswered = Sandbox::new();
+    write_trace(&unanswered, 1, &[("/response/status", json!(500))]);
+    let refusals: String = [
+        (with("traces/demo/001.json", &whole[..whole.len() / 2]), vec![]),
+        (with("traces/demo/001.json", &whole.replacen("\"version\": 1", "\"version\": 99", 1)), vec![]),
+        (with("snapshots/demo__001.snap", "---\nsource: x\n---\n{\n"), vec![]),
+        (unanswered, vec![]),
+        (Sandbox::new(), vec![]),
+        (only("traces/demo/0001.json.partial", ""), vec![]),
+        (only("traces/demo/0001.json.zst", "no zstd"), vec![]),
+        (session(), vec!["--filter", "nothing"]),
+        (session(), vec!["--backend", "elsewhere"]),
+        (session(), vec!["--backend", "ftp://elsewhere"]),
+        (session(), vec!["--json", "traces"]),
+        (session(), vec!["--hgrm", "traces/demo/001.json"]),
+        (session(), vec!["--snapshots", "traces/demo/001.json"]),
+    ]
+    .into_iter()
+    .map(|(sandbox, more)| {
+        let backend = if more.contains(&"--backend") { &[][..] } else { &to_server };
+        sandbox.run(&[&["replay"], backend, &more].concat()).refusal()
+    })
+    .collect();
+    insta::assert_snapshot!(refusals, @"
+    exit 2: error: traces/demo/001.json:25:869: not a whole trace: EOF while parsing a string; it was cut short or edited, record it again or delete it
+    exit 2: error: traces/demo/001.json: trace version 99, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it
+    exit 2: error: snapshots/demo__001.snap: the content is not a snapshot's JSON: EOF while parsing an object at line 2 column 0; delete it and replay again, or restore it from version control
+    exit 2: error: traces: nothing to replay; skipped 1, none holds an answered Messages request
+    exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default
+    exit 2: error: traces/demo/0001.json.partial: a recording that did not end; make it a trace with `anyclaude trace recover traces/demo`
+    exit 2: error: traces/demo/0001.json.zst: no whole zstd file: Unknown frame descriptor; it was cut short or edited, record it again or delete it
+    exit 2: error: traces: no trace matches --filter nothing
+    exit 2: error: --backend elsewhere: neither `mlx` nor a URL that starts with http:// or https://
+    exit 2: error: --backend ftp://elsewhere: neither `mlx` nor a URL that starts with http:// or https://
+    exit 2: error: cannot write traces: Is a directory (os error 21); choose another place with --json or --hgrm
+    exit 2: error: cannot write traces/demo/001.json: File exists (os error 17); choose another place with --json or --hgrm
+    exit 2: error: cannot use traces/demo/001.json/demo__001.snap: Not a directory (os error 20); check the path, its permissions and the free space
+    ");
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_model_folder_without_a_file_exits_2_and_names_it() {
+    let sandbox = session();
+    sandbox.write("model/config.json", "{}");
+    insta::assert_snapshot!(sandbox.run(&["replay", "--model", "model"]).refusal(), @"exit 2: error: model/tokenizer.json is missing: the model folder is incomplete, get it again; --model names the model's folder");
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    for args in [
+        &["--phases", "tepid"][..],
+        &["--repeat", "0"],
+        &["--max-tokens", "0"],
+        &["--update", "--check"],
+        &["--tool-choice", "some"],
+    ] {
+        let ran = Sandbox::new().run(&[&["replay"], args].concat()).exits(2);
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_what_was_measured() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let server = ReplayBackend::with_cache_control(Flaw::HangsAfterOne);
+        let sandbox = session();
+        let args = ["replay", "--backend", &server.url, "--json", "out.json", "--hgrm", "hgrm"];
+        let mut running = Running::start(&mut sandbox.anyclaude(&args));
+        until("the second request", || (server.requests().len() >= 2).then_some(()));
+        running.signal(signal);
+        let ran = running.end().exits(code);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown(&ran), @"
+            Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+              STOPPED demo/001  Read                  cold [time]
+
+             Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
+              Summary 1 trace: 0 as accepted, 1 stopped, 1 not run, 1 skipped (no answered Messages request)
+            ");
+        }
+        assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
+        let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
+        assert_eq!(report["cases"][0]["measurements"].as_array().unwrap().len(), 1);
+        assert_eq!(sandbox.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
+    }
+}

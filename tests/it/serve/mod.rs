@@ -1,0 +1,10 @@
+//! The Messages API as a server and as its client.
+
+mod api;
+mod clients;
+#[cfg(feature = "mlx")]
+mod cut_calls;
+#[cfg(feature = "mlx")]
+mod model;
+mod remote;
+mod routes;

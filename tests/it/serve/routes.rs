@@ -1,0 +1,125 @@
+//! The routes beside the Messages API's own: counting, models, health, metrics, the cache; and the key that guards them.
+
+use anyclaude::backend::Backend;
+use anyclaude::server::ServerOptions;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::http::{client, get, post, send};
+use crate::support::scripted::{Scripted, Served, answer};
+
+fn scripted() -> Scripted {
+    Scripted::new(|_| Ok(answer(&[json!({"text": "Let me look."}), json!({"tool": "Read", "input": {"file_path": "a.txt"}})])))
+}
+
+fn hello(stream: bool) -> Value {
+    json!({"model": "claude-opus-5-5", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
+}
+
+fn url(server: &Served, path: &str) -> String {
+    format!("{}{path}", server.url)
+}
+
+#[test]
+fn count_tokens_needs_no_max_tokens() {
+    let server = scripted().serve();
+    let body = json!({"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}]});
+    let counted = post(&url(&server, "/v1/messages/count_tokens?beta=true"), &body).json();
+    assert_eq!(counted, json!({"input_tokens": 10}));
+}
+
+#[test]
+fn models_lists_the_local_one_and_knows_every_claude() {
+    let server = scripted().serve();
+    let mut list = get(&url(&server, "/v1/models")).json();
+    let created = list["data"][0]["created_at"].take();
+    assert!(created.as_str().unwrap().ends_with('Z'));
+    assert!(list["data"][0]["created"].take().is_i64());
+    insta::assert_json_snapshot!(list, @r#"
+    {
+      "object": "list",
+      "data": [
+        {
+          "type": "model",
+          "id": "scripted",
+          "display_name": "scripted",
+          "created_at": null,
+          "object": "model",
+          "created": null,
+          "owned_by": "anyclaude"
+        }
+      ],
+      "has_more": false,
+      "first_id": "scripted",
+      "last_id": "scripted"
+    }
+    "#);
+    for (id, status) in [("scripted", 200), ("claude-opus-5-5", 200), ("gpt-9", 404)] {
+        assert_eq!(get(&url(&server, &format!("/v1/models/{id}"))).status, status, "{id}");
+    }
+}
+
+#[test]
+fn root_and_health_answer() {
+    let server = scripted().serve();
+    for method in [Method::HEAD, Method::GET] {
+        assert_eq!(send(client().request(method, &server.url)).unwrap().status, 200);
+    }
+    let health = get(&url(&server, "/health")).json();
+    let known = ["status", "server", "version", "model"].map(|field| health[field].as_str().unwrap().to_owned());
+    assert_eq!(known, ["ok", "anyclaude", env!("CARGO_PKG_VERSION"), "scripted"]);
+    assert!(health["uptime_s"].is_u64());
+}
+
+#[test]
+fn metrics_count_requests_tokens_and_latencies() {
+    let server = scripted().serve();
+    for stream in [true, false] {
+        post(&url(&server, "/v1/messages"), &hello(stream)).succeeds();
+    }
+    get(&url(&server, "/somewhere/else"));
+    let text = get(&url(&server, "/metrics")).text;
+    for line in [
+        "anyclaude_requests_total{path=\"/v1/messages\",status=\"200\"} 2",
+        "anyclaude_requests_total{path=\"other\",status=\"404\"} 1",
+        "anyclaude_requests_in_flight 0",
+        "anyclaude_input_tokens_total 24",
+        "anyclaude_cache_read_input_tokens_total 60",
+        "anyclaude_cache_creation_input_tokens_total 0",
+        "anyclaude_output_tokens_total 14",
+        "anyclaude_tool_calls_total 2",
+        "anyclaude_ttft_seconds_count 2",
+        "anyclaude_e2e_seconds_count 2",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_key_is_asked_for_where_one_is_set() {
+    let server = scripted().serve_with(ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() });
+    for (header, value, status) in [
+        ("x-other", "secret", 401),
+        ("x-api-key", "wrong", 401),
+        ("authorization", "Bearer wrong", 401),
+        ("x-api-key", "secret", 200),
+        ("authorization", "Bearer secret", 200),
+    ] {
+        let request = client().post(url(&server, "/v1/messages")).header(header, value).json(&hello(true));
+        assert_eq!(send(request).unwrap().status, status, "{header}: {value}");
+    }
+    assert_eq!(get(&url(&server, "/v1/models")).json()["error"]["type"], "authentication_error");
+    assert_eq!(get(&url(&server, "/health")).status, 200);
+}
+
+#[test]
+fn the_cache_is_controlled_over_http_where_there_is_one() {
+    let without = scripted().serve();
+    assert_eq!(post(&url(&without, "/cache/clear"), &Value::Null).status, 501);
+    let with = scripted().with_cache().serve();
+    assert_eq!(post(&url(&with, "/cache/clear"), &Value::Null).status, 204);
+    assert_eq!(post(&url(&with, "/cache/keep-only"), &hello(true)).status, 204);
+    assert_eq!(with.backend.cache_calls.all(), ["clear", "warm claude-opus-5-5"]);
+    assert!(with.backend.requests.all().is_empty());
+    assert!(with.backend.cache().is_some());
+}
