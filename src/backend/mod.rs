@@ -10,6 +10,7 @@ pub mod fallback;
 mod http;
 #[cfg(feature = "mlx")]
 pub mod mlx;
+mod omission_log;
 pub mod openai;
 pub mod remote;
 pub mod trimmed;

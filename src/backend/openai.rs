@@ -2,9 +2,6 @@
 //!
 //! Sends the requests and reads the event stream. What the fields mean is decided in `convert`.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use async_stream::stream;
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
@@ -14,12 +11,13 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::http::{self, shorten};
+use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, EventStream, Protocol};
-use crate::convert::{self, ChunkReader, Converted, Dialect, Omitted};
+use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
-use crate::wire::{MessagesRequest, StreamEvent};
+use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
 
 /// An OpenAI-compatible server behind a base URL.
 pub struct OpenAiBackend {
@@ -30,8 +28,7 @@ pub struct OpenAiBackend {
     /// The model to ask for; `None` for the one that each request names.
     model: Option<String>,
     dialect: Dialect,
-    /// Names of omitted fields that were logged already.
-    logged: Mutex<HashSet<String>>,
+    omissions: OmissionLog,
 }
 
 impl OpenAiBackend {
@@ -50,7 +47,7 @@ impl OpenAiBackend {
                 .insert(AUTHORIZATION, value.map_err(|reason| BackendError::Unreachable { address: address.clone(), reason })?);
         }
         let model = model.map(str::to_owned);
-        Ok(Self { address, client, headers, model, dialect, logged: Mutex::default() })
+        Ok(Self { address, client, headers, model, dialect, omissions: OmissionLog::default() })
     }
 
     /// The names of the server's models, in its order.
@@ -68,18 +65,10 @@ impl OpenAiBackend {
     fn convert(&self, request: &MessagesRequest) -> ChatRequest {
         let model = self.model.as_deref().unwrap_or(&request.model);
         let Converted { request, omitted } = convert::to_chat(request, model, self.dialect);
-        self.log_omitted(&omitted);
-        request
-    }
-
-    /// Logs each name once.
-    fn log_omitted(&self, omitted: &Omitted) {
-        // A thread that panicked with the lock leaves the set usable.
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<_> = omitted.names().filter(|name| logged.insert((*name).to_owned())).collect();
-        if !new.is_empty() {
-            tracing::info!(fields = new.join(", "), backend = self.address, "left out: the chat protocol has no counterpart");
+        if let Some(fields) = self.omissions.new_names(&omitted) {
+            tracing::info!(fields, backend = self.address, "left out: the chat protocol has no counterpart");
         }
+        request
     }
 
     /// Sends a request. An error status becomes the error in the response.
@@ -100,6 +89,9 @@ impl OpenAiBackend {
     }
 
     async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
+        if let Some(reason) = convert::forced_server_tool(&request) {
+            return Err(BackendError::new(ErrorKind::InvalidRequest, reason));
+        }
         let reader = ChunkReader::new(&request);
         let url = format!("{}/chat/completions", self.address);
         let chat = self.convert(&request);

@@ -1,12 +1,15 @@
 //! Converting the system prompt and the messages of a Messages request to chat messages.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
+use super::stand_in::stand_in;
 use super::{Dialect, Omitted};
 use crate::wire::openai::{
     AssistantMessage, CallKind, ChatContent, ChatMessage, ChatToolCall, ContentPart, FunctionCall, ImageUrl,
 };
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChange};
 
 /// The chat messages converted so far.
 pub(crate) struct Conversation<'a> {
@@ -31,7 +34,7 @@ impl<'a> Conversation<'a> {
             for block in blocks {
                 match block {
                     ContentBlock::Text { extra, .. } => self.omitted.fields("text", extra),
-                    other => self.omitted.add(format!("system.{}", name(other))),
+                    other => self.omitted.add(format!("system.{}", other.kind())),
                 }
             }
         }
@@ -62,7 +65,7 @@ impl<'a> Conversation<'a> {
             match block {
                 ContentBlock::Text { text, extra } => {
                     self.omitted.fields("text", extra);
-                    texts.push(text.as_str());
+                    texts.push(Cow::from(text));
                 }
                 ContentBlock::Thinking { thinking, .. } => reasoning.push(thinking.as_str()),
                 ContentBlock::ToolUse { id, name, input, extra } => {
@@ -70,9 +73,13 @@ impl<'a> Conversation<'a> {
                     let function = FunctionCall { name: name.clone(), arguments: input.to_string() };
                     calls.push(ChatToolCall { id: id.clone(), kind: CallKind::Function, function });
                 }
-                other => self.omitted.add(format!("assistant.{}", name(other))),
+                other => {
+                    self.omitted.add(format!("assistant.{}", other.kind()));
+                    texts.push(stand_in(other).into());
+                }
             }
         }
+        texts.retain(|text| !text.is_empty());
         let text = texts.join("\n\n");
         // A message of calls alone has `null` content, as servers themselves write it.
         let content = (calls.is_empty() || !text.is_empty()).then_some(ChatContent::Text(text));
@@ -180,13 +187,18 @@ impl<'a> Conversation<'a> {
                 ))
             }
             ContentBlock::Document { source, extra } => Some(self.document(owner, source, extra)),
-            // The request's tools include the tool itself.
-            ContentBlock::ToolReference { tool_name, .. } => {
-                Some(ContentPart::text(format!("The tool {tool_name} can be called now.")))
-            }
             other => {
-                self.omitted.add(format!("{owner}.{}", name(other)));
-                None
+                let text = match ToolChange::of(other) {
+                    // The request's tools include the tool itself.
+                    Some(ToolChange::Found(name)) => format!("The tool {name} can be called now."),
+                    Some(ToolChange::Defined(tool)) => format!("The tool {} can be called now.", tool.name),
+                    Some(ToolChange::Removed(name)) => format!("The tool {name} is gone."),
+                    None => {
+                        self.omitted.add(format!("{owner}.{}", other.kind()));
+                        stand_in(other)
+                    }
+                };
+                (!text.is_empty()).then(|| ContentPart::text(text))
             }
         }
     }
@@ -231,20 +243,6 @@ fn texts(parts: &[ContentPart]) -> Vec<&str> {
 fn joined(parts: Vec<ContentPart>) -> ChatContent {
     let texts = texts(&parts);
     if texts.len() == parts.len() { ChatContent::Text(texts.join("\n\n")) } else { ChatContent::Parts(parts) }
-}
-
-/// A block's `type`.
-fn name(block: &ContentBlock) -> &'static str {
-    match block {
-        ContentBlock::Text { .. } => "text",
-        ContentBlock::Image { .. } => "image",
-        ContentBlock::Document { .. } => "document",
-        ContentBlock::ToolUse { .. } => "tool_use",
-        ContentBlock::ToolResult { .. } => "tool_result",
-        ContentBlock::ToolReference { .. } => "tool_reference",
-        ContentBlock::Thinking { .. } => "thinking",
-        ContentBlock::RedactedThinking { .. } => "redacted_thinking",
-    }
 }
 
 #[cfg(test)]

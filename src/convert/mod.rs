@@ -3,6 +3,7 @@
 //! Pure functions from data to data: what a field of one protocol means in the other, and the order of a stream's events.
 //! What has no counterpart is collected by name in [`Omitted`], so that the caller can log it.
 
+mod anthropic_tools;
 mod cache_key;
 mod call_arguments;
 mod chat_request;
@@ -13,9 +14,11 @@ mod conversation;
 mod dialect;
 mod error;
 mod estimate;
+mod for_text_model;
 mod omitted;
 mod reasoning;
 mod request;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -27,5 +30,6 @@ pub use chunk_writer::{ChunkWriter, completion};
 pub use dialect::Dialect;
 pub use error::error_body;
 pub use estimate::estimated_tokens;
+pub use for_text_model::{for_text_model, forced_server_tool};
 pub use omitted::Omitted;
 pub use request::{Converted, to_chat};

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::anthropic_tools::AnthropicTool;
 use super::conversation::Conversation;
 use super::{Dialect, Omitted, reasoning};
 use crate::wire::openai::{
     CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, StopSequences, StreamOptions,
 };
-use crate::wire::{MessagesRequest, Tool, ToolChoice};
+use crate::wire::{MessagesRequest, ToolChange, ToolChoice};
 
 /// A converted request.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +25,7 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
     let mut chat = ChatRequest {
         model: model.to_owned(),
         messages: Conversation::of(request, dialect, &mut omitted),
-        tools: tools(&request.tools, &mut omitted),
+        tools: tools(request, &mut omitted),
         temperature: request.temperature,
         top_p: request.top_p,
         stop: (!request.stop_sequences.is_empty()).then(|| StopSequences::Many(request.stop_sequences.clone())),
@@ -68,17 +69,33 @@ fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut
     omitted.fields("", &extra);
 }
 
-/// The tools that the client runs. Those that Anthropic's servers run do not exist elsewhere.
-fn tools(tools: &[Tool], omitted: &mut Omitted) -> Vec<ChatTool> {
+/// The tools that the client runs, those included that the conversation adds. Those that Anthropic's servers run do not exist
+/// elsewhere.
+fn tools(request: &MessagesRequest, omitted: &mut Omitted) -> Vec<ChatTool> {
+    let mut tools = request.tools.clone();
+    for change in request.tool_changes() {
+        match change {
+            ToolChange::Found(name) if tools.iter().any(|tool| tool.name == name) => {}
+            ToolChange::Found(name) => tools.extend(request.tools.iter().find(|tool| tool.name == name).cloned()),
+            ToolChange::Removed(name) => tools.retain(|tool| tool.name != name),
+            ToolChange::Defined(defined) => {
+                tools.retain(|tool| tool.name != defined.name);
+                tools.push(defined);
+            }
+        }
+    }
     let mut functions = Vec::new();
     for tool in tools {
+        let tool = match AnthropicTool::of(&tool) {
+            None => tool,
+            Some(AnthropicTool::Client(written_out)) => written_out,
+            Some(AnthropicTool::Server) => {
+                omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
+                continue;
+            }
+        };
         let mut extra = tool.extra.clone();
-        if let Some(kind) = extra.remove("type").as_ref().and_then(Value::as_str)
-            && kind != "custom"
-        {
-            omitted.add(format!("tools.{kind}"));
-            continue;
-        }
+        extra.remove("type");
         let strict = extra.remove("strict");
         omitted.fields("tools", &extra);
         let function = Function {

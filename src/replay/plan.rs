@@ -46,15 +46,14 @@ pub struct ReplayCase {
 }
 
 /// Why a trace is not replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skip {
     /// Not a `POST /v1/messages`.
     OtherEndpoint,
     /// The recorded upstream's status is not 200.
     NotAnswered,
-    /// The body is not a Messages request.
-    OtherBody,
+    /// The body is no Messages request that can be read; with the field and the reason. Unlike the others, nobody expects this.
+    Unreadable(String),
 }
 
 /// Why a plan cannot be made.
@@ -107,6 +106,14 @@ pub enum ReplayStep {
 }
 
 impl Plan {
+    /// The traces whose requests cannot be read, with the field and the reason.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.skipped.iter().filter_map(|(path, skip)| match skip {
+            Skip::Unreadable(reason) => Some((path.as_path(), reason.as_str())),
+            Skip::OtherEndpoint | Skip::NotAnswered => None,
+        })
+    }
+
     /// Plans a replay of these traces, which are given with their paths.
     pub fn new(traces: Vec<(PathBuf, Trace)>, settings: &ReplaySettings) -> Result<Self, PlanError> {
         let (mut cases, mut skipped, mut betas) = (Vec::new(), Vec::new(), Vec::new());
@@ -151,7 +158,8 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
     if trace.response.status != 200 {
         return Err(Skip::NotAnswered);
     }
-    let request = trace.messages_request().ok_or(Skip::OtherBody)?;
+    let request: MessagesRequest = serde_path_to_error::deserialize(&trace.request.body)
+        .map_err(|error| Skip::Unreadable(format!("request.body.{}: {}", error.path(), error.inner())))?;
     let recorded = trace.message().as_ref().map(Outcome::from);
     Ok(ReplayCase {
         id,
@@ -255,7 +263,11 @@ mod tests {
             ("/request/method", json!("HEAD"), Skip::OtherEndpoint),
             ("/request/path", json!("/v1/messages/count_tokens"), Skip::OtherEndpoint),
             ("/response/status", json!(529), Skip::NotAnswered),
-            ("/request/body", json!({"model": "m"}), Skip::OtherBody),
+            (
+                "/request/body/messages",
+                json!(7),
+                Skip::Unreadable("request.body.messages: invalid type: integer `7`, expected a sequence".into()),
+            ),
         ];
         for (pointer, value, skip) in table {
             let odd = trace("demo", 2, &[(pointer, value)]);

@@ -123,14 +123,16 @@ pub struct ReplaySummary {
     pub interrupted: usize,
     /// Cases that were planned and never started.
     pub not_run: usize,
-    /// Traces that cannot be replayed.
+    /// Traces without an answered Messages request, and those that may be skipped by wish.
     pub skipped: usize,
+    /// Traces whose request cannot be read.
+    pub unreadable: usize,
 }
 
 impl ReplaySummary {
-    /// Counts the results of a plan with `planned` cases and `skipped` other traces.
-    pub fn new(results: &[CaseResult], planned: usize, skipped: usize) -> Self {
-        let mut summary = Self { skipped, not_run: planned - results.len().min(planned), ..Self::default() };
+    /// Counts the results of a plan with this many cases. What was skipped is for the caller to add.
+    pub fn new(results: &[CaseResult], planned: usize) -> Self {
+        let mut summary = Self { not_run: planned - results.len().min(planned), ..Self::default() };
         for result in results {
             let count = match result.status() {
                 Status::Failed => &mut summary.failed,
@@ -147,11 +149,11 @@ impl ReplaySummary {
         summary
     }
 
-    /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted, else 0.
+    /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted or could not be compared, else 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
-            _ if self.changed + self.new + self.cache_failures > 0 => 1,
+            _ if self.changed + self.new + self.cache_failures + self.unreadable > 0 => 1,
             _ => 0,
         }
     }
@@ -168,6 +170,7 @@ mod tests {
             (base.clone(), 0),
             (ReplaySummary { changed: 1, ..base.clone() }, 1),
             (ReplaySummary { new: 1, ..base.clone() }, 1),
+            (ReplaySummary { unreadable: 1, ..base.clone() }, 1),
             (ReplaySummary { cache_failures: 1, ..base.clone() }, 1),
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
             (ReplaySummary { failed: 1, ..base }, 3),

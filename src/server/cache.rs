@@ -41,7 +41,7 @@ pub(crate) async fn keep_only(
 /// The backend's cache control. For callers on other machines the path does not exist.
 fn control(app: &App, (ConnectInfo(peer), OriginalUri(uri)): Caller) -> Result<&dyn CacheControl, ApiError> {
     if !peer.ip().to_canonical().is_loopback() {
-        return Err(ApiError::no_such_path(uri.path()));
+        return Err(ApiError::no_such_path(uri.path(), ""));
     }
     app.backend.cache().ok_or_else(|| ApiError::not_implemented("this backend's cache cannot be controlled"))
 }

@@ -16,6 +16,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
+use super::refuse;
 use crate::convert::{self, ChunkWriter};
 use crate::wire::openai::ChatRequest;
 use crate::wire::{ErrorKind, StreamEvent};
@@ -29,6 +30,7 @@ pub(crate) async fn completions(
     let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let (request, omitted) = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
+    refuse::check(&request.messages, &request.tools).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }

@@ -27,9 +27,9 @@ impl ApiError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
     }
 
-    /// The path does not exist.
-    pub(crate) fn no_such_path(path: &str) -> Self {
-        Self::new(ErrorKind::NotFound, format!("no such path: {path}"))
+    /// The path does not exist. `hint`: what to do, after a semicolon.
+    pub(crate) fn no_such_path(path: &str, hint: &str) -> Self {
+        Self::new(ErrorKind::NotFound, format!("no such path: {path}{hint}"))
     }
 
     /// The backend cannot do what was asked.
@@ -61,6 +61,8 @@ pub(crate) fn envelope(error: BackendError) -> ErrorBody {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body.to_json())).into_response();
+        // For whoever knows the request's id.
+        response.extensions_mut().insert(self.body);
         if let Some(value) = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
             response.headers_mut().insert(RETRY_AFTER, value);
         }

@@ -16,7 +16,28 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
     let path = dotted(error.path());
     let reason = error.into_inner();
-    Some(if path.is_empty() || !reason.is_data() { reason.to_string() } else { format!("{path}: {reason}") })
+    Some(match reason.is_data() {
+        true => at_field(&path, &without_position(&reason)),
+        false => reason.to_string(),
+    })
+}
+
+/// What is wrong with the field, as Anthropic says it.
+fn at_field(path: &str, reason: &str) -> String {
+    let missing = reason.strip_prefix("missing field `").and_then(|name| name.strip_suffix('`'));
+    match (path, missing) {
+        ("", None) => reason.to_owned(),
+        ("", Some(name)) => format!("{name}: Field required"),
+        (path, Some(name)) => format!("{path}.{name}: Field required"),
+        (path, None) => format!("{path}: {reason}"),
+    }
+}
+
+/// The error without its line and column: clients have no lines, and they know the field.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).map(str::to_owned).unwrap_or(text)
 }
 
 /// A path as Anthropic writes it: `messages.0.content.1`.
@@ -41,28 +62,29 @@ mod tests {
             ("", "the request has no body"),
             ("{", "EOF while parsing an object at line 1 column 1"),
             ("[]", "invalid type: sequence, expected struct MessagesRequest"),
-            (r#"{"model":"m","messages":[]}"#, "missing field `max_tokens`"),
+            (r#"{"model":"m","messages":[]}"#, "max_tokens: Field required"),
             (r#"{"model":"m","messages":[],"max_tokens":-1}"#, "max_tokens: invalid value: integer `-1`"),
-            (r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":1}"#, "messages.0: missing field `content`"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":1}"#, "messages.0.content: Field required"),
             (
                 r#"{"model":"m","messages":[{"role":"robot","content":""}],"max_tokens":1}"#,
                 "messages.0.role: unknown variant `robot`",
             ),
             (
-                r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"hologram"}]}],"max_tokens":1}"#,
-                "messages.0.content.1.type: unknown variant `hologram`",
+                r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},7]}],"max_tokens":1}"#,
+                "messages.0.content.1: invalid type: integer `7`, expected a map",
             ),
             (
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}],"max_tokens":1}"#,
-                "messages.0.content.0: missing field `text`",
+                "messages.0.content.0.text: Field required",
             ),
-            (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"type":"x"}]}"#, "system.0.type: unknown variant `x`"),
-            (r#"{"model":"m","messages":[],"max_tokens":1,"tools":[{}]}"#, "tools.0: missing field `name`"),
+            (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"text":"x"}]}"#, "system.0.type: Field required"),
+            (r#"{"model":"m","messages":[],"max_tokens":1,"tools":[{}]}"#, "tools.0.name: Field required"),
             (r#"{"model":"m","messages":[],"max_tokens":1} x"#, "trailing characters"),
         ];
         for (body, expected) in cases {
             let error = parse::<MessagesRequest>(body.as_bytes()).unwrap_err();
             assert!(error.starts_with(expected), "{body}\n  gave      {error}\n  expected  {expected}");
+            assert!(!error.contains(" line ") || expected.contains(" line ") || expected == "trailing characters", "{error}");
         }
     }
 }

@@ -14,7 +14,8 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
-use crate::wire::{CountTokensRequest, ErrorKind, InputMessage, MessagesRequest, StreamEvent, encode_event};
+use super::refuse;
+use crate::wire::{CountTokensRequest, ErrorKind, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.
 pub(crate) async fn messages(
@@ -22,7 +23,7 @@ pub(crate) async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    require_messages(&request.messages)?;
+    refuse::check(&request.messages, &request.tools).map_err(invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -38,17 +39,13 @@ pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    require_messages(&request.messages)?;
+    refuse::check(&request.messages, &request.tools).map_err(invalid)?;
     let tokens = app.backend.count_tokens(request.into()).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }
 
-/// Refuses an empty conversation, in Anthropic's words.
-fn require_messages(messages: &[InputMessage]) -> Result<(), ApiError> {
-    if messages.is_empty() {
-        return Err(ApiError::new(ErrorKind::InvalidRequest, "messages: at least one message is required"));
-    }
-    Ok(())
+fn invalid(reason: String) -> ApiError {
+    ApiError::new(ErrorKind::InvalidRequest, reason)
 }
 
 /// An event's SSE frame. A ping follows `message_start`, as at Anthropic.

@@ -17,6 +17,8 @@ mod messages;
 mod meter;
 mod metrics;
 mod observe;
+mod path;
+mod refuse;
 mod registry;
 mod routes;
 mod run;

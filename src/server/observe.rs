@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderValue;
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::app::App;
 use super::error::ApiError;
-use crate::wire::{ErrorKind, random_id};
+use crate::wire::{ErrorBody, ErrorKind, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |route| route.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
 
-    let mut response = next.run(request).await;
+    let mut response = with_request_id(next.run(request).await, &id);
     let status = response.status().as_u16();
     app.metrics.requests.with_label_values(&[route.as_str(), &status.to_string()]).inc();
     tracing::info!(%id, %method, path, status, headers_ms = started.elapsed().as_millis(), "request");
@@ -43,6 +44,15 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
         response.headers_mut().insert("request-id", value);
     }
     response
+}
+
+/// Puts the request's id into the body of an error, where the backend has not put its own.
+fn with_request_id(mut response: Response, id: &RequestId) -> Response {
+    let Some(mut error) = response.extensions_mut().remove::<ErrorBody>() else { return response };
+    error.request_id.get_or_insert_with(|| id.0.clone());
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, error.to_json().to_string().into())
 }
 
 /// Turns a handler's panic into a 500, so that the client gets an answer and the connection stays open.

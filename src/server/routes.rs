@@ -5,36 +5,44 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::routing::{get, post};
 
 use super::app::App;
 use super::body::BODY_LIMIT;
 use super::error::ApiError;
-use super::{auth, cache, chat, info, messages, observe};
+use super::{auth, cache, chat, info, messages, observe, path};
 use crate::wire::{COUNT_TOKENS_PATH, MESSAGES_PATH};
+
+const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
+const MODELS_PATH: &str = "/v1/models";
+
+/// The paths that clients of either protocol use.
+pub(crate) const API_PATHS: [&str; 4] = [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, MODELS_PATH];
 
 /// All routes. `/` and `/health` need no API key.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let guarded = Router::new()
         .route(MESSAGES_PATH, post(messages::messages))
         .route(COUNT_TOKENS_PATH, post(messages::count_tokens))
-        .route("/v1/chat/completions", post(chat::completions))
-        .route("/v1/models", get(info::models))
+        .route(CHAT_COMPLETIONS_PATH, post(chat::completions))
+        .route(MODELS_PATH, get(info::models))
         .route("/v1/models/{id}", get(info::model))
         .route("/metrics", get(info::metrics))
         .route("/cache", get(cache::report))
         .route("/cache/clear", post(cache::clear))
         .route("/cache/keep-only", post(cache::keep_only))
         .route_layer(from_fn_with_state(app.clone(), auth::require_key));
-    Router::new()
+    let routes = Router::new()
         .route("/", get(info::root))
         .route("/health", get(info::health))
         .merge(guarded)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .fallback(async |uri: Uri| ApiError::no_such_path(uri.path()))
+        .fallback(async |uri: Uri| path::unknown(&uri))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::catch_panics))
         .layer(from_fn_with_state(app.clone(), observe::observe))
-        .with_state(app)
+        .with_state(app);
+    // A layer of the router itself would come after the path has chosen the route.
+    Router::new().fallback_service(routes).layer(map_request(path::tidy))
 }

@@ -87,7 +87,7 @@ impl Assembler {
                     (ContentBlock::Thinking { signature, .. }, BlockDelta::SignatureDelta { signature: more }) => {
                         signature.push_str(more)
                     }
-                    (ContentBlock::ToolUse { .. }, BlockDelta::InputJsonDelta { partial_json }) => {
+                    (ContentBlock::ToolUse { .. } | ContentBlock::Other(_), BlockDelta::InputJsonDelta { partial_json }) => {
                         self.json.push_str(partial_json)
                     }
                     _ => {}
@@ -97,6 +97,12 @@ impl Assembler {
                 let message = started(&mut self.message, event)?;
                 if self.open.take() != Some(*index) {
                     return Err(AssembleError::BlockNotOpen { event: "content_block_stop", index: *index });
+                }
+                // Calls that a server runs itself come in the same way.
+                if let Some(ContentBlock::Other(fields)) = message.content.last_mut()
+                    && let Ok(input) = serde_json::from_str(&self.json)
+                {
+                    fields.insert("input".into(), input);
                 }
                 if let Some(ContentBlock::ToolUse { name, input, .. }) = message.content.last_mut()
                     && !self.json.is_empty()

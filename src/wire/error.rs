@@ -37,7 +37,12 @@ impl ErrorBody {
 
     /// The whole envelope, as the body of an error response.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "error", "error": { "type": self.error.kind, "message": self.error.message } })
+        let Self { error: ErrorDetail { kind, message }, request_id } = self;
+        let mut json = serde_json::json!({ "type": "error", "error": { "type": kind, "message": message } });
+        if let Some(id) = request_id {
+            json["request_id"] = id.as_str().into();
+        }
+        json
     }
 }
 

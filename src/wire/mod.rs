@@ -8,6 +8,8 @@
 //! add units and what the references leave out.
 
 mod assemble;
+#[allow(missing_docs, reason = "the protocol's own names")]
+mod content;
 mod content_writer;
 mod endpoint;
 mod error;
@@ -21,15 +23,16 @@ mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod response;
 mod sse;
+mod tool_changes;
 
 pub use assemble::{AssembleError, Assembler};
+pub use content::{Content, ContentBlock};
 pub use content_writer::ContentWriter;
 pub use endpoint::{COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
-pub use request::{
-    BILLING_HEADER, Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
-};
+pub use request::{BILLING_HEADER, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
+pub use tool_changes::ToolChange;

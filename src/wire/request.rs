@@ -1,13 +1,12 @@
 //! The bodies of `POST /v1/messages` and `/v1/messages/count_tokens`.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+
+use super::content::{Content, ContentBlock, TextOrList, null_is_default};
 
 /// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
 ///
@@ -26,7 +25,7 @@ pub struct MessagesRequest {
     pub messages: Vec<InputMessage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<System>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<ToolChoice>,
@@ -38,9 +37,9 @@ pub struct MessagesRequest {
     pub top_p: Option<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub stop_sequences: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub stream: bool,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -54,7 +53,7 @@ pub struct CountTokensRequest {
     pub messages: Vec<InputMessage>,
     #[serde(default)]
     pub system: Option<System>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub tools: Vec<Tool>,
     #[serde(default)]
     pub tool_choice: Option<ToolChoice>,
@@ -97,75 +96,35 @@ pub const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 impl System {
     /// The prompt as one text without the billing header. Blocks are separated by blank lines.
     pub fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Blocks(blocks) => {
-                let texts = blocks.iter().filter_map(|block| match block {
+        let texts: Vec<&str> = match self {
+            Self::Text(text) => vec![text],
+            Self::Blocks(blocks) => blocks
+                .iter()
+                .filter_map(|block| match block {
                     ContentBlock::Text { text, .. } => Some(text.as_str()),
                     _ => None,
-                });
-                let texts = texts.enumerate().filter(|(at, text)| *at > 0 || !text.starts_with(BILLING_HEADER));
-                texts.map(|(_, text)| text).collect::<Vec<_>>().join("\n\n")
-            }
-        }
+                })
+                .collect(),
+        };
+        let texts = texts.into_iter().filter_map(without_billing_header);
+        texts.collect::<Vec<_>>().join("\n\n")
     }
 }
 
-/// The author of a message. Claude Code also sends `system` messages in the middle of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    User,
-    Assistant,
-    System,
-}
-
-/// One turn of the conversation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InputMessage {
-    pub role: Role,
-    pub content: Content,
-}
-
-/// A message's content: one text, or content blocks.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Content {
-    Text(String),
-    Blocks(Vec<ContentBlock>),
-}
-
-impl Content {
-    /// The content as blocks: a plain text becomes one text block.
-    pub fn blocks(&self) -> Cow<'_, [ContentBlock]> {
-        match self {
-            Self::Text(text) => Cow::Owned(vec![ContentBlock::text(text)]),
-            Self::Blocks(blocks) => Cow::Borrowed(blocks),
-        }
+/// The text without the line of the billing header, wherever that stands: gateways join it with other text. `None` where nothing
+/// else was there.
+fn without_billing_header(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(BILLING_HEADER) {
+        return Some(Cow::Borrowed(text));
     }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrList::<Self, ContentBlock>::of("a string or a list of content blocks"))
-    }
+    let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(BILLING_HEADER));
+    let rest: String = lines.collect();
+    (!rest.trim().is_empty()).then_some(Cow::Owned(rest))
 }
 
 impl<'de> Deserialize<'de> for System {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextOrList::<Self, ContentBlock>::of("a string or a list of content blocks"))
-    }
-}
-
-impl From<String> for Content {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<Vec<ContentBlock>> for Content {
-    fn from(blocks: Vec<ContentBlock>) -> Self {
-        Self::Blocks(blocks)
     }
 }
 
@@ -181,113 +140,84 @@ impl From<Vec<ContentBlock>> for System {
     }
 }
 
-/// Deserializes a string or a list. Unlike a derived untagged enum, its error says which item is wrong and why.
-pub(super) struct TextOrList<T, Item> {
-    expecting: &'static str,
-    target: PhantomData<(T, Item)>,
+/// The author of a message. Claude Code also sends `system` messages in the middle of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    User,
+    Assistant,
+    System,
 }
 
-impl<T, Item> TextOrList<T, Item> {
-    /// A visitor whose errors name what was expected.
-    pub(super) fn of(expecting: &'static str) -> Self {
-        Self { expecting, target: PhantomData }
-    }
+/// One turn of the conversation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InputMessage {
+    pub role: Role,
+    pub content: Content,
 }
 
-impl<'de, Item: Deserialize<'de>, T: From<String> + From<Vec<Item>>> Visitor<'de> for TextOrList<T, Item> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.expecting)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        Ok(T::from(text.to_owned()))
-    }
-
-    fn visit_string<E: Error>(self, text: String) -> Result<T, E> {
-        Ok(T::from(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
-        Vec::<Item>::deserialize(SeqAccessDeserializer::new(items)).map(T::from)
-    }
-}
-
-/// A content block, in requests and answers. A block of an unknown `type` is an error that names it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ContentBlock {
-    Text {
-        text: String,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    Image {
-        source: Value,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    /// A file, such as a PDF.
-    Document {
-        source: Value,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    ToolUse {
-        id: String,
-        name: String,
-        input: Value,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    ToolResult {
-        tool_use_id: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        content: Option<Content>,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        is_error: bool,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    /// In the result of Claude Code's `ToolSearch`: a tool it found. From then on it is among the request's tools.
-    ToolReference {
-        tool_name: String,
-        #[serde(flatten)]
-        extra: Map<String, Value>,
-    },
-    Thinking {
-        thinking: String,
-        #[serde(default)]
-        signature: String,
-    },
-    RedactedThinking {
-        data: String,
-    },
-}
-
-impl ContentBlock {
-    /// A text block without extra fields.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), extra: Map::new() }
+impl<'de> Deserialize<'de> for InputMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            role: Role,
+            content: Option<Content>,
+        }
+        let Fields { role, content } = Fields::deserialize(deserializer)?;
+        match (role, content) {
+            (role, Some(content)) => Ok(Self { role, content }),
+            // It may change settings only.
+            (Role::System, None) => Ok(Self { role, content: Content::Blocks(Vec::new()) }),
+            (Role::User | Role::Assistant, None) => Err(D::Error::missing_field("content")),
+        }
     }
 }
 
-/// A tool the model may call. Tools that Anthropic's servers run have a `type` and often no schema; it is read as `{}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A tool the model may call.
+///
+/// Tools that Anthropic defines have a `type` and often no schema; it is read as `{}`. Sets of such tools have no name; it is
+/// read as "".
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tool {
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// JSON Schema of the arguments.
-    #[serde(default = "empty_object")]
     pub input_schema: Value,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-fn empty_object() -> Value {
-    Value::Object(Map::new())
+impl Tool {
+    /// The `type` of a tool that Anthropic defines; `None` for the client's own.
+    pub fn anthropic_type(&self) -> Option<&str> {
+        self.extra.get("type").and_then(Value::as_str).filter(|kind| *kind != "custom")
+    }
+}
+
+impl<'de> Deserialize<'de> for Tool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            name: Option<String>,
+            description: Option<String>,
+            input_schema: Option<Value>,
+            #[serde(flatten)]
+            extra: Map<String, Value>,
+        }
+        let Fields { name, description, input_schema, extra } = Fields::deserialize(deserializer)?;
+        let tool = Self {
+            name: name.unwrap_or_default(),
+            description,
+            input_schema: input_schema.unwrap_or_else(|| Value::Object(Map::new())),
+            extra,
+        };
+        match tool.name.as_str() {
+            "" if tool.anthropic_type().is_none() => Err(D::Error::missing_field("name")),
+            _ => Ok(tool),
+        }
+    }
 }
 
 /// Whether the model must call a tool, and which.
@@ -296,18 +226,18 @@ fn empty_object() -> Value {
 pub enum ToolChoice {
     /// The model decides.
     Auto {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
     },
     /// Any one tool must be called.
     Any {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
     },
     /// This tool must be called.
     Tool {
         name: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
     },
     /// No tool may be called.
@@ -316,40 +246,47 @@ pub enum ToolChoice {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
-    fn message(content: Value) -> Result<InputMessage, String> {
-        // From text, as a server reads it: parsing a `Value` gives other errors.
-        let text = json!({"role": "user", "content": content}).to_string();
-        serde_json::from_str(&text).map_err(|e| e.to_string())
+    use super::*;
+
+    #[test]
+    fn only_the_line_of_the_billing_header_is_left_out() {
+        let header = "x-anthropic-billing-header: cc_version=1; cch=ab12;";
+        let text = |system: Value| serde_json::from_value::<System>(system).unwrap().text();
+        let block = |text: String| json!({"type": "text", "text": text});
+        assert_eq!(text(json!([block(header.into()), block("A".into()), block("B".into())])), "A\n\nB");
+        assert_eq!(text(json!([block("A".into()), block(header.into()), block("B".into())])), "A\n\nB");
+        assert_eq!(text(json!([block(format!("{header}\nA\nB"))])), "A\nB");
+        assert_eq!(text(json!(format!("A\n{header}\nB"))), "A\nB");
+        assert_eq!(text(json!(header)), "");
+        assert_eq!(text(json!(format!("Say {header}"))), format!("Say {header}"));
     }
 
     #[test]
-    fn what_the_client_sends_survives_a_round_trip() {
-        for content in [
-            json!("Read hello.txt"),
-            json!([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]),
-            json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": "1\thi"}]),
-            json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "tool_reference", "tool_name": "WebFetch"}]}]),
-            json!([{"type": "tool_result", "tool_use_id": "toolu_1",
-                    "content": [{"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}]}]),
-        ] {
-            let message = message(content.clone()).unwrap();
-            assert_eq!(serde_json::to_value(&message).unwrap()["content"], content);
-        }
+    fn null_is_as_if_the_field_was_not_there() {
+        let request = json!({"model": "m", "messages": [{"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t", "content": null, "is_error": null}]}], "max_tokens": 1,
+            "system": null, "tools": null, "tool_choice": null, "temperature": null, "top_p": null, "top_k": null,
+            "stop_sequences": null, "stream": null, "metadata": null});
+        let bare = json!({"model": "m", "messages": [{"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t"}]}], "max_tokens": 1, "metadata": null});
+        let [request, bare] = [request, bare].map(|body| serde_json::from_value::<MessagesRequest>(body).unwrap());
+        assert_eq!(request, bare);
+        let choice = json!({"type": "any", "disable_parallel_tool_use": null});
+        let any = ToolChoice::Any { disable_parallel_tool_use: false };
+        assert_eq!(serde_json::from_value::<ToolChoice>(choice).unwrap(), any);
+        let tool = json!({"name": "t", "description": null, "input_schema": null});
+        assert_eq!(serde_json::from_value::<Tool>(tool).unwrap().input_schema, json!({}));
     }
 
     #[test]
-    fn an_error_says_what_is_wrong_with_the_block() {
-        for (content, expected) in [
-            (json!([{"type": "hologram"}]), "unknown variant `hologram`"),
-            (json!([{"type": "text"}]), "missing field `text`"),
-            (json!([{"text": "hi"}]), "missing field `type`"),
-            (json!(7), "expected a string or a list of content blocks"),
-        ] {
-            let error = message(content).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
+    fn a_system_message_may_be_without_content_and_a_set_of_tools_without_name() {
+        let message = |role: &str| serde_json::from_value::<InputMessage>(json!({"role": role, "output_config": {}}));
+        assert_eq!(message("system").unwrap().content, Content::Blocks(vec![]));
+        assert_eq!(message("user").unwrap_err().to_string(), "missing field `content`");
+        let tool = |fields: Value| serde_json::from_value::<Tool>(fields).map_err(|error| error.to_string());
+        assert_eq!(tool(json!({"type": "computer_toolset_20260801"})).unwrap().name, "");
+        assert_eq!(tool(json!({"type": "custom"})).unwrap_err(), "missing field `name`");
     }
 }

@@ -30,7 +30,7 @@ async function main() {
   const counted = (await client.messages.countTokens(countable)).input_tokens;
   const models = [];
   for await (const model of client.models.list()) models.push(model.id);
-  const bad = { model: "m", max_tokens: 1, messages: [{ role: "user", content: [{ type: "hologram" }] }] };
+  const bad = { model: "m", max_tokens: 1, messages: [{ role: "user", content: [{ type: "text" }] }] };
   const error = await client.messages.create(bad).then(() => null, (refused) => refused.error.error);
   console.log(JSON.stringify({ first_event: events[0], last_event: events.at(-1), streamed, whole, counted, models, error }));
 }

@@ -28,7 +28,7 @@ with client.messages.stream(**request) as stream:
     events = [event.type for event in stream]
     streamed = seen(stream.get_final_message())
 try:
-    client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": [{"type": "hologram"}]}])
+    client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": [{"type": "text"}]}])
     error = None
 except anthropic.BadRequestError as refused:
     error = refused.body["error"]

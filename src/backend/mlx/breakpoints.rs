@@ -37,14 +37,17 @@ impl CacheBreakpoints<BreakpointPosition> {
         let mut breakpoints = Self { five_minutes: None, hour: None };
         request.tools.iter().for_each(|tool| breakpoints.note(&tool.extra, BreakpointPosition::SharedPrefix));
         if let Some(System::Blocks(blocks)) = &request.system {
-            blocks.iter().filter_map(extra).for_each(|extra| breakpoints.note(extra, BreakpointPosition::SharedPrefix));
+            blocks
+                .iter()
+                .filter_map(ContentBlock::extra)
+                .for_each(|extra| breakpoints.note(extra, BreakpointPosition::SharedPrefix));
         }
         for (message, input) in request.messages.iter().enumerate() {
             let Content::Blocks(blocks) = &input.content else { continue };
             for (block, content) in blocks.iter().enumerate() {
                 let last = message + 1 == request.messages.len() && block + 1 == blocks.len();
                 let position = if last { BreakpointPosition::End } else { BreakpointPosition::AfterBlock { message, block } };
-                extra(content).into_iter().for_each(|extra| breakpoints.note(extra, position));
+                content.extra().into_iter().for_each(|extra| breakpoints.note(extra, position));
             }
         }
         // On the request itself it means the last block.
@@ -102,18 +105,6 @@ pub(crate) fn cut_after(request: &MessagesRequest, message: usize, block: usize)
         blocks.truncate(block + 1);
     }
     cut
-}
-
-fn extra(block: &ContentBlock) -> Option<&Map<String, Value>> {
-    match block {
-        ContentBlock::Text { extra, .. }
-        | ContentBlock::Image { extra, .. }
-        | ContentBlock::Document { extra, .. }
-        | ContentBlock::ToolReference { extra, .. }
-        | ContentBlock::ToolUse { extra, .. }
-        | ContentBlock::ToolResult { extra, .. } => Some(extra),
-        ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. } => None,
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use futures::future::{BoxFuture, FutureExt};
 use self::answer_stream::answer_stream;
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use self::shared_prefixes::SharedPrefixes;
+use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
+use crate::convert;
 use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
@@ -39,6 +41,7 @@ struct TextSide {
     shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
     defaults: GenerationConfig,
+    omissions: OmissionLog,
 }
 
 /// A request, the text of its prompt, and the engine's task.
@@ -65,6 +68,7 @@ impl MlxBackend {
             template,
             shared_prefixes: SharedPrefixes::default(),
             defaults: GenerationConfig::load(dir)?,
+            omissions: OmissionLog::default(),
             tokenizer,
         };
         let engine = Engine::load(dir, options)?;
@@ -113,7 +117,7 @@ impl Backend for MlxBackend {
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        self.on_text_side(move |text| Ok(text.prompt(&request)?.len() as u64))
+        self.on_text_side(move |text| Ok(text.prompt(request)?.len() as u64))
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {
@@ -128,7 +132,7 @@ impl CacheControl for MlxBackend {
 
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
-            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
             Ok(self.engine.keep_only(tokens).await?)
         }
         .boxed()
@@ -136,7 +140,7 @@ impl CacheControl for MlxBackend {
 
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
-            let tokens = self.on_text_side(move |text| text.shared_prefix(&request)).await?;
+            let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
             Ok(self.engine.warm(tokens).await?)
         }
         .boxed()
@@ -203,6 +207,7 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 impl TextSide {
     /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
+        let request = self.readable(request)?;
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
         let thinks = text.trim_end().ends_with(OPEN_THINKING);
@@ -246,12 +251,27 @@ impl TextSide {
         Ok(prompt.iter().take_while(fits).count())
     }
 
-    fn prompt(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.template.render(request)?)
+    fn prompt(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
+        self.prompts.encode(&self.template.render(&self.readable(request)?)?)
     }
 
-    fn shared_prefix(&self, request: &MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.shared_prefixes.of(request, &self.template)?)
+    fn shared_prefix(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
+        self.prompts.encode(&self.shared_prefixes.of(&self.readable(request)?, &self.template)?)
+    }
+
+    /// The request with text in place of all that the model cannot be given. What that was is logged.
+    fn readable(&self, mut request: MessagesRequest) -> Result<MessagesRequest, EngineError> {
+        if let Some(reason) = convert::forced_server_tool(&request) {
+            return Err(EngineError::Request(reason));
+        }
+        let omitted = convert::for_text_model(&mut request);
+        if let Some(kinds) = self.omissions.new_names(&omitted) {
+            tracing::info!(
+                kinds,
+                "this model is given text only: other content is described to it, Anthropic's server tools are left out"
+            );
+        }
+        Ok(request)
     }
 }
 

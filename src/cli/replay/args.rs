@@ -62,6 +62,10 @@ pub struct ReplayArgs {
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
 
+    /// Succeed although traces are skipped because their requests cannot be read
+    #[arg(long)]
+    pub allow_skips: bool,
+
     /// Write all figures and the raw data of every measurement to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -79,7 +83,8 @@ Examples:
 
 Exit codes:
   0    every outcome is as accepted
-  1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls
+  1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls, or a trace's request
+       cannot be read (unless --allow-skips)
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed

@@ -16,7 +16,7 @@ pub use self::args::ReplayArgs;
 use self::backend::{backend_error, connect, model_name};
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
-use super::{CliError, print};
+use super::{CliError, print, say};
 use crate::backend::{Backend, BackendError};
 use crate::replay::{CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl};
 use crate::report::{ReplayTarget, Report, States, terminal};
@@ -40,6 +40,9 @@ fn plan(args: &ReplayArgs) -> Result<Plan, CliError> {
     let mut plan = Plan::new(traces, &args.settings()).map_err(CliError::input)?;
     if let (Some(model), false) = (&args.model, args.is_in_process()) {
         plan.cases.iter_mut().for_each(|case| case.request.model.clone_from(model));
+    }
+    for (path, reason) in plan.unreadable() {
+        say(format!("warning: {}: skipped: {reason}", path.display()));
     }
     if plan.cases.is_empty() {
         let folders = args.traces.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -73,6 +76,8 @@ struct Replay {
     settings: ReplaySettings,
     target: ReplayTarget,
     files: ResultFiles,
+    /// Whether traces with unreadable requests are no failure.
+    allow_skips: bool,
     /// Width of the widest `session/seq`, in terminal columns.
     id_width: usize,
 }
@@ -98,6 +103,7 @@ impl Replay {
             id_width: widths.max().unwrap_or(0),
             settings: args.settings(),
             target: ReplayTarget { backend: args.backend.clone(), model: model_name(args, backend), states },
+            allow_skips: args.allow_skips,
             files: ResultFiles { json: args.json.clone(), hgrm: args.hgrm.clone() },
             plan,
         }
@@ -156,7 +162,9 @@ impl Replay {
     }
 
     fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
-        let summary = ReplaySummary::new(results, self.plan.cases.len(), self.plan.skipped.len());
+        let unreadable = if self.allow_skips { 0 } else { self.plan.unreadable().count() };
+        let skipped = self.plan.skipped.len() - unreadable;
+        let summary = ReplaySummary { skipped, unreadable, ..ReplaySummary::new(results, self.plan.cases.len()) };
         Report::new(&self.target, &self.settings, summary, results)
     }
 }

@@ -161,6 +161,8 @@ fn text(block: &ContentBlock) -> String {
         ContentBlock::ToolResult { content: None, .. } | ContentBlock::RedactedThinking { .. } => String::new(),
         ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. } => source.to_string(),
         ContentBlock::ToolReference { tool_name, .. } => tool_name.clone(),
+        ContentBlock::ToolAddition { tool, .. } | ContentBlock::ToolRemoval { tool, .. } => tool.to_string(),
+        ContentBlock::Other(fields) => json!(fields).to_string(),
     }
 }
 

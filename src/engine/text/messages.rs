@@ -8,7 +8,7 @@ use super::call_ids::CallIds;
 use super::python;
 use super::template::Descriptions;
 use crate::engine::EngineError;
-use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool};
+use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool, ToolChange};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub struct ToolResult {
 /// The request's system prompt and conversation.
 ///
 /// # Errors
-/// The request holds an image or a document: the model reads text only.
+/// A message holds blocks that its role cannot have. Pictures and the like are to be made text before.
 pub fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
     let mut messages = system(request);
     let mut ids = CallIds::default();
@@ -96,8 +96,8 @@ fn told(
     ids: &CallIds,
     out: &mut Vec<ChatMessage>,
 ) -> Result<(), EngineError> {
-    let mut texts: Vec<&str> = Vec::new();
-    let flush = |texts: &mut Vec<&str>, out: &mut Vec<ChatMessage>| {
+    let mut texts: Vec<Cow<str>> = Vec::new();
+    let flush = |texts: &mut Vec<Cow<str>>, out: &mut Vec<ChatMessage>| {
         if !texts.is_empty() {
             let text = texts.join("\n\n");
             out.push(match teller {
@@ -109,7 +109,7 @@ fn told(
     };
     for block in blocks {
         match block {
-            ContentBlock::Text { text, .. } => texts.push(text),
+            ContentBlock::Text { text, .. } => texts.push(text.into()),
             ContentBlock::ToolResult { tool_use_id, content, is_error, .. } => {
                 flush(&mut texts, out);
                 let mark = if *is_error { "Error: " } else { "" };
@@ -117,27 +117,23 @@ fn told(
                 let (call_id, name) = ids.of_result(tool_use_id);
                 out.push(ChatMessage::Result(ToolResult { call_id, name: name.map(str::to_owned), text }));
             }
-            ContentBlock::Image { .. } | ContentBlock::Document { .. } => {
-                return Err(EngineError::Request("this model takes no images and no documents: send text only".into()));
-            }
-            ContentBlock::ToolUse { .. }
-            | ContentBlock::ToolReference { .. }
-            | ContentBlock::Thinking { .. }
-            | ContentBlock::RedactedThinking { .. } => {
-                let role = match teller {
-                    Teller::System => "system",
-                    Teller::User => "user",
-                };
-                let reason = format!("a {role} message cannot hold tool_use, tool_reference or thinking blocks");
-                return Err(EngineError::Request(reason));
-            }
+            other => match ToolChange::of(other) {
+                Some(change) => texts.push(told_change(change, tools).into()),
+                None => {
+                    let role = match teller {
+                        Teller::System => "system",
+                        Teller::User => "user",
+                    };
+                    return Err(EngineError::Request(format!("a {role} message cannot hold {} blocks", other.kind())));
+                }
+            },
         }
     }
     flush(&mut texts, out);
     Ok(())
 }
 
-/// A tool result's text. An image in it becomes a placeholder: the rest of the result is still worth reading.
+/// A tool result's text.
 fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
     match content {
         None => String::new(),
@@ -145,24 +141,29 @@ fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
         Some(Content::Blocks(blocks)) => {
             let texts = blocks.iter().map(|block| match block {
                 ContentBlock::Text { text, .. } => Cow::from(text),
-                ContentBlock::Image { .. } => "[an image, which this model cannot see]".into(),
-                ContentBlock::ToolReference { tool_name, .. } => found_tool(tool_name, tools).into(),
-                _ => "[content that this model cannot read]".into(),
+                other => match ToolChange::of(other) {
+                    Some(change) => told_change(change, tools).into(),
+                    None => format!("[{}, which this model cannot read]", other.kind()).into(),
+                },
             });
             texts.collect::<Vec<_>>().join("\n")
         }
     }
 }
 
-/// A tool that a search found, as the list of tools would have it.
-fn found_tool(name: &str, tools: &[Tool]) -> String {
-    let definition = tools
-        .iter()
-        .find(|tool| tool.name == name)
-        .and_then(|tool| python::json::one_line(&function(tool, Descriptions::AsGiven)).ok());
-    match definition {
-        Some(definition) => format!("You can call this tool now:\n{definition}"),
-        None => format!("The tool {name} is gone."),
+/// A change of the tools as the model is told of it. A tool that can be called now is written as the list of tools would have it.
+fn told_change(change: ToolChange, tools: &[Tool]) -> String {
+    let found = |tool: &Tool| match python::json::one_line(&function(tool, Descriptions::AsGiven)) {
+        Ok(definition) => format!("You can call this tool now:\n{definition}"),
+        Err(_) => format!("You can call the tool {} now.", tool.name),
+    };
+    match change {
+        ToolChange::Defined(tool) => found(&tool),
+        ToolChange::Removed(name) => format!("The tool {name} is gone."),
+        ToolChange::Found(name) => match tools.iter().find(|tool| tool.name == name) {
+            Some(tool) => found(tool),
+            None => format!("The tool {name} is gone."),
+        },
     }
 }
 
@@ -183,12 +184,8 @@ fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessa
             ContentBlock::ToolUse { id, name, input, .. } => {
                 turn.calls.push(Call { id: ids.of_call(id, name), name: name.clone(), input: input.clone() });
             }
-            ContentBlock::Image { .. }
-            | ContentBlock::Document { .. }
-            | ContentBlock::ToolReference { .. }
-            | ContentBlock::ToolResult { .. } => {
-                let reason = "an assistant message cannot hold image, document, tool_reference or tool_result blocks";
-                return Err(EngineError::Request(reason.into()));
+            other => {
+                return Err(EngineError::Request(format!("an assistant message cannot hold {} blocks", other.kind())));
             }
         }
     }
@@ -224,14 +221,14 @@ mod tests {
         let calls: Value = calls.map(|(name, id)| json!({"type":"tool_use","id":id,"name":name,"input":{}})).collect();
         let content = json!([
             {"type":"tool_result","tool_use_id":"toolu_2","content":"one"},
-            {"type":"tool_result","tool_use_id":"toolu_1","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image","source":{}}]},
+            {"type":"tool_result","tool_use_id":"toolu_1","is_error":true,"content":[{"type":"text","text":"no"},{"type":"text","text":"go"}]},
             {"type":"tool_result","tool_use_id":"t3"},
             {"type":"text","text":"go","cache_control":{"type":"ephemeral"}}, {"type":"text","text":"on"}]);
         assert_eq!(
             converted(json!({"messages":[{"role":"assistant","content":calls},{"role":"user","content":content}]})).unwrap()[1..],
             [
                 json!({"role":"tool","tool_call_id":"call00002","content":"one","name":"Y"}),
-                json!({"role":"tool","tool_call_id":"call00001","content":"Error: no\n[an image, which this model cannot see]","name":"X"}),
+                json!({"role":"tool","tool_call_id":"call00001","content":"Error: no\ngo","name":"X"}),
                 json!({"role":"tool","tool_call_id":"call00000","content":""}),
                 json!({"role":"user","content":"go\n\non"})
             ]
@@ -257,9 +254,24 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_refused() {
-        let body = json!({"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]});
-        assert_eq!(converted(body).unwrap_err(), "this model takes no images and no documents: send text only");
+    fn blocks_that_a_role_cannot_have_are_refused() {
+        let refused = |role: &str, block: Value| converted(json!({"messages":[{"role":role,"content":[block]}]})).unwrap_err();
+        let call = json!({"type":"tool_use","id":"1","name":"X","input":{}});
+        assert_eq!(refused("user", call), "a user message cannot hold tool_use blocks");
+        let result = json!({"type":"tool_result","tool_use_id":"1"});
+        assert_eq!(refused("assistant", result), "an assistant message cannot hold tool_result blocks");
+    }
+
+    #[test]
+    fn changes_of_the_tools_are_told_where_they_happen() {
+        let change = |kind: &str, tool: Value| json!({"type":format!("tool_{kind}"),"tool":tool});
+        let definition = json!({"type":"tool_definition","definition":{"name":"X","input_schema":{}}});
+        let content = json!([change("removal", json!({"name":"Y"})), change("addition", definition)]);
+        let messages = json!([{"role":"user","content":"Hi"},{"role":"system","content":content}]);
+        assert_eq!(
+            converted(json!({"messages":messages})).unwrap()[1]["content"],
+            "The tool Y is gone.\n\nYou can call this tool now:\n{\"type\": \"function\", \"function\": {\"name\": \"X\", \"parameters\": {}}}"
+        );
     }
 
     #[test]

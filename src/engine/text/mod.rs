@@ -4,10 +4,11 @@
 //! template says, and nothing of sampling.
 
 mod call_ids;
-mod deferred;
+
 mod detokenizer;
 mod markup_escaping;
 mod messages;
+mod offered_tools;
 mod prompt_tokenizer;
 mod python;
 mod template;
@@ -15,9 +16,9 @@ mod token_file;
 mod tokenizer;
 mod tools;
 
-pub(crate) use deferred::callable;
 pub(crate) use detokenizer::Detokenizer;
 pub(crate) use markup_escaping::unmarked;
+pub(crate) use offered_tools::callable;
 pub use prompt_tokenizer::PromptTokenizer;
 pub use template::ChatTemplate;
 pub use token_file::KeptTokens;

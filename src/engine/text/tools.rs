@@ -8,7 +8,7 @@ use minijinja::value::{Enumerator, Object, Serde};
 
 use super::markup_escaping::Markup;
 use super::template::Descriptions;
-use super::{deferred, messages, python};
+use super::{messages, offered_tools, python};
 use crate::wire::Tool;
 
 /// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
@@ -38,7 +38,7 @@ impl KnownTools {
         }
         let mapping = |tool| Value::from(Serde(markup.mark(messages::function(tool, self.descriptions))));
         let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
-        let value: Value = deferred::listed(tools).map(tool).collect();
+        let value: Value = offered_tools::listed(tools).map(tool).collect();
         let mut known = self.lock();
         known.truncate(MOST - 1);
         known.insert(0, (tools.to_vec(), value.clone()));

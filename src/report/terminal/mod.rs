@@ -171,6 +171,7 @@ fn summary(summary: &ReplaySummary) -> String {
         interrupted,
         not_run,
         skipped,
+        unreadable,
     } = *summary;
     let replayed = as_accepted + changed + new + updated + cache_failures + phase_failures + failed + interrupted;
     let parts = [
@@ -182,6 +183,7 @@ fn summary(summary: &ReplaySummary) -> String {
         (failed, "failed".into()),
         (interrupted, "stopped".into()),
         (not_run, "not run".into()),
+        (unreadable, "unreadable".into()),
         (skipped, "skipped (no answered Messages request)".into()),
     ];
     let mut text = format!("{}: {as_accepted} as accepted", count(replayed, "trace"));

@@ -36,7 +36,7 @@ fn plain(text: String) -> String {
 /// Everything replay prints, in its order.
 fn rendered(cases: &[CaseResult], states: States, policy: Policy) -> String {
     let (target, settings) = (target(states), settings());
-    let report = Report::new(&target, &settings, ReplaySummary::new(cases, cases.len(), 1), cases);
+    let report = Report::new(&target, &settings, ReplaySummary { skipped: 1, ..ReplaySummary::new(cases, cases.len()) }, cases);
     let lines: String = cases.iter().map(|case| case_line(case, 8)).collect();
     let header = header(&target, &settings, cases.len());
     plain(header + &lines + &latency(&report) + &details(&report, 8) + &closing(&report, policy))

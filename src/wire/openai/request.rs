@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::or_default;
-use crate::wire::request::TextOrList;
+use crate::wire::content::TextOrList;
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -98,7 +98,10 @@ fn errors_have_a_status_at_first_and_are_chunks_later() {
     let envelope = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
     for stream in [false, true] {
         let (status, text) = ask(&server, &chat(stream));
-        assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (529, envelope.clone()));
+        let mut error: Value = serde_json::from_str(&text).unwrap();
+        let id = error.as_object_mut().unwrap().remove("request_id").unwrap();
+        assert!(id.as_str().unwrap().starts_with("req_"), "{text}");
+        assert_eq!((status, error), (529, envelope.clone()));
     }
     let server = Scripted::new(move |_| {
         let mut steps = answer(&[json!({"text": "Hi"})]);

@@ -18,7 +18,7 @@ use super::markup_escaping::Markup;
 use super::messages::{self, ChatMessage, Turn};
 use super::tokenizer::token_text;
 use super::tools::KnownTools;
-use super::{Tokenizer, deferred, read_optional, read_optional_json};
+use super::{Tokenizer, offered_tools, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
 
@@ -88,7 +88,7 @@ impl ChatTemplate {
 
     /// The request's tools, as the template gets them.
     pub fn tools(&self, request: &MessagesRequest) -> Vec<Json> {
-        deferred::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
+        offered_tools::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
     }
 
     /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].

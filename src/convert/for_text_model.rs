@@ -1,0 +1,121 @@
+//! Making a request fit for a model that is given text, tool calls and their results, and nothing else.
+
+use serde_json::Map;
+
+use super::Omitted;
+use super::anthropic_tools::AnthropicTool;
+use super::stand_in::stand_in;
+use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
+
+/// Puts text in place of all blocks that such a model cannot be given, and writes out the tools that Anthropic defines. Tools that
+/// Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
+pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
+    let mut omitted = Omitted::default();
+    request.tools.retain_mut(|tool| match AnthropicTool::of(tool) {
+        None => true,
+        Some(AnthropicTool::Client(written_out)) => {
+            *tool = written_out;
+            true
+        }
+        Some(AnthropicTool::Server) => {
+            omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
+            false
+        }
+    });
+    for message in &mut request.messages {
+        let show = match message.role {
+            // The model's own text blocks are joined without a gap.
+            Role::Assistant => |text: String| format!("\n{text}\n"),
+            Role::User | Role::System => |text| text,
+        };
+        replace(&mut message.content, show, &mut omitted);
+    }
+    omitted
+}
+
+/// Why a request must be refused that forces a call of a tool which only Anthropic's servers can run.
+pub fn forced_server_tool(request: &MessagesRequest) -> Option<String> {
+    let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice else { return None };
+    let forced = request.tools.iter().find(|tool| tool.name == *name)?;
+    let kind = forced.anthropic_type()?;
+    let reason = format!("tool_choice.name: {name} ({kind}) is run by Anthropic's servers, so this model cannot call it");
+    (AnthropicTool::of(forced) == Some(AnthropicTool::Server)).then_some(reason)
+}
+
+/// Replaces blocks in content and in the tool results in it. A block without a stand-in goes.
+fn replace(content: &mut Content, show: fn(String) -> String, omitted: &mut Omitted) {
+    let Content::Blocks(blocks) = content else { return };
+    blocks.retain_mut(|block| {
+        match block {
+            ContentBlock::ToolResult { content: Some(content), .. } => replace(content, |text| text, omitted),
+            ContentBlock::Image { extra, .. } | ContentBlock::Document { extra, .. } | ContentBlock::Other(extra) => {
+                let breakpoint = extra.remove_entry("cache_control");
+                omitted.add(block.kind());
+                let text = stand_in(block);
+                if text.is_empty() {
+                    return false;
+                }
+                *block = ContentBlock::Text { text: show(text), extra: Map::from_iter(breakpoint) };
+            }
+            _ => {}
+        }
+        true
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rewritten(body: Value) -> (Value, String) {
+        let mut request = json!({"model": "m", "max_tokens": 9, "messages": []});
+        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let mut request = serde_json::from_value(request).unwrap();
+        let omitted = for_text_model(&mut request);
+        (serde_json::to_value(request).unwrap(), omitted.to_string())
+    }
+
+    #[test]
+    fn blocks_become_text_where_they_stand() {
+        let image = json!({"type": "image", "source": {}, "cache_control": {"type": "ephemeral"}});
+        let (request, omitted) = rewritten(json!({"messages": [
+            {"role": "user", "content": [{"type": "text", "text": "See:"}, image]},
+            {"role": "assistant", "content": [{"type": "text", "text": "Wait."}, {"type": "fallback"}, {"type": "hologram"}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [image]}]}]}));
+        let shown = "[an image, which this model cannot see]";
+        let shown = json!({"type": "text", "text": shown, "cache_control": {"type": "ephemeral"}});
+        assert_eq!(request["messages"][0]["content"], json!([{"type": "text", "text": "See:"}, shown]));
+        let hologram = json!({"type": "text", "text": "\n[hologram, which this model cannot read]\n"});
+        assert_eq!(request["messages"][1]["content"], json!([{"type": "text", "text": "Wait."}, hologram]));
+        assert_eq!(request["messages"][2]["content"][0]["content"], json!([shown]));
+        assert_eq!(omitted, "fallback, hologram, image");
+    }
+
+    #[test]
+    fn servers_tools_go_and_clients_tools_are_written_out() {
+        let body = json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}, {"type": "bash_20250124", "name": "bash"},
+            {"name": "Read", "input_schema": {"type": "object"}}]});
+        let (request, omitted) = rewritten(body);
+        let names: Vec<&str> = request["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
+        assert_eq!(names, ["bash", "Read"]);
+        assert_eq!(request["tools"][0]["input_schema"]["properties"]["restart"]["type"], "boolean");
+        assert_eq!(omitted, "tools.web_search_20250305");
+    }
+
+    #[test]
+    fn a_forced_server_tool_is_found() {
+        let forced = |name: &str| {
+            let request = serde_json::from_value(json!({"model": "m", "max_tokens": 9, "messages": [],
+                "tools": [{"type": "web_search_20250305", "name": "web_search"}, {"type": "bash_20250124", "name": "bash"}],
+                "tool_choice": {"type": "tool", "name": name}}));
+            forced_server_tool(&request.unwrap())
+        };
+        let reason =
+            "tool_choice.name: web_search (web_search_20250305) is run by Anthropic's servers, so this model cannot call it";
+        assert_eq!(forced("web_search").as_deref(), Some(reason));
+        assert_eq!(forced("bash"), None);
+        assert_eq!(forced("gone"), None);
+    }
+}

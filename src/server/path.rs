@@ -1,0 +1,58 @@
+//! Paths as clients put them together: base URLs end with a slash, or with `/v1` where they should not.
+
+use axum::extract::Request;
+use axum::http::Uri;
+
+use super::error::ApiError;
+
+/// Makes one slash of several, and takes the last one off: `//v1/messages/` is `/v1/messages`.
+pub(crate) async fn tidy(mut request: Request) -> Request {
+    if let Some(uri) = tidied(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The tidy address; `None` if it is tidy already.
+fn tidied(uri: &Uri) -> Option<Uri> {
+    let names: Vec<&str> = uri.path().split('/').filter(|name| !name.is_empty()).collect();
+    let path = format!("/{}", names.join("/"));
+    if path == uri.path() {
+        return None;
+    }
+    let path_and_query = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path_and_query.parse().ok();
+    Uri::from_parts(parts).ok()
+}
+
+/// The error for a path that does not exist. It says which do, for clients that were given a wrong base URL.
+pub(crate) fn unknown(uri: &Uri) -> ApiError {
+    let path = uri.path();
+    let hint = match path.strip_prefix("/v1/") {
+        Some(rest) if rest == "v1" || rest.starts_with("v1/") => "; set the client's base URL without /v1".to_owned(),
+        Some(_) => format!("; there are {}", super::routes::API_PATHS.join(", ")),
+        None => String::new(),
+    };
+    ApiError::no_such_path(path, &hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_too_many_are_taken_away() {
+        let tidy = |path: &str| tidied(&path.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(tidy("/v1/messages"), None);
+        assert_eq!(tidy("/"), None);
+        assert_eq!(tidy("/v1/messages?beta=true"), None);
+        assert_eq!(tidy("//v1///messages/?beta=true").as_deref(), Some("/v1/messages?beta=true"));
+        assert_eq!(tidy("/v1/messages/").as_deref(), Some("/v1/messages"));
+        assert_eq!(tidy("//").as_deref(), Some("/"));
+        assert_eq!(tidy("http://host//v1/messages").as_deref(), Some("http://host/v1/messages"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What Anthropic refuses in a Messages request although it parses, in Anthropic's words.
+
+use serde_json::Value;
+
+use crate::wire::{ContentBlock, InputMessage, Role, Tool};
+
+/// The longest name of a tool, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// Why the conversation or the tools are refused.
+///
+/// # Errors
+/// One sentence that begins with the field's path.
+pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), String> {
+    let last = messages.last().ok_or("messages: at least one message is required")?;
+    for (at, message) in messages.iter().enumerate() {
+        for (index, block) in message.content.blocks().iter().enumerate() {
+            if let ContentBlock::ToolUse { input, .. } = block
+                && !input.is_object()
+            {
+                let given = kind(input);
+                return Err(format!("messages.{at}.content.{index}.tool_use.input: Input should be an object, not {given}"));
+            }
+        }
+    }
+    if last.role == Role::Assistant
+        && let Some(ContentBlock::Text { text, .. }) = last.content.blocks().last()
+        && text.ends_with(char::is_whitespace)
+    {
+        return Err("messages: final assistant content cannot end with trailing whitespace".into());
+    }
+    for (at, tool) in tools.iter().enumerate().filter(|(_, tool)| tool.anthropic_type().is_none()) {
+        if !is_name(&tool.name) {
+            return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(messages: Value, tools: Value) -> Option<String> {
+        check(&serde_json::from_value::<Vec<_>>(messages).unwrap(), &serde_json::from_value::<Vec<_>>(tools).unwrap()).err()
+    }
+
+    #[test]
+    fn each_reason_begins_with_the_field() {
+        let user = json!({"role": "user", "content": "Hi"});
+        assert_eq!(refused(json!([user]), json!([{"name": "mcp__files-1__Read"}])), None);
+        assert_eq!(refused(json!([]), json!([])).as_deref(), Some("messages: at least one message is required"));
+        let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "X", "input": "{}"}]});
+        assert_eq!(
+            refused(json!([user, call, user]), json!([])).as_deref(),
+            Some("messages.1.content.0.tool_use.input: Input should be an object, not a string")
+        );
+        let prefill = json!({"role": "assistant", "content": "So: "});
+        assert_eq!(
+            refused(json!([user, prefill]), json!([])).as_deref(),
+            Some("messages: final assistant content cannot end with trailing whitespace")
+        );
+        assert_eq!(refused(json!([prefill, user]), json!([])), None);
+        for name in ["a b", "a.b", "é", &"x".repeat(129)] {
+            assert_eq!(
+                refused(json!([user]), json!([{"name": "ok"}, {"name": name}])).as_deref(),
+                Some("tools.1.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'")
+            );
+        }
+        assert_eq!(refused(json!([user]), json!([{"type": "mcp_toolset", "mcp_server_name": "a b"}])), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Tools that come and go in the middle of a conversation.
+
+use serde_json::Value;
+
+use super::{Content, ContentBlock, MessagesRequest, Tool};
+
+/// A change of the tools that the model may call, from its place in the conversation on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolChange<'a> {
+    /// A tool of the request's list, by name: a search has found it, or the client has added it.
+    Found(&'a str),
+    /// A tool that is defined in the conversation.
+    Defined(Tool),
+    /// A tool that may not be called any more, by name.
+    Removed(&'a str),
+}
+
+impl<'a> ToolChange<'a> {
+    /// The change that this block makes, if it makes one. A search's result makes one for each tool it found: ask its blocks.
+    pub fn of(block: &'a ContentBlock) -> Option<Self> {
+        match block {
+            ContentBlock::ToolReference { tool_name, .. } => Some(Self::Found(tool_name)),
+            ContentBlock::ToolAddition { tool, .. } => match tool.get("definition") {
+                Some(definition) => serde_json::from_value(definition.clone()).ok().map(Self::Defined),
+                None => name(tool).map(Self::Found),
+            },
+            ContentBlock::ToolRemoval { tool, .. } => name(tool).map(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
+fn name(tool: &Value) -> Option<&str> {
+    tool.get("name").and_then(Value::as_str)
+}
+
+impl MessagesRequest {
+    /// The changes that the conversation makes to the tools, in order.
+    pub fn tool_changes(&self) -> impl Iterator<Item = ToolChange<'_>> {
+        let blocks = self.messages.iter().flat_map(|message| listed(&message.content));
+        blocks.flat_map(|block| {
+            let found = match block {
+                ContentBlock::ToolResult { content: Some(content), .. } => listed(content),
+                _ => &[],
+            };
+            ToolChange::of(block).into_iter().chain(found.iter().filter_map(ToolChange::of))
+        })
+    }
+}
+
+fn listed(content: &Content) -> &[ContentBlock] {
+    match content {
+        Content::Blocks(blocks) => blocks,
+        Content::Text(_) => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn changes_come_in_the_order_of_the_conversation() {
+        let by_name = |name: &str| json!({"type": "tool_reference", "name": name});
+        let defined = json!({"type": "tool_definition", "definition": {"name": "C", "input_schema": {"type": "object"}}});
+        let request: MessagesRequest = serde_json::from_value(json!({"model": "m", "max_tokens": 1, "messages": [
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t",
+                "content": [{"type": "tool_reference", "tool_name": "A"}]}]},
+            {"role": "system", "content": [{"type": "tool_removal", "tool": by_name("A")},
+                {"type": "tool_addition", "tool": by_name("B")}, {"type": "tool_addition", "tool": defined}]}]}))
+        .unwrap();
+        let changes: Vec<ToolChange> = request.tool_changes().collect();
+        let [ToolChange::Found("A"), ToolChange::Removed("A"), ToolChange::Found("B"), ToolChange::Defined(tool)] = &*changes
+        else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(tool.name, "C");
+    }
+}

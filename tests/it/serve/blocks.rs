@@ -1,0 +1,84 @@
+//! Content blocks that the embedded model cannot be given: no session ends by them.
+
+use serde_json::{Value, json};
+
+use crate::support::MODEL;
+use crate::support::http::post;
+use crate::support::serving::Serving;
+
+/// A picture, a search by Anthropic's servers, a summary, and a block that nobody knows.
+fn conversation() -> Value {
+    let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
+    let pdf = json!({"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+    let found = json!([{"type": "web_search_result", "title": "MLX", "url": "https://example.org", "encrypted_content": "Zm9v"}]);
+    json!([
+        {"role": "user", "content": [{"type": "compaction", "content": "They spoke of files."}, {"type": "text", "text": "See:"}, picture, pdf]},
+        {"role": "assistant", "content": [
+            {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "mlx"}},
+            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": found},
+            {"type": "hologram", "depth": 3}, {"type": "text", "text": "Done."}]},
+        {"role": "system", "content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "Write"}}]},
+        {"role": "system", "output_config": {"effort": "low"}},
+        {"role": "user", "content": "Read hello.txt"},
+    ])
+}
+
+fn tools() -> Value {
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
+    json!([{"name": "Read", "input_schema": schema}, {"name": "Write", "input_schema": schema},
+           {"type": "bash_20250124", "name": "bash"}, {"type": "web_search_20250305", "name": "web_search"}])
+}
+
+#[test]
+fn a_session_goes_on_whatever_its_history_holds() {
+    let server = Serving::start(MODEL, &[]);
+    let send = |path: &str, choice: Value| {
+        let body = json!({"model": "m", "max_tokens": 60, "temperature": 0, "messages": conversation(), "tools": tools(),
+            "tool_choice": choice});
+        post(&format!("{}{path}", server.url), &body)
+    };
+    let forced = |name: &str| send("/v1/messages", json!({"type": "tool", "name": name}));
+
+    let answer = forced("Read").json();
+    assert_eq!(answer["content"][0]["name"], "Read", "{answer}");
+    let counted = send("/v1/messages/count_tokens", Value::Null).json();
+    let usage = &answer["usage"];
+    let prompt: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
+        .iter()
+        .filter_map(|field| usage[field].as_u64())
+        .sum();
+    assert_eq!(counted["input_tokens"], prompt);
+
+    let command = &forced("bash").json()["content"][0];
+    assert!(command["input"].as_object().unwrap().keys().all(|key| ["command", "restart"].contains(&key.as_str())), "{command}");
+
+    for (name, reason) in [
+        ("Write", "tool_choice names the tool \"Write\", which is not among the tools that can be called"),
+        (
+            "web_search",
+            "tool_choice.name: web_search (web_search_20250305) is run by Anthropic's servers, so this model cannot call it",
+        ),
+    ] {
+        let refused = forced(name);
+        assert_eq!((refused.status, &refused.json()["error"]["message"]), (400, &json!(reason)));
+    }
+}
+
+#[test]
+fn paths_and_errors_are_as_clients_know_them() {
+    let server = Serving::start(MODEL, &[]);
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}], "tools": null});
+    for path in ["//v1/messages", "/v1/messages/", "//v1//messages/count_tokens/?beta=true"] {
+        assert_eq!(post(&format!("{}{path}", server.url), &body).status, 200, "{path}");
+    }
+    let message = |path: &str, body: &Value| {
+        let refused = post(&format!("{}{path}", server.url), body);
+        let error = refused.json();
+        assert!(error["request_id"].as_str().unwrap().starts_with("req_"), "{error}");
+        error["error"]["message"].as_str().unwrap().to_owned()
+    };
+    insta::assert_snapshot!(message("/v1/v1/messages", &body), @"no such path: /v1/v1/messages; set the client's base URL without /v1");
+    insta::assert_snapshot!(message("/v1/completion", &body), @"no such path: /v1/completion; there are /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/models");
+    insta::assert_snapshot!(message("/v1/messages", &json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user"}]})), @"messages.0.content: Field required");
+    insta::assert_snapshot!(message("/v1/chat/completions", &json!({"model": "m", "messages": []})), @"messages: at least one message is required");
+}
