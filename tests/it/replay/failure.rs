@@ -108,6 +108,21 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_fails_the_replay_unless_it_may_be_skipped() {
+    let (server, sandbox) = (healthy(), session());
+    write_trace(&sandbox, 9, &[("/request/body/messages", json!(7))]);
+    let replay = ["replay", "--backend", &server.url, "--phases", "cold", "--filter", "001", "--filter", "009"];
+    sandbox.run(&[&replay[..], &["--update"]].concat()).exits(1);
+    let failed = sandbox.run(&replay).exits(1);
+    let warning =
+        "warning: traces/demo/009.json: skipped: request.body.messages: invalid type: integer `7`, expected a sequence\n";
+    assert!(failed.stderr.contains(warning), "{}", failed.stderr);
+    assert!(failed.stdout.contains("1 trace: 1 as accepted, 1 unreadable"), "{}", failed.stdout);
+    let allowed = sandbox.run(&[&replay[..], &["--allow-skips"]].concat()).exits(0);
+    assert!(allowed.stderr.contains(warning) && allowed.stdout.contains("1 skipped"), "{allowed:?}");
+}
+
+#[test]
 fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     let server = healthy();
     let to_server = ["--backend", server.url.as_str()];

@@ -1,9 +1,14 @@
 //! Content blocks that the embedded model cannot be given: no session ends by them.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::support::MODEL;
+use crate::support::clients::running_claude;
 use crate::support::http::post;
+use crate::support::process::Running;
+use crate::support::sandbox::Sandbox;
 use crate::support::serving::Serving;
 
 /// A picture, a search by Anthropic's servers, a summary, and a block that nobody knows.
@@ -81,4 +86,27 @@ fn paths_and_errors_are_as_clients_know_them() {
     insta::assert_snapshot!(message("/v1/completion", &body), @"no such path: /v1/completion; there are /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/models");
     insta::assert_snapshot!(message("/v1/messages", &json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user"}]})), @"messages.0.content: Field required");
     insta::assert_snapshot!(message("/v1/chat/completions", &json!({"model": "m", "messages": []})), @"messages: at least one message is required");
+}
+
+#[test]
+fn claude_code_goes_on_for_three_turns_after_a_picture() {
+    let (server, sandbox) = (Serving::start(MODEL, &[]), Sandbox::new());
+    sandbox.write("hello.txt", "The password is swordfish.\n");
+    // One red pixel.
+    let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
+    let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": png}});
+    let text = json!({"type": "text", "text": "Read hello.txt"});
+    let arguments =
+        ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose", "--allowedTools", "Read"];
+    let mut client = Running::start(running_claude(&sandbox, &server.url, &arguments).stdin(Stdio::piped()));
+    for content in [json!([picture, text]), json!([text]), json!([text]), json!([text])] {
+        // One line is one message of the user.
+        client.write(&format!("{}\n", json!({"type": "user", "message": {"role": "user", "content": content}})));
+        let mut lines = std::iter::repeat_with(|| serde_json::from_str::<Value>(&client.prints("{")).unwrap());
+        let result = lines.find(|line| line["type"] == "result").unwrap();
+        assert_eq!(result["is_error"], false, "{result}");
+        // What so small a model says with a picture in its prompt does not matter here.
+        assert_eq!(result["stop_reason"], "end_turn", "{result}");
+    }
+    client.end().exits(0);
 }
