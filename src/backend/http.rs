@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use eventsource_stream::EventStreamError;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect};
 
 use super::{BackendError, Protocol};
 use crate::convert::CacheKey;
@@ -24,7 +24,9 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) fn client(base_url: &str) -> Result<Client, BackendError> {
     let unusable = |reason| BackendError::Unreachable { address: base_url.to_owned(), reason };
     let url = parse_base_url(base_url).map_err(unusable)?;
-    let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT);
+    // Whoever a server sends us to must not get the user's key and prompt.
+    let redirects = redirect::Policy::none();
+    let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT).redirect(redirects);
     if is_loopback(&url) {
         client = client.no_proxy();
     }
@@ -67,6 +69,11 @@ pub(crate) fn require_event_stream(response: &Response) -> Result<(), String> {
 pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnce(&str) -> Option<ErrorBody>) -> BackendError {
     let status = response.status();
     let retry_after = retry_after(response.headers());
+    if let (true, Some(elsewhere)) = (status.is_redirection(), response.headers().get(LOCATION)) {
+        let elsewhere = String::from_utf8_lossy(elsewhere.as_bytes());
+        let reason = format!("{address} answered {status}: it sends requests on to {}; give that address", shorten(&elsewhere));
+        return BackendError::new(ErrorKind::Api, reason);
+    }
     // A body that breaks off still leaves the status to report.
     let text = response.text().await.unwrap_or_default();
     let body = read(&text).unwrap_or_else(|| {

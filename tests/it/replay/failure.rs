@@ -1,5 +1,11 @@
 //! What ends a replay early, or spoils its figures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::Uri;
+use axum::response::Redirect;
 use serde_json::{Value, json};
 
 use super::{healthy, replay, shown};
@@ -105,6 +111,21 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
         let expected = if flaw == Flaw::NeverForgets { Some(json!(1)) } else { None };
         assert_eq!(counted.map(|latency| latency["ttft"]["count"].clone()), expected);
     }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counted = visits.clone();
+    let elsewhere = listen::routes(Router::new().fallback(async move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    let target = elsewhere.clone();
+    let server = listen::routes(Router::new().fallback(async move |uri: Uri| Redirect::temporary(&format!("{target}{uri}"))));
+    let failed = session().run(&["replay", "--backend", &server, "--filter", "001"]).exits(3);
+    let reason = format!("{server} answered 307 Temporary Redirect: it sends requests on to {elsewhere}/");
+    assert!(failed.stdout.contains(&reason), "{failed:?}");
+    assert_eq!(visits.load(Ordering::Relaxed), 0, "the key and the prompt have left");
 }
 
 #[test]
