@@ -37,11 +37,22 @@ pub(crate) async fn completions(
     let events = answer(app.backend.clone(), request);
     if streamed {
         let mut writer = ChunkWriter::new(created, &options);
-        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
+        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await.map_err(in_chat_fields)
     } else {
-        let message = whole(events, meter).await?;
+        let message = whole(events, meter).await.map_err(in_chat_fields)?;
         Ok(Json(convert::completion(message, created)).into_response())
     }
+}
+
+/// The error with the chat request's names for the fields that schemas are in.
+fn in_chat_fields(error: ApiError) -> ApiError {
+    error.map_message(|message| {
+        let message = message.replacen("output_config.format.schema: ", "response_format.json_schema.schema: ", 1);
+        match message.starts_with("tools.") {
+            true => message.replacen(".input_schema: ", ".function.parameters: ", 1),
+            false => message,
+        }
+    })
 }
 
 /// The SSE frames for one event. A ping becomes a comment, which clients skip.

@@ -16,6 +16,7 @@ mod event;
 mod id;
 #[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
+mod output_format;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
@@ -28,6 +29,7 @@ pub use endpoint::{COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
+pub use output_format::OutputFormat;
 pub use request::{
     BILLING_HEADER, Content, ContentBlock, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
 };

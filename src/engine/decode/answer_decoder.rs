@@ -11,7 +11,7 @@ use super::text_flow::TextFlow;
 use super::thinking::{self, Split, Thinking};
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, callable};
-use crate::wire::{MessagesRequest, Tool, ToolChoice};
+use crate::wire::{MessagesRequest, OutputFormat, Tool, ToolChoice};
 
 /// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
 pub struct AnswerDecoders {
@@ -26,6 +26,8 @@ struct SharedParts {
     /// For each tag, and `n` bytes of it already there: the tokens that would complete it and go on past it, into what the
     /// grammar has to decide.
     overshooting: Vec<Vec<Vec<u32>>>,
+    /// The same for the tag that closes thoughts: an answer that follows a schema begins with a token of its own.
+    overshooting_close: Vec<Vec<u32>>,
 }
 
 impl AnswerDecoders {
@@ -33,21 +35,31 @@ impl AnswerDecoders {
     /// The vocabulary cannot be constrained.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
-        let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting(&tokenizer, tag.text, there)).collect();
+        let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting_of(&tokenizer, tag.text, there)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting }) })
+        let close = thinking::CLOSE;
+        let overshooting_close = (0..close.len()).map(|there| overshooting_of(&tokenizer, close, there)).collect();
+        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
     /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
     ///
     /// # Errors
-    /// `tool_choice` asks for a tool that the request does not have.
+    /// `tool_choice` asks for a tool that the request does not have; the text's schema cannot be used; or a strict one cannot be
+    /// enforced in full.
     pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
-        let stage = match rules.must_call {
-            true => Stage::Opening(parts.grammars.call(&rules.names())?),
-            false => Stage::Text,
+        for (at, tool) in request.tools.iter().enumerate() {
+            let refused = |reason| EngineError::Request(format!("tools.{at}.input_schema: {reason}"));
+            parts.grammars.check_strict(tool).map_err(refused)?;
+        }
+        let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
+        let output = output.map(|format| parts.grammars.output(&format, &rules.names())).transpose()?;
+        let stage = match (rules.must_call, &output) {
+            (true, _) => Stage::Opening(parts.grammars.call(&rules.names())?),
+            (false, Some(follower)) if !thinks => Stage::Start(follower.clone(), String::new()),
+            (false, _) => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
         markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| parts.tokenizer.added_token(tag)));
@@ -60,6 +72,7 @@ impl AnswerDecoders {
             parts,
             rules,
             stage,
+            output,
             calls: 0,
             finished: false,
         })
@@ -67,7 +80,7 @@ impl AnswerDecoders {
 }
 
 /// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
-fn overshooting(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
+fn overshooting_of(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
     let rest = &tag.as_bytes()[there..];
     let goes_past = |bytes: &[u8]| match there {
         0 => bytes.windows(rest.len()).position(|window| window == rest).is_some_and(|at| at + rest.len() < bytes.len()),
@@ -127,6 +140,10 @@ fn shows_thinking(request: &MessagesRequest) -> bool {
 enum Stage {
     /// Free text, in which a call may open.
     Text,
+    /// Where a call begins, or text that follows a schema; with the text so far, which may be the start of either.
+    Start(Follower, String),
+    /// Text that follows a schema.
+    Output(Follower),
     /// A call's markup and name, up to its arguments.
     Opening(Follower),
     /// A call's arguments and its end. The tokens so far are kept: see [`AnswerDecoder::loosen`].
@@ -144,6 +161,8 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
+    /// The grammar of the answer where its text follows a schema.
+    output: Option<Follower>,
     calls: usize,
     finished: bool,
 }
@@ -156,6 +175,7 @@ impl AnswerDecoder {
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
         let parts = self.parts.clone();
         let vocab_size = parts.tokenizer.vocab_size();
+        let think = self.token_that_opens_thoughts();
         if self.finished {
             return Ok(Some(TokenMask::only(vocab_size, parts.tokenizer.eos_tokens())));
         }
@@ -164,14 +184,25 @@ impl AnswerDecoder {
                 let forbidden = self.forbidden_in_text();
                 return Ok((!forbidden.is_empty()).then(|| TokenMask::all_but(vocab_size, &forbidden)));
             }
-            Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _) => follower.mask(),
+            Stage::Start(follower, _) => follower.mask().map(|mut mask| {
+                think.into_iter().for_each(|token| mask.allow(token));
+                mask
+            }),
+            Stage::Output(follower)
+            | Stage::Opening(follower)
+            | Stage::AfterCall(follower)
+            | Stage::Arguments(follower, _) => follower.mask(),
         };
         mask.or_else(|reason| self.loosen(&reason)).map(Some)
     }
 
     /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
     pub fn forced(&self) -> Vec<u32> {
-        let (Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) = &self.stage else {
+        let (Stage::Output(follower)
+        | Stage::Opening(follower)
+        | Stage::AfterCall(follower)
+        | Stage::Arguments(follower, _)) = &self.stage
+        else {
             return vec![];
         };
         let text = String::from_utf8(follower.forced()).unwrap_or_default();
@@ -187,14 +218,24 @@ impl AnswerDecoder {
         if self.finished {
             return Ok(vec![]);
         }
+        let opens_thoughts = self.token_that_opens_thoughts() == Some(token);
+        let ends = self.parts.tokenizer.eos_tokens().contains(&token);
         match &mut self.stage {
             Stage::Text => {
-                if self.parts.tokenizer.eos_tokens().contains(&token) {
+                if ends {
                     self.finished = true;
                     return Ok(vec![]);
                 }
                 if self.forbidden_in_text().contains(&token) {
                     return Err(EngineError::Device(format!("token {token} was generated where no tool call may open with it")));
+                }
+            }
+            Stage::Start(..) if opens_thoughts => self.stage = Stage::Text,
+            Stage::Start(follower, _) | Stage::Output(follower) => {
+                follower.push(token)?;
+                if ends {
+                    self.finished = true;
+                    return Ok(vec![]);
                 }
             }
             Stage::Opening(follower) | Stage::AfterCall(follower) => follower.push(token)?,
@@ -225,9 +266,12 @@ impl AnswerDecoder {
     /// nothing is shown. A completed one would be run by clients as if the model had meant it.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
-        if matches!(self.stage, Stage::Text) {
+        if matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_)) {
             let text = self.detokenizer.finish();
             let mut pieces = self.pass(&text);
+            if let Stage::Start(_, text) = &mut self.stage {
+                self.flow.push(Piece::Text(std::mem::take(text)), &mut pieces);
+            }
             let rest = self.thinking.finish();
             pieces.extend(self.sort(rest));
             self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
@@ -258,14 +302,36 @@ impl AnswerDecoder {
         if self.rules.shows_thinking && !thought.is_empty() {
             pieces.push(Piece::Thinking(thought));
         }
-        let read = match self.rules.tools.is_empty() {
-            // Without tools nothing can be a call.
+        let answer = self.decide(answer);
+        let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
+            // Without tools nothing can be a call, nor inside a JSON value.
             true => vec![Piece::Text(answer)],
             false => self.parser.push(&answer),
         };
         read.into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
         self.finished |= self.flow.stop_sequence().is_some();
         pieces
+    }
+
+    /// The token with which thoughts may open before an answer that follows a schema.
+    fn token_that_opens_thoughts(&self) -> Option<u32> {
+        let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
+        (may && self.rules.shows_thinking).then(|| self.parts.tokenizer.added_token(thinking::OPEN)).flatten()
+    }
+
+    /// Where a call begins or text that follows a schema: holds the text until it tells which.
+    fn decide(&mut self, answer: String) -> String {
+        let Stage::Start(follower, text) = &mut self.stage else { return answer };
+        text.push_str(&answer);
+        let tag = self.parts.format.tags()[0].text;
+        let may_call = !self.rules.tools.is_empty();
+        if text.is_empty() || may_call && tag.len() > text.len() && tag.starts_with(text.as_str()) {
+            return String::new();
+        }
+        let (follower, text) = (follower.clone(), std::mem::take(text));
+        let calls = may_call && text.starts_with(tag);
+        self.stage = if calls { Stage::Opening(follower) } else { Stage::Output(follower) };
+        text
     }
 
     /// Goes on to the next stage where the text has come to the end of one.
@@ -277,24 +343,39 @@ impl AnswerDecoder {
             Stage::Text if self.parser.in_call() => {
                 self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
             }
+            Stage::Text if self.thinking.is_over() && self.calls == 0 => {
+                if let Some(follower) = &self.output {
+                    self.stage = Stage::Start(follower.clone(), String::new());
+                }
+            }
+            Stage::Start(follower, _) | Stage::Output(follower) => self.finished |= follower.is_done(),
+            // A JSON value that began as a call does.
+            Stage::Opening(follower) if follower.is_done() && self.parser.name().is_none() && self.output.is_some() => {
+                self.stage = Stage::Output(follower.clone());
+                self.finished = true;
+            }
             Stage::Opening(follower) if follower.is_done() => self.stage = self.arguments()?,
             Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
                 self.calls += 1;
                 match grammars.after_call(tag, &self.rules.names(), last)? {
                     Some(follower) => self.stage = Stage::AfterCall(follower),
-                    None => self.end_call(last),
+                    None => self.end_call(last)?,
                 }
             }
-            Stage::AfterCall(follower) if follower.is_done() => self.end_call(last),
+            Stage::AfterCall(follower) if follower.is_done() => self.end_call(last)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn end_call(&mut self, last: bool) {
-        self.stage = Stage::Text;
+    fn end_call(&mut self, last: bool) -> Result<(), EngineError> {
+        self.stage = match &self.output {
+            Some(_) => Stage::Start(self.parts.grammars.call_or_end(&self.rules.names())?, String::new()),
+            None => Stage::Text,
+        };
         self.finished |= last;
+        Ok(())
     }
 
     /// The stage of the arguments of the call whose name is known now.
@@ -308,7 +389,8 @@ impl AnswerDecoder {
     /// go on past its opening tag.
     fn forbidden_in_text(&self) -> Vec<u32> {
         if self.thinking.is_inside() {
-            return vec![];
+            let close = &self.parts.overshooting_close[self.thinking.closing_so_far()];
+            return self.output.as_ref().map(|_| close.clone()).unwrap_or_default();
         }
         if self.rules.tools.is_empty() {
             return self.parts.grammars.open_tokens();
@@ -350,6 +432,94 @@ mod tests {
             "tools": [{"name": "Read", "input_schema": schema}, {"name": "ReadAll", "input_schema": schema}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         DECODERS.start(&serde_json::from_value(body).unwrap(), false)
+    }
+
+    fn format(schema: Value) -> Value {
+        json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    }
+
+    fn answer_schema() -> Value {
+        json!({"type": "object", "properties": {"ok": {"type": "boolean"}, "why": {"type": "string"}}, "required": ["ok"]})
+    }
+
+    #[test]
+    fn text_is_held_to_the_schema_and_ends_with_it() {
+        let mut decoder = start(format(answer_schema())).unwrap();
+        let text = r#"{"ok": true, "why": "a b"}"#;
+        assert_eq!(push(&mut decoder, text), [Piece::Text(text.into())]);
+        assert!(decoder.is_finished() && !decoder.called_tool());
+        let mut cut = start(format(answer_schema())).unwrap();
+        let mut pieces = push(&mut cut, r#"{"ok": tr"#);
+        pieces.extend(cut.finish());
+        assert_eq!(joined(pieces), [Piece::Text(r#"{"ok": tr"#.into())]);
+        for prose in ["Sure", "[1]", "{\"other"] {
+            let mut decoder = start(format(answer_schema())).unwrap();
+            let allowed = TOKENIZER.encode(prose).unwrap().into_iter().all(|token| {
+                let allowed = decoder.mask().unwrap().is_none_or(|mask| mask.allows(token));
+                allowed && decoder.push(token).is_ok()
+            });
+            assert!(!allowed, "{prose}");
+        }
+    }
+
+    #[test]
+    fn a_call_may_come_instead_of_the_json() {
+        let mut decoder = start(format(answer_schema())).unwrap();
+        assert_eq!(push(&mut decoder, CALL), call(r#"{"file_path": "a"}"#));
+        assert!(decoder.called_tool() && !decoder.is_finished());
+        assert!(decoder.mask().unwrap().unwrap().allows(TOKENIZER.eos_tokens()[0]));
+        decoder.push(TOKENIZER.eos_tokens()[0]).unwrap();
+        assert!(decoder.is_finished());
+        let mut none = format(answer_schema());
+        none["tool_choice"] = json!({"type": "none"});
+        assert!(!next(&mut start(none).unwrap()).contains(&OPEN.to_owned()));
+        let mut forced = format(answer_schema());
+        forced["tool_choice"] = json!({"type": "any"});
+        assert_eq!(next(&mut start(forced).unwrap()), [OPEN]);
+    }
+
+    #[test]
+    fn the_schema_holds_after_thoughts() {
+        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "enabled"}});
+        body["output_config"] = format(answer_schema())["output_config"].clone();
+        let mut decoder = DECODERS.start(&serde_json::from_value(body).unwrap(), true).unwrap();
+        assert_eq!(push(&mut decoder, "Hm, {}.</think>"), [Piece::Thinking("Hm, {}.".into())]);
+        assert_eq!(push(&mut decoder, r#"{"ok": true}"#), [Piece::Text(r#"{"ok": true}"#.into())]);
+        assert!(decoder.is_finished());
+    }
+
+    #[test]
+    fn a_root_of_any_type_works() {
+        for (schema, text) in [
+            (json!({"type": "array", "items": {"type": "integer"}}), "[1, 2]"),
+            (json!({"enum": ["red", "blue"]}), "\"blue\""),
+            (json!({"type": "integer"}), "12"),
+            (json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": ["string", "null"]}}}), "null"),
+        ] {
+            let mut decoder = start(format(schema.clone())).unwrap();
+            let mut pieces = push(&mut decoder, text);
+            decoder.push(TOKENIZER.eos_tokens()[0]).unwrap();
+            pieces.extend(decoder.finish());
+            assert_eq!((decoder.is_finished(), joined(pieces)), (true, vec![Piece::Text(text.into())]), "{schema}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_schema_is_an_error_that_names_the_field() {
+        let lookahead = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}});
+        let mut strict = format(lookahead.clone());
+        strict["output_config"]["format"]["strict"] = json!(true);
+        let tool = json!({"tools": [{"name": "T", "strict": true, "input_schema": lookahead}]});
+        for (body, expected) in [
+            (format(json!({"$ref": "#/$defs/gone"})), "output_config.format.schema: "),
+            (format(json!({"type": "colour"})), "output_config.format.schema: "),
+            (strict, "output_config.format.schema: strict, but cannot be enforced: pattern"),
+            (tool, "tools.0.input_schema: strict, but cannot be enforced: pattern"),
+        ] {
+            let error = start(body).err().unwrap().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        start(format(lookahead)).unwrap();
     }
 
     /// Pushes the text's tokens, each checked against the mask.

@@ -14,7 +14,7 @@ use super::grammar::{self, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
-use crate::wire::Tool;
+use crate::wire::{OutputFormat, Tool};
 
 /// Compiled grammars kept per model: many times the tools of one client, at some hundred kilobytes each at most.
 const MOST_COMPILED: usize = 512;
@@ -35,6 +35,11 @@ impl TokenMask {
         let mut allowed = SimpleVob::alloc_ones(vocab_size);
         tokens.iter().for_each(|token| allowed.disallow_token(*token));
         Self(allowed)
+    }
+
+    /// Lets this token come next, too.
+    pub fn allow(&mut self, token: u32) {
+        self.0.allow_token(token);
     }
 
     /// Whether the token may come next. Ids beyond the tokenizer's vocabulary may not.
@@ -160,7 +165,7 @@ impl Grammars {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || {
             let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
-            let (schema, mut left_out) = schema::prepare(tool, &compiles);
+            let (schema, mut left_out) = schema::prepare_arguments(tool, &compiles);
             match self.compile_schema(tag, schema) {
                 Ok((follower, more)) => {
                     left_out.extend(more);
@@ -175,6 +180,57 @@ impl Grammars {
                 }
             }
         })
+    }
+
+    /// A JSON value of this format, or a call of one of these tools up to its arguments.
+    ///
+    /// # Errors
+    /// The schema does not compile, or is strict and has a part that cannot be enforced.
+    pub fn output(&self, format: &OutputFormat, names: &[&str]) -> Result<Follower, EngineError> {
+        let OutputFormat { schema, strict, field } = format;
+        self.kept(format!("output {strict} {field} {} {schema}", names.join(" ")), || {
+            let refused = |reason: String| EngineError::Request(format!("{field}.schema: {reason}"));
+            let compiles = |schema: &Value| self.compile_answer(schema, &[]).is_ok();
+            let (schema, mut left_out) = schema::prepare(schema.clone(), &compiles);
+            let mut follower = self.compile_answer(&schema, names).map_err(refused)?;
+            left_out.extend(follower.0.grammar_warnings());
+            if *strict && !left_out.is_empty() {
+                return Err(refused(not_enforced(&left_out)));
+            }
+            if !left_out.is_empty() {
+                tracing::warn!("{field}.schema: the answer is not held to: {}", left_out.join("; "));
+            }
+            Ok(follower)
+        })
+    }
+
+    /// After a call, where text would have to follow a schema: another call up to its arguments, or the end.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub fn call_or_end(&self, names: &[&str]) -> Result<Follower, EngineError> {
+        let grammar = || grammar::answer(None, &self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
+        self.opening("call or end", names, grammar)
+    }
+
+    fn compile_answer(&self, schema: &Value, names: &[&str]) -> Result<Follower, String> {
+        let schema = schema::with_options(schema.clone());
+        let (tag, form) = (&self.format.tags()[0], self.format.form(0));
+        self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), tag, &form, names, &self.vocabulary())))
+    }
+
+    /// Refuses a tool that asks to be `strict` and has a schema that cannot be enforced in full.
+    ///
+    /// # Errors
+    /// The reason, without the field's path.
+    pub fn check_strict(&self, tool: &Tool) -> Result<(), String> {
+        if tool.extra.get("strict") != Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        let compiles = |schema: &Value| self.compile_schema(0, schema.clone()).is_ok();
+        let (schema, mut left_out) = schema::prepare_arguments(tool, &compiles);
+        left_out.extend(self.compile_schema(0, schema)?.1);
+        if left_out.is_empty() { Ok(()) } else { Err(not_enforced(&left_out)) }
     }
 
     /// From any JSON object as arguments to the end of the call.
@@ -224,6 +280,10 @@ impl Grammars {
         // Every change to the map is one call: a panic elsewhere cannot have left it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn not_enforced(left_out: &[String]) -> String {
+    format!("strict, but cannot be enforced: {}", left_out.join("; "))
 }
 
 /// The vocabulary as llguidance wants it. Added tokens are marked as special: they never stand for their text inside JSON.

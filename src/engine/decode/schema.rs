@@ -13,13 +13,21 @@ const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_LIMIT: u64 = 2_000;
 
 /// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
-pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     let mut schema = match &tool.input_schema {
         Value::Object(schema) => Value::Object(schema.clone()),
         _ => json!({}),
     };
     if let Some(keywords) = schema.as_object_mut() {
         keywords.insert("type".into(), json!("object"));
+    }
+    prepare(schema, compiles)
+}
+
+/// The schema of any value, and the keywords that were left out of it.
+pub fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    if is_open(&schema) {
+        schema = any_value();
     }
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {
@@ -175,7 +183,7 @@ mod tests {
 
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        prepare(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
+        prepare_arguments(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
     }
 
     #[test]
@@ -197,7 +205,7 @@ mod tests {
     fn an_argument_that_nothing_satisfies_is_left_out_where_it_may_be() {
         let schema = json!({"type": "object", "properties": {"a": {"enum": []}, "b": {"type": "string"}}, "required": ["b"]});
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        let (schema, left_out) = prepare(&tool, &|schema| !schema.to_string().contains("[]"));
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| !schema.to_string().contains("[]"));
         assert_eq!(schema["properties"], json!({"b": {"type": "string"}}));
         assert_eq!(left_out, ["argument \"a\", which no value satisfies"]);
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::python_json;
 use crate::engine::EngineError;
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, OutputFormat, Role, System, Tool};
 
 /// How a template is told of system messages in mid-conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,12 @@ pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Ve
 
 /// The system prompt as the first message; nothing if there is none.
 pub fn system(request: &MessagesRequest) -> Vec<Value> {
-    let text = request.system.as_ref().map(System::text).unwrap_or_default();
+    let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
+    // At the end, so that requests without a format share the rest. A format that cannot be used is refused by the decoder.
+    if let Ok(Some(format)) = OutputFormat::of(&request.extra) {
+        let gap = if text.is_empty() { "" } else { "\n\n" };
+        text.push_str(&format!("{gap}Text for the user is one JSON value and nothing else, by this JSON Schema:\n{}", format.schema));
+    }
     if text.is_empty() { vec![] } else { vec![json!({"role": "system", "content": text})] }
 }
 
