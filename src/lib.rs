@@ -18,5 +18,6 @@ pub mod replay;
 pub mod report;
 pub mod server;
 pub mod snapshot;
+mod tensor_file;
 pub mod trace;
 pub mod wire;

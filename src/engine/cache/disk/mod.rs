@@ -246,11 +246,11 @@ fn scan(folder: &Path, root: SegmentId) -> io::Result<(SegmentIndex, u64)> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok()) else { continue };
         let meta = path.metadata()?;
         match read_header(&path) {
-            Ok(header) if header.id() == name.id => {
+            Some(header) if header.id() == name.id => {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 found.entry(header.parent).or_default().push((used, header, name, meta.len()));
             }
-            Ok(_) | Err(_) => dropped.push(name),
+            _ => dropped.push(name),
         }
     }
     let mut index = SegmentIndex::new(root);

@@ -5,20 +5,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
 use mlx_rs::Array;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Metadata, TensorView, serialize};
+use safetensors::tensor::{TensorView, serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::model::KvSegment;
-
-/// The largest header that is read, in bytes: far above that of a segment of some thousand tokens and a hundred layers.
-const HEADER_LIMIT: u64 = 16 * 1024 * 1024;
+use crate::tensor_file::TensorFile;
 
 /// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
 const HEADER_ENTRY: &str = "run";
@@ -126,25 +122,12 @@ pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
     KvSegment::from_tensors(arrays).ok_or_else(|| "it lacks a layer".into())
 }
 
-/// Reads only a file's header: which segment it holds.
-pub fn read_header(path: &Path) -> io::Result<SegmentHeader> {
-    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_LIMIT {
-        return Err(invalid("no safetensors file"));
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header)?;
-    let metadata: Metadata = serde_json::from_slice(&header)?;
-    let header = || {
-        let (parent, tokens) = metadata.metadata().as_ref()?.get(HEADER_ENTRY)?.split_once(':')?;
-        let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
-        Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
-    };
-    header().ok_or_else(|| invalid("it does not say which tokens it holds"))
+/// Reads only a file's header: which segment it holds. `None` if that is damaged or the file is cut.
+pub fn read_header(path: &Path) -> Option<SegmentHeader> {
+    let file = TensorFile::open(path).ok()?;
+    let (parent, tokens) = file.metadata.get(HEADER_ENTRY)?.split_once(':')?;
+    let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
+    Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
 }
 
 #[cfg(test)]

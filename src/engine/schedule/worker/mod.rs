@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::active_answer::{ActiveAnswer, Ending};
+use super::active_answer::{ActiveAnswer, AnswerEnding};
 use super::generation::{EventSender, Generation};
 use super::memory::{MemoryLimit, Room};
 use super::sequence::Sequence;
@@ -224,7 +224,7 @@ impl Worker {
 
     /// Ends the answers that nobody waits for. What was computed for them stays in the cache.
     fn end_unwanted(&mut self) {
-        self.end_some(|answer| (!answer.is_wanted()).then_some(Ending::Unwanted));
+        self.end_some(|answer| (!answer.is_wanted()).then_some(AnswerEnding::Unwanted));
     }
 
     /// One decoding step for every answer whose prompt is computed.
@@ -238,7 +238,7 @@ impl Worker {
     }
 
     /// Ends the answers for which `ending` returns one.
-    fn end_some(&mut self, mut ending: impl FnMut(&ActiveAnswer) -> Option<Ending>) {
+    fn end_some(&mut self, mut ending: impl FnMut(&ActiveAnswer) -> Option<AnswerEnding>) {
         for answer in std::mem::take(&mut self.answers) {
             match ending(&answer) {
                 None => self.answers.push_back(answer),
@@ -253,7 +253,7 @@ impl Worker {
         let Some(mut answer) = self.answers.remove(index) else { return false };
         match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk) {
             Ok(()) => self.answers.push_back(answer),
-            Err(error) => answer.end(&mut self.cache, Ending::Failed(error)),
+            Err(error) => answer.end(&mut self.cache, AnswerEnding::Failed(error)),
         }
         true
     }
