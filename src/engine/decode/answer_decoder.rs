@@ -188,20 +188,17 @@ impl AnswerDecoder {
                 think.into_iter().for_each(|token| mask.allow(token));
                 mask
             }),
-            Stage::Output(follower)
-            | Stage::Opening(follower)
-            | Stage::AfterCall(follower)
-            | Stage::Arguments(follower, _) => follower.mask(),
+            Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _) => {
+                follower.mask()
+            }
         };
         mask.or_else(|reason| self.loosen(&reason)).map(Some)
     }
 
     /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
     pub fn forced(&self) -> Vec<u32> {
-        let (Stage::Output(follower)
-        | Stage::Opening(follower)
-        | Stage::AfterCall(follower)
-        | Stage::Arguments(follower, _)) = &self.stage
+        let (Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) =
+            &self.stage
         else {
             return vec![];
         };

@@ -1,70 +1,117 @@
-//! A request's messages as chat templates want them: OpenAI-style messages and tools.
+//! A request's conversation as a list of messages, the form that chat templates know.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::python_json;
+use super::call_ids::CallIds;
+use super::python;
+use super::template::Descriptions;
 use crate::engine::EngineError;
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, OutputFormat, Role, System, Tool};
+use crate::wire::{Content, ContentBlock, MessagesRequest, OutputFormat, Role, System, Tool};
 
-/// How a template is told of system messages in mid-conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateSystem {
-    /// As system messages: the template takes them.
-    AsSystem,
-    /// As text of the user: the template takes a system message at the start only.
-    AsUser,
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChatMessage {
+    System(String),
+    User(String),
+    Assistant(Turn),
+    Result(ToolResult),
+}
+
+/// The model's own words. Templates put text before calls.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    pub reasoning: String,
+    pub text: String,
+    pub calls: Vec<Call>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// As prompts have it: [`super::call_ids`].
+    pub id: String,
+    pub name: String,
+    pub input: Value,
+}
+
+/// What a tool gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolResult {
+    pub call_id: String,
+    pub name: Option<String>,
+    pub text: String,
 }
 
 /// The request's system prompt and conversation.
 ///
 /// # Errors
 /// The request holds an image or a document: the model reads text only.
-pub fn messages(request: &MessagesRequest, late_system: LateSystem) -> Result<Vec<Value>, EngineError> {
+pub fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
     let mut messages = system(request);
+    let mut ids = CallIds::default();
     for message in &request.messages {
-        convert(message, &request.tools, late_system, &mut messages)?;
+        let blocks = &*message.content.blocks();
+        match message.role {
+            Role::Assistant => assistant(blocks, &mut ids, &mut messages)?,
+            // In first place it would pass for the system prompt, which is the same for all conversations.
+            Role::System if !messages.is_empty() => told(Teller::System, blocks, &request.tools, &ids, &mut messages)?,
+            Role::System | Role::User => told(Teller::User, blocks, &request.tools, &ids, &mut messages)?,
+        }
     }
     Ok(messages)
 }
 
 /// The system prompt as the first message; nothing if there is none.
-pub fn system(request: &MessagesRequest) -> Vec<Value> {
+pub fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
     let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
     // At the end, so that requests without a format share the rest. A format that cannot be used is refused by the decoder.
     if let Ok(Some(format)) = OutputFormat::of(&request.extra) {
         let gap = if text.is_empty() { "" } else { "\n\n" };
-        text.push_str(&format!("{gap}Text for the user is one JSON value and nothing else, by this JSON Schema:\n{}", format.schema));
+        text.push_str(&format!(
+            "{gap}Text for the user is one JSON value and nothing else, by this JSON Schema:\n{}",
+            format.schema
+        ));
     }
-    if text.is_empty() { vec![] } else { vec![json!({"role": "system", "content": text})] }
+    if text.is_empty() { vec![] } else { vec![ChatMessage::System(text)] }
 }
 
 /// The tool as an OpenAI-style function.
-pub fn function(tool: &Tool) -> Value {
+pub fn function(tool: &Tool, descriptions: Descriptions) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), json!(tool.name));
-    function.extend(tool.description.iter().map(|text| ("description".into(), json!(text))));
+    let description = match descriptions {
+        Descriptions::AsGiven => tool.description.as_deref(),
+        Descriptions::Always => Some(tool.description.as_deref().unwrap_or_default()),
+    };
+    function.extend(description.map(|text| ("description".into(), json!(text))));
     function.insert("parameters".into(), tool.input_schema.clone());
     json!({"type": "function", "function": function})
 }
 
-fn convert(message: &InputMessage, tools: &[Tool], late_system: LateSystem, out: &mut Vec<Value>) -> Result<(), EngineError> {
-    let blocks = &*message.content.blocks();
-    match (message.role, late_system) {
-        (Role::Assistant, _) => assistant(blocks, out),
-        // In first place it would pass for the system prompt, which is the same for all conversations.
-        (Role::System, LateSystem::AsSystem) if !out.is_empty() => told("system", blocks, tools, out),
-        (Role::System | Role::User, _) => told("user", blocks, tools, out),
-    }
+/// Who tells the model something.
+#[derive(Clone, Copy)]
+enum Teller {
+    System,
+    User,
 }
 
-/// What the model is told: text, and results of its tool calls as messages of role `tool`, in the order they stand.
-fn told(role: &str, blocks: &[ContentBlock], tools: &[Tool], out: &mut Vec<Value>) -> Result<(), EngineError> {
+/// What the model is told: text, and results of its tool calls as messages of their own, in the order they stand.
+fn told(
+    teller: Teller,
+    blocks: &[ContentBlock],
+    tools: &[Tool],
+    ids: &CallIds,
+    out: &mut Vec<ChatMessage>,
+) -> Result<(), EngineError> {
     let mut texts: Vec<&str> = Vec::new();
-    let flush = |texts: &mut Vec<&str>, out: &mut Vec<Value>| {
+    let flush = |texts: &mut Vec<&str>, out: &mut Vec<ChatMessage>| {
         if !texts.is_empty() {
-            out.push(json!({"role": role, "content": texts.join("\n\n")}));
+            let text = texts.join("\n\n");
+            out.push(match teller {
+                Teller::System => ChatMessage::System(text),
+                Teller::User => ChatMessage::User(text),
+            });
             texts.clear();
         }
     };
@@ -74,8 +121,9 @@ fn told(role: &str, blocks: &[ContentBlock], tools: &[Tool], out: &mut Vec<Value
             ContentBlock::ToolResult { tool_use_id, content, is_error, .. } => {
                 flush(&mut texts, out);
                 let mark = if *is_error { "Error: " } else { "" };
-                let content = format!("{mark}{}", result_text(content.as_ref(), tools));
-                out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": content}));
+                let text = format!("{mark}{}", result_text(content.as_ref(), tools));
+                let (call_id, name) = ids.of_result(tool_use_id);
+                out.push(ChatMessage::Result(ToolResult { call_id, name: name.map(str::to_owned), text }));
             }
             ContentBlock::Image { .. } | ContentBlock::Document { .. } => {
                 return Err(EngineError::Request("this model takes no images and no documents: send text only".into()));
@@ -84,6 +132,10 @@ fn told(role: &str, blocks: &[ContentBlock], tools: &[Tool], out: &mut Vec<Value
             | ContentBlock::ToolReference { .. }
             | ContentBlock::Thinking { .. }
             | ContentBlock::RedactedThinking { .. } => {
+                let role = match teller {
+                    Teller::System => "system",
+                    Teller::User => "user",
+                };
                 let reason = format!("a {role} message cannot hold tool_use, tool_reference or thinking blocks");
                 return Err(EngineError::Request(reason));
             }
@@ -112,21 +164,18 @@ fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
 
 /// A tool that a search found, as the list of tools would have it.
 fn found_tool(name: &str, tools: &[Tool]) -> String {
-    let definition = tools.iter().find(|tool| tool.name == name).and_then(|tool| python_json::one_line(&function(tool)).ok());
+    let definition = tools
+        .iter()
+        .find(|tool| tool.name == name)
+        .and_then(|tool| python::json::one_line(&function(tool, Descriptions::AsGiven)).ok());
     match definition {
         Some(definition) => format!("You can call this tool now:\n{definition}"),
         None => format!("The tool {name} is gone."),
     }
 }
 
-/// The model's own words: one message for each run of text followed by calls, as templates put text before calls.
-fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), EngineError> {
-    #[derive(Default)]
-    struct Turn {
-        reasoning: String,
-        text: String,
-        calls: Vec<Value>,
-    }
+/// The model's own words: one message for each run of text followed by calls.
+fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessage>) -> Result<(), EngineError> {
     let mut turns = vec![Turn::default()];
     for block in blocks {
         if let ContentBlock::Text { .. } | ContentBlock::Thinking { .. } = block
@@ -140,8 +189,7 @@ fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), Engine
             ContentBlock::Thinking { thinking, .. } => turn.reasoning.push_str(thinking),
             ContentBlock::RedactedThinking { .. } => {}
             ContentBlock::ToolUse { id, name, input, .. } => {
-                let function = json!({"name": name, "arguments": input});
-                turn.calls.push(json!({"id": id, "type": "function", "function": function}));
+                turn.calls.push(Call { id: ids.of_call(id, name), name: name.clone(), input: input.clone() });
             }
             ContentBlock::Image { .. }
             | ContentBlock::Document { .. }
@@ -152,53 +200,49 @@ fn assistant(blocks: &[ContentBlock], out: &mut Vec<Value>) -> Result<(), Engine
             }
         }
     }
-    for Turn { reasoning, text, calls } in turns {
-        let mut message = json!({"role": "assistant", "content": text});
-        if !reasoning.is_empty() {
-            message["reasoning_content"] = json!(reasoning);
-        }
-        if !calls.is_empty() {
-            message["tool_calls"] = json!(calls);
-        }
-        out.push(message);
-    }
+    out.extend(turns.into_iter().map(ChatMessage::Assistant));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::template::{TemplateTraits, shaped};
     use super::*;
 
-    fn converted(body: Value) -> Result<Value, String> {
+    fn converted(body: Value) -> Result<Vec<Value>, String> {
         let mut request = json!({"model": "m", "max_tokens": 9, "messages": []});
         request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let request: MessagesRequest = serde_json::from_value(request).unwrap();
-        messages(&request, LateSystem::AsSystem).map(Value::from).map_err(|error| error.to_string())
+        let messages = messages(&request).map_err(|error| error.to_string())?;
+        Ok(shaped(messages, &TemplateTraits::default()))
     }
 
     #[test]
     fn system_blocks_are_joined_and_the_billing_header_is_left_out() {
         let header = "x-anthropic-billing-header: cc_version=1; cch=ab12;";
         let system = json!([{"type":"text","text":header}, {"type":"text","text":"A","cache_control":{"type":"ephemeral"}}, {"type":"text","text":"B"}]);
-        assert_eq!(converted(json!({"system": system})).unwrap(), json!([{"role":"system","content":"A\n\nB"}]));
-        assert_eq!(converted(json!({"system": [{"type":"text","text":header}]})).unwrap(), json!([]));
-        assert_eq!(converted(json!({"system": "A"})).unwrap(), json!([{"role":"system","content":"A"}]));
+        assert_eq!(converted(json!({"system": system})).unwrap(), [json!({"role":"system","content":"A\n\nB"})]);
+        assert_eq!(converted(json!({"system": [{"type":"text","text":header}]})).unwrap(), Vec::<Value>::new());
+        assert_eq!(converted(json!({"system": "A"})).unwrap(), [json!({"role":"system","content":"A"})]);
     }
 
     #[test]
     fn tool_results_become_tool_messages_in_place() {
+        let calls = ["X", "Y"].iter().zip(["toolu_1", "toolu_2"]);
+        let calls: Value = calls.map(|(name, id)| json!({"type":"tool_use","id":id,"name":name,"input":{}})).collect();
         let content = json!([
-            {"type":"tool_result","tool_use_id":"t1","content":"one"},
-            {"type":"tool_result","tool_use_id":"t2","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image","source":{}}]},
+            {"type":"tool_result","tool_use_id":"toolu_2","content":"one"},
+            {"type":"tool_result","tool_use_id":"toolu_1","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image","source":{}}]},
             {"type":"tool_result","tool_use_id":"t3"},
             {"type":"text","text":"go","cache_control":{"type":"ephemeral"}}, {"type":"text","text":"on"}]);
         assert_eq!(
-            converted(json!({"messages":[{"role":"user","content":content}]})).unwrap(),
-            json!([
-                {"role":"tool","tool_call_id":"t1","content":"one"},
-                {"role":"tool","tool_call_id":"t2","content":"Error: no\n[an image, which this model cannot see]"},
-                {"role":"tool","tool_call_id":"t3","content":""},
-                {"role":"user","content":"go\n\non"}])
+            converted(json!({"messages":[{"role":"assistant","content":calls},{"role":"user","content":content}]})).unwrap()[1..],
+            [
+                json!({"role":"tool","tool_call_id":"call00002","content":"one","name":"Y"}),
+                json!({"role":"tool","tool_call_id":"call00001","content":"Error: no\n[an image, which this model cannot see]","name":"X"}),
+                json!({"role":"tool","tool_call_id":"call00000","content":""}),
+                json!({"role":"user","content":"go\n\non"})
+            ]
         );
     }
 
@@ -212,10 +256,11 @@ mod tests {
             |id: &str, name: &str, input: Value| json!({"id":id,"type":"function","function":{"name":name,"arguments":input}});
         assert_eq!(
             converted(json!({"messages":[{"role":"assistant","content":content}]})).unwrap(),
-            json!([
-                {"role":"assistant","content":"a","reasoning_content":"hm",
-                 "tool_calls":[call("1", "X", json!({"b":1,"a":2})), call("2", "Y", json!({}))]},
-                {"role":"assistant","content":"c"}])
+            [
+                json!({"role":"assistant","content":"a","reasoning_content":"hm","thinking":"hm",
+                       "tool_calls":[call("call00001", "X", json!({"b":1,"a":2})), call("call00002", "Y", json!({}))]}),
+                json!({"role":"assistant","content":"c"})
+            ]
         );
     }
 
@@ -231,7 +276,7 @@ mod tests {
             serde_json::from_value(json!({"name":"X","description":"d","input_schema":{"type":"object"},"cache_control":{}}))
                 .unwrap();
         assert_eq!(
-            function(&tool).to_string(),
+            function(&tool, Descriptions::AsGiven).to_string(),
             r#"{"type":"function","function":{"name":"X","description":"d","parameters":{"type":"object"}}}"#
         );
     }

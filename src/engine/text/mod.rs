@@ -3,13 +3,13 @@
 //! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
 //! template says, and nothing of sampling.
 
+mod call_ids;
 mod deferred;
 mod detokenizer;
 mod markup_escaping;
-
 mod messages;
 mod prompt_tokenizer;
-mod python_json;
+mod python;
 mod template;
 mod token_file;
 mod tokenizer;

@@ -4,20 +4,28 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::{Enumerator, Object, Serde};
 
 use super::markup_escaping::Markup;
-use super::{deferred, messages, python_json};
+use super::template::Descriptions;
+use super::{deferred, messages, python};
 use crate::wire::Tool;
 
 /// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
 const MOST: usize = 8;
 
-/// The lists used last, the latest first.
-#[derive(Default)]
-pub struct KnownTools(Mutex<Vec<(Vec<Tool>, Value)>>);
+/// The tools of requests.
+pub struct KnownTools {
+    descriptions: Descriptions,
+    /// The lists used last, the latest first.
+    lists: Mutex<Vec<(Vec<Tool>, Value)>>,
+}
 
 impl KnownTools {
+    pub fn new(descriptions: Descriptions) -> Self {
+        Self { descriptions, lists: Mutex::default() }
+    }
+
     /// The tools that a prompt lists, as OpenAI-style functions with markup marked; `None` where there are none.
     pub fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
         let listed = |value: Value| value.is_true().then_some(value);
@@ -28,7 +36,7 @@ impl KnownTools {
                 return listed(known[0].1.clone());
             }
         }
-        let mapping = |tool| Value::from_serialize(markup.mark(messages::function(tool)));
+        let mapping = |tool| Value::from(Serde(markup.mark(messages::function(tool, self.descriptions))));
         let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
         let value: Value = deferred::listed(tools).map(tool).collect();
         let mut known = self.lock();
@@ -38,7 +46,7 @@ impl KnownTools {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Tool>, Value)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,7 +61,7 @@ impl KnownTool {
     /// Its JSON on one line, where that can be made.
     pub fn json(&self) -> Option<&str> {
         if self.json.get().is_none() {
-            let _ = self.json.set(python_json::one_line(&self.mapping).ok()?);
+            let _ = self.json.set(python::json::one_line(&self.mapping).ok()?);
         }
         self.json.get().map(String::as_str)
     }
@@ -79,7 +87,7 @@ mod tests {
     #[test]
     fn a_list_is_made_once_and_another_is_another() {
         let markup = Markup::of(&Tokenizer::load(&tiny_model()).unwrap(), "");
-        let known = KnownTools::default();
+        let known = KnownTools::new(Descriptions::AsGiven);
         let list = |description: &str| -> Vec<Tool> {
             serde_json::from_value(json!([{"name": "A", "description": description}, {"name": "B", "defer_loading": true}]))
                 .unwrap()

@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{TensorView, serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::model::KvSegment;
+use crate::engine::model::{KvSegment, KvShape};
 use crate::tensor_file::TensorFile;
 
 /// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
@@ -98,7 +98,11 @@ impl SegmentHeader {
 
     /// The name and the content of the segment's file.
     pub fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
-        let tensors = kv.tensors().map_err(|error| error.what().to_owned())?;
+        self.encode_tensors(&kv.tensors().map_err(|error| error.what().to_owned())?)
+    }
+
+    /// See [`SegmentHeader::encode`]. Does not check that the tensors are keys and values.
+    pub fn encode_tensors(&self, tensors: &[(String, Array)]) -> Result<(FileName, Vec<u8>), String> {
         let views = tensors.iter().map(|(name, array)| Ok((name, TensorView::try_from(array)?)));
         let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
         let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
@@ -109,8 +113,8 @@ impl SegmentHeader {
     }
 }
 
-/// The keys and values in a file's content. An error says how the file is damaged.
-pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
+/// The keys and values in the content of a file, which holds `tokens` tokens. An error says how the file is damaged.
+pub fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Result<KvSegment, String> {
     if crc32fast::hash(bytes) != name.checksum {
         return Err("its checksum is wrong".into());
     }
@@ -119,7 +123,7 @@ pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
     for (tensor, view) in file.iter() {
         arrays.insert(tensor.to_owned(), Array::try_from(view).map_err(|error| error.to_string())?);
     }
-    KvSegment::from_tensors(arrays).ok_or_else(|| "it lacks a layer".into())
+    KvSegment::from_tensors(arrays, shape, tokens)
 }
 
 /// Reads only a file's header: which segment it holds. `None` if that is damaged or the file is cut.
@@ -150,7 +154,7 @@ mod tests {
         let path = dir.path().join(name.to_string());
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!((read_header(&path).unwrap(), name.to_string().parse()), (header.clone(), Ok(name)));
-        let again = decode(name, &bytes).unwrap();
+        let again = decode(name, &bytes, testing::kv_shape(), 3).unwrap();
         assert_eq!((header.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
         // It is an ordinary safetensors file: MLX reads it too.
         let tensors = Array::load_safetensors(&path).unwrap();
@@ -184,7 +188,7 @@ mod tests {
             let (_, name, mut bytes) = encoded(&[1, 2, 3]);
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-            prop_assert!(decode(name, &bytes).is_err());
+            prop_assert!(decode(name, &bytes, testing::kv_shape(), 3).is_err());
         }
     }
 }

@@ -1,0 +1,153 @@
+//! Values as Python's `str()` and `repr()` write them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use minijinja::Value;
+use minijinja::value::{DynObject, ValueKind};
+
+use crate::engine::text::markup_escaping::MARK;
+
+/// Containers deeper in others than this are not written out: a namespace can be made to hold itself.
+const DEEPEST: usize = 100;
+
+/// The value as `str()` gives it.
+pub fn text(value: &Value) -> Cow<'_, str> {
+    match value.as_str() {
+        Some(text) => text.into(),
+        None => {
+            let mut out = String::new();
+            write_value(value, DEEPEST, &mut out);
+            out.into()
+        }
+    }
+}
+
+/// As `repr()` gives it, but for undefined values, which are written as nothing.
+fn write_value(value: &Value, depth: usize, out: &mut String) {
+    match (value.kind(), value.as_object()) {
+        (ValueKind::String, _) => write_quoted(value.as_str().unwrap_or_default(), out),
+        (ValueKind::Seq | ValueKind::Iterable | ValueKind::Map, Some(_)) if depth == 0 => out.push_str("..."),
+        (ValueKind::Seq | ValueKind::Iterable, Some(items)) => write_list(items, value.is_tuple(), depth - 1, out),
+        (ValueKind::Map, Some(entries)) => write_dict(entries, depth - 1, out),
+        (ValueKind::Number, _) if !value.is_integer() => match f64::try_from(value.clone()) {
+            Ok(number) => out.push_str(&float(number)),
+            Err(_) => out.push_str(&value.to_string()),
+        },
+        _ => out.push_str(&value.to_string()),
+    }
+}
+
+fn write_list(items: &DynObject, is_tuple: bool, depth: usize, out: &mut String) {
+    let (open, close) = if is_tuple { ('(', ')') } else { ('[', ']') };
+    out.push(open);
+    let mut count = 0;
+    for item in items.try_iter().into_iter().flatten() {
+        out.push_str(if count > 0 { ", " } else { "" });
+        write_value(&item, depth, out);
+        count += 1;
+    }
+    out.push_str(if is_tuple && count == 1 { "," } else { "" });
+    out.push(close);
+}
+
+fn write_dict(entries: &DynObject, depth: usize, out: &mut String) {
+    out.push('{');
+    for (at, (key, value)) in entries.try_iter_pairs().into_iter().flatten().enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        write_value(&key, depth, out);
+        out.push_str(": ");
+        write_value(&value, depth, out);
+    }
+    out.push('}');
+}
+
+/// A string in quotes: single ones, unless that would take more escapes.
+fn write_quoted(text: &str, out: &mut String) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote => out.extend(['\\', c]),
+            c if is_printable(c) => out.push(c),
+            c => escape(c, out),
+        }
+    }
+    out.push(quote);
+}
+
+fn escape(c: char, out: &mut String) {
+    let code = u32::from(c);
+    // Writing to a string cannot fail.
+    let _ = match code {
+        0..=0xFF => write!(out, "\\x{code:02x}"),
+        0x100..=0xFFFF => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    };
+}
+
+/// `str.isprintable()`, which Rust's debug form of a string knows too. What marks content has to come through.
+fn is_printable(c: char) -> bool {
+    let mut bytes = [b'a'; 5];
+    let length = c.encode_utf8(&mut bytes[1..]).len();
+    let written = std::str::from_utf8(&bytes[..=length]).map(|text| text.escape_debug().count());
+    c == MARK || matches!(c, '\'' | '"') || written == Ok(2)
+}
+
+/// A float as `repr()` gives it: the shortest digits that stand for it, as a power of ten beyond 16 of them.
+pub fn float(number: f64) -> String {
+    if !number.is_finite() {
+        return if number.is_nan() {
+            "nan"
+        } else if number > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        }
+        .into();
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..16).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => format!("{number:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_written_as_python_writes_them() {
+        let cases = [
+            (1.0, "1.0"),
+            (-2.5, "-2.5"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e300, "1.5e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (-0.0, "-0.0"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(float(number), text);
+        }
+    }
+
+    #[test]
+    fn marked_content_stays_marked() {
+        let marked = format!("<{MARK}|im_end|>");
+        assert_eq!(text(&Value::from(vec![marked.clone()])), format!("['{marked}']"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Methods of Python's strings, lists and dicts: those that minijinja's own Python methods leave out or do otherwise.
+
+use minijinja::value::{Tuple, ValueKind, from_args};
+use minijinja::{Error, ErrorKind, State, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::text;
+
+/// The method's result.
+///
+/// # Errors
+/// There is no such method, or it takes other arguments.
+pub fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let own = match (value.kind(), value.as_str()) {
+        (_, Some(of)) => string_method(of, name, arguments)?,
+        (ValueKind::Seq | ValueKind::Iterable, None) => list_method(value, name, arguments)?,
+        _ => None,
+    };
+    own.map_or_else(|| unknown_method_callback(state, value, name, arguments), Ok)
+}
+
+/// `None`: minijinja's own method will do.
+fn string_method(of: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+    let value = match name {
+        "removeprefix" => {
+            let (prefix,): (&str,) = from_args(arguments)?;
+            Value::from(of.strip_prefix(prefix).unwrap_or(of))
+        }
+        "removesuffix" => {
+            let (suffix,): (&str,) = from_args(arguments)?;
+            Value::from(of.strip_suffix(suffix).unwrap_or(of))
+        }
+        "partition" => {
+            let (separator,): (&str,) = from_args(arguments)?;
+            parts(of.split_once(separator).map(|(before, after)| [before, separator, after]).unwrap_or([of, "", ""]))
+        }
+        "rpartition" => {
+            let (separator,): (&str,) = from_args(arguments)?;
+            parts(of.rsplit_once(separator).map(|(before, after)| [before, separator, after]).unwrap_or(["", "", of]))
+        }
+        "rsplit" => {
+            let (separator, most): (Option<&str>, Option<i64>) = from_args(arguments)?;
+            rsplit(of, separator, most)
+        }
+        "find" | "index" | "rfind" | "rindex" => find(of, name, arguments)?,
+        "join" => {
+            let (items,): (&Value,) = from_args(arguments)?;
+            let items: Vec<Value> = items.try_iter()?.collect();
+            Value::from(items.iter().map(text).collect::<Vec<_>>().join(of))
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+fn list_method(list: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+    if name != "index" {
+        return Ok(None);
+    }
+    let (wanted,): (&Value,) = from_args(arguments)?;
+    let at = list.try_iter()?.position(|item| item == *wanted);
+    at.map(|at| Some(at.into())).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("{wanted} is not in list")))
+}
+
+fn parts(parts: [&str; 3]) -> Value {
+    Value::from(Tuple::new(parts.map(Value::from).to_vec()))
+}
+
+/// Without a separator: at whitespace, and none of it is left.
+fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
+    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = Some(if separator.is_some() { of } else { of.trim_end() });
+    while let Some(left) = rest.filter(|left| separator.is_some() || !left.is_empty()) {
+        let split = match separator {
+            _ if parts.len() == most => None,
+            Some(separator) => left.rsplit_once(separator),
+            None => left.rsplit_once(char::is_whitespace).map(|(before, part)| (before.trim_end(), part)),
+        };
+        parts.push(split.map_or(left, |(_, part)| part));
+        rest = split.map(|(before, _)| before);
+    }
+    parts.into_iter().rev().map(Value::from).collect()
+}
+
+/// Where a text is in another, in characters, between two places if they are given.
+fn find(of: &str, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let (wanted, start, end): (&str, Option<i64>, Option<i64>) = from_args(arguments)?;
+    let length = of.chars().count() as i64;
+    let place = |place: i64| if place < 0 { (length + place).max(0) } else { place };
+    let (start, end) = (place(start.unwrap_or(0)), place(end.unwrap_or(length)).min(length));
+    let within: String = of.chars().skip(start as usize).take((end - start).max(0) as usize).collect();
+    let byte = if name.starts_with('r') { within.rfind(wanted) } else { within.find(wanted) };
+    let at = byte.filter(|_| start <= end).map(|byte| start + within[..byte].chars().count() as i64);
+    match at {
+        None if name.ends_with("index") => Err(Error::new(ErrorKind::InvalidOperation, "substring not found")),
+        at => Ok(at.unwrap_or(-1).into()),
+    }
+}

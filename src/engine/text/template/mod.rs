@@ -1,0 +1,162 @@
+//! A model's chat template: the request as the prompt's text.
+
+mod environment;
+mod fit;
+mod shape;
+mod traits;
+
+use std::path::Path;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, Value, context};
+use serde_json::Value as Json;
+
+use self::environment::{NAME, environment};
+pub use self::shape::shaped;
+pub use self::traits::{Descriptions, TemplateTraits};
+use super::markup_escaping::Markup;
+use super::messages::{self, ChatMessage, Turn};
+use super::tokenizer::token_text;
+use super::tools::KnownTools;
+use super::{Tokenizer, deferred, read_optional, read_optional_json};
+use crate::engine::EngineError;
+use crate::wire::MessagesRequest;
+
+/// A Hugging Face chat template, rendered as transformers renders it.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    /// `bos_token` and its like, which templates write into the prompt.
+    tokens: Json,
+    traits: TemplateTraits,
+    markup: Markup,
+    known_tools: KnownTools,
+}
+
+impl ChatTemplate {
+    /// Reads `chat_template.jinja`, or else the template in `tokenizer_config.json`. Prompts are for this tokenizer.
+    ///
+    /// # Errors
+    /// Neither file has a template, or it does not compile.
+    pub fn load(dir: &Path, tokenizer: &Tokenizer) -> Result<Self, EngineError> {
+        let config = read_optional_json(dir, "tokenizer_config.json")?.unwrap_or_default();
+        let (file, source) = match read_optional(dir, "chat_template.jinja")? {
+            Some(source) => ("chat_template.jinja", source),
+            None => ("tokenizer_config.json", configured_template(&config["chat_template"]).unwrap_or_default()),
+        };
+        let bad = |reason: String| EngineError::ModelFile { path: dir.join(file), reason };
+        if source.is_empty() {
+            return Err(bad("no chat template; a model without one cannot be talked to".into()));
+        }
+        let markup = Markup::of(tokenizer, &source);
+        Self::new(source, &config, markup).map_err(|error| bad(describe(&error)))
+    }
+
+    fn new(source: String, config: &Json, markup: Markup) -> Result<Self, Error> {
+        let environment = environment(&source)?;
+        let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
+        let tokens = tokens.iter().filter_map(|name| Some((*name, token_text(&config[*name])?))).collect::<Vec<_>>();
+        let tokens = Json::from_iter(tokens);
+        let known_tools = KnownTools::new(Descriptions::default());
+        let mut template = Self { environment, source, tokens, traits: TemplateTraits::default(), markup, known_tools };
+        template.traits = fit::fit(&|trial, traits| {
+            let function = |tool| messages::function(tool, traits.descriptions);
+            let tools = (!trial.tools.is_empty()).then(|| Value::from(Serde(trial.tools.iter().map(function).collect::<Json>())));
+            template.fill(shaped(trial.messages.clone(), traits), tools, false).ok()
+        });
+        template.known_tools = KnownTools::new(template.traits.descriptions);
+        Ok(template)
+    }
+
+    /// The template's own text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What the template wants differently from others.
+    pub fn traits(&self) -> TemplateTraits {
+        self.traits
+    }
+
+    /// The request's messages, as the template gets them.
+    ///
+    /// # Errors
+    /// The request holds an image.
+    pub fn messages(&self, request: &MessagesRequest) -> Result<Vec<Json>, EngineError> {
+        Ok(shaped(messages::messages(request)?, &self.traits))
+    }
+
+    /// The request's tools, as the template gets them.
+    pub fn tools(&self, request: &MessagesRequest) -> Vec<Json> {
+        deferred::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
+    }
+
+    /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].
+    ///
+    /// # Errors
+    /// The request holds an image, or the template refuses it.
+    pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
+        self.render_messages(messages::messages(request)?, request).map_err(refused)
+    }
+
+    /// The part of the prompt that all conversations with the same system prompt and tools start with.
+    ///
+    /// # Errors
+    /// The template refuses the request.
+    pub fn render_shared_prefix(&self, request: &MessagesRequest) -> Result<String, EngineError> {
+        let with = |message: ChatMessage| {
+            let mut messages = messages::system(request);
+            messages.push(message);
+            self.render_messages(messages, request)
+        };
+        let mut prefix = with(ChatMessage::User("A".into())).map_err(refused)?;
+        prefix.truncate(common_length(&prefix, &with(ChatMessage::User("B".into())).map_err(refused)?));
+        // Not every template lets the assistant speak first.
+        if let Ok(other) = with(ChatMessage::Assistant(Turn { text: "A".into(), ..Turn::default() })) {
+            prefix.truncate(common_length(&prefix, &other));
+        }
+        Ok(prefix)
+    }
+
+    fn render_messages(&self, messages: Vec<ChatMessage>, request: &MessagesRequest) -> Result<String, Error> {
+        let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
+        let tools = self.known_tools.of(&request.tools, &self.markup);
+        self.fill(shaped(messages, &self.traits), tools, matches!(thinking, Some("enabled" | "adaptive")))
+    }
+
+    /// The template, filled with what transformers fills it with.
+    fn fill(&self, messages: Vec<Json>, tools: Option<Value>, thinking: bool) -> Result<String, Error> {
+        self.environment.get_template(NAME)?.render(context! {
+            messages => Serde(self.markup.mark(Json::Array(messages))),
+            tools => tools,
+            documents => (),
+            add_generation_prompt => true,
+            enable_thinking => thinking,
+            ..Value::from(Serde(&self.tokens))
+        })
+    }
+}
+
+/// The template among those that `tokenizer_config.json` has: the only one, or the one for tools, or the default.
+fn configured_template(configured: &Json) -> Option<String> {
+    let named = |name: &str| configured.as_array()?.iter().find(|entry| entry["name"] == name)?["template"].as_str();
+    configured.as_str().or_else(|| named("tool_use")).or_else(|| named("default")).map(str::to_owned)
+}
+
+fn refused(error: Error) -> EngineError {
+    EngineError::Request(describe(&error))
+}
+
+/// The error with its cause, in one line.
+fn describe(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+/// How many bytes of characters both texts start with.
+fn common_length(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! A conversation in the shape that a template takes.
+
+use serde_json::{Value, json};
+
+use super::traits::{Arguments, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns};
+use crate::engine::text::messages::{ChatMessage, ToolResult, Turn};
+use crate::engine::text::python;
+
+/// The messages as transformers would be given them.
+pub fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
+    if traits.system == SystemPrompt::InFirstUser {
+        put_system_into_first_user(&mut messages);
+    }
+    if traits.late_system == LateSystem::AsUser {
+        messages.iter_mut().skip(1).for_each(system_to_user);
+    }
+    if traits.calls == Calls::OneByOne {
+        messages = one_by_one(messages);
+    }
+    if traits.results == Results::User {
+        messages.iter_mut().for_each(result_to_user);
+    }
+    if traits.turns == Turns::Alternate {
+        messages = alternating(messages);
+    }
+    if traits.said != TextBeforeCalls::Beside {
+        messages = messages.into_iter().flat_map(text_apart).collect();
+    }
+    messages.into_iter().map(|message| as_json(message, traits)).collect()
+}
+
+fn put_system_into_first_user(messages: &mut Vec<ChatMessage>) {
+    let Some(ChatMessage::System(system)) = messages.first() else { return };
+    let mut first = system.clone();
+    if let Some(ChatMessage::User(text)) = messages.get(1) {
+        first = joined(first, text);
+        messages.remove(0);
+    }
+    messages[0] = ChatMessage::User(first);
+}
+
+fn system_to_user(message: &mut ChatMessage) {
+    if let ChatMessage::System(text) = message {
+        *message = ChatMessage::User(std::mem::take(text));
+    }
+}
+
+fn result_to_user(message: &mut ChatMessage) {
+    if let ChatMessage::Result(result) = message {
+        *message = ChatMessage::User(std::mem::take(&mut result.text));
+    }
+}
+
+/// Each call in a turn of its own, with its results right after it.
+fn one_by_one(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
+    let mut out = Vec::new();
+    let mut messages = messages.into_iter().peekable();
+    while let Some(message) = messages.next() {
+        let ChatMessage::Assistant(mut turn) = message else {
+            out.push(message);
+            continue;
+        };
+        let mut results: Vec<ToolResult> = Vec::new();
+        while let Some(ChatMessage::Result(result)) = messages.next_if(|next| matches!(next, ChatMessage::Result(_))) {
+            results.push(result);
+        }
+        let calls = turn.calls.split_off(turn.calls.len().min(1));
+        let rest = calls.into_iter().map(|call| Turn { calls: vec![call], ..Turn::default() });
+        for turn in std::iter::once(turn).chain(rest) {
+            let (own, others) = results.into_iter().partition(|result| turn.calls.iter().any(|call| call.id == result.call_id));
+            results = others;
+            out.push(ChatMessage::Assistant(turn));
+            out.extend(Vec::into_iter(own).map(ChatMessage::Result));
+        }
+        out.extend(results.into_iter().map(ChatMessage::Result));
+    }
+    out
+}
+
+/// Neighbours of one role joined.
+fn alternating(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
+    let mut out: Vec<ChatMessage> = Vec::new();
+    for message in messages {
+        match (out.pop(), message) {
+            (Some(ChatMessage::User(text)), ChatMessage::User(more)) => out.push(ChatMessage::User(joined(text, &more))),
+            (Some(ChatMessage::Result(result)), ChatMessage::User(more)) => {
+                out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &more), ..result }));
+            }
+            // Results follow their calls at once.
+            (Some(ChatMessage::User(text)), ChatMessage::Result(result)) if follows_calls(&out) => {
+                out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &text), ..result }));
+            }
+            (Some(ChatMessage::Assistant(turn)), ChatMessage::Assistant(mut more)) => out.push(ChatMessage::Assistant(Turn {
+                reasoning: joined(turn.reasoning, &more.reasoning),
+                text: joined(turn.text, &more.text),
+                calls: turn.calls.into_iter().chain(more.calls.drain(..)).collect(),
+            })),
+            (before, message) => out.extend(before.into_iter().chain([message])),
+        }
+    }
+    out
+}
+
+fn follows_calls(before: &[ChatMessage]) -> bool {
+    matches!(before.last(), Some(ChatMessage::Assistant(turn)) if !turn.calls.is_empty())
+}
+
+/// Both texts, a blank line between them.
+fn joined(mut text: String, more: &str) -> String {
+    if !text.is_empty() && !more.is_empty() {
+        text.push_str("\n\n");
+    }
+    text + more
+}
+
+fn text_apart(message: ChatMessage) -> Vec<ChatMessage> {
+    match message {
+        ChatMessage::Assistant(Turn { reasoning, text, calls }) if !text.is_empty() && !calls.is_empty() => {
+            let said = Turn { reasoning, text, ..Turn::default() };
+            vec![ChatMessage::Assistant(said), ChatMessage::Assistant(Turn { calls, ..Turn::default() })]
+        }
+        other => vec![other],
+    }
+}
+
+fn as_json(message: ChatMessage, traits: &TemplateTraits) -> Value {
+    match message {
+        ChatMessage::System(text) => json!({"role": "system", "content": text}),
+        ChatMessage::User(text) => json!({"role": "user", "content": text}),
+        ChatMessage::Result(ToolResult { call_id, name, text }) => {
+            let mut message = json!({"role": "tool", "tool_call_id": call_id, "content": text});
+            if let Some(name) = name {
+                message["name"] = json!(name);
+            }
+            message
+        }
+        ChatMessage::Assistant(turn) => assistant(turn, traits),
+    }
+}
+
+fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> Value {
+    let none = traits.said == TextBeforeCalls::ApartFromNone && text.is_empty() && !calls.is_empty();
+    let mut message = json!({"role": "assistant", "content": if none { Value::Null } else { json!(text) }});
+    if !reasoning.is_empty() {
+        // Templates know it by one name or the other; transformers gives both too.
+        message["reasoning_content"] = json!(reasoning);
+        message["thinking"] = json!(reasoning);
+    }
+    if !calls.is_empty() {
+        let calls = calls.into_iter().map(|call| {
+            let arguments = match traits.arguments {
+                Arguments::Mapping => call.input,
+                // What came out of JSON can become it again.
+                Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
+            };
+            json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+        });
+        message["tool_calls"] = calls.collect();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::traits::Descriptions;
+    use super::*;
+    use crate::engine::text::messages::Call;
+
+    fn user(text: &str) -> ChatMessage {
+        ChatMessage::User(text.into())
+    }
+
+    fn system(text: &str) -> ChatMessage {
+        ChatMessage::System(text.into())
+    }
+
+    fn assistant(text: &str, calls: &[u8]) -> ChatMessage {
+        let call = |number: &u8| Call { id: number.to_string(), name: "X".into(), input: json!({"a": number}) };
+        ChatMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
+    }
+
+    fn result(number: u8) -> ChatMessage {
+        ChatMessage::Result(ToolResult { call_id: number.to_string(), name: Some("X".into()), text: format!("r{number}") })
+    }
+
+    /// Each message in short.
+    fn shape(messages: &[ChatMessage], traits: TemplateTraits) -> Vec<String> {
+        let messages = shaped(messages.to_vec(), &traits);
+        let short = messages.iter().map(|message| {
+            let calls = message["tool_calls"].as_array().into_iter().flatten();
+            let calls: String = calls.map(|call| format!(" call {}", call["function"]["arguments"])).collect();
+            let content = message["content"].as_str().map_or("none".into(), |text| text.replace("\n\n", "/"));
+            format!("{}: {content}{calls}", message["role"].as_str().unwrap())
+        });
+        short.collect()
+    }
+
+    #[test]
+    fn most_templates_get_what_there_is() {
+        let messages = [system("s"), user("a"), user("b"), assistant("c", &[1, 2]), result(1), result(2), user("d"), system("e")];
+        assert_eq!(
+            shape(&messages, TemplateTraits::default()),
+            [
+                "system: s",
+                "user: a",
+                "user: b",
+                "assistant: c call {\"a\":1} call {\"a\":2}",
+                "tool: r1",
+                "tool: r2",
+                "user: d",
+                "system: e"
+            ]
+        );
+    }
+
+    #[test]
+    fn roles_alternate_and_results_follow_their_calls() {
+        let traits = TemplateTraits { turns: Turns::Alternate, late_system: LateSystem::AsUser, ..TemplateTraits::default() };
+        let messages = [
+            system("s"),
+            user("a"),
+            system("b"),
+            assistant("c", &[1]),
+            assistant("d", &[2]),
+            system("e"),
+            result(1),
+            result(2),
+            user("f"),
+            system("g"),
+            assistant("h", &[]),
+            assistant("i", &[]),
+            user("j"),
+        ];
+        assert_eq!(
+            shape(&messages, traits),
+            [
+                "system: s",
+                "user: a/b",
+                "assistant: c/d call {\"a\":1} call {\"a\":2}",
+                "tool: r1/e",
+                "tool: r2/f/g",
+                "assistant: h/i",
+                "user: j"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_system_prompt_opens_the_first_message() {
+        let traits = TemplateTraits { system: SystemPrompt::InFirstUser, ..TemplateTraits::default() };
+        assert_eq!(shape(&[system("s"), user("a"), user("b")], traits), ["user: s/a", "user: b"]);
+        assert_eq!(shape(&[system("s"), assistant("a", &[])], traits), ["user: s", "assistant: a"]);
+        assert_eq!(shape(&[user("a")], traits), ["user: a"]);
+    }
+
+    #[test]
+    fn results_are_the_users_where_there_are_no_tools() {
+        let traits = TemplateTraits { results: Results::User, turns: Turns::Alternate, ..TemplateTraits::default() };
+        let messages = [user("a"), assistant("b", &[1, 2]), result(1), result(2), user("c")];
+        let calls = "assistant: b call {\"a\":1} call {\"a\":2}";
+        assert_eq!(shape(&messages, traits), ["user: a", calls, "user: r1/r2/c"]);
+    }
+
+    #[test]
+    fn calls_come_one_by_one_with_their_results() {
+        let traits = TemplateTraits { calls: Calls::OneByOne, ..TemplateTraits::default() };
+        let messages = [assistant("a", &[1, 2, 3]), result(2), result(1), result(9), user("b"), assistant("c", &[])];
+        assert_eq!(
+            shape(&messages, traits),
+            [
+                "assistant: a call {\"a\":1}",
+                "tool: r1",
+                "assistant:  call {\"a\":2}",
+                "tool: r2",
+                "assistant:  call {\"a\":3}",
+                "tool: r9",
+                "user: b",
+                "assistant: c"
+            ]
+        );
+    }
+
+    #[test]
+    fn text_stands_apart_from_calls_and_arguments_are_text() {
+        let messages = [assistant("a", &[1]), assistant("", &[2])];
+        let apart = TemplateTraits { said: TextBeforeCalls::Apart, ..TemplateTraits::default() };
+        assert_eq!(shape(&messages, apart), ["assistant: a", "assistant:  call {\"a\":1}", "assistant:  call {\"a\":2}"]);
+        let none =
+            TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: Arguments::Json, ..TemplateTraits::default() };
+        let calls = [1, 2].map(|number| format!("assistant: none call \"{{\\\"a\\\": {number}}}\""));
+        assert_eq!(shape(&messages, none)[1..], calls);
+    }
+
+    #[test]
+    fn what_is_unusual_is_told_in_one_line() {
+        assert_eq!(TemplateTraits::default().to_string(), "as most are");
+        let traits = TemplateTraits { turns: Turns::Alternate, descriptions: Descriptions::Always, ..TemplateTraits::default() };
+        assert_eq!(traits.to_string(), "roles alternate, so neighbours are joined; every tool has a description");
+    }
+}
