@@ -86,6 +86,7 @@ impl RemoteBackend {
         request.stream = true;
         if self.anyclaude.is_none() {
             drop_foreign_thinking(&mut request);
+            drop_engine_fields(&mut request.extra);
         }
         // Cannot fail: every field is a string, a number or a map with string keys.
         let mut body = serde_json::to_value(request).unwrap_or_default();
@@ -121,6 +122,15 @@ fn drop_absent_schemas(body: &mut Value) {
         if runs_at_anthropic && tool.get("input_schema") == Some(&Value::Object(Map::new())) {
             tool.shift_remove("input_schema");
         }
+    }
+}
+
+/// Removes the fields of chat requests that only the engine reads: Anthropic refuses them.
+fn drop_engine_fields(extra: &mut Map<String, Value>) {
+    extra.shift_remove("seed");
+    let format = extra.get_mut("output_config").and_then(|config| config.get_mut("format"));
+    if let Some(format) = format.and_then(Value::as_object_mut) {
+        format.shift_remove("strict");
     }
 }
 

@@ -77,11 +77,8 @@ fn output_format(format: &Value) -> Result<Option<Value>, String> {
         }
         Some("json_schema") if !schema.is_object() => Err("response_format.json_schema.schema: is not an object".into()),
         Some("json_schema") => {
-            let mut converted = json!({"type": "json_schema", "schema": schema});
-            if format["json_schema"]["strict"] == true {
-                converted["strict"] = json!(true);
-            }
-            Ok(Some(converted))
+            let strict = format["json_schema"]["strict"] == true;
+            Ok(Some(json!({"type": "json_schema", "schema": schema, "strict": strict})))
         }
         _ => Err(format!("response_format.type: {} is none of text, json_object and json_schema", format["type"])),
     }

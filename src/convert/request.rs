@@ -63,8 +63,8 @@ fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut
         }
         if let Some(OutputFormat { schema, strict, .. }) = format {
             let mut named = json!({"name": "answer", "schema": schema});
-            if strict {
-                named["strict"] = json!(true);
+            if let Some(strict) = strict {
+                named["strict"] = json!(strict);
             }
             chat.extra.insert("response_format".into(), json!({"type": "json_schema", "json_schema": named}));
         }

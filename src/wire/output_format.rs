@@ -7,13 +7,18 @@ use serde_json::{Map, Value};
 pub struct OutputFormat {
     /// Always an object.
     pub schema: Value,
-    /// Whether a schema that cannot be enforced in full is refused. Only OpenAI's clients say so.
-    pub strict: bool,
+    /// What the client says of a schema that cannot be enforced in full. Only OpenAI's clients say anything.
+    pub strict: Option<bool>,
     /// The field that holds the format, for errors.
     pub field: &'static str,
 }
 
 impl OutputFormat {
+    /// Whether a schema that cannot be enforced in full is refused: unless the client says otherwise, as Anthropic does.
+    pub fn in_full(&self) -> bool {
+        self.strict != Some(false)
+    }
+
     /// The format that a request's further fields ask for. `null` and `{"type": "text"}` ask for none.
     ///
     /// # Errors
@@ -28,7 +33,7 @@ impl OutputFormat {
         match format["type"].as_str() {
             Some("text") => Ok(None),
             Some("json_schema") if format["schema"].is_object() => {
-                Ok(Some(Self { schema: format["schema"].clone(), strict: format["strict"] == true, field }))
+                Ok(Some(Self { schema: format["schema"].clone(), strict: format["strict"].as_bool(), field }))
             }
             Some("json_schema") => Err(format!("{field}.schema: Input should be an object")),
             _ => Err(format!("{field}.type: {} is none of \"json_schema\" and \"text\"", format["type"])),

@@ -8,6 +8,7 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
+use super::fault::{self, Fault};
 use super::form::Part;
 use super::formats::ToolFormat;
 use super::grammar::{self, Vocabulary};
@@ -79,6 +80,11 @@ impl Follower {
         bytes
     }
 
+    /// The parts of the schema that llguidance passed over.
+    fn not_enforced(&mut self) -> Vec<String> {
+        self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
+    }
+
     /// Whether the text is whole and nothing can follow.
     pub fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()
@@ -90,7 +96,23 @@ pub struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    compiled: Mutex<HashMap<String, Follower>>,
+    /// What became of each grammar, by what it is made from.
+    compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
+}
+
+/// The grammar of a schema.
+struct HeldTo {
+    follower: Follower,
+    /// The parts of the schema that it does not enforce.
+    not_enforced: Vec<String>,
+}
+
+impl HeldTo {
+    /// # Errors
+    /// A part of the schema is not enforced.
+    fn in_full(self) -> Result<Self, String> {
+        if self.not_enforced.is_empty() { Ok(self) } else { Err(format!("cannot be enforced: {}", self.not_enforced.join("; "))) }
+    }
 }
 
 impl Grammars {
@@ -163,45 +185,72 @@ impl Grammars {
     /// Not even "any JSON object" compiles.
     pub fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
-        self.kept(key, || {
-            let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
-            let (schema, mut left_out) = schema::prepare_arguments(tool, &compiles);
-            match self.compile_schema(tag, schema) {
-                Ok((follower, more)) => {
-                    left_out.extend(more);
-                    if !left_out.is_empty() {
-                        tracing::warn!(tool = tool.name, "arguments are not held to: {}", left_out.join("; "));
-                    }
-                    Ok(follower)
+        self.kept(key, || match self.try_arguments(tag, tool) {
+            Ok(HeldTo { follower, not_enforced }) => {
+                if !not_enforced.is_empty() {
+                    tracing::warn!(tool = tool.name, "arguments are not held to: {}", not_enforced.join("; "));
                 }
-                Err(reason) => {
-                    tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
-                    self.any_arguments(tag)
-                }
+                Ok(follower)
+            }
+            Err(reason) => {
+                tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
+                self.any_arguments(tag)
             }
         })
+    }
+
+    /// Refuses a tool that asks to be `strict` and has a schema, in this field, that cannot be enforced in full.
+    ///
+    /// # Errors
+    /// It names the part of the schema.
+    pub fn check_strict(&self, tool: &Tool, field: &str) -> Result<(), EngineError> {
+        if tool.extra.get("strict") != Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        let checked = self.kept(format!("strict {field} {}", tool.input_schema), || {
+            let in_full = self.try_arguments(0, tool).and_then(HeldTo::in_full).map(|held| held.follower);
+            let fault = |part: &Value| self.try_output(part, &[]).and_then(HeldTo::in_full).err();
+            in_full.map_err(|reason| refused(field, &tool.input_schema, reason, &fault))
+        });
+        checked.map(drop)
+    }
+
+    fn try_arguments(&self, tag: usize, tool: &Tool) -> Result<HeldTo, String> {
+        let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
+        let (schema, left_out) = schema::prepare_arguments(tool, &compiles);
+        let HeldTo { follower, not_enforced } = self.compile_schema(tag, schema)?;
+        Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
 
     /// A JSON value of this format, or a call of one of these tools up to its arguments.
     ///
     /// # Errors
-    /// The schema does not compile, or is strict and has a part that cannot be enforced.
+    /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
     pub fn output(&self, format: &OutputFormat, names: &[&str]) -> Result<Follower, EngineError> {
-        let OutputFormat { schema, strict, field } = format;
-        self.kept(format!("output {strict} {field} {} {schema}", names.join(" ")), || {
-            let refused = |reason: String| EngineError::Request(format!("{field}.schema: {reason}"));
-            let compiles = |schema: &Value| self.compile_answer(schema, &[]).is_ok();
-            let (schema, mut left_out) = schema::prepare(schema.clone(), &compiles);
-            let mut follower = self.compile_answer(&schema, names).map_err(refused)?;
-            left_out.extend(follower.0.grammar_warnings());
-            if *strict && !left_out.is_empty() {
-                return Err(refused(not_enforced(&left_out)));
-            }
-            if !left_out.is_empty() {
-                tracing::warn!("{field}.schema: the answer is not held to: {}", left_out.join("; "));
+        let OutputFormat { schema, field, .. } = format;
+        let attempt = |schema: &Value, names: &[&str]| {
+            let held = self.try_output(schema, names)?;
+            if format.in_full() { held.in_full() } else { Ok(held) }
+        };
+        self.kept(format!("output {} {field} {} {schema}", format.in_full(), names.join(" ")), || {
+            let field = format!("{field}.schema");
+            let HeldTo { mut follower, not_enforced } =
+                attempt(schema, names).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &[]).err()))?;
+            // An automaton that is too large is better found out now than in the middle of the answer.
+            follower.mask().map_err(|reason| EngineError::Request(format!("{field}: is too large: {reason}")))?;
+            if !not_enforced.is_empty() {
+                tracing::warn!("{field}: the answer is not held to: {}", not_enforced.join("; "));
             }
             Ok(follower)
         })
+    }
+
+    fn try_output(&self, schema: &Value, names: &[&str]) -> Result<HeldTo, String> {
+        let compiles = |schema: &Value| self.compile_answer(schema, &[]).is_ok();
+        let (schema, left_out) = schema::prepare(schema.clone(), &compiles);
+        let mut follower = self.compile_answer(&schema, names)?;
+        let not_enforced = [left_out, follower.not_enforced()].concat();
+        Ok(HeldTo { follower, not_enforced })
     }
 
     /// After a call, where text would have to follow a schema: another call up to its arguments, or the end.
@@ -219,35 +268,21 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), tag, &form, names, &self.vocabulary())))
     }
 
-    /// Refuses a tool that asks to be `strict` and has a schema that cannot be enforced in full.
-    ///
-    /// # Errors
-    /// The reason, without the field's path.
-    pub fn check_strict(&self, tool: &Tool) -> Result<(), String> {
-        if tool.extra.get("strict") != Some(&Value::Bool(true)) {
-            return Ok(());
-        }
-        let compiles = |schema: &Value| self.compile_schema(0, schema.clone()).is_ok();
-        let (schema, mut left_out) = schema::prepare_arguments(tool, &compiles);
-        left_out.extend(self.compile_schema(0, schema)?.1);
-        if left_out.is_empty() { Ok(()) } else { Err(not_enforced(&left_out)) }
-    }
-
     /// From any JSON object as arguments to the end of the call.
     ///
     /// # Errors
     /// It does not compile.
     pub fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
         let compiled = self.compile_schema(tag, schema::any_object());
-        compiled.map(|(follower, _)| follower).map_err(EngineError::Device)
+        compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
-    /// The grammar of such arguments, and what it does not enforce.
-    fn compile_schema(&self, tag: usize, schema: Value) -> Result<(Follower, Vec<String>), String> {
-        let (grammar, mut left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
+    /// The grammar of such arguments.
+    fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
+        let (grammar, left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
-        left_out.extend(follower.0.grammar_warnings());
-        Ok((follower, left_out))
+        let not_enforced = [left_out, follower.not_enforced()].concat();
+        Ok(HeldTo { follower, not_enforced })
     }
 
     fn vocabulary(&self) -> Vocabulary<'_> {
@@ -257,33 +292,50 @@ impl Grammars {
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Follower, String> {
         let matcher = Matcher::new(self.factory.create_parser(grammar));
         match matcher.get_error() {
-            Some(error) => Err(error.lines().next().unwrap_or_default().to_owned()),
+            Some(error) => {
+                let line = error.lines().next().unwrap_or_default();
+                Err(line.split_once("failed to compile JSON schema: ").map_or(line, |(_, reason)| reason).to_owned())
+            }
             None => Ok(Follower(matcher)),
         }
     }
 
-    /// A fresh copy of the grammar kept under this key, compiled now if there is none.
+    /// A fresh copy of the grammar kept under this key, compiled now if there is none. Failures are kept as well.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
-        if let Some(follower) = self.lock().get(&key) {
-            return Ok(follower.clone());
+        if let Some(known) = self.lock().get(&key) {
+            return known.clone();
         }
-        let follower = compile()?;
+        let new = compile();
         let mut compiled = self.lock();
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
         }
-        compiled.insert(key, follower.clone());
-        Ok(follower)
+        compiled.insert(key, new.clone());
+        new
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Follower>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
         // Every change to the map is one call: a panic elsewhere cannot have left it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn not_enforced(left_out: &[String]) -> String {
-    format!("strict, but cannot be enforced: {}", left_out.join("; "))
+/// llguidance's warning as a part of the schema that is not enforced.
+fn in_our_words(warning: &str) -> String {
+    let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
+    match (keys, warning.split_once("Unknown format: ")) {
+        (Some(keys), _) => keys.join(", "),
+        (_, Some((_, format))) => format!("format {format:?}"),
+        _ if warning.contains("oneOf") => "oneOf with branches that may overlap".into(),
+        _ if warning.contains("min/maxProperties") => "minProperties or maxProperties beside optional properties".into(),
+        _ => warning.to_owned(),
+    }
+}
+
+/// The error for a schema that cannot be used, with the path of its innermost part that has a fault.
+fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
+    let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
+    EngineError::Request(format!("{field}{path}: {reason}"))
 }
 
 /// The vocabulary as llguidance wants it. Added tokens are marked as special: they never stand for their text inside JSON.

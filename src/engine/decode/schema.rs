@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::declared::{allow_only_declared, has_type};
+use super::string_formats;
 use crate::wire::Tool;
 
 /// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
@@ -32,6 +33,7 @@ pub fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, 
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
+        string_formats::narrow(keywords);
         for keyword in ["minLength", "maxLength"] {
             if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
                 left_out.push(format!("{keyword} {}", keywords[keyword]));
