@@ -229,6 +229,7 @@ fn headers_from_env() -> Result<HeaderMap, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[tokio::test]
     async fn a_base_url_must_be_http() {
@@ -265,6 +266,17 @@ mod tests {
             serde_json::json!("plain"),
         ];
         assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
+    }
+
+    #[test]
+    fn what_only_the_engine_reads_does_not_reach_anthropic() {
+        let format = json!({"type": "json_schema", "schema": {"type": "object"}});
+        let mut asked = format.clone();
+        asked["strict"] = json!(true);
+        let fields = json!({"seed": 7, "metadata": {}, "output_config": {"effort": "low", "format": asked}});
+        let mut fields = fields.as_object().unwrap().clone();
+        drop_engine_fields(&mut fields);
+        assert_eq!(Value::Object(fields), json!({"metadata": {}, "output_config": {"effort": "low", "format": format}}));
     }
 
     #[test]

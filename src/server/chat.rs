@@ -46,12 +46,10 @@ pub(crate) async fn completions(
 
 /// The error with the chat request's names for the fields that schemas are in.
 fn in_chat_fields(error: ApiError) -> ApiError {
-    error.map_message(|message| {
-        let message = message.replacen("output_config.format.schema: ", "response_format.json_schema.schema: ", 1);
-        match message.starts_with("tools.") {
-            true => message.replacen(".input_schema: ", ".function.parameters: ", 1),
-            false => message,
-        }
+    error.map_message(|message| match message.strip_prefix("output_config.format.schema") {
+        Some(rest) => format!("response_format.json_schema.schema{rest}"),
+        None if message.starts_with("tools.") => message.replacen(".input_schema", ".function.parameters", 1),
+        None => message,
     })
 }
 

@@ -62,14 +62,15 @@ impl Follower {
     /// # Errors
     /// The grammar's automaton grew too large.
     pub fn mask(&mut self) -> Result<TokenMask, EngineError> {
-        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the tool call grammar: {error}")))
+        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
 
     /// # Errors
     /// The token may not come here.
     pub fn push(&mut self, token: u32) -> Result<(), EngineError> {
         let pushed = self.0.consume_token(token);
-        pushed.map_err(|_| EngineError::Device(format!("token {token} was generated where the tool call does not allow it")))
+        pushed
+            .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
     /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.

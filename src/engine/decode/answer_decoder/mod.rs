@@ -147,7 +147,7 @@ impl AnswerDecoder {
                 follower.mask()
             }
         };
-        mask.or_else(|reason| self.loosen(&reason)).map(Some)
+        mask.or_else(|reason| self.loosen(reason)).map(Some)
     }
 
     /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
@@ -174,12 +174,12 @@ impl AnswerDecoder {
         let ends = self.parts.tokenizer.eos_tokens().contains(&token);
         match &mut self.stage {
             Stage::Text => {
+                if self.forbidden_in_text().contains(&token) {
+                    return Err(EngineError::Device(format!("token {token} was generated where it may not come")));
+                }
                 if ends {
                     self.finished = true;
                     return Ok(vec![]);
-                }
-                if self.forbidden_in_text().contains(&token) {
-                    return Err(EngineError::Device(format!("token {token} was generated where no tool call may open with it")));
                 }
             }
             Stage::Start(..) if opens_thoughts => self.stage = Stage::Text,
@@ -341,8 +341,12 @@ impl AnswerDecoder {
     /// go on past its opening tag.
     fn forbidden_in_text(&self) -> Vec<u32> {
         if self.thinking.is_inside() {
+            if self.output.is_none() {
+                return vec![];
+            }
+            // The text is still to come, and it begins with a token of its own.
             let close = &self.parts.overshooting_close[self.thinking.closing_so_far()];
-            return self.output.as_ref().map(|_| close.clone()).unwrap_or_default();
+            return [close, self.parts.tokenizer.eos_tokens()].concat();
         }
         if self.rules.tools.is_empty() {
             return self.parts.grammars.open_tokens();
@@ -351,10 +355,11 @@ impl AnswerDecoder {
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
-    /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object.
-    fn loosen(&mut self, reason: &EngineError) -> Result<TokenMask, EngineError> {
+    /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object. Other grammars have
+    /// no looser one to go on with.
+    fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
         let Stage::Arguments(follower, tokens) = &mut self.stage else {
-            return Err(EngineError::Device(reason.to_string()));
+            return Err(reason);
         };
         tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
         *follower = self.parts.grammars.any_arguments(self.parser.tag())?;
