@@ -1,10 +1,17 @@
 //! Answers of the embedded model that follow a schema. Its weights fill it with anything, but it is always filled.
 
+use std::path::Path;
+
+use anyclaude::trace;
+use anyclaude::wire::{ContentBlock, Message};
 use serde_json::{Value, json};
 
 use crate::support::MODEL;
-use crate::support::clients::sdk;
+use crate::support::clients::{running_claude, sdk};
+use crate::support::deadline::until;
 use crate::support::http::post;
+use crate::support::process::Running;
+use crate::support::recorder::Recorder;
 use crate::support::sandbox::{Sandbox, repository};
 use crate::support::serving::Serving;
 
@@ -123,14 +130,15 @@ fn a_call_or_text_that_fits_is_all_that_can_come_where_there_are_tools() {
     assert_eq!((&forced["content"][0]["name"], &forced["stop_reason"]), (&json!("Look"), &json!("tool_use")), "{forced}");
 }
 
-/// A server over the model with a template that opens thoughts.
-fn thinking_server(sandbox: &Sandbox) -> Serving {
+/// A server over the model with another text in one of its files.
+fn changed_model(sandbox: &Sandbox, changed: &str, change: impl FnOnce(String) -> String) -> Serving {
     let model = repository(MODEL);
-    let config = std::fs::read_to_string(model.join("tokenizer_config.json")).unwrap();
-    let thinking = config.replace(r"<|im_start|>assistant\\n' if", r"<|im_start|>assistant\\n<think>' if");
-    assert_ne!(thinking, config);
-    sandbox.write("model/tokenizer_config.json", thinking);
-    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"] {
+    let before = std::fs::read_to_string(model.join(changed)).unwrap();
+    let after = change(before.clone());
+    assert_ne!(after, before);
+    sandbox.write(&format!("model/{changed}"), after);
+    let files = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    for name in files.into_iter().filter(|name| *name != changed) {
         std::os::unix::fs::symlink(model.join(name), sandbox.path("model").join(name)).unwrap();
     }
     Serving::start(sandbox.path("model").to_str().unwrap(), &[])
@@ -139,7 +147,8 @@ fn thinking_server(sandbox: &Sandbox) -> Serving {
 #[test]
 fn thoughts_before_the_text_are_free() {
     let sandbox = Sandbox::new();
-    let server = thinking_server(&sandbox);
+    let opens_thoughts = |config: String| config.replace(r"<|im_start|>assistant\\n' if", r"<|im_start|>assistant\\n<think>' if");
+    let server = changed_model(&sandbox, "tokenizer_config.json", opens_thoughts);
     // The model has not learned to think: it never closes its thoughts.
     let body = messages(json!({"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 20, "temperature": 0}));
     let answer = post(&format!("{}/v1/messages", server.url), &body).succeeds().json();
@@ -200,4 +209,28 @@ fn the_typed_helpers_of_the_sdks_get_their_objects() {
             assert_fits(&report[way].to_string());
         }
     }
+}
+
+#[test]
+fn a_prompt_hook_of_claude_code_gets_its_decision() {
+    let sandbox = Sandbox::new();
+    // The model repeats itself without end inside a string; at this temperature it does not.
+    let heated = |config: String| config.replace(r#""do_sample": false"#, r#""do_sample": true, "temperature": 4.0"#);
+    let server = changed_model(&sandbox, "generation_config.json", heated);
+    let hook = json!({"type": "prompt", "prompt": "Is this harmless? $ARGUMENTS", "timeout": 30});
+    let settings = json!({"hooks": {"UserPromptSubmit": [{"hooks": [hook]}]}});
+    sandbox.write(".claude/settings.json", settings.to_string());
+    let recorder = Recorder::start(&server.url);
+    // What comes after the hook does not matter, and takes long: the client is not waited for.
+    let _claude = Running::start(&mut running_claude(&sandbox, &recorder.address, &["-p", "Say hello"]));
+    let message = until("the hook's answer", || recorder.files().iter().find_map(|file| answer_with_format(file)));
+    let [ContentBlock::Text { text, .. }] = &message.content[..] else { panic!("{message:?}") };
+    assert!(serde_json::from_str::<Value>(text).unwrap()["ok"].is_boolean(), "{text}");
+}
+
+/// The message of a finished trace whose request has a format.
+fn answer_with_format(file: &Path) -> Option<Message> {
+    let trace = trace::read(file).ok().filter(|_| file.extension().is_some_and(|extension| extension == "json"))?;
+    let config = trace.messages_request()?.extra.remove("output_config")?;
+    config["format"].is_object().then(|| trace.message())?
 }
