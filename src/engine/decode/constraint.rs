@@ -238,7 +238,8 @@ impl Grammars {
             let HeldTo { mut follower, not_enforced } =
                 attempt(schema, names).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &[]).err()))?;
             // An automaton that is too large is better found out now than in the middle of the answer.
-            follower.mask().map_err(|reason| EngineError::Request(format!("{field}: is too large: {reason}")))?;
+            let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
+            follower.0.compute_mask().map_err(too_large)?;
             if !not_enforced.is_empty() {
                 tracing::warn!("{field}: the answer is not held to: {}", not_enforced.join("; "));
             }
