@@ -86,6 +86,7 @@ impl RemoteBackend {
         request.stream = true;
         if self.anyclaude.is_none() {
             drop_foreign_thinking(&mut request);
+            drop_engine_fields(&mut request.extra);
         }
         // Cannot fail: every field is a string, a number or a map with string keys.
         let mut body = serde_json::to_value(request).unwrap_or_default();
@@ -121,6 +122,15 @@ fn drop_absent_schemas(body: &mut Value) {
         if runs_at_anthropic && tool.get("input_schema") == Some(&Value::Object(Map::new())) {
             tool.shift_remove("input_schema");
         }
+    }
+}
+
+/// Removes the fields of chat requests that only the engine reads: Anthropic refuses them.
+fn drop_engine_fields(extra: &mut Map<String, Value>) {
+    extra.shift_remove("seed");
+    let format = extra.get_mut("output_config").and_then(|config| config.get_mut("format"));
+    if let Some(format) = format.and_then(Value::as_object_mut) {
+        format.shift_remove("strict");
     }
 }
 
@@ -219,6 +229,7 @@ fn headers_from_env() -> Result<HeaderMap, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[tokio::test]
     async fn a_base_url_must_be_http() {
@@ -255,6 +266,17 @@ mod tests {
             serde_json::json!("plain"),
         ];
         assert_eq!(serde_json::to_value(&request.messages).unwrap(), messages(&kept));
+    }
+
+    #[test]
+    fn what_only_the_engine_reads_does_not_reach_anthropic() {
+        let format = json!({"type": "json_schema", "schema": {"type": "object"}});
+        let mut asked = format.clone();
+        asked["strict"] = json!(true);
+        let fields = json!({"seed": 7, "metadata": {}, "output_config": {"effort": "low", "format": asked}});
+        let mut fields = fields.as_object().unwrap().clone();
+        drop_engine_fields(&mut fields);
+        assert_eq!(Value::Object(fields), json!({"metadata": {}, "output_config": {"effort": "low", "format": format}}));
     }
 
     #[test]

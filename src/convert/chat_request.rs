@@ -23,7 +23,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
         return Err("n: one answer at a time is all there is".into());
     }
     let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
-    let counterparts = counterparts(&mut extra, chat.reasoning_effort);
+    let counterparts = counterparts(&mut extra, chat.reasoning_effort)?;
     omitted.fields("", &extra);
     let (system, messages) = conversation(chat.messages, &mut omitted)?;
     let request = MessagesRequest {
@@ -48,7 +48,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
 }
 
 /// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
-fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Map<String, Value> {
+fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
     // Anthropic has no seed, but the in-process engine reads it under this name.
     fields.extend(extra.remove("seed").map(|seed| ("seed".to_owned(), seed)));
@@ -58,15 +58,30 @@ fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Map<S
         Some("none") => drop(fields.insert("thinking".into(), json!({"type": "disabled"}))),
         Some(effort) => drop(config.insert("effort".into(), json!(effort))),
     }
-    let schema = extra.get("response_format").and_then(|format| format.pointer("/json_schema/schema")).cloned();
-    if let Some(schema) = schema {
-        extra.remove("response_format");
-        config.insert("format".into(), json!({"type": "json_schema", "schema": schema}));
-    }
+    let format = extra.remove("response_format").map(|format| output_format(&format)).transpose()?.flatten();
+    config.extend(format.map(|format| ("format".to_owned(), format)));
     if !config.is_empty() {
         fields.insert("output_config".into(), Value::Object(config));
     }
-    fields
+    Ok(fields)
+}
+
+/// The counterpart of `response_format`; none for plain text. Anthropic has no `strict`, but the in-process engine reads it.
+fn output_format(format: &Value) -> Result<Option<Value>, String> {
+    let schema = &format["json_schema"]["schema"];
+    match format["type"].as_str() {
+        None if format.is_null() => Ok(None),
+        Some("text") => Ok(None),
+        Some("json_object") => {
+            Ok(Some(json!({"type": "json_schema", "schema": {"type": "object", "additionalProperties": true}})))
+        }
+        Some("json_schema") if !schema.is_object() => Err("response_format.json_schema.schema: is not an object".into()),
+        Some("json_schema") => {
+            let strict = format["json_schema"]["strict"] == true;
+            Ok(Some(json!({"type": "json_schema", "schema": schema, "strict": strict})))
+        }
+        _ => Err(format!("response_format.type: {} is none of text, json_object and json_schema", format["type"])),
+    }
 }
 
 /// The texts of the system prompt, and the messages after it.
@@ -211,7 +226,7 @@ fn tool(tool: ChatTool) -> Tool {
         name: function.name,
         description: function.description,
         input_schema: input_schema.unwrap_or_else(|| json!({"type": "object", "properties": {}})),
-        extra: Map::new(),
+        extra: function.extra.into_iter().filter(|(name, value)| name == "strict" && *value == true).collect(),
     }
 }
 
@@ -268,7 +283,7 @@ mod tests {
             json!({
                 "model": "m", "max_tokens": 64, "temperature": 0.0, "stop_sequences": ["END"], "stream": true, "system": "Be brief.",
                 "seed": 7, "output_config": {"effort": "low"}, "tool_choice": {"type": "any", "disable_parallel_tool_use": true},
-                "tools": [{"name": "Read", "description": "Reads.", "input_schema": {"type": "object"}},
+                "tools": [{"name": "Read", "description": "Reads.", "input_schema": {"type": "object"}, "strict": true},
                           {"name": "Now", "input_schema": {"type": "object", "properties": {}}}],
                 "messages": [
                     {"role": "user", "content": [{"type": "text", "text": "Look:"},
@@ -293,6 +308,8 @@ mod tests {
         for (fields, expected) in [
             (json!({"messages": call("{")}), "messages.0.tool_calls.0.function.arguments: EOF while parsing"),
             (json!({"messages": call("[]")}), "messages.0.tool_calls.0.function.arguments: invalid type"),
+            (json!({"messages": [], "response_format": {"type": "xml"}}), "response_format.type: \"xml\" is none of"),
+            (json!({"messages": [], "response_format": {"type": "json_schema"}}), "response_format.json_schema.schema: "),
             (json!({"messages": [], "n": 2}), "n: one answer at a time"),
             (json!({"messages": [], "tool_choice": "maybe"}), "tool_choice: maybe is none of"),
         ] {

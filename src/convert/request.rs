@@ -8,7 +8,7 @@ use super::{Dialect, Omitted, reasoning};
 use crate::wire::openai::{
     CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, StopSequences, StreamOptions,
 };
-use crate::wire::{MessagesRequest, ToolChange, ToolChoice};
+use crate::wire::{MessagesRequest, OutputFormat, ToolChange, ToolChoice};
 
 /// A converted request.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +57,21 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
 fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted) {
     let mut extra = request.extra.clone();
     extra.remove("thinking");
+    if let Ok(format) = OutputFormat::of(&extra) {
+        extra.remove("output_format");
+        if let Some(Value::Object(config)) = extra.get_mut("output_config") {
+            config.remove("format");
+        }
+        if let Some(OutputFormat { schema, strict, .. }) = format {
+            let mut named = json!({"name": "answer", "schema": schema});
+            if let Some(strict) = strict {
+                named["strict"] = json!(strict);
+            }
+            chat.extra.insert("response_format".into(), json!({"type": "json_schema", "json_schema": named}));
+        }
+    }
     if let Some(Value::Object(mut config)) = extra.remove("output_config") {
         config.remove("effort");
-        if let Some(schema) = config.get("format").and_then(|format| format.get("schema")).cloned() {
-            config.remove("format");
-            let format = json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
-            chat.extra.insert("response_format".into(), format);
-        }
         omitted.fields("output_config", &config);
     }
     omitted.fields("", &extra);

@@ -39,11 +39,20 @@ pub(crate) async fn completions(
     let events = answer(app.backend.clone(), request);
     if streamed {
         let mut writer = ChunkWriter::new(created, &options);
-        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
+        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await.map_err(in_chat_fields)
     } else {
-        let message = whole(events, meter).await?;
+        let message = whole(events, meter).await.map_err(in_chat_fields)?;
         Ok(Json(convert::completion(message, created)).into_response())
     }
+}
+
+/// The error with the chat request's names for the fields that schemas are in.
+fn in_chat_fields(error: ApiError) -> ApiError {
+    error.map_message(|message| match message.strip_prefix("output_config.format.schema") {
+        Some(rest) => format!("response_format.json_schema.schema{rest}"),
+        None if message.starts_with("tools.") => message.replacen(".input_schema", ".function.parameters", 1),
+        None => message,
+    })
 }
 
 /// The SSE frames for one event. A ping becomes a comment, which clients skip.

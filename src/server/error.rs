@@ -22,6 +22,12 @@ impl ApiError {
         BackendError::new(kind, message).into()
     }
 
+    /// The same error in other words.
+    pub(crate) fn map_message(mut self, words: impl FnOnce(String) -> String) -> Self {
+        self.body.error.message = words(self.body.error.message);
+        self
+    }
+
     /// The path exists, but not for this method.
     pub(crate) fn method_not_allowed() -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }

@@ -18,6 +18,7 @@ mod event;
 mod id;
 #[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
+mod output_format;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
@@ -32,6 +33,7 @@ pub use endpoint::{COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
+pub use output_format::OutputFormat;
 pub use request::{BILLING_HEADER, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;

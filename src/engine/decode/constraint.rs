@@ -8,13 +8,14 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
+use super::fault::{self, Fault};
 use super::form::Part;
 use super::formats::ToolFormat;
 use super::grammar::{self, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
-use crate::wire::Tool;
+use crate::wire::{OutputFormat, Tool};
 
 /// Compiled grammars kept per model: many times the tools of one client, at some hundred kilobytes each at most.
 const MOST_COMPILED: usize = 512;
@@ -37,6 +38,11 @@ impl TokenMask {
         Self(allowed)
     }
 
+    /// Lets this token come next, too.
+    pub fn allow(&mut self, token: u32) {
+        self.0.allow_token(token);
+    }
+
     /// Whether the token may come next. Ids beyond the tokenizer's vocabulary may not.
     pub fn allows(&self, token: u32) -> bool {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
@@ -56,14 +62,15 @@ impl Follower {
     /// # Errors
     /// The grammar's automaton grew too large.
     pub fn mask(&mut self) -> Result<TokenMask, EngineError> {
-        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the tool call grammar: {error}")))
+        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
 
     /// # Errors
     /// The token may not come here.
     pub fn push(&mut self, token: u32) -> Result<(), EngineError> {
         let pushed = self.0.consume_token(token);
-        pushed.map_err(|_| EngineError::Device(format!("token {token} was generated where the tool call does not allow it")))
+        pushed
+            .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
     /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.
@@ -72,6 +79,11 @@ impl Follower {
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
         bytes
+    }
+
+    /// The parts of the schema that llguidance passed over.
+    fn not_enforced(&mut self) -> Vec<String> {
+        self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
     }
 
     /// Whether the text is whole and nothing can follow.
@@ -85,7 +97,23 @@ pub struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    compiled: Mutex<HashMap<String, Follower>>,
+    /// What became of each grammar, by what it is made from.
+    compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
+}
+
+/// The grammar of a schema.
+struct HeldTo {
+    follower: Follower,
+    /// The parts of the schema that it does not enforce.
+    not_enforced: Vec<String>,
+}
+
+impl HeldTo {
+    /// # Errors
+    /// A part of the schema is not enforced.
+    fn in_full(self) -> Result<Self, String> {
+        if self.not_enforced.is_empty() { Ok(self) } else { Err(format!("cannot be enforced: {}", self.not_enforced.join("; "))) }
+    }
 }
 
 impl Grammars {
@@ -158,23 +186,88 @@ impl Grammars {
     /// Not even "any JSON object" compiles.
     pub fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
-        self.kept(key, || {
-            let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
-            let (schema, mut left_out) = schema::prepare(tool, &compiles);
-            match self.compile_schema(tag, schema) {
-                Ok((follower, more)) => {
-                    left_out.extend(more);
-                    if !left_out.is_empty() {
-                        tracing::warn!(tool = tool.name, "arguments are not held to: {}", left_out.join("; "));
-                    }
-                    Ok(follower)
+        self.kept(key, || match self.try_arguments(tag, tool) {
+            Ok(HeldTo { follower, not_enforced }) => {
+                if !not_enforced.is_empty() {
+                    tracing::warn!(tool = tool.name, "arguments are not held to: {}", not_enforced.join("; "));
                 }
-                Err(reason) => {
-                    tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
-                    self.any_arguments(tag)
-                }
+                Ok(follower)
+            }
+            Err(reason) => {
+                tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
+                self.any_arguments(tag)
             }
         })
+    }
+
+    /// Refuses a tool that asks to be `strict` and has a schema, in this field, that cannot be enforced in full.
+    ///
+    /// # Errors
+    /// It names the part of the schema.
+    pub fn check_strict(&self, tool: &Tool, field: &str) -> Result<(), EngineError> {
+        if tool.extra.get("strict") != Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        let checked = self.kept(format!("strict {field} {}", tool.input_schema), || {
+            let in_full = self.try_arguments(0, tool).and_then(HeldTo::in_full).map(|held| held.follower);
+            let fault = |part: &Value| self.try_output(part, &[]).and_then(HeldTo::in_full).err();
+            in_full.map_err(|reason| refused(field, &tool.input_schema, reason, &fault))
+        });
+        checked.map(drop)
+    }
+
+    fn try_arguments(&self, tag: usize, tool: &Tool) -> Result<HeldTo, String> {
+        let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
+        let (schema, left_out) = schema::prepare_arguments(tool, &compiles);
+        let HeldTo { follower, not_enforced } = self.compile_schema(tag, schema)?;
+        Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
+    }
+
+    /// A JSON value of this format, or a call of one of these tools up to its arguments.
+    ///
+    /// # Errors
+    /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
+    pub fn output(&self, format: &OutputFormat, names: &[&str]) -> Result<Follower, EngineError> {
+        let OutputFormat { schema, field, .. } = format;
+        let attempt = |schema: &Value, names: &[&str]| {
+            let held = self.try_output(schema, names)?;
+            if format.in_full() { held.in_full() } else { Ok(held) }
+        };
+        self.kept(format!("output {} {field} {} {schema}", format.in_full(), names.join(" ")), || {
+            let field = format!("{field}.schema");
+            let HeldTo { mut follower, not_enforced } =
+                attempt(schema, names).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &[]).err()))?;
+            // An automaton that is too large is better found out now than in the middle of the answer.
+            let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
+            follower.0.compute_mask().map_err(too_large)?;
+            if !not_enforced.is_empty() {
+                tracing::warn!("{field}: the answer is not held to: {}", not_enforced.join("; "));
+            }
+            Ok(follower)
+        })
+    }
+
+    fn try_output(&self, schema: &Value, names: &[&str]) -> Result<HeldTo, String> {
+        let compiles = |schema: &Value| self.compile_answer(schema, &[]).is_ok();
+        let (schema, left_out) = schema::prepare(schema.clone(), &compiles);
+        let mut follower = self.compile_answer(&schema, names)?;
+        let not_enforced = [left_out, follower.not_enforced()].concat();
+        Ok(HeldTo { follower, not_enforced })
+    }
+
+    /// After a call, where text would have to follow a schema: another call up to its arguments, or the end.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub fn call_or_end(&self, names: &[&str]) -> Result<Follower, EngineError> {
+        let grammar = || grammar::answer(None, &self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
+        self.opening("call or end", names, grammar)
+    }
+
+    fn compile_answer(&self, schema: &Value, names: &[&str]) -> Result<Follower, String> {
+        let schema = schema::with_options(schema.clone());
+        let (tag, form) = (&self.format.tags()[0], self.format.form(0));
+        self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), tag, &form, names, &self.vocabulary())))
     }
 
     /// From any JSON object as arguments to the end of the call.
@@ -183,15 +276,15 @@ impl Grammars {
     /// It does not compile.
     pub fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
         let compiled = self.compile_schema(tag, schema::any_object());
-        compiled.map(|(follower, _)| follower).map_err(EngineError::Device)
+        compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
-    /// The grammar of such arguments, and what it does not enforce.
-    fn compile_schema(&self, tag: usize, schema: Value) -> Result<(Follower, Vec<String>), String> {
-        let (grammar, mut left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
+    /// The grammar of such arguments.
+    fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
+        let (grammar, left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
-        left_out.extend(follower.0.grammar_warnings());
-        Ok((follower, left_out))
+        let not_enforced = [left_out, follower.not_enforced()].concat();
+        Ok(HeldTo { follower, not_enforced })
     }
 
     fn vocabulary(&self) -> Vocabulary<'_> {
@@ -201,29 +294,50 @@ impl Grammars {
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Follower, String> {
         let matcher = Matcher::new(self.factory.create_parser(grammar));
         match matcher.get_error() {
-            Some(error) => Err(error.lines().next().unwrap_or_default().to_owned()),
+            Some(error) => {
+                let line = error.lines().next().unwrap_or_default();
+                Err(line.split_once("failed to compile JSON schema: ").map_or(line, |(_, reason)| reason).to_owned())
+            }
             None => Ok(Follower(matcher)),
         }
     }
 
-    /// A fresh copy of the grammar kept under this key, compiled now if there is none.
+    /// A fresh copy of the grammar kept under this key, compiled now if there is none. Failures are kept as well.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
-        if let Some(follower) = self.lock().get(&key) {
-            return Ok(follower.clone());
+        if let Some(known) = self.lock().get(&key) {
+            return known.clone();
         }
-        let follower = compile()?;
+        let new = compile();
         let mut compiled = self.lock();
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
         }
-        compiled.insert(key, follower.clone());
-        Ok(follower)
+        compiled.insert(key, new.clone());
+        new
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Follower>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
         // Every change to the map is one call: a panic elsewhere cannot have left it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// llguidance's warning as a part of the schema that is not enforced.
+fn in_our_words(warning: &str) -> String {
+    let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
+    match (keys, warning.split_once("Unknown format: ")) {
+        (Some(keys), _) => keys.join(", "),
+        (_, Some((_, format))) => format!("format {format:?}"),
+        _ if warning.contains("oneOf") => "oneOf with branches that may overlap".into(),
+        _ if warning.contains("min/maxProperties") => "minProperties or maxProperties beside optional properties".into(),
+        _ => warning.to_owned(),
+    }
+}
+
+/// The error for a schema that cannot be used, with the path of its innermost part that has a fault.
+fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
+    let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
+    EngineError::Request(format!("{field}{path}: {reason}"))
 }
 
 /// The vocabulary as llguidance wants it. Added tokens are marked as special: they never stand for their text inside JSON.

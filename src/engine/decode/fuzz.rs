@@ -14,7 +14,7 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes, with the template that asks for it.
-const FORMS: [(ToolFormatName, &str); 8] = [
+pub const FORMS: [(ToolFormatName, &str); 8] = [
     (ToolFormatName::Hermes, ""),
     (ToolFormatName::Qwen3Coder, ""),
     (ToolFormatName::Llama3, ""),
@@ -25,7 +25,7 @@ const FORMS: [(ToolFormatName, &str); 8] = [
     (ToolFormatName::OpenAi, ""),
 ];
 
-fn decoders((name, template): (ToolFormatName, &str)) -> AnswerDecoders {
+pub fn decoders((name, template): (ToolFormatName, &str)) -> AnswerDecoders {
     AnswerDecoders::new(TOKENIZER.clone(), name.format(template)).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn request(tools: &[(&str, Value)], tool_choice: Value) -> MessagesRequest {
 }
 
 /// Generates at random until the answer is over or has this many tokens; says whether it is over.
-fn generate(decoder: &mut AnswerDecoder, random: &mut StdRng, max_tokens: usize) -> (Vec<Piece>, bool) {
+pub fn generate(decoder: &mut AnswerDecoder, random: &mut StdRng, max_tokens: usize) -> (Vec<Piece>, bool) {
     let mut pieces = Vec::new();
     for step in 0..max_tokens {
         if decoder.is_finished() {
@@ -184,7 +184,7 @@ fn finished_calls(pieces: &[Piece]) -> Vec<(String, Value)> {
 }
 
 /// JSON's numbers may be of any size, serde_json's may not.
-fn with_short_exponents(json: &str) -> String {
+pub fn with_short_exponents(json: &str) -> String {
     let (mut digits, mut before) = (None, ' ');
     let kept = json.chars().filter(|c| {
         digits = match (c, digits) {
@@ -287,7 +287,7 @@ fn any_choice_calls_some_known_tool_first_and_may_go_on() {
 fn soonest_end(allowed: &TokenMask, random: &mut StdRng) -> u32 {
     let markup = allowed.iter().find(|token| TOKENIZER.kind(*token) != TokenKind::Text);
     let closing =
-        markup.or_else(|| b"\"}],@.-:".iter().find_map(|sign| allowed.iter().find(|token| TOKENIZER.bytes(*token) == [*sign])));
+        markup.or_else(|| b"\"}],@:.-".iter().find_map(|sign| allowed.iter().find(|token| TOKENIZER.bytes(*token) == [*sign])));
     closing.unwrap_or_else(|| {
         let first = |token: u32| TOKENIZER.bytes(token).first().copied();
         let firsts: std::collections::BTreeSet<_> = allowed.iter().map(first).collect();

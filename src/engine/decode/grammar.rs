@@ -61,6 +61,17 @@ pub fn whole_opening(tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabu
     opening(&[&[Part::Markup(tag.text)], form.open, form.after_name].concat(), names, vocabulary)
 }
 
+/// A JSON value of this schema, or nothing where there is none; or else a call up to its arguments, where there are tools.
+pub fn answer(schema: Option<&Value>, tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
+    let parts = [&[Part::Markup(tag.text)], form.open, form.after_name].concat();
+    let (call, terminals) = if names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, names, "OPENING") };
+    match schema {
+        None => format!("start: call?\ncall: {call}\n{terminals}"),
+        Some(schema) if names.is_empty() => format!("start: value\nvalue: %json {schema}"),
+        Some(schema) => format!("start: value | call\ncall: {call}\n{terminals}value: %json {schema}"),
+    }
+}
+
 /// A call of one of these tools from after its tag up to its arguments.
 pub fn rest_of_opening(form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
     opening(&[form.open, form.after_name].concat(), names, vocabulary)

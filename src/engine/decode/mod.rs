@@ -7,18 +7,22 @@ mod answer_decoder;
 mod arguments;
 mod constraint;
 mod declared;
+mod fault;
 mod form;
 mod formats;
 mod grammar;
 mod parser;
 mod sampler;
 mod schema;
+mod string_formats;
 mod syntax;
 mod text_flow;
 mod thinking;
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod schema_table;
 
 pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
 pub use constraint::TokenMask;

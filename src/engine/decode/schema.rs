@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::declared::{allow_only_declared, has_type};
+use super::string_formats;
 use crate::wire::Tool;
 
 /// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
@@ -13,7 +14,7 @@ const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_LIMIT: u64 = 2_000;
 
 /// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
-pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     let mut schema = match &tool.input_schema {
         Value::Object(schema) => Value::Object(schema.clone()),
         _ => json!({}),
@@ -21,9 +22,18 @@ pub fn prepare(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<St
     if let Some(keywords) = schema.as_object_mut() {
         keywords.insert("type".into(), json!("object"));
     }
+    prepare(schema, compiles)
+}
+
+/// The schema of any value, and the keywords that were left out of it.
+pub fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    if is_open(&schema) {
+        schema = any_value();
+    }
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
+        string_formats::narrow(keywords);
         for keyword in ["minLength", "maxLength"] {
             if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
                 left_out.push(format!("{keyword} {}", keywords[keyword]));
@@ -167,7 +177,7 @@ mod tests {
 
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        prepare(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
+        prepare_arguments(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
     }
 
     #[test]
@@ -189,7 +199,7 @@ mod tests {
     fn an_argument_that_nothing_satisfies_is_left_out_where_it_may_be() {
         let schema = json!({"type": "object", "properties": {"a": {"enum": []}, "b": {"type": "string"}}, "required": ["b"]});
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        let (schema, left_out) = prepare(&tool, &|schema| !schema.to_string().contains("[]"));
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| !schema.to_string().contains("[]"));
         assert_eq!(schema["properties"], json!({"b": {"type": "string"}}));
         assert_eq!(left_out, ["argument \"a\", which no value satisfies"]);
     }

@@ -41,6 +41,16 @@ impl Thinking {
         matches!(self.state, ThinkingState::Opened | ThinkingState::Inside)
     }
 
+    /// Whether thoughts are closed, or cannot come any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)
+    }
+
+    /// How many bytes of the closing tag the thoughts end with.
+    pub fn closing_so_far(&self) -> usize {
+        ending_with_start_of(&self.held, CLOSE)
+    }
+
     /// Takes more of the text, gives what is certain.
     pub fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);

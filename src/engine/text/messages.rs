@@ -8,7 +8,7 @@ use super::call_ids::CallIds;
 use super::python;
 use super::template::Descriptions;
 use crate::engine::EngineError;
-use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool, ToolChange};
+use crate::wire::{Content, ContentBlock, MessagesRequest, OutputFormat, Role, System, Tool, ToolChange};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,15 @@ pub fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineErr
 
 /// The system prompt as the first message; nothing if there is none.
 pub fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
-    let text = request.system.as_ref().map(System::text).unwrap_or_default();
+    let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
+    // At the end, so that requests without a format share the rest. A format that cannot be used is refused by the decoder.
+    if let Ok(Some(format)) = OutputFormat::of(&request.extra) {
+        let gap = if text.is_empty() { "" } else { "\n\n" };
+        text.push_str(&format!(
+            "{gap}Text for the user is one JSON value and nothing else, by this JSON Schema:\n{}",
+            format.schema
+        ));
+    }
     if text.is_empty() { vec![] } else { vec![ChatMessage::System(text)] }
 }
 

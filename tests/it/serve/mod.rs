@@ -6,6 +6,8 @@ mod clients;
 #[cfg(feature = "mlx")]
 mod cut_calls;
 #[cfg(feature = "mlx")]
+mod formats;
+#[cfg(feature = "mlx")]
 mod model;
 mod remote;
 mod routes;

@@ -1,0 +1,57 @@
+//! What a request says about calls and thoughts.
+
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::engine::text::callable;
+use crate::wire::{MessagesRequest, Tool, ToolChoice};
+
+/// What `tool_choice` asks for.
+pub struct Rules {
+    /// The tools that may be called; none where calls are forbidden.
+    pub tools: Arc<[Tool]>,
+    pub must_call: bool,
+    /// Whether a call may follow another.
+    pub several: bool,
+    pub shows_thinking: bool,
+}
+
+impl Rules {
+    /// # Errors
+    /// `tool_choice` asks for a tool that the request does not have.
+    pub fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
+        let bad = |reason: String| Err(EngineError::Request(reason));
+        let shows_thinking = shows_thinking(request);
+        let (must_call, one_only) = match &request.tool_choice {
+            None => (false, false),
+            Some(ToolChoice::None) => return Ok(Self { tools: Arc::new([]), must_call: false, several: false, shows_thinking }),
+            Some(ToolChoice::Auto { disable_parallel_tool_use }) => (false, *disable_parallel_tool_use),
+            Some(ToolChoice::Any { disable_parallel_tool_use } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
+                (true, *disable_parallel_tool_use)
+            }
+        };
+        let mut tools = callable(request);
+        if let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice {
+            tools.retain(|tool| tool.name == *name);
+            if tools.is_empty() {
+                return bad(format!("tool_choice names the tool {name:?}, which is not among the tools that can be called"));
+            }
+        }
+        if must_call && tools.is_empty() {
+            return bad("tool_choice asks for a tool call, but the request has no tools".into());
+        }
+        Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
+    }
+
+    /// The names of the tools that may be called.
+    pub fn names(&self) -> Vec<&str> {
+        self.tools.iter().map(|tool| tool.name.as_str()).collect()
+    }
+}
+
+/// Whether the client wants to see thoughts.
+fn shows_thinking(request: &MessagesRequest) -> bool {
+    let thinking = request.extra.get("thinking");
+    let field = |name: &str| thinking.and_then(|thinking| thinking[name].as_str());
+    matches!(field("type"), Some("enabled" | "adaptive")) && field("display") != Some("omitted")
+}

@@ -1,0 +1,117 @@
+//! Where in a schema the fault is, so that an error can name the place.
+
+use serde_json::{Map, Value};
+
+/// A part of a schema that cannot be used.
+#[derive(Debug, PartialEq)]
+pub struct Fault {
+    /// Where the part is: `.properties.tags.items`; empty for the whole schema.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The innermost part of this schema that `fault` finds fault with by itself, or else its first reference that leads nowhere.
+/// `None`: the parts are fine, but not together.
+pub fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
+    at_fault(schema, fault).or_else(|| dangling(schema, schema))
+}
+
+fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
+    let keywords = match schema {
+        Value::Object(keywords) => keywords,
+        // `false` is a fault by itself, but not in its place.
+        Value::Bool(_) => return None,
+        _ => return Some(Fault { path: String::new(), reason: "a schema is an object or a boolean".into() }),
+    };
+    // References lead out of the part. What they lead to is looked at where it stands.
+    let mut alone = schema.clone();
+    remove_references(&mut alone);
+    let reason = fault(&alone)?;
+    let inside = parts(keywords).into_iter().find_map(|(step, part)| at_fault(part, fault).map(|fault| fault.under(&step)));
+    Some(inside.unwrap_or(Fault { path: String::new(), reason }))
+}
+
+/// The first reference that leads nowhere.
+fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
+    let keywords = schema.as_object()?;
+    let nowhere = |reference: &&Value| {
+        let pointer = reference.as_str().and_then(|text| text.strip_prefix('#'));
+        pointer.is_none_or(|pointer| root.pointer(pointer).is_none())
+    };
+    if let Some(reference) = keywords.get("$ref").filter(nowhere) {
+        return Some(Fault { path: ".$ref".into(), reason: format!("{reference} leads nowhere in this schema") });
+    }
+    parts(keywords).into_iter().find_map(|(step, part)| dangling(part, root).map(|fault| fault.under(&step)))
+}
+
+impl Fault {
+    fn under(self, step: &str) -> Self {
+        Self { path: format!(".{step}{}", self.path), ..self }
+    }
+}
+
+/// The schemas directly inside this one, each with the way there.
+fn parts(keywords: &Map<String, Value>) -> Vec<(String, &Value)> {
+    let mut parts = Vec::new();
+    for (keyword, value) in keywords {
+        match (keyword.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(named)) => {
+                parts.extend(named.iter().map(|(name, part)| (format!("{keyword}.{name}"), part)));
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
+                parts.extend(list.iter().enumerate().map(|(at, part)| (format!("{keyword}.{at}"), part)));
+            }
+            ("items" | "additionalItems" | "additionalProperties", part) => parts.push((keyword.clone(), part)),
+            _ => {}
+        }
+    }
+    parts
+}
+
+fn remove_references(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            // A property may have this name, too: its value is no text.
+            if keywords.get("$ref").is_some_and(Value::is_string) {
+                keywords.remove("$ref");
+            }
+            keywords.values_mut().for_each(remove_references);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_references),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(schema: Value) -> Option<(String, String)> {
+        let fault = |schema: &Value| schema.to_string().contains("bad").then(|| "is bad".to_owned());
+        innermost(&schema, &fault).map(|fault| (fault.path, fault.reason))
+    }
+
+    #[test]
+    fn the_innermost_part_is_named() {
+        let bad = json!({"pattern": "bad"});
+        for (schema, path) in [
+            (bad.clone(), ""),
+            (json!({"properties": {"fine": {}, "list": {"items": bad}}}), ".properties.list.items"),
+            (json!({"anyOf": [{"type": "null"}, {"additionalProperties": bad}]}), ".anyOf.1.additionalProperties"),
+            (json!({"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": bad}}), ".$defs.b"),
+            (json!({"required": ["bad"], "properties": {"a": false}}), ""),
+        ] {
+            assert_eq!(found(schema.clone()), Some((path.to_owned(), "is bad".to_owned())), "{schema}");
+        }
+        assert_eq!(found(json!({"properties": {"a": 7}, "title": "bad"})).unwrap().0, ".properties.a");
+    }
+
+    #[test]
+    fn a_reference_that_leads_nowhere_is_named() {
+        let schema = json!({"properties": {"a": {"$ref": "#"}, "b": {"$ref": "#/$defs/gone"}}, "$defs": {"here": {}}});
+        assert_eq!(found(schema), Some((".properties.b.$ref".into(), "\"#/$defs/gone\" leads nowhere in this schema".into())));
+        assert_eq!(found(json!({"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {}}})), None);
+    }
+}
