@@ -56,11 +56,15 @@ impl MlxBackend {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
         let template = ChatTemplate::load(dir, &tokenizer)?;
-        let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
-        tracing::info!(?format, "tool calls");
+        let written = ToolFormatName::written_by(&template, &tokenizer);
+        if written.is_none() {
+            tracing::warn!("the chat template writes no calls in a format that is known: the model may not understand its own");
+        }
+        let format = options.tool_format.or(written).unwrap_or(ToolFormatName::Hermes);
+        tracing::info!(calls = format.name(), "chat template: {}", template.traits());
         let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
         let text = TextSide {
-            decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
             shared_prefixes: SharedPrefixes::default(),

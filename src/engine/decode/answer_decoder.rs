@@ -6,11 +6,12 @@ use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
 use super::form::Tag;
 use super::formats::ToolFormat;
+use super::grammar::Fill;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{self, Split, Thinking};
 use crate::engine::EngineError;
-use crate::engine::text::{Detokenizer, Tokenizer, callable};
+use crate::engine::text::{Detokenizer, Tokenizer, call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
@@ -33,7 +34,7 @@ impl AnswerDecoders {
     /// The vocabulary cannot be constrained.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
-        let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting(&tokenizer, tag.text, there)).collect();
+        let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting }) })
     }
@@ -45,8 +46,9 @@ impl AnswerDecoders {
     pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
+        let earlier_calls = call_ids::count(request);
         let stage = match rules.must_call {
-            true => Stage::Opening(parts.grammars.call(&rules.names())?),
+            true => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
             false => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
@@ -60,6 +62,7 @@ impl AnswerDecoders {
             parts,
             rules,
             stage,
+            earlier_calls,
             calls: 0,
             finished: false,
         })
@@ -67,13 +70,8 @@ impl AnswerDecoders {
 }
 
 /// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
-fn overshooting(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
-    let rest = &tag.as_bytes()[there..];
-    let goes_past = |bytes: &[u8]| match there {
-        0 => bytes.windows(rest.len()).position(|window| window == rest).is_some_and(|at| at + rest.len() < bytes.len()),
-        _ => bytes.len() > rest.len() && bytes.starts_with(rest),
-    };
-    (0..tokenizer.vocab_size() as u32).filter(|token| goes_past(tokenizer.bytes(*token))).collect()
+fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
+    (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
 }
 
 /// What `tool_choice` asks for.
@@ -111,8 +109,11 @@ impl Rules {
         Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }
 
-    fn names(&self) -> Vec<&str> {
-        self.tools.iter().map(|tool| tool.name.as_str()).collect()
+    /// Gives a grammar what it needs of the conversation's call of this number.
+    fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
+        let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let [this, next] = [number, number + 1].map(call_ids::of_number);
+        of(&Fill { names: &names, ids: [&this, &next] })
     }
 }
 
@@ -144,6 +145,8 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
+    /// Calls in the conversation before the answer.
+    earlier_calls: usize,
     calls: usize,
     finished: bool,
 }
@@ -275,13 +278,15 @@ impl AnswerDecoder {
         let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
+                let number = self.earlier_calls + self.calls + 1;
+                self.stage = Stage::Opening(self.rules.fill(number, |fill| grammars.rest_of_call(tag, fill))?);
             }
             Stage::Opening(follower) if follower.is_done() => self.stage = self.arguments()?,
             Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
                 self.calls += 1;
-                match grammars.after_call(tag, &self.rules.names(), last)? {
+                let number = self.earlier_calls + self.calls;
+                match self.rules.fill(number, |fill| grammars.after_call(tag, fill, last))? {
                     Some(follower) => self.stage = Stage::AfterCall(follower),
                     None => self.end_call(last),
                 }
@@ -339,7 +344,7 @@ mod tests {
 
     static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
     static DECODERS: LazyLock<AnswerDecoders> =
-        LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format("")).unwrap());
+        LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format()).unwrap());
 
     const OPEN: &str = "<tool_call>";
     const CALL: &str = "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}\n</tool_call>";

@@ -8,9 +8,9 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
-use super::form::Part;
+use super::form::{Form, Part};
 use super::formats::ToolFormat;
-use super::grammar::{self, Vocabulary};
+use super::grammar::{self, Fill, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
@@ -101,17 +101,16 @@ impl Grammars {
 
     /// The tokens that open a call; none where the vocabulary spells the tags out.
     pub fn open_tokens(&self) -> Vec<u32> {
-        self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(tag.text)).collect()
+        self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
     /// The tokens that are markup of calls.
     pub fn markup(&self) -> Vec<u32> {
-        let forms = (0..self.format.tags().len()).map(|tag| self.format.form(tag));
-        let parts = forms.flat_map(|form| {
-            let list = form.list.map_or([&[][..], &[]], |list| [list.between, list.end]);
-            [form.open, form.after_name, form.after].into_iter().chain(list).flatten().copied()
+        let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
+        let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
+            Part::Markup(text) => self.tokenizer.added_token(text),
+            _ => None,
         });
-        let markup = parts.filter_map(|part| if let Part::Markup(text) = part { self.tokenizer.added_token(text) } else { None });
         markup.chain(self.open_tokens()).collect()
     }
 
@@ -119,18 +118,18 @@ impl Grammars {
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
-    pub fn call(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        let whole = || grammar::whole_opening(&self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
-        self.opening("call", names, whole)
+    pub fn call(&self, fill: &Fill) -> Result<Follower, EngineError> {
+        let form = self.format.form(self.format.forced_tag());
+        self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
 
     /// The same after the opening tag of this number.
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn rest_of_call(&self, tag: usize, names: &[&str]) -> Result<Follower, EngineError> {
-        let rest = || grammar::rest_of_opening(&self.format.form(tag), names, &self.vocabulary());
-        self.opening(&format!("rest {tag}"), names, rest)
+    pub fn rest_of_call(&self, tag: usize, fill: &Fill) -> Result<Follower, EngineError> {
+        let form = self.format.form(tag);
+        self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
 
     /// After a call under this tag: the end of the list, and unless `last`, another call up to its arguments. `None` where
@@ -138,14 +137,16 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn after_call(&self, tag: usize, names: &[&str], last: bool) -> Result<Option<Follower>, EngineError> {
-        let grammar = grammar::after_call(&self.format.form(tag), names, last, &self.vocabulary());
-        let follower = |grammar| self.opening(&format!("after {tag} {last}"), names, || grammar);
+    pub fn after_call(&self, tag: usize, fill: &Fill, last: bool) -> Result<Option<Follower>, EngineError> {
+        let form = self.format.form(tag);
+        let grammar = grammar::after_call(&form, fill, last, &self.vocabulary());
+        let follower = |grammar| self.opening(&format!("after {tag} {last}"), &form, fill, || grammar);
         grammar.map(follower).transpose()
     }
 
-    fn opening(&self, what: &str, names: &[&str], grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
-        self.kept(format!("{what} {}", names.join(" ")), || {
+    fn opening(&self, what: &str, form: &Form, fill: &Fill, grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
+        let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
+        self.kept(format!("{what} {} {}", ids.concat(), fill.names.join(" ")), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
             self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
         })
@@ -188,7 +189,8 @@ impl Grammars {
 
     /// The grammar of such arguments, and what it does not enforce.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<(Follower, Vec<String>), String> {
-        let (grammar, mut left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
+        let (grammar, mut left_out) =
+            self.format.arguments(&self.format.form(tag), &schema::with_options(schema), &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         left_out.extend(follower.0.grammar_warnings());
         Ok((follower, left_out))

@@ -13,20 +13,29 @@ use crate::wire::MessagesRequest;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
-/// Every form that some format's grammar writes, with the template that asks for it.
-const FORMS: [(ToolFormatName, &str); 8] = [
-    (ToolFormatName::Hermes, ""),
-    (ToolFormatName::Qwen3Coder, ""),
-    (ToolFormatName::Llama3, ""),
-    (ToolFormatName::Mistral, ""),
-    (ToolFormatName::Mistral, "[ARGS]"),
-    (ToolFormatName::DeepSeek, "```json"),
-    (ToolFormatName::DeepSeek, ""),
-    (ToolFormatName::OpenAi, ""),
+/// Every form that some format's grammar writes: its own, or that of one of our templates.
+const FORMS: [(ToolFormatName, Option<&str>); 13] = [
+    (ToolFormatName::Hermes, None),
+    (ToolFormatName::Qwen3Coder, None),
+    (ToolFormatName::Llama3, None),
+    (ToolFormatName::Mistral, None),
+    (ToolFormatName::DeepSeek, None),
+    (ToolFormatName::OpenAi, None),
+    (ToolFormatName::Llama3, Some("calls-with-a-type")),
+    (ToolFormatName::Mistral, Some("calls-in-a-list")),
+    (ToolFormatName::Mistral, Some("calls-with-ids-before-arguments")),
+    (ToolFormatName::Mistral, Some("names-and-arguments")),
+    (ToolFormatName::DeepSeek, Some("calls-where-content-is-none")),
+    (ToolFormatName::DeepSeek, Some("calls-in-sections")),
+    (ToolFormatName::Qwen3Coder, Some("parameters-in-tags")),
 ];
 
-fn decoders((name, template): (ToolFormatName, &str)) -> AnswerDecoders {
-    AnswerDecoders::new(TOKENIZER.clone(), name.format(template)).unwrap()
+fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {
+    let format = match template {
+        None => name.format(),
+        Some(template) => name.as_written_by(&ChatTemplate::fixture(template, &TOKENIZER), &TOKENIZER),
+    };
+    AnswerDecoders::new(TOKENIZER.clone(), format).unwrap()
 }
 
 fn schemas() -> Vec<(&'static str, Value)> {

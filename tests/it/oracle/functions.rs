@@ -33,7 +33,7 @@ fn every_forced_call_of_every_function_is_valid() {
 
     let mut failed = Vec::new();
     for name in &ToolFormatName::ALL {
-        let decoders = AnswerDecoders::new(tokenizer.clone(), name.format("")).unwrap();
+        let decoders = AnswerDecoders::new(tokenizer.clone(), name.format()).unwrap();
         let tools: Vec<&Value> = tools.iter().step_by(one_in(*name)).collect();
         let mut masks = Masks::default();
         for (at, tool) in tools.iter().enumerate() {

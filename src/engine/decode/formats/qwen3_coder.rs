@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
 use crate::engine::decode::arguments::{ArgumentReader, escaped, take_before};
-use crate::engine::decode::form::Part::{Markup, Name, Text};
-use crate::engine::decode::form::{Form, Tag};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::schema::with_options;
 use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
@@ -32,7 +32,7 @@ pub struct Qwen3Coder;
 
 impl ToolFormat for Qwen3Coder {
     fn tags(&self) -> &'static [Tag] {
-        &[Tag { text: "<tool_call>", only_after: None }, Tag { text: "<function=", only_after: None }]
+        &[Tag { words: &["<tool_call>"], only_after: None }, Tag { words: &["<function="], only_after: None }]
     }
 
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
@@ -54,23 +54,24 @@ impl ToolFormat for Qwen3Coder {
     }
 
     fn form(&self, tag: usize) -> Form {
-        let open: &[_] = match tag {
-            FUNCTION => &[Name { quoted: false }],
-            _ => &[Text("\n<function="), Name { quoted: false }],
+        let (tag, open) = match tag {
+            FUNCTION => (text("<function="), vec![Name { quoted: false }]),
+            _ => (markup("<tool_call>"), vec![text("\n<function="), Name { quoted: false }]),
         };
         Form {
+            tag,
             open,
-            after_name: &[Text(">\n")],
-            before_object: "",
-            after: &[Text("</function>\n"), Markup("</tool_call>")],
+            after_name: vec![text(">\n")],
+            before_object: String::new(),
+            after: vec![text("</function>\n"), markup("</tool_call>")],
             list: None,
         }
     }
 
-    fn arguments(&self, tag: usize, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         let mut grammar = Grammar { root: schema, rules: String::new(), left_out: Vec::new() };
         let parameters = grammar.parameters();
-        let end = vocabulary.inline(self.form(tag).after);
+        let end = vocabulary.inline(&form.after);
         (format!("start: {parameters} {end}\n{}", grammar.rules), grammar.left_out)
     }
 }
