@@ -193,13 +193,10 @@ async fn one_conversation(served: &Served, sessions: &[Vec<MessagesRequest>]) ->
     Ok(repeat)
 }
 
-/// Waits until nothing more is read from the disk ahead.
+/// Waits until nothing more is read ahead from disk.
 async fn settled(served: &Served) {
-    let read = || served.backend.engine().cache_stats().disk.map(|disk| disk.tokens);
-    let mut before = None;
-    while read() != before {
-        before = read();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    while served.backend.engine().is_reading_ahead() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`trace`] (exchanges on disk) → [`replay`] (send them again) → [`snapshot`] and [`report`] (what changed, how fast).
 //! ARCHITECTURE.md describes the whole path.
 
+#![forbid(unsafe_code)]
+
 pub mod backend;
 pub mod cli;
 pub mod config;
@@ -18,5 +20,6 @@ pub mod replay;
 pub mod report;
 pub mod server;
 pub mod snapshot;
+mod tensor_file;
 pub mod trace;
 pub mod wire;

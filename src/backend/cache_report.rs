@@ -37,6 +37,8 @@ pub struct CacheReport {
     pub disk: Option<DiskReport>,
     /// The warm-up in progress, if there is one.
     pub warming: Option<WarmUpReport>,
+    /// Whether conversations are still being read from disk before anybody asks for them.
+    pub reading_ahead: bool,
     /// Memory of the whole process.
     pub memory: MemoryReport,
 }

@@ -103,6 +103,12 @@ impl Engine {
         (total > 0).then(|| (done.load(Ordering::Relaxed), total))
     }
 
+    /// Whether conversations are still being read from disk before anybody asks for them. Once this is `false`,
+    /// [`Engine::cache_stats`] counts all that was read.
+    pub fn is_reading_ahead(&self) -> bool {
+        self.shared.reading_ahead.load(Ordering::Acquire)
+    }
+
     /// Removes everything from the prefix cache but these tokens, which are computed if they are missing.
     pub async fn keep_only(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;

@@ -6,7 +6,7 @@ use mlx_rs::{Array, random};
 use serde_json::{Value, json};
 
 use super::decode::{AnswerDecoders, ToolFormatName};
-use super::model::{KvCache, KvSegment};
+use super::model::{Config, KvCache, KvSegment, KvShape};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
@@ -58,10 +58,22 @@ pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, samp
     }
 }
 
-/// A segment's keys and values in two layers; all numbers of a token are its id.
+/// Key/value heads and head width of the random model.
+const KV_SIZES: (usize, usize) = (2, 16);
+
+/// The sizes of the random model's segments.
+pub fn kv_shape() -> KvShape {
+    let dir = tempfile::tempdir().unwrap();
+    write_model(dir.path());
+    KvShape::of(&Config::load(dir.path()).unwrap())
+}
+
+/// A segment's keys and values for the random model; all numbers of a token are its id.
 pub fn kv_of(tokens: &[u32]) -> KvSegment {
-    let numbers: Vec<f32> = tokens.iter().map(|token| *token as f32).collect();
-    let array = Array::from_slice(&numbers, &[1, 1, tokens.len() as i32, 1]);
+    let (heads, width) = KV_SIZES;
+    let of_head = || tokens.iter().flat_map(|token| vec![*token as f32; width]);
+    let numbers: Vec<f32> = (0..heads).flat_map(|_| of_head()).collect();
+    let array = Array::from_slice(&numbers, &[1, heads as i32, tokens.len() as i32, width as i32]);
     let mut cache = KvCache::new(2);
     (0..2).for_each(|layer| drop(cache.append(layer, &array, &array).unwrap()));
     cache.advance(tokens.len());
@@ -76,7 +88,8 @@ pub fn kv(tokens: usize) -> KvSegment {
 
 /// The tokens that [`kv_of`] was given.
 pub fn first_keys(kv: &KvSegment) -> Vec<f32> {
-    kv.tensors().unwrap()[0].1.as_slice::<f32>().to_vec()
+    let keys = &kv.tensors().unwrap()[0].1;
+    keys.as_slice::<f32>().iter().step_by(KV_SIZES.1).take(keys.dim(2) as usize).copied().collect()
 }
 
 /// A prompt; a shorter one is a prefix of every longer one.

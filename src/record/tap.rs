@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 
-use super::decode::Decoder;
+use super::decompress::Decoder;
 use super::exchange_file::ExchangeUpdate;
 use super::sse::{Frame, Splitter};
 use super::writer::ExchangeWriter;

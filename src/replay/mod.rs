@@ -27,5 +27,5 @@ pub use phase::Phase;
 pub use plan::{Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
-pub use replayer::{Ending, Replayer};
+pub use replayer::{CaseEnding, Replayer};
 pub use result::{CaseResult, ReplaySummary, Status, Verdict};

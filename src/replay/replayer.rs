@@ -23,7 +23,7 @@ pub struct Replayer<'a> {
 
 /// How a case ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum CaseEnding {
     /// All steps were taken.
     Finished,
     /// The backend failed.
@@ -41,23 +41,23 @@ impl Replayer<'_> {
         steps: &[ReplayStep],
         on_measure: &(dyn Fn(Phase) + Sync),
         interrupt: impl Future<Output = ()>,
-    ) -> Result<(CaseResult, Ending), SnapshotError> {
+    ) -> Result<(CaseResult, CaseEnding), SnapshotError> {
         let mut measurements = Vec::new();
         let ending = tokio::select! {
             outcome = self.driver.run(case, steps, &mut measurements, on_measure) => {
-                outcome.map_or_else(Ending::Failed, |()| Ending::Finished)
+                outcome.map_or_else(CaseEnding::Failed, |()| CaseEnding::Finished)
             }
-            () = interrupt => Ending::Interrupted,
+            () = interrupt => CaseEnding::Interrupted,
         };
         let mut result = self.judge(case, measurements, &ending);
-        if matches!(ending, Ending::Finished) {
+        if matches!(ending, CaseEnding::Finished) {
             tokio::task::block_in_place(|| self.compare_with_snapshot(case, &mut result))?;
         }
         Ok((result, ending))
     }
 
     /// The result, as far as it does not depend on the snapshot.
-    fn judge(&self, case: &ReplayCase, measurements: Vec<Measurement>, ending: &Ending) -> CaseResult {
+    fn judge(&self, case: &ReplayCase, measurements: Vec<Measurement>, ending: &CaseEnding) -> CaseResult {
         let outcome = measurements.first().map(|measurement| &measurement.outcome);
         CaseResult {
             id: case.id.clone(),
@@ -68,8 +68,8 @@ impl Replayer<'_> {
             disagreements: disagreements(&measurements),
             phase_failures: check(&measurements, self.driver.state_control().cold_limit()),
             error: match ending {
-                Ending::Failed(error) => Some(error.to_string()),
-                Ending::Finished | Ending::Interrupted => None,
+                CaseEnding::Failed(error) => Some(error.to_string()),
+                CaseEnding::Finished | CaseEnding::Interrupted => None,
             },
             fidelity: outcome.zip(case.recorded.as_ref()).map(|(outcome, recorded)| Fidelity::of(outcome, recorded)),
             measurements,

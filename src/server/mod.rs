@@ -12,6 +12,7 @@ mod cache_metrics;
 mod chat;
 mod error;
 mod info;
+mod malformed;
 mod messages;
 mod meter;
 mod metrics;

@@ -13,10 +13,10 @@ const FENCE: &str = "---";
 /// One `.snap` or `.snap.new` file.
 ///
 /// ```
-/// use anyclaude::snapshot::{Metadata, Outcome, Snapshot, ToolCall};
+/// use anyclaude::snapshot::{Metadata, Outcome, Snapshot, ToolUse};
 /// use serde_json::json;
 ///
-/// let call = ToolCall { name: "Read".into(), input: json!({"file_path": "hello.txt"}) };
+/// let call = ToolUse { name: "Read".into(), input: json!({"file_path": "hello.txt"}) };
 /// let outcome = Outcome { stop_reason: None, tool_use: vec![call] };
 /// let snapshot = Snapshot { metadata: Metadata { source: Some("by hand".into()), ..Metadata::default() }, outcome };
 /// assert!(snapshot.to_text().starts_with("---\nsource: by hand\n---\n{\n"));

@@ -127,7 +127,8 @@ fn help_names_every_make_target() {
 /// The documents, and for each path they name in backquotes whether it exists.
 #[test]
 fn every_path_that_the_documents_name_exists() {
-    let path = regex::Regex::new(r"`((?:src|tests|docs|crates|benches|examples|scripts|fixtures|traces)/[A-Za-z0-9_./-]+)`").unwrap();
+    let path =
+        regex::Regex::new(r"`((?:src|tests|docs|crates|benches|examples|scripts|fixtures|traces)/[A-Za-z0-9_./-]+)`").unwrap();
     let mut documents: Vec<_> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].iter().map(|name| repository(name)).collect();
     for folder in ["docs", "docs/decisions"] {

@@ -148,7 +148,9 @@ impl CacheControl for MlxBackend {
 
     fn report(&self) -> Option<CacheReport> {
         let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
-        Some(report(self.engine.cache_stats(), warming, MemoryUse::now()))
+        // Before the counts: once reading ahead has ended, these are complete.
+        let reading_ahead = self.engine.is_reading_ahead();
+        Some(CacheReport { warming, reading_ahead, ..report(self.engine.cache_stats(), MemoryUse::now()) })
     }
 }
 
@@ -167,7 +169,8 @@ fn sample() -> MessagesRequest {
     .into()
 }
 
-fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -> CacheReport {
+/// The cache's part of the report: no background work.
+fn report(stats: CacheStats, memory: MemoryUse) -> CacheReport {
     let mb = |bytes: usize| bytes as f64 / 1e6;
     let entry = |entry: &CachedPrompt| CacheEntry { tokens: entry.tokens, mb: mb(entry.bytes), own_mb: mb(entry.own_bytes) };
     CacheReport {
@@ -185,7 +188,8 @@ fn report(stats: CacheStats, warming: Option<WarmUpReport>, memory: MemoryUse) -
         computed_tokens: stats.computed_tokens,
         evictions: stats.evictions,
         disk: stats.disk.map(disk_report),
-        warming,
+        warming: None,
+        reading_ahead: false,
         memory: MemoryReport {
             active_bytes: memory.active,
             cache_bytes: memory.buffered,

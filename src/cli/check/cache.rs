@@ -11,7 +11,7 @@ use crate::cli::launch::{Answerer, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config;
-use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode};
+use crate::replay::{CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode};
 use crate::report::{PhaseLatency, latencies};
 use crate::snapshot::{Info, Store};
 use crate::trace;
@@ -70,7 +70,7 @@ pub async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
         say(format_args!("measuring {}", case.id));
         let (result, ending) =
             replayer.replay(case, &plan.steps, &|_| {}, std::future::pending()).await.map_err(CliError::input)?;
-        if let Ending::Failed(error) = ending {
+        if let CaseEnding::Failed(error) = ending {
             return Err(CliError::backend(error));
         }
         results.push(result);

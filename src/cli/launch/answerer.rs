@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::source::AnswerSource;
+use super::modes::AnswerSource;
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::cli::{CliError, say};

@@ -5,9 +5,9 @@
 
 mod answerer;
 mod errors;
+mod modes;
 mod origin;
 mod recording;
-mod source;
 mod summary;
 #[cfg(feature = "mlx")]
 mod warm_up;
@@ -20,10 +20,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(super) use self::answerer::Answerer;
 pub(super) use self::errors::launch_error;
+pub(super) use self::modes::sources;
 pub(super) use self::origin::Origin;
 use self::origin::RunningOrigin;
 use self::recording::Recording;
-pub(super) use self::source::sources;
 use self::summary::LaunchSummary;
 use super::child::{Child, check_program, environment};
 use super::record::{RecordingProgress, observe};

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::answerer::Answerer;
 use super::errors::launch_error;
-use super::source::{AnswerSource, sources};
+use super::modes::{AnswerSource, sources};
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::trimmed::{TrimRules, TrimSavings, TrimmedBackend, TrimmedBodies};

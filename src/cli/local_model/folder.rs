@@ -2,22 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::hub::{HubCache, HubError, ModelName};
+use crate::tensor_file::{TensorFile, TensorFileError};
 
 /// What every model folder must have beside its weights.
 const FILES: [&str; 3] = ["config.json", TOKENIZER, "tokenizer_config.json"];
 
 const TOKENIZER: &str = "tokenizer.json";
-
-/// The largest safetensors header that is read, in bytes: the format's own limit.
-const HEADER_LIMIT: u64 = 100_000_000;
 
 /// What a model folder holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,21 +154,10 @@ fn kind(folder: &Path) -> Result<String, ModelFolderError> {
     config["model_type"].as_str().map(str::to_owned).ok_or_else(|| unreadable(&path, "it has no model_type"))
 }
 
-/// The size of a safetensors file in bytes, and how many numbers its tensors have. The file begins with a little-endian length
-/// and that many bytes of JSON, which give every tensor's shape.
-fn measure(path: &Path) -> io::Result<(u64, u64)> {
-    let mut file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > bytes.min(HEADER_LIMIT) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a safetensors file, or cut short"));
-    }
-    let header: Map<String, Value> = serde_json::from_reader(BufReader::new(file.take(length)))?;
-    let shapes = header.values().filter_map(|tensor| tensor["shape"].as_array());
-    let parameters = shapes.map(|shape| shape.iter().filter_map(Value::as_u64).product::<u64>()).sum();
-    Ok((bytes, parameters))
+/// Bytes and numbers of a weight file.
+fn measure(path: &Path) -> Result<(u64, u64), TensorFileError> {
+    let TensorFile { bytes, shapes, .. } = TensorFile::open(path)?;
+    Ok((bytes, shapes.iter().map(|shape| shape.iter().product::<u64>()).sum()))
 }
 
 #[cfg(test)]
@@ -237,8 +224,12 @@ mod tests {
         for (name, content, reason) in [
             ("config.json", &b"{"[..], "EOF while parsing"),
             ("config.json", b"{}", "it has no model_type"),
-            ("model.safetensors", b"abc", "failed to fill whole buffer"),
-            ("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xff", "not a safetensors file, or cut short"),
+            ("model.safetensors", b"abc", "the file is cut: 3 bytes of 8"),
+            (
+                "model.safetensors",
+                b"\xff\xff\xff\xff\xff\xff\xff\xff",
+                "not a safetensors file: its header would have 18446744073709551615 bytes",
+            ),
         ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path());

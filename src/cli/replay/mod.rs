@@ -18,7 +18,7 @@ use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
 use super::{CliError, print};
 use crate::backend::{Backend, BackendError};
-use crate::replay::{CaseResult, Driver, Ending, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl};
+use crate::replay::{CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl};
 use crate::report::{ReplayTarget, Report, States, terminal};
 use crate::snapshot::{Info, Store};
 use crate::trace;
@@ -140,9 +140,9 @@ impl Replay {
             results.push(result);
             self.write_files(results)?;
             match ending {
-                Ending::Finished | Ending::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
-                Ending::Failed(error @ BackendError::Unreachable { .. }) => return Ok(Completion::Unreachable(error)),
-                Ending::Interrupted => {
+                CaseEnding::Finished | CaseEnding::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
+                CaseEnding::Failed(error @ BackendError::Unreachable { .. }) => return Ok(Completion::Unreachable(error)),
+                CaseEnding::Interrupted => {
                     let signal = received.get().copied().unwrap_or(Signal::INT);
                     return Ok(Completion::Interrupted(signal));
                 }

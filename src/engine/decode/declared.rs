@@ -39,7 +39,7 @@ impl Declared {
     }
 
     fn add(&mut self, keywords: &Map<String, Value>, root: &Value) {
-        self.is_object |= is_object_type(keywords) || keywords.contains_key("properties");
+        self.is_object |= has_type(keywords, "object") || keywords.contains_key("properties");
         self.speaks |= SPEAKS.iter().any(|keyword| keywords.contains_key(*keyword));
         let properties = keywords.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten();
@@ -148,10 +148,12 @@ fn is_reference(keywords: &Map<String, Value>) -> bool {
     keywords.contains_key("$ref") && !keywords.contains_key("properties") && in_place(keywords).next().is_none()
 }
 
-fn is_object_type(keywords: &Map<String, Value>) -> bool {
+/// Whether the schema's `type` is this one, or lists it.
+pub fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
     match keywords.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
-        kind => kind.is_some_and(|kind| kind == "object"),
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => false,
     }
 }
 

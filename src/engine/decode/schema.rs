@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::declared::allow_only_declared;
+use super::declared::{allow_only_declared, has_type};
 use crate::wire::Tool;
 
 /// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
@@ -117,14 +117,6 @@ fn bound_open_places(keywords: &mut Map<String, Value>) {
     let others = keywords.get("additionalProperties");
     if has_type(keywords, "object") && others.map_or(keywords.contains_key("patternProperties"), is_open) {
         keywords.insert("additionalProperties".into(), any_value());
-    }
-}
-
-fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
-    match keywords.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
-        Some(one) => one == kind,
-        None => false,
     }
 }
 

@@ -86,8 +86,8 @@ mod tests {
     fn both_implementations_give_what_an_explicit_mask_gives() {
         // (H, K, d, L, T, cuts): several query tiles and key tiles, a single short tile, a first prefill chunk, three query heads
         // per key/value head, an odd width; windows that end within a key tile and many tiles earlier; one span and several.
-        type Case<'a> = (i32, i32, i32, i32, i32, &'a [i32]);
-        let cases: [Case; 8] = [
+        type AttentionCase<'a> = (i32, i32, i32, i32, i32, &'a [i32]);
+        let cases: [AttentionCase; 8] = [
             (4, 2, 16, 300, 2000, &[]),
             (2, 1, 16, 20, 9000, &[]),
             (6, 2, 16, 130, 130, &[]),

@@ -37,8 +37,12 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several.
+    /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several; an error if there is no sequence
+    /// or one has no new token.
     pub fn new(inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
+        if inputs.is_empty() || inputs.iter().any(|input| input.tokens.is_empty()) {
+            return Err(Exception::custom("every sequence of a batch needs a token"));
+        }
         let row_exact = inputs.iter().all(|input| input.tokens.len() <= MAX_ROW_EXACT);
         let rows: usize = inputs.iter().map(|input| input.tokens.len()).sum();
         let size = if row_exact && cpu::is_default()? { rows as i32 } else { 1 };

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::concatenate;
 use mlx_rs::transforms::eval;
+use mlx_rs::{Array, Dtype};
 
+use super::Config;
 use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
 use crate::engine::segment::Payload;
 
@@ -25,6 +26,21 @@ pub struct KvSegment {
 pub struct LayerKv {
     pub keys: Array,
     pub values: Array,
+}
+
+/// The sizes that all segments of a model have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvShape {
+    layers: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl KvShape {
+    /// The sizes of a model's segments.
+    pub fn of(config: &Config) -> Self {
+        Self { layers: config.layers, kv_heads: config.kv_heads, head_dim: config.head_dim }
+    }
 }
 
 impl KvSegment {
@@ -68,15 +84,27 @@ impl KvSegment {
         Ok(tensors)
     }
 
-    /// The way back from [`KvSegment::tensors`]; `None` where a layer is incomplete.
-    pub fn from_tensors(mut tensors: HashMap<String, Array>) -> Option<Self> {
-        let layers = tensors.len() / 2;
-        let mut take = |layer: usize, part: &str| tensors.remove(&format!("layer.{layer}.{part}"));
-        let layer = |layer| Some(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? });
-        let layers: Vec<LayerKv> = (0..layers).map(layer).collect::<Option<_>>()?;
-        let mut segment = Self { layers: Rc::new(layers), tokens: 0 };
-        segment.tokens = segment.capacity();
-        Some(segment)
+    /// The way back from [`KvSegment::tensors`], for a segment of `tokens` tokens. The error names the tensor that is missing,
+    /// too many or of another shape or type.
+    pub fn from_tensors(mut tensors: HashMap<String, Array>, shape: KvShape, tokens: usize) -> Result<Self, String> {
+        let mut take = |layer: usize, part: &str| {
+            let name = format!("layer.{layer}.{part}");
+            let array = tensors.remove(&name).ok_or_else(|| format!("tensor {name} is missing"))?;
+            let wanted = [1, shape.kv_heads, tokens, shape.head_dim].map(|size| size as i32);
+            if array.shape() != wanted {
+                return Err(format!("tensor {name} has shape {:?} instead of {wanted:?}", array.shape()));
+            }
+            if !matches!(array.dtype(), Dtype::Float32 | Dtype::Float16 | Dtype::Bfloat16) {
+                return Err(format!("tensor {name} has type {:?}", array.dtype()));
+            }
+            Ok(array)
+        };
+        let layer = |layer| Ok(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? });
+        let layers: Vec<LayerKv> = (0..shape.layers).map(layer).collect::<Result<_, String>>()?;
+        match tensors.into_keys().next() {
+            Some(name) => Err(format!("tensor {name} is unknown")),
+            None => Ok(Self { layers: Rc::new(layers), tokens }),
+        }
     }
 
     fn arrays(&self) -> impl Iterator<Item = &Array> {

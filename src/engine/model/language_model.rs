@@ -173,4 +173,15 @@ mod tests {
         let continued: Vec<u32> = long.iter().copied().chain([9]).collect();
         assert_close(&after(9, &mut origin), &logits(&model, &continued, &[400]));
     }
+
+    #[test]
+    fn a_pass_over_nothing_is_an_error_and_changes_no_cache() {
+        let model = model();
+        let (mut one, mut other) = (model.new_cache(), model.new_cache());
+        let refused = |error: EngineError| assert_eq!(error.to_string(), "engine: every sequence of a batch needs a token");
+        refused(model.logits(vec![]).unwrap_err());
+        refused(model.prefill(&[], &mut one).unwrap_err().into());
+        refused(model.logits(vec![SequenceInput::new(&[1], &mut one), SequenceInput::new(&[], &mut other)]).unwrap_err());
+        assert_eq!((one.tokens(), other.tokens()), (0, 0));
+    }
 }

@@ -30,6 +30,6 @@ mod weights;
 pub use batch::{MAX_ROW_EXACT, SequenceInput};
 pub use config::{Config, GenerationConfig};
 pub use kv_cache::KvCache;
-pub use kv_segment::KvSegment;
+pub use kv_segment::{KvSegment, KvShape};
 pub use language_model::Model;
 pub use progress::{LoadListener, LoadProgress};

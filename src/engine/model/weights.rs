@@ -18,6 +18,7 @@ use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
 use crate::engine::EngineError;
+use crate::tensor_file::TensorFile;
 
 /// The tensors of a model folder, by name. Taking a tensor reads it; what was taken is no longer held here.
 pub struct Weights {
@@ -153,34 +154,13 @@ fn shards(index: &Path) -> Result<BTreeSet<String>, EngineError> {
     Ok(read_json::<ShardIndex>(index)?.weight_map.into_values().collect())
 }
 
+/// Opens a file for MLX. Checks its length first: MLX reads tensors later, on a thread whose errors end the process.
 fn open_file(path: &Path) -> Result<HashMap<String, Array>, EngineError> {
-    check_length(path)?;
+    TensorFile::open(path).map_err(|error| file_error(path, error))?;
     Array::load_safetensors(path).map_err(|error| match error {
         IoError::Exception(exception) => file_error(path, exception.what()),
         other => file_error(path, other),
     })
-}
-
-/// Checks that a file is as long as its header says. MLX reads tensors later, on a thread whose errors end the process.
-fn check_length(path: &Path) -> Result<(), EngineError> {
-    use std::io::Read;
-    let io = |error: std::io::Error| file_error(path, error);
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let cut = |needed: u64| file_error(path, format!("the file is cut: {length} bytes of {needed}"));
-    let mut size = [0; 8];
-    file.read_exact(&mut size).map_err(|_| cut(8))?;
-    let header_end = u64::from_le_bytes(size).saturating_add(8);
-    if header_end > length {
-        return Err(cut(header_end));
-    }
-    let mut header = vec![0; (header_end - 8) as usize];
-    file.read_exact(&mut header).map_err(io)?;
-    let header: HashMap<String, serde_json::Value> =
-        serde_json::from_slice(&header).map_err(|e| file_error(path, format!("not a safetensors file: {e}")))?;
-    let data_end = header.values().filter_map(|tensor| tensor.get("data_offsets")?.get(1)?.as_u64()).max().unwrap_or(0);
-    let needed = header_end.saturating_add(data_end);
-    if needed > length { Err(cut(needed)) } else { Ok(()) }
 }
 
 fn file_error(path: &Path, reason: impl ToString) -> EngineError {

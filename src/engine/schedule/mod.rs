@@ -1,12 +1,13 @@
 //! Who uses the device when: requests are admitted, prefill and decode take turns, memory stays within its limit.
 //!
 //! `worker` is the loop of the device's thread, `active_answer` one answer in it, `sequence` its tokens with their KV cache,
-//! `prompt_lookup` proposes drafts, `memory` measures, and `generation` is the data that crosses the thread's border.
+//! `prompt_lookup` proposes drafts, `read_ahead` is what to read from disk in idle time, `memory` measures, and `generation` is the data that crosses the thread's border.
 
 mod active_answer;
 pub mod generation;
 pub mod memory;
 mod prompt_lookup;
+mod read_ahead;
 pub mod sequence;
 mod worker;
 

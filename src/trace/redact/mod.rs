@@ -1,13 +1,24 @@
 //! Keeping secrets off the disk: in headers, query parameters, body fields and any text.
 //!
-//! Replaced are the values of headers, query parameters and body fields with secret names, text that looks like a well-known kind
-//! of key, and the client's own credentials wherever they appear. `metadata.user_id` stays: it gives access to nothing, and it
-//! tells sessions apart on the user's own disk. Scrubbing removes it before a trace is published.
+//! Replaced are the values of headers, query parameters, fields and variables with secret names (`names`, `assignments`), keys
+//! that are known by how they begin (`patterns`, `tokens`), private keys (`key_blocks`), passwords in addresses
+//! (`url_passwords`), and the client's own credentials wherever they appear (`credentials`). `scanner` runs them all over a text
+//! that may come in pieces. `metadata.user_id` stays: it gives access to nothing, and it tells sessions apart on the user's own
+//! disk. Scrubbing removes it before a trace is published.
 
+mod assignments;
+mod credentials;
+mod key_blocks;
 mod names;
+mod patterns;
 mod redactor;
-mod spans;
+mod scanner;
 mod stream;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod url_passwords;
+mod values;
 
 pub use names::REDACTED;
 pub use redactor::Redactor;

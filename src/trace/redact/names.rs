@@ -1,46 +1,287 @@
-//! Names of headers, parameters and fields that hold secrets.
+//! Names of headers, parameters, fields and variables that hold secrets, judged by their shape in any case and style.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 /// What replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Whether a header or query parameter has a name like `x-api-key`, `authorization` or `cookie`. The `token` in the names of rate
-/// limits is not a secret one.
+/// What a value must look like to be a secret, going by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing: the name says it, as `password` or `api_key` does.
+    Name,
+    /// Like an identifier that no word is. The name is used for other things too, as `token` is.
+    Token,
+    /// Like chance. The name is mostly used for other things, as `key` is.
+    Chance,
+}
+
+/// What every name of a secret has somewhere.
+static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt"];
+    // Building fails for gigabytes only; without it, names are just looked at longer.
+    AhoCorasick::builder().ascii_case_insensitive(true).build(stems).ok()
+});
+
+/// Parts of names whose value is secret.
+const SECRET: [&str; 8] = ["password", "passwd", "passphrase", "passcode", "secret", "credential", "authorization", "cookie"];
+
+/// What makes a `key` or `token` one that opens something.
+const OPENS: [&str; 27] = [
+    "access",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "auth",
+    "bearer",
+    "bot",
+    "client",
+    "deploy",
+    "encryption",
+    "functions",
+    "license",
+    "master",
+    "oauth",
+    "personal",
+    "private",
+    "refresh",
+    "secret",
+    "security",
+    "service",
+    "session",
+    "shared",
+    "signing",
+    "ssh",
+    "storage",
+    "subscription",
+];
+
+/// Tokens of texts, lists and machines.
+const OTHER_TOKENS: [&str; 31] = [
+    "bos",
+    "cancel",
+    "cancellation",
+    "cls",
+    "continuation",
+    "continue",
+    "current",
+    "cursor",
+    "end",
+    "eos",
+    "eot",
+    "first",
+    "image",
+    "last",
+    "lookahead",
+    "mask",
+    "new",
+    "next",
+    "page",
+    "pad",
+    "per",
+    "prev",
+    "previous",
+    "sep",
+    "special",
+    "start",
+    "stop",
+    "sync",
+    "text",
+    "unk",
+    "word",
+];
+
+/// Keys of maps and tables.
+const OTHER_KEYS: [&str; 14] = [
+    "cache",
+    "foreign",
+    "hash",
+    "idempotency",
+    "issue",
+    "map",
+    "object",
+    "partition",
+    "primary",
+    "public",
+    "query",
+    "range",
+    "sort",
+    "translation",
+];
+
+/// Last words of names that only tell something about a secret.
+const ABOUT: [&str; 24] = [
+    "count",
+    "description",
+    "endpoint",
+    "env",
+    "error",
+    "expires",
+    "expiry",
+    "field",
+    "file",
+    "help",
+    "hint",
+    "label",
+    "length",
+    "limit",
+    "message",
+    "name",
+    "path",
+    "placeholder",
+    "policy",
+    "prompt",
+    "type",
+    "uri",
+    "url",
+    "usage",
+];
+
+/// What the value of a field or variable must look like to be a secret; `None` if it is none whatever it looks like.
+pub(super) fn proof_for(name: &str) -> Option<Proof> {
+    if STEMS.as_ref().is_some_and(|stems| !stems.is_match(name)) {
+        return None;
+    }
+    let words = words(name);
+    let bare = words.concat();
+    let last = words.last()?.as_str();
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    if ABOUT.contains(&last) {
+        return None;
+    }
+    if SECRET.iter().any(|part| bare.contains(part)) || last == "pwd" {
+        return Some(Proof::Name);
+    }
+    if let Some(before) = bare.strip_suffix("token") {
+        return match before {
+            "" => Some(Proof::Token),
+            _ if has(&OTHER_TOKENS) => None,
+            _ => Some(Proof::Name),
+        };
+    }
+    if let Some(before) = bare.strip_suffix("key") {
+        return match before {
+            _ if has(&OTHER_KEYS) => None,
+            _ if OPENS.iter().any(|word| before.ends_with(word)) => Some(Proof::Name),
+            _ => Some(Proof::Chance),
+        };
+    }
+    let is_token = |word: &String| is_auth(word) || ["pass", "sig", "jwt"].contains(&word.as_str());
+    words.iter().any(is_token).then_some(Proof::Token)
+}
+
+/// Whether the value of a header is secret. The `token` in the names of rate limits is not a secret one.
 pub(super) fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let named = ["key", "token", "secret", "cookie", "authorization", "password", "credential", "signature"];
-    named.iter().any(|part| name.contains(part)) && !name.contains("ratelimit")
+    (named.iter().any(|part| name.contains(part)) || words(&name).iter().any(|word| is_auth(word))) && !name.contains("ratelimit")
 }
 
-/// Body fields whose values are secret, in the form of [`bare_name`].
-pub(super) const SECRET_FIELDS: [&str; 20] = [
-    "accesskey",
-    "accesstoken",
-    "apikey",
-    "apitoken",
-    "authorization",
-    "authtoken",
-    "bearertoken",
-    "clientsecret",
-    "cookie",
-    "idtoken",
-    "passphrase",
-    "passwd",
-    "password",
-    "privatekey",
-    "proxyauthorization",
-    "refreshtoken",
-    "secret",
-    "secretkey",
-    "setcookie",
-    "xapikey",
-];
-
-/// Whether the value of a body field with this name is secret.
-pub(super) fn is_secret_field(name: &str) -> bool {
-    SECRET_FIELDS.contains(&bare_name(name).as_str())
+/// Whether the value of a query parameter is secret.
+pub(super) fn is_secret_parameter(name: &str) -> bool {
+    is_secret_header(name) || ["sig", "pwd", "pass", "passwd", "passphrase", "jwt"].contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// A name in lower case, without `_` and `-`.
-pub(super) fn bare_name(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
+/// Whether a word is `auth` or a longer form of it, and not one of `author`.
+fn is_auth(word: &str) -> bool {
+    word.ends_with("auth") || (word.starts_with("auth") && !["authenticate", "authority"].contains(&word) && !is_author(word))
+}
+
+fn is_author(word: &str) -> bool {
+    word.starts_with("author") && !word.starts_with("authoriz")
+}
+
+/// The words of a name in lower case: `dbPassword`, `DB_PASSWORD` and `db-password` have the same.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut before = b'-';
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            let starts = !before.is_ascii_alphanumeric() || (byte.is_ascii_uppercase() && before.is_ascii_lowercase());
+            match words.last_mut() {
+                Some(word) if !starts => word.push(char::from(byte.to_ascii_lowercase())),
+                _ => words.push(char::from(byte.to_ascii_lowercase()).to_string()),
+            }
+        }
+        before = byte;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged_by_their_shape_in_any_style() {
+        for name in [
+            "password",
+            "dbPassword",
+            "DB_PASSWORD",
+            "db-passwd",
+            "api_key",
+            "apiKey",
+            "APIKEY",
+            "x-api-key",
+            "authorization_token",
+            "AccountKey",
+            "aws_secret_access_key",
+            "clientSecret",
+            "github_token",
+            "Set-Cookie",
+            "proxyAuthorization",
+            "PGPWD_PWD",
+        ] {
+            assert_eq!(proof_for(name), Some(Proof::Name), "{name}");
+        }
+        for name in ["token", "Token", "sig", "x-foo-auth", "auth"] {
+            assert_eq!(proof_for(name), Some(Proof::Token), "{name}");
+        }
+        for name in ["key", "datadogKey"] {
+            assert_eq!(proof_for(name), Some(Proof::Chance), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_only_look_like_it_hold_none() {
+        for name in [
+            "max_tokens",
+            "input_tokens",
+            "cache_creation_input_tokens",
+            "budget_tokens",
+            "next_page_token",
+            "pad_token",
+            "keys",
+            "token_type",
+            "password_field",
+            "author",
+            "keyword",
+            "publicKey",
+            "cache_key",
+            "tokenizer",
+            "signature",
+            "key_id",
+            "secret_name",
+            "design",
+            "assigned",
+            "content",
+            "compass",
+            "passed",
+        ] {
+            assert_eq!(proof_for(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_with_auth_in_their_names_are_secret() {
+        for name in ["x-foo-auth", "X-Auth-Id", "x-oauth-basic", "authentication"] {
+            assert!(is_secret_header(name), "{name}");
+        }
+        for name in ["www-authenticate", "x-author", "content-type", "anthropic-ratelimit-tokens-limit"] {
+            assert!(!is_secret_header(name), "{name}");
+        }
+    }
 }

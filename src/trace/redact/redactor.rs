@@ -1,21 +1,25 @@
-//! Finding and replacing secrets.
+//! Replacing secrets in the parts of an exchange.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::names::{REDACTED, is_secret_field, is_secret_header};
-use super::spans;
+use super::credentials::Credentials;
+use super::names::{REDACTED, is_secret_header, is_secret_parameter, proof_for};
+use super::scanner::Scanner;
+use super::values::{Form, is_secret};
 
 /// Shorter credentials are dummies that may be ordinary words. Removing those everywhere would only damage the trace.
 const MIN_CREDENTIAL: usize = 8;
 
+/// No secret is in a shorter text, its name included. In bytes.
+const MIN_TEXT: usize = 8;
+
 /// Finds and replaces secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
-    /// The client's own credentials, which are secrets wherever they appear.
-    credentials: Vec<String>,
+    credentials: Credentials,
 }
 
 impl Redactor {
@@ -30,12 +34,13 @@ impl Redactor {
         }
         let query = path.split_once('?').map_or("", |(_, query)| query);
         let secret_parameters =
-            query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_secret_header(name));
+            query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_secret_parameter(name));
         credentials.extend(secret_parameters.map(|(_, value)| value.to_owned()));
         credentials.retain(|value| value.len() >= MIN_CREDENTIAL);
         credentials.sort();
         credentials.dedup();
-        Self { credentials }
+        // The headers of a request are far from what the search cannot hold.
+        Self { credentials: Credentials::new(&credentials).unwrap_or_default() }
     }
 
     /// Headers as a trace has them: a string per name, or a list of strings if the name came more than once.
@@ -59,7 +64,7 @@ impl Redactor {
         let pairs: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_secret_header(name) => format!("{name}={REDACTED}"),
+                Some((name, _)) if is_secret_parameter(name) => format!("{name}={REDACTED}"),
                 _ => self.text(pair).into_owned(),
             })
             .collect();
@@ -68,19 +73,14 @@ impl Redactor {
 
     /// A text with all secrets replaced.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let spans = self.spans(text);
-        if spans.is_empty() {
+        if text.len() < MIN_TEXT {
             return Cow::Borrowed(text);
         }
-        let mut out = String::with_capacity(text.len());
-        let mut at = 0;
-        for span in spans {
-            out.push_str(&text[at..span.start]);
-            out.push_str(REDACTED);
-            at = span.end;
-        }
-        out.push_str(&text[at..]);
-        Cow::Owned(out)
+        let mut scanner = self.scanner();
+        scanner.push(text);
+        scanner.end();
+        let spans = scanner.found(0);
+        if spans.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(without(text, 0, spans)) }
     }
 
     /// Replaces secrets in all strings and keys of a JSON value, and the values of fields named like secrets.
@@ -98,7 +98,7 @@ impl Redactor {
                 }
                 for (key, value) in fields {
                     match value {
-                        Value::String(text) if is_secret_field(key) && !text.is_empty() => *text = REDACTED.into(),
+                        Value::String(text) if is_secret_field(key, text) => *text = REDACTED.into(),
                         value => self.json(value),
                     }
                 }
@@ -107,19 +107,32 @@ impl Redactor {
         }
     }
 
-    /// The byte ranges of all secrets, in order and with gaps between them.
-    pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
-        let mut spans = spans::well_known(text);
-        for credential in &self.credentials {
-            spans.extend(text.match_indices(credential.as_str()).map(|(start, found)| start..start + found.len()));
-        }
-        spans::merge(spans)
+    /// What looks for secrets in a text that comes in pieces.
+    pub(super) fn scanner(&self) -> Scanner {
+        Scanner::new(&self.credentials)
     }
+}
 
-    /// Whether more text could complete or extend a secret at the end of this one.
-    pub(super) fn is_open(&self, text: &str) -> bool {
-        spans::is_open(text) || self.credentials.iter().any(|credential| spans::ends_in_prefix_of(text, credential))
+/// Whether a field of JSON holds a secret.
+fn is_secret_field(name: &str, value: &str) -> bool {
+    proof_for(name).is_some_and(|proof| is_secret(value.as_bytes(), proof, Form::Json))
+}
+
+/// A piece of a text without its secrets. `start`: where the piece starts in the text; `secrets`: in the text, in order. A
+/// secret that goes on from an earlier piece has its replacement there, and only loses its bytes here.
+pub(super) fn without(piece: &str, start: usize, secrets: &[Range<usize>]) -> String {
+    let end = start + piece.len();
+    let mut clean = String::with_capacity(piece.len());
+    let mut at = start;
+    for secret in secrets.iter().filter(|secret| secret.start < end && secret.end > start) {
+        clean.push_str(&piece[at - start..secret.start.max(at) - start]);
+        if secret.start >= start {
+            clean.push_str(REDACTED);
+        }
+        at = secret.end.min(end);
     }
+    clean.push_str(&piece[at - start..]);
+    clean
 }
 
 #[cfg(test)]

@@ -1,73 +1,115 @@
 //! Redacting a stream of events, in which a secret may be spread over several deltas.
 //!
-//! Events are held back while their text ends with what may be the start of a secret, so that no part of one is let out.
+//! A delta is held back while a secret may have started in it that is not decided yet, so that no part of one is let out.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::names::REDACTED;
-use super::redactor::Redactor;
+use super::redactor::{Redactor, without};
+use super::scanner::Scanner;
 use crate::trace::RecordedEvent;
 
+/// Where events have the text that they add: of the Messages API, of chat completions and of responses.
+const DELTAS: [&str; 7] = [
+    "/delta/text",
+    "/delta/partial_json",
+    "/delta/thinking",
+    "/delta",
+    "/choices/0/delta/content",
+    "/choices/0/delta/reasoning_content",
+    "/choices/0/delta/tool_calls/0/function/arguments",
+];
+
 /// Redacts events and keeps their order.
-#[derive(Debug)]
 pub struct StreamRedactor {
     redactor: Redactor,
-    /// Deltas of one block whose joined text ends with a possible start of a secret, and the pings between them.
+    scanner: Scanner,
+    /// Deltas of one text that are not decided to their end, and the pings between them.
     held: VecDeque<RecordedEvent>,
+    /// Where the first held delta starts, in bytes of all texts.
+    held_from: usize,
+    /// Where the last held delta ends.
+    held_to: usize,
+    /// Which text the deltas add to.
+    text: Option<TextId>,
+}
+
+/// A text that deltas add to: the place in the event, and the index of the content block or tool call.
+#[derive(Debug, PartialEq, Eq)]
+struct TextId {
+    place: &'static str,
+    index: Option<u64>,
 }
 
 impl StreamRedactor {
     /// Events will be redacted with this redactor.
     pub fn new(redactor: Redactor) -> Self {
-        Self { redactor, held: VecDeque::new() }
+        let scanner = redactor.scanner();
+        Self { redactor, scanner, held: VecDeque::new(), held_from: 0, held_to: 0, text: None }
     }
 
     /// Adds an event. Returns the events that can be let out now.
     pub fn push(&mut self, mut event: RecordedEvent) -> Vec<RecordedEvent> {
-        if delta_text(&mut event.data).is_some() || (event.event == "ping" && !self.held.is_empty()) {
-            self.held.push_back(event);
-            let text: String = self.held.iter_mut().filter_map(|held| delta_text(&mut held.data)).map(|text| &**text).collect();
-            return if self.redactor.is_open(&text) { Vec::new() } else { self.finish() };
+        let Some(id) = text_id(&event.data) else {
+            if event.event == "ping" && !self.held.is_empty() {
+                self.held.push_back(event);
+                return Vec::new();
+            }
+            let mut out = self.finish();
+            self.redactor.json(&mut event.data);
+            out.push(event);
+            return out;
+        };
+        let mut out = if self.text.as_ref() == Some(&id) { Vec::new() } else { self.finish() };
+        if let Some(text) = delta(&mut event.data, id.place) {
+            self.scanner.push(text);
+            self.held_to += text.len();
         }
-        let mut out = self.finish();
-        self.redactor.json(&mut event.data);
-        out.push(event);
+        self.text = Some(id);
+        self.held.push_back(event);
+        out.extend(self.let_out());
         out
     }
 
     /// Lets out what is held back, when nothing more comes.
     pub fn finish(&mut self) -> Vec<RecordedEvent> {
-        let mut held: Vec<RecordedEvent> = self.held.drain(..).collect();
-        let text: String = held.iter_mut().filter_map(|event| delta_text(&mut event.data)).map(|text| &**text).collect();
-        let mut start = 0;
-        let spans = self.redactor.spans(&text);
-        for piece in held.iter_mut().filter_map(|event| delta_text(&mut event.data)) {
-            let end = start + piece.len();
-            let mut clean = String::new();
-            let mut at = start;
-            for span in spans.iter().filter(|span| span.start < end && span.end > start) {
-                clean.push_str(&text[at..span.start.max(at)]);
-                // The replacement goes to where the secret starts. The deltas in which it continues only lose their part.
-                if span.start >= start {
-                    clean.push_str(REDACTED);
+        self.scanner.end();
+        let out = self.let_out();
+        self.text = None;
+        out
+    }
+
+    /// The events at the front whose text is decided.
+    fn let_out(&mut self) -> Vec<RecordedEvent> {
+        let decided = self.scanner.decided();
+        let mut out = Vec::new();
+        while let Some(event) = self.held.front_mut() {
+            let text = self.text.as_ref().and_then(|id| delta(&mut event.data, id.place));
+            if let Some(text) = text {
+                let end = self.held_from + text.len();
+                if end > decided {
+                    break;
                 }
-                at = span.end.min(end);
+                *text = without(text, self.held_from, self.scanner.found(self.held_from));
+                self.held_from = end;
             }
-            clean.push_str(&text[at..end]);
-            *piece = clean;
-            start = end;
+            out.extend(self.held.pop_front());
         }
-        held
+        out
     }
 }
 
-/// The text that a delta adds.
-fn delta_text(data: &mut Value) -> Option<&mut String> {
-    let delta = data.get_mut("delta")?.as_object_mut()?;
-    let field = ["text", "partial_json", "thinking"].into_iter().find(|field| delta.contains_key(*field))?;
-    match delta.get_mut(field) {
+/// The text that an event adds to.
+fn text_id(data: &Value) -> Option<TextId> {
+    let place = DELTAS.into_iter().find(|place| data.pointer(place).is_some_and(Value::is_string))?;
+    let index = ["/index", "/choices/0/delta/tool_calls/0/index", "/output_index"];
+    Some(TextId { place, index: index.iter().find_map(|place| data.pointer(place)?.as_u64()) })
+}
+
+/// The text that a delta adds; `None` for other events.
+fn delta<'a>(data: &'a mut Value, place: &str) -> Option<&'a mut String> {
+    match data.pointer_mut(place) {
         Some(Value::String(text)) => Some(text),
         _ => None,
     }
@@ -89,7 +131,7 @@ mod tests {
     }
 
     fn texts(events: &mut [RecordedEvent]) -> Vec<String> {
-        events.iter_mut().filter_map(|event| delta_text(&mut event.data).cloned()).collect()
+        events.iter_mut().filter_map(|event| super::delta(&mut event.data, "/delta/text").cloned()).collect()
     }
 
     #[test]

@@ -7,19 +7,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyclaude::engine::decode::{AnswerDecoders, Piece, ToolFormatName};
+use anyclaude::engine::decode::{AnswerDecoders, Piece, TokenMask, ToolFormatName};
 use anyclaude::engine::text::Tokenizer;
 use anyclaude::wire::MessagesRequest;
 use rand::rngs::StdRng;
-use rand::seq::IteratorRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::MODEL;
 use crate::support::sandbox::repository;
 
-/// Tokens after which a call has to end.
+/// Tokens after which the model turns to ending the call.
 const PATIENCE: usize = 60;
+/// Tokens after which a call is taken to have no end: far more than any has needed.
+const ENDLESS: usize = 100_000;
+/// What ends a value or a call, in JSON and between tags.
+const ENDINGS: [&str; 7] = ["\"", "}", "]", ",", "\n</parameter>", "</function>", "</tool_call>"];
 
 #[test]
 #[ignore = "needs the functions: make oracle"]
@@ -27,6 +31,7 @@ fn every_forced_call_of_every_function_is_valid() {
     let text = std::fs::read(repository("target/oracle/functions.json")).expect("make oracle writes it");
     let tools: Vec<Value> = serde_json::from_slice(&text).unwrap();
     let tokenizer = Tokenizer::load(Path::new(MODEL)).unwrap();
+    let endings = Endings::of(&tokenizer);
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(move || writer.clone()).init();
@@ -37,7 +42,7 @@ fn every_forced_call_of_every_function_is_valid() {
         let tools: Vec<&Value> = tools.iter().step_by(one_in(*name)).collect();
         let mut masks = Masks::default();
         for (at, tool) in tools.iter().enumerate() {
-            let input = call(&decoders, &tokenizer, tool, &mut StdRng::seed_from_u64(at as u64), &mut masks);
+            let input = call(&decoders, &tokenizer, &endings, tool, &mut StdRng::seed_from_u64(at as u64), &mut masks);
             let valid = jsonschema::validator_for(&tool["input_schema"]).map_err(|error| error.to_string());
             if can_be_met(&tool["input_schema"])
                 && let Err(reason) = valid.and_then(|schema| schema.validate(&input).map_err(|error| error.to_string()))
@@ -74,23 +79,33 @@ fn can_be_met(schema: &Value) -> bool {
 }
 
 /// The arguments of a forced call.
-fn call(decoders: &AnswerDecoders, tokenizer: &Tokenizer, tool: &Value, random: &mut StdRng, masks: &mut Masks) -> Value {
+fn call(
+    decoders: &AnswerDecoders,
+    tokenizer: &Tokenizer,
+    endings: &Endings,
+    tool: &Value,
+    random: &mut StdRng,
+    masks: &mut Masks,
+) -> Value {
     let choice = json!({"type": "tool", "name": tool["name"], "disable_parallel_tool_use": true});
     let request = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": [tool], "tool_choice": choice});
     let request: MessagesRequest = serde_json::from_value(request).unwrap();
     let mut decoder = decoders.start(&request, false).unwrap();
-    let closing = |token: &u32| matches!(tokenizer.bytes(*token).first(), Some(b'"' | b'}' | b']' | b','));
+    let mut written = Vec::new();
     let mut arguments = String::new();
     for step in 0.. {
         if decoder.is_finished() {
             break;
         }
+        assert!(step < ENDLESS, "{} has no end: {arguments}", tool["name"]);
         let started = Instant::now();
         let mask = decoder.mask().unwrap().expect("a call is constrained");
         masks.add(started.elapsed());
+        let allowed: Vec<u32> = mask.iter().collect();
         let preference = if step < PATIENCE { 0.3 } else { 0.95 };
-        let liked = if random.random_bool(preference) { mask.iter().filter(closing).choose(random) } else { None };
-        let token = liked.or_else(|| mask.iter().choose(random)).unwrap();
+        let liked = random.random_bool(preference).then(|| endings.closest(&mask, &written, random)).flatten();
+        let token = liked.or_else(|| allowed.choose(random).copied()).unwrap();
+        written.extend_from_slice(tokenizer.bytes(token));
         for piece in decoder.push(token).unwrap() {
             if let Piece::ToolInput(more) = piece {
                 arguments.push_str(&more);
@@ -98,6 +113,32 @@ fn call(decoders: &AnswerDecoders, tokenizer: &Tokenizer, tool: &Value, random: 
         }
     }
     serde_json::from_str(&arguments).unwrap_or_else(|error| panic!("{}: {error}: {arguments}", tool["name"]))
+}
+
+/// The tokens that go on with an ending, by how much of it is written already.
+struct Endings(Vec<(&'static [u8], Vec<u32>)>);
+
+impl Endings {
+    fn of(tokenizer: &Tokenizer) -> Self {
+        let splits = ENDINGS.iter().flat_map(|ending| (0..ending.len()).map(|done| ending.as_bytes().split_at(done)));
+        let mut endings: Vec<_> = splits
+            .map(|(done, missing)| {
+                let goes_on = |bytes: &[u8]| !bytes.is_empty() && (missing.starts_with(bytes) || bytes.starts_with(missing));
+                let tokens = 0..tokenizer.vocab_size() as u32;
+                (done, tokens.filter(|token| goes_on(tokenizer.bytes(*token))).collect())
+            })
+            .collect();
+        endings.sort_by_key(|(done, _)| std::cmp::Reverse(done.len()));
+        Self(endings)
+    }
+
+    /// One of the allowed tokens that bring what is written closest to an end.
+    fn closest(&self, allowed: &TokenMask, written: &[u8], random: &mut StdRng) -> Option<u32> {
+        self.0.chunk_by(|(one, _), (other, _)| one.len() == other.len()).find_map(|alike| {
+            let begun = alike.iter().filter(|(done, _)| written.ends_with(done));
+            begun.flat_map(|(_, tokens)| tokens).copied().filter(|token| allowed.allows(*token)).choose(random)
+        })
+    }
 }
 
 /// What masks cost.

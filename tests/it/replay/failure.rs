@@ -31,7 +31,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
      overloaded_error: try later
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
-         Next mend what failed (reasons above) and replay again: its times are left out
+         Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(failed(Flaw::BreaksDown), @"
     Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
@@ -45,7 +45,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
      api_error: out of memory
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
-         Next mend what failed (reasons above) and replay again: its times are left out
+         Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(failed(Flaw::BreaksOff), @"
     Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
@@ -59,7 +59,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
      http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
-         Next mend what failed (reasons above) and replay again: its times are left out
+         Next fix what failed (reasons above) and replay again: its times are left out
     ");
 }
 
@@ -77,7 +77,7 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
 
      Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
       Summary 1 trace: 0 as accepted, 1 failed, 1 not run, 1 skipped (no answered Messages request)
-         Next mend what failed (reasons above) and replay again: its times are left out
+         Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: connection closed before message completed; is the server running?");
     assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");

@@ -32,7 +32,7 @@ fn a_server_without_cache_control_is_salted_and_the_report_says_so() {
             PASS demo/001  Read                  cold [time]  warm [time]  cached [time]
             PASS demo/002  (no tool)             cold [time]  warm [time]  cached [time]
 
-    The backend offers no cache control: cold and warm were made by salting the prompt's start; what its chat template puts before that stays cached.
+    The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.
 
         Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
          Summary 2 traces: 2 as accepted, 1 skipped (no answered Messages request)
@@ -220,7 +220,7 @@ fn different_blocks_in_different_phases_are_a_cache_failure() {
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
       Summary 2 traces: 1 as accepted, 1 cache failure, 1 skipped (no answered Messages request)
-         Next mend the backend's cache: where phases disagree nothing was written for review
+         Next fix the backend's cache: outcomes on which the phases disagree were not written for review
     "#);
     // Even if asked to, nothing is accepted from phases that disagree.
     let empty = session();
@@ -251,6 +251,6 @@ fn repeats_must_agree_too() {
 
      Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
       Summary 1 trace: 0 as accepted, 1 cache failure
-         Next mend the backend's cache: where phases disagree nothing was written for review
+         Next fix the backend's cache: outcomes on which the phases disagree were not written for review
     "#);
 }

@@ -118,6 +118,7 @@ impl AttentionBatch<'_> {
                 assert!(fits && range.end <= keys.len() / (kv * width), "a slice of keys and values does not fit");
             }
             assert!(sequence.queries <= sequence.tokens(), "a sequence has more queries than tokens");
+            assert!(self.common <= sequence.tokens(), "common tokens beyond a sequence's end");
         }
     }
 }

@@ -77,3 +77,14 @@ fn a_sequence_gets_the_same_bits_alone() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "common tokens beyond a sequence's end")]
+fn common_tokens_beyond_a_sequences_end_are_refused() {
+    let (long, short) = (buffers(400, 1), buffers(300, 2));
+    let of = |buffers, tokens| QueriedSequence { queries: 1, kv: vec![slice(buffers, 0..tokens)] };
+    let sequences = vec![of(&long, 400), of(&short, 300)];
+    let batch = AttentionBatch { sequences, common: 301, heads: Heads { queries: 2, kv: 2, width: 16 }, window: None };
+    let queries = small_numbers(2 * 2 * 16, 3);
+    causal_attention(&queries, &batch, &mut vec![0.0; queries.len()]);
+}

@@ -23,7 +23,7 @@ use self::manifest::Manifest;
 use self::segment_file::{FileName, SegmentHeader, SegmentId, decode, read_header};
 use self::writer::SegmentWriter;
 use crate::engine::EngineError;
-use crate::engine::model::KvSegment;
+use crate::engine::model::{Config, KvSegment, KvShape};
 use crate::engine::segment::{Payload, Segment};
 use crate::files::is_temporary;
 
@@ -59,6 +59,8 @@ pub struct DiskStats {
 /// Segment files in a folder. Dropping it waits until all queued files are written.
 pub struct DiskCache {
     folder: PathBuf,
+    /// The sizes that every segment must have.
+    shape: KvShape,
     index: SegmentIndex,
     writer: SegmentWriter,
     stats: DiskStats,
@@ -85,14 +87,14 @@ impl DiskCache {
             tracing::warn!(folder = %folder.display(), "another process keeps its prefix cache here: nothing is kept on disk");
             return Ok(None);
         }
-        let manifest = Manifest::of(model)?;
+        let (manifest, shape) = (Manifest::of(model)?, KvShape::of(&Config::load(model)?));
         let (index, dropped) = scan(&folder, manifest.root()).map_err(error)?;
         if Manifest::read(&folder).as_ref() != Some(&manifest) {
             manifest.write(&folder).map_err(error)?;
         }
         let writer = SegmentWriter::start(folder.clone()).map_err(error)?;
         let stats = DiskStats { max_bytes, dropped, ..DiskStats::default() };
-        let mut disk = Self { folder, index, writer, stats, _lock: lock };
+        let mut disk = Self { folder, shape, index, writer, stats, _lock: lock };
         disk.enforce_limit();
         Ok(Some(disk))
     }
@@ -204,7 +206,8 @@ impl DiskCache {
     fn read(&mut self, id: SegmentId) -> Option<KvSegment> {
         let name = self.index.name(id)?;
         let read = fs::read(self.folder.join(name.to_string()));
-        let reason = match read.as_deref().map(|bytes| decode(name, bytes)) {
+        let tokens = self.index.tokens(id).len();
+        let reason = match read.as_deref().map(|bytes| decode(name, bytes, self.shape, tokens)) {
             Ok(Ok(payload)) => return Some(payload),
             // It may still be queued for writing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.writer.is_idle() => return None,
@@ -246,11 +249,11 @@ fn scan(folder: &Path, root: SegmentId) -> io::Result<(SegmentIndex, u64)> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse::<FileName>().ok()) else { continue };
         let meta = path.metadata()?;
         match read_header(&path) {
-            Ok(header) if header.id() == name.id => {
+            Some(header) if header.id() == name.id => {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 found.entry(header.parent).or_default().push((used, header, name, meta.len()));
             }
-            Ok(_) | Err(_) => dropped.push(name),
+            _ => dropped.push(name),
         }
     }
     let mut index = SegmentIndex::new(root);

@@ -5,20 +5,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
 use mlx_rs::Array;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Metadata, TensorView, serialize};
+use safetensors::tensor::{TensorView, serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::model::KvSegment;
-
-/// The largest header that is read, in bytes: far above that of a segment of some thousand tokens and a hundred layers.
-const HEADER_LIMIT: u64 = 16 * 1024 * 1024;
+use crate::engine::model::{KvSegment, KvShape};
+use crate::tensor_file::TensorFile;
 
 /// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
 const HEADER_ENTRY: &str = "run";
@@ -102,7 +98,11 @@ impl SegmentHeader {
 
     /// The name and the content of the segment's file.
     pub fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
-        let tensors = kv.tensors().map_err(|error| error.what().to_owned())?;
+        self.encode_tensors(&kv.tensors().map_err(|error| error.what().to_owned())?)
+    }
+
+    /// See [`SegmentHeader::encode`]. Does not check that the tensors are keys and values.
+    pub fn encode_tensors(&self, tensors: &[(String, Array)]) -> Result<(FileName, Vec<u8>), String> {
         let views = tensors.iter().map(|(name, array)| Ok((name, TensorView::try_from(array)?)));
         let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
         let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
@@ -113,8 +113,8 @@ impl SegmentHeader {
     }
 }
 
-/// The keys and values in a file's content. An error says how the file is damaged.
-pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
+/// The keys and values in the content of a file, which holds `tokens` tokens. An error says how the file is damaged.
+pub fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Result<KvSegment, String> {
     if crc32fast::hash(bytes) != name.checksum {
         return Err("its checksum is wrong".into());
     }
@@ -123,28 +123,15 @@ pub fn decode(name: FileName, bytes: &[u8]) -> Result<KvSegment, String> {
     for (tensor, view) in file.iter() {
         arrays.insert(tensor.to_owned(), Array::try_from(view).map_err(|error| error.to_string())?);
     }
-    KvSegment::from_tensors(arrays).ok_or_else(|| "it lacks a layer".into())
+    KvSegment::from_tensors(arrays, shape, tokens)
 }
 
-/// Reads only a file's header: which segment it holds.
-pub fn read_header(path: &Path) -> io::Result<SegmentHeader> {
-    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_LIMIT {
-        return Err(invalid("no safetensors file"));
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header)?;
-    let metadata: Metadata = serde_json::from_slice(&header)?;
-    let header = || {
-        let (parent, tokens) = metadata.metadata().as_ref()?.get(HEADER_ENTRY)?.split_once(':')?;
-        let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
-        Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
-    };
-    header().ok_or_else(|| invalid("it does not say which tokens it holds"))
+/// Reads only a file's header: which segment it holds. `None` if that is damaged or the file is cut.
+pub fn read_header(path: &Path) -> Option<SegmentHeader> {
+    let file = TensorFile::open(path).ok()?;
+    let (parent, tokens) = file.metadata.get(HEADER_ENTRY)?.split_once(':')?;
+    let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
+    Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
 }
 
 #[cfg(test)]
@@ -167,7 +154,7 @@ mod tests {
         let path = dir.path().join(name.to_string());
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!((read_header(&path).unwrap(), name.to_string().parse()), (header.clone(), Ok(name)));
-        let again = decode(name, &bytes).unwrap();
+        let again = decode(name, &bytes, testing::kv_shape(), 3).unwrap();
         assert_eq!((header.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
         // It is an ordinary safetensors file: MLX reads it too.
         let tensors = Array::load_safetensors(&path).unwrap();
@@ -201,7 +188,7 @@ mod tests {
             let (_, name, mut bytes) = encoded(&[1, 2, 3]);
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-            prop_assert!(decode(name, &bytes).is_err());
+            prop_assert!(decode(name, &bytes, testing::kv_shape(), 3).is_err());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A cache folder that is opened several times, by its model and by others.
 
+use mlx_rs::Array;
+
 use super::*;
 use crate::engine::testing;
 
@@ -139,4 +141,41 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     let options = DiskOptions { folder: folder.clone(), bytes: 1 };
     let error = DiskCache::open(options, test.model.path()).err().expect("a file is no folder").to_string();
     assert!(error.starts_with(&format!("{}: ", folder.display())), "{error}");
+}
+
+#[test]
+fn a_file_whose_checksum_is_right_and_whose_shapes_are_not_is_dropped() {
+    use mlx_rs::ops::zeros;
+    let names = ["layer.0.keys", "layer.0.values", "layer.1.keys", "layer.1.values"];
+    let of_tokens = |tokens: i32| names.map(|name| (name.to_string(), zeros::<f32>(&[1, 2, tokens, 16]).unwrap())).to_vec();
+    let whole = || of_tokens(3);
+    let with = |index: usize, array: Array| {
+        let mut changed = whole();
+        changed[index].1 = array;
+        changed
+    };
+    let extra = || [whole(), vec![("layer.2.keys".into(), zeros::<f32>(&[1, 2, 3, 16]).unwrap())]].concat();
+    let files = [
+        (whole(), true),
+        (with(3, zeros::<f32>(&[1, 2, 2, 16]).unwrap()), false), // values of fewer tokens than keys
+        (with(0, zeros::<f32>(&[1, 2, 4, 16]).unwrap()), false),
+        (with(1, zeros::<f32>(&[1, 1, 3, 16]).unwrap()), false), // another number of heads
+        (with(2, zeros::<f32>(&[1, 2, 3, 8]).unwrap()), false),
+        (with(0, zeros::<f32>(&[2, 3, 16]).unwrap()), false),
+        (with(0, zeros::<i32>(&[1, 2, 3, 16]).unwrap()), false),
+        (of_tokens(4), false),          // all alike, and not of the header's three tokens
+        (whole()[..2].to_vec(), false), // a layer is missing
+        (vec![], false),
+        (extra(), false),
+    ];
+    for (index, (tensors, good)) in files.into_iter().enumerate() {
+        let test = TestFolder::new();
+        let root = Manifest::of(test.model.path()).unwrap().root();
+        let header = SegmentHeader { parent: root, tokens: vec![1, 2, 3] };
+        let (name, bytes) = header.encode_tensors(&tensors).unwrap();
+        fs::write(test.folder.path().join(name.to_string()), bytes).unwrap();
+        let mut disk = test.open();
+        let found = disk.recall(&[1, 2, 3, 4], 0).is_some();
+        assert_eq!((found, disk.stats().dropped), (good, u64::from(!good)), "file {index}");
+    }
 }

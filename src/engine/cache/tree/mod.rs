@@ -1,6 +1,9 @@
-//! A radix tree over token ids: which prompts have been computed, and which to forget. Pure bookkeeping for any payload.
+//! A radix tree over token ids: which prompts have been computed. Pure bookkeeping for any payload; `eviction` says which to
+//! forget.
 //!
 //! A node holds one segment; its path from the root spells the tokens. Prompts share the nodes of their common beginning.
+
+mod eviction;
 
 use std::collections::BTreeMap;
 
@@ -146,14 +149,6 @@ impl<P: Payload> PrefixTree<P> {
         *self = Self { evicted, clock: self.clock, oldest: self.oldest, ..Self::new(limits, self.join_below) };
     }
 
-    /// Evicts the least recently used leaves until at most `bytes` are in use.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        while self.bytes > bytes {
-            let Some(leaf) = self.least_recently_used() else { break };
-            self.remove(leaf);
-        }
-    }
-
     /// Memory of all segments, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -269,39 +264,11 @@ impl<P: Payload> PrefixTree<P> {
         }
     }
 
-    fn enforce_limits(&mut self) {
-        while self.leaves().count() > self.limits.entries {
-            // The prompt's own nodes go with its leaf, except those used later than the leaf, by a prompt that ends in them.
-            let mut id = self.least_recently_used();
-            let last_used = id.map_or(0, |id| self.node(id).last_used);
-            let goes = |node: &Node<P>| node.children.is_empty() && node.last_used <= last_used;
-            while let Some(leaf) = id.filter(|id| goes(self.node(*id))) {
-                id = self.remove(leaf);
-            }
-        }
-        if let Some(most) = self.limits.bytes {
-            self.shrink_to(most);
-        }
-    }
-
     fn leaves(&self) -> impl Iterator<Item = usize> + '_ {
         let is_leaf = |(id, node): (usize, &Option<Node<P>>)| {
             node.as_ref().is_some_and(|node| id != ROOT && node.children.is_empty()).then_some(id)
         };
         self.nodes.iter().enumerate().filter_map(is_leaf)
-    }
-
-    fn least_recently_used(&self) -> Option<usize> {
-        self.leaves().min_by_key(|id| self.node(*id).last_used)
-    }
-
-    /// Evicts a leaf; returns its parent, unless that is the root.
-    fn remove(&mut self, leaf: usize) -> Option<usize> {
-        let Node { tokens, payload, parent, .. } = self.nodes[leaf].take()?;
-        self.node_mut(parent).children.remove(&tokens[0]);
-        self.bytes -= payload.as_ref().map_or(0, P::bytes);
-        self.evicted += 1;
-        (parent != ROOT).then_some(parent)
     }
 
     fn node(&self, id: usize) -> &Node<P> {

@@ -27,7 +27,7 @@ pub struct ActiveAnswer {
 }
 
 /// How an answer leaves the device's thread.
-pub enum Ending {
+pub enum AnswerEnding {
     /// It is complete.
     Finished(Finished),
     /// Nobody waits for it any more.
@@ -36,7 +36,7 @@ pub enum Ending {
 }
 
 /// The tokens that an answer computes in one step.
-struct Draft {
+struct DraftedStep {
     /// The token sampled last, then the drafted ones, if any.
     tokens: Vec<u32>,
     /// Whether prompt lookup proposed them: it learns from what is accepted.
@@ -105,21 +105,21 @@ impl ActiveAnswer {
 
     /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Returns the
     /// endings of those that ended. An error of the device ends all of them, one of a single answer only that answer.
-    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<Ending>> {
+    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
         let start = Instant::now();
-        let drafts: Vec<Draft> = answers.iter_mut().map(|answer| answer.draft()).collect();
+        let drafts: Vec<DraftedStep> = answers.iter_mut().map(|answer| answer.draft()).collect();
         let mut growing: Vec<_> =
             answers.iter_mut().zip(&drafts).map(|(answer, draft)| (&mut answer.sequence, &draft.tokens[..])).collect();
         match Sequence::step(model, &mut growing) {
-            Err(error) => answers.iter().map(|_| Some(Ending::Failed(error.clone()))).collect(),
+            Err(error) => answers.iter().map(|_| Some(AnswerEnding::Failed(error.clone()))).collect(),
             Ok(logits) => {
                 let (vocabulary, mut rest) = (model.config().vocab_size, &logits[..]);
                 let each = answers.iter_mut().zip(drafts).map(|(answer, draft)| {
                     let (own, others) = rest.split_at(draft.tokens.len() * vocabulary);
                     rest = others;
                     match answer.verify(own.chunks_exact(vocabulary), &draft, start) {
-                        Ok(finished) => finished.map(Ending::Finished),
-                        Err(error) => Some(Ending::Failed(error)),
+                        Ok(finished) => finished.map(AnswerEnding::Finished),
+                        Err(error) => Some(AnswerEnding::Failed(error)),
                     }
                 });
                 each.collect()
@@ -128,7 +128,7 @@ impl ActiveAnswer {
     }
 
     /// The token sampled last and a draft of what follows: what the grammar requires, else what prompt lookup proposes.
-    fn draft(&mut self) -> Draft {
+    fn draft(&mut self) -> DraftedStep {
         let Generation { decoder, max_tokens, .. } = &self.generation;
         // No draft before the first token, whose latency the client notices, and none beyond the last one.
         let most = if self.output_tokens == 0 { 0 } else { max_tokens.saturating_sub(self.output_tokens + 1) };
@@ -141,7 +141,7 @@ impl ActiveAnswer {
         }
         tokens.truncate(most);
         tokens.insert(0, self.next);
-        Draft { tokens, from_lookup }
+        DraftedStep { tokens, from_lookup }
     }
 
     /// Verifies the draft: samples row by row until a sample differs from the drafted token. Sends what the accepted tokens add;
@@ -149,7 +149,7 @@ impl ActiveAnswer {
     fn verify<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a [f32]>,
-        draft: &Draft,
+        draft: &DraftedStep,
         start: Instant,
     ) -> Result<Option<Finished>, EngineError> {
         let first = self.output_tokens == 0;
@@ -197,14 +197,14 @@ impl ActiveAnswer {
 
     /// Shares what was computed, then sends how the answer ended: so a follow-up finds it in the cache. After an error nothing
     /// is shared, as it is unknown what was computed.
-    pub fn end(mut self, cache: &mut PrefixCache, ending: Ending) {
+    pub fn end(mut self, cache: &mut PrefixCache, ending: AnswerEnding) {
         let event = match ending {
-            Ending::Failed(error) => Err(error),
-            Ending::Finished(finished) => match self.sequence.share(cache) {
+            AnswerEnding::Failed(error) => Err(error),
+            AnswerEnding::Finished(finished) => match self.sequence.share(cache) {
                 Ok(()) => Ok(EngineEvent::Finished(finished)),
                 Err(error) => Err(error.into()),
             },
-            Ending::Unwanted => match self.sequence.share(cache) {
+            AnswerEnding::Unwanted => match self.sequence.share(cache) {
                 Ok(()) => return,
                 Err(error) => Err(error.into()),
             },

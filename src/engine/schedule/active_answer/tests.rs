@@ -41,13 +41,13 @@ impl TestAnswers {
             steps += 1;
             match ActiveAnswer::step(&self.model, &mut [&mut answer]).remove(0) {
                 None => {}
-                Some(Ending::Finished(finished)) => break finished,
-                Some(Ending::Unwanted) => panic!("nobody left"),
-                Some(Ending::Failed(error)) => panic!("{error}"),
+                Some(AnswerEnding::Finished(finished)) => break finished,
+                Some(AnswerEnding::Unwanted) => panic!("nobody left"),
+                Some(AnswerEnding::Failed(error)) => panic!("{error}"),
             }
         };
         let (reason, tokens) = (finished.reason.clone(), finished.output_tokens);
-        answer.end(cache, Ending::Finished(finished));
+        answer.end(cache, AnswerEnding::Finished(finished));
         let mut text = String::new();
         while let Ok(event) = received.try_recv() {
             if let EngineEvent::Piece(piece) = event.unwrap() {

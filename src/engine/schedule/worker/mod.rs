@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::active_answer::{ActiveAnswer, Ending};
+use super::active_answer::{ActiveAnswer, AnswerEnding};
 use super::generation::{EventSender, Generation};
 use super::memory::{MemoryLimit, Room};
+use super::read_ahead::ReadAhead;
 use super::sequence::Sequence;
 use crate::engine::EngineError;
 use crate::engine::cache::{CacheStats, PrefixCache};
@@ -55,6 +56,8 @@ pub struct SharedState {
     pub closing: Arc<AtomicBool>,
     pub cache: Arc<Mutex<CacheStats>>,
     pub warm_up: Arc<WarmUpProgress>,
+    /// Whether conversations are still being read ahead from disk.
+    pub reading_ahead: Arc<AtomicBool>,
 }
 
 /// The state of the device's thread.
@@ -70,8 +73,8 @@ pub struct Worker {
     /// Active answers; of those that prefill, the first one is next.
     answers: VecDeque<ActiveAnswer>,
     warming: Option<Warming>,
-    /// Conversations to read from disk when nothing else is to be done; the last one is next.
-    ahead: Vec<Vec<u32>>,
+    /// What to read from disk when nothing else is to be done.
+    ahead: ReadAhead,
 }
 
 /// The warm-up at work.
@@ -84,15 +87,15 @@ struct Warming {
 impl Worker {
     /// A worker without requests.
     pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: SharedState) -> Self {
-        let SharedState { closing, warm_up: progress, .. } = shared;
+        let SharedState { closing, warm_up: progress, reading_ahead, .. } = shared;
+        let ahead = ReadAhead::new(reading_ahead);
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
-        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead: Vec::new() }
+        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead }
     }
 
     /// Reads the most recently used conversation from disk, as it is likely to go on, and schedules the others.
     pub fn recall_latest(&mut self) {
-        self.ahead = self.cache.latest_on_disk();
-        self.ahead.reverse();
+        self.ahead.schedule(self.cache.latest_on_disk());
         let others = self.ahead.len().saturating_sub(1);
         while self.ahead.len() > others {
             self.read_chunk_ahead();
@@ -101,20 +104,20 @@ impl Worker {
 
     /// Reads a chunk of the next conversation from disk.
     fn read_chunk_ahead(&mut self) {
-        let Some(tokens) = self.ahead.last() else { return };
+        let Some(tokens) = self.ahead.next() else { return };
         let known = self.cache.known(tokens);
         let chunk = &tokens[..tokens.len().min(known + self.prefill_chunk)];
         let read = match self.memory.room_for((chunk.len() - known) * self.memory.token_bytes) {
             Room::Enough => self.cache.read_ahead(chunk),
-            Room::Missing(_) => return self.ahead.clear(),
+            Room::Missing(_) => return self.ahead.stop(),
         };
         if let Err(error) = read {
             tracing::warn!(error = error.what(), "reading ahead from disk ends here");
-            return self.ahead.clear();
+            return self.ahead.stop();
         }
         // No progress: all of it is in memory, or the cache has no room for more, or a file was damaged.
         if self.cache.known(tokens) <= known {
-            self.ahead.pop();
+            self.ahead.advance();
         }
     }
 
@@ -137,7 +140,7 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none() && self.ahead.is_empty()
+        self.queue.is_empty() && self.answers.is_empty() && self.warming.is_none() && self.ahead.next().is_none()
     }
 
     /// Begins the queued commands, in order, up to one that has to wait.
@@ -148,13 +151,13 @@ impl Worker {
                 // Whoever asks for a certain state of the cache does not want a warm-up or reading ahead to change it.
                 WorkerCommand::KeepOnly(tokens, reply) if self.answers.is_empty() => {
                     self.stop_warming();
-                    self.ahead.clear();
+                    self.ahead.stop();
                     let done = self.keep_only(&tokens, &reply);
                     let _ = reply.send(done);
                 }
                 WorkerCommand::Clear(reply) if self.answers.is_empty() => {
                     self.stop_warming();
-                    self.ahead.clear();
+                    self.ahead.stop();
                     self.cache.clear();
                     let _ = reply.send(());
                 }
@@ -224,7 +227,7 @@ impl Worker {
 
     /// Ends the answers that nobody waits for. What was computed for them stays in the cache.
     fn end_unwanted(&mut self) {
-        self.end_some(|answer| (!answer.is_wanted()).then_some(Ending::Unwanted));
+        self.end_some(|answer| (!answer.is_wanted()).then_some(AnswerEnding::Unwanted));
     }
 
     /// One decoding step for every answer whose prompt is computed.
@@ -238,7 +241,7 @@ impl Worker {
     }
 
     /// Ends the answers for which `ending` returns one.
-    fn end_some(&mut self, mut ending: impl FnMut(&ActiveAnswer) -> Option<Ending>) {
+    fn end_some(&mut self, mut ending: impl FnMut(&ActiveAnswer) -> Option<AnswerEnding>) {
         for answer in std::mem::take(&mut self.answers) {
             match ending(&answer) {
                 None => self.answers.push_back(answer),
@@ -253,7 +256,7 @@ impl Worker {
         let Some(mut answer) = self.answers.remove(index) else { return false };
         match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk) {
             Ok(()) => self.answers.push_back(answer),
-            Err(error) => answer.end(&mut self.cache, Ending::Failed(error)),
+            Err(error) => answer.end(&mut self.cache, AnswerEnding::Failed(error)),
         }
         true
     }

@@ -1,0 +1,100 @@
+//! Requests, evictions, restarts and damage in any order: answers never depend on what happened before.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What may happen while answers are active.
+#[derive(Clone, Debug)]
+enum WorkerStep {
+    Ask(Vec<u32>),
+    Turns(usize),
+    /// The client of one of the answers goes away.
+    Leave(prop::sample::Index),
+    /// The cache evicts this many bytes.
+    Shrink(usize),
+    Clear,
+    /// Another process continues with the segments on disk.
+    Restart,
+    /// A byte of a segment file changes.
+    Damage(prop::sample::Index, prop::sample::Index),
+}
+
+fn step() -> impl Strategy<Value = WorkerStep> {
+    // Common beginnings of several lengths, branches, continuations of branches.
+    let conversation = (prop::sample::select(vec![5, 30, 64]), 0u32..3, 1usize..50)
+        .prop_map(|(shared, branch, own)| [prompt(shared), vec![1000 + branch; own]].concat());
+    prop_oneof![
+        12 => conversation.prop_map(WorkerStep::Ask),
+        12 => (1usize..6).prop_map(WorkerStep::Turns),
+        2 => any::<prop::sample::Index>().prop_map(WorkerStep::Leave),
+        2 => (1usize..20_000).prop_map(WorkerStep::Shrink),
+        1 => Just(WorkerStep::Clear),
+        3 => Just(WorkerStep::Restart),
+        2 => (any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(file, at)| WorkerStep::Damage(file, at)),
+    ]
+}
+
+fn damage(folder: &std::path::Path, file: prop::sample::Index, at: prop::sample::Index) {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "safetensors")).collect();
+    paths.sort();
+    if let Some(path) = (!paths.is_empty()).then(|| file.get(&paths))
+        && let Ok(mut bytes) = std::fs::read(path)
+    {
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever else is served, cached, evicted, damaged or read from disk in the meantime: every answer equals the one of a
+    /// cold cache.
+    #[test]
+    fn every_answer_equals_a_cold_run(steps in prop::collection::vec(step(), 4..40), entries in 1usize..6) {
+        let folder = tempfile::tempdir().unwrap();
+        let (limits, disk) = (
+            CacheLimits { entries, bytes: Some(60_000) },
+            Some(DiskOptions { folder: folder.path().into(), bytes: 200_000 }),
+        );
+        let mut test = TestWorker::with(limits.clone()).restart(limits.clone(), disk.clone());
+        let mut asked = Vec::new();
+        for step in steps {
+            match step {
+                WorkerStep::Ask(prompt) => {
+                    let events = test.ask(&prompt, 6);
+                    asked.push((prompt, Some(events)));
+                }
+                WorkerStep::Turns(count) => test.turns(count),
+                WorkerStep::Leave(index) if !asked.is_empty() => index.get_mut(&mut asked).1 = None,
+                WorkerStep::Leave(_) => {}
+                WorkerStep::Shrink(bytes) => test.worker.cache.shrink_by(bytes),
+                WorkerStep::Clear => test.worker.cache.clear(),
+                WorkerStep::Restart => {
+                    // Answers that have not ended never will.
+                    asked.iter_mut().for_each(|(_, events)| *events = events.take().filter(EventReceiver::is_closed));
+                    test = test.restart(limits.clone(), disk.clone());
+                }
+                WorkerStep::Damage(file, at) => damage(folder.path(), file, at),
+            }
+        }
+        test.finish();
+        let mut cold = TestWorker::with(CacheLimits { entries: 0, bytes: None });
+        let mut expected: HashMap<Vec<u32>, String> = HashMap::new();
+        for (prompt, events) in asked {
+            let Some(mut events) = events else { continue };
+            let expected = expected.entry(prompt).or_insert_with_key(|prompt| {
+                let mut events = cold.ask(prompt, 6);
+                cold.finish();
+                text(&mut events)
+            });
+            prop_assert_eq!(&text(&mut events), expected);
+        }
+        prop_assert_eq!(cold.shared.cache.lock().unwrap().hits, 0);
+    }
+}

@@ -1,0 +1,344 @@
+//! Values that are assigned to names of secrets: in shells, code, YAML, JSON, XML, headers and query strings.
+
+use super::names::{Proof, proof_for};
+use super::scanner::{Detector, Found};
+use super::values::{Form, is_secret};
+
+/// Of a longer name, only the end counts. In bytes.
+const MAX_NAME: usize = 64;
+
+/// A value is judged by this much of it. In bytes.
+const MAX_VALUE: usize = 512;
+
+/// Finds them.
+#[derive(Default)]
+pub(super) struct Assignments {
+    state: State,
+    name: Name,
+    value: Value,
+    /// The byte before this one.
+    before: u8,
+    /// Backslashes right before this byte.
+    backslashes: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Between,
+    Name,
+    /// After a name, its closing quote and white space.
+    AfterName,
+    /// After `=` or `:`.
+    BeforeValue,
+    Value,
+    /// Inside a value that is known to be secret.
+    Secret,
+}
+
+#[derive(Default)]
+struct Name {
+    text: Vec<u8>,
+    /// The byte before it.
+    before: u8,
+    /// Whether it stands in quotes, as in JSON.
+    is_quoted: bool,
+}
+
+impl Name {
+    /// Whether its values are taken by the letter, as those of environment variables, flags, parameters and elements are.
+    fn is_literal(&self) -> bool {
+        matches!(self.before, b'<' | b'?' | b'&') || self.text.starts_with(b"--") || !self.text.iter().any(u8::is_ascii_lowercase)
+    }
+}
+
+struct Value {
+    start: usize,
+    text: Vec<u8>,
+    proof: Proof,
+    form: Form,
+    kind: Kind,
+    /// Around it.
+    quote: Option<Quote>,
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Self { start: 0, text: Vec::new(), proof: Proof::Chance, form: Form::Bare, kind: Kind::Plain, quote: None }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Quote {
+    byte: u8,
+    /// How many backslashes escape it, as in JSON inside JSON.
+    backslashes: usize,
+}
+
+impl Quote {
+    /// Whether such a quote after so many backslashes ends the value.
+    fn closes(self, byte: u8, backslashes: usize) -> bool {
+        let own = self.backslashes;
+        byte == self.byte && (backslashes < own || (backslashes - own).is_multiple_of(2 * (own + 1)))
+    }
+}
+
+/// What may follow a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// `Authorization`: a scheme, then a value.
+    Scheme,
+    /// `Cookie`: further values after semicolons.
+    Cookies,
+    /// A Telegram bot's id, which a colon and its token follow.
+    Telegram,
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// Whether a byte ends a value without quotes.
+fn ends_bare(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
+        || is_quote(byte)
+        || matches!(byte, b'\\' | b',' | b';' | b'&' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'|')
+}
+
+fn is_telegram_id(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(b"bot").unwrap_or(name);
+    (8..=10).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+}
+
+fn is_telegram_token(value: &[u8]) -> bool {
+    let end = value.iter().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')));
+    value.starts_with(b"AA") && end.unwrap_or(value.len()) == 35
+}
+
+impl Assignments {
+    fn step(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+        match self.state {
+            State::Between if is_name_byte(byte) => self.begin_name(byte),
+            State::Between => State::Between,
+            State::Name if is_name_byte(byte) => {
+                if self.name.text.len() == 2 * MAX_NAME {
+                    self.name.text.drain(..MAX_NAME);
+                }
+                self.name.text.push(byte);
+                State::Name
+            }
+            State::Name | State::AfterName => self.after_name(byte),
+            State::BeforeValue => self.before_value(at, byte),
+            State::Value if self.value.quote.is_some() => self.in_quotes(at, byte, found),
+            State::Value => self.in_bare(at, byte, found),
+            State::Secret => self.in_secret(at, byte, found),
+        }
+    }
+
+    fn begin_name(&mut self, byte: u8) -> State {
+        self.name.text.clear();
+        self.name.text.push(byte);
+        self.name.before = self.before;
+        self.name.is_quoted = false;
+        State::Name
+    }
+
+    fn after_name(&mut self, byte: u8) -> State {
+        match byte {
+            b'=' | b':' => self.separate(byte),
+            b'>' if self.name.before == b'<' => self.separate(byte),
+            b' ' if self.state == State::Name && self.name.text.starts_with(b"--") => self.separate(byte),
+            b' ' | b'\t' | b'\\' | b']' => State::AfterName,
+            _ if is_quote(byte) && byte == self.name.before => {
+                self.name.is_quoted = true;
+                State::AfterName
+            }
+            _ if is_name_byte(byte) => self.begin_name(byte),
+            _ => State::Between,
+        }
+    }
+
+    /// After a name, at what separates it from its value.
+    fn separate(&mut self, separator: u8) -> State {
+        let name = &self.name.text[self.name.text.len().saturating_sub(MAX_NAME)..];
+        // Names have no other than ASCII bytes.
+        let text = std::str::from_utf8(name).unwrap_or_default();
+        let (proof, kind) = if separator == b':' && is_telegram_id(name) {
+            (Proof::Chance, Kind::Telegram)
+        } else {
+            let Some(proof) = proof_for(text) else { return State::Between };
+            let lower = text.to_ascii_lowercase();
+            // Signatures are secret in addresses only: those of thinking are not.
+            if separator == b':' && lower == "sig" {
+                return State::Between;
+            }
+            let kind = match () {
+                _ if lower.ends_with("authorization") => Kind::Scheme,
+                _ if lower.ends_with("cookie") => Kind::Cookies,
+                _ => Kind::Plain,
+            };
+            (proof, kind)
+        };
+        let is_tight = self.state == State::Name;
+        let form = if separator != b':' && is_tight && self.name.is_literal() { Form::Literal } else { Form::Bare };
+        self.value.text.clear();
+        self.value = Value { proof, form, kind, quote: None, ..std::mem::take(&mut self.value) };
+        State::BeforeValue
+    }
+
+    fn before_value(&mut self, at: usize, byte: u8) -> State {
+        match byte {
+            // A path in Rust.
+            b':' if self.before == b':' => State::Between,
+            b'=' | b':' | b'>' | b'&' | b'\\' => State::BeforeValue,
+            b' ' | b'\t' => {
+                if self.value.form == Form::Literal && !self.name.text.starts_with(b"--") {
+                    self.value.form = Form::Bare;
+                }
+                State::BeforeValue
+            }
+            b'\n' | b'\r' if self.name.is_quoted => State::BeforeValue,
+            _ if is_quote(byte) => self.open_quote(at, byte),
+            // Numbers and variables of JSON. What replaces a secret would not be JSON any more.
+            _ if ends_bare(byte) || self.name.is_quoted => State::Between,
+            _ => {
+                self.value.start = at;
+                self.value.text.push(byte);
+                State::Value
+            }
+        }
+    }
+
+    fn open_quote(&mut self, at: usize, byte: u8) -> State {
+        self.value.start = at + 1;
+        self.value.text.clear();
+        self.value.quote = Some(Quote { byte, backslashes: self.backslashes });
+        self.value.form = if self.name.is_quoted { Form::Json } else { Form::Quoted };
+        State::Value
+    }
+
+    fn in_quotes(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+        let Some(quote) = self.value.quote else { return State::Between };
+        if quote.closes(byte, self.backslashes) {
+            let end = at - self.backslashes.min(quote.backslashes);
+            self.value.text.truncate(end - self.value.start);
+            return self.judge(end, found);
+        }
+        let is_first = self.value.text.is_empty();
+        // The quote closes a string that ends in `password:`.
+        let was_closing = is_first && self.value.form == Form::Quoted && b",}]):;+. ".contains(&byte);
+        // Structure, and words: no key.
+        let is_other = self.value.proof != Proof::Name && (byte == b' ' || (is_first && matches!(byte, b'{' | b'[')));
+        if was_closing || is_other {
+            return State::Between;
+        }
+        if byte == b'\n' {
+            return self.judge(at, found);
+        }
+        self.add(byte)
+    }
+
+    fn in_bare(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+        if !ends_bare(byte) {
+            return self.add(byte);
+        }
+        let text = &self.value.text;
+        // The letter before a string, as in `b"…"`.
+        if is_quote(byte) && text.len() <= 2 && text.iter().all(u8::is_ascii_alphabetic) {
+            return self.open_quote(at, byte);
+        }
+        let is_scheme = text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
+        if byte == b' ' && self.value.kind == Kind::Scheme && is_scheme {
+            self.value.text.clear();
+            self.value.kind = Kind::Plain;
+            return State::BeforeValue;
+        }
+        // A call or an index.
+        let state = if matches!(byte, b'(' | b'[') { State::Between } else { self.judge(at, found) };
+        match byte {
+            b';' if self.value.kind == Kind::Cookies => {
+                self.value.text.clear();
+                State::BeforeValue
+            }
+            // It was a type, and the value may follow.
+            b' ' => State::AfterName,
+            _ => state,
+        }
+    }
+
+    /// Adds a byte to the value.
+    fn add(&mut self, byte: u8) -> State {
+        self.value.text.push(byte);
+        match self.value.text.len() {
+            MAX_VALUE if self.is_secret() => State::Secret,
+            MAX_VALUE => State::Between,
+            _ => State::Value,
+        }
+    }
+
+    fn in_secret(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+        let ends = match self.value.quote {
+            Some(quote) => quote.closes(byte, self.backslashes) || byte == b'\n',
+            None => ends_bare(byte),
+        };
+        if !ends {
+            return State::Secret;
+        }
+        let escape = self.value.quote.map_or(0, |quote| self.backslashes.min(quote.backslashes));
+        found.push(self.value.start..at - escape);
+        State::Between
+    }
+
+    /// The value ends here.
+    fn judge(&mut self, end: usize, found: &mut Found) -> State {
+        if self.is_secret() {
+            found.push(self.value.start..end);
+        }
+        State::Between
+    }
+
+    fn is_secret(&self) -> bool {
+        let Value { text, proof, form, kind, .. } = &self.value;
+        match kind {
+            Kind::Telegram => is_telegram_token(text),
+            _ => is_secret(text, *proof, *form),
+        }
+    }
+}
+
+impl Detector for Assignments {
+    #[inline(always)]
+    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
+        // Most bytes of most texts.
+        if self.state == State::Name && byte.is_ascii_lowercase() && self.name.text.len() < MAX_NAME {
+            self.name.text.push(byte);
+            (self.backslashes, self.before) = (0, byte);
+            return;
+        }
+        self.state = self.step(at, byte, found);
+        self.backslashes = if byte == b'\\' { self.backslashes + 1 } else { 0 };
+        self.before = byte;
+    }
+
+    fn end(&mut self, at: usize, found: &mut Found) {
+        match self.state {
+            State::Value => drop(self.judge(at, found)),
+            State::Secret => found.push(self.value.start..at),
+            _ => {}
+        }
+        (self.state, self.before, self.backslashes) = (State::Between, 0, 0);
+    }
+
+    fn undecided(&self) -> Option<usize> {
+        (self.state == State::Value).then_some(self.value.start)
+    }
+
+    fn open(&self) -> Option<usize> {
+        (self.state == State::Secret).then_some(self.value.start)
+    }
+}

@@ -1,0 +1,136 @@
+//! Looking for secrets in a text that comes in pieces. Every byte is looked at once by each detector, and none keeps more than a
+//! few kilobytes, so the work grows with the text, whatever is in it and however it is cut.
+
+use std::ops::Range;
+
+use super::assignments::Assignments;
+use super::credentials::{Credentials, OwnCredentials};
+use super::key_blocks::KeyBlocks;
+use super::tokens::Tokens;
+use super::url_passwords::UrlPasswords;
+
+/// Byte ranges of secrets from the start of the text, unordered; they may overlap.
+pub(super) type Found = Vec<Range<usize>>;
+
+/// Finds one kind of secret.
+pub(super) trait Detector {
+    /// Takes the next byte, which is at `at`.
+    fn byte(&mut self, at: usize, byte: u8, found: &mut Found);
+    /// The text ends at `at`. A new one may follow.
+    fn end(&mut self, at: usize, found: &mut Found);
+    /// Where the first thing starts that more text may make a secret.
+    fn undecided(&self) -> Option<usize>;
+    /// Where a secret starts that has not ended.
+    fn open(&self) -> Option<usize>;
+}
+
+/// All detectors, and how far they have come.
+pub(super) struct Scanner {
+    at: usize,
+    escape: Escape,
+    tokens: Tokens,
+    assignments: Assignments,
+    key_blocks: KeyBlocks,
+    url_passwords: UrlPasswords,
+    own: Option<OwnCredentials>,
+    found: Found,
+}
+
+impl Scanner {
+    pub(crate) fn new(credentials: &Credentials) -> Self {
+        Self {
+            at: 0,
+            escape: Escape::default(),
+            tokens: Tokens::default(),
+            assignments: Assignments::default(),
+            key_blocks: KeyBlocks::default(),
+            url_passwords: UrlPasswords::default(),
+            own: credentials.detector(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn push(&mut self, text: &str) {
+        for &byte in text.as_bytes() {
+            let (at, found) = (self.at, &mut self.found);
+            if let Some(own) = &mut self.own {
+                own.byte(at, byte, found);
+            }
+            let byte = self.escape.hide(byte);
+            self.tokens.byte(at, byte, found);
+            self.assignments.byte(at, byte, found);
+            self.key_blocks.byte(at, byte, found);
+            self.url_passwords.byte(at, byte, found);
+            self.at += 1;
+        }
+        let at = self.at;
+        let open = self.detectors().filter_map(|detector| detector.open()).min();
+        self.found.extend(open.map(|start| start..at));
+    }
+
+    /// The text is over. The next piece begins another one.
+    pub(crate) fn end(&mut self) {
+        let (at, found) = (self.at, &mut self.found);
+        self.tokens.end(at, found);
+        self.assignments.end(at, found);
+        self.key_blocks.end(at, found);
+        self.url_passwords.end(at, found);
+        if let Some(own) = &mut self.own {
+            own.end(at, found);
+        }
+        self.escape = Escape::default();
+    }
+
+    /// Up to where it is known what is secret.
+    pub(crate) fn decided(&self) -> usize {
+        self.detectors().filter_map(|detector| detector.undecided()).min().unwrap_or(self.at)
+    }
+
+    /// The secrets found so far, in order and with gaps between them. Those that end at or before `from` are forgotten.
+    pub(crate) fn found(&mut self, from: usize) -> &[Range<usize>] {
+        self.found.retain(|span| span.end > from && !span.is_empty());
+        self.found.sort_by_key(|span| (span.start, span.end));
+        self.found.dedup_by(|next, kept| {
+            let joins = next.start <= kept.end;
+            if joins {
+                kept.end = kept.end.max(next.end);
+            }
+            joins
+        });
+        &self.found
+    }
+
+    fn detectors(&self) -> impl Iterator<Item = &dyn Detector> {
+        let own = self.own.as_ref().map(|own| own as &dyn Detector);
+        let others: [&dyn Detector; 4] = [&self.tokens, &self.assignments, &self.key_blocks, &self.url_passwords];
+        others.into_iter().chain(own)
+    }
+
+    /// What was done so far: bytes and candidates looked at.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> usize {
+        self.at * 5 + self.tokens.steps
+    }
+}
+
+/// Hides the letters of escapes like `\n`, as JSON inside a text has them, so that they do not look like the start of a word.
+#[derive(Default)]
+struct Escape {
+    after_backslash: bool,
+    /// Digits of a `\u0026` that are still to come.
+    digits: u8,
+}
+
+impl Escape {
+    #[inline]
+    fn hide(&mut self, byte: u8) -> u8 {
+        let after_backslash = std::mem::replace(&mut self.after_backslash, byte == b'\\');
+        if self.digits > 0 && byte.is_ascii_hexdigit() {
+            self.digits -= 1;
+            return b' ';
+        }
+        self.digits = if after_backslash && byte == b'u' { 4 } else { 0 };
+        if after_backslash && matches!(byte, b'n' | b'r' | b't' | b'u') { b' ' } else { byte }
+    }
+}

@@ -1,0 +1,77 @@
+//! What values look like: secrets, placeholders, code or words.
+
+use super::names::{Proof, REDACTED};
+
+/// How a value stands behind its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A string of JSON: `"name": "value"`.
+    Json,
+    /// A string of code: `name = "value"`.
+    Quoted,
+    /// As shells have it, `NAME=value`, or XML: the value is taken by the letter.
+    Literal,
+    /// Without quotes: `name: value`. It may be code, or prose.
+    Bare,
+}
+
+/// Whether a value is a secret, with this much to prove.
+pub(super) fn is_secret(value: &[u8], proof: Proof, form: Form) -> bool {
+    let has_space = value.iter().any(u8::is_ascii_whitespace);
+    if is_placeholder(value) {
+        return false;
+    }
+    match (proof, form) {
+        (Proof::Name, Form::Json | Form::Literal) => true,
+        // A sentence about a password.
+        (Proof::Name, Form::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
+        (Proof::Name, Form::Bare) => value.len() >= 5 && is_no_word(value),
+        (Proof::Token, _) => !has_space && is_token(value),
+        (Proof::Chance, _) => !has_space && is_chance(value),
+    }
+}
+
+/// Whether a value only stands for one: empty, redacted, a variable, a row of stars.
+pub(super) fn is_placeholder(value: &[u8]) -> bool {
+    let variable = |rest: &[u8]| match rest.first() {
+        Some(b'{' | b'(') => true,
+        _ => !rest.is_empty() && rest.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_'),
+    };
+    value.iter().all(|byte| !byte.is_ascii_alphanumeric())
+        || value == REDACTED.as_bytes()
+        || value.strip_prefix(b"$").is_some_and(variable)
+        || value.starts_with(b"{{")
+        || value.starts_with(b"%(")
+        || (value.starts_with(b"<") && value.ends_with(b">"))
+        || value.iter().all(|byte| byte.eq_ignore_ascii_case(&b'x') || matches!(byte, b'-' | b'.' | b'*'))
+}
+
+/// Whether no single word and no piece of code has these characters: digits, signs, capitals inside.
+fn is_no_word(value: &[u8]) -> bool {
+    let sign = |byte: &u8| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'^' | b'*' | b'+' | b'=' | b'-' | b'~');
+    value.iter().any(u8::is_ascii_digit) || value[1..].iter().any(sign)
+}
+
+fn is_token(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    value.len() >= 8 && ((digits >= 2 && letters >= 2) || is_chance(value))
+}
+
+/// Whether the longest word in it has the mixture that chance makes. Names, dates and versions have shorter words.
+fn is_chance(value: &[u8]) -> bool {
+    let word = value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default();
+    let has = |kind: fn(&u8) -> bool| word.iter().any(kind);
+    let mixed = has(u8::is_ascii_alphabetic) && word.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2;
+    word.len() >= 16 && mixed && entropy(word) >= 3.0
+}
+
+/// Shannon entropy in bits for each byte.
+fn entropy(bytes: &[u8]) -> f64 {
+    let mut counts = [0u32; 256];
+    for byte in bytes {
+        counts[usize::from(*byte)] += 1;
+    }
+    let share = |count: &u32| f64::from(*count) / bytes.len() as f64;
+    counts.iter().filter(|count| **count > 0).map(share).map(|share| -share * share.log2()).sum()
+}
