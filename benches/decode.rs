@@ -72,7 +72,7 @@ impl Bench {
 
     fn generation(&self, request: &MessagesRequest) -> Outcome<Generation> {
         let prompt = self.tokenizer.encode(&self.template.render(request)?)?;
-        let (decoder, sampler) = (self.decoders.start(request, false)?, Sampler::new(Sampling::GREEDY, &prompt));
+        let (decoder, sampler) = (self.decoders.start(request, None)?, Sampler::new(Sampling::GREEDY, &prompt));
         Ok(Generation { prompt, max_tokens: MOST, decoder, sampler })
     }
 
@@ -237,7 +237,7 @@ fn mask(tokenizer: &Path, asked: &[Asked]) -> Outcome<()> {
     for (what, before, tokens) in [("text", &[][..], &text), ("call", &text[..], &call)] {
         let mut best = [vec![Duration::MAX; tokens.len()], vec![Duration::MAX; tokens.len()]];
         for _ in 0..RUNS {
-            let mut decoder = decoders.start(&request, false)?;
+            let mut decoder = decoders.start(&request, None)?;
             for token in before {
                 decoder.push(*token)?;
             }

@@ -53,7 +53,7 @@ pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, samp
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,
-        decoder: decoders.start(&request, false).unwrap(),
+        decoder: decoders.start(&request, None).unwrap(),
         sampler: Sampler::new(sampling, prompt),
     }
 }

@@ -13,7 +13,7 @@ use self::answer_stream::answer_stream;
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use self::shared_prefixes::SharedPrefixes;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
-use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::decode::{AnswerDecoders, ThinkingTags, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, CachedPrompt, DiskStats, Engine, EngineError, EngineOptions, Generation, GenerationConfig, MemoryUse, Sampler,
@@ -56,11 +56,13 @@ impl MlxBackend {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
         let template = ChatTemplate::load(dir, &tokenizer)?;
-        let written = ToolFormatName::written_by(&template, &tokenizer);
-        if written.is_none() {
-            tracing::warn!("the chat template writes no calls in a format that is known: the model may not understand its own");
+        let format = options.tool_format.or_else(|| ToolFormatName::written_by(&template, &tokenizer));
+        if format.is_none() {
+            tracing::warn!(
+                "the chat template writes no calls in a format that is known: they are written as hermes; --tool-format names another"
+            );
         }
-        let format = options.tool_format.or(written).unwrap_or(ToolFormatName::Hermes);
+        let format = format.unwrap_or(ToolFormatName::Hermes);
         tracing::info!(calls = format.name(), "chat template: {}", template.traits());
         let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
         let text = TextSide {
@@ -209,9 +211,8 @@ impl TextSide {
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
-        let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
-            decoder: self.decoders.start(&request, thinks)?,
+            decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,

@@ -243,7 +243,7 @@ mod tests {
         let tools = past_calls().map(|call| json!({"name": call.name, "input_schema": schema}));
         let body = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": tools, "tool_choice": {"type": "any"}});
         let decoders = AnswerDecoders::new(tokenizer.clone(), format).unwrap();
-        decoders.start(&serde_json::from_value(body).unwrap(), false).unwrap()
+        decoders.start(&serde_json::from_value(body).unwrap(), None).unwrap()
     }
 
     /// The text in tokens of one byte, and in those that are markup.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::Piece;
-use super::constraint::{Follower, Grammars, TokenMask};
-use super::form::Tag;
-use super::formats::ToolFormat;
-use super::grammar::Fill;
-use super::parser::Parser;
-use super::text_flow::TextFlow;
-use super::thinking::{self, Split, Thinking};
 use crate::engine::EngineError;
+use crate::engine::decode::Piece;
+use crate::engine::decode::constraint::{Follower, Grammars, TokenMask};
+use crate::engine::decode::form::Tag;
+use crate::engine::decode::formats::ToolFormat;
+use crate::engine::decode::grammar::Fill;
+use crate::engine::decode::parser::Parser;
+use crate::engine::decode::text_flow::TextFlow;
+use crate::engine::decode::thinking::{Split, THINKING_TAGS, Thinking, ThinkingTags};
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
@@ -39,11 +39,11 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting }) })
     }
 
-    /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
+    /// The decoder of the answer to this request. `thinks`: the tags of thoughts whose opening one ends the prompt.
     ///
     /// # Errors
     /// `tool_choice` asks for a tool that the request does not have.
-    pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
+    pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
@@ -52,11 +52,12 @@ impl AnswerDecoders {
             false => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
-        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| parts.tokenizer.added_token(tag)));
+        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+        markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
             // A forced call comes at once.
-            thinking: Thinking::new(thinks && !rules.must_call),
+            thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
             parts,
@@ -335,217 +336,4 @@ impl AnswerDecoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{ToolFormatName, joined};
-    use super::*;
-    use crate::engine::text::tiny_model;
-    use serde_json::{Value, json};
-    use std::sync::LazyLock;
-
-    static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
-    static DECODERS: LazyLock<AnswerDecoders> =
-        LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format()).unwrap());
-
-    const OPEN: &str = "<tool_call>";
-    const CALL: &str = "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}\n</tool_call>";
-
-    fn start(more: Value) -> Result<AnswerDecoder, EngineError> {
-        let schema = json!({"type": "object", "properties": {"file_path": {"type": "string"}}, "required": ["file_path"], "additionalProperties": false});
-        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [],
-            "tools": [{"name": "Read", "input_schema": schema}, {"name": "ReadAll", "input_schema": schema}]});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        DECODERS.start(&serde_json::from_value(body).unwrap(), false)
-    }
-
-    /// Pushes the text's tokens, each checked against the mask.
-    fn push(decoder: &mut AnswerDecoder, text: &str) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        for token in TOKENIZER.encode(text).unwrap() {
-            let allowed = decoder.mask().unwrap().is_none_or(|mask| mask.allows(token));
-            assert!(allowed, "{:?} after {pieces:?}", String::from_utf8_lossy(TOKENIZER.bytes(token)));
-            pieces.extend(decoder.push(token).unwrap());
-        }
-        joined(pieces)
-    }
-
-    /// What may come next, as texts; empty when anything may.
-    fn next(decoder: &mut AnswerDecoder) -> Vec<String> {
-        let mask = decoder.mask().unwrap();
-        mask.iter().flat_map(TokenMask::iter).map(|token| String::from_utf8_lossy(TOKENIZER.bytes(token)).into_owned()).collect()
-    }
-
-    fn call(input: &str) -> [Piece; 3] {
-        [Piece::ToolStart { name: "Read".into() }, Piece::ToolInput(input.into()), Piece::ToolEnd]
-    }
-
-    #[test]
-    fn decoders_go_between_threads() {
-        fn shared<T: Send + Sync>() {}
-        fn sent<T: Send>() {}
-        shared::<(AnswerDecoders, Tokenizer, crate::engine::text::ChatTemplate)>();
-        sent::<(AnswerDecoder, TokenMask)>();
-    }
-
-    #[test]
-    fn text_and_calls_come_in_order() {
-        let mut decoder = start(json!({})).unwrap();
-        let pieces = push(&mut decoder, &format!("Let me look.\n{CALL}\n{CALL}\nDone."));
-        let [a, b, c] = call(r#"{"file_path": "a"}"#);
-        let all = [Piece::Text("Let me look.".into()), a.clone(), b.clone(), c.clone(), a, b, c, Piece::Text("Done.".into())];
-        assert_eq!(pieces, all);
-        assert!(decoder.called_tool() && !decoder.is_finished());
-        assert_eq!(decoder.push(TOKENIZER.eos_tokens()[0]).unwrap(), []);
-        assert!(decoder.is_finished());
-    }
-
-    #[test]
-    fn a_call_spelled_out_in_text_is_held_to_the_grammar_too() {
-        let mut decoder = start(json!({})).unwrap();
-        let spelled: Vec<u32> = ["<", "tool", "_", "call"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
-        for token in spelled {
-            assert_eq!(decoder.push(token).unwrap(), []);
-        }
-        let past = TOKENIZER.encode(">\n").unwrap();
-        assert!(past.len() == 1 && !decoder.mask().unwrap().unwrap().allows(past[0]), "the token goes past the tag");
-        assert_eq!(push(&mut decoder, ">"), []);
-        assert_eq!(next(&mut decoder), ["\n", "\n{"].map(str::to_owned)[..next(&mut decoder).len()].to_vec());
-        let [a, b, c] = call(r#"{"file_path": "a"}"#);
-        assert_eq!(push(&mut decoder, CALL.strip_prefix(OPEN).unwrap()), [a, b, c]);
-    }
-
-    #[test]
-    fn only_known_names_and_valid_arguments_can_follow_and_no_end_inside_a_call() {
-        let mut decoder = start(json!({})).unwrap();
-        push(&mut decoder, "<tool_call>\n{\"name\": \"Read");
-        let after_name = next(&mut decoder);
-        assert!(after_name.iter().all(|text| text.starts_with('"') || text.starts_with('A')), "{after_name:?}");
-        push(&mut decoder, "\", \"arguments\": {\"");
-        let keys = next(&mut decoder);
-        assert!(keys.iter().all(|text| "file_path".starts_with(text.as_str()) || text.starts_with("file_path")), "{keys:?}");
-        push(&mut decoder, "file_path\": \"x");
-        let mask = decoder.mask().unwrap().unwrap();
-        assert!(!TOKENIZER.eos_tokens().iter().any(|token| mask.allows(*token)));
-        assert!(!mask.allows(u32::MAX));
-    }
-
-    #[test]
-    fn a_forced_choice_opens_a_call_at_once() {
-        for choice in [json!({"type": "any"}), json!({"type": "tool", "name": "ReadAll"})] {
-            let mut decoder = start(json!({"tool_choice": choice})).unwrap();
-            assert_eq!(next(&mut decoder), ["<tool_call>"]);
-        }
-        let mut decoder = start(json!({"tool_choice": {"type": "tool", "name": "ReadAll"}})).unwrap();
-        push(&mut decoder, "<tool_call>\n{\"name\": \"");
-        let names = next(&mut decoder);
-        assert!(names.iter().all(|text| "ReadAll\",".starts_with(text.as_str())), "{names:?}");
-    }
-
-    #[test]
-    fn choice_none_forbids_calls_however_they_are_written() {
-        let mut decoder = start(json!({"tool_choice": {"type": "none"}})).unwrap();
-        let open = TOKENIZER.added_token(OPEN).unwrap();
-        assert!(!decoder.mask().unwrap().unwrap().allows(open));
-        assert!(decoder.push(open).is_err());
-        let spelled: Vec<u32> =
-            ["<", "tool", "_", "call", ">", "\n{"].iter().flat_map(|text| TOKENIZER.encode(text).unwrap()).collect();
-        let pieces: Vec<Piece> = spelled.into_iter().flat_map(|token| decoder.push(token).unwrap()).collect();
-        assert_eq!(joined(pieces), [Piece::Text("<tool_call>\n{".into())]);
-    }
-
-    #[test]
-    fn without_parallel_calls_one_call_finishes_the_answer() {
-        let mut decoder = start(json!({"tool_choice": {"type": "auto", "disable_parallel_tool_use": true}})).unwrap();
-        push(&mut decoder, CALL);
-        assert!(decoder.is_finished() && decoder.called_tool());
-        assert_eq!(next(&mut decoder), ["<|endoftext|>", "<|im_end|>"]);
-    }
-
-    #[test]
-    fn a_tool_choice_that_cannot_be_met_is_refused() {
-        let refusal = |more| start(more).err().unwrap().to_string();
-        assert_eq!(
-            refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}})),
-            "tool_choice names the tool \"Write\", which is not among the tools that can be called"
-        );
-        let deferred = json!([{"name": "Write", "defer_loading": true}]);
-        assert_eq!(
-            refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}, "tools": deferred})),
-            "tool_choice names the tool \"Write\", which is not among the tools that can be called"
-        );
-        assert_eq!(
-            refusal(json!({"tool_choice": {"type": "any"}, "tools": []})),
-            "tool_choice asks for a tool call, but the request has no tools"
-        );
-    }
-
-    #[test]
-    fn a_call_that_is_cut_stays_open_and_nothing_is_added_to_it() {
-        let cut = |text: &str| {
-            let mut decoder = start(json!({})).unwrap();
-            let mut pieces = push(&mut decoder, text);
-            pieces.extend(decoder.finish());
-            joined(pieces)
-        };
-        let opened = |input: &str| vec![Piece::ToolStart { name: "Read".into() }, Piece::ToolInput(input.into())];
-        let head = "<tool_call>\n{\"name\": \"Read\", \"arguments\": ";
-        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src/ma")), opened("{\"file_path\": \"src/ma"));
-        assert_eq!(cut(&format!("{head}{{\"file_path\": \"src\"")), opened("{\"file_path\": \"src\""));
-        // The model has ended the arguments: only the markup after them is missing.
-        assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}")), call(r#"{"file_path": "a"}"#));
-        // A call without any argument yet would look finished to clients.
-        for before_arguments in ["<tool_call>", "<tool_call>\n{\"name\": \"Re", head] {
-            assert_eq!(cut(&format!("Look.\n{before_arguments}")), [Piece::Text("Look.".into())]);
-        }
-        assert_eq!(cut("text <tool"), [Piece::Text("text <tool".into())]);
-    }
-
-    #[test]
-    fn thoughts_are_shown_where_they_are_asked_for_and_hold_no_calls() {
-        let answer = format!("<think>\nA call would be {CALL}.\n</think>\n\nLook.\n{CALL}");
-        let [a, b, c] = call(r#"{"file_path": "a"}"#);
-        let rest = [Piece::Text("Look.".into()), a, b, c];
-        for (thinking, shown) in [
-            (json!({}), false),
-            (json!({"type": "disabled"}), false),
-            (json!({"type": "adaptive", "display": "omitted"}), false),
-            (json!({"type": "adaptive"}), true),
-            (json!({"type": "enabled", "budget_tokens": 1024, "display": "summarized"}), true),
-        ] {
-            let mut decoder = start(json!({"thinking": thinking})).unwrap();
-            let pieces = push(&mut decoder, &answer);
-            let thought = shown.then(|| Piece::Thinking(format!("A call would be {CALL}.")));
-            assert_eq!(pieces, thought.into_iter().chain(rest.clone()).collect::<Vec<_>>(), "{thinking}");
-        }
-    }
-
-    #[test]
-    fn thoughts_that_the_prompt_opened_end_at_their_tag_or_with_the_answer() {
-        let request = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "adaptive"}});
-        let request = serde_json::from_value(request).unwrap();
-        let mut decoder = DECODERS.start(&request, true).unwrap();
-        let pieces = push(&mut decoder, "hm <tool_call>\n</think>\n\nHi.");
-        assert_eq!(pieces, [Piece::Thinking("hm <tool_call>".into()), Piece::Text("Hi.".into())]);
-        let mut decoder = DECODERS.start(&request, true).unwrap();
-        let mut pieces = push(&mut decoder, "hm </thi");
-        pieces.extend(decoder.finish());
-        assert_eq!(joined(pieces), [Piece::Thinking("hm </thi".into())]);
-    }
-
-    #[test]
-    fn a_stop_sequence_finishes_the_answer() {
-        let mut decoder = start(json!({"stop_sequences": ["\n\nHuman:"]})).unwrap();
-        assert_eq!(push(&mut decoder, "Hi.\n\nHuman:"), [Piece::Text("Hi.".into())]);
-        assert_eq!((decoder.is_finished(), decoder.stop_sequence()), (true, Some("\n\nHuman:")));
-        assert_eq!((decoder.push(TOKENIZER.encode("x").unwrap()[0]).unwrap(), decoder.finish()), (vec![], vec![]));
-    }
-
-    #[test]
-    fn half_a_character_and_half_a_tag_are_given_at_the_end() {
-        let mut decoder = start(json!({})).unwrap();
-        let mut pieces = push(&mut decoder, "é <tool");
-        pieces.extend(decoder.push(TOKENIZER.encode("é").unwrap()[0]).unwrap());
-        pieces.extend(decoder.finish());
-        let text = joined(pieces);
-        assert!(matches!(&text[..], [Piece::Text(text)] if text.starts_with("é <tool")), "{text:?}");
-    }
-}
+mod tests;
