@@ -115,6 +115,16 @@ fn qwen3_coder() {
         &[Call("Read", json!({"path": "12"})), Text("\n oops")],
     );
     check(Qwen3Coder, "<function=Read><parameter=path>\nab", &[Cut("Read", "{\"path\": \"ab")]);
+    check(
+        Qwen3Coder,
+        "<function=Read>\n<parameter=path>\n<parameter=text>\n\n<parameter=lines>\n[1]\n<parameter=all>\ntrue\n</parameter>\n</function>",
+        &[Call("Read", json!({"path": "<parameter=text>\n", "lines": [1], "all": true}))],
+    );
+    check(
+        Qwen3Coder,
+        "<function=Read>\n<parameter=text>\na <parameter=all>\n<parameter=path>\n<parameter=other>\n</parameter>\n</function>",
+        &[Call("Read", json!({"text": "a <parameter=all>\n<parameter=path>\n<parameter=other>"}))],
+    );
     for broken in
         ["<tool_call>\n{\"name\": \"X\"}", "<function=a<b>", "<function=>", "<tool_call>\n<function=Re", "<function=a\nb>"]
     {
@@ -231,8 +241,10 @@ fn openai() {
 #[test]
 fn the_format_is_the_one_in_which_the_template_writes_calls() {
     let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
-    let formats = ChatTemplate::fixtures().into_iter().map(|name| {
-        let written = ToolFormatName::written_by(&ChatTemplate::fixture(&name, &tokenizer), &tokenizer);
+    let templates = ChatTemplate::fixtures().into_iter().map(|name| (ChatTemplate::fixture(&name, &tokenizer), name));
+    let own = (ChatTemplate::load(&tiny_model(), &tokenizer).unwrap(), "the model's own".to_owned());
+    let formats = templates.chain([own]).map(|(template, name)| {
+        let written = ToolFormatName::written_by(&template, &tokenizer);
         format!("{name}: {}", written.map_or("none", ToolFormatName::name))
     });
     insta::assert_snapshot!(formats.collect::<Vec<_>>().join("\n"), @r"
@@ -248,6 +260,7 @@ fn the_format_is_the_one_in_which_the_template_writes_calls() {
     no-system-and-no-tools: none
     one-call-a-turn: llama3
     parameters-in-tags: qwen3-coder
+    the model's own: hermes
     ");
 }
 
@@ -266,6 +279,7 @@ fn answers() -> impl Strategy<Value = String> {
         "<function=Read>",
         "<parameter=path>",
         "<parameter=all>",
+        "\n<parameter=text>",
         "</parameter>",
         "</function>",
         "<|python_tag|>",

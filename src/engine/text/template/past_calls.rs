@@ -39,7 +39,8 @@ impl PastCalls {
     pub fn of(render: impl Fn(Vec<ChatMessage>) -> Option<String>) -> Option<Self> {
         let after_asking = |calls: &[PastCall]| {
             let prompt = render(conversation(calls))?;
-            let (_, turn) = prompt.rsplit_once(ASKED)?;
+            // Some templates repeat the question further on.
+            let (_, turn) = prompt.split_once(ASKED)?;
             Some(turn.to_owned())
         };
         let calls = calls();
