@@ -8,3 +8,5 @@ mod cut_calls;
 mod model;
 mod remote;
 mod routes;
+#[cfg(feature = "mlx")]
+mod templates;
