@@ -7,11 +7,30 @@ use std::path::PathBuf;
 pub enum ConfigError {
     /// A configuration file exists and cannot be read.
     #[error("cannot read {}: {source}; check its permissions", .path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A configuration file is not valid.
     #[error("{}:{line}:{column}: {reason}", .path.display())]
-    File { path: PathBuf, line: usize, column: usize, reason: String },
+    File {
+        /// The file.
+        path: PathBuf,
+        /// From 1 on.
+        line: usize,
+        /// In bytes, from 1 on.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
     /// A variable of the environment is not valid.
     #[error("{variable}: {reason}")]
-    Environment { variable: String, reason: String },
+    Environment {
+        /// Its name.
+        variable: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
 }

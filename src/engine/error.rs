@@ -7,10 +7,20 @@ use std::path::PathBuf;
 pub enum EngineError {
     /// A file of the model folder is missing or unreadable.
     #[error("{}: {reason}", path.display())]
-    ModelFile { path: PathBuf, reason: String },
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The prefix cache's folder cannot be used.
     #[error("{}: {reason}", path.display())]
-    CacheFolder { path: PathBuf, reason: String },
+    CacheFolder {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The request can never be answered: it is too long, names an unknown tool, has a schema that does not compile, …
     #[error("{0}")]
     Request(String),

@@ -12,6 +12,7 @@ pub const SEGMENT_TOKENS: usize = 512;
 pub struct Segment<P> {
     /// Number of tokens.
     pub tokens: usize,
+    /// What was computed for these tokens.
     pub payload: P,
 }
 

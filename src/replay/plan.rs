@@ -65,7 +65,14 @@ pub enum PlanError {
     Session(#[from] SnapshotError),
     /// Two traces have the same name.
     #[error("{} and {} are both {id}; replay one of them", first.display(), second.display())]
-    Twice { id: ExchangeId, first: PathBuf, second: PathBuf },
+    Twice {
+        /// The name of both.
+        id: ExchangeId,
+        /// The file that was found first.
+        first: PathBuf,
+        /// The other file.
+        second: PathBuf,
+    },
 }
 
 /// Everything that a replay will do.
@@ -91,7 +98,12 @@ pub enum ReplayStep {
     /// Make the cache hold the whole prompt.
     Fill,
     /// Send the request and time it.
-    Measure { phase: Phase, repeat: u32 },
+    Measure {
+        /// What the cache holds of the prompt before it.
+        phase: Phase,
+        /// Which of the phase's measurements this is, from 1 on.
+        repeat: u32,
+    },
 }
 
 impl Plan {

@@ -7,11 +7,24 @@ use std::path::PathBuf;
 pub enum SnapshotError {
     /// The file or its folder cannot be read or written.
     #[error("cannot use {}: {source}; check the path, its permissions and the free space", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The file is not a snapshot.
     #[error("{}: {reason}; delete it and replay again, or restore it from version control", path.display())]
-    Format { path: PathBuf, reason: String },
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it, and where.
+        reason: String,
+    },
     /// The name would leave the snapshots folder.
     #[error("session {session:?} cannot name a snapshot: it must be one plain file name")]
-    Session { session: String },
+    Session {
+        /// The name.
+        session: String,
+    },
 }

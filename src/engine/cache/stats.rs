@@ -7,6 +7,7 @@ use super::{CacheLimits, CachedPrompt, DiskStats};
 /// What the prefix cache holds now, and its counts since the engine started.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheStats {
+    /// How much the cache may hold.
     pub limits: CacheLimits,
     /// The prompts that no other cached prompt continues, the most recently used first.
     pub entries: Vec<CachedPrompt>,

@@ -21,7 +21,12 @@ pub struct Generation {
 #[derive(Debug)]
 pub enum EngineEvent {
     /// It became active. The first `cached_tokens` of the prompt came from the prefix cache; the rest is being computed.
-    Started { prompt_tokens: usize, cached_tokens: usize },
+    Started {
+        /// All tokens of the prompt.
+        prompt_tokens: usize,
+        /// How many of these were found in the cache.
+        cached_tokens: usize,
+    },
     /// More of its content.
     Piece(Piece),
     /// It is complete.
@@ -31,6 +36,7 @@ pub enum EngineEvent {
 /// A complete answer's figures.
 #[derive(Debug)]
 pub struct Finished {
+    /// What ended it.
     pub reason: EndReason,
     /// Whether it calls a tool.
     pub called_tool: bool,

@@ -54,9 +54,11 @@ pub struct QueriedSequence<'a> {
 
 /// What queries attend to.
 pub struct AttentionBatch<'a> {
+    /// Each with its queries, keys and values.
     pub sequences: Vec<QueriedSequence<'a>>,
     /// How many of the first tokens have the same keys and values in all sequences. These are read once for all.
     pub common: usize,
+    /// The same in all sequences.
     pub heads: Heads,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<usize>,

@@ -27,6 +27,7 @@ impl Default for CacheLimits {
 /// A prompt in the cache that no other one continues: a path from the root to a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedPrompt {
+    /// Its length.
     pub tokens: usize,
     /// Memory of the segments that it shares with no other prompt, in bytes.
     pub own_bytes: usize,

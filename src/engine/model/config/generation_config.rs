@@ -12,11 +12,15 @@ use crate::engine::model::json_file::read_json;
 pub struct GenerationConfig {
     /// `false`: greedy.
     pub do_sample: Option<bool>,
+    /// Unless `do_sample` is `false`; 0: greedy.
     pub temperature: Option<f32>,
+    /// Only the likeliest tokens that together have this probability; 1: all tokens.
     pub top_p: Option<f32>,
     /// Values below 1 mean all tokens.
     pub top_k: Option<i64>,
+    /// Only tokens with at least this share of the likeliest token's probability; 0: all tokens.
     pub min_p: Option<f32>,
+    /// Divides positive logits of tokens that were there before, and multiplies negative ones; 1: none.
     pub repetition_penalty: Option<f32>,
 }
 

@@ -19,16 +19,25 @@ use crate::engine::EngineError;
 /// A model's architecture and sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Which architecture, with the fields that it alone has.
     pub family: Family,
+    /// Rows of the embedding; the tokenizer may know fewer tokens.
     pub vocab_size: usize,
+    /// Width of the residual stream.
     pub hidden_size: usize,
+    /// Width within an MLP.
     pub intermediate_size: usize,
+    /// Number of transformer blocks.
     pub layers: usize,
+    /// Query heads of each layer.
     pub heads: usize,
     /// Key/value heads of grouped-query attention; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
+    /// Width of a head.
     pub head_dim: usize,
+    /// Added to the mean square before its root is taken.
     pub rms_norm_eps: f32,
+    /// How rotary position embeddings turn queries and keys.
     pub rope: RopeConfig,
     /// Whether the embedding is also the LM head; `None`: only if the weights have no `lm_head`.
     pub tied_head: Option<bool>,
@@ -36,6 +45,7 @@ pub struct Config {
     pub windows: Vec<Option<i32>>,
     /// Most tokens of a prompt and its answer together.
     pub context: usize,
+    /// How each weight is stored.
     pub quantization: Quantization,
 }
 
