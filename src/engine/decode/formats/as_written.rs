@@ -12,6 +12,7 @@ use crate::engine::decode::form::{Form, ListForm, Part, Tag};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::thinking::THINKING_TAGS;
 use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
 
 /// A format with one of its forms replaced.
@@ -54,6 +55,9 @@ impl AsWritten {
     pub fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = Found::read(&format, &calls.one, &[&first])?;
+        if !opens_turn(calls, one.start) {
+            return None;
+        }
         let parts = |text: &str, calls: [&PastCall; 2]| parts(text, calls.map(|call| call.id.as_str()), tokenizer);
         let [(name, arguments)] = one.places(&[&first])?[..] else { return None };
         let (before_name, after_name) = (&one.text[one.tag_length..name.0], &one.text[name.1..arguments.0]);
@@ -83,6 +87,14 @@ impl AsWritten {
         let takes_ids = form.after.iter().any(|part| matches!(part, Part::Id | Part::NextId));
         (!takes_ids).then_some(Self { format, start: one.start, tag: one.tag, form })
     }
+}
+
+/// Whether a call that starts here is the turn's first word, but for tags of thoughts: other markup before it belongs to a format
+/// that is not known.
+fn opens_turn(calls: &PastCalls, start: usize) -> bool {
+    let before = calls.opening.and_then(|opening| calls.one.get(opening..start)).unwrap_or_default();
+    let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+    tags.fold(before.to_owned(), |before, tag| before.replace(tag, "")).trim().is_empty()
 }
 
 /// Calls as a parser found them in a text.

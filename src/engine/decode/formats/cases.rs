@@ -250,6 +250,7 @@ fn the_format_is_the_one_in_which_the_template_writes_calls() {
     insta::assert_snapshot!(formats.collect::<Vec<_>>().join("\n"), @r"
     calls-as-json: hermes
     calls-in-a-list: mistral
+    calls-in-other-tags: none
     calls-in-sections: deepseek
     calls-where-content-is-none: deepseek
     calls-with-a-type: llama3

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::common_length;
 use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 
@@ -12,6 +13,8 @@ pub struct PastCalls {
     pub one: String,
     /// With both, where they can stand in one turn.
     pub two: Option<String>,
+    /// How much of `one` a turn of plain text begins with, too, in bytes; `None`: there can be no such turn.
+    pub opening: Option<usize>,
 }
 
 /// A call that is tried out. Neither its name nor its arguments are in any template.
@@ -37,24 +40,25 @@ const ASKED: &str = "Which trees are oaks?";
 impl PastCalls {
     /// `render` renders a conversation, or refuses it.
     pub fn of(render: impl Fn(Vec<ChatMessage>) -> Option<String>) -> Option<Self> {
-        let after_asking = |calls: &[PastCall]| {
-            let prompt = render(conversation(calls))?;
+        let after_asking = |messages: Vec<ChatMessage>| {
+            let prompt = render([vec![ChatMessage::User(ASKED.into())], messages].concat())?;
             // Some templates repeat the question further on.
-            let (_, turn) = prompt.split_once(ASKED)?;
-            Some(turn.to_owned())
+            prompt.split_once(ASKED).map(|(_, turn)| turn.to_owned())
         };
         let calls = calls();
-        Some(Self { one: after_asking(&calls[..1])?, two: after_asking(&calls) })
+        let one = after_asking(turn_and_results(&calls[..1]))?;
+        let plain = Turn { text: "Most.".into(), ..Turn::default() };
+        let plain = after_asking(vec![ChatMessage::Assistant(plain), ChatMessage::User("Thanks.".into())]);
+        Some(Self { opening: plain.map(|plain| common_length(&one, &plain)), two: after_asking(turn_and_results(&calls)), one })
     }
 }
 
-fn conversation(calls: &[PastCall]) -> Vec<ChatMessage> {
+fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
     let call = |call: &PastCall| Call { id: call.id.clone(), name: call.name.into(), input: call.arguments.clone() };
     let result = |call: &PastCall| {
         let result = ToolResult { call_id: call.id.clone(), name: Some(call.name.into()), text: "Done.".into() };
         ChatMessage::Result(result)
     };
     let turn = Turn { calls: calls.iter().map(call).collect(), ..Turn::default() };
-    let messages = [ChatMessage::User(ASKED.into()), ChatMessage::Assistant(turn)];
-    messages.into_iter().chain(calls.iter().map(result)).collect()
+    [ChatMessage::Assistant(turn)].into_iter().chain(calls.iter().map(result)).collect()
 }

@@ -74,6 +74,7 @@ fn templates_get_what_they_take() {
     insta::assert_snapshot!(traits.join("\n"), @r"
     calls-as-json: as most are
     calls-in-a-list: roles alternate, so neighbours are joined; late system messages are the user's
+    calls-in-other-tags: as most are
     calls-in-sections: late system messages are the user's
     calls-where-content-is-none: late system messages are the user's; arguments are JSON text; text before a call is a message of its own
     calls-with-a-type: as most are
