@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::common_length;
 use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 
@@ -13,7 +12,7 @@ pub struct PastCalls {
     pub one: String,
     /// With both, where they can stand in one turn.
     pub two: Option<String>,
-    /// How much of `one` a turn of plain text begins with, too, in bytes; `None`: there can be no such turn.
+    /// How much of `one` a turn of plain text begins with, too, but for whitespace, in bytes; `None`: there can be no such turn.
     pub opening: Option<usize>,
 }
 
@@ -49,8 +48,19 @@ impl PastCalls {
         let one = after_asking(turn_and_results(&calls[..1]))?;
         let plain = Turn { text: "Most.".into(), ..Turn::default() };
         let plain = after_asking(vec![ChatMessage::Assistant(plain), ChatMessage::User("Thanks.".into())]);
-        Some(Self { opening: plain.map(|plain| common_length(&one, &plain)), two: after_asking(turn_and_results(&calls)), one })
+        Some(Self {
+            opening: plain.map(|plain| same_but_for_whitespace(&one, &plain)),
+            two: after_asking(turn_and_results(&calls)),
+            one,
+        })
     }
+}
+
+/// How many bytes of the text another one begins with, too, whatever whitespace is between them.
+fn same_but_for_whitespace(text: &str, other: &str) -> usize {
+    let mut other = other.chars().filter(|c| !c.is_whitespace());
+    let mut letters = text.char_indices().filter(|(_, c)| !c.is_whitespace());
+    letters.find(|(_, c)| other.next() != Some(*c)).map_or(text.len(), |(at, _)| at)
 }
 
 fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
@@ -61,4 +71,18 @@ fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
     };
     let turn = Turn { calls: calls.iter().map(call).collect(), ..Turn::default() };
     [ChatMessage::Assistant(turn)].into_iter().chain(calls.iter().map(result)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_but_for_whitespace;
+
+    #[test]
+    fn turns_begin_alike_whatever_whitespace_is_between() {
+        let cases =
+            [("<a>\n\n{x", "\n<a>Most", 5), ("<a>x", "<a>xy", 4), ("<a>{", "<b>Most", 1), ("é {", "é\nM", 3), ("", "x", 0)];
+        for (text, other, same) in cases {
+            assert_eq!(same_but_for_whitespace(text, other), same, "{text:?} {other:?}");
+        }
+    }
 }
