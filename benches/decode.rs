@@ -59,11 +59,11 @@ impl Bench {
     fn load(model: &Path, traces: &Path) -> Outcome<Self> {
         let tokenizer = Tokenizer::load(model)?;
         let template = ChatTemplate::load(model, &tokenizer)?;
-        let format = ToolFormatName::of_template(template.source()).format(template.source());
+        let format = ToolFormatName::written_by(&template, &tokenizer).unwrap_or(ToolFormatName::Hermes);
         Ok(Self {
             engine: Engine::load(model, EngineOptions::default())?,
             plain: Model::load(model, &LoadListener::default())?,
-            decoders: AnswerDecoders::new(tokenizer.clone(), format)?,
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             asked: asked(traces)?,
             tokenizer,
             template,
@@ -72,7 +72,7 @@ impl Bench {
 
     fn generation(&self, request: &MessagesRequest) -> Outcome<Generation> {
         let prompt = self.tokenizer.encode(&self.template.render(request)?)?;
-        let (decoder, sampler) = (self.decoders.start(request, false)?, Sampler::new(Sampling::GREEDY, &prompt));
+        let (decoder, sampler) = (self.decoders.start(request, None)?, Sampler::new(Sampling::GREEDY, &prompt));
         Ok(Generation { prompt, max_tokens: MOST, decoder, sampler })
     }
 
@@ -220,7 +220,7 @@ fn mask(tokenizer: &Path, asked: &[Asked]) -> Outcome<()> {
     let tokenizer = Tokenizer::load(tokenizer)?;
     let request = &asked.iter().find(|asked| asked.trace.contains("edit")).ok_or("no trace edits a file")?.request;
     let request = MessagesRequest { tool_choice: None, ..request.clone() };
-    let decoders = AnswerDecoders::new(tokenizer.clone(), ToolFormatName::Hermes.format(""))?;
+    let decoders = AnswerDecoders::new(tokenizer.clone(), ToolFormatName::Hermes.format())?;
     let file = "fn main() {\n    let port = 8080;\n    println!(\"listening on {port}\");\n}\n".repeat(4);
     let (old, new) = (json!(file), json!(file.to_uppercase()));
     let arguments = format!(r#"{{"file_path": "/home/user/project/src/main.rs", "old_string": {old}, "new_string": {new}}}"#);
@@ -237,7 +237,7 @@ fn mask(tokenizer: &Path, asked: &[Asked]) -> Outcome<()> {
     for (what, before, tokens) in [("text", &[][..], &text), ("call", &text[..], &call)] {
         let mut best = [vec![Duration::MAX; tokens.len()], vec![Duration::MAX; tokens.len()]];
         for _ in 0..RUNS {
-            let mut decoder = decoders.start(&request, false)?;
+            let mut decoder = decoders.start(&request, None)?;
             for token in before {
                 decoder.push(*token)?;
             }

@@ -49,11 +49,11 @@ pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, samp
     let mut request = json!({"model": "m", "messages": [], "max_tokens": 1});
     request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let request = serde_json::from_value(request).unwrap();
-    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format("")).unwrap();
+    let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format()).unwrap();
     Generation {
         prompt: prompt.to_vec(),
         max_tokens,
-        decoder: decoders.start(&request, false).unwrap(),
+        decoder: decoders.start(&request, None).unwrap(),
         sampler: Sampler::new(sampling, prompt),
     }
 }

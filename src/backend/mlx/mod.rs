@@ -15,7 +15,7 @@ use self::shared_prefixes::SharedPrefixes;
 use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
 use crate::convert;
-use crate::engine::decode::{AnswerDecoders, OPEN_THINKING, ToolFormatName};
+use crate::engine::decode::{AnswerDecoders, ThinkingTags, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
 use crate::engine::{
     CacheStats, CachedPrompt, DiskStats, Engine, EngineError, EngineOptions, Generation, GenerationConfig, MemoryUse, Sampler,
@@ -59,11 +59,17 @@ impl MlxBackend {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let tokenizer = Tokenizer::load(dir)?;
         let template = ChatTemplate::load(dir, &tokenizer)?;
-        let format = options.tool_format.unwrap_or_else(|| ToolFormatName::of_template(template.source()));
-        tracing::info!(?format, "tool calls");
+        let format = options.tool_format.or_else(|| ToolFormatName::written_by(&template, &tokenizer));
+        if format.is_none() {
+            tracing::warn!(
+                "the chat template writes no calls in a format that is known: they are written as hermes; --tool-format names another"
+            );
+        }
+        let format = format.unwrap_or(ToolFormatName::Hermes);
+        tracing::info!(calls = format.name(), "chat template: {}", template.traits());
         let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
         let text = TextSide {
-            decoders: AnswerDecoders::new(tokenizer.clone(), format.format(template.source()))?,
+            decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
             shared_prefixes: SharedPrefixes::default(),
@@ -210,9 +216,8 @@ impl TextSide {
         let request = self.readable(request)?;
         let text = self.template.render(&request)?;
         let prompt = self.prompts.encode(&text)?;
-        let thinks = text.trim_end().ends_with(OPEN_THINKING);
         let generation = Generation {
-            decoder: self.decoders.start(&request, thinks)?,
+            decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::syntax::{JsonScan, ending_with_start_of};
+use super::syntax::JsonScan;
 
 /// Reads the arguments of one call as they come.
 pub trait ArgumentReader: Send {
@@ -82,23 +82,6 @@ fn is_surrogate(bytes: &[u8]) -> bool {
 pub fn escaped(text: &str) -> String {
     let quoted = json!(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// Takes the text before `end` and `end` itself; without `end`, as much as cannot be part of it. Returns the text, and whether
-/// `end` was there.
-pub fn take_before(held: &mut String, end: &str) -> (String, bool) {
-    match held.find(end) {
-        Some(at) => {
-            let rest = held.split_off(at + end.len());
-            let mut taken = std::mem::replace(held, rest);
-            taken.truncate(at);
-            (taken, true)
-        }
-        None => {
-            let rest = held.split_off(held.len() - ending_with_start_of(held, end));
-            (std::mem::replace(held, rest), false)
-        }
-    }
 }
 
 #[cfg(test)]

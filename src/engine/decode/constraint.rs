@@ -9,9 +9,9 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
 use super::fault::{self, Fault};
-use super::form::Part;
+use super::form::{Form, Part};
 use super::formats::ToolFormat;
-use super::grammar::{self, Vocabulary};
+use super::grammar::{self, Fill, Vocabulary};
 use super::schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
@@ -92,6 +92,15 @@ impl Follower {
     }
 }
 
+/// Where no tool can be called.
+const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
+
+/// What a grammar of this form takes from the call, as a part of a key.
+fn filled(form: &Form, fill: &Fill) -> String {
+    let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
+    format!("{} {}", ids.concat(), fill.names.join(" "))
+}
+
 /// The grammars of tool calls in one format over one vocabulary.
 pub struct Grammars {
     factory: ParserFactory,
@@ -129,17 +138,16 @@ impl Grammars {
 
     /// The tokens that open a call; none where the vocabulary spells the tags out.
     pub fn open_tokens(&self) -> Vec<u32> {
-        self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(tag.text)).collect()
+        self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
     /// The tokens that are markup of calls.
     pub fn markup(&self) -> Vec<u32> {
-        let forms = (0..self.format.tags().len()).map(|tag| self.format.form(tag));
-        let parts = forms.flat_map(|form| {
-            let list = form.list.map_or([&[][..], &[]], |list| [list.between, list.end]);
-            [form.open, form.after_name, form.after].into_iter().chain(list).flatten().copied()
+        let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
+        let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
+            Part::Markup(text) => self.tokenizer.added_token(text),
+            _ => None,
         });
-        let markup = parts.filter_map(|part| if let Part::Markup(text) = part { self.tokenizer.added_token(text) } else { None });
         markup.chain(self.open_tokens()).collect()
     }
 
@@ -147,18 +155,18 @@ impl Grammars {
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
-    pub fn call(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        let whole = || grammar::whole_opening(&self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
-        self.opening("call", names, whole)
+    pub fn call(&self, fill: &Fill) -> Result<Follower, EngineError> {
+        let form = self.forced_form();
+        self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
 
     /// The same after the opening tag of this number.
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn rest_of_call(&self, tag: usize, names: &[&str]) -> Result<Follower, EngineError> {
-        let rest = || grammar::rest_of_opening(&self.format.form(tag), names, &self.vocabulary());
-        self.opening(&format!("rest {tag}"), names, rest)
+    pub fn rest_of_call(&self, tag: usize, fill: &Fill) -> Result<Follower, EngineError> {
+        let form = self.format.form(tag);
+        self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
 
     /// After a call under this tag: the end of the list, and unless `last`, another call up to its arguments. `None` where
@@ -166,14 +174,15 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn after_call(&self, tag: usize, names: &[&str], last: bool) -> Result<Option<Follower>, EngineError> {
-        let grammar = grammar::after_call(&self.format.form(tag), names, last, &self.vocabulary());
-        let follower = |grammar| self.opening(&format!("after {tag} {last}"), names, || grammar);
+    pub fn after_call(&self, tag: usize, fill: &Fill, last: bool) -> Result<Option<Follower>, EngineError> {
+        let form = self.format.form(tag);
+        let grammar = grammar::after_call(&form, fill, last, &self.vocabulary());
+        let follower = |grammar| self.opening(&format!("after {tag} {last}"), &form, fill, || grammar);
         grammar.map(follower).transpose()
     }
 
-    fn opening(&self, what: &str, names: &[&str], grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
-        self.kept(format!("{what} {}", names.join(" ")), || {
+    fn opening(&self, what: &str, form: &Form, fill: &Fill, grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
+        self.kept(format!("{what} {}", filled(form, fill)), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
             self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
         })
@@ -210,7 +219,7 @@ impl Grammars {
         }
         let checked = self.kept(format!("strict {field} {}", tool.input_schema), || {
             let in_full = self.try_arguments(0, tool).and_then(HeldTo::in_full).map(|held| held.follower);
-            let fault = |part: &Value| self.try_output(part, &[]).and_then(HeldTo::in_full).err();
+            let fault = |part: &Value| self.try_output(part, &NO_CALL).and_then(HeldTo::in_full).err();
             in_full.map_err(|reason| refused(field, &tool.input_schema, reason, &fault))
         });
         checked.map(drop)
@@ -227,16 +236,17 @@ impl Grammars {
     ///
     /// # Errors
     /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
-    pub fn output(&self, format: &OutputFormat, names: &[&str]) -> Result<Follower, EngineError> {
+    pub fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
         let OutputFormat { schema, field, .. } = format;
-        let attempt = |schema: &Value, names: &[&str]| {
-            let held = self.try_output(schema, names)?;
+        let attempt = |schema: &Value, fill: &Fill| {
+            let held = self.try_output(schema, fill)?;
             if format.in_full() { held.in_full() } else { Ok(held) }
         };
-        self.kept(format!("output {} {field} {} {schema}", format.in_full(), names.join(" ")), || {
+        let key = format!("output {} {field} {} {schema}", format.in_full(), filled(&self.forced_form(), fill));
+        self.kept(key, || {
             let field = format!("{field}.schema");
             let HeldTo { mut follower, not_enforced } =
-                attempt(schema, names).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &[]).err()))?;
+                attempt(schema, fill).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &NO_CALL).err()))?;
             // An automaton that is too large is better found out now than in the middle of the answer.
             let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
             follower.0.compute_mask().map_err(too_large)?;
@@ -247,10 +257,10 @@ impl Grammars {
         })
     }
 
-    fn try_output(&self, schema: &Value, names: &[&str]) -> Result<HeldTo, String> {
-        let compiles = |schema: &Value| self.compile_answer(schema, &[]).is_ok();
+    fn try_output(&self, schema: &Value, fill: &Fill) -> Result<HeldTo, String> {
+        let compiles = |schema: &Value| self.compile_answer(schema, &NO_CALL).is_ok();
         let (schema, left_out) = schema::prepare(schema.clone(), &compiles);
-        let mut follower = self.compile_answer(&schema, names)?;
+        let mut follower = self.compile_answer(&schema, fill)?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })
     }
@@ -259,15 +269,19 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn call_or_end(&self, names: &[&str]) -> Result<Follower, EngineError> {
-        let grammar = || grammar::answer(None, &self.format.tags()[0], &self.format.form(0), names, &self.vocabulary());
-        self.opening("call or end", names, grammar)
+    pub fn call_or_end(&self, fill: &Fill) -> Result<Follower, EngineError> {
+        let form = self.forced_form();
+        self.opening("call or end", &form, fill, || grammar::answer(None, &form, fill, &self.vocabulary()))
     }
 
-    fn compile_answer(&self, schema: &Value, names: &[&str]) -> Result<Follower, String> {
+    fn compile_answer(&self, schema: &Value, fill: &Fill) -> Result<Follower, String> {
         let schema = schema::with_options(schema.clone());
-        let (tag, form) = (&self.format.tags()[0], self.format.form(0));
-        self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), tag, &form, names, &self.vocabulary())))
+        self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
+    }
+
+    /// The form of a call where a call must come, or can be told from other text by its first characters.
+    fn forced_form(&self) -> Form {
+        self.format.form(self.format.forced_tag())
     }
 
     /// From any JSON object as arguments to the end of the call.
@@ -281,7 +295,8 @@ impl Grammars {
 
     /// The grammar of such arguments.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
-        let (grammar, left_out) = self.format.arguments(tag, &schema::with_options(schema), &self.vocabulary());
+        let schema = schema::with_options(schema);
+        let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })

@@ -1,39 +1,193 @@
 //! How a tool call looks on paper: the data that a format describes itself with, and that grammars are made of.
 
+use std::ops::Range;
+
+use super::syntax::{Cursor, Unread, ending_with_start_of};
+
 /// The text that a call starts with.
 pub struct Tag {
-    pub text: &'static str,
-    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters.
+    /// There may be any JSON whitespace between them.
+    pub words: &'static [&'static str],
+    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters. Without them
+    /// it counts anywhere, and is one word.
     pub only_after: Option<&'static [char]>,
 }
 
+impl Tag {
+    /// Where the tag is. `fresh`: the text is an answer's start, or follows a call.
+    pub fn find(&self, text: &str, fresh: bool) -> Option<Range<usize>> {
+        let Some(before) = self.only_after else {
+            let word = self.words[0];
+            return text.find(word).map(|at| at..at + word.len());
+        };
+        let rest = text.trim_start_matches(before);
+        let mut cursor = Cursor::new(rest);
+        let start = text.len() - rest.len();
+        (fresh && cursor.words(self.words).is_ok()).then(|| start..start + cursor.at())
+    }
+
+    /// How many bytes at the end of a text without the tag may belong to it.
+    pub fn undecided(&self, text: &str, fresh: bool) -> usize {
+        match self.only_after {
+            None => ending_with_start_of(text, self.words[0]),
+            Some(before) if fresh => {
+                let may_be = Cursor::new(text.trim_start_matches(before)).words(self.words) == Err(Unread::More);
+                if may_be { text.len() } else { 0 }
+            }
+            Some(_) => 0,
+        }
+    }
+
+    /// How many bytes of its words the tag has at the end of a text that does not have all of it.
+    pub fn so_far(&self, text: &str, fresh: bool) -> usize {
+        let Some(before) = self.only_after else { return ending_with_start_of(text, self.words[0]) };
+        let mut cursor = Cursor::new(text.trim_start_matches(before));
+        let mut there = 0;
+        for word in self.words.iter().filter(|_| fresh) {
+            match cursor.word(word) {
+                Ok(()) => there += word.len(),
+                Err(Unread::More) => return there + cursor.rest().trim_start().len(),
+                Err(Unread::No) => return 0,
+            }
+        }
+        there
+    }
+
+    /// The bytes of all its words.
+    pub fn len(&self) -> usize {
+        self.words.iter().map(|word| word.len()).sum()
+    }
+
+    /// Whether these bytes complete the tag, of whose words `there` bytes are there already, and go on.
+    pub fn goes_past(&self, there: usize, bytes: &[u8]) -> bool {
+        let starts = if there == 0 { bytes.len() } else { 1 };
+        (0..starts).any(|start| self.completed_by(there, &bytes[start..]).is_some_and(|left| left > 0))
+    }
+
+    /// How many of the bytes are left where they complete the tag.
+    fn completed_by(&self, mut there: usize, bytes: &[u8]) -> Option<usize> {
+        let letters = self.words.concat();
+        let mut ends = Vec::new();
+        self.words.iter().for_each(|word| ends.push(ends.last().unwrap_or(&0) + word.len()));
+        for (at, byte) in bytes.iter().enumerate() {
+            match letters.as_bytes().get(there) {
+                None => return Some(bytes.len() - at),
+                Some(letter) if letter == byte => there += 1,
+                Some(_) if b" \n\r\t".contains(byte) && ends.contains(&there) => {}
+                Some(_) => return None,
+            }
+        }
+        (there == letters.len()).then_some(0)
+    }
+}
+
 /// A part of a call as the grammar writes it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// This text.
-    Text(&'static str),
+    Text(String),
     /// This markup: one token where the vocabulary has it, spelled out where not.
-    Markup(&'static str),
+    Markup(String),
     /// The name of the tool, as a JSON string or as it is.
     Name { quoted: bool },
+    /// The id that prompts give this call.
+    Id,
+    /// The same for the call after it.
+    NextId,
+}
+
+pub fn text(text: &str) -> Part {
+    Part::Text(text.into())
+}
+
+pub fn markup(text: &str) -> Part {
+    Part::Markup(text.into())
 }
 
 /// The one form in which the grammar writes calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
+    /// The tag, for calls that are forced.
+    pub tag: Part,
     /// From after the tag to the name.
-    pub open: &'static [Part],
+    pub open: Vec<Part>,
     /// From the name to the arguments.
-    pub after_name: &'static [Part],
+    pub after_name: Vec<Part>,
     /// Between the head and a JSON object.
-    pub before_object: &'static str,
-    /// From the arguments to the end of the call.
-    pub after: &'static [Part],
+    pub before_object: String,
+    /// From the arguments to the end of the call, or to where a list goes on or ends.
+    pub after: Vec<Part>,
     /// Where other calls may follow under the same tag: the parts between them, and those that end the last one.
     pub list: Option<ListForm>,
 }
 
 /// How several calls stand under one tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListForm {
-    pub between: &'static [Part],
-    pub end: &'static [Part],
+    /// To after the next call's name.
+    pub between: Vec<Part>,
+    pub end: Vec<Part>,
+}
+
+impl Form {
+    /// The text of the tag.
+    pub fn tag_text(&self) -> &str {
+        match &self.tag {
+            Part::Text(text) | Part::Markup(text) => text,
+            Part::Name { .. } | Part::Id | Part::NextId => "",
+        }
+    }
+
+    /// All parts.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        let list = self.list.iter().flat_map(|list| list.between.iter().chain(&list.end));
+        [&self.tag].into_iter().chain(&self.open).chain(&self.after_name).chain(&self.after).chain(list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: Tag = Tag { words: &["{", "\"name\"", ":"], only_after: Some(&[' ', '\n', ';']) };
+    const ANYWHERE: Tag = Tag { words: &["<call>"], only_after: None };
+
+    #[test]
+    fn a_tag_of_several_words_may_have_space_between_them() {
+        for (text, range) in [("{\"name\":", 0..8), ("\n {\n  \"name\" : \"x\"", 2..14), ("; {\"name\": ", 2..10)] {
+            assert_eq!(JSON.find(text, true), Some(range), "{text:?}");
+            assert_eq!(JSON.find(text, false), None, "{text:?}");
+        }
+        assert_eq!(["x {\"name\":", "{\"nam e\":", "{\"age\":"].map(|text| JSON.find(text, true)), [None, None, None]);
+        assert_eq!(ANYWHERE.find("a <call>b", false), Some(2..8));
+    }
+
+    #[test]
+    fn what_may_become_a_tag_is_counted() {
+        let counts = |text: &str| (JSON.undecided(text, true), JSON.so_far(text, true));
+        let cases = [("", (0, 0)), (" {", (2, 1)), ("{ \n\"na", (6, 4)), ("{\"name\" ", (8, 7)), ("{a", (0, 0)), ("a{", (0, 0))];
+        for (text, expected) in cases {
+            assert_eq!(counts(text), expected, "{text:?}");
+        }
+        assert_eq!((ANYWHERE.undecided("x<ca", false), ANYWHERE.so_far("x<ca", false)), (3, 3));
+    }
+
+    #[test]
+    fn bytes_go_past_a_tag_if_they_complete_it_and_more() {
+        let cases: [(usize, &str, bool); 9] = [
+            (0, "{\"name\":", false),
+            (0, "{\"name\": ", true),
+            (0, " {\"name\":\"", true),
+            (1, "\n \"name\" :x", true),
+            (1, "x\"name\":x", false),
+            (4, "me\":", false),
+            (4, "me\" : ", true),
+            (4, "m e\": ", false),
+            (7, ":", false),
+        ];
+        for (there, bytes, expected) in cases {
+            assert_eq!(JSON.goes_past(there, bytes.as_bytes()), expected, "{there} {bytes:?}");
+        }
+        assert!(ANYWHERE.goes_past(0, b"x<call>y") && ANYWHERE.goes_past(5, b">\n") && !ANYWHERE.goes_past(5, b">"));
+    }
 }

@@ -13,20 +13,29 @@ use crate::wire::MessagesRequest;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
-/// Every form that some format's grammar writes, with the template that asks for it.
-pub const FORMS: [(ToolFormatName, &str); 8] = [
-    (ToolFormatName::Hermes, ""),
-    (ToolFormatName::Qwen3Coder, ""),
-    (ToolFormatName::Llama3, ""),
-    (ToolFormatName::Mistral, ""),
-    (ToolFormatName::Mistral, "[ARGS]"),
-    (ToolFormatName::DeepSeek, "```json"),
-    (ToolFormatName::DeepSeek, ""),
-    (ToolFormatName::OpenAi, ""),
+/// Every form that some format's grammar writes: its own, or that of one of our templates.
+pub const FORMS: [(ToolFormatName, Option<&str>); 13] = [
+    (ToolFormatName::Hermes, None),
+    (ToolFormatName::Qwen3Coder, None),
+    (ToolFormatName::Llama3, None),
+    (ToolFormatName::Mistral, None),
+    (ToolFormatName::DeepSeek, None),
+    (ToolFormatName::OpenAi, None),
+    (ToolFormatName::Llama3, Some("calls-with-a-type")),
+    (ToolFormatName::Mistral, Some("calls-in-a-list")),
+    (ToolFormatName::Mistral, Some("calls-with-ids-before-arguments")),
+    (ToolFormatName::Mistral, Some("names-and-arguments")),
+    (ToolFormatName::DeepSeek, Some("calls-where-content-is-none")),
+    (ToolFormatName::DeepSeek, Some("calls-in-sections")),
+    (ToolFormatName::Qwen3Coder, Some("parameters-in-tags")),
 ];
 
-pub fn decoders((name, template): (ToolFormatName, &str)) -> AnswerDecoders {
-    AnswerDecoders::new(TOKENIZER.clone(), name.format(template)).unwrap()
+pub fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {
+    let format = match template {
+        None => name.format(),
+        Some(template) => name.as_written_by(&ChatTemplate::fixture(template, &TOKENIZER), &TOKENIZER),
+    };
+    AnswerDecoders::new(TOKENIZER.clone(), format).unwrap()
 }
 
 fn schemas() -> Vec<(&'static str, Value)> {
@@ -217,7 +226,7 @@ fn every_finished_call_is_valid() {
             let mut random = StdRng::seed_from_u64(at as u64);
             let request = request(&[(name, schema)], json!({"type": "tool", "name": name, "disable_parallel_tool_use": true}));
             for _ in 0..6 {
-                let (pieces, over) = generate(&mut decoders.start(&request, false).unwrap(), &mut random, 160);
+                let (pieces, over) = generate(&mut decoders.start(&request, None).unwrap(), &mut random, 160);
                 if over {
                     let calls = calls(&pieces);
                     assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [name]);
@@ -237,7 +246,7 @@ fn a_call_cut_anywhere_says_what_was_said_and_nothing_more() {
         let decoders = decoders(form);
         for (at, (name, schema)) in schemas().into_iter().enumerate() {
             let request = request(&[(name, schema)], json!({"type": "tool", "name": name, "disable_parallel_tool_use": true}));
-            let mut whole = decoders.start(&request, false).unwrap();
+            let mut whole = decoders.start(&request, None).unwrap();
             let mut random = StdRng::seed_from_u64(at as u64);
             let (mut tokens, mut said) = (Vec::new(), Vec::new());
             while !whole.is_finished() && tokens.len() < 45 {
@@ -247,7 +256,7 @@ fn a_call_cut_anywhere_says_what_was_said_and_nothing_more() {
             }
             let said = arguments(&said);
             for cut in (at % 3..tokens.len()).step_by(3) {
-                let mut decoder = decoders.start(&request, false).unwrap();
+                let mut decoder = decoders.start(&request, None).unwrap();
                 let mut pieces: Vec<Piece> = tokens[..cut].iter().flat_map(|token| decoder.push(*token).unwrap()).collect();
                 pieces.extend(decoder.finish());
                 let shown = arguments(&pieces);
@@ -274,7 +283,7 @@ fn any_choice_calls_some_known_tool_first_and_may_go_on() {
     for form in FORMS {
         let decoders = decoders(form);
         for _ in 0..6 {
-            let (pieces, _) = generate(&mut decoders.start(&request, false).unwrap(), &mut random, 300);
+            let (pieces, _) = generate(&mut decoders.start(&request, None).unwrap(), &mut random, 300);
             // An answer that is cut early may show nothing.
             assert!(matches!(pieces.first(), Some(Piece::ToolStart { .. }) | None), "{form:?} {pieces:?}");
             finished_calls(&pieces).iter().for_each(|(name, input)| assert_valid(name, input));
@@ -320,7 +329,7 @@ fn a_follow_up_prompt_goes_on_from_the_generated_tokens() {
         let mut request = request(&[(name, schema)], json!({"type": "any", "disable_parallel_tool_use": true}));
         request.messages = serde_json::from_value(json!([{"role": "user", "content": "Go."}])).unwrap();
         let prompt = template.render(&request).unwrap();
-        let mut tries = (0..10).map(|seed| short_call(decoders.start(&request, false).unwrap(), seed));
+        let mut tries = (0..10).map(|seed| short_call(decoders.start(&request, None).unwrap(), seed));
         // Recursive schemas and long patterns may lead far.
         let Some((text, pieces)) = tries.find_map(|call| call) else { continue };
         found += 1;

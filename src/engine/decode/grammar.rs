@@ -2,8 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::form::{Form, Part, Tag};
+use super::form::{Form, Part};
 use crate::engine::text::Tokenizer;
+
+/// What differs from call to call.
+pub struct Fill<'a> {
+    /// The tools that may be called.
+    pub names: &'a [&'a str],
+    /// The ids of the call and of the one after it.
+    pub ids: [&'a str; 2],
+}
 
 /// The tokenizer's vocabulary, asked which markup is a token of its own.
 pub struct Vocabulary<'a>(pub &'a Tokenizer);
@@ -11,7 +19,7 @@ pub struct Vocabulary<'a>(pub &'a Tokenizer);
 impl Vocabulary<'_> {
     /// The parts as Lark symbols, and the terminals that these need. Neighbouring texts are one terminal: a token must end where it
     /// ends, and no other token boundary is imposed.
-    fn symbols(&self, parts: &[Part], names: &[&str], prefix: &str) -> (String, String) {
+    fn symbols(&self, parts: &[Part], fill: &Fill, prefix: &str) -> (String, String) {
         let mut start = Vec::new();
         let mut terminals = String::new();
         let mut text: Vec<String> = Vec::new();
@@ -35,61 +43,63 @@ impl Vocabulary<'_> {
                 },
                 Part::Name { quoted } => {
                     let name = |name: &&str| lark_string(&if *quoted { json!(name).to_string() } else { (*name).to_owned() });
-                    text.push(format!("({})", names.iter().map(name).collect::<Vec<_>>().join(" | ")));
+                    text.push(format!("({})", fill.names.iter().map(name).collect::<Vec<_>>().join(" | ")));
                 }
+                Part::Id => text.push(lark_string(fill.ids[0])),
+                Part::NextId => text.push(lark_string(fill.ids[1])),
             }
         }
         flush(&mut text, &mut start);
         (start.join(" "), terminals)
     }
 
-    /// These parts, names left out, as Lark symbols that need no terminals.
+    /// These parts, names and ids left out, as Lark symbols that need no terminals.
     pub fn inline(&self, parts: &[Part]) -> String {
         let symbol = |part: &Part| match part {
             Part::Text(text) => Some(lark_string(text)),
             Part::Markup(markup) => {
                 Some(self.0.added_token(markup).map_or_else(|| lark_string(markup), |token| format!("<[{token}]>")))
             }
-            Part::Name { .. } => None,
+            Part::Name { .. } | Part::Id | Part::NextId => None,
         };
         parts.iter().filter_map(symbol).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// A call of one of these tools from its tag up to its arguments.
-pub fn whole_opening(tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
-    opening(&[&[Part::Markup(tag.text)], form.open, form.after_name].concat(), names, vocabulary)
+pub fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+    opening(&[std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat(), fill, vocabulary)
 }
 
 /// A JSON value of this schema, or nothing where there is none; or else a call up to its arguments, where there are tools.
-pub fn answer(schema: Option<&Value>, tag: &Tag, form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
-    let parts = [&[Part::Markup(tag.text)], form.open, form.after_name].concat();
-    let (call, terminals) = if names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, names, "OPENING") };
+pub fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+    let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
+    let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
     match schema {
         None => format!("start: call?\ncall: {call}\n{terminals}"),
-        Some(schema) if names.is_empty() => format!("start: value\nvalue: %json {schema}"),
+        Some(schema) if fill.names.is_empty() => format!("start: value\nvalue: %json {schema}"),
         Some(schema) => format!("start: value | call\ncall: {call}\n{terminals}value: %json {schema}"),
     }
 }
 
 /// A call of one of these tools from after its tag up to its arguments.
-pub fn rest_of_opening(form: &Form, names: &[&str], vocabulary: &Vocabulary) -> String {
-    opening(&[form.open, form.after_name].concat(), names, vocabulary)
+pub fn rest_of_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+    opening(&[&form.open[..], &form.after_name].concat(), fill, vocabulary)
 }
 
-fn opening(parts: &[Part], names: &[&str], vocabulary: &Vocabulary) -> String {
-    let (start, terminals) = vocabulary.symbols(parts, names, "OPENING");
+fn opening(parts: &[Part], fill: &Fill, vocabulary: &Vocabulary) -> String {
+    let (start, terminals) = vocabulary.symbols(parts, fill, "OPENING");
     format!("start: {start}\n{terminals}")
 }
 
 /// The continuations of a call in a list: the list's end and, unless `last`, another call up to its arguments. `None` where calls
 /// do not stand in lists.
-pub fn after_call(form: &Form, names: &[&str], last: bool, vocabulary: &Vocabulary) -> Option<String> {
+pub fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
-    let (end, mut terminals) = vocabulary.symbols(list.end, &[], "END");
+    let (end, mut terminals) = vocabulary.symbols(&list.end, fill, "END");
     let mut start = end;
     if !last {
-        let (next, more) = vocabulary.symbols(&[list.between, form.after_name].concat(), names, "NEXT");
+        let (next, more) = vocabulary.symbols(&[&list.between[..], &form.after_name].concat(), fill, "NEXT");
         start = format!("{start} | {next}");
         terminals.push_str(&more);
     }
@@ -100,8 +110,8 @@ pub fn after_call(form: &Form, names: &[&str], last: bool, vocabulary: &Vocabula
 ///
 /// The space before the opening brace belongs to it, as tokens usually begin with their space.
 pub fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
-    let before = if form.before_object.is_empty() { String::new() } else { lark_string(form.before_object) };
-    format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(form.after))
+    let before = if form.before_object.is_empty() { String::new() } else { lark_string(&form.before_object) };
+    format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(&form.after))
 }
 
 /// A string as Lark writes it, which is as JSON does.

@@ -28,7 +28,7 @@ pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
 pub use constraint::TokenMask;
 pub use formats::{ToolFormat, ToolFormatName};
 pub use sampler::{Sampler, Sampling};
-pub use thinking::OPEN as OPEN_THINKING;
+pub use thinking::ThinkingTags;
 
 /// Something the generated tokens added to the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

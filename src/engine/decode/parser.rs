@@ -6,7 +6,7 @@ use super::Piece;
 use super::arguments::{ArgumentReader, ObjectReader, QuotedReader};
 use super::form::Tag;
 use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
-use super::syntax::{Cursor, Unread, ending_with_start_of, trim_start};
+use super::syntax::{Cursor, Unread, trim_start};
 use crate::wire::Tool;
 
 /// Reads an answer's text as it comes and finds the tool calls in it.
@@ -76,16 +76,9 @@ impl Parser {
         self.tag
     }
 
-    /// Whether the text ends with a part of this tag, and if so, with how many bytes of it.
+    /// How many bytes of this tag's words are at the text's end.
     pub fn opening_so_far(&self, tag: &Tag) -> usize {
-        match (self.in_call(), tag.only_after) {
-            (true, _) => 0,
-            (false, None) => ending_with_start_of(&self.held, tag.text),
-            (false, Some(before)) => {
-                let rest = self.held.trim_start_matches(before);
-                if self.fresh && tag.text.starts_with(rest) { rest.len() } else { 0 }
-            }
-        }
+        if self.in_call() { 0 } else { tag.so_far(&self.held, self.fresh) }
     }
 
     /// The name of the open call, once it is known and until the arguments are complete.
@@ -152,38 +145,23 @@ impl Parser {
     fn find_tag(&mut self, pieces: &mut Vec<Piece>) -> bool {
         let format = self.format.clone();
         let tags = format.tags();
-        let found = tags.iter().enumerate().filter_map(|(which, tag)| Some((self.find(tag)?, which))).min();
-        if let Some((at, which)) = found {
+        let found = tags.iter().enumerate().filter_map(|(which, tag)| Some((tag.find(&self.held, self.fresh)?, which)));
+        if let Some((range, which)) = found.min_by_key(|(range, which)| (range.start, *which)) {
             let mut opened = String::new();
-            let before = self.take(at);
+            let before = self.take(range.start);
             match tags[which].only_after {
                 Some(_) => opened.push_str(&before),
                 None => self.give(before, pieces),
             }
-            opened.push_str(&self.take(tags[which].text.len()));
+            opened.push_str(&self.take(range.len()));
             self.tag = which;
             self.state = ParserState::Head { opened, place: Place::AfterTag(which) };
             return true;
         }
-        let undecided = tags.iter().map(|tag| self.undecided(tag)).max().unwrap_or(0);
+        let undecided = tags.iter().map(|tag| tag.undecided(&self.held, self.fresh)).max().unwrap_or(0);
         let certain = self.take(self.held.len() - undecided);
         self.give(certain, pieces);
         false
-    }
-
-    fn find(&self, tag: &Tag) -> Option<usize> {
-        let Some(before) = tag.only_after else { return self.held.find(tag.text) };
-        let rest = self.held.trim_start_matches(before);
-        (self.fresh && rest.starts_with(tag.text)).then(|| self.held.len() - rest.len())
-    }
-
-    /// How many bytes at the end of the held text may belong to this tag.
-    fn undecided(&self, tag: &Tag) -> usize {
-        match tag.only_after {
-            None => ending_with_start_of(&self.held, tag.text),
-            Some(before) if self.fresh && tag.text.starts_with(self.held.trim_start_matches(before)) => self.held.len(),
-            Some(_) => 0,
-        }
     }
 
     fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {

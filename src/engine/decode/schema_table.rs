@@ -50,7 +50,7 @@ fn request(schema: &Value) -> MessagesRequest {
 /// What is wrong with the answers of this case, if anything.
 fn fault(decoders: &AnswerDecoders, Case { schema, refused, .. }: &Case, seed: u64) -> Option<String> {
     let request = request(schema);
-    match (decoders.start(&request, false), refused) {
+    match (decoders.start(&request, None), refused) {
         (Err(error), Some(expected)) => {
             return (!error.to_string().starts_with(expected)).then(|| format!("refused with {error}"));
         }
@@ -62,7 +62,7 @@ fn fault(decoders: &AnswerDecoders, Case { schema, refused, .. }: &Case, seed: u
     let mut random = StdRng::seed_from_u64(seed);
     let mut finished = 0;
     for _ in 0..8 {
-        let (pieces, over) = generate(&mut decoders.start(&request, false).unwrap(), &mut random, 200);
+        let (pieces, over) = generate(&mut decoders.start(&request, None).unwrap(), &mut random, 200);
         let text: String = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text } else { "not text" }).collect();
         if !over {
             continue;

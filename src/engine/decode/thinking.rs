@@ -1,9 +1,26 @@
-//! What the model thinks before it answers: the text from `<think>` to `</think>` at the answer's start.
+//! What the model thinks before it answers: the text between tags at the answer's start.
 
 use super::syntax::ending_with_start_of;
 
-pub const OPEN: &str = "<think>";
-pub const CLOSE: &str = "</think>";
+/// The tags around thoughts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ThinkingTags {
+    /// Before the first thought.
+    pub open: &'static str,
+    /// After the last.
+    pub close: &'static str,
+}
+
+/// The tags that models use: Qwen, DeepSeek and most others; Mistral.
+pub const THINKING_TAGS: [ThinkingTags; 2] =
+    [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
+
+impl ThinkingTags {
+    /// The tags whose opening one ends this prompt: the answer starts with thoughts.
+    pub fn opened_by(prompt: &str) -> Option<&'static Self> {
+        THINKING_TAGS.iter().find(|tags| prompt.trim_end().ends_with(tags.open))
+    }
+}
 
 /// Tells thoughts from the answer. Blank lines around thoughts are part of their markup, and are not given.
 pub struct Thinking {
@@ -11,13 +28,13 @@ pub struct Thinking {
     held: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum ThinkingState {
     /// Whether the answer starts with thoughts is not known yet.
     Undecided,
     /// After the opening tag, before the first thought.
-    Opened,
-    Inside,
+    Opened(&'static ThinkingTags),
+    Inside(&'static ThinkingTags),
     /// After the closing tag, before the answer.
     Closed,
     Answer,
@@ -31,14 +48,9 @@ pub struct Split {
 }
 
 impl Thinking {
-    /// `opened`: the prompt ends with the opening tag.
-    pub fn new(opened: bool) -> Self {
-        Self { state: if opened { ThinkingState::Opened } else { ThinkingState::Undecided }, held: String::new() }
-    }
-
-    /// Whether the next token is a thought.
-    pub fn is_inside(&self) -> bool {
-        matches!(self.state, ThinkingState::Opened | ThinkingState::Inside)
+    /// `opened`: the tags whose opening one ends the prompt.
+    pub fn new(opened: Option<&'static ThinkingTags>) -> Self {
+        Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
 
     /// Whether thoughts are closed, or cannot come any more.
@@ -46,9 +58,14 @@ impl Thinking {
         matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)
     }
 
-    /// How many bytes of the closing tag the thoughts end with.
-    pub fn closing_so_far(&self) -> usize {
-        ending_with_start_of(&self.held, CLOSE)
+    /// The tags around the open thoughts, and how many bytes of the closing one the thoughts end with.
+    pub fn closing_so_far(&self) -> Option<(&'static ThinkingTags, usize)> {
+        match self.state {
+            ThinkingState::Opened(tags) | ThinkingState::Inside(tags) => {
+                Some((tags, ending_with_start_of(&self.held, tags.close)))
+            }
+            ThinkingState::Undecided | ThinkingState::Closed | ThinkingState::Answer => None,
+        }
     }
 
     /// Takes more of the text, gives what is certain.
@@ -63,7 +80,7 @@ impl Thinking {
     pub fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            ThinkingState::Opened | ThinkingState::Inside => {
+            ThinkingState::Opened(_) | ThinkingState::Inside(_) => {
                 Split { thought: held.trim_end_matches('\n').into(), answer: String::new() }
             }
             ThinkingState::Undecided | ThinkingState::Closed | ThinkingState::Answer => {
@@ -77,30 +94,30 @@ impl Thinking {
         match self.state {
             ThinkingState::Undecided => {
                 let text = self.held.trim_start();
-                if let Some(thoughts) = text.strip_prefix(OPEN) {
-                    self.held = thoughts.to_owned();
-                    self.state = ThinkingState::Opened;
-                } else if OPEN.starts_with(text) {
+                if let Some(tags) = THINKING_TAGS.iter().find(|tags| text.starts_with(tags.open)) {
+                    self.held = text[tags.open.len()..].to_owned();
+                    self.state = ThinkingState::Opened(tags);
+                } else if THINKING_TAGS.iter().any(|tags| tags.open.starts_with(text)) {
                     return false;
                 } else {
                     self.state = ThinkingState::Answer;
                 }
             }
-            ThinkingState::Opened => {
+            ThinkingState::Opened(tags) => {
                 self.held = self.held.trim_start_matches('\n').to_owned();
                 if self.held.is_empty() {
                     return false;
                 }
-                self.state = ThinkingState::Inside;
+                self.state = ThinkingState::Inside(tags);
             }
-            ThinkingState::Inside => {
-                if let Some(at) = self.held.find(CLOSE) {
+            ThinkingState::Inside(ThinkingTags { close, .. }) => {
+                if let Some(at) = self.held.find(close) {
                     split.thought.push_str(self.held[..at].trim_end_matches('\n'));
-                    self.held.drain(..at + CLOSE.len());
+                    self.held.drain(..at + close.len());
                     self.state = ThinkingState::Closed;
                     return true;
                 }
-                let open = self.held.len() - ending_with_start_of(&self.held, CLOSE);
+                let open = self.held.len() - ending_with_start_of(&self.held, close);
                 let certain = self.held[..open].trim_end_matches('\n').len();
                 split.thought.extend(self.held.drain(..certain));
                 return false;
@@ -125,7 +142,7 @@ impl Thinking {
 mod tests {
     use super::*;
 
-    fn split(opened: bool, chunks: &[&str]) -> (String, String) {
+    fn split(opened: Option<&'static ThinkingTags>, chunks: &[&str]) -> (String, String) {
         let mut thinking = Thinking::new(opened);
         let mut splits: Vec<Split> = chunks.iter().map(|chunk| thinking.push(chunk)).collect();
         splits.push(thinking.finish());
@@ -134,15 +151,25 @@ mod tests {
 
     #[test]
     fn thoughts_are_told_from_the_answer_however_they_are_split() {
+        let [angle, square] = &THINKING_TAGS;
         let cases = [
-            (false, "<think>\nOne\n\ntwo.\n</think>\n\nAnswer\n", "One\n\ntwo.", "Answer\n"),
-            (false, "\n<think>a<tool_call></thin</think><tool_call>", "a<tool_call></thin", "<tool_call>"),
-            (false, "<think>\n\n</think>\n\nx", "", "x"),
-            (false, "<think>\ncut\n</th", "cut\n</th", ""),
-            (false, " An <think>answer</think>", "", " An <think>answer</think>"),
-            (false, "<thi", "", "<thi"),
-            (true, "\nlike R1</think> so", "like R1", "so"),
-            (true, "", "", ""),
+            (None, "<think>\nOne\n\ntwo.\n</think>\n\nAnswer\n", "One\n\ntwo.", "Answer\n"),
+            (None, "\n<think>a<tool_call></thin</think><tool_call>", "a<tool_call></thin", "<tool_call>"),
+            (None, "<think>\n\n</think>\n\nx", "", "x"),
+            (None, "<think>\ncut\n</th", "cut\n</th", ""),
+            (None, " An <think>answer</think>", "", " An <think>answer</think>"),
+            (None, "<thi", "", "<thi"),
+            (Some(angle), "\nlike R1</think> so", "like R1", "so"),
+            (Some(angle), "", "", ""),
+            (
+                None,
+                "[THINK]\nOne [tool] [TOOL_CALLS]x[ARGS]{}\n[/THINK]\n[TOOL_CALLS]",
+                "One [tool] [TOOL_CALLS]x[ARGS]{}",
+                "[TOOL_CALLS]",
+            ),
+            (None, "[THINK]a</think>[/THINK]b", "a</think>", "b"),
+            (None, "[TH", "", "[TH"),
+            (Some(square), "hm</think>[/THI", "hm</think>[/THI", ""),
         ];
         for (opened, text, thought, answer) in cases {
             let expected = (thought.to_owned(), answer.to_owned());
@@ -150,5 +177,12 @@ mod tests {
             let characters: Vec<String> = text.chars().map(String::from).collect();
             assert_eq!(split(opened, &characters.iter().map(String::as_str).collect::<Vec<_>>()), expected, "{text}: one by one");
         }
+    }
+
+    #[test]
+    fn a_prompt_opens_thoughts_with_its_last_word() {
+        let opened = |prompt: &str| ThinkingTags::opened_by(prompt).map(|tags| tags.close);
+        let prompts = ["<|im_start|>assistant\n<think>\n", "[/INST][THINK]", "<think></think>", "[INST]"];
+        assert_eq!(prompts.map(opened), [Some("</think>"), Some("[/THINK]"), None, None]);
     }
 }

@@ -5,9 +5,17 @@
 
 use std::collections::HashMap;
 
+use crate::wire::{ContentBlock, MessagesRequest};
+
 /// The id of the conversation's call of this number, from 1 on.
 pub fn of_number(number: usize) -> String {
     format!("call{:05}", number % 100_000)
+}
+
+/// How many calls the conversation has.
+pub fn count(request: &MessagesRequest) -> usize {
+    let calls = |blocks: &[ContentBlock]| blocks.iter().filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count();
+    request.messages.iter().map(|message| calls(&message.content.blocks())).sum()
 }
 
 /// The calls seen so far, by their clients' ids.

@@ -3,8 +3,7 @@
 //! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
 //! template says, and nothing of sampling.
 
-mod call_ids;
-
+pub(crate) mod call_ids;
 mod detokenizer;
 mod markup_escaping;
 mod messages;
@@ -20,7 +19,8 @@ pub(crate) use detokenizer::Detokenizer;
 pub(crate) use markup_escaping::unmarked;
 pub(crate) use offered_tools::callable;
 pub use prompt_tokenizer::PromptTokenizer;
-pub use template::ChatTemplate;
+pub use template::{ChatTemplate, TemplateTraits};
+pub(crate) use template::{PastCall, PastCalls, past_calls};
 pub use token_file::KeptTokens;
 pub use tokenizer::{TokenKind, Tokenizer};
 

@@ -38,7 +38,7 @@ fn every_forced_call_of_every_function_is_valid() {
 
     let mut failed = Vec::new();
     for name in &ToolFormatName::ALL {
-        let decoders = AnswerDecoders::new(tokenizer.clone(), name.format("")).unwrap();
+        let decoders = AnswerDecoders::new(tokenizer.clone(), name.format()).unwrap();
         let tools: Vec<&Value> = tools.iter().step_by(one_in(*name)).collect();
         let mut masks = Masks::default();
         for (at, tool) in tools.iter().enumerate() {
@@ -90,7 +90,7 @@ fn call(
     let choice = json!({"type": "tool", "name": tool["name"], "disable_parallel_tool_use": true});
     let request = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": [tool], "tool_choice": choice});
     let request: MessagesRequest = serde_json::from_value(request).unwrap();
-    let mut decoder = decoders.start(&request, false).unwrap();
+    let mut decoder = decoders.start(&request, None).unwrap();
     let mut written = Vec::new();
     let mut arguments = String::new();
     for step in 0.. {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
+use anyclaude::engine::decode::ToolFormatName;
 use anyclaude::engine::text::{ChatTemplate, Tokenizer};
 use anyclaude::wire::MessagesRequest;
 use serde::Deserialize;
@@ -188,7 +189,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 fn compare(subjects: &[Subject], reference: &mut Reference) -> BTreeMap<Outcome, Vec<String>> {
     let conversations = reference.conversations("conversations");
     let mut all: BTreeMap<Outcome, Vec<String>> = BTreeMap::new();
-    println!("{:<50} equal  shaped  lost  refused  only ours  different", "template");
+    println!("{:<50} equal  shaped  lost  refused  only ours  different  calls", "template");
     for subject in subjects {
         let mut counts = [0; 6];
         for conversation in &conversations {
@@ -200,8 +201,12 @@ fn compare(subjects: &[Subject], reference: &mut Reference) -> BTreeMap<Outcome,
             all.entry(Outcome::Different).or_default().push(format!("{}: shaped for no reason", subject.name));
         }
         let [equal, shaped, lost, refused, only_ours, different] = counts;
-        let traits = subject.template.traits();
-        println!("{:<50} {equal:>5} {shaped:>7} {lost:>5} {refused:>8} {only_ours:>10} {different:>10}  {traits}", subject.name);
+        let (traits, format) = (subject.template.traits(), ToolFormatName::written_by(&subject.template, &subject.tokenizer));
+        let calls = format.map_or("none", ToolFormatName::name);
+        println!(
+            "{:<50} {equal:>5} {shaped:>7} {lost:>5} {refused:>8} {only_ours:>10} {different:>10}  {calls:<11}  {traits}",
+            subject.name
+        );
     }
     all
 }

@@ -11,3 +11,5 @@ mod formats;
 mod model;
 mod remote;
 mod routes;
+#[cfg(feature = "mlx")]
+mod templates;

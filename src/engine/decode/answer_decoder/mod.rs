@@ -11,9 +11,9 @@ use super::form::Tag;
 use super::formats::ToolFormat;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
-use super::thinking::{self, Split, Thinking};
+use super::thinking::{Split, THINKING_TAGS, Thinking, ThinkingTags};
 use crate::engine::EngineError;
-use crate::engine::text::{Detokenizer, Tokenizer};
+use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
 
 /// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
@@ -29,8 +29,8 @@ struct SharedParts {
     /// For each tag, and `n` bytes of it already there: the tokens that would complete it and go on past it, into what the
     /// grammar has to decide.
     overshooting: Vec<Vec<Vec<u32>>>,
-    /// The same for the tag that closes thoughts: an answer that follows a schema begins with a token of its own.
-    overshooting_close: Vec<Vec<u32>>,
+    /// The same for each of the tags that close thoughts: an answer that follows a schema begins with a token of its own.
+    overshooting_close: Vec<Vec<Vec<u32>>>,
 }
 
 impl AnswerDecoders {
@@ -38,43 +38,47 @@ impl AnswerDecoders {
     /// The vocabulary cannot be constrained.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
-        let of_tag = |tag: &Tag| (0..tag.text.len()).map(|there| overshooting_of(&tokenizer, tag.text, there)).collect();
+        let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
+        let closing = |tags: &'static ThinkingTags| Tag { words: std::slice::from_ref(&tags.close), only_after: None };
+        let overshooting_close = THINKING_TAGS.iter().map(closing).map(|tag| of_tag(&tag)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        let close = thinking::CLOSE;
-        let overshooting_close = (0..close.len()).map(|there| overshooting_of(&tokenizer, close, there)).collect();
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
-    /// The decoder of the answer to this request. `thinks`: the prompt ends with an opening tag of thoughts.
+    /// The decoder of the answer to this request. `thinks`: the tags of thoughts whose opening one ends the prompt.
     ///
     /// # Errors
     /// `tool_choice` asks for a tool that the request does not have; the text's schema cannot be used; or a strict one cannot be
     /// enforced in full.
-    pub fn start(&self, request: &MessagesRequest, thinks: bool) -> Result<AnswerDecoder, EngineError> {
+    pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
+        let earlier_calls = call_ids::count(request);
         for (at, tool) in request.tools.iter().enumerate() {
             parts.grammars.check_strict(tool, &format!("tools.{at}.input_schema"))?;
         }
         let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
-        let output = output.map(|format| parts.grammars.output(&format, &rules.names())).transpose()?;
+        let with_output = |format: OutputFormat| rules.fill(earlier_calls + 1, |fill| parts.grammars.output(&format, fill));
+        let output = output.map(with_output).transpose()?;
         let stage = match (rules.must_call, &output) {
-            (true, _) => Stage::Opening(parts.grammars.call(&rules.names())?),
-            (false, Some(follower)) if !thinks => Stage::Start(follower.clone(), String::new()),
+            (true, _) => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
+            (false, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),
             (false, _) => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
-        markup.extend([thinking::OPEN, thinking::CLOSE].iter().filter_map(|tag| parts.tokenizer.added_token(tag)));
+        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+        markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
             // A forced call comes at once.
-            thinking: Thinking::new(thinks && !rules.must_call),
+            thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
             parts,
             rules,
             stage,
             output,
+            earlier_calls,
             calls: 0,
             finished: false,
         })
@@ -82,13 +86,8 @@ impl AnswerDecoders {
 }
 
 /// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
-fn overshooting_of(tokenizer: &Tokenizer, tag: &str, there: usize) -> Vec<u32> {
-    let rest = &tag.as_bytes()[there..];
-    let goes_past = |bytes: &[u8]| match there {
-        0 => bytes.windows(rest.len()).position(|window| window == rest).is_some_and(|at| at + rest.len() < bytes.len()),
-        _ => bytes.len() > rest.len() && bytes.starts_with(rest),
-    };
-    (0..tokenizer.vocab_size() as u32).filter(|token| goes_past(tokenizer.bytes(*token))).collect()
+fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
+    (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
 }
 
 /// Which part of the answer the next token belongs to.
@@ -118,6 +117,8 @@ pub struct AnswerDecoder {
     stage: Stage,
     /// The grammar of the answer where its text follows a schema.
     output: Option<Follower>,
+    /// Calls in the conversation before the answer.
+    earlier_calls: usize,
     calls: usize,
     finished: bool,
 }
@@ -130,7 +131,7 @@ impl AnswerDecoder {
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
         let parts = self.parts.clone();
         let vocab_size = parts.tokenizer.vocab_size();
-        let think = self.token_that_opens_thoughts();
+        let think = self.tokens_that_open_thoughts();
         if self.finished {
             return Ok(Some(TokenMask::only(vocab_size, parts.tokenizer.eos_tokens())));
         }
@@ -170,7 +171,7 @@ impl AnswerDecoder {
         if self.finished {
             return Ok(vec![]);
         }
-        let opens_thoughts = self.token_that_opens_thoughts() == Some(token);
+        let opens_thoughts = self.tokens_that_open_thoughts().contains(&token);
         let ends = self.parts.tokenizer.eos_tokens().contains(&token);
         match &mut self.stage {
             Stage::Text => {
@@ -265,17 +266,19 @@ impl AnswerDecoder {
         pieces
     }
 
-    /// The token with which thoughts may open before an answer that follows a schema.
-    fn token_that_opens_thoughts(&self) -> Option<u32> {
+    /// The tokens with which thoughts may open before an answer that follows a schema.
+    fn tokens_that_open_thoughts(&self) -> Vec<u32> {
         let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
-        (may && self.rules.shows_thinking).then(|| self.parts.tokenizer.added_token(thinking::OPEN)).flatten()
+        let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
+        tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
     }
 
     /// Where a call begins or text that follows a schema: holds the text until it tells which.
     fn decide(&mut self, answer: String) -> String {
         let Stage::Start(follower, text) = &mut self.stage else { return answer };
         text.push_str(&answer);
-        let tag = self.parts.format.tags()[0].text;
+        let form = self.parts.format.form(self.parts.format.forced_tag());
+        let tag = form.tag_text();
         let may_call = !self.rules.tools.is_empty();
         if text.is_empty() || may_call && tag.len() > text.len() && tag.starts_with(text.as_str()) {
             return String::new();
@@ -293,7 +296,8 @@ impl AnswerDecoder {
         let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                self.stage = Stage::Opening(grammars.rest_of_call(tag, &self.rules.names())?);
+                let number = self.earlier_calls + self.calls + 1;
+                self.stage = Stage::Opening(self.rules.fill(number, |fill| grammars.rest_of_call(tag, fill))?);
             }
             Stage::Text if self.thinking.is_over() && self.calls == 0 => {
                 if let Some(follower) = &self.output {
@@ -310,7 +314,8 @@ impl AnswerDecoder {
             Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
                 self.calls += 1;
-                match grammars.after_call(tag, &self.rules.names(), last)? {
+                let number = self.earlier_calls + self.calls;
+                match self.rules.fill(number, |fill| grammars.after_call(tag, fill, last))? {
                     Some(follower) => self.stage = Stage::AfterCall(follower),
                     None => self.end_call(last)?,
                 }
@@ -323,7 +328,10 @@ impl AnswerDecoder {
 
     fn end_call(&mut self, last: bool) -> Result<(), EngineError> {
         self.stage = match &self.output {
-            Some(_) => Stage::Start(self.parts.grammars.call_or_end(&self.rules.names())?, String::new()),
+            Some(_) => {
+                let number = self.earlier_calls + self.calls + 1;
+                Stage::Start(self.rules.fill(number, |fill| self.parts.grammars.call_or_end(fill))?, String::new())
+            }
             None => Stage::Text,
         };
         self.finished |= last;
@@ -340,13 +348,13 @@ impl AnswerDecoder {
     /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
     /// go on past its opening tag.
     fn forbidden_in_text(&self) -> Vec<u32> {
-        if self.thinking.is_inside() {
+        if let Some((tags, there)) = self.thinking.closing_so_far() {
             if self.output.is_none() {
                 return vec![];
             }
             // The text is still to come, and it begins with a token of its own.
-            let close = &self.parts.overshooting_close[self.thinking.closing_so_far()];
-            return [close, self.parts.tokenizer.eos_tokens()].concat();
+            let close = THINKING_TAGS.iter().position(|known| known == tags).map(|at| &self.parts.overshooting_close[at][there]);
+            return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
         }
         if self.rules.tools.is_empty() {
             return self.parts.grammars.open_tokens();

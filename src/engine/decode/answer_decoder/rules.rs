@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::EngineError;
-use crate::engine::text::callable;
+use crate::engine::decode::grammar::Fill;
+use crate::engine::text::{call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// What `tool_choice` asks for.
@@ -43,9 +44,11 @@ impl Rules {
         Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }
 
-    /// The names of the tools that may be called.
-    pub fn names(&self) -> Vec<&str> {
-        self.tools.iter().map(|tool| tool.name.as_str()).collect()
+    /// Gives a grammar what it needs of the conversation's call of this number.
+    pub fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
+        let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let [this, next] = [number, number + 1].map(call_ids::of_number);
+        of(&Fill { names: &names, ids: [&this, &next] })
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::ToolFormatName::{self, DeepSeek, Hermes, Llama3, Mistral, OpenAi, Qwen3Coder};
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::{Piece, joined};
+use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::Tool;
 
 const FORMATS: [ToolFormatName; 6] = [Hermes, Qwen3Coder, Llama3, Mistral, DeepSeek, OpenAi];
@@ -27,7 +28,7 @@ fn tools() -> Vec<Tool> {
 }
 
 fn parse(format: ToolFormatName, chunks: &[&str]) -> Vec<Piece> {
-    let mut parser = Parser::new(format.format(""), tools().into());
+    let mut parser = Parser::new(format.format(), tools().into());
     let mut pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| parser.push(chunk)).collect();
     pieces.extend(parser.finish());
     joined(pieces)
@@ -114,6 +115,16 @@ fn qwen3_coder() {
         &[Call("Read", json!({"path": "12"})), Text("\n oops")],
     );
     check(Qwen3Coder, "<function=Read><parameter=path>\nab", &[Cut("Read", "{\"path\": \"ab")]);
+    check(
+        Qwen3Coder,
+        "<function=Read>\n<parameter=path>\n<parameter=text>\n\n<parameter=lines>\n[1]\n<parameter=all>\ntrue\n</parameter>\n</function>",
+        &[Call("Read", json!({"path": "<parameter=text>\n", "lines": [1], "all": true}))],
+    );
+    check(
+        Qwen3Coder,
+        "<function=Read>\n<parameter=text>\na <parameter=all>\n<parameter=path>\n<parameter=other>\n</parameter>\n</function>",
+        &[Call("Read", json!({"text": "a <parameter=all>\n<parameter=path>\n<parameter=other>"}))],
+    );
     for broken in
         ["<tool_call>\n{\"name\": \"X\"}", "<function=a<b>", "<function=>", "<tool_call>\n<function=Re", "<function=a\nb>"]
     {
@@ -129,10 +140,21 @@ fn llama3() {
     check(Llama3, &format!("\n{whole}; {empty}\n"), &[Call("Read", tricky()), Call("Read", json!({})), Text("\n")]);
     check(Llama3, &format!("I look.<|python_tag|>{whole}"), &[Text("I look."), Call("Read", tricky())]);
     check(Llama3, "{\"name\":\"X\",\"arguments\":{\"a\":1}}", &[Call("X", json!({"a": 1}))]);
+    let typed = format!("{{\"type\": \"function\", {}", &whole[1..]);
+    check(Llama3, &typed, &[Call("Read", tricky())]);
+    check(Llama3, &format!("<|python_tag|>{typed}"), &[Call("Read", tricky())]);
+    let spread = "\n\n{\n  \"type\" :\t\"function\",\n  \"name\": \"X\",\n  \"parameters\": {\n    \"a\": 1\n  }\n}";
+    check(Llama3, spread, &[Call("X", json!({"a": 1}))]);
+    check(
+        Llama3,
+        "{ \"name\" : \"X\", \"parameters\": {} } ; { \"name\": \"Y\", \"parameters\": {} }",
+        &[Call("X", json!({})), Call("Y", json!({}))],
+    );
     check(Llama3, "{\"name\": \"X\", \"parameters\": {\"a\": [", &[Cut("X", "{\"a\": [")]);
     for broken in [
         "{\"name\": \"X\"}",
         "{\"age\": 1}",
+        "{ \"type\": \"text\", \"name\": \"X\", \"parameters\": {}}",
         "text {\"name\": \"X\", \"parameters\": {}}",
         "<|python_tag|>search.call(query=\"x\")",
         "{\"na",
@@ -177,6 +199,8 @@ fn deepseek() {
     let answer = format!("{open}{}{}{close}", v31(&json!({})), v31(&tricky()));
     check(DeepSeek, &answer, &[Call("Read", json!({})), Call("Read", tricky())]);
     check(DeepSeek, &format!("{open}<｜tool▁call▁begin｜>X<｜tool▁sep｜>{{\"a\": \"b"), &[Cut("X", "{\"a\": \"b")]);
+    check(DeepSeek, &format!("{open}{}", v3(&tricky())), &[Call("Read", tricky())]);
+    check(DeepSeek, &format!("{open}{}\nDone.", v3(&tricky())), &[Call("Read", tricky()), Text("\nDone.")]);
     for broken in [
         "<｜tool▁calls▁begin｜>",
         "<｜tool▁calls▁begin｜>text",
@@ -215,19 +239,30 @@ fn openai() {
 }
 
 #[test]
-fn the_template_tells_the_format() {
-    let cases = [
-        ("<tool_call>\n{\"name\"", Hermes),
-        ("<tool_call>\n<function=x>", Qwen3Coder),
-        ("{\"name\": function name, \"parameters\": d} <|python_tag|>", Llama3),
-        ("[TOOL_CALLS]", Mistral),
-        ("<｜tool▁calls▁begin｜>", DeepSeek),
-        ("\"tool_calls\"", OpenAi),
-        ("no tools", Hermes),
-    ];
-    for (template, name) in cases {
-        assert_eq!(ToolFormatName::of_template(template), name, "{template}");
-    }
+fn the_format_is_the_one_in_which_the_template_writes_calls() {
+    let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+    let templates = ChatTemplate::fixtures().into_iter().map(|name| (ChatTemplate::fixture(&name, &tokenizer), name));
+    let own = (ChatTemplate::load(&tiny_model(), &tokenizer).unwrap(), "the model's own".to_owned());
+    let formats = templates.chain([own]).map(|(template, name)| {
+        let written = ToolFormatName::written_by(&template, &tokenizer);
+        format!("{name}: {}", written.map_or("none", ToolFormatName::name))
+    });
+    insta::assert_snapshot!(formats.collect::<Vec<_>>().join("\n"), @r"
+    calls-as-json: hermes
+    calls-in-a-list: mistral
+    calls-in-other-tags: none
+    calls-in-sections: deepseek
+    calls-where-content-is-none: deepseek
+    calls-with-a-type: llama3
+    calls-with-ids-before-arguments: mistral
+    described-tools: hermes
+    generation-blocks: hermes
+    names-and-arguments: mistral
+    no-system-and-no-tools: none
+    one-call-a-turn: llama3
+    parameters-in-tags: qwen3-coder
+    the model's own: hermes
+    ");
 }
 
 /// Pieces of answers in all formats, whole and broken.
@@ -245,6 +280,7 @@ fn answers() -> impl Strategy<Value = String> {
         "<function=Read>",
         "<parameter=path>",
         "<parameter=all>",
+        "\n<parameter=text>",
         "</parameter>",
         "</function>",
         "<|python_tag|>",

@@ -9,31 +9,21 @@
 //! ````
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
-use crate::engine::decode::form::Part::{Markup, Name, Text};
-use crate::engine::decode::form::{Form, ListForm, Tag};
-use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, ListForm, Tag, markup};
+use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
-pub const CALLS: &str = "<｜tool▁calls▁begin｜>";
+const CALLS: &str = "<｜tool▁calls▁begin｜>";
 const CALLS_END: &str = "<｜tool▁calls▁end｜>";
 const CALL: &str = "<｜tool▁call▁begin｜>";
 const CALL_END: &str = "<｜tool▁call▁end｜>";
 const SEPARATOR: &str = "<｜tool▁sep｜>";
 
-/// The form that the grammar writes; the parser reads both.
-pub enum DeepSeek {
-    V3,
-    V31,
-}
-
-impl DeepSeek {
-    pub fn of_template(template: &str) -> Self {
-        if template.contains("```json") { Self::V3 } else { Self::V31 }
-    }
-}
+pub struct DeepSeek;
 
 impl ToolFormat for DeepSeek {
     fn tags(&self) -> &'static [Tag] {
-        &[Tag { text: CALLS, only_after: None }]
+        &[Tag { words: &[CALLS], only_after: None }]
     }
 
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
@@ -52,28 +42,22 @@ impl ToolFormat for DeepSeek {
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
         cursor.option("```")?;
         cursor.word(CALL_END)?;
-        Ok(if cursor.either(&[CALL, CALLS_END])? == 0 { Next::Call } else { Next::Text })
+        match cursor.either(&[CALL, CALLS_END]) {
+            Ok(0) => Ok(Next::Call),
+            Err(Unread::More) => Err(Unread::More),
+            // The distilled models leave the end out after a single call, as their template does.
+            Ok(_) | Err(Unread::No) => Ok(Next::Text),
+        }
     }
 
     fn form(&self, _tag: usize) -> Form {
-        match self {
-            Self::V3 => Form {
-                open: &[Markup(CALL), Text("function"), Markup(SEPARATOR), Name { quoted: false }],
-                after_name: &[Text("\n```json\n")],
-                before_object: "",
-                after: &[Text("\n```"), Markup(CALL_END)],
-                list: Some(ListForm {
-                    between: &[Text("\n"), Markup(CALL), Text("function"), Markup(SEPARATOR), Name { quoted: false }],
-                    end: &[Markup(CALLS_END)],
-                }),
-            },
-            Self::V31 => Form {
-                open: &[Markup(CALL), Name { quoted: false }],
-                after_name: &[Markup(SEPARATOR)],
-                before_object: "",
-                after: &[Markup(CALL_END)],
-                list: Some(ListForm { between: &[Markup(CALL), Name { quoted: false }], end: &[Markup(CALLS_END)] }),
-            },
+        Form {
+            tag: markup(CALLS),
+            open: vec![markup(CALL), Name { quoted: false }],
+            after_name: vec![markup(SEPARATOR)],
+            before_object: String::new(),
+            after: vec![markup(CALL_END)],
+            list: Some(ListForm { between: vec![markup(CALL), Name { quoted: false }], end: vec![markup(CALLS_END)] }),
         }
     }
 }

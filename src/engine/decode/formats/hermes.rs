@@ -7,15 +7,15 @@
 //! ```
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
-use crate::engine::decode::form::Part::{Markup, Name, Text};
-use crate::engine::decode::form::{Form, Tag};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 pub struct Hermes;
 
 impl ToolFormat for Hermes {
     fn tags(&self) -> &'static [Tag] {
-        &[Tag { text: "<tool_call>", only_after: None }]
+        &[Tag { words: &["<tool_call>"], only_after: None }]
     }
 
     fn head(&self, cursor: &mut Cursor, _place: Place) -> Read<Head> {
@@ -32,10 +32,11 @@ impl ToolFormat for Hermes {
 
     fn form(&self, _tag: usize) -> Form {
         Form {
-            open: &[Text("\n{\"name\": "), Name { quoted: true }],
-            after_name: &[Text(", \"arguments\":")],
-            before_object: " ",
-            after: &[Text("}\n"), Markup("</tool_call>")],
+            tag: markup("<tool_call>"),
+            open: vec![text("\n{\"name\": "), Name { quoted: true }],
+            after_name: vec![text(", \"arguments\":")],
+            before_object: " ".into(),
+            after: vec![text("}\n"), markup("</tool_call>")],
             list: None,
         }
     }

@@ -2,27 +2,37 @@
 //!
 //! ```text
 //! {"name": "Read", "parameters": {"file_path": "a.txt"}}; {"name": …}
+//! {"type": "function", "name": "Read", "parameters": {"file_path": "a.txt"}}
 //! <|python_tag|>{"name": "Read", "parameters": {"file_path": "a.txt"}}
 //! ```
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
-use crate::engine::decode::form::Part::{Name, Text};
-use crate::engine::decode::form::{Form, Tag};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 
-const PYTHON: usize = 1;
+const TYPED: usize = 1;
+const PYTHON: usize = 2;
 
 pub struct Llama3;
 
 impl ToolFormat for Llama3 {
     fn tags(&self) -> &'static [Tag] {
         const BEFORE: Option<&[char]> = Some(&[' ', '\n', '\t', ';']);
-        &[Tag { text: "{\"name\":", only_after: BEFORE }, Tag { text: "<|python_tag|>", only_after: None }]
+        &[
+            Tag { words: &["{", "\"name\"", ":"], only_after: BEFORE },
+            Tag { words: &["{", "\"type\"", ":", "\"function\"", ",", "\"name\"", ":"], only_after: BEFORE },
+            Tag { words: &["<|python_tag|>"], only_after: None },
+        ]
     }
 
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
         if place == Place::AfterTag(PYTHON) {
-            cursor.words(&["{", "\"name\"", ":"])?;
+            cursor.word("{")?;
+            if cursor.either(&["\"name\"", "\"type\""])? == 1 {
+                cursor.words(&[":", "\"function\"", ",", "\"name\""])?;
+            }
+            cursor.word(":")?;
         }
         let name = cursor.string()?;
         cursor.word(",")?;
@@ -37,10 +47,18 @@ impl ToolFormat for Llama3 {
     }
 
     fn form(&self, tag: usize) -> Form {
-        let open: &[_] = match tag {
-            PYTHON => &[Text("{\"name\": "), Name { quoted: true }],
-            _ => &[Text(" "), Name { quoted: true }],
+        let (tag, open) = match tag {
+            TYPED => (text("{\"type\": \"function\", \"name\":"), " "),
+            PYTHON => (markup("<|python_tag|>"), "{\"name\": "),
+            _ => (text("{\"name\":"), " "),
         };
-        Form { open, after_name: &[Text(", \"parameters\":")], before_object: " ", after: &[Text("}")], list: None }
+        Form {
+            tag,
+            open: vec![text(open), Name { quoted: true }],
+            after_name: vec![text(", \"parameters\":")],
+            before_object: " ".into(),
+            after: vec![text("}")],
+            list: None,
+        }
     }
 }

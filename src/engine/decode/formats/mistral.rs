@@ -7,29 +7,19 @@
 //! ```
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
-use crate::engine::decode::form::Part::{Markup, Name, Text};
-use crate::engine::decode::form::{Form, ListForm, Tag};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, ListForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
-pub const CALLS: &str = "[TOOL_CALLS]";
+const CALLS: &str = "[TOOL_CALLS]";
 const CALL_ID: &str = "[CALL_ID]";
 const ARGS: &str = "[ARGS]";
 
-/// The form that the grammar writes; the parser reads all.
-pub enum Mistral {
-    List,
-    NameAndArgs,
-}
-
-impl Mistral {
-    pub fn of_template(template: &str) -> Self {
-        if template.contains(ARGS) { Self::NameAndArgs } else { Self::List }
-    }
-}
+pub struct Mistral;
 
 impl ToolFormat for Mistral {
     fn tags(&self) -> &'static [Tag] {
-        &[Tag { text: CALLS, only_after: None }]
+        &[Tag { words: &[CALLS], only_after: None }]
     }
 
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
@@ -65,17 +55,13 @@ impl ToolFormat for Mistral {
     }
 
     fn form(&self, _tag: usize) -> Form {
-        match self {
-            Self::List => Form {
-                open: &[Text("[{\"name\": "), Name { quoted: true }],
-                after_name: &[Text(", \"arguments\":")],
-                before_object: " ",
-                after: &[Text("}")],
-                list: Some(ListForm { between: &[Text(", {\"name\": "), Name { quoted: true }], end: &[Text("]")] }),
-            },
-            Self::NameAndArgs => {
-                Form { open: &[Name { quoted: false }], after_name: &[Markup(ARGS)], before_object: "", after: &[], list: None }
-            }
+        Form {
+            tag: markup(CALLS),
+            open: vec![text("[{\"name\": "), Name { quoted: true }],
+            after_name: vec![text(", \"arguments\":")],
+            before_object: " ".into(),
+            after: vec![text("}")],
+            list: Some(ListForm { between: vec![text(", {\"name\": "), Name { quoted: true }], end: vec![text("]")] }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The ways in which models write tool calls, one file for each.
 
+mod as_written;
 mod deepseek;
 mod hermes;
 mod llama3;
@@ -17,7 +18,9 @@ use serde_json::Value;
 use super::form::{Form, Tag};
 use super::grammar::{self, Vocabulary};
 use super::syntax::{Cursor, Read};
+use crate::engine::text::{ChatTemplate, Tokenizer};
 
+use as_written::AsWritten;
 pub use qwen3_coder::Parameters;
 
 /// The name of a format.
@@ -53,31 +56,30 @@ impl ToolFormatName {
         }
     }
 
-    /// The format that a chat template writes calls in; Hermes where the template does not tell.
-    pub fn of_template(template: &str) -> Self {
-        let marks = [
-            (deepseek::CALLS, Self::DeepSeek),
-            (mistral::CALLS, Self::Mistral),
-            ("<function=", Self::Qwen3Coder),
-            ("<tool_call>", Self::Hermes),
-            ("<|python_tag|>", Self::Llama3),
-            ("\"parameters\": ", Self::Llama3),
-            ("\"tool_calls\"", Self::OpenAi),
-            ("\"function_call\"", Self::OpenAi),
-        ];
-        marks.iter().find(|(mark, _)| template.contains(mark)).map_or(Self::Hermes, |(_, name)| *name)
-    }
-
-    /// The format, in the variant that this template writes.
-    pub fn format(self, template: &str) -> Arc<dyn ToolFormat> {
+    /// The format, in the form that is its own.
+    pub fn format(self) -> Arc<dyn ToolFormat> {
         match self {
             Self::Hermes => Arc::new(hermes::Hermes),
             Self::Qwen3Coder => Arc::new(qwen3_coder::Qwen3Coder),
             Self::Llama3 => Arc::new(llama3::Llama3),
-            Self::Mistral => Arc::new(mistral::Mistral::of_template(template)),
-            Self::DeepSeek => Arc::new(deepseek::DeepSeek::of_template(template)),
+            Self::Mistral => Arc::new(mistral::Mistral),
+            Self::DeepSeek => Arc::new(deepseek::DeepSeek),
             Self::OpenAi => Arc::new(openai::OpenAi),
         }
+    }
+
+    /// The format in which a template writes past calls; `None`: in none that is known.
+    pub fn written_by(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<Self> {
+        let calls = template.past_calls()?;
+        let written = |name: &Self| Some((AsWritten::new(name.format(), &calls, tokenizer)?.start, *name));
+        // What begins further on is only a part of the call.
+        Self::ALL.iter().filter_map(written).min_by_key(|(start, _)| *start).map(|(_, name)| name)
+    }
+
+    /// The format, in the form in which the template writes past calls, or in its own.
+    pub fn as_written_by(self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Arc<dyn ToolFormat> {
+        let written = template.past_calls().and_then(|calls| AsWritten::new(self.format(), &calls, tokenizer));
+        written.map_or_else(|| self.format(), |written| Arc::new(written))
     }
 }
 
@@ -100,12 +102,17 @@ pub trait ToolFormat: Send + Sync {
     /// It is not there, or not yet: the call is complete all the same.
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next>;
 
-    /// The form that the grammar writes after the tag of this number. A forced call has the first one.
+    /// The tag of forced calls.
+    fn forced_tag(&self) -> usize {
+        0
+    }
+
+    /// The form that the grammar writes after the tag of this number.
     fn form(&self, tag: usize) -> Form;
 
     /// From where the head ends to where the call does, in Lark, and what of the schema it does not enforce.
-    fn arguments(&self, tag: usize, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
-        (grammar::json_arguments(&self.form(tag), schema, vocabulary), vec![])
+    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+        (grammar::json_arguments(form, schema, vocabulary), vec![])
     }
 }
 

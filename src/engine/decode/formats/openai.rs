@@ -6,8 +6,8 @@
 //! ```
 
 use super::{Arguments, Head, Next, Place, ToolFormat};
-use crate::engine::decode::form::Part::{Name, Text};
-use crate::engine::decode::form::{Form, ListForm, Tag};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, ListForm, Tag, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 
 const FUNCTION_CALL: usize = 1;
@@ -17,7 +17,10 @@ pub struct OpenAi;
 impl ToolFormat for OpenAi {
     fn tags(&self) -> &'static [Tag] {
         const BEFORE: Option<&[char]> = Some(&[' ', '\n', '\t']);
-        &[Tag { text: "{\"tool_calls\":", only_after: BEFORE }, Tag { text: "{\"function_call\":", only_after: BEFORE }]
+        &[
+            Tag { words: &["{", "\"tool_calls\"", ":"], only_after: BEFORE },
+            Tag { words: &["{", "\"function_call\"", ":"], only_after: BEFORE },
+        ]
     }
 
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
@@ -57,20 +60,22 @@ impl ToolFormat for OpenAi {
     fn form(&self, tag: usize) -> Form {
         if tag == FUNCTION_CALL {
             return Form {
-                open: &[Text(" {\"name\": "), Name { quoted: true }],
-                after_name: &[Text(", \"arguments\":")],
-                before_object: " ",
-                after: &[Text("}}")],
+                tag: text("{\"function_call\":"),
+                open: vec![text(" {\"name\": "), Name { quoted: true }],
+                after_name: vec![text(", \"arguments\":")],
+                before_object: " ".into(),
+                after: vec![text("}}")],
                 list: None,
             };
         }
         const CALL: &str = "{\"type\": \"function\", \"function\": {\"name\": ";
         Form {
-            open: &[Text(" ["), Text(CALL), Name { quoted: true }],
-            after_name: &[Text(", \"arguments\":")],
-            before_object: " ",
-            after: &[Text("}}")],
-            list: Some(ListForm { between: &[Text(", "), Text(CALL), Name { quoted: true }], end: &[Text("]}")] }),
+            tag: text("{\"tool_calls\":"),
+            open: vec![text(" ["), text(CALL), Name { quoted: true }],
+            after_name: vec![text(", \"arguments\":")],
+            before_object: " ".into(),
+            after: vec![text("}}")],
+            list: Some(ListForm { between: vec![text(", "), text(CALL), Name { quoted: true }], end: vec![text("]}")] }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod environment;
 mod fit;
+mod past_calls;
 mod shape;
 mod traits;
 
@@ -9,9 +10,10 @@ use std::path::Path;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, Value, context};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use self::environment::{NAME, environment};
+pub use self::past_calls::{PastCall, PastCalls, calls as past_calls};
 pub use self::shape::shaped;
 pub use self::traits::{Descriptions, TemplateTraits};
 use super::markup_escaping::Markup;
@@ -68,6 +70,25 @@ impl ChatTemplate {
         Ok(template)
     }
 
+    /// One of the templates of our own, in the shapes of those that people use, for the committed model's tokenizer.
+    #[cfg(test)]
+    pub(crate) fn fixture(name: &str, tokenizer: &Tokenizer) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates").join(name).with_extension("jinja");
+        let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let markup = Markup::of(tokenizer, &source);
+        Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup).unwrap()
+    }
+
+    /// The names of those templates.
+    #[cfg(test)]
+    pub(crate) fn fixtures() -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<_> = files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// The template's own text.
     pub fn source(&self) -> &str {
         &self.source
@@ -89,6 +110,14 @@ impl ChatTemplate {
     /// The request's tools, as the template gets them.
     pub fn tools(&self, request: &MessagesRequest) -> Vec<Json> {
         offered_tools::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
+    }
+
+    /// What the template writes for calls in an earlier turn; `None`: it refuses them.
+    pub fn past_calls(&self) -> Option<PastCalls> {
+        let tool = json!({"type": "function", "function": {"name": "find_trees", "description": "Finds trees.",
+                          "parameters": {"type": "object", "properties": {"tree": {"type": "string", "description": "Which."}}}}});
+        let tools = Value::from(Serde(vec![tool]));
+        PastCalls::of(|messages| self.fill(shaped(messages, &self.traits), Some(tools.clone()), false).ok())
     }
 
     /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].

@@ -1,6 +1,5 @@
 use super::super::{TokenKind, tiny_model};
 use super::*;
-use serde_json::json;
 
 fn request(body: Json) -> MessagesRequest {
     let mut request = json!({"model": "m", "max_tokens": 9});
@@ -42,16 +41,10 @@ fn tools() -> Json {
     json!([{"name": "Read", "description": "Reads.\nSlowly.", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}])
 }
 
-/// The templates of our own, in the shapes of those that people use.
+/// The templates of our own, by their names.
 fn fixtures() -> Vec<(String, ChatTemplate)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let named = |file: &std::path::PathBuf| {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        (name, template(&std::fs::read_to_string(file).unwrap()))
-    };
-    files.iter().map(named).collect()
+    let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+    ChatTemplate::fixtures().into_iter().map(|name| (name.clone(), ChatTemplate::fixture(&name, &tokenizer))).collect()
 }
 
 /// What clients send and templates stumble over: parallel calls, text beside results, system messages anywhere.
@@ -81,6 +74,7 @@ fn templates_get_what_they_take() {
     insta::assert_snapshot!(traits.join("\n"), @r"
     calls-as-json: as most are
     calls-in-a-list: roles alternate, so neighbours are joined; late system messages are the user's
+    calls-in-other-tags: as most are
     calls-in-sections: late system messages are the user's
     calls-where-content-is-none: late system messages are the user's; arguments are JSON text; text before a call is a message of its own
     calls-with-a-type: as most are

@@ -1,14 +1,14 @@
 mod output;
 
-use super::super::{ToolFormatName, joined};
 use super::*;
+use crate::engine::decode::{ToolFormatName, joined};
 use crate::engine::text::tiny_model;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 static DECODERS: LazyLock<AnswerDecoders> =
-    LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format("")).unwrap());
+    LazyLock::new(|| AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Hermes.format()).unwrap());
 
 const OPEN: &str = "<tool_call>";
 const CALL: &str = "<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}\n</tool_call>";
@@ -18,7 +18,7 @@ fn start(more: Value) -> Result<AnswerDecoder, EngineError> {
     let mut body = json!({"model": "m", "max_tokens": 1, "messages": [],
         "tools": [{"name": "Read", "input_schema": schema}, {"name": "ReadAll", "input_schema": schema}]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    DECODERS.start(&serde_json::from_value(body).unwrap(), false)
+    DECODERS.start(&serde_json::from_value(body).unwrap(), None)
 }
 
 /// Pushes the text's tokens, each checked against the mask.
@@ -186,10 +186,10 @@ fn thoughts_are_shown_where_they_are_asked_for_and_hold_no_calls() {
 fn thoughts_that_the_prompt_opened_end_at_their_tag_or_with_the_answer() {
     let request = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "adaptive"}});
     let request = serde_json::from_value(request).unwrap();
-    let mut decoder = DECODERS.start(&request, true).unwrap();
+    let mut decoder = DECODERS.start(&request, Some(&THINKING_TAGS[0])).unwrap();
     let pieces = push(&mut decoder, "hm <tool_call>\n</think>\n\nHi.");
     assert_eq!(pieces, [Piece::Thinking("hm <tool_call>".into()), Piece::Text("Hi.".into())]);
-    let mut decoder = DECODERS.start(&request, true).unwrap();
+    let mut decoder = DECODERS.start(&request, Some(&THINKING_TAGS[0])).unwrap();
     let mut pieces = push(&mut decoder, "hm </thi");
     pieces.extend(decoder.finish());
     assert_eq!(joined(pieces), [Piece::Thinking("hm </thi".into())]);
@@ -211,4 +211,16 @@ fn half_a_character_and_half_a_tag_are_given_at_the_end() {
     pieces.extend(decoder.finish());
     let text = joined(pieces);
     assert!(matches!(&text[..], [Piece::Text(text)] if text.starts_with("é <tool")), "{text:?}");
+}
+
+#[test]
+fn a_call_in_mistrals_thoughts_is_none() {
+    let decoders = AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Mistral.format()).unwrap();
+    let request = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "adaptive"},
+                         "tools": [{"name": "Read", "input_schema": {"type": "object", "additionalProperties": false}}]});
+    let mut decoder = decoders.start(&serde_json::from_value(request).unwrap(), None).unwrap();
+    let thought = "I could write [TOOL_CALLS]Read[ARGS]{}.";
+    let pieces = push(&mut decoder, &format!("[THINK]{thought}[/THINK]Hm."));
+    assert_eq!(pieces, [Piece::Thinking(thought.into()), Piece::Text("Hm.".into())]);
+    assert!(!decoder.called_tool());
 }

@@ -50,7 +50,7 @@ fn a_call_may_come_instead_of_the_json() {
 fn the_schema_holds_after_thoughts() {
     let mut body = json!({"model": "m", "max_tokens": 1, "messages": [], "thinking": {"type": "enabled"}});
     body["output_config"] = format(answer_schema())["output_config"].clone();
-    let mut decoder = DECODERS.start(&serde_json::from_value(body).unwrap(), true).unwrap();
+    let mut decoder = DECODERS.start(&serde_json::from_value(body).unwrap(), Some(&THINKING_TAGS[0])).unwrap();
     let end = TOKENIZER.eos_tokens()[0];
     assert!(!decoder.mask().unwrap().unwrap().allows(end) && decoder.push(end).is_err(), "the text is still to come");
     assert_eq!(push(&mut decoder, "Hm, {}.</think>"), [Piece::Thinking("Hm, {}.".into())]);

@@ -1,0 +1,355 @@
+//! A format in the very form in which a template writes past calls, found by reading what it wrote.
+//!
+//! Where an answer's call and the same call in the next prompt are the same text, the next prompt goes on from what was computed.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::Piece;
+use crate::engine::decode::form::{Form, ListForm, Part, Tag};
+use crate::engine::decode::grammar::Vocabulary;
+use crate::engine::decode::parser::Parser;
+use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::thinking::THINKING_TAGS;
+use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
+
+/// A format with one of its forms replaced.
+pub struct AsWritten {
+    format: Arc<dyn ToolFormat>,
+    /// Where in the text of one call it starts, in bytes.
+    pub start: usize,
+    tag: usize,
+    form: Form,
+}
+
+impl ToolFormat for AsWritten {
+    fn tags(&self) -> &'static [Tag] {
+        self.format.tags()
+    }
+
+    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
+        self.format.head(cursor, place)
+    }
+
+    fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
+        self.format.tail(cursor, list)
+    }
+
+    fn forced_tag(&self) -> usize {
+        self.tag
+    }
+
+    fn form(&self, tag: usize) -> Form {
+        if tag == self.tag { self.form.clone() } else { self.format.form(tag) }
+    }
+
+    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+        self.format.arguments(form, schema, vocabulary)
+    }
+}
+
+impl AsWritten {
+    /// `None`: the calls are not in this format, or not in a form that a grammar could write.
+    pub fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
+        let [first, second] = past_calls();
+        let one = Found::read(&format, &calls.one, &[&first])?;
+        if !opens_turn(calls, one.start) {
+            return None;
+        }
+        let parts = |text: &str, calls: [&PastCall; 2]| parts(text, calls.map(|call| call.id.as_str()), tokenizer);
+        let [(name, arguments)] = one.places(&[&first])?[..] else { return None };
+        let (before_name, after_name) = (&one.text[one.tag_length..name.0], &one.text[name.1..arguments.0]);
+        let (before_name, after_name, quoted) = without_quotes(before_name, after_name);
+        let head = after_name.trim_end_matches(' ');
+        let after = &one.text[arguments.1..];
+        let form = Form {
+            tag: tag(&one.text[..one.tag_length], tokenizer),
+            open: [parts(before_name, [&first, &second]), vec![Part::Name { quoted }]].concat(),
+            after_name: parts(head, [&first, &second]),
+            before_object: after_name[head.len()..].into(),
+            after: parts(after, [&first, &second]),
+            list: None,
+        };
+        let form = match (one.list, &calls.two) {
+            (false, _) => form,
+            (true, None) => return None,
+            (true, Some(two)) => {
+                let two = Found::read(&format, two, &[&first, &second])?;
+                let [(_, arguments), (next, last)] = two.places(&[&first, &second])?[..] else { return None };
+                let (between, _, _) = without_quotes(&two.text[arguments.1..next.0], "\"");
+                let between = parts(between, [&first, &second]);
+                let end = parts(&two.text[last.1..], [&second, &first]);
+                in_list(form, between, end, quoted)
+            }
+        };
+        let takes_ids = form.after.iter().any(|part| matches!(part, Part::Id | Part::NextId));
+        (!takes_ids).then_some(Self { format, start: one.start, tag: one.tag, form })
+    }
+}
+
+/// Whether a call that starts here is the turn's first word, but for tags of thoughts: other markup before it belongs to a format
+/// that is not known.
+fn opens_turn(calls: &PastCalls, start: usize) -> bool {
+    let before = calls.opening.and_then(|opening| calls.one.get(opening..start)).unwrap_or_default();
+    let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+    tags.fold(before.to_owned(), |before, tag| before.replace(tag, "")).trim().is_empty()
+}
+
+/// Calls as a parser found them in a text.
+struct Found<'a> {
+    start: usize,
+    /// From the tag to the end of the last call.
+    text: &'a str,
+    tag: usize,
+    tag_length: usize,
+    arguments: Arguments,
+    list: bool,
+}
+
+/// Where something begins and ends, in bytes.
+type Span = (usize, usize);
+
+impl<'a> Found<'a> {
+    /// The first place where these calls stand, one after another without text between them.
+    fn read(format: &Arc<dyn ToolFormat>, text: &'a str, calls: &[&PastCall]) -> Option<Self> {
+        let tags = format.tags().iter().enumerate();
+        let starts = text.char_indices().flat_map(|(at, _)| tags.clone().map(move |(which, tag)| (at, which, tag)));
+        starts.into_iter().find_map(|(at, which, tag)| {
+            let text = &text[at..];
+            let range = tag.find(text, true).filter(|range| range.start == 0)?;
+            let after = after_calls(format, text, calls)?;
+            let head = format.head(&mut Cursor::new(&text[range.end..]), Place::AfterTag(which)).ok()?;
+            let text = &text[..text.len() - after];
+            Some(Self { start: at, text, tag: which, tag_length: range.end, arguments: head.arguments, list: head.list })
+        })
+    }
+
+    /// Where each call has its name and its arguments.
+    fn places(&self, calls: &[&PastCall]) -> Option<Vec<(Span, Span)>> {
+        let mut at = self.tag_length;
+        let place = |call: &&PastCall| {
+            let name = at + self.text[at..].find(call.name)?;
+            let name = (name, name + call.name.len());
+            let arguments = arguments_in(&self.text[name.1..], self.arguments)?;
+            at = name.1 + arguments.1;
+            Some((name, (name.1 + arguments.0, at)))
+        };
+        calls.iter().map(place).collect()
+    }
+}
+
+/// How many bytes come after these calls, if the text starts with them and with nothing else.
+fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) -> Option<usize> {
+    let mut parser = Parser::new(format.clone(), Arc::new([]));
+    let pieces = parser.push(text).into_iter().chain(parser.finish());
+    let mut pieces = pieces.peekable();
+    for call in calls {
+        let started = matches!(pieces.next()?, Piece::ToolStart { name } if name == call.name);
+        let mut arguments = String::new();
+        while let Some(Piece::ToolInput(more)) = pieces.next_if(|piece| matches!(piece, Piece::ToolInput(_))) {
+            arguments.push_str(&more);
+        }
+        let same = serde_json::from_str::<Value>(&arguments).is_ok_and(|read| read == call.arguments);
+        if !started || !same || pieces.next() != Some(Piece::ToolEnd) {
+            return None;
+        }
+    }
+    pieces.map(|piece| if let Piece::Text(text) = piece { Some(text.len()) } else { None }).sum()
+}
+
+/// Where the arguments are.
+fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
+    if matches!(arguments, Arguments::Parameters) {
+        const END: &str = "</parameter>\n";
+        let start = text.find("<parameter=")?;
+        return Some((start, text.rfind(END)? + END.len()));
+    }
+    let brace = text.find('{')?;
+    let start = if text[..brace].ends_with('"') { brace - 1 } else { brace };
+    let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
+    values.next()?.ok()?;
+    Some((start, start + values.byte_offset()))
+}
+
+/// The texts around a name without its quotes, and whether they were there.
+fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, bool) {
+    match (before.strip_suffix('"'), after.strip_prefix('"')) {
+        (Some(before), Some(after)) => (before, after, true),
+        _ => (before, after, false),
+    }
+}
+
+/// The form of calls in a list: what its end and the next call begin with alike belongs to each call.
+fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
+    let mut after = Vec::new();
+    while let (Some(one), Some(other)) = (between.first(), end.first()) {
+        if let (Part::Text(one), Part::Text(other)) = (one, other)
+            && one != other
+        {
+            let same: String = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+            let rests = [one, other].map(|text| text[same.len()..].to_owned());
+            for (parts, rest) in [&mut between, &mut end].into_iter().zip(rests) {
+                parts.splice(..1, (!rest.is_empty()).then_some(Part::Text(rest)));
+            }
+            after.extend((!same.is_empty()).then_some(Part::Text(same)));
+            break;
+        }
+        if one != other || matches!(one, Part::Id) {
+            break;
+        }
+        after.push(between.remove(0));
+        end.remove(0);
+    }
+    between.push(Part::Name { quoted });
+    Form { after, list: Some(ListForm { between, end }), ..form }
+}
+
+/// The text of a tag, which is one token if it can be.
+fn tag(text: &str, tokenizer: &Tokenizer) -> Part {
+    if tokenizer.added_token(text).is_some() { Part::Markup(text.into()) } else { Part::Text(text.into()) }
+}
+
+/// A text as parts: tokens of the vocabulary's own, and ids of this call and the next.
+fn parts(text: &str, ids: [&str; 2], tokenizer: &Tokenizer) -> Vec<Part> {
+    let added = (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.kind(*token) != TokenKind::Text);
+    let added = added.filter_map(|token| std::str::from_utf8(tokenizer.bytes(token)).ok()).filter(|token| !token.is_empty());
+    let mut known: Vec<(&str, Part)> = vec![(ids[0], Part::Id), (ids[1], Part::NextId)];
+    known.extend(added.filter(|token| text.contains(token)).map(|token| (token, Part::Markup(token.into()))));
+    let mut parts = Vec::new();
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let found = known.iter().filter(|(known, _)| rest.starts_with(known)).max_by_key(|(known, _)| known.len());
+        let length = match found {
+            None => {
+                plain.push(c);
+                c.len_utf8()
+            }
+            Some((known, part)) => {
+                parts.extend((!plain.is_empty()).then(|| Part::Text(std::mem::take(&mut plain))));
+                parts.push(part.clone());
+                known.len()
+            }
+        };
+        rest = &rest[length..];
+    }
+    parts.extend((!plain.is_empty()).then_some(Part::Text(plain)));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::ToolFormatName;
+    use super::*;
+    use crate::engine::decode::{AnswerDecoder, AnswerDecoders};
+    use crate::engine::text::{ChatTemplate, tiny_model};
+
+    /// A decoder that has to call, of a conversation without calls.
+    fn forced(format: Arc<dyn ToolFormat>, tokenizer: &Arc<Tokenizer>) -> AnswerDecoder {
+        let schema = json!({"type": "object", "properties": {"tree": {"type": "string"}, "age": {"type": "integer"}},
+                            "required": ["tree", "age"], "additionalProperties": false});
+        let tools = past_calls().map(|call| json!({"name": call.name, "input_schema": schema}));
+        let body = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": tools, "tool_choice": {"type": "any"}});
+        let decoders = AnswerDecoders::new(tokenizer.clone(), format).unwrap();
+        decoders.start(&serde_json::from_value(body).unwrap(), None).unwrap()
+    }
+
+    /// The text in tokens of one byte, and in those that are markup.
+    fn bytes(text: &str, tokenizer: &Tokenizer) -> Vec<u32> {
+        let single = |byte: u8| (0..tokenizer.vocab_size() as u32).find(|token| tokenizer.bytes(*token) == [byte]).unwrap();
+        let tokens = tokenizer.encode(text).unwrap().into_iter().flat_map(|token| match tokenizer.kind(token) {
+            TokenKind::Text => tokenizer.bytes(token).iter().map(|byte| single(*byte)).collect(),
+            _ => vec![token],
+        });
+        tokens.collect()
+    }
+
+    #[test]
+    fn the_grammar_accepts_what_the_template_writes_for_past_calls() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let mut written = Vec::new();
+        for name in ChatTemplate::fixtures() {
+            let template = ChatTemplate::fixture(&name, &tokenizer);
+            let Some(format) = ToolFormatName::written_by(&template, &tokenizer) else { continue };
+            let format = format.as_written_by(&template, &tokenizer);
+            let (all, texts) = (past_calls(), template.past_calls().unwrap());
+            let of = [(Some(&texts.one), &all[..1]), (texts.two.as_ref(), &all[..])];
+            for (text, calls) in of {
+                // Where calls come one by one, two do not stand in one turn.
+                let calls: Vec<_> = calls.iter().collect();
+                let Some(found) = text.and_then(|text| Found::read(&format, text, &calls)) else { continue };
+                let mut decoder = forced(format.clone(), &tokenizer);
+                let mut so_far = Vec::new();
+                for token in bytes(found.text, &tokenizer) {
+                    let allowed = decoder.mask().unwrap().is_none_or(|mask| mask.allows(token));
+                    assert!(allowed, "{name}: {:?} of {:?}", String::from_utf8_lossy(&so_far), found.text);
+                    decoder.push(token).unwrap();
+                    so_far.extend_from_slice(tokenizer.bytes(token));
+                }
+                assert!(decoder.called_tool(), "{name}: {}", found.text);
+                written.push(format!("{name}: {}", found.text));
+            }
+        }
+        insta::assert_snapshot!(written.join("\n"), @r#"
+        calls-as-json: <tool_call>
+        {"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}}
+        </tool_call>
+        calls-in-a-list: [TOOL_CALLS][{"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}, "id": "call00001"}]
+        calls-in-a-list: [TOOL_CALLS][{"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}, "id": "call00001"}, {"name": "plant_tree", "arguments": {"tree": "fir-tree", "age": 32}, "id": "call00002"}]
+        calls-in-sections: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>fell_tree<｜tool▁sep｜>{"tree": "oak-tree", "age": 31}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+        calls-in-sections: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>fell_tree<｜tool▁sep｜>{"tree": "oak-tree", "age": 31}<｜tool▁call▁end｜><｜tool▁call▁begin｜>plant_tree<｜tool▁sep｜>{"tree": "fir-tree", "age": 32}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+        calls-where-content-is-none: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>fell_tree
+        ```json
+        {"tree": "oak-tree", "age": 31}
+        ```<｜tool▁call▁end｜>
+        calls-where-content-is-none: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>fell_tree
+        ```json
+        {"tree": "oak-tree", "age": 31}
+        ```<｜tool▁call▁end｜>
+        <｜tool▁call▁begin｜>function<｜tool▁sep｜>plant_tree
+        ```json
+        {"tree": "fir-tree", "age": 32}
+        ```<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+        calls-with-a-type: {"type": "function", "name": "fell_tree", "parameters": {"tree": "oak-tree", "age": 31}}
+        calls-with-a-type: {"type": "function", "name": "fell_tree", "parameters": {"tree": "oak-tree", "age": 31}}; {"type": "function", "name": "plant_tree", "parameters": {"tree": "fir-tree", "age": 32}}
+        calls-with-ids-before-arguments: [TOOL_CALLS]fell_tree[CALL_ID]call00001[ARGS]{"tree": "oak-tree", "age": 31}
+        calls-with-ids-before-arguments: [TOOL_CALLS]fell_tree[CALL_ID]call00001[ARGS]{"tree": "oak-tree", "age": 31}[TOOL_CALLS]plant_tree[CALL_ID]call00002[ARGS]{"tree": "fir-tree", "age": 32}
+        described-tools: <tool_call>
+        {"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}}
+        </tool_call>
+        generation-blocks: <tool_call>
+        {"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}}
+        </tool_call>
+        names-and-arguments: [TOOL_CALLS]fell_tree[ARGS]{"tree": "oak-tree", "age": 31}
+        names-and-arguments: [TOOL_CALLS]fell_tree[ARGS]{"tree": "oak-tree", "age": 31}[TOOL_CALLS]plant_tree[ARGS]{"tree": "fir-tree", "age": 32}
+        one-call-a-turn: {"name": "fell_tree", "parameters": {"tree": "oak-tree", "age": 31}}
+        parameters-in-tags: <tool_call>
+        <function=fell_tree>
+        <parameter=tree>
+        oak-tree
+        </parameter>
+        <parameter=age>
+        31
+        </parameter>
+        </function>
+        </tool_call>
+        "#);
+    }
+
+    #[test]
+    fn a_list_of_calls_is_taken_apart_at_what_differs() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let template = ChatTemplate::fixture("calls-in-a-list", &tokenizer);
+        let form = ToolFormatName::Mistral.as_written_by(&template, &tokenizer).form(0);
+        let text = |text: &str| Part::Text(text.into());
+        let list = ListForm {
+            between: vec![Part::Id, text("\"}, {\"name\": "), Part::Name { quoted: true }],
+            end: vec![Part::Id, text("\"}]")],
+        };
+        assert_eq!((form.after, form.list), (vec![text(", \"id\": \"")], Some(list)));
+    }
+}

@@ -1,0 +1,162 @@
+//! Qwen3-Coder's format. Strings are written as they are, other values as JSON:
+//!
+//! ```text
+//! <tool_call>
+//! <function=Read>
+//! <parameter=file_path>
+//! a.txt
+//! </parameter>
+//! </function>
+//! </tool_call>
+//! ```
+//!
+//! The models often leave out the first tag, and sometimes a parameter's end: a line that begins with the tag of a parameter that the
+//! schema has further on ends a value, too.
+
+mod grammar;
+mod reader;
+
+use serde_json::Value;
+
+use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::form::Part::Name;
+use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::grammar::Vocabulary;
+use crate::engine::decode::syntax::{Cursor, Read, Unread};
+
+use self::grammar::ParameterGrammar;
+pub use self::reader::Parameters;
+
+const PARAMETER: &str = "<parameter=";
+const PARAMETER_END: &str = "</parameter>";
+const FUNCTION: usize = 1;
+const FUNCTION_END: &str = "</function>";
+
+pub struct Qwen3Coder;
+
+impl ToolFormat for Qwen3Coder {
+    fn tags(&self) -> &'static [Tag] {
+        &[Tag { words: &["<tool_call>"], only_after: None }, Tag { words: &["<function="], only_after: None }]
+    }
+
+    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
+        if place != Place::AfterTag(FUNCTION) {
+            cursor.word("<function=")?;
+        }
+        let rest = cursor.rest();
+        let end = rest.find(['>', '<', '\n']).ok_or(Unread::More)?;
+        if !rest[end..].starts_with('>') {
+            return Err(Unread::No);
+        }
+        let name = cursor.until(">")?.trim().to_owned();
+        if name.is_empty() { Err(Unread::No) } else { Ok(Head { name, arguments: Arguments::Parameters, list: false }) }
+    }
+
+    fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
+        cursor.word("</tool_call>")?;
+        Ok(Next::Text)
+    }
+
+    fn form(&self, tag: usize) -> Form {
+        let (tag, open) = match tag {
+            FUNCTION => (text("<function="), vec![Name { quoted: false }]),
+            _ => (markup("<tool_call>"), vec![text("\n<function="), Name { quoted: false }]),
+        };
+        Form {
+            tag,
+            open,
+            after_name: vec![text(">\n")],
+            before_object: String::new(),
+            after: vec![text("</function>\n"), markup("</tool_call>")],
+            list: None,
+        }
+    }
+
+    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+        ParameterGrammar::of(schema, &vocabulary.inline(&form.after))
+    }
+}
+
+/// The schema that this one refers to, if it does.
+fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let target = schema["$ref"].as_str().and_then(|at| at.strip_prefix('#')).and_then(|at| root.pointer(at));
+    target.unwrap_or(schema)
+}
+
+/// The schema of the arguments' object: of several to choose from, the first that is one.
+fn object(root: &Value) -> &Value {
+    let schema = resolve(root, root);
+    let branches = ["anyOf", "oneOf"].iter().filter_map(|keyword| schema[*keyword].as_array()).flatten();
+    let mut branches = branches.map(|branch| resolve(branch, root)).filter(|branch| branch["properties"].is_object());
+    if schema["properties"].is_object() { schema } else { branches.next().unwrap_or(schema) }
+}
+
+/// Whether a schema takes strings and nothing else.
+fn is_string(schema: &Value) -> bool {
+    let all_strings = |values: &Value| values.as_array().is_some_and(|values| values.iter().all(Value::is_string));
+    match &schema["type"] {
+        Value::Null => all_strings(&schema["enum"]) || schema["const"].is_string(),
+        kind => kind == "string",
+    }
+}
+
+/// The arguments that a schema declares or requires, in the order in which they are written.
+fn declared(root: &Value) -> Vec<(&str, &Value)> {
+    let schema = object(root);
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let mut declared: Vec<_> = properties.map(|(name, schema)| (name.as_str(), schema)).collect();
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let silent = required.filter(|name| schema["properties"].get(*name).is_none()).map(|name| (name, &Value::Null));
+    declared.extend(silent);
+    declared
+}
+
+/// A parameter's tag where the end of the one before it was forgotten.
+fn forgotten_end(next: &str) -> String {
+    format!("\n{PARAMETER}{next}>")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::decode::{AnswerDecoders, Piece, joined};
+    use crate::engine::text::{Tokenizer, tiny_model};
+
+    #[test]
+    fn a_forgotten_end_is_held_to_the_schema_too() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let properties = json!({"path": {"type": "string"}, "line": {"type": "integer"}, "old": {"type": "string"},
+                                "kind": {"enum": ["a", "b"]}, "all": {"type": "boolean"}});
+        let schema =
+            json!({"type": "object", "properties": properties, "required": ["path", "old"], "additionalProperties": false});
+        let request = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": [{"name": "Edit", "input_schema": schema}],
+                             "tool_choice": {"type": "any", "disable_parallel_tool_use": true}});
+        let decoders = AnswerDecoders::new(tokenizer.clone(), Arc::new(Qwen3Coder)).unwrap();
+        let mut decoder = decoders.start(&serde_json::from_value(request).unwrap(), None).unwrap();
+        let single = |byte: u8| (0..tokenizer.vocab_size() as u32).find(|token| tokenizer.bytes(*token) == [byte]).unwrap();
+        let mut pieces = decoder.push(tokenizer.added_token("<tool_call>").unwrap()).unwrap();
+        // After each of these texts the next byte is not what the model may write.
+        let texts = [
+            ("\n<function=Edit>\n<parameter=path>\na.txt\n<parameter=kind", '>'),
+            ("s>\n<parameter=line>\n12\n", 'x'),
+            ("<parameter=old>\nx <parameter=all>\n<parameter=path>\n<parameter=kind>\n", 'c'),
+            ("a\n<parameter=all>\nfalse\n</parameter>\n</function>", '<'),
+        ];
+        for (text, not) in texts {
+            for byte in text.bytes() {
+                assert!(decoder.mask().unwrap().unwrap().allows(single(byte)), "{:?} after {pieces:?}", byte as char);
+                pieces.extend(decoder.push(single(byte)).unwrap());
+            }
+            assert!(!decoder.mask().unwrap().unwrap().allows(single(not as u8)), "{not:?} after {text:?}");
+        }
+        let input = pieces.iter().filter_map(|piece| if let Piece::ToolInput(json) = piece { Some(json.as_str()) } else { None });
+        let input: Value = serde_json::from_str(&input.collect::<String>()).unwrap();
+        let expected = json!({"path": "a.txt\n<parameter=kinds>", "line": 12, "old": "x <parameter=all>\n<parameter=path>",
+                              "kind": "a", "all": false});
+        assert_eq!(input, expected, "{:?}", joined(pieces));
+    }
+}

@@ -1,0 +1,135 @@
+//! Parameters in tags, read as the members of a JSON object.
+
+use serde_json::{Value, json};
+
+use super::{FUNCTION_END, PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, resolve};
+use crate::engine::decode::arguments::{ArgumentReader, escaped};
+use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
+use crate::wire::Tool;
+
+/// Parameters being read, as the members of a JSON object.
+pub struct Parameters {
+    /// The parameters of the tool's schema, in its order, and whether they are strings.
+    declared: Vec<(String, bool)>,
+    /// The tags that end a value whose own end was forgotten.
+    next: Vec<String>,
+    state: ParameterState,
+    written: usize,
+}
+
+enum ParameterState {
+    Between,
+    /// Right after the parameter's tag; whether it is a string.
+    Start(bool),
+    Text,
+    /// A value that is JSON, or a string if it is not.
+    Json,
+}
+
+impl Parameters {
+    /// Those of this tool; without one, values that are JSON are taken as that.
+    pub fn of(tool: Option<&Tool>) -> Self {
+        let declared = tool.map(|tool| &tool.input_schema).into_iter().flat_map(|root| {
+            let is_string = |schema| is_string(resolve(schema, root));
+            declared(root).into_iter().map(move |(name, schema)| (name.to_owned(), is_string(schema)))
+        });
+        Self { declared: declared.collect(), next: Vec::new(), state: ParameterState::Between, written: 0 }
+    }
+
+    fn step(&mut self, held: &mut String, json: &mut String) -> Read<bool> {
+        match self.state {
+            ParameterState::Between => {
+                let mut cursor = Cursor::new(held);
+                let which = cursor.either(&[PARAMETER, FUNCTION_END]);
+                if which == Ok(0) {
+                    let name = cursor.until(">")?.to_owned();
+                    held.drain(..cursor.at());
+                    json.push_str(if self.written == 0 { "{" } else { ", " });
+                    json.push_str(&format!("{}: ", json!(name)));
+                    self.written += 1;
+                    let known = self.declared.iter().position(|(declared, _)| *declared == name);
+                    let later = &self.declared[known.map_or(0, |at| at + 1)..];
+                    self.next = later.iter().map(|(next, _)| forgotten_end(next)).collect();
+                    self.state = ParameterState::Start(known.is_some_and(|at| self.declared[at].1));
+                    return Ok(false);
+                }
+                if which == Err(Unread::More) {
+                    return Err(Unread::More);
+                }
+                // Anything but a parameter ends them; what it is shows in what follows.
+                if which.is_ok() {
+                    held.drain(..cursor.at());
+                }
+                json.push_str(if self.written == 0 { "{}" } else { "}" });
+                Ok(true)
+            }
+            ParameterState::Start(is_string) => {
+                let first = held.chars().next().ok_or(Unread::More)?;
+                if first == '\n' {
+                    held.drain(..1);
+                }
+                self.state = if is_string { ParameterState::Text } else { ParameterState::Json };
+                json.push_str(if is_string { "\"" } else { "" });
+                Ok(false)
+            }
+            ParameterState::Text => {
+                if let Some(text) = self.take_value(held) {
+                    json.push_str(&escaped(&text));
+                    json.push('"');
+                    self.state = ParameterState::Between;
+                    return Ok(false);
+                }
+                let undecided = self.undecided(held);
+                let rest = held.split_off(held.len() - undecided);
+                json.push_str(&escaped(&std::mem::replace(held, rest)));
+                Err(Unread::More)
+            }
+            ParameterState::Json => {
+                let text = self.take_value(held).ok_or(Unread::More)?;
+                json.push_str(&as_json(&text));
+                self.state = ParameterState::Between;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes a value and its end, if that is there.
+    fn take_value(&self, held: &mut String) -> Option<String> {
+        let own = held.find(PARAMETER_END).map(|at| (at, PARAMETER_END.len()));
+        let forgotten = self.next.iter().filter_map(|tag| Some((held.find(tag)? + 1, 0)));
+        let (at, end) = own.into_iter().chain(forgotten).min()?;
+        let value = held[..at].strip_suffix('\n').unwrap_or(&held[..at]).to_owned();
+        held.drain(..at + end);
+        Some(value)
+    }
+
+    /// How much of the end of the text may be the start of a value's end.
+    fn undecided(&self, text: &str) -> usize {
+        let own = [PARAMETER_END.to_owned(), format!("\n{PARAMETER_END}")];
+        own.iter().chain(&self.next).map(|end| ending_with_start_of(text, end)).max().unwrap_or(0)
+    }
+}
+
+impl ArgumentReader for Parameters {
+    fn read(&mut self, held: &mut String) -> (String, bool) {
+        let mut json = String::new();
+        loop {
+            match self.step(held, &mut json) {
+                Ok(false) => {}
+                Ok(true) => return (json, true),
+                Err(_) => return (json, false),
+            }
+        }
+    }
+}
+
+/// The value as JSON text: as it is, if it is that; as what Python calls these three; or as a string.
+fn as_json(text: &str) -> String {
+    match text.trim() {
+        "True" => "true".into(),
+        "False" => "false".into(),
+        "None" => "null".into(),
+        value if serde_json::from_str::<Value>(value).is_ok() => value.into(),
+        _ => json!(text).to_string(),
+    }
+}

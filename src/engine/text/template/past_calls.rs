@@ -1,0 +1,88 @@
+//! What a template makes of calls: the text in which a model finds its own past calls, and should write the next.
+
+use serde_json::{Value, json};
+
+use crate::engine::text::call_ids;
+use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
+
+/// A turn with calls as a template writes it, and what follows it. See [`PastCall`] for the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastCalls {
+    /// With the first call.
+    pub one: String,
+    /// With both, where they can stand in one turn.
+    pub two: Option<String>,
+    /// How much of `one` a turn of plain text begins with, too, but for whitespace, in bytes; `None`: there can be no such turn.
+    pub opening: Option<usize>,
+}
+
+/// A call that is tried out. Neither its name nor its arguments are in any template.
+pub struct PastCall {
+    pub id: String,
+    pub name: &'static str,
+    pub arguments: Value,
+}
+
+/// The calls that are tried out.
+pub fn calls() -> [PastCall; 2] {
+    let call = |number: usize, name: &'static str, tree: &str| PastCall {
+        id: call_ids::of_number(number),
+        name,
+        arguments: json!({"tree": tree, "age": 30 + number}),
+    };
+    [call(1, "fell_tree", "oak-tree"), call(2, "plant_tree", "fir-tree")]
+}
+
+/// The user's words before them.
+const ASKED: &str = "Which trees are oaks?";
+
+impl PastCalls {
+    /// `render` renders a conversation, or refuses it.
+    pub fn of(render: impl Fn(Vec<ChatMessage>) -> Option<String>) -> Option<Self> {
+        let after_asking = |messages: Vec<ChatMessage>| {
+            let prompt = render([vec![ChatMessage::User(ASKED.into())], messages].concat())?;
+            // Some templates repeat the question further on.
+            prompt.split_once(ASKED).map(|(_, turn)| turn.to_owned())
+        };
+        let calls = calls();
+        let one = after_asking(turn_and_results(&calls[..1]))?;
+        let plain = Turn { text: "Most.".into(), ..Turn::default() };
+        let plain = after_asking(vec![ChatMessage::Assistant(plain), ChatMessage::User("Thanks.".into())]);
+        Some(Self {
+            opening: plain.map(|plain| same_but_for_whitespace(&one, &plain)),
+            two: after_asking(turn_and_results(&calls)),
+            one,
+        })
+    }
+}
+
+/// How many bytes of the text another one begins with, too, whatever whitespace is between them.
+fn same_but_for_whitespace(text: &str, other: &str) -> usize {
+    let mut other = other.chars().filter(|c| !c.is_whitespace());
+    let mut letters = text.char_indices().filter(|(_, c)| !c.is_whitespace());
+    letters.find(|(_, c)| other.next() != Some(*c)).map_or(text.len(), |(at, _)| at)
+}
+
+fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
+    let call = |call: &PastCall| Call { id: call.id.clone(), name: call.name.into(), input: call.arguments.clone() };
+    let result = |call: &PastCall| {
+        let result = ToolResult { call_id: call.id.clone(), name: Some(call.name.into()), text: "Done.".into() };
+        ChatMessage::Result(result)
+    };
+    let turn = Turn { calls: calls.iter().map(call).collect(), ..Turn::default() };
+    [ChatMessage::Assistant(turn)].into_iter().chain(calls.iter().map(result)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_but_for_whitespace;
+
+    #[test]
+    fn turns_begin_alike_whatever_whitespace_is_between() {
+        let cases =
+            [("<a>\n\n{x", "\n<a>Most", 5), ("<a>x", "<a>xy", 4), ("<a>{", "<b>Most", 1), ("é {", "é\nM", 3), ("", "x", 0)];
+        for (text, other, same) in cases {
+            assert_eq!(same_but_for_whitespace(text, other), same, "{text:?} {other:?}");
+        }
+    }
+}
