@@ -6,7 +6,7 @@
 mod anthropic_tools;
 mod cache_key;
 mod call_arguments;
-mod chat_request;
+mod chat_to_messages;
 mod chunk_reader;
 mod chunk_writer;
 mod content_queue;
@@ -15,21 +15,21 @@ mod dialect;
 mod error;
 mod estimate;
 mod for_text_model;
+mod messages_to_chat;
 mod omitted;
 mod reasoning;
-mod request;
 mod stand_in;
 #[cfg(test)]
 mod tests;
 mod usage;
 
 pub use cache_key::CacheKey;
-pub use chat_request::from_chat;
+pub use chat_to_messages::from_chat;
 pub use chunk_reader::ChunkReader;
 pub use chunk_writer::{ChunkWriter, completion};
 pub use dialect::Dialect;
 pub use error::error_body;
 pub use estimate::estimated_tokens;
 pub use for_text_model::{for_text_model, forced_server_tool};
+pub use messages_to_chat::{Converted, to_chat};
 pub use omitted::Omitted;
-pub use request::{Converted, to_chat};

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use super::malformed::parse;
+use super::malformed_body::parse;
 use crate::wire::ErrorKind;
 
 /// The largest request body that is read, in bytes. Anthropic has the same limit.

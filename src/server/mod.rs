@@ -12,7 +12,7 @@ mod cache_metrics;
 mod chat;
 mod error;
 mod info;
-mod malformed;
+mod malformed_body;
 mod messages;
 mod meter;
 mod metrics;

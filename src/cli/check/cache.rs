@@ -7,7 +7,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::outcome::CheckOutcome;
-use crate::cli::launch::{Answerer, LaunchFlags, sources};
+use crate::cli::launch::{LaunchBackend, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config;
@@ -56,7 +56,7 @@ const MAX_TOKENS: u32 = 16;
 pub async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
     let CheckCacheArgs { flags, traces, repeat } = args;
     let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
-    let backend = Answerer::connect(sources(&settings).await?, &settings).await?.backend;
+    let backend = LaunchBackend::connect(sources(&settings).await?, &settings).await?.backend;
     let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
     let replayer = Replayer {
         driver: Driver::new(backend.as_ref()),

@@ -3,7 +3,7 @@
 //! The client always talks to a recorder in this process, which streams everything through and reports what it saw; with
 //! `--record` it also writes traces. Behind the recorder is a server elsewhere, or one of our own on a backend in this process.
 
-mod answerer;
+mod backend;
 mod errors;
 mod modes;
 mod origin;
@@ -18,7 +18,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub(super) use self::answerer::Answerer;
+pub(super) use self::backend::LaunchBackend;
 pub(super) use self::errors::launch_error;
 pub(super) use self::modes::sources;
 pub(super) use self::origin::Origin;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::answerer::Answerer;
+use super::backend::LaunchBackend;
 use super::errors::launch_error;
 use super::modes::{AnswerSource, sources};
 use crate::backend::Backend;
@@ -71,7 +71,7 @@ impl Origin {
                 trimmed: trimmed.map(TrimmedPrompts::Elsewhere),
             }),
             Self::Here { listener, sources, .. } => {
-                let Answerer { backend, chain, engine } = Answerer::connect(sources, settings).await?;
+                let LaunchBackend { backend, chain, engine } = LaunchBackend::connect(sources, settings).await?;
                 let name = match &chain {
                     Some(_) => backend.name(),
                     None => format!("{} {}", settings.mode.name(), backend.model()),

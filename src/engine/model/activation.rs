@@ -4,10 +4,10 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::{multiply, sigmoid};
 
-use super::cores::joined;
 use super::cpu;
+use super::cpu::cores::joined;
 
-/// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cores::by_rows) returns, joined: `[n, R / n, F]`. On the CPU it waits
+/// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cpu::cores::by_rows) returns, joined: `[n, R / n, F]`. On the CPU it waits
 /// until it is computed.
 pub fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     if cpu::is_default()? { on_the_cpu(parts) } else { lazy_swiglu(&joined(parts, 0)?, &joined(parts, 1)?) }

@@ -12,7 +12,7 @@ use mlx_rs::{Array, array};
 
 use super::batch::MAX_ROW_EXACT;
 use super::cpu;
-use super::cpu_attention::cpu_attention;
+use super::cpu::attention::cpu_attention;
 use super::kv_spans::{AttendedSequence, KvSpans};
 use super::row_attention::row_attention;
 

@@ -13,7 +13,7 @@ use super::Config;
 use super::activation::swiglu;
 use super::attention::causal_attention;
 use super::batch::Batch;
-use super::cores::{by_rows, joined};
+use super::cpu::cores::{by_rows, joined};
 use super::kv_spans::AttendedSequence;
 use super::matrix::Matrix;
 use super::rope::Rope;

@@ -5,8 +5,8 @@ use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
-use super::cores::by_outputs;
-use super::cpu_product::cpu_product;
+use super::cpu::cores::by_outputs;
+use super::cpu::product::cpu_product;
 use super::quantization::Packing;
 
 /// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.

@@ -1,4 +1,10 @@
 //! The bridge to our CPU kernels: whether MLX computes on the CPU, and its arrays as slices.
+//!
+//! `attention` and `product` call a kernel each, and `cores` splits MLX's own operations among the cores.
+
+pub mod attention;
+pub mod cores;
+pub mod product;
 
 use std::cell::RefCell;
 

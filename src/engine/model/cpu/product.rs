@@ -4,8 +4,8 @@
 use mlx_rs::error::Exception;
 use mlx_rs::{Array, Dtype};
 
-use super::batch::MAX_ROW_EXACT;
-use super::cpu::{self, in_rows, numbers, written};
+use super::{in_rows, numbers, written};
+use crate::engine::model::batch::MAX_ROW_EXACT;
 
 /// Smallest matrix, in weights: for smaller ones, waiting for the input costs more than the kernel saves.
 const MIN_WEIGHTS: usize = 1 << 14;
@@ -14,7 +14,7 @@ const MIN_WEIGHTS: usize = 1 << 14;
 /// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another device or precision.
 pub fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
     let is_f32 = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
-    if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 || !cpu::is_default()? {
+    if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 || !super::is_default()? {
         return Ok(None);
     }
     let in_memory = in_rows([x, weight])?;

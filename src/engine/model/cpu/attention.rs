@@ -6,8 +6,8 @@ use anyclaude_kernels::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequenc
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
-use super::cpu::{in_rows, numbers, written};
-use super::kv_spans::{AttendedSequence, KvSpan};
+use super::{in_rows, numbers, written};
+use crate::engine::model::kv_spans::{AttendedSequence, KvSpan};
 
 /// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. Waits until it is
 /// computed.
