@@ -1,6 +1,8 @@
-//! Converting errors of OpenAI-compatible servers to Anthropic's.
+//! Converting errors between OpenAI-compatible servers and Anthropic's.
 
-use crate::wire::openai::ChatError;
+use serde_json::json;
+
+use crate::wire::openai::{ChatError, ChatErrorBody};
 use crate::wire::{ErrorBody, ErrorKind};
 
 /// What servers write when a prompt exceeds the context.
@@ -33,10 +35,90 @@ fn kind_by_name(error: &ChatError) -> ErrorKind {
     })
 }
 
+/// The error as OpenAI's API would report it, with the code that makes its clients trim, retry or fall back.
+pub fn chat_error(body: &ErrorBody) -> ChatErrorBody {
+    let message = &body.error.message;
+    let (kind, code) = match body.kind() {
+        ErrorKind::InvalidRequest | ErrorKind::RequestTooLarge => ("invalid_request_error", None),
+        ErrorKind::Authentication => ("invalid_request_error", Some("invalid_api_key")),
+        ErrorKind::Permission => ("invalid_request_error", Some("permission_denied")),
+        ErrorKind::NotFound => ("invalid_request_error", Some("not_found")),
+        ErrorKind::RateLimit => ("rate_limit_error", Some("rate_limit_exceeded")),
+        ErrorKind::Api => ("server_error", None),
+        ErrorKind::Overloaded => ("server_error", Some("service_unavailable")),
+    };
+    let error = |message: String, param: Option<&str>, code: Option<&str>| ChatErrorBody {
+        error: ChatError {
+            message,
+            kind: Some(kind.into()),
+            param: param.map(str::to_owned),
+            code: code.map(|code| json!(code)),
+            ..ChatError::default()
+        },
+    };
+    match too_long(message) {
+        Some((tokens, most)) => {
+            let text = format!(
+                "This model's maximum context length is {most} tokens. However, your messages resulted in {tokens} tokens. \
+                 Please reduce the length of the messages."
+            );
+            error(text, Some("messages"), Some("context_length_exceeded"))
+        }
+        None => error(message.clone(), field(message), code),
+    }
+}
+
+/// The prompt's tokens and the most there may be, where the error is Anthropic's for a prompt that is too long.
+fn too_long(message: &str) -> Option<(&str, &str)> {
+    let (tokens, rest) = message.strip_prefix("prompt is too long: ")?.split_once(" tokens > ")?;
+    Some((tokens, rest.split(' ').next()?))
+}
+
+/// The path of a field at the start of the message.
+fn field(message: &str) -> Option<&str> {
+    let (path, _) = message.split_once(": ")?;
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (path.starts_with(|c: char| c.is_ascii_lowercase()) && path.chars().all(is_path)).then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn openais_clients_find_codes_and_fields() {
+        let converted = |kind, message: &str| {
+            let ChatError { message, kind, param, code, .. } = chat_error(&ErrorBody::new(kind, message)).error;
+            json!([message, kind, param, code])
+        };
+        let invalid = "invalid_request_error";
+        assert_eq!(
+            converted(ErrorKind::InvalidRequest, "prompt is too long: 9000 tokens > 8192 maximum"),
+            json!([
+                "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. \
+                    Please reduce the length of the messages.",
+                invalid,
+                "messages",
+                "context_length_exceeded"
+            ])
+        );
+        assert_eq!(
+            converted(ErrorKind::InvalidRequest, "messages.0.content: Field required"),
+            json!(["messages.0.content: Field required", invalid, "messages.0.content", null])
+        );
+        assert_eq!(converted(ErrorKind::Authentication, "no"), json!(["no", invalid, null, "invalid_api_key"]));
+        assert_eq!(converted(ErrorKind::Api, "It failed: why"), json!(["It failed: why", "server_error", null, null]));
+    }
+
+    #[test]
+    fn an_error_survives_the_way_to_chat_and_back() {
+        for kind in ErrorKind::all() {
+            let body = ErrorBody::new(kind, "reason");
+            let back = error_body(&chat_error(&body).error, Some(kind.status()));
+            assert_eq!(back, body);
+        }
+    }
 
     #[test]
     fn errors_keep_their_meaning() {

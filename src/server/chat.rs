@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: the same backends for OpenAI's clients.
 //!
-//! Errors keep Anthropic's envelope, which has `error.message` and `error.type` where OpenAI's clients look for them.
+//! Errors have OpenAI's envelope, words and codes.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::answer::{answer, streaming, whole};
@@ -64,7 +65,7 @@ fn frames(writer: &mut ChunkWriter, event: &StreamEvent) -> Bytes {
     }
     match event {
         StreamEvent::Ping => text += ": ping\n\n",
-        StreamEvent::Error { body } => text += &format!("data: {}\n\n", body.to_json()),
+        StreamEvent::Error { body } => text += &format!("data: {}\n\n", json!(convert::chat_error(body))),
         StreamEvent::MessageStop => text += "data: [DONE]\n\n",
         _ => {}
     }

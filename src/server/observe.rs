@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use serde_json::json;
 
 use super::app::App;
 use super::error::ApiError;
+use super::routes::CHAT_COMPLETIONS_PATH;
+use crate::convert;
 use crate::wire::{ErrorBody, ErrorKind, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
@@ -36,7 +39,8 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |route| route.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
 
-    let mut response = with_request_id(next.run(request).await, &id);
+    let protocol = ErrorProtocol::of(&path);
+    let mut response = with_envelope(next.run(request).await, protocol, &id);
     let status = response.status().as_u16();
     app.metrics.requests.with_label_values(&[route.as_str(), &status.to_string()]).inc();
     tracing::info!(%id, %method, path, status, headers_ms = started.elapsed().as_millis(), "request");
@@ -46,13 +50,36 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     response
 }
 
-/// Puts the request's id into the body of an error, where the backend has not put its own.
-fn with_request_id(mut response: Response, id: &RequestId) -> Response {
+/// Whose clients read an error.
+#[derive(Clone, Copy)]
+enum ErrorProtocol {
+    Anthropic,
+    OpenAi,
+}
+
+impl ErrorProtocol {
+    fn of(path: &str) -> Self {
+        if path.starts_with(CHAT_COMPLETIONS_PATH) { Self::OpenAi } else { Self::Anthropic }
+    }
+}
+
+/// Writes the body of an error in the protocol of the path. Anthropic's has the request's id, unless the backend has put its own.
+fn with_envelope(mut response: Response, protocol: ErrorProtocol, id: &RequestId) -> Response {
     let Some(mut error) = response.extensions_mut().remove::<ErrorBody>() else { return response };
     error.request_id.get_or_insert_with(|| id.0.clone());
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(parts, error.to_json().to_string().into())
+    let body = match protocol {
+        ErrorProtocol::Anthropic => error.to_json(),
+        ErrorProtocol::OpenAi => {
+            // OpenAI's clients do not know Anthropic's own status for an overloaded server.
+            if parts.status.as_u16() == ErrorKind::Overloaded.status() {
+                parts.status = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            json!(convert::chat_error(&error))
+        }
+    };
+    Response::from_parts(parts, body.to_string().into())
 }
 
 /// Turns a handler's panic into a 500, so that the client gets an answer and the connection stays open.

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::{auth, cache, chat, info, messages, observe, path};
 use crate::wire::{COUNT_TOKENS_PATH, MESSAGES_PATH};
 
-const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
+pub(crate) const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
 const MODELS_PATH: &str = "/v1/models";
 
 /// The paths that clients of either protocol use.
