@@ -4,8 +4,6 @@
 //! [`trace`] (exchanges on disk) → [`replay`] (send them again) → [`snapshot`] and [`report`] (what changed, how fast).
 //! ARCHITECTURE.md describes the whole path.
 
-#![forbid(unsafe_code)]
-
 pub mod backend;
 pub mod cli;
 pub mod config;

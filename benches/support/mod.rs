@@ -7,15 +7,15 @@ use std::path::Path;
 use anyclaude::replay::{Phase, Plan, ReplayCase, ReplaySettings, ToolChoiceMode};
 use anyclaude::trace;
 
-pub type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The command line, less what `cargo bench` adds to it.
-pub fn arguments() -> Vec<OsString> {
+pub(crate) fn arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).filter(|argument| argument != "--bench").collect()
 }
 
 /// The recorded requests of a folder, in order, as replay sends them: greedy, and with the tool forced that was called.
-pub fn cases(traces: &Path) -> Outcome<Vec<ReplayCase>> {
+pub(crate) fn cases(traces: &Path) -> Outcome<Vec<ReplayCase>> {
     let files = trace::find(&[traces.to_path_buf()])?;
     let traces = files.into_iter().map(|file| Ok((trace::read(&file)?, file)).map(|(trace, file)| (file, trace)));
     let settings = ReplaySettings {

@@ -3,6 +3,8 @@
 use super::CliError;
 
 /// Runs work that blocks, such as reading files, on a thread where it holds up no async task.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CliError> + Send + 'static) -> Result<T, CliError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CliError> + Send + 'static,
+) -> Result<T, CliError> {
     tokio::task::spawn_blocking(work).await.map_err(CliError::backend)?
 }

@@ -19,7 +19,7 @@ const DUMMY_KEY: &str = "anyclaude-local";
 /// The environment variables that point a client at `address`, behind which is this upstream. A dummy key is among them if the
 /// user has set none and the upstream is on this machine; as a bearer token, because Claude Code has the user confirm unknown
 /// API keys.
-pub fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static str, String)> {
+pub(super) fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static str, String)> {
     let mut environment = vec![("ANTHROPIC_BASE_URL", address.to_owned())];
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if upstream.is_loopback() && !is_set("ANTHROPIC_API_KEY") && !is_set("ANTHROPIC_AUTH_TOKEN") {
@@ -29,7 +29,7 @@ pub fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static str, Str
 }
 
 /// Makes sure that a program exists, given as a path or as a name on PATH.
-pub fn check_program(program: &str) -> Result<(), CliError> {
+pub(super) fn check_program(program: &str) -> Result<(), CliError> {
     let is_path = program.contains('/');
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = if is_path {
@@ -41,13 +41,13 @@ pub fn check_program(program: &str) -> Result<(), CliError> {
 }
 
 /// The running child.
-pub struct Child {
+pub(super) struct Child {
     process: tokio::process::Child,
 }
 
 impl Child {
     /// Starts the command with these variables added to its environment.
-    pub fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
+    pub(super) fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
         let (program, arguments) = command.split_first().ok_or_else(|| CliError::input("no command after --"))?;
         let process = Command::new(program)
             .args(arguments)
@@ -59,7 +59,7 @@ impl Child {
 
     /// Waits until the child ends and returns its exit code: 128 and the signal's number if a signal ended it. Meanwhile signals
     /// are passed on to it, except a Ctrl-C from the terminal, which reaches the child by itself.
-    pub async fn wait(mut self, signals: &mut Signals) -> Result<u8, CliError> {
+    pub(super) async fn wait(mut self, signals: &mut Signals) -> Result<u8, CliError> {
         loop {
             tokio::select! {
                 status = self.process.wait() => return status.map(exit_code).map_err(CliError::backend),

@@ -8,7 +8,7 @@ use crate::engine::decode::ToolFormatName;
 use crate::replay::{Phase, ToolChoiceMode};
 
 /// `--mode`.
-pub fn mode() -> impl TypedValueParser<Value = Mode> {
+pub(super) fn mode() -> impl TypedValueParser<Value = Mode> {
     one_of(Mode::ALL, |mode| {
         let help = match mode {
             Mode::Mlx => {
@@ -27,7 +27,7 @@ pub fn mode() -> impl TypedValueParser<Value = Mode> {
 }
 
 /// `--phases`.
-pub fn phase() -> impl TypedValueParser<Value = Phase> {
+pub(super) fn phase() -> impl TypedValueParser<Value = Phase> {
     one_of(Phase::ALL, |phase| {
         PossibleValue::new(phase.name()).help(match phase {
             Phase::Cold => "Nothing of the prompt is cached",
@@ -38,7 +38,7 @@ pub fn phase() -> impl TypedValueParser<Value = Phase> {
 }
 
 /// `--tool-choice`.
-pub fn tool_choice() -> impl TypedValueParser<Value = ToolChoiceMode> {
+pub(super) fn tool_choice() -> impl TypedValueParser<Value = ToolChoiceMode> {
     one_of(ToolChoiceMode::ALL, |mode| {
         PossibleValue::new(mode.name()).help(match mode {
             ToolChoiceMode::Recorded => "Force the first tool that the recorded answer called, if it called one",
@@ -50,7 +50,7 @@ pub fn tool_choice() -> impl TypedValueParser<Value = ToolChoiceMode> {
 
 /// `--tool-format`.
 #[cfg(feature = "mlx")]
-pub fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
+pub(super) fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
     one_of(ToolFormatName::ALL, |format| {
         PossibleValue::new(format.name()).help(match format {
             ToolFormatName::Hermes => "`<tool_call>{\"name\": …, \"arguments\": …}</tool_call>`: Hermes, Qwen",

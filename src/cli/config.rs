@@ -23,7 +23,7 @@ Later places win over earlier ones:
   .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest one above that has either
   the environment: ANYCLAUDE_MODE, ANYCLAUDE_MODEL and so on
   the flags of `anyclaude`")]
-pub struct ConfigArgs {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
     command: ConfigCommand,
 }
@@ -48,7 +48,7 @@ Example:
 }
 
 /// Runs the command.
-pub fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
     let text = match args.command {
         ConfigCommand::Show { json: true } => json(config::load(&Map::new())?.entries()),
         ConfigCommand::Show { json: false } => table(config::load(&Map::new())?.entries()),

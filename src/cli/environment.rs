@@ -1,7 +1,7 @@
 //! What the environment asks for, for every command.
 
 /// Logs to stderr as `ANYCLAUDE_DEBUG` says. 1: requests and timings; 2: conversions too; 3: bodies too.
-pub fn set_up_logging() {
+pub(super) fn set_up_logging() {
     let level = match std::env::var("ANYCLAUDE_DEBUG").as_deref() {
         Ok("1") => "anyclaude=info",
         Ok("2") => "anyclaude=debug",
@@ -18,6 +18,6 @@ pub fn set_up_logging() {
 }
 
 /// Whether the environment says that no person is watching.
-pub fn in_ci() -> bool {
+pub(super) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -25,7 +25,7 @@ Examples:
 Models are kept in the folder of Hugging Face's own tools, and models that those have pulled are found.
 Set HF_HOME or HF_HUB_CACHE to use another folder, HF_ENDPOINT to use a mirror, HF_TOKEN to get models
 that need an account.")]
-pub struct ModelArgs {
+pub(super) struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,
 }
@@ -50,7 +50,7 @@ Example:
 }
 
 /// Runs the command.
-pub async fn run(args: ModelArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: ModelArgs) -> Result<ExitCode, CliError> {
     match args.command {
         ModelCommand::Pull { name } => pull(&name).await,
         ModelCommand::Ls => blocking(list).await,

@@ -9,18 +9,18 @@ use super::CliError;
 
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure; any other failed write is, with exit
 /// code 3.
-pub fn print(text: &str) -> Result<(), CliError> {
+pub(super) fn print(text: &str) -> Result<(), CliError> {
     unless_reader_left(write_all(io::stdout().lock(), text))
 }
 
 /// Prints a line to standard error. A failure has nowhere to be reported, and must not end a server or a recording as the panic
 /// of `eprintln!` would.
-pub fn say(line: impl Display) {
+pub(super) fn say(line: impl Display) {
     let _ = Term::stderr().write_line(&line.to_string());
 }
 
 /// The outcome of writing to standard output, with a closed pipe as a success.
-pub fn unless_reader_left(written: io::Result<()>) -> Result<(), CliError> {
+pub(super) fn unless_reader_left(written: io::Result<()>) -> Result<(), CliError> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(CliError::backend(format!("cannot write to standard output: {error}")))

@@ -18,7 +18,7 @@ const TURN_LENGTH: usize = 600;
 /// Accept or reject the pending snapshots, one by one
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct ReviewArgs {
+pub(super) struct ReviewArgs {
     /// Folder of the snapshots
     #[arg(long, default_value = "snapshots", value_name = "DIR")]
     snapshots: PathBuf,
@@ -56,7 +56,7 @@ struct Tally {
 }
 
 /// Reviews all pending snapshots. Waits for the user's keys.
-pub fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
     let decision_for_all = match (args.accept, args.reject) {
         (true, _) => Some(Decision::Accept),
         (_, true) => Some(Decision::Reject),

@@ -8,24 +8,24 @@ use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
 /// Everything that a terminal or a supervisor sends to end a program.
-pub const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+pub(super) const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// What stops a server. A hangup is left alone, so that one started with `nohup` outlives its terminal.
 #[cfg(feature = "mlx")]
-pub const STOPPING: [Signal; 2] = [Signal::INT, Signal::TERM];
+pub(super) const STOPPING: [Signal; 2] = [Signal::INT, Signal::TERM];
 
 /// Receives signals. From its creation on they no longer end the process by themselves.
-pub struct Signals(Vec<(Signal, unix::Signal)>);
+pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
     /// Starts to receive these signals.
-    pub fn listen(signals: &[Signal]) -> io::Result<Self> {
+    pub(super) fn listen(signals: &[Signal]) -> io::Result<Self> {
         let listen = |&signal: &Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
         signals.iter().map(listen).collect::<io::Result<_>>().map(Self)
     }
 
     /// Waits for the next signal.
-    pub async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         poll_fn(|context| {
             let mut arrived =
                 self.0.iter_mut().filter_map(|(signal, stream)| stream.poll_recv(context).is_ready().then_some(*signal));
@@ -36,7 +36,7 @@ impl Signals {
 }
 
 /// The exit code of a process that a signal ended, as shells have it: 128 and the signal's number.
-pub fn exit_code_of(signal: Signal) -> u8 {
+pub(super) fn exit_code_of(signal: Signal) -> u8 {
     // Signal numbers are at most 64.
     u8::try_from(128 + signal.as_raw()).unwrap_or(1)
 }

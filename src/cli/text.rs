@@ -1,15 +1,15 @@
 //! Times, sizes and outcomes as people read them.
 
-pub use crate::report::units::{count, duration};
+pub(super) use crate::report::units::{count, duration};
 use crate::trace::ExchangeOutcome;
 
 /// Like [`duration`]; a dash for `None`.
-pub fn maybe_duration(us: Option<u64>) -> String {
+pub(super) fn maybe_duration(us: Option<u64>) -> String {
     us.map_or_else(|| "-".into(), duration)
 }
 
 /// A number with a comma between each group of three digits: `12,345`.
-pub fn grouped(n: u64) -> String {
+pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -22,7 +22,7 @@ pub fn grouped(n: u64) -> String {
 }
 
 /// The outcome's name in the trace file.
-pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
+pub(super) fn outcome(outcome: ExchangeOutcome) -> &'static str {
     match outcome {
         ExchangeOutcome::Complete => "complete",
         ExchangeOutcome::Truncated => "truncated",
@@ -32,7 +32,7 @@ pub fn outcome(outcome: ExchangeOutcome) -> &'static str {
 }
 
 /// A table's lines without the blanks around them.
-pub fn trimmed_lines(table: &str) -> String {
+pub(super) fn trimmed_lines(table: &str) -> String {
     table.lines().map(|line| format!("{}\n", line.trim())).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::wire::Tool;
 
 /// A tool that Anthropic defines, for a model that has not been trained on it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AnthropicTool {
+pub(super) enum AnthropicTool {
     /// The client runs it: the same tool with its description and schema written out.
     Client(Tool),
     /// Anthropic's servers run it. Nothing here can.
@@ -15,7 +15,7 @@ pub enum AnthropicTool {
 
 impl AnthropicTool {
     /// What the tool is; `None` for one that the client has defined itself.
-    pub fn of(tool: &Tool) -> Option<Self> {
+    pub(super) fn of(tool: &Tool) -> Option<Self> {
         let kind = tool.anthropic_type()?;
         // The types end with the date of their version: `bash_20250124`.
         let family = kind.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');

@@ -6,7 +6,7 @@ use crate::wire::{Content, ContentBlock};
 
 /// The text that stands for a picture, a file, or a block of a type that only Anthropic's servers have. What can be read in it is
 /// kept; else it says what was there. Empty where nothing is missing without it.
-pub fn stand_in(block: &ContentBlock) -> String {
+pub(super) fn stand_in(block: &ContentBlock) -> String {
     match block {
         ContentBlock::Image { .. } => "[an image, which this model cannot see]".into(),
         ContentBlock::Document { source, extra } => document(source, extra),

@@ -8,12 +8,12 @@ use crate::wire::openai::ChatChunk;
 use crate::wire::{BlockDelta, ContentBlock, MessagesRequest, StreamEvent};
 
 /// A request with these messages.
-pub fn request(messages: Value) -> MessagesRequest {
+pub(super) fn request(messages: Value) -> MessagesRequest {
     serde_json::from_value(json!({"model": "claude-x", "max_tokens": 1, "messages": messages})).unwrap()
 }
 
 /// A chunk with this delta.
-pub fn delta(delta: Value) -> Value {
+pub(super) fn delta(delta: Value) -> Value {
     json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
 }
 

@@ -5,7 +5,7 @@
 ///
 /// Attention visits the segments one by one, so they should not be short; what two prompts do not share is copied out of a
 /// segment, so they should not be long either.
-pub const SEGMENT_TOKENS: usize = 512;
+pub(super) const SEGMENT_TOKENS: usize = 512;
 
 /// An immutable range of tokens and what was computed for it.
 #[derive(Clone, Debug)]

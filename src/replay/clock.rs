@@ -24,7 +24,7 @@ pub(super) struct Times {
 
 impl Clock {
     /// Takes in the next event, which arrived at `at_us`.
-    pub fn event(&mut self, at_us: u64, event: &StreamEvent) {
+    pub(super) fn event(&mut self, at_us: u64, event: &StreamEvent) {
         if event.is_content() {
             if let Some(last) = self.last_content_us {
                 self.itl_us.push(at_us.saturating_sub(last));
@@ -38,7 +38,7 @@ impl Clock {
     }
 
     /// The times; `None` without a `message_stop`.
-    pub fn finish(self) -> Option<Times> {
+    pub(super) fn finish(self) -> Option<Times> {
         Some(Times { ttft_us: self.first_content_us, itl_us: self.itl_us, e2e_us: self.stop_us? })
     }
 }

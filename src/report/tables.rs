@@ -17,7 +17,7 @@ const HISTOGRAM_BAR: u64 = 40;
 const NONE: &str = "–";
 
 /// A table of percentiles, one of rates, and a TTFT histogram for each phase.
-pub fn latency_tables(phases: &[PhaseLatency]) -> String {
+pub(super) fn latency_tables(phases: &[PhaseLatency]) -> String {
     let histograms = phases.iter().map(ttft_histogram).collect::<Vec<_>>().join("\n");
     format!("{}\n{}\n{histograms}", percentiles(phases), rates(phases))
 }

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// Microseconds with three significant digits, in the unit that fits.
-pub fn duration(us: u64) -> String {
+pub(crate) fn duration(us: u64) -> String {
     let (ms, s) = (us as f64 / 1e3, us as f64 / 1e6);
     match us {
         0..1_000 => format!("{us} µs"),
@@ -15,7 +15,7 @@ pub fn duration(us: u64) -> String {
 }
 
 /// A rate or a ratio with about three significant digits.
-pub fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0..1.0 => format!("{value:.3}"),
         1.0..10.0 => format!("{value:.2}"),
@@ -25,12 +25,12 @@ pub fn number(value: f64) -> String {
 }
 
 /// A share between 0 and 1, as a percentage.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
 /// `1 trace`, `2 traces`.
-pub fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }

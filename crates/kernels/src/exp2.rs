@@ -12,7 +12,7 @@ const POLYNOMIAL: [f32; 6] = [0.001_326_473_5, 0.009_671_516, 0.055_507_336, 0.2
 
 /// `2^x` for `x` up to 0, with a relative error of 2e-7. Below -126 it is 0.
 #[inline(always)]
-pub fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let rounded = simd.add_f32s(x, simd.splat_f32s(ROUNDER));
     let fraction = simd.sub_f32s(x, simd.sub_f32s(rounded, simd.splat_f32s(ROUNDER)));
     let [highest, rest @ ..] = POLYNOMIAL;

@@ -8,8 +8,6 @@
 //! over lanes (products), each result has vectors of its own, and the order of additions depends on its length alone. Cores never
 //! share a sum. The bits do depend on the processor's vector width.
 
-#![forbid(unsafe_code)]
-
 mod attention;
 mod exp2;
 mod panel;
@@ -25,7 +23,7 @@ mod testing {
     use pulp::Arch;
 
     /// Instruction sets to test: scalar, the processor's widest, and AVX2 if it has that.
-    pub fn arches() -> Vec<Arch> {
+    pub(crate) fn arches() -> Vec<Arch> {
         let mut arches = vec![Arch::Scalar, Arch::new()];
         #[cfg(target_arch = "x86_64")]
         arches.extend(pulp::x86::V3::try_new().map(Arch::V3));
@@ -33,7 +31,7 @@ mod testing {
     }
 
     /// Numbers of both signs and many magnitudes, up to 500.
-    pub fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    pub(crate) fn numbers(count: usize, seed: usize) -> Vec<f32> {
         let number = |at: usize| {
             let spread = ((at * 7919 + seed * 104_729) % 20_011) as f32 / 20_011.0 - 0.5;
             spread * 10f32.powi((at % 5) as i32 - 1)
@@ -42,7 +40,7 @@ mod testing {
     }
 
     /// Numbers between -1 and 1.
-    pub fn small_numbers(count: usize, seed: usize) -> Vec<f32> {
+    pub(crate) fn small_numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|at| ((at * 7919 + seed * 104_729) % 20_011) as f32 / 10_005.5 - 1.0).collect()
     }
 }

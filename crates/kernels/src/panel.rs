@@ -14,10 +14,10 @@ const UNROLLED_ROWS: usize = 8;
 const LOWEST: f32 = -1e30;
 
 /// One number per lane, in `V` vectors.
-pub type LaneRow<S, const V: usize> = [<S as Simd>::f32s; V];
+pub(crate) type LaneRow<S, const V: usize> = [<S as Simd>::f32s; V];
 
 /// Queries, one per lane, and what they have attended to so far.
-pub struct Panel<S: Simd, const V: usize> {
+pub(crate) struct Panel<S: Simd, const V: usize> {
     /// The queries, scaled so that scores are to base 2: `width` rows.
     queries: Vec<LaneRow<S, V>>,
     /// Each query's position in its sequence.
@@ -33,7 +33,7 @@ pub struct Panel<S: Simd, const V: usize> {
 }
 
 /// Keys and values of consecutive tokens, each `[tokens, width]`.
-pub struct KeyTile<'a> {
+pub(crate) struct KeyTile<'a> {
     pub tokens: Range<usize>,
     pub keys: &'a [f32],
     pub values: &'a [f32],
@@ -41,11 +41,11 @@ pub struct KeyTile<'a> {
 
 impl<S: Simd, const V: usize> Panel<S, V> {
     /// Most queries.
-    pub const LANES: usize = V * S::F32_LANES;
+    pub(crate) const LANES: usize = V * S::F32_LANES;
 
     /// A panel that has attended to nothing yet.
     #[inline(always)]
-    pub fn new(simd: S, queries: &[&[f32]], positions: Vec<usize>, window: usize) -> Self {
+    pub(crate) fn new(simd: S, queries: &[&[f32]], positions: Vec<usize>, window: usize) -> Self {
         let width = queries[0].len();
         let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
         let mut rows = vec![Self::zero(simd); width];
@@ -59,19 +59,19 @@ impl<S: Simd, const V: usize> Panel<S, V> {
     }
 
     /// Number of queries.
-    pub fn lanes(&self) -> usize {
+    pub(crate) fn lanes(&self) -> usize {
         self.positions.len()
     }
 
     /// A row of zeros.
     #[inline(always)]
-    pub fn zero(simd: S) -> LaneRow<S, V> {
+    pub(crate) fn zero(simd: S) -> LaneRow<S, V> {
         [simd.splat_f32s(0.0); V]
     }
 
     /// Lets the queries of some lanes attend to a tile. `scores` is a buffer with a row for each key.
     #[inline(always)]
-    pub fn attend(&mut self, simd: S, lanes: Range<usize>, tile: &KeyTile, scores: &mut [LaneRow<S, V>]) {
+    pub(crate) fn attend(&mut self, simd: S, lanes: Range<usize>, tile: &KeyTile, scores: &mut [LaneRow<S, V>]) {
         let &KeyTile { ref tokens, keys, values } = tile;
         let positions = || self.positions[lanes.clone()].iter();
         let (Some(first), Some(last)) = (positions().min().copied(), positions().max().copied()) else { return };
@@ -170,7 +170,7 @@ impl<S: Simd, const V: usize> Panel<S, V> {
 
     /// Writes each query's attention output.
     #[inline(always)]
-    pub fn write(&self, output: &mut [&mut [f32]]) {
+    pub(crate) fn write(&self, output: &mut [&mut [f32]]) {
         for (lane, output) in output.iter_mut().enumerate() {
             let share = 1.0 / numbers::<S, V>(&self.sum)[lane];
             for (number, row) in output.iter_mut().zip(&self.weighted) {

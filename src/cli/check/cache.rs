@@ -22,7 +22,7 @@ use crate::trace;
 Examples:
   anyclaude check cache --model fixtures/models/tiny
   anyclaude check cache --model fixtures/models/tiny --repeat 5 traces/read-file")]
-pub struct CheckCacheArgs {
+pub(super) struct CheckCacheArgs {
     #[command(flatten)]
     flags: LaunchFlags,
     /// Trace files, or folders to search for them
@@ -53,7 +53,7 @@ const TARGETS: [PhaseTarget; 2] = [
 const MAX_TOKENS: u32 = 16;
 
 /// Measures and prints the table. Passes if every target is met and the answers are the same in all phases.
-pub async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
+pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
     let CheckCacheArgs { flags, traces, repeat } = args;
     let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
     let backend = LaunchBackend::connect(sources(&settings).await?, &settings).await?.backend;

@@ -18,7 +18,7 @@ Examples:
   anyclaude check cache --model fixtures/models/tiny traces/
 
 Exit code 1 if something did not pass.")]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     #[command(subcommand)]
     check: Check,
 }
@@ -30,7 +30,7 @@ enum Check {
 }
 
 /// Runs the check. Exit code 1 if something did not pass.
-pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
     let outcome = match args.check {
         Check::Tools(args) => tools::run(args).await?,
         Check::Cache(args) => cache::run(args).await?,

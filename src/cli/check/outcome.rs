@@ -1,14 +1,14 @@
 //! What a check came to.
 
 /// What a check came to.
-pub enum CheckOutcome {
+pub(super) enum CheckOutcome {
     Passed,
     Failed,
 }
 
 impl CheckOutcome {
     /// Passed or failed.
-    pub fn passed_if(passed: bool) -> Self {
+    pub(super) fn passed_if(passed: bool) -> Self {
         if passed { Self::Passed } else { Self::Failed }
     }
 }

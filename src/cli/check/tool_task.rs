@@ -10,7 +10,7 @@ use crate::replay::one_line;
 use crate::trace::Trace;
 
 /// A task that takes one certain tool.
-pub struct ToolTask {
+pub(super) struct ToolTask {
     /// The tool's name.
     pub tool: &'static str,
     /// What the client is asked to do.
@@ -29,14 +29,14 @@ enum Proof {
 }
 
 /// How a task ended.
-pub enum TaskOutcome {
+pub(super) enum TaskOutcome {
     Done,
     /// Not done, for this reason in one line.
     NotDone(String),
 }
 
 /// The tasks, in the order in which they are run.
-pub const TASKS: [ToolTask; 4] = [
+pub(super) const TASKS: [ToolTask; 4] = [
     ToolTask {
         tool: "Read",
         prompt: "Read the file hello.txt with the Read tool and tell me the password in it.",
@@ -65,12 +65,12 @@ pub const TASKS: [ToolTask; 4] = [
 
 impl ToolTask {
     /// Writes the file that the task needs into the folder.
-    pub fn prepare(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn prepare(&self, folder: &Path) -> io::Result<()> {
         self.file.map_or(Ok(()), |(name, content)| fs::write(folder.join(name), content))
     }
 
     /// Whether the task was done, going by the client's folder and its traces.
-    pub fn judge(&self, folder: &Path, traces: &[Trace]) -> TaskOutcome {
+    pub(super) fn judge(&self, folder: &Path, traces: &[Trace]) -> TaskOutcome {
         self.look_for_proof(folder, traces).map_or_else(TaskOutcome::NotDone, |()| TaskOutcome::Done)
     }
 

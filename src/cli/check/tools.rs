@@ -22,7 +22,7 @@ use crate::trace::{self, Trace};
 Examples:
   anyclaude check tools --model fixtures/models/tiny
   anyclaude check tools --mode lmstudio --patience-s 600")]
-pub struct CheckToolsArgs {
+pub(super) struct CheckToolsArgs {
     #[command(flatten)]
     flags: LaunchFlags,
     /// How long each tool may take, in seconds
@@ -31,7 +31,7 @@ pub struct CheckToolsArgs {
 }
 
 /// Runs the tasks and prints a line for each. Passes if all are done.
-pub async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
+pub(super) async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
     let CheckToolsArgs { flags, patience_s } = args;
     let settings = blocking(move || settings(&flags)).await?;
     let origin = Origin::of(&settings).await?;

@@ -3,7 +3,7 @@
 use console::style;
 
 /// One line of the result: a thing that anyclaude needs, and whether it is there.
-pub struct Finding {
+pub(super) struct Finding {
     /// What it is about, in one word.
     pub thing: &'static str,
     /// Whether it is there.
@@ -11,7 +11,7 @@ pub struct Finding {
 }
 
 /// Whether something is there.
-pub enum Presence {
+pub(super) enum Presence {
     /// It is; the text describes it.
     Found(String),
     /// It is not, and some commands do not work.
@@ -22,12 +22,12 @@ pub enum Presence {
 
 impl Finding {
     /// Whether nothing works for lack of it.
-    pub fn is_missing(&self) -> bool {
+    pub(super) fn is_missing(&self) -> bool {
         matches!(self.presence, Presence::Missing { .. })
     }
 
     /// The finding as text. A remedy has a line of its own.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let Self { thing, presence } = self;
         let (word, detail, remedy) = match presence {
             Presence::Found(detail) => (style("ok     ").green(), detail, None),

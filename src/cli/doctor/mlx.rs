@@ -15,7 +15,7 @@ const SIDE: i32 = 1024;
 const ROUNDS: usize = 4;
 
 /// What is found of MLX, and on Linux of the BLAS behind it. Computes on the device.
-pub fn findings() -> Vec<Finding> {
+pub(super) fn findings() -> Vec<Finding> {
     let libraries = loaded_libraries();
     let mut findings = vec![Finding { thing: "MLX", presence: mlx() }];
     findings.extend(blas(&libraries).map(|presence| Finding { thing: "BLAS", presence }));

@@ -17,7 +17,7 @@ use super::{CliError, blocking, print};
 /// Check that this machine has what anyclaude needs, and say how to get what is missing
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// Model to check: a folder, or the name of a pulled model
     #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
     model: PathBuf,
@@ -34,7 +34,7 @@ Exit code 3 if something that everything needs is missing.";
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints the findings. Exit code 3 if something is missing.
-pub async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let version = Presence::Found(env!("CARGO_PKG_VERSION").into());
     let mut findings = vec![Finding { thing: "anyclaude", presence: version }];
     findings.extend(blocking(|| Ok(engine())).await?);

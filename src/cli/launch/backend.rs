@@ -9,7 +9,7 @@ use crate::cli::{CliError, say};
 use crate::config::{Mode, Settings};
 
 /// What answers, connected.
-pub struct LaunchBackend {
+pub(crate) struct LaunchBackend {
     /// The one backend, or the chain.
     pub backend: Arc<dyn Backend>,
     /// The same backend, if it is a chain: it counts the answers of each of its backends.
@@ -21,7 +21,7 @@ pub struct LaunchBackend {
 impl LaunchBackend {
     /// Connects the sources, which are in the order in which they are to be asked. Of several, those that are down now are left
     /// out.
-    pub async fn connect(sources: Vec<(Mode, AnswerSource)>, settings: &Settings) -> Result<Self, CliError> {
+    pub(crate) async fn connect(sources: Vec<(Mode, AnswerSource)>, settings: &Settings) -> Result<Self, CliError> {
         let is_chain = sources.len() > 1;
         let (mut links, mut engine, mut last_error) = (Vec::new(), None, None);
         for (mode, source) in sources {

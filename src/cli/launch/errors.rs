@@ -9,7 +9,7 @@ use crate::config::FILE_NAMES;
 use crate::record::RecordError;
 
 /// The error with the flag or setting that helps.
-pub fn launch_error(error: RecordError) -> CliError {
+pub(crate) fn launch_error(error: RecordError) -> CliError {
     match error {
         RecordError::Upstream { given, reason } => CliError::input(format!(
             "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in {}",
@@ -22,7 +22,7 @@ pub fn launch_error(error: RecordError) -> CliError {
 }
 
 /// A folder for recordings that cannot be written to.
-pub fn cannot_write(folder: &Path, error: &io::Error) -> CliError {
+pub(super) fn cannot_write(folder: &Path, error: &io::Error) -> CliError {
     CliError::input(format!(
         "cannot write to {}: {error}; choose another folder with traces in {}",
         folder.display(),

@@ -34,7 +34,7 @@ use crate::record::{Notice, Recorder, RecordingSession};
 
 /// The launcher's arguments: settings, and what is passed on to the client.
 #[derive(clap::Args, Debug)]
-pub struct LaunchArgs {
+pub(super) struct LaunchArgs {
     #[command(flatten)]
     flags: LaunchFlags,
     /// Arguments for the client
@@ -45,7 +45,7 @@ pub struct LaunchArgs {
 /// The settings that have a flag, for every command that starts what a mode needs. Those that are not given are left to the
 /// configuration.
 #[derive(clap::Args, Debug, Serialize)]
-pub struct LaunchFlags {
+pub(super) struct LaunchFlags {
     /// What answers the client [default: mlx]
     #[arg(long, value_parser = choices::mode())]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub struct LaunchFlags {
 }
 
 /// Runs the client from its start to its end. Its exit code is ours.
-pub async fn run(args: LaunchArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: LaunchArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let LaunchArgs { flags, client_arguments } = args;
     let settings = blocking(move || {

@@ -20,7 +20,7 @@ const OPENROUTER: &str = "https://openrouter.ai/api/v1";
 const OPENAI: &str = "https://api.openai.com/v1";
 
 /// What answers in a mode. Everything that can be wrong without a connection has been checked.
-pub enum AnswerSource {
+pub(crate) enum AnswerSource {
     /// The engine in this process, on this model folder.
     Engine { folder: PathBuf },
     /// A server that speaks the Messages API.
@@ -32,7 +32,7 @@ pub enum AnswerSource {
 }
 
 /// The sources of the chosen mode and of those it falls back to, in the order in which they are asked.
-pub async fn sources(settings: &Settings) -> Result<Vec<(Mode, AnswerSource)>, CliError> {
+pub(crate) async fn sources(settings: &Settings) -> Result<Vec<(Mode, AnswerSource)>, CliError> {
     let modes = std::iter::once(settings.mode).chain(settings.fallback.iter().copied());
     let modes: Vec<(Mode, ModeSettings)> = modes.map(|mode| (mode, settings.of_mode(mode))).collect();
     // A model folder is looked at, which may block.
@@ -70,7 +70,7 @@ impl AnswerSource {
     }
 
     /// The backend, ready to answer.
-    pub async fn connect(self, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    pub(crate) async fn connect(self, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
         match self {
             Self::Engine { folder } => engine(folder, settings).await,
             Self::Messages { base_url } => Ok(Arc::new(RemoteBackend::new(&base_url).await.map_err(unreachable)?)),

@@ -19,7 +19,7 @@ use crate::record::Upstream;
 use crate::server::{Server, ServerOptions};
 
 /// Where requests will go. Nothing is loaded or connected yet, and everything that can be wrong before that has been checked.
-pub enum Origin {
+pub(crate) enum Origin {
     /// To a server elsewhere, as the client sent them but for what trims their prompts. There is nothing to start.
     Elsewhere { upstream: Upstream, trimmed: Option<Arc<TrimmedBodies>> },
     /// To a server in this process, on a free port.
@@ -28,7 +28,7 @@ pub enum Origin {
 
 impl Origin {
     /// Where the settings send requests.
-    pub async fn of(settings: &Settings) -> Result<Self, CliError> {
+    pub(crate) async fn of(settings: &Settings) -> Result<Self, CliError> {
         let sources = sources(settings).await?;
         match &sources[..] {
             [(_, AnswerSource::Messages { base_url })] => Self::elsewhere(base_url, settings),
@@ -54,14 +54,14 @@ impl Origin {
     }
 
     /// The server's address.
-    pub fn upstream(&self) -> &Upstream {
+    pub(crate) fn upstream(&self) -> &Upstream {
         match self {
             Self::Elsewhere { upstream, .. } | Self::Here { upstream, .. } => upstream,
         }
     }
 
     /// Starts what is to run in this process; returns when it is ready to answer.
-    pub async fn start(self, settings: &Settings) -> Result<RunningOrigin, CliError> {
+    pub(crate) async fn start(self, settings: &Settings) -> Result<RunningOrigin, CliError> {
         match self {
             Self::Elsewhere { upstream, trimmed } => Ok(RunningOrigin {
                 name: upstream.to_string(),
@@ -87,12 +87,12 @@ impl Origin {
 }
 
 /// How the settings want prompts trimmed.
-pub fn trim_rules(settings: &Settings) -> TrimRules {
+pub(super) fn trim_rules(settings: &Settings) -> TrimRules {
     TrimRules { tools_only: settings.tools_only.clone(), compact_tools: settings.compact_tools }
 }
 
 /// An origin that answers.
-pub struct RunningOrigin {
+pub(crate) struct RunningOrigin {
     name: String,
     server: Option<OwnServer>,
     engine: Option<Arc<dyn Backend>>,
@@ -128,29 +128,29 @@ impl OwnServer {
 
 impl RunningOrigin {
     /// What to call it in output.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The engine in this process, if there is one.
     #[cfg(feature = "mlx")]
-    pub fn engine(&self) -> Option<&dyn Backend> {
+    pub(crate) fn engine(&self) -> Option<&dyn Backend> {
         self.engine.as_deref()
     }
 
     /// How much time the engine's prefix cache saved, in seconds. `None` without an engine in this process.
-    pub fn saved_seconds(&self) -> Option<f64> {
+    pub(crate) fn saved_seconds(&self) -> Option<f64> {
         Some(self.engine.as_ref()?.cache()?.report()?.saved_seconds)
     }
 
     /// How many requests each backend of a chain answered, a line each.
-    pub fn answered(&self) -> Vec<String> {
+    pub(crate) fn answered(&self) -> Vec<String> {
         let answered = self.chain.iter().flat_map(|chain| chain.answered());
         answered.map(|(name, requests)| format!("{name} answered {requests}")).collect()
     }
 
     /// What trimming the prompts saves, a line each. Empty if they are not trimmed or no request had tools.
-    pub async fn savings(&self) -> Vec<String> {
+    pub(crate) async fn savings(&self) -> Vec<String> {
         let savings = match &self.trimmed {
             Some(TrimmedPrompts::Here(backend)) => backend.savings().await,
             Some(TrimmedPrompts::Elsewhere(bodies)) => bodies.savings(),
@@ -172,7 +172,7 @@ impl RunningOrigin {
     }
 
     /// Stops the server in this process in good order, and the engine with it.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if let Some(OwnServer { stop, ended }) = self.server {
             // Both fail only if the server has ended by itself, which it has reported.
             stop.send(()).ok();

@@ -11,14 +11,14 @@ use crate::config::{self, Settings};
 use crate::record::RecordingSession;
 
 /// The folder that a launch records to, if it records.
-pub struct Recording {
+pub(super) struct Recording {
     folder: Option<PathBuf>,
 }
 
 impl Recording {
     /// Opens the session of a launch. With recording on, makes its folder and removes the mode's oldest recordings beyond
     /// `keep_sessions`. Touches files.
-    pub fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
+    pub(super) fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
         if !settings.record {
             return Ok((Self { folder: None }, RecordingSession::unwritten().with_mode(mode)));
@@ -31,12 +31,12 @@ impl Recording {
     }
 
     /// The folder; `None` if nothing is recorded.
-    pub fn folder(&self) -> Option<&Path> {
+    pub(super) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
     /// Removes the folder if nothing was recorded.
-    pub async fn end(self) {
+    pub(super) async fn end(self) {
         if let Some(folder) = self.folder {
             remove_if_empty(&folder).await;
         }

@@ -13,7 +13,7 @@ const MEASURABLE_TOKENS: u64 = 1_000;
 
 /// Sums over the Messages requests of a launch.
 #[derive(Debug, Default)]
-pub struct LaunchSummary {
+pub(super) struct LaunchSummary {
     totals: Totals,
     /// Requests that got an error, or an answer that broke off.
     failed: usize,
@@ -33,7 +33,7 @@ struct Prefill {
 
 impl LaunchSummary {
     /// Counts what a notice says of an answer.
-    pub fn take(&mut self, notice: &Notice) {
+    pub(super) fn take(&mut self, notice: &Notice) {
         let Notice::Recorded(recorded) = notice else { return };
         if is_messages(recorded) && recorded.outcome == ExchangeOutcome::UpstreamError {
             self.failed += 1;
@@ -54,7 +54,7 @@ impl LaunchSummary {
     }
 
     /// With the time that the engine's cache saved, which it measures better than the connection shows.
-    pub fn with_saved_seconds(self, saved_s: Option<f64>) -> Self {
+    pub(super) fn with_saved_seconds(self, saved_s: Option<f64>) -> Self {
         Self { saved_s, ..self }
     }
 

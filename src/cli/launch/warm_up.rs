@@ -15,7 +15,7 @@ const REFRESH: Duration = Duration::from_millis(50);
 
 /// Computes the tools and system prompt of the newest recording ahead, if the engine is in this process and there is a recording;
 /// returns when the prefix cache has them. If that fails, the first request takes longer, and that is all.
-pub async fn warm_up(origin: &RunningOrigin, settings: &Settings) -> Result<(), CliError> {
+pub(super) async fn warm_up(origin: &RunningOrigin, settings: &Settings) -> Result<(), CliError> {
     let Some(cache) = origin.engine().and_then(|engine| engine.cache()) else { return Ok(()) };
     let (arguments, traces) = (CacheArgs::from_env()?, expand_home(&settings.traces));
     let Some(request) = blocking(move || arguments.warm_up(&traces)).await? else { return Ok(()) };

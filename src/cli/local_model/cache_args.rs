@@ -13,7 +13,7 @@ use crate::wire::MessagesRequest;
 
 /// Flags of `serve`; for the launcher, the variables of the environment behind them.
 #[derive(clap::Args, Debug)]
-pub struct CacheArgs {
+pub(crate) struct CacheArgs {
     /// How many prompts the prefix cache keeps
     #[arg(long, value_name = "N", env = "KV_CACHE_MAX_SIZE", default_value_t = CacheLimits::default().entries)]
     cache_entries: usize,
@@ -45,7 +45,7 @@ enum WarmUpSource {
 
 impl CacheArgs {
     /// The options that the environment sets, for a command without these flags.
-    pub fn from_env() -> Result<Self, CliError> {
+    pub(crate) fn from_env() -> Result<Self, CliError> {
         let command = Self::augment_args(clap::Command::new("anyclaude"));
         let matches = command.try_get_matches_from(["anyclaude"]).and_then(|matches| Self::from_arg_matches(&matches));
         matches.map_err(|error| {
@@ -56,19 +56,19 @@ impl CacheArgs {
     }
 
     /// How much the cache may keep in memory.
-    pub fn limits(&self) -> CacheLimits {
+    pub(crate) fn limits(&self) -> CacheLimits {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }
     }
 
     /// Where the cache outlives the process: the folder of these options, else the configured one.
-    pub fn disk(&self, configured: Option<PathBuf>) -> Option<DiskOptions> {
+    pub(crate) fn disk(&self, configured: Option<PathBuf>) -> Option<DiskOptions> {
         let folder = self.cache_dir.clone().or(configured).filter(|folder| !folder.as_os_str().is_empty())?;
         Some(DiskOptions { folder, bytes: self.cache_dir_bytes as u64 })
     }
 
     /// The request whose tools and system prompt are to be computed ahead; with `auto`, that of the newest trace in `traces`.
     /// A named file must be readable, a found one need not be. Reads files.
-    pub fn warm_up(&self, traces: &Path) -> Result<Option<MessagesRequest>, CliError> {
+    pub(crate) fn warm_up(&self, traces: &Path) -> Result<Option<MessagesRequest>, CliError> {
         match &self.warm {
             _ if !self.cache => Ok(None),
             WarmUpSource::Nothing => Ok(None),

@@ -19,7 +19,7 @@ const TOKENIZER: &str = "tokenizer.json";
 
 /// What a model folder holds.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ModelFolder {
+pub(crate) struct ModelFolder {
     /// `model_type` of config.json: the architecture's family.
     pub kind: String,
     /// Number of weight files.
@@ -32,7 +32,7 @@ pub struct ModelFolder {
 
 /// Why a folder is no model folder.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelFolderError {
+pub(crate) enum ModelFolderError {
     /// The path is no folder.
     #[error("{}: no such folder: a model folder in Hugging Face layout is needed", .0.display())]
     NoFolder(PathBuf),
@@ -51,7 +51,7 @@ pub enum ModelFolderError {
 }
 
 /// The folder that `--model` means: a path, or the name of a model that was pulled. Looks only at which files are there.
-pub fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
+pub(crate) fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
     let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());
     let folder = match name {
         Some(name) if !given.is_dir() => HubCache::from_env()?.snapshot(&name).ok_or(ModelFolderError::NotPulled(name))?,
@@ -62,7 +62,7 @@ pub fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
 
 impl ModelFolder {
     /// Reads the configuration and the headers of the weight files; neither weights nor the tokenizer.
-    pub fn inspect(folder: &Path) -> Result<Self, ModelFolderError> {
+    pub(crate) fn inspect(folder: &Path) -> Result<Self, ModelFolderError> {
         let weights = weight_files(folder)?;
         let mut found = Self { kind: kind(folder)?, weight_files: weights.len(), weight_bytes: 0, parameters: 0 };
         for path in &weights {
@@ -75,7 +75,7 @@ impl ModelFolder {
 }
 
 /// The number of entries in a model folder's vocabulary, special tokens included.
-pub fn vocabulary_size(folder: &Path) -> Result<usize, ModelFolderError> {
+pub(crate) fn vocabulary_size(folder: &Path) -> Result<usize, ModelFolderError> {
     let path = folder.join(TOKENIZER);
     let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
     let tokenizer: TokenizerFile = serde_json::from_reader(BufReader::new(file)).map_err(|error| unreadable(&path, error))?;
@@ -117,7 +117,7 @@ enum VocabularyJson {
 }
 
 /// A count as people say it: `460 thousand`, `1.7 billion`.
-pub fn in_words(count: u64) -> String {
+pub(crate) fn in_words(count: u64) -> String {
     match count as f64 {
         n if n < 1e6 => format!("{:.0} thousand", n / 1e3),
         n if n < 1e9 => format!("{:.1} million", n / 1e6),

@@ -10,7 +10,7 @@ use crate::cli::{CliError, blocking, say};
 use crate::engine::{EngineError, EngineOptions, LoadListener, LoadProgress};
 
 /// Loads a model folder and shows how far it is.
-pub async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
+pub(crate) async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
     let started = Instant::now();
     let bar = bar(&folder);
     let options = EngineOptions { on_load: listener(&bar), ..options };
@@ -22,7 +22,7 @@ pub async fn load(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend,
 }
 
 /// Loads a model folder.
-pub async fn load_silently(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
+pub(crate) async fn load_silently(folder: PathBuf, options: EngineOptions) -> Result<MlxBackend, CliError> {
     blocking(move || MlxBackend::load(&folder, options).map_err(explain)).await
 }
 

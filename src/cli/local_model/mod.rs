@@ -7,7 +7,7 @@ mod folder;
 mod loading;
 
 #[cfg(feature = "mlx")]
-pub use self::cache_args::CacheArgs;
-pub use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
+pub(super) use self::cache_args::CacheArgs;
+pub(super) use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
 #[cfg(feature = "mlx")]
-pub use self::loading::{load, load_silently};
+pub(super) use self::loading::{load, load_silently};

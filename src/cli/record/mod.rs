@@ -24,7 +24,7 @@ const DEFAULT_PORT: u16 = 8082;
 /// <OUT>/<SESSION>/<number>.json, without its secrets, before the client sees the end of the answer.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct RecordArgs {
+pub(super) struct RecordArgs {
     /// Base URL to send requests on to
     #[arg(long, value_name = "URL", default_value = "https://api.anthropic.com")]
     upstream: String,
@@ -49,7 +49,7 @@ Examples:
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
 
 /// Records until a signal comes, or until the command ends.
-pub async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     let RecordArgs { upstream, port, out, session, command } = args;
     let upstream = Upstream::parse(&upstream).map_err(record_error)?;
     let (session, folder) = blocking(move || {

@@ -12,7 +12,7 @@ use crate::record::{Notice, Recorded};
 use crate::trace::{ExchangeOutcome, TraceError};
 
 /// Counts the recorder's notices, and shows them.
-pub struct RecordingProgress {
+pub(crate) struct RecordingProgress {
     view: View,
     opened: usize,
     recorded: usize,
@@ -32,7 +32,7 @@ enum View {
 
 impl RecordingProgress {
     /// For a recorder without a child. `arrow` names its address and where requests go.
-    pub fn visible(arrow: &str) -> Self {
+    pub(crate) fn visible(arrow: &str) -> Self {
         if !console::user_attended_stderr() {
             return Self::new(View::Lines);
         }
@@ -46,7 +46,7 @@ impl RecordingProgress {
     }
 
     /// For a recorder whose child has the terminal.
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self::new(View::Nothing)
     }
 
@@ -55,7 +55,7 @@ impl RecordingProgress {
     }
 
     /// Counts and shows a notice.
-    pub fn take(&mut self, notice: Notice) {
+    pub(crate) fn take(&mut self, notice: Notice) {
         match notice {
             Notice::Opened => self.opened += 1,
             Notice::Bytes(bytes) => self.bytes += bytes as u64,
@@ -86,7 +86,7 @@ impl RecordingProgress {
     }
 
     /// Ends the live line and says what was recorded.
-    pub fn summary(&self, folder: &Path) -> String {
+    pub(crate) fn summary(&self, folder: &Path) -> String {
         if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
         }
@@ -106,7 +106,7 @@ impl RecordingProgress {
 
     /// How the process ends after a child that ended with this code: where the child succeeded, and something could not be
     /// written, that is the error.
-    pub fn exit_code(&self, childs_code: u8) -> Result<ExitCode, CliError> {
+    pub(crate) fn exit_code(&self, childs_code: u8) -> Result<ExitCode, CliError> {
         match &self.failures[..] {
             [first] if childs_code == 0 => Err(CliError::backend(format!("not everything was recorded: {first}"))),
             [first, more @ ..] if childs_code == 0 => {

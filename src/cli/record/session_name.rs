@@ -8,7 +8,7 @@ use time::macros::format_description;
 use crate::record::{RecordError, RecordingSession};
 
 /// Opens a session that is named after the current time. Recorders started in the same second get a number behind it.
-pub fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
+pub(crate) fn open_by_time(out: &Path) -> Result<RecordingSession, RecordError> {
     open_numbered(out, &now())
 }
 
@@ -30,7 +30,7 @@ fn now() -> String {
 }
 
 /// Whether a name was made by [`open_by_time`].
-pub fn is_time(name: &str) -> bool {
+pub(crate) fn is_time(name: &str) -> bool {
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = name.splitn(3, '-');
     let (date, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

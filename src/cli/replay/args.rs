@@ -11,7 +11,7 @@ use crate::replay::{Phase, Policy, ReplaySettings, ToolChoiceMode};
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
 #[command(after_help = AFTER_HELP)]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// Trace files, or folders to search for them
     #[arg(default_value = "traces")]
     pub traces: Vec<PathBuf>,
@@ -93,7 +93,7 @@ With CI set in the environment, nothing is written to the snapshots folder.";
 
 impl ReplayArgs {
     /// What to replay, and how. The phases are put in order.
-    pub fn settings(&self) -> ReplaySettings {
+    pub(crate) fn settings(&self) -> ReplaySettings {
         let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
         ReplaySettings {
             phases,
@@ -105,12 +105,12 @@ impl ReplayArgs {
     }
 
     /// Whether the engine in this process answers.
-    pub fn is_in_process(&self) -> bool {
+    pub(crate) fn is_in_process(&self) -> bool {
         self.backend == "mlx"
     }
 
     /// What may be written to the snapshots folder. In CI nothing is, and asking for it is a mistake.
-    pub fn policy(&self) -> Result<Policy, CliError> {
+    pub(crate) fn policy(&self) -> Result<Policy, CliError> {
         match (self.update, self.check || in_ci()) {
             (true, _) if in_ci() => {
                 Err(CliError::input("--update with CI set: accepting is for people; unset CI to accept on purpose"))

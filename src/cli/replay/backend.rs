@@ -15,7 +15,7 @@ use crate::cli::CliError;
 use crate::cli::{blocking, local_model};
 
 /// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with.
-pub async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
+pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
     if args.is_in_process() {
         return in_process(args).await;
     }
@@ -50,7 +50,7 @@ async fn in_process(_args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
 }
 
 /// The error with what to do about it.
-pub fn backend_error(error: BackendError) -> CliError {
+pub(super) fn backend_error(error: BackendError) -> CliError {
     match error {
         BackendError::Unreachable { .. } => CliError::backend(format!("{error}; is the server running?")),
         other => CliError::backend(other),
@@ -58,7 +58,7 @@ pub fn backend_error(error: BackendError) -> CliError {
 }
 
 /// The name of the model that answers, without this machine's folders.
-pub fn model_name(args: &ReplayArgs, backend: &dyn Backend) -> String {
+pub(super) fn model_name(args: &ReplayArgs, backend: &dyn Backend) -> String {
     match &args.model {
         Some(asked_for) if !args.is_in_process() => asked_for.clone(),
         _ => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rustix::process::Signal;
 
-pub use self::args::ReplayArgs;
+pub(super) use self::args::ReplayArgs;
 use self::backend::{backend_error, connect, model_name};
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
@@ -24,7 +24,7 @@ use crate::snapshot::{Info, Store};
 use crate::trace;
 
 /// Replays the traces and prints the report.
-pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
     let plan = tokio::task::block_in_place(|| plan(&args))?;
     let backend = connect(&args, &plan.betas).await?;

@@ -8,7 +8,7 @@ use crate::files::{Access, folder_of, write_atomically};
 use crate::report::{Report, hgrm};
 
 /// Where figures are written.
-pub struct ResultFiles {
+pub(super) struct ResultFiles {
     /// The file for `--json`.
     pub json: Option<PathBuf>,
     /// The folder for `--hgrm`.
@@ -17,7 +17,7 @@ pub struct ResultFiles {
 
 impl ResultFiles {
     /// Writes the figures so far, over those that were written before.
-    pub fn write(&self, report: &Report) -> Result<(), CliError> {
+    pub(super) fn write(&self, report: &Report) -> Result<(), CliError> {
         if let Some(path) = &self.json {
             write(path, &report.to_json())?;
         }

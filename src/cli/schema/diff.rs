@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::cli::text::grouped;
 
 /// Tool definitions by name, as the request's JSON has them.
-pub type Tools = BTreeMap<String, Value>;
+pub(super) type Tools = BTreeMap<String, Value>;
 
 /// Of longer texts only the length is shown.
 const SHOWN_CHARACTERS: usize = 40;
 
 /// How a tool differs between the two sets.
 #[derive(Debug, PartialEq)]
-pub enum Difference {
+pub(super) enum Difference {
     /// Only the left set has it.
     OnlyLeft(String),
     /// Only the right set has it.
@@ -27,7 +27,7 @@ pub enum Difference {
 
 /// A value of a tool that differs. `None` if it is absent.
 #[derive(Debug, PartialEq)]
-pub struct Change {
+pub(super) struct Change {
     /// Its path, such as `input_schema.properties.limit.type`.
     path: String,
     left: Option<Value>,
@@ -35,7 +35,7 @@ pub struct Change {
 }
 
 /// All differences, sorted by the tools' names.
-pub fn differences(left: &Tools, right: &Tools) -> Vec<Difference> {
+pub(super) fn differences(left: &Tools, right: &Tools) -> Vec<Difference> {
     let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let difference = |name: &String| match (left.get(name), right.get(name)) {
         (Some(_), None) => Some(Difference::OnlyLeft(name.clone())),
@@ -74,7 +74,7 @@ fn leaves(value: &Value, path: String, out: &mut BTreeMap<String, Value>) {
 }
 
 /// The differences as text: a line for each tool, with its changes below it. `left` and `right` are the numbers of tools.
-pub fn render(differences: &[Difference], left: usize, right: usize) -> String {
+pub(super) fn render(differences: &[Difference], left: usize, right: usize) -> String {
     let mut out = String::new();
     for difference in differences {
         // Writing to a string cannot fail.

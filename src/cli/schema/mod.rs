@@ -14,7 +14,7 @@ use crate::trace;
 #[command(after_help = "\
 Example:
   anyclaude schema diff ~/.anyclaude/traces/claude ~/.anyclaude/traces/mlx")]
-pub struct SchemaArgs {
+pub(super) struct SchemaArgs {
     #[command(subcommand)]
     command: SchemaCommand,
 }
@@ -39,7 +39,7 @@ Examples:
 }
 
 /// Prints the differences. Exit code 1 if there are any.
-pub fn run(args: &SchemaArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: &SchemaArgs) -> Result<ExitCode, CliError> {
     let SchemaCommand::Diff { left, right } = &args.command;
     let (left, right) = (tools(left)?, tools(right)?);
     let differences = diff::differences(&left, &right);

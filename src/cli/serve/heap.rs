@@ -19,7 +19,7 @@ const THRESHOLD: usize = 256 * 1024;
 ///
 /// # Errors
 /// The program cannot be started again. Do not go on: signals may no longer be handled as before.
-pub fn fix_threshold() -> Result<(), CliError> {
+pub(crate) fn fix_threshold() -> Result<(), CliError> {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) || std::env::var_os(VARIABLE).is_some() {
         return Ok(());
     }

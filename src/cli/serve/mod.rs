@@ -26,7 +26,7 @@ use crate::wire::MessagesRequest;
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
     /// pulled model
     #[arg(long, value_name = "DIR|NAME")]
@@ -56,7 +56,7 @@ Then, in another terminal:
   ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
-pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     let ServeArgs { model, host, port, api_key, cache, tool_format } = args;
     let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
     let listener = bind(&host, port).await?;

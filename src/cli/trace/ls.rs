@@ -14,7 +14,7 @@ use crate::wire::{ContentBlock, Endpoint};
 
 /// What is listed of a trace.
 #[derive(Serialize)]
-pub struct TraceLine {
+pub(super) struct TraceLine {
     file: PathBuf,
     session: String,
     seq: u32,
@@ -88,7 +88,7 @@ const HEAD: [&str; 11] =
 const RIGHT: [usize; 5] = [1, 4, 8, 9, 10];
 
 /// Prints the traces that can be read, in this format; the others are an error at the end.
-pub fn run(paths: &[PathBuf], format: impl Fn(&[TraceLine]) -> Result<String, CliError>) -> Result<ExitCode, CliError> {
+pub(super) fn run(paths: &[PathBuf], format: impl Fn(&[TraceLine]) -> Result<String, CliError>) -> Result<ExitCode, CliError> {
     let mut lines = Vec::new();
     let mut errors = Vec::new();
     for file in find(paths)? {
@@ -102,12 +102,12 @@ pub fn run(paths: &[PathBuf], format: impl Fn(&[TraceLine]) -> Result<String, Cl
 }
 
 /// As JSON.
-pub fn json(lines: &[TraceLine]) -> Result<String, CliError> {
+pub(super) fn json(lines: &[TraceLine]) -> Result<String, CliError> {
     Ok(serde_json::to_string_pretty(lines).map_err(CliError::backend)? + "\n")
 }
 
 /// As a table with a header; empty if there are no traces.
-pub fn table(lines: &[TraceLine]) -> String {
+pub(super) fn table(lines: &[TraceLine]) -> String {
     if lines.is_empty() {
         return String::new();
     }

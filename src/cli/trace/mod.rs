@@ -14,7 +14,7 @@ use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate}
 /// List, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     #[command(subcommand)]
     command: TraceCommand,
 }
@@ -95,7 +95,7 @@ Example:
 }
 
 /// Runs the command. Reads and writes files.
-pub fn run(args: TraceArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: TraceArgs) -> Result<ExitCode, CliError> {
     match args.command {
         TraceCommand::Ls { paths, json: true } => ls::run(&paths, ls::json),
         TraceCommand::Ls { paths, json: false } => ls::run(&paths, |lines| Ok(ls::table(lines))),

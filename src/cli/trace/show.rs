@@ -16,7 +16,7 @@ use crate::trace::{Trace, find, read};
 type Section = fn(&mut String, &Trace) -> std::fmt::Result;
 
 /// Prints the traces, or the newest one of the launcher's if none is named; `content` writes what comes below a trace's heading.
-pub fn run(paths: &[PathBuf], content: Section) -> Result<ExitCode, CliError> {
+pub(super) fn run(paths: &[PathBuf], content: Section) -> Result<ExitCode, CliError> {
     let files = if paths.is_empty() { vec![newest()?] } else { find(paths)? };
     for file in files {
         let trace = read(&file)?;
@@ -45,7 +45,7 @@ fn heading(out: &mut String, file: &Path, trace: &Trace) -> std::fmt::Result {
 }
 
 /// The whole exchange: the request in outline, the last turn, the figures.
-pub fn exchange(out: &mut String, trace: &Trace) -> std::fmt::Result {
+pub(super) fn exchange(out: &mut String, trace: &Trace) -> std::fmt::Result {
     request_outline(out, &trace.request.body)?;
     turn_and_answer(out, trace)?;
     figures(out, trace)?;
@@ -53,7 +53,7 @@ pub fn exchange(out: &mut String, trace: &Trace) -> std::fmt::Result {
 }
 
 /// Only the last user turn and the answer to it.
-pub fn last_turn(out: &mut String, trace: &Trace) -> std::fmt::Result {
+pub(super) fn last_turn(out: &mut String, trace: &Trace) -> std::fmt::Result {
     turn_and_answer(out, trace)?;
     writeln!(out)
 }

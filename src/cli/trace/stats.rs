@@ -19,7 +19,7 @@ use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, 
 Examples:
   anyclaude trace stats traces/
   anyclaude trace stats --model fixtures/models/tiny --json traces/")]
-pub struct TraceStatsArgs {
+pub(super) struct TraceStatsArgs {
     /// Files and folders
     #[arg(default_value = "traces", value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -66,7 +66,7 @@ struct PromptOverlap {
 type Units = Box<dyn Fn(&MessagesRequest, &[PromptPart]) -> Result<Vec<u32>, CliError>>;
 
 /// Compares each request with those before it and prints the overlaps.
-pub fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     let (unit, units) = units(&args)?;
     let mut prompts: Vec<Prompt> = Vec::new();
     let mut overlaps = Vec::new();

@@ -9,7 +9,8 @@ mod prefix_cache;
 mod stats;
 mod tree;
 
-pub use disk::{DiskCache, DiskOptions, DiskStats};
-pub use prefix_cache::PrefixCache;
+pub(super) use disk::DiskCache;
+pub use disk::{DiskOptions, DiskStats};
+pub(super) use prefix_cache::PrefixCache;
 pub use stats::CacheStats;
 pub use tree::{CacheLimits, CachedPrompt, PrefixTree};

@@ -14,7 +14,7 @@ use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 /// Keys and values of earlier prompts, in memory and on disk. Any thread can read the published [`CacheStats`].
 ///
 /// All methods take the tokens to look up or to keep, except [`PrefixCache::start`], which takes a whole prompt.
-pub struct PrefixCache {
+pub(crate) struct PrefixCache {
     tree: PrefixTree<KvSegment>,
     disk: Option<DiskCache>,
     stats: CacheStats,
@@ -29,7 +29,7 @@ struct KnownPrefix {
 
 impl PrefixCache {
     /// A cache with nothing in memory. Writes its stats to `published` after every change.
-    pub fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
+    pub(crate) fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
         let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
         let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, stats, published };
         cache.publish();
@@ -38,7 +38,7 @@ impl PrefixCache {
 
     /// The segments that a new prompt begins with, and counts a hit or a miss. They never cover the prompt's last token: it
     /// has to be computed for the logits of the first answer token.
-    pub fn start(&mut self, prompt: &[u32]) -> Result<Vec<Segment<KvSegment>>, Exception> {
+    pub(crate) fn start(&mut self, prompt: &[u32]) -> Result<Vec<Segment<KvSegment>>, Exception> {
         let wanted = &prompt[..prompt.len().saturating_sub(1)];
         if self.recall(wanted)? {
             self.disk.iter_mut().for_each(DiskCache::count_hit);
@@ -57,12 +57,12 @@ impl PrefixCache {
     }
 
     /// The segments that `tokens` begin with, if they cover more than `held` tokens: others may have computed them since.
-    pub fn extension(&mut self, tokens: &[u32], held: usize) -> Result<Option<Vec<Segment<KvSegment>>>, Exception> {
+    pub(crate) fn extension(&mut self, tokens: &[u32], held: usize) -> Result<Option<Vec<Segment<KvSegment>>>, Exception> {
         if self.tree.known(tokens) > held { self.tree.lookup(tokens).map(Some) } else { Ok(None) }
     }
 
     /// Reads into memory what only the disk has of these tokens; `false` if there is nothing. Counts as a use.
-    pub fn recall(&mut self, wanted: &[u32]) -> Result<bool, Exception> {
+    pub(crate) fn recall(&mut self, wanted: &[u32]) -> Result<bool, Exception> {
         let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? else { return Ok(false) };
         self.tree.insert(&tokens, &segments)?;
         self.disk.iter_mut().for_each(|disk| disk.touch(wanted));
@@ -71,7 +71,7 @@ impl PrefixCache {
     }
 
     /// Reads into memory what only the disk has of these tokens, before any prompt asks. Evicts nothing for it.
-    pub fn read_ahead(&mut self, wanted: &[u32]) -> Result<(), Exception> {
+    pub(crate) fn read_ahead(&mut self, wanted: &[u32]) -> Result<(), Exception> {
         if let Some(KnownPrefix { tokens, segments }) = self.read(wanted)? {
             self.tree.insert_as_oldest(&tokens, &segments)?;
             self.publish();
@@ -89,12 +89,12 @@ impl PrefixCache {
     }
 
     /// The conversations on disk, the most recently used first (earlier processes count), at most as many as memory may hold.
-    pub fn latest_on_disk(&self) -> Vec<Vec<u32>> {
+    pub(crate) fn latest_on_disk(&self) -> Vec<Vec<u32>> {
         self.disk.as_ref().map(|disk| disk.latest(self.stats.limits.entries)).unwrap_or_default()
     }
 
     /// Keeps segments, in memory and on disk. They must cover exactly `tokens`.
-    pub fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
+    pub(crate) fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
         self.tree.insert(tokens, segments)?;
         if let Some(disk) = &mut self.disk {
             disk.keep(tokens, segments)?;
@@ -104,24 +104,24 @@ impl PrefixCache {
     }
 
     /// How many of these tokens memory covers, from the first on. Does not count as a use.
-    pub fn known(&self, tokens: &[u32]) -> usize {
+    pub(crate) fn known(&self, tokens: &[u32]) -> usize {
         self.tree.known(tokens)
     }
 
     /// Evicts the least recently used segments until `bytes` are free, or nothing is left. They stay on disk.
-    pub fn shrink_by(&mut self, bytes: usize) {
+    pub(crate) fn shrink_by(&mut self, bytes: usize) {
         self.tree.shrink_to(self.tree.bytes().saturating_sub(bytes));
         self.publish();
     }
 
     /// Counts prompt tokens that were prefilled.
-    pub fn count_computed(&mut self, tokens: usize, time: Duration) {
+    pub(crate) fn count_computed(&mut self, tokens: usize, time: Duration) {
         self.stats.computed_tokens += tokens as u64;
         self.stats.computing += time;
     }
 
     /// Removes everything, on disk too.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.tree.clear();
         self.disk.iter_mut().for_each(DiskCache::clear);
         self.publish();

@@ -9,7 +9,7 @@ use super::cpu::cores::joined;
 
 /// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cpu::cores::by_rows) returns, joined: `[n, R / n, F]`. On the CPU it waits
 /// until it is computed.
-pub fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
+pub(super) fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     if cpu::is_default()? { on_the_cpu(parts) } else { lazy_swiglu(&joined(parts, 0)?, &joined(parts, 1)?) }
 }
 
@@ -32,7 +32,7 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
 
 /// The same of two arrays by MLX, lazily: an expert has few rows, for which waiting costs more than the kernel saves. Written in
 /// plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on the CPU.
-pub fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
+pub(super) fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }
 

@@ -18,7 +18,11 @@ use super::row_attention::row_attention;
 
 /// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`: one for each new token of the sequences, in order. A token
 /// attends to itself and the tokens before it, with a `window` to at most that many in all.
-pub fn causal_attention(queries: &Array, sequences: Vec<AttendedSequence>, window: Option<i32>) -> Result<Array, Exception> {
+pub(super) fn causal_attention(
+    queries: &Array,
+    sequences: Vec<AttendedSequence>,
+    window: Option<i32>,
+) -> Result<Array, Exception> {
     if cpu::is_default()? {
         return cpu_attention(queries, sequences, window);
     }

@@ -13,7 +13,7 @@ use mlx_rs::error::Exception;
 use super::{KvCache, cpu};
 
 /// Most new tokens per sequence for which a pass is row-exact: every row gets the bits that it would get alone.
-pub const MAX_ROW_EXACT: usize = 16;
+pub(crate) const MAX_ROW_EXACT: usize = 16;
 
 /// The new tokens of one sequence and its KV cache.
 pub struct SequenceInput<'a> {
@@ -29,7 +29,7 @@ impl<'a> SequenceInput<'a> {
 }
 
 /// What one forward pass computes.
-pub struct Batch<'a> {
+pub(super) struct Batch<'a> {
     inputs: Vec<SequenceInput<'a>>,
     row_exact: bool,
     /// `n` in `[n, R / n, D]`.
@@ -39,7 +39,7 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several; an error if there is no sequence
     /// or one has no new token.
-    pub fn new(inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
+    pub(super) fn new(inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
         if inputs.is_empty() || inputs.iter().any(|input| input.tokens.is_empty()) {
             return Err(Exception::custom("every sequence of a batch needs a token"));
         }
@@ -50,25 +50,25 @@ impl<'a> Batch<'a> {
     }
 
     /// Whether every row must get the bits that it would get alone.
-    pub fn is_row_exact(&self) -> bool {
+    pub(super) fn is_row_exact(&self) -> bool {
         self.row_exact
     }
 
     /// The tokens, `[n, R / n]`.
-    pub fn tokens(&self) -> Array {
+    pub(super) fn tokens(&self) -> Array {
         let tokens: Vec<u32> = self.inputs.iter().flat_map(|input| input.tokens.iter().copied()).collect();
         Array::from_slice(&tokens, &[self.size, tokens.len() as i32 / self.size])
     }
 
     /// Each row's position in its sequence, `[R]`.
-    pub fn positions(&self) -> Array {
+    pub(super) fn positions(&self) -> Array {
         let of_input = |input: &SequenceInput| (input.cache.tokens()..).take(input.tokens.len()).map(|at| at as i32);
         let positions: Vec<i32> = self.inputs.iter().flat_map(of_input).collect();
         Array::from_slice(&positions, &[positions.len() as i32])
     }
 
     /// Each sequence's rows, as a range of all `R`, and its cache.
-    pub fn sequences(&mut self) -> impl Iterator<Item = (Range<i32>, &mut KvCache)> {
+    pub(super) fn sequences(&mut self) -> impl Iterator<Item = (Range<i32>, &mut KvCache)> {
         let mut end = 0;
         self.inputs.iter_mut().map(move |input| {
             let start = end;
@@ -78,22 +78,22 @@ impl<'a> Batch<'a> {
     }
 
     /// `[R, D]` to `[n, R / n, D]`: the inverse of [`rows`].
-    pub fn batched(&self, rows: Array) -> Result<Array, Exception> {
+    pub(super) fn batched(&self, rows: Array) -> Result<Array, Exception> {
         rows.reshape(&[self.size, -1, rows.dim(1)])
     }
 
     /// Makes the new tokens count in their caches.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.inputs.iter_mut().for_each(|input| input.cache.advance(input.tokens.len()));
     }
 
     /// The cache buffers to evaluate so that the new keys and values are computed.
-    pub fn arrays(&self) -> impl Iterator<Item = &Array> {
+    pub(super) fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.inputs.iter().flat_map(|input| input.cache.arrays())
     }
 }
 
 /// `[n, R / n, D]` to `[R, D]`.
-pub fn rows(x: &Array) -> Result<Array, Exception> {
+pub(super) fn rows(x: &Array) -> Result<Array, Exception> {
     x.reshape(&[-1, x.dim(2)])
 }

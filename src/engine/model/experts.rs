@@ -21,7 +21,7 @@ use super::weights::Weights;
 use crate::engine::EngineError;
 
 /// A router and the experts' SwiGLU MLPs, with one stack `[E, output, input]` for each projection.
-pub struct Experts {
+pub(super) struct Experts {
     router: Linear,
     gate: Matrix,
     up: Matrix,
@@ -37,7 +37,7 @@ pub struct Experts {
 impl Experts {
     /// Loads the router, `<path>.gate`, and the experts: one stack per projection, `<path>.switch_mlp.*`, as MLX stores them,
     /// or single matrices, `<path>.experts.<n>.*`, as Hugging Face does.
-    pub fn load(weights: &mut Weights, path: &str, config: &Config, experts: &ExpertConfig) -> Result<Self, EngineError> {
+    pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, experts: &ExpertConfig) -> Result<Self, EngineError> {
         let (hidden, inner, count) = (config.hidden_size, experts.moe_intermediate_size, experts.num_experts);
         let mut stack = |name: &str, input: usize, output: usize| {
             let stacked = format!("{path}.switch_mlp.{name}");
@@ -59,7 +59,7 @@ impl Experts {
     }
 
     /// `[n, R / n, D]` to the same shape.
-    pub fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
         let scores = softmax_axis(self.router.forward(x)?, -1, true)?;
         let (x, scores) = (rows(x)?, rows(&scores)?);
         let first = self.experts - self.chosen;

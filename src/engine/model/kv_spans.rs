@@ -8,7 +8,7 @@ use mlx_rs::ops::concatenate;
 use mlx_rs::ops::indexing::TryIndexOp;
 
 /// The axis of tokens in key and value buffers, which are `[1, kv_heads, tokens, head_dim]`.
-pub const TOKEN_AXIS: i32 = 2;
+pub(super) const TOKEN_AXIS: i32 = 2;
 
 /// One layer's keys and values of consecutive tokens: a range of two buffers `[1, kv_heads, tokens, head_dim]`.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl KvSpans {
 }
 
 /// What the new tokens of one sequence attend to.
-pub struct AttendedSequence {
+pub(super) struct AttendedSequence {
     /// How many of the last tokens are new: those that have queries.
     pub new_tokens: i32,
     /// The keys and values of all tokens, the new ones included.
@@ -103,6 +103,6 @@ pub struct AttendedSequence {
 }
 
 /// Some tokens of a key or value buffer, as a view.
-pub fn tokens_of(buffer: &Array, tokens: Range<i32>) -> Result<Array, Exception> {
+pub(super) fn tokens_of(buffer: &Array, tokens: Range<i32>) -> Result<Array, Exception> {
     if tokens == (0..buffer.dim(TOKEN_AXIS)) { Ok(buffer.clone()) } else { buffer.try_index((.., .., tokens, ..)) }
 }

@@ -21,14 +21,14 @@ use super::weights::Weights;
 use crate::engine::EngineError;
 
 /// A linear projection: `x · weightᵀ + bias`.
-pub struct Linear {
+pub(super) struct Linear {
     pub weight: Matrix,
     pub bias: Option<Array>,
 }
 
 impl Linear {
     /// Loads `<path>.weight`, `[output, input]`, and with `bias` also `<path>.bias`, `[output]`.
-    pub fn load(weights: &mut Weights, path: &str, input: usize, output: usize, bias: bool) -> Result<Self, EngineError> {
+    pub(super) fn load(weights: &mut Weights, path: &str, input: usize, output: usize, bias: bool) -> Result<Self, EngineError> {
         Ok(Self {
             weight: weights.matrix(path, &[output, input])?,
             bias: if bias { Some(weights.vector(&format!("{path}.bias"), output)?) } else { None },
@@ -36,7 +36,7 @@ impl Linear {
     }
 
     /// `[n, R / n, input]` to `[n, R / n, output]`.
-    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
         let product = self.weight.apply(x)?;
         match &self.bias {
             Some(bias) => add(product, bias),
@@ -46,25 +46,25 @@ impl Linear {
 }
 
 /// RMSNorm over the last axis: `x / sqrt(mean(x²) + eps) · weight` (Zhang and Sennrich 2019).
-pub struct RmsNorm {
+pub(super) struct RmsNorm {
     weight: Array,
     eps: f32,
 }
 
 impl RmsNorm {
     /// Loads `<path>.weight`, `[width]`.
-    pub fn load(weights: &mut Weights, path: &str, width: usize, config: &Config) -> Result<Self, EngineError> {
+    pub(super) fn load(weights: &mut Weights, path: &str, width: usize, config: &Config) -> Result<Self, EngineError> {
         Ok(Self { weight: weights.vector(&format!("{path}.weight"), width)?, eps: config.rms_norm_eps })
     }
 
     /// Any shape `[.., width]` to the same.
-    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
         rms_norm(x, Some(&self.weight), self.eps)
     }
 }
 
 /// Causal grouped-query attention (Vaswani et al. 2017; Ainslie et al. 2023): `H / K` query heads share a key/value head.
-pub struct Attention {
+pub(super) struct Attention {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,
@@ -78,7 +78,7 @@ pub struct Attention {
 }
 
 /// Which projections of attention have a bias.
-pub struct AttentionBias {
+pub(super) struct AttentionBias {
     /// Queries, keys and values.
     pub qkv: bool,
     pub output: bool,
@@ -86,7 +86,7 @@ pub struct AttentionBias {
 
 impl Attention {
     /// Loads a layer's `self_attn.q_proj`, `k_proj`, `v_proj` and `o_proj`; no query and key norms.
-    pub fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+    pub(super) fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
         let path = format!("model.layers.{layer}.self_attn");
         let (width, hidden) = (config.head_dim, config.hidden_size);
         let (queries, keys) = (config.heads * width, config.kv_heads * width);
@@ -103,14 +103,14 @@ impl Attention {
     }
 
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
-    pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (queries, sequences) = self.fill(x, layer, batch)?;
         let attended = causal_attention(&queries, sequences, self.window)?;
         joined(&by_rows(&batch.batched(attended)?, |attended, _| Ok([self.output.forward(attended)?]))?, 0)
     }
 
     /// Appends the new keys and values to the caches. Returns the queries, `[R, H, 1, d]`, and what they attend to.
-    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<AttendedSequence>), Exception> {
+    pub(super) fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(Array, Vec<AttendedSequence>), Exception> {
         let positions = batch.positions();
         let parts = by_rows(x, |x, rows| self.project(x, &positions.try_index(rows)?))?;
         let heads = |output| self.heads(&joined(&parts, output)?);
@@ -144,7 +144,7 @@ impl Attention {
 }
 
 /// The gated MLP with SwiGLU (Shazeer 2020): `down(silu(gate(x)) · up(x))`.
-pub struct Mlp {
+pub(super) struct Mlp {
     gate: Linear,
     up: Linear,
     down: Linear,
@@ -152,7 +152,7 @@ pub struct Mlp {
 
 impl Mlp {
     /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`.
-    pub fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
+    pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
             gate: Linear::load(weights, &format!("{path}.gate_proj"), hidden, inner, bias)?,
@@ -162,7 +162,7 @@ impl Mlp {
     }
 
     /// `[n, R / n, D]` to `[n, R / n, F]` to `[n, R / n, D]`.
-    pub fn forward(&self, x: &Array) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
         let inner = swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
         joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)
     }

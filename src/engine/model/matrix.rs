@@ -11,14 +11,14 @@ use super::quantization::Packing;
 
 /// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.
 #[derive(Clone)]
-pub enum Matrix {
+pub(super) enum Matrix {
     Plain(Array),
     Packed(Packed),
 }
 
 /// A matrix quantized by MLX's affine scheme: see [`Packing`].
 #[derive(Clone)]
-pub struct Packed {
+pub(super) struct Packed {
     /// The weights' numbers in 32-bit words: `[.., output, input * bits / 32]`.
     pub words: Array,
     /// `[.., output, input / group_size]`.
@@ -30,7 +30,7 @@ pub struct Packed {
 
 impl Matrix {
     /// `x · matrixᵀ`: `[n, R / n, input]` to `[n, R / n, output]`, as `n` products.
-    pub fn apply(&self, x: &Array) -> Result<Array, Exception> {
+    pub(super) fn apply(&self, x: &Array) -> Result<Array, Exception> {
         match self {
             Self::Plain(weight) => {
                 if let Some(product) = cpu_product(x, weight)? {
@@ -49,7 +49,7 @@ impl Matrix {
     /// Products of single rows `[1, input]` of `x` with the matrix of the stack that `indices` name, to `[1, output]`.
     ///
     /// `sorted`: equal indices are neighbours, so that each matrix is read once.
-    pub fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
+    pub(super) fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
         match self {
             Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
             Self::Packed(Packed { words, scales, biases, packing }) => {
@@ -60,7 +60,7 @@ impl Matrix {
     }
 
     /// Matrix number `n` of a stack, as a view.
-    pub fn nth(&self, n: i32) -> Result<Self, Exception> {
+    pub(super) fn nth(&self, n: i32) -> Result<Self, Exception> {
         let of = |stack: &Array| stack.try_index((n, .., ..));
         Ok(match self {
             Self::Plain(stack) => Self::Plain(of(stack)?),
@@ -71,7 +71,7 @@ impl Matrix {
     }
 
     /// Looks up rows, as an embedding does: `ids` of any shape `[..]` to `[.., input]`.
-    pub fn rows(&self, ids: &Array) -> Result<Array, Exception> {
+    pub(super) fn rows(&self, ids: &Array) -> Result<Array, Exception> {
         match self {
             Self::Plain(weight) => weight.take_axis(ids, 0),
             Self::Packed(packed) => Packed {
@@ -85,7 +85,7 @@ impl Matrix {
     }
 
     /// Its arrays, for evaluation.
-    pub fn arrays(&self) -> Vec<&Array> {
+    pub(super) fn arrays(&self) -> Vec<&Array> {
         match self {
             Self::Plain(weight) => vec![weight],
             Self::Packed(Packed { words, scales, biases, .. }) => vec![words, scales, biases],
@@ -95,7 +95,7 @@ impl Matrix {
 
 impl Packed {
     /// The plain matrix, in the scales' precision.
-    pub fn unpack(&self) -> Result<Array, Exception> {
+    pub(super) fn unpack(&self) -> Result<Array, Exception> {
         let Packing { group_size, bits } = self.packing;
         dequantize(&self.words, &self.scales, &self.biases, group_size as i32, bits as i32)
     }

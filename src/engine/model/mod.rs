@@ -24,9 +24,10 @@ mod row_attention;
 mod transformer_block;
 mod weights;
 
-pub use batch::{MAX_ROW_EXACT, SequenceInput};
+pub(super) use batch::MAX_ROW_EXACT;
+pub use batch::SequenceInput;
 pub use config::{Config, GenerationConfig};
 pub use kv_cache::KvCache;
-pub use kv_segment::{KvSegment, KvShape};
+pub(super) use kv_segment::{KvSegment, KvShape};
 pub use language_model::Model;
 pub use progress::{LoadListener, LoadProgress};

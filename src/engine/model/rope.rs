@@ -113,7 +113,7 @@ impl Scaling {
 
 /// RoPE for heads of one width.
 #[derive(Clone)]
-pub struct Rope {
+pub(super) struct Rope {
     width: i32,
     /// The base; `None` if `wavelengths` replaces it.
     theta: Option<f32>,
@@ -124,7 +124,7 @@ pub struct Rope {
 
 impl Rope {
     /// For heads of `width`.
-    pub fn new(config: &RopeConfig, width: usize) -> Result<Self, Exception> {
+    pub(super) fn new(config: &RopeConfig, width: usize) -> Result<Self, Exception> {
         let width = width as i32;
         let plain = Self { width, theta: Some(config.theta), position_scale: 1.0, wavelengths: None, magnitude: 1.0 };
         Ok(match config.scaling {
@@ -144,7 +144,7 @@ impl Rope {
     }
 
     /// Rotates `[R, heads, 1, d]`, each row by its own position; `positions` is `[R]`.
-    pub fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
+    pub(super) fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
         let rotated = rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())?;
         if self.magnitude == 1.0 { Ok(rotated) } else { multiply(&rotated, array!(self.magnitude).as_dtype(x.dtype())?) }
     }

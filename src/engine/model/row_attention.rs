@@ -14,7 +14,7 @@ use mlx_rs::ops::{add, concatenate, matmul, multiply, softmax_axis, swap_axes};
 use super::kv_spans::{KvSpan, KvSpans};
 
 /// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`; `visible` holds the keys and values that each row sees.
-pub fn row_attention(queries: &Array, visible: &[KvSpans]) -> Result<Array, Exception> {
+pub(super) fn row_attention(queries: &Array, visible: &[KvSpans]) -> Result<Array, Exception> {
     let &[_, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
     let scale = Array::from_f32((width as f32).powf(-0.5)).as_dtype(queries.dtype())?;
     // Grouped queries: the H / K query heads of a key/value head become the rows of one matrix.

@@ -12,7 +12,7 @@ use super::weights::Weights;
 use crate::engine::EngineError;
 
 /// One of a model's transformer blocks.
-pub struct TransformerBlock {
+pub(super) struct TransformerBlock {
     attention_norm: RmsNorm,
     attention: Attention,
     feed_forward_norm: RmsNorm,
@@ -20,14 +20,14 @@ pub struct TransformerBlock {
 }
 
 /// The part of a transformer block that computes each token by itself.
-pub enum FeedForward {
+pub(super) enum FeedForward {
     Dense(Mlp),
     Experts(Experts),
 }
 
 impl TransformerBlock {
     /// Joins the parts of a transformer block with its norms, `<path>.input_layernorm` and `<path>.post_attention_layernorm`.
-    pub fn load(
+    pub(super) fn load(
         weights: &mut Weights,
         path: &str,
         config: &Config,
@@ -40,7 +40,7 @@ impl TransformerBlock {
     }
 
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
-    pub fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
+    pub(super) fn forward(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let x = add(x, self.attention.forward(&self.attention_norm.forward(x)?, layer, batch)?)?;
         let normed = self.feed_forward_norm.forward(&x)?;
         let output = match &self.feed_forward {
@@ -51,7 +51,7 @@ impl TransformerBlock {
     }
 
     /// Only appends the new keys and values to the caches.
-    pub fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(), Exception> {
+    pub(super) fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(), Exception> {
         self.attention.fill(&self.attention_norm.forward(x)?, layer, batch).map(drop)
     }
 }

@@ -21,7 +21,7 @@ use crate::engine::EngineError;
 use crate::tensor_file::TensorFile;
 
 /// The tensors of a model folder, by name. Taking a tensor reads it; what was taken is no longer held here.
-pub struct Weights {
+pub(super) struct Weights {
     tensors: HashMap<String, UnreadTensor>,
     quantization: Quantization,
     on_cpu: bool,
@@ -44,7 +44,7 @@ struct ShardIndex {
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-    pub fn open(dir: &Path, quantization: Quantization) -> Result<Self, EngineError> {
+    pub(super) fn open(dir: &Path, quantization: Quantization) -> Result<Self, EngineError> {
         let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
         let (source, files) = if single.exists() || !index.exists() {
             (single.clone(), BTreeSet::from([single]))
@@ -64,23 +64,23 @@ impl Weights {
     }
 
     /// How much has been read.
-    pub fn progress(&self) -> LoadProgress {
+    pub(super) fn progress(&self) -> LoadProgress {
         self.progress
     }
 
     /// Whether there is a tensor of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
     /// Takes a tensor `[length]`; an error if it is missing or has another shape.
-    pub fn vector(&mut self, name: &str, length: usize) -> Result<Array, EngineError> {
+    pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Array, EngineError> {
         self.read(name, &[length])
     }
 
     /// Takes a layer's matrix `[output, input]` or stack `[n, output, input]`; an error if a tensor is missing or has another
     /// shape. It is packed if the configuration says so and `<path>.scales` exists.
-    pub fn matrix(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
+    pub(super) fn matrix(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
         let weight = format!("{path}.weight");
         match self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales"))) {
             Some(packing) => self.packed(path, shape, packing),
@@ -89,7 +89,7 @@ impl Weights {
     }
 
     /// Takes plain matrices `[output, input]` as one stack `[n, output, input]`.
-    pub fn stack(&mut self, names: &[String], shape: &[usize]) -> Result<Matrix, EngineError> {
+    pub(super) fn stack(&mut self, names: &[String], shape: &[usize]) -> Result<Matrix, EngineError> {
         let matrices = names.iter().map(|name| self.take(name, shape)).collect::<Result<Vec<_>, _>>()?;
         let stack = stack(&matrices, 0)?;
         drop(matrices);

@@ -60,7 +60,7 @@ pub enum EndReason {
 }
 
 /// The worker's end of an answer's events. If the receiver is dropped, nobody wants the answer any more.
-pub type EventSender = tokio::sync::mpsc::UnboundedSender<Result<EngineEvent, EngineError>>;
+pub(crate) type EventSender = tokio::sync::mpsc::UnboundedSender<Result<EngineEvent, EngineError>>;
 
 /// The caller's end of an answer's events. Dropping it cancels the answer.
 pub type EventReceiver = tokio::sync::mpsc::UnboundedReceiver<Result<EngineEvent, EngineError>>;

@@ -33,7 +33,7 @@ fn active() -> usize {
 
 /// How much memory MLX's arrays may take, and how much a token does; all in bytes.
 #[derive(Clone, Debug)]
-pub struct MemoryLimit {
+pub(crate) struct MemoryLimit {
     /// Memory of the arrays before any token: the weights.
     pub base: usize,
     /// Most memory of all arrays.
@@ -44,7 +44,7 @@ pub struct MemoryLimit {
 
 /// Whether a request fits.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Room {
+pub(crate) enum Room {
     Enough,
     /// This many bytes are missing.
     Missing(usize),
@@ -52,19 +52,19 @@ pub enum Room {
 
 impl MemoryLimit {
     /// Allows nine tenths of the memory that is free now; no limit if the system does not tell.
-    pub fn of_free(token_bytes: usize) -> Self {
+    pub(crate) fn of_free(token_bytes: usize) -> Self {
         let base = active();
         let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
         Self { base, most, token_bytes }
     }
 
     /// Memory of a prompt and its answer if nothing of it is cached, in bytes.
-    pub fn whole(&self, prompt_tokens: usize, max_tokens: usize) -> usize {
+    pub(crate) fn whole(&self, prompt_tokens: usize, max_tokens: usize) -> usize {
         (prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS)) * self.token_bytes
     }
 
     /// Refuses a request that does not fit even if nothing else is in memory.
-    pub fn check(&self, prompt_tokens: usize, max_tokens: usize) -> Result<(), EngineError> {
+    pub(crate) fn check(&self, prompt_tokens: usize, max_tokens: usize) -> Result<(), EngineError> {
         let (needed, most) = (self.whole(prompt_tokens, max_tokens), self.most.saturating_sub(self.base));
         if needed <= most {
             return Ok(());
@@ -77,7 +77,7 @@ impl MemoryLimit {
     }
 
     /// Whether `bytes` more fit beside the arrays in use.
-    pub fn room_for(&self, bytes: usize) -> Room {
+    pub(crate) fn room_for(&self, bytes: usize) -> Room {
         match (active() + bytes).checked_sub(self.most) {
             None | Some(0) => Room::Enough,
             Some(missing) => Room::Missing(missing),
@@ -87,7 +87,7 @@ impl MemoryLimit {
 
 /// Memory that is available without swapping, in bytes.
 #[cfg(target_os = "linux")]
-pub fn available() -> Option<usize> {
+pub(crate) fn available() -> Option<usize> {
     kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 

@@ -4,14 +4,14 @@
 //! `prompt_lookup` proposes drafts, `read_ahead` is what to read from disk in idle time, `memory` measures, and `generation` is the data that crosses the thread's border.
 
 mod active_answer;
-pub mod generation;
-pub mod memory;
+pub(super) mod generation;
+pub(super) mod memory;
 mod prompt_lookup;
 mod read_ahead;
-pub mod sequence;
+pub(super) mod sequence;
 mod worker;
 
 pub use generation::{EndReason, EngineEvent, EventReceiver, Finished, Generation};
 pub use memory::MemoryUse;
-pub use sequence::Sequence;
-pub use worker::{SharedState, WarmUpProgress, Worker, WorkerCommand};
+pub(super) use sequence::Sequence;
+pub(super) use worker::{SharedState, WarmUpProgress, Worker, WorkerCommand};

@@ -20,7 +20,7 @@ const SCAN_WIDTH: usize = 256;
 const FIRST_DRAFT_TOKENS: usize = 3;
 
 /// Most tokens of a draft.
-pub const MAX_DRAFT_TOKENS: usize = 7;
+pub(super) const MAX_DRAFT_TOKENS: usize = 7;
 
 /// Most steps without a draft after rejected ones.
 const MAX_PAUSE: usize = 31;
@@ -30,7 +30,7 @@ const _: () = assert!(MAX_DRAFT_TOKENS < MAX_ROW_EXACT);
 
 /// Proposes drafts, longer ones while they are accepted, and fewer while they are rejected.
 #[derive(Debug)]
-pub struct PromptLookup {
+pub(super) struct PromptLookup {
     /// Length of the next draft.
     length: usize,
     /// Steps to skip after the next rejected draft.
@@ -47,7 +47,7 @@ impl Default for PromptLookup {
 
 impl PromptLookup {
     /// At most `most` tokens that may follow `tokens` and `next`; none if nothing matches or this step is skipped.
-    pub fn propose(&mut self, tokens: &[u32], next: u32, most: usize) -> Vec<u32> {
+    pub(super) fn propose(&mut self, tokens: &[u32], next: u32, most: usize) -> Vec<u32> {
         if self.wait > 0 {
             self.wait -= 1;
             return vec![];
@@ -56,7 +56,7 @@ impl PromptLookup {
     }
 
     /// Adapts to how many tokens of a draft were accepted.
-    pub fn adapt(&mut self, drafted: usize, accepted: usize) {
+    pub(super) fn adapt(&mut self, drafted: usize, accepted: usize) {
         if accepted == drafted {
             self.length = (2 * self.length + 1).min(MAX_DRAFT_TOKENS);
         } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Conversations in the order in which to read them. Any thread can see whether some are left.
-pub struct ReadAhead {
+pub(super) struct ReadAhead {
     /// The tokens of each conversation; the last one is next.
     waiting: Vec<Vec<u32>>,
     active: Arc<AtomicBool>,
@@ -12,37 +12,37 @@ pub struct ReadAhead {
 
 impl ReadAhead {
     /// Nothing to read; keeps `active` up to date from now on.
-    pub fn new(active: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(active: Arc<AtomicBool>) -> Self {
         let read_ahead = Self { waiting: Vec::new(), active };
         read_ahead.publish();
         read_ahead
     }
 
     /// Starts over with these conversations, the first one first.
-    pub fn schedule(&mut self, mut conversations: Vec<Vec<u32>>) {
+    pub(super) fn schedule(&mut self, mut conversations: Vec<Vec<u32>>) {
         conversations.reverse();
         self.waiting = conversations;
         self.publish();
     }
 
     /// How many conversations are left.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// The conversation to read next.
-    pub fn next(&self) -> Option<&[u32]> {
+    pub(super) fn next(&self) -> Option<&[u32]> {
         self.waiting.last().map(Vec::as_slice)
     }
 
     /// Goes on to the conversation after that.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.waiting.pop();
         self.publish();
     }
 
     /// Leaves all that are left.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.waiting.clear();
         self.publish();
     }

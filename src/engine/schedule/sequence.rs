@@ -10,19 +10,19 @@ use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
 use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
 /// Computed tokens, and the keys and values of exactly these.
-pub struct Sequence {
+pub(crate) struct Sequence {
     tokens: Vec<u32>,
     kv: KvCache,
 }
 
 impl Sequence {
     /// An empty sequence.
-    pub fn new(model: &Model) -> Self {
+    pub(crate) fn new(model: &Model) -> Self {
         Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
     /// Memory of one token's keys and values in all layers, in bytes: measured on a token.
-    pub fn token_bytes(model: &Model) -> Result<usize, Exception> {
+    pub(crate) fn token_bytes(model: &Model) -> Result<usize, Exception> {
         let mut kv = model.new_cache();
         model.prefill(&[0], &mut kv)?;
         kv.seal()?;
@@ -30,19 +30,19 @@ impl Sequence {
     }
 
     /// The computed tokens.
-    pub fn tokens(&self) -> &[u32] {
+    pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
     /// Replaces the content by segments of the prefix cache, which cover the first of `tokens`.
-    pub fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) {
+    pub(crate) fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) {
         self.kv.resume(segments);
         self.tokens.clear();
         self.tokens.extend_from_slice(&tokens[..self.kv.tokens()]);
     }
 
     /// Continues from the prefix cache if it covers more of `tokens` than this sequence has computed.
-    pub fn catch_up(&mut self, cache: &mut PrefixCache, tokens: &[u32]) -> Result<(), Exception> {
+    pub(crate) fn catch_up(&mut self, cache: &mut PrefixCache, tokens: &[u32]) -> Result<(), Exception> {
         if let Some(segments) = cache.extension(tokens, self.tokens.len())? {
             self.resume(tokens, segments);
         }
@@ -50,14 +50,14 @@ impl Sequence {
     }
 
     /// Puts all computed tokens into the prefix cache.
-    pub fn share(&mut self, cache: &mut PrefixCache) -> Result<(), Exception> {
+    pub(crate) fn share(&mut self, cache: &mut PrefixCache) -> Result<(), Exception> {
         self.kv.seal()?;
         cache.keep(&self.tokens, self.kv.segments())
     }
 
     /// Computes and shares the next of `tokens`, at most `chunk`; what others have shared in the meantime is not computed
     /// again. Returns the time it took.
-    pub fn prefill_chunk(
+    pub(crate) fn prefill_chunk(
         &mut self,
         model: &Model,
         cache: &mut PrefixCache,
@@ -78,13 +78,13 @@ impl Sequence {
     }
 
     /// How many tokens fit into the segment being filled. A step must not compute more.
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         SEGMENT_TOKENS - self.kv.unsealed()
     }
 
     /// Computes the tokens that follow each of some sequences in one forward pass; returns the logits after each token,
     /// `[R, vocab]`. Every sequence must be settled afterwards.
-    pub fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
+    pub(crate) fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
         let inputs = growing.iter_mut().map(|(sequence, tokens)| SequenceInput::new(tokens, &mut sequence.kv));
         let logits = model.logits(inputs.collect())?;
         growing.iter_mut().for_each(|(sequence, tokens)| sequence.tokens.extend_from_slice(tokens));
@@ -92,7 +92,7 @@ impl Sequence {
     }
 
     /// Ends a step: removes the last tokens, which were rejected, and seals the segment being filled if it is full.
-    pub fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
+    pub(crate) fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
         self.kv.cut(rejected);
         self.tokens.truncate(self.kv.tokens());
         if self.kv.unsealed() >= SEGMENT_TOKENS { self.kv.seal() } else { Ok(()) }

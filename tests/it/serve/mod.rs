@@ -1,6 +1,7 @@
 //! The Messages API as a server and as its client.
 
 mod api;
+#[cfg(feature = "mlx")]
 mod blocks;
 mod clients;
 #[cfg(feature = "mlx")]

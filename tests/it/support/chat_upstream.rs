@@ -14,7 +14,7 @@ use super::log::Log;
 
 /// What the server was asked, in order.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub path: String,
     pub headers: HeaderMap,
     /// `null` where there was no body.
@@ -22,7 +22,7 @@ pub struct Asked {
 }
 
 /// What it answers: a status, header lines and a body.
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, &'static str)>,
     pub body: String,
@@ -30,16 +30,16 @@ pub struct Reply {
 
 impl Reply {
     /// A JSON body.
-    pub fn json(status: u16, body: Value) -> Self {
+    pub(crate) fn json(status: u16, body: Value) -> Self {
         Self { status, headers: vec![("content-type", "application/json")], body: body.to_string() }
     }
 
     /// An event stream of this text.
-    pub fn stream(body: impl Into<String>) -> Self {
+    pub(crate) fn stream(body: impl Into<String>) -> Self {
         Self { status: 200, headers: vec![("content-type", "text/event-stream")], body: body.into() }
     }
 
-    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -53,19 +53,19 @@ struct Shared {
 }
 
 /// A running server.
-pub struct ChatUpstream {
+pub(crate) struct ChatUpstream {
     pub url: String,
     shared: Arc<Shared>,
 }
 
 impl ChatUpstream {
-    pub fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared { script: Box::new(script), asked: Log::default() });
         let url = listen::routes(Router::new().fallback(answer).with_state(shared.clone())) + "/v1";
         Self { url, shared }
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.asked.all()
     }
 }
@@ -83,15 +83,15 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
 }
 
 /// One frame of an event stream.
-pub fn frame(data: &Value) -> String {
+pub(crate) fn frame(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
 /// The end of an event stream.
-pub const DONE: &str = "data: [DONE]\n\n";
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 /// An answer as LM Studio streams it: no ids repeated, the role in every first delta, arguments in pieces, usage only if asked for.
-pub fn lm_studio(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
+pub(crate) fn lm_studio(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
     let chunk = |delta: Value, reason: Value| {
         frame(&json!({
             "id": "chatcmpl-oqmfpylkpgn", "object": "chat.completion.chunk", "created": 1_770_000_000, "model": asked.body["model"],
@@ -126,7 +126,7 @@ pub fn lm_studio(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
 
 /// An answer as OpenRouter streams it: comments while it waits, the provider's own reason, reasoning twice, whole calls, usage with
 /// an empty delta.
-pub fn open_router(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
+pub(crate) fn open_router(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
     let chunk = |delta: Value, reason: Value, native: Value| {
         json!({
             "id": "gen-1770000000-AbC", "provider": "Chutes", "model": asked.body["model"], "object": "chat.completion.chunk",
@@ -157,7 +157,7 @@ pub fn open_router(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String
 
 /// An answer as the plainest servers stream it: calls in one piece and without ids, nothing about usage, the reason always
 /// `stop`, no end but that of the connection.
-pub fn plain(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
+pub(crate) fn plain(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
     let chunk = |delta: Value, reason: Value| {
         frame(&json!({"model": asked.body["model"], "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}))
     };

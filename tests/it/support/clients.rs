@@ -15,23 +15,23 @@ const CLAUDE_SETTINGS: [(&str, &str); 3] =
     [("DISABLE_TELEMETRY", "1"), ("DISABLE_AUTOUPDATER", "1"), ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")];
 
 /// The Claude Code client.
-pub fn claude() -> PathBuf {
+pub(crate) fn claude() -> PathBuf {
     installed("node_modules/.bin/claude")
 }
 
 /// A command that starts Claude Code, itself or through another program.
-pub fn with_claude_settings<'a>(sandbox: &Sandbox, command: &'a mut Command) -> &'a mut Command {
+pub(crate) fn with_claude_settings<'a>(sandbox: &Sandbox, command: &'a mut Command) -> &'a mut Command {
     command.envs(CLAUDE_SETTINGS).env("CLAUDE_CONFIG_DIR", sandbox.home(""))
 }
 
 /// What Claude Code prints and how it ends, started in the sandbox's project.
 #[track_caller]
-pub fn run_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Ran {
+pub(crate) fn run_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Ran {
     run(&mut running_claude(sandbox, base_url, arguments))
 }
 
 /// Claude Code on a server, about to be started in the sandbox's project.
-pub fn running_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Command {
+pub(crate) fn running_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> Command {
     let mut command = sandbox.program(claude());
     command.args(arguments).env("ANTHROPIC_BASE_URL", base_url).env("ANTHROPIC_API_KEY", "local");
     with_claude_settings(sandbox, &mut command);
@@ -40,12 +40,12 @@ pub fn running_claude(sandbox: &Sandbox, base_url: &str, arguments: &[&str]) -> 
 
 /// What Claude Code, launched by the built binary with these flags, prints and how it ends.
 #[track_caller]
-pub fn launch_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&str]) -> Ran {
+pub(crate) fn launch_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&str]) -> Ran {
     run(&mut launching_claude(sandbox, flags, arguments))
 }
 
 /// The built binary with these flags, about to launch Claude Code with these arguments.
-pub fn launching_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&str]) -> Command {
+pub(crate) fn launching_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&str]) -> Command {
     let client = claude();
     let mut command = sandbox.anyclaude(&[flags, &["--client", client.to_str().unwrap(), "--"], arguments].concat());
     with_claude_settings(sandbox, &mut command);
@@ -54,7 +54,7 @@ pub fn launching_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&str]) -
 
 /// What a script of tests/sdk saw through its SDK.
 #[track_caller]
-pub fn sdk(script: &str, base_url: &str) -> Value {
+pub(crate) fn sdk(script: &str, base_url: &str) -> Value {
     let sandbox = Sandbox::new();
     let script = repository("tests/sdk").join(script);
     let mut command = if script.extension().is_some_and(|extension| extension == "py") {

@@ -7,14 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a condition is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a blocking call gives. A call that hangs keeps its thread, and the test fails.
 #[track_caller]
-pub fn within<T: Send + 'static>(what: impl Display, call: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn within<T: Send + 'static>(what: impl Display, call: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, result) = mpsc::channel();
     let caller = thread::spawn(move || drop(sender.send(call())));
     match result.recv_timeout(PATIENCE) {
@@ -26,7 +26,7 @@ pub fn within<T: Send + 'static>(what: impl Display, call: impl FnOnce() -> T + 
 
 /// What comes next through a channel.
 #[track_caller]
-pub fn receive<T>(what: impl Display, channel: &Receiver<T>) -> T {
+pub(crate) fn receive<T>(what: impl Display, channel: &Receiver<T>) -> T {
     receive_within(PATIENCE, what, channel)
 }
 
@@ -41,7 +41,7 @@ fn receive_within<T>(patience: Duration, what: impl Display, channel: &Receiver<
 
 /// What a condition gives once it holds. For what nobody announces: a file that grows, the state of another process.
 #[track_caller]
-pub fn until<T>(what: impl Display, condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: impl Display, condition: impl FnMut() -> Option<T>) -> T {
     until_within(PATIENCE, what, condition)
 }
 
@@ -58,7 +58,7 @@ fn until_within<T>(patience: Duration, what: impl Display, mut condition: impl F
 }
 
 /// What a future gives.
-pub async fn soon<T>(what: impl Display, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Display, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => fail(what, PATIENCE),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::sandbox::Sandbox;
 
 /// Session `demo`: 001 calls Read, 002 answers with text and has no tools, 003 counts tokens.
-pub fn session() -> Sandbox {
+pub(crate) fn session() -> Sandbox {
     let sandbox = Sandbox::new();
     let text_only = [
         ("/request/body/tools", json!([])),
@@ -20,7 +20,7 @@ pub fn session() -> Sandbox {
 }
 
 /// Writes a trace of an answered request that read hello.txt, with some of its fields replaced.
-pub fn write_trace(sandbox: &Sandbox, seq: u32, overrides: &[(&str, Value)]) {
+pub(crate) fn write_trace(sandbox: &Sandbox, seq: u32, overrides: &[(&str, Value)]) {
     let mut trace = json!({
         "version": 1, "id": format!("trace-{seq}"), "session": "demo", "seq": seq, "recorded_at": "2026-01-01T00:00:00Z",
         "client": "claude-cli", "mode": "anthropic",

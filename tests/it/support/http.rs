@@ -10,7 +10,7 @@ use super::deadline::PATIENCE;
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub text: String,
 }
@@ -18,37 +18,37 @@ pub struct Reply {
 impl Reply {
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Asserts that the status is one of success.
     #[track_caller]
-    pub fn succeeds(self) -> Self {
+    pub(crate) fn succeeds(self) -> Self {
         assert!((200..300).contains(&self.status), "{self:?}");
         self
     }
 }
 
 /// A client that goes through no proxy and fails where an answer does not end.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
 }
 
 /// What a path is answered.
 #[track_caller]
-pub fn get(url: &str) -> Reply {
+pub(crate) fn get(url: &str) -> Reply {
     send(client().get(url)).unwrap()
 }
 
 /// What a JSON body is answered.
 #[track_caller]
-pub fn post(url: &str, body: &Value) -> Reply {
+pub(crate) fn post(url: &str, body: &Value) -> Reply {
     send(client().post(url).json(body)).unwrap()
 }
 
 /// The whole answer, or why there is none.
-pub fn send(request: RequestBuilder) -> Result<Reply, reqwest::Error> {
+pub(crate) fn send(request: RequestBuilder) -> Result<Reply, reqwest::Error> {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     RUNTIME.block_on(async {
         let response = request.send().await?;

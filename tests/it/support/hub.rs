@@ -12,13 +12,13 @@ use super::log::Log;
 use super::upstream::{Answer, Message, Upstream};
 
 /// The commit of every repository.
-pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 const JSON: &str = "content-type: application/json";
 
 /// What a repository's files are, and what happens on the way.
 #[derive(Default)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// Content by path. A path that ends in `.safetensors` is a large file.
     pub files: BTreeMap<String, Vec<u8>>,
     /// After so many bytes of a large file the connection breaks.
@@ -36,7 +36,7 @@ pub struct Repository {
 }
 
 /// The running server.
-pub struct Hub {
+pub(crate) struct Hub {
     pub url: String,
     state: Arc<Shared>,
 }
@@ -49,7 +49,7 @@ struct Shared {
 
 impl Hub {
     /// Serves one repository, `org/tiny`.
-    pub fn start(repository: Repository) -> Self {
+    pub(crate) fn start(repository: Repository) -> Self {
         let state = Arc::new(Shared { repository: Mutex::new(repository), asked: Log::default() });
         let shared = state.clone();
         let upstream = Upstream::start(move |request, answer| shared.answer(&request, answer));
@@ -57,12 +57,12 @@ impl Hub {
     }
 
     /// What large files were asked for so far, `file from`.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.state.asked.all()
     }
 
     /// Changes what happens from now on.
-    pub fn change(&self, change: impl FnOnce(&mut Repository)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Repository)) {
         change(&mut self.state.repository.lock().unwrap());
     }
 }

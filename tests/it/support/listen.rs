@@ -10,12 +10,12 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 /// Serves routes on a free port of 127.0.0.1 until the test's process ends; gives the base URL.
-pub fn routes(routes: Router) -> String {
+pub(crate) fn routes(routes: Router) -> String {
     run(|listener| async move { axum::serve(listener, routes).await.unwrap() })
 }
 
 /// Serves a backend in the same way.
-pub fn backend(backend: Arc<dyn Backend>, options: ServerOptions) -> String {
+pub(crate) fn backend(backend: Arc<dyn Backend>, options: ServerOptions) -> String {
     let server = Server::new(backend, options);
     run(|listener| async move { server.run(listener, std::future::pending()).await.unwrap() })
 }
@@ -33,7 +33,7 @@ fn run<F: Future<Output = ()>>(server: impl FnOnce(TcpListener) -> F + Send + 's
 }
 
 /// The base URL of a port where nobody listens.
-pub fn nobody() -> String {
+pub(crate) fn nobody() -> String {
     // Free a moment ago.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use super::deadline::soon;
 
 /// A list that grows on one thread and is waited for on another.
-pub struct Log<T>(watch::Sender<Vec<T>>);
+pub(crate) struct Log<T>(watch::Sender<Vec<T>>);
 
 impl<T> Default for Log<T> {
     fn default() -> Self {
@@ -14,17 +14,17 @@ impl<T> Default for Log<T> {
 }
 
 impl<T: Clone> Log<T> {
-    pub fn push(&self, item: T) {
+    pub(crate) fn push(&self, item: T) {
         self.0.send_modify(|items| items.push(item));
     }
 
     /// Everything so far.
-    pub fn all(&self) -> Vec<T> {
+    pub(crate) fn all(&self) -> Vec<T> {
         self.0.borrow().clone()
     }
 
     /// Returns when so many have come.
-    pub async fn reaches(&self, count: usize) {
+    pub(crate) async fn reaches(&self, count: usize) {
         let mut items = self.0.subscribe();
         // The sender lives as long as we do.
         let reached = items.wait_for(|items| items.len() >= count);

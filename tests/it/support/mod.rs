@@ -1,25 +1,25 @@
 //! What the tests share: a sandbox for what they start, waits that end, servers and clients of all kinds.
 
-pub mod chat_upstream;
-pub mod clients;
-pub mod deadline;
-pub mod demo;
-pub mod http;
-pub mod hub;
-pub mod listen;
-pub mod log;
-pub mod process;
-pub mod recorder;
-pub mod replay_backend;
-pub mod sandbox;
-pub mod scripted;
+pub(crate) mod chat_upstream;
+pub(crate) mod clients;
+pub(crate) mod deadline;
+pub(crate) mod demo;
+pub(crate) mod http;
+pub(crate) mod hub;
+pub(crate) mod listen;
+pub(crate) mod log;
+pub(crate) mod process;
+pub(crate) mod recorder;
+pub(crate) mod replay_backend;
+pub(crate) mod sandbox;
+pub(crate) mod scripted;
 #[cfg(feature = "mlx")]
-pub mod serving;
-pub mod upstream;
+pub(crate) mod serving;
+pub(crate) mod upstream;
 
 /// The embedded model's folder.
 #[cfg(feature = "mlx")]
-pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
+pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny");
 
 /// The folder of the committed traces.
-pub const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
+pub(crate) const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");

@@ -9,7 +9,7 @@ use super::deadline::{PATIENCE, until};
 
 /// What a program came to.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// `None`: a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
@@ -17,7 +17,7 @@ pub struct Ran {
 }
 
 /// A program at work. Killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     /// As messages call it.
     name: String,
     child: Child,
@@ -44,25 +44,25 @@ struct Heard {
 
 /// Runs a program to its end.
 #[track_caller]
-pub fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     Running::start(command).end()
 }
 
 /// Sends a signal, `INT` or `TERM` or `KILL`, to a process.
-pub fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
 }
 
 impl Running {
     /// Starts a program; both its outputs are read from now on.
     #[track_caller]
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         Self::start_unheard(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// Starts a program whose outputs go where the command says.
     #[track_caller]
-    pub fn start_unheard(command: &mut Command) -> Self {
+    pub(crate) fn start_unheard(command: &mut Command) -> Self {
         let words = command.get_args().map(|argument| argument.to_string_lossy());
         let name = words.fold(command.get_program().to_string_lossy().into_owned(), |name, word| name + " " + &word);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -73,29 +73,29 @@ impl Running {
         Self { name, child, stdin, lines, stdout: Heard::default(), stderr: Heard::default() }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.id(), name);
     }
 
     /// Writes to its input, which must be a pipe.
-    pub fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         // A program that reads no input may be gone already.
         let _ = self.stdin.as_mut().unwrap().write_all(text.as_bytes());
     }
 
     /// The next line of standard output that starts like this.
     #[track_caller]
-    pub fn prints(&mut self, start: &str) -> String {
+    pub(crate) fn prints(&mut self, start: &str) -> String {
         self.line(Output::Stdout, start)
     }
 
     /// The next line of standard error that starts like this.
     #[track_caller]
-    pub fn says(&mut self, start: &str) -> String {
+    pub(crate) fn says(&mut self, start: &str) -> String {
         self.line(Output::Stderr, start)
     }
 
@@ -115,7 +115,7 @@ impl Running {
 
     /// Ends its input, waits for its end and gives all that it wrote, lines already asked for included.
     #[track_caller]
-    pub fn end(&mut self) -> Ran {
+    pub(crate) fn end(&mut self) -> Ran {
         drop(self.stdin.take());
         while self.listen("the end") {}
         let status = until(format!("the end of {}", self.name), || self.child.try_wait().unwrap());
@@ -182,14 +182,14 @@ impl Drop for Running {
 impl Ran {
     /// Asserts the exit code; shows everything where it is another.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// The exit code and the one line of standard error that a failure is, after asserting that it is one.
     #[track_caller]
-    pub fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         assert_eq!(self.stderr.lines().count(), 1, "stderr:\n{}", self.stderr);
         format!("exit {}: {}", self.code.unwrap(), self.stderr)
     }

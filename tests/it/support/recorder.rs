@@ -9,20 +9,20 @@ use super::process::{Ran, Running};
 use super::sandbox::Sandbox;
 
 /// A recorder whose session is `traces/s` in its sandbox. Killed when dropped.
-pub struct Recorder {
+pub(crate) struct Recorder {
     running: Running,
     pub address: String,
     pub sandbox: Sandbox,
 }
 
 impl Recorder {
-    pub fn start(upstream: &str) -> Self {
+    pub(crate) fn start(upstream: &str) -> Self {
         Self::start_with(upstream, &[])
     }
 
     /// Starts it with these environment variables; returns when it listens.
     #[track_caller]
-    pub fn start_with(upstream: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(upstream: &str, environment: &[(&str, &str)]) -> Self {
         let sandbox = Sandbox::new();
         let mut command = sandbox.anyclaude(&["record", "--upstream", upstream, "--port", "0", "--session", "s"]);
         let mut running = Running::start(command.envs(environment.iter().copied()));
@@ -31,36 +31,36 @@ impl Recorder {
         Self { running, address, sandbox }
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         self.running.signal(signal);
     }
 
     /// Waits for the end.
     #[track_caller]
-    pub fn end(&mut self) -> Ran {
+    pub(crate) fn end(&mut self) -> Ran {
         self.running.end()
     }
 
     /// Ends it in order.
     #[track_caller]
-    pub fn stop(&mut self) -> Ran {
+    pub(crate) fn stop(&mut self) -> Ran {
         self.signal("TERM");
         self.end()
     }
 
     /// A path of the session's folder.
-    pub fn session(&self, relative: &str) -> PathBuf {
+    pub(crate) fn session(&self, relative: &str) -> PathBuf {
         self.sandbox.path("traces/s").join(relative)
     }
 
     /// Every file that it has written, sorted.
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         files(&self.sandbox.path("traces"))
     }
 
     /// The session's only trace, which must be there.
     #[track_caller]
-    pub fn trace(&self) -> Trace {
+    pub(crate) fn trace(&self) -> Trace {
         let files = self.files();
         assert_eq!(files.len(), 1, "{files:?}");
         trace::read(&files[0]).unwrap()
@@ -68,7 +68,7 @@ impl Recorder {
 }
 
 /// Every file under a folder, sorted.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -20,7 +20,7 @@ use super::log::Log;
 
 /// What is wrong with the server.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// It keeps no cache.
     NoCache,
@@ -44,7 +44,7 @@ pub enum Flaw {
     DisconnectsAfterOne,
 }
 
-pub struct ReplayBackend {
+pub(crate) struct ReplayBackend {
     pub url: String,
     state: Arc<Server>,
 }
@@ -60,7 +60,7 @@ struct Server {
 
 impl ReplayBackend {
     /// An anyclaude server: its cache can be controlled.
-    pub fn with_cache_control(flaw: Flaw) -> Self {
+    pub(crate) fn with_cache_control(flaw: Flaw) -> Self {
         Self::start(
             flaw,
             Router::new()
@@ -71,7 +71,7 @@ impl ReplayBackend {
     }
 
     /// Some other server.
-    pub fn without_cache_control(flaw: Flaw) -> Self {
+    pub(crate) fn without_cache_control(flaw: Flaw) -> Self {
         Self::start(flaw, Router::new())
     }
 
@@ -83,12 +83,12 @@ impl ReplayBackend {
     }
 
     /// The Messages requests so far.
-    pub fn requests(&self) -> Vec<MessagesRequest> {
+    pub(crate) fn requests(&self) -> Vec<MessagesRequest> {
         self.state.requests.all()
     }
 
     /// The last Messages request's `anthropic-beta`.
-    pub fn betas(&self) -> String {
+    pub(crate) fn betas(&self) -> String {
         self.state.betas.lock().unwrap().clone()
     }
 }

@@ -12,25 +12,25 @@ use tempfile::TempDir;
 use super::process::{Ran, run};
 
 /// An empty home folder and an empty project folder. Both go with it.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     home: TempDir,
     project: TempDir,
 }
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap(), project: tempfile::tempdir().unwrap() }
     }
 
     /// The built binary, to be started in the project.
-    pub fn anyclaude(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn anyclaude(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_anyclaude"));
         command.args(arguments);
         command
     }
 
     /// Any program, to be started in the project. It reads an empty input and prints no colours.
-    pub fn program(&self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn program(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.project.path()).stdin(Stdio::null()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home.path()).env("NO_COLOR", "1");
@@ -39,38 +39,38 @@ impl Sandbox {
 
     /// What the binary comes to.
     #[track_caller]
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         run(&mut self.anyclaude(arguments))
     }
 
     /// A path of the project.
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.project.path().canonicalize().unwrap().join(relative)
     }
 
     /// A path of the home folder.
-    pub fn home(&self, relative: &str) -> PathBuf {
+    pub(crate) fn home(&self, relative: &str) -> PathBuf {
         self.home.path().join(relative)
     }
 
     /// Writes a file of the project, its folder too.
-    pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
         write(&self.path(relative), content.as_ref());
     }
 
     /// Writes a file of the home folder, its folder too.
-    pub fn write_home(&self, relative: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write_home(&self, relative: &str, content: impl AsRef<[u8]>) {
         write(&self.home(relative), content.as_ref());
     }
 
     /// The text of a file of the project.
     #[track_caller]
-    pub fn read(&self, relative: &str) -> String {
+    pub(crate) fn read(&self, relative: &str) -> String {
         fs::read_to_string(self.path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
     }
 
     /// The names in a folder of the project, sorted; none where there is no folder.
-    pub fn files(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -78,7 +78,7 @@ impl Sandbox {
     }
 
     /// A text for people as it is on every machine and in every run: without this one's folders, ports and times.
-    pub fn portable(&self, text: &str) -> String {
+    pub(crate) fn portable(&self, text: &str) -> String {
         let folders = [
             (self.path(""), "[project]"),
             (self.home.path().canonicalize().unwrap(), "[home]"),
@@ -92,7 +92,7 @@ impl Sandbox {
 }
 
 /// A text without ports, times, dates and this system's numbers of errors.
-pub fn portable(text: &str) -> String {
+pub(crate) fn portable(text: &str) -> String {
     const VARYING: [(&str, &str); 4] = [
         (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[port]"),
         (r" *\b\d+(\.\d+)? (s|ms|µs)\b", " [time]"),
@@ -105,7 +105,7 @@ pub fn portable(text: &str) -> String {
 }
 
 /// A path of this repository.
-pub fn repository(relative: &str) -> PathBuf {
+pub(crate) fn repository(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 

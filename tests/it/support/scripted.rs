@@ -15,7 +15,7 @@ use super::listen;
 use super::log::Log;
 
 /// One step of an answer.
-pub enum Step {
+pub(crate) enum Step {
     Event(Box<StreamEvent>),
     /// Breaks the answer off with this error.
     Fail(BackendError),
@@ -26,12 +26,12 @@ pub enum Step {
 }
 
 /// What happens on one request: an error before the first event, or these steps.
-pub type Script = Result<Vec<Step>, BackendError>;
+pub(crate) type Script = Result<Vec<Step>, BackendError>;
 
 type Answer = Box<dyn Fn(&MessagesRequest) -> Script + Send + Sync>;
 
 /// A backend that answers each request with the script its function gives, and remembers what it was asked.
-pub struct Scripted {
+pub(crate) struct Scripted {
     answer: Answer,
     with_cache: bool,
     /// The requests so far.
@@ -43,7 +43,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    pub fn new(answer: impl Fn(&MessagesRequest) -> Script + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&MessagesRequest) -> Script + Send + Sync + 'static) -> Self {
         Self {
             answer: Box::new(answer),
             with_cache: false,
@@ -53,34 +53,34 @@ impl Scripted {
         }
     }
 
-    pub fn with_cache(self) -> Self {
+    pub(crate) fn with_cache(self) -> Self {
         Self { with_cache: true, ..self }
     }
 
     /// Returns when an answer's stream has been dropped before its end.
-    pub async fn is_cancelled(&self) {
+    pub(crate) async fn is_cancelled(&self) {
         soon("the end of the backend's answer", self.cancelled.notified()).await;
     }
 
     /// Serves this backend on a free port of 127.0.0.1.
-    pub fn serve(self) -> Served {
+    pub(crate) fn serve(self) -> Served {
         self.serve_with(ServerOptions::default())
     }
 
-    pub fn serve_with(self, options: ServerOptions) -> Served {
+    pub(crate) fn serve_with(self, options: ServerOptions) -> Served {
         let backend = Arc::new(self);
         Served { url: listen::backend(backend.clone(), options), backend }
     }
 }
 
 /// A scripted server and its backend.
-pub struct Served {
+pub(crate) struct Served {
     pub url: String,
     pub backend: Arc<Scripted>,
 }
 
 /// The steps of an answer with these blocks: `{"text": …}` or `{"tool": name, "input": …}`.
-pub fn answer(blocks: &[Value]) -> Vec<Step> {
+pub(crate) fn answer(blocks: &[Value]) -> Vec<Step> {
     let usage = Usage { input_tokens: 12, cache_read_input_tokens: Some(30), output_tokens: 1, ..Usage::default() };
     let mut events = vec![json!({"type": "message_start", "message": Message::empty("msg_scripted", "scripted", usage)})];
     let mut reason = "end_turn";
@@ -181,13 +181,13 @@ impl CacheControl for Scripted {
 }
 
 /// A server that calls these tools one after the other, then says goodbye.
-pub fn calling(calls: Vec<Value>) -> Served {
+pub(crate) fn calling(calls: Vec<Value>) -> Served {
     let next = move |request: &MessagesRequest| calls.get(tool_results(request).len()).cloned();
     Scripted::new(move |request| Ok(answer(&[next(request).unwrap_or(json!({"text": "All done."}))]))).serve()
 }
 
 /// The results of the tools called so far, in order.
-pub fn tool_results(request: &MessagesRequest) -> Vec<&ContentBlock> {
+pub(crate) fn tool_results(request: &MessagesRequest) -> Vec<&ContentBlock> {
     let blocks = request.messages.iter().filter_map(|message| match &message.content {
         Content::Blocks(blocks) => Some(blocks),
         Content::Text(_) => None,

@@ -4,7 +4,7 @@ use super::process::{Ran, Running};
 use super::sandbox::Sandbox;
 
 /// A server over a model folder. Killed when dropped.
-pub struct Serving {
+pub(crate) struct Serving {
     running: Running,
     pub url: String,
     /// Where it works. Nothing was recorded there, so it computes nothing ahead.
@@ -14,7 +14,7 @@ pub struct Serving {
 impl Serving {
     /// Serves this model on a free port; returns when it listens.
     #[track_caller]
-    pub fn start(model: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(model: &str, arguments: &[&str]) -> Self {
         let sandbox = Sandbox::new();
         let arguments = [&["serve", "--model", model, "--port", "0"], arguments].concat();
         let mut running = Running::start(&mut sandbox.anyclaude(&arguments));
@@ -22,13 +22,13 @@ impl Serving {
         Self { running, url, _sandbox: sandbox }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.running.id()
     }
 
     /// Sends a signal (`INT`, `TERM`) and waits for the end.
     #[track_caller]
-    pub fn stop(mut self, signal: &str) -> Ran {
+    pub(crate) fn stop(mut self, signal: &str) -> Ran {
         self.running.signal(signal);
         self.running.end()
     }

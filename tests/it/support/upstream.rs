@@ -9,7 +9,7 @@ use super::deadline::PATIENCE;
 
 /// A request or a response as it was read.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub(crate) struct Message {
     /// The request line or the status line.
     pub line: String,
     /// Names in lower case.
@@ -21,21 +21,21 @@ pub struct Message {
 }
 
 impl Message {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// Reads the head of a message.
-pub fn read_head(reader: &mut impl BufRead) -> Message {
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Message {
     let mut message = Message::default();
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
@@ -53,7 +53,7 @@ pub fn read_head(reader: &mut impl BufRead) -> Message {
 }
 
 /// Reads the next chunk of a chunked body; `None` at its end, an error where it breaks off.
-pub fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut size = String::new();
     reader.read_line(&mut size)?;
     let size = usize::from_str_radix(size.trim(), 16).map_err(|_| io::ErrorKind::UnexpectedEof)?;
@@ -64,7 +64,7 @@ pub fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Reads a whole message, as far as it comes.
-pub fn read_message(reader: &mut impl BufRead) -> Message {
+pub(crate) fn read_message(reader: &mut impl BufRead) -> Message {
     let mut message = read_head(reader);
     if message.header("transfer-encoding") == Some("chunked") {
         message.whole = loop {
@@ -83,27 +83,27 @@ pub fn read_message(reader: &mut impl BufRead) -> Message {
 }
 
 /// What the script writes its answer to.
-pub struct Answer(TcpStream);
+pub(crate) struct Answer(TcpStream);
 
 impl Answer {
     /// Writes bytes as they are, at once.
-    pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn raw(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.write_all(bytes.as_ref())?;
         self.0.flush()
     }
 
     /// The head of an answer that is chunked, with more header lines.
-    pub fn head(&mut self, status: u16, headers: &[&str]) -> io::Result<()> {
+    pub(crate) fn head(&mut self, status: u16, headers: &[&str]) -> io::Result<()> {
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         self.raw(format!("HTTP/1.1 {status} Scripted\r\ntransfer-encoding: chunked\r\n{more}\r\n"))
     }
 
     /// The head of an event stream.
-    pub fn stream(&mut self) -> io::Result<()> {
+    pub(crate) fn stream(&mut self) -> io::Result<()> {
         self.head(200, &["content-type: text/event-stream; charset=utf-8", "request-id: req_1"])
     }
 
-    pub fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         let mut framed = format!("{:x}\r\n", bytes.len()).into_bytes();
         framed.extend_from_slice(bytes);
@@ -111,31 +111,31 @@ impl Answer {
         self.raw(framed)
     }
 
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         self.raw("0\r\n\r\n")
     }
 
     /// A whole answer of known length.
-    pub fn whole(&mut self, status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn whole(&mut self, status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> io::Result<()> {
         let (body, more) = (body.as_ref(), headers.iter().map(|header| format!("{header}\r\n")).collect::<String>());
         self.raw(format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n{more}\r\n", body.len()))?;
         self.raw(body)
     }
 
     /// Waits until the other side has closed the connection.
-    pub fn wait_for_close(&mut self) {
+    pub(crate) fn wait_for_close(&mut self) {
         let mut rest = [0; 64];
         while self.0.read(&mut rest).is_ok_and(|read| read > 0) {}
     }
 }
 
 /// An HTTP server that runs a script for every request.
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub address: SocketAddr,
 }
 
 impl Upstream {
-    pub fn start(script: impl Fn(Message, &mut Answer) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(Message, &mut Answer) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(script);
@@ -158,33 +158,33 @@ impl Upstream {
         Self { address }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
 /// A gate: a script waits at it, the test opens it. No clock is involved.
-pub fn gate() -> (mpsc::Sender<()>, Gate) {
+pub(crate) fn gate() -> (mpsc::Sender<()>, Gate) {
     let (open, gate) = mpsc::channel();
     (open, Gate(Mutex::new(gate)))
 }
 
-pub struct Gate(Mutex<mpsc::Receiver<()>>);
+pub(crate) struct Gate(Mutex<mpsc::Receiver<()>>);
 
 impl Gate {
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         // The test may be gone already.
         self.0.lock().unwrap().recv().ok();
     }
 }
 
 /// A connection to the recorder with a request sent on it.
-pub struct Client {
+pub(crate) struct Client {
     reader: BufReader<Socket>,
 }
 
 impl Client {
-    pub fn send(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> Self {
+    pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> Self {
         let mut socket = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = if method == "POST" { format!("content-length: {}\r\n", body.len()) } else { String::new() };
@@ -194,23 +194,23 @@ impl Client {
     }
 
     /// A Messages request.
-    pub fn post(address: &str, body: &str) -> Self {
+    pub(crate) fn post(address: &str, body: &str) -> Self {
         Self::send(address, "POST", "/v1/messages?beta=true", &["content-type: application/json"], body)
     }
 
     /// The whole answer.
-    pub fn answer(mut self) -> Message {
+    pub(crate) fn answer(mut self) -> Message {
         read_message(&mut self.reader)
     }
 
     /// The answer's head.
-    pub fn head(&mut self) -> Message {
+    pub(crate) fn head(&mut self) -> Message {
         read_head(&mut self.reader)
     }
 
     /// The answer's chunks until their text holds `needle`; what was read.
     #[track_caller]
-    pub fn read_until(&mut self, needle: &str) -> String {
+    pub(crate) fn read_until(&mut self, needle: &str) -> String {
         let mut body = Vec::new();
         loop {
             body.extend(read_chunk(&mut self.reader).unwrap().expect("the answer ended before"));
@@ -223,12 +223,12 @@ impl Client {
 
     /// Reads the answer's chunks to their end.
     #[track_caller]
-    pub fn read_to_the_end(&mut self) {
+    pub(crate) fn read_to_the_end(&mut self) {
         while read_chunk(&mut self.reader).unwrap().is_some() {}
     }
 
     /// What comes until the connection is closed or broken, as it is.
-    pub fn rest(mut self) -> Vec<u8> {
+    pub(crate) fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         self.reader.read_to_end(&mut rest).ok();
         rest
@@ -252,10 +252,10 @@ impl Read for Socket {
 }
 
 /// A Messages request's body.
-pub const REQUEST: &str = "{\"model\":\"claude-test\",\"max_tokens\":64,\"stream\":true,  \"messages\":[{\"role\":\"user\",\"content\":\"Hé, read a.txt\"}]}";
+pub(crate) const REQUEST: &str = "{\"model\":\"claude-test\",\"max_tokens\":64,\"stream\":true,  \"messages\":[{\"role\":\"user\",\"content\":\"Hé, read a.txt\"}]}";
 
 /// A streamed answer, one SSE frame each: a text with characters of two and four bytes, then a call of Read.
-pub fn frames() -> Vec<String> {
+pub(crate) fn frames() -> Vec<String> {
     [
         ("message_start", r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-test","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":7,"output_tokens":1}}}"#),
         ("content_block_start", r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#),
@@ -276,7 +276,7 @@ pub fn frames() -> Vec<String> {
 }
 
 /// A frame that adds text to the answer's first block.
-pub fn text_frame(text: &str) -> String {
+pub(crate) fn text_frame(text: &str) -> String {
     let data = serde_json::json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":text}});
     format!("event: content_block_delta\ndata: {data}\n\n")
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::segment_file::{FileName, SegmentHeader, SegmentId};
 
 /// The segments on disk, each below the one it continues.
-pub struct SegmentIndex {
+pub(super) struct SegmentIndex {
     root: SegmentId,
     segments: HashMap<SegmentId, IndexedSegment>,
     children: HashMap<SegmentId, Vec<SegmentId>>,
@@ -28,7 +28,7 @@ struct IndexedSegment {
 
 /// The segments that a prompt begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Cover {
+pub(super) struct Cover {
     /// In order. The last one may reach beyond the prompt, or differ from it at some token.
     pub segments: Vec<SegmentId>,
     /// How many of the prompt's tokens they cover.
@@ -41,32 +41,32 @@ pub struct Cover {
 
 impl SegmentIndex {
     /// An empty index.
-    pub fn new(root: SegmentId) -> Self {
+    pub(super) fn new(root: SegmentId) -> Self {
         Self { root, segments: HashMap::new(), children: HashMap::new(), bytes: 0, clock: 0 }
     }
 
     /// Number of segments.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.segments.len()
     }
 
     /// Size of all files, in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The file of a segment.
-    pub fn name(&self, id: SegmentId) -> Option<FileName> {
+    pub(super) fn name(&self, id: SegmentId) -> Option<FileName> {
         Some(self.segments.get(&id)?.name)
     }
 
     /// The tokens of a segment; empty if it is unknown.
-    pub fn tokens(&self, id: SegmentId) -> &[u32] {
+    pub(super) fn tokens(&self, id: SegmentId) -> &[u32] {
         self.segments.get(&id).map_or(&[], |indexed| &indexed.header.tokens)
     }
 
     /// The path of segments that covers most of `tokens`; among equals, the one of which `tokens` contain most whole.
-    pub fn cover(&self, tokens: &[u32]) -> Cover {
+    pub(super) fn cover(&self, tokens: &[u32]) -> Cover {
         let mut best = Cover { segments: Vec::new(), tokens: 0, parent: self.root, parent_end: 0 };
         let mut last = None;
         // Siblings may begin alike, so all paths are tried.
@@ -92,7 +92,7 @@ impl SegmentIndex {
 
     /// The conversations on disk, each with all its tokens, the most recently used first and at most `most`. One that a more
     /// recently used one continues is not listed.
-    pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
+    pub(super) fn latest(&self, most: usize) -> Vec<Vec<u32>> {
         let mut by_use: Vec<(SegmentId, u64)> = self.segments.iter().map(|(id, indexed)| (*id, indexed.last_used)).collect();
         by_use.sort_unstable_by_key(|(_, last_used)| Reverse(*last_used));
         let (mut latest, mut continued) = (Vec::new(), HashSet::new());
@@ -119,7 +119,7 @@ impl SegmentIndex {
     }
 
     /// Adds a segment, as the most recently used one.
-    pub fn insert(&mut self, header: SegmentHeader, name: FileName, bytes: u64) {
+    pub(super) fn insert(&mut self, header: SegmentHeader, name: FileName, bytes: u64) {
         self.clock += 1;
         let (parent, id) = (header.parent, name.id);
         let indexed = IndexedSegment { header, name, bytes, last_used: self.clock };
@@ -131,7 +131,7 @@ impl SegmentIndex {
     }
 
     /// Marks a path of segments as used, the last one as the most recently used.
-    pub fn touch(&mut self, path: &[SegmentId]) {
+    pub(super) fn touch(&mut self, path: &[SegmentId]) {
         for id in path {
             self.clock += 1;
             self.segments.entry(*id).and_modify(|indexed| indexed.last_used = self.clock);
@@ -139,7 +139,7 @@ impl SegmentIndex {
     }
 
     /// Removes the least recently used leaf; returns its file.
-    pub fn evict(&mut self) -> Option<FileName> {
+    pub(super) fn evict(&mut self) -> Option<FileName> {
         let is_leaf = |id: &SegmentId| self.children.get(id).is_none_or(Vec::is_empty);
         let leaves = self.segments.iter().filter(|(id, _)| is_leaf(id));
         let (id, _) = leaves.min_by_key(|(_, indexed)| indexed.last_used)?;
@@ -147,14 +147,14 @@ impl SegmentIndex {
     }
 
     /// Removes everything; returns the files.
-    pub fn clear(&mut self) -> Vec<FileName> {
+    pub(super) fn clear(&mut self) -> Vec<FileName> {
         self.children.clear();
         self.bytes = 0;
         self.segments.drain().map(|(_, indexed)| indexed.name).collect()
     }
 
     /// Removes a segment and all that continue it; returns their files.
-    pub fn remove(&mut self, id: SegmentId) -> Vec<FileName> {
+    pub(super) fn remove(&mut self, id: SegmentId) -> Vec<FileName> {
         let Some(indexed) = self.segments.get(&id) else { return Vec::new() };
         let parent = indexed.header.parent;
         if let Some(siblings) = self.children.get_mut(&parent) {

@@ -18,7 +18,7 @@ const NAME: &str = "manifest.json";
 
 /// What computed the keys and values. Written beside the segments for people; the ids in file names stand for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
+pub(super) struct Manifest {
     format: u32,
     /// The model folder's name. For people only: renaming the folder does not change the model.
     model: String,
@@ -32,7 +32,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// The manifest of this program with a model folder. Reads all weight files.
-    pub fn of(model: &Path) -> Result<Self, EngineError> {
+    pub(super) fn of(model: &Path) -> Result<Self, EngineError> {
         let name = model.canonicalize().unwrap_or_else(|_| model.into());
         let error = |error: io::Error| EngineError::ModelFile { path: model.into(), reason: error.to_string() };
         Ok(Self {
@@ -46,18 +46,18 @@ impl Manifest {
     }
 
     /// The id that the first segment of every prompt continues.
-    pub fn root(&self) -> SegmentId {
+    pub(super) fn root(&self) -> SegmentId {
         let Self { format, model: _, weights, anyclaude, mlx, platform } = self;
         SegmentId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}"))
     }
 
     /// Reads a folder's manifest; `None` if it is missing or unreadable.
-    pub fn read(folder: &Path) -> Option<Self> {
+    pub(super) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(folder.join(NAME)).ok()?).ok()
     }
 
     /// Writes it into a folder, complete or not at all.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?, Access::Everyone)
     }
 }

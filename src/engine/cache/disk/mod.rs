@@ -57,7 +57,7 @@ pub struct DiskStats {
 }
 
 /// Segment files in a folder. Dropping it waits until all queued files are written.
-pub struct DiskCache {
+pub(crate) struct DiskCache {
     folder: PathBuf,
     /// The sizes that every segment must have.
     shape: KvShape,
@@ -68,7 +68,7 @@ pub struct DiskCache {
 }
 
 /// Segments read from disk for a prompt: they cover `tokens` from `start` on.
-pub struct Recalled {
+pub(crate) struct Recalled {
     /// From the prompt's beginning. The last segment may reach beyond the prompt, or differ from it at some token.
     pub tokens: Vec<u32>,
     pub start: usize,
@@ -78,7 +78,7 @@ pub struct Recalled {
 impl DiskCache {
     /// Opens a cache folder for a model folder and removes segments that are damaged or another model's. `None` if another
     /// process uses the folder. Reads all weight files (to identify the model), but no keys or values.
-    pub fn open(options: DiskOptions, model: &Path) -> Result<Option<Self>, EngineError> {
+    pub(crate) fn open(options: DiskOptions, model: &Path) -> Result<Option<Self>, EngineError> {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
         fs::create_dir_all(&folder).map_err(error)?;
@@ -100,12 +100,12 @@ impl DiskCache {
     }
 
     /// What is on disk, and its counts.
-    pub fn stats(&self) -> DiskStats {
+    pub(crate) fn stats(&self) -> DiskStats {
         DiskStats { entries: self.index.len(), bytes: self.index.bytes(), ..self.stats.clone() }
     }
 
     /// Queues the segments that the disk lacks for writing, unless too much is queued already. They must cover `tokens`.
-    pub fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
+    pub(crate) fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
         self.settle();
         let Cover { segments: covering, tokens: covered, mut parent, parent_end } = self.index.cover(tokens);
         if covered == tokens.len() {
@@ -136,13 +136,13 @@ impl DiskCache {
     }
 
     /// The most recently used conversations (earlier processes count), the latest first and at most `most`.
-    pub fn latest(&self, most: usize) -> Vec<Vec<u32>> {
+    pub(crate) fn latest(&self, most: usize) -> Vec<Vec<u32>> {
         self.index.latest(most)
     }
 
     /// Reads the segments that a prompt has beyond its first `known` tokens. Damaged files are removed. Does not count as a
     /// use.
-    pub fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
+    pub(crate) fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
         self.settle();
         loop {
             let (cover, dropped) = (self.index.cover(prompt), self.stats.dropped);
@@ -179,12 +179,12 @@ impl DiskCache {
     }
 
     /// Counts a prompt that continues from segments read for it.
-    pub fn count_hit(&mut self) {
+    pub(crate) fn count_hit(&mut self) {
         self.stats.hits += 1;
     }
 
     /// Marks the segments of a prompt as used.
-    pub fn touch(&mut self, prompt: &[u32]) {
+    pub(crate) fn touch(&mut self, prompt: &[u32]) {
         let cover = self.index.cover(prompt);
         self.mark_used(&cover.segments);
     }
@@ -198,7 +198,7 @@ impl DiskCache {
     }
 
     /// Removes everything.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.settle();
         self.index.clear().into_iter().for_each(|name| self.writer.remove(name));
     }

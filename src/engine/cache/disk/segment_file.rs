@@ -21,16 +21,16 @@ const HEADER_ENTRY: &str = "run";
 
 /// A digest of the model and of all tokens up to a segment's end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SegmentId([u8; 16]);
+pub(super) struct SegmentId([u8; 16]);
 
 impl SegmentId {
     /// The beginning of every prompt of a model, which `identity` describes.
-    pub fn root(identity: &str) -> Self {
+    pub(super) fn root(identity: &str) -> Self {
         Self::of(Sha256::new().chain_update(identity))
     }
 
     /// The segment of `tokens` that continues this one.
-    pub fn child(self, tokens: &[u32]) -> Self {
+    pub(super) fn child(self, tokens: &[u32]) -> Self {
         let mut digest = Sha256::new().chain_update(self.0);
         tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
         Self::of(digest)
@@ -61,7 +61,7 @@ impl FromStr for SegmentId {
 
 /// The name of a segment file: `<id>-<checksum>.safetensors`, both in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FileName {
+pub(super) struct FileName {
     pub id: SegmentId,
     /// CRC-32 of the whole file.
     pub checksum: u32,
@@ -85,24 +85,24 @@ impl FromStr for FileName {
 
 /// What a file says about its segment: its tokens, and the segment that it continues.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SegmentHeader {
+pub(super) struct SegmentHeader {
     pub parent: SegmentId,
     pub tokens: Vec<u32>,
 }
 
 impl SegmentHeader {
     /// The segment's id.
-    pub fn id(&self) -> SegmentId {
+    pub(super) fn id(&self) -> SegmentId {
         self.parent.child(&self.tokens)
     }
 
     /// The name and the content of the segment's file.
-    pub fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
+    pub(super) fn encode(&self, kv: &KvSegment) -> Result<(FileName, Vec<u8>), String> {
         self.encode_tensors(&kv.tensors().map_err(|error| error.what().to_owned())?)
     }
 
     /// See [`SegmentHeader::encode`]. Does not check that the tensors are keys and values.
-    pub fn encode_tensors(&self, tensors: &[(String, Array)]) -> Result<(FileName, Vec<u8>), String> {
+    pub(super) fn encode_tensors(&self, tensors: &[(String, Array)]) -> Result<(FileName, Vec<u8>), String> {
         let views = tensors.iter().map(|(name, array)| Ok((name, TensorView::try_from(array)?)));
         let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
         let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
@@ -114,7 +114,7 @@ impl SegmentHeader {
 }
 
 /// The keys and values in the content of a file, which holds `tokens` tokens. An error says how the file is damaged.
-pub fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Result<KvSegment, String> {
+pub(super) fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Result<KvSegment, String> {
     if crc32fast::hash(bytes) != name.checksum {
         return Err("its checksum is wrong".into());
     }
@@ -127,7 +127,7 @@ pub fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Re
 }
 
 /// Reads only a file's header: which segment it holds. `None` if that is damaged or the file is cut.
-pub fn read_header(path: &Path) -> Option<SegmentHeader> {
+pub(super) fn read_header(path: &Path) -> Option<SegmentHeader> {
     let file = TensorFile::open(path).ok()?;
     let (parent, tokens) = file.metadata.get(HEADER_ENTRY)?.split_once(':')?;
     let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;

@@ -16,7 +16,7 @@ use crate::files::{Access, write_atomically};
 const QUEUE_LIMIT: u64 = 512 * 1024 * 1024;
 
 /// Queues jobs for the thread, which does them in order. Dropping it waits until all are done.
-pub struct SegmentWriter {
+pub(super) struct SegmentWriter {
     /// `None` only while dropping.
     jobs: Option<mpsc::Sender<DiskJob>>,
     /// Segments that could not be written.
@@ -35,7 +35,7 @@ enum DiskJob {
 
 impl SegmentWriter {
     /// Starts the thread for a folder.
-    pub fn start(folder: PathBuf) -> io::Result<Self> {
+    pub(super) fn start(folder: PathBuf) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let (failures, failed) = mpsc::channel();
         let waiting = Arc::<AtomicU64>::default();
@@ -47,33 +47,33 @@ impl SegmentWriter {
     }
 
     /// Whether the queue takes another file.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < QUEUE_LIMIT
     }
 
     /// Whether all queued files are written.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Queues a file; it appears in the folder complete or not at all.
-    pub fn write(&self, name: FileName, bytes: Vec<u8>) {
+    pub(super) fn write(&self, name: FileName, bytes: Vec<u8>) {
         self.waiting.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.ask(DiskJob::Write(name, bytes));
     }
 
     /// Queues the removal of a file.
-    pub fn remove(&self, name: FileName) {
+    pub(super) fn remove(&self, name: FileName) {
         self.ask(DiskJob::Remove(name));
     }
 
     /// Queues marking a file as used now.
-    pub fn touch(&self, name: FileName) {
+    pub(super) fn touch(&self, name: FileName) {
         self.ask(DiskJob::Touch(name));
     }
 
     /// The segments that could not be written since the last call.
-    pub fn failed(&self) -> Vec<SegmentId> {
+    pub(super) fn failed(&self) -> Vec<SegmentId> {
         self.failed.try_iter().collect()
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
+pub(super) use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
 pub use self::generation_config::GenerationConfig;
 use super::json_file::read_json;
 use super::quantization::Quantization;

@@ -13,7 +13,7 @@ use crate::engine::model::kv_spans::{AttendedSequence, KvSpan};
 /// computed.
 ///
 /// No query's bits depend on the tokens and sequences computed together with it, or on how keys and values are cut into spans.
-pub fn cpu_attention(queries: &Array, sequences: Vec<AttendedSequence>, window: Option<i32>) -> Result<Array, Exception> {
+pub(crate) fn cpu_attention(queries: &Array, sequences: Vec<AttendedSequence>, window: Option<i32>) -> Result<Array, Exception> {
     let sequences: Vec<_> = sequences.into_iter().map(|sequence| within_window(sequence, window)).collect();
     let &[rows, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
     let dtype = queries.dtype();

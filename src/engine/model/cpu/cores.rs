@@ -41,7 +41,7 @@ fn split<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Excep
 /// Runs layers over `[n, R / n, input]`, with `N` outputs each. With `n = 1` the rows are split among the cores: the result is
 /// one or more parts `[1, rows of the part, width]`, in order. With `n > 1` it is one part, `[n, R / n, width]`. The layers get
 /// the part's input and its range of the `R` rows.
-pub fn by_rows<const N: usize>(
+pub(crate) fn by_rows<const N: usize>(
     x: &Array,
     layers: impl Fn(&Array, Range<i32>) -> Result<[Array; N], Exception>,
 ) -> Result<Vec<[Array; N]>, Exception> {
@@ -53,7 +53,7 @@ pub fn by_rows<const N: usize>(
 }
 
 /// Joins the parts (at least one) of one output of [`by_rows`].
-pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Array, Exception> {
+pub(crate) fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Array, Exception> {
     match parts {
         [part] => Ok(part[output].clone()),
         _ => concatenate(&parts.iter().map(|part| &part[output]).collect::<Vec<_>>(), 1),
@@ -62,7 +62,7 @@ pub fn joined<const N: usize>(parts: &[[Array; N]], output: usize) -> Result<Arr
 
 /// A product with a matrix `[output, input]`, which is split among the cores by outputs if it is large: `product` gets some of
 /// its rows, `[part, input]`, and returns `[.., part]`.
-pub fn by_outputs(weight: &Array, product: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Array, Exception> {
+pub(crate) fn by_outputs(weight: &Array, product: impl Fn(&Array) -> Result<Array, Exception>) -> Result<Array, Exception> {
     let least = (MIN_WEIGHTS / weight.dim(1)).max(1);
     let parts = split(weight.dim(0), least, |part| product(&weight.try_index((part, ..))?))?;
     if let [whole] = &parts[..] { Ok(whole.clone()) } else { concatenate(&parts, -1) }

@@ -2,9 +2,9 @@
 //!
 //! `attention` and `product` call a kernel each, and `cores` splits MLX's own operations among the cores.
 
-pub mod attention;
-pub mod cores;
-pub mod product;
+pub(super) mod attention;
+pub(super) mod cores;
+pub(super) mod product;
 
 use std::cell::RefCell;
 
@@ -18,12 +18,12 @@ thread_local! {
 }
 
 /// Whether MLX's default device is the CPU.
-pub fn is_default() -> Result<bool, Exception> {
+pub(super) fn is_default() -> Result<bool, Exception> {
     Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
 /// Arrays as evaluated, contiguous `f32`. An array that is so already is not copied.
-pub fn in_rows<'a>(arrays: impl IntoIterator<Item = &'a Array>) -> Result<Vec<Array>, Exception> {
+pub(super) fn in_rows<'a>(arrays: impl IntoIterator<Item = &'a Array>) -> Result<Vec<Array>, Exception> {
     let arrays: Vec<&Array> = arrays.into_iter().collect();
     eval(arrays.iter().copied())?;
     let contiguous = |array: &&Array| match numbers(array) {
@@ -36,12 +36,12 @@ pub fn in_rows<'a>(arrays: impl IntoIterator<Item = &'a Array>) -> Result<Vec<Ar
 }
 
 /// The numbers of an array from [`in_rows`]; an error for others.
-pub fn numbers(array: &Array) -> Result<&[f32], Exception> {
+pub(super) fn numbers(array: &Array) -> Result<&[f32], Exception> {
     array.try_as_slice().map_err(|e| Exception::custom(e.to_string()))
 }
 
 /// An array of the given shape that a kernel fills. It must write every number: the buffer holds those of earlier calls.
-pub fn written(shape: &[i32], kernel: impl FnOnce(&mut [f32])) -> Array {
+pub(super) fn written(shape: &[i32], kernel: impl FnOnce(&mut [f32])) -> Array {
     let length = shape.iter().product::<i32>() as usize;
     SCRATCH.with_borrow_mut(|scratch| {
         if scratch.len() < length {

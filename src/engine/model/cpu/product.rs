@@ -12,7 +12,7 @@ const MIN_WEIGHTS: usize = 1 << 14;
 
 /// `x · weightᵀ`, `[n, R / n, input]` to `[n, R / n, output]`; waits until it is computed. Row-exact: no row's bits depend on
 /// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another device or precision.
-pub fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
+pub(crate) fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
     let is_f32 = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
     if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 || !super::is_default()? {
         return Ok(None);

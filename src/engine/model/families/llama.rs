@@ -8,7 +8,12 @@ use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
 
 /// Attention and a dense MLP.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config, own: &LlamaConfig) -> Result<TransformerBlock, EngineError> {
+pub(super) fn block(
+    weights: &mut Weights,
+    layer: usize,
+    config: &Config,
+    own: &LlamaConfig,
+) -> Result<TransformerBlock, EngineError> {
     let bias = AttentionBias { qkv: own.attention_bias, output: own.attention_bias };
     let path = format!("model.layers.{layer}");
     let attention = Attention::load(weights, layer, config, bias)?;

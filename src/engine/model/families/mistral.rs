@@ -8,6 +8,6 @@ use crate::engine::model::transformer_block::TransformerBlock;
 use crate::engine::model::weights::Weights;
 
 /// Attention within the layer's window and a dense MLP.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
+pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
     llama::block(weights, layer, config, &LlamaConfig::default())
 }

@@ -16,7 +16,7 @@ use super::weights::Weights;
 use crate::engine::EngineError;
 
 /// Loads one transformer block.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
+pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
     match &config.family {
         Family::Llama(own) => llama::block(weights, layer, config, own),
         Family::Mistral => mistral::block(weights, layer, config),

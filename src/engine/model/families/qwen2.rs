@@ -7,7 +7,7 @@ use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
 
 /// Attention and a dense MLP.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
+pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
     let path = format!("model.layers.{layer}");
     let bias = AttentionBias { qkv: true, output: false };
     let attention = Attention::load(weights, layer, config, bias)?;

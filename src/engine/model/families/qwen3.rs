@@ -7,7 +7,7 @@ use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
 
 /// Attention and a dense MLP.
-pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
+pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<TransformerBlock, EngineError> {
     let path = format!("model.layers.{layer}");
     let attention = attention(weights, layer, config)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, false)?;
@@ -15,7 +15,7 @@ pub fn block(weights: &mut Weights, layer: usize, config: &Config) -> Result<Tra
 }
 
 /// Attention with query and key norms.
-pub fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
+pub(super) fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
     let plain = Attention::load(weights, layer, config, AttentionBias { qkv: false, output: false })?;
     let mut norm =
         |name: &str| RmsNorm::load(weights, &format!("model.layers.{layer}.self_attn.{name}"), config.head_dim, config);

@@ -10,7 +10,7 @@ use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
 
 /// Attention, and experts or a dense MLP.
-pub fn block(
+pub(super) fn block(
     weights: &mut Weights,
     layer: usize,
     config: &Config,

@@ -13,7 +13,7 @@ use crate::engine::decode::{AnswerDecoder, Piece, Sampler};
 use crate::engine::model::Model;
 
 /// An answer in work on the device's thread.
-pub struct ActiveAnswer {
+pub(super) struct ActiveAnswer {
     generation: Generation,
     events: EventSender,
     /// What is computed so far: never the token in `next`.
@@ -27,7 +27,7 @@ pub struct ActiveAnswer {
 }
 
 /// How an answer leaves the device's thread.
-pub enum AnswerEnding {
+pub(super) enum AnswerEnding {
     /// It is complete.
     Finished(Finished),
     /// Nobody waits for it any more.
@@ -45,7 +45,7 @@ struct DraftedStep {
 
 impl ActiveAnswer {
     /// Starts with the segments that the cache has of the prompt, and sends [`EngineEvent::Started`].
-    pub fn start(
+    pub(super) fn start(
         model: &Model,
         cache: &mut PrefixCache,
         generation: Generation,
@@ -63,12 +63,12 @@ impl ActiveAnswer {
     }
 
     /// Whether somebody still waits for it.
-    pub fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         !self.events.is_closed()
     }
 
     /// Whether more of the prompt is left to compute than its last token, which is the first one to decode.
-    pub fn is_prefilling(&self) -> bool {
+    pub(super) fn is_prefilling(&self) -> bool {
         self.output_tokens == 0 && self.sequence.tokens().len() < self.to_prefill().len()
     }
 
@@ -80,24 +80,24 @@ impl ActiveAnswer {
 
     /// Tokens computed so far, of prompt and answer.
     #[cfg(test)]
-    pub fn computed(&self) -> usize {
+    pub(super) fn computed(&self) -> usize {
         self.sequence.tokens().len()
     }
 
     /// Tokens generated so far.
     #[cfg(test)]
-    pub fn output_tokens(&self) -> usize {
+    pub(super) fn output_tokens(&self) -> usize {
         self.output_tokens
     }
 
     /// Memory that the rest of the answer will take, in bytes.
-    pub fn bytes_to_come(&self, memory: &MemoryLimit) -> usize {
+    pub(super) fn bytes_to_come(&self, memory: &MemoryLimit) -> usize {
         let whole = memory.whole(self.generation.prompt.len(), self.generation.max_tokens);
         whole.saturating_sub(self.sequence.tokens().len() * memory.token_bytes)
     }
 
     /// Computes the next tokens of the prompt, at most `chunk`.
-    pub fn prefill_chunk(&mut self, model: &Model, cache: &mut PrefixCache, chunk: usize) -> Result<(), EngineError> {
+    pub(super) fn prefill_chunk(&mut self, model: &Model, cache: &mut PrefixCache, chunk: usize) -> Result<(), EngineError> {
         let prompt = &self.generation.prompt;
         self.prefill += self.sequence.prefill_chunk(model, cache, &prompt[..prompt.len() - 1], chunk)?;
         Ok(())
@@ -105,7 +105,7 @@ impl ActiveAnswer {
 
     /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Returns the
     /// endings of those that ended. An error of the device ends all of them, one of a single answer only that answer.
-    pub fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
+    pub(super) fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
         let start = Instant::now();
         let drafts: Vec<DraftedStep> = answers.iter_mut().map(|answer| answer.draft()).collect();
         let mut growing: Vec<_> =
@@ -197,7 +197,7 @@ impl ActiveAnswer {
 
     /// Shares what was computed, then sends how the answer ended: so a follow-up finds it in the cache. After an error nothing
     /// is shared, as it is unknown what was computed.
-    pub fn end(mut self, cache: &mut PrefixCache, ending: AnswerEnding) {
+    pub(super) fn end(mut self, cache: &mut PrefixCache, ending: AnswerEnding) {
         let event = match ending {
             AnswerEnding::Failed(error) => Err(error),
             AnswerEnding::Finished(finished) => match self.sequence.share(cache) {

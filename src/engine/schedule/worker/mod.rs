@@ -24,10 +24,10 @@ use crate::engine::model::Model;
 const MAX_ACTIVE: usize = 16;
 
 /// Where the outcome of a command goes.
-pub type Reply = oneshot::Sender<Result<(), EngineError>>;
+pub(super) type Reply = oneshot::Sender<Result<(), EngineError>>;
 
 /// A command to the thread. A reply that nobody waits for any more is dropped.
-pub enum WorkerCommand {
+pub(crate) enum WorkerCommand {
     Generate(Box<Generation>, EventSender),
     /// Forget everything in the prefix cache but these tokens, which are computed if they are missing. Waits for the answers
     /// requested before.
@@ -42,7 +42,7 @@ pub enum WorkerCommand {
 
 /// Progress of a warm-up, for any thread.
 #[derive(Debug, Default)]
-pub struct WarmUpProgress {
+pub(crate) struct WarmUpProgress {
     /// Tokens that are in the cache.
     pub done: AtomicUsize,
     /// All its tokens; 0 if no warm-up is at work.
@@ -51,7 +51,7 @@ pub struct WarmUpProgress {
 
 /// What the thread shares with all others.
 #[derive(Clone, Default)]
-pub struct SharedState {
+pub(crate) struct SharedState {
     /// Set to end the thread at once, active answers included.
     pub closing: Arc<AtomicBool>,
     pub cache: Arc<Mutex<CacheStats>>,
@@ -61,7 +61,7 @@ pub struct SharedState {
 }
 
 /// The state of the device's thread.
-pub struct Worker {
+pub(crate) struct Worker {
     model: Model,
     cache: PrefixCache,
     /// Most prompt tokens computed in one forward pass: the longest that a decoding answer has to wait.
@@ -86,7 +86,7 @@ struct Warming {
 
 impl Worker {
     /// A worker without requests.
-    pub fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: SharedState) -> Self {
+    pub(crate) fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: SharedState) -> Self {
         let SharedState { closing, warm_up: progress, reading_ahead, .. } = shared;
         let ahead = ReadAhead::new(reading_ahead);
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// Reads the most recently used conversation from disk, as it is likely to go on, and schedules the others.
-    pub fn recall_latest(&mut self) {
+    pub(crate) fn recall_latest(&mut self) {
         self.ahead.schedule(self.cache.latest_on_disk());
         let others = self.ahead.len().saturating_sub(1);
         while self.ahead.len() > others {
@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// Works until it is told to stop or no caller is left.
-    pub fn run(mut self, commands: mpsc::Receiver<WorkerCommand>) {
+    pub(crate) fn run(mut self, commands: mpsc::Receiver<WorkerCommand>) {
         loop {
             if self.is_idle() {
                 match commands.recv() {
