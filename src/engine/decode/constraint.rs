@@ -12,7 +12,7 @@ use super::fault::{self, Fault};
 use super::form::{Form, Part};
 use super::formats::ToolFormat;
 use super::grammar::{self, Fill, Vocabulary};
-use super::schema;
+use super::json_schema;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
@@ -227,7 +227,7 @@ impl Grammars {
 
     fn try_arguments(&self, tag: usize, tool: &Tool) -> Result<HeldTo, String> {
         let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
-        let (schema, left_out) = schema::prepare_arguments(tool, &compiles);
+        let (schema, left_out) = json_schema::prepare_arguments(tool, &compiles);
         let HeldTo { follower, not_enforced } = self.compile_schema(tag, schema)?;
         Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
@@ -259,7 +259,7 @@ impl Grammars {
 
     fn try_output(&self, schema: &Value, fill: &Fill) -> Result<HeldTo, String> {
         let compiles = |schema: &Value| self.compile_answer(schema, &NO_CALL).is_ok();
-        let (schema, left_out) = schema::prepare(schema.clone(), &compiles);
+        let (schema, left_out) = json_schema::prepare(schema.clone(), &compiles);
         let mut follower = self.compile_answer(&schema, fill)?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })
@@ -275,7 +275,7 @@ impl Grammars {
     }
 
     fn compile_answer(&self, schema: &Value, fill: &Fill) -> Result<Follower, String> {
-        let schema = schema::with_options(schema.clone());
+        let schema = json_schema::with_options(schema.clone());
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
 
@@ -289,13 +289,13 @@ impl Grammars {
     /// # Errors
     /// It does not compile.
     pub fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
-        let compiled = self.compile_schema(tag, schema::any_object());
+        let compiled = self.compile_schema(tag, json_schema::any_object());
         compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
     /// The grammar of such arguments.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
-        let schema = schema::with_options(schema);
+        let schema = json_schema::with_options(schema);
         let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         let not_enforced = [left_out, follower.not_enforced()].concat();

@@ -6,14 +6,14 @@
 mod answer_decoder;
 mod arguments;
 mod constraint;
-mod declared;
+mod declared_properties;
 mod fault;
 mod form;
 mod formats;
 mod grammar;
+mod json_schema;
 mod parser;
 mod sampler;
-mod schema;
 mod string_formats;
 mod syntax;
 mod text_flow;

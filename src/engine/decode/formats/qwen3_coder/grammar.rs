@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, object, resolve};
 use crate::engine::decode::grammar::lark_string;
-use crate::engine::decode::schema::with_options;
+use crate::engine::decode::json_schema::with_options;
 
 /// A tool's parameters as Lark rules: `p0` is the first parameter and all that comes after it, and so on.
 pub struct ParameterGrammar<'a> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::declared::{allow_only_declared, has_type};
+use super::declared_properties::{allow_only_declared, has_type};
 use super::string_formats;
 use crate::wire::Tool;
 
