@@ -5,14 +5,14 @@ use serde_json::json;
 use super::syntax::JsonScan;
 
 /// Reads the arguments of one call as they come.
-pub trait ArgumentReader: Send {
+pub(super) trait ArgumentReader: Send {
     /// Takes as much of the held text as can be decided. Returns JSON text, and whether the arguments are complete.
     fn read(&mut self, held: &mut String) -> (String, bool);
 }
 
 /// A JSON object: passed on as it is.
 #[derive(Default)]
-pub struct ObjectReader(JsonScan);
+pub(super) struct ObjectReader(JsonScan);
 
 impl ArgumentReader for ObjectReader {
     fn read(&mut self, held: &mut String) -> (String, bool) {
@@ -24,7 +24,7 @@ impl ArgumentReader for ObjectReader {
 
 /// A JSON string that holds an object: passed on decoded.
 #[derive(Default)]
-pub struct QuotedReader {
+pub(super) struct QuotedReader {
     started: bool,
 }
 
@@ -79,7 +79,7 @@ fn is_surrogate(bytes: &[u8]) -> bool {
 }
 
 /// The text as the inside of a JSON string.
-pub fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let quoted = json!(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }

@@ -56,25 +56,25 @@ impl TokenMask {
 
 /// One grammar being followed, token by token.
 #[derive(Clone)]
-pub struct Follower(Matcher);
+pub(super) struct Follower(Matcher);
 
 impl Follower {
     /// # Errors
     /// The grammar's automaton grew too large.
-    pub fn mask(&mut self) -> Result<TokenMask, EngineError> {
+    pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
         self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
 
     /// # Errors
     /// The token may not come here.
-    pub fn push(&mut self, token: u32) -> Result<(), EngineError> {
+    pub(super) fn push(&mut self, token: u32) -> Result<(), EngineError> {
         let pushed = self.0.consume_token(token);
         pushed
             .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
     /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.
-    pub fn forced(&self) -> Vec<u8> {
+    pub(super) fn forced(&self) -> Vec<u8> {
         // Asking changes what is asked.
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
@@ -87,7 +87,7 @@ impl Follower {
     }
 
     /// Whether the text is whole and nothing can follow.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()
     }
 }
@@ -102,7 +102,7 @@ fn filled(form: &Form, fill: &Fill) -> String {
 }
 
 /// The grammars of tool calls in one format over one vocabulary.
-pub struct Grammars {
+pub(super) struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
@@ -128,7 +128,7 @@ impl HeldTo {
 impl Grammars {
     /// # Errors
     /// llguidance refuses the vocabulary.
-    pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
+    pub(super) fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let refused = |error| EngineError::Device(format!("the vocabulary cannot be constrained: {error}"));
         let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
         factory.set_stderr_log_level(0);
@@ -137,12 +137,12 @@ impl Grammars {
     }
 
     /// The tokens that open a call; none where the vocabulary spells the tags out.
-    pub fn open_tokens(&self) -> Vec<u32> {
+    pub(super) fn open_tokens(&self) -> Vec<u32> {
         self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
     /// The tokens that are markup of calls.
-    pub fn markup(&self) -> Vec<u32> {
+    pub(super) fn markup(&self) -> Vec<u32> {
         let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
         let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
             Part::Markup(text) => self.tokenizer.added_token(text),
@@ -155,7 +155,7 @@ impl Grammars {
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
-    pub fn call(&self, fill: &Fill) -> Result<Follower, EngineError> {
+    pub(super) fn call(&self, fill: &Fill) -> Result<Follower, EngineError> {
         let form = self.forced_form();
         self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
@@ -164,7 +164,7 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn rest_of_call(&self, tag: usize, fill: &Fill) -> Result<Follower, EngineError> {
+    pub(super) fn rest_of_call(&self, tag: usize, fill: &Fill) -> Result<Follower, EngineError> {
         let form = self.format.form(tag);
         self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
@@ -174,7 +174,7 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn after_call(&self, tag: usize, fill: &Fill, last: bool) -> Result<Option<Follower>, EngineError> {
+    pub(super) fn after_call(&self, tag: usize, fill: &Fill, last: bool) -> Result<Option<Follower>, EngineError> {
         let form = self.format.form(tag);
         let grammar = grammar::after_call(&form, fill, last, &self.vocabulary());
         let follower = |grammar| self.opening(&format!("after {tag} {last}"), &form, fill, || grammar);
@@ -193,7 +193,7 @@ impl Grammars {
     ///
     /// # Errors
     /// Not even "any JSON object" compiles.
-    pub fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
+    pub(super) fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || match self.try_arguments(tag, tool) {
             Ok(HeldTo { follower, not_enforced }) => {
@@ -213,7 +213,7 @@ impl Grammars {
     ///
     /// # Errors
     /// It names the part of the schema.
-    pub fn check_strict(&self, tool: &Tool, field: &str) -> Result<(), EngineError> {
+    pub(super) fn check_strict(&self, tool: &Tool, field: &str) -> Result<(), EngineError> {
         if tool.extra.get("strict") != Some(&Value::Bool(true)) {
             return Ok(());
         }
@@ -236,7 +236,7 @@ impl Grammars {
     ///
     /// # Errors
     /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
-    pub fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
+    pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
         let OutputFormat { schema, field, .. } = format;
         let attempt = |schema: &Value, fill: &Fill| {
             let held = self.try_output(schema, fill)?;
@@ -269,7 +269,7 @@ impl Grammars {
     ///
     /// # Errors
     /// As for [`Self::call`].
-    pub fn call_or_end(&self, fill: &Fill) -> Result<Follower, EngineError> {
+    pub(super) fn call_or_end(&self, fill: &Fill) -> Result<Follower, EngineError> {
         let form = self.forced_form();
         self.opening("call or end", &form, fill, || grammar::answer(None, &form, fill, &self.vocabulary()))
     }
@@ -288,7 +288,7 @@ impl Grammars {
     ///
     /// # Errors
     /// It does not compile.
-    pub fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
+    pub(super) fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
         let compiled = self.compile_schema(tag, json_schema::any_object());
         compiled.map(|held| held.follower).map_err(EngineError::Device)
     }

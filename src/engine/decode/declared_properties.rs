@@ -14,7 +14,7 @@ const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevalu
 const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
 /// Forbids undeclared properties in every object of this schema that is silent about them.
-pub fn allow_only_declared(schema: &mut Value) {
+pub(super) fn allow_only_declared(schema: &mut Value) {
     let root = schema.clone();
     let mut combined = HashSet::new();
     find_combined(&root, &root, &mut combined);
@@ -149,7 +149,7 @@ fn is_reference(keywords: &Map<String, Value>) -> bool {
 }
 
 /// Whether the schema's `type` is this one, or lists it.
-pub fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
+pub(super) fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
     match keywords.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
         Some(one) => one == kind,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// A part of a schema that cannot be used.
 #[derive(Debug, PartialEq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// Where the part is: `.properties.tags.items`; empty for the whole schema.
     pub path: String,
     /// What is wrong with it.
@@ -13,7 +13,7 @@ pub struct Fault {
 
 /// The innermost part of this schema that `fault` finds fault with by itself, or else its first reference that leads nowhere.
 /// `None`: the parts are fine, but not together.
-pub fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
+pub(super) fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
     at_fault(schema, fault).or_else(|| dangling(schema, schema))
 }
 

@@ -96,11 +96,11 @@ pub enum Part {
     NextId,
 }
 
-pub fn text(text: &str) -> Part {
+pub(super) fn text(text: &str) -> Part {
     Part::Text(text.into())
 }
 
-pub fn markup(text: &str) -> Part {
+pub(super) fn markup(text: &str) -> Part {
     Part::Markup(text.into())
 }
 

@@ -14,7 +14,7 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes: its own, or that of one of our templates.
-pub const FORMS: [(ToolFormatName, Option<&str>); 13] = [
+pub(super) const FORMS: [(ToolFormatName, Option<&str>); 13] = [
     (ToolFormatName::Hermes, None),
     (ToolFormatName::Qwen3Coder, None),
     (ToolFormatName::Llama3, None),
@@ -30,7 +30,7 @@ pub const FORMS: [(ToolFormatName, Option<&str>); 13] = [
     (ToolFormatName::Qwen3Coder, Some("parameters-in-tags")),
 ];
 
-pub fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {
+pub(super) fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {
     let format = match template {
         None => name.format(),
         Some(template) => name.as_written_by(&ChatTemplate::fixture(template, &TOKENIZER), &TOKENIZER),
@@ -156,7 +156,7 @@ fn request(tools: &[(&str, Value)], tool_choice: Value) -> MessagesRequest {
 }
 
 /// Generates at random until the answer is over or has this many tokens; says whether it is over.
-pub fn generate(decoder: &mut AnswerDecoder, random: &mut StdRng, max_tokens: usize) -> (Vec<Piece>, bool) {
+pub(super) fn generate(decoder: &mut AnswerDecoder, random: &mut StdRng, max_tokens: usize) -> (Vec<Piece>, bool) {
     let mut pieces = Vec::new();
     for step in 0..max_tokens {
         if decoder.is_finished() {
@@ -193,7 +193,7 @@ fn finished_calls(pieces: &[Piece]) -> Vec<(String, Value)> {
 }
 
 /// JSON's numbers may be of any size, serde_json's may not.
-pub fn with_short_exponents(json: &str) -> String {
+pub(super) fn with_short_exponents(json: &str) -> String {
     let (mut digits, mut before) = (None, ' ');
     let kept = json.chars().filter(|c| {
         digits = match (c, digits) {

@@ -6,7 +6,7 @@ use super::form::{Form, Part};
 use crate::engine::text::Tokenizer;
 
 /// What differs from call to call.
-pub struct Fill<'a> {
+pub(super) struct Fill<'a> {
     /// The tools that may be called.
     pub names: &'a [&'a str],
     /// The ids of the call and of the one after it.
@@ -67,12 +67,12 @@ impl Vocabulary<'_> {
 }
 
 /// A call of one of these tools from its tag up to its arguments.
-pub fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat(), fill, vocabulary)
 }
 
 /// A JSON value of this schema, or nothing where there is none; or else a call up to its arguments, where there are tools.
-pub fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
     let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
     match schema {
@@ -83,7 +83,7 @@ pub fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Voc
 }
 
 /// A call of one of these tools from after its tag up to its arguments.
-pub fn rest_of_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn rest_of_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[&form.open[..], &form.after_name].concat(), fill, vocabulary)
 }
 
@@ -94,7 +94,7 @@ fn opening(parts: &[Part], fill: &Fill, vocabulary: &Vocabulary) -> String {
 
 /// The continuations of a call in a list: the list's end and, unless `last`, another call up to its arguments. `None` where calls
 /// do not stand in lists.
-pub fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
+pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
     let (end, mut terminals) = vocabulary.symbols(&list.end, fill, "END");
     let mut start = end;
@@ -109,12 +109,12 @@ pub fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary)
 /// JSON arguments and the rest of the call after them.
 ///
 /// The space before the opening brace belongs to it, as tokens usually begin with their space.
-pub fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
+pub(super) fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
     let before = if form.before_object.is_empty() { String::new() } else { lark_string(&form.before_object) };
     format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(&form.after))
 }
 
 /// A string as Lark writes it, which is as JSON does.
-pub fn lark_string(text: &str) -> String {
+pub(super) fn lark_string(text: &str) -> String {
     json!(text).to_string()
 }

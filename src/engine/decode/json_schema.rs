@@ -14,7 +14,7 @@ const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_LIMIT: u64 = 2_000;
 
 /// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
-pub fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     let mut schema = match &tool.input_schema {
         Value::Object(schema) => Value::Object(schema.clone()),
         _ => json!({}),
@@ -26,7 +26,7 @@ pub fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Val
 }
 
 /// The schema of any value, and the keywords that were left out of it.
-pub fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     if is_open(&schema) {
         schema = any_value();
     }
@@ -83,7 +83,7 @@ fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> boo
 }
 
 /// Any JSON object.
-pub fn any_object() -> Value {
+pub(super) fn any_object() -> Value {
     let mut schema = json!({"type": "object", "additionalProperties": any_value()});
     define_any_value(&mut schema);
     schema
@@ -131,7 +131,7 @@ fn bound_open_places(keywords: &mut Map<String, Value>) {
 }
 
 /// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
-pub fn with_options(mut schema: Value) -> Value {
+pub(super) fn with_options(mut schema: Value) -> Value {
     if let Some(keywords) = schema.as_object_mut() {
         let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
         keywords.insert("x-guidance".into(), options);

@@ -38,7 +38,10 @@ pub enum Piece {
     /// Text for the user; never half a UTF-8 character.
     Text(String),
     /// A tool call starts; its name is known.
-    ToolStart { name: String },
+    ToolStart {
+        /// The tool's name.
+        name: String,
+    },
     /// More of the open tool call's arguments, as JSON text.
     ToolInput(String),
     /// The open tool call is complete.

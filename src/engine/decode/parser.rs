@@ -13,7 +13,7 @@ use crate::wire::Tool;
 ///
 /// What only looks like a call stays text. Text is given as soon as it cannot be the start of a call, and with all its
 /// whitespace; the arguments are given as they come.
-pub struct Parser {
+pub(super) struct Parser {
     format: Arc<dyn ToolFormat>,
     tools: Arc<[Tool]>,
     state: ParserState,
@@ -41,12 +41,12 @@ enum ParserState {
 
 impl Parser {
     /// `tools`: those whose arguments' types matter to how they are written.
-    pub fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
+    pub(super) fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
         Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
     }
 
     /// Takes more of the answer's text, gives what is certain.
-    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+    pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
         while self.step(&mut pieces) {}
@@ -54,7 +54,7 @@ impl Parser {
     }
 
     /// The answer is over: what was held is text. Arguments that are not complete stay open.
-    pub fn finish(&mut self) -> Vec<Piece> {
+    pub(super) fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         let text = match std::mem::take(&mut self.state) {
             ParserState::Text => rest,
@@ -67,22 +67,22 @@ impl Parser {
     }
 
     /// Whether the text is inside a call, or between two under the same tag.
-    pub fn in_call(&self) -> bool {
+    pub(super) fn in_call(&self) -> bool {
         !matches!(self.state, ParserState::Text)
     }
 
     /// The tag of the open call.
-    pub fn tag(&self) -> usize {
+    pub(super) fn tag(&self) -> usize {
         self.tag
     }
 
     /// How many bytes of this tag's words are at the text's end.
-    pub fn opening_so_far(&self, tag: &Tag) -> usize {
+    pub(super) fn opening_so_far(&self, tag: &Tag) -> usize {
         if self.in_call() { 0 } else { tag.so_far(&self.held, self.fresh) }
     }
 
     /// The name of the open call, once it is known and until the arguments are complete.
-    pub fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match &self.state {
             ParserState::Named { head, .. } => Some(&head.name),
             ParserState::Arguments { name, .. } => Some(name),

@@ -17,7 +17,7 @@ const TIME: &str = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[
 const LONGEST_MAILBOX: u64 = 64;
 
 /// Narrows a string's format to what every reader takes, and drops one that JSON Schema does not define.
-pub fn narrow(keywords: &mut Map<String, Value>) {
+pub(super) fn narrow(keywords: &mut Map<String, Value>) {
     let Some(format) = keywords.get("format").and_then(Value::as_str).map(str::to_owned) else { return };
     let pattern = match format.as_str() {
         "email" => {

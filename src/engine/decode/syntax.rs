@@ -9,7 +9,7 @@ pub enum Unread {
     No,
 }
 
-pub type Read<T> = Result<T, Unread>;
+pub(super) type Read<T> = Result<T, Unread>;
 
 /// Reads a text from its beginning. JSON whitespace before a word is skipped.
 pub struct Cursor<'a> {
@@ -98,19 +98,19 @@ impl<'a> Cursor<'a> {
 }
 
 /// The text without JSON whitespace at its start.
-pub fn trim_start(text: &str) -> &str {
+pub(super) fn trim_start(text: &str) -> &str {
     text.trim_start_matches([' ', '\n', '\r', '\t'])
 }
 
 /// The length of the longest proper prefix of `whole` that `text` ends with.
-pub fn ending_with_start_of(text: &str, whole: &str) -> usize {
+pub(super) fn ending_with_start_of(text: &str, whole: &str) -> usize {
     let mut starts = (1..whole.len()).rev().filter(|length| whole.is_char_boundary(*length));
     starts.find(|length| text.ends_with(&whole[..*length])).unwrap_or(0)
 }
 
 /// Follows a JSON object or array byte by byte, just enough to find its end.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct JsonScan {
+pub(super) struct JsonScan {
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -118,7 +118,7 @@ pub struct JsonScan {
 
 impl JsonScan {
     /// Takes a byte. Returns true when it completes the object or array.
-    pub fn feed(&mut self, byte: u8) -> bool {
+    pub(super) fn feed(&mut self, byte: u8) -> bool {
         match (self.in_string, byte) {
             (true, _) if self.escaped => self.escaped = false,
             (true, b'\\') => self.escaped = true,

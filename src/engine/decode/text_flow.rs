@@ -6,7 +6,7 @@ use super::syntax::ending_with_start_of;
 /// Passes pieces on. Text is held back while it may be the start of a stop sequence. Whitespace is held back while a tool call may
 /// follow: between text and calls it belongs to the format and is dropped.
 #[derive(Default)]
-pub struct TextFlow {
+pub(super) struct TextFlow {
     stop_sequences: Vec<String>,
     /// Text that may be the start of a stop sequence.
     held: String,
@@ -17,17 +17,17 @@ pub struct TextFlow {
 }
 
 impl TextFlow {
-    pub fn new(stop_sequences: &[String]) -> Self {
+    pub(super) fn new(stop_sequences: &[String]) -> Self {
         let stop_sequences = stop_sequences.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { stop_sequences, ..Self::default() }
     }
 
     /// The stop sequence that ended the answer. Nothing is passed on after it.
-    pub fn stop_sequence(&self) -> Option<&str> {
+    pub(super) fn stop_sequence(&self) -> Option<&str> {
         self.stopped_by.map(|at| self.stop_sequences[at].as_str())
     }
 
-    pub fn push(&mut self, piece: Piece, out: &mut Vec<Piece>) {
+    pub(super) fn push(&mut self, piece: Piece, out: &mut Vec<Piece>) {
         if self.stopped_by.is_some() {
             return;
         }
@@ -44,7 +44,7 @@ impl TextFlow {
     }
 
     /// The answer is over: passes on what was held back.
-    pub fn finish(&mut self, out: &mut Vec<Piece>) {
+    pub(super) fn finish(&mut self, out: &mut Vec<Piece>) {
         let held = std::mem::take(&mut self.held);
         self.give(&held, out);
         let space = std::mem::take(&mut self.space);
@@ -54,7 +54,7 @@ impl TextFlow {
     }
 
     /// The answer was cut inside a call: passes on the text held back before it, without the whitespace between text and call.
-    pub fn finish_before_call(&mut self, out: &mut Vec<Piece>) {
+    pub(super) fn finish_before_call(&mut self, out: &mut Vec<Piece>) {
         let held = std::mem::take(&mut self.held);
         self.give(&held, out);
         self.space.clear();

@@ -12,7 +12,7 @@ pub struct ThinkingTags {
 }
 
 /// The tags that models use: Qwen, DeepSeek and most others; Mistral.
-pub const THINKING_TAGS: [ThinkingTags; 2] =
+pub(super) const THINKING_TAGS: [ThinkingTags; 2] =
     [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
 
 impl ThinkingTags {
@@ -23,7 +23,7 @@ impl ThinkingTags {
 }
 
 /// Tells thoughts from the answer. Blank lines around thoughts are part of their markup, and are not given.
-pub struct Thinking {
+pub(super) struct Thinking {
     state: ThinkingState,
     held: String,
 }
@@ -42,24 +42,24 @@ enum ThinkingState {
 
 /// What a piece of text was.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Split {
+pub(super) struct Split {
     pub thought: String,
     pub answer: String,
 }
 
 impl Thinking {
     /// `opened`: the tags whose opening one ends the prompt.
-    pub fn new(opened: Option<&'static ThinkingTags>) -> Self {
+    pub(super) fn new(opened: Option<&'static ThinkingTags>) -> Self {
         Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
 
     /// Whether thoughts are closed, or cannot come any more.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)
     }
 
     /// The tags around the open thoughts, and how many bytes of the closing one the thoughts end with.
-    pub fn closing_so_far(&self) -> Option<(&'static ThinkingTags, usize)> {
+    pub(super) fn closing_so_far(&self) -> Option<(&'static ThinkingTags, usize)> {
         match self.state {
             ThinkingState::Opened(tags) | ThinkingState::Inside(tags) => {
                 Some((tags, ending_with_start_of(&self.held, tags.close)))
@@ -69,7 +69,7 @@ impl Thinking {
     }
 
     /// Takes more of the text, gives what is certain.
-    pub fn push(&mut self, text: &str) -> Split {
+    pub(super) fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);
         let mut split = Split::default();
         while self.step(&mut split) {}
@@ -77,7 +77,7 @@ impl Thinking {
     }
 
     /// The text is over: gives what was held.
-    pub fn finish(&mut self) -> Split {
+    pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
             ThinkingState::Opened(_) | ThinkingState::Inside(_) => {

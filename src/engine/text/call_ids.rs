@@ -8,33 +8,33 @@ use std::collections::HashMap;
 use crate::wire::{ContentBlock, MessagesRequest};
 
 /// The id of the conversation's call of this number, from 1 on.
-pub fn of_number(number: usize) -> String {
+pub(crate) fn of_number(number: usize) -> String {
     format!("call{:05}", number % 100_000)
 }
 
 /// How many calls the conversation has.
-pub fn count(request: &MessagesRequest) -> usize {
+pub(crate) fn count(request: &MessagesRequest) -> usize {
     let calls = |blocks: &[ContentBlock]| blocks.iter().filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count();
     request.messages.iter().map(|message| calls(&message.content.blocks())).sum()
 }
 
 /// The calls seen so far, by their clients' ids.
 #[derive(Default)]
-pub struct CallIds {
+pub(crate) struct CallIds {
     calls: HashMap<String, (usize, String)>,
     count: usize,
 }
 
 impl CallIds {
     /// The id of the next call.
-    pub fn of_call(&mut self, client_id: &str, name: &str) -> String {
+    pub(crate) fn of_call(&mut self, client_id: &str, name: &str) -> String {
         self.count += 1;
         self.calls.insert(client_id.into(), (self.count, name.into()));
         of_number(self.count)
     }
 
     /// The id and the name of the call that has this result; of none, where there was no such call.
-    pub fn of_result(&self, client_id: &str) -> (String, Option<&str>) {
+    pub(crate) fn of_result(&self, client_id: &str) -> (String, Option<&str>) {
         match self.calls.get(client_id) {
             Some((number, name)) => (of_number(*number), Some(name)),
             None => (of_number(0), None),

@@ -14,12 +14,12 @@ pub(crate) struct Detokenizer {
 
 impl Detokenizer {
     /// `markup`: tokens whose text shows even if they are control tokens.
-    pub fn new(tokenizer: Arc<Tokenizer>, markup: Vec<u32>) -> Self {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, markup: Vec<u32>) -> Self {
         Self { tokenizer, markup, pending: Vec::new() }
     }
 
     /// The text that this token completes.
-    pub fn push(&mut self, token: u32) -> String {
+    pub(crate) fn push(&mut self, token: u32) -> String {
         let kind = self.tokenizer.kind(token);
         if kind == TokenKind::Text {
             self.pending.extend_from_slice(self.tokenizer.bytes(token));
@@ -33,7 +33,7 @@ impl Detokenizer {
     }
 
     /// What is left of a character that never became whole.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let text = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
         text

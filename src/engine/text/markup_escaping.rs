@@ -12,12 +12,12 @@ use super::{TokenKind, Tokenizer};
 pub(super) const MARK: char = '\u{FDD0}';
 
 /// A prompt's text as it is meant, without marks.
-pub fn unmarked(prompt: &str) -> String {
+pub(crate) fn unmarked(prompt: &str) -> String {
     prompt.replace(MARK, "")
 }
 
 /// The texts that a model's vocabulary has as tokens with a meaning of their own.
-pub struct Markup {
+pub(super) struct Markup {
     texts: Vec<String>,
     /// Whether one of them begins with this byte: most of a text has none of these.
     begins: [bool; 256],
@@ -26,7 +26,7 @@ pub struct Markup {
 impl Markup {
     /// All control tokens, and those added tokens that the chat template writes. The other added tokens stand for what
     /// anybody may write, such as runs of spaces.
-    pub fn of(tokenizer: &Tokenizer, template: &str) -> Self {
+    pub(super) fn of(tokenizer: &Tokenizer, template: &str) -> Self {
         let ids = 0..tokenizer.vocab_size() as u32;
         let texts = ids.filter_map(|id| {
             let text = std::str::from_utf8(tokenizer.bytes(id)).ok().filter(|text| text.chars().count() > 1)?;
@@ -44,7 +44,7 @@ impl Markup {
     }
 
     /// The value with all markup in its strings and keys marked.
-    pub fn mark(&self, value: Value) -> Value {
+    pub(super) fn mark(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.mark_text(text)),
             Value::Array(items) => items.into_iter().map(|item| self.mark(item)).collect(),

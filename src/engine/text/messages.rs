@@ -47,7 +47,7 @@ pub struct ToolResult {
 ///
 /// # Errors
 /// A message holds blocks that its role cannot have. Pictures and the like are to be made text before.
-pub fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
+pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
     let mut messages = system(request);
     let mut ids = CallIds::default();
     for message in &request.messages {
@@ -63,7 +63,7 @@ pub fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineErr
 }
 
 /// The system prompt as the first message; nothing if there is none.
-pub fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
+pub(super) fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
     let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
     // At the end, so that requests without a format share the rest. A format that cannot be used is refused by the decoder.
     if let Ok(Some(format)) = OutputFormat::of(&request.extra) {
@@ -77,7 +77,7 @@ pub fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
 }
 
 /// The tool as an OpenAI-style function.
-pub fn function(tool: &Tool, descriptions: Descriptions) -> Value {
+pub(super) fn function(tool: &Tool, descriptions: Descriptions) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), json!(tool.name));
     let description = match descriptions {

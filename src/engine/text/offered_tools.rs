@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::wire::{MessagesRequest, Tool, ToolChange};
 
 /// The tools that the prompt lists from the start.
-pub fn listed(tools: &[Tool]) -> impl Iterator<Item = &Tool> {
+pub(super) fn listed(tools: &[Tool]) -> impl Iterator<Item = &Tool> {
     tools.iter().filter(|tool| !is_deferred(tool))
 }
 
 /// The tools that the model may call at the end of the conversation.
-pub fn callable(request: &MessagesRequest) -> Vec<Tool> {
+pub(crate) fn callable(request: &MessagesRequest) -> Vec<Tool> {
     let mut tools: Vec<Tool> = listed(&request.tools).cloned().collect();
     for change in request.tool_changes() {
         let named = |name: &str| request.tools.iter().find(|tool| tool.name == name).cloned();

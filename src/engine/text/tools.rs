@@ -15,19 +15,19 @@ use crate::wire::Tool;
 const MOST: usize = 8;
 
 /// The tools of requests.
-pub struct KnownTools {
+pub(super) struct KnownTools {
     descriptions: Descriptions,
     /// The lists used last, the latest first.
     lists: Mutex<Vec<(Vec<Tool>, Value)>>,
 }
 
 impl KnownTools {
-    pub fn new(descriptions: Descriptions) -> Self {
+    pub(super) fn new(descriptions: Descriptions) -> Self {
         Self { descriptions, lists: Mutex::default() }
     }
 
     /// The tools that a prompt lists, as OpenAI-style functions with markup marked; `None` where there are none.
-    pub fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
+    pub(super) fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
         let listed = |value: Value| value.is_true().then_some(value);
         {
             let mut known = self.lock();
@@ -52,14 +52,14 @@ impl KnownTools {
 
 /// A tool: to templates a mapping like any other, which remembers its JSON.
 #[derive(Debug)]
-pub struct KnownTool {
+pub(super) struct KnownTool {
     mapping: Value,
     json: OnceLock<String>,
 }
 
 impl KnownTool {
     /// Its JSON on one line, where that can be made.
-    pub fn json(&self) -> Option<&str> {
+    pub(super) fn json(&self) -> Option<&str> {
         if self.json.get().is_none() {
             let _ = self.json.set(python::json::one_line(&self.mapping).ok()?);
         }

@@ -8,7 +8,7 @@ use crate::engine::text::{call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
 /// What `tool_choice` asks for.
-pub struct Rules {
+pub(super) struct Rules {
     /// The tools that may be called; none where calls are forbidden.
     pub tools: Arc<[Tool]>,
     pub must_call: bool,
@@ -20,7 +20,7 @@ pub struct Rules {
 impl Rules {
     /// # Errors
     /// `tool_choice` asks for a tool that the request does not have.
-    pub fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
+    pub(super) fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
         let bad = |reason: String| Err(EngineError::Request(reason));
         let shows_thinking = shows_thinking(request);
         let (must_call, one_only) = match &request.tool_choice {
@@ -45,7 +45,7 @@ impl Rules {
     }
 
     /// Gives a grammar what it needs of the conversation's call of this number.
-    pub fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
+    pub(super) fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
         let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
         let [this, next] = [number, number + 1].map(call_ids::of_number);
         of(&Fill { names: &names, ids: [&this, &next] })

@@ -16,7 +16,7 @@ use crate::engine::decode::thinking::THINKING_TAGS;
 use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
 
 /// A format with one of its forms replaced.
-pub struct AsWritten {
+pub(super) struct AsWritten {
     format: Arc<dyn ToolFormat>,
     /// Where in the text of one call it starts, in bytes.
     pub start: usize,
@@ -52,7 +52,7 @@ impl ToolFormat for AsWritten {
 
 impl AsWritten {
     /// `None`: the calls are not in this format, or not in a form that a grammar could write.
-    pub fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
+    pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = Found::read(&format, &calls.one, &[&first])?;
         if !opens_turn(calls, one.start) {

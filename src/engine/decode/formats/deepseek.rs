@@ -19,7 +19,7 @@ const CALL: &str = "<｜tool▁call▁begin｜>";
 const CALL_END: &str = "<｜tool▁call▁end｜>";
 const SEPARATOR: &str = "<｜tool▁sep｜>";
 
-pub struct DeepSeek;
+pub(super) struct DeepSeek;
 
 impl ToolFormat for DeepSeek {
     fn tags(&self) -> &'static [Tag] {

@@ -11,7 +11,7 @@ use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 
-pub struct Hermes;
+pub(super) struct Hermes;
 
 impl ToolFormat for Hermes {
     fn tags(&self) -> &'static [Tag] {

@@ -14,7 +14,7 @@ use crate::engine::decode::syntax::{Cursor, Read};
 const TYPED: usize = 1;
 const PYTHON: usize = 2;
 
-pub struct Llama3;
+pub(super) struct Llama3;
 
 impl ToolFormat for Llama3 {
     fn tags(&self) -> &'static [Tag] {

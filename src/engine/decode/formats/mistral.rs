@@ -15,7 +15,7 @@ const CALLS: &str = "[TOOL_CALLS]";
 const CALL_ID: &str = "[CALL_ID]";
 const ARGS: &str = "[ARGS]";
 
-pub struct Mistral;
+pub(super) struct Mistral;
 
 impl ToolFormat for Mistral {
     fn tags(&self) -> &'static [Tag] {

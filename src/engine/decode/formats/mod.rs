@@ -21,7 +21,7 @@ use super::syntax::{Cursor, Read};
 use crate::engine::text::{ChatTemplate, Tokenizer};
 
 use as_written::AsWritten;
-pub use qwen3_coder::Parameters;
+pub(super) use qwen3_coder::Parameters;
 
 /// The name of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

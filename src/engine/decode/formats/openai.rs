@@ -12,7 +12,7 @@ use crate::engine::decode::syntax::{Cursor, Read};
 
 const FUNCTION_CALL: usize = 1;
 
-pub struct OpenAi;
+pub(super) struct OpenAi;
 
 impl ToolFormat for OpenAi {
     fn tags(&self) -> &'static [Tag] {

@@ -12,7 +12,7 @@ use crate::engine::text::markup_escaping::MARK;
 const DEEPEST: usize = 100;
 
 /// The value as `str()` gives it.
-pub fn text(value: &Value) -> Cow<'_, str> {
+pub(crate) fn text(value: &Value) -> Cow<'_, str> {
     match value.as_str() {
         Some(text) => text.into(),
         None => {
@@ -99,7 +99,7 @@ fn is_printable(c: char) -> bool {
 }
 
 /// A float as `repr()` gives it: the shortest digits that stand for it, as a power of ten beyond 16 of them.
-pub fn float(number: f64) -> String {
+pub(crate) fn float(number: f64) -> String {
     if !number.is_finite() {
         return if number.is_nan() {
             "nan"

@@ -11,7 +11,7 @@ use crate::engine::text::markup_escaping::MARK;
 
 /// What `json.dumps` is told of the form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Style {
+pub(crate) struct Style {
     /// Before each level, on a line of its own; `None`: all on one line.
     pub indent: Option<String>,
     pub between_items: String,
@@ -31,13 +31,13 @@ impl Default for Style {
 ///
 /// # Errors
 /// The value cannot be JSON.
-pub fn one_line(value: &impl Serialize) -> serde_json::Result<String> {
+pub(crate) fn one_line(value: &impl Serialize) -> serde_json::Result<String> {
     dumps(value, &Style::default())
 }
 
 /// # Errors
 /// The value cannot be JSON.
-pub fn dumps(value: &impl Serialize, style: &Style) -> serde_json::Result<String> {
+pub(crate) fn dumps(value: &impl Serialize, style: &Style) -> serde_json::Result<String> {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter { style, depth: 0, filled: false });
     match style.sorted {

@@ -10,7 +10,7 @@ use super::text;
 ///
 /// # Errors
 /// There is no such method, or it takes other arguments.
-pub fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+pub(crate) fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     let own = match (value.kind(), value.as_str()) {
         (_, Some(of)) => string_method(of, name, arguments)?,
         (ValueKind::Seq | ValueKind::Iterable, None) => list_method(value, name, arguments)?,

@@ -1,8 +1,8 @@
 //! Python's ways, as far as chat templates show them: templates are written for Python's jinja2.
 
 mod display;
-pub mod json;
+pub(super) mod json;
 mod methods;
 
-pub use display::{float, text};
-pub use methods::method;
+pub(super) use display::{float, text};
+pub(super) use methods::method;

@@ -10,11 +10,11 @@ use crate::engine::text::python::{self, json};
 use crate::engine::text::tools::KnownTool;
 
 /// The name of the one template.
-pub const NAME: &str = "chat template";
+pub(super) const NAME: &str = "chat template";
 
 /// # Errors
 /// The template does not compile.
-pub fn environment(source: &str) -> Result<Environment<'static>, Error> {
+pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_formatter(write);

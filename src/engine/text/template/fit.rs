@@ -8,7 +8,7 @@ use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 use crate::wire::Tool;
 
 /// A conversation, and what its prompt has to show, in this order.
-pub struct Trial {
+pub(super) struct Trial {
     pub messages: Vec<ChatMessage>,
     pub tools: Vec<Tool>,
     facts: Vec<&'static str>,
@@ -16,7 +16,7 @@ pub struct Trial {
 
 /// The traits with which `render` shows the most of each trial, the usual ones where several show as much. `render` gives
 /// none where the template refuses.
-pub fn fit(render: &dyn Fn(&Trial, &TemplateTraits) -> Option<String>) -> TemplateTraits {
+pub(super) fn fit(render: &dyn Fn(&Trial, &TemplateTraits) -> Option<String>) -> TemplateTraits {
     let usual = TemplateTraits::default();
     let talking = best(&turn_taking(usual), &conversations(), render);
     let calling = best(&call_shapes(talking), &conversations_with_calls(), render);

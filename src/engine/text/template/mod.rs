@@ -13,9 +13,8 @@ use minijinja::{Environment, Error, Value, context};
 use serde_json::{Value as Json, json};
 
 use self::environment::{NAME, environment};
-pub use self::past_calls::{PastCall, PastCalls, calls as past_calls};
-pub use self::shape::shaped;
-pub use self::traits::{Descriptions, TemplateTraits};
+pub(crate) use self::past_calls::{PastCall, PastCalls, calls as past_calls};
+pub(super) use self::shape::shaped;
 use super::markup_escaping::Markup;
 use super::messages::{self, ChatMessage, Turn};
 use super::tokenizer::token_text;
@@ -23,6 +22,8 @@ use super::tools::KnownTools;
 use super::{Tokenizer, offered_tools, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
+pub(super) use traits::Descriptions;
+pub use traits::TemplateTraits;
 
 /// A Hugging Face chat template, rendered as transformers renders it.
 pub struct ChatTemplate {

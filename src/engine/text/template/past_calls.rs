@@ -17,14 +17,14 @@ pub struct PastCalls {
 }
 
 /// A call that is tried out. Neither its name nor its arguments are in any template.
-pub struct PastCall {
+pub(crate) struct PastCall {
     pub id: String,
     pub name: &'static str,
     pub arguments: Value,
 }
 
 /// The calls that are tried out.
-pub fn calls() -> [PastCall; 2] {
+pub(crate) fn calls() -> [PastCall; 2] {
     let call = |number: usize, name: &'static str, tree: &str| PastCall {
         id: call_ids::of_number(number),
         name,

@@ -7,7 +7,7 @@ use crate::engine::text::messages::{ChatMessage, ToolResult, Turn};
 use crate::engine::text::python;
 
 /// The messages as transformers would be given them.
-pub fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
+pub(crate) fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
     if traits.system == SystemPrompt::InFirstUser {
         put_system_into_first_user(&mut messages);
     }

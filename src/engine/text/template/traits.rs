@@ -6,13 +6,21 @@ use std::fmt;
 /// trial ([`super::fit`]), never by its name or words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TemplateTraits {
+    /// Where the system prompt stands.
     pub system: SystemPrompt,
+    /// Who may speak after whom.
     pub turns: Turns,
+    /// How system messages in mid-conversation are told.
     pub late_system: LateSystem,
+    /// How many calls a message may have.
     pub calls: Calls,
+    /// In which form a call's arguments are given.
     pub arguments: Arguments,
+    /// Where text before calls stands.
     pub said: TextBeforeCalls,
+    /// How the results of calls are given.
     pub results: Results,
+    /// Whether every tool must have a description.
     pub descriptions: Descriptions,
 }
 

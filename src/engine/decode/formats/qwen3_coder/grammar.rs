@@ -7,7 +7,7 @@ use crate::engine::decode::grammar::lark_string;
 use crate::engine::decode::json_schema::with_options;
 
 /// A tool's parameters as Lark rules: `p0` is the first parameter and all that comes after it, and so on.
-pub struct ParameterGrammar<'a> {
+pub(super) struct ParameterGrammar<'a> {
     root: &'a Value,
     rules: String,
     left_out: Vec<String>,
@@ -22,7 +22,7 @@ struct Declared<'a> {
 
 impl ParameterGrammar<'_> {
     /// The grammar of all parameters and this end of the call, and what of the schema it does not enforce.
-    pub fn of(root: &Value, end: &str) -> (String, Vec<String>) {
+    pub(super) fn of(root: &Value, end: &str) -> (String, Vec<String>) {
         let mut grammar = ParameterGrammar { root, rules: String::new(), left_out: Vec::new() };
         grammar.keywords();
         let schema = object(root);

@@ -25,14 +25,14 @@ use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
 use self::grammar::ParameterGrammar;
-pub use self::reader::Parameters;
+pub(crate) use self::reader::Parameters;
 
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 const FUNCTION: usize = 1;
 const FUNCTION_END: &str = "</function>";
 
-pub struct Qwen3Coder;
+pub(super) struct Qwen3Coder;
 
 impl ToolFormat for Qwen3Coder {
     fn tags(&self) -> &'static [Tag] {

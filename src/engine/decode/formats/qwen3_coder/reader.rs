@@ -8,7 +8,7 @@ use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
 /// Parameters being read, as the members of a JSON object.
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// The parameters of the tool's schema, in its order, and whether they are strings.
     declared: Vec<(String, bool)>,
     /// The tags that end a value whose own end was forgotten.
@@ -28,7 +28,7 @@ enum ParameterState {
 
 impl Parameters {
     /// Those of this tool; without one, values that are JSON are taken as that.
-    pub fn of(tool: Option<&Tool>) -> Self {
+    pub(crate) fn of(tool: Option<&Tool>) -> Self {
         let declared = tool.map(|tool| &tool.input_schema).into_iter().flat_map(|root| {
             let is_string = |schema| is_string(resolve(schema, root));
             declared(root).into_iter().map(move |(name, schema)| (name.to_owned(), is_string(schema)))
