@@ -1,4 +1,4 @@
-//! Which tokens may come next: grammars over a model's vocabulary, compiled once and kept.
+//! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,115 +17,126 @@ use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
 
-/// Compiled grammars kept per model: many times the tools of one client, at some hundred kilobytes each at most.
+/// Limit of the cache of compiled grammars, per model. One client's tools need a fraction of it; a grammar takes
+/// a few hundred kilobytes at most.
 const MOST_COMPILED: usize = 512;
 
-/// The tokens that may come next.
+/// The tokens that may come next: one bit per token id.
 pub struct TokenMask(SimpleVob);
 
 impl TokenMask {
-    /// Only these tokens.
+    /// Allows these tokens and no others.
     pub fn only(vocab_size: usize, tokens: &[u32]) -> Self {
         let mut allowed = SimpleVob::alloc(vocab_size);
         tokens.iter().for_each(|token| allowed.allow_token(*token));
         Self(allowed)
     }
 
-    /// All tokens but these.
+    /// Allows every token except these.
     pub fn all_but(vocab_size: usize, tokens: &[u32]) -> Self {
         let mut allowed = SimpleVob::alloc_ones(vocab_size);
         tokens.iter().for_each(|token| allowed.disallow_token(*token));
         Self(allowed)
     }
 
-    /// Lets this token come next, too.
+    /// Allows this token as well.
     pub fn allow(&mut self, token: u32) {
         self.0.allow_token(token);
     }
 
-    /// Whether the token may come next. Ids beyond the tokenizer's vocabulary may not.
+    /// Whether the token may come next. Ids beyond the tokenizer's vocabulary never may: a model's output can be
+    /// padded with some.
     pub fn allows(&self, token: u32) -> bool {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }
 
-    /// The ids of the tokens that may come next, in rising order.
+    /// The allowed token ids, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.0.iter()
     }
 }
 
-/// One grammar being followed, token by token.
+/// A position in a compiled grammar, advanced token by token. Clones advance independently.
 #[derive(Clone)]
 pub(super) struct Follower(Matcher);
 
 impl Follower {
+    /// The tokens that the grammar allows next.
+    ///
     /// # Errors
-    /// The grammar's automaton grew too large.
+    /// The grammar's automaton grew beyond llguidance's limits.
     pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
         self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
 
+    /// Advances past this token.
+    ///
     /// # Errors
-    /// The token may not come here.
+    /// The grammar does not allow the token here.
     pub(super) fn push(&mut self, token: u32) -> Result<(), EngineError> {
         let pushed = self.0.consume_token(token);
         pushed
             .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
-    /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.
+    /// The bytes that must come next, up to the first choice or added token.
     pub(super) fn forced(&self) -> Vec<u8> {
-        // Asking changes what is asked.
+        // Computing these bytes changes the matcher's state, so ask a copy.
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
         bytes
     }
 
-    /// The parts of the schema that llguidance passed over.
+    /// The parts of the schema that llguidance ignored.
     fn not_enforced(&mut self) -> Vec<String> {
         self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
     }
 
-    /// Whether the text is whole and nothing can follow.
+    /// Whether the grammar is satisfied and allows nothing more.
     pub(super) fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()
     }
 }
 
-/// Where no tool can be called.
+/// For grammars without tool calls.
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
-/// What a grammar of this form takes from the call, as a part of a key.
+/// The values from `fill` that a grammar of this form depends on, as part of its cache key. Ids count only if the
+/// form writes them; otherwise every call would compile its own grammar.
 fn filled(form: &Form, fill: &Fill) -> String {
     let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
     format!("{} {}", ids.concat(), fill.names.join(" "))
 }
 
-/// The grammars of tool calls in one format over one vocabulary.
+/// The grammars of one model: tool calls in its format, and schemas, over its vocabulary.
 pub(super) struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    /// What became of each grammar, by what it is made from.
+    /// Results of compiling, failures included, by everything the grammar is made from.
     compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
 }
 
-/// The grammar of a schema.
+/// The compiled grammar of a schema, and where it falls short of it.
 struct HeldTo {
     follower: Follower,
-    /// The parts of the schema that it does not enforce.
+    /// The parts of the schema that the grammar does not enforce, in words for a log line or error.
     not_enforced: Vec<String>,
 }
 
 impl HeldTo {
+    /// Insists on the whole schema.
+    ///
     /// # Errors
-    /// A part of the schema is not enforced.
+    /// Names the parts that are not enforced.
     fn in_full(self) -> Result<Self, String> {
         if self.not_enforced.is_empty() { Ok(self) } else { Err(format!("cannot be enforced: {}", self.not_enforced.join("; "))) }
     }
 }
 
 impl Grammars {
+    /// Prepares the vocabulary; grammars are compiled when first needed.
+    ///
     /// # Errors
     /// llguidance refuses the vocabulary.
     pub(super) fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
@@ -136,12 +147,12 @@ impl Grammars {
         Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
-    /// The tokens that open a call; none where the vocabulary spells the tags out.
+    /// The single tokens that open a call. Tags that the vocabulary spells with several tokens have none.
     pub(super) fn open_tokens(&self) -> Vec<u32> {
         self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
-    /// The tokens that are markup of calls.
+    /// The added tokens that calls are written with, opening tags included.
     pub(super) fn markup(&self) -> Vec<u32> {
         let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
         let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
@@ -151,7 +162,7 @@ impl Grammars {
         markup.chain(self.open_tokens()).collect()
     }
 
-    /// From the opening tag to the arguments of one of these tools.
+    /// A call of one of these tools, from its opening tag up to its arguments.
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
@@ -160,7 +171,7 @@ impl Grammars {
         self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// The same after the opening tag of this number.
+    /// Like [`Self::call`], but from just after the opening tag with index `tag`.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -169,8 +180,8 @@ impl Grammars {
         self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// After a call under this tag: the end of the list, and unless `last`, another call up to its arguments. `None` where
-    /// calls stand alone.
+    /// What may follow a call in a format that lists several calls under one tag: the end of the list or, unless
+    /// `last`, another call up to its arguments. `None` in formats without such lists.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -188,11 +199,11 @@ impl Grammars {
         })
     }
 
-    /// From the arguments of this tool to the end of its call. A part of its schema that cannot be enforced is not, and the
-    /// log says so, once.
+    /// This tool's arguments and the end of its call. Parts of the tool's schema that cannot be enforced are
+    /// dropped, with a warning when the grammar is compiled.
     ///
     /// # Errors
-    /// Not even "any JSON object" compiles.
+    /// Not even the fallback, any JSON object, compiles.
     pub(super) fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || match self.try_arguments(tag, tool) {
@@ -209,10 +220,11 @@ impl Grammars {
         })
     }
 
-    /// Refuses a tool that asks to be `strict` and has a schema, in this field, that cannot be enforced in full.
+    /// Refuses a tool with `strict: true` unless its whole schema can be enforced. `field` is where the request
+    /// has the schema.
     ///
     /// # Errors
-    /// It names the part of the schema.
+    /// Names the innermost part of the schema that cannot be enforced.
     pub(super) fn check_strict(&self, tool: &Tool, field: &str) -> Result<(), EngineError> {
         if tool.extra.get("strict") != Some(&Value::Bool(true)) {
             return Ok(());
@@ -232,10 +244,12 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
 
-    /// A JSON value of this format, or a call of one of these tools up to its arguments.
+    /// An answer held to an output format: either a JSON value that fits its schema, or a call of one of these
+    /// tools up to its arguments.
     ///
     /// # Errors
-    /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
+    /// The schema does not compile, or the format is strict and a part of its schema cannot be enforced. Names
+    /// the part.
     pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
         let OutputFormat { schema, field, .. } = format;
         let attempt = |schema: &Value, fill: &Fill| {
@@ -247,7 +261,8 @@ impl Grammars {
             let field = format!("{field}.schema");
             let HeldTo { mut follower, not_enforced } =
                 attempt(schema, fill).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &NO_CALL).err()))?;
-            // An automaton that is too large is better found out now than in the middle of the answer.
+            // Some grammars exceed the limits only when the first mask is computed. Better refuse the request
+            // now than fail in the middle of the answer.
             let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
             follower.0.compute_mask().map_err(too_large)?;
             if !not_enforced.is_empty() {
@@ -265,7 +280,8 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced })
     }
 
-    /// After a call, where text would have to follow a schema: another call up to its arguments, or the end.
+    /// What may follow a call in an answer with an output format: another call up to its arguments, or the
+    /// answer's end.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -279,12 +295,13 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
 
-    /// The form of a call where a call must come, or can be told from other text by its first characters.
+    /// The form for places where the grammar, not the model, chooses the tag: forced calls, and calls offered
+    /// beside schema-bound text.
     fn forced_form(&self) -> Form {
         self.format.form(self.format.forced_tag())
     }
 
-    /// From any JSON object as arguments to the end of the call.
+    /// Any JSON object as arguments, and the end of the call: the fallback if a tool's schema cannot be used.
     ///
     /// # Errors
     /// It does not compile.
@@ -293,7 +310,7 @@ impl Grammars {
         compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
-    /// The grammar of such arguments.
+    /// Compiles arguments that fit this schema, together with the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
         let schema = json_schema::with_options(schema);
         let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
@@ -317,7 +334,8 @@ impl Grammars {
         }
     }
 
-    /// A fresh copy of the grammar kept under this key, compiled now if there is none. Failures are kept as well.
+    /// The cached grammar at its start, compiled on a miss. Failures are cached too: compiling them again would
+    /// be as slow and fail the same way.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
@@ -332,12 +350,12 @@ impl Grammars {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
-        // Every change to the map is one call: a panic elsewhere cannot have left it half changed.
+        // Every update is a single call on the map, so a poisoned lock never guards a half-made change.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// llguidance's warning as a part of the schema that is not enforced.
+/// Rewords an llguidance warning as the name of the unenforced part of the schema.
 fn in_our_words(warning: &str) -> String {
     let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
     match (keys, warning.split_once("Unknown format: ")) {
@@ -349,13 +367,14 @@ fn in_our_words(warning: &str) -> String {
     }
 }
 
-/// The error for a schema that cannot be used, with the path of its innermost part that has a fault.
+/// The error for an unusable schema, with the path of the innermost part at fault.
 fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
     let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
     EngineError::Request(format!("{field}{path}: {reason}"))
 }
 
-/// The vocabulary as llguidance wants it. Added tokens are marked as special: they never stand for their text inside JSON.
+/// The vocabulary in llguidance's form. Added tokens are marked as special, so that they can never stand for
+/// their text inside JSON.
 fn token_environment(tokenizer: &Tokenizer) -> TokEnv {
     let words = (0..tokenizer.vocab_size() as u32).map(|token| match (tokenizer.kind(token), tokenizer.bytes(token)) {
         (TokenKind::Text, bytes) => bytes.to_vec(),

@@ -1,19 +1,20 @@
-//! Objects hold only the properties that their schema declares, unless it says something about others.
+//! Limits objects to the properties that their schema declares, unless the schema says otherwise.
 //!
-//! JSON Schema allows any further property where a schema is silent about them. A model that is free to write some invents them,
-//! down to empty names, and tools refuse or misread them. Nearly all schemas that are silent mean "none".
+//! JSON Schema allows undeclared properties by default. A model that may write them invents some, even with empty
+//! names, and tools refuse or misread them. Nearly all schemas that do not mention undeclared properties mean
+//! "none".
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-/// Keywords whose presence means that the schema speaks about undeclared properties.
+/// Keywords that say something about undeclared properties. A schema with one of them is left as it is.
 const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
 
-/// Keywords with schemas for the very same value.
+/// Keywords whose subschemas apply to the same value as the schema itself, not to a part of the value.
 const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// Forbids undeclared properties in every object of this schema that is silent about them.
+/// Forbids undeclared properties in every object schema, at any depth, that does not mention them.
 pub(super) fn allow_only_declared(schema: &mut Value) {
     let root = schema.clone();
     let mut combined = HashSet::new();
@@ -21,13 +22,15 @@ pub(super) fn allow_only_declared(schema: &mut Value) {
     Closer { root: &root, combined: &combined }.close(schema);
 }
 
-/// What a schema, and those that apply to the same value, say about an object's properties.
+/// What a schema, together with the subschemas and references that apply to the same value, says about
+/// properties.
 #[derive(Default)]
 struct Declared {
     names: Vec<String>,
     is_object: bool,
+    /// Whether anything is said about undeclared properties.
     speaks: bool,
-    /// References followed so far: they may go round in circles.
+    /// References followed so far, since they may be circular.
     references: HashSet<String>,
 }
 
@@ -57,35 +60,37 @@ impl Declared {
 
 struct Closer<'a> {
     root: &'a Value,
-    /// References whose targets are combined with other schemas somewhere: closed by themselves they would forbid what the
-    /// others declare.
+    /// References whose targets are combined with other schemas somewhere. Closing such a target would forbid the
+    /// properties that the other schemas declare.
     combined: &'a HashSet<String>,
 }
 
 impl Closer<'_> {
-    /// Closes this schema, which describes a value by itself, and all inside it.
+    /// Forbids undeclared properties in this schema, which describes a value completely, and in all schemas
+    /// inside it.
     fn close(&self, schema: &mut Value) {
         let Some(keywords) = schema.as_object_mut() else { return };
         if is_combination(keywords) || in_place(keywords).next().is_none() {
             let declared = Declared::of(keywords, self.root);
-            // A reference alone is closed where it is defined.
+            // A bare reference is closed where its target is defined.
             if declared.is_object && !declared.speaks && !is_reference(keywords) {
                 forbid_others(keywords, declared.names);
             }
             self.close_inside(keywords);
         } else {
-            // Alternatives, each of which describes the value by itself.
+            // Alternatives, each of which describes the value completely.
             in_place_mut(keywords).for_each(|branch| self.close(branch));
             self.close_parts(keywords);
         }
     }
 
-    /// Closes the schemas of the value's parts, also those in schemas for the same value.
+    /// Closes the schemas of the value's parts, including parts declared in subschemas for the same value.
     fn close_inside(&self, keywords: &mut Map<String, Value>) {
         in_place_mut(keywords).filter_map(Value::as_object_mut).for_each(|branch| self.close_inside(branch));
         self.close_parts(keywords);
     }
 
+    /// Closes the schemas of properties, items and definitions directly inside this one.
     fn close_parts(&self, keywords: &mut Map<String, Value>) {
         for (keyword, value) in keywords.iter_mut() {
             match (keyword.as_str(), value) {
@@ -108,7 +113,8 @@ impl Closer<'_> {
     }
 }
 
-/// Allows these properties and no others. What they may hold is said elsewhere, if it is.
+/// Allows these properties and no others. Names without a schema here may hold anything: another schema may say
+/// more about them.
 fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
     let properties = keywords.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
@@ -119,7 +125,7 @@ fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
     keywords.insert("additionalProperties".into(), Value::Bool(false));
 }
 
-/// Notes the references that are combined with other schemas for the same value.
+/// Collects the references that are combined with other schemas for the same value.
 fn find_combined(schema: &Value, root: &Value, combined: &mut HashSet<String>) {
     match schema {
         Value::Object(keywords) => {
@@ -133,7 +139,8 @@ fn find_combined(schema: &Value, root: &Value, combined: &mut HashSet<String>) {
     }
 }
 
-/// Whether several schemas together describe the value: all of a list, or alternatives beside properties.
+/// Whether it takes several schemas together to describe the value, such as all of `allOf`, or alternatives
+/// beside `properties`.
 fn is_combination(keywords: &Map<String, Value>) -> bool {
     let has = |keyword: &str| keywords.contains_key(keyword);
     has("allOf")
@@ -143,12 +150,12 @@ fn is_combination(keywords: &Map<String, Value>) -> bool {
         || has("properties") && in_place(keywords).next().is_some()
 }
 
-/// Whether this is a reference with nothing beside it that says something about properties.
+/// Whether this is a reference with nothing beside it that concerns properties.
 fn is_reference(keywords: &Map<String, Value>) -> bool {
     keywords.contains_key("$ref") && !keywords.contains_key("properties") && in_place(keywords).next().is_none()
 }
 
-/// Whether the schema's `type` is this one, or lists it.
+/// Whether the schema's `type` is `kind`, or a list that contains it.
 pub(super) fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
     match keywords.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
@@ -157,6 +164,7 @@ pub(super) fn has_type(keywords: &Map<String, Value>, kind: &str) -> bool {
     }
 }
 
+/// The subschemas that apply to the same value, see [`IN_PLACE`].
 fn in_place(keywords: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let several = keywords.iter().filter(|(keyword, _)| IN_PLACE.contains(&keyword.as_str()));
     several.flat_map(|(keyword, value)| match value {
@@ -175,6 +183,7 @@ fn in_place_mut(keywords: &mut Map<String, Value>) -> impl Iterator<Item = &mut 
     })
 }
 
+/// The schema that a reference within the document points to.
 fn resolve<'a>(reference: &str, root: &'a Value) -> Option<&'a Map<String, Value>> {
     root.pointer(reference.strip_prefix('#')?)?.as_object()
 }

@@ -1,30 +1,34 @@
-//! Where in a schema the fault is, so that an error can name the place.
+//! Locates the fault in an unusable schema, so that the error can name the place.
 
 use serde_json::{Map, Value};
 
-/// A part of a schema that cannot be used.
+/// An unusable part of a schema.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
-    /// Where the part is: `.properties.tags.items`; empty for the whole schema.
+    /// The path to the part, such as `.properties.tags.items`; empty for the whole schema.
     pub path: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// The innermost part of this schema that `fault` finds fault with by itself, or else its first reference that leads nowhere.
-/// `None`: the parts are fine, but not together.
+/// The innermost part that is at fault on its own, or else the first reference that cannot be resolved. `fault`
+/// checks one part and returns what is wrong with it. `None`: every part is fine on its own, only their
+/// combination is not.
 pub(super) fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
     at_fault(schema, fault).or_else(|| dangling(schema, schema))
 }
 
+/// The innermost part that is at fault on its own.
 fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
     let keywords = match schema {
         Value::Object(keywords) => keywords,
-        // `false` is a fault by itself, but not in its place.
+        // On its own `false` allows no value and would look like a fault; as a part it legitimately forbids
+        // something.
         Value::Bool(_) => return None,
         _ => return Some(Fault { path: String::new(), reason: "a schema is an object or a boolean".into() }),
     };
-    // References lead out of the part. What they lead to is looked at where it stands.
+    // A reference cannot be resolved while a part is checked on its own. Its target is checked where it is
+    // defined.
     let mut alone = schema.clone();
     remove_references(&mut alone);
     let reason = fault(&alone)?;
@@ -32,7 +36,7 @@ fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<
     Some(inside.unwrap_or(Fault { path: String::new(), reason }))
 }
 
-/// The first reference that leads nowhere.
+/// The first reference that cannot be resolved within the schema.
 fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
     let keywords = schema.as_object()?;
     let nowhere = |reference: &&Value| {
@@ -46,12 +50,13 @@ fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
 }
 
 impl Fault {
+    /// The same fault, seen from one level further out.
     fn under(self, step: &str) -> Self {
         Self { path: format!(".{step}{}", self.path), ..self }
     }
 }
 
-/// The schemas directly inside this one, each with the way there.
+/// The schemas directly inside this one, each with its path from here, such as `properties.tags`.
 fn parts(keywords: &Map<String, Value>) -> Vec<(String, &Value)> {
     let mut parts = Vec::new();
     for (keyword, value) in keywords {
@@ -69,10 +74,11 @@ fn parts(keywords: &Map<String, Value>) -> Vec<(String, &Value)> {
     parts
 }
 
+/// Removes every `$ref` keyword, at any depth.
 fn remove_references(schema: &mut Value) {
     match schema {
         Value::Object(keywords) => {
-            // A property may have this name, too: its value is no text.
+            // A property may itself be called `$ref`. Its value is then a schema, not a string.
             if keywords.get("$ref").is_some_and(Value::is_string) {
                 keywords.remove("$ref");
             }

@@ -1,20 +1,20 @@
-//! How a tool call looks on paper: the data that a format describes itself with, and that grammars are made of.
+//! How a tool call is written: the tags that the parser looks for, and the form that grammars are built from.
 
 use std::ops::Range;
 
 use super::syntax::{Cursor, Unread, ending_with_start_of};
 
-/// The text that a call starts with.
+/// The text that a call starts with, such as `<tool_call>` or `{"name":`.
 pub struct Tag {
-    /// There may be any JSON whitespace between them.
+    /// The tag's words. Any amount of JSON whitespace may stand between them.
     pub words: &'static [&'static str],
-    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters. Without them
-    /// it counts anywhere, and is one word.
+    /// `Some`: the tag counts only at the start of the answer or after a call, with nothing but these characters
+    /// before it. `None`: it counts anywhere, and must be a single word.
     pub only_after: Option<&'static [char]>,
 }
 
 impl Tag {
-    /// Where the tag is. `fresh`: the text is an answer's start, or follows a call.
+    /// The tag's byte range in the text. `fresh`: the text starts the answer or follows a call.
     pub fn find(&self, text: &str, fresh: bool) -> Option<Range<usize>> {
         let Some(before) = self.only_after else {
             let word = self.words[0];
@@ -26,7 +26,8 @@ impl Tag {
         (fresh && cursor.words(self.words).is_ok()).then(|| start..start + cursor.at())
     }
 
-    /// How many bytes at the end of a text without the tag may belong to it.
+    /// In a text without the whole tag: how many bytes at its end might still become the tag, whitespace and
+    /// ignored characters included.
     pub fn undecided(&self, text: &str, fresh: bool) -> usize {
         match self.only_after {
             None => ending_with_start_of(text, self.words[0]),
@@ -38,7 +39,7 @@ impl Tag {
         }
     }
 
-    /// How many bytes of its words the tag has at the end of a text that does not have all of it.
+    /// In a text without the whole tag: how many bytes of the tag's words it ends with, not counting whitespace.
     pub fn so_far(&self, text: &str, fresh: bool) -> usize {
         let Some(before) = self.only_after else { return ending_with_start_of(text, self.words[0]) };
         let mut cursor = Cursor::new(text.trim_start_matches(before));
@@ -53,18 +54,19 @@ impl Tag {
         there
     }
 
-    /// The bytes of all its words.
+    /// The length of all its words together, in bytes.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.len()).sum()
     }
 
-    /// Whether these bytes complete the tag, of whose words `there` bytes are there already, and go on.
+    /// Whether a token with these bytes would complete the tag and run past it, given that the text already ends
+    /// with the first `there` bytes of the tag's words.
     pub fn goes_past(&self, there: usize, bytes: &[u8]) -> bool {
         let starts = if there == 0 { bytes.len() } else { 1 };
         (0..starts).any(|start| self.completed_by(there, &bytes[start..]).is_some_and(|left| left > 0))
     }
 
-    /// How many of the bytes are left where they complete the tag.
+    /// How many of the bytes are left over once they have completed the tag; `None` if they do not complete it.
     fn completed_by(&self, mut there: usize, bytes: &[u8]) -> Option<usize> {
         let letters = self.words.concat();
         let mut ends = Vec::new();
@@ -81,18 +83,18 @@ impl Tag {
     }
 }
 
-/// A part of a call as the grammar writes it.
+/// An element of a call as grammars write it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// This text.
+    /// Fixed text, in whatever tokens.
     Text(String),
-    /// This markup: one token where the vocabulary has it, spelled out where not.
+    /// Fixed markup: a single added token if the vocabulary has it, otherwise spelled out.
     Markup(String),
-    /// The name of the tool, as a JSON string or as it is.
+    /// The tool's name: a JSON string if `quoted`, otherwise as it is.
     Name { quoted: bool },
-    /// The id that prompts give this call.
+    /// The id that the next prompt will give this call.
     Id,
-    /// The same for the call after it.
+    /// The id that the next prompt will give the call after this one.
     NextId,
 }
 
@@ -104,33 +106,34 @@ pub(super) fn markup(text: &str) -> Part {
     Part::Markup(text.into())
 }
 
-/// The one form in which the grammar writes calls.
+/// The one way in which grammars let a model write a call. The parser accepts more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// The tag, for calls that are forced.
+    /// The opening tag, written only if the grammar starts before it.
     pub tag: Part,
-    /// From after the tag to the name.
+    /// From after the tag up to and including the name.
     pub open: Vec<Part>,
-    /// From the name to the arguments.
+    /// From after the name to the arguments.
     pub after_name: Vec<Part>,
-    /// Between the head and a JSON object.
+    /// The text just before arguments that are a JSON object, usually a space.
     pub before_object: String,
-    /// From the arguments to the end of the call, or to where a list goes on or ends.
+    /// From after the arguments to the end of the call; in a list, to where it continues or ends.
     pub after: Vec<Part>,
-    /// Where other calls may follow under the same tag: the parts between them, and those that end the last one.
+    /// For formats that list several calls under one tag: how a list continues and ends.
     pub list: Option<ListForm>,
 }
 
-/// How several calls stand under one tag.
+/// How a list of calls under one tag continues and ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListForm {
-    /// To after the next call's name.
+    /// From the end of one call up to and including the name of the next.
     pub between: Vec<Part>,
+    /// What closes the list after its last call.
     pub end: Vec<Part>,
 }
 
 impl Form {
-    /// The text of the tag.
+    /// The opening tag's text.
     pub fn tag_text(&self) -> &str {
         match &self.tag {
             Part::Text(text) | Part::Markup(text) => text,
@@ -138,7 +141,7 @@ impl Form {
         }
     }
 
-    /// All parts.
+    /// Every part of the form.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         let list = self.list.iter().flat_map(|list| list.between.iter().chain(&list.end));
         [&self.tag].into_iter().chain(&self.open).chain(&self.after_name).chain(&self.after).chain(list)

@@ -1,24 +1,25 @@
-//! Grammars of tool calls in Lark, as llguidance reads it.
+//! Writes the grammars of tool calls, in llguidance's dialect of Lark.
 
 use serde_json::{Value, json};
 
 use super::form::{Form, Part};
 use crate::engine::text::Tokenizer;
 
-/// What differs from call to call.
+/// The values that a form leaves open and a grammar fills in.
 pub(super) struct Fill<'a> {
-    /// The tools that may be called.
+    /// The names of the tools that may be called.
     pub names: &'a [&'a str],
-    /// The ids of the call and of the one after it.
+    /// The ids of this call and of the one after it.
     pub ids: [&'a str; 2],
 }
 
-/// The tokenizer's vocabulary, asked which markup is a token of its own.
+/// A tokenizer's vocabulary, which decides whether markup is a single token or spelled out.
 pub struct Vocabulary<'a>(pub &'a Tokenizer);
 
 impl Vocabulary<'_> {
-    /// The parts as Lark symbols, and the terminals that these need. Neighbouring texts are one terminal: a token must end where it
-    /// ends, and no other token boundary is imposed.
+    /// The parts as a Lark sequence, and the definitions of the terminals it uses, whose names start with
+    /// `prefix`. Neighbouring texts share one terminal, so that tokens may span them; a token boundary is
+    /// required only where a terminal ends.
     fn symbols(&self, parts: &[Part], fill: &Fill, prefix: &str) -> (String, String) {
         let mut start = Vec::new();
         let mut terminals = String::new();
@@ -53,7 +54,7 @@ impl Vocabulary<'_> {
         (start.join(" "), terminals)
     }
 
-    /// These parts, names and ids left out, as Lark symbols that need no terminals.
+    /// The parts as a Lark sequence without terminal definitions. Names and ids are skipped.
     pub fn inline(&self, parts: &[Part]) -> String {
         let symbol = |part: &Part| match part {
             Part::Text(text) => Some(lark_string(text)),
@@ -66,12 +67,13 @@ impl Vocabulary<'_> {
     }
 }
 
-/// A call of one of these tools from its tag up to its arguments.
+/// A call from its tag up to its arguments.
 pub(super) fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat(), fill, vocabulary)
 }
 
-/// A JSON value of this schema, or nothing where there is none; or else a call up to its arguments, where there are tools.
+/// An answer with an output format: a JSON value that fits the schema or, if there are tools, a call up to its
+/// arguments. Without a schema, the value's place is empty: a call or nothing.
 pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
     let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
@@ -82,7 +84,7 @@ pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabular
     }
 }
 
-/// A call of one of these tools from after its tag up to its arguments.
+/// A call from just after its tag up to its arguments.
 pub(super) fn rest_of_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[&form.open[..], &form.after_name].concat(), fill, vocabulary)
 }
@@ -92,8 +94,8 @@ fn opening(parts: &[Part], fill: &Fill, vocabulary: &Vocabulary) -> String {
     format!("start: {start}\n{terminals}")
 }
 
-/// The continuations of a call in a list: the list's end and, unless `last`, another call up to its arguments. `None` where calls
-/// do not stand in lists.
+/// What may follow a call in a list: the list's end or, unless `last`, another call up to its arguments. `None`
+/// in formats without lists.
 pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
     let (end, mut terminals) = vocabulary.symbols(&list.end, fill, "END");
@@ -106,15 +108,16 @@ pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Voca
     Some(format!("start: {start}\n{terminals}"))
 }
 
-/// JSON arguments and the rest of the call after them.
+/// Arguments as a JSON object, and the rest of the call after them.
 ///
-/// The space before the opening brace belongs to it, as tokens usually begin with their space.
+/// The space before the opening brace is part of this grammar, not of the one before it, because tokens usually
+/// include the space in front of them.
 pub(super) fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
     let before = if form.before_object.is_empty() { String::new() } else { lark_string(&form.before_object) };
     format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(&form.after))
 }
 
-/// A string as Lark writes it, which is as JSON does.
+/// A string literal in Lark, which is written as in JSON.
 pub(super) fn lark_string(text: &str) -> String {
     json!(text).to_string()
 }

@@ -1,4 +1,5 @@
-//! A tool's `input_schema` made fit for llguidance: what it cannot enforce is taken out, by name.
+//! Rewrites JSON Schemas so that llguidance can enforce them. Keywords that it cannot enforce are removed and
+//! reported.
 
 use serde_json::{Map, Value, json};
 
@@ -6,14 +7,16 @@ use super::declared_properties::{allow_only_declared, has_type};
 use super::string_formats;
 use crate::wire::Tool;
 
-/// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
-/// grammar would otherwise allow hundreds of digits, which no reader takes.
+/// 2^53 - 1, the largest integer that every JSON reader represents exactly. Numbers without bounds are limited to
+/// it: a grammar would otherwise allow hundreds of digits, which readers reject or round.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
-/// Longer limits cost the grammar's automaton memory for each character, and no answer gets near them.
+/// Length limits above this many characters are dropped: the grammar's automaton pays memory for each character,
+/// and no answer gets that long.
 const LONGEST_LIMIT: u64 = 2_000;
 
-/// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
+/// The tool's `input_schema` made enforceable, and what was left out of it. The result always demands an object,
+/// whatever the tool says. `compiles` tells whether llguidance accepts a schema.
 pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     let mut schema = match &tool.input_schema {
         Value::Object(schema) => Value::Object(schema.clone()),
@@ -25,7 +28,8 @@ pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) 
     prepare(schema, compiles)
 }
 
-/// The schema of any value, and the keywords that were left out of it.
+/// Any schema made enforceable, and what was left out of it. `compiles` tells whether llguidance accepts a
+/// schema.
 pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     if is_open(&schema) {
         schema = any_value();
@@ -47,8 +51,9 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             keywords.remove("pattern");
         }
     });
-    // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
-    // stay as they are.
+    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as keywords like `allOf`
+    // require. If the schema does not compile with it, first go without bounds on arbitrary values, then without
+    // forbidding undeclared properties too.
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
@@ -67,7 +72,8 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     (schema, left_out)
 }
 
-/// Takes out the arguments that nothing satisfies and that need not be there.
+/// Removes optional properties whose schema no value satisfies: one such property would make the whole schema
+/// fail.
 fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let definitions = schema["$defs"].clone();
@@ -82,18 +88,19 @@ fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> boo
     });
 }
 
-/// Any JSON object.
+/// The schema of any JSON object.
 pub(super) fn any_object() -> Value {
     let mut schema = json!({"type": "object", "additionalProperties": any_value()});
     define_any_value(&mut schema);
     schema
 }
 
-/// What stands for "any value", since llguidance's own has numbers without bounds.
+/// A reference to the schema of any value. Used instead of llguidance's own, which does not bound numbers.
 fn any_value() -> Value {
     json!({"$ref": "#/$defs/anyclaude-value"})
 }
 
+/// Adds the definition that [`any_value`] refers to.
 fn define_any_value(schema: &mut Value) {
     let value = json!({"anyOf": [
         {"type": ["string", "boolean", "null"]},
@@ -107,7 +114,7 @@ fn define_any_value(schema: &mut Value) {
     }
 }
 
-/// Whether the schema says nothing about the value.
+/// Whether the schema allows any value.
 fn is_open(schema: &Value) -> bool {
     const ANNOTATIONS: [&str; 7] = ["title", "description", "default", "examples", "$comment", "readOnly", "writeOnly"];
     match schema {
@@ -116,7 +123,7 @@ fn is_open(schema: &Value) -> bool {
     }
 }
 
-/// Puts [`any_value`] wherever an object or array may hold anything.
+/// Puts [`any_value`] wherever an object or array may hold any value.
 fn bound_open_places(keywords: &mut Map<String, Value>) {
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
@@ -130,7 +137,7 @@ fn bound_open_places(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
+/// Adds llguidance's options to the schema: fixed whitespace, and no error for unknown keywords.
 pub(super) fn with_options(mut schema: Value) -> Value {
     if let Some(keywords) = schema.as_object_mut() {
         let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
@@ -139,6 +146,7 @@ pub(super) fn with_options(mut schema: Value) -> Value {
     schema
 }
 
+/// Adds [`LARGEST_NUMBER`] as the limit of numbers that have none.
 fn bound_numbers(keywords: &mut Map<String, Value>) {
     let is_number = has_type(keywords, "number") || has_type(keywords, "integer");
     if !is_number || keywords.contains_key("enum") || keywords.contains_key("const") {
@@ -153,7 +161,7 @@ fn bound_numbers(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// Shows every schema inside the schema, itself included.
+/// Calls `see` on this schema and on every schema nested in it, outermost first.
 fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
     let Some(keywords) = schema.as_object_mut() else { return };
     see(keywords);

@@ -1,7 +1,7 @@
-//! From generated tokens to content blocks: which token may come next, and what the tokens so far say.
+//! Turns generated tokens into the parts of an answer, and masks the tokens that may not come next.
 //!
-//! Owns the tool-call formats, constrained decoding, stop sequences. Never sees a model: it is told
-//! each token that was sampled.
+//! Owns sampling, the tool-call formats, constrained decoding and stop sequences. It never runs a model: the
+//! caller hands it logits to sample from and tells it each sampled token.
 
 mod answer_decoder;
 mod arguments;
@@ -30,25 +30,26 @@ pub use formats::{ToolFormat, ToolFormatName};
 pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
 
-/// Something the generated tokens added to the answer.
+/// A part of an answer, in the order generated: a stretch of thought or text, or a step of a tool call. One
+/// content block is usually made of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// What the model thinks before it answers; only where the request asks for it.
+    /// More of the model's thoughts; given only if the request asks to see them.
     Thinking(String),
-    /// Text for the user; never half a UTF-8 character.
+    /// More text for the user. Never ends inside a UTF-8 character.
     Text(String),
-    /// A tool call starts; its name is known.
+    /// A tool call starts.
     ToolStart {
         /// The tool's name.
         name: String,
     },
-    /// More of the open tool call's arguments, as JSON text.
+    /// More of the open tool call's arguments. All of a call's inputs joined are one JSON object.
     ToolInput(String),
-    /// The open tool call is complete.
+    /// The open tool call is complete. A call that was cut short never gets one.
     ToolEnd,
 }
 
-/// The pieces with neighbours of the same sort joined.
+/// Joins neighbouring pieces of the same kind, so that tests do not depend on how text was split.
 #[cfg(test)]
 fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();

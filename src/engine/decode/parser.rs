@@ -1,4 +1,4 @@
-//! Finds the tool calls in an answer's text, in any format.
+//! An incremental parser that finds the tool calls in an answer's text, in any format.
 
 use std::sync::Arc;
 
@@ -9,43 +9,47 @@ use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
 use super::syntax::{Cursor, Unread, trim_start};
 use crate::wire::Tool;
 
-/// Reads an answer's text as it comes and finds the tool calls in it.
+/// Splits an answer's text into plain text and tool calls, as the text arrives.
 ///
-/// What only looks like a call stays text. Text is given as soon as it cannot be the start of a call, and with all its
-/// whitespace; the arguments are given as they come.
+/// Plain text, whitespace included, is returned as soon as it cannot be the start of a call; arguments as soon as
+/// they arrive. Text that starts like a call but does not become one is returned as plain text.
 pub(super) struct Parser {
     format: Arc<dyn ToolFormat>,
     tools: Arc<[Tool]>,
     state: ParserState,
-    /// Text that is not decided yet.
+    /// Text received but not yet known to be plain text or part of a call.
     held: String,
-    /// Whether no text was given since the start or the last call.
+    /// Whether no text was returned since the answer's start or the last call. Some tags count only there.
     fresh: bool,
+    /// Index of the tag that opened the current or latest call.
     tag: usize,
 }
 
+/// How far the current call has been read. `opened` and `opening` keep the call's markup so far, to return it as
+/// plain text should it turn out not to be a call.
 #[derive(Default)]
 enum ParserState {
     #[default]
     Text,
-    /// The name is not known yet.
+    /// After a tag or an earlier call; the name is not known yet.
     Head { opened: String, place: Place },
-    /// The arguments have not started.
+    /// The name is known, the arguments have not started.
     Named { opened: String, head: Head },
-    /// Inside the arguments. `opening` is the markup before them, until the first of them shows the call: one that is cut before
-    /// would look like a finished call without arguments.
+    /// Inside the arguments. `opening` is `Some` until the first argument text arrives; only then is the call
+    /// announced, because a call cut short before would look like a finished one without arguments.
     Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
-    /// After the arguments.
+    /// After the arguments, before the call's closing markup.
     Tail { list: bool },
 }
 
 impl Parser {
-    /// `tools`: those whose arguments' types matter to how they are written.
+    /// `tools`: the tools that may be called. Some formats write an argument according to its type in the tool's
+    /// schema.
     pub(super) fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
         Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
     }
 
-    /// Takes more of the answer's text, gives what is certain.
+    /// Takes more of the answer's text and returns what has become certain.
     pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
@@ -53,7 +57,8 @@ impl Parser {
         pieces
     }
 
-    /// The answer is over: what was held is text. Arguments that are not complete stay open.
+    /// Ends the answer. Held text is returned as plain text, unless it belongs to arguments: an incomplete call
+    /// stays open.
     pub(super) fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         let text = match std::mem::take(&mut self.state) {
@@ -66,22 +71,22 @@ impl Parser {
         some_text(text).into_iter().collect()
     }
 
-    /// Whether the text is inside a call, or between two under the same tag.
+    /// Whether the text is inside a call or between two calls under the same tag.
     pub(super) fn in_call(&self) -> bool {
         !matches!(self.state, ParserState::Text)
     }
 
-    /// The tag of the open call.
+    /// Index of the open call's tag, among those of the format.
     pub(super) fn tag(&self) -> usize {
         self.tag
     }
 
-    /// How many bytes of this tag's words are at the text's end.
+    /// How many bytes of this tag's words the text ends with; 0 inside a call.
     pub(super) fn opening_so_far(&self, tag: &Tag) -> usize {
         if self.in_call() { 0 } else { tag.so_far(&self.held, self.fresh) }
     }
 
-    /// The name of the open call, once it is known and until the arguments are complete.
+    /// The open call's tool name, from when it is known until the arguments are complete.
     pub(super) fn name(&self) -> Option<&str> {
         match &self.state {
             ParserState::Named { head, .. } => Some(&head.name),
@@ -90,7 +95,7 @@ impl Parser {
         }
     }
 
-    /// Decides one piece of the held text; false when more text is needed.
+    /// Makes one step through the held text; false if it needs more text.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match std::mem::take(&mut self.state) {
             ParserState::Text => self.find_tag(pieces),
@@ -142,6 +147,7 @@ impl Parser {
         }
     }
 
+    /// Looks for the first tag in the held text, and returns the text before it.
     fn find_tag(&mut self, pieces: &mut Vec<Piece>) -> bool {
         let format = self.format.clone();
         let tags = format.tags();
@@ -164,6 +170,7 @@ impl Parser {
         false
     }
 
+    /// Picks the reader for the arguments, in some formats by their first character.
     fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {
         let first = trim_start(&self.held).chars().next();
         let reader: Box<dyn ArgumentReader> = match (head.arguments, first) {
@@ -184,13 +191,13 @@ impl Parser {
         true
     }
 
-    /// Stays in this state until there is more text.
+    /// Stays in this state until more text arrives.
     fn wait(&mut self, state: ParserState) -> bool {
         self.state = state;
         false
     }
 
-    /// It was no call: its markup is text, and what follows is read anew.
+    /// Not a call after all: returns its markup as plain text, and searches the rest for tags again.
     fn give_up(&mut self, opened: String, pieces: &mut Vec<Piece>) -> bool {
         self.fresh = false;
         self.give(opened, pieces);

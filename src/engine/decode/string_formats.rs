@@ -1,22 +1,25 @@
-//! `format` of strings, where llguidance's idea of it is not what readers take.
+//! The `format` keyword of strings, where llguidance allows texts that common JSON readers refuse.
 
 use serde_json::{Map, Value, json};
 
-/// The formats that JSON Schema defines. Any other is a note for people.
+/// The formats that JSON Schema defines. Any other is only an annotation.
 const DEFINED: &str = "date-time date time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri \
                        iri-reference uuid uri-template json-pointer relative-json-pointer regex";
 
-/// A date as it is found in answers: years of four digits, and no 29th of February, which a pattern cannot tell.
+/// A date with a four-digit year from 1000 to 2999. Never 29 February: a pattern of reasonable size cannot tell
+/// leap years.
 const DATE: &str =
     "[12][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
 
-/// A time without the leap seconds and small letters of RFC 3339, which many readers refuse.
+/// A time of day without RFC 3339's leap seconds and lower-case letters, which many readers refuse.
 const TIME: &str = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
 
-/// The most characters before the `@` of an address (RFC 5321).
+/// RFC 5321's limit for the part of an address before the `@`, in characters. Applied to the whole address, which
+/// is stricter but needs no pattern.
 const LONGEST_MAILBOX: u64 = 64;
 
-/// Narrows a string's format to what every reader takes, and drops one that JSON Schema does not define.
+/// Narrows a string's format to texts that every reader accepts, and drops formats that JSON Schema does not
+/// define.
 pub(super) fn narrow(keywords: &mut Map<String, Value>) {
     let Some(format) = keywords.get("format").and_then(Value::as_str).map(str::to_owned) else { return };
     let pattern = match format.as_str() {

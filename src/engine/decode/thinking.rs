@@ -1,8 +1,8 @@
-//! What the model thinks before it answers: the text between tags at the answer's start.
+//! Separates the model's thoughts, which stand between tags at the start of its output, from the answer.
 
 use super::syntax::ending_with_start_of;
 
-/// The tags around thoughts.
+/// The pair of tags around thoughts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ThinkingTags {
     /// Before the first thought.
@@ -11,26 +11,28 @@ pub struct ThinkingTags {
     pub close: &'static str,
 }
 
-/// The tags that models use: Qwen, DeepSeek and most others; Mistral.
+/// The pairs that models use: the first by Qwen, DeepSeek and most others, the second by Mistral.
 pub(super) const THINKING_TAGS: [ThinkingTags; 2] =
     [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
 
 impl ThinkingTags {
-    /// The tags whose opening one ends this prompt: the answer starts with thoughts.
+    /// The pair whose opening tag ends this prompt, if any. The model's output then starts inside thoughts.
     pub fn opened_by(prompt: &str) -> Option<&'static Self> {
         THINKING_TAGS.iter().find(|tags| prompt.trim_end().ends_with(tags.open))
     }
 }
 
-/// Tells thoughts from the answer. Blank lines around thoughts are part of their markup, and are not given.
+/// Splits generated text into thoughts and answer as it arrives. Line breaks around thoughts, and whitespace
+/// before the answer that follows them, count as markup and are dropped.
 pub(super) struct Thinking {
     state: ThinkingState,
+    /// Text received but not yet returned: it may be part of a tag, or whitespace to drop.
     held: String,
 }
 
 #[derive(Clone, Copy)]
 enum ThinkingState {
-    /// Whether the answer starts with thoughts is not known yet.
+    /// It is not known yet whether the text starts with thoughts.
     Undecided,
     /// After the opening tag, before the first thought.
     Opened(&'static ThinkingTags),
@@ -40,7 +42,7 @@ enum ThinkingState {
     Answer,
 }
 
-/// What a piece of text was.
+/// What new text added to the thoughts and to the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
     pub thought: String,
@@ -48,17 +50,17 @@ pub(super) struct Split {
 }
 
 impl Thinking {
-    /// `opened`: the tags whose opening one ends the prompt.
+    /// `opened`: the pair whose opening tag ends the prompt, if any.
     pub(super) fn new(opened: Option<&'static ThinkingTags>) -> Self {
         Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
 
-    /// Whether thoughts are closed, or cannot come any more.
+    /// Whether the thoughts have ended, or there are none.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)
     }
 
-    /// The tags around the open thoughts, and how many bytes of the closing one the thoughts end with.
+    /// Inside thoughts: their tags, and how many bytes of the closing tag the text ends with.
     pub(super) fn closing_so_far(&self) -> Option<(&'static ThinkingTags, usize)> {
         match self.state {
             ThinkingState::Opened(tags) | ThinkingState::Inside(tags) => {
@@ -68,7 +70,7 @@ impl Thinking {
         }
     }
 
-    /// Takes more of the text, gives what is certain.
+    /// Takes more text and returns what has become certain.
     pub(super) fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);
         let mut split = Split::default();
@@ -76,7 +78,7 @@ impl Thinking {
         split
     }
 
-    /// The text is over: gives what was held.
+    /// Ends the text and returns what was held back.
     pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -89,7 +91,7 @@ impl Thinking {
         }
     }
 
-    /// Decides one piece of the held text; false when more text is needed.
+    /// Makes one step through the held text; false if it needs more text.
     fn step(&mut self, split: &mut Split) -> bool {
         match self.state {
             ThinkingState::Undecided => {

@@ -1,4 +1,5 @@
-//! One answer being generated: follows the tokens, says which may come next, gives what they add.
+//! Decodes one answer as it is generated: masks the next token, and turns sampled tokens into parts of the
+//! answer.
 
 mod rules;
 
@@ -16,26 +17,29 @@ use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
 
-/// Makes the decoders of a model's answers, whose tool calls are in one format. Compiled grammars are shared between them.
+/// Creates the decoders for a model's answers. They share the tool format and all compiled grammars.
 pub struct AnswerDecoders {
     parts: Arc<SharedParts>,
 }
 
-/// The parts that all answers of a model share.
+/// The data that all answers of a model share.
 struct SharedParts {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     grammars: Grammars,
-    /// For each tag, and `n` bytes of it already there: the tokens that would complete it and go on past it, into what the
-    /// grammar has to decide.
+    /// The tokens that would complete an opening tag and run past it. They must be masked: what follows the tag
+    /// is the grammar's to decide. Indexed by tag, then by how many bytes of the tag the text already ends with.
     overshooting: Vec<Vec<Vec<u32>>>,
-    /// The same for each of the tags that close thoughts: an answer that follows a schema begins with a token of its own.
+    /// The same for closing tags of thoughts, indexed like [`THINKING_TAGS`]. Needed with an output format, whose
+    /// grammar must see the answer's first token whole.
     overshooting_close: Vec<Vec<Vec<u32>>>,
 }
 
 impl AnswerDecoders {
+    /// Prepares the vocabulary, which takes a pass over all tokens per byte of each tag.
+    ///
     /// # Errors
-    /// The vocabulary cannot be constrained.
+    /// llguidance refuses the vocabulary.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
         let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
         let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
@@ -45,11 +49,12 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
-    /// The decoder of the answer to this request. `thinks`: the tags of thoughts whose opening one ends the prompt.
+    /// The decoder for the answer to this request. `thinks`: if the prompt ends with an opening tag of thoughts,
+    /// that pair of tags, since the answer then starts inside thoughts.
     ///
     /// # Errors
-    /// `tool_choice` asks for a tool that the request does not have; the text's schema cannot be used; or a strict one cannot be
-    /// enforced in full.
+    /// `tool_choice` asks for a tool that the request does not have, the output format's schema cannot be used,
+    /// or a strict schema cannot be enforced in full.
     pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
@@ -70,7 +75,7 @@ impl AnswerDecoders {
         markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
-            // A forced call comes at once.
+            // A forced call leaves no room for thoughts.
             thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
@@ -85,28 +90,30 @@ impl AnswerDecoders {
     }
 }
 
-/// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
+/// The tokens that, after the first `there` bytes of the tag, complete it and add more text.
 fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
     (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
 }
 
-/// Which part of the answer the next token belongs to.
+/// Where in the answer the next token falls, with the grammar that constrains it there.
 enum Stage {
-    /// Free text, in which a call may open.
+    /// Thoughts or unconstrained text, in which a call may open.
     Text,
-    /// Where a call begins, or text that follows a schema; with the text so far, which may be the start of either.
+    /// The start of an answer with an output format, while it may still become a call or schema-bound text. Holds
+    /// the text generated so far.
     Start(Follower, String),
-    /// Text that follows a schema.
+    /// Text held to the output format's schema.
     Output(Follower),
-    /// A call's markup and name, up to its arguments.
+    /// A call from its tag or just after it, up to its arguments.
     Opening(Follower),
-    /// A call's arguments and its end. The tokens so far are kept: see [`AnswerDecoder::loosen`].
+    /// A call's arguments and its end. Holds the tokens generated so far, for [`AnswerDecoder::loosen`] to
+    /// replay.
     Arguments(Follower, Vec<u32>),
-    /// After a call, where others may follow under the same tag.
+    /// After a call, where the same tag may cover another one.
     AfterCall(Follower),
 }
 
-/// One answer being generated.
+/// Decodes one answer. For each token: take [`Self::mask`], sample, then [`Self::push`] the sampled token.
 pub struct AnswerDecoder {
     parts: Arc<SharedParts>,
     rules: Rules,
@@ -115,19 +122,20 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
-    /// The grammar of the answer where its text follows a schema.
+    /// The answer's grammar at its start, if the request has an output format.
     output: Option<Follower>,
-    /// Calls in the conversation before the answer.
+    /// How many calls the conversation has before this answer. Call ids continue from there.
     earlier_calls: usize,
+    /// How many calls this answer has completed.
     calls: usize,
     finished: bool,
 }
 
 impl AnswerDecoder {
-    /// The tokens that may come next; `None`: any.
+    /// The tokens that may come next; `None` if any may.
     ///
     /// # Errors
-    /// A grammar became too large.
+    /// A grammar grew too large and has no looser replacement.
     pub fn mask(&mut self) -> Result<Option<TokenMask>, EngineError> {
         let parts = self.parts.clone();
         let vocab_size = parts.tokenizer.vocab_size();
@@ -151,7 +159,8 @@ impl AnswerDecoder {
         mask.or_else(|reason| self.loosen(reason)).map(Some)
     }
 
-    /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
+    /// Draft tokens: the grammar leaves no choice about the bytes they spell. Only a proposal, because the model
+    /// may split the same bytes into other tokens.
     pub fn forced(&self) -> Vec<u32> {
         let (Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) =
             &self.stage
@@ -162,11 +171,11 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
-    /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
-    /// nothing is taken after that.
+    /// Takes the sampled token and returns what it adds to the answer. An end-of-answer token finishes the
+    /// answer; later tokens are ignored.
     ///
     /// # Errors
-    /// The token is not one that [`Self::mask`] allows.
+    /// [`Self::mask`] does not allow the token, or the next stage's grammar does not compile.
     pub fn push(&mut self, token: u32) -> Result<Vec<Piece>, EngineError> {
         if self.finished {
             return Ok(vec![]);
@@ -203,20 +212,21 @@ impl AnswerDecoder {
         Ok(pieces)
     }
 
-    /// Whether the answer is over: no token can follow but one that ends it.
+    /// Whether the answer is over, so that nothing but an end-of-answer token can follow.
     pub fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// The stop sequence that ended the answer. The text before it has been given.
+    /// The stop sequence that ended the answer, if one did. All text before it has been returned.
     pub fn stop_sequence(&self) -> Option<&str> {
         self.flow.stop_sequence()
     }
 
-    /// The answer ends here, whatever the reason: gives the text that was held back.
+    /// Ends the answer here, whatever the reason, and returns the text held back so far.
     ///
-    /// Inside a tool call nothing is added: its arguments end where the model ended, and of a call without arguments so far
-    /// nothing is shown. A completed one would be run by clients as if the model had meant it.
+    /// A tool call cut short stays incomplete: its arguments end where the model stopped, and a call whose
+    /// arguments have not begun is not shown at all. Were it completed here, clients would run it as if the model
+    /// had meant it.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
         if matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_)) {
@@ -233,23 +243,24 @@ impl AnswerDecoder {
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
-        // The rest is markup of a call that was cut; but where its arguments are complete, the call is.
+        // The held text is markup of the call that was cut short. If its arguments are complete, so is the call.
         pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
         pieces
     }
 
-    /// Whether the answer has a complete tool call.
+    /// Whether the answer has at least one complete tool call.
     pub fn called_tool(&self) -> bool {
         self.calls > 0
     }
 
-    /// Text through everything that looks at it.
+    /// Runs new text through all stages that read it.
     fn pass(&mut self, text: &str) -> Vec<Piece> {
         let split = self.thinking.push(text);
         self.sort(split)
     }
 
-    /// Thoughts as they are; the answer through the parser, the stop sequences and the whitespace rules.
+    /// Passes thoughts on unchanged, and the answer through the call parser, then stop sequences and whitespace
+    /// rules.
     fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if self.rules.shows_thinking && !thought.is_empty() {
@@ -257,7 +268,7 @@ impl AnswerDecoder {
         }
         let answer = self.decide(answer);
         let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
-            // Without tools nothing can be a call, nor inside a JSON value.
+            // Without tools, or inside a JSON value, text that looks like a call is just text.
             true => vec![Piece::Text(answer)],
             false => self.parser.push(&answer),
         };
@@ -266,14 +277,16 @@ impl AnswerDecoder {
         pieces
     }
 
-    /// The tokens with which thoughts may open before an answer that follows a schema.
+    /// The tokens that may open thoughts ahead of an answer with an output format, although its grammar does not
+    /// know them.
     fn tokens_that_open_thoughts(&self) -> Vec<u32> {
         let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
         let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
         tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
     }
 
-    /// Where a call begins or text that follows a schema: holds the text until it tells which.
+    /// At [`Stage::Start`], holds text back until it is clear whether a call or schema-bound text has begun, then
+    /// returns all of it.
     fn decide(&mut self, answer: String) -> String {
         let Stage::Start(follower, text) = &mut self.stage else { return answer };
         text.push_str(&answer);
@@ -289,7 +302,7 @@ impl AnswerDecoder {
         text
     }
 
-    /// Goes on to the next stage where the text has come to the end of one.
+    /// Moves to the next stage if the text has reached the end of the current one.
     fn advance(&mut self) -> Result<(), EngineError> {
         let grammars = &self.parts.grammars;
         let tag = self.parser.tag();
@@ -305,7 +318,7 @@ impl AnswerDecoder {
                 }
             }
             Stage::Start(follower, _) | Stage::Output(follower) => self.finished |= follower.is_done(),
-            // A JSON value that began as a call does.
+            // It began like a call but turned out to be a JSON value, which is now complete.
             Stage::Opening(follower) if follower.is_done() && self.parser.name().is_none() && self.output.is_some() => {
                 self.stage = Stage::Output(follower.clone());
                 self.finished = true;
@@ -326,6 +339,7 @@ impl AnswerDecoder {
         Ok(())
     }
 
+    /// Leaves a call; `last` also finishes the answer.
     fn end_call(&mut self, last: bool) -> Result<(), EngineError> {
         self.stage = match &self.output {
             Some(_) => {
@@ -338,21 +352,22 @@ impl AnswerDecoder {
         Ok(())
     }
 
-    /// The stage of the arguments of the call whose name is known now.
+    /// The stage for the arguments of the open call, whose name has just become known.
     fn arguments(&self) -> Result<Stage, EngineError> {
         let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
         let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
         Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
     }
 
-    /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
-    /// go on past its opening tag.
+    /// The tokens masked in unconstrained text: without tools, those that open a call; with tools, those that
+    /// complete an opening tag and run past it.
     fn forbidden_in_text(&self) -> Vec<u32> {
         if let Some((tags, there)) = self.thinking.closing_so_far() {
             if self.output.is_none() {
                 return vec![];
             }
-            // The text is still to come, and it begins with a token of its own.
+            // The schema-bound text must still come, so the answer may not end here, and its first token must
+            // not be merged with the closing tag.
             let close = THINKING_TAGS.iter().position(|known| known == tags).map(|at| &self.parts.overshooting_close[at][there]);
             return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
         }
@@ -363,8 +378,9 @@ impl AnswerDecoder {
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
-    /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object. Other grammars have
-    /// no looser one to go on with.
+    /// Recovers from a grammar of arguments that grew too large: replays the arguments so far into the grammar of
+    /// any JSON object and continues with that. Other grammars have no looser replacement, so their error is
+    /// returned.
     fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
         let Stage::Arguments(follower, tokens) = &mut self.stage else {
             return Err(reason);

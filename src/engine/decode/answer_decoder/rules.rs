@@ -1,4 +1,4 @@
-//! What a request says about calls and thoughts.
+//! What a request says about tool calls and about showing thoughts.
 
 use std::sync::Arc;
 
@@ -7,17 +7,21 @@ use crate::engine::decode::grammar::Fill;
 use crate::engine::text::{call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
-/// What `tool_choice` asks for.
+/// Which tools the answer may or must call, and whether the client sees thoughts.
 pub(super) struct Rules {
-    /// The tools that may be called; none where calls are forbidden.
+    /// The tools that may be called; empty if calls are forbidden.
     pub tools: Arc<[Tool]>,
+    /// Whether the answer must be a tool call.
     pub must_call: bool,
-    /// Whether a call may follow another.
+    /// Whether the answer may have more than one call.
     pub several: bool,
+    /// Whether thoughts are part of the answer or dropped.
     pub shows_thinking: bool,
 }
 
 impl Rules {
+    /// Reads `tools`, `tool_choice` and `thinking` of the request.
+    ///
     /// # Errors
     /// `tool_choice` asks for a tool that the request does not have.
     pub(super) fn of(request: &MessagesRequest) -> Result<Self, EngineError> {
@@ -44,7 +48,8 @@ impl Rules {
         Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }
 
-    /// Gives a grammar what it needs of the conversation's call of this number.
+    /// Calls `of` with the tool names, and the ids of the conversation's call `number` (from 1) and of the one
+    /// after it.
     pub(super) fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
         let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
         let [this, next] = [number, number + 1].map(call_ids::of_number);

@@ -1,6 +1,7 @@
-//! A format in the very form in which a template writes past calls, found by reading what it wrote.
+//! A tool format adapted to write calls exactly as a model's chat template writes past ones.
 //!
-//! Where an answer's call and the same call in the next prompt are the same text, the next prompt goes on from what was computed.
+//! If a generated call and its rendering in the next prompt are the same text, the next prompt can reuse the KV
+//! cache of the answer. The form is found by parsing a trial rendering of the template.
 
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::thinking::THINKING_TAGS;
 use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
 
-/// A format with one of its forms replaced.
+/// A format with the form of one tag replaced.
 pub(super) struct AsWritten {
     format: Arc<dyn ToolFormat>,
-    /// Where in the text of one call it starts, in bytes.
+    /// Where the call starts in [`PastCalls::one`], in bytes.
     pub start: usize,
     tag: usize,
     form: Form,
@@ -51,7 +52,8 @@ impl ToolFormat for AsWritten {
 }
 
 impl AsWritten {
-    /// `None`: the calls are not in this format, or not in a form that a grammar could write.
+    /// Adapts the format to the template's past calls. `None`: they are not in this format, or not in a form that
+    /// a grammar can write.
     pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = Found::read(&format, &calls.one, &[&first])?;
@@ -89,18 +91,19 @@ impl AsWritten {
     }
 }
 
-/// Whether a call that starts here is the turn's first word, but for tags of thoughts: other markup before it belongs to a format
-/// that is not known.
+/// Whether nothing but tags of thoughts stands between the turn's opening and `start`. Other markup there would
+/// mean that the call is in some unknown format.
 fn opens_turn(calls: &PastCalls, start: usize) -> bool {
     let before = calls.opening.and_then(|opening| calls.one.get(opening..start)).unwrap_or_default();
     let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
     tags.fold(before.to_owned(), |before, tag| before.replace(tag, "")).trim().is_empty()
 }
 
-/// Calls as a parser found them in a text.
+/// Calls that were found in a rendered turn.
 struct Found<'a> {
+    /// Where the first call starts in the rendered turn, in bytes.
     start: usize,
-    /// From the tag to the end of the last call.
+    /// From the first call's tag to the end of the last call.
     text: &'a str,
     tag: usize,
     tag_length: usize,
@@ -108,11 +111,11 @@ struct Found<'a> {
     list: bool,
 }
 
-/// Where something begins and ends, in bytes.
+/// Start and end, in bytes.
 type Span = (usize, usize);
 
 impl<'a> Found<'a> {
-    /// The first place where these calls stand, one after another without text between them.
+    /// Finds the first place where exactly these calls stand one after another, without text between them.
     fn read(format: &Arc<dyn ToolFormat>, text: &'a str, calls: &[&PastCall]) -> Option<Self> {
         let tags = format.tags().iter().enumerate();
         let starts = text.char_indices().flat_map(|(at, _)| tags.clone().map(move |(which, tag)| (at, which, tag)));
@@ -126,7 +129,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// Where each call has its name and its arguments.
+    /// For each call, the spans of its name and of its arguments in [`Self::text`].
     fn places(&self, calls: &[&PastCall]) -> Option<Vec<(Span, Span)>> {
         let mut at = self.tag_length;
         let place = |call: &&PastCall| {
@@ -140,7 +143,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// How many bytes come after these calls, if the text starts with them and with nothing else.
+/// How many bytes of plain text follow these calls; `None` unless the text starts with exactly these calls.
 fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) -> Option<usize> {
     let mut parser = Parser::new(format.clone(), Arc::new([]));
     let pieces = parser.push(text).into_iter().chain(parser.finish());
@@ -159,7 +162,7 @@ fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) ->
     pieces.map(|piece| if let Piece::Text(text) = piece { Some(text.len()) } else { None }).sum()
 }
 
-/// Where the arguments are.
+/// The span of the first arguments in the text.
 fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
     if matches!(arguments, Arguments::Parameters) {
         const END: &str = "</parameter>\n";
@@ -173,7 +176,7 @@ fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
     Some((start, start + values.byte_offset()))
 }
 
-/// The texts around a name without its quotes, and whether they were there.
+/// The texts before and after a name, without the quotes around it, and whether there were quotes.
 fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, bool) {
     match (before.strip_suffix('"'), after.strip_prefix('"')) {
         (Some(before), Some(after)) => (before, after, true),
@@ -181,7 +184,8 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
     }
 }
 
-/// The form of calls in a list: what its end and the next call begin with alike belongs to each call.
+/// Adds a list to the form. What `between` and `end` both start with closes each call, so it moves to the call's
+/// own end.
 fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {
@@ -206,12 +210,13 @@ fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool)
     Form { after, list: Some(ListForm { between, end }), ..form }
 }
 
-/// The text of a tag, which is one token if it can be.
+/// The tag as a part: markup if the vocabulary has it as one token, otherwise text.
 fn tag(text: &str, tokenizer: &Tokenizer) -> Part {
     if tokenizer.added_token(text).is_some() { Part::Markup(text.into()) } else { Part::Text(text.into()) }
 }
 
-/// A text as parts: tokens of the vocabulary's own, and ids of this call and the next.
+/// Splits a text into parts: added tokens of the vocabulary, the ids of this call and the next, and plain text
+/// between them.
 fn parts(text: &str, ids: [&str; 2], tokenizer: &Tokenizer) -> Vec<Part> {
     let added = (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.kind(*token) != TokenKind::Text);
     let added = added.filter_map(|token| std::str::from_utf8(tokenizer.bytes(token)).ok()).filter(|token| !token.is_empty());

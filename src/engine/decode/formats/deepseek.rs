@@ -1,4 +1,4 @@
-//! DeepSeek's format, as of V3 (and R1) and as of V3.1:
+//! DeepSeek's format. The first call below is as V3 and R1 write it, the second as V3.1 does:
 //!
 //! ````text
 //! <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>Read
@@ -31,7 +31,7 @@ impl ToolFormat for DeepSeek {
             cursor.word(CALL)?;
         }
         let mut name = cursor.until(SEPARATOR)?;
-        // In V3 what stands first is the kind of call, and the name comes next.
+        // V3 writes the kind of call first, and then the name.
         if name == "function" {
             name = cursor.until("\n")?;
             cursor.word("```json")?;
@@ -45,7 +45,7 @@ impl ToolFormat for DeepSeek {
         match cursor.either(&[CALL, CALLS_END]) {
             Ok(0) => Ok(Next::Call),
             Err(Unread::More) => Err(Unread::More),
-            // The distilled models leave the end out after a single call, as their template does.
+            // The distilled models omit the end of the list after a single call, as their template does.
             Ok(_) | Err(Unread::No) => Ok(Next::Text),
         }
     }

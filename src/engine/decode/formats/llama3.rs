@@ -1,4 +1,4 @@
-//! Llama 3's format: the answer is the call, or calls with `;` between them.
+//! Llama 3's format: the whole answer is a call, or several calls with `;` between them.
 //!
 //! ```text
 //! {"name": "Read", "parameters": {"file_path": "a.txt"}}; {"name": …}

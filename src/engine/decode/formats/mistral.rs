@@ -1,4 +1,5 @@
-//! Mistral's format, in the forms of its tokenizers' versions: a list; a name and its arguments.
+//! Mistral's format, which differs by version of its tokenizer: a JSON list of calls, or a name and its arguments
+//! per call.
 //!
 //! ```text
 //! [TOOL_CALLS][{"name": "Read", "arguments": {"file_path": "a.txt"}}, {"name": …}]

@@ -1,4 +1,4 @@
-//! The ways in which models write tool calls, one file for each.
+//! The formats in which models write tool calls, one file each.
 
 mod as_written;
 mod deepseek;
@@ -23,7 +23,7 @@ use crate::engine::text::{ChatTemplate, Tokenizer};
 use as_written::AsWritten;
 pub(super) use qwen3_coder::Parameters;
 
-/// The name of a format.
+/// A tool-call format, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolFormatName {
     /// `<tool_call>{"name": …, "arguments": …}</tool_call>`: Hermes, Qwen
@@ -44,7 +44,7 @@ impl ToolFormatName {
     /// All formats.
     pub const ALL: [Self; 6] = [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::OpenAi];
 
-    /// The format's name, as users write it.
+    /// The name that users write in options and configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hermes => "hermes",
@@ -56,7 +56,7 @@ impl ToolFormatName {
         }
     }
 
-    /// The format, in the form that is its own.
+    /// The format, writing calls in its default form.
     pub fn format(self) -> Arc<dyn ToolFormat> {
         match self {
             Self::Hermes => Arc::new(hermes::Hermes),
@@ -68,69 +68,73 @@ impl ToolFormatName {
         }
     }
 
-    /// The format in which a template writes past calls; `None`: in none that is known.
+    /// The format in which a template writes past calls; `None` if it is none of these.
     pub fn written_by(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<Self> {
         let calls = template.past_calls()?;
         let written = |name: &Self| Some((AsWritten::new(name.format(), &calls, tokenizer)?.start, *name));
-        // What begins further on is only a part of the call.
+        // Several formats may match, because one format's markup can contain another's. The outermost starts
+        // first.
         Self::ALL.iter().filter_map(written).min_by_key(|(start, _)| *start).map(|(_, name)| name)
     }
 
-    /// The format, in the form in which the template writes past calls, or in its own.
+    /// The format, writing calls exactly as the template writes past ones, or in its default form if that cannot
+    /// be done.
     pub fn as_written_by(self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Arc<dyn ToolFormat> {
         let written = template.past_calls().and_then(|calls| AsWritten::new(self.format(), &calls, tokenizer));
         written.map_or_else(|| self.format(), |written| Arc::new(written))
     }
 }
 
-/// How a model writes tool calls: what the parser reads, and the one form that the grammar writes.
+/// How a model writes tool calls: the variants that the parser reads, and the one form that grammars allow.
 ///
-/// A call is a tag, a head with the tool's name, the arguments, and a tail.
+/// A call consists of a tag, a head with the tool's name, the arguments, and a tail. Tags are referred to by
+/// their index in [`Self::tags`].
 pub trait ToolFormat: Send + Sync {
-    /// What calls start with.
+    /// The tags that calls may start with.
     fn tags(&self) -> &'static [Tag];
 
-    /// Reads what stands between a tag (or the call before) and the arguments.
+    /// Reads the head: all between the tag, or the previous call, and the arguments.
     ///
     /// # Errors
-    /// It is not there, or not yet.
+    /// The text is not a head, or not a whole one yet.
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head>;
 
-    /// Reads what stands after the arguments. `list`: as the head said.
+    /// Reads the tail: all from the arguments to the end of the call. `list`: [`Head::list`] of this call.
     ///
     /// # Errors
-    /// It is not there, or not yet: the call is complete all the same.
+    /// The text is not a tail, or not a whole one yet. The call is complete even so, since its arguments are.
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next>;
 
-    /// The tag of forced calls.
+    /// The tag used if the grammar, not the model, opens the call.
     fn forced_tag(&self) -> usize {
         0
     }
 
-    /// The form that the grammar writes after the tag of this number.
+    /// The form of calls under this tag.
     fn form(&self, tag: usize) -> Form;
 
-    /// From where the head ends to where the call does, in Lark, and what of the schema it does not enforce.
+    /// The Lark grammar from the arguments to the end of the call, and the parts of the schema that it does not
+    /// enforce.
     fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         (grammar::json_arguments(form, schema, vocabulary), vec![])
     }
 }
 
-/// Where a call stands.
+/// What a call's head comes after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// After the tag of this number.
+    /// After the tag with this index.
     AfterTag(usize),
     /// After another call under the same tag.
     AfterCall,
 }
 
-/// What stands before a call's arguments.
+/// What was read ahead of a call's arguments.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub name: String,
     pub arguments: Arguments,
-    /// Whether other calls may follow under the same tag.
+    /// Whether more calls may follow under the same tag.
     pub list: bool,
 }
 
@@ -141,7 +145,7 @@ pub enum Arguments {
     Object,
     /// As a JSON object, or as a JSON string that holds one.
     ObjectOrString,
-    /// As Qwen3-Coder's parameters.
+    /// As Qwen3-Coder's `<parameter=…>` tags.
     Parameters,
 }
 

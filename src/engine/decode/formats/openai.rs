@@ -1,4 +1,4 @@
-//! OpenAI's JSON, written as text: the answer is the object.
+//! OpenAI's JSON for calls, written as text: the whole answer is one object.
 //!
 //! ```text
 //! {"tool_calls": [{"type": "function", "function": {"name": "Read", "arguments": {"file_path": "a.txt"}}}]}
@@ -30,7 +30,7 @@ impl ToolFormat for OpenAi {
         }
         cursor.word("{")?;
         if list {
-            // `id` and `type` may stand before the function.
+            // Other fields may come before `function`.
             while cursor.either(&["\"function\"", "\"id\"", "\"type\"", "\"index\""])? != 0 {
                 cursor.word(":")?;
                 cursor.string()?;

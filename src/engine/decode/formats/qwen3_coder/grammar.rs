@@ -1,4 +1,4 @@
-//! Grammars of parameters in tags.
+//! The grammar of `<parameter=…>` tags.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,8 @@ use super::{PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, object
 use crate::engine::decode::grammar::lark_string;
 use crate::engine::decode::json_schema::with_options;
 
-/// A tool's parameters as Lark rules: `p0` is the first parameter and all that comes after it, and so on.
+/// Builds a tool's parameters as Lark rules. Rule `rest0` is the first parameter and everything after it, `rest1`
+/// the second and everything after it, and so on; `value0` is the same without the first parameter's tag.
 pub(super) struct ParameterGrammar<'a> {
     root: &'a Value,
     rules: String,
@@ -21,7 +22,7 @@ struct Declared<'a> {
 }
 
 impl ParameterGrammar<'_> {
-    /// The grammar of all parameters and this end of the call, and what of the schema it does not enforce.
+    /// The grammar of all parameters followed by `end`, and the parts of the schema that it does not enforce.
     pub(super) fn of(root: &Value, end: &str) -> (String, Vec<String>) {
         let mut grammar = ParameterGrammar { root, rules: String::new(), left_out: Vec::new() };
         grammar.keywords();
@@ -39,7 +40,7 @@ impl ParameterGrammar<'_> {
         (grammar.rules, grammar.left_out)
     }
 
-    /// Notes the keywords that say something of all arguments together.
+    /// Reports keywords that concern all arguments together, which this grammar cannot enforce.
     fn keywords(&mut self) {
         let schema = object(self.root);
         const HELD_OR_SILENT: [&str; 12] = [
@@ -61,14 +62,15 @@ impl ParameterGrammar<'_> {
         self.left_out.extend(beyond.map(|key| format!("{key} of all arguments")));
     }
 
-    /// Parameters of any name.
+    /// A rule for parameters of any name, for tools that declare none.
     fn any(&mut self, schema: &Value) {
         let (open, close) = (lark_string(PARAMETER), lark_string(&format!("\n{PARAMETER_END}\n")));
         self.json("any", schema);
         self.rules.push_str(&format!("any: {open} /[A-Za-z_][A-Za-z0-9_-]*/ \">\\n\" json_any {close}\n"));
     }
 
-    /// The parameter at this place, and all that comes after it. Its end may be forgotten before another one.
+    /// The rules for the parameter with index `at` and everything after it. Its `</parameter>` may be missing if
+    /// another parameter follows.
     fn parameter(&mut self, at: usize, declared: &[Declared]) {
         let Declared { name, schema, required } = declared[at];
         let after = &declared[at + 1..];
@@ -108,7 +110,8 @@ impl ParameterGrammar<'_> {
         self.rules.push_str(&format!("json_{name}: %json {}\n", with_options(schema)));
     }
 
-    /// The texts that a string may be before these parameters.
+    /// A Lark expression for the texts that a string may hold. It excludes texts that would end the value, which
+    /// depend on the parameters `after` it.
     fn text(&mut self, name: &str, schema: &Value, after: &[Declared]) -> String {
         let choices = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|one| vec![one.clone()]));
         if let Some(choices) = choices {
@@ -122,7 +125,7 @@ impl ParameterGrammar<'_> {
         text
     }
 
-    /// Adds what the schema says of a string.
+    /// Narrows the expression `text` by the schema's keywords for strings, and reports those it cannot enforce.
     fn narrow(&mut self, name: &str, schema: &Value, text: &mut String) {
         if schema.get("minLength").is_some() || schema.get("maxLength").is_some() {
             let least = schema["minLength"].as_u64().unwrap_or(0);
@@ -142,7 +145,8 @@ impl ParameterGrammar<'_> {
     }
 }
 
-/// The pattern for a whole text, and for between slashes.
+/// Turns a JSON Schema pattern, which may match anywhere in a text, into one for the whole text, and escapes its
+/// slashes for Lark.
 fn anchored(pattern: &str) -> String {
     let any = "(?s:.*)";
     let (before, pattern) = pattern.strip_prefix('^').map_or((any, pattern), |rest| ("", rest));
@@ -160,7 +164,8 @@ fn anchored(pattern: &str) -> String {
     format!("{before}(?:{escaped}){after}")
 }
 
-/// Whether the pattern has a `|` outside all parentheses, where anchors belong to one side only.
+/// Whether the pattern has a `|` outside all brackets. An anchor then belongs to one alternative only, which
+/// [`anchored`] cannot handle.
 fn has_choice(pattern: &str) -> bool {
     let mut depth = 0;
     let mut backslash = false;

@@ -1,4 +1,4 @@
-//! Qwen3-Coder's format. Strings are written as they are, other values as JSON:
+//! Qwen3-Coder's format. Strings are written without quotes or escapes, other values as JSON:
 //!
 //! ```text
 //! <tool_call>
@@ -10,8 +10,8 @@
 //! </tool_call>
 //! ```
 //!
-//! The models often leave out the first tag, and sometimes a parameter's end: a line that begins with the tag of a parameter that the
-//! schema has further on ends a value, too.
+//! The models often omit `<tool_call>`, and sometimes a `</parameter>`. So a value also ends before a line that
+//! starts with the tag of a parameter declared later in the schema.
 
 mod grammar;
 mod reader;
@@ -77,13 +77,13 @@ impl ToolFormat for Qwen3Coder {
     }
 }
 
-/// The schema that this one refers to, if it does.
+/// The schema that this one refers to, or the schema itself.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let target = schema["$ref"].as_str().and_then(|at| at.strip_prefix('#')).and_then(|at| root.pointer(at));
     target.unwrap_or(schema)
 }
 
-/// The schema of the arguments' object: of several to choose from, the first that is one.
+/// The object schema of the arguments; among alternatives, the first one with properties.
 fn object(root: &Value) -> &Value {
     let schema = resolve(root, root);
     let branches = ["anyOf", "oneOf"].iter().filter_map(|keyword| schema[*keyword].as_array()).flatten();
@@ -91,7 +91,7 @@ fn object(root: &Value) -> &Value {
     if schema["properties"].is_object() { schema } else { branches.next().unwrap_or(schema) }
 }
 
-/// Whether a schema takes strings and nothing else.
+/// Whether a schema allows only strings.
 fn is_string(schema: &Value) -> bool {
     let all_strings = |values: &Value| values.as_array().is_some_and(|values| values.iter().all(Value::is_string));
     match &schema["type"] {
@@ -100,7 +100,8 @@ fn is_string(schema: &Value) -> bool {
     }
 }
 
-/// The arguments that a schema declares or requires, in the order in which they are written.
+/// The arguments that a schema declares or requires, with their schemas, in the order in which a call writes
+/// them.
 fn declared(root: &Value) -> Vec<(&str, &Value)> {
     let schema = object(root);
     let properties = schema["properties"].as_object().into_iter().flatten();
@@ -111,7 +112,7 @@ fn declared(root: &Value) -> Vec<(&str, &Value)> {
     declared
 }
 
-/// A parameter's tag where the end of the one before it was forgotten.
+/// The tag of parameter `next` as it ends a value whose own `</parameter>` is missing.
 fn forgotten_end(next: &str) -> String {
     format!("\n{PARAMETER}{next}>")
 }

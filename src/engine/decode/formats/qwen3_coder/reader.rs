@@ -1,4 +1,4 @@
-//! Parameters in tags, read as the members of a JSON object.
+//! Reads `<parameter=…>` tags as the members of a JSON object.
 
 use serde_json::{Value, json};
 
@@ -7,27 +7,31 @@ use crate::engine::decode::arguments::{ArgumentReader, escaped};
 use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
-/// Parameters being read, as the members of a JSON object.
+/// Reads parameters as they arrive, and writes them as a JSON object.
 pub(crate) struct Parameters {
-    /// The parameters of the tool's schema, in its order, and whether they are strings.
+    /// The parameters of the tool's schema, in its order, and whether each is a string.
     declared: Vec<(String, bool)>,
-    /// The tags that end a value whose own end was forgotten.
+    /// The tags that end the current value if its own `</parameter>` is missing.
     next: Vec<String>,
     state: ParameterState,
+    /// How many members have been written.
     written: usize,
 }
 
 enum ParameterState {
+    /// Outside a parameter.
     Between,
-    /// Right after the parameter's tag; whether it is a string.
+    /// Right after a parameter's tag; true if the parameter is a string.
     Start(bool),
+    /// Inside a string, which is passed on as it arrives.
     Text,
-    /// A value that is JSON, or a string if it is not.
+    /// Inside any other value, which must be whole before it can be read: JSON, or a string if it is not valid
+    /// JSON.
     Json,
 }
 
 impl Parameters {
-    /// Those of this tool; without one, values that are JSON are taken as that.
+    /// `tool`: the tool being called, if known. Without it, every value that is valid JSON is read as JSON.
     pub(crate) fn of(tool: Option<&Tool>) -> Self {
         let declared = tool.map(|tool| &tool.input_schema).into_iter().flat_map(|root| {
             let is_string = |schema| is_string(resolve(schema, root));
@@ -36,6 +40,7 @@ impl Parameters {
         Self { declared: declared.collect(), next: Vec::new(), state: ParameterState::Between, written: 0 }
     }
 
+    /// Reads one step from `held` and appends to `json`; true if the arguments are complete.
     fn step(&mut self, held: &mut String, json: &mut String) -> Read<bool> {
         match self.state {
             ParameterState::Between => {
@@ -56,7 +61,7 @@ impl Parameters {
                 if which == Err(Unread::More) {
                     return Err(Unread::More);
                 }
-                // Anything but a parameter ends them; what it is shows in what follows.
+                // Anything but a parameter ends the arguments. Whoever reads the tail finds out what it is.
                 if which.is_ok() {
                     held.drain(..cursor.at());
                 }
@@ -93,7 +98,7 @@ impl Parameters {
         }
     }
 
-    /// Takes a value and its end, if that is there.
+    /// Removes the value and its end from `held`, and returns the value; `None` if its end has not arrived.
     fn take_value(&self, held: &mut String) -> Option<String> {
         let own = held.find(PARAMETER_END).map(|at| (at, PARAMETER_END.len()));
         let forgotten = self.next.iter().filter_map(|tag| Some((held.find(tag)? + 1, 0)));
@@ -103,7 +108,7 @@ impl Parameters {
         Some(value)
     }
 
-    /// How much of the end of the text may be the start of a value's end.
+    /// How many bytes at the end of the text might be the beginning of the value's end.
     fn undecided(&self, text: &str) -> usize {
         let own = [PARAMETER_END.to_owned(), format!("\n{PARAMETER_END}")];
         own.iter().chain(&self.next).map(|end| ending_with_start_of(text, end)).max().unwrap_or(0)
@@ -123,7 +128,8 @@ impl ArgumentReader for Parameters {
     }
 }
 
-/// The value as JSON text: as it is, if it is that; as what Python calls these three; or as a string.
+/// The value as JSON text: unchanged if it is JSON, translated if it is Python's `True`, `False` or `None`,
+/// otherwise as a string.
 fn as_json(text: &str) -> String {
     match text.trim() {
         "True" => "true".into(),
