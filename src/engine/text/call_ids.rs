@@ -1,39 +1,42 @@
-//! Ids of tool calls as prompts have them.
+//! The ids that tool calls have in prompts.
 //!
-//! Clients' ids are random, and some templates take none but nine letters and digits. So a call's id is its number in the
-//! conversation: the same whenever the conversation comes, and known before the model writes the next call.
+//! Clients' ids are random, and some templates accept only ids of nine letters and digits. So prompts number the
+//! calls of a conversation instead. Such ids are the same every time the conversation is rendered, and known
+//! before the model writes the next call.
 
 use std::collections::HashMap;
 
 use crate::wire::{ContentBlock, MessagesRequest};
 
-/// The id of the conversation's call of this number, from 1 on.
+/// The id of the conversation's call with this number, counted from 1.
 pub(crate) fn of_number(number: usize) -> String {
     format!("call{:05}", number % 100_000)
 }
 
-/// How many calls the conversation has.
+/// How many tool calls the conversation has.
 pub(crate) fn count(request: &MessagesRequest) -> usize {
     let calls = |blocks: &[ContentBlock]| blocks.iter().filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count();
     request.messages.iter().map(|message| calls(&message.content.blocks())).sum()
 }
 
-/// The calls seen so far, by their clients' ids.
+/// Assigns ids to a conversation's calls in order, and finds them again by the client's ids.
 #[derive(Default)]
 pub(crate) struct CallIds {
+    /// The number and name of each call so far, by the client's id.
     calls: HashMap<String, (usize, String)>,
     count: usize,
 }
 
 impl CallIds {
-    /// The id of the next call.
+    /// Assigns the next call its id.
     pub(crate) fn of_call(&mut self, client_id: &str, name: &str) -> String {
         self.count += 1;
         self.calls.insert(client_id.into(), (self.count, name.into()));
         of_number(self.count)
     }
 
-    /// The id and the name of the call that has this result; of none, where there was no such call.
+    /// The id and name of the call that a result belongs to. For an unknown call, an id that no call has, and no
+    /// name.
     pub(crate) fn of_result(&self, client_id: &str) -> (String, Option<&str>) {
         match self.calls.get(client_id) {
             Some((number, name)) => (of_number(*number), Some(name)),

@@ -1,19 +1,20 @@
-//! Token ids to text, one token at a time.
+//! Turns token ids into text, one token at a time.
 
 use std::sync::Arc;
 
 use super::{TokenKind, Tokenizer};
 
-/// Turns tokens into text as they come. Never gives half a UTF-8 character: the bytes of one wait for the rest.
-/// Bytes that can become no character show as U+FFFD. Control tokens do not show, but for those named as markup.
+/// Turns tokens into text as they arrive. A UTF-8 character split over several tokens is returned once it is
+/// whole; invalid bytes become U+FFFD. Control tokens have no text, except those listed as markup.
 pub(crate) struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
     markup: Vec<u32>,
+    /// Bytes of a character that is not whole yet.
     pending: Vec<u8>,
 }
 
 impl Detokenizer {
-    /// `markup`: tokens whose text shows even if they are control tokens.
+    /// `markup`: tokens whose text is returned even if they are control tokens.
     pub(crate) fn new(tokenizer: Arc<Tokenizer>, markup: Vec<u32>) -> Self {
         Self { tokenizer, markup, pending: Vec::new() }
     }
@@ -32,7 +33,7 @@ impl Detokenizer {
         text
     }
 
-    /// What is left of a character that never became whole.
+    /// Ends the text: a character that never became whole is returned as U+FFFD.
     pub(crate) fn finish(&mut self) -> String {
         let text = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
@@ -40,7 +41,7 @@ impl Detokenizer {
     }
 }
 
-/// Takes all but an unfinished character from the bytes.
+/// Removes and decodes all bytes except those of an unfinished character at the end.
 fn take_text(pending: &mut Vec<u8>) -> String {
     let mut text = String::new();
     loop {

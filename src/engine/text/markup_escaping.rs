@@ -1,31 +1,32 @@
-//! What people and tools wrote, told apart from what the template writes.
+//! Escapes markup in what users and tools wrote, so that only the template's own markup has an effect.
 //!
-//! A user who types `<|im_end|>`, or a file that holds it, must not end a turn. Such markup in content is marked before the
-//! template sees it, and the tokenizer reads marked markup as the plain text it is. Other content stays as it is, and so do
-//! its tokens.
+//! A user who types `<|im_end|>`, or a file that contains it, must not end a turn. Before content reaches the
+//! template, a mark is inserted into each such text; the tokenizer then does not recognize it as a control token,
+//! removes the mark, and tokenizes plain text. Content without markup is unchanged, and so are its tokens.
 
 use serde_json::Value;
 
 use super::{TokenKind, Tokenizer};
 
-/// Stands inside markup that is content. Unicode sets this character aside for use inside programs: no text has it.
+/// The mark inserted into markup that is content. U+FDD0 is one of Unicode's noncharacters, reserved for internal
+/// use and not expected in text.
 pub(super) const MARK: char = '\u{FDD0}';
 
-/// A prompt's text as it is meant, without marks.
+/// A rendered prompt without marks, for people to read.
 pub(crate) fn unmarked(prompt: &str) -> String {
     prompt.replace(MARK, "")
 }
 
-/// The texts that a model's vocabulary has as tokens with a meaning of their own.
+/// The texts that a model's vocabulary treats as markup.
 pub(super) struct Markup {
     texts: Vec<String>,
-    /// Whether one of them begins with this byte: most of a text has none of these.
+    /// Whether any markup begins with a given byte. Lets the search skip most of a text.
     begins: [bool; 256],
 }
 
 impl Markup {
-    /// All control tokens, and those added tokens that the chat template writes. The other added tokens stand for what
-    /// anybody may write, such as runs of spaces.
+    /// All control tokens, and the added tokens that the chat template contains. Other added tokens, such as
+    /// repeated spaces, are ordinary text.
     pub(super) fn of(tokenizer: &Tokenizer, template: &str) -> Self {
         let ids = 0..tokenizer.vocab_size() as u32;
         let texts = ids.filter_map(|id| {
@@ -43,7 +44,7 @@ impl Markup {
         Self { texts, begins }
     }
 
-    /// The value with all markup in its strings and keys marked.
+    /// The value with the markup in all strings and keys escaped.
     pub(super) fn mark(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.mark_text(text)),
@@ -53,7 +54,7 @@ impl Markup {
         }
     }
 
-    /// The text with [`MARK`] after the first character of each piece of markup.
+    /// The text with [`MARK`] inserted after the first character of every markup in it.
     fn mark_text(&self, text: String) -> String {
         let mut marked = String::new();
         let mut done = 0;

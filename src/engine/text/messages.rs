@@ -1,4 +1,4 @@
-//! A request's conversation as a list of messages, the form that chat templates know.
+//! Converts a request's conversation to the list of messages that chat templates expect.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub enum ChatMessage {
     Result(ToolResult),
 }
 
-/// The model's own words. Templates put text before calls.
+/// One message of the model. Templates render the text before the calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
     pub reasoning: String,
@@ -29,13 +29,13 @@ pub struct Turn {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// As prompts have it: [`super::call_ids`].
+    /// The id used in prompts, not the client's: see [`super::call_ids`].
     pub id: String,
     pub name: String,
     pub input: Value,
 }
 
-/// What a tool gave.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
     pub call_id: String,
@@ -46,7 +46,8 @@ pub struct ToolResult {
 /// The request's system prompt and conversation.
 ///
 /// # Errors
-/// A message holds blocks that its role cannot have. Pictures and the like are to be made text before.
+/// A message holds content blocks that its role cannot have. Images and documents must have been replaced by text
+/// before.
 pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
     let mut messages = system(request);
     let mut ids = CallIds::default();
@@ -54,7 +55,8 @@ pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, En
         let blocks = &*message.content.blocks();
         match message.role {
             Role::Assistant => assistant(blocks, &mut ids, &mut messages)?,
-            // In first place it would pass for the system prompt, which is the same for all conversations.
+            // As the first message it would be taken for the system prompt, which conversations share in the
+            // prefix cache; so there it becomes a user message.
             Role::System if !messages.is_empty() => told(Teller::System, blocks, &request.tools, &ids, &mut messages)?,
             Role::System | Role::User => told(Teller::User, blocks, &request.tools, &ids, &mut messages)?,
         }
@@ -65,7 +67,8 @@ pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, En
 /// The system prompt as the first message; nothing if there is none.
 pub(super) fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
     let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
-    // At the end, so that requests without a format share the rest. A format that cannot be used is refused by the decoder.
+    // Appended, so that requests with and without an output format share the rest of the prefix. An unusable
+    // format is ignored here, because the decoder refuses it.
     if let Ok(Some(format)) = OutputFormat::of(&request.extra) {
         let gap = if text.is_empty() { "" } else { "\n\n" };
         text.push_str(&format!(
@@ -89,14 +92,15 @@ pub(super) fn function(tool: &Tool, descriptions: Descriptions) -> Value {
     json!({"type": "function", "function": function})
 }
 
-/// Who tells the model something.
+/// The role in which the model is told something.
 #[derive(Clone, Copy)]
 enum Teller {
     System,
     User,
 }
 
-/// What the model is told: text, and results of its tool calls as messages of their own, in the order they stand.
+/// Converts a user or system message. Tool results become messages of their own; text between them is joined, and
+/// the order is kept.
 fn told(
     teller: Teller,
     blocks: &[ContentBlock],
@@ -141,7 +145,7 @@ fn told(
     Ok(())
 }
 
-/// A tool result's text.
+/// A tool result as text, with a note in place of each content block that is not text.
 fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
     match content {
         None => String::new(),
@@ -159,7 +163,8 @@ fn result_text(content: Option<&Content>, tools: &[Tool]) -> String {
     }
 }
 
-/// A change of the tools as the model is told of it. A tool that can be called now is written as the list of tools would have it.
+/// The sentence that tells the model of a change to its tools. A tool that has become callable is written as in
+/// the prompt's list of tools.
 fn told_change(change: ToolChange, tools: &[Tool]) -> String {
     let found = |tool: &Tool| match python::json::one_line(&function(tool, Descriptions::AsGiven)) {
         Ok(definition) => format!("You can call this tool now:\n{definition}"),
@@ -175,7 +180,8 @@ fn told_change(change: ToolChange, tools: &[Tool]) -> String {
     }
 }
 
-/// The model's own words: one message for each run of text followed by calls.
+/// Converts an assistant message. Text after calls starts a new turn, because templates render a turn's text
+/// before its calls.
 fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessage>) -> Result<(), EngineError> {
     let mut turns = vec![Turn::default()];
     for block in blocks {

@@ -1,7 +1,7 @@
-//! From a request to token ids, and from token ids to text.
+//! Turns requests into token ids, and token ids into text.
 //!
-//! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of tool-call markup beyond rendering what the
-//! template says, and nothing of sampling.
+//! Owns the tokenizer, the detokenizer and the chat template. Knows nothing of sampling, and nothing of tool-call
+//! markup beyond what the template renders.
 
 pub(crate) mod call_ids;
 mod detokenizer;
@@ -28,7 +28,7 @@ use std::path::Path;
 
 use super::EngineError;
 
-/// The text of one of the model folder's files; `None` if there is no such file.
+/// The text of a file in the model folder; `None` if it does not exist.
 fn read_optional(dir: &Path, name: &str) -> Result<Option<String>, EngineError> {
     let path = dir.join(name);
     match std::fs::read_to_string(&path) {
@@ -38,14 +38,14 @@ fn read_optional(dir: &Path, name: &str) -> Result<Option<String>, EngineError> 
     }
 }
 
-/// One of the model folder's JSON files; `None` if there is no such file.
+/// A JSON file in the model folder; `None` if it does not exist.
 fn read_optional_json(dir: &Path, name: &str) -> Result<Option<serde_json::Value>, EngineError> {
     let Some(text) = read_optional(dir, name)? else { return Ok(None) };
     let parsed = serde_json::from_str(&text);
     parsed.map(Some).map_err(|error| EngineError::ModelFile { path: dir.join(name), reason: format!("not JSON: {error}") })
 }
 
-/// The folder of the committed model.
+/// The folder of the small model that is committed for tests.
 #[cfg(test)]
 pub(crate) fn tiny_model() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny")

@@ -1,8 +1,9 @@
-//! Which tools a prompt lists, and which the model may call.
+//! Decides which tools the prompt lists and which the model may call.
 //!
-//! The two differ where tools come and go in mid-conversation: those that a client holds back (`defer_loading`) until the model
-//! has searched for them, and those that it adds or removes. The list stays as it is, since any change there would change the
-//! start of every later prompt, and nothing of the conversation could be reused. The change itself is told where it happened.
+//! The two differ if tools change during a conversation: a client may hold tools back (`defer_loading`) until the
+//! model has searched for them, and may add or remove tools. The list at the start of the prompt never changes,
+//! because that would make the whole conversation's KV cache useless. Instead, the model is told of a change at
+//! the point where it happened.
 
 use serde_json::Value;
 

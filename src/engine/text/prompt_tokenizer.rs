@@ -1,8 +1,9 @@
-//! Tokenizing prompts that are mostly like the one before: a conversation's past is not tokenized again.
+//! Tokenizes prompts turn by turn and caches the turns, because most of a prompt is the same as in the request
+//! before.
 //!
-//! Prompts are cut where turns begin, at a control token; what comes between two of them is tokenized once and remembered.
-//! Tokenizers take control tokens out of a text first and look at what is between them by itself, so the pieces' tokens are
-//! the prompt's. Whether a tokenizer really does so is tried out; where it does not, prompts are tokenized whole.
+//! Prompts are split before the control token that starts each turn. This gives the same tokens as tokenizing the
+//! whole prompt, since tokenizers first cut a text at its control tokens and then tokenize each part on its own.
+//! Whether a tokenizer really works this way is checked on a sample; if not, prompts are tokenized whole.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,30 +11,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{KeptTokens, TokenKind, Tokenizer};
 use crate::engine::EngineError;
 
-/// Text remembered in each of two generations, in bytes: a hundred long conversations.
+/// How much text each of the cache's two generations holds, in bytes: about a hundred long conversations.
 const GENERATION: usize = 32 * 1024 * 1024;
 
-/// A tokenizer that remembers.
+/// A tokenizer with a cache of turns.
 pub struct PromptTokenizer {
     tokenizer: Arc<Tokenizer>,
-    /// The control token that begins a turn; `None`: prompts are tokenized whole.
+    /// The control token that starts a turn; `None` if prompts are tokenized whole.
     turn: Option<String>,
     memory: Mutex<Memory>,
-    /// What other processes have tokenized.
+    /// Tokens on disk, shared with other processes.
     kept: Option<KeptTokens>,
 }
 
-/// Pieces of text and their tokens. What was not used for a generation is forgotten.
+/// Cached turns and their tokens, in two generations. When `young` is full it becomes `old`, and the entries of
+/// `old` that were not used meanwhile are dropped.
 #[derive(Default)]
 struct Memory {
     young: HashMap<Box<str>, Arc<[u32]>>,
     old: HashMap<Box<str>, Arc<[u32]>>,
-    /// Text in `young`.
+    /// The length of all text in `young`, in bytes.
     bytes: usize,
 }
 
 impl PromptTokenizer {
-    /// Learns from a sample, some rendered conversation of several turns, where prompts can be cut.
+    /// Finds out from a sample where prompts can be split. `sample` is a rendered conversation of several turns.
     pub fn new(tokenizer: Arc<Tokenizer>, kept: Option<KeptTokens>, sample: &str) -> Self {
         let turn = turn_token(&tokenizer, sample);
         let mut memo = Self { tokenizer, turn, memory: Mutex::default(), kept };
@@ -44,7 +46,7 @@ impl PromptTokenizer {
         memo
     }
 
-    /// The text's tokens, as [`Tokenizer::encode`] gives them.
+    /// The text's tokens, equal to those of [`Tokenizer::encode`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, EngineError> {
         let Some(turn) = &self.turn else { return self.tokenizer.encode(text) };
         let mut tokens = Vec::new();
@@ -58,7 +60,7 @@ impl PromptTokenizer {
         if let Some(tokens) = self.memory().recall(piece) {
             return Ok(tokens);
         }
-        // Others may look things up meanwhile.
+        // Tokenize without holding the lock, so that other requests can use the cache meanwhile.
         let encode = || self.tokenizer.encode(piece);
         let tokens = match &self.kept {
             Some(kept) => kept.of(piece, encode)?,
@@ -93,7 +95,7 @@ impl Memory {
     }
 }
 
-/// The text cut before every `turn` but one at its start.
+/// Splits the text before every occurrence of `turn`. There is no empty first part if the text starts with one.
 fn pieces<'a>(text: &'a str, turn: &str) -> impl Iterator<Item = &'a str> {
     let cuts: Vec<usize> = text.match_indices(turn).map(|(at, _)| at).filter(|at| *at > 0).collect();
     let starts = std::iter::once(0).chain(cuts.clone());
@@ -101,7 +103,7 @@ fn pieces<'a>(text: &'a str, turn: &str) -> impl Iterator<Item = &'a str> {
     starts.zip(ends).map(|(start, end)| &text[start..end])
 }
 
-/// The control token that is in the sample most often; the first of equals.
+/// The most frequent control token of the sample; of equally frequent ones, the first.
 fn turn_token(tokenizer: &Tokenizer, sample: &str) -> Option<String> {
     let mut counts: Vec<(u32, usize)> = Vec::new();
     for token in tokenizer.encode(sample).ok()? {

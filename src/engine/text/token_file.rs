@@ -1,7 +1,7 @@
-//! The tokens of long texts, in a file: a process that is new need not tokenize again what an earlier one has.
+//! A file that caches the tokens of long texts, so that a new process need not tokenize them again.
 //!
-//! Records are appended and never changed. Each is found by a digest of the tokenizer and the text, and has a checksum: what a
-//! killed process has left half written, and all after damage, is cut off.
+//! Records are only ever appended. Each has a key, the SHA-256 of tokenizer and text, and a checksum. Opening the
+//! file truncates it at the first damaged or half-written record, such as a killed process leaves.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,16 +15,17 @@ use crate::engine::EngineError;
 
 const NAME: &str = "tokens";
 
-/// Shorter texts are tokenized faster than they are worth, in bytes.
+/// Texts shorter than this, in bytes, are not cached: tokenizing them is cheap.
 const LONG: usize = 2048;
 
-/// A file larger than this starts over, in bytes: some thousand long prompts.
+/// A file larger than this, in bytes, is emptied when opened. It has room for a few thousand long prompts.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 type Key = [u8; 32];
 
-/// Tokens of long texts, in memory and in a file.
+/// The cached tokens of long texts, in memory and in the file.
 pub struct KeptTokens {
+    /// The hash state after the tokenizer's file, to which a text is added for its key.
     tokenizer: Sha256,
     path: PathBuf,
     kept: Mutex<Kept>,
@@ -36,7 +37,10 @@ struct Kept {
 }
 
 impl KeptTokens {
-    /// Reads what a folder, made where it is not there, has of the tokens; `model` is the folder with the tokenizer.
+    /// Opens the token file in `folder`, which is created if needed. `model` is the folder with `tokenizer.json`.
+    ///
+    /// # Errors
+    /// `tokenizer.json` or the token file cannot be read, or the folder cannot be written to.
     pub fn open(folder: &Path, model: &Path) -> Result<Self, EngineError> {
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.into(), reason: error.to_string() };
         fs::create_dir_all(folder).map_err(error)?;
@@ -58,7 +62,10 @@ impl KeptTokens {
         Ok(Self { tokenizer, path, kept: Mutex::new(kept) })
     }
 
-    /// The text's tokens: known ones, or those that `encode` gives, which are then kept.
+    /// The text's tokens: from the cache, or from `encode`, whose result is cached if the text is long.
+    ///
+    /// # Errors
+    /// Those of `encode`. A failure to write the file is only logged.
     pub fn of(&self, text: &str, encode: impl FnOnce() -> Result<Vec<u32>, EngineError>) -> Result<Arc<[u32]>, EngineError> {
         if text.len() < LONG {
             return Ok(encode()?.into());
@@ -70,7 +77,7 @@ impl KeptTokens {
         let tokens: Arc<[u32]> = encode()?.into();
         let mut kept = self.kept();
         if let Err(error) = kept.file.write_all(&record(&key, &tokens)) {
-            // They are known as long as this process lives.
+            // The tokens still go to the cache in memory, which lasts as long as this process.
             tracing::warn!(file = %self.path.display(), %error, "tokens cannot be kept on disk");
         }
         kept.known.insert(key, tokens.clone());
@@ -82,7 +89,8 @@ impl KeptTokens {
     }
 }
 
-/// The key, how many tokens, the tokens, and a CRC-32 of all that; numbers have their low byte first.
+/// One record: the key (32 bytes), the number of tokens, the tokens, and a CRC-32 of everything before it; all
+/// numbers are little-endian `u32`.
 fn record(key: &Key, tokens: &[u32]) -> Vec<u8> {
     let mut bytes = key.to_vec();
     bytes.extend((tokens.len() as u32).to_le_bytes());
@@ -91,7 +99,7 @@ fn record(key: &Key, tokens: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// The whole records at the beginning, and how many bytes they are.
+/// All intact records up to the first damaged or incomplete one, and their total length in bytes.
 fn records(bytes: &[u8]) -> (HashMap<Key, Arc<[u32]>>, usize) {
     let (mut known, mut whole) = (HashMap::new(), 0);
     while let Some((key, tokens, length)) = first_record(&bytes[whole..]) {
@@ -101,6 +109,7 @@ fn records(bytes: &[u8]) -> (HashMap<Key, Arc<[u32]>>, usize) {
     (known, whole)
 }
 
+/// The first record's key, tokens and length in bytes; `None` if it is damaged or incomplete.
 fn first_record(bytes: &[u8]) -> Option<(Key, Arc<[u32]>, usize)> {
     let (key, rest) = bytes.split_first_chunk::<32>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;

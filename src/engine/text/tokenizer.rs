@@ -1,4 +1,4 @@
-//! tokenizer.json: text to token ids, and every token's bytes.
+//! Loads `tokenizer.json`: converts text to token ids, and knows the bytes of every token.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,20 +12,21 @@ use super::markup_escaping::MARK;
 use super::{read_optional, read_optional_json};
 use crate::engine::EngineError;
 
-/// What sort of token an id is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// Part of ordinary text.
+    /// A fragment of ordinary text.
     Text,
-    /// Added to the vocabulary as a whole, and shown: `<tool_call>`, `<think>`.
+    /// Added to the vocabulary as one unit, with visible text, such as `<tool_call>` or `<think>`.
     Added,
-    /// Added as a special token, never shown: `<|im_end|>`.
+    /// Added as a special token, whose text is never shown, such as `<|im_end|>`.
     Control,
 }
 
 /// A model's tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The kind and bytes of every token, by id.
     tokens: Vec<(TokenKind, Box<[u8]>)>,
     eos: Vec<u32>,
 }
@@ -50,8 +51,8 @@ impl Tokenizer {
         Ok(Arc::new(Self { inner, tokens, eos }))
     }
 
-    /// The text's tokens. Added tokens written out in the text become those tokens, unless they are marked as content;
-    /// nothing is put before or after.
+    /// The text's tokens. Where the text spells an added token, it becomes that token unless escaped by
+    /// `markup_escaping`. No tokens are added before or after the text.
     ///
     /// # Errors
     /// The tokenizer refuses the text.
@@ -60,7 +61,8 @@ impl Tokenizer {
         Ok(self.encoding(text).map_err(refused)?.get_ids().to_vec())
     }
 
-    /// What the library's own `encode` does, with [`MARK`] taken out where it has kept markup from being found.
+    /// The steps of the library's own `encode`, except that [`MARK`] is removed after the search for added
+    /// tokens, from which it has hidden the escaped markup.
     fn encoding(&self, text: &str) -> tokenizers::Result<Encoding> {
         let mut parts = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
         if text.contains(MARK) {
@@ -76,39 +78,39 @@ impl Tokenizer {
         parts.into_encoding(None, 0, OffsetType::None)
     }
 
-    /// The number of token ids: one more than the largest. A model's own vocabulary may be padded beyond it.
+    /// The largest token id plus one. A model's logits may be padded to more.
     pub fn vocab_size(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The tokens that end an answer.
+    /// The tokens that end an answer; at least one.
     pub fn eos_tokens(&self) -> &[u32] {
         &self.eos
     }
 
-    /// The id of a token that was added to the vocabulary as a whole.
+    /// The id of the added or control token with this text, if there is one.
     pub fn added_token(&self, text: &str) -> Option<u32> {
         let id = self.inner.token_to_id(text)?;
         (self.kind(id) != TokenKind::Text).then_some(id)
     }
 
-    /// The bytes the token stands for; none for an id beyond the vocabulary.
+    /// The token's bytes, which need not be whole UTF-8 characters. Empty for an id beyond the vocabulary.
     pub fn bytes(&self, token: u32) -> &[u8] {
         self.tokens.get(token as usize).map_or(&[], |(_, bytes)| bytes)
     }
 
-    /// What sort of token this is. Ids beyond the vocabulary count as control tokens: they never show.
+    /// The token's kind. Ids beyond the vocabulary count as control tokens, so they have no text.
     pub fn kind(&self, token: u32) -> TokenKind {
         self.tokens.get(token as usize).map_or(TokenKind::Control, |(kind, _)| *kind)
     }
 }
 
-/// How a vocabulary writes down arbitrary bytes.
+/// How a vocabulary encodes arbitrary bytes as text.
 #[derive(Clone, Copy)]
 enum Alphabet {
-    /// Every byte has a printable character of its own, as in GPT-2.
+    /// Each byte is written as a printable character of its own, as in GPT-2.
     ByteLevel,
-    /// Text as it is, `▁` for a space, `<0x0A>` for a byte.
+    /// Text is written as it is, with `▁` for a space and `<0x0A>` for a single byte.
     ByteFallback,
 }
 
@@ -137,13 +139,15 @@ impl Alphabet {
     }
 }
 
+/// The byte that a token such as `<0x0A>` stands for.
 fn fallback_byte(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
     (hex.len() == 2).then(|| u8::from_str_radix(hex, 16).ok()).flatten()
 }
 
-/// GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up, in order.
-/// Anything else in a token (it should not be there) stands for itself.
+/// Decodes GPT-2's alphabet: printable Latin-1 characters stand for their own byte, U+0100 to U+0143 for the
+/// other 68 bytes in order. Any other character, which a valid vocabulary does not have, stands for its UTF-8
+/// bytes.
 fn byte_level_bytes(c: char) -> Vec<u8> {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     match u32::from(c) {
@@ -156,6 +160,7 @@ fn byte_level_bytes(c: char) -> Vec<u8> {
     }
 }
 
+/// The kind and bytes of every token, by id. Ids missing from the vocabulary are control tokens without bytes.
 fn token_table(inner: &tokenizers::Tokenizer, alphabet: Alphabet) -> Vec<(TokenKind, Box<[u8]>)> {
     let vocab: HashMap<String, u32> = inner.get_vocab(true);
     let added = inner.get_added_tokens_decoder();
@@ -171,7 +176,7 @@ fn token_table(inner: &tokenizers::Tokenizer, alphabet: Alphabet) -> Vec<(TokenK
     table
 }
 
-/// Every end-of-answer token that any of the configuration files names.
+/// The end-of-answer tokens that any of the configuration files names, without duplicates.
 fn eos_tokens(dir: &Path, inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, EngineError> {
     let mut named: Vec<u32> = Vec::new();
     for file in ["generation_config.json", "config.json"] {
@@ -194,7 +199,7 @@ fn eos_tokens(dir: &Path, inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, Eng
     Ok(unique)
 }
 
-/// A token as the configuration files name it: its text, or an object with the text inside.
+/// A token's text in the configuration files, which have it as a string or as the `content` of an object.
 pub(super) fn token_text(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token["content"].as_str())
 }

@@ -1,5 +1,6 @@
-//! A request's tools as chat templates see them. Clients send the same long list with every request, so what was made of
-//! the lists used last is kept: converting them and writing them out is most of what a prompt's rendering takes.
+//! A request's tools as values for chat templates. Clients send the same long list with every request, and
+//! converting it and writing it as JSON takes most of the time of rendering a prompt, so the lists used last are
+//! cached.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,13 +12,13 @@ use super::template::Descriptions;
 use super::{messages, offered_tools, python};
 use crate::wire::Tool;
 
-/// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
+/// How many lists are cached: enough for a client's main conversation and several kinds of sub-agents.
 const MOST: usize = 8;
 
-/// The tools of requests.
+/// A cache of converted tool lists.
 pub(super) struct KnownTools {
     descriptions: Descriptions,
-    /// The lists used last, the latest first.
+    /// Lists of tools and their converted values, the most recently used first.
     lists: Mutex<Vec<(Vec<Tool>, Value)>>,
 }
 
@@ -26,7 +27,8 @@ impl KnownTools {
         Self { descriptions, lists: Mutex::default() }
     }
 
-    /// The tools that a prompt lists, as OpenAI-style functions with markup marked; `None` where there are none.
+    /// The tools that the prompt lists, as OpenAI-style functions with their markup escaped; `None` if there are
+    /// none.
     pub(super) fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
         let listed = |value: Value| value.is_true().then_some(value);
         {
@@ -50,7 +52,7 @@ impl KnownTools {
     }
 }
 
-/// A tool: to templates a mapping like any other, which remembers its JSON.
+/// A tool's mapping that caches its own JSON. Templates see an ordinary mapping.
 #[derive(Debug)]
 pub(super) struct KnownTool {
     mapping: Value,
@@ -58,7 +60,7 @@ pub(super) struct KnownTool {
 }
 
 impl KnownTool {
-    /// Its JSON on one line, where that can be made.
+    /// The mapping as JSON on one line; `None` if it cannot be serialized.
     pub(super) fn json(&self) -> Option<&str> {
         if self.json.get().is_none() {
             let _ = self.json.set(python::json::one_line(&self.mapping).ok()?);

@@ -1,4 +1,4 @@
-//! Values as Python's `str()` and `repr()` write them.
+//! Writes values as Python's `str()` and `repr()` do.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use minijinja::value::{DynObject, ValueKind};
 
 use crate::engine::text::markup_escaping::MARK;
 
-/// Containers deeper in others than this are not written out: a namespace can be made to hold itself.
+/// Containers nested deeper than this are written as `...`, because a template's namespace can contain itself.
 const DEEPEST: usize = 100;
 
-/// The value as `str()` gives it.
+/// The value as `str()` writes it.
 pub(crate) fn text(value: &Value) -> Cow<'_, str> {
     match value.as_str() {
         Some(text) => text.into(),
@@ -23,7 +23,7 @@ pub(crate) fn text(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// As `repr()` gives it, but for undefined values, which are written as nothing.
+/// Appends the value as `repr()` writes it. An undefined value appends nothing.
 fn write_value(value: &Value, depth: usize, out: &mut String) {
     match (value.kind(), value.as_object()) {
         (ValueKind::String, _) => write_quoted(value.as_str().unwrap_or_default(), out),
@@ -62,7 +62,8 @@ fn write_dict(entries: &DynObject, depth: usize, out: &mut String) {
     out.push('}');
 }
 
-/// A string in quotes: single ones, unless that would take more escapes.
+/// Appends a quoted string. The quotes are double if the text has single quotes and no double ones, otherwise
+/// single.
 fn write_quoted(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -80,6 +81,7 @@ fn write_quoted(text: &str, out: &mut String) {
     out.push(quote);
 }
 
+/// Appends Python's escape for a character that is not printable.
 fn escape(c: char, out: &mut String) {
     let code = u32::from(c);
     // Writing to a string cannot fail.
@@ -90,7 +92,8 @@ fn escape(c: char, out: &mut String) {
     };
 }
 
-/// `str.isprintable()`, which Rust's debug form of a string knows too. What marks content has to come through.
+/// Python's `str.isprintable()`, derived from whether Rust's debug form escapes the character. [`MARK`] counts as
+/// printable, since an escaped mark would no longer protect markup.
 fn is_printable(c: char) -> bool {
     let mut bytes = [b'a'; 5];
     let length = c.encode_utf8(&mut bytes[1..]).len();
@@ -98,7 +101,8 @@ fn is_printable(c: char) -> bool {
     c == MARK || matches!(c, '\'' | '"') || written == Ok(2)
 }
 
-/// A float as `repr()` gives it: the shortest digits that stand for it, as a power of ten beyond 16 of them.
+/// A float as `repr()` writes it: the shortest digits that identify it, in scientific notation below 1e-4 and
+/// from 1e16 on.
 pub(crate) fn float(number: f64) -> String {
     if !number.is_finite() {
         return if number.is_nan() {

@@ -1,4 +1,4 @@
-//! JSON as Python's `json.dumps` writes it: what chat templates put into prompts.
+//! Writes JSON as Python's `json.dumps` does, which is how chat templates put it into prompts.
 
 use std::io;
 
@@ -9,15 +9,16 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use super::float;
 use crate::engine::text::markup_escaping::MARK;
 
-/// What `json.dumps` is told of the form.
+/// The formatting options of `json.dumps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
-    /// Before each level, on a line of its own; `None`: all on one line.
+    /// The indentation per level; `None` writes everything on one line.
     pub indent: Option<String>,
     pub between_items: String,
     pub after_keys: String,
-    /// Whether all but ASCII is escaped.
+    /// Whether characters outside ASCII are escaped.
     pub ascii: bool,
+    /// Whether keys are sorted.
     pub sorted: bool,
 }
 
@@ -27,16 +28,18 @@ impl Default for Style {
     }
 }
 
-/// On one line.
+/// The value as JSON on one line, in the default style.
 ///
 /// # Errors
-/// The value cannot be JSON.
+/// The value cannot be represented as JSON.
 pub(crate) fn one_line(value: &impl Serialize) -> serde_json::Result<String> {
     dumps(value, &Style::default())
 }
 
+/// The value as JSON in this style.
+///
 /// # Errors
-/// The value cannot be JSON.
+/// The value cannot be represented as JSON.
 pub(crate) fn dumps(value: &impl Serialize, style: &Style) -> serde_json::Result<String> {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter { style, depth: 0, filled: false });
@@ -62,7 +65,7 @@ fn sorted(value: Value) -> Value {
 struct PythonFormatter<'a> {
     style: &'a Style,
     depth: usize,
-    /// Whether the innermost object or array has anything in it.
+    /// Whether the innermost object or array has any items so far.
     filled: bool,
 }
 
@@ -137,7 +140,7 @@ impl Formatter for PythonFormatter<'_> {
         let mut units = [0; 2];
         for c in fragment.chars() {
             match c {
-                // What marks content has to come through.
+                // An escaped mark would no longer protect the markup it stands in.
                 c if c.is_ascii() || c == MARK => write!(writer, "{c}")?,
                 c => c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))?,
             }

@@ -1,4 +1,4 @@
-//! Methods of Python's strings, lists and dicts: those that minijinja's own Python methods leave out or do otherwise.
+//! Methods of Python's strings and lists that minijinja's Python compatibility lacks or implements differently.
 
 use minijinja::value::{Tuple, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -6,10 +6,10 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::text;
 
-/// The method's result.
+/// Calls a method on a value: one of ours, or else minijinja's.
 ///
 /// # Errors
-/// There is no such method, or it takes other arguments.
+/// The method does not exist, does not accept these arguments, or fails as it would in Python.
 pub(crate) fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     let own = match (value.kind(), value.as_str()) {
         (_, Some(of)) => string_method(of, name, arguments)?,
@@ -19,7 +19,7 @@ pub(crate) fn method(state: &mut State, value: &Value, name: &str, arguments: &[
     own.map_or_else(|| unknown_method_callback(state, value, name, arguments), Ok)
 }
 
-/// `None`: minijinja's own method will do.
+/// `None` if minijinja's own method is to be used.
 fn string_method(of: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     let value = match name {
         "removeprefix" => {
@@ -66,7 +66,7 @@ fn parts(parts: [&str; 3]) -> Value {
     Value::from(Tuple::new(parts.map(Value::from).to_vec()))
 }
 
-/// Without a separator: at whitespace, and none of it is left.
+/// Python's `rsplit`. Without a separator it splits at stretches of whitespace and drops them.
 fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let mut parts: Vec<&str> = Vec::new();
@@ -83,7 +83,8 @@ fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
     parts.into_iter().rev().map(Value::from).collect()
 }
 
-/// Where a text is in another, in characters, between two places if they are given.
+/// Python's `find`, `index`, `rfind` and `rindex`. Positions count characters; a negative start or end counts
+/// from the end of the text.
 fn find(of: &str, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     let (wanted, start, end): (&str, Option<i64>, Option<i64>) = from_args(arguments)?;
     let length = of.chars().count() as i64;

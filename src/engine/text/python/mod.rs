@@ -1,4 +1,4 @@
-//! Python's ways, as far as chat templates show them: templates are written for Python's jinja2.
+//! The behaviour of Python that chat templates rely on, since they are written for jinja2.
 
 mod display;
 pub(super) mod json;

@@ -1,4 +1,4 @@
-//! minijinja set up as transformers sets up jinja2.
+//! Configures minijinja to behave like jinja2 as transformers configures it.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
@@ -9,9 +9,11 @@ use time::format_description::parse_strftime_owned;
 use crate::engine::text::python::{self, json};
 use crate::engine::text::tools::KnownTool;
 
-/// The name of the one template.
+/// The name of the environment's only template.
 pub(super) const NAME: &str = "chat template";
 
+/// An environment with this template.
+///
 /// # Errors
 /// The template does not compile.
 pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
@@ -38,8 +40,8 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
-/// The template with `{% generation %}` blocks, which mark the assistant's words for training, as blocks that do nothing.
-/// As theirs, variables set in them stay in them.
+/// Replaces `{% generation %}` blocks, which minijinja does not know, by empty `{% with %}` blocks. They mark the
+/// assistant's text for training and have no effect on a prompt; both kinds keep variables set inside them local.
 fn without_generation(source: &str) -> String {
     let mut parts = source.split("{%");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -57,7 +59,7 @@ fn without_generation(source: &str) -> String {
     out
 }
 
-/// Writes what `{{ … }}` holds.
+/// Writes the value of `{{ … }}` as Python would.
 fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Number | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
@@ -67,11 +69,12 @@ fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error
     }
 }
 
-/// Whether the value has items: what `iterable` asks, and, but for generators, `sequence`.
+/// Jinja2's test `iterable`. Also used for `sequence`, which differs only for generators.
 fn is_iterable(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::Undefined)
 }
 
+/// Jinja2's filter `join`, which writes each item as Python's `str()` does.
 fn join(items: &Value, between: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let attribute: Option<&str> = options.get("attribute")?;
     let items = items.try_iter()?.map(|item| attribute.map_or(Ok(item.clone()), |name| item.get_attr(name)));
@@ -79,7 +82,7 @@ fn join(items: &Value, between: Option<&str>, options: Kwargs) -> Result<String,
     Ok(items.iter().map(python::text).collect::<Vec<_>>().join(between.unwrap_or_default()))
 }
 
-/// What stands for a text that is no number.
+/// The result of the filters `int` and `float` for a text that is not a number: the template's default, or zero.
 fn default_or(zero: Value, default: Option<Value>, options: &Kwargs) -> Result<Option<Value>, Error> {
     Ok(default.or(options.get("default")?).or(Some(zero)))
 }
@@ -88,14 +91,14 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }
 
-/// The time now, in UTC.
+/// The current time in UTC, in strftime's notation.
 fn strftime_now(format: String) -> Result<String, Error> {
     let bad = |error: String| Error::new(ErrorKind::InvalidOperation, format!("strftime_now({format:?}): {error}"));
     let items = parse_strftime_owned(&format).map_err(|error| bad(error.to_string()))?;
     OffsetDateTime::now_utc().format(&items).map_err(|error| bad(error.to_string()))
 }
 
-/// `json.dumps`, with the arguments that transformers lets templates have.
+/// The filter `tojson`: Python's `json.dumps` with the arguments that transformers supports.
 fn to_json(value: &Value, ascii: Option<bool>, indent: Option<Value>, options: Kwargs) -> Result<String, Error> {
     let mut style = json::Style { ascii: ascii.or(options.get("ensure_ascii")?).unwrap_or(false), ..json::Style::default() };
     style.sorted = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);

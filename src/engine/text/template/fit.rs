@@ -1,4 +1,5 @@
-//! Finds what a template wants, by trying it out on small conversations when it is loaded.
+//! Finds the shape of conversations that a template accepts, by rendering small trial conversations when it is
+//! loaded.
 
 use serde_json::{Map, json};
 
@@ -7,15 +8,15 @@ use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 use crate::wire::Tool;
 
-/// A conversation, and what its prompt has to show, in this order.
+/// A trial conversation, and the texts that its prompt should contain, in order.
 pub(super) struct Trial {
     pub messages: Vec<ChatMessage>,
     pub tools: Vec<Tool>,
     facts: Vec<&'static str>,
 }
 
-/// The traits with which `render` shows the most of each trial, the usual ones where several show as much. `render` gives
-/// none where the template refuses.
+/// The traits with which the prompts show the most of the trials; of equally good ones, those closest to the
+/// defaults. `render` returns `None` if the template refuses a conversation.
 pub(super) fn fit(render: &dyn Fn(&Trial, &TemplateTraits) -> Option<String>) -> TemplateTraits {
     let usual = TemplateTraits::default();
     let talking = best(&turn_taking(usual), &conversations(), render);
@@ -23,7 +24,7 @@ pub(super) fn fit(render: &dyn Fn(&Trial, &TemplateTraits) -> Option<String>) ->
     best(&[calling, TemplateTraits { descriptions: Descriptions::Always, ..calling }], &[undescribed_tool()], render)
 }
 
-/// The candidate that shows most; the first of equals.
+/// The candidate whose prompts show the most; of equally good ones, the first.
 fn best(
     candidates: &[TemplateTraits],
     trials: &[Trial],
@@ -32,7 +33,7 @@ fn best(
     let everything: usize = trials.iter().map(|trial| 1 + trial.facts.len()).sum();
     let (mut best, mut most) = (TemplateTraits::default(), None);
     for candidate in candidates {
-        // To be taken at all counts too.
+        // One point for being accepted at all, and one for each fact shown.
         let points = |trial: &Trial| render(trial, candidate).map_or(0, |prompt| 1 + shown(&prompt, &trial.facts));
         let shows: usize = trials.iter().map(points).sum();
         if most.is_none_or(|most| shows > most) {
@@ -45,7 +46,7 @@ fn best(
     best
 }
 
-/// How many of the facts are in the prompt, in their order.
+/// How many of the facts the prompt contains, in order.
 fn shown(mut prompt: &str, facts: &[&str]) -> usize {
     let mut shown = 0;
     for fact in facts {
@@ -57,7 +58,7 @@ fn shown(mut prompt: &str, facts: &[&str]) -> usize {
     shown
 }
 
-/// What there is to choose in who speaks when, the usual first.
+/// All combinations of the traits that concern roles and their order, those closest to the defaults first.
 fn turn_taking(usual: TemplateTraits) -> Vec<TemplateTraits> {
     let mut all = Vec::new();
     for system in [SystemPrompt::Own, SystemPrompt::InFirstUser] {
@@ -71,7 +72,7 @@ fn turn_taking(usual: TemplateTraits) -> Vec<TemplateTraits> {
     all
 }
 
-/// What there is to choose in how calls are told, the usual first.
+/// All combinations of the traits that concern calls, those closest to the defaults first.
 fn call_shapes(talking: TemplateTraits) -> Vec<TemplateTraits> {
     let mut all = Vec::new();
     for calls in [Calls::Together, Calls::OneByOne] {
@@ -108,7 +109,7 @@ fn conversations_with_calls() -> Vec<Trial> {
     };
     vec![
         trial(vec![called("Birch.", &[1]), result(1)], &["Birch.", "oak 1", "pine 1"]),
-        // In earlier turns templates may leave out what was said before calls.
+        // Templates may leave out the text before calls in earlier turns, so it is not required here.
         trial(vec![called("Birch.", &[1]), result(1), said("Cedar."), user("Elm?")], &["oak 1", "pine 1", "Cedar.", "Elm?"]),
         trial(
             vec![called("", &[1, 2]), result(1), result(2), called("Birch.", &[3]), result(3)],

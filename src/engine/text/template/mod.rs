@@ -1,4 +1,4 @@
-//! A model's chat template: the request as the prompt's text.
+//! A model's chat template, which renders a request as the text of a prompt.
 
 mod environment;
 mod fit;
@@ -25,11 +25,11 @@ use crate::wire::MessagesRequest;
 pub(super) use traits::Descriptions;
 pub use traits::TemplateTraits;
 
-/// A Hugging Face chat template, rendered as transformers renders it.
+/// A Hugging Face chat template. Rendering gives the same text as the Python library transformers.
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
-    /// `bos_token` and its like, which templates write into the prompt.
+    /// The texts of `bos_token`, `eos_token` and the like, which templates insert into prompts.
     tokens: Json,
     traits: TemplateTraits,
     markup: Markup,
@@ -37,7 +37,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads `chat_template.jinja`, or else the template in `tokenizer_config.json`. Prompts are for this tokenizer.
+    /// Reads `chat_template.jinja`, or else the template in `tokenizer_config.json`. `tokenizer` tells which
+    /// texts are markup and must be escaped in content.
     ///
     /// # Errors
     /// Neither file has a template, or it does not compile.
@@ -71,7 +72,7 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    /// One of the templates of our own, in the shapes of those that people use, for the committed model's tokenizer.
+    /// One of the project's own test templates, each modelled on a kind of template in common use.
     #[cfg(test)]
     pub(crate) fn fixture(name: &str, tokenizer: &Tokenizer) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates").join(name).with_extension("jinja");
@@ -80,7 +81,7 @@ impl ChatTemplate {
         Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup).unwrap()
     }
 
-    /// The names of those templates.
+    /// The names of the test templates.
     #[cfg(test)]
     pub(crate) fn fixtures() -> Vec<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates");
@@ -90,30 +91,30 @@ impl ChatTemplate {
         names
     }
 
-    /// The template's own text.
+    /// The template's source text.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What the template wants differently from others.
+    /// What the template accepts, as found by trial when it was loaded.
     pub fn traits(&self) -> TemplateTraits {
         self.traits
     }
 
-    /// The request's messages, as the template gets them.
+    /// The request's messages as they are passed to the template, before escaping.
     ///
     /// # Errors
-    /// The request holds an image.
+    /// A message holds content blocks that its role cannot have.
     pub fn messages(&self, request: &MessagesRequest) -> Result<Vec<Json>, EngineError> {
         Ok(shaped(messages::messages(request)?, &self.traits))
     }
 
-    /// The request's tools, as the template gets them.
+    /// The request's tools as they are passed to the template, before escaping.
     pub fn tools(&self, request: &MessagesRequest) -> Vec<Json> {
         offered_tools::listed(&request.tools).map(|tool| messages::function(tool, self.traits.descriptions)).collect()
     }
 
-    /// What the template writes for calls in an earlier turn; `None`: it refuses them.
+    /// How the template writes calls in an earlier turn; `None` if it refuses them.
     pub fn past_calls(&self) -> Option<PastCalls> {
         let tool = json!({"type": "function", "function": {"name": "find_trees", "description": "Finds trees.",
                           "parameters": {"type": "object", "properties": {"tree": {"type": "string", "description": "Which."}}}}});
@@ -121,15 +122,17 @@ impl ChatTemplate {
         PastCalls::of(|messages| self.fill(shaped(messages, &self.traits), Some(tools.clone()), false).ok())
     }
 
-    /// The prompt, up to where the answer starts, for [`Tokenizer::encode`].
+    /// The prompt up to where the answer starts. Escaped markup still has its marks, which [`Tokenizer::encode`]
+    /// understands.
     ///
     /// # Errors
-    /// The request holds an image, or the template refuses it.
+    /// A message holds content blocks that its role cannot have, or the template refuses the conversation.
     pub fn render(&self, request: &MessagesRequest) -> Result<String, EngineError> {
         self.render_messages(messages::messages(request)?, request).map_err(refused)
     }
 
-    /// The part of the prompt that all conversations with the same system prompt and tools start with.
+    /// The start that the prompts of all conversations with the same tools and system prompt share. Found by
+    /// rendering different first messages and comparing.
     ///
     /// # Errors
     /// The template refuses the request.
@@ -141,7 +144,7 @@ impl ChatTemplate {
         };
         let mut prefix = with(ChatMessage::User("A".into())).map_err(refused)?;
         prefix.truncate(common_length(&prefix, &with(ChatMessage::User("B".into())).map_err(refused)?));
-        // Not every template lets the assistant speak first.
+        // Some templates refuse conversations that start with the assistant.
         if let Ok(other) = with(ChatMessage::Assistant(Turn { text: "A".into(), ..Turn::default() })) {
             prefix.truncate(common_length(&prefix, &other));
         }
@@ -154,7 +157,7 @@ impl ChatTemplate {
         self.fill(shaped(messages, &self.traits), tools, matches!(thinking, Some("enabled" | "adaptive")))
     }
 
-    /// The template, filled with what transformers fills it with.
+    /// Renders the template with the variables that transformers passes, after escaping markup in the messages.
     fn fill(&self, messages: Vec<Json>, tools: Option<Value>, thinking: bool) -> Result<String, Error> {
         self.environment.get_template(NAME)?.render(context! {
             messages => Serde(self.markup.mark(Json::Array(messages))),
@@ -167,7 +170,7 @@ impl ChatTemplate {
     }
 }
 
-/// The template among those that `tokenizer_config.json` has: the only one, or the one for tools, or the default.
+/// The template in `tokenizer_config.json`. Of several, the one named `tool_use`, or else `default`.
 fn configured_template(configured: &Json) -> Option<String> {
     let named = |name: &str| configured.as_array()?.iter().find(|entry| entry["name"] == name)?["template"].as_str();
     configured.as_str().or_else(|| named("tool_use")).or_else(|| named("default")).map(str::to_owned)
@@ -177,13 +180,13 @@ fn refused(error: Error) -> EngineError {
     EngineError::Request(describe(&error))
 }
 
-/// The error with its cause, in one line.
+/// The error and its cause, on one line.
 fn describe(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
 }
 
-/// How many bytes of characters both texts start with.
+/// The length of the texts' common start, in bytes. Never splits a character.
 fn common_length(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }

@@ -1,29 +1,32 @@
-//! What a template makes of calls: the text in which a model finds its own past calls, and should write the next.
+//! Renders trial calls with a template, to see the text in which the model finds its past calls and should write
+//! new ones.
 
 use serde_json::{Value, json};
 
 use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 
-/// A turn with calls as a template writes it, and what follows it. See [`PastCall`] for the calls.
+/// What a template writes for a turn with the trial calls, from after the user's question to the end of the
+/// prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastCalls {
-    /// With the first call.
+    /// The turn with the first trial call only.
     pub one: String,
-    /// With both, where they can stand in one turn.
+    /// The turn with both; `None` if the template refuses two calls in one turn.
     pub two: Option<String>,
-    /// How much of `one` a turn of plain text begins with, too, but for whitespace, in bytes; `None`: there can be no such turn.
+    /// How many bytes at the start of `one` also begin a turn of plain text, ignoring whitespace: the opening of
+    /// any turn. `None` if the template refuses a turn of plain text.
     pub opening: Option<usize>,
 }
 
-/// A call that is tried out. Neither its name nor its arguments are in any template.
+/// A trial call, with a name and arguments that no template contains.
 pub(crate) struct PastCall {
     pub id: String,
     pub name: &'static str,
     pub arguments: Value,
 }
 
-/// The calls that are tried out.
+/// The trial calls.
 pub(crate) fn calls() -> [PastCall; 2] {
     let call = |number: usize, name: &'static str, tree: &str| PastCall {
         id: call_ids::of_number(number),
@@ -33,15 +36,16 @@ pub(crate) fn calls() -> [PastCall; 2] {
     [call(1, "fell_tree", "oak-tree"), call(2, "plant_tree", "fir-tree")]
 }
 
-/// The user's words before them.
+/// The user's message before the trial calls.
 const ASKED: &str = "Which trees are oaks?";
 
 impl PastCalls {
-    /// `render` renders a conversation, or refuses it.
+    /// Renders the trials. `render` returns `None` if the template refuses a conversation; so does this if it
+    /// refuses even one call.
     pub fn of(render: impl Fn(Vec<ChatMessage>) -> Option<String>) -> Option<Self> {
         let after_asking = |messages: Vec<ChatMessage>| {
             let prompt = render([vec![ChatMessage::User(ASKED.into())], messages].concat())?;
-            // Some templates repeat the question further on.
+            // Split at the first occurrence, as some templates repeat the question.
             prompt.split_once(ASKED).map(|(_, turn)| turn.to_owned())
         };
         let calls = calls();
@@ -56,13 +60,14 @@ impl PastCalls {
     }
 }
 
-/// How many bytes of the text another one begins with, too, whatever whitespace is between them.
+/// How many bytes at the start of `text` also begin `other`, ignoring whitespace in both.
 fn same_but_for_whitespace(text: &str, other: &str) -> usize {
     let mut other = other.chars().filter(|c| !c.is_whitespace());
     let mut letters = text.char_indices().filter(|(_, c)| !c.is_whitespace());
     letters.find(|(_, c)| other.next() != Some(*c)).map_or(text.len(), |(at, _)| at)
 }
 
+/// An assistant turn with these calls, and their results.
 fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
     let call = |call: &PastCall| Call { id: call.id.clone(), name: call.name.into(), input: call.arguments.clone() };
     let result = |call: &PastCall| {

@@ -1,4 +1,4 @@
-//! A conversation in the shape that a template takes.
+//! Brings a conversation into the shape that a template accepts.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::traits::{Arguments, Calls, LateSystem, Results, SystemPrompt, Templat
 use crate::engine::text::messages::{ChatMessage, ToolResult, Turn};
 use crate::engine::text::python;
 
-/// The messages as transformers would be given them.
+/// The messages in the shape of these traits, as the JSON that transformers would pass to the template.
 pub(crate) fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
     if traits.system == SystemPrompt::InFirstUser {
         put_system_into_first_user(&mut messages);
@@ -51,7 +51,7 @@ fn result_to_user(message: &mut ChatMessage) {
     }
 }
 
-/// Each call in a turn of its own, with its results right after it.
+/// Puts each call into a turn of its own, directly followed by its results.
 fn one_by_one(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
     let mut out = Vec::new();
     let mut messages = messages.into_iter().peekable();
@@ -77,7 +77,7 @@ fn one_by_one(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
     out
 }
 
-/// Neighbours of one role joined.
+/// Joins consecutive messages of one role, see [`Turns::Alternate`].
 fn alternating(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
     let mut out: Vec<ChatMessage> = Vec::new();
     for message in messages {
@@ -86,7 +86,8 @@ fn alternating(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
             (Some(ChatMessage::Result(result)), ChatMessage::User(more)) => {
                 out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &more), ..result }));
             }
-            // Results follow their calls at once.
+            // A result must directly follow its call, so user text that came between them is appended to the
+            // result.
             (Some(ChatMessage::User(text)), ChatMessage::Result(result)) if follows_calls(&out) => {
                 out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &text), ..result }));
             }
@@ -105,7 +106,7 @@ fn follows_calls(before: &[ChatMessage]) -> bool {
     matches!(before.last(), Some(ChatMessage::Assistant(turn)) if !turn.calls.is_empty())
 }
 
-/// Both texts, a blank line between them.
+/// Both texts, with a blank line between them unless one is empty.
 fn joined(mut text: String, more: &str) -> String {
     if !text.is_empty() && !more.is_empty() {
         text.push_str("\n\n");
@@ -113,6 +114,7 @@ fn joined(mut text: String, more: &str) -> String {
     text + more
 }
 
+/// Splits a turn with text and calls into one message for each.
 fn text_apart(message: ChatMessage) -> Vec<ChatMessage> {
     match message {
         ChatMessage::Assistant(Turn { reasoning, text, calls }) if !text.is_empty() && !calls.is_empty() => {
@@ -142,7 +144,7 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
     let none = traits.said == TextBeforeCalls::ApartFromNone && text.is_empty() && !calls.is_empty();
     let mut message = json!({"role": "assistant", "content": if none { Value::Null } else { json!(text) }});
     if !reasoning.is_empty() {
-        // Templates know it by one name or the other; transformers gives both too.
+        // Templates use one name or the other.
         message["reasoning_content"] = json!(reasoning);
         message["thinking"] = json!(reasoning);
     }
@@ -150,7 +152,7 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
         let calls = calls.into_iter().map(|call| {
             let arguments = match traits.arguments {
                 Arguments::Mapping => call.input,
-                // What came out of JSON can become it again.
+                // This cannot fail, as the input was parsed from JSON.
                 Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
             };
             json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})

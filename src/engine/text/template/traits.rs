@@ -1,105 +1,114 @@
-//! What chat templates want differently from each other.
+//! The ways in which chat templates differ in the conversations that they accept.
 
 use std::fmt;
 
-/// How a template wants to be told of conversations. The defaults are what most take; what a template takes is found by
-/// trial ([`super::fit`]), never by its name or words.
+/// The shape in which a template accepts conversations. The defaults suit most templates. What a template needs
+/// is found by trial ([`super::fit`]), never from its name or source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TemplateTraits {
-    /// Where the system prompt stands.
+    /// Where the system prompt goes.
     pub system: SystemPrompt,
-    /// Who may speak after whom.
+    /// Whether roles must alternate.
     pub turns: Turns,
-    /// How system messages in mid-conversation are told.
+    /// The role of system messages in mid-conversation.
     pub late_system: LateSystem,
-    /// How many calls a message may have.
+    /// Whether one message may have several calls.
     pub calls: Calls,
-    /// In which form a call's arguments are given.
+    /// How a call's arguments are passed.
     pub arguments: Arguments,
-    /// Where text before calls stands.
+    /// Where text before calls goes.
     pub said: TextBeforeCalls,
-    /// How the results of calls are given.
+    /// The role of tool results.
     pub results: Results,
     /// Whether every tool must have a description.
     pub descriptions: Descriptions,
 }
 
-/// Where the system prompt stands.
+/// Where the system prompt goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SystemPrompt {
+    /// In a message of its own.
     #[default]
     Own,
     /// At the start of the user's first message.
     InFirstUser,
 }
 
-/// Who may speak after whom.
+/// Whether roles must alternate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turns {
+    /// Messages may come in any order.
     #[default]
     Any,
-    /// User and assistant alternate: what one of them says in several messages is joined, and what the user says after a
-    /// tool's result is part of the result.
+    /// User and assistant must alternate. Consecutive messages of one role are joined, and a user message after a
+    /// tool result is appended to the result.
     Alternate,
 }
 
-/// How a template is told of system messages in mid-conversation.
+/// The role of system messages in mid-conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LateSystem {
+    /// They stay system messages.
     #[default]
     AsSystem,
+    /// They become user messages.
     AsUser,
 }
 
-/// How several calls of one turn are told.
+/// How several calls of one turn are passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Calls {
+    /// All in one message.
     #[default]
     Together,
-    /// Each with its result, one after another.
+    /// Each in a message of its own, followed by its result.
     OneByOne,
 }
 
-/// How a call's arguments are given.
+/// How a call's arguments are passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arguments {
+    /// As a mapping.
     #[default]
     Mapping,
     /// As JSON text.
     Json,
 }
 
-/// Where the text stands that the model wrote before a call.
+/// Where the text goes that the model wrote before a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextBeforeCalls {
     /// In the message with the calls.
     #[default]
     Beside,
-    /// In a message of its own before them.
+    /// In a message of its own, before the one with the calls.
     Apart,
-    /// The same, and the content of the message with the calls is none.
+    /// Like [`Self::Apart`], and the message with the calls has `none` as its content.
     ApartFromNone,
 }
 
-/// Who tells what a tool gave.
+/// The role of tool results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Results {
+    /// The role `tool`.
     #[default]
     Tool,
-    /// The user: the template knows no tools.
+    /// The role `user`, for templates that do not know tools.
     User,
 }
 
-/// Whether tools without a description have an empty one.
+/// Whether tools without a description get an empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Descriptions {
+    /// They go without.
     #[default]
     AsGiven,
+    /// They get an empty one, for templates that fail otherwise.
     Always,
 }
 
 impl TemplateTraits {
-    /// What is not as most templates have it.
+    /// Every trait that differs from the default, in words.
     fn unusual(&self) -> Vec<&'static str> {
         let Self { system, turns, late_system, calls, arguments, said, results, descriptions } = self;
         let unusual = [
@@ -115,7 +124,7 @@ impl TemplateTraits {
         unusual.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
-    /// How much is not as most templates have it.
+    /// How many traits differ from the default.
     pub fn distance(&self) -> usize {
         self.unusual().len()
     }
