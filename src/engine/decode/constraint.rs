@@ -17,7 +17,7 @@ use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
 
-/// Compiled grammars kept per model: many times the tools of one client, at some hundred kilobytes each at most.
+/// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
 
 /// The tokens that may come next.
@@ -60,7 +60,7 @@ pub(super) struct Follower(Matcher);
 
 impl Follower {
     /// # Errors
-    /// The grammar's automaton grew too large.
+    /// The grammar's automaton has outgrown llguidance's limits.
     pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
         self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
@@ -73,29 +73,29 @@ impl Follower {
             .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
-    /// The bytes that have to come next, as far as there is no choice. Added tokens are not among them.
+    /// The bytes that must come next because the grammar allows nothing else. Stops before added tokens, which have no bytes.
     pub(super) fn forced(&self) -> Vec<u8> {
-        // Asking changes what is asked.
+        // Computing them advances the matcher, so a copy is asked.
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
         bytes
     }
 
-    /// The parts of the schema that llguidance passed over.
+    /// The keywords of the schema that llguidance ignored.
     fn not_enforced(&mut self) -> Vec<String> {
         self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
     }
 
-    /// Whether the text is whole and nothing can follow.
+    /// Whether the grammar is at its end: nothing more can follow.
     pub(super) fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()
     }
 }
 
-/// Where no tool can be called.
+/// For grammars without a tool call.
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
-/// What a grammar of this form takes from the call, as a part of a key.
+/// Key for the cache of grammars: everything that varies between calls of this form.
 fn filled(form: &Form, fill: &Fill) -> String {
     let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
     format!("{} {}", ids.concat(), fill.names.join(" "))
@@ -106,11 +106,11 @@ pub(super) struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    /// What became of each grammar, by what it is made from.
+    /// Compiled grammars and refusals, by a key that names everything they depend on.
     compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
 }
 
-/// The grammar of a schema.
+/// A schema's grammar, and how completely it enforces the schema.
 struct HeldTo {
     follower: Follower,
     /// The parts of the schema that it does not enforce.
@@ -136,12 +136,12 @@ impl Grammars {
         Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
-    /// The tokens that open a call; none where the vocabulary spells the tags out.
+    /// The added tokens that open a call. Empty if the vocabulary has none and tags are spelled with ordinary tokens.
     pub(super) fn open_tokens(&self) -> Vec<u32> {
         self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
-    /// The tokens that are markup of calls.
+    /// All added tokens that are markup of calls: they never count as text.
     pub(super) fn markup(&self) -> Vec<u32> {
         let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
         let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
@@ -151,7 +151,7 @@ impl Grammars {
         markup.chain(self.open_tokens()).collect()
     }
 
-    /// From the opening tag to the arguments of one of these tools.
+    /// A whole call up to where its arguments begin: opening tag, then the name of one of the tools.
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
@@ -160,7 +160,7 @@ impl Grammars {
         self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// The same after the opening tag of this number.
+    /// Like [`Self::call`], for a call whose opening tag has been generated. `tag` is the tag's index in the format.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -169,8 +169,8 @@ impl Grammars {
         self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// After a call under this tag: the end of the list, and unless `last`, another call up to its arguments. `None` where
-    /// calls stand alone.
+    /// Grammar for what follows a finished call in a list: the end of the list or, unless this was the `last` call allowed, the
+    /// next call up to its arguments. `None` for formats without lists of calls.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -188,11 +188,11 @@ impl Grammars {
         })
     }
 
-    /// From the arguments of this tool to the end of its call. A part of its schema that cannot be enforced is not, and the
-    /// log says so, once.
+    /// A call of this tool from its arguments to its end. Keywords of the schema that cannot be enforced are left out, with a
+    /// warning when the grammar is compiled first.
     ///
     /// # Errors
-    /// Not even "any JSON object" compiles.
+    /// Even the fallback grammar, any JSON object, does not compile.
     pub(super) fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || match self.try_arguments(tag, tool) {
@@ -209,7 +209,7 @@ impl Grammars {
         })
     }
 
-    /// Refuses a tool that asks to be `strict` and has a schema, in this field, that cannot be enforced in full.
+    /// Checks that the schema of a `strict` tool can be enforced in full. `field` is its path in the request, for the error.
     ///
     /// # Errors
     /// It names the part of the schema.
@@ -232,10 +232,10 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
 
-    /// A JSON value of this format, or a call of one of these tools up to its arguments.
+    /// The whole answer to a request with an output format: a JSON value of its schema, or a tool call up to its arguments.
     ///
     /// # Errors
-    /// The schema does not compile, or has a part that cannot be enforced and has to be. It names the part.
+    /// The schema does not compile, or must be enforced in full and cannot be. The error names the innermost part at fault.
     pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
         let OutputFormat { schema, field, .. } = format;
         let attempt = |schema: &Value, fill: &Fill| {
@@ -247,7 +247,7 @@ impl Grammars {
             let field = format!("{field}.schema");
             let HeldTo { mut follower, not_enforced } =
                 attempt(schema, fill).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &NO_CALL).err()))?;
-            // An automaton that is too large is better found out now than in the middle of the answer.
+            // The first mask builds most of the automaton: if that is too large, refuse now and not in mid-answer.
             let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
             follower.0.compute_mask().map_err(too_large)?;
             if !not_enforced.is_empty() {
@@ -265,7 +265,7 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced })
     }
 
-    /// After a call, where text would have to follow a schema: another call up to its arguments, or the end.
+    /// What may follow a call in an answer with an output format: another call up to its arguments, or the end of the answer.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -279,12 +279,12 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
 
-    /// The form of a call where a call must come, or can be told from other text by its first characters.
+    /// The form in which calls are written wherever the grammar chooses the form.
     fn forced_form(&self) -> Form {
         self.format.form(self.format.forced_tag())
     }
 
-    /// From any JSON object as arguments to the end of the call.
+    /// A call from its arguments to its end, where the arguments may be any JSON object.
     ///
     /// # Errors
     /// It does not compile.
@@ -293,7 +293,7 @@ impl Grammars {
         compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
-    /// The grammar of such arguments.
+    /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
         let schema = json_schema::with_options(schema);
         let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
@@ -317,7 +317,7 @@ impl Grammars {
         }
     }
 
-    /// A fresh copy of the grammar kept under this key, compiled now if there is none. Failures are kept as well.
+    /// A fresh copy of the grammar under this key, compiled on first use. Failures are kept too, so that they cost nothing twice.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
@@ -332,12 +332,12 @@ impl Grammars {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
-        // Every change to the map is one call: a panic elsewhere cannot have left it half changed.
+        // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// llguidance's warning as a part of the schema that is not enforced.
+/// Rewords llguidance's warning about an ignored keyword.
 fn in_our_words(warning: &str) -> String {
     let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
     match (keys, warning.split_once("Unknown format: ")) {
@@ -349,13 +349,13 @@ fn in_our_words(warning: &str) -> String {
     }
 }
 
-/// The error for a schema that cannot be used, with the path of its innermost part that has a fault.
+/// The error for an unusable schema. It names the path of the innermost part at fault.
 fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
     let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
     EngineError::Request(format!("{field}{path}: {reason}"))
 }
 
-/// The vocabulary as llguidance wants it. Added tokens are marked as special: they never stand for their text inside JSON.
+/// The vocabulary for llguidance. Added tokens are marked as special, so that none is accepted for its text inside JSON.
 fn token_environment(tokenizer: &Tokenizer) -> TokEnv {
     let words = (0..tokenizer.vocab_size() as u32).map(|token| match (tokenizer.kind(token), tokenizer.bytes(token)) {
         (TokenKind::Text, bytes) => bytes.to_vec(),

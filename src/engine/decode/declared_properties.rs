@@ -1,19 +1,19 @@
-//! Objects hold only the properties that their schema declares, unless it says something about others.
+//! Closes schemas: where a schema does not mention undeclared properties, they are forbidden.
 //!
-//! JSON Schema allows any further property where a schema is silent about them. A model that is free to write some invents them,
-//! down to empty names, and tools refuse or misread them. Nearly all schemas that are silent mean "none".
+//! JSON Schema allows them by default. A model that may write them invents some, down to empty names, and tools refuse or
+//! misread these. Nearly all schemas that do not mention them mean that there are none.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-/// Keywords whose presence means that the schema speaks about undeclared properties.
+/// Keywords by which a schema decides about undeclared properties itself.
 const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
 
-/// Keywords with schemas for the very same value.
+/// Keywords whose schemas apply to the same value as the schema they are in.
 const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// Forbids undeclared properties in every object of this schema that is silent about them.
+/// Forbids undeclared properties in every object schema that does not mention them.
 pub(super) fn allow_only_declared(schema: &mut Value) {
     let root = schema.clone();
     let mut combined = HashSet::new();
@@ -21,13 +21,13 @@ pub(super) fn allow_only_declared(schema: &mut Value) {
     Closer { root: &root, combined: &combined }.close(schema);
 }
 
-/// What a schema, and those that apply to the same value, say about an object's properties.
+/// What all schemas that apply to one value say about its properties.
 #[derive(Default)]
 struct Declared {
     names: Vec<String>,
     is_object: bool,
     speaks: bool,
-    /// References followed so far: they may go round in circles.
+    /// References followed so far, as they may be circular.
     references: HashSet<String>,
 }
 
@@ -57,8 +57,8 @@ impl Declared {
 
 struct Closer<'a> {
     root: &'a Value,
-    /// References whose targets are combined with other schemas somewhere: closed by themselves they would forbid what the
-    /// others declare.
+    /// References whose targets are combined with other schemas somewhere. These targets must stay open: closed, they would
+    /// forbid what the others declare.
     combined: &'a HashSet<String>,
 }
 
@@ -108,7 +108,7 @@ impl Closer<'_> {
     }
 }
 
-/// Allows these properties and no others. What they may hold is said elsewhere, if it is.
+/// Allows these properties and no others, whatever they hold.
 fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
     let properties = keywords.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {

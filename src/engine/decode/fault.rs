@@ -1,4 +1,4 @@
-//! Where in a schema the fault is, so that an error can name the place.
+//! Finds the innermost part of an unusable schema, so that the error can name its path.
 
 use serde_json::{Map, Value};
 
@@ -11,8 +11,8 @@ pub(super) struct Fault {
     pub reason: String,
 }
 
-/// The innermost part of this schema that `fault` finds fault with by itself, or else its first reference that leads nowhere.
-/// `None`: the parts are fine, but not together.
+/// The innermost part for which `fault` returns a reason when it is tried alone, or else the first reference without a target.
+/// `None` if every part is usable alone, but not the whole.
 pub(super) fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
     at_fault(schema, fault).or_else(|| dangling(schema, schema))
 }

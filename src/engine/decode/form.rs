@@ -1,20 +1,20 @@
-//! How a tool call looks on paper: the data that a format describes itself with, and that grammars are made of.
+//! The written form of tool calls as data. Formats describe themselves with it, and grammars are built from it.
 
 use std::ops::Range;
 
 use super::syntax::{Cursor, Unread, ending_with_start_of};
 
-/// The text that a call starts with.
+/// The opening of a call, such as `<tool_call>`.
 pub struct Tag {
-    /// There may be any JSON whitespace between them.
+    /// The tag's words. JSON whitespace may stand between them.
     pub words: &'static [&'static str],
-    /// The tag counts only at the start of the answer or after a call, with nothing before it but these characters. Without them
-    /// it counts anywhere, and is one word.
+    /// If set, the tag opens a call only at the start of the answer or right after a call, preceded by nothing but these
+    /// characters. If not, it opens a call anywhere, and has exactly one word.
     pub only_after: Option<&'static [char]>,
 }
 
 impl Tag {
-    /// Where the tag is. `fresh`: the text is an answer's start, or follows a call.
+    /// The tag's byte range in the text, if it is there. `fresh`: the text starts the answer, or follows a call.
     pub fn find(&self, text: &str, fresh: bool) -> Option<Range<usize>> {
         let Some(before) = self.only_after else {
             let word = self.words[0];
@@ -26,7 +26,7 @@ impl Tag {
         (fresh && cursor.words(self.words).is_ok()).then(|| start..start + cursor.at())
     }
 
-    /// How many bytes at the end of a text without the tag may belong to it.
+    /// Length of the text's end that could be the beginning of the tag, in bytes. The text does not contain the whole tag.
     pub fn undecided(&self, text: &str, fresh: bool) -> usize {
         match self.only_after {
             None => ending_with_start_of(text, self.words[0]),
@@ -38,7 +38,7 @@ impl Tag {
         }
     }
 
-    /// How many bytes of its words the tag has at the end of a text that does not have all of it.
+    /// How many bytes of the tag's words, whitespace not counted, the text ends with. The text does not contain the whole tag.
     pub fn so_far(&self, text: &str, fresh: bool) -> usize {
         let Some(before) = self.only_after else { return ending_with_start_of(text, self.words[0]) };
         let mut cursor = Cursor::new(text.trim_start_matches(before));
@@ -53,18 +53,18 @@ impl Tag {
         there
     }
 
-    /// The bytes of all its words.
+    /// Length of all words together, in bytes.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.len()).sum()
     }
 
-    /// Whether these bytes complete the tag, of whose words `there` bytes are there already, and go on.
+    /// Whether a token with these bytes would complete the tag and continue past it. `there`: bytes of the tag that precede it.
     pub fn goes_past(&self, there: usize, bytes: &[u8]) -> bool {
         let starts = if there == 0 { bytes.len() } else { 1 };
         (0..starts).any(|start| self.completed_by(there, &bytes[start..]).is_some_and(|left| left > 0))
     }
 
-    /// How many of the bytes are left where they complete the tag.
+    /// How many of the bytes remain behind the completed tag; `None` if they do not complete it.
     fn completed_by(&self, mut there: usize, bytes: &[u8]) -> Option<usize> {
         let letters = self.words.concat();
         let mut ends = Vec::new();
@@ -81,18 +81,18 @@ impl Tag {
     }
 }
 
-/// A part of a call as the grammar writes it.
+/// A part of a call's written form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// This text.
     Text(String),
-    /// This markup: one token where the vocabulary has it, spelled out where not.
+    /// Markup: a single added token if the vocabulary has one for it, else spelled with ordinary tokens.
     Markup(String),
-    /// The name of the tool, as a JSON string or as it is.
+    /// The tool's name, bare or as a JSON string.
     Name { quoted: bool },
-    /// The id that prompts give this call.
+    /// The call's id, as prompts show it ([`crate::engine::text::call_ids`]).
     Id,
-    /// The same for the call after it.
+    /// The id of the next call in the list.
     NextId,
 }
 
@@ -104,27 +104,27 @@ pub(super) fn markup(text: &str) -> Part {
     Part::Markup(text.into())
 }
 
-/// The one form in which the grammar writes calls.
+/// How the grammar writes a call, though the parser may accept variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// The tag, for calls that are forced.
+    /// The opening tag, for calls that the grammar opens itself.
     pub tag: Part,
-    /// From after the tag to the name.
+    /// Between the tag and the name, the name included.
     pub open: Vec<Part>,
-    /// From the name to the arguments.
+    /// Between the name and the arguments.
     pub after_name: Vec<Part>,
-    /// Between the head and a JSON object.
+    /// Whitespace directly before the arguments' opening brace.
     pub before_object: String,
-    /// From the arguments to the end of the call, or to where a list goes on or ends.
+    /// After the arguments: to the end of the call or, in a list, to where the list continues or ends.
     pub after: Vec<Part>,
-    /// Where other calls may follow under the same tag: the parts between them, and those that end the last one.
+    /// For formats that put several calls under one tag.
     pub list: Option<ListForm>,
 }
 
-/// How several calls stand under one tag.
+/// A list of calls under one tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListForm {
-    /// To after the next call's name.
+    /// From the end of one call to the next call's name, included.
     pub between: Vec<Part>,
     pub end: Vec<Part>,
 }

@@ -1,4 +1,4 @@
-//! A tool's `input_schema` made fit for llguidance: what it cannot enforce is taken out, by name.
+//! Prepares JSON Schemas for llguidance: keywords that it cannot enforce are removed, and reported by name.
 
 use serde_json::{Map, Value, json};
 
@@ -6,11 +6,11 @@ use super::declared_properties::{allow_only_declared, has_type};
 use super::string_formats;
 use crate::wire::Tool;
 
-/// The largest whole number that every JSON reader takes as it is: 2^53 - 1. Numbers without bounds get these, since a
-/// grammar would otherwise allow hundreds of digits, which no reader takes.
+/// 2^53 - 1, the largest whole number that every JSON parser reads exactly. Unbounded numbers get this bound, since a grammar
+/// would otherwise allow hundreds of digits.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
-/// Longer limits cost the grammar's automaton memory for each character, and no answer gets near them.
+/// Length limits above this are dropped: the automaton needs memory for each character, and no answer gets near them.
 const LONGEST_LIMIT: u64 = 2_000;
 
 /// The schema of the tool's arguments, always that of an object, and the keywords that were left out of it.
@@ -47,8 +47,8 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             keywords.remove("pattern");
         }
     });
-    // llguidance cannot combine two recursive schemas, as `allOf` and its like make it try. Then places that may hold anything
-    // stay as they are.
+    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as `allOf` requires. Then the places that
+    // may hold anything are left unbounded.
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
@@ -67,7 +67,7 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     (schema, left_out)
 }
 
-/// Takes out the arguments that nothing satisfies and that need not be there.
+/// Removes optional arguments whose schema no value satisfies.
 fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let definitions = schema["$defs"].clone();
@@ -89,7 +89,7 @@ pub(super) fn any_object() -> Value {
     schema
 }
 
-/// What stands for "any value", since llguidance's own has numbers without bounds.
+/// A reference to our own definition of "any value": in llguidance's, numbers are unbounded.
 fn any_value() -> Value {
     json!({"$ref": "#/$defs/anyclaude-value"})
 }
@@ -116,7 +116,7 @@ fn is_open(schema: &Value) -> bool {
     }
 }
 
-/// Puts [`any_value`] wherever an object or array may hold anything.
+/// Replaces schemas that allow anything by [`any_value`].
 fn bound_open_places(keywords: &mut Map<String, Value>) {
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
@@ -130,7 +130,7 @@ fn bound_open_places(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// The schema with llguidance's options: one form of whitespace, and keywords it does not know are no error.
+/// Adds llguidance's options: fixed whitespace, and unknown keywords are not an error.
 pub(super) fn with_options(mut schema: Value) -> Value {
     if let Some(keywords) = schema.as_object_mut() {
         let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
@@ -153,7 +153,7 @@ fn bound_numbers(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// Shows every schema inside the schema, itself included.
+/// Calls `see` on the schema and on every schema inside it.
 fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
     let Some(keywords) = schema.as_object_mut() else { return };
     see(keywords);

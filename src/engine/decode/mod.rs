@@ -30,7 +30,7 @@ pub use formats::{ToolFormat, ToolFormatName};
 pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
 
-/// Something the generated tokens added to the answer.
+/// A piece of the decoded answer, in the order of generation: text, thoughts, or a part of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// What the model thinks before it answers; only where the request asks for it.
@@ -48,7 +48,7 @@ pub enum Piece {
     ToolEnd,
 }
 
-/// The pieces with neighbours of the same sort joined.
+/// Joins neighbouring pieces of the same kind.
 #[cfg(test)]
 fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();

@@ -9,17 +9,17 @@ use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
 use super::syntax::{Cursor, Unread, trim_start};
 use crate::wire::Tool;
 
-/// Reads an answer's text as it comes and finds the tool calls in it.
+/// Incremental parser: takes an answer's text as it is generated and separates tool calls from text.
 ///
-/// What only looks like a call stays text. Text is given as soon as it cannot be the start of a call, and with all its
-/// whitespace; the arguments are given as they come.
+/// Text is passed on as soon as it can no longer be the beginning of a call, with its whitespace unchanged, and arguments as
+/// they arrive. Markup that turns out not to be a call is passed on as text.
 pub(super) struct Parser {
     format: Arc<dyn ToolFormat>,
     tools: Arc<[Tool]>,
     state: ParserState,
-    /// Text that is not decided yet.
+    /// Received text that could still become part of a call.
     held: String,
-    /// Whether no text was given since the start or the last call.
+    /// Whether nothing but whitespace has come since the answer began or the last call ended.
     fresh: bool,
     tag: usize,
 }
@@ -28,24 +28,24 @@ pub(super) struct Parser {
 enum ParserState {
     #[default]
     Text,
-    /// The name is not known yet.
+    /// After the opening tag; the name is still incomplete. `opened` is the markup so far, in case it is text after all.
     Head { opened: String, place: Place },
-    /// The arguments have not started.
+    /// The name is known; the arguments have not begun.
     Named { opened: String, head: Head },
-    /// Inside the arguments. `opening` is the markup before them, until the first of them shows the call: one that is cut before
-    /// would look like a finished call without arguments.
+    /// Inside the arguments. `opening` holds the markup before them until the first argument has been read: a call that is cut
+    /// earlier must not be reported, as it would look like a finished call without arguments.
     Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
-    /// After the arguments.
+    /// After the arguments, up to the end of the call or the next call in the list.
     Tail { list: bool },
 }
 
 impl Parser {
-    /// `tools`: those whose arguments' types matter to how they are written.
+    /// `tools`: the request's tools. Formats that write arguments without quotes need the schemas to tell strings from JSON.
     pub(super) fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
         Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
     }
 
-    /// Takes more of the answer's text, gives what is certain.
+    /// Adds text; returns everything that is decided now.
     pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
@@ -53,7 +53,7 @@ impl Parser {
         pieces
     }
 
-    /// The answer is over: what was held is text. Arguments that are not complete stay open.
+    /// The answer has ended: text that was held back is returned, and incomplete arguments stay open.
     pub(super) fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         let text = match std::mem::take(&mut self.state) {
@@ -76,7 +76,7 @@ impl Parser {
         self.tag
     }
 
-    /// How many bytes of this tag's words are at the text's end.
+    /// How many bytes of this tag the text ends with, if a call could open there.
     pub(super) fn opening_so_far(&self, tag: &Tag) -> usize {
         if self.in_call() { 0 } else { tag.so_far(&self.held, self.fresh) }
     }
@@ -90,7 +90,7 @@ impl Parser {
         }
     }
 
-    /// Decides one piece of the held text; false when more text is needed.
+    /// One step of the state machine. Returns false when it cannot go on without more text.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match std::mem::take(&mut self.state) {
             ParserState::Text => self.find_tag(pieces),
@@ -184,13 +184,13 @@ impl Parser {
         true
     }
 
-    /// Stays in this state until there is more text.
+    /// Puts the state back: more text is needed.
     fn wait(&mut self, state: ParserState) -> bool {
         self.state = state;
         false
     }
 
-    /// It was no call: its markup is text, and what follows is read anew.
+    /// It was not a call after all: its markup becomes text, and parsing starts over behind it.
     fn give_up(&mut self, opened: String, pieces: &mut Vec<Piece>) -> bool {
         self.fresh = false;
         self.give(opened, pieces);

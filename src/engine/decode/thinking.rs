@@ -16,13 +16,13 @@ pub(super) const THINKING_TAGS: [ThinkingTags; 2] =
     [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
 
 impl ThinkingTags {
-    /// The tags whose opening one ends this prompt: the answer starts with thoughts.
+    /// The tags that the prompt opens at its very end, if it does: then the answer begins inside thoughts.
     pub fn opened_by(prompt: &str) -> Option<&'static Self> {
         THINKING_TAGS.iter().find(|tags| prompt.trim_end().ends_with(tags.open))
     }
 }
 
-/// Tells thoughts from the answer. Blank lines around thoughts are part of their markup, and are not given.
+/// Separates thoughts from the answer. Blank lines around thoughts belong to the markup and are dropped.
 pub(super) struct Thinking {
     state: ThinkingState,
     held: String,
@@ -30,7 +30,7 @@ pub(super) struct Thinking {
 
 #[derive(Clone, Copy)]
 enum ThinkingState {
-    /// Whether the answer starts with thoughts is not known yet.
+    /// Too little text to know whether thoughts come.
     Undecided,
     /// After the opening tag, before the first thought.
     Opened(&'static ThinkingTags),
@@ -40,7 +40,7 @@ enum ThinkingState {
     Answer,
 }
 
-/// What a piece of text was.
+/// Text, separated into thoughts and answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
     pub thought: String,
@@ -48,7 +48,7 @@ pub(super) struct Split {
 }
 
 impl Thinking {
-    /// `opened`: the tags whose opening one ends the prompt.
+    /// `opened`: the tags that the prompt has opened already.
     pub(super) fn new(opened: Option<&'static ThinkingTags>) -> Self {
         Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
@@ -58,7 +58,7 @@ impl Thinking {
         matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)
     }
 
-    /// The tags around the open thoughts, and how many bytes of the closing one the thoughts end with.
+    /// Inside thoughts: their tags, and how many bytes of the closing tag the text ends with.
     pub(super) fn closing_so_far(&self) -> Option<(&'static ThinkingTags, usize)> {
         match self.state {
             ThinkingState::Opened(tags) | ThinkingState::Inside(tags) => {
@@ -68,7 +68,7 @@ impl Thinking {
         }
     }
 
-    /// Takes more of the text, gives what is certain.
+    /// Adds text; returns what is decided now.
     pub(super) fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);
         let mut split = Split::default();
@@ -76,7 +76,7 @@ impl Thinking {
         split
     }
 
-    /// The text is over: gives what was held.
+    /// The answer has ended: returns the text that was held back.
     pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -89,7 +89,7 @@ impl Thinking {
         }
     }
 
-    /// Decides one piece of the held text; false when more text is needed.
+    /// One step of the state machine. Returns false when it cannot go on without more text.
     fn step(&mut self, split: &mut Split) -> bool {
         match self.state {
             ThinkingState::Undecided => {

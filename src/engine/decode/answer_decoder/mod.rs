@@ -1,4 +1,4 @@
-//! One answer being generated: follows the tokens, says which may come next, gives what they add.
+//! Decodes one answer: takes each sampled token, returns what it adds, and says which tokens may come next.
 
 mod rules;
 
@@ -26,10 +26,10 @@ struct SharedParts {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     grammars: Grammars,
-    /// For each tag, and `n` bytes of it already there: the tokens that would complete it and go on past it, into what the
-    /// grammar has to decide.
+    /// Indexed by tag, then by how many of the tag's bytes the text ends with: the tokens that would complete the tag and
+    /// continue past it. They are forbidden, since the grammar must decide what follows the tag.
     overshooting: Vec<Vec<Vec<u32>>>,
-    /// The same for each of the tags that close thoughts: an answer that follows a schema begins with a token of its own.
+    /// The same for the closing tags of thoughts: the grammar of an output format must see the answer's first byte.
     overshooting_close: Vec<Vec<Vec<u32>>>,
 }
 
@@ -45,11 +45,11 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
-    /// The decoder of the answer to this request. `thinks`: the tags of thoughts whose opening one ends the prompt.
+    /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
     ///
     /// # Errors
-    /// `tool_choice` asks for a tool that the request does not have; the text's schema cannot be used; or a strict one cannot be
-    /// enforced in full.
+    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool or
+    /// format cannot be enforced in full.
     pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
@@ -70,7 +70,7 @@ impl AnswerDecoders {
         markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
-            // A forced call comes at once.
+            // A forced call leaves no room for thoughts.
             thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
@@ -85,7 +85,7 @@ impl AnswerDecoders {
     }
 }
 
-/// Text tokens that, after the first `there` bytes of the tag, contain the rest of it and more.
+/// The tokens that complete the tag and continue past it, if the text ends with the tag's first `there` bytes.
 fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
     (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
 }
@@ -94,13 +94,13 @@ fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
 enum Stage {
     /// Free text, in which a call may open.
     Text,
-    /// Where a call begins, or text that follows a schema; with the text so far, which may be the start of either.
+    /// The start of an answer with an output format: a value of its schema, or a call. With the text so far, which fits both.
     Start(Follower, String),
-    /// Text that follows a schema.
+    /// Inside a value of the output format.
     Output(Follower),
     /// A call's markup and name, up to its arguments.
     Opening(Follower),
-    /// A call's arguments and its end. The tokens so far are kept: see [`AnswerDecoder::loosen`].
+    /// A call's arguments and its end, with their tokens so far, which [`AnswerDecoder::loosen`] replays.
     Arguments(Follower, Vec<u32>),
     /// After a call, where others may follow under the same tag.
     AfterCall(Follower),
@@ -115,7 +115,7 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
-    /// The grammar of the answer where its text follows a schema.
+    /// The grammar of the output format, if the request has one.
     output: Option<Follower>,
     /// Calls in the conversation before the answer.
     earlier_calls: usize,
@@ -124,7 +124,7 @@ pub struct AnswerDecoder {
 }
 
 impl AnswerDecoder {
-    /// The tokens that may come next; `None`: any.
+    /// The tokens that may come next; `None` if all may.
     ///
     /// # Errors
     /// A grammar became too large.
@@ -151,7 +151,7 @@ impl AnswerDecoder {
         mask.or_else(|reason| self.loosen(reason)).map(Some)
     }
 
-    /// Tokens that spell what has to come next in a call, as far as there is no choice. A guess: others may spell it too.
+    /// A draft: tokens for the bytes that the grammar forces next. Other tokens may spell the same bytes, so it has to be verified.
     pub fn forced(&self) -> Vec<u32> {
         let (Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) =
             &self.stage
@@ -162,8 +162,8 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
-    /// Takes the token that was sampled, gives what it adds to the answer. An end-of-answer token finishes the answer, and
-    /// nothing is taken after that.
+    /// Takes a sampled token and returns what it adds to the answer. An end-of-answer token finishes the answer; tokens after it
+    /// are ignored.
     ///
     /// # Errors
     /// The token is not one that [`Self::mask`] allows.
@@ -213,10 +213,10 @@ impl AnswerDecoder {
         self.flow.stop_sequence()
     }
 
-    /// The answer ends here, whatever the reason: gives the text that was held back.
+    /// Ends the answer, for whatever reason, and returns the text that was held back.
     ///
-    /// Inside a tool call nothing is added: its arguments end where the model ended, and of a call without arguments so far
-    /// nothing is shown. A completed one would be run by clients as if the model had meant it.
+    /// An open tool call is not completed, since clients would run it as if the model had meant it: its arguments end where the
+    /// model stopped, and a call without arguments so far is not reported at all.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
         if matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_)) {
@@ -233,7 +233,7 @@ impl AnswerDecoder {
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
-        // The rest is markup of a call that was cut; but where its arguments are complete, the call is.
+        // What is held is markup of the cut call. A call whose arguments are complete counts as complete.
         pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
         pieces
     }
@@ -243,13 +243,13 @@ impl AnswerDecoder {
         self.calls > 0
     }
 
-    /// Text through everything that looks at it.
+    /// Passes text through the stages: thinking, parser, stop sequences.
     fn pass(&mut self, text: &str) -> Vec<Piece> {
         let split = self.thinking.push(text);
         self.sort(split)
     }
 
-    /// Thoughts as they are; the answer through the parser, the stop sequences and the whitespace rules.
+    /// Passes thoughts on unchanged, and the answer through the parser, the stop sequences and the whitespace rules.
     fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if self.rules.shows_thinking && !thought.is_empty() {
@@ -257,7 +257,7 @@ impl AnswerDecoder {
         }
         let answer = self.decide(answer);
         let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
-            // Without tools nothing can be a call, nor inside a JSON value.
+            // There are no calls without tools, nor inside a JSON value.
             true => vec![Piece::Text(answer)],
             false => self.parser.push(&answer),
         };
@@ -266,14 +266,14 @@ impl AnswerDecoder {
         pieces
     }
 
-    /// The tokens with which thoughts may open before an answer that follows a schema.
+    /// The tokens that open thoughts, if thoughts may still come before a value of the output format.
     fn tokens_that_open_thoughts(&self) -> Vec<u32> {
         let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
         let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
         tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
     }
 
-    /// Where a call begins or text that follows a schema: holds the text until it tells which.
+    /// Holds back text until it is clear whether a tool call begins or a value of the output format.
     fn decide(&mut self, answer: String) -> String {
         let Stage::Start(follower, text) = &mut self.stage else { return answer };
         text.push_str(&answer);
@@ -305,7 +305,7 @@ impl AnswerDecoder {
                 }
             }
             Stage::Start(follower, _) | Stage::Output(follower) => self.finished |= follower.is_done(),
-            // A JSON value that began as a call does.
+            // It was no call, but a JSON value with the same beginning.
             Stage::Opening(follower) if follower.is_done() && self.parser.name().is_none() && self.output.is_some() => {
                 self.stage = Stage::Output(follower.clone());
                 self.finished = true;
@@ -345,14 +345,14 @@ impl AnswerDecoder {
         Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
     }
 
-    /// The tokens that may not come next in free text: those that open a call where none may be, and those that open one and
-    /// go on past its opening tag.
+    /// The tokens that must not come next in free text: those that open a call where calls are not allowed, and those that
+    /// contain an opening tag and more.
     fn forbidden_in_text(&self) -> Vec<u32> {
         if let Some((tags, there)) = self.thinking.closing_so_far() {
             if self.output.is_none() {
                 return vec![];
             }
-            // The text is still to come, and it begins with a token of its own.
+            // The answer must not end inside thoughts, and the value after them must begin with a token of its own.
             let close = THINKING_TAGS.iter().position(|known| known == tags).map(|at| &self.parts.overshooting_close[at][there]);
             return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
         }
@@ -363,8 +363,8 @@ impl AnswerDecoder {
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
-    /// The grammar of a tool's arguments became too large on the way: goes on with that of any JSON object. Other grammars have
-    /// no looser one to go on with.
+    /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Other
+    /// grammars have no such replacement, and the error is returned.
     fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
         let Stage::Arguments(follower, tokens) = &mut self.stage else {
             return Err(reason);
