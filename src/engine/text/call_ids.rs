@@ -1,7 +1,7 @@
-//! Ids of tool calls as prompts have them.
+//! Ids of tool calls in prompts.
 //!
-//! Clients' ids are random, and some templates take none but nine letters and digits. So a call's id is its number in the
-//! conversation: the same whenever the conversation comes, and known before the model writes the next call.
+//! Clients' ids are random, and some templates accept only nine letters and digits. So prompts identify a call by its number in
+//! the conversation, which is the same in every request and known before the model writes the call.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ impl CallIds {
         of_number(self.count)
     }
 
-    /// The id and the name of the call that has this result; of none, where there was no such call.
+    /// Id and name of the call that a result belongs to. A result without a call gets the id of number 0 and no name.
     pub(crate) fn of_result(&self, client_id: &str) -> (String, Option<&str>) {
         match self.calls.get(client_id) {
             Some((number, name)) => (of_number(*number), Some(name)),

@@ -1,8 +1,8 @@
-//! What people and tools wrote, told apart from what the template writes.
+//! Keeps markup in content apart from markup that the template writes.
 //!
-//! A user who types `<|im_end|>`, or a file that holds it, must not end a turn. Such markup in content is marked before the
-//! template sees it, and the tokenizer reads marked markup as the plain text it is. Other content stays as it is, and so do
-//! its tokens.
+//! A user who types `<|im_end|>`, or a file that contains it, must not end a turn. Such markup in content gets a mark before the
+//! template sees it, and the tokenizer encodes marked markup as plain text. All other content is unchanged, and so are its
+//! tokens.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! A request's tools as chat templates see them. Clients send the same long list with every request, so what was made of
-//! the lists used last is kept: converting them and writing them out is most of what a prompt's rendering takes.
+//! A request's tools as chat templates see them. Clients send the same long list with every request, and converting it takes
+//! most of a prompt's rendering time, so the most recent conversions are kept.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,7 +11,7 @@ use super::template::Descriptions;
 use super::{messages, offered_tools, python};
 use crate::wire::Tool;
 
-/// So many lists are kept: those of a client's main conversation, and of its sub-agents of several kinds.
+/// Most lists that are kept: enough for a client's main conversation and several kinds of sub-agents.
 const MOST: usize = 8;
 
 /// The tools of requests.
@@ -50,7 +50,7 @@ impl KnownTools {
     }
 }
 
-/// A tool: to templates a mapping like any other, which remembers its JSON.
+/// A tool. Templates see a mapping; its JSON is computed once.
 #[derive(Debug)]
 pub(super) struct KnownTool {
     mapping: Value,

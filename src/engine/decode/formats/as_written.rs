@@ -1,6 +1,6 @@
-//! A format in the very form in which a template writes past calls, found by reading what it wrote.
+//! Derives the form of calls from what a template writes for past ones.
 //!
-//! Where an answer's call and the same call in the next prompt are the same text, the next prompt goes on from what was computed.
+//! If the model writes a call exactly as the next prompt will show it, that prompt can reuse the answer's keys and values.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls}
 /// A format with one of its forms replaced.
 pub(super) struct AsWritten {
     format: Arc<dyn ToolFormat>,
-    /// Where in the text of one call it starts, in bytes.
+    /// Byte offset of the call in the text that the template wrote for one call.
     pub start: usize,
     tag: usize,
     form: Form,
@@ -51,7 +51,7 @@ impl ToolFormat for AsWritten {
 }
 
 impl AsWritten {
-    /// `None`: the calls are not in this format, or not in a form that a grammar could write.
+    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`Form`].
     pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = Found::read(&format, &calls.one, &[&first])?;
@@ -89,15 +89,14 @@ impl AsWritten {
     }
 }
 
-/// Whether a call that starts here is the turn's first word, but for tags of thoughts: other markup before it belongs to a format
-/// that is not known.
+/// Whether only thinking tags and whitespace precede the call in its turn. Other markup before it means an unknown format.
 fn opens_turn(calls: &PastCalls, start: usize) -> bool {
     let before = calls.opening.and_then(|opening| calls.one.get(opening..start)).unwrap_or_default();
     let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
     tags.fold(before.to_owned(), |before, tag| before.replace(tag, "")).trim().is_empty()
 }
 
-/// Calls as a parser found them in a text.
+/// Calls that a parser found in a text, with their byte ranges.
 struct Found<'a> {
     start: usize,
     /// From the tag to the end of the last call.
@@ -108,11 +107,11 @@ struct Found<'a> {
     list: bool,
 }
 
-/// Where something begins and ends, in bytes.
+/// A byte range.
 type Span = (usize, usize);
 
 impl<'a> Found<'a> {
-    /// The first place where these calls stand, one after another without text between them.
+    /// Finds these calls in the text, one directly after the other.
     fn read(format: &Arc<dyn ToolFormat>, text: &'a str, calls: &[&PastCall]) -> Option<Self> {
         let tags = format.tags().iter().enumerate();
         let starts = text.char_indices().flat_map(|(at, _)| tags.clone().map(move |(which, tag)| (at, which, tag)));
@@ -126,7 +125,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// Where each call has its name and its arguments.
+    /// The ranges of each call's name and arguments.
     fn places(&self, calls: &[&PastCall]) -> Option<Vec<(Span, Span)>> {
         let mut at = self.tag_length;
         let place = |call: &&PastCall| {
@@ -140,7 +139,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// How many bytes come after these calls, if the text starts with them and with nothing else.
+/// If the text begins with exactly these calls: the number of bytes behind them.
 fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) -> Option<usize> {
     let mut parser = Parser::new(format.clone(), Arc::new([]));
     let pieces = parser.push(text).into_iter().chain(parser.finish());
@@ -173,7 +172,7 @@ fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
     Some((start, start + values.byte_offset()))
 }
 
-/// The texts around a name without its quotes, and whether they were there.
+/// Strips the quotes around a name from its surroundings, and says whether there were any.
 fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, bool) {
     match (before.strip_suffix('"'), after.strip_prefix('"')) {
         (Some(before), Some(after)) => (before, after, true),
@@ -181,7 +180,7 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
     }
 }
 
-/// The form of calls in a list: what its end and the next call begin with alike belongs to each call.
+/// The form of calls in a list. What the list's end and its separator have in common at their start belongs to every call.
 fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {
@@ -206,12 +205,12 @@ fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool)
     Form { after, list: Some(ListForm { between, end }), ..form }
 }
 
-/// The text of a tag, which is one token if it can be.
+/// A tag as a part: markup, so that it becomes a single token if the vocabulary has one.
 fn tag(text: &str, tokenizer: &Tokenizer) -> Part {
     if tokenizer.added_token(text).is_some() { Part::Markup(text.into()) } else { Part::Text(text.into()) }
 }
 
-/// A text as parts: tokens of the vocabulary's own, and ids of this call and the next.
+/// Splits a text into parts: added tokens of the vocabulary, ids of this and the next call, and plain text.
 fn parts(text: &str, ids: [&str; 2], tokenizer: &Tokenizer) -> Vec<Part> {
     let added = (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.kind(*token) != TokenKind::Text);
     let added = added.filter_map(|token| std::str::from_utf8(tokenizer.bytes(token)).ok()).filter(|token| !token.is_empty());

@@ -1,4 +1,4 @@
-//! The ways in which models write tool calls, one file for each.
+//! The formats in which models write tool calls, one file each.
 
 mod as_written;
 mod deepseek;
@@ -56,7 +56,7 @@ impl ToolFormatName {
         }
     }
 
-    /// The format, in the form that is its own.
+    /// The format with its default form of calls.
     pub fn format(self) -> Arc<dyn ToolFormat> {
         match self {
             Self::Hermes => Arc::new(hermes::Hermes),
@@ -68,64 +68,65 @@ impl ToolFormatName {
         }
     }
 
-    /// The format in which a template writes past calls; `None`: in none that is known.
+    /// Detects the format by how a template writes past calls. `None` if no known format reads them.
     pub fn written_by(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<Self> {
         let calls = template.past_calls()?;
         let written = |name: &Self| Some((AsWritten::new(name.format(), &calls, tokenizer)?.start, *name));
-        // What begins further on is only a part of the call.
+        // A match that begins later would cover only a part of the call.
         Self::ALL.iter().filter_map(written).min_by_key(|(start, _)| *start).map(|(_, name)| name)
     }
 
-    /// The format, in the form in which the template writes past calls, or in its own.
+    /// The format with calls written exactly as the template writes past ones or, if that is not possible, in its default form.
     pub fn as_written_by(self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Arc<dyn ToolFormat> {
         let written = template.past_calls().and_then(|calls| AsWritten::new(self.format(), &calls, tokenizer));
         written.map_or_else(|| self.format(), |written| Arc::new(written))
     }
 }
 
-/// How a model writes tool calls: what the parser reads, and the one form that the grammar writes.
+/// A format of tool calls: the variants that the parser accepts, and the one form that the grammar writes.
 ///
 /// A call is a tag, a head with the tool's name, the arguments, and a tail.
 pub trait ToolFormat: Send + Sync {
-    /// What calls start with.
+    /// The opening tags of calls.
     fn tags(&self) -> &'static [Tag];
 
-    /// Reads what stands between a tag (or the call before) and the arguments.
+    /// Reads from a tag, or from the end of the previous call, to the beginning of the arguments.
     ///
     /// # Errors
-    /// It is not there, or not yet.
+    /// The text is something else, or still incomplete.
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head>;
 
-    /// Reads what stands after the arguments. `list`: as the head said.
+    /// Reads what follows the arguments. `list`: whether [`Head::list`] was set.
     ///
     /// # Errors
-    /// It is not there, or not yet: the call is complete all the same.
+    /// The text is something else, or still incomplete. The call counts as complete in either case.
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next>;
 
-    /// The tag of forced calls.
+    /// The index of the tag that opens forced calls.
     fn forced_tag(&self) -> usize {
         0
     }
 
-    /// The form that the grammar writes after the tag of this number.
+    /// The form of calls under the tag with this index.
     fn form(&self, tag: usize) -> Form;
 
-    /// From where the head ends to where the call does, in Lark, and what of the schema it does not enforce.
+    /// A Lark grammar from the beginning of the arguments to the end of the call, and the parts of the schema that it does not
+    /// enforce.
     fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         (grammar::json_arguments(form, schema, vocabulary), vec![])
     }
 }
 
-/// Where a call stands.
+/// Where a call's head begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// After the tag of this number.
+    /// After the tag with this index.
     AfterTag(usize),
     /// After another call under the same tag.
     AfterCall,
 }
 
-/// What stands before a call's arguments.
+/// What the parser has read before a call's arguments.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub name: String,

@@ -1,4 +1,4 @@
-//! What a template makes of calls: the text in which a model finds its own past calls, and should write the next.
+//! How a template writes past calls: the text that a model reads its own calls in, and should write the next call in.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,12 @@ pub struct PastCalls {
     pub one: String,
     /// With both, where they can stand in one turn.
     pub two: Option<String>,
-    /// How much of `one` a turn of plain text begins with, too, but for whitespace, in bytes; `None`: there can be no such turn.
+    /// Length of the common beginning of `one` and a turn of plain text, whitespace aside, in bytes. `None` if the template allows
+    /// no such turn.
     pub opening: Option<usize>,
 }
 
-/// A call that is tried out. Neither its name nor its arguments are in any template.
+/// A call for trial. Its name and arguments occur in no template.
 pub(crate) struct PastCall {
     pub id: String,
     pub name: &'static str,

@@ -1,4 +1,4 @@
-//! A conversation in the shape that a template takes.
+//! Shapes a conversation as a template's traits require.
 
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
         let calls = calls.into_iter().map(|call| {
             let arguments = match traits.arguments {
                 Arguments::Mapping => call.input,
-                // What came out of JSON can become it again.
+                // Cannot fail: it was JSON before.
                 Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
             };
             json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})

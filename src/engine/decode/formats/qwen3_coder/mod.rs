@@ -1,4 +1,4 @@
-//! Qwen3-Coder's format. Strings are written as they are, other values as JSON:
+//! Qwen3-Coder's format. Strings are written without quotes or escapes, other values as JSON:
 //!
 //! ```text
 //! <tool_call>
@@ -10,8 +10,8 @@
 //! </tool_call>
 //! ```
 //!
-//! The models often leave out the first tag, and sometimes a parameter's end: a line that begins with the tag of a parameter that the
-//! schema has further on ends a value, too.
+//! Models often leave out the first tag, and sometimes `</parameter>`. So a value also ends before a line that begins with the
+//! tag of a later parameter of the schema.
 
 mod grammar;
 mod reader;
