@@ -12,8 +12,8 @@ pub struct PastCalls {
     pub one: String,
     /// With both, where they can stand in one turn.
     pub two: Option<String>,
-    /// Length of the common beginning of `one` and a turn of plain text, whitespace aside, in bytes. `None` if the template allows
-    /// no such turn.
+    /// Length of the common beginning of `one` and a turn of plain text, whitespace aside, in bytes. `None` if the template
+    /// allows no such turn.
     pub opening: Option<usize>,
 }
 
