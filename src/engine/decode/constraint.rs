@@ -17,8 +17,7 @@ use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
 
-/// Limit of the cache of compiled grammars, per model. One client's tools need a fraction of it; a grammar takes
-/// a few hundred kilobytes at most.
+/// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
 
 /// The tokens that may come next: one bit per token id.
@@ -64,7 +63,7 @@ impl Follower {
     /// The tokens that the grammar allows next.
     ///
     /// # Errors
-    /// The grammar's automaton grew beyond llguidance's limits.
+    /// The grammar's automaton has outgrown llguidance's limits.
     pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
         self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
     }
@@ -79,30 +78,29 @@ impl Follower {
             .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
     }
 
-    /// The bytes that must come next, up to the first choice or added token.
+    /// The bytes that must come next because the grammar allows nothing else. Stops before added tokens, which have no bytes.
     pub(super) fn forced(&self) -> Vec<u8> {
-        // Computing these bytes changes the matcher's state, so ask a copy.
+        // Computing them advances the matcher, so a copy is asked.
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
         bytes
     }
 
-    /// The parts of the schema that llguidance ignored.
+    /// The keywords of the schema that llguidance ignored.
     fn not_enforced(&mut self) -> Vec<String> {
         self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
     }
 
-    /// Whether the grammar is satisfied and allows nothing more.
+    /// Whether the grammar is at its end: nothing more can follow.
     pub(super) fn is_done(&self) -> bool {
         self.0.is_stopped() && !self.0.is_error()
     }
 }
 
-/// For grammars without tool calls.
+/// For grammars without a tool call.
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
-/// The values from `fill` that a grammar of this form depends on, as part of its cache key. Ids count only if the
-/// form writes them; otherwise every call would compile its own grammar.
+/// Key for the cache of grammars: everything that varies between calls of this form.
 fn filled(form: &Form, fill: &Fill) -> String {
     let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
     format!("{} {}", ids.concat(), fill.names.join(" "))
@@ -113,11 +111,11 @@ pub(super) struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    /// Results of compiling, failures included, by everything the grammar is made from.
+    /// Compiled grammars and refusals, by a key that names everything they depend on.
     compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
 }
 
-/// The compiled grammar of a schema, and where it falls short of it.
+/// A schema's grammar, and how completely it enforces the schema.
 struct HeldTo {
     follower: Follower,
     /// The parts of the schema that the grammar does not enforce, in words for a log line or error.
@@ -147,12 +145,12 @@ impl Grammars {
         Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
-    /// The single tokens that open a call. Tags that the vocabulary spells with several tokens have none.
+    /// The added tokens that open a call. Empty if the vocabulary has none and tags are spelled with ordinary tokens.
     pub(super) fn open_tokens(&self) -> Vec<u32> {
         self.format.tags().iter().filter_map(|tag| self.tokenizer.added_token(&tag.words.concat())).collect()
     }
 
-    /// The added tokens that calls are written with, opening tags included.
+    /// All added tokens that are markup of calls: they never count as text.
     pub(super) fn markup(&self) -> Vec<u32> {
         let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
         let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
@@ -162,7 +160,7 @@ impl Grammars {
         markup.chain(self.open_tokens()).collect()
     }
 
-    /// A call of one of these tools, from its opening tag up to its arguments.
+    /// A whole call up to where its arguments begin: opening tag, then the name of one of the tools.
     ///
     /// # Errors
     /// The names are too many or too long for a grammar.
@@ -171,7 +169,7 @@ impl Grammars {
         self.opening("call", &form, fill, || grammar::whole_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// Like [`Self::call`], but from just after the opening tag with index `tag`.
+    /// Like [`Self::call`], for a call whose opening tag has been generated. `tag` is the tag's index in the format.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -180,8 +178,8 @@ impl Grammars {
         self.opening(&format!("rest {tag}"), &form, fill, || grammar::rest_of_opening(&form, fill, &self.vocabulary()))
     }
 
-    /// What may follow a call in a format that lists several calls under one tag: the end of the list or, unless
-    /// `last`, another call up to its arguments. `None` in formats without such lists.
+    /// Grammar for what follows a finished call in a list: the end of the list or, unless this was the `last` call allowed, the
+    /// next call up to its arguments. `None` for formats without lists of calls.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -199,11 +197,11 @@ impl Grammars {
         })
     }
 
-    /// This tool's arguments and the end of its call. Parts of the tool's schema that cannot be enforced are
-    /// dropped, with a warning when the grammar is compiled.
+    /// A call of this tool from its arguments to its end. Keywords of the schema that cannot be enforced are left out, with a
+    /// warning when the grammar is compiled first.
     ///
     /// # Errors
-    /// Not even the fallback, any JSON object, compiles.
+    /// Even the fallback grammar, any JSON object, does not compile.
     pub(super) fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
         self.kept(key, || match self.try_arguments(tag, tool) {
@@ -220,8 +218,7 @@ impl Grammars {
         })
     }
 
-    /// Refuses a tool with `strict: true` unless its whole schema can be enforced. `field` is where the request
-    /// has the schema.
+    /// Checks that the schema of a `strict` tool can be enforced in full. `field` is its path in the request, for the error.
     ///
     /// # Errors
     /// Names the innermost part of the schema that cannot be enforced.
@@ -244,12 +241,10 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
 
-    /// An answer held to an output format: either a JSON value that fits its schema, or a call of one of these
-    /// tools up to its arguments.
+    /// The whole answer to a request with an output format: a JSON value of its schema, or a tool call up to its arguments.
     ///
     /// # Errors
-    /// The schema does not compile, or the format is strict and a part of its schema cannot be enforced. Names
-    /// the part.
+    /// The schema does not compile, or must be enforced in full and cannot be. The error names the innermost part at fault.
     pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
         let OutputFormat { schema, field, .. } = format;
         let attempt = |schema: &Value, fill: &Fill| {
@@ -261,8 +256,7 @@ impl Grammars {
             let field = format!("{field}.schema");
             let HeldTo { mut follower, not_enforced } =
                 attempt(schema, fill).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &NO_CALL).err()))?;
-            // Some grammars exceed the limits only when the first mask is computed. Better refuse the request
-            // now than fail in the middle of the answer.
+            // The first mask builds most of the automaton: if that is too large, refuse now and not in mid-answer.
             let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
             follower.0.compute_mask().map_err(too_large)?;
             if !not_enforced.is_empty() {
@@ -280,8 +274,7 @@ impl Grammars {
         Ok(HeldTo { follower, not_enforced })
     }
 
-    /// What may follow a call in an answer with an output format: another call up to its arguments, or the
-    /// answer's end.
+    /// What may follow a call in an answer with an output format: another call up to its arguments, or the end of the answer.
     ///
     /// # Errors
     /// As for [`Self::call`].
@@ -295,13 +288,12 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
 
-    /// The form for places where the grammar, not the model, chooses the tag: forced calls, and calls offered
-    /// beside schema-bound text.
+    /// The form in which calls are written wherever the grammar chooses the form.
     fn forced_form(&self) -> Form {
         self.format.form(self.format.forced_tag())
     }
 
-    /// Any JSON object as arguments, and the end of the call: the fallback if a tool's schema cannot be used.
+    /// A call from its arguments to its end, where the arguments may be any JSON object.
     ///
     /// # Errors
     /// It does not compile.
@@ -310,7 +302,7 @@ impl Grammars {
         compiled.map(|held| held.follower).map_err(EngineError::Device)
     }
 
-    /// Compiles arguments that fit this schema, together with the end of the call.
+    /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
         let schema = json_schema::with_options(schema);
         let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
@@ -334,8 +326,7 @@ impl Grammars {
         }
     }
 
-    /// The cached grammar at its start, compiled on a miss. Failures are cached too: compiling them again would
-    /// be as slow and fail the same way.
+    /// A fresh copy of the grammar under this key, compiled on first use. Failures are kept too, so that they cost nothing twice.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
@@ -350,12 +341,12 @@ impl Grammars {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
-        // Every update is a single call on the map, so a poisoned lock never guards a half-made change.
+        // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Rewords an llguidance warning as the name of the unenforced part of the schema.
+/// Rewords llguidance's warning about an ignored keyword.
 fn in_our_words(warning: &str) -> String {
     let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
     match (keys, warning.split_once("Unknown format: ")) {
@@ -367,14 +358,13 @@ fn in_our_words(warning: &str) -> String {
     }
 }
 
-/// The error for an unusable schema, with the path of the innermost part at fault.
+/// The error for an unusable schema. It names the path of the innermost part at fault.
 fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
     let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
     EngineError::Request(format!("{field}{path}: {reason}"))
 }
 
-/// The vocabulary in llguidance's form. Added tokens are marked as special, so that they can never stand for
-/// their text inside JSON.
+/// The vocabulary for llguidance. Added tokens are marked as special, so that none is accepted for its text inside JSON.
 fn token_environment(tokenizer: &Tokenizer) -> TokEnv {
     let words = (0..tokenizer.vocab_size() as u32).map(|token| match (tokenizer.kind(token), tokenizer.bytes(token)) {
         (TokenKind::Text, bytes) => bytes.to_vec(),

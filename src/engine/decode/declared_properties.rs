@@ -1,20 +1,19 @@
-//! Limits objects to the properties that their schema declares, unless the schema says otherwise.
+//! Closes schemas: where a schema does not mention undeclared properties, they are forbidden.
 //!
-//! JSON Schema allows undeclared properties by default. A model that may write them invents some, even with empty
-//! names, and tools refuse or misread them. Nearly all schemas that do not mention undeclared properties mean
-//! "none".
+//! JSON Schema allows them by default. A model that may write them invents some, down to empty names, and tools refuse or
+//! misread these. Nearly all schemas that do not mention them mean that there are none.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-/// Keywords that say something about undeclared properties. A schema with one of them is left as it is.
+/// Keywords by which a schema decides about undeclared properties itself.
 const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
 
-/// Keywords whose subschemas apply to the same value as the schema itself, not to a part of the value.
+/// Keywords whose schemas apply to the same value as the schema they are in.
 const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// Forbids undeclared properties in every object schema, at any depth, that does not mention them.
+/// Forbids undeclared properties in every object schema that does not mention them.
 pub(super) fn allow_only_declared(schema: &mut Value) {
     let root = schema.clone();
     let mut combined = HashSet::new();
@@ -22,15 +21,14 @@ pub(super) fn allow_only_declared(schema: &mut Value) {
     Closer { root: &root, combined: &combined }.close(schema);
 }
 
-/// What a schema, together with the subschemas and references that apply to the same value, says about
-/// properties.
+/// What all schemas that apply to one value say about its properties.
 #[derive(Default)]
 struct Declared {
     names: Vec<String>,
     is_object: bool,
     /// Whether anything is said about undeclared properties.
     speaks: bool,
-    /// References followed so far, since they may be circular.
+    /// References followed so far, as they may be circular.
     references: HashSet<String>,
 }
 
@@ -60,8 +58,8 @@ impl Declared {
 
 struct Closer<'a> {
     root: &'a Value,
-    /// References whose targets are combined with other schemas somewhere. Closing such a target would forbid the
-    /// properties that the other schemas declare.
+    /// References whose targets are combined with other schemas somewhere. These targets must stay open: closed, they would
+    /// forbid what the others declare.
     combined: &'a HashSet<String>,
 }
 
@@ -113,8 +111,7 @@ impl Closer<'_> {
     }
 }
 
-/// Allows these properties and no others. Names without a schema here may hold anything: another schema may say
-/// more about them.
+/// Allows these properties and no others, whatever they hold.
 fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
     let properties = keywords.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {

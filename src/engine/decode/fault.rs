@@ -1,4 +1,4 @@
-//! Locates the fault in an unusable schema, so that the error can name the place.
+//! Finds the innermost part of an unusable schema, so that the error can name its path.
 
 use serde_json::{Map, Value};
 
@@ -11,9 +11,8 @@ pub(super) struct Fault {
     pub reason: String,
 }
 
-/// The innermost part that is at fault on its own, or else the first reference that cannot be resolved. `fault`
-/// checks one part and returns what is wrong with it. `None`: every part is fine on its own, only their
-/// combination is not.
+/// The innermost part for which `fault` returns a reason when it is tried alone, or else the first reference without a target.
+/// `None` if every part is usable alone, but not the whole.
 pub(super) fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
     at_fault(schema, fault).or_else(|| dangling(schema, schema))
 }

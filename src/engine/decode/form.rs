@@ -1,20 +1,20 @@
-//! How a tool call is written: the tags that the parser looks for, and the form that grammars are built from.
+//! The written form of tool calls as data. Formats describe themselves with it, and grammars are built from it.
 
 use std::ops::Range;
 
 use super::syntax::{Cursor, Unread, ending_with_start_of};
 
-/// The text that a call starts with, such as `<tool_call>` or `{"name":`.
+/// The opening of a call, such as `<tool_call>`.
 pub struct Tag {
-    /// The tag's words. Any amount of JSON whitespace may stand between them.
+    /// The tag's words. JSON whitespace may stand between them.
     pub words: &'static [&'static str],
-    /// `Some`: the tag counts only at the start of the answer or after a call, with nothing but these characters
-    /// before it. `None`: it counts anywhere, and must be a single word.
+    /// If set, the tag opens a call only at the start of the answer or right after a call, preceded by nothing but these
+    /// characters. If not, it opens a call anywhere, and has exactly one word.
     pub only_after: Option<&'static [char]>,
 }
 
 impl Tag {
-    /// The tag's byte range in the text. `fresh`: the text starts the answer or follows a call.
+    /// The tag's byte range in the text, if it is there. `fresh`: the text starts the answer, or follows a call.
     pub fn find(&self, text: &str, fresh: bool) -> Option<Range<usize>> {
         let Some(before) = self.only_after else {
             let word = self.words[0];
@@ -26,8 +26,7 @@ impl Tag {
         (fresh && cursor.words(self.words).is_ok()).then(|| start..start + cursor.at())
     }
 
-    /// In a text without the whole tag: how many bytes at its end might still become the tag, whitespace and
-    /// ignored characters included.
+    /// Length of the text's end that could be the beginning of the tag, in bytes. The text does not contain the whole tag.
     pub fn undecided(&self, text: &str, fresh: bool) -> usize {
         match self.only_after {
             None => ending_with_start_of(text, self.words[0]),
@@ -39,7 +38,7 @@ impl Tag {
         }
     }
 
-    /// In a text without the whole tag: how many bytes of the tag's words it ends with, not counting whitespace.
+    /// How many bytes of the tag's words, whitespace not counted, the text ends with. The text does not contain the whole tag.
     pub fn so_far(&self, text: &str, fresh: bool) -> usize {
         let Some(before) = self.only_after else { return ending_with_start_of(text, self.words[0]) };
         let mut cursor = Cursor::new(text.trim_start_matches(before));
@@ -54,19 +53,18 @@ impl Tag {
         there
     }
 
-    /// The length of all its words together, in bytes.
+    /// Length of all words together, in bytes.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.len()).sum()
     }
 
-    /// Whether a token with these bytes would complete the tag and run past it, given that the text already ends
-    /// with the first `there` bytes of the tag's words.
+    /// Whether a token with these bytes would complete the tag and continue past it. `there`: bytes of the tag that precede it.
     pub fn goes_past(&self, there: usize, bytes: &[u8]) -> bool {
         let starts = if there == 0 { bytes.len() } else { 1 };
         (0..starts).any(|start| self.completed_by(there, &bytes[start..]).is_some_and(|left| left > 0))
     }
 
-    /// How many of the bytes are left over once they have completed the tag; `None` if they do not complete it.
+    /// How many of the bytes remain behind the completed tag; `None` if they do not complete it.
     fn completed_by(&self, mut there: usize, bytes: &[u8]) -> Option<usize> {
         let letters = self.words.concat();
         let mut ends = Vec::new();
@@ -83,18 +81,18 @@ impl Tag {
     }
 }
 
-/// An element of a call as grammars write it.
+/// A part of a call's written form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Fixed text, in whatever tokens.
     Text(String),
-    /// Fixed markup: a single added token if the vocabulary has it, otherwise spelled out.
+    /// Markup: a single added token if the vocabulary has one for it, else spelled with ordinary tokens.
     Markup(String),
-    /// The tool's name: a JSON string if `quoted`, otherwise as it is.
+    /// The tool's name, bare or as a JSON string.
     Name { quoted: bool },
-    /// The id that the next prompt will give this call.
+    /// The call's id, as prompts show it ([`crate::engine::text::call_ids`]).
     Id,
-    /// The id that the next prompt will give the call after this one.
+    /// The id of the next call in the list.
     NextId,
 }
 
@@ -106,27 +104,27 @@ pub(super) fn markup(text: &str) -> Part {
     Part::Markup(text.into())
 }
 
-/// The one way in which grammars let a model write a call. The parser accepts more.
+/// How the grammar writes a call, though the parser may accept variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// The opening tag, written only if the grammar starts before it.
+    /// The opening tag, for calls that the grammar opens itself.
     pub tag: Part,
-    /// From after the tag up to and including the name.
+    /// Between the tag and the name, the name included.
     pub open: Vec<Part>,
-    /// From after the name to the arguments.
+    /// Between the name and the arguments.
     pub after_name: Vec<Part>,
-    /// The text just before arguments that are a JSON object, usually a space.
+    /// Whitespace directly before the arguments' opening brace.
     pub before_object: String,
-    /// From after the arguments to the end of the call; in a list, to where it continues or ends.
+    /// After the arguments: to the end of the call or, in a list, to where the list continues or ends.
     pub after: Vec<Part>,
-    /// For formats that list several calls under one tag: how a list continues and ends.
+    /// For formats that put several calls under one tag.
     pub list: Option<ListForm>,
 }
 
-/// How a list of calls under one tag continues and ends.
+/// A list of calls under one tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListForm {
-    /// From the end of one call up to and including the name of the next.
+    /// From the end of one call to the next call's name, included.
     pub between: Vec<Part>,
     /// What closes the list after its last call.
     pub end: Vec<Part>,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::form::{Form, Part};
 use crate::engine::text::Tokenizer;
 
-/// The values that a form leaves open and a grammar fills in.
+/// What grammars of the same form differ in from call to call.
 pub(super) struct Fill<'a> {
     /// The names of the tools that may be called.
     pub names: &'a [&'a str],
@@ -13,13 +13,12 @@ pub(super) struct Fill<'a> {
     pub ids: [&'a str; 2],
 }
 
-/// A tokenizer's vocabulary, which decides whether markup is a single token or spelled out.
+/// The tokenizer's vocabulary, which decides what markup is a token of its own.
 pub struct Vocabulary<'a>(pub &'a Tokenizer);
 
 impl Vocabulary<'_> {
-    /// The parts as a Lark sequence, and the definitions of the terminals it uses, whose names start with
-    /// `prefix`. Neighbouring texts share one terminal, so that tokens may span them; a token boundary is
-    /// required only where a terminal ends.
+    /// Translates parts to a sequence of Lark symbols and the definitions of the terminals in it. Neighbouring texts become one
+    /// terminal, so that tokens may cross from one to the next; a token boundary is required at the end of a terminal only.
     fn symbols(&self, parts: &[Part], fill: &Fill, prefix: &str) -> (String, String) {
         let mut start = Vec::new();
         let mut terminals = String::new();
@@ -54,7 +53,7 @@ impl Vocabulary<'_> {
         (start.join(" "), terminals)
     }
 
-    /// The parts as a Lark sequence without terminal definitions. Names and ids are skipped.
+    /// Translates parts to inline Lark symbols without terminals. Names and ids are left out.
     pub fn inline(&self, parts: &[Part]) -> String {
         let symbol = |part: &Part| match part {
             Part::Text(text) => Some(lark_string(text)),
@@ -72,8 +71,8 @@ pub(super) fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -
     opening(&[std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat(), fill, vocabulary)
 }
 
-/// An answer with an output format: a JSON value that fits the schema or, if there are tools, a call up to its
-/// arguments. Without a schema, the value's place is empty: a call or nothing.
+/// An answer with an output format: a JSON value of the schema or, if there are tools, a call up to its arguments. Without a
+/// schema: such a call, or nothing.
 pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
     let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
     let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
@@ -94,8 +93,8 @@ fn opening(parts: &[Part], fill: &Fill, vocabulary: &Vocabulary) -> String {
     format!("start: {start}\n{terminals}")
 }
 
-/// What may follow a call in a list: the list's end or, unless `last`, another call up to its arguments. `None`
-/// in formats without lists.
+/// What may follow a call in a list: the end of the list or, unless `last`, the next call up to its arguments. `None` for
+/// formats without lists.
 pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
     let (end, mut terminals) = vocabulary.symbols(&list.end, fill, "END");
@@ -110,8 +109,7 @@ pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Voca
 
 /// Arguments as a JSON object, and the rest of the call after them.
 ///
-/// The space before the opening brace is part of this grammar, not of the one before it, because tokens usually
-/// include the space in front of them.
+/// The space before the opening brace is part of the grammar, because most vocabularies have tokens that begin with a space.
 pub(super) fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
     let before = if form.before_object.is_empty() { String::new() } else { lark_string(&form.before_object) };
     format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(&form.after))

@@ -1,5 +1,4 @@
-//! Rewrites JSON Schemas so that llguidance can enforce them. Keywords that it cannot enforce are removed and
-//! reported.
+//! Prepares JSON Schemas for llguidance: keywords that it cannot enforce are removed, and reported by name.
 
 use serde_json::{Map, Value, json};
 
@@ -7,12 +6,11 @@ use super::declared_properties::{allow_only_declared, has_type};
 use super::string_formats;
 use crate::wire::Tool;
 
-/// 2^53 - 1, the largest integer that every JSON reader represents exactly. Numbers without bounds are limited to
-/// it: a grammar would otherwise allow hundreds of digits, which readers reject or round.
+/// 2^53 - 1, the largest whole number that every JSON parser reads exactly. Unbounded numbers get this bound, since a grammar
+/// would otherwise allow hundreds of digits.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
-/// Length limits above this many characters are dropped: the grammar's automaton pays memory for each character,
-/// and no answer gets that long.
+/// Length limits above this are dropped: the automaton needs memory for each character, and no answer gets near them.
 const LONGEST_LIMIT: u64 = 2_000;
 
 /// The tool's `input_schema` made enforceable, and what was left out of it. The result always demands an object,
@@ -51,9 +49,8 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             keywords.remove("pattern");
         }
     });
-    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as keywords like `allOf`
-    // require. If the schema does not compile with it, first go without bounds on arbitrary values, then without
-    // forbidding undeclared properties too.
+    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as `allOf` requires. Then the places that
+    // may hold anything are left unbounded.
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
@@ -72,8 +69,7 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     (schema, left_out)
 }
 
-/// Removes optional properties whose schema no value satisfies: one such property would make the whole schema
-/// fail.
+/// Removes optional arguments whose schema no value satisfies.
 fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let definitions = schema["$defs"].clone();
@@ -95,7 +91,7 @@ pub(super) fn any_object() -> Value {
     schema
 }
 
-/// A reference to the schema of any value. Used instead of llguidance's own, which does not bound numbers.
+/// A reference to our own definition of "any value": in llguidance's, numbers are unbounded.
 fn any_value() -> Value {
     json!({"$ref": "#/$defs/anyclaude-value"})
 }
@@ -123,7 +119,7 @@ fn is_open(schema: &Value) -> bool {
     }
 }
 
-/// Puts [`any_value`] wherever an object or array may hold any value.
+/// Replaces schemas that allow anything by [`any_value`].
 fn bound_open_places(keywords: &mut Map<String, Value>) {
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         properties.values_mut().filter(|schema| is_open(schema)).for_each(|schema| *schema = any_value());
@@ -137,7 +133,7 @@ fn bound_open_places(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// Adds llguidance's options to the schema: fixed whitespace, and no error for unknown keywords.
+/// Adds llguidance's options: fixed whitespace, and unknown keywords are not an error.
 pub(super) fn with_options(mut schema: Value) -> Value {
     if let Some(keywords) = schema.as_object_mut() {
         let options = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true});
@@ -161,7 +157,7 @@ fn bound_numbers(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// Calls `see` on this schema and on every schema nested in it, outermost first.
+/// Calls `see` on the schema and on every schema inside it.
 fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
     let Some(keywords) = schema.as_object_mut() else { return };
     see(keywords);

@@ -30,8 +30,7 @@ pub use formats::{ToolFormat, ToolFormatName};
 pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
 
-/// A part of an answer, in the order generated: a stretch of thought or text, or a step of a tool call. One
-/// content block is usually made of several.
+/// A piece of the decoded answer, in the order of generation: text, thoughts, or a part of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// More of the model's thoughts; given only if the request asks to see them.
@@ -49,7 +48,7 @@ pub enum Piece {
     ToolEnd,
 }
 
-/// Joins neighbouring pieces of the same kind, so that tests do not depend on how text was split.
+/// Joins neighbouring pieces of the same kind.
 #[cfg(test)]
 fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();

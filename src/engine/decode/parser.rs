@@ -9,17 +9,17 @@ use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
 use super::syntax::{Cursor, Unread, trim_start};
 use crate::wire::Tool;
 
-/// Splits an answer's text into plain text and tool calls, as the text arrives.
+/// Incremental parser: takes an answer's text as it is generated and separates tool calls from text.
 ///
-/// Plain text, whitespace included, is returned as soon as it cannot be the start of a call; arguments as soon as
-/// they arrive. Text that starts like a call but does not become one is returned as plain text.
+/// Text is passed on as soon as it can no longer be the beginning of a call, with its whitespace unchanged, and arguments as
+/// they arrive. Markup that turns out not to be a call is passed on as text.
 pub(super) struct Parser {
     format: Arc<dyn ToolFormat>,
     tools: Arc<[Tool]>,
     state: ParserState,
-    /// Text received but not yet known to be plain text or part of a call.
+    /// Received text that could still become part of a call.
     held: String,
-    /// Whether no text was returned since the answer's start or the last call. Some tags count only there.
+    /// Whether nothing but whitespace has come since the answer began or the last call ended.
     fresh: bool,
     /// Index of the tag that opened the current or latest call.
     tag: usize,
@@ -31,25 +31,24 @@ pub(super) struct Parser {
 enum ParserState {
     #[default]
     Text,
-    /// After a tag or an earlier call; the name is not known yet.
+    /// After the opening tag; the name is still incomplete. `opened` is the markup so far, in case it is text after all.
     Head { opened: String, place: Place },
-    /// The name is known, the arguments have not started.
+    /// The name is known; the arguments have not begun.
     Named { opened: String, head: Head },
-    /// Inside the arguments. `opening` is `Some` until the first argument text arrives; only then is the call
-    /// announced, because a call cut short before would look like a finished one without arguments.
+    /// Inside the arguments. `opening` holds the markup before them until the first argument has been read: a call that is cut
+    /// earlier must not be reported, as it would look like a finished call without arguments.
     Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
-    /// After the arguments, before the call's closing markup.
+    /// After the arguments, up to the end of the call or the next call in the list.
     Tail { list: bool },
 }
 
 impl Parser {
-    /// `tools`: the tools that may be called. Some formats write an argument according to its type in the tool's
-    /// schema.
+    /// `tools`: the request's tools. Formats that write arguments without quotes need the schemas to tell strings from JSON.
     pub(super) fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
         Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
     }
 
-    /// Takes more of the answer's text and returns what has become certain.
+    /// Adds text; returns everything that is decided now.
     pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
@@ -57,8 +56,7 @@ impl Parser {
         pieces
     }
 
-    /// Ends the answer. Held text is returned as plain text, unless it belongs to arguments: an incomplete call
-    /// stays open.
+    /// The answer has ended: text that was held back is returned, and incomplete arguments stay open.
     pub(super) fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         let text = match std::mem::take(&mut self.state) {
@@ -81,7 +79,7 @@ impl Parser {
         self.tag
     }
 
-    /// How many bytes of this tag's words the text ends with; 0 inside a call.
+    /// How many bytes of this tag the text ends with, if a call could open there.
     pub(super) fn opening_so_far(&self, tag: &Tag) -> usize {
         if self.in_call() { 0 } else { tag.so_far(&self.held, self.fresh) }
     }
@@ -95,7 +93,7 @@ impl Parser {
         }
     }
 
-    /// Makes one step through the held text; false if it needs more text.
+    /// One step of the state machine. Returns false when it cannot go on without more text.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match std::mem::take(&mut self.state) {
             ParserState::Text => self.find_tag(pieces),
@@ -191,13 +189,13 @@ impl Parser {
         true
     }
 
-    /// Stays in this state until more text arrives.
+    /// Puts the state back: more text is needed.
     fn wait(&mut self, state: ParserState) -> bool {
         self.state = state;
         false
     }
 
-    /// Not a call after all: returns its markup as plain text, and searches the rest for tags again.
+    /// It was not a call after all: its markup becomes text, and parsing starts over behind it.
     fn give_up(&mut self, opened: String, pieces: &mut Vec<Piece>) -> bool {
         self.fresh = false;
         self.give(opened, pieces);

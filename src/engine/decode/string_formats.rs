@@ -1,17 +1,16 @@
-//! The `format` keyword of strings, where llguidance allows texts that common JSON readers refuse.
+//! The `format` keyword of strings, narrowed where llguidance allows values that common parsers refuse.
 
 use serde_json::{Map, Value, json};
 
-/// The formats that JSON Schema defines. Any other is only an annotation.
+/// The formats that JSON Schema defines. Any other has no meaning to validators.
 const DEFINED: &str = "date-time date time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri \
                        iri-reference uuid uri-template json-pointer relative-json-pointer regex";
 
-/// A date with a four-digit year from 1000 to 2999. Never 29 February: a pattern of reasonable size cannot tell
-/// leap years.
+/// Dates with a year of four digits. The 29th of February is left out, as a pattern cannot know leap years.
 const DATE: &str =
     "[12][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
 
-/// A time of day without RFC 3339's leap seconds and lower-case letters, which many readers refuse.
+/// Times without the leap seconds and lower-case letters that RFC 3339 allows: many parsers refuse them.
 const TIME: &str = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
 
 /// RFC 5321's limit for the part of an address before the `@`, in characters. Applied to the whole address, which

@@ -16,14 +16,13 @@ pub(super) const THINKING_TAGS: [ThinkingTags; 2] =
     [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
 
 impl ThinkingTags {
-    /// The pair whose opening tag ends this prompt, if any. The model's output then starts inside thoughts.
+    /// The tags that the prompt opens at its very end, if it does: then the answer begins inside thoughts.
     pub fn opened_by(prompt: &str) -> Option<&'static Self> {
         THINKING_TAGS.iter().find(|tags| prompt.trim_end().ends_with(tags.open))
     }
 }
 
-/// Splits generated text into thoughts and answer as it arrives. Line breaks around thoughts, and whitespace
-/// before the answer that follows them, count as markup and are dropped.
+/// Separates thoughts from the answer. Blank lines around thoughts belong to the markup and are dropped.
 pub(super) struct Thinking {
     state: ThinkingState,
     /// Text received but not yet returned: it may be part of a tag, or whitespace to drop.
@@ -32,7 +31,7 @@ pub(super) struct Thinking {
 
 #[derive(Clone, Copy)]
 enum ThinkingState {
-    /// It is not known yet whether the text starts with thoughts.
+    /// Too little text to know whether thoughts come.
     Undecided,
     /// After the opening tag, before the first thought.
     Opened(&'static ThinkingTags),
@@ -42,7 +41,7 @@ enum ThinkingState {
     Answer,
 }
 
-/// What new text added to the thoughts and to the answer.
+/// Text, separated into thoughts and answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
     pub thought: String,
@@ -50,7 +49,7 @@ pub(super) struct Split {
 }
 
 impl Thinking {
-    /// `opened`: the pair whose opening tag ends the prompt, if any.
+    /// `opened`: the tags that the prompt has opened already.
     pub(super) fn new(opened: Option<&'static ThinkingTags>) -> Self {
         Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
@@ -70,7 +69,7 @@ impl Thinking {
         }
     }
 
-    /// Takes more text and returns what has become certain.
+    /// Adds text; returns what is decided now.
     pub(super) fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);
         let mut split = Split::default();
@@ -78,7 +77,7 @@ impl Thinking {
         split
     }
 
-    /// Ends the text and returns what was held back.
+    /// The answer has ended: returns the text that was held back.
     pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -91,7 +90,7 @@ impl Thinking {
         }
     }
 
-    /// Makes one step through the held text; false if it needs more text.
+    /// One step of the state machine. Returns false when it cannot go on without more text.
     fn step(&mut self, split: &mut Split) -> bool {
         match self.state {
             ThinkingState::Undecided => {

@@ -1,8 +1,7 @@
-//! The ids that tool calls have in prompts.
+//! Ids of tool calls in prompts.
 //!
-//! Clients' ids are random, and some templates accept only ids of nine letters and digits. So prompts number the
-//! calls of a conversation instead. Such ids are the same every time the conversation is rendered, and known
-//! before the model writes the next call.
+//! Clients' ids are random, and some templates accept only nine letters and digits. So prompts identify a call by its number in
+//! the conversation, which is the same in every request and known before the model writes the call.
 
 use std::collections::HashMap;
 
@@ -35,8 +34,7 @@ impl CallIds {
         of_number(self.count)
     }
 
-    /// The id and name of the call that a result belongs to. For an unknown call, an id that no call has, and no
-    /// name.
+    /// Id and name of the call that a result belongs to. A result without a call gets the id of number 0 and no name.
     pub(crate) fn of_result(&self, client_id: &str) -> (String, Option<&str>) {
         match self.calls.get(client_id) {
             Some((number, name)) => (of_number(*number), Some(name)),

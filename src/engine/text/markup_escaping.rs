@@ -1,8 +1,8 @@
-//! Escapes markup in what users and tools wrote, so that only the template's own markup has an effect.
+//! Keeps markup in content apart from markup that the template writes.
 //!
-//! A user who types `<|im_end|>`, or a file that contains it, must not end a turn. Before content reaches the
-//! template, a mark is inserted into each such text; the tokenizer then does not recognize it as a control token,
-//! removes the mark, and tokenizes plain text. Content without markup is unchanged, and so are its tokens.
+//! A user who types `<|im_end|>`, or a file that contains it, must not end a turn. Such markup in content gets a mark before the
+//! template sees it, and the tokenizer encodes marked markup as plain text. All other content is unchanged, and so are its
+//! tokens.
 
 use serde_json::Value;
 

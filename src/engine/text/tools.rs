@@ -1,6 +1,5 @@
-//! A request's tools as values for chat templates. Clients send the same long list with every request, and
-//! converting it and writing it as JSON takes most of the time of rendering a prompt, so the lists used last are
-//! cached.
+//! A request's tools as chat templates see them. Clients send the same long list with every request, and converting it takes
+//! most of a prompt's rendering time, so the most recent conversions are kept.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -12,7 +11,7 @@ use super::template::Descriptions;
 use super::{messages, offered_tools, python};
 use crate::wire::Tool;
 
-/// How many lists are cached: enough for a client's main conversation and several kinds of sub-agents.
+/// Most lists that are kept: enough for a client's main conversation and several kinds of sub-agents.
 const MOST: usize = 8;
 
 /// A cache of converted tool lists.
@@ -52,7 +51,7 @@ impl KnownTools {
     }
 }
 
-/// A tool's mapping that caches its own JSON. Templates see an ordinary mapping.
+/// A tool. Templates see a mapping; its JSON is computed once.
 #[derive(Debug)]
 pub(super) struct KnownTool {
     mapping: Value,

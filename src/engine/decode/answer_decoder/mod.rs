@@ -1,5 +1,4 @@
-//! Decodes one answer as it is generated: masks the next token, and turns sampled tokens into parts of the
-//! answer.
+//! Decodes one answer: takes each sampled token, returns what it adds, and says which tokens may come next.
 
 mod rules;
 
@@ -27,11 +26,10 @@ struct SharedParts {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     grammars: Grammars,
-    /// The tokens that would complete an opening tag and run past it. They must be masked: what follows the tag
-    /// is the grammar's to decide. Indexed by tag, then by how many bytes of the tag the text already ends with.
+    /// Indexed by tag, then by how many of the tag's bytes the text ends with: the tokens that would complete the tag and
+    /// continue past it. They are forbidden, since the grammar must decide what follows the tag.
     overshooting: Vec<Vec<Vec<u32>>>,
-    /// The same for closing tags of thoughts, indexed like [`THINKING_TAGS`]. Needed with an output format, whose
-    /// grammar must see the answer's first token whole.
+    /// The same for the closing tags of thoughts: the grammar of an output format must see the answer's first byte.
     overshooting_close: Vec<Vec<Vec<u32>>>,
 }
 
@@ -49,12 +47,11 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
-    /// The decoder for the answer to this request. `thinks`: if the prompt ends with an opening tag of thoughts,
-    /// that pair of tags, since the answer then starts inside thoughts.
+    /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
     ///
     /// # Errors
-    /// `tool_choice` asks for a tool that the request does not have, the output format's schema cannot be used,
-    /// or a strict schema cannot be enforced in full.
+    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool or
+    /// format cannot be enforced in full.
     pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
@@ -90,7 +87,7 @@ impl AnswerDecoders {
     }
 }
 
-/// The tokens that, after the first `there` bytes of the tag, complete it and add more text.
+/// The tokens that complete the tag and continue past it, if the text ends with the tag's first `there` bytes.
 fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
     (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
 }
@@ -99,15 +96,13 @@ fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
 enum Stage {
     /// Thoughts or unconstrained text, in which a call may open.
     Text,
-    /// The start of an answer with an output format, while it may still become a call or schema-bound text. Holds
-    /// the text generated so far.
+    /// The start of an answer with an output format: a value of its schema, or a call. With the text so far, which fits both.
     Start(Follower, String),
-    /// Text held to the output format's schema.
+    /// Inside a value of the output format.
     Output(Follower),
     /// A call from its tag or just after it, up to its arguments.
     Opening(Follower),
-    /// A call's arguments and its end. Holds the tokens generated so far, for [`AnswerDecoder::loosen`] to
-    /// replay.
+    /// A call's arguments and its end, with their tokens so far, which [`AnswerDecoder::loosen`] replays.
     Arguments(Follower, Vec<u32>),
     /// After a call, where the same tag may cover another one.
     AfterCall(Follower),
@@ -122,7 +117,7 @@ pub struct AnswerDecoder {
     parser: Parser,
     flow: TextFlow,
     stage: Stage,
-    /// The answer's grammar at its start, if the request has an output format.
+    /// The grammar of the output format, if the request has one.
     output: Option<Follower>,
     /// How many calls the conversation has before this answer. Call ids continue from there.
     earlier_calls: usize,
@@ -132,7 +127,7 @@ pub struct AnswerDecoder {
 }
 
 impl AnswerDecoder {
-    /// The tokens that may come next; `None` if any may.
+    /// The tokens that may come next; `None` if all may.
     ///
     /// # Errors
     /// A grammar grew too large and has no looser replacement.
@@ -159,8 +154,7 @@ impl AnswerDecoder {
         mask.or_else(|reason| self.loosen(reason)).map(Some)
     }
 
-    /// Draft tokens: the grammar leaves no choice about the bytes they spell. Only a proposal, because the model
-    /// may split the same bytes into other tokens.
+    /// A draft: tokens for the bytes that the grammar forces next. Other tokens may spell the same bytes, so it has to be verified.
     pub fn forced(&self) -> Vec<u32> {
         let (Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) =
             &self.stage
@@ -171,8 +165,8 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
-    /// Takes the sampled token and returns what it adds to the answer. An end-of-answer token finishes the
-    /// answer; later tokens are ignored.
+    /// Takes a sampled token and returns what it adds to the answer. An end-of-answer token finishes the answer; tokens after it
+    /// are ignored.
     ///
     /// # Errors
     /// [`Self::mask`] does not allow the token, or the next stage's grammar does not compile.
@@ -222,11 +216,10 @@ impl AnswerDecoder {
         self.flow.stop_sequence()
     }
 
-    /// Ends the answer here, whatever the reason, and returns the text held back so far.
+    /// Ends the answer, for whatever reason, and returns the text that was held back.
     ///
-    /// A tool call cut short stays incomplete: its arguments end where the model stopped, and a call whose
-    /// arguments have not begun is not shown at all. Were it completed here, clients would run it as if the model
-    /// had meant it.
+    /// An open tool call is not completed, since clients would run it as if the model had meant it: its arguments end where the
+    /// model stopped, and a call without arguments so far is not reported at all.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
         if matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_)) {
@@ -243,7 +236,7 @@ impl AnswerDecoder {
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
-        // The held text is markup of the call that was cut short. If its arguments are complete, so is the call.
+        // What is held is markup of the cut call. A call whose arguments are complete counts as complete.
         pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
         pieces
     }
@@ -253,14 +246,13 @@ impl AnswerDecoder {
         self.calls > 0
     }
 
-    /// Runs new text through all stages that read it.
+    /// Passes text through the stages: thinking, parser, stop sequences.
     fn pass(&mut self, text: &str) -> Vec<Piece> {
         let split = self.thinking.push(text);
         self.sort(split)
     }
 
-    /// Passes thoughts on unchanged, and the answer through the call parser, then stop sequences and whitespace
-    /// rules.
+    /// Passes thoughts on unchanged, and the answer through the parser, the stop sequences and the whitespace rules.
     fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if self.rules.shows_thinking && !thought.is_empty() {
@@ -268,7 +260,7 @@ impl AnswerDecoder {
         }
         let answer = self.decide(answer);
         let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
-            // Without tools, or inside a JSON value, text that looks like a call is just text.
+            // There are no calls without tools, nor inside a JSON value.
             true => vec![Piece::Text(answer)],
             false => self.parser.push(&answer),
         };
@@ -277,16 +269,14 @@ impl AnswerDecoder {
         pieces
     }
 
-    /// The tokens that may open thoughts ahead of an answer with an output format, although its grammar does not
-    /// know them.
+    /// The tokens that open thoughts, if thoughts may still come before a value of the output format.
     fn tokens_that_open_thoughts(&self) -> Vec<u32> {
         let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
         let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
         tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
     }
 
-    /// At [`Stage::Start`], holds text back until it is clear whether a call or schema-bound text has begun, then
-    /// returns all of it.
+    /// Holds back text until it is clear whether a tool call begins or a value of the output format.
     fn decide(&mut self, answer: String) -> String {
         let Stage::Start(follower, text) = &mut self.stage else { return answer };
         text.push_str(&answer);
@@ -318,7 +308,7 @@ impl AnswerDecoder {
                 }
             }
             Stage::Start(follower, _) | Stage::Output(follower) => self.finished |= follower.is_done(),
-            // It began like a call but turned out to be a JSON value, which is now complete.
+            // It was no call, but a JSON value with the same beginning.
             Stage::Opening(follower) if follower.is_done() && self.parser.name().is_none() && self.output.is_some() => {
                 self.stage = Stage::Output(follower.clone());
                 self.finished = true;
@@ -359,15 +349,14 @@ impl AnswerDecoder {
         Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
     }
 
-    /// The tokens masked in unconstrained text: without tools, those that open a call; with tools, those that
-    /// complete an opening tag and run past it.
+    /// The tokens that must not come next in free text: those that open a call where calls are not allowed, and those that
+    /// contain an opening tag and more.
     fn forbidden_in_text(&self) -> Vec<u32> {
         if let Some((tags, there)) = self.thinking.closing_so_far() {
             if self.output.is_none() {
                 return vec![];
             }
-            // The schema-bound text must still come, so the answer may not end here, and its first token must
-            // not be merged with the closing tag.
+            // The answer must not end inside thoughts, and the value after them must begin with a token of its own.
             let close = THINKING_TAGS.iter().position(|known| known == tags).map(|at| &self.parts.overshooting_close[at][there]);
             return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
         }
@@ -378,9 +367,8 @@ impl AnswerDecoder {
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
     }
 
-    /// Recovers from a grammar of arguments that grew too large: replays the arguments so far into the grammar of
-    /// any JSON object and continues with that. Other grammars have no looser replacement, so their error is
-    /// returned.
+    /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Other
+    /// grammars have no such replacement, and the error is returned.
     fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
         let Stage::Arguments(follower, tokens) = &mut self.stage else {
             return Err(reason);

@@ -7,7 +7,7 @@ use crate::engine::decode::grammar::Fill;
 use crate::engine::text::{call_ids, callable};
 use crate::wire::{MessagesRequest, Tool, ToolChoice};
 
-/// Which tools the answer may or must call, and whether the client sees thoughts.
+/// What the request allows the answer to contain.
 pub(super) struct Rules {
     /// The tools that may be called; empty if calls are forbidden.
     pub tools: Arc<[Tool]>,
@@ -48,8 +48,7 @@ impl Rules {
         Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }
 
-    /// Calls `of` with the tool names, and the ids of the conversation's call `number` (from 1) and of the one
-    /// after it.
+    /// Calls `of` with what grammars need to know of the conversation's call of this number, from 1 on.
     pub(super) fn fill<T>(&self, number: usize, of: impl FnOnce(&Fill) -> T) -> T {
         let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
         let [this, next] = [number, number + 1].map(call_ids::of_number);

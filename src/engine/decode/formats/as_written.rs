@@ -1,7 +1,6 @@
-//! A tool format adapted to write calls exactly as a model's chat template writes past ones.
+//! Derives the form of calls from what a template writes for past ones.
 //!
-//! If a generated call and its rendering in the next prompt are the same text, the next prompt can reuse the KV
-//! cache of the answer. The form is found by parsing a trial rendering of the template.
+//! If the model writes a call exactly as the next prompt will show it, that prompt can reuse the answer's keys and values.
 
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls}
 /// A format with the form of one tag replaced.
 pub(super) struct AsWritten {
     format: Arc<dyn ToolFormat>,
-    /// Where the call starts in [`PastCalls::one`], in bytes.
+    /// Byte offset of the call in the text that the template wrote for one call.
     pub start: usize,
     tag: usize,
     form: Form,
@@ -52,8 +51,7 @@ impl ToolFormat for AsWritten {
 }
 
 impl AsWritten {
-    /// Adapts the format to the template's past calls. `None`: they are not in this format, or not in a form that
-    /// a grammar can write.
+    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`Form`].
     pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = Found::read(&format, &calls.one, &[&first])?;
@@ -91,15 +89,14 @@ impl AsWritten {
     }
 }
 
-/// Whether nothing but tags of thoughts stands between the turn's opening and `start`. Other markup there would
-/// mean that the call is in some unknown format.
+/// Whether only thinking tags and whitespace precede the call in its turn. Other markup before it means an unknown format.
 fn opens_turn(calls: &PastCalls, start: usize) -> bool {
     let before = calls.opening.and_then(|opening| calls.one.get(opening..start)).unwrap_or_default();
     let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
     tags.fold(before.to_owned(), |before, tag| before.replace(tag, "")).trim().is_empty()
 }
 
-/// Calls that were found in a rendered turn.
+/// Calls that a parser found in a text, with their byte ranges.
 struct Found<'a> {
     /// Where the first call starts in the rendered turn, in bytes.
     start: usize,
@@ -111,11 +108,11 @@ struct Found<'a> {
     list: bool,
 }
 
-/// Start and end, in bytes.
+/// A byte range.
 type Span = (usize, usize);
 
 impl<'a> Found<'a> {
-    /// Finds the first place where exactly these calls stand one after another, without text between them.
+    /// Finds these calls in the text, one directly after the other.
     fn read(format: &Arc<dyn ToolFormat>, text: &'a str, calls: &[&PastCall]) -> Option<Self> {
         let tags = format.tags().iter().enumerate();
         let starts = text.char_indices().flat_map(|(at, _)| tags.clone().map(move |(which, tag)| (at, which, tag)));
@@ -129,7 +126,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// For each call, the spans of its name and of its arguments in [`Self::text`].
+    /// The ranges of each call's name and arguments.
     fn places(&self, calls: &[&PastCall]) -> Option<Vec<(Span, Span)>> {
         let mut at = self.tag_length;
         let place = |call: &&PastCall| {
@@ -143,7 +140,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// How many bytes of plain text follow these calls; `None` unless the text starts with exactly these calls.
+/// If the text begins with exactly these calls: the number of bytes behind them.
 fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) -> Option<usize> {
     let mut parser = Parser::new(format.clone(), Arc::new([]));
     let pieces = parser.push(text).into_iter().chain(parser.finish());
@@ -176,7 +173,7 @@ fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
     Some((start, start + values.byte_offset()))
 }
 
-/// The texts before and after a name, without the quotes around it, and whether there were quotes.
+/// Strips the quotes around a name from its surroundings, and says whether there were any.
 fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, bool) {
     match (before.strip_suffix('"'), after.strip_prefix('"')) {
         (Some(before), Some(after)) => (before, after, true),
@@ -184,8 +181,7 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
     }
 }
 
-/// Adds a list to the form. What `between` and `end` both start with closes each call, so it moves to the call's
-/// own end.
+/// The form of calls in a list. What the list's end and its separator have in common at their start belongs to every call.
 fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {
@@ -210,13 +206,12 @@ fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool)
     Form { after, list: Some(ListForm { between, end }), ..form }
 }
 
-/// The tag as a part: markup if the vocabulary has it as one token, otherwise text.
+/// A tag as a part: markup, so that it becomes a single token if the vocabulary has one.
 fn tag(text: &str, tokenizer: &Tokenizer) -> Part {
     if tokenizer.added_token(text).is_some() { Part::Markup(text.into()) } else { Part::Text(text.into()) }
 }
 
-/// Splits a text into parts: added tokens of the vocabulary, the ids of this call and the next, and plain text
-/// between them.
+/// Splits a text into parts: added tokens of the vocabulary, ids of this and the next call, and plain text.
 fn parts(text: &str, ids: [&str; 2], tokenizer: &Tokenizer) -> Vec<Part> {
     let added = (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.kind(*token) != TokenKind::Text);
     let added = added.filter_map(|token| std::str::from_utf8(tokenizer.bytes(token)).ok()).filter(|token| !token.is_empty());

@@ -56,7 +56,7 @@ impl ToolFormatName {
         }
     }
 
-    /// The format, writing calls in its default form.
+    /// The format with its default form of calls.
     pub fn format(self) -> Arc<dyn ToolFormat> {
         match self {
             Self::Hermes => Arc::new(hermes::Hermes),
@@ -68,59 +68,57 @@ impl ToolFormatName {
         }
     }
 
-    /// The format in which a template writes past calls; `None` if it is none of these.
+    /// Detects the format by how a template writes past calls. `None` if no known format reads them.
     pub fn written_by(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<Self> {
         let calls = template.past_calls()?;
         let written = |name: &Self| Some((AsWritten::new(name.format(), &calls, tokenizer)?.start, *name));
-        // Several formats may match, because one format's markup can contain another's. The outermost starts
-        // first.
+        // A match that begins later would cover only a part of the call.
         Self::ALL.iter().filter_map(written).min_by_key(|(start, _)| *start).map(|(_, name)| name)
     }
 
-    /// The format, writing calls exactly as the template writes past ones, or in its default form if that cannot
-    /// be done.
+    /// The format with calls written exactly as the template writes past ones or, if that is not possible, in its default form.
     pub fn as_written_by(self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Arc<dyn ToolFormat> {
         let written = template.past_calls().and_then(|calls| AsWritten::new(self.format(), &calls, tokenizer));
         written.map_or_else(|| self.format(), |written| Arc::new(written))
     }
 }
 
-/// How a model writes tool calls: the variants that the parser reads, and the one form that grammars allow.
+/// A format of tool calls: the variants that the parser accepts, and the one form that the grammar writes.
 ///
 /// A call consists of a tag, a head with the tool's name, the arguments, and a tail. Tags are referred to by
 /// their index in [`Self::tags`].
 pub trait ToolFormat: Send + Sync {
-    /// The tags that calls may start with.
+    /// The opening tags of calls.
     fn tags(&self) -> &'static [Tag];
 
-    /// Reads the head: all between the tag, or the previous call, and the arguments.
+    /// Reads from a tag, or from the end of the previous call, to the beginning of the arguments.
     ///
     /// # Errors
-    /// The text is not a head, or not a whole one yet.
+    /// The text is something else, or still incomplete.
     fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head>;
 
-    /// Reads the tail: all from the arguments to the end of the call. `list`: [`Head::list`] of this call.
+    /// Reads what follows the arguments. `list`: whether [`Head::list`] was set.
     ///
     /// # Errors
-    /// The text is not a tail, or not a whole one yet. The call is complete even so, since its arguments are.
+    /// The text is something else, or still incomplete. The call counts as complete in either case.
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next>;
 
-    /// The tag used if the grammar, not the model, opens the call.
+    /// The index of the tag that opens forced calls.
     fn forced_tag(&self) -> usize {
         0
     }
 
-    /// The form of calls under this tag.
+    /// The form of calls under the tag with this index.
     fn form(&self, tag: usize) -> Form;
 
-    /// The Lark grammar from the arguments to the end of the call, and the parts of the schema that it does not
+    /// A Lark grammar from the beginning of the arguments to the end of the call, and the parts of the schema that it does not
     /// enforce.
     fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         (grammar::json_arguments(form, schema, vocabulary), vec![])
     }
 }
 
-/// What a call's head comes after.
+/// Where a call's head begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// After the tag with this index.
@@ -129,7 +127,7 @@ pub enum Place {
     AfterCall,
 }
 
-/// What was read ahead of a call's arguments.
+/// What the parser has read before a call's arguments.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub name: String,

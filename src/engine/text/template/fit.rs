@@ -1,5 +1,4 @@
-//! Finds the shape of conversations that a template accepts, by rendering small trial conversations when it is
-//! loaded.
+//! Finds a template's traits by rendering small trial conversations when the model is loaded.
 
 use serde_json::{Map, json};
 
@@ -8,15 +7,15 @@ use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
 use crate::wire::Tool;
 
-/// A trial conversation, and the texts that its prompt should contain, in order.
+/// A trial conversation, and the facts that its prompt must contain, in this order.
 pub(super) struct Trial {
     pub messages: Vec<ChatMessage>,
     pub tools: Vec<Tool>,
     facts: Vec<&'static str>,
 }
 
-/// The traits with which the prompts show the most of the trials; of equally good ones, those closest to the
-/// defaults. `render` returns `None` if the template refuses a conversation.
+/// Chooses the traits with which prompts show the most facts; among equals, the usual ones. `render` returns `None` if the
+/// template refuses the conversation.
 pub(super) fn fit(render: &dyn Fn(&Trial, &TemplateTraits) -> Option<String>) -> TemplateTraits {
     let usual = TemplateTraits::default();
     let talking = best(&turn_taking(usual), &conversations(), render);

@@ -1,5 +1,4 @@
-//! Renders trial calls with a template, to see the text in which the model finds its past calls and should write
-//! new ones.
+//! How a template writes past calls: the text that a model reads its own calls in, and should write the next call in.
 
 use serde_json::{Value, json};
 
@@ -14,12 +13,12 @@ pub struct PastCalls {
     pub one: String,
     /// The turn with both; `None` if the template refuses two calls in one turn.
     pub two: Option<String>,
-    /// How many bytes at the start of `one` also begin a turn of plain text, ignoring whitespace: the opening of
-    /// any turn. `None` if the template refuses a turn of plain text.
+    /// Length of the common beginning of `one` and a turn of plain text, whitespace aside, in bytes. `None` if the template
+    /// allows no such turn.
     pub opening: Option<usize>,
 }
 
-/// A trial call, with a name and arguments that no template contains.
+/// A call for trial. Its name and arguments occur in no template.
 pub(crate) struct PastCall {
     pub id: String,
     pub name: &'static str,

@@ -1,4 +1,4 @@
-//! Brings a conversation into the shape that a template accepts.
+//! Shapes a conversation as a template's traits require.
 
 use serde_json::{Value, json};
 
@@ -152,7 +152,7 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
         let calls = calls.into_iter().map(|call| {
             let arguments = match traits.arguments {
                 Arguments::Mapping => call.input,
-                // This cannot fail, as the input was parsed from JSON.
+                // Cannot fail: it was JSON before.
                 Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
             };
             json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})

@@ -6,8 +6,7 @@ use super::{PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, object
 use crate::engine::decode::grammar::lark_string;
 use crate::engine::decode::json_schema::with_options;
 
-/// Builds a tool's parameters as Lark rules. Rule `rest0` is the first parameter and everything after it, `rest1`
-/// the second and everything after it, and so on; `value0` is the same without the first parameter's tag.
+/// A tool's parameters as Lark rules. Rule `p0` matches the first parameter and everything after it, `p1` the second, and so on.
 pub(super) struct ParameterGrammar<'a> {
     root: &'a Value,
     rules: String,
@@ -22,7 +21,7 @@ struct Declared<'a> {
 }
 
 impl ParameterGrammar<'_> {
-    /// The grammar of all parameters followed by `end`, and the parts of the schema that it does not enforce.
+    /// The grammar of all parameters and the end of the call, and the parts of the schema that it does not enforce.
     pub(super) fn of(root: &Value, end: &str) -> (String, Vec<String>) {
         let mut grammar = ParameterGrammar { root, rules: String::new(), left_out: Vec::new() };
         grammar.keywords();
@@ -40,7 +39,7 @@ impl ParameterGrammar<'_> {
         (grammar.rules, grammar.left_out)
     }
 
-    /// Reports keywords that concern all arguments together, which this grammar cannot enforce.
+    /// Records keywords that constrain the arguments as a whole, which this grammar cannot enforce.
     fn keywords(&mut self) {
         let schema = object(self.root);
         const HELD_OR_SILENT: [&str; 12] = [
@@ -69,8 +68,7 @@ impl ParameterGrammar<'_> {
         self.rules.push_str(&format!("any: {open} /[A-Za-z_][A-Za-z0-9_-]*/ \">\\n\" json_any {close}\n"));
     }
 
-    /// The rules for the parameter with index `at` and everything after it. Its `</parameter>` may be missing if
-    /// another parameter follows.
+    /// The rule for the parameter with this index and everything after it. Its closing tag may be missing before a later one.
     fn parameter(&mut self, at: usize, declared: &[Declared]) {
         let Declared { name, schema, required } = declared[at];
         let after = &declared[at + 1..];
@@ -110,8 +108,7 @@ impl ParameterGrammar<'_> {
         self.rules.push_str(&format!("json_{name}: %json {}\n", with_options(schema)));
     }
 
-    /// A Lark expression for the texts that a string may hold. It excludes texts that would end the value, which
-    /// depend on the parameters `after` it.
+    /// The terminal for a string value that these parameters may follow.
     fn text(&mut self, name: &str, schema: &Value, after: &[Declared]) -> String {
         let choices = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|one| vec![one.clone()]));
         if let Some(choices) = choices {
@@ -125,7 +122,7 @@ impl ParameterGrammar<'_> {
         text
     }
 
-    /// Narrows the expression `text` by the schema's keywords for strings, and reports those it cannot enforce.
+    /// Adds the schema's constraints on a string.
     fn narrow(&mut self, name: &str, schema: &Value, text: &mut String) {
         if schema.get("minLength").is_some() || schema.get("maxLength").is_some() {
             let least = schema["minLength"].as_u64().unwrap_or(0);

@@ -10,8 +10,8 @@
 //! </tool_call>
 //! ```
 //!
-//! The models often omit `<tool_call>`, and sometimes a `</parameter>`. So a value also ends before a line that
-//! starts with the tag of a parameter declared later in the schema.
+//! Models often leave out the first tag, and sometimes `</parameter>`. So a value also ends before a line that begins with the
+//! tag of a later parameter of the schema.
 
 mod grammar;
 mod reader;
