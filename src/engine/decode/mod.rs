@@ -42,7 +42,7 @@ pub enum Piece {
         /// The tool's name.
         name: String,
     },
-    /// More of the open tool call's arguments. All of a call's inputs joined are one JSON object.
+    /// More of the open tool call's arguments. Joined, the inputs of a complete call are one JSON object.
     ToolInput(String),
     /// The open tool call is complete. A call that was cut short never gets one.
     ToolEnd,

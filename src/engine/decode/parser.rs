@@ -19,7 +19,8 @@ pub(super) struct Parser {
     state: ParserState,
     /// Received text that could still become part of a call.
     held: String,
-    /// Whether nothing but whitespace has come since the answer began or the last call ended.
+    /// Whether no text, not even whitespace, was returned since the answer began or the last call ended. Some
+    /// tags count only there.
     fresh: bool,
     /// Index of the tag that opened the current or latest call.
     tag: usize,
