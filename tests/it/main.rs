@@ -42,7 +42,8 @@ fn every_file_is_a_module() {
 /// The files in a folder, and those below it, that the folder's own file does not name.
 fn unnamed(folder: &Path, own: &str) -> Vec<std::path::PathBuf> {
     let text = fs::read_to_string(folder.join(own)).unwrap_or_default();
-    let names = |module: &str| text.lines().any(|line| line.trim_start_matches("pub ") == format!("mod {module};"));
+    // Whatever is before it says who sees the module.
+    let names = |module: &str| text.lines().any(|line| format!(" {line}").ends_with(&format!(" mod {module};")));
     let mut unnamed = Vec::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let module = path.file_stem().unwrap().to_string_lossy();
