@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Omitted;
 use crate::wire::Tool;
 
 /// A tool that Anthropic defines, for a model that has not been trained on it.
@@ -28,6 +29,19 @@ impl AnthropicTool {
     }
 }
 
+/// The tools that a client can run, with those that Anthropic defines written out. The types of the others are added to `omitted`.
+pub(super) fn runnable(tools: Vec<Tool>, omitted: &mut Omitted) -> Vec<Tool> {
+    let runnable = tools.into_iter().filter_map(|tool| match AnthropicTool::of(&tool) {
+        None => Some(tool),
+        Some(AnthropicTool::Client(written_out)) => Some(written_out),
+        Some(AnthropicTool::Server) => {
+            omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
+            None
+        }
+    });
+    runnable.collect()
+}
+
 /// Description and schema of a tool that clients run, after Anthropic's documentation of each.
 fn definition(family: &str, kind: &str) -> Option<(&'static str, Value)> {
     let text = |description: &str| json!({"type": "string", "description": description});
@@ -38,10 +52,7 @@ fn definition(family: &str, kind: &str) -> Option<(&'static str, Value)> {
                 "command": text("The command to run. Needed unless the session is restarted."),
                 "restart": {"type": "boolean", "description": "True starts a new session."}}}),
         )),
-        "text_editor" => Some((
-            "Views, creates and edits text files.",
-            editor(&["view", "create", "str_replace", "insert"], kind < "text_editor_20250429"),
-        )),
+        "text_editor" => Some(("Views, creates and edits text files.", editor(kind < "text_editor_20250429"))),
         "memory" => Some(("Views and edits files below /memories, which outlast the conversation.", memory())),
         "computer" => Some(("Uses a computer's screen, mouse and keyboard.", computer())),
         _ => None,
@@ -49,11 +60,10 @@ fn definition(family: &str, kind: &str) -> Option<(&'static str, Value)> {
 }
 
 /// Arguments of the text editor. Its older versions can take an edit back.
-fn editor(commands: &[&str], undoes: bool) -> Value {
-    let mut commands = commands.to_vec();
+fn editor(undoes: bool) -> Value {
+    let mut commands = vec!["view", "create", "str_replace", "insert"];
     commands.extend(undoes.then_some("undo_edit"));
-    let mut schema = file_commands(&commands);
-    schema["properties"]["path"] = json!({"type": "string", "description": "The absolute path of a file or folder."});
+    let mut schema = file_commands(&commands, "The absolute path of a file or folder.");
     schema["properties"]["view_range"] = json!({"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2,
         "description": "For view: the first and the last line to show, from 1 on; -1 is the end."});
     schema["required"] = json!(["command", "path"]);
@@ -62,20 +72,19 @@ fn editor(commands: &[&str], undoes: bool) -> Value {
 
 /// Arguments of the memory tool.
 fn memory() -> Value {
-    let mut schema = file_commands(&["view", "create", "str_replace", "insert", "delete", "rename"]);
-    schema["properties"]["path"] = json!({"type": "string", "description": "A path below /memories."});
-    schema["properties"]["insert_text"] = json!({"type": "string", "description": "For insert: the text."});
+    let commands = ["view", "create", "str_replace", "insert", "delete", "rename"];
+    let mut schema = file_commands(&commands, "A path below /memories.");
     schema["properties"]["old_path"] = json!({"type": "string", "description": "For rename: the path so far."});
     schema["properties"]["new_path"] = json!({"type": "string", "description": "For rename: the new path."});
     schema
 }
 
-/// The arguments that the text editor and the memory tool share.
-fn file_commands(commands: &[&str]) -> Value {
+/// The arguments that the text editor and the memory tool share. `path`: the description of that argument.
+fn file_commands(commands: &[&str], path: &str) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({"type": "object", "properties": {
         "command": {"type": "string", "enum": commands},
-        "path": {},
+        "path": text(path),
         "file_text": text("For create: the whole content of the file."),
         "old_str": text("For str_replace: the text to replace. It must be in the file exactly once."),
         "new_str": text("For str_replace: the text to put in its place."),

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::Omitted;
-use super::anthropic_tools::AnthropicTool;
+use super::anthropic_tools::{AnthropicTool, runnable};
 use super::stand_in::stand_in;
 use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
 
@@ -11,17 +11,7 @@ use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
 /// Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
 pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     let mut omitted = Omitted::default();
-    request.tools.retain_mut(|tool| match AnthropicTool::of(tool) {
-        None => true,
-        Some(AnthropicTool::Client(written_out)) => {
-            *tool = written_out;
-            true
-        }
-        Some(AnthropicTool::Server) => {
-            omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
-            false
-        }
-    });
+    request.tools = runnable(std::mem::take(&mut request.tools), &mut omitted);
     for message in &mut request.messages {
         let show = match message.role {
             // The model's own text blocks are joined without a gap.

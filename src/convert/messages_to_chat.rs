@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::anthropic_tools::AnthropicTool;
+use super::anthropic_tools::runnable;
 use super::conversation::Conversation;
 use super::{Dialect, Omitted, reasoning};
 use crate::wire::openai::{
     CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, StopSequences, StreamOptions,
 };
-use crate::wire::{MessagesRequest, OutputFormat, ToolChange, ToolChoice};
+use crate::wire::{MessagesRequest, OutputFormat, Tool, ToolChoice};
 
 /// A converted request.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,36 +80,16 @@ fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut
 /// The tools that the client runs, those included that the conversation adds. Those that Anthropic's servers run do not exist
 /// elsewhere.
 fn tools(request: &MessagesRequest, omitted: &mut Omitted) -> Vec<ChatTool> {
-    let mut tools = request.tools.clone();
-    for change in request.tool_changes() {
-        match change {
-            ToolChange::Found(name) if tools.iter().any(|tool| tool.name == name) => {}
-            ToolChange::Found(name) => tools.extend(request.tools.iter().find(|tool| tool.name == name).cloned()),
-            ToolChange::Removed(name) => tools.retain(|tool| tool.name != name),
-            ToolChange::Defined(defined) => {
-                tools.retain(|tool| tool.name != defined.name);
-                tools.push(defined);
-            }
-        }
-    }
     let mut functions = Vec::new();
-    for tool in tools {
-        let tool = match AnthropicTool::of(&tool) {
-            None => tool,
-            Some(AnthropicTool::Client(written_out)) => written_out,
-            Some(AnthropicTool::Server) => {
-                omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
-                continue;
-            }
-        };
-        let mut extra = tool.extra.clone();
+    for tool in runnable(request.after_tool_changes(request.tools.clone()), omitted) {
+        let Tool { name, description, input_schema, mut extra } = tool;
         extra.remove("type");
         let strict = extra.remove("strict");
         omitted.fields("tools", &extra);
         let function = Function {
-            name: tool.name.clone(),
-            description: tool.description.clone(),
-            parameters: Some(tool.input_schema.clone()),
+            name,
+            description,
+            parameters: Some(input_schema),
             extra: strict.map(|strict| ("strict".to_owned(), strict)).into_iter().collect(),
         };
         functions.push(ChatTool { kind: CallKind::Function, function });

@@ -25,20 +25,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ApiError::new(ErrorKind::RequestTooLarge, format!("the request is larger than {} MiB", BODY_LIMIT >> 20))
             }
-            _ => {
-                ApiError::new(ErrorKind::InvalidRequest, format!("the request's body cannot be read: {}", rejection.body_text()))
-            }
+            _ => ApiError::invalid(format!("the request's body cannot be read: {}", rejection.body_text())),
         })?;
-        parse(&bytes).map(Self).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))
+        parse(&bytes).map(Self).map_err(ApiError::invalid)
     }
 }
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("unreadable")) {
         None | Some("identity") => Ok(()),
-        Some(encoding) => Err(ApiError::new(
-            ErrorKind::InvalidRequest,
-            format!("content-encoding {encoding} is not supported: send the body uncompressed"),
-        )),
+        Some(encoding) => {
+            Err(ApiError::invalid(format!("content-encoding {encoding} is not supported: send the body uncompressed")))
+        }
     }
 }

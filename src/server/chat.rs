@@ -19,8 +19,8 @@ use super::meter::Meter;
 use super::observe::RequestId;
 use super::refuse;
 use crate::convert::{self, ChunkWriter};
+use crate::wire::StreamEvent;
 use crate::wire::openai::ChatRequest;
-use crate::wire::{ErrorKind, StreamEvent};
 
 /// Answers with a stream of chunks, or with the whole completion.
 pub(crate) async fn completions(
@@ -30,8 +30,8 @@ pub(crate) async fn completions(
 ) -> Result<Response, ApiError> {
     let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
-    let (request, omitted) = convert::from_chat(chat).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
-    refuse::check(&request.messages, &request.tools).map_err(|reason| ApiError::new(ErrorKind::InvalidRequest, reason))?;
+    let (request, omitted) = convert::from_chat(chat).map_err(ApiError::invalid)?;
+    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }

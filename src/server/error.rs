@@ -28,9 +28,14 @@ impl ApiError {
         self
     }
 
+    /// The request is malformed, or asks for something impossible.
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, reason)
+    }
+
     /// The path exists, but not for this method.
     pub(crate) fn method_not_allowed() -> Self {
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorKind::InvalidRequest, "method not allowed") }
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::invalid("method not allowed") }
     }
 
     /// The path does not exist. `hint`: what to do, after a semicolon.

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use super::refuse;
-use crate::wire::{CountTokensRequest, ErrorKind, MessagesRequest, StreamEvent, encode_event};
+use crate::wire::{CountTokensRequest, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.
 pub(crate) async fn messages(
@@ -23,7 +23,7 @@ pub(crate) async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    refuse::check(&request.messages, &request.tools).map_err(invalid)?;
+    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -39,13 +39,9 @@ pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    refuse::check(&request.messages, &request.tools).map_err(invalid)?;
+    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
     let tokens = app.backend.count_tokens(request.into()).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
-}
-
-fn invalid(reason: String) -> ApiError {
-    ApiError::new(ErrorKind::InvalidRequest, reason)
 }
 
 /// An event's SSE frame. A ping follows `message_start`, as at Anthropic.

@@ -15,9 +15,8 @@ use serde_json::json;
 
 use super::app::App;
 use super::error::ApiError;
-use super::routes::CHAT_COMPLETIONS_PATH;
 use crate::convert;
-use crate::wire::{ErrorBody, ErrorKind, random_id};
+use crate::wire::{CHAT_COMPLETIONS_PATH, ErrorBody, ErrorKind, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]

@@ -4,6 +4,10 @@ use axum::extract::Request;
 use axum::http::Uri;
 
 use super::error::ApiError;
+use crate::wire::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH};
+
+/// The paths that clients of either protocol use.
+const API_PATHS: [&str; 4] = [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, MODELS_PATH];
 
 /// Makes one slash of several, and takes the last one off: `//v1/messages/` is `/v1/messages`.
 pub(crate) async fn tidy(mut request: Request) -> Request {
@@ -34,7 +38,7 @@ pub(crate) fn unknown(uri: &Uri) -> ApiError {
     let path = uri.path();
     let hint = match path.strip_prefix("/v1/") {
         Some(rest) if rest == "v1" || rest.starts_with("v1/") => "; set the client's base URL without /v1".to_owned(),
-        Some(_) => format!("; there are {}", super::routes::API_PATHS.join(", ")),
+        Some(_) => format!("; there are {}", API_PATHS.join(", ")),
         None => String::new(),
     };
     ApiError::no_such_path(path, &hint)

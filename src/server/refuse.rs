@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::wire::{ContentBlock, InputMessage, Role, Tool};
+use crate::wire::{Content, ContentBlock, InputMessage, Role, Tool};
 
 /// The longest name of a tool, in characters.
 const LONGEST_NAME: usize = 128;
@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 128;
 pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), String> {
     let last = messages.last().ok_or("messages: at least one message is required")?;
     for (at, message) in messages.iter().enumerate() {
-        for (index, block) in message.content.blocks().iter().enumerate() {
+        for (index, block) in message.content.listed().iter().enumerate() {
             if let ContentBlock::ToolUse { input, .. } = block
                 && !input.is_object()
             {
@@ -23,10 +23,7 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), Str
             }
         }
     }
-    if last.role == Role::Assistant
-        && let Some(ContentBlock::Text { text, .. }) = last.content.blocks().last()
-        && text.ends_with(char::is_whitespace)
-    {
+    if last.role == Role::Assistant && last_text(&last.content).is_some_and(|text| text.ends_with(char::is_whitespace)) {
         return Err("messages: final assistant content cannot end with trailing whitespace".into());
     }
     for (at, tool) in tools.iter().enumerate().filter(|(_, tool)| tool.anthropic_type().is_none()) {
@@ -35,6 +32,17 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// The text that the content ends with, if it ends with text.
+fn last_text(content: &Content) -> Option<&str> {
+    match content {
+        Content::Text(text) => Some(text),
+        Content::Blocks(blocks) => match blocks.last() {
+            Some(ContentBlock::Text { text, .. }) => Some(text),
+            _ => None,
+        },
+    }
 }
 
 fn is_name(name: &str) -> bool {

@@ -12,13 +12,7 @@ use super::app::App;
 use super::body::BODY_LIMIT;
 use super::error::ApiError;
 use super::{auth, cache, chat, info, messages, observe, path};
-use crate::wire::{COUNT_TOKENS_PATH, MESSAGES_PATH};
-
-pub(crate) const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
-const MODELS_PATH: &str = "/v1/models";
-
-/// The paths that clients of either protocol use.
-pub(crate) const API_PATHS: [&str; 4] = [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, MODELS_PATH];
+use crate::wire::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH};
 
 /// All routes. `/` and `/health` need no API key.
 pub(crate) fn router(app: Arc<App>) -> Router {

@@ -25,6 +25,14 @@ impl Content {
             Self::Blocks(blocks) => Cow::Borrowed(blocks),
         }
     }
+
+    /// The blocks that were sent as such, for whoever looks for blocks other than text; none of a plain text.
+    pub fn listed(&self) -> &[ContentBlock] {
+        match self {
+            Self::Text(_) => &[],
+            Self::Blocks(blocks) => blocks,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Content {

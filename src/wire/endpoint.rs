@@ -1,10 +1,16 @@
-//! The paths of the Messages API.
+//! The paths of the Messages API, and of OpenAI's chat completions.
 
 /// Answers a conversation.
 pub const MESSAGES_PATH: &str = "/v1/messages";
 
 /// Counts a conversation's prompt tokens without answering it.
 pub const COUNT_TOKENS_PATH: &str = "/v1/messages/count_tokens";
+
+/// Answers a conversation in OpenAI's protocol.
+pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
+
+/// Lists the models, in both protocols.
+pub const MODELS_PATH: &str = "/v1/models";
 
 /// What a request's path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

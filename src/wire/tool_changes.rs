@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Content, ContentBlock, MessagesRequest, Tool};
+use super::{ContentBlock, MessagesRequest, Tool};
 
 /// A change of the tools that the model may call, from its place in the conversation on.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,21 +37,30 @@ fn name(tool: &Value) -> Option<&str> {
 impl MessagesRequest {
     /// The changes that the conversation makes to the tools, in order.
     pub fn tool_changes(&self) -> impl Iterator<Item = ToolChange<'_>> {
-        let blocks = self.messages.iter().flat_map(|message| listed(&message.content));
+        let blocks = self.messages.iter().flat_map(|message| message.content.listed());
         blocks.flat_map(|block| {
             let found = match block {
-                ContentBlock::ToolResult { content: Some(content), .. } => listed(content),
+                ContentBlock::ToolResult { content: Some(content), .. } => content.listed(),
                 _ => &[],
             };
             ToolChange::of(block).into_iter().chain(found.iter().filter_map(ToolChange::of))
         })
     }
-}
 
-fn listed(content: &Content) -> &[ContentBlock] {
-    match content {
-        Content::Blocks(blocks) => blocks,
-        Content::Text(_) => &[],
+    /// The tools that are offered at the end of the conversation, where `tools` are those that were offered at its start.
+    pub fn after_tool_changes(&self, mut tools: Vec<Tool>) -> Vec<Tool> {
+        for change in self.tool_changes() {
+            match change {
+                ToolChange::Found(name) if tools.iter().any(|tool| tool.name == name) => {}
+                ToolChange::Found(name) => tools.extend(self.tools.iter().find(|tool| tool.name == name).cloned()),
+                ToolChange::Removed(name) => tools.retain(|tool| tool.name != name),
+                ToolChange::Defined(defined) => {
+                    tools.retain(|tool| tool.name != defined.name);
+                    tools.push(defined);
+                }
+            }
+        }
+        tools
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
+use super::references;
+
 /// Keywords by which a schema decides about undeclared properties itself.
 const SPEAKS: [&str; 3] = ["additionalProperties", "patternProperties", "unevaluatedProperties"];
 
@@ -48,7 +50,7 @@ impl Declared {
         self.names.extend(names.map(str::to_owned));
         if let Some(reference) = keywords.get("$ref").and_then(Value::as_str)
             && self.references.insert(reference.to_owned())
-            && let Some(target) = resolve(reference, root)
+            && let Some(target) = references::target(reference, root).and_then(Value::as_object)
         {
             self.add(target, root);
         }
@@ -178,11 +180,6 @@ fn in_place_mut(keywords: &mut Map<String, Value>) -> impl Iterator<Item = &mut 
         ("dependentSchemas", Value::Object(named)) => named.values_mut().collect(),
         (_, one) => vec![one],
     })
-}
-
-/// The schema that a reference within the document points to.
-fn resolve<'a>(reference: &str, root: &'a Value) -> Option<&'a Map<String, Value>> {
-    root.pointer(reference.strip_prefix('#')?)?.as_object()
 }
 
 #[cfg(test)]

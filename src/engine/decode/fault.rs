@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::references;
+
 /// An unusable part of a schema.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
@@ -38,10 +40,7 @@ fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<
 /// The first reference that cannot be resolved within the schema.
 fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
     let keywords = schema.as_object()?;
-    let nowhere = |reference: &&Value| {
-        let pointer = reference.as_str().and_then(|text| text.strip_prefix('#'));
-        pointer.is_none_or(|pointer| root.pointer(pointer).is_none())
-    };
+    let nowhere = |reference: &&Value| reference.as_str().and_then(|text| references::target(text, root)).is_none();
     if let Some(reference) = keywords.get("$ref").filter(nowhere) {
         return Some(Fault { path: ".$ref".into(), reason: format!("{reference} leads nowhere in this schema") });
     }

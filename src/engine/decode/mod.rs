@@ -13,6 +13,7 @@ mod formats;
 mod grammar;
 mod json_schema;
 mod parser;
+mod references;
 mod sampler;
 mod string_formats;
 mod syntax;

@@ -14,8 +14,8 @@ pub(crate) fn of_number(number: usize) -> String {
 
 /// How many tool calls the conversation has.
 pub(crate) fn count(request: &MessagesRequest) -> usize {
-    let calls = |blocks: &[ContentBlock]| blocks.iter().filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count();
-    request.messages.iter().map(|message| calls(&message.content.blocks())).sum()
+    let blocks = request.messages.iter().flat_map(|message| message.content.listed());
+    blocks.filter(|block| matches!(block, ContentBlock::ToolUse { .. })).count()
 }
 
 /// Assigns ids to a conversation's calls in order, and finds them again by the client's ids.

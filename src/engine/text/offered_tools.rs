@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::wire::{MessagesRequest, Tool, ToolChange};
+use crate::wire::{MessagesRequest, Tool};
 
 /// The tools that the prompt lists from the start.
 pub(super) fn listed(tools: &[Tool]) -> impl Iterator<Item = &Tool> {
@@ -16,20 +16,7 @@ pub(super) fn listed(tools: &[Tool]) -> impl Iterator<Item = &Tool> {
 
 /// The tools that the model may call at the end of the conversation.
 pub(crate) fn callable(request: &MessagesRequest) -> Vec<Tool> {
-    let mut tools: Vec<Tool> = listed(&request.tools).cloned().collect();
-    for change in request.tool_changes() {
-        let named = |name: &str| request.tools.iter().find(|tool| tool.name == name).cloned();
-        match change {
-            ToolChange::Found(name) if tools.iter().all(|tool| tool.name != name) => tools.extend(named(name)),
-            ToolChange::Found(_) => {}
-            ToolChange::Removed(name) => tools.retain(|tool| tool.name != name),
-            ToolChange::Defined(defined) => {
-                tools.retain(|tool| tool.name != defined.name);
-                tools.push(defined);
-            }
-        }
-    }
-    tools
+    request.after_tool_changes(listed(&request.tools).cloned().collect())
 }
 
 fn is_deferred(tool: &Tool) -> bool {

@@ -22,6 +22,7 @@ use super::{Arguments, Head, Next, Place, ToolFormat};
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::grammar::Vocabulary;
+use crate::engine::decode::references;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 
 use self::grammar::ParameterGrammar;
@@ -79,8 +80,7 @@ impl ToolFormat for Qwen3Coder {
 
 /// The schema that this one refers to, or the schema itself.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let target = schema["$ref"].as_str().and_then(|at| at.strip_prefix('#')).and_then(|at| root.pointer(at));
-    target.unwrap_or(schema)
+    schema["$ref"].as_str().and_then(|reference| references::target(reference, root)).unwrap_or(schema)
 }
 
 /// The object schema of the arguments; among alternatives, the first one with properties.
