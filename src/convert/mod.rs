@@ -22,6 +22,7 @@ mod stand_in;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod written_markup;
 
 pub use cache_key::CacheKey;
 pub use chat_to_messages::from_chat;

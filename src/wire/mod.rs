@@ -24,6 +24,7 @@ mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod response;
 mod sse;
+mod surrogates;
 mod tool_changes;
 
 pub use assemble::{AssembleError, Assembler};
@@ -37,4 +38,5 @@ pub use output_format::OutputFormat;
 pub use request::{BILLING_HEADER, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
+pub use surrogates::{from_json, without_lone_surrogates};
 pub use tool_changes::ToolChange;

@@ -12,8 +12,8 @@ pub use answer::{
 };
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
-    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall, ChatToolChoice, ContentPart,
-    Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
+    AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,
+    ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
 
 use serde::{Deserialize, Deserializer};
