@@ -21,6 +21,7 @@ mod reasoning;
 mod stand_in;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod usage;
 mod written_markup;
 
@@ -34,3 +35,4 @@ pub use estimate::estimated_tokens;
 pub use for_text_model::{for_text_model, forced_server_tool};
 pub use messages_to_chat::{Converted, to_chat};
 pub use omitted::Omitted;
+pub use unread::unread_fields;

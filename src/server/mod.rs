@@ -10,7 +10,10 @@ mod body;
 mod cache;
 mod cache_metrics;
 mod chat;
+mod client;
+mod connection;
 mod error;
+mod foreign;
 mod info;
 mod malformed_body;
 mod messages;
@@ -25,5 +28,6 @@ mod run;
 
 pub use app::ServerOptions;
 pub use body::BODY_LIMIT;
+pub use foreign::PageOrigin;
 pub use metrics::Totals;
 pub use run::Server;

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use super::app::App;
 use super::body::BODY_LIMIT;
 use super::error::ApiError;
-use super::{auth, cache, chat, info, messages, observe, path};
+use super::{auth, cache, chat, client, foreign, info, messages, observe, path};
 use crate::wire::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH};
 
 /// All routes. `/` and `/health` need no API key.
@@ -35,6 +35,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async |uri: Uri| path::unknown(&uri))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::catch_panics))
+        .layer(from_fn(client::watch));
+    let routes = match foreign::cors(&app.options) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), foreign::refuse))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);
     // A layer of the router itself would come after the path has chosen the route.

@@ -2,14 +2,18 @@
 
 mod api;
 #[cfg(feature = "mlx")]
+mod bad_requests;
+#[cfg(feature = "mlx")]
 mod blocks;
 mod clients;
 #[cfg(feature = "mlx")]
 mod cut_calls;
 #[cfg(feature = "mlx")]
 mod formats;
+mod leaving;
 #[cfg(feature = "mlx")]
 mod model;
+mod pages;
 mod remote;
 mod routes;
 #[cfg(feature = "mlx")]

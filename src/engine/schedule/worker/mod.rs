@@ -21,7 +21,7 @@ use crate::engine::cache::{CacheStats, PrefixCache};
 use crate::engine::model::Model;
 
 /// Most active answers. Each holds memory of its own, and more would only slow all of them down.
-const MAX_ACTIVE: usize = 16;
+pub(crate) const MAX_ACTIVE: usize = 16;
 
 /// Where the outcome of a command goes.
 pub(super) type Reply = oneshot::Sender<Result<(), EngineError>>;
