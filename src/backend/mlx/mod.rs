@@ -40,7 +40,7 @@ struct TextSide {
     template: ChatTemplate,
     shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
-    defaults: GenerationConfig,
+    defaults: Sampling,
     omissions: OmissionLog,
 }
 
@@ -62,7 +62,7 @@ impl MlxBackend {
         let format = options.tool_format.or_else(|| ToolFormatName::written_by(&template, &tokenizer));
         if format.is_none() {
             tracing::warn!(
-                "the chat template writes no calls in a format that is known: they are written as hermes; --tool-format names another"
+                "the chat template writes no calls in a format that is known: they are written as hermes, unless the tool format is set"
             );
         }
         let format = format.unwrap_or(ToolFormatName::Hermes);
@@ -73,7 +73,7 @@ impl MlxBackend {
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
             shared_prefixes: SharedPrefixes::default(),
-            defaults: GenerationConfig::load(dir)?,
+            defaults: recommended_sampling(dir)?,
             omissions: OmissionLog::default(),
             tokenizer,
         };
@@ -147,17 +147,23 @@ impl CacheControl for MlxBackend {
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
-            Ok(self.engine.warm(tokens).await?)
+            Ok(self.engine.warm_up(tokens).await?)
         }
         .boxed()
     }
 
     fn report(&self) -> Option<CacheReport> {
-        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        let warming = self.engine.warm_up_progress().map(|(done, total)| WarmUpReport { done, total });
         // Before the counts: once reading ahead has ended, these are complete.
         let reading_ahead = self.engine.is_reading_ahead();
         Some(CacheReport { warming, reading_ahead, ..report(self.engine.cache_stats(), MemoryUse::now()) })
     }
+}
+
+/// The sampling that the model folder recommends.
+fn recommended_sampling(dir: &Path) -> Result<Sampling, EngineError> {
+    let invalid = |reason| EngineError::ModelFile { path: dir.join(GenerationConfig::FILE), reason };
+    Sampling::of_model(&GenerationConfig::load(dir)?).map_err(invalid)
 }
 
 /// A conversation of several turns that every chat template accepts.
