@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::fault::{self, Fault};
 use super::form::{Form, Part};
-use super::formats::ToolFormat;
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
+use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
@@ -305,7 +305,7 @@ impl Grammars {
     /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
         let schema = json_schema::with_options(schema);
-        let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
+        let (grammar, left_out) = self.format.arguments_grammar(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })

@@ -8,10 +8,10 @@ use self::rules::Rules;
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
 use super::form::Tag;
-use super::formats::ToolFormat;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{Split, THINKING_TAGS, Thinking, ThinkingTags};
+use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
@@ -56,8 +56,9 @@ impl AnswerDecoders {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
-        for (at, tool) in request.tools.iter().enumerate() {
-            parts.grammars.check_strict(tool, &format!("tools.{at}.input_schema"))?;
+        for tool in request.after_tool_changes(request.tools.clone()) {
+            // By name: the list may have lost tools on the way here, so an index would mislead.
+            parts.grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
         }
         let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
         let with_output = |format: OutputFormat| rules.fill(earlier_calls + 1, |fill| parts.grammars.output(&format, fill));

@@ -6,10 +6,11 @@
 //! <|python_tag|>{"name": "Read", "parameters": {"file_path": "a.txt"}}
 //! ```
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{Form, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 const TYPED: usize = 1;
 const PYTHON: usize = 2;
@@ -38,7 +39,7 @@ impl ToolFormat for Llama3 {
         cursor.word(",")?;
         cursor.either(&["\"parameters\"", "\"arguments\""])?;
         cursor.word(":")?;
-        Ok(Head { name, arguments: Arguments::Object, list: false })
+        Ok(Head { name, arguments: json_object, list: false })
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
