@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::call_ids::CallIds;
 use super::python;
-use super::template::Descriptions;
+use super::template_traits::Descriptions;
 use crate::engine::EngineError;
 use crate::wire::{Content, ContentBlock, MessagesRequest, OutputFormat, Role, System, Tool, ToolChange};
 
@@ -209,7 +209,8 @@ fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessa
 
 #[cfg(test)]
 mod tests {
-    use super::super::template::{TemplateTraits, shaped};
+    use super::super::template::shaped;
+    use super::super::template_traits::TemplateTraits;
     use super::*;
 
     fn converted(body: Value) -> Result<Vec<Value>, String> {

@@ -2,9 +2,11 @@
 
 use serde_json::{Map, json};
 
-use super::traits::{Arguments, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns};
 use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
+use crate::engine::text::template_traits::{
+    CallArguments, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+};
 use crate::wire::Tool;
 
 /// A trial conversation, and the facts that its prompt must contain, in this order.
@@ -75,7 +77,7 @@ fn turn_taking(usual: TemplateTraits) -> Vec<TemplateTraits> {
 fn call_shapes(talking: TemplateTraits) -> Vec<TemplateTraits> {
     let mut all = Vec::new();
     for calls in [Calls::Together, Calls::OneByOne] {
-        for arguments in [Arguments::Mapping, Arguments::Json] {
+        for arguments in [CallArguments::Mapping, CallArguments::Json] {
             for said in [TextBeforeCalls::Beside, TextBeforeCalls::Apart, TextBeforeCalls::ApartFromNone] {
                 for results in [Results::Tool, Results::User] {
                     all.push(TemplateTraits { calls, arguments, said, results, ..talking });

@@ -4,7 +4,6 @@ mod environment;
 mod fit;
 mod past_calls;
 mod shape;
-mod traits;
 
 use std::path::Path;
 
@@ -17,13 +16,12 @@ pub(crate) use self::past_calls::{PastCall, PastCalls, calls as past_calls};
 pub(super) use self::shape::shaped;
 use super::markup_escaping::Markup;
 use super::messages::{self, ChatMessage, Turn};
+use super::template_traits::{Descriptions, TemplateTraits};
 use super::tokenizer::token_text;
 use super::tools::KnownTools;
 use super::{Tokenizer, offered_tools, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
-pub(super) use traits::Descriptions;
-pub use traits::TemplateTraits;
 
 /// A Hugging Face chat template. Rendering gives the same text as the Python library transformers.
 pub struct ChatTemplate {

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::traits::{Arguments, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns};
 use crate::engine::text::messages::{ChatMessage, ToolResult, Turn};
 use crate::engine::text::python;
+use crate::engine::text::template_traits::{
+    CallArguments, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+};
 
 /// The messages in the shape of these traits, as the JSON that transformers would pass to the template.
 pub(crate) fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
@@ -151,9 +153,9 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
     if !calls.is_empty() {
         let calls = calls.into_iter().map(|call| {
             let arguments = match traits.arguments {
-                Arguments::Mapping => call.input,
+                CallArguments::Mapping => call.input,
                 // Cannot fail: it was JSON before.
-                Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
+                CallArguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
             };
             json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
         });
@@ -164,9 +166,9 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::traits::Descriptions;
     use super::*;
     use crate::engine::text::messages::Call;
+    use crate::engine::text::template_traits::Descriptions;
 
     fn user(text: &str) -> ChatMessage {
         ChatMessage::User(text.into())
@@ -288,7 +290,7 @@ mod tests {
         let apart = TemplateTraits { said: TextBeforeCalls::Apart, ..TemplateTraits::default() };
         assert_eq!(shape(&messages, apart), ["assistant: a", "assistant:  call {\"a\":1}", "assistant:  call {\"a\":2}"]);
         let none =
-            TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: Arguments::Json, ..TemplateTraits::default() };
+            TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: CallArguments::Json, ..TemplateTraits::default() };
         let calls = [1, 2].map(|number| format!("assistant: none call \"{{\\\"a\\\": {number}}}\""));
         assert_eq!(shape(&messages, none)[1..], calls);
     }
