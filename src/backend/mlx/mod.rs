@@ -2,6 +2,7 @@
 
 mod answer_stream;
 mod breakpoints;
+mod prefill;
 mod shared_prefixes;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 
 use self::answer_stream::answer_stream;
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
+use self::prefill::{take_prefill, with_prefill};
 use self::shared_prefixes::SharedPrefixes;
 use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
@@ -219,8 +221,8 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 impl TextSide {
     /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
-        let request = self.readable(request)?;
-        let text = self.template.render(&request)?;
+        let mut request = self.readable(request)?;
+        let text = self.prompt_text(&mut request)?;
         let prompt = self.prompts.encode(&text)?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
@@ -263,7 +265,18 @@ impl TextSide {
     }
 
     fn prompt(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.template.render(&self.readable(request)?)?)
+        let text = self.prompt_text(&mut self.readable(request)?)?;
+        self.prompts.encode(&text)
+    }
+
+    /// The prompt up to where the answer goes on: after the prefill, which is taken from the request, if there is one.
+    fn prompt_text(&self, request: &mut MessagesRequest) -> Result<String, EngineError> {
+        let prefill = take_prefill(request)?;
+        let prompt = self.template.render(request)?;
+        Ok(match prefill {
+            Some(prefill) => with_prefill(prompt, &self.template.escaped(prefill)),
+            None => prompt,
+        })
     }
 
     fn shared_prefix(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
@@ -416,6 +429,28 @@ mod tests {
                 assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_on_from_the_prefill() {
+        let backend = backend();
+        let request = |prefill: &str| -> MessagesRequest {
+            let mut messages = vec![json!({"role": "user", "content": "Say hello."})];
+            if !prefill.is_empty() {
+                messages.push(json!({"role": "assistant", "content": prefill}));
+            }
+            let body = json!({"model": "claude-x", "max_tokens": 24, "temperature": 0, "messages": messages});
+            serde_json::from_value(body).unwrap()
+        };
+        let text = |message: Message| match &message.content[..] {
+            [ContentBlock::Text { text, .. }] => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        let whole = text(ask(&backend, request("")).await);
+        let (prefill, rest) = whole.split_at(whole.rfind(' ').unwrap());
+        let answer = ask(&backend, request(prefill)).await;
+        assert_eq!(backend.count_tokens(request(prefill)).await.unwrap(), answer.usage.prompt_tokens());
+        assert!(text(answer).starts_with(rest), "{whole:?}");
     }
 
     #[tokio::test]

@@ -129,6 +129,11 @@ impl ChatTemplate {
         self.render_messages(messages::messages(request)?, request).map_err(refused)
     }
 
+    /// A text to put behind a prompt, with its markup escaped as in messages.
+    pub fn escaped(&self, text: String) -> String {
+        self.markup.mark_text(text)
+    }
+
     /// The start that the prompts of all conversations with the same tools and system prompt share. Found by
     /// rendering different first messages and comparing.
     ///
