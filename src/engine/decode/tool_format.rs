@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::arguments::{StartArguments, find_json_arguments};
-use super::form::{Form, Tag};
+use super::form::{CallForm, Tag};
 use super::grammar::{self, Vocabulary};
 use super::syntax::{Cursor, Read};
 
@@ -35,7 +35,7 @@ pub trait ToolFormat: Send + Sync {
     }
 
     /// The form of calls under the tag with this index.
-    fn form(&self, tag: usize) -> Form;
+    fn form(&self, tag: usize) -> CallForm;
 
     /// Where the first arguments are in a text that begins before them.
     fn find_arguments(&self, text: &str) -> Option<Range<usize>> {
@@ -44,7 +44,7 @@ pub trait ToolFormat: Send + Sync {
 
     /// A Lark grammar from the beginning of the arguments to the end of the call, and the parts of the schema that it does not
     /// enforce.
-    fn arguments_grammar(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+    fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         (grammar::json_arguments(form, schema, vocabulary), vec![])
     }
 }

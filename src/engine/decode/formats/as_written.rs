@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::engine::decode::Piece;
-use crate::engine::decode::form::{Form, ListForm, Part, Tag};
+use crate::engine::decode::form::{CallForm, ListForm, Part, Tag};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::syntax::{Cursor, Read};
@@ -22,7 +22,7 @@ pub(super) struct AsWritten {
     /// Byte offset of the call in the text that the template wrote for one call.
     pub start: usize,
     tag: usize,
-    form: Form,
+    form: CallForm,
 }
 
 impl ToolFormat for AsWritten {
@@ -42,7 +42,7 @@ impl ToolFormat for AsWritten {
         self.tag
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         if tag == self.tag { self.form.clone() } else { self.format.form(tag) }
     }
 
@@ -50,13 +50,13 @@ impl ToolFormat for AsWritten {
         self.format.find_arguments(text)
     }
 
-    fn arguments_grammar(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+    fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         self.format.arguments_grammar(form, schema, vocabulary)
     }
 }
 
 impl AsWritten {
-    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`Form`].
+    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`CallForm`].
     pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
         let one = RenderedCalls::read(&format, &calls.one, &[&first])?;
@@ -69,7 +69,7 @@ impl AsWritten {
         let (before_name, after_name, quoted) = without_quotes(before_name, after_name);
         let head = after_name.trim_end_matches(' ');
         let after = &one.text[arguments.end..];
-        let form = Form {
+        let form = CallForm {
             tag: tag(&one.text[..one.tag_length], tokenizer),
             open: [parts(before_name, [&first, &second]), vec![Part::Name { quoted }]].concat(),
             after_name: parts(head, [&first, &second]),
@@ -177,7 +177,7 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
 }
 
 /// The form of calls in a list. What the list's end and its separator have in common at their start belongs to every call.
-fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
+fn in_list(form: CallForm, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> CallForm {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {
         if let (Part::Text(one), Part::Text(other)) = (one, other)
@@ -198,7 +198,7 @@ fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool)
         end.remove(0);
     }
     between.push(Part::Name { quoted });
-    Form { after, list: Some(ListForm { between, end }), ..form }
+    CallForm { after, list: Some(ListForm { between, end }), ..form }
 }
 
 /// A tag as a part: markup, so that it becomes a single token if the vocabulary has one.

@@ -10,7 +10,7 @@
 
 use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, ListForm, Tag, markup};
+use crate::engine::decode::form::{CallForm, ListForm, Tag, markup};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
@@ -51,8 +51,8 @@ impl ToolFormat for DeepSeek {
         }
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup(CALLS),
             open: vec![markup(CALL), Name { quoted: false }],
             after_name: vec![markup(SEPARATOR)],

@@ -8,7 +8,7 @@
 
 use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
@@ -31,8 +31,8 @@ impl ToolFormat for Hermes {
         Ok(Next::Text)
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup("<tool_call>"),
             open: vec![text("\n{\"name\": "), Name { quoted: true }],
             after_name: vec![text(", \"arguments\":")],

@@ -8,7 +8,7 @@
 
 use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
@@ -47,13 +47,13 @@ impl ToolFormat for Llama3 {
         Ok(Next::Text)
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         let (tag, open) = match tag {
             TYPED => (text("{\"type\": \"function\", \"name\":"), " "),
             PYTHON => (markup("<|python_tag|>"), "{\"name\": "),
             _ => (text("{\"name\":"), " "),
         };
-        Form {
+        CallForm {
             tag,
             open: vec![text(open), Name { quoted: true }],
             after_name: vec![text(", \"parameters\":")],

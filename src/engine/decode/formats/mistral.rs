@@ -9,7 +9,7 @@
 
 use crate::engine::decode::arguments::{json_object, json_object_or_string};
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, ListForm, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, ListForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
@@ -56,8 +56,8 @@ impl ToolFormat for Mistral {
         Ok(if cursor.either(&[",", "]"])? == 0 { Next::Call } else { Next::Text })
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup(CALLS),
             open: vec![text("[{\"name\": "), Name { quoted: true }],
             after_name: vec![text(", \"arguments\":")],

@@ -21,7 +21,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::references;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
@@ -60,12 +60,12 @@ impl ToolFormat for Qwen3Coder {
         Ok(Next::Text)
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         let (tag, open) = match tag {
             FUNCTION => (text("<function="), vec![Name { quoted: false }]),
             _ => (markup("<tool_call>"), vec![text("\n<function="), Name { quoted: false }]),
         };
-        Form {
+        CallForm {
             tag,
             open,
             after_name: vec![text(">\n")],
@@ -80,7 +80,7 @@ impl ToolFormat for Qwen3Coder {
         Some(text.find(PARAMETER)?..text.rfind(&end)? + end.len())
     }
 
-    fn arguments_grammar(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+    fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         ParameterGrammar::of(schema, &vocabulary.inline(&form.after))
     }
 }
