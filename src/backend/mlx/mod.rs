@@ -1,8 +1,8 @@
 //! The in-process MLX engine as a backend.
 
 mod answer_stream;
+mod begun_answer;
 mod breakpoints;
-mod prefill;
 mod shared_prefixes;
 
 use std::path::Path;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 
 use self::answer_stream::answer_stream;
+use self::begun_answer::{continued, take_begun_answer};
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
-use self::prefill::{take_prefill, with_prefill};
 use self::shared_prefixes::SharedPrefixes;
 use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
@@ -269,12 +269,12 @@ impl TextSide {
         self.prompts.encode(&text)
     }
 
-    /// The prompt up to where the answer goes on: after the prefill, which is taken from the request, if there is one.
+    /// The prompt up to where the answer goes on: after the begun answer, which is taken from the request, if there is one.
     fn prompt_text(&self, request: &mut MessagesRequest) -> Result<String, EngineError> {
-        let prefill = take_prefill(request)?;
+        let begun = take_begun_answer(request)?;
         let prompt = self.template.render(request)?;
-        Ok(match prefill {
-            Some(prefill) => with_prefill(prompt, &self.template.escaped(prefill)),
+        Ok(match begun {
+            Some(begun) => continued(prompt, &self.template.escaped(begun)),
             None => prompt,
         })
     }
@@ -432,12 +432,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_goes_on_from_the_prefill() {
+    async fn an_answer_goes_on_from_its_beginning() {
         let backend = backend();
-        let request = |prefill: &str| -> MessagesRequest {
+        let request = |begun: &str| -> MessagesRequest {
             let mut messages = vec![json!({"role": "user", "content": "Say hello."})];
-            if !prefill.is_empty() {
-                messages.push(json!({"role": "assistant", "content": prefill}));
+            if !begun.is_empty() {
+                messages.push(json!({"role": "assistant", "content": begun}));
             }
             let body = json!({"model": "claude-x", "max_tokens": 24, "temperature": 0, "messages": messages});
             serde_json::from_value(body).unwrap()
@@ -447,9 +447,9 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let whole = text(ask(&backend, request("")).await);
-        let (prefill, rest) = whole.split_at(whole.rfind(' ').unwrap());
-        let answer = ask(&backend, request(prefill)).await;
-        assert_eq!(backend.count_tokens(request(prefill)).await.unwrap(), answer.usage.prompt_tokens());
+        let (begun, rest) = whole.split_at(whole.rfind(' ').unwrap());
+        let answer = ask(&backend, request(begun)).await;
+        assert_eq!(backend.count_tokens(request(begun)).await.unwrap(), answer.usage.prompt_tokens());
         assert!(text(answer).starts_with(rest), "{whole:?}");
     }
 

@@ -1,16 +1,16 @@
-//! The prefill: a final assistant message, from which the answer goes on.
+//! A begun answer: a final assistant message, from which the answer goes on. Anthropic calls it prefill.
 
 use crate::engine::EngineError;
 use crate::engine::decode::ThinkingTags;
 use crate::wire::{ContentBlock, MessagesRequest, OutputFormat, Role};
 
-/// Takes the prefill from the request's end. A message with anything but text is none; neither is the only one.
+/// Takes the begun answer from the request's end. A message with anything but text is none; neither is the only one.
 ///
 /// The answer goes on in its text, so there is no room for thoughts before: the request asks for none any more.
 ///
 /// # Errors
 /// The request has an output format too, whose value begins with the answer.
-pub(super) fn take_prefill(request: &mut MessagesRequest) -> Result<Option<String>, EngineError> {
+pub(super) fn take_begun_answer(request: &mut MessagesRequest) -> Result<Option<String>, EngineError> {
     let [.., _, last] = &request.messages[..] else { return Ok(None) };
     let blocks = last.content.blocks();
     let texts = blocks.iter().map(|block| match block {
@@ -27,12 +27,12 @@ pub(super) fn take_prefill(request: &mut MessagesRequest) -> Result<Option<Strin
     Ok(Some(text))
 }
 
-/// The prompt, which goes on with this text of the answer. If the template has opened thoughts, they are closed before.
-pub(super) fn with_prefill(mut prompt: String, prefill: &str) -> String {
+/// The prompt with the beginning of the answer. If the template has opened thoughts, they are closed before.
+pub(super) fn continued(mut prompt: String, begun: &str) -> String {
     if let Some(tags) = ThinkingTags::opened_by(&prompt) {
         prompt.push_str(&format!("\n{}\n\n", tags.close));
     }
-    prompt + prefill
+    prompt + begun
 }
 
 #[cfg(test)]
@@ -45,13 +45,13 @@ mod tests {
         let mut body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}, last]});
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let mut request = serde_json::from_value(body).unwrap();
-        let prefill = take_prefill(&mut request).map_err(|e| e.to_string());
-        assert!(prefill != Ok(Some("So".into())) || request.extra.is_empty());
-        (prefill, request.messages.len())
+        let begun = take_begun_answer(&mut request).map_err(|e| e.to_string());
+        assert!(begun != Ok(Some("So".into())) || request.extra.is_empty());
+        (begun, request.messages.len())
     }
 
     #[test]
-    fn the_last_message_is_a_prefill_if_it_is_the_assistants_text() {
+    fn the_last_message_begins_the_answer_if_it_is_the_assistants_text() {
         let assistant = |content: Value| json!({"role": "assistant", "content": content});
         let thinking = json!({"thinking": {"type": "adaptive"}});
         assert_eq!(taken(assistant(json!("So")), thinking), (Ok(Some("So".into())), 1));
@@ -66,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn a_prefill_is_never_a_thought() {
-        assert_eq!(with_prefill("<|im_start|>assistant\n".into(), "So"), "<|im_start|>assistant\nSo");
-        assert_eq!(with_prefill("assistant<think>\n".into(), "So"), "assistant<think>\n\n</think>\n\nSo");
+    fn a_begun_answer_is_never_a_thought() {
+        assert_eq!(continued("<|im_start|>assistant\n".into(), "So"), "<|im_start|>assistant\nSo");
+        assert_eq!(continued("assistant<think>\n".into(), "So"), "assistant<think>\n\n</think>\n\nSo");
     }
 }
