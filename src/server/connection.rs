@@ -24,7 +24,7 @@ use super::client::Client;
 
 /// What the kernel holds of an answer that its client does not read, in bytes. The default grows to megabytes, in which a whole
 /// answer fits, and nobody would ever notice that the client is stuck.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// How connections are served.
 pub(crate) struct Connections {

@@ -1,6 +1,7 @@
 //! The in-process MLX engine as a backend.
 
 mod answer_stream;
+mod begun_answer;
 mod breakpoints;
 mod places;
 mod prompt_limit;
@@ -13,6 +14,7 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
 
 use self::answer_stream::answer_stream;
+use self::begun_answer::{continued, take_begun_answer};
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use self::places::{Places, for_client};
 use self::prompt_limit::{PromptLimit, count_in_slices};
@@ -47,7 +49,7 @@ struct TextSide {
     template: ChatTemplate,
     shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
-    defaults: GenerationConfig,
+    defaults: Sampling,
     omissions: OmissionLog,
     unread: OmissionLog,
 }
@@ -70,7 +72,7 @@ impl MlxBackend {
         let format = options.tool_format.or_else(|| ToolFormatName::written_by(&template, &tokenizer));
         if format.is_none() {
             tracing::warn!(
-                "the chat template writes no calls in a format that is known: they are written as hermes; --tool-format names another"
+                "the chat template writes no calls in a format that is known: they are written as hermes, unless the tool format is set"
             );
         }
         let format = format.unwrap_or(ToolFormatName::Hermes);
@@ -83,7 +85,7 @@ impl MlxBackend {
             limit: PromptLimit::of_context(0),
             template,
             shared_prefixes: SharedPrefixes::default(),
-            defaults: GenerationConfig::load(dir)?,
+            defaults: recommended_sampling(dir)?,
             omissions: OmissionLog::default(),
             unread: OmissionLog::default(),
             tokenizer,
@@ -169,17 +171,23 @@ impl CacheControl for MlxBackend {
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let tokens = self.on_text_side(move |text, unwanted| text.shared_prefix(request, unwanted)).await?;
-            Ok(self.engine.warm(tokens).await?)
+            Ok(self.engine.warm_up(tokens).await?)
         }
         .boxed()
     }
 
     fn report(&self) -> Option<CacheReport> {
-        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        let warming = self.engine.warm_up_progress().map(|(done, total)| WarmUpReport { done, total });
         // Before the counts: once reading ahead has ended, these are complete.
         let reading_ahead = self.engine.is_reading_ahead();
         Some(CacheReport { warming, reading_ahead, ..report(self.engine.cache_stats(), MemoryUse::now()) })
     }
+}
+
+/// The sampling that the model folder recommends.
+fn recommended_sampling(dir: &Path) -> Result<Sampling, EngineError> {
+    let invalid = |reason| EngineError::ModelFile { path: dir.join(GenerationConfig::FILE), reason };
+    Sampling::of_model(&GenerationConfig::load(dir)?).map_err(invalid)
 }
 
 /// A conversation of several turns that every chat template accepts.
@@ -235,9 +243,14 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 impl TextSide {
     /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Prepared, EngineError> {
-        let request = self.readable(request)?;
-        let text = self.template.render(&request)?;
-        let prompt = self.encode(&text, unwanted)?;
+        let mut request = self.readable(request)?;
+        let begun = take_begun_answer(&mut request)?;
+        let (text, prompt) = std::thread::scope(|scope| {
+            scope.spawn(|| self.decoders.compile(&request));
+            let text = self.prompt_text(&request, begun)?;
+            let prompt = self.encode(&text, unwanted)?;
+            Ok::<_, EngineError>((text, prompt))
+        })?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
@@ -280,11 +293,22 @@ impl TextSide {
 
     /// The number of the prompt's tokens, whether the prompt is too long or not.
     fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
-        let text = self.template.render(&self.readable(request)?)?;
+        let mut request = self.readable(request)?;
+        let begun = take_begun_answer(&mut request)?;
+        let text = self.prompt_text(&request, begun)?;
         match self.limit.is_suspicious(&text) {
             true => count_in_slices(&text, &self.tokenizer, unwanted),
             false => Ok(self.prompts.encode(&text)?.len()),
         }
+    }
+
+    /// The prompt up to where the answer goes on.
+    fn prompt_text(&self, request: &MessagesRequest, begun: Option<String>) -> Result<String, EngineError> {
+        let prompt = self.template.render(request)?;
+        Ok(match begun {
+            Some(begun) => continued(prompt, &self.template.escaped(begun)),
+            None => prompt,
+        })
     }
 
     fn shared_prefix(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Vec<u32>, EngineError> {
@@ -446,6 +470,28 @@ mod tests {
                 assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_on_from_its_beginning() {
+        let backend = backend();
+        let request = |begun: &str| -> MessagesRequest {
+            let mut messages = vec![json!({"role": "user", "content": "Say hello."})];
+            if !begun.is_empty() {
+                messages.push(json!({"role": "assistant", "content": begun}));
+            }
+            let body = json!({"model": "claude-x", "max_tokens": 24, "temperature": 0, "messages": messages});
+            serde_json::from_value(body).unwrap()
+        };
+        let text = |message: Message| match &message.content[..] {
+            [ContentBlock::Text { text, .. }] => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        let whole = text(ask(&backend, request("")).await);
+        let (begun, rest) = whole.split_at(whole.rfind(' ').unwrap());
+        let answer = ask(&backend, request(begun)).await;
+        assert_eq!(backend.count_tokens(request(begun)).await.unwrap(), answer.usage.prompt_tokens());
+        assert!(text(answer).starts_with(rest), "{whole:?}");
     }
 
     #[tokio::test]

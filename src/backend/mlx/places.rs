@@ -16,7 +16,7 @@ const MOST_WAITING: usize = 64;
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Most events of an answer that wait for its client. Beside them are the buffers of the connection, some thousand tokens.
-const MOST_UNREAD: usize = 1_024;
+const MOST_UNREAD: usize = 256;
 
 /// An answer's events for its client.
 pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;

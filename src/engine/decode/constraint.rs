@@ -1,24 +1,35 @@
 //! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use llguidance::api::TopLevelGrammar;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
 use super::fault::{self, Fault};
-use super::form::{Form, Part};
-use super::formats::ToolFormat;
+use super::form::{CallForm, Part};
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
+use super::schema_cost;
+use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
 
 /// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
+
+/// llguidance's limits, where the usual ones do not suit a server: a request's schema may come from anywhere.
+static LIMITS: LazyLock<ParserLimits> = LazyLock::new(|| ParserLimits {
+    // An object of 600 optional properties needs more than the usual 2,000.
+    max_items_in_row: 20_000,
+    // A state takes one to two kilobytes.
+    max_lexer_states: 50_000,
+    verbose_errors: false,
+    ..ParserLimits::default()
+});
 
 /// The tokens that may come next: one bit per token id.
 pub struct TokenMask(SimpleVob);
@@ -73,9 +84,9 @@ impl Follower {
     /// # Errors
     /// The grammar does not allow the token here.
     pub(super) fn push(&mut self, token: u32) -> Result<(), EngineError> {
-        let pushed = self.0.consume_token(token);
-        pushed
-            .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
+        self.0.consume_token(token).map_err(|error| {
+            EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it: {error}"))
+        })
     }
 
     /// The bytes that must come next because the grammar allows nothing else. Stops before added tokens, which have no bytes.
@@ -101,7 +112,7 @@ impl Follower {
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
 /// Key for the cache of grammars: everything that varies between calls of this form.
-fn filled(form: &Form, fill: &Fill) -> String {
+fn filled(form: &CallForm, fill: &Fill) -> String {
     let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
     format!("{} {}", ids.concat(), fill.names.join(" "))
 }
@@ -141,7 +152,7 @@ impl Grammars {
         let refused = |error| EngineError::Device(format!("the vocabulary cannot be constrained: {error}"));
         let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
         factory.set_stderr_log_level(0);
-        factory.limits_mut().verbose_errors = false;
+        *factory.limits_mut() = LIMITS.clone();
         Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
@@ -152,8 +163,8 @@ impl Grammars {
 
     /// All added tokens that are markup of calls: they never count as text.
     pub(super) fn markup(&self) -> Vec<u32> {
-        let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
-        let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
+        let forms: Vec<CallForm> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
+        let markup = forms.iter().flat_map(CallForm::parts).filter_map(|part| match part {
             Part::Markup(text) => self.tokenizer.added_token(text),
             _ => None,
         });
@@ -190,7 +201,13 @@ impl Grammars {
         grammar.map(follower).transpose()
     }
 
-    fn opening(&self, what: &str, form: &Form, fill: &Fill, grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
+    fn opening(
+        &self,
+        what: &str,
+        form: &CallForm,
+        fill: &Fill,
+        grammar: impl FnOnce() -> String,
+    ) -> Result<Follower, EngineError> {
         self.kept(format!("{what} {}", filled(form, fill)), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
             self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
@@ -284,12 +301,13 @@ impl Grammars {
     }
 
     fn compile_answer(&self, schema: &Value, fill: &Fill) -> Result<Follower, String> {
+        within_bounds(schema)?;
         let schema = json_schema::with_options(schema.clone());
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
 
     /// The form in which calls are written wherever the grammar chooses the form.
-    fn forced_form(&self) -> Form {
+    fn forced_form(&self) -> CallForm {
         self.format.form(self.format.forced_tag())
     }
 
@@ -304,8 +322,9 @@ impl Grammars {
 
     /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
+        within_bounds(&schema)?;
         let schema = json_schema::with_options(schema);
-        let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
+        let (grammar, left_out) = self.format.arguments_grammar(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })
@@ -344,6 +363,11 @@ impl Grammars {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses a schema that would take too long to compile.
+fn within_bounds(schema: &Value) -> Result<(), String> {
+    schema_cost::excess(schema).map_or(Ok(()), |excess| Err(excess.reason().into()))
 }
 
 /// Rewords llguidance's warning about an ignored keyword.

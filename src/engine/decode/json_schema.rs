@@ -49,39 +49,68 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             keywords.remove("pattern");
         }
     });
-    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as `allOf` requires. Then the places that
-    // may hold anything are left unbounded.
+    if let Some(enforceable) = enforceable(&schema, compiles) {
+        return (enforceable, left_out);
+    }
+    let loosened = |(loosened, removed): (Value, Vec<String>)| {
+        let enforceable = if removed.is_empty() { None } else { enforceable(&loosened, compiles) };
+        enforceable.map(|enforceable| (enforceable, [&left_out[..], &removed].concat()))
+    };
+    loosened(leave_out_expressions(&schema))
+        .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
+        .unwrap_or((schema, left_out))
+}
+
+/// The strictest form of the schema that compiles. `any_value` is recursive, and llguidance cannot combine two recursive schemas,
+/// as `allOf` requires: then the places that may hold anything are left unbounded.
+fn enforceable(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> Option<Value> {
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
     define_any_value(&mut bounded);
     if compiles(&bounded) {
-        return (bounded, left_out);
+        return Some(bounded);
     }
     let mut declared = schema.clone();
     allow_only_declared(&mut declared);
     if compiles(&declared) {
-        return (declared, left_out);
+        return Some(declared);
     }
-    if !compiles(&schema) {
-        leave_out_contradictions(&mut schema, compiles, &mut left_out);
-    }
-    (schema, left_out)
+    compiles(schema).then(|| schema.clone())
 }
 
-/// Removes optional arguments whose schema no value satisfies.
-fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
-    let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let definitions = schema["$defs"].clone();
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    properties.retain(|name, property| {
-        let alone = json!({"type": "object", "properties": {name: property}, "$defs": definitions});
-        let stays = required.iter().any(|one| one == name) || compiles(&alone);
-        if !stays {
-            left_out.push(format!("argument {name:?}, which no value satisfies"));
+/// The schema without patterns and formats, and what these were: several for one string can be too many together.
+fn leave_out_expressions(schema: &Value) -> (Value, Vec<String>) {
+    let (mut schema, mut removed) = (schema.clone(), Vec::new());
+    visit(&mut schema, &mut |keywords| {
+        for keyword in ["pattern", "format"] {
+            removed.extend(keywords.remove(keyword).map(|value| format!("{keyword} {value}")));
         }
-        stays
     });
+    (schema, removed)
+}
+
+/// The schema without the optional arguments that no value satisfies, and what these were.
+fn leave_out_contradictions(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    let (mut schema, mut removed) = (schema.clone(), Vec::new());
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let [defs, definitions] = ["$defs", "definitions"].map(|keyword| schema[keyword].clone());
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, property| {
+            let mut alone = json!({"type": "object", "properties": {name: property}});
+            for (keyword, referred) in [("$defs", &defs), ("definitions", &definitions)] {
+                if referred.is_object() {
+                    alone[keyword] = referred.clone();
+                }
+            }
+            let stays = required.iter().any(|one| one == name) || compiles(&alone);
+            if !stays {
+                removed.push(format!("argument {name:?}, which no value satisfies"));
+            }
+            stays
+        });
+    }
+    (schema, removed)
 }
 
 /// The schema of any JSON object.
@@ -151,10 +180,20 @@ fn bound_numbers(keywords: &mut Map<String, Value>) {
     for (limit, exclusive, bound) in
         [("minimum", "exclusiveMinimum", -LARGEST_NUMBER), ("maximum", "exclusiveMaximum", LARGEST_NUMBER)]
     {
-        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) {
+        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) && leaves_room(keywords, bound)
+        {
             keywords.insert(limit.into(), json!(bound));
         }
     }
+}
+
+/// Whether numbers within both this bound and the schema's own limits exist: a schema may demand larger ones than are exact.
+fn leaves_room(keywords: &Map<String, Value>, bound: i64) -> bool {
+    let limit = |keyword: &str| keywords.get(keyword).and_then(Value::as_f64);
+    let bound = bound as f64;
+    let lower = ["minimum", "exclusiveMinimum"].into_iter().filter_map(limit).all(|least| least < bound || bound < 0.0);
+    let upper = ["maximum", "exclusiveMaximum"].into_iter().filter_map(limit).all(|most| most > bound || bound > 0.0);
+    lower && upper
 }
 
 /// Calls `see` on the schema and on every schema inside it.
@@ -209,6 +248,28 @@ mod tests {
     }
 
     #[test]
+    fn what_an_argument_refers_to_counts_when_it_is_judged() {
+        let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/definitions/A"}, "b": {"enum": []}},
+            "definitions": {"A": {"type": "string"}}});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let compiles = |schema: &Value| !schema.to_string().contains("[]") && schema["definitions"]["A"]["type"] == "string";
+        let (_, left_out) = prepare_arguments(&tool, &compiles);
+        assert_eq!(left_out, ["argument \"b\", which no value satisfies"]);
+    }
+
+    #[test]
+    fn patterns_go_first_where_a_schema_is_too_much() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "x", "minLength": 3}}});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| {
+            let argument = &schema["properties"]["a"];
+            argument["pattern"].is_null() || argument["minLength"].is_null()
+        });
+        assert_eq!(schema["properties"]["a"], json!({"type": "string", "minLength": 3}));
+        assert_eq!(left_out, ["pattern \"x\""]);
+    }
+
+    #[test]
     fn numbers_get_bounds_where_they_have_none() {
         let number = |schema: Value| prepared(json!({"properties": {"n": schema}})).0["properties"]["n"].clone();
         let all = json!({"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER});
@@ -216,6 +277,10 @@ mod tests {
         let half = json!({"type": ["integer", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_NUMBER});
         assert_eq!(number(json!({"type": ["integer", "null"], "exclusiveMinimum": 0})), half);
         assert_eq!(number(json!({"type": "integer", "enum": [1]})), json!({"type": "integer", "enum": [1]}));
+        let huge = json!({"type": "number", "minimum": 1e17});
+        assert_eq!(number(huge.clone()), huge);
+        let low = json!({"type": "number", "exclusiveMaximum": -1e17});
+        assert_eq!(number(low.clone()), low);
     }
 
     #[test]

@@ -26,12 +26,18 @@ fn waiting(before: usize) -> (Served, Arc<Notify>) {
 
 /// A connection that has sent its request and closed its writing side.
 async fn half_closed(server: &Served, path: &str, stream: bool) -> TcpStream {
-    let body = json!({"model": "m", "max_tokens": 9, "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+    let mut connection = sent(server, path, stream, "hi").await;
+    connection.shutdown().await.unwrap();
+    connection
+}
+
+/// A connection that has sent its request.
+async fn sent(server: &Served, path: &str, stream: bool, text: &str) -> TcpStream {
+    let body = json!({"model": "m", "max_tokens": 9, "stream": stream, "messages": [{"role": "user", "content": text}]});
     let (host, body) = (server.url.strip_prefix("http://").unwrap(), body.to_string());
     let mut connection = TcpStream::connect(host).await.unwrap();
     let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", body.len());
     connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    connection.shutdown().await.unwrap();
     connection
 }
 
@@ -80,11 +86,16 @@ async fn a_client_that_has_closed_its_writing_side_gets_its_stream() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_left_is_counted_as_such() {
+async fn a_client_that_leaves_after_a_long_request_cancels_it() {
     let (server, _go) = waiting(0);
-    let mut connection = half_closed(&server, "/v1/messages", false).await;
-    read_until(&mut connection, "100 Continue").await;
+    let connection = sent(&server, "/v1/messages", false, &"long ".repeat(2_000_000)).await;
+    server.backend.requests.reaches(1).await;
     drop(connection);
+    server.backend.is_cancelled().await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_left_is_counted_as_such() {
     let (server, go) = waiting(3);
     let connection = half_closed(&server, "/v1/messages", true).await;
     server.backend.requests.reaches(1).await;
