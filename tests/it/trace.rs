@@ -208,8 +208,19 @@ fn scrub_writes_copies_that_are_valid_and_scrubbed_only_once() {
     // Copies have the ids of their originals.
     assert!(run(&sandbox, &["validate", "traces", "clean"]).starts_with("exit 0"));
     let clean = read("clean").concat();
+    for text in ["You help", "no such file", "I try", "Try b.txt", "b.txt"] {
+        assert!(!clean.contains(text), "{text}");
+    }
+    assert!(clean.contains("claude-test") && clean.contains("\"Read\""));
+}
+
+#[test]
+fn scrub_keeps_turns_where_a_replay_needs_them() {
+    let sandbox = session();
+    run(&sandbox, &["scrub", "traces", "--out", "clean", "--keep-turns"]);
+    let clean = sandbox.read("clean/demo/0001.json");
+    assert!(clean.contains("Try b.txt, please.") && clean.contains("\"file_path\": \"a.txt\""), "{clean}");
     assert!(!clean.contains("You help") && !clean.contains("no such file") && !clean.contains("I try"));
-    assert!(clean.contains("Try b.txt, please.") && clean.contains("claude-test"));
 }
 
 #[test]
