@@ -17,7 +17,7 @@ mod tests;
 mod walk;
 
 use self::names::DeclaredNames;
-use self::structure::{Place, Rule};
+use self::structure::{FieldKind, Place};
 use self::walk::{Speaker, Walker};
 use super::redact::{Redactor, StreamRedactor};
 use super::{RecordedEvent, Trace, assemble};
@@ -64,6 +64,6 @@ fn redact(trace: &mut Trace) {
 fn body(walker: &Walker, body: &mut serde_json::Value, place: Place) {
     match body {
         serde_json::Value::String(_) => walker.free(body),
-        body => walker.value(body, Rule::In(place), Speaker::Other),
+        body => walker.value(body, FieldKind::In(place), Speaker::Other),
     }
 }

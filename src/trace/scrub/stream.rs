@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::structure::{Place, Rule};
+use super::structure::{FieldKind, Place};
 use super::walk::{Speaker, Walker};
 use crate::trace::RecordedEvent;
 
 /// The fields whose text is spread over deltas. A word may begin in one and end in the next.
-const SPELLED: [(&str, Rule); 4] =
-    [("text", Rule::Said), ("thinking", Rule::Free), ("signature", Rule::Hash), ("partial_json", Rule::Arguments)];
+const SPELLED: [(&str, FieldKind); 4] = [
+    ("text", FieldKind::Said),
+    ("thinking", FieldKind::Free),
+    ("signature", FieldKind::Hash),
+    ("partial_json", FieldKind::Arguments),
+];
 
 /// What ends a stream of chat completions.
 const DONE: &str = "[DONE]";
@@ -19,7 +23,7 @@ const DONE: &str = "[DONE]";
 pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
     let mut pieces_of: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (position, event) in events.iter_mut().enumerate() {
-        event.event = walker.text(&event.event, Rule::Name, Speaker::Other);
+        event.event = walker.text(&event.event, FieldKind::Name, Speaker::Other);
         let index = event.data["index"].as_u64().unwrap_or_default();
         match spelled_in(&event.data) {
             Some((holder, place)) => {
@@ -27,12 +31,12 @@ pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
                 outside(walker, &mut event.data, holder, place);
             }
             None if event.data == DONE => {}
-            None => walker.value(&mut event.data, Rule::In(Place::Answer), Speaker::Other),
+            None => walker.value(&mut event.data, FieldKind::In(Place::Answer), Speaker::Other),
         }
     }
     for positions in pieces_of.into_values() {
-        for (field, rule) in SPELLED {
-            respell(walker, events, &positions, field, rule);
+        for (field, kind) in SPELLED {
+            respell(walker, events, &positions, field, kind);
         }
     }
 }
@@ -55,13 +59,13 @@ fn outside(walker: &Walker, data: &mut Value, holder: &str, place: Place) {
         let spelled: Vec<&str> = spelled.into_iter().filter(|field| fields.get(*field).is_some_and(Value::is_string)).collect();
         walker.fields(fields, place, Speaker::Other, &spelled);
     }
-    walker.value(data, Rule::In(Place::Answer), Speaker::Other);
+    walker.value(data, FieldKind::In(Place::Answer), Speaker::Other);
     data[holder] = held;
 }
 
 /// Scrubs the joined text of `field` in the events at `positions`. Each piece keeps its number of characters; the last one gets
 /// the rest.
-fn respell(walker: &Walker, events: &mut [RecordedEvent], positions: &[usize], field: &str, rule: Rule) {
+fn respell(walker: &Walker, events: &mut [RecordedEvent], positions: &[usize], field: &str, kind: FieldKind) {
     let mut pieces: Vec<&mut String> = Vec::new();
     let mut wanted = positions.iter().copied().peekable();
     for (position, event) in events.iter_mut().enumerate() {
@@ -72,7 +76,7 @@ fn respell(walker: &Walker, events: &mut [RecordedEvent], positions: &[usize], f
         }
     }
     let whole: String = pieces.iter().map(|piece| piece.as_str()).collect();
-    let scrubbed = if whole.is_empty() { whole } else { walker.text(&whole, rule, Speaker::Other) };
+    let scrubbed = if whole.is_empty() { whole } else { walker.text(&whole, kind, Speaker::Other) };
     let mut rest = scrubbed.chars();
     let last = pieces.len().saturating_sub(1);
     for (number, piece) in pieces.into_iter().enumerate() {

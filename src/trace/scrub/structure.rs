@@ -7,7 +7,7 @@ use super::tables::*;
 
 /// What a field holds, and so what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum FieldKind {
     /// Free text, or anything: every word becomes filler, and so do names of fields that no table knows.
     Free,
     /// What somebody says in a message.
@@ -75,8 +75,8 @@ pub(super) enum Place {
     Error,
 }
 
-/// The fields of a place that are known, with their rules.
-pub(super) type Fields = &'static [(&'static str, Rule)];
+/// The fields of a place that are known, with their kinds.
+pub(super) type Fields = &'static [(&'static str, FieldKind)];
 
 impl Place {
     const ALL: [Self; 14] = [
@@ -115,9 +115,9 @@ impl Place {
         }
     }
 
-    /// The rule for a field; `None` if it is not known.
-    pub(super) fn rule(self, field: &str) -> Option<Rule> {
-        self.fields().iter().find(|(name, _)| *name == field).map(|(_, rule)| *rule)
+    /// The kind of a field; `None` if it is not known.
+    pub(super) fn kind(self, field: &str) -> Option<FieldKind> {
+        self.fields().iter().find(|(name, _)| *name == field).map(|(_, kind)| *kind)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Every known field of every place, with the rule for its value.
+//! Every known field of every place, with its kind.
 //!
 //! This is an allow-list. A field that no table names is free text, with everything in it: a new field of a protocol becomes filler
 //! until somebody adds a line here.
 
-use super::structure::Rule::*;
+use super::structure::FieldKind::*;
 use super::structure::{Fields, Place};
 
 pub(super) const REQUEST: Fields = &[

@@ -1,4 +1,4 @@
-//! Scrubbing JSON by the rules of `tables`.
+//! Scrubbing JSON by the tables.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::filler::{filler, filler_beside_folder, hashed, is_hashed, user_turn};
 use super::homes::verbatim;
 use super::names::DeclaredNames;
 use super::shape::{is_id, is_media, is_model, is_name, is_wordless};
-use super::structure::{Place, Rule, is_field};
+use super::structure::{FieldKind, Place, is_field};
 
 /// What replaces every image: a transparent pixel, as base64 of a PNG file.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
@@ -33,20 +33,20 @@ pub(super) struct Walker {
 }
 
 impl Walker {
-    /// Scrubs a value to which a rule applies.
-    pub(super) fn value(&self, value: &mut Value, rule: Rule, speaker: Speaker) {
-        match (rule, value) {
-            (Rule::Arguments, value) => self.arguments(value),
-            (Rule::Free, value) => self.free(value),
-            (Rule::Hash, value) => self.free_with(value, &hashed),
-            (Rule::Settings, value) => self.settings(value),
-            (Rule::Result, value) => self.value(value, Rule::In(Place::Block), Speaker::Other),
-            (rule, Value::Array(items)) => items.iter_mut().for_each(|item| self.value(item, rule, speaker)),
-            (rule, Value::String(text)) => *text = self.text(text, rule, speaker),
-            (Rule::In(place) | Rule::NameOr(place), Value::Object(fields)) => self.fields(fields, place, speaker, &[]),
-            (Rule::ByName(place), Value::Object(fields)) => self.by_name(fields, place),
-            (Rule::Allowed, Value::Object(fields)) => self.allowed(fields),
-            (Rule::In(_) | Rule::NameOr(_) | Rule::ByName(_) | Rule::Allowed, _) => {}
+    /// Scrubs the value of a field of this kind.
+    pub(super) fn value(&self, value: &mut Value, kind: FieldKind, speaker: Speaker) {
+        match (kind, value) {
+            (FieldKind::Arguments, value) => self.arguments(value),
+            (FieldKind::Free, value) => self.free(value),
+            (FieldKind::Hash, value) => self.free_with(value, &hashed),
+            (FieldKind::Settings, value) => self.settings(value),
+            (FieldKind::Result, value) => self.value(value, FieldKind::In(Place::Block), Speaker::Other),
+            (kind, Value::Array(items)) => items.iter_mut().for_each(|item| self.value(item, kind, speaker)),
+            (kind, Value::String(text)) => *text = self.text(text, kind, speaker),
+            (FieldKind::In(place) | FieldKind::NameOr(place), Value::Object(fields)) => self.fields(fields, place, speaker, &[]),
+            (FieldKind::ByName(place), Value::Object(fields)) => self.by_name(fields, place),
+            (FieldKind::Allowed, Value::Object(fields)) => self.allowed(fields),
+            (FieldKind::In(_) | FieldKind::NameOr(_) | FieldKind::ByName(_) | FieldKind::Allowed, _) => {}
             // The protocol has a text here. What stands in its place is not known.
             (_, value) => self.free(value),
         }
@@ -55,40 +55,40 @@ impl Walker {
     /// Scrubs the fields of an object, except those in `left_out`.
     pub(super) fn fields(&self, fields: &mut Map<String, Value>, place: Place, speaker: Speaker, left_out: &[&str]) {
         rename(fields, |key| self.key(key));
-        let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let block_type = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let speaker = match (place, fields.get("role").and_then(Value::as_str)) {
             (Place::Message, Some("user")) => Speaker::User,
             (Place::Message, _) => Speaker::Other,
             _ => speaker,
         };
         for (key, value) in fields.iter_mut().filter(|(key, _)| !left_out.contains(&key.as_str())) {
-            if (kind.as_str(), key.as_str()) == ("image", "source") {
+            if (block_type.as_str(), key.as_str()) == ("image", "source") {
                 *value = json!({"type": "base64", "media_type": "image/png", "data": PIXEL});
             } else {
-                self.value(value, place.rule(key).unwrap_or(Rule::Free), speaker);
+                self.value(value, place.kind(key).unwrap_or(FieldKind::Free), speaker);
             }
         }
     }
 
-    /// Scrubs a text to which a rule applies.
-    pub(super) fn text(&self, text: &str, rule: Rule, speaker: Speaker) -> String {
-        let stays = match rule {
-            Rule::Name | Rule::Allowed | Rule::NameOr(_) | Rule::Settings => is_name(text),
-            Rule::Model => is_model(text),
-            Rule::Media => is_media(text),
-            Rule::Pattern => is_wordless(text),
-            Rule::Reference => self.is_reference(text),
+    /// Scrubs a text in a field of this kind.
+    pub(super) fn text(&self, text: &str, kind: FieldKind, speaker: Speaker) -> String {
+        let stays = match kind {
+            FieldKind::Name | FieldKind::Allowed | FieldKind::NameOr(_) | FieldKind::Settings => is_name(text),
+            FieldKind::Model => is_model(text),
+            FieldKind::Media => is_media(text),
+            FieldKind::Pattern => is_wordless(text),
+            FieldKind::Reference => self.is_reference(text),
             _ => false,
         };
-        match rule {
+        match kind {
             _ if stays => text.to_owned(),
-            Rule::Id if is_id(text) => text.to_owned(),
-            Rule::Id | Rule::Hash => hashed(text),
-            Rule::Arguments => self.arguments_text(text),
+            FieldKind::Id if is_id(text) => text.to_owned(),
+            FieldKind::Id | FieldKind::Hash => hashed(text),
+            FieldKind::Arguments => self.arguments_text(text),
             // A pattern of other words would allow other values.
-            Rule::Pattern => ".*".to_owned(),
-            Rule::Said | Rule::In(Place::Block) => self.said(text, speaker),
-            Rule::Allowed if self.turns == Turns::Kept => verbatim(text),
+            FieldKind::Pattern => ".*".to_owned(),
+            FieldKind::Said | FieldKind::In(Place::Block) => self.said(text, speaker),
+            FieldKind::Allowed if self.turns == Turns::Kept => verbatim(text),
             _ => self.prose(text),
         }
     }
@@ -136,7 +136,7 @@ impl Walker {
 
     fn settings(&self, value: &mut Value) {
         match value {
-            Value::String(text) => *text = self.text(text, Rule::Settings, Speaker::Other),
+            Value::String(text) => *text = self.text(text, FieldKind::Settings, Speaker::Other),
             Value::Array(items) => items.iter_mut().for_each(|item| self.settings(item)),
             Value::Object(fields) => {
                 for (key, value) in fields.iter_mut() {
@@ -150,13 +150,13 @@ impl Walker {
 
     fn by_name(&self, fields: &mut Map<String, Value>, place: Place) {
         rename(fields, |key| if is_name(key) { Cow::Borrowed(key) } else { self.key(key) });
-        fields.values_mut().for_each(|value| self.value(value, Rule::In(place), Speaker::Other));
+        fields.values_mut().for_each(|value| self.value(value, FieldKind::In(place), Speaker::Other));
     }
 
     /// An object as a value of a schema, or the names that others depend on.
     fn allowed(&self, fields: &mut Map<String, Value>) {
         rename(fields, |key| if is_name(key) { Cow::Borrowed(key) } else { self.key(key) });
-        fields.values_mut().for_each(|value| self.value(value, Rule::Allowed, Speaker::Other));
+        fields.values_mut().for_each(|value| self.value(value, FieldKind::Allowed, Speaker::Other));
     }
 
     fn arguments(&self, value: &mut Value) {
