@@ -9,7 +9,7 @@ use crate::wire::{ErrorBody, ErrorKind};
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The backend answered with an error of its own.
-    #[error("{}: {}", .body.error.kind, redacted(.body.error.message))]
+    #[error("{}: {}", .body.error.kind, redacted(&.body.error.message))]
     Answered {
         /// The HTTP status.
         status: u16,
@@ -88,7 +88,10 @@ mod tests {
         let protocol = BackendError::Protocol { protocol: Protocol::Messages, address, reason };
         for error in [answered, unreachable, protocol] {
             let shown = error.to_string();
-            assert!(!shown.contains("api03") && !shown.contains("hunter2") && shown.contains("key [redacted] is not valid"), "{shown}");
+            assert!(
+                !shown.contains("api03") && !shown.contains("hunter2") && shown.contains("key [redacted] is not valid"),
+                "{shown}"
+            );
         }
     }
 }

@@ -245,7 +245,7 @@ mod tests {
             "max_tokens input_tokens output_tokens maxTokens cache_creation_input_tokens cache_read_input_tokens budget_tokens
             total_tokens tokens token_count tokenCount token_type token_ids num_tokens tokens_per_second next_page_token pad_token
             eosToken cancelToken cache_key cacheKey cache-key keys keyword keyboard publicKey public_key_pem primary_key
-            primaryKeyName partitionKey sortKey idempotency_key key_id keyId access_key_id hotkeys monkey_business
+            primaryKeyName partitionKey sortKey idempotency_key key_id keyId access_key_id hotkeys
             password_field passwordLength secret_name cookie_policy authorization_url author authored_by authority tokenizer
             signature design assigned content compass passed bypass text_tokens";
         for (evidence, names) in [
