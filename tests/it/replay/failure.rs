@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::Redirect;
+use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::{accepted, healthy, replay, shown};
@@ -178,6 +178,19 @@ fn a_redirect_is_not_followed() {
     let reason = format!("{server} answered 307 Temporary Redirect: it sends requests on to {elsewhere}/");
     assert!(failed.stdout.contains(&reason), "{failed:?}");
     assert_eq!(visits.load(Ordering::Relaxed), 0, "the key and the prompt have left");
+}
+
+#[test]
+fn an_error_that_quotes_a_key_is_shown_without_it() {
+    let key = format!("sk-ant-{}", "api03-Secretive123");
+    let error = json!({"type": "error", "error": {"type": "authentication_error", "message": format!("invalid x-api-key {key}")}});
+    let server = listen::routes(Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone()))));
+    let sandbox = session();
+    let failed = sandbox.run(&["replay", "--backend", &server, "--filter", "001", "--json", "out.json"]).exits(3);
+    assert!(failed.stdout.contains("authentication_error: invalid x-api-key [redacted]"), "{failed:?}");
+    for text in [&failed.stdout, &failed.stderr, &sandbox.read("out.json")] {
+        assert!(!text.contains("Secretive123"), "{text}");
+    }
 }
 
 #[test]
