@@ -183,7 +183,8 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn an_error_that_quotes_a_key_is_shown_without_it() {
     let key = format!("sk-ant-{}", "api03-Secretive123");
-    let error = json!({"type": "error", "error": {"type": "authentication_error", "message": format!("invalid x-api-key {key}")}});
+    let error =
+        json!({"type": "error", "error": {"type": "authentication_error", "message": format!("invalid x-api-key {key}")}});
     let server = listen::routes(Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone()))));
     let sandbox = session();
     let failed = sandbox.run(&["replay", "--backend", &server, "--filter", "001", "--json", "out.json"]).exits(3);
