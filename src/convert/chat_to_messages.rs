@@ -9,7 +9,7 @@ use crate::wire::openai::{
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 
 /// Upper bound on generated tokens where the client sets none. A Messages request must have one.
-const DEFAULT_MAX_TOKENS: u32 = 8_192;
+pub(super) const DEFAULT_MAX_TOKENS: u32 = 8_192;
 
 /// Converts a request. With it come the names of the fields that have no counterpart.
 ///
@@ -211,7 +211,7 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
 }
 
 /// The source of an image or a file: a `data:` URL contains it, any other URL leads to it.
-fn source(url: &str) -> Value {
+pub(super) fn source(url: &str) -> Value {
     let embedded = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     match embedded {
         Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),

@@ -1,4 +1,4 @@
-//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions over any backend.
+//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions and Responses over any backend.
 //!
 //! Routes, limits, authentication, metrics and the shape of errors. It knows neither models nor files: a
 //! [`Backend`](crate::backend::Backend) answers, and the caller's shutdown future ends it.
@@ -20,6 +20,7 @@ mod observe;
 mod path;
 mod refuse;
 mod registry;
+mod responses;
 mod routes;
 mod run;
 

@@ -1,4 +1,4 @@
-//! OpenAI's chat completions as types: requests, whole and streamed answers, errors.
+//! OpenAI's chat completions as types: requests, whole and streamed answers, errors. The Responses API is in [`responses`].
 //!
 //! Many servers speak this protocol with small differences, so answers are read leniently: what some server omits is optional,
 //! `null` counts as missing, and unknown fields are kept in `extra`.
@@ -6,6 +6,7 @@
 mod answer;
 mod error;
 mod request;
+pub mod responses;
 
 pub use answer::{
     CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
