@@ -11,6 +11,7 @@ mod formats;
 #[cfg(feature = "mlx")]
 mod model;
 mod remote;
+mod responses;
 mod routes;
 #[cfg(feature = "mlx")]
 mod templates;
