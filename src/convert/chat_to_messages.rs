@@ -9,7 +9,7 @@ use crate::wire::openai::{
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 
 /// Upper bound on generated tokens where the client sets none. A Messages request must have one.
-pub(super) const DEFAULT_MAX_TOKENS: u32 = 8_192;
+const DEFAULT_MAX_TOKENS: u32 = 8_192;
 
 /// Converts a request. With it come the names of the fields that have no counterpart.
 ///

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::chat_to_messages::DEFAULT_MAX_TOKENS;
 use super::responses_items::Turns;
 use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
 use crate::wire::{Content, InputMessage, MessagesRequest, Role, System};
+
+/// The limit of a request that sets none: as many tokens as the context leaves.
+const AS_MANY_AS_FIT: u32 = u32::MAX;
 
 /// What becomes of a Responses request.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +104,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         system: (!turns.system.is_empty()).then(|| System::Text(turns.system.join("\n\n"))),
         tools: offered.tools,
         tool_choice,
-        max_tokens: responses.max_output_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        max_tokens: responses.max_output_tokens.unwrap_or(AS_MANY_AS_FIT),
         temperature: responses.temperature,
         top_p: responses.top_p,
         top_k,
