@@ -29,8 +29,8 @@ pub struct FromResponses {
 /// Where the request has what the Messages request has in other places, for errors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldNames {
-    /// Where each tool of the Messages request is.
-    places: Vec<String>,
+    /// Each tool of the Messages request, by its name, with the place where it is.
+    tools: Vec<(String, String)>,
 }
 
 impl FieldNames {
@@ -43,8 +43,10 @@ impl FieldNames {
     }
 
     fn tool_error(&self, message: &str) -> Option<String> {
-        let (index, rest) = message.strip_prefix("tools.")?.split_once('.')?;
-        let place = self.places.get(index.parse::<usize>().ok()?)?;
+        let (tool, rest) = message.strip_prefix("tools.")?.split_once('.')?;
+        // The server names a tool by its index, the engine by its name.
+        let named = || self.tools.iter().find(|(name, _)| name == tool);
+        let (_, place) = tool.parse().ok().and_then(|index: usize| self.tools.get(index)).or_else(named)?;
         let rest = rest.replacen("input_schema", "parameters", 1).replacen("custom.name", "name", 1);
         Some(format!("tools.{place}.{rest}"))
     }
@@ -98,6 +100,8 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
 
     let mut offered = OfferedTools::of(responses.tools, &mut omitted);
     let tool_choice = offered.choose(responses.tool_choice, responses.parallel_tool_calls)?;
+    let names = offered.tools.iter().map(|tool| tool.name.clone());
+    let fields = FieldNames { tools: names.zip(offered.places).collect() };
     let request = MessagesRequest {
         model: responses.model,
         messages: turns.messages,
@@ -112,7 +116,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         stream: responses.stream,
         extra: counterparts,
     };
-    Ok(FromResponses { request, omitted, settings, names: offered.names, fields: FieldNames { places: offered.places } })
+    Ok(FromResponses { request, omitted, settings, names: offered.names, fields })
 }
 
 /// Refuses what cannot be done and would change the answer's meaning.
@@ -321,10 +325,11 @@ mod tests {
     #[test]
     fn errors_have_the_clients_names_for_fields() {
         let tools =
-            json!([{"type": "web_search"}, {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "a b"}]}]);
+            json!([{"type": "web_search"}, {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "list"}]}]);
         let fields = convert(json!({"input": "Hi", "tools": tools})).unwrap().fields;
         for (message, expected) in [
             ("tools.0.input_schema.properties.a: no", "tools.1.tools.0.parameters.properties.a: no"),
+            ("tools.n__list.input_schema.properties.a: no", "tools.1.tools.0.parameters.properties.a: no"),
             ("tools.0.custom.name: no", "tools.1.tools.0.name: no"),
             ("tools.7.input_schema: no", "tools.7.input_schema: no"),
             ("output_config.format.schema.items: no", "text.format.schema.items: no"),

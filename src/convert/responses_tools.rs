@@ -15,7 +15,7 @@ const CUSTOM_INPUT: &str = "input";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct OfferedTools {
     pub tools: Vec<Tool>,
-    /// Where each of the tools is in the request: `2`, or `2.tools.0` in a group.
+    /// Where each of the tools is in the request: `2`, or `2.tools.0` in a group. In the order of `tools`.
     pub places: Vec<String>,
     pub names: ToolNames,
 }
