@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
+use super::completions::OF_THE_ENGINE;
 use super::responses_items::Turns;
 use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
@@ -62,10 +63,11 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut extra = responses.extra;
     refuse(&extra)?;
     let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
-    // Neither protocol has a seed, but the in-process engine reads it under this name.
-    let mut counterparts = Map::from_iter(extra.remove_entry("seed"));
-    extra.retain(|name, value| !means_nothing_here(name, value));
-    omitted.fields("", &extra);
+    let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) = extra
+        .into_iter()
+        .filter(|(name, value)| !means_nothing_here(name, value))
+        .partition(|(name, _)| OF_THE_ENGINE.contains(&&**name));
+    omitted.fields("", &unknown);
 
     let mut turns = Turns { system: Vec::from_iter(responses.instructions), messages: Vec::new() };
     match responses.input {

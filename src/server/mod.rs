@@ -1,4 +1,5 @@
-//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions and Responses over any backend.
+//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions, Responses and completions over any
+//! backend.
 //!
 //! Routes, limits, authentication, metrics and the shape of errors. It knows neither models nor files: a
 //! [`Backend`](crate::backend::Backend) answers, and the caller's shutdown future ends it.
@@ -10,6 +11,7 @@ mod body;
 mod cache;
 mod cache_metrics;
 mod chat;
+mod completions;
 mod error;
 mod info;
 mod malformed_body;

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::app::App;
 use super::error::ApiError;
 use crate::convert;
-use crate::wire::{CHAT_COMPLETIONS_PATH, ErrorBody, ErrorKind, RESPONSES_PATH, random_id};
+use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, ErrorBody, ErrorKind, RESPONSES_PATH, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]
@@ -58,7 +58,8 @@ enum ErrorProtocol {
 
 impl ErrorProtocol {
     fn of(path: &str) -> Self {
-        let is_openais = [CHAT_COMPLETIONS_PATH, RESPONSES_PATH].iter().any(|openais| path.starts_with(openais));
+        let is_openais =
+            [CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH].iter().any(|openais| path.starts_with(openais));
         if is_openais { Self::OpenAi } else { Self::Anthropic }
     }
 }

@@ -12,6 +12,9 @@ pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
 /// Answers a conversation in OpenAI's newer protocol.
 pub const RESPONSES_PATH: &str = "/v1/responses";
 
+/// Continues a text, in OpenAI's first protocol.
+pub const COMPLETIONS_PATH: &str = "/v1/completions";
+
 /// Lists the models, for the clients of every protocol.
 pub const MODELS_PATH: &str = "/v1/models";
 

@@ -152,13 +152,13 @@ fn a_cut_answer_is_incomplete_and_nothing_of_its_call_is_done() {
         assert!(!events.iter().any(is_done), "{events:?}");
         whole["output"][0].clone()
     };
-    let mut items = vec![
+    let items = [
         cut(json!({"type": "text", "text": ""}), &[text("Rea")]),
         cut(call("t1", "Bash"), &[arguments("{\"command\": \"rm -rf /")]),
         cut(call("t1", "Bash"), &[]),
         cut(call("t1", "patch"), &[arguments("{\"input\": \"*** Beg")]),
     ];
-    let lines: Vec<String> = items.iter_mut().map(|item| item.take().to_string()).collect();
+    let lines: Vec<String> = items.iter().map(Value::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     {"type":"message","id":"msg_1_0","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"Rea","annotations":[],"logprobs":[]}]}
     {"type":"function_call","id":"fc_1_0","status":"incomplete","call_id":"t1","name":"Bash","arguments":"{\"command\": \"rm -rf /"}

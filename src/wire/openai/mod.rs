@@ -4,6 +4,7 @@
 //! `null` counts as missing, and unknown fields are kept in `extra`.
 
 mod answer;
+mod completion;
 mod error;
 mod request;
 pub mod responses;
@@ -11,6 +12,7 @@ pub mod responses;
 pub use answer::{
     CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
 };
+pub use completion::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest};
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
     AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall, ChatToolChoice, ContentPart,

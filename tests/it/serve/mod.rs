@@ -4,6 +4,7 @@ mod api;
 #[cfg(feature = "mlx")]
 mod blocks;
 mod clients;
+mod completions;
 #[cfg(feature = "mlx")]
 mod cut_calls;
 #[cfg(feature = "mlx")]

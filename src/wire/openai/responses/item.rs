@@ -83,7 +83,7 @@ impl InputItem {
 impl<'de> Deserialize<'de> for InputItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The derived function of the same name.
-        Ok(match by_type(deserializer, &ITEM_TYPES, Some("message"), |fields| Self::deserialize(fields))? {
+        Ok(match by_type(deserializer, &ITEM_TYPES, Some("message"), Self::deserialize)? {
             ByType::Known(item) => item,
             ByType::Other(fields) => Self::Other(fields),
         })
@@ -179,7 +179,7 @@ const PART_TYPES: [&str; 8] =
 impl<'de> Deserialize<'de> for InputPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The derived function of the same name.
-        Ok(match by_type(deserializer, &PART_TYPES, None, |fields| Self::deserialize(fields))? {
+        Ok(match by_type(deserializer, &PART_TYPES, None, Self::deserialize)? {
             ByType::Known(part) => part,
             ByType::Other(fields) => Self::Other(fields),
         })

@@ -42,7 +42,7 @@ impl ResponsesTool {
 impl<'de> Deserialize<'de> for ResponsesTool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The derived function of the same name.
-        Ok(match by_type(deserializer, &TOOL_TYPES, None, |fields| Self::deserialize(fields))? {
+        Ok(match by_type(deserializer, &TOOL_TYPES, None, Self::deserialize)? {
             ByType::Known(tool) => tool,
             ByType::Other(fields) => Self::Other(fields),
         })
