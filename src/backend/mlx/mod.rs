@@ -234,8 +234,13 @@ impl TextSide {
     /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
         let mut request = self.readable(request)?;
-        let text = self.prompt_text(&mut request)?;
-        let prompt = self.prompts.encode(&text)?;
+        let begun = take_begun_answer(&mut request)?;
+        let (text, prompt) = std::thread::scope(|scope| {
+            scope.spawn(|| self.decoders.compile(&request));
+            let text = self.prompt_text(&request, begun)?;
+            let prompt = self.prompts.encode(&text)?;
+            Ok::<_, EngineError>((text, prompt))
+        })?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
@@ -277,13 +282,13 @@ impl TextSide {
     }
 
     fn prompt(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        let text = self.prompt_text(&mut self.readable(request)?)?;
-        self.prompts.encode(&text)
+        let mut request = self.readable(request)?;
+        let begun = take_begun_answer(&mut request)?;
+        self.prompts.encode(&self.prompt_text(&request, begun)?)
     }
 
-    /// The prompt up to where the answer goes on: after the begun answer, which is taken from the request, if there is one.
-    fn prompt_text(&self, request: &mut MessagesRequest) -> Result<String, EngineError> {
-        let begun = take_begun_answer(request)?;
+    /// The prompt up to where the answer goes on.
+    fn prompt_text(&self, request: &MessagesRequest, begun: Option<String>) -> Result<String, EngineError> {
         let prompt = self.template.render(request)?;
         Ok(match begun {
             Some(begun) => continued(prompt, &self.template.escaped(begun)),
