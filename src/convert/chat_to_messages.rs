@@ -273,7 +273,7 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
 }
 
 /// The source of an image or a file: a `data:` URL contains it, any other URL leads to it.
-fn source(url: &str) -> Value {
+pub(super) fn source(url: &str) -> Value {
     let embedded = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     match embedded {
         Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),

@@ -1,4 +1,5 @@
-//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions over any backend.
+//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions, Responses and completions over any
+//! backend.
 //!
 //! Routes, limits, authentication, metrics and the shape of errors. It knows neither models nor files: a
 //! [`Backend`](crate::backend::Backend) answers, and the caller's shutdown future ends it.
@@ -11,6 +12,7 @@ mod cache;
 mod cache_metrics;
 mod chat;
 mod client;
+mod completions;
 mod connection;
 mod error;
 mod foreign;
@@ -23,6 +25,7 @@ mod observe;
 mod path;
 mod refuse;
 mod registry;
+mod responses;
 mod routes;
 mod run;
 

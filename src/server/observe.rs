@@ -16,7 +16,7 @@ use serde_json::json;
 use super::app::App;
 use super::error::ApiError;
 use crate::convert;
-use crate::wire::{CHAT_COMPLETIONS_PATH, ErrorBody, ErrorKind, MESSAGES_PATH, random_id};
+use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, ErrorBody, ErrorKind, MESSAGES_PATH, RESPONSES_PATH, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]
@@ -60,7 +60,9 @@ impl ErrorProtocol {
     /// By the path; where both protocols share it or neither has it, by the headers that only one of them uses.
     fn of(path: &str, headers: &HeaderMap) -> Self {
         let is_openais = match path {
-            _ if path.starts_with(CHAT_COMPLETIONS_PATH) => true,
+            _ if [CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH].iter().any(|openais| path.starts_with(openais)) => {
+                true
+            }
             _ if path.starts_with(MESSAGES_PATH) => false,
             _ => {
                 let anthropics = ["anthropic-version", "x-api-key"].iter().any(|name| headers.contains_key(*name));

@@ -30,7 +30,9 @@ mod tool_changes;
 pub use assemble::{AssembleError, Assembler};
 pub use content::{Content, ContentBlock};
 pub use content_writer::ContentWriter;
-pub use endpoint::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH, MODELS_PATH};
+pub use endpoint::{
+    CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH,
+};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;

@@ -3,6 +3,7 @@
 mod answer_stream;
 mod begun_answer;
 mod breakpoints;
+mod continuation;
 mod places;
 mod prompt_limit;
 mod shared_prefixes;
@@ -142,6 +143,18 @@ impl Backend for MlxBackend {
             // The breakpoints take several renderings of the prompt: they are located while the device computes.
             let breakpoints = self.on_text_side(move |side, _| side.breakpoints(&request, &text, &prompt));
             Ok(answer_stream(model, breakpoints, events))
+        }
+        .boxed()
+    }
+
+    fn continue_text(&self, text: String, settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        async move {
+            let model = settings.model.clone();
+            let generation = self.on_text_side(move |side, unwanted| side.continuation(&text, &settings, unwanted)).await?;
+            let place = self.places.take().await?;
+            let events = for_client(self.engine.generate(generation)?, place);
+            let no_breakpoints = async { Ok(CacheBreakpoints::default()) }.boxed();
+            Ok(answer_stream(model, no_breakpoints, events))
         }
         .boxed()
     }

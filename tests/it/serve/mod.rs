@@ -6,6 +6,7 @@ mod bad_requests;
 #[cfg(feature = "mlx")]
 mod blocks;
 mod clients;
+mod completions;
 #[cfg(feature = "mlx")]
 mod cut_calls;
 #[cfg(feature = "mlx")]
@@ -15,6 +16,7 @@ mod leaving;
 mod model;
 mod pages;
 mod remote;
+mod responses;
 mod routes;
 #[cfg(feature = "mlx")]
 mod templates;

@@ -97,6 +97,14 @@ impl AnswerDecoders {
             finished: false,
         })
     }
+
+    /// A decoder for the continuation of a text: what looks like thoughts is text too. `settings`: a request without tools.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_plain(&self, settings: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
+        Ok(AnswerDecoder { thinking: Thinking::none(), ..self.start(settings, None)? })
+    }
 }
 
 /// The tokens that complete the tag and continue past it, if the text ends with the tag's first `there` bytes.
