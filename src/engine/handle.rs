@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
 use super::decode::ToolFormatName;
-use super::model::{Config, LoadListener, Model};
+use super::model::{ComputePath, Config, LoadListener, Model};
 use super::schedule::memory::{self, MemoryLimit};
 use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpProgress, Worker, WorkerCommand};
 use super::segment::SEGMENT_TOKENS;
@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub cache: CacheLimits,
     /// Where the prefix cache is kept beyond this engine; `None`: in memory only.
     pub disk: Option<DiskOptions>,
+    /// How to compute; `None`: as MLX's default device does it best.
+    pub compute_path: Option<ComputePath>,
     /// The model's tool-call format; `None`: the one that its chat template uses.
     pub tool_format: Option<ToolFormatName>,
     /// Receives the progress of loading.
@@ -36,6 +38,7 @@ impl Default for EngineOptions {
             prefill_chunk: SEGMENT_TOKENS,
             cache: CacheLimits::default(),
             disk: None,
+            compute_path: None,
             tool_format: None,
             on_load: LoadListener::default(),
         }
@@ -193,8 +196,9 @@ fn load(dir: &Path, options: &EngineOptions) -> Result<(Model, Option<DiskCache>
     // A cache of 0 entries keeps nothing, on disk neither.
     let disk = options.disk.clone().filter(|_| options.cache.entries > 0);
     std::thread::scope(|scope| {
-        let disk = disk.map(|disk| scope.spawn(|| DiskCache::open(disk, dir)));
-        let model = Model::load(dir, &options.on_load)?;
+        let path = options.compute_path.map_or_else(ComputePath::of_device, Ok)?;
+        let disk = disk.map(|disk| scope.spawn(move || DiskCache::open(disk, dir, path)));
+        let model = Model::load(dir, path, &options.on_load)?;
         let disk = disk.map(|opening| opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         Ok((model, disk.transpose()?.flatten()))
     })

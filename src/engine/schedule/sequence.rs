@@ -34,17 +34,19 @@ impl Sequence {
         &self.tokens
     }
 
-    /// Replaces the content by segments of the prefix cache, which cover the first of `tokens`.
-    pub(crate) fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) {
-        self.kv.resume(segments);
+    /// Continues from segments of the prefix cache, which cover the first of `tokens`: those computed here, and more.
+    pub(crate) fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) -> Result<(), Exception> {
+        self.kv.reserve(tokens.len());
+        self.kv.resume(segments)?;
         self.tokens.clear();
         self.tokens.extend_from_slice(&tokens[..self.kv.tokens()]);
+        Ok(())
     }
 
     /// Continues from the prefix cache if it covers more of `tokens` than this sequence has computed.
     pub(crate) fn catch_up(&mut self, cache: &mut PrefixCache, tokens: &[u32]) -> Result<(), Exception> {
         if let Some(segments) = cache.extension(tokens, self.tokens.len())? {
-            self.resume(tokens, segments);
+            self.resume(tokens, segments)?;
         }
         Ok(())
     }
@@ -66,6 +68,7 @@ impl Sequence {
     ) -> Result<Duration, Exception> {
         let start = Instant::now();
         self.catch_up(cache, tokens)?;
+        self.kv.reserve(tokens.len());
         let left = &tokens[self.tokens.len()..];
         let chunk = &left[..left.len().min(chunk)];
         if !chunk.is_empty() {

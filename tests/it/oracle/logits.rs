@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyclaude::engine::{LoadListener, Model, SequenceInput};
+use anyclaude::engine::{ComputePath, LoadListener, Model, SequenceInput};
 use mlx_rs::{Array, Dtype};
 
 use crate::support::sandbox::repository;
@@ -47,7 +47,7 @@ fn folders() -> Vec<PathBuf> {
 
 /// Compares one model, printing its row of the table.
 fn compare(folder: &Path) -> bool {
-    let model = Model::load(folder, &LoadListener::default()).unwrap();
+    let model = Model::load(folder, ComputePath::Cpu, &LoadListener::default()).unwrap();
     let reference = Reference::load(folder);
     let mut difference = Difference::default();
     let experts = std::fs::read_to_string(folder.join("config.json")).unwrap().contains("\"num_experts\"");

@@ -55,7 +55,7 @@ impl ActiveAnswer {
             return Err(EngineError::Request("the prompt is empty".into()));
         };
         let mut sequence = Sequence::new(model);
-        sequence.resume(&generation.prompt, cache.start(&generation.prompt)?);
+        sequence.resume(&generation.prompt, cache.start(&generation.prompt)?)?;
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
