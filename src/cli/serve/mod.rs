@@ -18,8 +18,8 @@ use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
 use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
-use crate::engine::EngineOptions;
 use crate::engine::decode::ToolFormatName;
+use crate::engine::{ComputePath, EngineOptions};
 use crate::server::{Server, ServerOptions};
 use crate::wire::MessagesRequest;
 
@@ -45,6 +45,9 @@ pub(super) struct ServeArgs {
     /// How the model writes tool calls [default: as its chat template does]
     #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
     tool_format: Option<ToolFormatName>,
+    /// How the engine computes [default: as MLX's device does it best]
+    #[arg(long, value_name = "PATH", value_parser = choices::compute_path())]
+    compute_path: Option<ComputePath>,
 }
 
 const EXAMPLES: &str = "\
@@ -57,7 +60,7 @@ Then, in another terminal:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, cache, tool_format } = args;
+    let ServeArgs { model, host, port, api_key, cache, tool_format, compute_path } = args;
     let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
     let listener = bind(&host, port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
@@ -66,7 +69,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         let label = style("warning:").yellow().bold().for_stderr();
         say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
     }
-    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(None), tool_format, ..EngineOptions::default() };
+    let (limits, disk) = (cache.limits(), cache.disk(None));
+    let options = EngineOptions { cache: limits, disk, tool_format, compute_path, ..EngineOptions::default() };
     let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
     let backend = Arc::new(local_model::load(folder, options).await?);
     // Before the address is announced: whoever reads it may stop us at once.
