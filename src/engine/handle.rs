@@ -18,8 +18,8 @@ use super::segment::SEGMENT_TOKENS;
 /// How to load and run a model.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Most prompt tokens computed in one forward pass: the longest that decoding answers have to wait.
-    pub prefill_chunk: usize,
+    /// Most prompt tokens computed in one forward pass; `None`: as many as suit the compute path.
+    pub prefill_chunk: Option<usize>,
     /// Limits of the prefix cache. Without a limit in bytes it gets half of the memory that is free once the model is loaded.
     pub cache: CacheLimits,
     /// Where the prefix cache is kept beyond this engine; `None`: in memory only.
@@ -35,7 +35,7 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            prefill_chunk: SEGMENT_TOKENS,
+            prefill_chunk: None,
             cache: CacheLimits::default(),
             disk: None,
             compute_path: None,
@@ -179,16 +179,25 @@ fn own_device(
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let memory = match Sequence::token_bytes(&model) {
-        Ok(token_bytes) => MemoryLimit::of_free(token_bytes),
+        Ok(token_bytes) => MemoryLimit::of_free(token_bytes, model.path()),
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };
     let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
     let config = model.config().clone();
     let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-    let mut worker = Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared);
+    let chunk = options.prefill_chunk.unwrap_or_else(|| most_prefilled(model.path())).max(1);
+    let mut worker = Worker::new(model, cache, chunk, memory, shared);
     worker.recall_latest();
     let _ = loaded.send(Ok(config));
     worker.run(inbox);
+}
+
+/// Prompt tokens for one forward pass. A GPU is the faster the more it gets at once, up to about as many as mlx-lm gives it.
+fn most_prefilled(path: ComputePath) -> usize {
+    match path {
+        ComputePath::Cpu => SEGMENT_TOKENS,
+        ComputePath::Gpu => 2048,
+    }
 }
 
 /// Loads the model while another thread opens the prefix cache on disk.
@@ -255,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeated_prompt_is_cached_and_gets_the_same_answer() {
-        let test = TestEngine::new(EngineOptions { prefill_chunk: 100, ..EngineOptions::default() });
+        let test = TestEngine::new(EngineOptions { prefill_chunk: Some(100), ..EngineOptions::default() });
         let (cached, cold, finished) = test.answer(&prompt(350), 12).await;
         assert_eq!((cached, &finished.reason, finished.output_tokens), (0, &EndReason::MaxTokens, 12));
         let (cached, again, _) = test.answer(&prompt(350), 12).await;

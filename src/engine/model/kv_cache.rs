@@ -38,6 +38,11 @@ impl KvCache {
         Self { path, segments: Vec::new(), sealed: 0, buffers: vec![None; layers], len: 0, reserved: 0 }
     }
 
+    /// How its sequence is computed.
+    pub fn path(&self) -> ComputePath {
+        self.path
+    }
+
     /// Says that the sequence will reach so many tokens, so that buffers are made that large at once.
     pub fn reserve(&mut self, tokens: usize) {
         self.reserved = tokens;
@@ -57,6 +62,20 @@ impl KvCache {
             }
         }
         Ok(())
+    }
+
+    /// How many tokens the buffers of the GPU path are made for when they have to grow to `tokens`. A long sequence that grew by
+    /// one step at a time would be copied every 256 tokens.
+    pub fn grown_capacity(tokens: usize) -> usize {
+        (tokens + tokens / 8).next_multiple_of(STEP)
+    }
+
+    /// Memory of what the buffers hold beside the segments, in bytes.
+    pub fn copied_bytes(&self) -> usize {
+        match self.path {
+            ComputePath::Cpu => 0,
+            ComputePath::Gpu => self.arrays().map(Array::nbytes).sum(),
+        }
     }
 
     /// Number of tokens.
@@ -156,11 +175,10 @@ impl KvCache {
     fn write(&mut self, layer: usize, start: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
         let end = start + keys.dim(TOKEN_AXIS) as usize;
         let capacity = match self.path {
-            ComputePath::Cpu => end,
-            // A long sequence that grew by one step at a time would be copied every 256 tokens.
-            ComputePath::Gpu => (end + end / 8).max(self.reserved + 1),
+            ComputePath::Cpu => end.next_multiple_of(STEP),
+            ComputePath::Gpu if end <= self.reserved => (self.reserved + 1).next_multiple_of(STEP),
+            ComputePath::Gpu => Self::grown_capacity(end),
         };
-        let capacity = capacity.next_multiple_of(STEP);
         let buffers = &mut self.buffers[layer];
         match (self.path, buffers) {
             // What comes first is rarely followed by much: a prefill chunk is sealed at once, as it is.

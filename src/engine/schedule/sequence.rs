@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mlx_rs::error::Exception;
 
+use super::memory;
 use crate::engine::EngineError;
 use crate::engine::cache::PrefixCache;
 use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
@@ -27,6 +28,11 @@ impl Sequence {
         model.prefill(&[0], &mut kv)?;
         kv.seal()?;
         Ok(kv.segments().iter().map(|segment| segment.payload.bytes()).sum())
+    }
+
+    /// Memory that it takes beside the segments which the prefix cache may share, in bytes.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.kv.copied_bytes()
     }
 
     /// The computed tokens.
@@ -76,6 +82,7 @@ impl Sequence {
             self.tokens.extend_from_slice(chunk);
             cache.count_computed(chunk.len(), start.elapsed());
             self.share(cache)?;
+            memory::give_back_pool(model.path())?;
         }
         Ok(start.elapsed())
     }
@@ -98,6 +105,10 @@ impl Sequence {
     pub(crate) fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
         self.kv.cut(rejected);
         self.tokens.truncate(self.kv.tokens());
-        if self.kv.unsealed() >= SEGMENT_TOKENS { self.kv.seal() } else { Ok(()) }
+        if self.kv.unsealed() < SEGMENT_TOKENS {
+            return Ok(());
+        }
+        self.kv.seal()?;
+        memory::give_back_pool(self.kv.path())
     }
 }

@@ -40,7 +40,7 @@ impl TestWorker {
         let shared = SharedState::default();
         let disk = disk.map(|options| DiskCache::open(options, dir.path(), model.path()).unwrap().unwrap());
         let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
+        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap(), model.path());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
