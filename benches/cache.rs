@@ -25,7 +25,7 @@ const FOLLOW_UP: &str = "And now read the next file, tell me what it says and wh
     say what is different, line by line, and which of the two should stay. Do not change either of them before I have seen your \
     answer. If there is no such file, look in the folder above it and tell me what is there instead, with the names of all files.";
 
-/// Each figure of one conversation is the median of so many rounds, in which all are measured in turn.
+/// Number of rounds. A round measures every figure of one conversation once; the median over the rounds is reported.
 const ROUNDS: u32 = 11;
 
 #[tokio::main]
@@ -96,7 +96,7 @@ impl Served {
         Ok(())
     }
 
-    /// Sends a request that may answer with so many tokens, and reads the answer as a client does.
+    /// Sends a request with this `max_tokens`, and reads the answer as a client does.
     async fn ask(&self, request: &MessagesRequest, max_tokens: u32) -> Outcome<Taken> {
         let body = serde_json::to_vec(&MessagesRequest { max_tokens, ..request.clone() })?;
         let start = Instant::now();

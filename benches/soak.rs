@@ -16,7 +16,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use support::{Outcome, arguments, cases};
 
-/// After so many requests the server is warm: what it takes then is what it should take.
+/// Requests until the server is warmed up. The memory that it holds then is the reference.
 const WARM: usize = 20;
 
 /// How much resident memory may grow after that.

@@ -1,6 +1,6 @@
 //! Tools that Anthropic defines and clients name by their `type` only.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Omitted;
 use crate::wire::Tool;
@@ -20,10 +20,13 @@ impl AnthropicTool {
         let kind = tool.anthropic_type()?;
         // The types end with the date of their version: `bash_20250124`.
         let family = kind.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
-        let Some((description, schema)) = definition(family, kind) else { return Some(Self::Server) };
+        let Some((description, schema)) = definition(family, tool) else {
+            // A type that is not known, but with a schema: the client has defined it after all.
+            return tool.input_schema.as_object().is_none_or(Map::is_empty).then_some(Self::Server);
+        };
         let mut tool = tool.clone();
         tool.extra.retain(|field, _| ["cache_control", "defer_loading", "strict"].contains(&field.as_str()));
-        tool.description.get_or_insert_with(|| description.into());
+        tool.description.get_or_insert(description);
         tool.input_schema = schema;
         Some(Self::Client(tool))
     }
@@ -43,19 +46,31 @@ pub(super) fn runnable(tools: Vec<Tool>, omitted: &mut Omitted) -> Vec<Tool> {
 }
 
 /// Description and schema of a tool that clients run, after Anthropic's documentation of each.
-fn definition(family: &str, kind: &str) -> Option<(&'static str, Value)> {
+fn definition(family: &str, tool: &Tool) -> Option<(String, Value)> {
     let text = |description: &str| json!({"type": "string", "description": description});
     match family {
         "bash" => Some((
-            "Runs a command in a bash session that keeps its state from one call to the next.",
+            "Runs a command in a bash session that keeps its state from one call to the next.".into(),
             json!({"type": "object", "properties": {
                 "command": text("The command to run. Needed unless the session is restarted."),
                 "restart": {"type": "boolean", "description": "True starts a new session."}}}),
         )),
-        "text_editor" => Some(("Views, creates and edits text files.", editor(kind < "text_editor_20250429"))),
-        "memory" => Some(("Views and edits files below /memories, which outlast the conversation.", memory())),
-        "computer" => Some(("Uses a computer's screen, mouse and keyboard.", computer())),
+        "text_editor" => {
+            let undoes = tool.anthropic_type() < Some("text_editor_20250429");
+            Some(("Views, creates and edits text files.".into(), editor(undoes)))
+        }
+        "memory" => Some(("Views and edits files below /memories, which outlast the conversation.".into(), memory())),
+        "computer" => Some((format!("Uses a computer's{} screen, mouse and keyboard.", display_size(tool)), computer())),
         _ => None,
+    }
+}
+
+/// The size of the screen that coordinates refer to, if the client says it.
+fn display_size(tool: &Tool) -> String {
+    let pixels = |field: &str| tool.extra.get(field).and_then(Value::as_u64);
+    match (pixels("display_width_px"), pixels("display_height_px")) {
+        (Some(width), Some(height)) => format!(" {width} x {height} pixel"),
+        _ => String::new(),
     }
 }
 
@@ -154,6 +169,13 @@ mod tests {
     }
 
     #[test]
+    fn the_size_of_the_screen_is_told() {
+        let screen = json!({"type": "computer_20250124", "name": "computer", "display_width_px": 1280, "display_height_px": 800});
+        let Some(AnthropicTool::Client(tool)) = of(screen) else { panic!("a client's tool") };
+        assert_eq!(tool.description.as_deref(), Some("Uses a computer's 1280 x 800 pixel screen, mouse and keyboard."));
+    }
+
+    #[test]
     fn older_editors_undo() {
         let commands = |kind: &str| match of(json!({"type": kind, "name": "e"})) {
             Some(AnthropicTool::Client(tool)) => tool.input_schema["properties"]["command"]["enum"].to_string(),
@@ -170,6 +192,7 @@ mod tests {
         {
             assert_eq!(of(json!({"type": kind, "name": "x"})), Some(AnthropicTool::Server), "{kind}");
         }
+        assert_eq!(of(json!({"type": "function", "name": "find", "input_schema": {"type": "object"}})), None);
         assert_eq!(of(json!({"name": "bash", "input_schema": {}})), None);
         assert_eq!(of(json!({"type": "custom", "name": "bash", "input_schema": {}})), None);
     }

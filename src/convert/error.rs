@@ -5,6 +5,9 @@ use serde_json::json;
 use crate::wire::openai::{ChatError, ChatErrorBody};
 use crate::wire::{ErrorBody, ErrorKind};
 
+/// How Anthropic's message begins when a prompt exceeds the context.
+const PROMPT_TOO_LONG: &str = "prompt is too long: ";
+
 /// What servers write when a prompt exceeds the context.
 const TOO_LONG: [&str; 5] = ["context length", "context_length", "maximum context", "context size", "context window"];
 
@@ -16,8 +19,10 @@ pub fn error_body(error: &ChatError, status: Option<u16>) -> ErrorBody {
     let message = if error.message.is_empty() { "the model's server failed and did not say why" } else { error.message.as_str() };
     let code = error.code.as_ref().and_then(|code| code.as_str()).unwrap_or("");
     let text = format!("{message} {code}").to_lowercase();
-    if TOO_LONG.iter().any(|words| text.contains(words)) {
-        return ErrorBody::new(ErrorKind::InvalidRequest, format!("prompt is too long: {message}"));
+    // LM Studio reports it with status 500. Limits of rate and access speak of contexts too, and mean something else.
+    let can_be_too_long = matches!(kind, ErrorKind::InvalidRequest | ErrorKind::RequestTooLarge | ErrorKind::Api);
+    if can_be_too_long && TOO_LONG.iter().any(|words| text.contains(words)) {
+        return ErrorBody::new(ErrorKind::InvalidRequest, format!("{PROMPT_TOO_LONG}{message}"));
     }
     ErrorBody::new(kind, message)
 }
@@ -25,14 +30,15 @@ pub fn error_body(error: &ChatError, status: Option<u16>) -> ErrorBody {
 /// The kind of an error without a status: by its code, else by its type. Servers use OpenAI's names and Anthropic's.
 fn kind_by_name(error: &ChatError) -> ErrorKind {
     let code = error.code.as_ref().and_then(|code| code.as_str());
-    let Some(name) = code.or(error.kind.as_deref()) else { return ErrorKind::Api };
-    ErrorKind::of_name(name).unwrap_or(match name {
-        "rate_limit_exceeded" | "insufficient_quota" => ErrorKind::RateLimit,
-        "invalid_api_key" => ErrorKind::Authentication,
-        "model_not_found" => ErrorKind::NotFound,
-        "service_unavailable" => ErrorKind::Overloaded,
-        _ => ErrorKind::Api,
-    })
+    let names = [code, error.kind.as_deref()].into_iter().flatten();
+    let mut kinds = names.filter_map(|name| match name {
+        "rate_limit_exceeded" | "insufficient_quota" => Some(ErrorKind::RateLimit),
+        "invalid_api_key" => Some(ErrorKind::Authentication),
+        "model_not_found" => Some(ErrorKind::NotFound),
+        "service_unavailable" => Some(ErrorKind::Overloaded),
+        name => ErrorKind::of_name(name),
+    });
+    kinds.next().unwrap_or(ErrorKind::Api)
 }
 
 /// The error as OpenAI's API would report it, with the code that makes its clients trim, retry or fall back.
@@ -56,22 +62,26 @@ pub fn chat_error(body: &ErrorBody) -> ChatErrorBody {
             ..ChatError::default()
         },
     };
-    match too_long(message) {
-        Some((tokens, most)) => {
-            let text = format!(
-                "This model's maximum context length is {most} tokens. However, your messages resulted in {tokens} tokens. \
-                 Please reduce the length of the messages."
-            );
-            error(text, Some("messages"), Some("context_length_exceeded"))
-        }
-        None => error(message.clone(), field(message), code),
+    match (body.kind(), message.strip_prefix(PROMPT_TOO_LONG)) {
+        (ErrorKind::InvalidRequest, Some(reason)) => error(too_long(reason), Some("messages"), Some("context_length_exceeded")),
+        (ErrorKind::InvalidRequest, None) => error(message.clone(), field(message), code),
+        _ => error(message.clone(), None, code),
     }
 }
 
-/// The prompt's tokens and the most there may be, where the error is Anthropic's for a prompt that is too long.
-fn too_long(message: &str) -> Option<(&str, &str)> {
-    let (tokens, rest) = message.strip_prefix("prompt is too long: ")?.split_once(" tokens > ")?;
-    Some((tokens, rest.split(' ').next()?))
+/// OpenAI's sentence for a prompt that is too long, from the rest of Anthropic's: `9000 tokens > 8192 maximum`. A reason in
+/// other words, as servers elsewhere give it, stays as it is.
+fn too_long(reason: &str) -> String {
+    let counts = reason.split_once(" tokens > ").and_then(|(tokens, rest)| Some((tokens, rest.split(' ').next()?)));
+    counts.map_or_else(
+        || reason.into(),
+        |(tokens, most)| {
+            format!(
+                "This model's maximum context length is {most} tokens. However, your messages resulted in {tokens} tokens. \
+                 Please reduce the length of the messages."
+            )
+        },
+    )
 }
 
 /// The path of a field at the start of the message.
@@ -107,6 +117,15 @@ mod tests {
             converted(ErrorKind::InvalidRequest, "messages.0.content: Field required"),
             json!(["messages.0.content: Field required", invalid, "messages.0.content", null])
         );
+        let elsewhere = "This model's maximum context length is 4096 tokens.";
+        assert_eq!(
+            converted(ErrorKind::InvalidRequest, &format!("prompt is too long: {elsewhere}")),
+            json!([elsewhere, invalid, "messages", "context_length_exceeded"])
+        );
+        assert_eq!(
+            converted(ErrorKind::Overloaded, "busy: later"),
+            json!(["busy: later", "server_error", null, "service_unavailable"])
+        );
         assert_eq!(converted(ErrorKind::Authentication, "no"), json!(["no", invalid, null, "invalid_api_key"]));
         assert_eq!(converted(ErrorKind::Api, "It failed: why"), json!(["It failed: why", "server_error", null, null]));
     }
@@ -122,7 +141,11 @@ mod tests {
 
     #[test]
     fn errors_keep_their_meaning() {
-        let cases: [(Value, Option<u16>, ErrorKind, &str); 9] = [
+        let window = "tokens per minute for this context window";
+        let cases: [(Value, Option<u16>, ErrorKind, &str); 12] = [
+            (json!({"message": "gone", "type": "rate_limit_error", "code": "odd"}), None, ErrorKind::RateLimit, "gone"),
+            (json!({"message": window}), Some(429), ErrorKind::RateLimit, window),
+            (json!({"message": window}), Some(401), ErrorKind::Authentication, window),
             (json!({"message": "slow down", "code": "rate_limit_exceeded"}), None, ErrorKind::RateLimit, "slow down"),
             (json!({"message": "slow down", "code": 429}), None, ErrorKind::RateLimit, "slow down"),
             (json!({"message": "not yours", "type": "permission_error"}), None, ErrorKind::Permission, "not yours"),

@@ -1,6 +1,6 @@
 //! Making a request fit for a model that is given text, tool calls and their results, and nothing else.
 
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use super::Omitted;
 use super::anthropic_tools::{AnthropicTool, runnable};
@@ -26,10 +26,10 @@ pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
 /// Why a request must be refused that forces a call of a tool which only Anthropic's servers can run.
 pub fn forced_server_tool(request: &MessagesRequest) -> Option<String> {
     let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice else { return None };
-    let forced = request.tools.iter().find(|tool| tool.name == *name)?;
+    let forced = request.after_tool_changes(request.tools.clone()).into_iter().find(|tool| tool.name == *name)?;
     let kind = forced.anthropic_type()?;
     let reason = format!("tool_choice.name: {name} ({kind}) is run by Anthropic's servers, so this model cannot call it");
-    (AnthropicTool::of(forced) == Some(AnthropicTool::Server)).then_some(reason)
+    (AnthropicTool::of(&forced) == Some(AnthropicTool::Server)).then_some(reason)
 }
 
 /// Replaces blocks in content and in the tool results in it. A block without a stand-in goes.
@@ -38,6 +38,11 @@ fn replace(content: &mut Content, show: fn(String) -> String, omitted: &mut Omit
     blocks.retain_mut(|block| {
         match block {
             ContentBlock::ToolResult { content: Some(content), .. } => replace(content, |text| text, omitted),
+            ContentBlock::ToolAddition { tool, .. } => {
+                if let Some(definition) = tool.get_mut("definition") {
+                    return write_out(definition, omitted);
+                }
+            }
             ContentBlock::Image { extra, .. } | ContentBlock::Document { extra, .. } | ContentBlock::Other(extra) => {
                 let breakpoint = extra.remove_entry("cache_control");
                 omitted.add(block.kind());
@@ -53,10 +58,18 @@ fn replace(content: &mut Content, show: fn(String) -> String, omitted: &mut Omit
     });
 }
 
+/// Writes out a tool that is defined in the conversation. Returns false for one that Anthropic's servers run.
+fn write_out(definition: &mut Value, omitted: &mut Omitted) -> bool {
+    let Ok(tool) = serde_json::from_value(definition.clone()) else { return true };
+    let runnable = runnable(vec![tool], omitted);
+    if let Some(tool) = runnable.first() {
+        *definition = json!(tool);
+    }
+    !runnable.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn rewritten(body: Value) -> (Value, String) {
@@ -91,6 +104,20 @@ mod tests {
         let names: Vec<&str> = request["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
         assert_eq!(names, ["bash", "Read"]);
         assert_eq!(request["tools"][0]["input_schema"]["properties"]["restart"]["type"], "boolean");
+        assert_eq!(omitted, "tools.web_search_20250305");
+    }
+
+    #[test]
+    fn tools_defined_in_the_conversation_are_written_out_too() {
+        let addition = |tool: Value| json!({"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}});
+        let (request, omitted) = rewritten(json!({"messages": [{"role": "system", "content": [
+            addition(json!({"type": "bash_20250124", "name": "bash"})),
+            addition(json!({"type": "web_search_20250305", "name": "web_search"})),
+            addition(json!({"name": "Read", "input_schema": {"type": "object"}}))]}]}));
+        let defined: Vec<&Value> =
+            request["messages"][0]["content"].as_array().unwrap().iter().map(|block| &block["tool"]["definition"]).collect();
+        let [bash, read] = defined[..] else { panic!("{defined:?}") };
+        assert_eq!((&bash["input_schema"]["properties"]["restart"]["type"], &read["name"]), (&json!("boolean"), &json!("Read")));
         assert_eq!(omitted, "tools.web_search_20250305");
     }
 

@@ -106,9 +106,12 @@ fn choose(chat: &mut ChatRequest, choice: &ToolChoice, dialect: Dialect) {
             let function = NamedFunction { name: name.clone() };
             (Some(ChatToolChoice::Function { kind: CallKind::Function, function }), *disable_parallel_tool_use)
         }
-        // The dialect cannot name a tool: require a call and offer only this one.
+        // The dialect cannot name a tool: require a call and offer only this one. If there is none, the server is asked for a call
+        // of any, as it would refuse an empty list.
         ToolChoice::Tool { name, disable_parallel_tool_use } => {
-            chat.tools.retain(|tool| tool.function.name == *name);
+            if chat.tools.iter().any(|tool| tool.function.name == *name) {
+                chat.tools.retain(|tool| tool.function.name == *name);
+            }
             (mode("required"), *disable_parallel_tool_use)
         }
         ToolChoice::None => (mode("none"), false),
@@ -174,6 +177,7 @@ mod tests {
             (json!({"type": "none"}), Dialect::OpenAi, json!("none"), 2),
             (json!({"type": "tool", "name": "Write"}), Dialect::OpenAi, named, 2),
             (json!({"type": "tool", "name": "Write"}), Dialect::LmStudio, json!("required"), 1),
+            (json!({"type": "tool", "name": "Unknown"}), Dialect::LmStudio, json!("required"), 2),
         ] {
             let (chat, _) = convert(json!({"tools": tools, "tool_choice": choice}), dialect);
             assert_eq!((&chat["tool_choice"], chat["tools"].as_array().unwrap().len()), (&expected, offered), "{choice}");

@@ -94,13 +94,13 @@ impl Engine {
     ///
     /// # Errors
     /// They are too long, the device failed, or the warm-up was given up for another one or a cleared cache.
-    pub async fn warm(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
+    pub async fn warm_up(&self, tokens: Vec<u32>) -> Result<(), EngineError> {
         self.check_prompt(&tokens)?;
         self.ask(|reply| WorkerCommand::Warm(tokens, reply)).await?
     }
 
     /// Progress of the warm-up at work, if there is one: tokens done, and all.
-    pub fn warm_up(&self) -> Option<(usize, usize)> {
+    pub fn warm_up_progress(&self) -> Option<(usize, usize)> {
         let WarmUpProgress { done, total } = &*self.shared.warm_up;
         let total = total.load(Ordering::Relaxed);
         (total > 0).then(|| (done.load(Ordering::Relaxed), total))

@@ -64,7 +64,7 @@ impl std::fmt::Display for PhaseFailure {
         let Self { phase, repeat, prompt_tokens, cache_read_tokens, reason } = self;
         let expected = match reason {
             PhaseReason::NotCold => "expected none",
-            PhaseReason::NothingCached => "expected some; if this backend keeps no prefix cache, use --phases cold",
+            PhaseReason::NothingCached => "expected some; a backend without a prefix cache has only the phase cold",
             PhaseReason::AllCached => "expected the shared prefix only",
             PhaseReason::MuchNotCached => "expected nearly all",
             PhaseReason::OnlyPrefixCached => "expected more than the warm request read",
@@ -130,7 +130,7 @@ mod tests {
     fn a_failure_says_what_was_seen_and_expected() {
         insta::assert_snapshot!(
             check(&[measured(Warm, Some(0))], 0)[0],
-            @"warm did not happen in repeat 1: 0 of 1000 prompt tokens came from the cache, expected some; if this backend keeps no prefix cache, use --phases cold"
+            @"warm did not happen in repeat 1: 0 of 1000 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold"
         );
     }
 }

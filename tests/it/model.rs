@@ -43,7 +43,7 @@ fn refusal(sandbox: &Sandbox, repository: Repository) -> String {
     format!("exit {}: {}\n", ran.code.unwrap(), ran.stderr.lines().last().unwrap().replace(&hub.url, "HUB"))
 }
 
-/// Stops a pull with Ctrl-C once so many bytes of the weights are on the disk.
+/// Stops a pull with Ctrl-C once the disk holds the given number of bytes of the weights.
 fn interrupt(sandbox: &Sandbox, hub: &Hub, bytes: usize) {
     let mut command = sandbox.anyclaude(&["model", "pull", "org/tiny"]);
     let mut running = Running::start(command.env("HF_ENDPOINT", &hub.url));

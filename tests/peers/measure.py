@@ -45,7 +45,7 @@ def chat(trace, tokenizer):
 
 
 def plain(text, tokens, tokenizer, name):
-    """A prompt of so many tokens that shares nothing with another name's."""
+    """A prompt of `tokens` tokens that shares no prefix with the prompt of another name."""
     encoding = tokenizer.encode(f"{name}: " + text * (1 + tokens * 8 // len(text)))
     return {"messages": [{"role": "user", "content": tokenizer.decode(encoding.ids[:tokens])}]}
 

@@ -1,6 +1,7 @@
 //! The in-process MLX engine as a backend.
 
 mod answer_stream;
+mod begun_answer;
 mod breakpoints;
 mod shared_prefixes;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 
 use self::answer_stream::answer_stream;
+use self::begun_answer::{continued, take_begun_answer};
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use self::shared_prefixes::SharedPrefixes;
 use super::omission_log::OmissionLog;
@@ -40,7 +42,7 @@ struct TextSide {
     template: ChatTemplate,
     shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
-    defaults: GenerationConfig,
+    defaults: Sampling,
     omissions: OmissionLog,
 }
 
@@ -62,7 +64,7 @@ impl MlxBackend {
         let format = options.tool_format.or_else(|| ToolFormatName::written_by(&template, &tokenizer));
         if format.is_none() {
             tracing::warn!(
-                "the chat template writes no calls in a format that is known: they are written as hermes; --tool-format names another"
+                "the chat template writes no calls in a format that is known: they are written as hermes, unless the tool format is set"
             );
         }
         let format = format.unwrap_or(ToolFormatName::Hermes);
@@ -73,7 +75,7 @@ impl MlxBackend {
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
             template,
             shared_prefixes: SharedPrefixes::default(),
-            defaults: GenerationConfig::load(dir)?,
+            defaults: recommended_sampling(dir)?,
             omissions: OmissionLog::default(),
             tokenizer,
         };
@@ -147,17 +149,23 @@ impl CacheControl for MlxBackend {
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
-            Ok(self.engine.warm(tokens).await?)
+            Ok(self.engine.warm_up(tokens).await?)
         }
         .boxed()
     }
 
     fn report(&self) -> Option<CacheReport> {
-        let warming = self.engine.warm_up().map(|(done, total)| WarmUpReport { done, total });
+        let warming = self.engine.warm_up_progress().map(|(done, total)| WarmUpReport { done, total });
         // Before the counts: once reading ahead has ended, these are complete.
         let reading_ahead = self.engine.is_reading_ahead();
         Some(CacheReport { warming, reading_ahead, ..report(self.engine.cache_stats(), MemoryUse::now()) })
     }
+}
+
+/// The sampling that the model folder recommends.
+fn recommended_sampling(dir: &Path) -> Result<Sampling, EngineError> {
+    let invalid = |reason| EngineError::ModelFile { path: dir.join(GenerationConfig::FILE), reason };
+    Sampling::of_model(&GenerationConfig::load(dir)?).map_err(invalid)
 }
 
 /// A conversation of several turns that every chat template accepts.
@@ -213,8 +221,8 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 impl TextSide {
     /// Renders and tokenizes a request's prompt.
     fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
-        let request = self.readable(request)?;
-        let text = self.template.render(&request)?;
+        let mut request = self.readable(request)?;
+        let text = self.prompt_text(&mut request)?;
         let prompt = self.prompts.encode(&text)?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
@@ -257,7 +265,18 @@ impl TextSide {
     }
 
     fn prompt(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.template.render(&self.readable(request)?)?)
+        let text = self.prompt_text(&mut self.readable(request)?)?;
+        self.prompts.encode(&text)
+    }
+
+    /// The prompt up to where the answer goes on: after the begun answer, which is taken from the request, if there is one.
+    fn prompt_text(&self, request: &mut MessagesRequest) -> Result<String, EngineError> {
+        let begun = take_begun_answer(request)?;
+        let prompt = self.template.render(request)?;
+        Ok(match begun {
+            Some(begun) => continued(prompt, &self.template.escaped(begun)),
+            None => prompt,
+        })
     }
 
     fn shared_prefix(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
@@ -410,6 +429,28 @@ mod tests {
                 assert!(whole.starts_with(open) && open != whole, "{open} is not how {whole} begins");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_on_from_its_beginning() {
+        let backend = backend();
+        let request = |begun: &str| -> MessagesRequest {
+            let mut messages = vec![json!({"role": "user", "content": "Say hello."})];
+            if !begun.is_empty() {
+                messages.push(json!({"role": "assistant", "content": begun}));
+            }
+            let body = json!({"model": "claude-x", "max_tokens": 24, "temperature": 0, "messages": messages});
+            serde_json::from_value(body).unwrap()
+        };
+        let text = |message: Message| match &message.content[..] {
+            [ContentBlock::Text { text, .. }] => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        let whole = text(ask(&backend, request("")).await);
+        let (begun, rest) = whole.split_at(whole.rfind(' ').unwrap());
+        let answer = ask(&backend, request(begun)).await;
+        assert_eq!(backend.count_tokens(request(begun)).await.unwrap(), answer.usage.prompt_tokens());
+        assert!(text(answer).starts_with(rest), "{whole:?}");
     }
 
     #[tokio::test]

@@ -1,11 +1,46 @@
 //! The arguments of an open call: from the model's notation to JSON text.
 
-use serde_json::json;
+use std::ops::Range;
 
-use super::syntax::JsonScan;
+use serde_json::{Value, json};
+
+use super::syntax::{Cursor, JsonScan, Read, Unread};
+use crate::wire::Tool;
+
+/// Starts reading a call's arguments, which begin at the cursor or after whitespace there. `tool` is the tool being called, if it is
+/// known. The cursor moves to where the reader goes on.
+///
+/// # Errors
+/// The text is something else, or has not arrived.
+pub(super) type StartArguments = fn(cursor: &mut Cursor, tool: Option<&Tool>) -> Read<Box<dyn ArgumentReader>>;
+
+/// Starts reading a JSON object.
+pub(super) fn json_object(cursor: &mut Cursor, _tool: Option<&Tool>) -> Read<Box<dyn ArgumentReader>> {
+    match cursor.peek()? {
+        '{' => Ok(Box::new(ObjectReader::default())),
+        _ => Err(Unread::No),
+    }
+}
+
+/// Starts reading a JSON object, or a JSON string that holds one.
+pub(super) fn json_object_or_string(cursor: &mut Cursor, tool: Option<&Tool>) -> Read<Box<dyn ArgumentReader>> {
+    match cursor.peek()? {
+        '"' => Ok(Box::new(QuotedReader::default())),
+        _ => json_object(cursor, tool),
+    }
+}
+
+/// The range of the first JSON object in the text, or of the JSON string that holds it.
+pub(super) fn find_json_arguments(text: &str) -> Option<Range<usize>> {
+    let brace = text.find('{')?;
+    let start = if text[..brace].ends_with('"') { brace - 1 } else { brace };
+    let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
+    values.next()?.ok()?;
+    Some(start..start + values.byte_offset())
+}
 
 /// Reads the arguments of one call as they come.
-pub(super) trait ArgumentReader: Send {
+pub trait ArgumentReader: Send {
     /// Takes as much of the held text as can be decided. Returns JSON text, and whether the arguments are complete.
     fn read(&mut self, held: &mut String) -> (String, bool);
 }
@@ -50,7 +85,7 @@ fn read_quoted(held: &mut String) -> (String, bool) {
                 end = true;
                 break;
             }
-            b'\\' if is_surrogate(&bytes[length..]) => 12,
+            b'\\' if opens_pair(&bytes[length..]) => 12,
             b'\\' if bytes.get(length + 1) == Some(&b'u') => 6,
             b'\\' => 2,
             _ => 1,
@@ -73,9 +108,11 @@ fn read_quoted(held: &mut String) -> (String, bool) {
     (serde_json::from_str(&quoted).unwrap_or(raw), end)
 }
 
-/// Whether this is `\ud8…`: the first half of a surrogate pair.
-fn is_surrogate(bytes: &[u8]) -> bool {
-    matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..])
+/// Whether this is `\ud8…` and what follows is, or could become, the second half of the surrogate pair.
+fn opens_pair(bytes: &[u8]) -> bool {
+    let first = matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..]);
+    let second = bytes.iter().skip(6).zip(b"\\ud").all(|(byte, wanted)| byte.eq_ignore_ascii_case(wanted));
+    first && second
 }
 
 /// The text as the inside of a JSON string.
@@ -87,6 +124,15 @@ pub(super) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_does_not_hide_the_closing_quote() {
+        for (written, read) in [(r#""a\ud83d"}"#, r"a\ud83d"), (r#""\ud83d and more text"}"#, r"\ud83d and more text")] {
+            let (mut held, mut reader) = (written.to_owned(), QuotedReader::default());
+            assert_eq!(reader.read(&mut held), (read.to_owned(), true));
+            assert_eq!(held, "}");
+        }
+    }
 
     #[test]
     fn a_quoted_object_is_decoded_however_it_is_split() {

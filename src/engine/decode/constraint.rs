@@ -9,10 +9,10 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
 use super::fault::{self, Fault};
-use super::form::{Form, Part};
-use super::formats::ToolFormat;
+use super::form::{CallForm, Part};
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
+use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
@@ -101,7 +101,7 @@ impl Follower {
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
 /// Key for the cache of grammars: everything that varies between calls of this form.
-fn filled(form: &Form, fill: &Fill) -> String {
+fn filled(form: &CallForm, fill: &Fill) -> String {
     let ids = if form.parts().any(|part| matches!(part, Part::Id | Part::NextId)) { fill.ids } else { [""; 2] };
     format!("{} {}", ids.concat(), fill.names.join(" "))
 }
@@ -152,8 +152,8 @@ impl Grammars {
 
     /// All added tokens that are markup of calls: they never count as text.
     pub(super) fn markup(&self) -> Vec<u32> {
-        let forms: Vec<Form> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
-        let markup = forms.iter().flat_map(Form::parts).filter_map(|part| match part {
+        let forms: Vec<CallForm> = (0..self.format.tags().len()).map(|tag| self.format.form(tag)).collect();
+        let markup = forms.iter().flat_map(CallForm::parts).filter_map(|part| match part {
             Part::Markup(text) => self.tokenizer.added_token(text),
             _ => None,
         });
@@ -190,7 +190,13 @@ impl Grammars {
         grammar.map(follower).transpose()
     }
 
-    fn opening(&self, what: &str, form: &Form, fill: &Fill, grammar: impl FnOnce() -> String) -> Result<Follower, EngineError> {
+    fn opening(
+        &self,
+        what: &str,
+        form: &CallForm,
+        fill: &Fill,
+        grammar: impl FnOnce() -> String,
+    ) -> Result<Follower, EngineError> {
         self.kept(format!("{what} {}", filled(form, fill)), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
             self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
@@ -289,7 +295,7 @@ impl Grammars {
     }
 
     /// The form in which calls are written wherever the grammar chooses the form.
-    fn forced_form(&self) -> Form {
+    fn forced_form(&self) -> CallForm {
         self.format.form(self.format.forced_tag())
     }
 
@@ -305,7 +311,7 @@ impl Grammars {
     /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
         let schema = json_schema::with_options(schema);
-        let (grammar, left_out) = self.format.arguments(&self.format.form(tag), &schema, &self.vocabulary());
+        let (grammar, left_out) = self.format.arguments_grammar(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
         Ok(HeldTo { follower, not_enforced })

@@ -25,7 +25,7 @@ pub(super) fn allow_only_declared(schema: &mut Value) {
 
 /// What all schemas that apply to one value say about its properties.
 #[derive(Default)]
-struct Declared {
+struct DeclaredProperties {
     names: Vec<String>,
     is_object: bool,
     /// Whether anything is said about undeclared properties.
@@ -34,7 +34,7 @@ struct Declared {
     references: HashSet<String>,
 }
 
-impl Declared {
+impl DeclaredProperties {
     fn of(keywords: &Map<String, Value>, root: &Value) -> Self {
         let mut declared = Self::default();
         declared.add(keywords, root);
@@ -71,7 +71,7 @@ impl Closer<'_> {
     fn close(&self, schema: &mut Value) {
         let Some(keywords) = schema.as_object_mut() else { return };
         if is_combination(keywords) || in_place(keywords).next().is_none() {
-            let declared = Declared::of(keywords, self.root);
+            let declared = DeclaredProperties::of(keywords, self.root);
             // A bare reference is closed where its target is defined.
             if declared.is_object && !declared.speaks && !is_reference(keywords) {
                 forbid_others(keywords, declared.names);
@@ -129,7 +129,7 @@ fn find_combined(schema: &Value, root: &Value, combined: &mut HashSet<String>) {
     match schema {
         Value::Object(keywords) => {
             if is_combination(keywords) && !is_reference(keywords) {
-                combined.extend(Declared::of(keywords, root).references);
+                combined.extend(DeclaredProperties::of(keywords, root).references);
             }
             keywords.values().for_each(|value| find_combined(value, root, combined));
         }

@@ -106,7 +106,7 @@ pub(super) fn markup(text: &str) -> Part {
 
 /// How the grammar writes a call, though the parser may accept variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
+pub struct CallForm {
     /// The opening tag, for calls that the grammar opens itself.
     pub tag: Part,
     /// Between the tag and the name, the name included.
@@ -130,7 +130,7 @@ pub struct ListForm {
     pub end: Vec<Part>,
 }
 
-impl Form {
+impl CallForm {
     /// The opening tag's text.
     pub fn tag_text(&self) -> &str {
         match &self.tag {

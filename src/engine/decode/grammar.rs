@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::form::{Form, Part};
+use super::form::{CallForm, Part};
 use crate::engine::text::Tokenizer;
 
 /// What grammars of the same form differ in from call to call.
@@ -67,13 +67,13 @@ impl Vocabulary<'_> {
 }
 
 /// A call from its tag up to its arguments.
-pub(super) fn whole_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn whole_opening(form: &CallForm, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat(), fill, vocabulary)
 }
 
 /// An answer with an output format: a JSON value of the schema or, if there are tools, a call up to its arguments. Without a
 /// schema: such a call, or nothing.
-pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn answer(schema: Option<&Value>, form: &CallForm, fill: &Fill, vocabulary: &Vocabulary) -> String {
     let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
     let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
     match schema {
@@ -84,7 +84,7 @@ pub(super) fn answer(schema: Option<&Value>, form: &Form, fill: &Fill, vocabular
 }
 
 /// A call from just after its tag up to its arguments.
-pub(super) fn rest_of_opening(form: &Form, fill: &Fill, vocabulary: &Vocabulary) -> String {
+pub(super) fn rest_of_opening(form: &CallForm, fill: &Fill, vocabulary: &Vocabulary) -> String {
     opening(&[&form.open[..], &form.after_name].concat(), fill, vocabulary)
 }
 
@@ -95,7 +95,7 @@ fn opening(parts: &[Part], fill: &Fill, vocabulary: &Vocabulary) -> String {
 
 /// What may follow a call in a list: the end of the list or, unless `last`, the next call up to its arguments. `None` for
 /// formats without lists.
-pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
+pub(super) fn after_call(form: &CallForm, fill: &Fill, last: bool, vocabulary: &Vocabulary) -> Option<String> {
     let list = form.list.as_ref()?;
     let (end, mut terminals) = vocabulary.symbols(&list.end, fill, "END");
     let mut start = end;
@@ -110,7 +110,7 @@ pub(super) fn after_call(form: &Form, fill: &Fill, last: bool, vocabulary: &Voca
 /// Arguments as a JSON object, and the rest of the call after them.
 ///
 /// The space before the opening brace is part of the grammar, because most vocabularies have tokens that begin with a space.
-pub(super) fn json_arguments(form: &Form, schema: &Value, vocabulary: &Vocabulary) -> String {
+pub(super) fn json_arguments(form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> String {
     let before = if form.before_object.is_empty() { String::new() } else { lark_string(&form.before_object) };
     format!("start: {before} arguments {}\narguments: %json {schema}", vocabulary.inline(&form.after))
 }

@@ -72,10 +72,15 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
 /// Removes optional arguments whose schema no value satisfies.
 fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let definitions = schema["$defs"].clone();
+    let [defs, definitions] = ["$defs", "definitions"].map(|keyword| schema[keyword].clone());
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     properties.retain(|name, property| {
-        let alone = json!({"type": "object", "properties": {name: property}, "$defs": definitions});
+        let mut alone = json!({"type": "object", "properties": {name: property}});
+        for (keyword, referred) in [("$defs", &defs), ("definitions", &definitions)] {
+            if referred.is_object() {
+                alone[keyword] = referred.clone();
+            }
+        }
         let stays = required.iter().any(|one| one == name) || compiles(&alone);
         if !stays {
             left_out.push(format!("argument {name:?}, which no value satisfies"));
@@ -151,10 +156,20 @@ fn bound_numbers(keywords: &mut Map<String, Value>) {
     for (limit, exclusive, bound) in
         [("minimum", "exclusiveMinimum", -LARGEST_NUMBER), ("maximum", "exclusiveMaximum", LARGEST_NUMBER)]
     {
-        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) {
+        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) && leaves_room(keywords, bound)
+        {
             keywords.insert(limit.into(), json!(bound));
         }
     }
+}
+
+/// Whether numbers within both this bound and the schema's own limits exist: a schema may demand larger ones than are exact.
+fn leaves_room(keywords: &Map<String, Value>, bound: i64) -> bool {
+    let limit = |keyword: &str| keywords.get(keyword).and_then(Value::as_f64);
+    let bound = bound as f64;
+    let lower = ["minimum", "exclusiveMinimum"].into_iter().filter_map(limit).all(|least| least < bound || bound < 0.0);
+    let upper = ["maximum", "exclusiveMaximum"].into_iter().filter_map(limit).all(|most| most > bound || bound > 0.0);
+    lower && upper
 }
 
 /// Calls `see` on the schema and on every schema inside it.
@@ -209,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn what_an_argument_refers_to_counts_when_it_is_judged() {
+        let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/definitions/A"}, "b": {"enum": []}},
+            "definitions": {"A": {"type": "string"}}});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let compiles = |schema: &Value| !schema.to_string().contains("[]") && schema["definitions"]["A"]["type"] == "string";
+        let (_, left_out) = prepare_arguments(&tool, &compiles);
+        assert_eq!(left_out, ["argument \"b\", which no value satisfies"]);
+    }
+
+    #[test]
     fn numbers_get_bounds_where_they_have_none() {
         let number = |schema: Value| prepared(json!({"properties": {"n": schema}})).0["properties"]["n"].clone();
         let all = json!({"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER});
@@ -216,6 +241,10 @@ mod tests {
         let half = json!({"type": ["integer", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_NUMBER});
         assert_eq!(number(json!({"type": ["integer", "null"], "exclusiveMinimum": 0})), half);
         assert_eq!(number(json!({"type": "integer", "enum": [1]})), json!({"type": "integer", "enum": [1]}));
+        let huge = json!({"type": "number", "minimum": 1e17});
+        assert_eq!(number(huge.clone()), huge);
+        let low = json!({"type": "number", "exclusiveMaximum": -1e17});
+        assert_eq!(number(low.clone()), low);
     }
 
     #[test]

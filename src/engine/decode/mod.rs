@@ -19,6 +19,7 @@ mod string_formats;
 mod syntax;
 mod text_flow;
 mod thinking;
+mod tool_format;
 
 #[cfg(test)]
 mod fuzz;
@@ -27,9 +28,10 @@ mod schema_table;
 
 pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
 pub use constraint::TokenMask;
-pub use formats::{ToolFormat, ToolFormatName};
+pub use formats::ToolFormatName;
 pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
+pub use tool_format::ToolFormat;
 
 /// A piece of the decoded answer, in the order of generation: text, thoughts, or a part of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]

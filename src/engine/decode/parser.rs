@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Piece;
-use super::arguments::{ArgumentReader, ObjectReader, QuotedReader};
+use super::arguments::ArgumentReader;
 use super::form::Tag;
-use super::formats::{Arguments, Head, Next, Parameters, Place, ToolFormat};
-use super::syntax::{Cursor, Unread, trim_start};
+use super::syntax::{Cursor, Unread};
+use super::tool_format::{Head, Next, Place, ToolFormat};
 use crate::wire::Tool;
 
 /// Incremental parser: takes an answer's text as it is generated and separates tool calls from text.
@@ -169,25 +169,20 @@ impl Parser {
         false
     }
 
-    /// Picks the reader for the arguments, in some formats by their first character.
+    /// Starts reading the arguments, in some formats by their first character.
     fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {
-        let first = trim_start(&self.held).chars().next();
-        let reader: Box<dyn ArgumentReader> = match (head.arguments, first) {
-            (Arguments::Parameters, _) => {
-                let tool = self.tools.iter().find(|tool| tool.name == head.name);
-                Box::new(Parameters::of(tool))
+        let tool = self.tools.iter().find(|tool| tool.name == head.name);
+        let mut cursor = Cursor::new(&self.held);
+        match (head.arguments)(&mut cursor, tool) {
+            Ok(reader) => {
+                let blank = cursor.at();
+                self.take(blank);
+                self.state = ParserState::Arguments { name: head.name, reader, list: head.list, opening: Some(opened) };
+                true
             }
-            (_, None) => return self.wait(ParserState::Named { opened, head }),
-            (Arguments::Object | Arguments::ObjectOrString, Some('{')) => Box::new(ObjectReader::default()),
-            (Arguments::ObjectOrString, Some('"')) => Box::new(QuotedReader::default()),
-            (Arguments::Object | Arguments::ObjectOrString, Some(_)) => return self.give_up(opened, pieces),
-        };
-        if !matches!(head.arguments, Arguments::Parameters) {
-            let blank = self.held.len() - trim_start(&self.held).len();
-            self.take(blank);
+            Err(Unread::More) => self.wait(ParserState::Named { opened, head }),
+            Err(Unread::No) => self.give_up(opened, pieces),
         }
-        self.state = ParserState::Arguments { name: head.name, reader, list: head.list, opening: Some(opened) };
-        true
     }
 
     /// Puts the state back: more text is needed.

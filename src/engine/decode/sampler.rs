@@ -36,22 +36,39 @@ impl Sampling {
     pub const GREEDY: Self =
         Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, presence_penalty: 0.0, seed: None };
 
-    /// The request's parameters; where it has none, those of the model's generation_config.json; else Anthropic's defaults.
-    /// `min_p`, `repetition_penalty`, `presence_penalty` and `seed` are accepted though Anthropic's API has no such fields.
+    /// What a model recommends; where it says nothing, Anthropic's defaults.
     ///
     /// # Errors
     /// A parameter is out of its range; the message names it.
-    pub fn for_request(request: &MessagesRequest, model: &GenerationConfig) -> Result<Self, EngineError> {
-        let usual = if model.do_sample == Some(false) { 0.0 } else { model.temperature.unwrap_or(1.0) };
-        let number = |name: &str| given(request, name, Value::as_f64, "number");
+    pub fn of_model(recommended: &GenerationConfig) -> Result<Self, String> {
+        let greedy = recommended.do_sample == Some(false);
         let sampling = Self {
-            temperature: request.temperature.unwrap_or(usual),
-            top_k: request.top_k.or(model.top_k.and_then(|k| u32::try_from(k).ok())).unwrap_or(0),
-            top_p: request.top_p.or(model.top_p).unwrap_or(1.0),
-            min_p: number("min_p")?.map(|n| n as f32).or(model.min_p).unwrap_or(0.0),
-            repetition_penalty: number("repetition_penalty")?.map(|n| n as f32).or(model.repetition_penalty).unwrap_or(1.0),
-            presence_penalty: number("presence_penalty")?.map_or(0.0, |n| n as f32),
-            seed: given(request, "seed", Value::as_u64, "whole number")?,
+            temperature: if greedy { 0.0 } else { recommended.temperature.unwrap_or(1.0) },
+            top_k: recommended.top_k.and_then(|k| u32::try_from(k).ok()).unwrap_or(0),
+            top_p: recommended.top_p.unwrap_or(1.0),
+            min_p: recommended.min_p.unwrap_or(0.0),
+            repetition_penalty: recommended.repetition_penalty.unwrap_or(1.0),
+            ..Self::GREEDY
+        };
+        sampling.check()?;
+        Ok(sampling)
+    }
+
+    /// The request's parameters; where it has none, the given ones. `min_p`, `repetition_penalty`, `presence_penalty` and `seed`
+    /// are accepted though Anthropic's API has no such fields.
+    ///
+    /// # Errors
+    /// A parameter is out of its range; the message names it.
+    pub fn for_request(request: &MessagesRequest, usual: &Self) -> Result<Self, EngineError> {
+        let number = |name: &str| Ok::<_, EngineError>(given(request, name, Value::as_f64, "number")?.map(|n| n as f32));
+        let sampling = Self {
+            temperature: request.temperature.unwrap_or(usual.temperature),
+            top_k: request.top_k.unwrap_or(usual.top_k),
+            top_p: request.top_p.unwrap_or(usual.top_p),
+            min_p: number("min_p")?.unwrap_or(usual.min_p),
+            repetition_penalty: number("repetition_penalty")?.unwrap_or(usual.repetition_penalty),
+            presence_penalty: number("presence_penalty")?.unwrap_or(usual.presence_penalty),
+            seed: given(request, "seed", Value::as_u64, "whole number")?.or(usual.seed),
         };
         sampling.check().map_err(EngineError::Request)?;
         Ok(sampling)
@@ -252,7 +269,7 @@ mod tests {
             let found = drawn(Sampling { min_p, ..sampling(1.0, top_p, top_k) }, &logits);
             assert_eq!(found, kept, "top_p {top_p}, top_k {top_k}, min_p {min_p}");
         }
-        // Heat makes all more alike.
+        // A higher temperature makes all more alike.
         assert_eq!(drawn(Sampling { min_p: 0.4, ..sampling(4.0, 1.0, 0) }, &logits), [0, 1, 2, 3]);
     }
 
@@ -318,7 +335,9 @@ mod tests {
             body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             serde_json::from_value(body).unwrap()
         };
-        let of = |fields, model| Sampling::for_request(&request(fields), model).map_err(|e| e.to_string());
+        let of = |fields, model: &GenerationConfig| {
+            Sampling::for_request(&request(fields), &Sampling::of_model(model).unwrap()).map_err(|e| e.to_string())
+        };
         let recommended =
             Sampling { temperature: 0.6, top_k: 20, top_p: 0.95, min_p: 0.1, repetition_penalty: 1.05, ..Sampling::GREEDY };
         assert_eq!(of(json!({}), &model), Ok(recommended));
@@ -339,6 +358,8 @@ mod tests {
         };
         assert_eq!([of(full.clone(), &greedy), of(full, &model)], [Ok(asked.clone()), Ok(asked)]);
         assert_eq!(of(json!({"seed": null, "min_p": null}), &greedy), Ok(Sampling::GREEDY));
+        let impossible = GenerationConfig { top_p: Some(2.0), ..GenerationConfig::default() };
+        assert_eq!(Sampling::of_model(&impossible), Err("top_p: 2 is not between 0 and 1".into()));
         let wrong = [
             (json!({"temperature": -1}), "temperature: -1 is not a number from 0 up"),
             (json!({"top_p": 1.5}), "top_p: 1.5 is not between 0 and 1"),

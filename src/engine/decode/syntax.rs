@@ -9,6 +9,7 @@ pub enum Unread {
     No,
 }
 
+/// Something read, or why not.
 pub(super) type Read<T> = Result<T, Unread>;
 
 /// Reads a text from its beginning. JSON whitespace before a word is skipped.
@@ -86,6 +87,12 @@ impl<'a> Cursor<'a> {
         self.rest
     }
 
+    /// Skips JSON whitespace; returns the next character, which stays unread.
+    pub fn peek(&mut self) -> Read<char> {
+        self.rest = trim_start(self.rest);
+        self.rest.chars().next().ok_or(Unread::More)
+    }
+
     /// Reads any number of `, "key": "value"`.
     pub fn more_fields(&mut self) -> Read<()> {
         while self.option(",")? {
@@ -98,7 +105,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The text without JSON whitespace at its start.
-pub(super) fn trim_start(text: &str) -> &str {
+fn trim_start(text: &str) -> &str {
     text.trim_start_matches([' ', '\n', '\r', '\t'])
 }
 

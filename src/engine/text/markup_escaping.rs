@@ -55,7 +55,7 @@ impl Markup {
     }
 
     /// The text with [`MARK`] inserted after the first character of every markup in it.
-    fn mark_text(&self, text: String) -> String {
+    pub(super) fn mark_text(&self, text: String) -> String {
         let mut marked = String::new();
         let mut done = 0;
         for (at, _) in text.bytes().enumerate().filter(|(_, byte)| self.begins[usize::from(*byte)]) {

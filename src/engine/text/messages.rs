@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::call_ids::CallIds;
 use super::python;
-use super::template::Descriptions;
+use super::template_traits::Descriptions;
 use crate::engine::EngineError;
 use crate::wire::{Content, ContentBlock, MessagesRequest, OutputFormat, Role, System, Tool, ToolChange};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ChatMessage {
+pub enum TemplateMessage {
     System(String),
     User(String),
     Assistant(Turn),
@@ -48,7 +48,7 @@ pub struct ToolResult {
 /// # Errors
 /// A message holds content blocks that its role cannot have. Images and documents must have been replaced by text
 /// before.
-pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, EngineError> {
+pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<TemplateMessage>, EngineError> {
     let mut messages = system(request);
     let mut ids = CallIds::default();
     for message in &request.messages {
@@ -65,7 +65,7 @@ pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<ChatMessage>, En
 }
 
 /// The system prompt as the first message; nothing if there is none.
-pub(super) fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
+pub(super) fn system(request: &MessagesRequest) -> Vec<TemplateMessage> {
     let mut text = request.system.as_ref().map(System::text).unwrap_or_default();
     // Appended, so that requests with and without an output format share the rest of the prefix. An unusable
     // format is ignored here, because the decoder refuses it.
@@ -76,7 +76,7 @@ pub(super) fn system(request: &MessagesRequest) -> Vec<ChatMessage> {
             format.schema
         ));
     }
-    if text.is_empty() { vec![] } else { vec![ChatMessage::System(text)] }
+    if text.is_empty() { vec![] } else { vec![TemplateMessage::System(text)] }
 }
 
 /// The tool as an OpenAI-style function.
@@ -106,15 +106,15 @@ fn told(
     blocks: &[ContentBlock],
     tools: &[Tool],
     ids: &CallIds,
-    out: &mut Vec<ChatMessage>,
+    out: &mut Vec<TemplateMessage>,
 ) -> Result<(), EngineError> {
     let mut texts: Vec<Cow<str>> = Vec::new();
-    let flush = |texts: &mut Vec<Cow<str>>, out: &mut Vec<ChatMessage>| {
+    let flush = |texts: &mut Vec<Cow<str>>, out: &mut Vec<TemplateMessage>| {
         if !texts.is_empty() {
             let text = texts.join("\n\n");
             out.push(match teller {
-                Teller::System => ChatMessage::System(text),
-                Teller::User => ChatMessage::User(text),
+                Teller::System => TemplateMessage::System(text),
+                Teller::User => TemplateMessage::User(text),
             });
             texts.clear();
         }
@@ -127,7 +127,7 @@ fn told(
                 let mark = if *is_error { "Error: " } else { "" };
                 let text = format!("{mark}{}", result_text(content.as_ref(), tools));
                 let (call_id, name) = ids.of_result(tool_use_id);
-                out.push(ChatMessage::Result(ToolResult { call_id, name: name.map(str::to_owned), text }));
+                out.push(TemplateMessage::Result(ToolResult { call_id, name: name.map(str::to_owned), text }));
             }
             other => match ToolChange::of(other) {
                 Some(change) => texts.push(told_change(change, tools).into()),
@@ -182,7 +182,7 @@ fn told_change(change: ToolChange, tools: &[Tool]) -> String {
 
 /// Converts an assistant message. Text after calls starts a new turn, because templates render a turn's text
 /// before its calls.
-fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessage>) -> Result<(), EngineError> {
+fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<TemplateMessage>) -> Result<(), EngineError> {
     let mut turns = vec![Turn::default()];
     for block in blocks {
         if let ContentBlock::Text { .. } | ContentBlock::Thinking { .. } = block
@@ -203,13 +203,14 @@ fn assistant(blocks: &[ContentBlock], ids: &mut CallIds, out: &mut Vec<ChatMessa
             }
         }
     }
-    out.extend(turns.into_iter().map(ChatMessage::Assistant));
+    out.extend(turns.into_iter().map(TemplateMessage::Assistant));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::template::{TemplateTraits, shaped};
+    use super::super::template::shaped;
+    use super::super::template_traits::TemplateTraits;
     use super::*;
 
     fn converted(body: Value) -> Result<Vec<Value>, String> {

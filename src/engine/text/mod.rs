@@ -11,6 +11,7 @@ mod offered_tools;
 mod prompt_tokenizer;
 mod python;
 mod template;
+mod template_traits;
 mod token_file;
 mod tokenizer;
 mod tools;
@@ -19,8 +20,9 @@ pub(crate) use detokenizer::Detokenizer;
 pub(crate) use markup_escaping::unmarked;
 pub(crate) use offered_tools::callable;
 pub use prompt_tokenizer::PromptTokenizer;
-pub use template::{ChatTemplate, TemplateTraits};
+pub use template::ChatTemplate;
 pub(crate) use template::{PastCall, PastCalls, past_calls};
+pub use template_traits::TemplateTraits;
 pub use token_file::KeptTokens;
 pub use tokenizer::{TokenKind, Tokenizer};
 

@@ -38,12 +38,12 @@ impl PromptTokenizer {
     /// Finds out from a sample where prompts can be split. `sample` is a rendered conversation of several turns.
     pub fn new(tokenizer: Arc<Tokenizer>, kept: Option<KeptTokens>, sample: &str) -> Self {
         let turn = turn_token(&tokenizer, sample);
-        let mut memo = Self { tokenizer, turn, memory: Mutex::default(), kept };
-        let same = |memo: &Self| Some(memo.encode(sample).ok()? == memo.tokenizer.encode(sample).ok()?);
-        if same(&memo) != Some(true) {
-            memo.turn = None;
+        let mut prompts = Self { tokenizer, turn, memory: Mutex::default(), kept };
+        let same = |prompts: &Self| Some(prompts.encode(sample).ok()? == prompts.tokenizer.encode(sample).ok()?);
+        if same(&prompts) != Some(true) {
+            prompts.turn = None;
         }
-        memo
+        prompts
     }
 
     /// The text's tokens, equal to those of [`Tokenizer::encode`].
@@ -126,16 +126,16 @@ mod tests {
 
     const SAMPLE: &str = "<|im_start|>user\nHi\n<|im_end|>\n<|im_start|>assistant\n yes <|im_end|>\n<|im_start|>user\n";
 
-    fn memo() -> PromptTokenizer {
+    fn with_sample_turns() -> PromptTokenizer {
         PromptTokenizer::new(Tokenizer::load(&tiny_model()).unwrap(), None, SAMPLE)
     }
 
     #[test]
     fn prompts_are_cut_where_turns_begin() {
-        let memo = memo();
-        assert_eq!(memo.turn.as_deref(), Some("<|im_start|>"));
-        memo.encode(SAMPLE).unwrap();
-        assert_eq!(memo.memory().young.len(), 3);
+        let tokenizer = with_sample_turns();
+        assert_eq!(tokenizer.turn.as_deref(), Some("<|im_start|>"));
+        tokenizer.encode(SAMPLE).unwrap();
+        assert_eq!(tokenizer.memory().young.len(), 3);
         assert_eq!(pieces("a<t>b<t>", "<t>").collect::<Vec<_>>(), ["a", "<t>b", "<t>"]);
         assert_eq!(pieces("", "<t>").collect::<Vec<_>>(), [""]);
     }
@@ -157,9 +157,9 @@ mod tests {
         fn the_tokens_are_the_tokenizers(parts in prop::collection::vec(prop_oneof![
             Just("<|im_start|>".to_string()), Just("<|im_end|>\n".to_string()), Just(" ".to_string()), "[ -~\\n\\PC]{0,9}",
         ], 0..20)) {
-            thread_local!(static MEMO: PromptTokenizer = memo());
+            thread_local!(static TOKENIZER: PromptTokenizer = with_sample_turns());
             let text = parts.concat();
-            MEMO.with(|memo| assert_eq!(memo.encode(&text).unwrap(), memo.tokenizer.encode(&text).unwrap()));
+            TOKENIZER.with(|tokenizer| assert_eq!(tokenizer.encode(&text).unwrap(), tokenizer.tokenizer.encode(&text).unwrap()));
         }
     }
 }

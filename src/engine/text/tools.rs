@@ -7,7 +7,7 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Object, Serde};
 
 use super::markup_escaping::Markup;
-use super::template::Descriptions;
+use super::template_traits::Descriptions;
 use super::{messages, offered_tools, python};
 use crate::wire::Tool;
 

@@ -136,7 +136,7 @@ fn after_a_kill_while_saving_and_damage_to_the_files_answers_are_those_of_a_cold
     let mut seed = 1_u64;
     for round in 0..4 {
         let server = serve(&folder);
-        // Killed when so many have answered: the others are being computed and saved.
+        // Killed once this number of clients has its answer, while the other prompts are being computed and saved.
         let (answered, answers) = mpsc::channel();
         for number in 0..COUNT {
             let (url, answered) = (server.url.clone(), answered.clone());

@@ -1,13 +1,16 @@
 //! Content blocks that the embedded model cannot be given: no session ends by them.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::support::MODEL;
-use crate::support::clients::running_claude;
+use crate::support::clients::{run_claude, running_claude};
 use crate::support::http::post;
 use crate::support::process::Running;
+use crate::support::recorder::Recorder;
 use crate::support::sandbox::Sandbox;
 use crate::support::serving::Serving;
 
@@ -112,4 +115,46 @@ fn claude_code_goes_on_for_three_turns_after_a_picture() {
         assert_eq!(result["stop_reason"], "end_turn", "{result}");
     }
     client.end().exits(0);
+}
+
+#[test]
+fn claude_code_resumes_a_session_with_blocks_of_anthropics_servers() {
+    let (server, sandbox) = (Serving::start(MODEL, &[]), Sandbox::new());
+    sandbox.write("hello.txt", "The password is swordfish.\n");
+    let ask = ["-p", "Read hello.txt", "--allowedTools", "Read"];
+    run_claude(&sandbox, &server.url, &ask).exits(0);
+
+    let (id, session) = kept_session(&sandbox);
+    fs::write(&session, with_server_blocks(&fs::read_to_string(&session).unwrap())).unwrap();
+    let mut recorder = Recorder::start(&server.url);
+    let resumed = run_claude(&sandbox, &recorder.address, &[&["--resume", &id][..], &ask].concat()).exits(0);
+    assert!(resumed.stdout.contains("swordfish"), "{}", resumed.stdout);
+    recorder.stop();
+    for trace in recorder.files() {
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("\"server_tool_use\"") && trace.contains("\"compaction\""), "the client sent the blocks");
+    }
+}
+
+/// The one session that Claude Code has kept: its id and its file.
+fn kept_session(sandbox: &Sandbox) -> (String, PathBuf) {
+    let projects = fs::read_dir(sandbox.home("projects")).unwrap();
+    let files = projects.flat_map(|project| fs::read_dir(project.unwrap().path()).unwrap()).map(|file| file.unwrap().path());
+    let sessions: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")).collect();
+    let [session] = &sessions[..] else { panic!("{sessions:?}") };
+    (session.file_stem().unwrap().to_str().unwrap().into(), session.clone())
+}
+
+/// A kept session whose last answer begins with a search by Anthropic's servers and a summary.
+fn with_server_blocks(session: &str) -> String {
+    let mut lines: Vec<Value> = session.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answer = lines.iter_mut().rfind(|line| line["type"] == "assistant").unwrap();
+    let found = json!([{"type": "web_search_result", "title": "MLX", "url": "https://example.org", "encrypted_content": "Zm9v"}]);
+    let blocks = [
+        json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "mlx"}}),
+        json!({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": found}),
+        json!({"type": "compaction", "content": "They spoke of files."}),
+    ];
+    answer["message"]["content"].as_array_mut().unwrap().splice(..0, blocks);
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }

@@ -21,9 +21,9 @@ const JSON: &str = "content-type: application/json";
 pub(crate) struct Repository {
     /// Content by path. A path that ends in `.safetensors` is a large file.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// After so many bytes of a large file the connection breaks.
+    /// The connection breaks after this number of bytes of a large file.
     pub break_after: Option<usize>,
-    /// After so many bytes of a large file nothing comes any more.
+    /// The connection stays open but silent after this number of bytes of a large file.
     pub stall_after: Option<usize>,
     /// Whether large files can be had from the middle on.
     pub without_ranges: bool,

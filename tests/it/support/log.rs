@@ -23,7 +23,7 @@ impl<T: Clone> Log<T> {
         self.0.borrow().clone()
     }
 
-    /// Returns when so many have come.
+    /// Returns once the given number of lines has come.
     pub(crate) async fn reaches(&self, count: usize) {
         let mut items = self.0.subscribe();
         // The sender lives as long as we do.

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::engine::model::{KvSegment, KvShape};
 use crate::tensor_file::TensorFile;
 
-/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`.
+/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`. Its name is that of
+/// the first version of the format.
 const HEADER_ENTRY: &str = "run";
 
 /// A digest of the model and of all tokens up to a segment's end.

@@ -164,10 +164,10 @@ impl<P: Payload> PrefixTree<P> {
     pub fn entries(&self) -> Vec<CachedPrompt> {
         let mut leaves = self.leaves().collect::<Vec<_>>();
         leaves.sort_by_key(|id| std::cmp::Reverse(self.node(*id).last_used));
-        leaves.into_iter().map(|id| self.entry(id)).collect()
+        leaves.into_iter().map(|id| self.prompt_ending_at(id)).collect()
     }
 
-    fn entry(&self, leaf: usize) -> CachedPrompt {
+    fn prompt_ending_at(&self, leaf: usize) -> CachedPrompt {
         let bytes_of = |id: &usize| self.node(*id).payload.as_ref().map_or(0, P::bytes);
         let path = self.path(leaf);
         let own = path.iter().rev().take_while(|id| **id == leaf || self.node(**id).children.len() == 1);

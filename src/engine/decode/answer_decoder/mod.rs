@@ -8,10 +8,10 @@ use self::rules::Rules;
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
 use super::form::Tag;
-use super::formats::ToolFormat;
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{Split, THINKING_TAGS, Thinking, ThinkingTags};
+use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
@@ -56,8 +56,9 @@ impl AnswerDecoders {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
-        for (at, tool) in request.tools.iter().enumerate() {
-            parts.grammars.check_strict(tool, &format!("tools.{at}.input_schema"))?;
+        for tool in request.after_tool_changes(request.tools.clone()) {
+            // By name: the list may have lost tools on the way here, so an index would mislead.
+            parts.grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
         }
         let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
         let with_output = |format: OutputFormat| rules.fill(earlier_calls + 1, |fill| parts.grammars.output(&format, fill));
@@ -299,7 +300,7 @@ impl AnswerDecoder {
         let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                let number = self.earlier_calls + self.calls + 1;
+                let number = self.call_number();
                 self.stage = Stage::Opening(self.rules.fill(number, |fill| grammars.rest_of_call(tag, fill))?);
             }
             Stage::Text if self.thinking.is_over() && self.calls == 0 => {
@@ -316,8 +317,8 @@ impl AnswerDecoder {
             Stage::Opening(follower) if follower.is_done() => self.stage = self.arguments()?,
             Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
+                let number = self.call_number();
                 self.calls += 1;
-                let number = self.earlier_calls + self.calls;
                 match self.rules.fill(number, |fill| grammars.after_call(tag, fill, last))? {
                     Some(follower) => self.stage = Stage::AfterCall(follower),
                     None => self.end_call(last)?,
@@ -329,11 +330,16 @@ impl AnswerDecoder {
         Ok(())
     }
 
+    /// The number of the open or else the next call, counted from 1 on through the whole conversation.
+    fn call_number(&self) -> usize {
+        self.earlier_calls + self.calls + 1
+    }
+
     /// Leaves a call; `last` also finishes the answer.
     fn end_call(&mut self, last: bool) -> Result<(), EngineError> {
         self.stage = match &self.output {
             Some(_) => {
-                let number = self.earlier_calls + self.calls + 1;
+                let number = self.call_number();
                 Stage::Start(self.rules.fill(number, |fill| self.parts.grammars.call_or_end(fill))?, String::new())
             }
             None => Stage::Text,

@@ -2,17 +2,18 @@
 //!
 //! If the model writes a call exactly as the next prompt will show it, that prompt can reuse the answer's keys and values.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
 use crate::engine::decode::Piece;
-use crate::engine::decode::form::{Form, ListForm, Part, Tag};
+use crate::engine::decode::form::{CallForm, ListForm, Part, Tag};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::thinking::THINKING_TAGS;
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
 
 /// A format with the form of one tag replaced.
@@ -21,7 +22,7 @@ pub(super) struct AsWritten {
     /// Byte offset of the call in the text that the template wrote for one call.
     pub start: usize,
     tag: usize,
-    form: Form,
+    form: CallForm,
 }
 
 impl ToolFormat for AsWritten {
@@ -41,30 +42,34 @@ impl ToolFormat for AsWritten {
         self.tag
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         if tag == self.tag { self.form.clone() } else { self.format.form(tag) }
     }
 
-    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
-        self.format.arguments(form, schema, vocabulary)
+    fn find_arguments(&self, text: &str) -> Option<Range<usize>> {
+        self.format.find_arguments(text)
+    }
+
+    fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+        self.format.arguments_grammar(form, schema, vocabulary)
     }
 }
 
 impl AsWritten {
-    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`Form`].
+    /// `None` if the template's calls are not in this format, or cannot be expressed as a [`CallForm`].
     pub(super) fn new(format: Arc<dyn ToolFormat>, calls: &PastCalls, tokenizer: &Tokenizer) -> Option<Self> {
         let [first, second] = past_calls();
-        let one = Found::read(&format, &calls.one, &[&first])?;
+        let one = RenderedCalls::read(&format, &calls.one, &[&first])?;
         if !opens_turn(calls, one.start) {
             return None;
         }
         let parts = |text: &str, calls: [&PastCall; 2]| parts(text, calls.map(|call| call.id.as_str()), tokenizer);
-        let [(name, arguments)] = one.places(&[&first])?[..] else { return None };
-        let (before_name, after_name) = (&one.text[one.tag_length..name.0], &one.text[name.1..arguments.0]);
+        let [CallPlace { name, arguments }] = &one.places(&format, &[&first])?[..] else { return None };
+        let (before_name, after_name) = (&one.text[one.tag_length..name.start], &one.text[name.end..arguments.start]);
         let (before_name, after_name, quoted) = without_quotes(before_name, after_name);
         let head = after_name.trim_end_matches(' ');
-        let after = &one.text[arguments.1..];
-        let form = Form {
+        let after = &one.text[arguments.end..];
+        let form = CallForm {
             tag: tag(&one.text[..one.tag_length], tokenizer),
             open: [parts(before_name, [&first, &second]), vec![Part::Name { quoted }]].concat(),
             after_name: parts(head, [&first, &second]),
@@ -76,11 +81,12 @@ impl AsWritten {
             (false, _) => form,
             (true, None) => return None,
             (true, Some(two)) => {
-                let two = Found::read(&format, two, &[&first, &second])?;
-                let [(_, arguments), (next, last)] = two.places(&[&first, &second])?[..] else { return None };
-                let (between, _, _) = without_quotes(&two.text[arguments.1..next.0], "\"");
+                let two = RenderedCalls::read(&format, two, &[&first, &second])?;
+                let [first_call, second_call] = &two.places(&format, &[&first, &second])?[..] else { return None };
+                let between = first_call.arguments.end..second_call.name.start;
+                let (between, _, _) = without_quotes(&two.text[between], "\"");
                 let between = parts(between, [&first, &second]);
-                let end = parts(&two.text[last.1..], [&second, &first]);
+                let end = parts(&two.text[second_call.arguments.end..], [&second, &first]);
                 in_list(form, between, end, quoted)
             }
         };
@@ -97,21 +103,23 @@ fn opens_turn(calls: &PastCalls, start: usize) -> bool {
 }
 
 /// Calls that a parser found in a text, with their byte ranges.
-struct Found<'a> {
+struct RenderedCalls<'a> {
     /// Where the first call starts in the rendered turn, in bytes.
     start: usize,
     /// From the first call's tag to the end of the last call.
     text: &'a str,
     tag: usize,
     tag_length: usize,
-    arguments: Arguments,
     list: bool,
 }
 
-/// A byte range.
-type Span = (usize, usize);
+/// The byte ranges of a call's name and arguments.
+struct CallPlace {
+    name: Range<usize>,
+    arguments: Range<usize>,
+}
 
-impl<'a> Found<'a> {
+impl<'a> RenderedCalls<'a> {
     /// Finds these calls in the text, one directly after the other.
     fn read(format: &Arc<dyn ToolFormat>, text: &'a str, calls: &[&PastCall]) -> Option<Self> {
         let tags = format.tags().iter().enumerate();
@@ -122,19 +130,20 @@ impl<'a> Found<'a> {
             let after = after_calls(format, text, calls)?;
             let head = format.head(&mut Cursor::new(&text[range.end..]), Place::AfterTag(which)).ok()?;
             let text = &text[..text.len() - after];
-            Some(Self { start: at, text, tag: which, tag_length: range.end, arguments: head.arguments, list: head.list })
+            Some(Self { start: at, text, tag: which, tag_length: range.end, list: head.list })
         })
     }
 
     /// The ranges of each call's name and arguments.
-    fn places(&self, calls: &[&PastCall]) -> Option<Vec<(Span, Span)>> {
+    fn places(&self, format: &Arc<dyn ToolFormat>, calls: &[&PastCall]) -> Option<Vec<CallPlace>> {
         let mut at = self.tag_length;
         let place = |call: &&PastCall| {
-            let name = at + self.text[at..].find(call.name)?;
-            let name = (name, name + call.name.len());
-            let arguments = arguments_in(&self.text[name.1..], self.arguments)?;
-            at = name.1 + arguments.1;
-            Some((name, (name.1 + arguments.0, at)))
+            let start = at + self.text[at..].find(call.name)?;
+            let name = start..start + call.name.len();
+            let arguments = format.find_arguments(&self.text[name.end..])?;
+            let arguments = name.end + arguments.start..name.end + arguments.end;
+            at = arguments.end;
+            Some(CallPlace { name, arguments })
         };
         calls.iter().map(place).collect()
     }
@@ -159,20 +168,6 @@ fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) ->
     pieces.map(|piece| if let Piece::Text(text) = piece { Some(text.len()) } else { None }).sum()
 }
 
-/// The span of the first arguments in the text.
-fn arguments_in(text: &str, arguments: Arguments) -> Option<Span> {
-    if matches!(arguments, Arguments::Parameters) {
-        const END: &str = "</parameter>\n";
-        let start = text.find("<parameter=")?;
-        return Some((start, text.rfind(END)? + END.len()));
-    }
-    let brace = text.find('{')?;
-    let start = if text[..brace].ends_with('"') { brace - 1 } else { brace };
-    let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
-    values.next()?.ok()?;
-    Some((start, start + values.byte_offset()))
-}
-
 /// Strips the quotes around a name from its surroundings, and says whether there were any.
 fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, bool) {
     match (before.strip_suffix('"'), after.strip_prefix('"')) {
@@ -182,7 +177,7 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
 }
 
 /// The form of calls in a list. What the list's end and its separator have in common at their start belongs to every call.
-fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> Form {
+fn in_list(form: CallForm, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> CallForm {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {
         if let (Part::Text(one), Part::Text(other)) = (one, other)
@@ -203,7 +198,7 @@ fn in_list(form: Form, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool)
         end.remove(0);
     }
     between.push(Part::Name { quoted });
-    Form { after, list: Some(ListForm { between, end }), ..form }
+    CallForm { after, list: Some(ListForm { between, end }), ..form }
 }
 
 /// A tag as a part: markup, so that it becomes a single token if the vocabulary has one.
@@ -281,7 +276,7 @@ mod tests {
             for (text, calls) in of {
                 // Where calls come one by one, two do not stand in one turn.
                 let calls: Vec<_> = calls.iter().collect();
-                let Some(found) = text.and_then(|text| Found::read(&format, text, &calls)) else { continue };
+                let Some(found) = text.and_then(|text| RenderedCalls::read(&format, text, &calls)) else { continue };
                 let mut decoder = forced(format.clone(), &tokenizer);
                 let mut so_far = Vec::new();
                 for token in bytes(found.text, &tokenizer) {

@@ -8,10 +8,11 @@
 //! <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>Read<｜tool▁sep｜>{"file_path": "a.txt"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
 //! ````
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, ListForm, Tag, markup};
+use crate::engine::decode::form::{CallForm, ListForm, Tag, markup};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 const CALLS: &str = "<｜tool▁calls▁begin｜>";
 const CALLS_END: &str = "<｜tool▁calls▁end｜>";
@@ -36,7 +37,7 @@ impl ToolFormat for DeepSeek {
             name = cursor.until("\n")?;
             cursor.word("```json")?;
         }
-        Ok(Head { name: name.trim().into(), arguments: Arguments::Object, list: true })
+        Ok(Head { name: name.trim().into(), arguments: json_object, list: true })
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
@@ -50,8 +51,8 @@ impl ToolFormat for DeepSeek {
         }
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup(CALLS),
             open: vec![markup(CALL), Name { quoted: false }],
             after_name: vec![markup(SEPARATOR)],

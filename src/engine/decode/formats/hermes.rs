@@ -6,10 +6,11 @@
 //! </tool_call>
 //! ```
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 pub(super) struct Hermes;
 
@@ -22,7 +23,7 @@ impl ToolFormat for Hermes {
         cursor.words(&["{", "\"name\"", ":"])?;
         let name = cursor.string()?;
         cursor.words(&[",", "\"arguments\"", ":"])?;
-        Ok(Head { name, arguments: Arguments::Object, list: false })
+        Ok(Head { name, arguments: json_object, list: false })
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
@@ -30,8 +31,8 @@ impl ToolFormat for Hermes {
         Ok(Next::Text)
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup("<tool_call>"),
             open: vec![text("\n{\"name\": "), Name { quoted: true }],
             after_name: vec![text(", \"arguments\":")],

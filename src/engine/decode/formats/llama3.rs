@@ -6,10 +6,11 @@
 //! <|python_tag|>{"name": "Read", "parameters": {"file_path": "a.txt"}}
 //! ```
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 const TYPED: usize = 1;
 const PYTHON: usize = 2;
@@ -38,7 +39,7 @@ impl ToolFormat for Llama3 {
         cursor.word(",")?;
         cursor.either(&["\"parameters\"", "\"arguments\""])?;
         cursor.word(":")?;
-        Ok(Head { name, arguments: Arguments::Object, list: false })
+        Ok(Head { name, arguments: json_object, list: false })
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
@@ -46,13 +47,13 @@ impl ToolFormat for Llama3 {
         Ok(Next::Text)
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         let (tag, open) = match tag {
             TYPED => (text("{\"type\": \"function\", \"name\":"), " "),
             PYTHON => (markup("<|python_tag|>"), "{\"name\": "),
             _ => (text("{\"name\":"), " "),
         };
-        Form {
+        CallForm {
             tag,
             open: vec![text(open), Name { quoted: true }],
             after_name: vec![text(", \"parameters\":")],

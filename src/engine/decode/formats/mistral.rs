@@ -7,10 +7,11 @@
 //! [TOOL_CALLS]Read[ARGS]{"file_path": "a.txt"}[TOOL_CALLS]…
 //! ```
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::{json_object, json_object_or_string};
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, ListForm, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, ListForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 const CALLS: &str = "[TOOL_CALLS]";
 const CALL_ID: &str = "[CALL_ID]";
@@ -28,7 +29,7 @@ impl ToolFormat for Mistral {
             cursor.words(&["{", "\"name\"", ":"])?;
             let name = cursor.string()?;
             cursor.words(&[",", "\"arguments\"", ":"])?;
-            return Ok(Head { name, arguments: Arguments::ObjectOrString, list: true });
+            return Ok(Head { name, arguments: json_object_or_string, list: true });
         }
         let rest = cursor.rest();
         let end = rest.find(['[', '{', '\n']).ok_or(Unread::More)?;
@@ -38,12 +39,12 @@ impl ToolFormat for Mistral {
         }
         cursor.until(&rest[..end])?;
         if cursor.rest().starts_with('{') {
-            return Ok(Head { name, arguments: Arguments::Object, list: false });
+            return Ok(Head { name, arguments: json_object, list: false });
         }
         if cursor.either(&[ARGS, CALL_ID])? == 1 {
             cursor.until(ARGS)?;
         }
-        Ok(Head { name, arguments: Arguments::Object, list: false })
+        Ok(Head { name, arguments: json_object, list: false })
     }
 
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
@@ -55,8 +56,8 @@ impl ToolFormat for Mistral {
         Ok(if cursor.either(&[",", "]"])? == 0 { Next::Call } else { Next::Text })
     }
 
-    fn form(&self, _tag: usize) -> Form {
-        Form {
+    fn form(&self, _tag: usize) -> CallForm {
+        CallForm {
             tag: markup(CALLS),
             open: vec![text("[{\"name\": "), Name { quoted: true }],
             after_name: vec![text(", \"arguments\":")],

@@ -5,10 +5,11 @@
 //! {"function_call": {"name": "Read", "arguments": "{\"file_path\": \"a.txt\"}"}}
 //! ```
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
+use crate::engine::decode::arguments::json_object_or_string;
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, ListForm, Tag, text};
+use crate::engine::decode::form::{CallForm, ListForm, Tag, text};
 use crate::engine::decode::syntax::{Cursor, Read};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 const FUNCTION_CALL: usize = 1;
 
@@ -41,7 +42,7 @@ impl ToolFormat for OpenAi {
         cursor.words(&["\"name\"", ":"])?;
         let name = cursor.string()?;
         cursor.words(&[",", "\"arguments\"", ":"])?;
-        Ok(Head { name, arguments: Arguments::ObjectOrString, list })
+        Ok(Head { name, arguments: json_object_or_string, list })
     }
 
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
@@ -57,9 +58,9 @@ impl ToolFormat for OpenAi {
         Ok(Next::Text)
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         if tag == FUNCTION_CALL {
-            return Form {
+            return CallForm {
                 tag: text("{\"function_call\":"),
                 open: vec![text(" {\"name\": "), Name { quoted: true }],
                 after_name: vec![text(", \"arguments\":")],
@@ -69,7 +70,7 @@ impl ToolFormat for OpenAi {
             };
         }
         const CALL: &str = "{\"type\": \"function\", \"function\": {\"name\": ";
-        Form {
+        CallForm {
             tag: text("{\"tool_calls\":"),
             open: vec![text(" ["), text(CALL), Name { quoted: true }],
             after_name: vec![text(", \"arguments\":")],

@@ -25,9 +25,12 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads `generation_config.json` of a model folder; without that file, everything is `None`.
+    /// The file's name in a model folder.
+    pub const FILE: &str = "generation_config.json";
+
+    /// Reads the file of a model folder; without it, everything is `None`.
     pub fn load(dir: &Path) -> Result<Self, EngineError> {
-        let path = dir.join("generation_config.json");
+        let path = dir.join(Self::FILE);
         if path.exists() { read_json(&path) } else { Ok(Self::default()) }
     }
 }

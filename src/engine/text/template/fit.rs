@@ -2,14 +2,16 @@
 
 use serde_json::{Map, json};
 
-use super::traits::{Arguments, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns};
 use crate::engine::text::call_ids;
-use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
+use crate::engine::text::messages::{Call, TemplateMessage, ToolResult, Turn};
+use crate::engine::text::template_traits::{
+    ArgumentShape, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+};
 use crate::wire::Tool;
 
 /// A trial conversation, and the facts that its prompt must contain, in this order.
 pub(super) struct Trial {
-    pub messages: Vec<ChatMessage>,
+    pub messages: Vec<TemplateMessage>,
     pub tools: Vec<Tool>,
     facts: Vec<&'static str>,
 }
@@ -75,7 +77,7 @@ fn turn_taking(usual: TemplateTraits) -> Vec<TemplateTraits> {
 fn call_shapes(talking: TemplateTraits) -> Vec<TemplateTraits> {
     let mut all = Vec::new();
     for calls in [Calls::Together, Calls::OneByOne] {
-        for arguments in [Arguments::Mapping, Arguments::Json] {
+        for arguments in [ArgumentShape::Mapping, ArgumentShape::Json] {
             for said in [TextBeforeCalls::Beside, TextBeforeCalls::Apart, TextBeforeCalls::ApartFromNone] {
                 for results in [Results::Tool, Results::User] {
                     all.push(TemplateTraits { calls, arguments, said, results, ..talking });
@@ -88,7 +90,7 @@ fn call_shapes(talking: TemplateTraits) -> Vec<TemplateTraits> {
 }
 
 fn conversations() -> Vec<Trial> {
-    let trial = |messages: Vec<ChatMessage>, facts: &[&'static str]| Trial { messages, tools: vec![], facts: facts.to_vec() };
+    let trial = |messages: Vec<TemplateMessage>, facts: &[&'static str]| Trial { messages, tools: vec![], facts: facts.to_vec() };
     vec![
         trial(vec![system("Ash is grey."), user("Birch?")], &["Ash is grey.", "Birch?"]),
         trial(vec![user("Ash?"), user("Birch?")], &["Ash?", "Birch?"]),
@@ -101,7 +103,7 @@ fn conversations() -> Vec<Trial> {
 }
 
 fn conversations_with_calls() -> Vec<Trial> {
-    let trial = |messages: Vec<ChatMessage>, facts: &[&'static str]| Trial {
+    let trial = |messages: Vec<TemplateMessage>, facts: &[&'static str]| Trial {
         messages: [vec![user("Ash?")], messages].concat(),
         tools: vec![tool(Some("Finds trees."))],
         facts: [&["Ash?"], facts].concat(),
@@ -123,30 +125,30 @@ fn undescribed_tool() -> Trial {
     Trial { messages: vec![user("Ash?")], tools: vec![tool(None)], facts: vec!["find_tree", "Ash?"] }
 }
 
-fn system(text: &str) -> ChatMessage {
-    ChatMessage::System(text.into())
+fn system(text: &str) -> TemplateMessage {
+    TemplateMessage::System(text.into())
 }
 
-fn user(text: &str) -> ChatMessage {
-    ChatMessage::User(text.into())
+fn user(text: &str) -> TemplateMessage {
+    TemplateMessage::User(text.into())
 }
 
-fn said(text: &str) -> ChatMessage {
+fn said(text: &str) -> TemplateMessage {
     called(text, &[])
 }
 
-fn called(text: &str, calls: &[usize]) -> ChatMessage {
+fn called(text: &str, calls: &[usize]) -> TemplateMessage {
     let call = |number: &usize| Call {
         id: call_ids::of_number(*number),
         name: "find_tree".into(),
         input: json!({"tree": format!("oak {number}"), "age": 3}),
     };
-    ChatMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
+    TemplateMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
 }
 
-fn result(number: usize) -> ChatMessage {
+fn result(number: usize) -> TemplateMessage {
     let (call_id, name) = (call_ids::of_number(number), Some("find_tree".into()));
-    ChatMessage::Result(ToolResult { call_id, name, text: format!("pine {number}") })
+    TemplateMessage::Result(ToolResult { call_id, name, text: format!("pine {number}") })
 }
 
 fn tool(description: Option<&str>) -> Tool {

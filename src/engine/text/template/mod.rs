@@ -4,7 +4,6 @@ mod environment;
 mod fit;
 mod past_calls;
 mod shape;
-mod traits;
 
 use std::path::Path;
 
@@ -16,14 +15,13 @@ use self::environment::{NAME, environment};
 pub(crate) use self::past_calls::{PastCall, PastCalls, calls as past_calls};
 pub(super) use self::shape::shaped;
 use super::markup_escaping::Markup;
-use super::messages::{self, ChatMessage, Turn};
+use super::messages::{self, TemplateMessage, Turn};
+use super::template_traits::{Descriptions, TemplateTraits};
 use super::tokenizer::token_text;
 use super::tools::KnownTools;
 use super::{Tokenizer, offered_tools, read_optional, read_optional_json};
 use crate::engine::EngineError;
 use crate::wire::MessagesRequest;
-pub(super) use traits::Descriptions;
-pub use traits::TemplateTraits;
 
 /// A Hugging Face chat template. Rendering gives the same text as the Python library transformers.
 pub struct ChatTemplate {
@@ -131,27 +129,32 @@ impl ChatTemplate {
         self.render_messages(messages::messages(request)?, request).map_err(refused)
     }
 
+    /// A text to put behind a prompt, with its markup escaped as in messages.
+    pub fn escaped(&self, text: String) -> String {
+        self.markup.mark_text(text)
+    }
+
     /// The start that the prompts of all conversations with the same tools and system prompt share. Found by
     /// rendering different first messages and comparing.
     ///
     /// # Errors
     /// The template refuses the request.
     pub fn render_shared_prefix(&self, request: &MessagesRequest) -> Result<String, EngineError> {
-        let with = |message: ChatMessage| {
+        let with = |message: TemplateMessage| {
             let mut messages = messages::system(request);
             messages.push(message);
             self.render_messages(messages, request)
         };
-        let mut prefix = with(ChatMessage::User("A".into())).map_err(refused)?;
-        prefix.truncate(common_length(&prefix, &with(ChatMessage::User("B".into())).map_err(refused)?));
+        let mut prefix = with(TemplateMessage::User("A".into())).map_err(refused)?;
+        prefix.truncate(common_length(&prefix, &with(TemplateMessage::User("B".into())).map_err(refused)?));
         // Some templates refuse conversations that start with the assistant.
-        if let Ok(other) = with(ChatMessage::Assistant(Turn { text: "A".into(), ..Turn::default() })) {
+        if let Ok(other) = with(TemplateMessage::Assistant(Turn { text: "A".into(), ..Turn::default() })) {
             prefix.truncate(common_length(&prefix, &other));
         }
         Ok(prefix)
     }
 
-    fn render_messages(&self, messages: Vec<ChatMessage>, request: &MessagesRequest) -> Result<String, Error> {
+    fn render_messages(&self, messages: Vec<TemplateMessage>, request: &MessagesRequest) -> Result<String, Error> {
         let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
         let tools = self.known_tools.of(&request.tools, &self.markup);
         self.fill(shaped(messages, &self.traits), tools, matches!(thinking, Some("enabled" | "adaptive")))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::engine::text::call_ids;
-use crate::engine::text::messages::{Call, ChatMessage, ToolResult, Turn};
+use crate::engine::text::messages::{Call, TemplateMessage, ToolResult, Turn};
 
 /// What a template writes for a turn with the trial calls, from after the user's question to the end of the
 /// prompt.
@@ -41,16 +41,16 @@ const ASKED: &str = "Which trees are oaks?";
 impl PastCalls {
     /// Renders the trials. `render` returns `None` if the template refuses a conversation; so does this if it
     /// refuses even one call.
-    pub fn of(render: impl Fn(Vec<ChatMessage>) -> Option<String>) -> Option<Self> {
-        let after_asking = |messages: Vec<ChatMessage>| {
-            let prompt = render([vec![ChatMessage::User(ASKED.into())], messages].concat())?;
+    pub fn of(render: impl Fn(Vec<TemplateMessage>) -> Option<String>) -> Option<Self> {
+        let after_asking = |messages: Vec<TemplateMessage>| {
+            let prompt = render([vec![TemplateMessage::User(ASKED.into())], messages].concat())?;
             // Split at the first occurrence, as some templates repeat the question.
             prompt.split_once(ASKED).map(|(_, turn)| turn.to_owned())
         };
         let calls = calls();
         let one = after_asking(turn_and_results(&calls[..1]))?;
         let plain = Turn { text: "Most.".into(), ..Turn::default() };
-        let plain = after_asking(vec![ChatMessage::Assistant(plain), ChatMessage::User("Thanks.".into())]);
+        let plain = after_asking(vec![TemplateMessage::Assistant(plain), TemplateMessage::User("Thanks.".into())]);
         Some(Self {
             opening: plain.map(|plain| same_but_for_whitespace(&one, &plain)),
             two: after_asking(turn_and_results(&calls)),
@@ -67,14 +67,14 @@ fn same_but_for_whitespace(text: &str, other: &str) -> usize {
 }
 
 /// An assistant turn with these calls, and their results.
-fn turn_and_results(calls: &[PastCall]) -> Vec<ChatMessage> {
+fn turn_and_results(calls: &[PastCall]) -> Vec<TemplateMessage> {
     let call = |call: &PastCall| Call { id: call.id.clone(), name: call.name.into(), input: call.arguments.clone() };
     let result = |call: &PastCall| {
         let result = ToolResult { call_id: call.id.clone(), name: Some(call.name.into()), text: "Done.".into() };
-        ChatMessage::Result(result)
+        TemplateMessage::Result(result)
     };
     let turn = Turn { calls: calls.iter().map(call).collect(), ..Turn::default() };
-    [ChatMessage::Assistant(turn)].into_iter().chain(calls.iter().map(result)).collect()
+    [TemplateMessage::Assistant(turn)].into_iter().chain(calls.iter().map(result)).collect()
 }
 
 #[cfg(test)]

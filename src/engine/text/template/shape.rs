@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::traits::{Arguments, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns};
-use crate::engine::text::messages::{ChatMessage, ToolResult, Turn};
+use crate::engine::text::messages::{TemplateMessage, ToolResult, Turn};
 use crate::engine::text::python;
+use crate::engine::text::template_traits::{
+    ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+};
 
 /// The messages in the shape of these traits, as the JSON that transformers would pass to the template.
-pub(crate) fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) -> Vec<Value> {
+pub(crate) fn shaped(mut messages: Vec<TemplateMessage>, traits: &TemplateTraits) -> Vec<Value> {
     if traits.system == SystemPrompt::InFirstUser {
         put_system_into_first_user(&mut messages);
     }
@@ -29,39 +31,39 @@ pub(crate) fn shaped(mut messages: Vec<ChatMessage>, traits: &TemplateTraits) ->
     messages.into_iter().map(|message| as_json(message, traits)).collect()
 }
 
-fn put_system_into_first_user(messages: &mut Vec<ChatMessage>) {
-    let Some(ChatMessage::System(system)) = messages.first() else { return };
+fn put_system_into_first_user(messages: &mut Vec<TemplateMessage>) {
+    let Some(TemplateMessage::System(system)) = messages.first() else { return };
     let mut first = system.clone();
-    if let Some(ChatMessage::User(text)) = messages.get(1) {
+    if let Some(TemplateMessage::User(text)) = messages.get(1) {
         first = joined(first, text);
         messages.remove(0);
     }
-    messages[0] = ChatMessage::User(first);
+    messages[0] = TemplateMessage::User(first);
 }
 
-fn system_to_user(message: &mut ChatMessage) {
-    if let ChatMessage::System(text) = message {
-        *message = ChatMessage::User(std::mem::take(text));
+fn system_to_user(message: &mut TemplateMessage) {
+    if let TemplateMessage::System(text) = message {
+        *message = TemplateMessage::User(std::mem::take(text));
     }
 }
 
-fn result_to_user(message: &mut ChatMessage) {
-    if let ChatMessage::Result(result) = message {
-        *message = ChatMessage::User(std::mem::take(&mut result.text));
+fn result_to_user(message: &mut TemplateMessage) {
+    if let TemplateMessage::Result(result) = message {
+        *message = TemplateMessage::User(std::mem::take(&mut result.text));
     }
 }
 
 /// Puts each call into a turn of its own, directly followed by its results.
-fn one_by_one(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
+fn one_by_one(messages: Vec<TemplateMessage>) -> Vec<TemplateMessage> {
     let mut out = Vec::new();
     let mut messages = messages.into_iter().peekable();
     while let Some(message) = messages.next() {
-        let ChatMessage::Assistant(mut turn) = message else {
+        let TemplateMessage::Assistant(mut turn) = message else {
             out.push(message);
             continue;
         };
         let mut results: Vec<ToolResult> = Vec::new();
-        while let Some(ChatMessage::Result(result)) = messages.next_if(|next| matches!(next, ChatMessage::Result(_))) {
+        while let Some(TemplateMessage::Result(result)) = messages.next_if(|next| matches!(next, TemplateMessage::Result(_))) {
             results.push(result);
         }
         let calls = turn.calls.split_off(turn.calls.len().min(1));
@@ -69,41 +71,45 @@ fn one_by_one(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
         for turn in std::iter::once(turn).chain(rest) {
             let (own, others) = results.into_iter().partition(|result| turn.calls.iter().any(|call| call.id == result.call_id));
             results = others;
-            out.push(ChatMessage::Assistant(turn));
-            out.extend(Vec::into_iter(own).map(ChatMessage::Result));
+            out.push(TemplateMessage::Assistant(turn));
+            out.extend(Vec::into_iter(own).map(TemplateMessage::Result));
         }
-        out.extend(results.into_iter().map(ChatMessage::Result));
+        out.extend(results.into_iter().map(TemplateMessage::Result));
     }
     out
 }
 
 /// Joins consecutive messages of one role, see [`Turns::Alternate`].
-fn alternating(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
-    let mut out: Vec<ChatMessage> = Vec::new();
+fn alternating(messages: Vec<TemplateMessage>) -> Vec<TemplateMessage> {
+    let mut out: Vec<TemplateMessage> = Vec::new();
     for message in messages {
         match (out.pop(), message) {
-            (Some(ChatMessage::User(text)), ChatMessage::User(more)) => out.push(ChatMessage::User(joined(text, &more))),
-            (Some(ChatMessage::Result(result)), ChatMessage::User(more)) => {
-                out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &more), ..result }));
+            (Some(TemplateMessage::User(text)), TemplateMessage::User(more)) => {
+                out.push(TemplateMessage::User(joined(text, &more)))
+            }
+            (Some(TemplateMessage::Result(result)), TemplateMessage::User(more)) => {
+                out.push(TemplateMessage::Result(ToolResult { text: joined(result.text, &more), ..result }));
             }
             // A result must directly follow its call, so user text that came between them is appended to the
             // result.
-            (Some(ChatMessage::User(text)), ChatMessage::Result(result)) if follows_calls(&out) => {
-                out.push(ChatMessage::Result(ToolResult { text: joined(result.text, &text), ..result }));
+            (Some(TemplateMessage::User(text)), TemplateMessage::Result(result)) if follows_calls(&out) => {
+                out.push(TemplateMessage::Result(ToolResult { text: joined(result.text, &text), ..result }));
             }
-            (Some(ChatMessage::Assistant(turn)), ChatMessage::Assistant(mut more)) => out.push(ChatMessage::Assistant(Turn {
-                reasoning: joined(turn.reasoning, &more.reasoning),
-                text: joined(turn.text, &more.text),
-                calls: turn.calls.into_iter().chain(more.calls.drain(..)).collect(),
-            })),
+            (Some(TemplateMessage::Assistant(turn)), TemplateMessage::Assistant(mut more)) => {
+                out.push(TemplateMessage::Assistant(Turn {
+                    reasoning: joined(turn.reasoning, &more.reasoning),
+                    text: joined(turn.text, &more.text),
+                    calls: turn.calls.into_iter().chain(more.calls.drain(..)).collect(),
+                }))
+            }
             (before, message) => out.extend(before.into_iter().chain([message])),
         }
     }
     out
 }
 
-fn follows_calls(before: &[ChatMessage]) -> bool {
-    matches!(before.last(), Some(ChatMessage::Assistant(turn)) if !turn.calls.is_empty())
+fn follows_calls(before: &[TemplateMessage]) -> bool {
+    matches!(before.last(), Some(TemplateMessage::Assistant(turn)) if !turn.calls.is_empty())
 }
 
 /// Both texts, with a blank line between them unless one is empty.
@@ -115,28 +121,28 @@ fn joined(mut text: String, more: &str) -> String {
 }
 
 /// Splits a turn with text and calls into one message for each.
-fn text_apart(message: ChatMessage) -> Vec<ChatMessage> {
+fn text_apart(message: TemplateMessage) -> Vec<TemplateMessage> {
     match message {
-        ChatMessage::Assistant(Turn { reasoning, text, calls }) if !text.is_empty() && !calls.is_empty() => {
+        TemplateMessage::Assistant(Turn { reasoning, text, calls }) if !text.is_empty() && !calls.is_empty() => {
             let said = Turn { reasoning, text, ..Turn::default() };
-            vec![ChatMessage::Assistant(said), ChatMessage::Assistant(Turn { calls, ..Turn::default() })]
+            vec![TemplateMessage::Assistant(said), TemplateMessage::Assistant(Turn { calls, ..Turn::default() })]
         }
         other => vec![other],
     }
 }
 
-fn as_json(message: ChatMessage, traits: &TemplateTraits) -> Value {
+fn as_json(message: TemplateMessage, traits: &TemplateTraits) -> Value {
     match message {
-        ChatMessage::System(text) => json!({"role": "system", "content": text}),
-        ChatMessage::User(text) => json!({"role": "user", "content": text}),
-        ChatMessage::Result(ToolResult { call_id, name, text }) => {
+        TemplateMessage::System(text) => json!({"role": "system", "content": text}),
+        TemplateMessage::User(text) => json!({"role": "user", "content": text}),
+        TemplateMessage::Result(ToolResult { call_id, name, text }) => {
             let mut message = json!({"role": "tool", "tool_call_id": call_id, "content": text});
             if let Some(name) = name {
                 message["name"] = json!(name);
             }
             message
         }
-        ChatMessage::Assistant(turn) => assistant(turn, traits),
+        TemplateMessage::Assistant(turn) => assistant(turn, traits),
     }
 }
 
@@ -151,9 +157,9 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
     if !calls.is_empty() {
         let calls = calls.into_iter().map(|call| {
             let arguments = match traits.arguments {
-                Arguments::Mapping => call.input,
+                ArgumentShape::Mapping => call.input,
                 // Cannot fail: it was JSON before.
-                Arguments::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
+                ArgumentShape::Json => json!(python::json::one_line(&call.input).unwrap_or_else(|_| call.input.to_string())),
             };
             json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
         });
@@ -164,29 +170,29 @@ fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::traits::Descriptions;
     use super::*;
     use crate::engine::text::messages::Call;
+    use crate::engine::text::template_traits::Descriptions;
 
-    fn user(text: &str) -> ChatMessage {
-        ChatMessage::User(text.into())
+    fn user(text: &str) -> TemplateMessage {
+        TemplateMessage::User(text.into())
     }
 
-    fn system(text: &str) -> ChatMessage {
-        ChatMessage::System(text.into())
+    fn system(text: &str) -> TemplateMessage {
+        TemplateMessage::System(text.into())
     }
 
-    fn assistant(text: &str, calls: &[u8]) -> ChatMessage {
+    fn assistant(text: &str, calls: &[u8]) -> TemplateMessage {
         let call = |number: &u8| Call { id: number.to_string(), name: "X".into(), input: json!({"a": number}) };
-        ChatMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
+        TemplateMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
     }
 
-    fn result(number: u8) -> ChatMessage {
-        ChatMessage::Result(ToolResult { call_id: number.to_string(), name: Some("X".into()), text: format!("r{number}") })
+    fn result(number: u8) -> TemplateMessage {
+        TemplateMessage::Result(ToolResult { call_id: number.to_string(), name: Some("X".into()), text: format!("r{number}") })
     }
 
     /// Each message in short.
-    fn shape(messages: &[ChatMessage], traits: TemplateTraits) -> Vec<String> {
+    fn shape(messages: &[TemplateMessage], traits: TemplateTraits) -> Vec<String> {
         let messages = shaped(messages.to_vec(), &traits);
         let short = messages.iter().map(|message| {
             let calls = message["tool_calls"].as_array().into_iter().flatten();
@@ -288,7 +294,7 @@ mod tests {
         let apart = TemplateTraits { said: TextBeforeCalls::Apart, ..TemplateTraits::default() };
         assert_eq!(shape(&messages, apart), ["assistant: a", "assistant:  call {\"a\":1}", "assistant:  call {\"a\":2}"]);
         let none =
-            TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: Arguments::Json, ..TemplateTraits::default() };
+            TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: ArgumentShape::Json, ..TemplateTraits::default() };
         let calls = [1, 2].map(|number| format!("assistant: none call \"{{\\\"a\\\": {number}}}\""));
         assert_eq!(shape(&messages, none)[1..], calls);
     }

@@ -84,7 +84,7 @@ fn an_unusable_schema_is_an_error_that_names_the_field() {
         (format(json!({"$ref": "#/$defs/gone"})), "output_config.format.schema.$ref: "),
         (format(json!({"type": "colour"})), "output_config.format.schema: "),
         (format(lookahead), "output_config.format.schema.properties.a: cannot be enforced: pattern"),
-        (tool, "tools.0.input_schema.properties.a: cannot be enforced: pattern"),
+        (tool, "tools.T.input_schema.properties.a: cannot be enforced: pattern"),
     ] {
         let error = start(body).err().unwrap().to_string();
         assert!(error.starts_with(expected), "{error}");

@@ -14,7 +14,7 @@ pub(super) struct ParameterGrammar<'a> {
 }
 
 /// A parameter of the schema.
-struct Declared<'a> {
+struct DeclaredParameter<'a> {
     name: &'a str,
     schema: &'a Value,
     required: bool,
@@ -29,7 +29,8 @@ impl ParameterGrammar<'_> {
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
         let required = |name: &str| required.iter().any(|one| one == name);
         let declared = declared(root).into_iter();
-        let declared: Vec<_> = declared.map(|(name, schema)| Declared { name, schema, required: required(name) }).collect();
+        let declared: Vec<_> =
+            declared.map(|(name, schema)| DeclaredParameter { name, schema, required: required(name) }).collect();
         let any = declared.is_empty() && schema["additionalProperties"] != false;
         grammar.rules.push_str(&format!("start: rest0\nrest{}: {} {end}\n", declared.len(), if any { "any*" } else { "" }));
         if any {
@@ -69,8 +70,8 @@ impl ParameterGrammar<'_> {
     }
 
     /// The rule for the parameter with this index and everything after it. Its closing tag may be missing before a later one.
-    fn parameter(&mut self, at: usize, declared: &[Declared]) {
-        let Declared { name, schema, required } = declared[at];
+    fn parameter(&mut self, at: usize, declared: &[DeclaredParameter]) {
+        let DeclaredParameter { name, schema, required } = declared[at];
         let after = &declared[at + 1..];
         let skippable = after.iter().take_while(|parameter| !parameter.required).count();
         let next: Vec<usize> = (at + 1..declared.len()).take(skippable + 1).collect();
@@ -109,7 +110,7 @@ impl ParameterGrammar<'_> {
     }
 
     /// The terminal for a string value that these parameters may follow.
-    fn text(&mut self, name: &str, schema: &Value, after: &[Declared]) -> String {
+    fn text(&mut self, name: &str, schema: &Value, after: &[DeclaredParameter]) -> String {
         let choices = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|one| vec![one.clone()]));
         if let Some(choices) = choices {
             return choices.iter().filter_map(Value::as_str).map(lark_string).collect::<Vec<_>>().join(" | ");

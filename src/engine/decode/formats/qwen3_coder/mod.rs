@@ -16,17 +16,19 @@
 mod grammar;
 mod reader;
 
+use std::ops::Range;
+
 use serde_json::Value;
 
-use super::{Arguments, Head, Next, Place, ToolFormat};
 use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{Form, Tag, markup, text};
+use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::references;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
+use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
 
 use self::grammar::ParameterGrammar;
-pub(crate) use self::reader::Parameters;
+use self::reader::Parameters;
 
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
@@ -50,7 +52,7 @@ impl ToolFormat for Qwen3Coder {
             return Err(Unread::No);
         }
         let name = cursor.until(">")?.trim().to_owned();
-        if name.is_empty() { Err(Unread::No) } else { Ok(Head { name, arguments: Arguments::Parameters, list: false }) }
+        if name.is_empty() { Err(Unread::No) } else { Ok(Head { name, arguments: Parameters::start, list: false }) }
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
@@ -58,12 +60,12 @@ impl ToolFormat for Qwen3Coder {
         Ok(Next::Text)
     }
 
-    fn form(&self, tag: usize) -> Form {
+    fn form(&self, tag: usize) -> CallForm {
         let (tag, open) = match tag {
             FUNCTION => (text("<function="), vec![Name { quoted: false }]),
             _ => (markup("<tool_call>"), vec![text("\n<function="), Name { quoted: false }]),
         };
-        Form {
+        CallForm {
             tag,
             open,
             after_name: vec![text(">\n")],
@@ -73,7 +75,12 @@ impl ToolFormat for Qwen3Coder {
         }
     }
 
-    fn arguments(&self, form: &Form, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
+    fn find_arguments(&self, text: &str) -> Option<Range<usize>> {
+        let end = format!("{PARAMETER_END}\n");
+        Some(text.find(PARAMETER)?..text.rfind(&end)? + end.len())
+    }
+
+    fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         ParameterGrammar::of(schema, &vocabulary.inline(&form.after))
     }
 }

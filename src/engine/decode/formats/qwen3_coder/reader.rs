@@ -8,7 +8,7 @@ use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
 /// Reads parameters as they arrive, and writes them as a JSON object.
-pub(crate) struct Parameters {
+pub(super) struct Parameters {
     /// The parameters of the tool's schema, in its order, and whether each is a string.
     declared: Vec<(String, bool)>,
     /// The tags that end the current value if its own `</parameter>` is missing.
@@ -31,8 +31,12 @@ enum ParameterState {
 }
 
 impl Parameters {
-    /// `tool`: the tool being called, if known. Without it, every value that is valid JSON is read as JSON.
-    pub(crate) fn of(tool: Option<&Tool>) -> Self {
+    /// Starts reading parameters. Without the tool, every value that is valid JSON is read as JSON.
+    pub(super) fn start(_cursor: &mut Cursor, tool: Option<&Tool>) -> Read<Box<dyn ArgumentReader>> {
+        Ok(Box::new(Self::of(tool)))
+    }
+
+    fn of(tool: Option<&Tool>) -> Self {
         let declared = tool.map(|tool| &tool.input_schema).into_iter().flat_map(|root| {
             let is_string = |schema| is_string(resolve(schema, root));
             declared(root).into_iter().map(move |(name, schema)| (name.to_owned(), is_string(schema)))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The shape in which a template accepts conversations. The defaults suit most templates. What a template needs
-/// is found by trial ([`super::fit`]), never from its name or source.
+/// is found by trial ([`super::template`]), never from its name or source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TemplateTraits {
     /// Where the system prompt goes.
@@ -15,7 +15,7 @@ pub struct TemplateTraits {
     /// Whether one message may have several calls.
     pub calls: Calls,
     /// How a call's arguments are passed.
-    pub arguments: Arguments,
+    pub arguments: ArgumentShape,
     /// Where text before calls goes.
     pub said: TextBeforeCalls,
     /// The role of tool results.
@@ -67,7 +67,7 @@ pub enum Calls {
 
 /// How a call's arguments are passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Arguments {
+pub enum ArgumentShape {
     /// As a mapping.
     #[default]
     Mapping,
@@ -116,7 +116,7 @@ impl TemplateTraits {
             (*turns == Turns::Alternate, "roles alternate, so neighbours are joined"),
             (*late_system == LateSystem::AsUser, "late system messages are the user's"),
             (*calls == Calls::OneByOne, "calls come one by one"),
-            (*arguments == Arguments::Json, "arguments are JSON text"),
+            (*arguments == ArgumentShape::Json, "arguments are JSON text"),
             (*said != TextBeforeCalls::Beside, "text before a call is a message of its own"),
             (*results == Results::User, "results are the user's"),
             (*descriptions == Descriptions::Always, "every tool has a description"),
