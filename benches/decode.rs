@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyclaude::engine::decode::{AnswerDecoder, AnswerDecoders, Piece, ToolFormatName};
 use anyclaude::engine::text::{ChatTemplate, Tokenizer};
 use anyclaude::engine::{
-    Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Sampler, Sampling,
-    Segment, SequenceInput,
+    ComputePath, Engine, EngineEvent, EngineOptions, EventReceiver, Finished, Generation, KvCache, LoadListener, Model, Sampler,
+    Sampling, Segment, SequenceInput,
 };
 use anyclaude::wire::{MessagesRequest, ToolChoice};
 use mlx_rs::{Array, random};
@@ -62,7 +62,7 @@ impl Bench {
         let format = ToolFormatName::written_by(&template, &tokenizer).unwrap_or(ToolFormatName::Hermes);
         Ok(Self {
             engine: Engine::load(model, EngineOptions::default())?,
-            plain: Model::load(model, &LoadListener::default())?,
+            plain: Model::load(model, ComputePath::of_device()?, &LoadListener::default())?,
             decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             asked: asked(traces)?,
             tokenizer,
@@ -119,7 +119,7 @@ impl Bench {
     fn one_by_one(&self, generation: Generation, known: &KvCache) -> Outcome<(String, Duration)> {
         let Generation { prompt, max_tokens, mut decoder, mut sampler } = generation;
         let mut cache = self.plain.new_cache();
-        cache.resume(known.segments().iter().map(|it| Segment { tokens: it.tokens, payload: it.payload.clone() }).collect());
+        cache.resume(known.segments().iter().map(|it| Segment { tokens: it.tokens, payload: it.payload.clone() }).collect())?;
         let last = prompt.last().ok_or("the prompt is empty")?;
         let (mut next, mut text, mut start, mut tokens) = (*last, String::new(), Instant::now(), 0);
         while !decoder.is_finished() && tokens < max_tokens {
@@ -304,7 +304,7 @@ fn step_of_small_model(vocabulary: usize) -> Outcome<Duration> {
     };
     let tensors = tensors.into_iter().map(tensor).collect::<Outcome<Vec<(String, Array)>>>()?;
     Array::save_safetensors(tensors, None, dir.path().join("model.safetensors"))?;
-    let model = Model::load(dir.path(), &LoadListener::default())?;
+    let model = Model::load(dir.path(), ComputePath::of_device()?, &LoadListener::default())?;
     let mut cache = model.new_cache();
     model.prefill(&[7; 512], &mut cache)?;
     let mut best = Duration::MAX;

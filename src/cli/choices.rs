@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::Mode;
 #[cfg(feature = "mlx")]
-use crate::engine::decode::ToolFormatName;
+use crate::engine::{ComputePath, decode::ToolFormatName};
 use crate::replay::{Phase, ToolChoiceMode};
 
 /// `--mode`.
@@ -59,6 +59,17 @@ pub(super) fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
             ToolFormatName::Mistral => "`[TOOL_CALLS]`: Mistral",
             ToolFormatName::DeepSeek => "`<｜tool▁calls▁begin｜>`: DeepSeek",
             ToolFormatName::OpenAi => "`{\"tool_calls\": …}` or `{\"function_call\": …}` as text",
+        })
+    })
+}
+
+/// `--compute-path`.
+#[cfg(feature = "mlx")]
+pub(super) fn compute_path() -> impl TypedValueParser<Value = ComputePath> {
+    one_of(ComputePath::ALL, |path| {
+        PossibleValue::new(path.name()).help(match path {
+            ComputePath::Cpu => "Our own kernels, in f32: made for the CPU",
+            ComputePath::Gpu => "MLX's operations, in the weights' precision: made for GPUs; on a CPU slow, and there for checks",
         })
     })
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
 use super::decode::ToolFormatName;
-use super::model::{Config, LoadListener, Model};
+use super::model::{ComputePath, Config, LoadListener, Model};
 use super::schedule::memory::{self, MemoryLimit};
 use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpProgress, Worker, WorkerCommand};
 use super::segment::SEGMENT_TOKENS;
@@ -18,12 +18,14 @@ use super::segment::SEGMENT_TOKENS;
 /// How to load and run a model.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Most prompt tokens computed in one forward pass: the longest that decoding answers have to wait.
-    pub prefill_chunk: usize,
+    /// Most prompt tokens computed in one forward pass; `None`: as many as suit the compute path.
+    pub prefill_chunk: Option<usize>,
     /// Limits of the prefix cache. Without a limit in bytes it gets half of the memory that is free once the model is loaded.
     pub cache: CacheLimits,
     /// Where the prefix cache is kept beyond this engine; `None`: in memory only.
     pub disk: Option<DiskOptions>,
+    /// How to compute; `None`: as MLX's default device does it best.
+    pub compute_path: Option<ComputePath>,
     /// The model's tool-call format; `None`: the one that its chat template uses.
     pub tool_format: Option<ToolFormatName>,
     /// Receives the progress of loading.
@@ -33,9 +35,10 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            prefill_chunk: SEGMENT_TOKENS,
+            prefill_chunk: None,
             cache: CacheLimits::default(),
             disk: None,
+            compute_path: None,
             tool_format: None,
             on_load: LoadListener::default(),
         }
@@ -176,16 +179,25 @@ fn own_device(
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let memory = match Sequence::token_bytes(&model) {
-        Ok(token_bytes) => MemoryLimit::of_free(token_bytes),
+        Ok(token_bytes) => MemoryLimit::of_free(token_bytes, model.path()),
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };
     let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
     let config = model.config().clone();
     let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-    let mut worker = Worker::new(model, cache, options.prefill_chunk.max(1), memory, shared);
+    let chunk = options.prefill_chunk.unwrap_or_else(|| most_prefilled(model.path())).max(1);
+    let mut worker = Worker::new(model, cache, chunk, memory, shared);
     worker.recall_latest();
     let _ = loaded.send(Ok(config));
     worker.run(inbox);
+}
+
+/// Prompt tokens for one forward pass. A GPU is the faster the more it gets at once, up to about as many as mlx-lm gives it.
+fn most_prefilled(path: ComputePath) -> usize {
+    match path {
+        ComputePath::Cpu => SEGMENT_TOKENS,
+        ComputePath::Gpu => 2048,
+    }
 }
 
 /// Loads the model while another thread opens the prefix cache on disk.
@@ -193,8 +205,9 @@ fn load(dir: &Path, options: &EngineOptions) -> Result<(Model, Option<DiskCache>
     // A cache of 0 entries keeps nothing, on disk neither.
     let disk = options.disk.clone().filter(|_| options.cache.entries > 0);
     std::thread::scope(|scope| {
-        let disk = disk.map(|disk| scope.spawn(|| DiskCache::open(disk, dir)));
-        let model = Model::load(dir, &options.on_load)?;
+        let path = options.compute_path.map_or_else(ComputePath::of_device, Ok)?;
+        let disk = disk.map(|disk| scope.spawn(move || DiskCache::open(disk, dir, path)));
+        let model = Model::load(dir, path, &options.on_load)?;
         let disk = disk.map(|opening| opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         Ok((model, disk.transpose()?.flatten()))
     })
@@ -251,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeated_prompt_is_cached_and_gets_the_same_answer() {
-        let test = TestEngine::new(EngineOptions { prefill_chunk: 100, ..EngineOptions::default() });
+        let test = TestEngine::new(EngineOptions { prefill_chunk: Some(100), ..EngineOptions::default() });
         let (cached, cold, finished) = test.answer(&prompt(350), 12).await;
         assert_eq!((cached, &finished.reason, finished.output_tokens), (0, &EndReason::MaxTokens, 12));
         let (cached, again, _) = test.answer(&prompt(350), 12).await;

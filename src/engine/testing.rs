@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use mlx_rs::{Array, random};
+use proptest::test_runner::{Config as ProptestConfig, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
 use super::decode::{AnswerDecoders, ToolFormatName};
-use super::model::{Config, KvCache, KvSegment, KvShape};
+use super::model::{ComputePath, Config, KvCache, KvSegment, KvShape, LoadListener, Model};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 
@@ -32,6 +33,14 @@ pub fn write_model_with(dir: &Path, change: &Value) {
         std::fs::copy(tiny_model().join(file), dir.join(file)).unwrap();
     }
     Array::save_safetensors(tensors(&config), None, dir.join("model.safetensors")).unwrap();
+}
+
+/// A random model with some fields of `config.json` replaced, loaded for a compute path, and its folder.
+pub fn model_with(change: &Value, path: ComputePath) -> (tempfile::TempDir, Model) {
+    let dir = tempfile::tempdir().unwrap();
+    write_model_with(dir.path(), change);
+    let model = Model::load(dir.path(), path, &LoadListener::default()).unwrap();
+    (dir, model)
 }
 
 /// A greedy answer without tools, for a model folder that [`write_model`] wrote.
@@ -74,7 +83,7 @@ pub fn kv_of(tokens: &[u32]) -> KvSegment {
     let of_head = || tokens.iter().flat_map(|token| vec![*token as f32; width]);
     let numbers: Vec<f32> = (0..heads).flat_map(|_| of_head()).collect();
     let array = Array::from_slice(&numbers, &[1, heads as i32, tokens.len() as i32, width as i32]);
-    let mut cache = KvCache::new(2);
+    let mut cache = KvCache::new(2, ComputePath::Cpu);
     (0..2).for_each(|layer| drop(cache.append(layer, &array, &array).unwrap()));
     cache.advance(tokens.len());
     cache.seal().unwrap();
@@ -90,6 +99,12 @@ pub fn kv(tokens: usize) -> KvSegment {
 pub fn first_keys(kv: &KvSegment) -> Vec<f32> {
     let keys = &kv.tensors().unwrap()[0].1;
     keys.as_slice::<f32>().iter().step_by(KV_SIZES.1).take(keys.dim(2) as usize).copied().collect()
+}
+
+/// Runs a property on the same cases each time.
+pub fn same_cases(cases: u32) -> TestRunner {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
 /// A prompt; a shorter one is a prefix of every longer one.

@@ -5,6 +5,8 @@
 #[cfg(feature = "mlx")]
 mod cache;
 mod check;
+#[cfg(feature = "mlx")]
+mod compute_paths;
 mod config;
 mod doctor;
 mod examples;

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Make small random models of every family, and what mlx-lm computes with them: logits after every token, greedy answers.
 
-Each model is a folder in Hugging Face layout with a `reference.safetensors` beside its weights:
-`prompt.<n>` and `logits.<n>` for prompts of several lengths, `greedy` what follows the longest but one.
+Each model is a folder in Hugging Face layout with a `reference.safetensors` beside its weights: `prompt.<n>` for prompts of
+several lengths, and for each precision, which is `f32` or `shipped` (the weights' own), `<precision>.logits.<n>`, and
+`<precision>.greedy`, what follows the longest prompt but one. Models that a CPU computes in f32 only have no `shipped`.
 """
 import concurrent.futures, json, multiprocessing, pathlib, shutil, sys
 
@@ -63,6 +64,9 @@ MODELS = {
     "qwen3_moe-4bit": (MOE | WIDE | dict(moe_intermediate_size=64), dict(
         packing=packed(64, 4, **{"mlp.gate": dict(group_size=64, bits=8)}), dtype=mx.bfloat16)),
 }
+
+# MLX multiplies with plain experts in f32 only on a CPU.
+F32_ONLY = ["qwen3_moe-sparse-single-experts"]
 
 
 def randomize(model):
@@ -129,16 +133,23 @@ def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts
 
 
 def reference(folder):
-    """What mlx-lm, loading the folder, computes in f32."""
+    """What mlx-lm, loading the folder, computes in both precisions."""
     model, config = load_model(folder)
+    prompts = {n: mx.random.randint(0, config["vocab_size"], (n,)).astype(mx.uint32) for n in PROMPTS}
+    found = {f"prompt.{n}": prompt for n, prompt in prompts.items()}
+    if folder.name not in F32_ONLY:
+        found |= answers(model, prompts, "shipped")
     model.set_dtype(mx.float32)
-    found = {}
-    for n in PROMPTS:
-        prompt = mx.random.randint(0, config["vocab_size"], (n,))
-        found |= {f"prompt.{n}": prompt.astype(mx.uint32), f"logits.{n}": model(prompt[None])[0]}
-    answer = generate_step(found[f"prompt.{GREEDY_PROMPT}"], model, max_tokens=GREEDY_TOKENS)
-    found["greedy"] = mx.array([int(token) for token, _ in answer], dtype=mx.uint32)
+    found |= answers(model, prompts, "f32")
     mx.save_safetensors(str(folder / "reference.safetensors"), found)
+
+
+def answers(model, prompts, precision):
+    found = {f"{precision}.logits.{n}": model(prompt[None])[0] for n, prompt in prompts.items()}
+    answer = generate_step(prompts[GREEDY_PROMPT], model, max_tokens=GREEDY_TOKENS)
+    found[f"{precision}.greedy"] = mx.array([int(token) for token, _ in answer], dtype=mx.uint32)
+    mx.eval(found)
+    return found
 
 
 def drop_global_scale():

@@ -11,4 +11,4 @@ $python tests/oracle/probes.py fixtures/jinja2/probes.json --check
     $python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$oracle" bfcl-eval==2026.3.23
 $python tests/oracle/functions.py "$oracle"/bfcl_eval-2026.3.23-*.whl "$oracle/functions.json"
 # One after the other: each prints a table, and one of them times what it does.
-cargo test --locked --test it -- --ignored --nocapture --test-threads 1 oracle::
+cargo test --locked --test it -- --ignored --nocapture --test-threads 1 oracle:: compute_paths::

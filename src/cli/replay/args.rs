@@ -30,6 +30,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
     pub tool_format: Option<crate::engine::decode::ToolFormatName>,
 
+    /// With `mlx`: how the engine computes [default: as MLX's device does it best]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_name = "PATH", value_parser = choices::compute_path())]
+    pub compute_path: Option<crate::engine::ComputePath>,
+
     /// States of the prefix cache in which to measure
     #[arg(long, value_parser = choices::phase(), value_delimiter = ',', default_value = "cold,warm,cached")]
     pub phases: Vec<Phase>,

@@ -40,7 +40,8 @@ async fn in_process(args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
         found.map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))
     })
     .await?;
-    let options = crate::engine::EngineOptions { tool_format: args.tool_format, ..Default::default() };
+    let (tool_format, compute_path) = (args.tool_format, args.compute_path);
+    let options = crate::engine::EngineOptions { tool_format, compute_path, ..Default::default() };
     Ok(Box::new(local_model::load_silently(folder, options).await?))
 }
 

@@ -18,8 +18,8 @@ use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
 use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
-use crate::engine::EngineOptions;
 use crate::engine::decode::ToolFormatName;
+use crate::engine::{ComputePath, EngineOptions};
 use crate::server::{PageOrigin, Server, ServerOptions};
 use crate::wire::MessagesRequest;
 
@@ -52,6 +52,9 @@ pub(super) struct ServeArgs {
     /// How the model writes tool calls [default: as its chat template does]
     #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
     tool_format: Option<ToolFormatName>,
+    /// How the engine computes [default: as MLX's device does it best]
+    #[arg(long, value_name = "PATH", value_parser = choices::compute_path())]
+    compute_path: Option<ComputePath>,
 }
 
 const EXAMPLES: &str = "\
@@ -64,7 +67,7 @@ Then, in another terminal:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, allow_host, allow_origin, cache, tool_format } = args;
+    let ServeArgs { model, host, port, api_key, allow_host, allow_origin, cache, tool_format, compute_path } = args;
     let api_key = api_key.filter(|key| !key.is_empty());
     if api_key.as_deref().is_some_and(|key| HeaderValue::from_str(key).is_err()) {
         return Err(CliError::input("--api-key: it has characters that no HTTP header may have"));
@@ -76,7 +79,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         let reason = "can be reached from other machines: set --api-key, so that not everybody there can use it";
         return Err(CliError::input(format!("--host {host} {reason}")));
     }
-    let options = EngineOptions { cache: cache.limits(), disk: cache.disk(None), tool_format, ..EngineOptions::default() };
+    let (limits, disk) = (cache.limits(), cache.disk(None));
+    let options = EngineOptions { cache: limits, disk, tool_format, compute_path, ..EngineOptions::default() };
     let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
     let backend = Arc::new(local_model::load(folder, options).await?);
     // Before the address is announced: whoever reads it may stop us at once.

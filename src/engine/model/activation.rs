@@ -1,19 +1,15 @@
-//! SwiGLU (Shazeer 2020): by MLX, or on the CPU by our own kernel, because MLX's exponential is scalar there and on one core.
+//! SwiGLU (Shazeer 2020): by MLX, or on the CPU path by our own kernel, because MLX's exponential is scalar on a CPU and on one
+//! core.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::{multiply, sigmoid};
 
 use super::cpu;
-use super::cpu::cores::joined;
 
-/// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cpu::cores::by_rows) returns, joined: `[n, R / n, F]`. On the CPU it waits
-/// until it is computed.
-pub(super) fn swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
-    if cpu::is_default()? { on_the_cpu(parts) } else { lazy_swiglu(&joined(parts, 0)?, &joined(parts, 1)?) }
-}
-
-fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
+/// `silu(gate) · up` of the parts `[gate, up]` that [`by_rows`](super::cpu::cores::by_rows) returns, joined: `[n, R / n, F]`. By
+/// our kernel; waits until it is computed.
+pub(super) fn cpu_swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     let mut shape = parts[0][0].shape().to_vec();
     if let [_, _, ..] = parts {
         shape[1] = parts.iter().map(|[gate, _]| gate.dim(1)).sum();
@@ -30,8 +26,8 @@ fn on_the_cpu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     product.as_dtype(parts[0][0].dtype())
 }
 
-/// The same of two arrays by MLX, lazily: an expert has few rows, for which waiting costs more than the kernel saves. Written in
-/// plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on the CPU.
+/// The same of two arrays by MLX, lazily: on the GPU path, and for experts, which have so few rows that waiting costs more than the
+/// kernel saves. Written in plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on a CPU.
 pub(super) fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }
@@ -49,7 +45,7 @@ mod tests {
             let (gate, up) = (multiply(normal(shape, 1), Array::from_f32(8.0)).unwrap(), normal(shape, 2));
             let cut = |array: &Array| array.split_at_indices(cuts, 1).unwrap();
             let parts: Vec<_> = cut(&gate).into_iter().zip(cut(&up)).map(|(gate, up)| [gate, up]).collect();
-            let (ours, mlx) = (on_the_cpu(&parts).unwrap(), lazy_swiglu(&gate, &up).unwrap());
+            let (ours, mlx) = (cpu_swiglu(&parts).unwrap(), lazy_swiglu(&gate, &up).unwrap());
             let difference = largest(&subtract(&ours, mlx).unwrap());
             assert!(ours.shape() == shape && difference < 1e-5, "{shape:?}: differ by {difference}");
         }

@@ -13,12 +13,15 @@ use mlx_rs::ops::{
 use super::Config;
 use super::activation::lazy_swiglu;
 use super::batch::{Batch, rows};
+use super::compute_path::ComputePath;
 use super::config::ExpertConfig;
-use super::cpu;
 use super::layers::Linear;
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
+
+/// Fewest choices of an expert, `R · k`, for which the GPU path sorts them.
+const MIN_SORTED: usize = 64;
 
 /// A router and the experts' SwiGLU MLPs, with one stack `[E, output, input]` for each projection.
 pub(super) struct Experts {
@@ -68,7 +71,11 @@ impl Experts {
         if self.normalize {
             shares = divide(&shares, shares.sum_axis(-1, true)?)?;
         }
-        let outputs = if batch.is_row_exact() { self.by_token(&x, &chosen)? } else { self.by_expert(&x, &chosen)? };
+        let outputs = match batch.path() {
+            ComputePath::Cpu if batch.is_row_exact() => self.by_token(&x, &chosen)?,
+            ComputePath::Gpu if chosen.size() < MIN_SORTED => self.by_token(&x, &chosen)?,
+            path => self.by_expert(&x, &chosen, path)?,
+        };
         let sum = multiply(&outputs, expand_dims(&shares, -1)?)?.sum_axis(-2, false)?.as_dtype(x.dtype())?;
         batch.batched(sum)
     }
@@ -81,15 +88,15 @@ impl Experts {
     }
 
     /// The same with the tokens sorted by expert, so that each expert's weights are read once for all of its tokens.
-    fn by_expert(&self, x: &Array, chosen: &Array) -> Result<Array, Exception> {
+    fn by_expert(&self, x: &Array, chosen: &Array, path: ComputePath) -> Result<Array, Exception> {
         let shape = [x.dim(0), self.chosen, x.dim(1)];
         let chosen = chosen.reshape(&[-1])?;
         let order = argsort(&chosen)?;
         let token_of = floor_divide(&order, Array::from_slice(&[self.chosen as u32], &[1]))?;
         let (x, chosen) = (x.take_axis(token_of, 0)?, chosen.take_axis(&order, 0)?);
-        let sorted = match cpu::is_default()? {
-            true => self.one_product_each(&x, &chosen)?,
-            false => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
+        let sorted = match path {
+            ComputePath::Cpu => self.one_product_each(&x, &chosen)?,
+            ComputePath::Gpu => self.mlp(&expand_dims(&x, 1)?, &chosen, true)?,
         };
         sorted.take_axis(argsort(&order)?, 0)?.reshape(&shape)
     }
@@ -126,7 +133,7 @@ mod tests {
     fn by_expert_gives_the_outputs_of_by_token() {
         let normal =
             |shape: &[i32], seed| mlx_rs::random::normal::<f32>(shape, 0.0, 0.3, &mlx_rs::random::key(seed).unwrap()).unwrap();
-        let stack = |output, input, seed| Matrix::Plain(normal(&[6, output, input], seed));
+        let stack = |output, input, seed| Matrix::OnCpu(normal(&[6, output, input], seed));
         let experts = Experts {
             router: Linear { weight: Matrix::Plain(normal(&[6, 32], 1)), bias: None },
             gate: stack(48, 32, 2),
@@ -140,8 +147,11 @@ mod tests {
         let x = normal(&[50, 32], 5);
         let chosen: Vec<u32> = (0..100).map(|n| [0, 5, 1, 2, 5, 4][n % 6]).collect();
         let chosen = Array::from_slice(&chosen, &[50, 2]);
-        let (together, alone) = (experts.by_expert(&x, &chosen).unwrap(), experts.by_token(&x, &chosen).unwrap());
-        let difference: f32 = together.subtract(&alone).unwrap().abs().unwrap().max(false).unwrap().item_exact();
-        assert!(together.shape() == [50, 2, 32] && difference < 1e-5, "differ by {difference}");
+        let alone = experts.by_token(&x, &chosen).unwrap();
+        for path in ComputePath::ALL {
+            let together = experts.by_expert(&x, &chosen, path).unwrap();
+            let difference: f32 = together.subtract(&alone).unwrap().abs().unwrap().max(false).unwrap().item_exact();
+            assert!(together.shape() == [50, 2, 32] && difference < 1e-5, "{path:?}: differ by {difference}");
+        }
     }
 }

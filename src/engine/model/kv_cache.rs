@@ -1,41 +1,81 @@
-//! The KV cache of one sequence: immutable segments, shared with every other sequence that begins alike, and a tail of its
-//! own that grows. Sharing a segment copies nothing.
+//! The KV cache of one sequence: immutable segments, shared with every other sequence that begins alike, and buffers of its own
+//! that grow. What the buffers hold depends on the compute path.
+//!
+//! On the CPU path they are a tail: the tokens after the segments. Our kernel reads segments where they are, so resuming from
+//! them copies nothing. On the GPU path they hold all tokens, because MLX's fused attention wants them side by side: what
+//! segments hold is copied into them once, when a sequence resumes.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::indexing::TryIndexMutOp;
-use mlx_rs::ops::{concatenate, zeros_dtype};
+use mlx_rs::transforms::eval;
 
-use super::kv_segment::{KvSegment, LayerKv};
-use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS, tokens_of};
-use crate::engine::segment::Segment;
+use super::compute_path::ComputePath;
+use super::kv_buffer::LayerKv;
+use super::kv_segment::KvSegment;
+use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS};
+use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 
-/// The tail's capacity grows by this many tokens at a time, so that appending one token does not copy all of it.
-const TAIL_STEP: usize = 256;
+/// Capacities are multiples of this many tokens, so that appending a token does not copy what is there.
+const STEP: usize = 256;
 
 /// The keys and values of a sequence's tokens, in every layer.
 pub struct KvCache {
+    path: ComputePath,
     segments: Vec<Segment<KvSegment>>,
     /// Tokens in the segments.
     sealed: usize,
-    /// For each layer, the buffers of the tokens after the segments, with room for more; `None` while there are none.
-    tail: Vec<Option<LayerKv>>,
-    /// Tokens in segments and tail.
+    /// For each layer the sequence's own buffers, with room for more; `None` while there are none.
+    buffers: Vec<Option<LayerKv>>,
+    /// Tokens in all.
     len: usize,
+    /// Tokens that the sequence is known to reach.
+    reserved: usize,
 }
 
 impl KvCache {
     /// An empty cache.
-    pub fn new(layers: usize) -> Self {
-        Self { segments: Vec::new(), sealed: 0, tail: vec![None; layers], len: 0 }
+    pub fn new(layers: usize, path: ComputePath) -> Self {
+        Self { path, segments: Vec::new(), sealed: 0, buffers: vec![None; layers], len: 0, reserved: 0 }
     }
 
-    /// Replaces the content by segments that were computed for the same tokens of other sequences.
-    pub fn resume(&mut self, segments: Vec<Segment<KvSegment>>) {
+    /// How its sequence is computed.
+    pub fn path(&self) -> ComputePath {
+        self.path
+    }
+
+    /// Says that the sequence will reach so many tokens, so that buffers are made that large at once.
+    pub fn reserve(&mut self, tokens: usize) {
+        self.reserved = tokens;
+    }
+
+    /// Continues from segments, which hold the tokens present and more: they were computed for other sequences.
+    pub fn resume(&mut self, segments: Vec<Segment<KvSegment>>) -> Result<(), Exception> {
+        let held = self.len;
         self.len = segments.iter().map(|segment| segment.tokens).sum();
         self.sealed = self.len;
         self.segments = segments;
-        self.tail.fill(None);
+        match self.path {
+            ComputePath::Cpu => self.buffers.fill(None),
+            ComputePath::Gpu => {
+                (0..self.buffers.len()).try_for_each(|layer| self.copy_segments(layer, held))?;
+                eval(self.arrays())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many tokens the buffers of the GPU path are made for when they have to grow to `tokens`. A long sequence that grew by
+    /// one step at a time would be copied every 256 tokens.
+    pub fn grown_capacity(tokens: usize) -> usize {
+        (tokens + tokens / 8).next_multiple_of(STEP)
+    }
+
+    /// Memory of what the buffers hold beside the segments, in bytes.
+    pub fn copied_bytes(&self) -> usize {
+        match self.path {
+            ComputePath::Cpu => 0,
+            ComputePath::Gpu => self.arrays().map(Array::nbytes).sum(),
+        }
     }
 
     /// Number of tokens.
@@ -53,28 +93,26 @@ impl KvCache {
         &self.segments
     }
 
-    /// The tail's buffers. MLX is lazy: the new tokens are computed once these are evaluated.
+    /// The sequence's own buffers. MLX is lazy: the new tokens are computed once these are evaluated.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.tail.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
+        self.buffers.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
     }
 
     /// Writes a layer's keys and values (`[1, kv_heads, new tokens, head_dim]`) after the tokens present; returns those of
-    /// all tokens. Once every layer has its own, [`KvCache::advance`] makes the new tokens count.
+    /// all tokens, on the GPU path as a single span. Once every layer has its own, [`KvCache::advance`] makes the new tokens
+    /// count.
     pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<KvSpans, Exception> {
-        let held = self.unsealed();
-        let end = held + keys.dim(TOKEN_AXIS) as usize;
-        let tail = match &mut self.tail[layer] {
-            Some(tail) => {
-                write(&mut tail.keys, held, end, keys)?;
-                write(&mut tail.values, held, end, values)?;
-                tail
-            }
-            // Contiguous, as matrix products need it: they would copy a view again at every step.
-            empty => empty.insert(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? }),
+        let start = self.len - self.buffer_start();
+        let end = start + keys.dim(TOKEN_AXIS) as usize;
+        self.write(layer, start, keys, values)?;
+        // Cannot fail: `write` makes the buffers.
+        let LayerKv { keys, values } = self.buffers[layer].clone().ok_or_else(|| Exception::custom("no keys and values"))?;
+        let own = KvSpan { range: 0..end as i32, ..KvSpan::new(keys, values) };
+        let before: &[Segment<KvSegment>] = match self.path {
+            ComputePath::Cpu => &self.segments,
+            ComputePath::Gpu => &[],
         };
-        let last = KvSpan { range: 0..end as i32, ..KvSpan::new(tail.keys.clone(), tail.values.clone()) };
-        let sealed = self.segments.iter().map(|segment| segment.payload.span(layer));
-        Ok(KvSpans::new(sealed.chain([last]).collect()))
+        Ok(KvSpans::new(before.iter().map(|segment| segment.payload.span(layer)).chain([own]).collect()))
     }
 
     /// Counts `tokens` more, which every layer has appended.
@@ -89,28 +127,77 @@ impl KvCache {
         self.len -= tokens;
     }
 
-    /// Turns the tail into a segment, of exactly the size it needs.
+    /// Turns the tokens after the last segment into one or more segments, of exactly the size that they need.
     pub fn seal(&mut self) -> Result<(), Exception> {
-        let tokens = self.unsealed();
-        if tokens == 0 {
+        if self.unsealed() == 0 {
             return Ok(());
         }
-        let layers = self.tail.iter_mut().map(Option::take).collect::<Option<Vec<_>>>();
-        let layers = layers.ok_or_else(|| Exception::custom("a layer has no keys and values to seal"))?;
-        self.segments.push(Segment { tokens, payload: KvSegment::new(layers, tokens)? });
+        let unsealed = || Exception::custom("a layer has no keys and values to seal");
+        match self.path {
+            ComputePath::Cpu => {
+                let tokens = self.unsealed();
+                let layers = self.buffers.iter_mut().map(Option::take).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
+                self.segments.push(Segment { tokens, payload: KvSegment::new(layers, tokens)? });
+            }
+            ComputePath::Gpu => {
+                let layers = self.buffers.iter().map(Option::as_ref).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
+                for start in (self.sealed..self.len).step_by(SEGMENT_TOKENS) {
+                    let tokens = start..self.len.min(start + SEGMENT_TOKENS);
+                    self.segments.push(Segment { tokens: tokens.len(), payload: KvSegment::copied(&layers, tokens)? });
+                }
+            }
+        }
         self.sealed = self.len;
         Ok(())
     }
-}
 
-/// Writes tokens `start..end` of a buffer, which holds `start` tokens, and enlarges it if it is full.
-fn write(buffer: &mut Array, start: usize, end: usize, new: &Array) -> Result<(), Exception> {
-    if (buffer.dim(TOKEN_AXIS) as usize) < end {
-        let room = end.next_multiple_of(TAIL_STEP) - start;
-        let room = zeros_dtype(&[1, buffer.dim(1), room as i32, buffer.dim(3)], buffer.dtype())?;
-        *buffer = concatenate(&[tokens_of(buffer, 0..start as i32)?, room], TOKEN_AXIS)?;
+    /// The first token that the buffers hold.
+    fn buffer_start(&self) -> usize {
+        match self.path {
+            ComputePath::Cpu => self.sealed,
+            ComputePath::Gpu => 0,
+        }
     }
-    buffer.try_index_mut((.., .., start as i32..end as i32, ..), new)
+
+    /// Copies a layer of the segments into its buffers, which hold the first `held` tokens.
+    fn copy_segments(&mut self, layer: usize, held: usize) -> Result<(), Exception> {
+        let spans = self.segments.iter().map(|segment| segment.payload.span(layer)).collect();
+        let missing = KvSpans::new(spans).slice(held as i32..self.len as i32);
+        let mut start = held;
+        for span in missing.as_slice() {
+            self.write(layer, start, &span.keys()?, &span.values()?)?;
+            start += span.len() as usize;
+        }
+        Ok(())
+    }
+
+    /// Writes keys and values into a layer's buffers, which hold `start` tokens, and enlarges these if they are full.
+    fn write(&mut self, layer: usize, start: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
+        let end = start + keys.dim(TOKEN_AXIS) as usize;
+        let capacity = match self.path {
+            ComputePath::Cpu => end.next_multiple_of(STEP),
+            ComputePath::Gpu if end <= self.reserved => (self.reserved + 1).next_multiple_of(STEP),
+            ComputePath::Gpu => Self::grown_capacity(end),
+        };
+        let buffers = &mut self.buffers[layer];
+        match (self.path, buffers) {
+            // What comes first is rarely followed by much: a prefill chunk is sealed at once, as it is.
+            (ComputePath::Cpu, empty @ None) => {
+                // Contiguous, as matrix products need it: they would copy a view again at every step.
+                *empty = Some(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? });
+                Ok(())
+            }
+            (ComputePath::Gpu, empty @ None) => {
+                empty.insert(LayerKv::with_room_like(keys, values, capacity)?).write(start, keys, values)
+            }
+            (_, Some(buffers)) => {
+                if buffers.capacity() < end {
+                    *buffers = buffers.enlarged(start, capacity)?;
+                }
+                buffers.write(start, keys, values)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -138,59 +225,103 @@ mod tests {
         cache.segments().iter().map(|segment| segment.payload.bytes()).sum()
     }
 
+    /// Runs a test on both compute paths.
+    fn on_both_paths(test: fn(ComputePath)) {
+        ComputePath::ALL.into_iter().for_each(test);
+    }
+
     #[test]
-    fn appending_keeps_what_was_there_when_the_tail_grows_and_is_sealed() {
-        let mut cache = KvCache::new(1);
-        let all: Vec<f32> = (0..900).map(|n| n as f32).collect();
-        let mut seen = Vec::new();
-        for (count, part) in all.chunks(100).enumerate() {
-            seen = append(&mut cache, part);
-            if count == 3 {
-                cache.seal().unwrap();
+    fn appending_keeps_what_was_there_when_buffers_grow_and_are_sealed() {
+        on_both_paths(|path| {
+            let mut cache = KvCache::new(1, path);
+            let all: Vec<f32> = (0..900).map(|n| n as f32).collect();
+            let mut seen = Vec::new();
+            for (count, part) in all.chunks(100).enumerate() {
+                seen = append(&mut cache, part);
+                if count == 3 {
+                    cache.seal().unwrap();
+                }
             }
-        }
-        assert_eq!((seen, cache.tokens(), cache.unsealed()), (all, 900, 500));
-        cache.seal().unwrap();
-        assert_eq!((cache.segments().len(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 900 * 4));
+            assert_eq!((seen, cache.tokens(), cache.unsealed()), (all, 900, 500));
+            cache.seal().unwrap();
+            assert_eq!((cache.segments().len(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 900 * 4));
+        });
     }
 
     #[test]
     fn cut_tokens_are_overwritten_and_never_sealed() {
-        let mut cache = KvCache::new(1);
-        append(&mut cache, &[1.0, 2.0, 3.0]);
-        cache.cut(2);
-        assert_eq!(append(&mut cache, &[8.0]), [1.0, 8.0]);
-        append(&mut cache, &[9.0, 9.0]);
-        cache.cut(2);
-        cache.seal().unwrap();
-        assert_eq!((cache.tokens(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 2 * 4));
-        assert_eq!(append(&mut cache, &[4.0]), [1.0, 8.0, 4.0]);
+        on_both_paths(|path| {
+            let mut cache = KvCache::new(1, path);
+            append(&mut cache, &[1.0, 2.0, 3.0]);
+            cache.cut(2);
+            assert_eq!(append(&mut cache, &[8.0]), [1.0, 8.0]);
+            append(&mut cache, &[9.0, 9.0]);
+            cache.cut(2);
+            cache.seal().unwrap();
+            assert_eq!((cache.tokens(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 2 * 4));
+            assert_eq!(append(&mut cache, &[4.0]), [1.0, 8.0, 4.0]);
+        });
     }
 
     #[test]
     fn sequences_share_segments_and_nothing_else() {
-        let mut original = KvCache::new(1);
-        append(&mut original, &[1.0, 2.0, 3.0]);
-        original.seal().unwrap();
-        let [Segment { payload, .. }] = original.segments() else { panic!("one segment") };
-        let mut branch = KvCache::new(1);
-        branch.resume(vec![Segment { tokens: 2, payload: payload.first(2).unwrap() }]);
-        assert_eq!(append(&mut branch, &[8.0, 9.0]), [1.0, 2.0, 8.0, 9.0]);
-        assert_eq!(append(&mut original, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(append(&mut branch, &[7.0]), [1.0, 2.0, 8.0, 9.0, 7.0]);
+        on_both_paths(|path| {
+            let mut original = KvCache::new(1, path);
+            append(&mut original, &[1.0, 2.0, 3.0]);
+            original.seal().unwrap();
+            let [Segment { payload, .. }] = original.segments() else { panic!("one segment") };
+            let mut branch = KvCache::new(1, path);
+            branch.resume(vec![Segment { tokens: 2, payload: payload.first(2).unwrap() }]).unwrap();
+            assert_eq!(append(&mut branch, &[8.0, 9.0]), [1.0, 2.0, 8.0, 9.0]);
+            assert_eq!(append(&mut original, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
+            assert_eq!(append(&mut branch, &[7.0]), [1.0, 2.0, 8.0, 9.0, 7.0]);
+        });
+    }
+
+    #[test]
+    fn a_sequence_catches_up_with_what_another_one_has_shared() {
+        on_both_paths(|path| {
+            let mut ahead = KvCache::new(1, path);
+            let mut behind = KvCache::new(1, path);
+            append(&mut ahead, &[1.0, 2.0]);
+            ahead.seal().unwrap();
+            append(&mut ahead, &[3.0, 4.0, 5.0]);
+            ahead.seal().unwrap();
+            append(&mut behind, &[1.0, 2.0, 3.0]);
+            behind.resume(ahead.segments().to_vec()).unwrap();
+            assert_eq!((behind.tokens(), behind.unsealed()), (5, 0));
+            assert_eq!(append(&mut behind, &[6.0]), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        });
     }
 
     #[test]
     fn a_segment_split_and_joined_is_the_same() {
-        let mut cache = KvCache::new(1);
-        append(&mut cache, &[1.0, 2.0, 3.0]);
+        on_both_paths(|path| {
+            let mut cache = KvCache::new(1, path);
+            append(&mut cache, &[1.0, 2.0, 3.0]);
+            cache.seal().unwrap();
+            let whole = &cache.segments()[0].payload;
+            let (left, right) = whole.split(1).unwrap();
+            assert_eq!((left.bytes(), right.bytes()), (8, 16));
+            let joined = left.join(&right).unwrap();
+            let mut again = KvCache::new(1, path);
+            again.resume(vec![Segment { tokens: 3, payload: joined }]).unwrap();
+            assert_eq!(append(&mut again, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
+        });
+    }
+
+    #[test]
+    fn on_the_gpu_path_a_reserved_buffer_is_one_span_that_does_not_grow_and_is_sealed_in_segments() {
+        let mut cache = KvCache::new(1, ComputePath::Gpu);
+        cache.reserve(2000);
+        for part in (0..2000).map(|n| n as f32).collect::<Vec<_>>().chunks(1000) {
+            let spans = cache.append(0, &row(part), &row(part)).unwrap();
+            cache.advance(part.len());
+            assert_eq!((spans.as_slice().len(), spans.tokens() as usize), (1, cache.tokens()));
+            assert!(cache.arrays().all(|buffer| buffer.dim(TOKEN_AXIS) == 2048));
+        }
         cache.seal().unwrap();
-        let whole = &cache.segments()[0].payload;
-        let (left, right) = whole.split(1).unwrap();
-        assert_eq!((left.bytes(), right.bytes()), (8, 16));
-        let joined = left.join(&right).unwrap();
-        let mut again = KvCache::new(1);
-        again.resume(vec![Segment { tokens: 3, payload: joined }]);
-        assert_eq!(append(&mut again, &[4.0]), [1.0, 2.0, 3.0, 4.0]);
+        let lengths: Vec<usize> = cache.segments().iter().map(|segment| segment.tokens).collect();
+        assert_eq!(lengths, [512, 512, 512, 464]);
     }
 }

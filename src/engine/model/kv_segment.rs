@@ -10,6 +10,7 @@ use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
 use super::Config;
+use super::kv_buffer::LayerKv;
 use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
 use crate::engine::segment::Payload;
 
@@ -19,13 +20,6 @@ pub struct KvSegment {
     layers: Rc<Vec<LayerKv>>,
     /// Number of tokens: the first ones in the buffers.
     tokens: usize,
-}
-
-/// One layer's buffers, each `[1, kv_heads, tokens, head_dim]`.
-#[derive(Clone)]
-pub struct LayerKv {
-    pub keys: Array,
-    pub values: Array,
 }
 
 /// The sizes that all segments of a model have in common.
@@ -50,6 +44,16 @@ impl KvSegment {
         if segment.capacity() > tokens { segment.copy(0..tokens) } else { Ok(segment) }
     }
 
+    /// A copy of some tokens of these buffers, one for each layer.
+    pub fn copied(layers: &[&LayerKv], tokens: Range<usize>) -> Result<Self, Exception> {
+        let own = |array: &Array| tokens_of(array, tokens.start as i32..tokens.end as i32)?.contiguous();
+        let layer = |layer: &&LayerKv| Ok(LayerKv { keys: own(&layer.keys)?, values: own(&layer.values)? });
+        let layers = layers.iter().map(layer).collect::<Result<_, Exception>>()?;
+        let copy = Self { layers: Rc::new(layers), tokens: tokens.len() };
+        copy.evaluate()?;
+        Ok(copy)
+    }
+
     /// A layer's keys and values.
     pub fn span(&self, layer: usize) -> KvSpan {
         let LayerKv { keys, values } = self.layers[layer].clone();
@@ -59,17 +63,12 @@ impl KvSegment {
 
     /// Number of tokens that the buffers have room for.
     fn capacity(&self) -> usize {
-        self.layers.first().map_or(0, |layer| layer.keys.dim(TOKEN_AXIS) as usize)
+        self.layers.first().map_or(0, LayerKv::capacity)
     }
 
     /// A copy of some tokens.
     fn copy(&self, tokens: Range<usize>) -> Result<Self, Exception> {
-        let own = |array: &Array| tokens_of(array, tokens.start as i32..tokens.end as i32)?.contiguous();
-        let layer = |LayerKv { keys, values }: &LayerKv| Ok(LayerKv { keys: own(keys)?, values: own(values)? });
-        let layers = self.layers.iter().map(layer).collect::<Result<_, Exception>>()?;
-        let copy = Self { layers: Rc::new(layers), tokens: tokens.len() };
-        copy.evaluate()?;
-        Ok(copy)
+        Self::copied(&self.layers.iter().collect::<Vec<_>>(), tokens)
     }
 
     /// Keys and values as named tensors, layer by layer; contiguous and evaluated.

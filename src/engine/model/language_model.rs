@@ -7,6 +7,7 @@ use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
 use super::batch::{Batch, SequenceInput};
+use super::compute_path::ComputePath;
 use super::layers::{Linear, RmsNorm};
 use super::matrix::Matrix;
 use super::progress::LoadListener;
@@ -18,6 +19,7 @@ use crate::engine::EngineError;
 /// A loaded model. Its arrays must stay on the thread that loaded it.
 pub struct Model {
     config: Config,
+    path: ComputePath,
     embedding: Matrix,
     blocks: Vec<TransformerBlock>,
     norm: RmsNorm,
@@ -25,10 +27,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model folder. Tells the listener before the first weight and after each transformer block.
-    pub fn load(dir: &Path, listener: &LoadListener) -> Result<Self, EngineError> {
+    /// Loads a model folder for a compute path. Tells the listener before the first weight and after each transformer block.
+    pub fn load(dir: &Path, path: ComputePath, listener: &LoadListener) -> Result<Self, EngineError> {
+        let path = path.checked()?;
         let config = Config::load(dir)?;
-        let weights = &mut Weights::open(dir, config.quantization.clone())?;
+        let weights = &mut Weights::open(dir, config.quantization.clone(), path)?;
         listener.tell(weights.progress());
         let table = [config.vocab_size, config.hidden_size];
         let embedding = weights.matrix("model.embed_tokens", &table)?;
@@ -40,7 +43,7 @@ impl Model {
             listener.tell(weights.progress());
         }
         let norm = RmsNorm::load(weights, "model.norm", config.hidden_size, &config)?;
-        Ok(Self { embedding, blocks, norm, head: Linear { weight: head, bias: None }, config })
+        Ok(Self { embedding, blocks, norm, head: Linear { weight: head, bias: None }, path, config })
     }
 
     /// The model's architecture and sizes.
@@ -48,16 +51,21 @@ impl Model {
         &self.config
     }
 
+    /// How the model computes.
+    pub fn path(&self) -> ComputePath {
+        self.path
+    }
+
     /// An empty KV cache for this model.
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(self.blocks.len())
+        KvCache::new(self.blocks.len(), self.path)
     }
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.
     ///
     /// Leaves out what only logits need: the last transformer block's attention and MLP, and the LM head.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
-        let mut batch = Batch::new(vec![SequenceInput::new(tokens, cache)])?;
+        let mut batch = Batch::new(self.path, vec![SequenceInput::new(tokens, cache)])?;
         let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
         let x = self.through(earlier, &mut batch)?;
         last.fill(&x, earlier.len(), &mut batch)?;
@@ -67,14 +75,20 @@ impl Model {
 
     /// Computes the new tokens of some sequences in one forward pass; returns the logits after each of them, `[R, vocab]`, and
     /// appends their keys and values to the caches. With at most [`MAX_ROW_EXACT`](super::MAX_ROW_EXACT) new tokens per
-    /// sequence, no logit's bits depend on the other tokens or sequences (on the CPU); a longer input must be the only one.
+    /// sequence, no logit's bits depend on the other tokens or sequences (on the CPU path); a longer input must be the only one.
     pub fn logits(&self, inputs: Vec<SequenceInput>) -> Result<Vec<f32>, EngineError> {
-        let mut batch = Batch::new(inputs)?;
+        let logits = self.lazy_logits(inputs)?;
+        eval([&logits])?;
+        logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
+    }
+
+    /// The same as an array that MLX may not have computed yet, `[n, R / n, vocab]`. Evaluating it computes all that was appended
+    /// to the caches.
+    pub fn lazy_logits(&self, inputs: Vec<SequenceInput>) -> Result<Array, Exception> {
+        let mut batch = Batch::new(self.path, inputs)?;
         let hidden = self.through(&self.blocks, &mut batch)?;
         batch.advance();
-        let logits = self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)?;
-        eval(batch.arrays().chain([&logits]))?;
-        logits.to_vec_exact().map_err(|e| EngineError::Device(e.to_string()))
+        self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)
     }
 
     /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
@@ -93,10 +107,8 @@ mod tests {
     use crate::engine::segment::{Payload, Segment};
     use crate::engine::testing::{self, prompt};
 
-    fn model() -> Model {
-        let dir = tempfile::tempdir().unwrap();
-        testing::write_model(dir.path());
-        Model::load(dir.path(), &LoadListener::default()).unwrap()
+    fn model(path: ComputePath) -> Model {
+        testing::model_with(&serde_json::json!({}), path).1
     }
 
     /// The logits after `prompt`; all but its last token is prefilled in chunks of the given lengths.
@@ -118,25 +130,42 @@ mod tests {
     }
 
     #[test]
-    fn any_split_of_the_prompt_gives_the_same_logits() {
-        let (model, prompt) = (model(), prompt(701));
-        let whole = logits(&model, &prompt, &[700]);
-        for parts in [&[512, 188][..], &[1, 699], &[256, 256, 188], &[7; 100]] {
-            assert_close(&logits(&model, &prompt, parts), &whole);
+    fn any_split_of_the_prompt_gives_the_same_logits_on_both_paths() {
+        let whole = logits(&model(ComputePath::Cpu), &prompt(701), &[700]);
+        for path in ComputePath::ALL {
+            let (model, mut prompt) = (model(path), prompt(701));
+            for parts in [&[512, 188][..], &[700], &[1, 699], &[256, 256, 188], &[7; 100]] {
+                assert_close(&logits(&model, &prompt, parts), &whole);
+            }
+            prompt[0] += 1;
+            let changed = logits(&model, &prompt, &[700]);
+            assert!(changed.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-3), "the first token must still matter");
         }
-        let mut other = prompt;
-        other[0] += 1;
-        let changed = logits(&model, &other, &[700]);
-        assert!(changed.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-3), "the first token must still matter");
     }
 
     #[test]
-    fn logits_are_to_the_bit_those_of_each_token_alone() {
-        let dir = tempfile::tempdir().unwrap();
+    fn logits_are_those_of_each_token_alone_on_the_cpu_path_to_the_bit() {
         // With these widths, the bits of OpenBLAS's products depend on the number of rows.
         let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
-        testing::write_model_with(dir.path(), &wide);
-        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+        let (_dir, model) = testing::model_with(&wide, ComputePath::Cpu);
+        let (together, each) = together_and_alone(&model);
+        assert!(together == each, "logits differ");
+    }
+
+    #[test]
+    fn logits_are_those_of_each_token_alone_on_the_gpu_path_to_rounding() {
+        let windowed = serde_json::json!({"use_sliding_window": true, "sliding_window": 20, "max_window_layers": 1});
+        let experts = serde_json::json!({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []});
+        for config in [serde_json::json!({}), windowed, experts] {
+            let (_dir, model) = testing::model_with(&config, ComputePath::Gpu);
+            let (together, each) = together_and_alone(&model);
+            assert_close(&together, &each);
+        }
+    }
+
+    /// The logits of new tokens of several sequences, computed in one pass, and each token by itself.
+    fn together_and_alone(model: &Model) -> (Vec<f32>, Vec<f32>) {
         let filled = |tokens: usize| {
             let mut cache = model.new_cache();
             model.prefill(&prompt(tokens), &mut cache).unwrap();
@@ -152,31 +181,33 @@ mod tests {
         let inputs = caches.iter_mut().zip(sequences).map(|(cache, (_, tokens))| SequenceInput::new(tokens, cache)).collect();
         let together = model.logits(inputs).unwrap();
         let each: Vec<f32> = sequences.iter().flat_map(|(before, tokens)| alone(*before, tokens)).collect();
-        assert!(together == each, "logits differ");
+        (together, each)
     }
 
     #[test]
     fn a_branch_continues_like_a_fresh_prompt_and_leaves_its_origin_alone() {
-        let (model, long) = (model(), prompt(400));
-        let mut origin = model.new_cache();
-        model.prefill(&long, &mut origin).unwrap();
-        origin.seal().unwrap();
+        for path in ComputePath::ALL {
+            let (model, long) = (model(path), prompt(400));
+            let mut origin = model.new_cache();
+            model.prefill(&long, &mut origin).unwrap();
+            origin.seal().unwrap();
 
-        let shared = origin.segments()[0].payload.first(123).unwrap();
-        let mut branch = model.new_cache();
-        branch.resume(vec![Segment { tokens: 123, payload: shared }]);
-        let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
-        model.prefill(&[5, 6], &mut branch).unwrap();
-        let after = |token, cache: &mut KvCache| model.logits(vec![SequenceInput::new(&[token], cache)]).unwrap();
-        assert_close(&after(7, &mut branch), &logits(&model, &branched, &[125]));
+            let shared = origin.segments()[0].payload.first(123).unwrap();
+            let mut branch = model.new_cache();
+            branch.resume(vec![Segment { tokens: 123, payload: shared }]).unwrap();
+            let branched: Vec<u32> = long[..123].iter().copied().chain([5, 6, 7]).collect();
+            model.prefill(&[5, 6], &mut branch).unwrap();
+            let after = |token, cache: &mut KvCache| model.logits(vec![SequenceInput::new(&[token], cache)]).unwrap();
+            assert_close(&after(7, &mut branch), &logits(&model, &branched, &[125]));
 
-        let continued: Vec<u32> = long.iter().copied().chain([9]).collect();
-        assert_close(&after(9, &mut origin), &logits(&model, &continued, &[400]));
+            let continued: Vec<u32> = long.iter().copied().chain([9]).collect();
+            assert_close(&after(9, &mut origin), &logits(&model, &continued, &[400]));
+        }
     }
 
     #[test]
     fn a_pass_over_nothing_is_an_error_and_changes_no_cache() {
-        let model = model();
+        let model = model(ComputePath::Cpu);
         let (mut one, mut other) = (model.new_cache(), model.new_cache());
         let refused = |error: EngineError| assert_eq!(error.to_string(), "engine: every sequence of a batch needs a token");
         refused(model.logits(vec![]).unwrap_err());

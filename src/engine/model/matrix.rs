@@ -12,7 +12,11 @@ use super::quantization::Packing;
 /// A matrix `[output, input]`, or a stack of them, `[n, output, input]`.
 #[derive(Clone)]
 pub(super) enum Matrix {
+    /// Multiplied on the CPU path: by our kernel, or by OpenBLAS on all cores.
+    OnCpu(Array),
+    /// Multiplied by MLX's operations, in its own precision.
     Plain(Array),
+    /// The same for a quantized one.
     Packed(Packed),
 }
 
@@ -29,10 +33,10 @@ pub(super) struct Packed {
 }
 
 impl Matrix {
-    /// `x · matrixᵀ`: `[n, R / n, input]` to `[n, R / n, output]`, as `n` products.
+    /// `x · matrixᵀ`: `[n, R / n, input]` to `[n, R / n, output]`; on the CPU path as `n` products.
     pub(super) fn apply(&self, x: &Array) -> Result<Array, Exception> {
         match self {
-            Self::Plain(weight) => {
+            Self::OnCpu(weight) => {
                 if let Some(product) = cpu_product(x, weight)? {
                     return Ok(product);
                 }
@@ -40,6 +44,7 @@ impl Matrix {
                 let product = |weight: &Array| matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?);
                 by_outputs(weight, product)
             }
+            Self::Plain(weight) => matmul(x, weight.transpose()?),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 quantized_matmul(x, words, scales, biases, true, packing.group_size as i32, packing.bits as i32)
             }
@@ -51,7 +56,7 @@ impl Matrix {
     /// `sorted`: equal indices are neighbours, so that each matrix is read once.
     pub(super) fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
         match self {
-            Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
+            Self::OnCpu(stack) | Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 let (group_size, bits) = (packing.group_size as i32, packing.bits as i32);
                 gather_qmm(x, words, scales, biases, None, indices, true, group_size, bits, sorted)
@@ -63,6 +68,7 @@ impl Matrix {
     pub(super) fn nth(&self, n: i32) -> Result<Self, Exception> {
         let of = |stack: &Array| stack.try_index((n, .., ..));
         Ok(match self {
+            Self::OnCpu(stack) => Self::OnCpu(of(stack)?),
             Self::Plain(stack) => Self::Plain(of(stack)?),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 Self::Packed(Packed { words: of(words)?, scales: of(scales)?, biases: of(biases)?, packing: *packing })
@@ -73,7 +79,7 @@ impl Matrix {
     /// Looks up rows, as an embedding does: `ids` of any shape `[..]` to `[.., input]`.
     pub(super) fn rows(&self, ids: &Array) -> Result<Array, Exception> {
         match self {
-            Self::Plain(weight) => weight.take_axis(ids, 0),
+            Self::OnCpu(weight) | Self::Plain(weight) => weight.take_axis(ids, 0),
             Self::Packed(packed) => Packed {
                 words: packed.words.take_axis(ids, 0)?,
                 scales: packed.scales.take_axis(ids, 0)?,
@@ -87,7 +93,7 @@ impl Matrix {
     /// Its arrays, for evaluation.
     pub(super) fn arrays(&self) -> Vec<&Array> {
         match self {
-            Self::Plain(weight) => vec![weight],
+            Self::OnCpu(weight) | Self::Plain(weight) => vec![weight],
             Self::Packed(Packed { words, scales, biases, .. }) => vec![words, scales, biases],
         }
     }

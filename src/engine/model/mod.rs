@@ -6,11 +6,13 @@
 mod activation;
 mod attention;
 mod batch;
+mod compute_path;
 mod config;
 mod cpu;
 mod experts;
 mod families;
 mod json_file;
+mod kv_buffer;
 mod kv_cache;
 mod kv_segment;
 mod kv_spans;
@@ -20,12 +22,12 @@ mod matrix;
 mod progress;
 mod quantization;
 mod rope;
-mod row_attention;
 mod transformer_block;
 mod weights;
 
 pub(super) use batch::MAX_ROW_EXACT;
 pub use batch::SequenceInput;
+pub use compute_path::ComputePath;
 pub use config::{Config, GenerationConfig};
 pub use kv_cache::KvCache;
 pub(super) use kv_segment::{KvSegment, KvShape};

@@ -5,7 +5,7 @@
 //! bit changes logits visibly.
 
 use mlx_rs::error::Exception;
-use mlx_rs::fast::rope_dynamic;
+use mlx_rs::fast::{rope, rope_dynamic};
 use mlx_rs::ops::{add, arange, clip, divide, gt, logical_and, lt, multiply, power, select, subtract};
 use mlx_rs::{Array, array};
 use serde::Deserialize;
@@ -111,6 +111,23 @@ impl Scaling {
     }
 }
 
+/// The positions of the first tokens of `n` sequences.
+pub(super) enum Starts {
+    One(i32),
+    /// `[n]`.
+    Each(Array),
+}
+
+impl Starts {
+    /// One position for each sequence, of at least one.
+    pub(super) fn new(positions: Vec<i32>) -> Self {
+        match positions[..] {
+            [start] => Self::One(start),
+            _ => Self::Each(Array::from_slice(&positions, &[positions.len() as i32])),
+        }
+    }
+}
+
 /// RoPE for heads of one width.
 #[derive(Clone)]
 pub(super) struct Rope {
@@ -143,10 +160,24 @@ impl Rope {
         })
     }
 
-    /// Rotates `[R, heads, 1, d]`, each row by its own position; `positions` is `[R]`.
+    /// Rotates `[n, heads, L, d]`, the consecutive tokens of `n` sequences that begin at `positions`, `[n]`. With rows of one token,
+    /// each row has a position of its own.
     pub(super) fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
-        let rotated = rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())?;
-        if self.magnitude == 1.0 { Ok(rotated) } else { multiply(&rotated, array!(self.magnitude).as_dtype(x.dtype())?) }
+        let (theta, wavelengths) = (self.theta, self.wavelengths.as_ref());
+        self.scaled(rope_dynamic(x, self.width, false, theta, self.position_scale, positions, wavelengths)?)
+    }
+
+    /// Rotates `[n, heads, L, d]`: consecutive tokens of each of `n` sequences.
+    pub(super) fn rotate_from(&self, x: &Array, starts: &Starts) -> Result<Array, Exception> {
+        let (theta, wavelengths) = (self.theta, self.wavelengths.as_ref());
+        match starts {
+            Starts::One(start) => self.scaled(rope(x, self.width, false, theta, self.position_scale, *start, wavelengths)?),
+            Starts::Each(starts) => self.rotate(x, starts),
+        }
+    }
+
+    fn scaled(&self, rotated: Array) -> Result<Array, Exception> {
+        if self.magnitude == 1.0 { Ok(rotated) } else { multiply(&rotated, array!(self.magnitude).as_dtype(rotated.dtype())?) }
     }
 }
 

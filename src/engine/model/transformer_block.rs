@@ -5,9 +5,10 @@ use mlx_rs::error::Exception;
 use mlx_rs::ops::add;
 
 use super::Config;
+use super::attention::Attention;
 use super::batch::Batch;
 use super::experts::Experts;
-use super::layers::{Attention, Mlp, RmsNorm};
+use super::layers::{Mlp, RmsNorm};
 use super::weights::Weights;
 use crate::engine::EngineError;
 
@@ -44,7 +45,7 @@ impl TransformerBlock {
         let x = add(x, self.attention.forward(&self.attention_norm.forward(x)?, layer, batch)?)?;
         let normed = self.feed_forward_norm.forward(&x)?;
         let output = match &self.feed_forward {
-            FeedForward::Dense(mlp) => mlp.forward(&normed)?,
+            FeedForward::Dense(mlp) => mlp.forward(&normed, batch.path())?,
             FeedForward::Experts(experts) => experts.forward(&normed, batch)?,
         };
         add(x, output)
@@ -52,6 +53,6 @@ impl TransformerBlock {
 
     /// Only appends the new keys and values to the caches.
     pub(super) fn fill(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<(), Exception> {
-        self.attention.fill(&self.attention_norm.forward(x)?, layer, batch).map(drop)
+        self.attention.fill(&self.attention_norm.forward(x)?, layer, batch)
     }
 }

@@ -1,7 +1,7 @@
-//! A model's weights: one safetensors file or several shards, read layer by layer and converted for the device.
+//! A model's weights: one safetensors file or several shards, read layer by layer and converted for the compute path.
 //!
-//! Metal computes with weights as the files hold them. On the CPU all become f32: half precision and packed matrices are 25
-//! times slower there.
+//! The GPU path computes with weights as the files hold them. On the CPU path all become f32: half precision and packed matrices
+//! are 25 times slower on a CPU.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
-use super::cpu;
+use super::compute_path::ComputePath;
 use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
@@ -24,7 +24,7 @@ use crate::tensor_file::TensorFile;
 pub(super) struct Weights {
     tensors: HashMap<String, UnreadTensor>,
     quantization: Quantization,
-    on_cpu: bool,
+    path: ComputePath,
     /// The single file or the shards' index: the file that an error about a missing tensor names.
     source: PathBuf,
     progress: LoadProgress,
@@ -44,7 +44,7 @@ struct ShardIndex {
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-    pub(super) fn open(dir: &Path, quantization: Quantization) -> Result<Self, EngineError> {
+    pub(super) fn open(dir: &Path, quantization: Quantization, path: ComputePath) -> Result<Self, EngineError> {
         let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
         let (source, files) = if single.exists() || !index.exists() {
             (single.clone(), BTreeSet::from([single]))
@@ -52,12 +52,11 @@ impl Weights {
             let files = shards(&index)?.into_iter().map(|name| dir.join(name)).collect();
             (index, files)
         };
-        let on_cpu = cpu::is_default()?;
         let mut tensors = HashMap::new();
         for file in files {
             tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, UnreadTensor { array, file: file.clone() })));
         }
-        let mut weights = Self { tensors, quantization, on_cpu, source, progress: LoadProgress::default() };
+        let mut weights = Self { tensors, quantization, path, source, progress: LoadProgress::default() };
         weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
         weights.progress.memory = weights.tensors.keys().map(|name| weights.memory(name)).sum();
         Ok(weights)
@@ -84,7 +83,10 @@ impl Weights {
         let weight = format!("{path}.weight");
         match self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales"))) {
             Some(packing) => self.packed(path, shape, packing),
-            None => Ok(Matrix::Plain(self.read(&weight, shape)?)),
+            None => {
+                let matrix = self.read(&weight, shape)?;
+                Ok(self.plain(matrix))
+            }
         }
     }
 
@@ -94,7 +96,14 @@ impl Weights {
         let stack = stack(&matrices, 0)?;
         drop(matrices);
         eval([&stack])?;
-        Ok(Matrix::Plain(stack))
+        Ok(self.plain(stack))
+    }
+
+    fn plain(&self, matrix: Array) -> Matrix {
+        match self.path {
+            ComputePath::Cpu => Matrix::OnCpu(matrix),
+            ComputePath::Gpu => Matrix::Plain(matrix),
+        }
     }
 
     fn packed(&mut self, path: &str, shape: &[usize], packing: Packing) -> Result<Matrix, EngineError> {
@@ -108,7 +117,10 @@ impl Weights {
             biases: self.take(&format!("{path}.biases"), &groups)?,
             packing,
         };
-        let matrix = if self.on_cpu { Matrix::Plain(packed.unpack()?) } else { Matrix::Packed(packed) };
+        let matrix = match self.path {
+            ComputePath::Cpu => Matrix::OnCpu(packed.unpack()?),
+            ComputePath::Gpu => Matrix::Packed(packed),
+        };
         eval(matrix.arrays())?;
         Ok(matrix)
     }
@@ -120,7 +132,7 @@ impl Weights {
         Ok(tensor)
     }
 
-    /// Takes a tensor, converted for the device but not evaluated yet.
+    /// Takes a tensor, converted for the compute path but not evaluated yet.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
         let missing = || file_error(&self.source, format!("no tensor {name}"));
         let UnreadTensor { array, file } = self.tensors.remove(name).ok_or_else(missing)?;
@@ -129,19 +141,22 @@ impl Weights {
             return Err(file_error(&file, reason));
         }
         self.progress.read += array.nbytes() as u64;
-        Ok(if self.on_cpu && is_half(array.dtype()) { array.as_dtype(Dtype::Float32)? } else { array })
+        match self.path {
+            ComputePath::Cpu if is_half(array.dtype()) => Ok(array.as_dtype(Dtype::Float32)?),
+            ComputePath::Cpu | ComputePath::Gpu => Ok(array),
+        }
     }
 
-    /// Bytes of a tensor in memory once loaded. A matrix unpacked on the CPU counts with its words.
+    /// Bytes of a tensor in memory once loaded. A matrix that the CPU path unpacks counts with its words.
     fn memory(&self, name: &str) -> u64 {
         let tensor = &self.tensors[name].array;
         let (path, part) = name.rsplit_once('.').unwrap_or(("", name));
         let packing = self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales")));
-        match (packing, part) {
-            (Some(packing), "weight") if self.on_cpu => (tensor.size() * 32 / packing.bits * 4) as u64,
-            (Some(_), _) if self.on_cpu => 0,
-            _ if self.on_cpu && is_half(tensor.dtype()) => tensor.size() as u64 * 4,
-            _ => tensor.nbytes() as u64,
+        match (self.path, packing, part) {
+            (ComputePath::Cpu, Some(packing), "weight") => (tensor.size() * 32 / packing.bits * 4) as u64,
+            (ComputePath::Cpu, Some(_), _) => 0,
+            (ComputePath::Cpu, None, _) if is_half(tensor.dtype()) => tensor.size() as u64 * 4,
+            (ComputePath::Cpu | ComputePath::Gpu, _, _) => tensor.nbytes() as u64,
         }
     }
 }
@@ -177,7 +192,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Result<Weights, EngineError> {
-        Weights::open(dir, Quantization::default())
+        Weights::open(dir, Quantization::default(), ComputePath::Cpu)
     }
 
     /// The error's text without the temporary folder.
@@ -244,12 +259,24 @@ mod tests {
     }
 
     #[test]
-    fn packed_matrices_become_f32_on_the_cpu_and_progress_counts_that() {
+    fn packed_matrices_become_f32_on_the_cpu_path_and_progress_counts_that() {
         let (dir, quantization, content) = packed_folder();
-        let mut weights = Weights::open(dir.path(), quantization).unwrap();
+        let mut weights = Weights::open(dir.path(), quantization, ComputePath::Cpu).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 128 * 4 });
-        let Matrix::Plain(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("still packed") };
+        let Matrix::OnCpu(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("still packed") };
         assert_eq!((matrix.dtype(), matrix.as_slice::<f32>()), (Dtype::Float32, content.as_slice::<f32>()));
+        assert_eq!(weights.progress().read, weights.progress().total);
+    }
+
+    #[test]
+    fn weights_stay_as_shipped_on_the_gpu_path() {
+        let (dir, quantization, content) = packed_folder();
+        let mut weights = Weights::open(dir.path(), quantization, ComputePath::Gpu).unwrap();
+        assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 64 + 2 * 16 });
+        let Matrix::Packed(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("unpacked") };
+        assert_eq!((matrix.words.shape(), matrix.scales.dtype()), (&[4, 16][..], Dtype::Bfloat16));
+        let unpacked = matrix.unpack().unwrap().as_dtype(Dtype::Float32).unwrap();
+        assert!(unpacked.all_close(content, 0.02, 0.02, None).unwrap());
         assert_eq!(weights.progress().read, weights.progress().total);
     }
 
@@ -257,7 +284,8 @@ mod tests {
     fn a_wrong_packing_names_the_tensor() {
         let (dir, _, _) = packed_folder();
         let other = Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 8})).unwrap();
-        let error = Weights::open(dir.path(), other).unwrap().matrix("x", &[4, 128]).err().expect("another shape");
+        let error =
+            Weights::open(dir.path(), other, ComputePath::Gpu).unwrap().matrix("x", &[4, 128]).err().expect("another shape");
         let reason = "model.safetensors: tensor x.weight has shape [4, 16], config.json says [4, 32]";
         assert_eq!(text(dir.path(), error), reason);
     }

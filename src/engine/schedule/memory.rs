@@ -1,6 +1,9 @@
 //! Memory, as measured: how much MLX and the process use, how much is free, and whether a request fits.
 
+use mlx_rs::error::Exception;
+
 use crate::engine::EngineError;
+use crate::engine::model::{ComputePath, KvCache};
 
 /// Output tokens that an answer reserves memory for when it begins. A longer answer makes the prefix cache shrink later.
 const RESERVED_OUTPUT_TOKENS: usize = 1024;
@@ -40,6 +43,8 @@ pub(crate) struct MemoryLimit {
     pub most: usize,
     /// Memory of one token's keys and values.
     pub token_bytes: usize,
+    /// On the GPU path an active answer has a copy of its keys and values, beside the segments.
+    pub path: ComputePath,
 }
 
 /// Whether a request fits.
@@ -52,15 +57,20 @@ pub(crate) enum Room {
 
 impl MemoryLimit {
     /// Allows nine tenths of the memory that is free now; no limit if the system does not tell.
-    pub(crate) fn of_free(token_bytes: usize) -> Self {
+    pub(crate) fn of_free(token_bytes: usize, path: ComputePath) -> Self {
         let base = active();
         let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
-        Self { base, most, token_bytes }
+        Self { base, most, token_bytes, path }
     }
 
     /// Memory of a prompt and its answer if nothing of it is cached, in bytes.
     pub(crate) fn whole(&self, prompt_tokens: usize, max_tokens: usize) -> usize {
-        (prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS)) * self.token_bytes
+        let tokens = prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS);
+        let copied = match self.path {
+            ComputePath::Cpu => 0,
+            ComputePath::Gpu => KvCache::grown_capacity(tokens),
+        };
+        (tokens + copied) * self.token_bytes
     }
 
     /// Refuses a request that does not fit even if nothing else is in memory.
@@ -82,6 +92,15 @@ impl MemoryLimit {
             None | Some(0) => Room::Enough,
             Some(missing) => Room::Missing(missing),
         }
+    }
+}
+
+/// Frees the memory that MLX keeps for new arrays. Called after each prefill chunk and each sealed segment of an answer: on a GPU the
+/// pool would grow with every size of array that comes up once. A CPU has no pool.
+pub(crate) fn give_back_pool(path: ComputePath) -> Result<(), Exception> {
+    match path {
+        ComputePath::Cpu => Ok(()),
+        ComputePath::Gpu => mlx_rs::memory::clear_cache(),
     }
 }
 
@@ -129,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_request_that_never_fits_is_refused_with_the_figures() {
-        let limit = MemoryLimit { base: 5_000_000, most: 25_000_000, token_bytes: 1000 };
+        let limit = MemoryLimit { base: 5_000_000, most: 25_000_000, token_bytes: 1000, path: ComputePath::Cpu };
         assert!(limit.check(19_000, 1000).is_ok() && limit.check(18_900, 64_000).is_ok());
         assert_eq!(
             limit.check(20_000, 64_000).unwrap_err().to_string(),
@@ -138,10 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn on_the_gpu_path_an_answer_takes_its_segments_and_a_copy_with_room_to_grow() {
+        let limit = MemoryLimit { base: 0, most: 0, token_bytes: 10, path: ComputePath::Gpu };
+        assert_eq!(limit.whole(8000, 192), (8192 + 9216) * 10);
+    }
+
+    #[test]
     fn room_is_the_limit_less_what_is_in_use() {
         let _array = mlx_rs::Array::from_slice(&[1.0_f32; 1000], &[1000]);
         let active = MemoryUse::now().active;
-        let limit = MemoryLimit { base: 0, most: active + 100, token_bytes: 1 };
+        let limit = MemoryLimit { base: 0, most: active + 100, token_bytes: 1, path: ComputePath::Cpu };
         assert_eq!((limit.room_for(100), limit.room_for(107)), (Room::Enough, Room::Missing(7)));
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mlx_rs::error::Exception;
 
+use super::memory;
 use crate::engine::EngineError;
 use crate::engine::cache::PrefixCache;
 use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
@@ -29,22 +30,29 @@ impl Sequence {
         Ok(kv.segments().iter().map(|segment| segment.payload.bytes()).sum())
     }
 
+    /// Memory that it takes beside the segments which the prefix cache may share, in bytes.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.kv.copied_bytes()
+    }
+
     /// The computed tokens.
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Replaces the content by segments of the prefix cache, which cover the first of `tokens`.
-    pub(crate) fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) {
-        self.kv.resume(segments);
+    /// Continues from segments of the prefix cache, which cover the first of `tokens`: those computed here, and more.
+    pub(crate) fn resume(&mut self, tokens: &[u32], segments: Vec<Segment<KvSegment>>) -> Result<(), Exception> {
+        self.kv.reserve(tokens.len());
+        self.kv.resume(segments)?;
         self.tokens.clear();
         self.tokens.extend_from_slice(&tokens[..self.kv.tokens()]);
+        Ok(())
     }
 
     /// Continues from the prefix cache if it covers more of `tokens` than this sequence has computed.
     pub(crate) fn catch_up(&mut self, cache: &mut PrefixCache, tokens: &[u32]) -> Result<(), Exception> {
         if let Some(segments) = cache.extension(tokens, self.tokens.len())? {
-            self.resume(tokens, segments);
+            self.resume(tokens, segments)?;
         }
         Ok(())
     }
@@ -66,6 +74,7 @@ impl Sequence {
     ) -> Result<Duration, Exception> {
         let start = Instant::now();
         self.catch_up(cache, tokens)?;
+        self.kv.reserve(tokens.len());
         let left = &tokens[self.tokens.len()..];
         let chunk = &left[..left.len().min(chunk)];
         if !chunk.is_empty() {
@@ -73,6 +82,7 @@ impl Sequence {
             self.tokens.extend_from_slice(chunk);
             cache.count_computed(chunk.len(), start.elapsed());
             self.share(cache)?;
+            memory::give_back_pool(model.path())?;
         }
         Ok(start.elapsed())
     }
@@ -95,6 +105,10 @@ impl Sequence {
     pub(crate) fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
         self.kv.cut(rejected);
         self.tokens.truncate(self.kv.tokens());
-        if self.kv.unsealed() >= SEGMENT_TOKENS { self.kv.seal() } else { Ok(()) }
+        if self.kv.unsealed() < SEGMENT_TOKENS {
+            return Ok(());
+        }
+        self.kv.seal()?;
+        memory::give_back_pool(self.kv.path())
     }
 }

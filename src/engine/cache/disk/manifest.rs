@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::segment_file::SegmentId;
+use crate::engine::model::ComputePath;
 use crate::engine::{EngineError, mlx_version};
 use crate::files::{Access, write_atomically};
 
@@ -26,13 +27,15 @@ pub(super) struct Manifest {
     weights: String,
     anyclaude: String,
     mlx: String,
-    /// Operating system and architecture. They decide the device: the CPU computes in f32, Metal in the weights' precision.
+    /// Operating system and architecture.
     platform: String,
+    /// The CPU path computes in f32, the GPU path in the weights' precision.
+    compute_path: ComputePath,
 }
 
 impl Manifest {
-    /// The manifest of this program with a model folder. Reads all weight files.
-    pub(super) fn of(model: &Path) -> Result<Self, EngineError> {
+    /// The manifest of this program with a model folder and a compute path. Reads all weight files.
+    pub(super) fn of(model: &Path, compute_path: ComputePath) -> Result<Self, EngineError> {
         let name = model.canonicalize().unwrap_or_else(|_| model.into());
         let error = |error: io::Error| EngineError::ModelFile { path: model.into(), reason: error.to_string() };
         Ok(Self {
@@ -42,13 +45,15 @@ impl Manifest {
             anyclaude: env!("CARGO_PKG_VERSION").into(),
             mlx: mlx_version(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            compute_path,
         })
     }
 
     /// The id that the first segment of every prompt continues.
     pub(super) fn root(&self) -> SegmentId {
-        let Self { format, model: _, weights, anyclaude, mlx, platform } = self;
-        SegmentId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}"))
+        let Self { format, model: _, weights, anyclaude, mlx, platform, compute_path } = self;
+        let path = compute_path.name();
+        SegmentId::root(&format!("{format}\n{weights}\n{anyclaude}\n{mlx}\n{platform}\n{path}"))
     }
 
     /// Reads a folder's manifest; `None` if it is missing or unreadable.
@@ -101,8 +106,8 @@ mod tests {
     fn other_weights_or_another_configuration_are_another_model() {
         let dir = tempfile::tempdir().unwrap();
         testing::write_model(dir.path());
-        let manifest = Manifest::of(dir.path()).unwrap();
-        assert_eq!(Manifest::of(dir.path()).unwrap(), manifest);
+        let manifest = Manifest::of(dir.path(), ComputePath::Cpu).unwrap();
+        assert_eq!(Manifest::of(dir.path(), ComputePath::Cpu).unwrap(), manifest);
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(folder.path()), None);
         manifest.write(folder.path()).unwrap();
@@ -113,7 +118,7 @@ mod tests {
             let last = bytes.len() - 1;
             bytes[last] ^= 1;
             fs::write(&path, bytes).unwrap();
-            let other = Manifest::of(dir.path()).unwrap();
+            let other = Manifest::of(dir.path(), ComputePath::Cpu).unwrap();
             assert!(other != manifest && other.root() != manifest.root(), "{file}");
         }
         let renamed = Manifest { model: "other".into(), ..manifest.clone() };

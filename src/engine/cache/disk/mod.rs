@@ -23,7 +23,7 @@ use self::manifest::Manifest;
 use self::segment_file::{FileName, SegmentHeader, SegmentId, decode, read_header};
 use self::writer::SegmentWriter;
 use crate::engine::EngineError;
-use crate::engine::model::{Config, KvSegment, KvShape};
+use crate::engine::model::{ComputePath, Config, KvSegment, KvShape};
 use crate::engine::segment::{Payload, Segment};
 use crate::files::is_temporary;
 
@@ -76,9 +76,9 @@ pub(crate) struct Recalled {
 }
 
 impl DiskCache {
-    /// Opens a cache folder for a model folder and removes segments that are damaged or another model's. `None` if another
+    /// Opens a cache folder for a model folder and a compute path, and removes segments that are damaged or another model's. `None` if another
     /// process uses the folder. Reads all weight files (to identify the model), but no keys or values.
-    pub(crate) fn open(options: DiskOptions, model: &Path) -> Result<Option<Self>, EngineError> {
+    pub(crate) fn open(options: DiskOptions, model: &Path, path: ComputePath) -> Result<Option<Self>, EngineError> {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
         fs::create_dir_all(&folder).map_err(error)?;
@@ -87,7 +87,7 @@ impl DiskCache {
             tracing::warn!(folder = %folder.display(), "another process keeps its prefix cache here: nothing is kept on disk");
             return Ok(None);
         }
-        let (manifest, shape) = (Manifest::of(model)?, KvShape::of(&Config::load(model)?));
+        let (manifest, shape) = (Manifest::of(model, path)?, KvShape::of(&Config::load(model)?));
         let (index, dropped) = scan(&folder, manifest.root()).map_err(error)?;
         if Manifest::read(&folder).as_ref() != Some(&manifest) {
             manifest.write(&folder).map_err(error)?;

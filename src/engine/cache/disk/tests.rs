@@ -19,7 +19,7 @@ impl TestFolder {
     }
 
     fn try_open(&self, bytes: u64) -> Option<DiskCache> {
-        DiskCache::open(DiskOptions { folder: self.folder.path().into(), bytes }, self.model.path()).unwrap()
+        DiskCache::open(DiskOptions { folder: self.folder.path().into(), bytes }, self.model.path(), ComputePath::Cpu).unwrap()
     }
 
     fn open(&self) -> DiskCache {
@@ -139,7 +139,7 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     let test = TestFolder::new();
     let folder = test.model.path().join("config.json/x");
     let options = DiskOptions { folder: folder.clone(), bytes: 1 };
-    let error = DiskCache::open(options, test.model.path()).err().expect("a file is no folder").to_string();
+    let error = DiskCache::open(options, test.model.path(), ComputePath::Cpu).err().expect("a file is no folder").to_string();
     assert!(error.starts_with(&format!("{}: ", folder.display())), "{error}");
 }
 
@@ -170,7 +170,7 @@ fn a_file_whose_checksum_is_right_and_whose_shapes_are_not_is_dropped() {
     ];
     for (index, (tensors, good)) in files.into_iter().enumerate() {
         let test = TestFolder::new();
-        let root = Manifest::of(test.model.path()).unwrap().root();
+        let root = Manifest::of(test.model.path(), ComputePath::Cpu).unwrap().root();
         let header = SegmentHeader { parent: root, tokens: vec![1, 2, 3] };
         let (name, bytes) = header.encode_tensors(&tensors).unwrap();
         fs::write(test.folder.path().join(name.to_string()), bytes).unwrap();

@@ -28,7 +28,7 @@ thread_local! {
 /// Splits `0..length` into at most one range per core, none shorter than `least`; runs once over everything if it cannot be
 /// halved or is already inside a split. Returns the results in order.
 fn split<T>(length: i32, least: i32, act: impl Fn(Range<i32>) -> Result<T, Exception>) -> Result<Vec<T>, Exception> {
-    if length < 2 * least || thread_local_default_stream().is_some() || !super::is_default()? {
+    if length < 2 * least || thread_local_default_stream().is_some() {
         return Ok(vec![act(0..length)?]);
     }
     STREAMS.with(|streams| {

@@ -1,4 +1,4 @@
-//! The bridge to our CPU kernels: whether MLX computes on the CPU, and its arrays as slices.
+//! The bridge to our CPU kernels: MLX's arrays as slices.
 //!
 //! `attention` and `product` call a kernel each, and `cores` splits MLX's own operations among the cores.
 
@@ -10,16 +10,11 @@ use std::cell::RefCell;
 
 use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
-use mlx_rs::{Array, Device, DeviceType, Dtype};
+use mlx_rs::{Array, Dtype};
 
 thread_local! {
     /// The kernels' output buffer, reused: the system clears fresh memory page by page, which takes longer.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Whether MLX's default device is the CPU.
-pub(super) fn is_default() -> Result<bool, Exception> {
-    Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
 /// Arrays as evaluated, contiguous `f32`. An array that is so already is not copied.

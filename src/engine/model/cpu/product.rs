@@ -11,10 +11,10 @@ use crate::engine::model::batch::MAX_ROW_EXACT;
 const MIN_WEIGHTS: usize = 1 << 14;
 
 /// `x · weightᵀ`, `[n, R / n, input]` to `[n, R / n, output]`; waits until it is computed. Row-exact: no row's bits depend on
-/// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another device or precision.
+/// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another precision.
 pub(crate) fn cpu_product(x: &Array, weight: &Array) -> Result<Option<Array>, Exception> {
     let is_f32 = x.dtype() == Dtype::Float32 && weight.dtype() == Dtype::Float32;
-    if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 || !super::is_default()? {
+    if x.dim(1) > MAX_ROW_EXACT as i32 || weight.size() < MIN_WEIGHTS || !is_f32 {
         return Ok(None);
     }
     let in_memory = in_rows([x, weight])?;

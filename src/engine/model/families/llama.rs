@@ -2,8 +2,9 @@
 
 use crate::engine::EngineError;
 use crate::engine::model::Config;
+use crate::engine::model::attention::{Attention, AttentionBias};
 use crate::engine::model::config::LlamaConfig;
-use crate::engine::model::layers::{Attention, AttentionBias, Mlp};
+use crate::engine::model::layers::Mlp;
 use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
 

@@ -55,7 +55,7 @@ impl ActiveAnswer {
             return Err(EngineError::Request("the prompt is empty".into()));
         };
         let mut sequence = Sequence::new(model);
-        sequence.resume(&generation.prompt, cache.start(&generation.prompt)?);
+        sequence.resume(&generation.prompt, cache.start(&generation.prompt)?)?;
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
@@ -93,7 +93,7 @@ impl ActiveAnswer {
     /// Memory that the rest of the answer will take, in bytes.
     pub(super) fn bytes_to_come(&self, memory: &MemoryLimit) -> usize {
         let whole = memory.whole(self.generation.prompt.len(), self.generation.max_tokens);
-        whole.saturating_sub(self.sequence.tokens().len() * memory.token_bytes)
+        whole.saturating_sub(self.sequence.tokens().len() * memory.token_bytes + self.sequence.copied_bytes())
     }
 
     /// Computes the next tokens of the prompt, at most `chunk`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::cache::CacheLimits;
-use crate::engine::model::{LoadListener, SequenceInput};
+use crate::engine::model::{ComputePath, SequenceInput};
 use crate::engine::{CacheStats, Sampling, testing};
 
 /// An answer's text, why it ended, and its number of tokens.
@@ -20,10 +20,8 @@ struct TestAnswers {
 }
 
 impl TestAnswers {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        testing::write_model(dir.path());
-        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+    fn new(path: ComputePath) -> Self {
+        let (dir, model) = testing::model_with(&json!({}), path);
         Self { dir, model }
     }
 
@@ -104,28 +102,52 @@ fn requests() -> Vec<Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Greedy or sampled, free text or a call, however it ends: drafts change no token and leave nothing behind.
     #[test]
-    fn drafts_change_no_answer(
-        parts in prop::collection::vec(prop::collection::vec(0u32..300, 1..20), 1..4),
-        order in prop::collection::vec(0usize..4, 1..20),
-        request in prop::sample::select(requests()), max_tokens in 1usize..90, seed in prop::option::of(0u64..99),
-    ) {
-        let test = TestAnswers::new();
-        let prompt: Vec<u32> = order.iter().flat_map(|part| parts[part % parts.len()].clone()).collect();
+    fn drafts_change_no_answer_on_the_cpu_path(case in draft_case(), seed in prop::option::of(0u64..99)) {
         let seeded = |seed| Sampling { temperature: 0.3, repetition_penalty: 1.1, seed: Some(seed), ..Sampling::GREEDY };
-        let sampling = seed.map_or(Sampling::GREEDY, seeded);
-        let generation = || testing::asked(test.dir.path(), &request, &prompt, max_tokens, sampling.clone());
-        let (said, _, stats) = test.answer(generation());
-        let kept: Vec<usize> = stats.entries.iter().map(|entry| entry.tokens).collect();
-        prop_assert_eq!(kept, [prompt.len() + said.2 - 1]);
-        prop_assert_eq!(said, test.token_by_token(generation()));
+        drafts_change_nothing(ComputePath::Cpu, case, seed.map_or(Sampling::GREEDY, seeded))?;
     }
+}
+
+/// Greedy, and the same cases each time: on this path rows computed together are equal to rows alone to rounding.
+#[test]
+fn drafts_change_no_greedy_answer_on_the_gpu_path() {
+    let mut runner = testing::same_cases(16);
+    runner.run(&draft_case(), |case| drafts_change_nothing(ComputePath::Gpu, case, Sampling::GREEDY)).unwrap();
+}
+
+/// A prompt that repeats itself, a request, and its `max_tokens`.
+type DraftCase = (Vec<u32>, Value, usize);
+
+fn draft_case() -> impl Strategy<Value = DraftCase> {
+    let parts = prop::collection::vec(prop::collection::vec(0u32..300, 1..20), 1..4);
+    let prompt = (parts, prop::collection::vec(0usize..4, 1..20))
+        .prop_map(|(parts, order)| order.iter().flat_map(|part| parts[part % parts.len()].clone()).collect());
+    (prompt, prop::sample::select(requests()), 1usize..90)
+}
+
+/// Free text or a call, however it ends: drafts change no token and leave nothing behind.
+fn drafts_change_nothing(
+    path: ComputePath,
+    (prompt, request, max_tokens): DraftCase,
+    sampling: Sampling,
+) -> Result<(), TestCaseError> {
+    let test = TestAnswers::new(path);
+    let generation = || testing::asked(test.dir.path(), &request, &prompt, max_tokens, sampling.clone());
+    let (said, _, stats) = test.answer(generation());
+    let kept: Vec<usize> = stats.entries.iter().map(|entry| entry.tokens).collect();
+    prop_assert_eq!(kept, [prompt.len() + said.2 - 1]);
+    prop_assert_eq!(said, test.token_by_token(generation()));
+    Ok(())
 }
 
 #[test]
 fn an_answer_that_repeats_itself_takes_fewer_steps_than_tokens() {
-    let test = TestAnswers::new();
+    ComputePath::ALL.into_iter().for_each(repeats_itself);
+}
+
+fn repeats_itself(path: ComputePath) {
+    let test = TestAnswers::new(path);
     // The random model soon repeats itself. With 600 tokens, drafts also have to end at the end of a segment.
     let generation = || testing::generation(test.dir.path(), &testing::prompt(20), 600);
     let (said, steps, stats) = test.answer(generation());
@@ -136,7 +158,7 @@ fn an_answer_that_repeats_itself_takes_fewer_steps_than_tokens() {
 
 #[test]
 fn text_that_the_grammar_requires_is_drafted() {
-    let test = TestAnswers::new();
+    let test = TestAnswers::new(ComputePath::Cpu);
     let request = json!({"tools": [{"name": "Read", "input_schema": {"type": "object", "properties": {
         "a_rather_long_name_that_is_there_in_any_case": {"const": "and what it must be is long enough as well, is it not"}},
         "required": ["a_rather_long_name_that_is_there_in_any_case"], "additionalProperties": false}}],

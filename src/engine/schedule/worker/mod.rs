@@ -19,6 +19,7 @@ use super::sequence::Sequence;
 use crate::engine::EngineError;
 use crate::engine::cache::{CacheStats, PrefixCache};
 use crate::engine::model::Model;
+use crate::engine::segment::SEGMENT_TOKENS;
 
 /// Most active answers. Each holds memory of its own, and more would only slow all of them down.
 pub(crate) const MAX_ACTIVE: usize = 16;
@@ -64,7 +65,7 @@ pub(crate) struct SharedState {
 pub(crate) struct Worker {
     model: Model,
     cache: PrefixCache,
-    /// Most prompt tokens computed in one forward pass: the longest that a decoding answer has to wait.
+    /// Most prompt tokens computed in one forward pass.
     prefill_chunk: usize,
     memory: MemoryLimit,
     closing: Arc<AtomicBool>,
@@ -254,7 +255,9 @@ impl Worker {
     fn prefill_chunk(&mut self) -> bool {
         let Some(index) = self.answers.iter().position(ActiveAnswer::is_prefilling) else { return false };
         let Some(mut answer) = self.answers.remove(index) else { return false };
-        match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk) {
+        // The longest that a decoding answer has to wait.
+        let most = if self.answers.iter().all(ActiveAnswer::is_prefilling) { usize::MAX } else { SEGMENT_TOKENS };
+        match answer.prefill_chunk(&self.model, &mut self.cache, self.prefill_chunk.min(most)) {
             Ok(()) => self.answers.push_back(answer),
             Err(error) => answer.end(&mut self.cache, AnswerEnding::Failed(error)),
         }

@@ -5,9 +5,9 @@ mod any_order;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::LoadListener;
 use crate::engine::cache::{CacheLimits, DiskCache, DiskOptions};
 use crate::engine::decode::Piece;
+use crate::engine::model::ComputePath;
 use crate::engine::schedule::generation::{EngineEvent, EventReceiver};
 use crate::engine::schedule::memory::MemoryUse;
 use crate::engine::testing::{self, prompt};
@@ -21,27 +21,26 @@ struct TestWorker {
 }
 
 impl TestWorker {
+    /// On the CPU path.
     fn new() -> Self {
-        Self::with(CacheLimits::default())
+        Self::with(CacheLimits::default(), ComputePath::Cpu)
     }
 
-    fn with(limits: CacheLimits) -> Self {
-        Self::of(&json!({}), limits)
+    fn with(limits: CacheLimits, path: ComputePath) -> Self {
+        Self::of(&json!({}), limits, path)
     }
 
     /// On a model with some fields of its configuration changed.
-    fn of(config: &Value, limits: CacheLimits) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        testing::write_model_with(dir.path(), config);
-        let model = Model::load(dir.path(), &LoadListener::default()).unwrap();
+    fn of(config: &Value, limits: CacheLimits, path: ComputePath) -> Self {
+        let (dir, model) = testing::model_with(config, path);
         Self::on(dir, model, limits, None)
     }
 
     fn on(dir: tempfile::TempDir, model: Model, limits: CacheLimits, disk: Option<DiskOptions>) -> Self {
         let shared = SharedState::default();
-        let disk = disk.map(|options| DiskCache::open(options, dir.path()).unwrap().unwrap());
+        let disk = disk.map(|options| DiskCache::open(options, dir.path(), model.path()).unwrap().unwrap());
         let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap());
+        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap(), model.path());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
@@ -150,13 +149,15 @@ fn a_growing_answer_gets_a_token_between_two_chunks_of_another_prompt() {
 
 #[test]
 fn prompts_that_begin_alike_are_computed_once() {
-    let mut test = TestWorker::new();
-    let shared = prompt(160);
-    let mut all: Vec<_> = (0..3).map(|last| test.ask(&[&shared[..], &[last; 16]].concat(), 1)).collect();
-    test.turns(20);
-    assert!(all.iter_mut().all(|events| seen(events) == (Some(0), Some(1))));
-    // Ten common chunks, then 15 tokens each: a prompt's last token is not prefilled.
-    assert_eq!(test.computed(), 160 + 3 * 15);
+    for path in ComputePath::ALL {
+        let mut test = TestWorker::with(CacheLimits::default(), path);
+        let shared = prompt(160);
+        let mut all: Vec<_> = (0..3).map(|last| test.ask(&[&shared[..], &[last; 16]].concat(), 1)).collect();
+        test.turns(20);
+        assert!(all.iter_mut().all(|events| seen(events) == (Some(0), Some(1))));
+        // Ten common chunks, then 15 tokens each: a prompt's last token is not prefilled.
+        assert_eq!(test.computed(), 160 + 3 * 15);
+    }
 }
 
 #[test]
@@ -255,17 +256,24 @@ fn families() -> [Value; 4] {
 }
 
 #[test]
-fn answers_at_once_equal_each_answer_alone() {
+fn answers_at_once_equal_each_answer_alone_on_the_cpu_path() {
+    // Greedy, or sampled with a seed.
+    let seeded = |n| Sampling { temperature: 1.0, top_p: 0.9, seed: Some(n), ..Sampling::GREEDY };
+    at_once_and_alone(ComputePath::Cpu, |n| if n % 2 == 0 { Sampling::GREEDY } else { seeded(u64::from(n)) });
+}
+
+/// A draw can fall between two tokens by a rounding, so all are greedy.
+#[test]
+fn greedy_answers_at_once_equal_each_answer_alone_on_the_gpu_path() {
+    at_once_and_alone(ComputePath::Gpu, |_| Sampling::GREEDY);
+}
+
+fn at_once_and_alone(path: ComputePath, sampling: impl Fn(u32) -> Sampling) {
     for config in families() {
-        let mut test = TestWorker::of(&config, CacheLimits::default());
-        // Of different lengths, some with a common beginning; greedy, or sampled with a seed.
-        let asked: Vec<(Vec<u32>, Sampling)> = (0..6_u32)
-            .map(|n| {
-                let seeded = Sampling { temperature: 1.0, top_p: 0.9, seed: Some(u64::from(n)), ..Sampling::GREEDY };
-                let prompt = [prompt(7 * n as usize), vec![n + 1; 12]].concat();
-                (prompt, if n % 2 == 0 { Sampling::GREEDY } else { seeded })
-            })
-            .collect();
+        let mut test = TestWorker::of(&config, CacheLimits::default(), path);
+        // Of different lengths, some with a common beginning.
+        let asked: Vec<(Vec<u32>, Sampling)> =
+            (0..6_u32).map(|n| ([prompt(7 * n as usize), vec![n + 1; 12]].concat(), sampling(n))).collect();
         let answer = |(prompt, sampling): &(Vec<u32>, Sampling)| testing::sampled(test.dir.path(), prompt, 24, sampling.clone());
         let generations: Vec<_> = asked.iter().map(answer).collect();
         let mut at_once = Vec::new();
@@ -302,17 +310,19 @@ fn an_error_of_one_answer_ends_no_other() {
 
 #[test]
 fn a_prompt_continues_from_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = || Some(DiskOptions { folder: folder.path().into(), bytes: u64::MAX });
-    let mut test = TestWorker::new().restart(CacheLimits::default(), disk());
-    let mut first = test.ask(&prompt(100), 1);
-    test.turns(10);
-    assert_eq!(seen(&mut first), (Some(0), Some(1)));
-    let mut test = test.restart(CacheLimits::default(), disk());
-    let mut again = test.ask(&[prompt(100), vec![7; 20]].concat(), 1);
-    test.turns(10);
-    assert_eq!(seen(&mut again), (Some(100), Some(1)));
-    assert_eq!(test.shared.cache.lock().unwrap().disk.as_ref().map(|disk| (disk.hits, disk.tokens)), Some((1, 100)));
+    for path in ComputePath::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = || Some(DiskOptions { folder: folder.path().into(), bytes: u64::MAX });
+        let mut test = TestWorker::with(CacheLimits::default(), path).restart(CacheLimits::default(), disk());
+        let mut first = test.ask(&prompt(100), 1);
+        test.turns(10);
+        assert_eq!(seen(&mut first), (Some(0), Some(1)));
+        let mut test = test.restart(CacheLimits::default(), disk());
+        let mut again = test.ask(&[prompt(100), vec![7; 20]].concat(), 1);
+        test.turns(10);
+        assert_eq!(seen(&mut again), (Some(100), Some(1)));
+        assert_eq!(test.shared.cache.lock().unwrap().disk.as_ref().map(|disk| (disk.hits, disk.tokens)), Some((1, 100)));
+    }
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! Attention on the GPU path: MLX's fused operation, once for each sequence and layer, over buffers in which the keys and values
+//! of a sequence lie side by side. How many operations a token takes does not depend on how long its sequence is.
+
+use std::ops::Range;
+
+use mlx_rs::error::Exception;
+use mlx_rs::fast::{ScaledDotProductAttentionMask, scaled_dot_product_attention};
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::ops::{add, arange, concatenate, expand_dims, gt, le, logical_and};
+use mlx_rs::{Array, array};
+
+use super::Attention;
+use crate::engine::model::batch::Batch;
+use crate::engine::model::layers::{Linear, RmsNorm};
+
+/// What the new tokens of one sequence attend with and to.
+pub(super) struct FusedInput {
+    /// Of the new tokens, `[1, H, L, d]`.
+    queries: Array,
+    /// Of all tokens, the new ones included, `[1, K, T, d]`.
+    keys: Array,
+    values: Array,
+}
+
+impl Attention {
+    /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
+    pub(super) fn forward_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
+        let inputs = self.fill_fused(x, layer, batch)?;
+        let outputs = inputs.iter().map(|input| attend(input, self.window)).collect::<Result<Vec<_>, _>>()?;
+        let heads = joined(outputs, x.dim(1))?;
+        self.output.forward(&heads.transpose_axes(&[0, 2, 1, 3])?.reshape(&[x.dim(0), x.dim(1), -1])?)
+    }
+
+    /// Appends the new keys and values to the caches. Returns what each sequence attends with and to.
+    pub(super) fn fill_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Vec<FusedInput>, Exception> {
+        let (query_norm, key_norm) = self.norms();
+        let rotated = |projection, norm| self.rope.rotate_from(&self.heads_of(x, projection, norm)?, batch.starts());
+        let (queries, keys) = (rotated(&self.query, query_norm)?, rotated(&self.key, key_norm)?);
+        let values = self.heads_of(x, &self.value, None)?;
+        let counts: Vec<i32> = batch.sequences().map(|(rows, _)| rows.end - rows.start).collect();
+        let (queries, keys, values) = (parted(queries, &counts)?, parted(keys, &counts)?, parted(values, &counts)?);
+        let mut inputs = Vec::new();
+        for ((((_, cache), queries), keys), values) in batch.sequences().zip(queries).zip(keys).zip(values) {
+            let (keys, values) = cache.append(layer, &keys, &values)?.concatenated()?;
+            inputs.push(FusedInput { queries, keys, values });
+        }
+        Ok(inputs)
+    }
+
+    /// The heads of one projection of `[n, R / n, D]`: `[n, heads, R / n, d]`.
+    fn heads_of(&self, x: &Array, projection: &Linear, norm: Option<&RmsNorm>) -> Result<Array, Exception> {
+        let heads = projection.forward(x)?.reshape(&[x.dim(0), x.dim(1), -1, self.head_dim])?;
+        let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
+        heads.transpose_axes(&[0, 2, 1, 3])
+    }
+}
+
+/// Each sequence's part, `[1, heads, L, d]`, of `[n, heads, R / n, d]`; `counts` are the sequences' numbers of rows `L`.
+fn parted(heads: Array, counts: &[i32]) -> Result<Vec<Array>, Exception> {
+    if let [_] = counts {
+        return Ok(vec![heads]);
+    }
+    let of_group = heads.dim(2);
+    let ends = counts.iter().scan(0, |end, count| {
+        *end += count / of_group;
+        Some(*end)
+    });
+    let cuts: Vec<i32> = ends.take(counts.len() - 1).collect();
+    let parts = heads.split_at_indices(&cuts, 0)?;
+    parts.into_iter().map(|part| if part.dim(0) == 1 { Ok(part) } else { part.transpose_axes(&[2, 1, 0, 3]) }).collect()
+}
+
+/// The way back from [`parted`], to groups of `of_group` rows.
+fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
+    let part = |part: Array| if part.dim(2) == of_group { Ok(part) } else { part.transpose_axes(&[2, 1, 0, 3]) };
+    let mut parts = parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    if let [_] = &parts[..] { Ok(parts.remove(0)) } else { concatenate(&parts, 0) }
+}
+
+/// The attention output of a sequence's new tokens, `[1, H, L, d]`. A token attends to itself and the tokens before it, with a
+/// `window` to at most that many in all.
+fn attend(FusedInput { queries, keys, values }: &FusedInput, window: Option<i32>) -> Result<Array, Exception> {
+    let (new, width, tokens) = (queries.dim(2), queries.dim(3), keys.dim(2));
+    let scale = (width as f32).powf(-0.5);
+    let Some(window) = window.filter(|window| *window < tokens) else {
+        // A single new token sees all tokens: no mask.
+        let mask = (new > 1).then_some(ScaledDotProductAttentionMask::Causal);
+        return scaled_dot_product_attention(queries, keys, values, scale, mask, None);
+    };
+    // No query sees a token before this one.
+    let first = (tokens - new + 1 - window).max(0);
+    let seen = |array: &Array| array.try_index((.., .., first..tokens, ..));
+    let (keys, values) = (seen(keys)?, seen(values)?);
+    if new == 1 {
+        return scaled_dot_product_attention(queries, keys, values, scale, None, None);
+    }
+    let mask = window_mask(tokens - new - first..tokens - first, 0..tokens - first, window)?;
+    scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(&mask), None)
+}
+
+/// The mask `[queries, keys]` of a sliding window: true where a key is at its query's position or up to `window - 1` before.
+fn window_mask(queries: Range<i32>, keys: Range<i32>, window: i32) -> Result<Array, Exception> {
+    let queries = expand_dims(arange::<i32, i32>(queries.start, queries.end, 1)?, 1)?;
+    let keys = arange::<i32, i32>(keys.start, keys.end, 1)?;
+    logical_and(le(&keys, &queries)?, gt(add(&keys, array!(window))?, &queries)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlx_rs::ops::subtract;
+
+    use super::*;
+    use crate::engine::model::cpu::attention::cpu_attention;
+    use crate::engine::model::kv_spans::{AttendedSequence, KvSpan, KvSpans};
+    use crate::engine::testing::{largest, normal};
+
+    /// Keys and values as spans that are cut at the given tokens.
+    fn spans(keys: &Array, values: &Array, cuts: &[i32]) -> KvSpans {
+        let starts = [&[0], cuts].concat();
+        let ends = [cuts, &[keys.dim(2)]].concat();
+        let part = |array: &Array, start, end| array.try_index((.., .., start..end, ..)).unwrap();
+        let span = |(start, end)| KvSpan::new(part(keys, start, end), part(values, start, end));
+        KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
+    }
+
+    #[test]
+    fn both_paths_give_what_an_explicit_mask_gives() {
+        // (H, K, d, L, T, cuts): several query tiles and key tiles, a single short tile, a first prefill chunk, a single token,
+        // three query heads per key/value head, an odd width; windows that end within a key tile and many tiles earlier; one span
+        // and several.
+        type AttentionCase<'a> = (i32, i32, i32, i32, i32, &'a [i32]);
+        let cases: [AttentionCase; 9] = [
+            (4, 2, 16, 300, 2000, &[]),
+            (2, 1, 16, 20, 9000, &[]),
+            (6, 2, 16, 130, 130, &[]),
+            (1, 1, 16, 2, 3, &[]),
+            (4, 2, 16, 1, 600, &[512]),
+            (4, 2, 64, 300, 2000, &[3, 1010, 1690]),
+            (2, 1, 16, 20, 9000, &[8980]),
+            (4, 2, 16, 7, 600, &[512]),
+            (3, 1, 21, 100, 400, &[128, 256]),
+        ];
+        for (heads, kv_heads, width, new, all, cuts) in cases {
+            let queries = normal(&[1, heads, new, width], 1);
+            let (keys, values) = (normal(&[1, kv_heads, all, width], 2), normal(&[1, kv_heads, all, width], 3));
+            for window in [None, Some(1), Some(50), Some(700)] {
+                let mask = window_mask(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
+                let mask = ScaledDotProductAttentionMask::Array(&mask);
+                let whole =
+                    scaled_dot_product_attention(&queries, &keys, &values, (width as f32).powf(-0.5), mask, None).unwrap();
+                // `[1, H, L, d]` to `[L, H · d]`.
+                let in_rows = |heads: Array| heads.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, -1]).unwrap();
+
+                let input = FusedInput { queries: queries.clone(), keys: keys.clone(), values: values.clone() };
+                let fused = in_rows(attend(&input, window).unwrap());
+                let attended = AttendedSequence { new_tokens: new, kv: spans(&keys, &values, cuts) };
+                let on_cpu = cpu_attention(&queries.transpose_axes(&[2, 1, 0, 3]).unwrap(), vec![attended], window).unwrap();
+                let whole = in_rows(whole);
+                for (path, ours) in [("fused", fused), ("kernel", on_cpu)] {
+                    let difference = largest(&subtract(&whole, ours).unwrap());
+                    assert!(difference < 3e-5, "{path}: {new} of {all} tokens, window {window:?}: differ by {difference}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_are_parted_and_joined_in_their_order() {
+        // Groups of rows `[n, R / n]`, and each sequence's rows.
+        for (groups, of_group, counts) in [(1, 3, &[3][..]), (4, 1, &[1, 1, 1, 1]), (2, 3, &[3, 3]), (6, 1, &[2, 1, 3])] {
+            let heads = normal(&[groups, 2, of_group, 4], 1);
+            let parts = parted(heads.clone(), counts).unwrap();
+            assert!(parts.iter().zip(counts).all(|(part, count)| part.shape() == [1, 2, *count, 4]));
+            let back = joined(parts, of_group).unwrap();
+            assert_eq!(back.shape(), heads.shape());
+            assert_eq!(largest(&subtract(&back, &heads).unwrap()), 0.0);
+        }
+    }
+}
