@@ -9,9 +9,6 @@ use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
 use crate::wire::{Content, InputMessage, MessagesRequest, Role, System};
 
-/// The limit of a request that sets none: as many tokens as the context leaves.
-const AS_MANY_AS_FIT: u32 = u32::MAX;
-
 /// What becomes of a Responses request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromResponses {
@@ -110,7 +107,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         system: (!turns.system.is_empty()).then(|| System::Text(turns.system.join("\n\n"))),
         tools: offered.tools,
         tool_choice,
-        max_tokens: responses.max_output_tokens.unwrap_or(AS_MANY_AS_FIT),
+        max_tokens: responses.max_output_tokens.unwrap_or(MessagesRequest::AS_MANY_AS_FIT),
         temperature: responses.temperature,
         top_p: responses.top_p,
         top_k,

@@ -21,6 +21,9 @@ use crate::wire::{OutputFormat, Tool};
 /// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
 
+/// The stack of a thread that compiles, in bytes. Only what is used of it takes memory.
+const COMPILER_STACK: usize = 128 << 20;
+
 /// llguidance's limits, where the usual ones do not suit a server: a request's schema may come from anywhere.
 static LIMITS: LazyLock<ParserLimits> = LazyLock::new(|| ParserLimits {
     // An object of 600 optional properties needs more than the usual 2,000.
@@ -206,7 +209,7 @@ impl Grammars {
         what: &str,
         form: &CallForm,
         fill: &Fill,
-        grammar: impl FnOnce() -> String,
+        grammar: impl FnOnce() -> String + Send,
     ) -> Result<Follower, EngineError> {
         self.kept(format!("{what} {}", filled(form, fill)), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
@@ -346,11 +349,11 @@ impl Grammars {
     }
 
     /// A fresh copy of the grammar under this key, compiled on first use. Failures are kept too, so that they cost nothing twice.
-    fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError>) -> Result<Follower, EngineError> {
+    fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError> + Send) -> Result<Follower, EngineError> {
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
         }
-        let new = compile();
+        let new = on_a_deep_stack(compile);
         let mut compiled = self.lock();
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
@@ -363,6 +366,17 @@ impl Grammars {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs this on a thread with a deep stack: llguidance recurses for each rule that leads to another, and a format that writes one
+/// rule for each argument has a thousand of them.
+fn on_a_deep_stack(compile: impl FnOnce() -> Result<Follower, EngineError> + Send) -> Result<Follower, EngineError> {
+    let failed = |reason: &str| EngineError::Device(format!("a grammar cannot be compiled: {reason}"));
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("grammar".into()).stack_size(COMPILER_STACK);
+        let thread = thread.spawn_scoped(scope, compile).map_err(|error| failed(&error.to_string()))?;
+        thread.join().unwrap_or_else(|_| Err(failed("the compiler failed")))
+    })
 }
 
 /// Refuses a schema that would take too long to compile.

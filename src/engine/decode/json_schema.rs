@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::declared_properties::{allow_only_declared, has_type};
+use super::schema_cost::{self, Excess};
 use super::string_formats;
 use crate::wire::Tool;
 
@@ -31,6 +32,10 @@ pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) 
 pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
     if is_open(&schema) {
         schema = any_value();
+    }
+    // Nothing may follow the references of such a schema. It does not compile.
+    if schema_cost::excess(&schema) == Some(Excess::References) {
+        return (schema, vec![]);
     }
     let mut left_out = Vec::new();
     visit(&mut schema, &mut |keywords| {

@@ -1,8 +1,9 @@
 //! Bounds what compiling a schema can cost, before llguidance sees it.
 //!
-//! llguidance has limits of its own, but two things pass them. It merges all schemas that apply to one value (`allOf`, `$ref`),
-//! and references can make a kilobyte of them millions. And it intersects the regular expressions that one string must match at
-//! once, which takes time and memory exponential in their number.
+//! llguidance has limits of its own, but some things pass them. It merges all schemas that apply to one value (`allOf`, `$ref`),
+//! and references can make a kilobyte of them millions. It intersects the regular expressions that one string must match at
+//! once, which takes time and memory exponential in their number; an object of many optional properties takes time quadratic in
+//! theirs. And it follows references recursively, however long the chain is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -18,6 +19,12 @@ const MOST_SCHEMAS: usize = 1_000;
 /// more three times as long.
 const MOST_EXPRESSIONS: usize = 5;
 
+/// Most properties of one object: a thousand take a second or two.
+const MOST_PROPERTIES: usize = 1_000;
+
+/// Longest chain of references.
+const LONGEST_CHAIN: usize = 100;
+
 /// What is too much in a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
@@ -25,6 +32,10 @@ pub(super) enum Excess {
     Schemas,
     /// Too many patterns and formats apply to one string.
     Expressions,
+    /// An object has too many properties.
+    Properties,
+    /// References lead to references, too many times.
+    References,
 }
 
 impl Excess {
@@ -33,14 +44,17 @@ impl Excess {
         match self {
             Self::Schemas => "too many schemas apply to one value",
             Self::Expressions => "too many patterns and formats apply to one string",
+            Self::Properties => "an object has too many properties",
+            Self::References => "references lead to too many others",
         }
     }
 }
 
 /// What is too much in this schema, if anything is.
 pub(super) fn excess(schema: &Value) -> Option<Excess> {
-    let mut demands = Demands { root: schema, known: HashMap::new() };
-    demands.of(schema).excess()
+    let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, too_long: false };
+    let demand = demands.of(schema);
+    if demands.too_long { Some(Excess::References) } else { demand.excess() }
 }
 
 /// What a schema demands of one value, and of the values inside it. Counts saturate.
@@ -61,6 +75,9 @@ impl Demand {
         }
         if self.expressions > MOST_EXPRESSIONS {
             return Some(Excess::Expressions);
+        }
+        if self.inside.len() > MOST_PROPERTIES {
+            return Some(Excess::Properties);
         }
         self.inside.values().find_map(|demand| demand.excess())
     }
@@ -83,6 +100,9 @@ struct Demands<'a> {
     root: &'a Value,
     /// By reference; `None` while it is being computed, as references may be circular.
     known: HashMap<&'a str, Option<Rc<Demand>>>,
+    /// How many references lead to the schema being looked at.
+    chain: usize,
+    too_long: bool,
 }
 
 impl<'a> Demands<'a> {
@@ -111,9 +131,15 @@ impl<'a> Demands<'a> {
         if let Some(known) = self.known.get(reference) {
             return known.clone().unwrap_or_default();
         }
+        if self.chain == LONGEST_CHAIN {
+            self.too_long = true;
+            return Rc::default();
+        }
+        self.chain += 1;
         self.known.insert(reference, None);
         let demand = Rc::new(references::target(reference, self.root).map(|target| self.of(target)).unwrap_or_default());
         self.known.insert(reference, Some(demand.clone()));
+        self.chain -= 1;
         demand
     }
 
@@ -155,6 +181,14 @@ mod tests {
         json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/d0"}}, "$defs": definitions})
     }
 
+    /// Definitions each of which refers to the next.
+    fn chain(length: usize) -> Value {
+        let next = |at: usize| json!({"$ref": format!("#/$defs/d{}", at + 1)});
+        let mut definitions: Map<String, Value> = (0..length).map(|at| (format!("d{at}"), next(at))).collect();
+        definitions.insert(format!("d{length}"), json!({"type": "string"}));
+        json!({"type": "object", "properties": {"p": next(0)}, "$defs": definitions})
+    }
+
     #[test]
     fn what_grows_without_bound_is_found() {
         let in_property = |schema: Value| json!({"type": "object", "properties": {"p": schema}});
@@ -168,10 +202,17 @@ mod tests {
             (in_property(json!({"anyOf": patterns(50)})), None),
             (in_property(json!({"type": "array", "items": {"allOf": patterns(9)}})), Some(Excess::Expressions)),
             (doubling(60, json!({"type": "string"})), Some(Excess::Schemas)),
+            (chain(90), None),
+            (chain(200_000), Some(Excess::References)),
+            (
+                json!({"properties": (0..1_001).map(|at| (at.to_string(), json!({}))).collect::<Map<_, _>>()}),
+                Some(Excess::Properties),
+            ),
             (doubling(3, json!({"type": "string", "pattern": "x"})), Some(Excess::Expressions)),
             (doubling(3, json!({"type": "string"})), None),
         ] {
-            assert_eq!(excess(&schema), expected, "{schema}");
+            let shown: String = schema.to_string().chars().take(300).collect();
+            assert_eq!(excess(&schema), expected, "{shown}");
         }
     }
 
