@@ -24,7 +24,7 @@ help:
 	@echo "Maintain:"
 	@echo "  make build         the debug build of the program"
 	@echo "  make mlx           prepare MLX for Linux (nothing to do on macOS)"
-	@echo "  make clients       install the clients that the tests drive: Python and TypeScript SDKs, Claude Code"
+	@echo "  make clients       install the clients that the tests drive: SDKs and frameworks, Claude Code, Codex"
 	@echo "  make nextest       install the test runner, where the machine has none"
 	@echo "  make machete       install what finds unused dependencies, where the machine has none"
 	@echo "  make traces        record the committed traces anew with the real client; SESSIONS=part-of-a-name for some"

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use crate::trace::redact::Redactor;
 use crate::wire::{ErrorBody, ErrorKind};
 
-/// Why a backend gave no answer.
+/// Why a backend gave no answer. What is displayed has no secrets, though an error may quote some.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The backend answered with an error of its own.
-    #[error("{}: {}", .body.error.kind, .body.error.message)]
+    #[error("{}: {}", .body.error.kind, redacted(&.body.error.message))]
     Answered {
         /// The HTTP status.
         status: u16,
@@ -18,7 +19,7 @@ pub enum BackendError {
         retry_after: Option<String>,
     },
     /// The backend could not be reached, or the connection broke.
-    #[error("{address}: {reason}")]
+    #[error("{}: {}", redacted(.address), redacted(.reason))]
     Unreachable {
         /// The base URL.
         address: String,
@@ -26,7 +27,7 @@ pub enum BackendError {
         reason: String,
     },
     /// What the backend sent is not its protocol.
-    #[error("{address} does not speak the {protocol}: {reason}")]
+    #[error("{} does not speak the {protocol}: {}", redacted(.address), redacted(.reason))]
     Protocol {
         /// The protocol it should speak.
         protocol: Protocol,
@@ -35,6 +36,10 @@ pub enum BackendError {
         /// Where it deviates.
         reason: String,
     },
+}
+
+fn redacted(text: &str) -> String {
+    Redactor::default().text(text).into_owned()
 }
 
 /// A protocol that a backend may speak.
@@ -66,5 +71,27 @@ impl From<ErrorBody> for BackendError {
     /// An error that came without a status of its own, as `error` events do: it gets the status of its kind.
     fn from(body: ErrorBody) -> Self {
         Self::Answered { status: body.kind().status(), body, retry_after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_displayed_without_secrets() {
+        let key = format!("sk-ant-{}", "api03-abcdefgh");
+        let reason = format!("key {key} is not valid");
+        let answered = BackendError::new(ErrorKind::Authentication, reason.as_str());
+        let address = "http://me:hunter2@host".to_owned();
+        let unreachable = BackendError::Unreachable { address: address.clone(), reason: reason.clone() };
+        let protocol = BackendError::Protocol { protocol: Protocol::Messages, address, reason };
+        for error in [answered, unreachable, protocol] {
+            let shown = error.to_string();
+            assert!(
+                !shown.contains("api03") && !shown.contains("hunter2") && shown.contains("key [redacted] is not valid"),
+                "{shown}"
+            );
+        }
     }
 }

@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 
-use crate::wire::{MessagesRequest, StreamEvent};
+use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
 
 /// The events of one answer, as they are generated. Dropping the stream cancels the request.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<StreamEvent, BackendError>> + Send>>;
@@ -45,6 +45,16 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// What fails before the first event. Later errors are items of the stream, which then ends.
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>>;
+
+    /// Starts the continuation of a text as it is, without a chat template. `settings`: how, in a request that has no messages
+    /// and no tools.
+    ///
+    /// # Errors
+    /// As [`Self::messages`]. Backends that know conversations only refuse.
+    fn continue_text(&self, _text: String, _settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        let reason = format!("{} answers conversations only: use /v1/chat/completions", self.name());
+        Box::pin(async move { Err(BackendError::new(ErrorKind::InvalidRequest, reason)) })
+    }
 
     /// The number of tokens in the request's prompt.
     ///

@@ -17,7 +17,7 @@ use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
-use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{ErrorKind, MessagesRequest, StreamEvent, from_json};
 
 /// An OpenAI-compatible server behind a base URL.
 pub struct OpenAiBackend {
@@ -64,7 +64,11 @@ impl OpenAiBackend {
     /// Converts a request. The names of omitted fields are logged.
     fn convert(&self, request: &MessagesRequest) -> ChatRequest {
         let model = self.model.as_deref().unwrap_or(&request.model);
-        let Converted { request, omitted } = convert::to_chat(request, model, self.dialect);
+        let no_limit = request.max_tokens == MessagesRequest::AS_MANY_AS_FIT;
+        let Converted { mut request, omitted } = convert::to_chat(request, model, self.dialect);
+        if no_limit {
+            (request.max_tokens, request.max_completion_tokens) = (None, None);
+        }
         if let Some(fields) = self.omissions.new_names(&omitted) {
             tracing::info!(fields, backend = self.address, "left out: the chat protocol has no counterpart");
         }
@@ -192,7 +196,7 @@ fn log_end(address: &str, reader: &ChunkReader) {
 fn parse(address: &str, data: &str) -> Result<ChatChunk, BackendError> {
     let unreadable =
         |error: serde_json::Error| protocol_error(address, &format!("a chunk is not readable ({error}): {}", shorten(data)));
-    let value: Value = serde_json::from_str(data).map_err(unreadable)?;
+    let value: Value = from_json(data.as_bytes()).map_err(unreadable)?;
     if value["object"] == "error" {
         return Ok(ChatChunk { error: error_in(data), ..ChatChunk::default() });
     }

@@ -14,7 +14,10 @@ use serde_json::{Map, Value};
 use super::http::{self, shorten};
 use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
 use crate::net::root_cause;
-use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent};
+use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json};
+
+/// Upper bound on generated tokens where the client sets none: Anthropic asks for one, and every model takes this.
+const TAKEN_BY_EVERY_MODEL: u32 = 8_192;
 
 /// Fields of `POST /v1/messages` that `POST /v1/messages/count_tokens` refuses.
 const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
@@ -85,6 +88,9 @@ impl RemoteBackend {
     fn body(&self, mut request: MessagesRequest) -> Value {
         request.stream = true;
         if self.anyclaude.is_none() {
+            if request.max_tokens == MessagesRequest::AS_MANY_AS_FIT {
+                request.max_tokens = TAKEN_BY_EVERY_MODEL;
+            }
             drop_foreign_thinking(&mut request);
             drop_engine_fields(&mut request.extra);
         }
@@ -127,7 +133,9 @@ fn drop_absent_schemas(body: &mut Value) {
 
 /// Removes the fields of chat requests that only the engine reads: Anthropic refuses them.
 fn drop_engine_fields(extra: &mut Map<String, Value>) {
-    extra.shift_remove("seed");
+    for name in ["seed", "min_p", "repetition_penalty", "presence_penalty"] {
+        extra.shift_remove(name);
+    }
     let format = extra.get_mut("output_config").and_then(|config| config.get_mut("format"));
     if let Some(format) = format.and_then(Value::as_object_mut) {
         format.shift_remove("strict");
@@ -169,7 +177,7 @@ fn events(address: String, response: Response) -> EventStream {
 
 /// Parses one event. The server's own error event becomes an error.
 fn parse(address: &str, data: &str) -> Result<StreamEvent, BackendError> {
-    match serde_json::from_str(data) {
+    match from_json(data.as_bytes()) {
         Ok(StreamEvent::Error { body }) => Err(body.into()),
         Ok(event) => Ok(event),
         Err(error) => Err(protocol_error(address, format!("an event is not JSON ({error}): {}", shorten(data)))),
@@ -273,7 +281,7 @@ mod tests {
         let format = json!({"type": "json_schema", "schema": {"type": "object"}});
         let mut asked = format.clone();
         asked["strict"] = json!(true);
-        let fields = json!({"seed": 7, "metadata": {}, "output_config": {"effort": "low", "format": asked}});
+        let fields = json!({"seed": 7, "min_p": 0.1, "presence_penalty": 1, "metadata": {}, "output_config": {"effort": "low", "format": asked}});
         let mut fields = fields.as_object().unwrap().clone();
         drop_engine_fields(&mut fields);
         assert_eq!(Value::Object(fields), json!({"metadata": {}, "output_config": {"effort": "low", "format": format}}));

@@ -17,7 +17,7 @@ const PREFIX: &str = "ANYCLAUDE_";
 const ENVIRONMENT: &str = "environment";
 
 /// The settings that in environment variables are one text with commas.
-const LISTS: [&str; 2] = ["tools_only", "fallback"];
+const LISTS: [&str; 3] = ["tools_only", "allow_origin", "fallback"];
 
 /// The settings, and where each came from.
 pub struct Loaded {

@@ -36,6 +36,8 @@ pub struct Settings {
     pub compact_tools: bool,
     /// With mode mlx: the folder in which the prefix cache outlives a run.
     pub cache_dir: Option<PathBuf>,
+    /// The origins, such as https://app.example, whose web pages may use the server that runs in this process.
+    pub allow_origin: Vec<String>,
     /// The modes to ask, in this order, when the chosen one is down or overloaded.
     pub fallback: Vec<Mode>,
     /// Settings of single modes. For the chosen mode, the values above win.
@@ -78,6 +80,7 @@ impl Default for Settings {
             tools_only: Vec::new(),
             compact_tools: false,
             cache_dir: None,
+            allow_origin: Vec::new(),
             fallback: Vec::new(),
             modes: BTreeMap::new(),
         }

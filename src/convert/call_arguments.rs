@@ -51,6 +51,11 @@ impl CallArguments {
         self.held.push_str(piece);
     }
 
+    /// Whether nothing but white space has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.progress == JsonProgress::BeforeObject
+    }
+
     /// Whether the object has ended.
     pub(crate) fn is_complete(&self) -> bool {
         self.progress == JsonProgress::Complete

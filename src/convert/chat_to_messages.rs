@@ -4,35 +4,62 @@ use serde_json::{Map, Value, json};
 
 use super::Omitted;
 use crate::wire::openai::{
-    AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart, StopSequences,
+    AllowedTool, AllowedTools, AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart,
+    StopSequences,
 };
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice, from_json};
 
-/// Upper bound on generated tokens where the client sets none. A Messages request must have one.
-const DEFAULT_MAX_TOKENS: u32 = 8_192;
+/// Fields with which a client asks for something else than it would get if they were left out.
+const REFUSED: [(&str, &str); 7] = [
+    ("functions", "give the functions as tools"),
+    ("function_call", "use tool_choice"),
+    ("logprobs", "the probabilities of tokens are not reported"),
+    ("top_logprobs", "the probabilities of tokens are not reported"),
+    ("logit_bias", "the likelihood of single tokens cannot be changed"),
+    ("audio", "answers are text"),
+    ("web_search_options", "this server does not search the web"),
+];
+
+/// Fields of the engine's sampler that chat clients use and Anthropic's API does not have. The engine reads them by these names.
+const SAMPLING: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
 
 /// Converts a request. With it come the names of the fields that have no counterpart.
 ///
 /// # Errors
-/// One sentence that names the field: a call's arguments are not a JSON object, `tool_choice` has an unknown mode, or `n` asks
-/// for more than one alternative.
+/// One sentence that names the field: its value cannot be meant, or it asks for what no backend here can do.
 pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String> {
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;
-    if extra.remove("n").is_some_and(|n| n.as_u64().is_some_and(|n| n > 1)) {
-        return Err("n: one answer at a time is all there is".into());
-    }
-    let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
+    refuse_fields(&mut extra)?;
+    let top_k = match extra.remove("top_k") {
+        // Many local servers take 0 and -1 for no limit.
+        Some(Value::Null) | None => None,
+        Some(given) if given.as_i64().is_some_and(|k| k == 0 || k == -1) => None,
+        Some(given) => {
+            let k = given.as_u64().and_then(|k| u32::try_from(k).ok());
+            Some(k.ok_or_else(|| format!("top_k: {given} is not a number of tokens"))?)
+        }
+    };
     let counterparts = counterparts(&mut extra, chat.reasoning_effort)?;
     omitted.fields("", &extra);
-    let (system, messages) = conversation(chat.messages, &mut omitted)?;
+    if let Some(options) = &chat.stream_options {
+        omitted.fields("stream_options", &options.extra);
+    }
+    let (mut system, mut messages) = conversation(chat.messages, &mut omitted)?;
+    if messages.is_empty()
+        && let Some(text) = system.pop()
+    {
+        // Chat clients may send instructions alone; a Messages request needs a turn to answer.
+        messages.push(InputMessage { role: Role::User, content: Content::Text(text) });
+    }
+    let mut tools: Vec<Tool> = chat.tools.into_iter().map(|offered| tool(offered, &mut omitted)).collect();
     let request = MessagesRequest {
         model: chat.model,
         messages,
         system: (!system.is_empty()).then(|| System::Text(system.join("\n\n"))),
-        tools: chat.tools.into_iter().map(tool).collect(),
-        tool_choice: tool_choice(chat.tool_choice, chat.parallel_tool_calls)?,
-        max_tokens: chat.max_completion_tokens.or(chat.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        tool_choice: tool_choice(chat.tool_choice, chat.parallel_tool_calls, &mut tools)?,
+        tools,
+        max_tokens: chat.max_completion_tokens.or(chat.max_tokens).unwrap_or(MessagesRequest::AS_MANY_AS_FIT),
         temperature: chat.temperature,
         top_p: chat.top_p,
         top_k,
@@ -47,11 +74,37 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
     Ok((request, omitted))
 }
 
+/// Takes the fields from `extra` that ask for nothing, and refuses those that ask for something impossible.
+fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
+    match extra.remove("n") {
+        None | Some(Value::Null) => {}
+        Some(n) if n == 1 => {}
+        Some(n) => return Err(format!("n: {n} is not supported: each request gets one answer")),
+    }
+    match extra.remove("modalities") {
+        None | Some(Value::Null) => {}
+        Some(modalities) if modalities == json!(["text"]) => {}
+        Some(modalities) => return Err(format!("modalities: {modalities} is not supported: answers are text")),
+    }
+    for (name, instead) in REFUSED {
+        let asks_for_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        // `"function_call": "none"` and `"top_logprobs": 0` are what clients send that do not mean the field.
+        if extra.remove(name).is_some_and(|value| !asks_for_nothing(&value) && value != "none" && value != 0) {
+            return Err(format!("{name}: not supported: {instead}"));
+        }
+    }
+    Ok(())
+}
+
 /// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
 fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
-    // Anthropic has no seed, but the in-process engine reads it under this name.
-    fields.extend(extra.remove("seed").map(|seed| ("seed".to_owned(), seed)));
+    fields.extend(SAMPLING.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
     let mut config = Map::new();
     match effort.as_deref() {
         None => {}
@@ -114,17 +167,23 @@ fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<(Vec<St
             }
             ChatMessage::Tool { tool_call_id, content, extra } => {
                 omitted.fields("tool", &extra);
-                let result = ContentBlock::ToolResult {
-                    tool_use_id: tool_call_id,
-                    content: Some(Content::Text(plain(content, omitted))),
-                    is_error: false,
-                    extra: Map::new(),
-                };
+                let content = Some(result_content(content, omitted));
+                let result = ContentBlock::ToolResult { tool_use_id: tool_call_id, content, is_error: false, extra: Map::new() };
                 add_result(&mut messages, result);
             }
         }
     }
     Ok((system, messages))
+}
+
+/// A tool's output: one text, or blocks if there is more than text in it.
+fn result_content(content: ChatContent, omitted: &mut Omitted) -> Content {
+    match content {
+        ChatContent::Parts(parts) if parts.iter().any(|part| !matches!(part, ContentPart::Text { .. })) => {
+            Content::Blocks(parts.into_iter().filter_map(|part| block(part, omitted)).collect())
+        }
+        content => Content::Text(plain(content, omitted)),
+    }
 }
 
 /// Adds a tool result: the results of one turn share a message.
@@ -139,6 +198,9 @@ fn add_result(messages: &mut Vec<InputMessage>, result: ContentBlock) {
 }
 
 fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Result<Vec<ContentBlock>, String> {
+    if message.extra.get("function_call").is_some_and(|call| !call.is_null()) {
+        return Err(format!("messages.{at}.function_call: not supported: give the call in tool_calls"));
+    }
     omitted.fields("assistant", &message.extra);
     let mut blocks = Vec::new();
     if let Some(thinking) = message.reasoning_content.or(message.reasoning).filter(|text| !text.is_empty()) {
@@ -150,7 +212,7 @@ fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Res
     }
     for (call_at, call) in message.tool_calls.into_iter().enumerate() {
         let arguments = Some(call.function.arguments.trim()).filter(|text| !text.is_empty()).unwrap_or("{}");
-        let input = serde_json::from_str::<Map<String, Value>>(arguments);
+        let input = from_json::<Map<String, Value>>(arguments.as_bytes());
         let input = input.map_err(|error| format!("messages.{at}.tool_calls.{call_at}.function.arguments: {error}"))?;
         blocks.push(ContentBlock::ToolUse {
             id: call.id,
@@ -211,7 +273,7 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
 }
 
 /// The source of an image or a file: a `data:` URL contains it, any other URL leads to it.
-fn source(url: &str) -> Value {
+pub(super) fn source(url: &str) -> Value {
     let embedded = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     match embedded {
         Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),
@@ -219,31 +281,54 @@ fn source(url: &str) -> Value {
     }
 }
 
-fn tool(tool: ChatTool) -> Tool {
-    let function = tool.function;
+fn tool(tool: ChatTool, omitted: &mut Omitted) -> Tool {
+    let mut function = tool.function;
+    let strict = function.extra.remove_entry("strict").filter(|(_, value)| *value == true);
+    omitted.fields("tools.function", &function.extra);
     let input_schema = function.parameters.filter(|schema| !schema.is_null());
     Tool {
         name: function.name,
         description: function.description,
         input_schema: input_schema.unwrap_or_else(|| json!({"type": "object", "properties": {}})),
-        extra: function.extra.into_iter().filter(|(name, value)| name == "strict" && *value == true).collect(),
+        extra: strict.into_iter().collect(),
     }
 }
 
-fn tool_choice(choice: Option<ChatToolChoice>, parallel: Option<bool>) -> Result<Option<ToolChoice>, String> {
+/// The choice in Anthropic's terms. A list of allowed tools, which those do not have, takes the others out of `tools`.
+fn tool_choice(
+    choice: Option<ChatToolChoice>,
+    parallel: Option<bool>,
+    tools: &mut Vec<Tool>,
+) -> Result<Option<ToolChoice>, String> {
     let disable_parallel_tool_use = parallel == Some(false);
+    let of_mode = |mode: &str, field: &str| match mode {
+        "auto" => Ok(ToolChoice::Auto { disable_parallel_tool_use }),
+        "required" => Ok(ToolChoice::Any { disable_parallel_tool_use }),
+        "none" => Ok(ToolChoice::None),
+        other => Err(format!("{field}: {other} is none of none, auto and required")),
+    };
     Ok(match choice {
-        None if disable_parallel_tool_use => Some(ToolChoice::Auto { disable_parallel_tool_use }),
-        None => None,
+        None | Some(ChatToolChoice::Other(Value::Null)) if disable_parallel_tool_use => {
+            Some(ToolChoice::Auto { disable_parallel_tool_use })
+        }
+        None | Some(ChatToolChoice::Other(Value::Null)) => None,
         Some(ChatToolChoice::Function { function, .. }) => {
             Some(ToolChoice::Tool { name: function.name, disable_parallel_tool_use })
         }
-        Some(ChatToolChoice::Mode(mode)) => match mode.as_str() {
-            "auto" => Some(ToolChoice::Auto { disable_parallel_tool_use }),
-            "required" => Some(ToolChoice::Any { disable_parallel_tool_use }),
-            "none" => Some(ToolChoice::None),
-            other => return Err(format!("tool_choice: {other} is none of none, auto and required")),
-        },
+        Some(ChatToolChoice::Mode(mode)) => Some(of_mode(&mode, "tool_choice")?),
+        Some(ChatToolChoice::Allowed { allowed_tools: AllowedTools { mode, tools: allowed }, .. }) => {
+            for (at, AllowedTool { function, .. }) in allowed.iter().enumerate() {
+                if !tools.iter().any(|tool| tool.name == function.name) {
+                    let field = format!("tool_choice.allowed_tools.tools.{at}.function.name");
+                    return Err(format!("{field}: there is no tool {}", function.name));
+                }
+            }
+            tools.retain(|tool| allowed.iter().any(|allowed| allowed.function.name == tool.name));
+            Some(of_mode(&mode, "tool_choice.allowed_tools.mode")?)
+        }
+        Some(ChatToolChoice::Other(other)) => {
+            return Err(format!("tool_choice: {other} is none of none, auto, required, a function and allowed_tools"));
+        }
     })
 }
 
@@ -310,12 +395,90 @@ mod tests {
             (json!({"messages": call("[]")}), "messages.0.tool_calls.0.function.arguments: invalid type"),
             (json!({"messages": [], "response_format": {"type": "xml"}}), "response_format.type: \"xml\" is none of"),
             (json!({"messages": [], "response_format": {"type": "json_schema"}}), "response_format.json_schema.schema: "),
-            (json!({"messages": [], "n": 2}), "n: one answer at a time"),
+            (json!({"messages": [], "n": 2}), "n: 2 is not supported"),
+            (json!({"messages": [], "n": "1"}), "n: \"1\" is not supported"),
+            (json!({"messages": [], "top_k": 1.5}), "top_k: 1.5 is not a number of tokens"),
+            (json!({"messages": [], "top_k": "many"}), "top_k: \"many\" is not a number of tokens"),
             (json!({"messages": [], "tool_choice": "maybe"}), "tool_choice: maybe is none of"),
+            (
+                json!({"messages": [], "tool_choice": {"type": "custom", "custom": {"name": "x"}}}),
+                "tool_choice: {\"type\":\"custom\"",
+            ),
+            (
+                json!({"messages": [], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto",
+                    "tools": [{"type": "function", "function": {"name": "Read"}}]}}}),
+                "tool_choice.allowed_tools.tools.0.function.name: there is no tool Read",
+            ),
+            (json!({"messages": [], "functions": [{"name": "f"}]}), "functions: not supported: give the functions as tools"),
+            (json!({"messages": [], "function_call": {"name": "f"}}), "function_call: not supported: use tool_choice"),
+            (json!({"messages": [], "logit_bias": {"50256": -100}}), "logit_bias: not supported"),
+            (json!({"messages": [], "modalities": ["text", "audio"]}), "modalities: [\"text\",\"audio\"] is not supported"),
+            (
+                json!({"messages": [{"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}]}),
+                "messages.0.function_call: not supported: give the call in tool_calls",
+            ),
         ] {
             let error = convert(fields).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
+        let nothing = json!({"messages": [], "n": 1, "top_k": -1, "functions": [], "function_call": "none", "logprobs": false,
+            "top_logprobs": null, "logit_bias": {}, "modalities": ["text"], "audio": null, "tool_choice": null});
+        assert_eq!(convert(nothing).unwrap(), convert(json!({"messages": []})).unwrap());
+    }
+
+    #[test]
+    fn without_a_limit_the_answer_may_fill_the_context() {
+        let limit = |fields: Value| convert(fields).unwrap().0["max_tokens"].as_u64().unwrap();
+        let no_limit = u64::from(MessagesRequest::AS_MANY_AS_FIT);
+        assert_eq!(limit(json!({"messages": []})), no_limit);
+        assert_eq!(limit(json!({"messages": [], "max_tokens": -1})), no_limit);
+        assert_eq!(limit(json!({"messages": [], "max_completion_tokens": -1, "max_tokens": 7})), 7);
+        assert_eq!(limit(json!({"messages": [], "max_completion_tokens": 9, "max_tokens": 7})), 9);
+        let refused = |limit: Value| serde_json::from_value::<ChatRequest>(json!({"messages": [], "max_tokens": limit}));
+        for limit in [json!(-2), json!(1e9), json!(5_000_000_000_u64), json!("many")] {
+            assert!(refused(limit.clone()).is_err(), "{limit}");
+        }
+    }
+
+    #[test]
+    fn allowed_tools_are_the_only_ones_offered() {
+        let function = |name: &str| json!({"type": "function", "function": {"name": name}});
+        let (request, _) = convert(json!({"messages": [], "tools": [function("Read"), function("Write"), function("Now")],
+            "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required",
+                "tools": [function("Now"), function("Read")]}}}))
+        .unwrap();
+        let names: Vec<_> = request["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+        assert_eq!(names, ["Read", "Now"]);
+        assert_eq!(request["tool_choice"], json!({"type": "any", "disable_parallel_tool_use": false}));
+    }
+
+    #[test]
+    fn a_tools_output_may_be_nothing_or_an_image() {
+        let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}});
+        let (request, omitted) = convert(json!({"messages": [
+            {"role": "tool", "tool_call_id": "a", "content": null}, {"role": "tool", "tool_call_id": "b"},
+            {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "See:"}, image]}]}))
+        .unwrap();
+        let results = request["messages"][0]["content"].as_array().unwrap();
+        assert_eq!((&results[0]["content"], &results[1]["content"]), (&json!(""), &json!("")));
+        assert_eq!(results[2]["content"][1]["source"]["media_type"], "image/png");
+        assert_eq!(omitted, "");
+    }
+
+    #[test]
+    fn instructions_alone_are_the_turn_to_answer() {
+        let system = |text: &str| json!({"role": "system", "content": text});
+        let (request, _) = convert(json!({"messages": [system("Be brief."), system("Say hi.")]})).unwrap();
+        assert_eq!(request["system"], "Be brief.");
+        assert_eq!(request["messages"], json!([{"role": "user", "content": "Say hi."}]));
+    }
+
+    #[test]
+    fn the_samplers_fields_reach_the_engine() {
+        let (request, omitted) =
+            convert(json!({"messages": [], "seed": 7, "min_p": 0.1, "presence_penalty": 0.5, "frequency_penalty": 0.2})).unwrap();
+        assert_eq!((&request["seed"], &request["min_p"], &request["presence_penalty"]), (&json!(7), &json!(0.1), &json!(0.5)));
+        assert_eq!(omitted, "frequency_penalty");
     }
 
     #[test]

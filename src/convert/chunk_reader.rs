@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::content_queue::ContentQueue;
+use super::written_markup::{Written, WrittenMarkup};
 use super::{error_body, usage};
 use crate::wire::openai::{ChatChunk, ChatError, ChatUsage, ChunkChoice};
 use crate::wire::{
@@ -18,6 +19,7 @@ pub struct ChunkReader {
     /// The model's name as the client wrote it: clients expect to see it again.
     model: String,
     content: ContentQueue,
+    markup: WrittenMarkup,
     usage: Option<ChatUsage>,
     finish_reason: Option<String>,
     stage: StreamStage,
@@ -34,9 +36,12 @@ enum StreamStage {
 impl ChunkReader {
     /// A reader for the answer to this request.
     pub fn new(request: &MessagesRequest) -> Self {
+        let tools = request.after_tool_changes(request.tools.clone());
+        let tools: Vec<String> = tools.into_iter().map(|tool| tool.name).collect();
         Self {
             model: request.model.clone(),
-            content: ContentQueue::new(call_ids(request)),
+            content: ContentQueue::new(call_ids(request), tools.clone()),
+            markup: WrittenMarkup::new(tools),
             usage: None,
             finish_reason: None,
             stage: StreamStage::Waiting,
@@ -70,7 +75,7 @@ impl ChunkReader {
             return Vec::new();
         }
         let mut events = self.start();
-        events.extend(self.content.finish());
+        events.extend(self.rest());
         let usage = self.usage.as_ref().map(usage::from_chat).unwrap_or_default();
         events.push(StreamEvent::message_delta(self.stop_reason(), None, &usage));
         events.push(StreamEvent::MessageStop);
@@ -100,9 +105,16 @@ impl ChunkReader {
     /// Ends the answer early. The events close the open block; the caller reports the error.
     pub fn abort(&mut self) -> Vec<StreamEvent> {
         match std::mem::replace(&mut self.stage, StreamStage::Ended) {
-            StreamStage::Started => self.content.finish(),
+            StreamStage::Started => self.rest(),
             StreamStage::Waiting | StreamStage::Ended => Vec::new(),
         }
+    }
+
+    /// The events for what is held back, when nothing more comes.
+    fn rest(&mut self) -> Vec<StreamEvent> {
+        let written = self.markup.finish();
+        self.write(written);
+        self.content.finish()
     }
 
     fn fail(&mut self, body: ErrorBody) -> Vec<StreamEvent> {
@@ -127,12 +139,27 @@ impl ChunkReader {
         let ChunkChoice { delta, finish_reason, .. } = choice;
         // Some servers send the same text under both names.
         self.content.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
-        self.content.text(delta.content.as_deref().unwrap_or(""));
+        let mut written = self.markup.push(delta.content.as_deref().unwrap_or(""));
+        if !delta.tool_calls.is_empty() || delta.refusal.is_some() {
+            // In the order in which the model wrote.
+            written.extend(self.markup.finish());
+        }
+        self.write(written);
         self.content.text(delta.refusal.as_deref().unwrap_or(""));
         for piece in &delta.tool_calls {
             self.content.call(piece);
         }
         self.finish_reason = finish_reason.or(self.finish_reason.take());
+    }
+
+    fn write(&mut self, parts: Vec<Written>) {
+        for part in parts {
+            match part {
+                Written::Text(text) => self.content.text(&text),
+                Written::Thinking(thinking) => self.content.thinking(&thinking),
+                Written::Call { name, arguments } => self.content.whole_call(name, arguments),
+            }
+        }
     }
 
     /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says.
@@ -322,9 +349,69 @@ mod tests {
         }
     }
 
+    /// A request that offers these tools.
+    fn offering(tools: &[&str]) -> MessagesRequest {
+        let tools = tools.iter().map(|name| json!({"name": name})).collect::<Value>();
+        let mut request = request(json!([]));
+        request.tools = serde_json::from_value(tools).unwrap();
+        request
+    }
+
+    /// The content of an answer in these chunks, without ids, to a request with these tools.
+    fn content(tools: &[&str], chunks: &[Value]) -> Value {
+        let mut reader = ChunkReader::new(&offering(tools));
+        let mut events: Vec<_> =
+            chunks.iter().flat_map(|chunk| reader.push(serde_json::from_value(chunk.clone()).unwrap())).collect();
+        events.extend(reader.done());
+        let mut assembler = Assembler::default();
+        events.iter().for_each(|event| assembler.push(event).unwrap());
+        let mut content = serde_json::to_value(assembler.finish().unwrap().content).unwrap();
+        for block in content.as_array_mut().unwrap() {
+            block.as_object_mut().unwrap().retain(|name, _| name != "id" && name != "signature");
+        }
+        content
+    }
+
+    #[test]
+    fn thinking_and_calls_that_were_written_as_text_are_read() {
+        let text = |piece: &str| delta(json!({"content": piece}));
+        let chunks = [
+            text("<thi"),
+            text("nk>Hm.</think>\n\nLet me look.\n<tool_"),
+            text("call>\n{\"name\": \"Read\", \"arguments\": {\"path\": \"a\"}}\n</tool_call>"),
+            finish("stop"),
+        ];
+        let thinking = json!({"type": "thinking", "thinking": "Hm."});
+        let words = json!({"type": "text", "text": "Let me look.\n"});
+        assert_eq!(content(&["Read"], &chunks), json!([thinking, words, read("a")]));
+        let as_text = "Let me look.\n<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"path\": \"a\"}}\n</tool_call>";
+        assert_eq!(content(&["Write"], &chunks), json!([thinking, {"type": "text", "text": as_text}]));
+    }
+
+    #[test]
+    fn a_name_in_pieces_is_one_name() {
+        let (none, args) = (Value::Null, json!("{\"path\":\"a\"}"));
+        let piece = |name: &str, arguments: &Value| call(json!(0), json!("x"), json!(name), arguments.clone());
+        let named = |name: &str| json!([{"type": "tool_use", "name": name, "input": {"path": "a"}}]);
+        for (tools, names, expected) in [
+            (&["Read"][..], &["Re", "ad"][..], "Read"),
+            (&["Read", "ReadFile"], &["Read", "File"], "ReadFile"),
+            (&["Read", "ReadFile"], &["Read"], "Read"),
+            (&["Read"], &["Read", "Read"], "Read"),
+            (&["ReadRead", "Read"], &["Read", "Read"], "ReadRead"),
+            (&[], &["Re", "ad"], "Read"),
+            (&[], &["Read", "Read"], "Read"),
+            (&["Other"], &["Re", "ad"], "Read"),
+        ] {
+            let mut chunks: Vec<Value> = names.iter().map(|name| piece(name, &none)).collect();
+            chunks.push(call(json!(0), none.clone(), none.clone(), args.clone()));
+            assert_eq!(content(tools, &chunks), named(expected), "{names:?} of {tools:?}");
+        }
+    }
+
     #[test]
     fn a_call_is_streamed_as_it_comes() {
-        let mut reader = ChunkReader::new(&request(json!([])));
+        let mut reader = ChunkReader::new(&offering(&["Read"]));
         let mut push = |chunk: Value| {
             let events = reader.push(serde_json::from_value(chunk).unwrap());
             events.iter().map(|event| event.name().to_owned()).collect::<Vec<_>>()

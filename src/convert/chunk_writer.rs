@@ -23,6 +23,8 @@ pub struct ChunkWriter {
     calls: usize,
     /// Whether the open block is a call without arguments so far.
     call_is_empty: bool,
+    /// Whether the first chunk is written.
+    begun: bool,
 }
 
 impl ChunkWriter {
@@ -36,17 +38,39 @@ impl ChunkWriter {
             usage: Usage::default(),
             calls: 0,
             call_is_empty: false,
+            begun: false,
         }
     }
 
     /// The chunks for one event. An error has none: it is not part of the answer.
     pub fn push(&mut self, event: &StreamEvent) -> Vec<ChatChunk> {
+        let first = match event {
+            StreamEvent::ContentBlockStart { content_block, .. } if !self.begun => {
+                Some(self.first(matches!(content_block, ContentBlock::Text { .. })))
+            }
+            StreamEvent::MessageDelta { .. } if !self.begun => Some(self.first(true)),
+            _ => None,
+        };
+        first.into_iter().chain(self.chunks(event)).collect()
+    }
+
+    /// The chunk that all others follow. It waits for the first content, because it says whether there is text.
+    fn first(&mut self, has_text: bool) -> ChatChunk {
+        self.begun = true;
+        let role = Some("assistant".into());
+        self.delta(match has_text {
+            true => Delta { role, content: Some(String::new()), ..Delta::default() },
+            false => Delta { role, extra: Map::from_iter([("content".into(), Value::Null)]), ..Delta::default() },
+        })
+    }
+
+    fn chunks(&mut self, event: &StreamEvent) -> Vec<ChatChunk> {
         match event {
             StreamEvent::MessageStart { message } => {
                 self.id = chat_id(&message.id);
                 self.model.clone_from(&message.model);
                 self.usage = message.usage.clone();
-                vec![self.delta(Delta { role: Some("assistant".into()), content: Some(String::new()), ..Delta::default() })]
+                Vec::new()
             }
             StreamEvent::ContentBlockStart { content_block, .. } => self.block(content_block).into_iter().collect(),
             StreamEvent::ContentBlockDelta { delta, .. } => self.piece(delta).into_iter().collect(),
@@ -223,7 +247,7 @@ mod tests {
         let start = |index: usize, id: &str, name: &str| json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]});
         let deltas: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
         let expected = [
-            json!({"role": "assistant", "content": ""}),
+            json!({"role": "assistant", "content": null}),
             json!({"reasoning_content": "Hm."}),
             json!({"content": "Reading."}),
             start(0, "t1", "Read"),
@@ -239,6 +263,22 @@ mod tests {
         assert_eq!((&chunks[9]["choices"], &chunks[9]["usage"]["prompt_tokens"]), (&json!([]), &json!(40)));
         assert_eq!(chunks[9]["usage"]["prompt_tokens_details"]["cached_tokens"], 30);
         assert!(chunks.iter().all(|chunk| chunk["id"] == "chatcmpl-1" && chunk["created"] == 5 && chunk["model"] == "m"));
+    }
+
+    #[test]
+    fn the_first_chunk_says_whether_text_follows() {
+        let first = |block: Value| {
+            let start = json!({"type": "content_block_start", "index": 0, "content_block": block});
+            let mut writer = with_usage();
+            assert!(writer.push(&events()[0]).is_empty());
+            let chunk = writer.push(&serde_json::from_value(start).unwrap()).remove(0);
+            serde_json::to_value(chunk).unwrap()["choices"][0]["delta"].take()
+        };
+        assert_eq!(first(json!({"type": "text", "text": ""})), json!({"role": "assistant", "content": ""}));
+        let call = json!({"type": "tool_use", "id": "t", "name": "Read", "input": {}});
+        assert_eq!(first(call), json!({"role": "assistant", "content": null}));
+        let (mut empty, end) = (with_usage(), &events()[15]);
+        assert_eq!(empty.push(end)[0].choices[0].delta.role.as_deref(), Some("assistant"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Converting between Anthropic Messages and OpenAI chat completions.
+//! Converting between Anthropic Messages and OpenAI's chat completions and Responses.
 //!
 //! Pure functions from data to data: what a field of one protocol means in the other, and the order of a stream's events.
 //! What has no counterpart is collected by name in [`Omitted`], so that the caller can log it.
@@ -9,6 +9,7 @@ mod call_arguments;
 mod chat_to_messages;
 mod chunk_reader;
 mod chunk_writer;
+mod completions;
 mod content_queue;
 mod conversation;
 mod dialect;
@@ -18,18 +19,30 @@ mod for_text_model;
 mod messages_to_chat;
 mod omitted;
 mod reasoning;
+mod responses_items;
+mod responses_output;
+mod responses_to_messages;
+mod responses_tools;
+mod responses_writer;
 mod stand_in;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod usage;
+mod written_markup;
 
 pub use cache_key::CacheKey;
 pub use chat_to_messages::from_chat;
 pub use chunk_reader::ChunkReader;
 pub use chunk_writer::{ChunkWriter, completion};
+pub use completions::{CompletionWriter, from_completion};
 pub use dialect::Dialect;
 pub use error::{chat_error, error_body};
 pub use estimate::estimated_tokens;
 pub use for_text_model::{for_text_model, forced_server_tool};
 pub use messages_to_chat::{Converted, to_chat};
 pub use omitted::Omitted;
+pub use responses_to_messages::{FieldNames, FromResponses, from_responses};
+pub use responses_tools::ToolNames;
+pub use responses_writer::ResponseWriter;
+pub use unread::unread_fields;

@@ -1,9 +1,11 @@
-//! Decompressing an answer chunk by chunk for the trace. The client gets the compressed bytes.
+//! Decompressing bodies chunk by chunk for the trace. What is passed on stays compressed.
 
+use std::borrow::Cow;
 use std::io;
 
 use async_compression::tokio::write::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use axum::http::header::{CONTENT_ENCODING, HeaderMap};
+use futures::FutureExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// Decodes one `content-encoding`. The decoders write into memory, so their futures never wait.
@@ -19,8 +21,8 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for a response with these headers. The error is the name of an unknown encoding.
-    pub(crate) fn for_response(headers: &HeaderMap) -> Result<Self, String> {
+    /// The decoder for a body with these headers. The error is the name of an unknown encoding.
+    pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, String> {
         let encoding =
             headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
         Ok(match encoding.as_str() {
@@ -68,6 +70,28 @@ impl Decoder {
     }
 }
 
+/// The most bytes of a decompressed request. Larger than any body that a server takes, and small enough to hold.
+const MAX_REQUEST: usize = 256 << 20;
+
+/// Decompresses the whole body of a request. The error says why it cannot be recorded.
+pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    let mut decoder = Decoder::for_body(headers).map_err(|encoding| format!("content-encoding {encoding} is not known"))?;
+    if matches!(decoder, Decoder::Identity) {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut whole = Vec::new();
+    // In small chunks, so that one of them cannot grow beyond all measure.
+    for chunk in body.chunks(1024) {
+        // Writing into memory never waits.
+        let decoded = decoder.push(chunk).now_or_never().ok_or("the decoder waits")?;
+        whole.extend(decoded.map_err(|error| format!("it cannot be decompressed: {error}"))?);
+        if whole.len() > MAX_REQUEST {
+            return Err(format!("it has more than {MAX_REQUEST} bytes"));
+        }
+    }
+    Ok(Cow::Owned(whole))
+}
+
 async fn write(decoder: &mut (impl AsyncWrite + Unpin), chunk: &[u8]) -> io::Result<()> {
     decoder.write_all(chunk).await?;
     decoder.flush().await
@@ -106,10 +130,12 @@ mod tests {
         }
     }
 
+    fn headers(encoding: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_ENCODING, encoding.rsplit(' ').next().unwrap().parse().unwrap())])
+    }
+
     fn decoder(encoding: &str) -> Decoder {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_ENCODING, encoding.rsplit(' ').next().unwrap().parse().unwrap());
-        Decoder::for_response(&headers).unwrap()
+        Decoder::for_body(&headers(encoding)).unwrap()
     }
 
     #[tokio::test]
@@ -135,10 +161,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whole_bodies_are_decompressed() {
+        for encoding in ["identity", "gzip", "br", "zstd", "deflate", "raw deflate"] {
+            let body = compress(encoding).await.concat();
+            assert_eq!(decompressed(&headers(encoding), &body).unwrap(), PARTS.concat().as_bytes(), "{encoding}");
+        }
+        assert!(decompressed(&headers("gzip"), b"plain text").unwrap_err().contains("cannot be decompressed"));
+        assert_eq!(decompressed(&headers("compress"), b"x").unwrap_err(), "content-encoding compress is not known");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_grows_beyond_all_measure_is_refused() {
+        let mut encoder = GzipEncoder::new(Vec::new());
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=MAX_REQUEST >> 20 {
+            encoder.write_all(&zeros).await.unwrap();
+        }
+        encoder.shutdown().await.unwrap();
+        assert!(decompressed(&headers("gzip"), &encoder.into_inner()).unwrap_err().starts_with("it has more than"));
+    }
+
+    #[tokio::test]
     async fn a_wrong_or_unknown_encoding_is_an_error() {
         assert!(decoder("gzip").push(b"plain text").await.is_err());
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_ENCODING, "compress".parse().unwrap());
-        assert_eq!(Decoder::for_response(&headers).err().as_deref(), Some("compress"));
+        assert_eq!(Decoder::for_body(&headers("compress")).err().as_deref(), Some("compress"));
     }
 }

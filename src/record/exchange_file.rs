@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
 
+use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
 use crate::trace::redact::{Redactor, StreamRedactor};
@@ -83,7 +84,7 @@ impl ExchangeFile {
                 method: incoming.method.to_string(),
                 path: redactor.path(&incoming.path),
                 headers: redactor.headers(pairs()),
-                body: body_json(&incoming.body, &redactor),
+                body: request_json(&incoming.headers, &incoming.body, &redactor),
             },
         };
         let request = &opening.request;
@@ -198,6 +199,17 @@ impl ExchangeFile {
     fn fail(&self, error: TraceError) {
         // Fails if nothing listens to the notices any more.
         self.notices.send(Notice::Failed(error)).ok();
+    }
+}
+
+/// The redacted body of a request, decompressed; null if that fails, as with answers.
+fn request_json(headers: &HeaderMap, body: &[u8], redactor: &Redactor) -> Value {
+    match decompressed(headers, body) {
+        Ok(body) => body_json(&body, redactor),
+        Err(reason) => {
+            tracing::warn!("the body of this request is not recorded: {reason}");
+            Value::Null
+        }
     }
 }
 

@@ -24,5 +24,5 @@ mod writer;
 pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;
-pub use session::RecordingSession;
+pub use session::{RecordingSession, remove_empty};
 pub use upstream::Upstream;

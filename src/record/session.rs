@@ -22,6 +22,8 @@ pub struct RecordingSession {
     mode: String,
     /// The number of the next exchange.
     next: AtomicU32,
+    /// The folders that were made for it, the innermost first.
+    made: Vec<PathBuf>,
     /// The folder, locked: two recorders that number their traces in it would overwrite each other's.
     _lock: Option<File>,
 }
@@ -30,23 +32,32 @@ impl RecordingSession {
     /// Creates and locks the folder `<root>/<name>`. Numbers continue after those already in it.
     ///
     /// # Errors
-    /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it.
+    /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it. Nothing is left behind.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
             return Err(RecordError::SessionName { name: name.to_owned() });
         }
         let folder = root.join(name);
-        let refuse = |source| RecordError::Folder { folder: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(refuse)?;
-        tempfile::tempfile_in(&folder).map_err(refuse)?;
-        let lock = File::open(&folder).map_err(refuse)?;
+        let made = missing(&folder);
+        let session = Self::open_folder(root, name, &folder);
+        if session.is_err() {
+            remove_empty(&made);
+        }
+        Ok(Self { made, ..session? })
+    }
+
+    fn open_folder(root: &Path, name: &str, folder: &Path) -> Result<Self, RecordError> {
+        let refuse = |source| RecordError::Folder { folder: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(refuse)?;
+        tempfile::tempfile_in(folder).map_err(refuse)?;
+        let lock = File::open(folder).map_err(refuse)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
-            Errno::WOULDBLOCK => RecordError::InUse { folder: folder.clone() },
+            Errno::WOULDBLOCK => RecordError::InUse { folder: folder.to_owned() },
             other => refuse(other.into()),
         })?;
         let mut last = 0;
-        for entry in fs::read_dir(&folder).map_err(refuse)? {
+        for entry in fs::read_dir(folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
             let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
             last = last.max(number.unwrap_or(0));
@@ -56,13 +67,20 @@ impl RecordingSession {
             name: name.to_owned(),
             mode: BASE_URL_MODE.into(),
             next: AtomicU32::new(last + 1),
+            made: Vec::new(),
             _lock: Some(lock),
         })
     }
 
     /// A session without traces. Its exchanges only lead to [`Notice`](super::Notice)s.
     pub fn unwritten() -> Self {
-        Self { root: None, name: "unwritten".into(), mode: BASE_URL_MODE.into(), next: AtomicU32::new(1), _lock: None }
+        let (mode, next) = (BASE_URL_MODE.into(), AtomicU32::new(1));
+        Self { root: None, name: "unwritten".into(), mode, next, made: Vec::new(), _lock: None }
+    }
+
+    /// The folders that were made for the session, for [`remove_empty`] once it is over.
+    pub fn made_folders(&self) -> &[PathBuf] {
+        &self.made
     }
 
     /// Sets the mode that its traces name.
@@ -84,6 +102,21 @@ impl RecordingSession {
     pub(super) fn take(&self) -> (u32, Option<PathBuf>) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         (seq, self.root.as_deref().map(|root| path_of(root, &self.name, seq)))
+    }
+}
+
+/// The folders on the way to this one that do not exist, the innermost first.
+fn missing(folder: &Path) -> Vec<PathBuf> {
+    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    missing.map(Path::to_owned).collect()
+}
+
+/// Removes the folders that a session made, as far as they are empty. One that cannot be removed stays, and so do those around it.
+pub fn remove_empty(made: &[PathBuf]) {
+    for folder in made {
+        if fs::remove_dir(folder).is_err() {
+            break;
+        }
     }
 }
 
@@ -109,6 +142,22 @@ mod tests {
         assert!(matches!(error, RecordError::InUse { .. }), "{error}");
         drop(first);
         RecordingSession::open(root.path(), "a").unwrap();
+    }
+
+    #[test]
+    fn the_folders_of_a_session_without_traces_go_again_and_others_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("a/b");
+        let session = RecordingSession::open(&out, "s").unwrap();
+        assert_eq!(session.made_folders(), [out.join("s"), out.clone(), root.path().join("a")]);
+        fs::write(root.path().join("a/mine"), "").unwrap();
+        remove_empty(session.made_folders());
+        assert!(!out.exists() && root.path().join("a").exists());
+        // A file where a folder should be: what was made before it goes too.
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(RecordingSession::open(&root.path().join("file"), "s").is_err());
+        assert!(RecordingSession::open(&root.path().join("c"), "..").is_err());
+        assert!(!root.path().join("c").exists());
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Tap {
     /// Adds the head of the response.
     pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
-        self.decoder = Decoder::for_response(headers)
+        self.decoder = Decoder::for_body(headers)
             .inspect_err(|encoding| {
                 tracing::warn!("content-encoding {encoding} is not known; this answer's body is not recorded")
             })

@@ -10,6 +10,7 @@ use reqwest::Url;
 use super::error::RecordError;
 use crate::backend::trimmed::TrimmedBodies;
 use crate::net::is_loopback;
+use crate::trace::redact::Redactor;
 
 /// How long connecting may take. Answers have no time limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,7 +28,8 @@ impl Upstream {
     /// # Errors
     /// It is not a base URL.
     pub fn parse(given: &str) -> Result<Self, RecordError> {
-        let refuse = |reason: &str| RecordError::Upstream { given: given.to_owned(), reason: reason.to_owned() };
+        let shown = Redactor::default().text(given).into_owned();
+        let refuse = |reason: &str| RecordError::Upstream { given: shown.clone(), reason: reason.to_owned() };
         let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(refuse("it must begin with http:// or https://"));
@@ -113,5 +115,7 @@ mod tests {
     #[test]
     fn credentials_are_not_shown() {
         assert_eq!(Upstream::parse("https://me:pw@host:8443/a/").unwrap().to_string(), "https://host:8443/a");
+        let refused = Upstream::parse("https://me:hunter2@host/?a=b").unwrap_err().to_string();
+        assert!(!refused.contains("hunter2"), "{refused}");
     }
 }

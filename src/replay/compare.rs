@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
+use crate::wire::StopReason;
 
 /// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
@@ -32,6 +33,30 @@ pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
         other_outcome: other.outcome.clone(),
     };
     Phase::ALL.iter().filter_map(differs).map(disagreement).collect()
+}
+
+/// A call that the model finished, whose arguments are no JSON object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MalformedArguments {
+    /// The measurement in which it came.
+    pub measurement: MeasurementLabel,
+    /// The tool that was called.
+    pub tool: String,
+    /// The arguments as they came.
+    pub arguments: String,
+}
+
+/// The first call with malformed arguments. What `max_tokens` cut off is none.
+pub fn malformed_arguments(measurements: &[Measurement]) -> Option<MalformedArguments> {
+    measurements.iter().find_map(|measurement| {
+        let outcome = &measurement.outcome;
+        if outcome.stop_reason.as_ref().is_some_and(StopReason::cuts) {
+            return None;
+        }
+        let call = outcome.tool_use.iter().find(|call| !call.input.is_object())?;
+        let arguments = call.input.as_str().map_or_else(|| call.input.to_string(), str::to_owned);
+        Some(MalformedArguments { measurement: measurement.label(), tool: call.name.clone(), arguments })
+    })
 }
 
 /// How an outcome compares with what the recorded upstream answered.
@@ -83,6 +108,18 @@ mod tests {
             let found: Vec<_> = disagreements(&measurements).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
             assert_eq!(found.join("; "), expected);
         }
+    }
+
+    #[test]
+    fn malformed_arguments_are_those_that_nothing_cut() {
+        let malformed = |input: Value, reason: StopReason| {
+            let outcome = Outcome { stop_reason: Some(reason), ..outcome(&[("A", json!({})), ("B", input)]) };
+            malformed_arguments(&[Measurement { outcome, ..measured(Cold, 1, "A") }]).map(|found| (found.tool, found.arguments))
+        };
+        assert_eq!(malformed(json!("{\"a\": "), StopReason::ToolUse), Some(("B".into(), "{\"a\": ".into())));
+        assert_eq!(malformed(json!([1]), StopReason::ToolUse), Some(("B".into(), "[1]".into())));
+        assert_eq!(malformed(json!("{\"a\": "), StopReason::MaxTokens), None);
+        assert_eq!(malformed(json!({"a": 1}), StopReason::ToolUse), None);
     }
 
     #[test]

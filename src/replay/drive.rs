@@ -9,7 +9,7 @@ use super::prompt::{least_output, other_conversation};
 use super::{Measurement, Phase, ReplayCase, ReplayStep};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
 use crate::snapshot::Outcome;
-use crate::wire::{Assembler, MessagesRequest, StreamEvent};
+use crate::wire::{AssembleError, Assembler, MessagesRequest, StreamEvent};
 
 /// Sends the requests of cases to one backend.
 pub struct Driver<'a> {
@@ -103,8 +103,9 @@ impl<'a> Driver<'a> {
                 break;
             }
         }
-        let message = assembler.finish().map_err(|e| self.protocol_error(e))?;
-        let times = clock.finish().ok_or_else(|| self.protocol_error("the stream ended without message_stop"))?;
+        // Malformed arguments are an outcome: a call's input is then the text that came.
+        let message = assembler.into_partial().ok_or_else(|| self.protocol_error(AssembleError::NoStop))?;
+        let times = clock.finish().ok_or_else(|| self.protocol_error(AssembleError::NoStop))?;
         let usage = &message.usage;
         Ok(Measurement {
             phase,

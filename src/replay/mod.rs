@@ -20,7 +20,7 @@ mod result;
 pub mod testing;
 
 pub use check::{PhaseFailure, PhaseReason, check};
-pub use compare::{Disagreement, Fidelity, disagreements};
+pub use compare::{Disagreement, Fidelity, MalformedArguments, disagreements, malformed_arguments};
 pub use drive::{Driver, StateControl};
 pub use measurement::{Measurement, MeasurementLabel};
 pub use phase::Phase;

@@ -3,7 +3,10 @@
 use std::env;
 use std::path::{Component, Path, PathBuf};
 
-use super::{CaseResult, Driver, Fidelity, Measurement, Phase, Policy, ReplayCase, ReplayStep, Verdict, check, disagreements};
+use super::{
+    CaseResult, Driver, Fidelity, Measurement, Phase, Policy, ReplayCase, ReplayStep, Verdict, check, disagreements,
+    malformed_arguments,
+};
 use crate::backend::BackendError;
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
@@ -66,6 +69,7 @@ impl Replayer<'_> {
             pending: None,
             verdict: Verdict::Unfinished,
             disagreements: disagreements(&measurements),
+            malformed_arguments: malformed_arguments(&measurements),
             phase_failures: check(&measurements, self.driver.state_control().cold_limit()),
             error: match ending {
                 CaseEnding::Failed(error) => Some(error.to_string()),
@@ -76,8 +80,8 @@ impl Replayer<'_> {
         }
     }
 
-    /// Compares a finished case with its snapshot and writes what the policy says. An outcome on which the measurements disagree
-    /// must not be accepted, so it is compared and never written.
+    /// Compares a finished case with its snapshot and writes what the policy says. An outcome on which the measurements disagree,
+    /// or with malformed arguments, must not be accepted, so it is compared and never written.
     fn compare_with_snapshot(&self, case: &ReplayCase, result: &mut CaseResult) -> Result<(), SnapshotError> {
         let Some(outcome) = result.outcome().cloned() else { return Ok(()) };
         let accepted = self.store.accepted(&case.id)?.map(|snapshot| snapshot.outcome);
@@ -90,7 +94,7 @@ impl Replayer<'_> {
         match self.policy {
             Policy::Check => {}
             _ if as_accepted => self.store.remove_pending(&case.id)?,
-            _ if !result.disagreements.is_empty() => {}
+            _ if !result.disagreements.is_empty() || result.malformed_arguments.is_some() => {}
             Policy::Pend => {
                 self.store.write_pending(&case.id, &self.snapshot(case, outcome))?;
                 result.pending = Some(self.store.pending_path(&case.id));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Disagreement, Fidelity, Measurement, PhaseFailure};
+use super::{Disagreement, Fidelity, MalformedArguments, Measurement, PhaseFailure};
 use crate::snapshot::{ExchangeId, Outcome};
 
 /// How a case's outcome compares with its accepted snapshot.
@@ -43,6 +43,8 @@ pub struct CaseResult {
     pub verdict: Verdict,
     /// Measurements with different outcomes: cache failures.
     pub disagreements: Vec<Disagreement>,
+    /// A call whose arguments are no JSON object.
+    pub malformed_arguments: Option<MalformedArguments>,
     /// Phases that did not happen.
     pub phase_failures: Vec<PhaseFailure>,
     /// The backend's failure, if it failed.
@@ -59,6 +61,8 @@ pub enum Status {
     Failed,
     /// A phase did not happen.
     PhaseFailure,
+    /// A call's arguments are no JSON object.
+    MalformedArguments,
     /// The measurements gave different tool calls.
     CacheFailure,
     /// See [`Verdict::Changed`].
@@ -79,6 +83,7 @@ impl CaseResult {
         match &self.verdict {
             _ if self.error.is_some() => Status::Failed,
             _ if !self.phase_failures.is_empty() => Status::PhaseFailure,
+            _ if self.malformed_arguments.is_some() => Status::MalformedArguments,
             _ if !self.disagreements.is_empty() => Status::CacheFailure,
             Verdict::AsAccepted => Status::AsAccepted,
             Verdict::Changed { .. } => Status::Changed,
@@ -113,6 +118,8 @@ pub struct ReplaySummary {
     pub new: usize,
     /// [`Status::Updated`].
     pub updated: usize,
+    /// [`Status::MalformedArguments`].
+    pub malformed_arguments: usize,
     /// [`Status::CacheFailure`].
     pub cache_failures: usize,
     /// [`Status::PhaseFailure`].
@@ -137,6 +144,7 @@ impl ReplaySummary {
             let count = match result.status() {
                 Status::Failed => &mut summary.failed,
                 Status::PhaseFailure => &mut summary.phase_failures,
+                Status::MalformedArguments => &mut summary.malformed_arguments,
                 Status::CacheFailure => &mut summary.cache_failures,
                 Status::Changed => &mut summary.changed,
                 Status::New => &mut summary.new,
@@ -153,7 +161,7 @@ impl ReplaySummary {
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
-            _ if self.changed + self.new + self.cache_failures + self.unreadable > 0 => 1,
+            _ if self.changed + self.new + self.malformed_arguments + self.cache_failures + self.unreadable > 0 => 1,
             _ => 0,
         }
     }
@@ -172,6 +180,7 @@ mod tests {
             (ReplaySummary { new: 1, ..base.clone() }, 1),
             (ReplaySummary { unreadable: 1, ..base.clone() }, 1),
             (ReplaySummary { cache_failures: 1, ..base.clone() }, 1),
+            (ReplaySummary { malformed_arguments: 1, ..base.clone() }, 1),
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
             (ReplaySummary { failed: 1, ..base }, 3),
         ];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CaseResult, Fidelity, Measurement, Phase, Verdict, check, disagreements};
+use super::{CaseResult, Fidelity, Measurement, Phase, Verdict, check, disagreements, malformed_arguments};
 use crate::snapshot::{ExchangeId, Outcome, ToolUse};
 use crate::wire::StopReason;
 
@@ -36,6 +36,7 @@ pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
         pending: None,
         verdict: Verdict::AsAccepted,
         disagreements: disagreements(&measurements),
+        malformed_arguments: malformed_arguments(&measurements),
         phase_failures: check(&measurements, 0),
         error: None,
         fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),

@@ -18,10 +18,20 @@ use super::meter::Meter;
 use crate::backend::{Backend, BackendError, EventStream};
 use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
 
-/// The backend's answer. An error before the first event is an item of the stream too. Exactly one `message_stop` or one error
-/// ends it. The backend's pings are left out, because the server sends its own.
+/// The backend's answer to a request.
 pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
-    let start = stream::once(async move { backend.messages(request).await }).try_flatten();
+    whole_stream(async move { backend.messages(request).await })
+}
+
+/// The backend's continuation of a text. `settings`: how, in a request without messages.
+pub(crate) fn continuation(backend: Arc<dyn Backend>, text: String, settings: MessagesRequest) -> EventStream {
+    whole_stream(async move { backend.continue_text(text, settings).await })
+}
+
+/// The events of an answer that starts like this. An error before the first event is an item of the stream too. Exactly one
+/// `message_stop` or one error ends it. The backend's pings are left out, because the server sends its own.
+fn whole_stream(start: impl Future<Output = Result<EventStream, BackendError>> + Send + 'static) -> EventStream {
+    let start = stream::once(start).try_flatten();
     // To the client, a bug in a backend must look like an error and not like a lost connection.
     let events = AssertUnwindSafe(start).catch_unwind().map(|event| event.unwrap_or_else(|_| Err(panicked())));
     Box::pin(stream! {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use super::foreign::PageOrigin;
 use super::metrics::Metrics;
 use crate::backend::{Backend, CacheReport};
 
@@ -15,11 +16,15 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// How long a stream may be silent before a `ping` is sent. Without pings, clients give up during a long prefill.
     pub ping_every: Duration,
+    /// Names by which clients may call this server, beside those of this machine itself and addresses.
+    pub names: Vec<String>,
+    /// The origins whose web pages may use this server.
+    pub allow_origins: Vec<PageOrigin>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { api_key: None, ping_every: Duration::from_secs(2) }
+        Self { api_key: None, ping_every: Duration::from_secs(2), names: Vec::new(), allow_origins: Vec::new() }
     }
 }
 

@@ -26,7 +26,10 @@ pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, n
 }
 
 fn offered_key(headers: &HeaderMap) -> Option<&str> {
-    let bearer = || headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
+    let bearer = || {
+        let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
+    };
     headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer)
 }
 

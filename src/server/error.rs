@@ -8,6 +8,12 @@ use axum::response::{IntoResponse, Response};
 use crate::backend::BackendError;
 use crate::wire::{ErrorBody, ErrorKind};
 
+/// nginx's status for a client that did not wait, for the metrics.
+const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::REQUEST_TIMEOUT,
+};
+
 /// An error response: the status, the envelope, and the `retry-after` header if there is one.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -41,6 +47,11 @@ impl ApiError {
     /// The path does not exist. `hint`: what to do, after a semicolon.
     pub(crate) fn no_such_path(path: &str, hint: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("no such path: {path}{hint}"))
+    }
+
+    /// The client is gone. Nobody reads this.
+    pub(crate) fn client_left() -> Self {
+        Self { status: CLIENT_CLOSED_REQUEST, ..Self::new(ErrorKind::Api, "the client has left") }
     }
 
     /// The backend cannot do what was asked.

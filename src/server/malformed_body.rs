@@ -3,12 +3,17 @@
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use crate::wire::{from_json, without_lone_surrogates};
+
 /// Parses a body. The error is one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if bytes.is_empty() {
         return Err("the request has no body: a JSON object is expected".into());
     }
-    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes).unwrap_or_else(|| error.to_string()))
+    from_json(bytes).map_err(|error| {
+        let repaired = without_lone_surrogates(bytes);
+        explain::<T>(repaired.as_deref().unwrap_or(bytes)).unwrap_or_else(|| error.to_string())
+    })
 }
 
 /// The error with the path to its field. Tracking paths takes time, so only bodies with an error are parsed this way.
@@ -55,6 +60,14 @@ fn dotted(path: &serde_path_to_error::Path) -> String {
 mod tests {
     use super::*;
     use crate::wire::MessagesRequest;
+
+    #[test]
+    fn half_a_character_does_not_hide_the_other_fields_errors() {
+        let body = |max_tokens: &str| format!(r#"{{"model":"m\ud83d","messages":[],"max_tokens":{max_tokens}}}"#);
+        assert_eq!(parse::<MessagesRequest>(body("1").as_bytes()).unwrap().model, "m\u{fffd}");
+        let error = parse::<MessagesRequest>(body("-1").as_bytes()).unwrap_err();
+        assert!(error.starts_with("max_tokens: invalid value"), "{error}");
+    }
 
     #[test]
     fn an_error_names_the_field() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Outcome};
 use super::observe::RequestId;
 use crate::backend::BackendError;
 use crate::wire::{ContentBlock, StreamEvent, Usage};
@@ -59,18 +59,18 @@ impl Drop for Meter {
     fn drop(&mut self) {
         let e2e = self.started.elapsed();
         self.metrics.in_flight.dec();
-        self.metrics.count_usage(&self.usage);
         if let Some(ttft) = self.ttft {
             self.metrics.ttft.observe(ttft.as_secs_f64());
         }
-        let end = match &self.end {
+        let (outcome, end) = match &self.end {
             AnswerEnd::Complete => {
                 self.metrics.e2e.observe(e2e.as_secs_f64());
-                "complete"
+                (Outcome::Complete, "complete")
             }
-            AnswerEnd::ClientLeft => "the client left",
-            AnswerEnd::Failed(reason) => reason,
+            AnswerEnd::ClientLeft => (Outcome::ClientLeft, "the client left"),
+            AnswerEnd::Failed(reason) => (Outcome::Failed, reason.as_str()),
         };
+        self.metrics.count_answer(outcome, &self.usage);
         tracing::info!(
             id = %self.id,
             end,

@@ -11,6 +11,27 @@ use crate::wire::Usage;
 /// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// How an answer ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    Complete,
+    ClientLeft,
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Self; 3] = [Self::Complete, Self::ClientLeft, Self::Failed];
+
+    /// The value of the label `outcome`.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientLeft => "client_left",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The metrics of one server, as `GET /metrics` shows them.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -24,7 +45,7 @@ pub(crate) struct Metrics {
     pub ttft: Histogram,
     /// Seconds from the request to `message_stop`.
     pub e2e: Histogram,
-    answers: IntCounter,
+    answers: IntCounterVec,
     input_tokens: IntCounter,
     cache_read_tokens: IntCounter,
     cache_creation_tokens: IntCounter,
@@ -64,16 +85,14 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
             register(&registry, Histogram::with_opts(options))
         };
+        let counters = |name, help, labels: &[&str]| register(&registry, IntCounterVec::new(Opts::new(name, help), labels));
         Self {
-            requests: register(
-                &registry,
-                IntCounterVec::new(Opts::new("anyclaude_requests_total", "HTTP requests."), &["path", "status"]),
-            ),
+            requests: counters("anyclaude_requests_total", "HTTP requests.", &["path", "status"]),
             in_flight: register(
                 &registry,
                 IntGauge::new("anyclaude_requests_in_flight", "Messages requests whose answer has not ended."),
             ),
-            answers: counter("anyclaude_answers_total", "Messages requests whose answer has ended, in whatever way."),
+            answers: counters("anyclaude_answers_total", "Answers that have ended, in whatever way.", &["outcome"]),
             tool_calls: counter("anyclaude_tool_calls_total", "Tool calls in answers."),
             input_tokens: counter("anyclaude_input_tokens_total", "Prompt tokens outside the prefix cache."),
             cache_read_tokens: counter("anyclaude_cache_read_input_tokens_total", "Prompt tokens read from the prefix cache."),
@@ -89,20 +108,24 @@ impl Metrics {
         }
     }
 
-    /// Counts one ended answer.
-    pub(crate) fn count_usage(&self, usage: &Usage) {
-        self.answers.inc();
+    /// Counts one ended answer by its outcome, and its tokens.
+    pub(crate) fn count_answer(&self, outcome: Outcome, usage: &Usage) {
+        self.answers_with(outcome).inc();
         self.input_tokens.inc_by(usage.input_tokens);
         self.cache_read_tokens.inc_by(usage.cache_read_input_tokens.unwrap_or(0));
         self.cache_creation_tokens.inc_by(usage.cache_creation_input_tokens.unwrap_or(0));
         self.output_tokens.inc_by(usage.output_tokens);
     }
 
+    fn answers_with(&self, outcome: Outcome) -> IntCounter {
+        self.answers.with_label_values(&[outcome.label()])
+    }
+
     /// The sums of all ended answers.
     pub(crate) fn totals(&self) -> Totals {
         let cached_tokens = self.cache_read_tokens.get();
         Totals {
-            requests: self.answers.get(),
+            requests: Outcome::ALL.into_iter().map(|outcome| self.answers_with(outcome).get()).sum(),
             prompt_tokens: self.input_tokens.get() + self.cache_creation_tokens.get() + cached_tokens,
             cached_tokens,
             output_tokens: self.output_tokens.get(),
@@ -138,13 +161,16 @@ mod tests {
     fn totals_read_as_one_line() {
         let metrics = Metrics::new();
         assert_eq!(metrics.totals().to_string(), "0 requests, 0 prompt tokens (0% from the cache), 0 output tokens");
-        metrics.count_usage(&Usage {
-            input_tokens: 10,
-            cache_creation_input_tokens: Some(15),
-            cache_read_input_tokens: Some(75),
-            output_tokens: 4,
-            ..Usage::default()
-        });
+        metrics.count_answer(
+            Outcome::Complete,
+            &Usage {
+                input_tokens: 10,
+                cache_creation_input_tokens: Some(15),
+                cache_read_input_tokens: Some(75),
+                output_tokens: 4,
+                ..Usage::default()
+            },
+        );
         assert_eq!(metrics.totals().to_string(), "1 request, 100 prompt tokens (75% from the cache), 4 output tokens");
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions over any backend.
+//! The HTTP server: the Anthropic Messages API and OpenAI's chat completions, Responses and completions over any
+//! backend.
 //!
 //! Routes, limits, authentication, metrics and the shape of errors. It knows neither models nor files: a
 //! [`Backend`](crate::backend::Backend) answers, and the caller's shutdown future ends it.
@@ -10,7 +11,11 @@ mod body;
 mod cache;
 mod cache_metrics;
 mod chat;
+mod client;
+mod completions;
+mod connection;
 mod error;
+mod foreign;
 mod info;
 mod malformed_body;
 mod messages;
@@ -20,10 +25,12 @@ mod observe;
 mod path;
 mod refuse;
 mod registry;
+mod responses;
 mod routes;
 mod run;
 
 pub use app::ServerOptions;
 pub use body::BODY_LIMIT;
+pub use foreign::PageOrigin;
 pub use metrics::Totals;
 pub use run::Server;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::app::App;
 use super::error::ApiError;
 use crate::convert;
-use crate::wire::{CHAT_COMPLETIONS_PATH, ErrorBody, ErrorKind, random_id};
+use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, ErrorBody, ErrorKind, MESSAGES_PATH, RESPONSES_PATH, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |route| route.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
 
-    let protocol = ErrorProtocol::of(&path);
+    let protocol = ErrorProtocol::of(&path, request.headers());
     let mut response = with_envelope(next.run(request).await, protocol, &id);
     let status = response.status().as_u16();
     app.metrics.requests.with_label_values(&[route.as_str(), &status.to_string()]).inc();
@@ -57,8 +57,19 @@ enum ErrorProtocol {
 }
 
 impl ErrorProtocol {
-    fn of(path: &str) -> Self {
-        if path.starts_with(CHAT_COMPLETIONS_PATH) { Self::OpenAi } else { Self::Anthropic }
+    /// By the path; where both protocols share it or neither has it, by the headers that only one of them uses.
+    fn of(path: &str, headers: &HeaderMap) -> Self {
+        let is_openais = match path {
+            _ if [CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH].iter().any(|openais| path.starts_with(openais)) => {
+                true
+            }
+            _ if path.starts_with(MESSAGES_PATH) => false,
+            _ => {
+                let anthropics = ["anthropic-version", "x-api-key"].iter().any(|name| headers.contains_key(*name));
+                path.starts_with("/v1/") && headers.contains_key(AUTHORIZATION) && !anthropics
+            }
+        };
+        if is_openais { Self::OpenAi } else { Self::Anthropic }
     }
 }
 

@@ -4,10 +4,11 @@ use axum::extract::Request;
 use axum::http::Uri;
 
 use super::error::ApiError;
-use crate::wire::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH};
+use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH};
 
-/// The paths that clients of either protocol use.
-const API_PATHS: [&str; 4] = [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, MODELS_PATH];
+/// The paths that clients of all protocols use.
+const API_PATHS: [&str; 6] =
+    [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH, MODELS_PATH];
 
 /// Makes one slash of several, and takes the last one off: `//v1/messages/` is `/v1/messages`.
 pub(crate) async fn tidy(mut request: Request) -> Request {

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use super::app::App;
 use super::body::BODY_LIMIT;
 use super::error::ApiError;
-use super::{auth, cache, chat, info, messages, observe, path};
-use crate::wire::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH};
+use super::{auth, cache, chat, client, completions, foreign, info, messages, observe, path, responses};
+use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH};
 
 /// All routes. `/` and `/health` need no API key.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -20,6 +20,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(MESSAGES_PATH, post(messages::messages))
         .route(COUNT_TOKENS_PATH, post(messages::count_tokens))
         .route(CHAT_COMPLETIONS_PATH, post(chat::completions))
+        .route(COMPLETIONS_PATH, post(completions::completions))
+        .route(RESPONSES_PATH, post(responses::responses))
         .route(MODELS_PATH, get(info::models))
         .route("/v1/models/{id}", get(info::model))
         .route("/metrics", get(info::metrics))
@@ -35,6 +37,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async |uri: Uri| path::unknown(&uri))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::catch_panics))
+        .layer(from_fn(client::watch));
+    let routes = match foreign::cors(&app.options) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), foreign::refuse))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);
     // A layer of the router itself would come after the path has chosen the route.

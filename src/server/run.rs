@@ -1,22 +1,26 @@
 //! Listening, and stopping in good order.
 
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::app::{App, ServerOptions};
+use super::connection::Connections;
 use super::metrics::Totals;
 use super::routes::router;
 use crate::backend::{Backend, CacheReport};
 
 /// How long answers in progress may go on after the shutdown began.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long nothing is accepted after the system had no means for another connection: until then some may be closed.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A server for one backend. It answers requests while [`Server::run`] runs.
 pub struct Server {
@@ -44,31 +48,38 @@ impl Server {
     /// # Errors
     /// The listener fails.
     pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let (stopping, stopped) = oneshot::channel();
-        let shutdown = async move {
-            shutdown.await;
-            // Fails only if the receiver below is gone, and then nothing waits for it.
-            let _ = stopping.send(());
-        };
-        let listener = listener.tap_io(|stream| {
-            // Otherwise the kernel holds small frames back, and every token is late.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "no TCP_NODELAY");
+        let connections = Connections::new(router(self.app.clone()));
+        let open = GracefulShutdown::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut shutdown => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => drop(tokio::spawn(open.watch(connections.serve(stream, peer)))),
+                Err(error) => wait_or_give_up(error).await?,
             }
-        });
-        let service = router(self.app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future();
-        let grace = async {
-            // An error means that serving ended by itself, which the other branch reports.
-            if stopped.await.is_ok() {
-                tokio::time::sleep(GRACE).await;
-            } else {
-                std::future::pending().await
-            }
-        };
-        tokio::select! {
-            result = serving => result,
-            () = grace => Ok(()),
         }
+        drop(listener);
+        if timeout(GRACE, open.shutdown()).await.is_err() {
+            tracing::info!("stopped in the middle of answers");
+        }
+        Ok(())
+    }
+}
+
+/// Whether accepting can go on after this error, at once or after a pause.
+async fn wait_or_give_up(error: io::Error) -> io::Result<()> {
+    const NO_DESCRIPTORS: [i32; 2] = [23, 24]; // ENFILE and EMFILE, which have no ErrorKind
+    match error.kind() {
+        // The client left before it was accepted.
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused => Ok(()),
+        kind if kind == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code)) => {
+            tracing::warn!(%error, "no connection can be accepted at the moment");
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        _ => Err(error),
     }
 }

@@ -10,7 +10,7 @@ pub mod redact;
 pub mod scrub;
 pub mod validate;
 
-pub use derive::assemble;
+pub use derive::{assemble, unparsed_arguments};
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};

@@ -100,14 +100,14 @@ impl Assembler {
                 }
                 // Calls that a server runs itself come in the same way.
                 if let Some(ContentBlock::Other(fields)) = message.content.last_mut()
-                    && let Ok(input) = serde_json::from_str(&self.json)
+                    && let Ok(input) = super::from_json(self.json.as_bytes())
                 {
                     fields.insert("input".into(), input);
                 }
                 if let Some(ContentBlock::ToolUse { name, input, .. }) = message.content.last_mut()
                     && !self.json.is_empty()
                 {
-                    *input = match serde_json::from_str(&self.json) {
+                    *input = match super::from_json(self.json.as_bytes()) {
                         Ok(finished) => finished,
                         Err(error) => {
                             let bad_input = AssembleError::BadInput { name: name.clone(), reason: error.to_string() };

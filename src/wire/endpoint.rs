@@ -1,4 +1,4 @@
-//! The paths of the Messages API, and of OpenAI's chat completions.
+//! The paths of the Messages API, and of OpenAI's protocols.
 
 /// Answers a conversation.
 pub const MESSAGES_PATH: &str = "/v1/messages";
@@ -9,7 +9,13 @@ pub const COUNT_TOKENS_PATH: &str = "/v1/messages/count_tokens";
 /// Answers a conversation in OpenAI's protocol.
 pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
 
-/// Lists the models, in both protocols.
+/// Answers a conversation in OpenAI's newer protocol.
+pub const RESPONSES_PATH: &str = "/v1/responses";
+
+/// Continues a text, in OpenAI's first protocol.
+pub const COMPLETIONS_PATH: &str = "/v1/completions";
+
+/// Lists the models, for the clients of every protocol.
 pub const MODELS_PATH: &str = "/v1/models";
 
 /// What a request's path asks for.

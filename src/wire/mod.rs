@@ -24,12 +24,15 @@ mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod response;
 mod sse;
+mod surrogates;
 mod tool_changes;
 
 pub use assemble::{AssembleError, Assembler};
 pub use content::{Content, ContentBlock};
 pub use content_writer::ContentWriter;
-pub use endpoint::{CHAT_COMPLETIONS_PATH, COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH, MODELS_PATH};
+pub use endpoint::{
+    CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, Endpoint, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH,
+};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
@@ -37,4 +40,5 @@ pub use output_format::OutputFormat;
 pub use request::{BILLING_HEADER, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
+pub use surrogates::{from_json, without_lone_surrogates};
 pub use tool_changes::ToolChange;

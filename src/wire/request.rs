@@ -61,6 +61,12 @@ pub struct CountTokensRequest {
     pub extra: Map<String, Value>,
 }
 
+impl MessagesRequest {
+    /// The value of `max_tokens` that stands for "as many as the context leaves". Anthropic's API has no such value; chat
+    /// requests without a limit become it.
+    pub const AS_MANY_AS_FIT: u32 = u32::MAX;
+}
+
 impl From<CountTokensRequest> for MessagesRequest {
     fn from(count: CountTokensRequest) -> Self {
         let CountTokensRequest { model, messages, system, tools, tool_choice, extra } = count;

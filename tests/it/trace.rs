@@ -141,6 +141,59 @@ fn show_tells_the_exchange() {
     "#);
 }
 
+/// The exchange with other arguments in its call, and this stop reason.
+fn exchange_with_arguments(arguments: &str, stop_reason: &str) -> Trace {
+    let mut trace = exchange(1);
+    trace.response.events[5].data["delta"]["partial_json"] = json!(arguments);
+    trace.response.events[7].data["delta"]["stop_reason"] = json!(stop_reason);
+    trace.response.body = trace::assemble(&trace.response.events);
+    trace
+}
+
+#[test]
+fn arguments_that_are_no_json_are_shown_as_they_are_and_are_a_problem_where_nothing_cut_them() {
+    let sandbox = Sandbox::new();
+    let mut shown = String::new();
+    for stop_reason in ["tool_use", "max_tokens"] {
+        trace::write(&sandbox.path("a.json"), &exchange_with_arguments("{\"file_path\": \"b.t", stop_reason)).unwrap();
+        shown += &run(&sandbox, &["show", "--last", "a.json"]);
+        shown += &run(&sandbox, &["validate", "a.json"]);
+    }
+    insta::assert_snapshot!(shown, @r#"
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/messages?beta=true → 200 complete
+
+    last user turn
+      tool_result (error) no such file
+      Try b.txt, please.
+
+    answer
+      I try b.txt.
+      tool_use Read (no whole JSON) {"file_path": "b.t
+
+    exit 2
+    problem: a.json: response.events: the arguments of content block 1 are no JSON
+    1 trace: 1 problem, 0 warnings
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/messages?beta=true → 200 complete
+
+    last user turn
+      tool_result (error) no such file
+      Try b.txt, please.
+
+    answer
+      I try b.txt.
+      tool_use Read (no whole JSON) {"file_path": "b.t
+
+    exit 0
+    1 trace: 0 problems, 0 warnings
+    "#);
+}
+
 #[test]
 fn validate_lists_every_problem_and_exits_2() {
     let sandbox = session();
@@ -208,8 +261,19 @@ fn scrub_writes_copies_that_are_valid_and_scrubbed_only_once() {
     // Copies have the ids of their originals.
     assert!(run(&sandbox, &["validate", "traces", "clean"]).starts_with("exit 0"));
     let clean = read("clean").concat();
+    for text in ["You help", "no such file", "I try", "Try b.txt", "b.txt"] {
+        assert!(!clean.contains(text), "{text}");
+    }
+    assert!(clean.contains("claude-test") && clean.contains("\"Read\""));
+}
+
+#[test]
+fn scrub_keeps_turns_where_a_replay_needs_them() {
+    let sandbox = session();
+    run(&sandbox, &["scrub", "traces", "--out", "clean", "--keep-turns"]);
+    let clean = sandbox.read("clean/demo/0001.json");
+    assert!(clean.contains("Try b.txt, please.") && clean.contains("\"file_path\": \"a.txt\""), "{clean}");
     assert!(!clean.contains("You help") && !clean.contains("no such file") && !clean.contains("I try"));
-    assert!(clean.contains("Try b.txt, please.") && clean.contains("claude-test"));
 }
 
 #[test]

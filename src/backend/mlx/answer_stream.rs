@@ -4,9 +4,10 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use super::breakpoints::CacheBreakpoints;
+use super::places::ClientEvents;
 use crate::backend::{BackendError, ENGINE_SIGNATURE, EventStream};
 use crate::engine::decode::Piece;
-use crate::engine::{EndReason, EngineEvent, EventReceiver, Finished};
+use crate::engine::{EndReason, EngineEvent, Finished};
 use crate::wire::{ContentWriter, ErrorKind, Message, StopReason, StreamEvent, Usage, random_id};
 
 /// The answer as a client sees it. Dropping it cancels the generation.
@@ -16,7 +17,7 @@ use crate::wire::{ContentWriter, ErrorKind, Message, StopReason, StreamEvent, Us
 pub(crate) fn answer_stream(
     model: String,
     breakpoints: BoxFuture<'static, Result<CacheBreakpoints<usize>, BackendError>>,
-    mut events: EventReceiver,
+    mut events: ClientEvents,
 ) -> EventStream {
     let stream = async_stream::stream! {
         let mut content = ContentWriter::signing(ENGINE_SIGNATURE);
@@ -110,8 +111,8 @@ mod tests {
 
     /// What a client sees when the engine sends `events` and then goes away.
     async fn seen(events: Vec<Result<EngineEvent, EngineError>>) -> Vec<Result<StreamEvent, BackendError>> {
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        events.into_iter().for_each(|event| sender.send(event).unwrap());
+        let (sender, receiver) = tokio::sync::mpsc::channel(events.len().max(1));
+        events.into_iter().for_each(|event| sender.try_send(event).unwrap());
         drop(sender);
         answer_stream("claude-x".into(), ready(Ok(CacheBreakpoints::default())).boxed(), receiver).collect().await
     }

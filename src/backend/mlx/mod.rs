@@ -3,16 +3,22 @@
 mod answer_stream;
 mod begun_answer;
 mod breakpoints;
+mod continuation;
+mod places;
+mod prompt_limit;
 mod shared_prefixes;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use tokio_util::sync::CancellationToken;
 
 use self::answer_stream::answer_stream;
 use self::begun_answer::{continued, take_begun_answer};
 use self::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
+use self::places::{Places, for_client};
+use self::prompt_limit::{PromptLimit, count_in_slices};
 use self::shared_prefixes::SharedPrefixes;
 use super::omission_log::OmissionLog;
 use super::{Backend, BackendError, CacheControl, CacheEntry, CacheReport, DiskReport, EventStream, MemoryReport, WarmUpReport};
@@ -33,17 +39,20 @@ pub struct MlxBackend {
     model: String,
     engine: Engine,
     text: Arc<TextSide>,
+    places: Places,
 }
 
 /// Everything that turns requests into prompts. None of it needs the device.
 struct TextSide {
     tokenizer: Arc<Tokenizer>,
     prompts: PromptTokenizer,
+    limit: PromptLimit,
     template: ChatTemplate,
     shared_prefixes: SharedPrefixes,
     decoders: AnswerDecoders,
     defaults: Sampling,
     omissions: OmissionLog,
+    unread: OmissionLog,
 }
 
 /// A request, the text of its prompt, and the engine's task.
@@ -70,21 +79,25 @@ impl MlxBackend {
         let format = format.unwrap_or(ToolFormatName::Hermes);
         tracing::info!(calls = format.name(), "chat template: {}", template.traits());
         let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
-        let text = TextSide {
+        let mut text = TextSide {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
+            // Set below: the context is known once the model is loaded.
+            limit: PromptLimit::of_context(0),
             template,
             shared_prefixes: SharedPrefixes::default(),
             defaults: recommended_sampling(dir)?,
             omissions: OmissionLog::default(),
+            unread: OmissionLog::default(),
             tokenizer,
         };
         let engine = Engine::load(dir, options)?;
+        text.limit = PromptLimit::of_context(engine.config().context);
         // The given path may be `.` or a link; the folder's own name tells which model it is.
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
         let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
         let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
-        Ok(Self { model, engine, text: Arc::new(text) })
+        Ok(Self { model, engine, text: Arc::new(text), places: Places::default() })
     }
 
     /// The engine, for what the [`Backend`] trait does not offer.
@@ -92,14 +105,22 @@ impl MlxBackend {
         &self.engine
     }
 
-    /// Runs text work on a thread where it does not hold up other requests: a long prompt takes tens of milliseconds.
+    /// Runs text work on a thread where it does not hold up other requests: a long prompt takes tens of milliseconds. The work is
+    /// told when nobody waits for it any more.
     fn on_text_side<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&TextSide) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&TextSide, &CancellationToken) -> Result<T, EngineError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, BackendError>> {
         let text = self.text.clone();
-        let task = tokio::task::spawn_blocking(move || work(&text));
-        async move { Ok(task.await.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")))??) }.boxed()
+        let unwanted = CancellationToken::new();
+        let wanted = unwanted.clone().drop_guard();
+        let task = tokio::task::spawn_blocking(move || work(&text, &unwanted));
+        async move {
+            let done = task.await.map_err(|e| BackendError::new(ErrorKind::Api, format!("engine: {e}")));
+            drop(wanted);
+            Ok(done??)
+        }
+        .boxed()
     }
 }
 
@@ -114,18 +135,32 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let Prepared { request, text, generation } = self.on_text_side(move |text| text.prepare(request)).await?;
+            let prepared = self.on_text_side(move |text, unwanted| text.prepare(request, unwanted));
+            let Prepared { request, text, generation } = prepared.await?;
             let (model, prompt) = (request.model.clone(), generation.prompt.clone());
-            let events = self.engine.generate(generation)?;
+            let place = self.places.take().await?;
+            let events = for_client(self.engine.generate(generation)?, place);
             // The breakpoints take several renderings of the prompt: they are located while the device computes.
-            let breakpoints = self.on_text_side(move |side| side.breakpoints(&request, &text, &prompt));
+            let breakpoints = self.on_text_side(move |side, _| side.breakpoints(&request, &text, &prompt));
             Ok(answer_stream(model, breakpoints, events))
         }
         .boxed()
     }
 
+    fn continue_text(&self, text: String, settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        async move {
+            let model = settings.model.clone();
+            let generation = self.on_text_side(move |side, unwanted| side.continuation(&text, &settings, unwanted)).await?;
+            let place = self.places.take().await?;
+            let events = for_client(self.engine.generate(generation)?, place);
+            let no_breakpoints = async { Ok(CacheBreakpoints::default()) }.boxed();
+            Ok(answer_stream(model, no_breakpoints, events))
+        }
+        .boxed()
+    }
+
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        self.on_text_side(move |text| Ok(text.prompt(request)?.len() as u64))
+        self.on_text_side(move |text, unwanted| Ok(text.count(request, unwanted)? as u64))
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {
@@ -140,7 +175,7 @@ impl CacheControl for MlxBackend {
 
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
-            let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
+            let tokens = self.on_text_side(move |text, unwanted| text.shared_prefix(request, unwanted)).await?;
             Ok(self.engine.keep_only(tokens).await?)
         }
         .boxed()
@@ -148,7 +183,7 @@ impl CacheControl for MlxBackend {
 
     fn warm_up(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
-            let tokens = self.on_text_side(move |text| text.shared_prefix(request)).await?;
+            let tokens = self.on_text_side(move |text, unwanted| text.shared_prefix(request, unwanted)).await?;
             Ok(self.engine.warm_up(tokens).await?)
         }
         .boxed()
@@ -220,10 +255,15 @@ fn disk_report(stats: DiskStats) -> DiskReport {
 
 impl TextSide {
     /// Renders and tokenizes a request's prompt.
-    fn prepare(&self, request: MessagesRequest) -> Result<Prepared, EngineError> {
+    fn prepare(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Prepared, EngineError> {
         let mut request = self.readable(request)?;
-        let text = self.prompt_text(&mut request)?;
-        let prompt = self.prompts.encode(&text)?;
+        let begun = take_begun_answer(&mut request)?;
+        let (text, prompt) = std::thread::scope(|scope| {
+            scope.spawn(|| self.decoders.compile(&request));
+            let text = self.prompt_text(&request, begun)?;
+            let prompt = self.encode(&text, unwanted)?;
+            Ok::<_, EngineError>((text, prompt))
+        })?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
@@ -264,14 +304,19 @@ impl TextSide {
         Ok(prompt.iter().take_while(fits).count())
     }
 
-    fn prompt(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        let text = self.prompt_text(&mut self.readable(request)?)?;
-        self.prompts.encode(&text)
+    /// The number of the prompt's tokens, whether the prompt is too long or not.
+    fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
+        let mut request = self.readable(request)?;
+        let begun = take_begun_answer(&mut request)?;
+        let text = self.prompt_text(&request, begun)?;
+        match self.limit.is_suspicious(&text) {
+            true => count_in_slices(&text, &self.tokenizer, unwanted),
+            false => Ok(self.prompts.encode(&text)?.len()),
+        }
     }
 
-    /// The prompt up to where the answer goes on: after the begun answer, which is taken from the request, if there is one.
-    fn prompt_text(&self, request: &mut MessagesRequest) -> Result<String, EngineError> {
-        let begun = take_begun_answer(request)?;
+    /// The prompt up to where the answer goes on.
+    fn prompt_text(&self, request: &MessagesRequest, begun: Option<String>) -> Result<String, EngineError> {
         let prompt = self.template.render(request)?;
         Ok(match begun {
             Some(begun) => continued(prompt, &self.template.escaped(begun)),
@@ -279,14 +324,23 @@ impl TextSide {
         })
     }
 
-    fn shared_prefix(&self, request: MessagesRequest) -> Result<Vec<u32>, EngineError> {
-        self.prompts.encode(&self.shared_prefixes.of(&self.readable(request)?, &self.template)?)
+    fn shared_prefix(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Vec<u32>, EngineError> {
+        self.encode(&self.shared_prefixes.of(&self.readable(request)?, &self.template)?, unwanted)
+    }
+
+    /// The tokens of a prompt that is not too long.
+    fn encode(&self, text: &str, unwanted: &CancellationToken) -> Result<Vec<u32>, EngineError> {
+        self.limit.check(text, &self.tokenizer, unwanted)?;
+        self.prompts.encode(text)
     }
 
     /// The request with text in place of all that the model cannot be given. What that was is logged.
     fn readable(&self, mut request: MessagesRequest) -> Result<MessagesRequest, EngineError> {
         if let Some(reason) = convert::forced_server_tool(&request) {
             return Err(EngineError::Request(reason));
+        }
+        if let Some(fields) = self.unread.new_names(&convert::unread_fields(&request)) {
+            tracing::info!(fields, "left out: they have no effect on this model's answers");
         }
         let omitted = convert::for_text_model(&mut request);
         if let Some(kinds) = self.omissions.new_names(&omitted) {

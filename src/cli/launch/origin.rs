@@ -23,7 +23,7 @@ pub(crate) enum Origin {
     /// To a server elsewhere, as the client sent them but for what trims their prompts. There is nothing to start.
     Elsewhere { upstream: Upstream, trimmed: Option<Arc<TrimmedBodies>> },
     /// To a server in this process, on a free port.
-    Here { upstream: Upstream, listener: TcpListener, sources: Vec<(Mode, AnswerSource)> },
+    Here { upstream: Upstream, listener: TcpListener, sources: Vec<(Mode, AnswerSource)>, options: ServerOptions },
 }
 
 impl Origin {
@@ -32,7 +32,7 @@ impl Origin {
         let sources = sources(settings).await?;
         match &sources[..] {
             [(_, AnswerSource::Messages { base_url })] => Self::elsewhere(base_url, settings),
-            _ => Self::here(sources).await,
+            _ => Self::here(sources, settings).await,
         }
     }
 
@@ -46,11 +46,14 @@ impl Origin {
         Ok(Self::Elsewhere { upstream: upstream.trimmed(trimmed.clone()), trimmed: Some(trimmed) })
     }
 
-    async fn here(sources: Vec<(Mode, AnswerSource)>) -> Result<Self, CliError> {
+    async fn here(sources: Vec<(Mode, AnswerSource)>, settings: &Settings) -> Result<Self, CliError> {
+        let origins: Result<_, String> = settings.allow_origin.iter().map(|origin| origin.parse()).collect();
+        let allow_origins = origins.map_err(|reason| CliError::input(format!("allow_origin: {reason}")))?;
+        let options = ServerOptions { allow_origins, ..ServerOptions::default() };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(CliError::backend)?;
         let address = listener.local_addr().map_err(CliError::backend)?;
         let upstream = Upstream::parse(&format!("http://{address}")).map_err(launch_error)?;
-        Ok(Self::Here { upstream, listener, sources })
+        Ok(Self::Here { upstream, listener, sources, options })
     }
 
     /// The server's address.
@@ -70,7 +73,7 @@ impl Origin {
                 chain: None,
                 trimmed: trimmed.map(TrimmedPrompts::Elsewhere),
             }),
-            Self::Here { listener, sources, .. } => {
+            Self::Here { listener, sources, options, .. } => {
                 let LaunchBackend { backend, chain, engine } = LaunchBackend::connect(sources, settings).await?;
                 let name = match &chain {
                     Some(_) => backend.name(),
@@ -79,7 +82,7 @@ impl Origin {
                 let rules = trim_rules(settings);
                 let trimmed = (!rules.is_empty()).then(|| Arc::new(TrimmedBackend::new(backend.clone(), rules)));
                 let backend = trimmed.clone().map_or(backend, |trimmed| trimmed as Arc<dyn Backend>);
-                let server = Some(OwnServer::start(backend, listener));
+                let server = Some(OwnServer::start(backend, listener, options));
                 Ok(RunningOrigin { name, server, engine, chain, trimmed: trimmed.map(TrimmedPrompts::Here) })
             }
         }
@@ -113,12 +116,12 @@ struct OwnServer {
 }
 
 impl OwnServer {
-    fn start(backend: Arc<dyn Backend>, listener: TcpListener) -> Self {
+    fn start(backend: Arc<dyn Backend>, listener: TcpListener, options: ServerOptions) -> Self {
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(async move {
             // A dropped sender means the end, too.
             let stopped = async { drop(stopped.await) };
-            if let Err(error) = Server::new(backend, ServerOptions::default()).run(listener, stopped).await {
+            if let Err(error) = Server::new(backend, options).run(listener, stopped).await {
                 tracing::error!("the server in this process ended: {error}");
             }
         });

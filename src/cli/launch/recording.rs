@@ -13,6 +13,8 @@ use crate::record::RecordingSession;
 /// The folder that a launch records to, if it records.
 pub(super) struct Recording {
     folder: Option<PathBuf>,
+    /// The folders that were made for it.
+    made: Vec<PathBuf>,
 }
 
 impl Recording {
@@ -21,13 +23,14 @@ impl Recording {
     pub(super) fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
         if !settings.record {
-            return Ok((Self { folder: None }, RecordingSession::unwritten().with_mode(mode)));
+            return Ok((Self { folder: None, made: Vec::new() }, RecordingSession::unwritten().with_mode(mode)));
         }
         let traces = config::expand_home(&settings.traces).join(mode);
         let session = open_by_time(&traces).map_err(launch_error)?;
         // The new session is the newest, so it is among those that stay.
         keep_newest(&traces, settings.keep_sessions.max(1)).map_err(|error| cannot_write(&traces, &error))?;
-        Ok((Self { folder: Some(traces.join(session.name())) }, session.with_mode(mode)))
+        let (folder, made) = (Some(traces.join(session.name())), session.made_folders().to_vec());
+        Ok((Self { folder, made }, session.with_mode(mode)))
     }
 
     /// The folder; `None` if nothing is recorded.
@@ -35,11 +38,9 @@ impl Recording {
         self.folder.as_deref()
     }
 
-    /// Removes the folder if nothing was recorded.
+    /// Removes its folders if nothing was recorded.
     pub(super) async fn end(self) {
-        if let Some(folder) = self.folder {
-            remove_if_empty(&folder).await;
-        }
+        remove_if_empty(self.made).await;
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) use self::session_name::{is_time, open_by_time};
 use super::child::{Child, environment};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, say};
-use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream};
+use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream, remove_empty};
 
 /// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
@@ -52,21 +52,22 @@ Examples:
 pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     let RecordArgs { upstream, port, out, session, command } = args;
     let upstream = Upstream::parse(&upstream).map_err(record_error)?;
-    let (session, folder) = blocking(move || {
+    let (session, folder, made) = blocking(move || {
         let session = match session {
             Some(name) => RecordingSession::open(&out, &name),
             None => open_by_time(&out),
         };
         let session = session.map_err(record_error)?;
         let folder = out.join(session.name());
-        Ok((session, folder))
+        let made = session.made_folders().to_vec();
+        Ok((session, folder, made))
     })
     .await?;
     let outcome = match &command[..] {
         [] => record_until_signal(upstream, port.unwrap_or(DEFAULT_PORT), session, &folder).await,
         command => record_command(upstream, port.unwrap_or(0), session, &folder, command).await,
     };
-    remove_if_empty(&folder).await;
+    remove_if_empty(made).await;
     outcome
 }
 
@@ -116,9 +117,14 @@ async fn bind(
     Ok((recorder, notices, address))
 }
 
-/// Removes the folder of a run that recorded nothing. One that is not empty stays.
-pub(super) async fn remove_if_empty(folder: &Path) {
-    tokio::fs::remove_dir(folder).await.ok();
+/// Removes the folders that were made for a session, as far as they are empty.
+pub(super) async fn remove_if_empty(made: Vec<PathBuf>) {
+    let removal = move || {
+        remove_empty(&made);
+        Ok(())
+    };
+    // Fails only if the removal panicked.
+    blocking(removal).await.ok();
 }
 
 /// Runs the recorder to its end, and meanwhile passes on its notices.

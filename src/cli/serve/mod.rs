@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use console::style;
+use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{ComputePath, EngineOptions};
-use crate::server::{Server, ServerOptions};
+use crate::server::{PageOrigin, Server, ServerOptions};
 use crate::wire::MessagesRequest;
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
@@ -31,7 +31,7 @@ pub(super) struct ServeArgs {
     /// pulled model
     #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
-    /// Address to listen on
+    /// Address to listen on. One that other machines reach needs --api-key
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// Port to listen on; 0 picks a free one
@@ -40,6 +40,13 @@ pub(super) struct ServeArgs {
     /// Key that clients must send, as x-api-key or as bearer token [default: none is asked for]
     #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// Another name by which clients call this server, such as gpu.lan; may be repeated [default: names of this machine itself
+    /// and addresses]
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// Origin whose web pages may use this server, such as https://app.example; may be repeated [default: none]
+    #[arg(long, value_name = "URL")]
+    allow_origin: Vec<PageOrigin>,
     #[command(flatten)]
     cache: CacheArgs,
     /// How the model writes tool calls [default: as its chat template does]
@@ -60,14 +67,17 @@ Then, in another terminal:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, cache, tool_format, compute_path } = args;
+    let ServeArgs { model, host, port, api_key, allow_host, allow_origin, cache, tool_format, compute_path } = args;
+    let api_key = api_key.filter(|key| !key.is_empty());
+    if api_key.as_deref().is_some_and(|key| HeaderValue::from_str(key).is_err()) {
+        return Err(CliError::input("--api-key: it has characters that no HTTP header may have"));
+    }
     let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
     let listener = bind(&host, port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
-    let api_key = api_key.filter(|key| !key.is_empty());
     if !address.ip().is_loopback() && api_key.is_none() {
-        let label = style("warning:").yellow().bold().for_stderr();
-        say(format_args!("{label} {address} can be reached from other machines and no key is asked for: set --api-key"));
+        let reason = "can be reached from other machines: set --api-key, so that not everybody there can use it";
+        return Err(CliError::input(format!("--host {host} {reason}")));
     }
     let (limits, disk) = (cache.limits(), cache.disk(None));
     let options = EngineOptions { cache: limits, disk, tool_format, compute_path, ..EngineOptions::default() };
@@ -77,7 +87,10 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     let stop = stop_signal().map_err(CliError::backend)?;
     announce(address, api_key.as_deref());
     let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
-    let server = Server::new(backend, ServerOptions { api_key, ..ServerOptions::default() });
+    // Clients that were given the name that we listen on may use it.
+    let names = allow_host.into_iter().chain([host]).collect();
+    let options = ServerOptions { api_key, names, allow_origins: allow_origin, ..ServerOptions::default() };
+    let server = Server::new(backend, options);
     let served = server.run(listener, stop).await;
     if let Some(warm_up) = warm_up {
         // It holds the engine, which must end before the process does.
@@ -93,7 +106,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
-    TcpListener::bind((host, port)).await.map_err(|error| {
+    // As in a URL, an IPv6 address may stand in brackets.
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    TcpListener::bind((address, port)).await.map_err(|error| {
         CliError::backend(match error.kind() {
             ErrorKind::AddrInUse => {
                 format!("{host}:{port} is in use: stop what listens there, or choose another port with --port (0: any free one)")

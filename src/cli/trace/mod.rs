@@ -9,7 +9,11 @@ use std::process::ExitCode;
 
 use super::text::count;
 use super::{CliError, print};
-use crate::trace::{self, Recovered, TraceError, path_of, scrub::scrub, validate};
+use crate::trace::{
+    self, Recovered, TraceError, path_of,
+    scrub::{Turns, scrub},
+    validate,
+};
 
 /// List, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
@@ -79,11 +83,13 @@ Examples:
     },
     /// Write copies that are fit to be shared: prose becomes filler, people and machines become anonymous
     ///
-    /// Structure, ids, tool names, schemas and timing stay. So do the arguments of tool calls and what the user wrote, without home
-    /// folders and mail addresses. Read the copies before you publish them.
+    /// What is known to be structure stays: types, ids, model and tool names, schemas without their descriptions, timing. All other
+    /// text becomes filler of the same length. Read the copies before you publish them: names of sessions, tools and parameters
+    /// stay.
     #[command(after_help = "\
-Example:
-  anyclaude trace scrub --out shared traces/")]
+Examples:
+  anyclaude trace scrub --out shared traces/
+  anyclaude trace scrub --keep-turns --out ci/traces traces/    make copies for replays in CI")]
     Scrub {
         /// Files and folders
         #[arg(required = true, value_name = "PATH")]
@@ -91,6 +97,10 @@ Example:
         /// Folder for the copies, laid out as <DIR>/<session>/<number>.json
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+        /// Keep what the user wrote and the arguments of tool calls, without home folders and mail addresses, so that replays of
+        /// the copies ask for the same calls
+        #[arg(long)]
+        keep_turns: bool,
     },
 }
 
@@ -104,7 +114,8 @@ pub(super) fn run(args: TraceArgs) -> Result<ExitCode, CliError> {
         TraceCommand::Stats(args) => stats::run(args),
         TraceCommand::Validate { paths } => validate_all(&paths),
         TraceCommand::Recover { folder } => recover(&folder),
-        TraceCommand::Scrub { paths, out } => scrub_all(&paths, &out),
+        TraceCommand::Scrub { paths, out, keep_turns: true } => scrub_all(&paths, &out, Turns::Kept),
+        TraceCommand::Scrub { paths, out, keep_turns: false } => scrub_all(&paths, &out, Turns::Filler),
     }
 }
 
@@ -152,9 +163,9 @@ fn success_unless(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
     Err(CliError::input(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
-fn scrub_all(paths: &[PathBuf], out: &Path) -> Result<ExitCode, CliError> {
+fn scrub_all(paths: &[PathBuf], out: &Path, turns: Turns) -> Result<ExitCode, CliError> {
     for file in trace::find(paths)? {
-        let scrubbed = scrub(trace::read(&file)?);
+        let scrubbed = scrub(trace::read(&file)?, turns);
         let path = path_of(out, &scrubbed.session, scrubbed.seq);
         trace::write(&path, &scrubbed)?;
         print(&format!("{}\n", path.display()))?;

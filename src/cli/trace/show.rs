@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::cli::text::{self, grouped};
 use crate::cli::{CliError, print};
 use crate::config;
-use crate::trace::{Trace, find, read};
+use crate::trace::{Trace, find, read, unparsed_arguments};
 
 /// Writes a part of a trace.
 type Section = fn(&mut String, &Trace) -> std::fmt::Result;
@@ -60,7 +60,7 @@ pub(super) fn last_turn(out: &mut String, trace: &Trace) -> std::fmt::Result {
 
 fn turn_and_answer(out: &mut String, trace: &Trace) -> std::fmt::Result {
     section(out, "last user turn", &last_user_turn(&trace.request.body))?;
-    section(out, "answer", &answer(&trace.response.body))
+    section(out, "answer", &answer(trace))
 }
 
 fn request_outline(out: &mut String, body: &Value) -> std::fmt::Result {
@@ -120,13 +120,25 @@ fn last_user_turn(body: &Value) -> String {
     messages.iter().rev().find(|message| message["role"] == "user").map_or_else(String::new, |turn| content(&turn["content"]))
 }
 
-fn answer(body: &Value) -> String {
-    match body {
+fn answer(trace: &Trace) -> String {
+    match &trace.response.body {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        body if body["content"].is_array() => content(&body["content"]),
+        body if body["content"].is_array() => content(&with_unparsed_arguments(trace)),
         body => pretty(body),
     }
+}
+
+/// The answer's content, in which arguments that are no JSON are texts. The trace's body has none there.
+fn with_unparsed_arguments(trace: &Trace) -> Value {
+    let mut content = trace.response.body["content"].clone();
+    for (index, text) in unparsed_arguments(&trace.response.events) {
+        let block = usize::try_from(index).ok().and_then(|index| content.get_mut(index));
+        if let Some(fields) = block.and_then(Value::as_object_mut) {
+            fields.insert("input".into(), Value::String(text));
+        }
+    }
+    content
 }
 
 /// A message's content as text.
@@ -143,12 +155,20 @@ fn block(block: &Value) -> String {
     match string("type") {
         "text" => string("text").to_owned(),
         "thinking" => format!("(thinking) {}", string("thinking")),
-        "tool_use" => format!("{} {} {}", style("tool_use").cyan(), string("name"), pretty(&block["input"])),
+        "tool_use" => format!("{} {} {}", style("tool_use").cyan(), string("name"), arguments(&block["input"])),
         "tool_result" => {
             let error = if block["is_error"] == true { " (error)" } else { "" };
             format!("{}{error} {}", style("tool_result").cyan(), content(&block["content"]))
         }
         kind => format!("({kind})"),
+    }
+}
+
+/// The arguments of a call. Those that are no JSON are shown as they are.
+fn arguments(input: &Value) -> String {
+    match input {
+        Value::String(text) => format!("{} {text}", style("(no whole JSON)").yellow()),
+        input => pretty(input),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use llguidance::api::TopLevelGrammar;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
@@ -12,6 +12,7 @@ use super::fault::{self, Fault};
 use super::form::{CallForm, Part};
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
+use super::schema_cost;
 use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
@@ -19,6 +20,16 @@ use crate::wire::{OutputFormat, Tool};
 
 /// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
+
+/// llguidance's limits, where the usual ones do not suit a server: a request's schema may come from anywhere.
+static LIMITS: LazyLock<ParserLimits> = LazyLock::new(|| ParserLimits {
+    // An object of 600 optional properties needs more than the usual 2,000.
+    max_items_in_row: 20_000,
+    // A state takes one to two kilobytes.
+    max_lexer_states: 50_000,
+    verbose_errors: false,
+    ..ParserLimits::default()
+});
 
 /// The tokens that may come next: one bit per token id.
 pub struct TokenMask(SimpleVob);
@@ -73,9 +84,9 @@ impl Follower {
     /// # Errors
     /// The grammar does not allow the token here.
     pub(super) fn push(&mut self, token: u32) -> Result<(), EngineError> {
-        let pushed = self.0.consume_token(token);
-        pushed
-            .map_err(|_| EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it")))
+        self.0.consume_token(token).map_err(|error| {
+            EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it: {error}"))
+        })
     }
 
     /// The bytes that must come next because the grammar allows nothing else. Stops before added tokens, which have no bytes.
@@ -141,7 +152,7 @@ impl Grammars {
         let refused = |error| EngineError::Device(format!("the vocabulary cannot be constrained: {error}"));
         let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
         factory.set_stderr_log_level(0);
-        factory.limits_mut().verbose_errors = false;
+        *factory.limits_mut() = LIMITS.clone();
         Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
     }
 
@@ -290,6 +301,7 @@ impl Grammars {
     }
 
     fn compile_answer(&self, schema: &Value, fill: &Fill) -> Result<Follower, String> {
+        within_bounds(schema)?;
         let schema = json_schema::with_options(schema.clone());
         self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
     }
@@ -310,6 +322,7 @@ impl Grammars {
 
     /// Grammar from arguments of this schema to the end of the call.
     fn compile_schema(&self, tag: usize, schema: Value) -> Result<HeldTo, String> {
+        within_bounds(&schema)?;
         let schema = json_schema::with_options(schema);
         let (grammar, left_out) = self.format.arguments_grammar(&self.format.form(tag), &schema, &self.vocabulary());
         let mut follower = self.compile(TopLevelGrammar::from_lark(grammar))?;
@@ -350,6 +363,11 @@ impl Grammars {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses a schema that would take too long to compile.
+fn within_bounds(schema: &Value) -> Result<(), String> {
+    schema_cost::excess(schema).map_or(Ok(()), |excess| Err(excess.reason().into()))
 }
 
 /// Rewords llguidance's warning about an ignored keyword.

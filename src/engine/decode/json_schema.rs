@@ -49,44 +49,68 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             keywords.remove("pattern");
         }
     });
-    // `any_value` is recursive, and llguidance cannot combine two recursive schemas, as `allOf` requires. Then the places that
-    // may hold anything are left unbounded.
+    if let Some(enforceable) = enforceable(&schema, compiles) {
+        return (enforceable, left_out);
+    }
+    let loosened = |(loosened, removed): (Value, Vec<String>)| {
+        let enforceable = if removed.is_empty() { None } else { enforceable(&loosened, compiles) };
+        enforceable.map(|enforceable| (enforceable, [&left_out[..], &removed].concat()))
+    };
+    loosened(leave_out_expressions(&schema))
+        .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
+        .unwrap_or((schema, left_out))
+}
+
+/// The strictest form of the schema that compiles. `any_value` is recursive, and llguidance cannot combine two recursive schemas,
+/// as `allOf` requires: then the places that may hold anything are left unbounded.
+fn enforceable(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> Option<Value> {
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
     define_any_value(&mut bounded);
     if compiles(&bounded) {
-        return (bounded, left_out);
+        return Some(bounded);
     }
     let mut declared = schema.clone();
     allow_only_declared(&mut declared);
     if compiles(&declared) {
-        return (declared, left_out);
+        return Some(declared);
     }
-    if !compiles(&schema) {
-        leave_out_contradictions(&mut schema, compiles, &mut left_out);
-    }
-    (schema, left_out)
+    compiles(schema).then(|| schema.clone())
 }
 
-/// Removes optional arguments whose schema no value satisfies.
-fn leave_out_contradictions(schema: &mut Value, compiles: &dyn Fn(&Value) -> bool, left_out: &mut Vec<String>) {
+/// The schema without patterns and formats, and what these were: several for one string can be too many together.
+fn leave_out_expressions(schema: &Value) -> (Value, Vec<String>) {
+    let (mut schema, mut removed) = (schema.clone(), Vec::new());
+    visit(&mut schema, &mut |keywords| {
+        for keyword in ["pattern", "format"] {
+            removed.extend(keywords.remove(keyword).map(|value| format!("{keyword} {value}")));
+        }
+    });
+    (schema, removed)
+}
+
+/// The schema without the optional arguments that no value satisfies, and what these were.
+fn leave_out_contradictions(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    let (mut schema, mut removed) = (schema.clone(), Vec::new());
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let [defs, definitions] = ["$defs", "definitions"].map(|keyword| schema[keyword].clone());
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    properties.retain(|name, property| {
-        let mut alone = json!({"type": "object", "properties": {name: property}});
-        for (keyword, referred) in [("$defs", &defs), ("definitions", &definitions)] {
-            if referred.is_object() {
-                alone[keyword] = referred.clone();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, property| {
+            let mut alone = json!({"type": "object", "properties": {name: property}});
+            for (keyword, referred) in [("$defs", &defs), ("definitions", &definitions)] {
+                if referred.is_object() {
+                    alone[keyword] = referred.clone();
+                }
             }
-        }
-        let stays = required.iter().any(|one| one == name) || compiles(&alone);
-        if !stays {
-            left_out.push(format!("argument {name:?}, which no value satisfies"));
-        }
-        stays
-    });
+            let stays = required.iter().any(|one| one == name) || compiles(&alone);
+            if !stays {
+                removed.push(format!("argument {name:?}, which no value satisfies"));
+            }
+            stays
+        });
+    }
+    (schema, removed)
 }
 
 /// The schema of any JSON object.
@@ -231,6 +255,18 @@ mod tests {
         let compiles = |schema: &Value| !schema.to_string().contains("[]") && schema["definitions"]["A"]["type"] == "string";
         let (_, left_out) = prepare_arguments(&tool, &compiles);
         assert_eq!(left_out, ["argument \"b\", which no value satisfies"]);
+    }
+
+    #[test]
+    fn patterns_go_first_where_a_schema_is_too_much() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "x", "minLength": 3}}});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| {
+            let argument = &schema["properties"]["a"];
+            argument["pattern"].is_null() || argument["minLength"].is_null()
+        });
+        assert_eq!(schema["properties"]["a"], json!({"type": "string", "minLength": 3}));
+        assert_eq!(left_out, ["pattern \"x\""]);
     }
 
     #[test]

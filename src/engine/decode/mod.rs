@@ -15,6 +15,7 @@ mod json_schema;
 mod parser;
 mod references;
 mod sampler;
+mod schema_cost;
 mod string_formats;
 mod syntax;
 mod text_flow;
@@ -23,6 +24,8 @@ mod tool_format;
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod hostile_schemas;
 #[cfg(test)]
 mod schema_table;
 

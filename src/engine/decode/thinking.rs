@@ -54,6 +54,11 @@ impl Thinking {
         Self { state: opened.map_or(ThinkingState::Undecided, ThinkingState::Opened), held: String::new() }
     }
 
+    /// No thoughts: all text is the answer.
+    pub(super) fn none() -> Self {
+        Self { state: ThinkingState::Answer, held: String::new() }
+    }
+
     /// Whether the thoughts have ended, or there are none.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, ThinkingState::Closed | ThinkingState::Answer)

@@ -14,4 +14,5 @@ mod worker;
 pub use generation::{EndReason, EngineEvent, EventReceiver, Finished, Generation};
 pub use memory::MemoryUse;
 pub(super) use sequence::Sequence;
+pub(crate) use worker::MAX_ACTIVE;
 pub(super) use worker::{SharedState, WarmUpProgress, Worker, WorkerCommand};

@@ -61,6 +61,16 @@ impl Tokenizer {
         Ok(self.encoding(text).map_err(refused)?.get_ids().to_vec())
     }
 
+    /// The tokens of a text that stands for itself, not of a prompt that a chat template has written: with the token that
+    /// the model expects at the beginning of every text, if it expects one.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        let refused = |error| EngineError::Request(format!("the prompt cannot be tokenized: {error}"));
+        Ok(self.inner.encode(text, true).map_err(refused)?.get_ids().to_vec())
+    }
+
     /// The steps of the library's own `encode`, except that [`MARK`] is removed after the search for added
     /// tokens, from which it has hidden the escaped markup.
     fn encoding(&self, text: &str) -> tokenizers::Result<Encoding> {

@@ -2,7 +2,9 @@
 
 use console::{Alignment, Style, pad_str, style};
 
-use crate::replay::{CaseResult, Disagreement, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict};
+use crate::replay::{
+    CaseResult, Disagreement, MalformedArguments, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
+};
 use crate::report::tables::latency_tables;
 use crate::report::units::{count, duration, percent};
 use crate::report::{Distribution, FidelityShare, ReplayTarget, Report, States};
@@ -46,6 +48,7 @@ fn status_word(status: Status) -> (&'static str, Style) {
         Status::Updated => ("UPDATED", bold.green()),
         Status::New => ("NEW", bold.yellow()),
         Status::Changed => ("CHANGED", bold.red()),
+        Status::MalformedArguments => ("MALFORMED", bold.red()),
         Status::CacheFailure => ("CACHE", bold.magenta()),
         Status::PhaseFailure => ("PHASE", bold.red()),
         Status::Failed => ("FAIL", bold.red()),
@@ -96,6 +99,11 @@ fn detail(case: &CaseResult, states: States) -> String {
     }
     for failure in &case.phase_failures {
         out.push_str(&format!("phase failure: {failure}\n"));
+    }
+    if let Some(MalformedArguments { measurement, tool, arguments }) = &case.malformed_arguments {
+        out.push_str(&format!(
+            "malformed arguments: {tool} was called with what is no JSON object ({measurement})\n{arguments}\n"
+        ));
     }
     for disagreement in &case.disagreements {
         out.push_str(&cache_failure(disagreement, states));
@@ -165,6 +173,7 @@ fn summary(summary: &ReplaySummary) -> String {
         changed,
         new,
         updated,
+        malformed_arguments,
         cache_failures,
         phase_failures,
         failed,
@@ -173,11 +182,13 @@ fn summary(summary: &ReplaySummary) -> String {
         skipped,
         unreadable,
     } = *summary;
-    let replayed = as_accepted + changed + new + updated + cache_failures + phase_failures + failed + interrupted;
+    let replayed =
+        as_accepted + changed + new + updated + malformed_arguments + cache_failures + phase_failures + failed + interrupted;
     let parts = [
         (changed, "changed".into()),
         (new, "new".into()),
         (updated, "updated".into()),
+        (malformed_arguments, "with malformed arguments".into()),
         (cache_failures, plural(cache_failures, "cache failure")),
         (phase_failures, plural(phase_failures, "phase failure")),
         (failed, "failed".into()),
@@ -201,13 +212,16 @@ fn plural(n: usize, noun: &str) -> String {
 /// What to do about the traces that are not as accepted. Empty if all are.
 fn next_steps(report: &Report, policy: Policy) -> String {
     let pending = report.cases.iter().filter(|case| case.pending.is_some()).count();
-    let ReplaySummary { changed, new, cache_failures, phase_failures, failed, .. } = report.summary;
+    let ReplaySummary { changed, new, malformed_arguments, cache_failures, phase_failures, failed, .. } = report.summary;
     let next = |what: &str| status_line("Next", Style::new().bold().cyan(), what);
     let mut out = String::new();
     if pending > 0 {
         out.push_str(&next(&format!("run `anyclaude review` to accept or reject {}", count(pending, "pending snapshot"))));
     } else if policy == Policy::Check && changed + new > 0 {
         out.push_str(&next("replay on your machine without --check, run `anyclaude review`, commit what you accept"));
+    }
+    if malformed_arguments > 0 {
+        out.push_str(&next("fix the server's tool calls: outcomes with malformed arguments were not written for review"));
     }
     if cache_failures > 0 {
         out.push_str(&next("fix the backend's cache: outcomes on which the phases disagree were not written for review"));

@@ -1,8 +1,8 @@
 //! Values that are assigned to names of secrets: in shells, code, YAML, JSON, XML, headers and query strings.
 
-use super::names::{Proof, proof_for};
-use super::scanner::{Detector, Found};
-use super::values::{Form, is_secret};
+use super::detector::{Detector, SecretSpans};
+use super::names::{Evidence, evidence_for};
+use super::values::{ValueForm, is_secret};
 
 /// Of a longer name, only the end counts. In bytes.
 const MAX_NAME: usize = 64;
@@ -13,9 +13,9 @@ const MAX_VALUE: usize = 512;
 /// Finds them.
 #[derive(Default)]
 pub(super) struct Assignments {
-    state: State,
-    name: Name,
-    value: Value,
+    state: AssignmentPart,
+    name: AssignedName,
+    value: AssignedValue,
     /// The byte before this one.
     before: u8,
     /// Backslashes right before this byte.
@@ -23,7 +23,7 @@ pub(super) struct Assignments {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum AssignmentPart {
     #[default]
     Between,
     Name,
@@ -37,7 +37,7 @@ enum State {
 }
 
 #[derive(Default)]
-struct Name {
+struct AssignedName {
     text: Vec<u8>,
     /// The byte before it.
     before: u8,
@@ -45,26 +45,33 @@ struct Name {
     is_quoted: bool,
 }
 
-impl Name {
+impl AssignedName {
     /// Whether its values are taken by the letter, as those of environment variables, flags, parameters and elements are.
     fn is_literal(&self) -> bool {
         matches!(self.before, b'<' | b'?' | b'&') || self.text.starts_with(b"--") || !self.text.iter().any(u8::is_ascii_lowercase)
     }
 }
 
-struct Value {
+struct AssignedValue {
     start: usize,
     text: Vec<u8>,
-    proof: Proof,
-    form: Form,
-    kind: Kind,
+    evidence: Evidence,
+    form: ValueForm,
+    kind: Continuation,
     /// Around it.
     quote: Option<Quote>,
 }
 
-impl Default for Value {
+impl Default for AssignedValue {
     fn default() -> Self {
-        Self { start: 0, text: Vec::new(), proof: Proof::Chance, form: Form::Bare, kind: Kind::Plain, quote: None }
+        Self {
+            start: 0,
+            text: Vec::new(),
+            evidence: Evidence::Chance,
+            form: ValueForm::Bare,
+            kind: Continuation::Plain,
+            quote: None,
+        }
     }
 }
 
@@ -76,7 +83,7 @@ struct Quote {
 }
 
 impl Quote {
-    /// Whether such a quote after so many backslashes ends the value.
+    /// Whether this byte ends the value: the same quote, escaped by as many backslashes as the one that began it.
     fn closes(self, byte: u8, backslashes: usize) -> bool {
         let own = self.backslashes;
         byte == self.byte && (backslashes < own || (backslashes - own).is_multiple_of(2 * (own + 1)))
@@ -85,7 +92,7 @@ impl Quote {
 
 /// What may follow a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Continuation {
     Plain,
     /// `Authorization`: a scheme, then a value.
     Scheme,
@@ -121,109 +128,109 @@ fn is_telegram_token(value: &[u8]) -> bool {
 }
 
 impl Assignments {
-    fn step(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+    fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         match self.state {
-            State::Between if is_name_byte(byte) => self.begin_name(byte),
-            State::Between => State::Between,
-            State::Name if is_name_byte(byte) => {
+            AssignmentPart::Between if is_name_byte(byte) => self.begin_name(byte),
+            AssignmentPart::Between => AssignmentPart::Between,
+            AssignmentPart::Name if is_name_byte(byte) => {
                 if self.name.text.len() == 2 * MAX_NAME {
                     self.name.text.drain(..MAX_NAME);
                 }
                 self.name.text.push(byte);
-                State::Name
+                AssignmentPart::Name
             }
-            State::Name | State::AfterName => self.after_name(byte),
-            State::BeforeValue => self.before_value(at, byte),
-            State::Value if self.value.quote.is_some() => self.in_quotes(at, byte, found),
-            State::Value => self.in_bare(at, byte, found),
-            State::Secret => self.in_secret(at, byte, found),
+            AssignmentPart::Name | AssignmentPart::AfterName => self.after_name(byte),
+            AssignmentPart::BeforeValue => self.before_value(at, byte),
+            AssignmentPart::Value if self.value.quote.is_some() => self.in_quotes(at, byte, found),
+            AssignmentPart::Value => self.in_bare(at, byte, found),
+            AssignmentPart::Secret => self.in_secret(at, byte, found),
         }
     }
 
-    fn begin_name(&mut self, byte: u8) -> State {
+    fn begin_name(&mut self, byte: u8) -> AssignmentPart {
         self.name.text.clear();
         self.name.text.push(byte);
         self.name.before = self.before;
         self.name.is_quoted = false;
-        State::Name
+        AssignmentPart::Name
     }
 
-    fn after_name(&mut self, byte: u8) -> State {
+    fn after_name(&mut self, byte: u8) -> AssignmentPart {
         match byte {
             b'=' | b':' => self.separate(byte),
             b'>' if self.name.before == b'<' => self.separate(byte),
-            b' ' if self.state == State::Name && self.name.text.starts_with(b"--") => self.separate(byte),
-            b' ' | b'\t' | b'\\' | b']' => State::AfterName,
+            b' ' if self.state == AssignmentPart::Name && self.name.text.starts_with(b"--") => self.separate(byte),
+            b' ' | b'\t' | b'\\' | b']' => AssignmentPart::AfterName,
             _ if is_quote(byte) && byte == self.name.before => {
                 self.name.is_quoted = true;
-                State::AfterName
+                AssignmentPart::AfterName
             }
             _ if is_name_byte(byte) => self.begin_name(byte),
-            _ => State::Between,
+            _ => AssignmentPart::Between,
         }
     }
 
     /// After a name, at what separates it from its value.
-    fn separate(&mut self, separator: u8) -> State {
+    fn separate(&mut self, separator: u8) -> AssignmentPart {
         let name = &self.name.text[self.name.text.len().saturating_sub(MAX_NAME)..];
         // Names have no other than ASCII bytes.
         let text = std::str::from_utf8(name).unwrap_or_default();
-        let (proof, kind) = if separator == b':' && is_telegram_id(name) {
-            (Proof::Chance, Kind::Telegram)
+        let (evidence, kind) = if separator == b':' && is_telegram_id(name) {
+            (Evidence::Chance, Continuation::Telegram)
         } else {
-            let Some(proof) = proof_for(text) else { return State::Between };
+            let Some(evidence) = evidence_for(text) else { return AssignmentPart::Between };
             let lower = text.to_ascii_lowercase();
             // Signatures are secret in addresses only: those of thinking are not.
             if separator == b':' && lower == "sig" {
-                return State::Between;
+                return AssignmentPart::Between;
             }
             let kind = match () {
-                _ if lower.ends_with("authorization") => Kind::Scheme,
-                _ if lower.ends_with("cookie") => Kind::Cookies,
-                _ => Kind::Plain,
+                _ if lower.ends_with("authorization") => Continuation::Scheme,
+                _ if lower.ends_with("cookie") => Continuation::Cookies,
+                _ => Continuation::Plain,
             };
-            (proof, kind)
+            (evidence, kind)
         };
-        let is_tight = self.state == State::Name;
-        let form = if separator != b':' && is_tight && self.name.is_literal() { Form::Literal } else { Form::Bare };
+        let is_tight = self.state == AssignmentPart::Name;
+        let form = if separator != b':' && is_tight && self.name.is_literal() { ValueForm::Literal } else { ValueForm::Bare };
         self.value.text.clear();
-        self.value = Value { proof, form, kind, quote: None, ..std::mem::take(&mut self.value) };
-        State::BeforeValue
+        self.value = AssignedValue { evidence, form, kind, quote: None, ..std::mem::take(&mut self.value) };
+        AssignmentPart::BeforeValue
     }
 
-    fn before_value(&mut self, at: usize, byte: u8) -> State {
+    fn before_value(&mut self, at: usize, byte: u8) -> AssignmentPart {
         match byte {
             // A path in Rust.
-            b':' if self.before == b':' => State::Between,
-            b'=' | b':' | b'>' | b'&' | b'\\' => State::BeforeValue,
+            b':' if self.before == b':' => AssignmentPart::Between,
+            b'=' | b':' | b'>' | b'&' | b'\\' => AssignmentPart::BeforeValue,
             b' ' | b'\t' => {
-                if self.value.form == Form::Literal && !self.name.text.starts_with(b"--") {
-                    self.value.form = Form::Bare;
+                if self.value.form == ValueForm::Literal && !self.name.text.starts_with(b"--") {
+                    self.value.form = ValueForm::Bare;
                 }
-                State::BeforeValue
+                AssignmentPart::BeforeValue
             }
-            b'\n' | b'\r' if self.name.is_quoted => State::BeforeValue,
+            b'\n' | b'\r' if self.name.is_quoted => AssignmentPart::BeforeValue,
             _ if is_quote(byte) => self.open_quote(at, byte),
             // Numbers and variables of JSON. What replaces a secret would not be JSON any more.
-            _ if ends_bare(byte) || self.name.is_quoted => State::Between,
+            _ if ends_bare(byte) || self.name.is_quoted => AssignmentPart::Between,
             _ => {
                 self.value.start = at;
                 self.value.text.push(byte);
-                State::Value
+                AssignmentPart::Value
             }
         }
     }
 
-    fn open_quote(&mut self, at: usize, byte: u8) -> State {
+    fn open_quote(&mut self, at: usize, byte: u8) -> AssignmentPart {
         self.value.start = at + 1;
         self.value.text.clear();
         self.value.quote = Some(Quote { byte, backslashes: self.backslashes });
-        self.value.form = if self.name.is_quoted { Form::Json } else { Form::Quoted };
-        State::Value
+        self.value.form = if self.name.is_quoted { ValueForm::Json } else { ValueForm::Quoted };
+        AssignmentPart::Value
     }
 
-    fn in_quotes(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
-        let Some(quote) = self.value.quote else { return State::Between };
+    fn in_quotes(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
+        let Some(quote) = self.value.quote else { return AssignmentPart::Between };
         if quote.closes(byte, self.backslashes) {
             let end = at - self.backslashes.min(quote.backslashes);
             self.value.text.truncate(end - self.value.start);
@@ -231,11 +238,11 @@ impl Assignments {
         }
         let is_first = self.value.text.is_empty();
         // The quote closes a string that ends in `password:`.
-        let was_closing = is_first && self.value.form == Form::Quoted && b",}]):;+. ".contains(&byte);
+        let was_closing = is_first && self.value.form == ValueForm::Quoted && b",}]):;+. ".contains(&byte);
         // Structure, and words: no key.
-        let is_other = self.value.proof != Proof::Name && (byte == b' ' || (is_first && matches!(byte, b'{' | b'[')));
+        let is_other = self.value.evidence != Evidence::Name && (byte == b' ' || (is_first && matches!(byte, b'{' | b'[')));
         if was_closing || is_other {
-            return State::Between;
+            return AssignmentPart::Between;
         }
         if byte == b'\n' {
             return self.judge(at, found);
@@ -243,7 +250,7 @@ impl Assignments {
         self.add(byte)
     }
 
-    fn in_bare(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+    fn in_bare(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         if !ends_bare(byte) {
             return self.add(byte);
         }
@@ -253,69 +260,69 @@ impl Assignments {
             return self.open_quote(at, byte);
         }
         let is_scheme = text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
-        if byte == b' ' && self.value.kind == Kind::Scheme && is_scheme {
+        if byte == b' ' && self.value.kind == Continuation::Scheme && is_scheme {
             self.value.text.clear();
-            self.value.kind = Kind::Plain;
-            return State::BeforeValue;
+            self.value.kind = Continuation::Plain;
+            return AssignmentPart::BeforeValue;
         }
         // A call or an index.
-        let state = if matches!(byte, b'(' | b'[') { State::Between } else { self.judge(at, found) };
+        let state = if matches!(byte, b'(' | b'[') { AssignmentPart::Between } else { self.judge(at, found) };
         match byte {
-            b';' if self.value.kind == Kind::Cookies => {
+            b';' if self.value.kind == Continuation::Cookies => {
                 self.value.text.clear();
-                State::BeforeValue
+                AssignmentPart::BeforeValue
             }
             // It was a type, and the value may follow.
-            b' ' => State::AfterName,
+            b' ' => AssignmentPart::AfterName,
             _ => state,
         }
     }
 
     /// Adds a byte to the value.
-    fn add(&mut self, byte: u8) -> State {
+    fn add(&mut self, byte: u8) -> AssignmentPart {
         self.value.text.push(byte);
         match self.value.text.len() {
-            MAX_VALUE if self.is_secret() => State::Secret,
-            MAX_VALUE => State::Between,
-            _ => State::Value,
+            MAX_VALUE if self.is_secret() => AssignmentPart::Secret,
+            MAX_VALUE => AssignmentPart::Between,
+            _ => AssignmentPart::Value,
         }
     }
 
-    fn in_secret(&mut self, at: usize, byte: u8, found: &mut Found) -> State {
+    fn in_secret(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         let ends = match self.value.quote {
             Some(quote) => quote.closes(byte, self.backslashes) || byte == b'\n',
             None => ends_bare(byte),
         };
         if !ends {
-            return State::Secret;
+            return AssignmentPart::Secret;
         }
         let escape = self.value.quote.map_or(0, |quote| self.backslashes.min(quote.backslashes));
         found.push(self.value.start..at - escape);
-        State::Between
+        AssignmentPart::Between
     }
 
     /// The value ends here.
-    fn judge(&mut self, end: usize, found: &mut Found) -> State {
+    fn judge(&mut self, end: usize, found: &mut SecretSpans) -> AssignmentPart {
         if self.is_secret() {
             found.push(self.value.start..end);
         }
-        State::Between
+        AssignmentPart::Between
     }
 
     fn is_secret(&self) -> bool {
-        let Value { text, proof, form, kind, .. } = &self.value;
+        let AssignedValue { text, evidence, form, kind, .. } = &self.value;
         match kind {
-            Kind::Telegram => is_telegram_token(text),
-            _ => is_secret(text, *proof, *form),
+            Continuation::Telegram => is_telegram_token(text),
+            _ => is_secret(text, *evidence, *form),
         }
     }
 }
 
 impl Detector for Assignments {
     #[inline(always)]
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
         // Most bytes of most texts.
-        if self.state == State::Name && byte.is_ascii_lowercase() && self.name.text.len() < MAX_NAME {
+        if self.state == AssignmentPart::Name && byte.is_ascii_lowercase() && self.name.text.len() < MAX_NAME {
             self.name.text.push(byte);
             (self.backslashes, self.before) = (0, byte);
             return;
@@ -325,20 +332,20 @@ impl Detector for Assignments {
         self.before = byte;
     }
 
-    fn end(&mut self, at: usize, found: &mut Found) {
+    fn end(&mut self, at: usize, found: &mut SecretSpans) {
         match self.state {
-            State::Value => drop(self.judge(at, found)),
-            State::Secret => found.push(self.value.start..at),
+            AssignmentPart::Value => drop(self.judge(at, found)),
+            AssignmentPart::Secret => found.push(self.value.start..at),
             _ => {}
         }
-        (self.state, self.before, self.backslashes) = (State::Between, 0, 0);
+        (self.state, self.before, self.backslashes) = (AssignmentPart::Between, 0, 0);
     }
 
     fn undecided(&self) -> Option<usize> {
-        (self.state == State::Value).then_some(self.value.start)
+        (self.state == AssignmentPart::Value).then_some(self.value.start)
     }
 
     fn open(&self) -> Option<usize> {
-        (self.state == State::Secret).then_some(self.value.start)
+        (self.state == AssignmentPart::Secret).then_some(self.value.start)
     }
 }

@@ -7,7 +7,7 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
 
-use super::scanner::{Detector, Found};
+use super::detector::{Detector, SecretSpans};
 
 /// The credentials of one request.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) struct OwnCredentials {
 }
 
 impl Detector for OwnCredentials {
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
         let automaton = &self.search.automaton;
         self.state = automaton.next_state(Anchored::No, self.state, byte);
         self.at = at + 1;
@@ -67,7 +67,7 @@ impl Detector for OwnCredentials {
         }
     }
 
-    fn end(&mut self, _at: usize, _found: &mut Found) {
+    fn end(&mut self, _at: usize, _found: &mut SecretSpans) {
         self.state = self.search.start;
     }
 

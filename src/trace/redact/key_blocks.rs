@@ -1,6 +1,6 @@
 //! Private keys between `-----BEGIN … PRIVATE KEY-----` and `-----END …-----`, of OpenSSL, OpenSSH and PGP.
 
-use super::scanner::{Detector, Found};
+use super::detector::{Detector, SecretSpans};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -15,13 +15,13 @@ const MAX_KEY: usize = 64 * 1024;
 /// Finds them.
 #[derive(Default)]
 pub(super) struct KeyBlocks {
-    state: State,
+    state: BlockPart,
     /// Where the block, or what may become one, starts.
     start: usize,
 }
 
 #[derive(Default)]
-enum State {
+enum BlockPart {
     /// Bytes of [`BEGIN`] that came.
     #[default]
     Outside,
@@ -48,58 +48,58 @@ fn advance(pattern: &[u8], matched: usize, byte: u8) -> usize {
 }
 
 impl KeyBlocks {
-    fn step(&mut self, at: usize, byte: u8, found: &mut Found) {
+    fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
         self.state = match std::mem::take(&mut self.state) {
-            State::Outside => {
+            BlockPart::Outside => {
                 self.start = at;
-                State::Begin(1)
+                BlockPart::Begin(1)
             }
-            State::Begin(matched) => match advance(BEGIN, matched, byte) {
-                0 => State::Outside,
-                all if all == BEGIN.len() => State::Label(Vec::new()),
+            BlockPart::Begin(matched) => match advance(BEGIN, matched, byte) {
+                0 => BlockPart::Outside,
+                all if all == BEGIN.len() => BlockPart::Label(Vec::new()),
                 now => {
                     // More dashes than five: the block starts at the last ones.
                     self.start = at + 1 - now;
-                    State::Begin(now)
+                    BlockPart::Begin(now)
                 }
             },
-            State::Label(mut label) => {
+            BlockPart::Label(mut label) => {
                 label.push(byte);
                 if label.ends_with(b"-----") {
                     if label[..label.len() - DASHES].windows(11).any(|part| part == b"PRIVATE KEY") {
-                        State::Body
+                        BlockPart::Body
                     } else {
                         self.start = at + 1 - DASHES;
-                        State::Begin(DASHES)
+                        BlockPart::Begin(DASHES)
                     }
                 } else if label.len() > MAX_LABEL || matches!(byte, b'\n' | b'"' | b'\'' | b'\\') {
-                    State::Outside
+                    BlockPart::Outside
                 } else {
-                    State::Label(label)
+                    BlockPart::Label(label)
                 }
             }
             // A quoted line may be followed by an escaped line end.
-            State::Body if byte == b'\\' => State::Body,
-            State::Body if byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() => State::Key(0),
-            State::Body => State::Outside,
-            State::Key(_) if at - self.start > MAX_KEY => {
+            BlockPart::Body if byte == b'\\' => BlockPart::Body,
+            BlockPart::Body if byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() => BlockPart::Key(0),
+            BlockPart::Body => BlockPart::Outside,
+            BlockPart::Key(_) if at - self.start > MAX_KEY => {
                 found.push(self.start..at);
-                State::Outside
+                BlockPart::Outside
             }
-            State::Key(matched) => match advance(END, matched, byte) {
-                all if all == END.len() => State::LastLine(0),
-                matched => State::Key(matched),
+            BlockPart::Key(matched) => match advance(END, matched, byte) {
+                all if all == END.len() => BlockPart::LastLine(0),
+                matched => BlockPart::Key(matched),
             },
-            State::LastLine(dashes) => {
+            BlockPart::LastLine(dashes) => {
                 let dashes = if byte == b'-' { dashes + 1 } else { 0 };
                 if dashes == DASHES {
                     found.push(self.start..at + 1);
-                    State::Outside
+                    BlockPart::Outside
                 } else if at - self.start > MAX_KEY {
                     found.push(self.start..at);
-                    State::Outside
+                    BlockPart::Outside
                 } else {
-                    State::LastLine(dashes)
+                    BlockPart::LastLine(dashes)
                 }
             }
         };
@@ -108,22 +108,22 @@ impl KeyBlocks {
 
 impl Detector for KeyBlocks {
     #[inline(always)]
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
-        if byte == b'-' || !matches!(self.state, State::Outside) {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
+        if byte == b'-' || !matches!(self.state, BlockPart::Outside) {
             self.step(at, byte, found);
         }
     }
 
-    fn end(&mut self, at: usize, found: &mut Found) {
+    fn end(&mut self, at: usize, found: &mut SecretSpans) {
         found.extend(self.open().map(|start| start..at));
-        self.state = State::Outside;
+        self.state = BlockPart::Outside;
     }
 
     fn undecided(&self) -> Option<usize> {
-        matches!(self.state, State::Begin(_) | State::Label(_) | State::Body).then_some(self.start)
+        matches!(self.state, BlockPart::Begin(_) | BlockPart::Label(_) | BlockPart::Body).then_some(self.start)
     }
 
     fn open(&self) -> Option<usize> {
-        matches!(self.state, State::Key(_) | State::LastLine(_)).then_some(self.start)
+        matches!(self.state, BlockPart::Key(_) | BlockPart::LastLine(_)).then_some(self.start)
     }
 }

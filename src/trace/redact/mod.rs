@@ -8,6 +8,7 @@
 
 mod assignments;
 mod credentials;
+mod detector;
 mod key_blocks;
 mod names;
 mod patterns;

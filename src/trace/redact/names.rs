@@ -9,7 +9,7 @@ pub const REDACTED: &str = "[redacted]";
 
 /// What a value must look like to be a secret, going by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum Evidence {
     /// Nothing: the name says it, as `password` or `api_key` does.
     Name,
     /// Like an identifier that no word is. The name is used for other things too, as `token` is.
@@ -113,7 +113,7 @@ const OTHER_KEYS: [&str; 14] = [
 ];
 
 /// Last words of names that only tell something about a secret.
-const ABOUT: [&str; 24] = [
+const ABOUT: [&str; 27] = [
     "count",
     "description",
     "endpoint",
@@ -125,6 +125,9 @@ const ABOUT: [&str; 24] = [
     "file",
     "help",
     "hint",
+    "id",
+    "ids",
+    "index",
     "label",
     "length",
     "limit",
@@ -141,7 +144,7 @@ const ABOUT: [&str; 24] = [
 ];
 
 /// What the value of a field or variable must look like to be a secret; `None` if it is none whatever it looks like.
-pub(super) fn proof_for(name: &str) -> Option<Proof> {
+pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
     if STEMS.as_ref().is_some_and(|stems| !stems.is_match(name)) {
         return None;
     }
@@ -153,24 +156,37 @@ pub(super) fn proof_for(name: &str) -> Option<Proof> {
         return None;
     }
     if SECRET.iter().any(|part| bare.contains(part)) || last == "pwd" {
-        return Some(Proof::Name);
+        return Some(Evidence::Name);
     }
+    let opens = |before: &str| OPENS.iter().any(|word| before.ends_with(word));
     if let Some(before) = bare.strip_suffix("token") {
         return match before {
-            "" => Some(Proof::Token),
+            "" => Some(Evidence::Token),
             _ if has(&OTHER_TOKENS) => None,
-            _ => Some(Proof::Name),
+            _ => Some(Evidence::Name),
         };
     }
     if let Some(before) = bare.strip_suffix("key") {
         return match before {
             _ if has(&OTHER_KEYS) => None,
-            _ if OPENS.iter().any(|word| before.ends_with(word)) => Some(Proof::Name),
-            _ => Some(Proof::Chance),
+            _ if opens(before) => Some(Evidence::Name),
+            _ => Some(Evidence::Chance),
         };
     }
-    let is_token = |word: &String| is_auth(word) || ["pass", "sig", "jwt"].contains(&word.as_str());
-    words.iter().any(is_token).then_some(Proof::Token)
+    // Several of them, or a word or number behind: `api_keys`, `accessTokens`, `token_value`, `apiKey2`.
+    let is_token = |word: &String| {
+        let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        is_auth(word) || ["pass", "sig", "jwt", "token"].contains(&word)
+    };
+    let many = bare.strip_suffix("tokens").or_else(|| bare.strip_suffix("keys"));
+    if has(&OTHER_TOKENS) || has(&OTHER_KEYS) {
+        None
+    } else if words.iter().any(is_token) || many.is_some_and(opens) {
+        Some(Evidence::Token)
+    } else {
+        let is_key = |word: &String| word.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with("key");
+        words.iter().any(is_key).then_some(Evidence::Chance)
+    }
 }
 
 /// Whether the value of a header is secret. The `token` in the names of rate limits is not a secret one.
@@ -217,61 +233,30 @@ mod tests {
 
     #[test]
     fn names_are_judged_by_their_shape_in_any_style() {
-        for name in [
-            "password",
-            "dbPassword",
-            "DB_PASSWORD",
-            "db-passwd",
-            "api_key",
-            "apiKey",
-            "APIKEY",
-            "x-api-key",
-            "authorization_token",
-            "AccountKey",
-            "aws_secret_access_key",
-            "clientSecret",
-            "github_token",
-            "Set-Cookie",
-            "proxyAuthorization",
-            "PGPWD_PWD",
+        let by_name = "password dbPassword DB_PASSWORD db-passwd db.password passwords passwordHash PGPWD_PWD passphrase
+            api_key apiKey APIKEY x-api-key X-Api-Key provider.api.key AccountKey aws_secret_access_key ssh-key privateKey
+            authorization Authorization authorization_token authorizationToken proxyAuthorization Proxy-Authorization
+            clientSecret client.secret SECRET secrets credentials github_token mcpAuthToken access.token ACCESS_TOKEN refreshToken
+            cookie Cookies Set-Cookie set_cookie cookieJar";
+        let like_a_token = "token Token sig x-foo-auth auth jwt token_value tokenString bearer_token_2 accessTokens api_keys
+            session-tokens oauth2 tokens_for_auth";
+        let like_chance = "key datadogKey key2 key_material apiKeyValue";
+        let none =
+            "max_tokens input_tokens output_tokens maxTokens cache_creation_input_tokens cache_read_input_tokens budget_tokens
+            total_tokens tokens token_count tokenCount token_type token_ids num_tokens tokens_per_second next_page_token pad_token
+            eosToken cancelToken cache_key cacheKey cache-key keys keyword keyboard publicKey public_key_pem primary_key
+            primaryKeyName partitionKey sortKey idempotency_key key_id keyId access_key_id hotkeys
+            password_field passwordLength secret_name cookie_policy authorization_url author authored_by authority tokenizer
+            signature design assigned content compass passed bypass text_tokens";
+        for (evidence, names) in [
+            (Some(Evidence::Name), by_name),
+            (Some(Evidence::Token), like_a_token),
+            (Some(Evidence::Chance), like_chance),
+            (None, none),
         ] {
-            assert_eq!(proof_for(name), Some(Proof::Name), "{name}");
-        }
-        for name in ["token", "Token", "sig", "x-foo-auth", "auth"] {
-            assert_eq!(proof_for(name), Some(Proof::Token), "{name}");
-        }
-        for name in ["key", "datadogKey"] {
-            assert_eq!(proof_for(name), Some(Proof::Chance), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_that_only_look_like_it_hold_none() {
-        for name in [
-            "max_tokens",
-            "input_tokens",
-            "cache_creation_input_tokens",
-            "budget_tokens",
-            "next_page_token",
-            "pad_token",
-            "keys",
-            "token_type",
-            "password_field",
-            "author",
-            "keyword",
-            "publicKey",
-            "cache_key",
-            "tokenizer",
-            "signature",
-            "key_id",
-            "secret_name",
-            "design",
-            "assigned",
-            "content",
-            "compass",
-            "passed",
-        ] {
-            assert_eq!(proof_for(name), None, "{name}");
+            for name in names.split_whitespace() {
+                assert_eq!(evidence_for(name), evidence, "{name}");
+            }
         }
     }
 

@@ -6,9 +6,9 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::credentials::Credentials;
-use super::names::{REDACTED, is_secret_header, is_secret_parameter, proof_for};
+use super::names::{Evidence, REDACTED, evidence_for, is_secret_header, is_secret_parameter};
 use super::scanner::Scanner;
-use super::values::{Form, is_secret};
+use super::values::{ValueForm, is_secret};
 
 /// Shorter credentials are dummies that may be ordinary words. Removing those everywhere would only damage the trace.
 const MIN_CREDENTIAL: usize = 8;
@@ -85,23 +85,27 @@ impl Redactor {
 
     /// Replaces secrets in all strings and keys of a JSON value, and the values of fields named like secrets.
     pub fn json(&self, value: &mut Value) {
+        self.json_named(value, None);
+    }
+
+    /// `evidence`: what a text must look like to be a secret by the name of the field that holds it. In a list each text is judged
+    /// like one alone. Inside of an object, which may be a schema, only what looks like chance is secret by the object's name.
+    fn json_named(&self, value: &mut Value, evidence: Option<Evidence>) {
         match value {
             Value::String(text) => {
-                if let Cow::Owned(clean) = self.text(text) {
+                if evidence.is_some_and(|evidence| is_secret(text.as_bytes(), evidence, ValueForm::Json)) {
+                    *text = REDACTED.into();
+                } else if let Cow::Owned(clean) = self.text(text) {
                     *text = clean;
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json_named(item, evidence)),
             Value::Object(fields) => {
                 if fields.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
                     *fields = std::mem::take(fields).into_iter().map(|(k, v)| (self.text(&k).into_owned(), v)).collect();
                 }
-                for (key, value) in fields {
-                    match value {
-                        Value::String(text) if is_secret_field(key, text) => *text = REDACTED.into(),
-                        value => self.json(value),
-                    }
-                }
+                let inside = evidence.map(|_| Evidence::Chance);
+                fields.iter_mut().for_each(|(key, value)| self.json_named(value, evidence_for(key).or(inside)));
             }
             _ => {}
         }
@@ -111,11 +115,6 @@ impl Redactor {
     pub(super) fn scanner(&self) -> Scanner {
         Scanner::new(&self.credentials)
     }
-}
-
-/// Whether a field of JSON holds a secret.
-fn is_secret_field(name: &str, value: &str) -> bool {
-    proof_for(name).is_some_and(|proof| is_secret(value.as_bytes(), proof, Form::Json))
 }
 
 /// A piece of a text without its secrets. `start`: where the piece starts in the text; `secrets`: in the text, in order. A
@@ -198,6 +197,26 @@ mod tests {
             body,
             json!({"api_key": "[redacted]", "Authorization": "[redacted]", "max_tokens": 5, "password": "",
                 "properties": {"apiKey": {"type": "string"}}})
+        );
+    }
+
+    #[test]
+    fn secrets_in_lists_and_objects_below_such_a_name_are_found() {
+        let chance = "Zk3vQ9xT1mB7wR5hJ2nF8cY4";
+        let mut body = json!({
+            "passwords": ["hunter2", "", 5], "api_keys": [chance, "two words"], "mcp_servers": [{"authorization_token": "opensesame"}],
+            "credentials": {"value": chance, "user": "ada"}, "apiKey": {"type": "string", "description": "A key of 24 letters.",
+            "pattern": "^[a-zA-Z0-9]{24}$", "default": "claude-opus-4-5-20251101"}, "cookies": {"sid": {"value": chance}},
+            "tokens": ["some", "words"], "max_tokens": "4096"});
+        Redactor::default().json(&mut body);
+        assert_eq!(
+            body,
+            json!({
+                "passwords": ["[redacted]", "", 5], "api_keys": ["[redacted]", "two words"],
+                "mcp_servers": [{"authorization_token": "[redacted]"}], "credentials": {"value": "[redacted]", "user": "ada"},
+                "apiKey": {"type": "string", "description": "A key of 24 letters.", "pattern": "^[a-zA-Z0-9]{24}$",
+                "default": "claude-opus-4-5-20251101"}, "cookies": {"sid": {"value": "[redacted]"}}, "tokens": ["some", "words"],
+                "max_tokens": "4096"})
         );
     }
 

@@ -5,24 +5,10 @@ use std::ops::Range;
 
 use super::assignments::Assignments;
 use super::credentials::{Credentials, OwnCredentials};
+use super::detector::{Detector, SecretSpans};
 use super::key_blocks::KeyBlocks;
 use super::tokens::Tokens;
 use super::url_passwords::UrlPasswords;
-
-/// Byte ranges of secrets from the start of the text, unordered; they may overlap.
-pub(super) type Found = Vec<Range<usize>>;
-
-/// Finds one kind of secret.
-pub(super) trait Detector {
-    /// Takes the next byte, which is at `at`.
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found);
-    /// The text ends at `at`. A new one may follow.
-    fn end(&mut self, at: usize, found: &mut Found);
-    /// Where the first thing starts that more text may make a secret.
-    fn undecided(&self) -> Option<usize>;
-    /// Where a secret starts that has not ended.
-    fn open(&self) -> Option<usize>;
-}
 
 /// All detectors, and how far they have come.
 pub(super) struct Scanner {
@@ -33,7 +19,7 @@ pub(super) struct Scanner {
     key_blocks: KeyBlocks,
     url_passwords: UrlPasswords,
     own: Option<OwnCredentials>,
-    found: Found,
+    found: SecretSpans,
 }
 
 impl Scanner {

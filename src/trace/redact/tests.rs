@@ -14,7 +14,7 @@ const LETTERS: &[u8] = b"Zk3vQ9xT1mB7wR5hJ2nF8cY4dL6gPsUaEeKiOo0";
 const CAPITALS: &[u8] = b"Q7ZK3XW5B2MT9RHJ4NF8CY6DLGPSVUAE";
 const HEX: &[u8] = b"9f3c1a7e5b0d2846";
 
-/// So many bytes of an alphabet that look like chance.
+/// Bytes of an alphabet that look like chance, `length` of them.
 fn mixed(alphabet: &[u8], length: usize) -> String {
     (0..length).map(|at| char::from(alphabet[(at * 7 + at / alphabet.len() * 3 + length) % alphabet.len()])).collect()
 }

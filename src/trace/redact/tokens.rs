@@ -1,7 +1,7 @@
 //! Keys that are known by how they begin.
 
+use super::detector::{Detector, SecretSpans};
 use super::patterns::{AWS_SECRET, BEGINNINGS, Beginnings, Rule};
-use super::scanner::{Detector, Found};
 
 /// A key that is not decided after this many bytes is none. Bounds what a stream holds back.
 const MAX_UNDECIDED: usize = 4096;
@@ -13,7 +13,7 @@ const AWS_NEAR: usize = 200;
 /// to show for itself.
 pub(super) struct Tokens {
     beginnings: &'static Beginnings,
-    candidates: Vec<Candidate>,
+    candidates: Vec<KeyCandidate>,
     /// The byte before this one, if a word starts with it.
     started: Option<u8>,
     at: usize,
@@ -42,7 +42,7 @@ impl Default for Tokens {
 }
 
 /// A place where a key may have started.
-struct Candidate {
+struct KeyCandidate {
     rule: &'static Rule,
     start: usize,
     /// Bytes of the prefix so far.
@@ -61,7 +61,7 @@ enum Step {
     IsNone,
 }
 
-impl Candidate {
+impl KeyCandidate {
     fn new(rule: &'static Rule, start: usize) -> Self {
         Self { rule, start, matched: 0, tail: 0, has_digit: false, part: 0, part_length: 0 }
     }
@@ -120,14 +120,14 @@ impl Tokens {
     /// Adds a candidate for each rule that begins with these two bytes.
     fn begin(&mut self, start: usize, first: u8, second: u8) {
         for rule in self.beginnings.of(first, second) {
-            let taken = |other: &Candidate| std::ptr::eq(other.rule, rule) && other.in_tail();
+            let taken = |other: &KeyCandidate| std::ptr::eq(other.rule, rule) && other.in_tail();
             if !self.candidates.iter().any(taken) {
-                self.candidates.push(Candidate { matched: 1, ..Candidate::new(rule, start) });
+                self.candidates.push(KeyCandidate { matched: 1, ..KeyCandidate::new(rule, start) });
             }
         }
     }
 
-    fn step(&mut self, at: usize, byte: u8, is_word: bool, found: &mut Found) {
+    fn step(&mut self, at: usize, byte: u8, is_word: bool, found: &mut SecretSpans) {
         if let Some(first) = self.started.take() {
             self.begin(at - 1, first, byte);
         }
@@ -148,7 +148,7 @@ impl Tokens {
         if is_word && !self.after_word {
             self.started = Some(byte);
             if at < self.aws_until && !self.candidates.iter().any(|other| other.rule.prefix.is_empty()) {
-                self.candidates.push(Candidate { tail: 1, ..Candidate::new(&AWS_SECRET, at) });
+                self.candidates.push(KeyCandidate { tail: 1, ..KeyCandidate::new(&AWS_SECRET, at) });
             }
         }
         self.after_word = is_word;
@@ -158,7 +158,7 @@ impl Tokens {
 
 impl Detector for Tokens {
     #[inline(always)]
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
         #[cfg(test)]
         {
             self.steps += 1 + self.candidates.len();
@@ -171,8 +171,8 @@ impl Detector for Tokens {
         self.step(at, byte, is_word, found);
     }
 
-    fn end(&mut self, at: usize, found: &mut Found) {
-        for candidate in self.candidates.drain(..).filter(Candidate::is_key) {
+    fn end(&mut self, at: usize, found: &mut SecretSpans) {
+        for candidate in self.candidates.drain(..).filter(KeyCandidate::is_key) {
             found.push(candidate.start..at);
         }
         (self.started, self.after_word, self.aws_until, self.at) = (None, false, 0, at);

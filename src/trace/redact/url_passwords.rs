@@ -1,6 +1,6 @@
 //! Passwords in addresses: `scheme://user:password@host`.
 
-use super::scanner::{Detector, Found};
+use super::detector::{Detector, SecretSpans};
 use super::values::is_placeholder;
 
 /// The longest password, and the longest user name, in bytes.
@@ -9,11 +9,11 @@ const MAX_LENGTH: usize = 256;
 /// Finds them.
 #[derive(Default)]
 pub(super) struct UrlPasswords {
-    state: State,
+    state: UrlPart,
 }
 
 #[derive(Default)]
-enum State {
+enum UrlPart {
     #[default]
     Outside,
     Colon,
@@ -27,44 +27,44 @@ enum State {
 }
 
 impl UrlPasswords {
-    fn step(&mut self, at: usize, byte: u8, found: &mut Found) {
+    fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
         let ends = byte.is_ascii_whitespace() || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'\\' | b'<' | b'>');
         self.state = match (std::mem::take(&mut self.state), byte) {
-            (State::Colon, b'/') => State::Slash,
-            (State::Slash, b'/') => State::User(0),
-            (State::User(_), b':') => State::Password { start: at + 1, text: Vec::new() },
-            (State::User(length), _) if !ends && byte != b'@' && length < MAX_LENGTH => State::User(length + 1),
-            (State::Password { start, text }, b'@') => {
+            (UrlPart::Colon, b'/') => UrlPart::Slash,
+            (UrlPart::Slash, b'/') => UrlPart::User(0),
+            (UrlPart::User(_), b':') => UrlPart::Password { start: at + 1, text: Vec::new() },
+            (UrlPart::User(length), _) if !ends && byte != b'@' && length < MAX_LENGTH => UrlPart::User(length + 1),
+            (UrlPart::Password { start, text }, b'@') => {
                 if !is_placeholder(&text) {
                     found.push(start..at);
                 }
-                State::Outside
+                UrlPart::Outside
             }
-            (State::Password { start, mut text }, _) if !ends && text.len() < MAX_LENGTH => {
+            (UrlPart::Password { start, mut text }, _) if !ends && text.len() < MAX_LENGTH => {
                 text.push(byte);
-                State::Password { start, text }
+                UrlPart::Password { start, text }
             }
-            (_, b':') => State::Colon,
-            _ => State::Outside,
+            (_, b':') => UrlPart::Colon,
+            _ => UrlPart::Outside,
         };
     }
 }
 
 impl Detector for UrlPasswords {
     #[inline(always)]
-    fn byte(&mut self, at: usize, byte: u8, found: &mut Found) {
-        if byte == b':' || !matches!(self.state, State::Outside) {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
+        if byte == b':' || !matches!(self.state, UrlPart::Outside) {
             self.step(at, byte, found);
         }
     }
 
-    fn end(&mut self, _at: usize, _found: &mut Found) {
-        self.state = State::Outside;
+    fn end(&mut self, _at: usize, _found: &mut SecretSpans) {
+        self.state = UrlPart::Outside;
     }
 
     fn undecided(&self) -> Option<usize> {
         match self.state {
-            State::Password { start, .. } => Some(start),
+            UrlPart::Password { start, .. } => Some(start),
             _ => None,
         }
     }

@@ -1,10 +1,10 @@
 //! What values look like: secrets, placeholders, code or words.
 
-use super::names::{Proof, REDACTED};
+use super::names::{Evidence, REDACTED};
 
 /// How a value stands behind its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ValueForm {
     /// A string of JSON: `"name": "value"`.
     Json,
     /// A string of code: `name = "value"`.
@@ -16,18 +16,18 @@ pub(super) enum Form {
 }
 
 /// Whether a value is a secret, with this much to prove.
-pub(super) fn is_secret(value: &[u8], proof: Proof, form: Form) -> bool {
+pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bool {
     let has_space = value.iter().any(u8::is_ascii_whitespace);
     if is_placeholder(value) {
         return false;
     }
-    match (proof, form) {
-        (Proof::Name, Form::Json | Form::Literal) => true,
+    match (evidence, form) {
+        (Evidence::Name, ValueForm::Json | ValueForm::Literal) => true,
         // A sentence about a password.
-        (Proof::Name, Form::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
-        (Proof::Name, Form::Bare) => value.len() >= 5 && is_no_word(value),
-        (Proof::Token, _) => !has_space && is_token(value),
-        (Proof::Chance, _) => !has_space && is_chance(value),
+        (Evidence::Name, ValueForm::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
+        (Evidence::Name, ValueForm::Bare) => value.len() >= 5 && is_no_word(value),
+        (Evidence::Token, _) => !has_space && is_token(value),
+        (Evidence::Chance, _) => !has_space && is_chance(value),
     }
 }
 

@@ -1,19 +1,22 @@
-//! OpenAI's chat completions as types: requests, whole and streamed answers, errors.
+//! OpenAI's chat completions as types: requests, whole and streamed answers, errors. The Responses API is in [`responses`].
 //!
 //! Many servers speak this protocol with small differences, so answers are read leniently: what some server omits is optional,
 //! `null` counts as missing, and unknown fields are kept in `extra`.
 
 mod answer;
+mod completion;
 mod error;
 mod request;
+pub mod responses;
 
 pub use answer::{
     CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
 };
+pub use completion::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest};
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
-    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall, ChatToolChoice, ContentPart,
-    Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
+    AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,
+    ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
 
 use serde::{Deserialize, Deserializer};

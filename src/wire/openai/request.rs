@@ -1,5 +1,6 @@
 //! The body of `POST /v1/chat/completions`.
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,11 +19,11 @@ pub struct ChatRequest {
     pub tool_choice: Option<ChatToolChoice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel_tool_calls: Option<bool>,
-    /// Upper bound on generated tokens under its older name, which most servers know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Upper bound on generated tokens under its older name, which most servers know. -1 is read as none.
+    #[serde(default, deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
-    /// Upper bound on generated tokens under the name that OpenAI's reasoning models require.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Upper bound on generated tokens under the name that OpenAI's reasoning models require. -1 is read as none.
+    #[serde(default, deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
     pub max_completion_tokens: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
@@ -38,6 +39,17 @@ pub struct ChatRequest {
     pub reasoning_effort: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Reads a limit: many local servers take -1 for none.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Option::<i64>::deserialize(deserializer)? {
+        None | Some(-1) => Ok(None),
+        Some(given) => {
+            let limit = u32::try_from(given).map_err(|_| D::Error::custom(format!("{given} is not a number of tokens")))?;
+            Ok(Some(limit))
+        }
+    }
 }
 
 /// One text that ends generation, or several.
@@ -81,6 +93,8 @@ pub enum ChatMessage {
     Assistant(AssistantMessage),
     Tool {
         tool_call_id: String,
+        /// `null`, which a tool without output gives, is read as an empty text.
+        #[serde(default = "no_text", deserialize_with = "null_is_no_text")]
         content: ChatContent,
         #[serde(flatten)]
         extra: Map<String, Value>,
@@ -116,6 +130,14 @@ impl<'de> Deserialize<'de> for ChatContent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextOrList::<Self, ContentPart>::of("a string or a list of content parts"))
     }
+}
+
+fn no_text() -> ChatContent {
+    ChatContent::Text(String::new())
+}
+
+fn null_is_no_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChatContent, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(no_text))
 }
 
 impl From<String> for ChatContent {
@@ -225,6 +247,37 @@ pub enum ChatToolChoice {
         kind: CallKind,
         function: NamedFunction,
     },
+    /// Only these of the request's tools may be called.
+    Allowed {
+        #[serde(rename = "type")]
+        kind: AllowedKind,
+        allowed_tools: AllowedTools,
+    },
+    /// Something else, for the error that shows it.
+    Other(Value),
+}
+
+/// The `type` of [`ChatToolChoice::Allowed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowedKind {
+    AllowedTools,
+}
+
+/// Some of the request's tools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AllowedTools {
+    /// `auto` or `required`.
+    pub mode: String,
+    pub tools: Vec<AllowedTool>,
+}
+
+/// A tool by its name, as in [`AllowedTools`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AllowedTool {
+    #[serde(rename = "type", default)]
+    pub kind: CallKind,
+    pub function: NamedFunction,
 }
 
 /// A function by its name.

@@ -122,6 +122,50 @@ fn what_cannot_be_meant_is_refused_by_name() {
 }
 
 #[test]
+fn fields_that_are_not_honoured_are_refused_by_name() {
+    let server = Scripted::new(|_| Ok(answer(&[json!({"text": "Hi"})]))).serve();
+    for (field, value) in [
+        ("n", json!(2)),
+        ("functions", json!([{"name": "f"}])),
+        ("function_call", json!({"name": "f"})),
+        ("logit_bias", json!({"1": 5})),
+        ("top_k", json!("many")),
+        ("max_tokens", json!(-5)),
+        ("tool_choice", json!({"type": "custom"})),
+        ("modalities", json!(["audio"])),
+    ] {
+        let mut body = chat(false);
+        body[field] = value;
+        let (status, text) = ask(&server, &body);
+        let error = serde_json::from_str::<Value>(&text).unwrap()["error"].take();
+        assert_eq!((status, &error["param"], &error["type"]), (400, &json!(field), &json!("invalid_request_error")), "{text}");
+    }
+    let mut body = chat(false);
+    body["messages"][0]["role"] = json!("function");
+    let (status, text) = ask(&server, &body);
+    assert!(status == 400 && text.contains("messages.0") && text.contains("unknown variant `function`"), "{status} {text}");
+    assert!(server.backend.requests.all().is_empty());
+}
+
+#[test]
+fn half_a_character_is_no_reason_to_refuse() {
+    let server = Scripted::new(|_| Ok(answer(&[json!({"text": "Hi"})]))).serve();
+    let body = r#"{"messages": [{"role": "user", "content": "cut \ud83d"}]}"#;
+    let reply = crate::support::http::send(client().post(format!("{}/v1/chat/completions", server.url)).body(body)).unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(server.backend.requests.all()[0].messages[0].content, "cut \u{fffd}".to_owned().into());
+}
+
+#[test]
+fn an_answer_that_only_calls_has_no_text() {
+    let server = Scripted::new(|_| Ok(answer(&[json!({"tool": "Read", "input": {"path": "a"}})]))).serve();
+    let (_, text) = ask(&server, &chat(true));
+    let first = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let delta = serde_json::from_str::<Value>(first).unwrap()["choices"][0]["delta"].take();
+    assert_eq!(delta, json!({"role": "assistant", "content": null}));
+}
+
+#[test]
 fn an_image_reaches_the_backend() {
     let server = Scripted::new(|_| Ok(answer(&[json!({"text": "A crab."})]))).serve();
     let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}});

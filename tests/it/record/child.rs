@@ -16,7 +16,7 @@ fn around(sandbox: &Sandbox, upstream: &str, script: &str) -> Command {
 
 fn run_around(sandbox: &Sandbox, upstream: &str, script: &str) -> Ran {
     let ran = run(&mut around(sandbox, upstream, script));
-    assert!(!sandbox.path("traces/s").exists(), "a run without requests leaves nothing");
+    assert!(!sandbox.path("traces").exists(), "a run without requests leaves nothing");
     ran
 }
 
@@ -106,5 +106,5 @@ fn a_command_that_is_not_there_is_wrong_usage() {
     exit 2: error: claude: command not found; install Claude Code with `npm install -g @anthropic-ai/claude-code`
     exit 2: error: no-such-program: command not found; check its name and PATH
     ");
-    assert_eq!(sandbox.files("traces"), [""; 0], "nothing is left behind");
+    assert!(!sandbox.path("traces").exists(), "nothing is left behind");
 }

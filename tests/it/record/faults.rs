@@ -148,5 +148,5 @@ fn what_cannot_start_says_what_to_do() {
     exit 2: error: cannot write to file/s: Not a directory (os error 20); choose another folder with --out
     exit 2: error: --session ../x: it becomes a folder's name, so use letters, digits, '-', '_' and '.' only
     ");
-    assert_eq!(sandbox.files("traces"), [""; 0], "nothing is left behind");
+    assert!(!sandbox.path("traces").exists(), "nothing is left behind");
 }

@@ -41,7 +41,7 @@ fn no_secret_is_ever_on_the_disk() {
         &format!("x-other: see {TOKEN}"),
     ];
     let path = format!("/v1/messages?token={QUERY}");
-    let mut client = Client::send(&recorder.address, "POST", &path, &headers, &body.to_string());
+    let mut client = Client::send(&recorder.address, "POST", &path, &headers, body.to_string());
     client.head();
     client.read_until("done.");
     let search = || {

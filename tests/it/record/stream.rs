@@ -66,15 +66,15 @@ fn the_request_reaches_the_upstream_as_it_was_sent() {
     assert_eq!((request.header("x-hop"), request.header("te")), (None, None));
 }
 
-/// The frames compressed, flushed after each as a streaming server does it.
-fn compressed(encoding: &str) -> Vec<Vec<u8>> {
+/// Parts compressed, flushed after each as a streaming server does it.
+fn compressed<'a>(encoding: &str, parts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<u8>> {
     use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
     macro_rules! compress {
         ($encoder:ident) => {{
             let mut encoder = $encoder::new(Vec::new());
             let mut chunks = Vec::new();
-            for frame in frames() {
-                encoder.write_all(frame.as_bytes()).await.unwrap();
+            for part in parts {
+                encoder.write_all(part.as_bytes()).await.unwrap();
                 encoder.flush().await.unwrap();
                 chunks.push(std::mem::take(encoder.get_mut()));
             }
@@ -97,14 +97,17 @@ fn compressed(encoding: &str) -> Vec<Vec<u8>> {
 #[test]
 fn a_compressed_answer_reaches_the_client_untouched_and_the_trace_decoded() {
     for encoding in ["gzip", "br", "zstd", "deflate"] {
+        let frames = frames();
+        let chunks = compressed(encoding, frames.iter().map(String::as_str));
+        let whole = chunks.concat();
         let upstream = Upstream::start(move |_, answer| {
             answer.head(200, &["content-type: text/event-stream", &format!("content-encoding: {encoding}")])?;
-            compressed(encoding).iter().filter(|chunk| !chunk.is_empty()).try_for_each(|chunk| answer.chunk(chunk))?;
+            chunks.iter().filter(|chunk| !chunk.is_empty()).try_for_each(|chunk| answer.chunk(chunk))?;
             answer.end()
         });
         let recorder = Recorder::start(&upstream.url());
         let answer = Client::post(&recorder.address, REQUEST).answer();
-        assert_eq!(answer.body, compressed(encoding).concat(), "{encoding}");
+        assert_eq!(answer.body, whole, "{encoding}");
         assert_eq!(answer.header("content-encoding"), Some(encoding));
         let trace = recorder.trace();
         assert_eq!(
@@ -113,6 +116,38 @@ fn a_compressed_answer_reaches_the_client_untouched_and_the_trace_decoded() {
             "{encoding}"
         );
     }
+}
+
+#[test]
+fn a_compressed_request_reaches_the_upstream_untouched_and_the_trace_decoded() {
+    let (seen, requests) = mpsc::channel();
+    let seen = Mutex::new(seen);
+    let upstream = Upstream::start(move |request, answer| {
+        seen.lock().unwrap().send(request).unwrap();
+        answer.whole(200, &[], "{}")
+    });
+    for encoding in ["gzip", "br", "zstd", "deflate"] {
+        let mut body: Value = serde_json::from_str(REQUEST).unwrap();
+        body["mcp_servers"] = json!([{"type": "url", "name": "a", "authorization_token": "opensesame"}]);
+        let sent = compressed(encoding, [body.to_string().as_str()]).concat();
+        let recorder = Recorder::start(&upstream.url());
+        let headers = [&format!("content-encoding: {encoding}")[..], "content-type: application/json"];
+        Client::send(&recorder.address, "POST", "/v1/messages", &headers, &sent).answer();
+        let request: Message = receive("the request", &requests);
+        assert_eq!(
+            (request.body, request.headers.iter().any(|(name, value)| name == "content-encoding" && value == encoding)),
+            (sent, true)
+        );
+        body["mcp_servers"][0]["authorization_token"] = json!("[redacted]");
+        assert_eq!(recorder.trace().request.body, body, "{encoding}");
+    }
+    // What cannot be decoded is passed on all the same, and recorded without its body.
+    let mut recorder = Recorder::start_with(&upstream.url(), &[("ANYCLAUDE_DEBUG", "1")]);
+    Client::send(&recorder.address, "POST", "/v1/messages", &["content-encoding: gzip"], "no gzip").answer();
+    assert_eq!(receive("the request", &requests).body, b"no gzip");
+    assert_eq!(recorder.trace().request.body, Value::Null);
+    let log = recorder.stop().stderr;
+    assert!(log.contains("the body of this request is not recorded: it cannot be decompressed"), "{log}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::Redirect;
+use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{healthy, replay, shown};
+use super::{accepted, healthy, replay, shown};
 use crate::support::deadline::until;
 use crate::support::demo::{session, write_trace};
 use crate::support::listen;
@@ -70,6 +70,58 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
 }
 
 #[test]
+fn malformed_arguments_are_a_changed_outcome_that_cannot_be_accepted() {
+    let server = ReplayBackend::with_cache_control(Flaw::MalformedArguments);
+    let sandbox = session();
+    // Nothing of it becomes a snapshot, even where everything is to be accepted.
+    let ran = replay(&sandbox, &server, &["--update", "--json", "out.json"]).exits(1);
+    insta::assert_snapshot!(shown(&ran), @r#"
+    Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+    MALFORMED demo/001  Read                  cold [time]  warm [time]  cached [time]
+      UPDATED demo/002  (no tool)             cold [time]  warm [time]  cached [time]
+
+    MALFORMED demo/001  Read                  cold [time]  warm [time]  cached [time]
+     malformed arguments: Read was called with what is no JSON object (cold, repeat 1)
+     {"file_path":"hello.txt"
+
+     Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 1 of 2 (50.0%)
+      Summary 2 traces: 0 as accepted, 1 updated, 1 with malformed arguments, 1 skipped (no answered Messages request)
+         Next fix the server's tool calls: outcomes with malformed arguments were not written for review
+    "#);
+    assert_eq!(sandbox.files("snapshots"), ["demo__002.snap"]);
+    let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
+    assert_eq!(report["summary"]["malformed_arguments"], 1);
+    assert_eq!(report["cases"][0]["malformed_arguments"]["tool"], "Read");
+    // Against an accepted outcome the difference is shown.
+    let accepted = accepted(&healthy());
+    insta::assert_snapshot!(shown(&replay(&accepted, &server, &["--phases", "cold"]).exits(1)), @r#"
+    Replaying 2 traces × cold against http://127.0.0.1:[port] (model scripted)
+    MALFORMED demo/001  Read                  cold [time]
+         PASS demo/002  (no tool)             cold [time]
+
+    MALFORMED demo/001  Read                  cold [time]
+     malformed arguments: Read was called with what is no JSON object (cold, repeat 1)
+     {"file_path":"hello.txt"
+     --- snapshots/demo__001.snap (accepted)
+     +++ this replay
+        3    3 │    "tool_use": [
+        4    4 │      {
+        5    5 │        "name": "Read",
+        6      │ -      "input": {
+        7      │ -        "file_path": "hello.txt"
+        8      │ -      }
+             6 │ +      "input": "{\"file_path\":\"hello.txt\""
+        9    7 │      }
+       10    8 │    ]
+       11    9 │  }
+
+     Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 1 of 2 (50.0%)
+      Summary 2 traces: 1 as accepted, 1 with malformed arguments, 1 skipped (no answered Messages request)
+         Next fix the server's tool calls: outcomes with malformed arguments were not written for review
+    "#);
+}
+
+#[test]
 fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() {
     let server = ReplayBackend::with_cache_control(Flaw::DisconnectsAfterOne);
     let sandbox = session();
@@ -126,6 +178,20 @@ fn a_redirect_is_not_followed() {
     let reason = format!("{server} answered 307 Temporary Redirect: it sends requests on to {elsewhere}/");
     assert!(failed.stdout.contains(&reason), "{failed:?}");
     assert_eq!(visits.load(Ordering::Relaxed), 0, "the key and the prompt have left");
+}
+
+#[test]
+fn an_error_that_quotes_a_key_is_shown_without_it() {
+    let key = format!("sk-ant-{}", "api03-Secretive123");
+    let error =
+        json!({"type": "error", "error": {"type": "authentication_error", "message": format!("invalid x-api-key {key}")}});
+    let server = listen::routes(Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone()))));
+    let sandbox = session();
+    let failed = sandbox.run(&["replay", "--backend", &server, "--filter", "001", "--json", "out.json"]).exits(3);
+    assert!(failed.stdout.contains("authentication_error: invalid x-api-key [redacted]"), "{failed:?}");
+    for text in [&failed.stdout, &failed.stderr, &sandbox.read("out.json")] {
+        assert!(!text.contains("Secretive123"), "{text}");
+    }
 }
 
 #[test]

@@ -205,8 +205,20 @@ fn the_typed_helpers_of_the_sdks_get_their_objects() {
     let server = Serving::start(MODEL, &[]);
     for script in ["parsed.py", "parsed.cjs"] {
         let report = sdk(script, &server.url);
-        for way in ["messages", "beta", "streamed", "chat", "chat_streamed"] {
+        for way in ["messages", "beta", "streamed", "chat", "chat_streamed", "responses", "responses_streamed"] {
             assert_fits(&report[way].to_string());
+        }
+    }
+}
+
+#[test]
+fn frameworks_get_their_typed_objects_in_their_default_way_and_in_the_other() {
+    let server = Serving::start(MODEL, &[]);
+    for (script, other_way) in [("typed.py", "_native"), ("typed.cjs", "_output")] {
+        let report = sdk(script, &server.url);
+        for protocol in ["messages", "chat", "responses"] {
+            assert_fits(&report[protocol].to_string());
+            assert_fits(&report[format!("{protocol}{other_way}")].to_string());
         }
     }
 }

@@ -2,15 +2,21 @@
 
 mod api;
 #[cfg(feature = "mlx")]
+mod bad_requests;
+#[cfg(feature = "mlx")]
 mod blocks;
 mod clients;
+mod completions;
 #[cfg(feature = "mlx")]
 mod cut_calls;
 #[cfg(feature = "mlx")]
 mod formats;
+mod leaving;
 #[cfg(feature = "mlx")]
 mod model;
+mod pages;
 mod remote;
+mod responses;
 mod routes;
 #[cfg(feature = "mlx")]
 mod templates;

@@ -5,7 +5,7 @@ use anyclaude::server::ServerOptions;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::http::{client, get, post, send};
+use crate::support::http::{Reply, client, get, post, send};
 use crate::support::scripted::{Scripted, Served, answer};
 
 fn scripted() -> Scripted {
@@ -88,6 +88,7 @@ fn metrics_count_requests_tokens_and_latencies() {
         "anyclaude_cache_creation_input_tokens_total 0",
         "anyclaude_output_tokens_total 14",
         "anyclaude_tool_calls_total 2",
+        "anyclaude_answers_total{outcome=\"complete\"} 2",
         "anyclaude_ttft_seconds_count 2",
         "anyclaude_e2e_seconds_count 2",
     ] {
@@ -104,12 +105,78 @@ fn a_key_is_asked_for_where_one_is_set() {
         ("authorization", "Bearer wrong", 401),
         ("x-api-key", "secret", 200),
         ("authorization", "Bearer secret", 200),
+        ("authorization", "bearer  secret", 200),
+        ("authorization", "Basic secret", 401),
     ] {
         let request = client().post(url(&server, "/v1/messages")).header(header, value).json(&hello(true));
         assert_eq!(send(request).unwrap().status, status, "{header}: {value}");
     }
     assert_eq!(get(&url(&server, "/v1/models")).json()["error"]["type"], "authentication_error");
     assert_eq!(get(&url(&server, "/health")).status, 200);
+}
+
+/// Asserts that an error's body is in the protocol that a path belongs to.
+#[track_caller]
+fn has_its_envelope(path: &str, reply: &Reply) {
+    let body = reply.json();
+    match path.starts_with("/v1/chat/completions") {
+        true => assert!(body.get("type").is_none() && body["error"].get("param").is_some(), "{path}: {reply:?}"),
+        false => assert!(body["type"] == "error" && body["request_id"].is_string(), "{path}: {reply:?}"),
+    }
+}
+
+#[test]
+fn every_route_says_in_its_protocol_what_is_wrong() {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    let routes = [
+        (POST, "/v1/messages"),
+        (POST, "/v1/messages/count_tokens"),
+        (POST, "/v1/chat/completions"),
+        (GET, "/v1/models"),
+        (GET, "/v1/models/m"),
+        (GET, "/metrics"),
+        (GET, "/cache"),
+        (POST, "/cache/clear"),
+        (POST, "/cache/keep-only"),
+    ];
+    let open = scripted().with_cache().serve();
+    let guarded = scripted().serve_with(ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() });
+    for (method, path) in routes {
+        let unknown = format!("{path}/x/y");
+        for (server, method, path, status) in
+            [(&guarded, method, path, 401), (&open, Method::PUT, path, 405), (&open, GET, unknown.as_str(), 404)]
+        {
+            let reply = send(client().request(method.clone(), url(server, path))).unwrap();
+            assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
+            has_its_envelope(path, &reply);
+        }
+    }
+    let embeddings = client().post(url(&open, "/v1/embeddings"));
+    let of_openai = send(embeddings.try_clone().unwrap().bearer_auth("x")).unwrap();
+    assert!(of_openai.status == 404 && of_openai.json()["error"].get("param").is_some(), "{of_openai:?}");
+    has_its_envelope("/v1/embeddings", &send(embeddings.bearer_auth("x").header("anthropic-version", "2023-06-01")).unwrap());
+}
+
+#[test]
+fn a_bodys_content_type_does_not_matter_and_its_encoding_does() {
+    let server = scripted().serve();
+    for path in ["/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions"] {
+        let request = || client().post(url(&server, path)).body(hello(false).to_string());
+        assert_eq!(send(request()).unwrap().status, 200, "{path} without a content type");
+        for content_type in ["application/json", "text/plain", "application/xml; charset=latin1", "nonsense"] {
+            let reply = send(request().header("content-type", content_type)).unwrap();
+            assert_eq!(reply.status, 200, "{path} {content_type}: {reply:?}");
+        }
+        for encoding in ["gzip", "br", "nonsense"] {
+            let reply = send(request().header("content-encoding", encoding)).unwrap();
+            let said = format!("content-encoding {encoding} is not supported");
+            assert!(reply.status == 400 && reply.text.contains(&said), "{path} {encoding}: {reply:?}");
+            has_its_envelope(path, &reply);
+        }
+        let cut = send(client().post(url(&server, path)).body(b"{\"model\": \"\xff\"}".to_vec())).unwrap();
+        assert_eq!(cut.status, 400, "{path}: {cut:?}");
+    }
 }
 
 #[test]

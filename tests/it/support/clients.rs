@@ -52,6 +52,18 @@ pub(crate) fn launching_claude(sandbox: &Sandbox, flags: &[&str], arguments: &[&
     command
 }
 
+/// What Codex prints as lines of JSON and how it ends, asked once in the sandbox's project. It runs commands without a sandbox of
+/// its own.
+#[track_caller]
+pub(crate) fn run_codex(sandbox: &Sandbox, base_url: &str, model: &str, prompt: &str) -> Ran {
+    let provider =
+        format!(r#"model_providers.local={{name="local",base_url="{base_url}/v1",env_key="KEY",wire_api="responses"}}"#);
+    let mut command = sandbox.program(installed("node_modules/.bin/codex"));
+    command.args(["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-m", model]);
+    command.args(["-c", "model_provider=local", "-c", &provider, prompt]).env("KEY", "local");
+    run(&mut command)
+}
+
 /// What a script of tests/sdk saw through its SDK.
 #[track_caller]
 pub(crate) fn sdk(script: &str, base_url: &str) -> Value {

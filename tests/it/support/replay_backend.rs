@@ -32,6 +32,8 @@ pub(crate) enum Flaw {
     WrongWhenCached,
     /// It answers differently each time.
     Fickle,
+    /// The arguments of its calls are no JSON.
+    MalformedArguments,
     /// It is overloaded.
     Overloaded,
     /// It sends an error in the middle of an answer.
@@ -133,6 +135,11 @@ async fn messages(State(server): State<Arc<Server>>, headers: HeaderMap, Json(re
             events.push(json!({"type": "error", "error": {"type": "api_error", "message": "out of memory"}}));
         }
         Flaw::BreaksOff => events.truncate(3),
+        Flaw::MalformedArguments => {
+            for piece in events.iter_mut().filter_map(|event| event.pointer_mut("/delta/partial_json")) {
+                *piece = json!(piece.as_str().unwrap().replace('}', ""));
+            }
+        }
         _ => {}
     }
     let frames = events.into_iter().map(|event: Value| {

@@ -47,6 +47,17 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
+    /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails is
+    /// reported by [`Self::start`] or when it is needed.
+    pub fn compile(&self, request: &MessagesRequest) {
+        let Ok(rules) = Rules::of(request) else { return };
+        for tool in &*rules.tools {
+            for tag in 0..self.parts.format.tags().len() {
+                drop(self.parts.grammars.arguments(tag, tool));
+            }
+        }
+    }
+
     /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
     ///
     /// # Errors
@@ -85,6 +96,14 @@ impl AnswerDecoders {
             calls: 0,
             finished: false,
         })
+    }
+
+    /// A decoder for the continuation of a text: what looks like thoughts is text too. `settings`: a request without tools.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_plain(&self, settings: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
+        Ok(AnswerDecoder { thinking: Thinking::none(), ..self.start(settings, None)? })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::engine::model::Model;
 use crate::engine::segment::SEGMENT_TOKENS;
 
 /// Most active answers. Each holds memory of its own, and more would only slow all of them down.
-const MAX_ACTIVE: usize = 16;
+pub(crate) const MAX_ACTIVE: usize = 16;
 
 /// Where the outcome of a command goes.
 pub(super) type Reply = oneshot::Sender<Result<(), EngineError>>;

@@ -196,6 +196,16 @@ fn thoughts_that_the_prompt_opened_end_at_their_tag_or_with_the_answer() {
 }
 
 #[test]
+fn in_the_continuation_of_a_text_thoughts_are_text_and_white_space_stays() {
+    let settings = json!({"model": "m", "max_tokens": 1, "messages": []});
+    let mut decoder = DECODERS.start_plain(&serde_json::from_value(settings).unwrap()).unwrap();
+    let text = "\n <think>\nhm\n</think>\n\nHi. ";
+    let mut pieces = push(&mut decoder, text);
+    pieces.extend(decoder.finish());
+    assert_eq!(joined(pieces), [Piece::Text(text.into())]);
+}
+
+#[test]
 fn a_stop_sequence_finishes_the_answer() {
     let mut decoder = start(json!({"stop_sequences": ["\n\nHuman:"]})).unwrap();
     assert_eq!(push(&mut decoder, "Hi.\n\nHuman:"), [Piece::Text("Hi.".into())]);

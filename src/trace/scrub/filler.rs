@@ -1,4 +1,4 @@
-//! Scrubbing one text.
+//! Filler for one text.
 //!
 //! A word becomes a word of the same length and case from a committed list, chosen by a hash of the word alone; digits become
 //! other digits; white space and punctuation stay. So equal words stay equal, a prefix of a text scrubs to a prefix, and every
@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
+use super::homes::verbatim;
+use super::shape::is_name;
 use crate::wire::BILLING_HEADER;
 
 /// Filler words, in any order.
@@ -30,8 +32,7 @@ const MARKERS: [&str; 8] = [
     "\u{feff}",
 ];
 
-/// How Claude Code names the working directory. The line stays to its end: models build the paths in their calls from it, so a
-/// scrubbed request leads to the same calls as the original.
+/// How Claude Code names the working directory.
 const FOLDER: &str = "Primary working directory: ";
 
 /// The words of each length, sorted.
@@ -47,21 +48,17 @@ static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(||
     by_length
 });
 
-/// Replaces prose with filler.
-pub(crate) fn prose(text: &str) -> String {
-    // Its version and its changing hash are what servers have trouble with, so all of it stays.
-    if text.starts_with(BILLING_HEADER) {
-        return text.to_owned();
-    }
+/// Replaces every word with filler.
+pub(super) fn filler(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let taken = if let Some(marker) = MARKERS.iter().find(|marker| rest.starts_with(**marker)) {
             out.push_str(marker);
             marker.len()
-        } else if rest.starts_with(FOLDER) {
+        } else if rest.starts_with(BILLING_HEADER) {
             let length = length_while(rest, |c| c != '\n');
-            out.push_str(&verbatim(&rest[..length]));
+            billing_line(&rest[..length], &mut out);
             length
         } else if first.is_ascii_alphabetic() {
             let length = length_while(rest, |c| c.is_ascii_alphabetic());
@@ -80,8 +77,35 @@ pub(crate) fn prose(text: &str) -> String {
     out
 }
 
-/// Scrubs a user's turn: the user's own text is kept as by [`verbatim`], reminders that the client inserted are prose.
-pub(crate) fn user_turn(text: &str) -> String {
+/// The line of the billing header. Its version and its changing hash are what servers have trouble with, so they stay; what
+/// else stands in the line does not.
+fn billing_line(line: &str, out: &mut String) {
+    out.push_str(BILLING_HEADER);
+    for (number, part) in line[BILLING_HEADER.len()..].split(';').enumerate() {
+        if number > 0 {
+            out.push(';');
+        }
+        let is_known =
+            part.trim().split_once('=').is_some_and(|(name, value)| name.starts_with("cc") && is_name(name) && is_name(value));
+        if is_known { out.push_str(part) } else { out.push_str(&filler(part)) }
+    }
+}
+
+/// Filler, except for the line that names the working directory: models build the paths in their calls from it.
+pub(super) fn filler_beside_folder(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(FOLDER) {
+        let end = start + length_while(&rest[start..], |c| c != '\n');
+        out.push_str(&filler(&rest[..start]));
+        out.push_str(&verbatim(&rest[start..end]));
+        rest = &rest[end..];
+    }
+    out + &filler(rest)
+}
+
+/// Keeps what the user wrote as [`verbatim`] does. Reminders that the client inserted become filler.
+pub(super) fn user_turn(text: &str) -> String {
     const OPEN: &str = "<system-reminder>";
     const CLOSE: &str = "</system-reminder>";
     let mut out = String::new();
@@ -89,29 +113,32 @@ pub(crate) fn user_turn(text: &str) -> String {
     while let Some(start) = rest.find(OPEN) {
         let end = rest[start..].find(CLOSE).map_or(rest.len(), |end| start + end + CLOSE.len());
         out.push_str(&verbatim(&rest[..start]));
-        out.push_str(&prose(&rest[start..end]));
+        out.push_str(&filler_beside_folder(&rest[start..end]));
         rest = &rest[end..];
     }
     out + &verbatim(rest)
 }
 
-/// Keeps a text, except home folders and mail addresses, which tell who wrote it.
-pub(crate) fn verbatim(text: &str) -> String {
-    emails(&homes(text))
-}
-
 /// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature.
-pub(crate) fn opaque(text: &str) -> String {
-    const PREFIX: &str = "scrubbed-";
-    if text.is_empty() || text.starts_with(PREFIX) {
+pub(super) fn hashed(text: &str) -> String {
+    if text.is_empty() || is_hashed(text) {
         return text.to_owned();
     }
     let hash = format!("{:x}", digest(text));
-    format!("{PREFIX}{}", &hash[..16])
+    format!("{HASHED}{}", &hash[..16])
+}
+
+/// How the hashes begin.
+const HASHED: &str = "scrubbed-";
+
+/// Whether a text is a hash that [`hashed`] has made.
+pub(super) fn is_hashed(text: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    text.strip_prefix(HASHED).is_some_and(|hash| hash.len() == 16 && hash.bytes().all(digit))
 }
 
 /// The length in bytes of the longest start of the text whose characters belong together.
-fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+pub(super) fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
     text.find(|c| !belongs(c)).unwrap_or(text.len())
 }
 
@@ -150,68 +177,6 @@ fn digest(text: &str) -> Output<Sha256> {
     Sha256::new().chain_update("anyclaude scrub 1\0").chain_update(text).finalize()
 }
 
-/// What a home folder's path begins with before the user's name, and what replaces both.
-const HOMES: [(&str, &str); 5] = [
-    ("/home/", "/home/user"),
-    ("/Users/", "/home/user"),
-    ("-home-", "-home-user"),
-    ("-Users-", "-home-user"),
-    ("\\Users\\", "\\Users\\user"),
-];
-
-/// Replaces home folders.
-fn homes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let in_path = out.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '~'));
-        let home = HOMES.iter().find(|(prefix, _)| rest.starts_with(prefix) && (!in_path || prefix.starts_with('\\')));
-        if let Some((prefix, replacement)) = home {
-            let name = &rest[prefix.len()..];
-            let dashed = prefix.starts_with('-');
-            let length = length_while(name, |c| c.is_alphanumeric() || matches!(c, '_' | '.') || (c == '-' && !dashed));
-            if length > 0 {
-                out.push_str(replacement);
-                rest = &name[length..];
-                continue;
-            }
-        }
-        if let Some(after) = rest.strip_prefix("/root")
-            && !in_path
-            && !after.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        {
-            out.push_str("/home/user");
-            rest = after;
-            continue;
-        }
-        out.push(first);
-        rest = &rest[first.len_utf8()..];
-    }
-    out
-}
-
-/// Replaces mail addresses.
-fn emails(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('@') {
-        let (before, after) = (&rest[..at], &rest[at + 1..]);
-        let local = before.len() - before.bytes().rev().take_while(|b| b.is_ascii_alphanumeric() || b"._%+-".contains(b)).count();
-        let domain = length_while(after, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-        let domain = after[..domain].trim_end_matches(['.', '-']);
-        let top = domain.rsplit_once('.').map_or("", |(_, top)| top);
-        if local < at && top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()) {
-            out.push_str(&before[..local]);
-            out.push_str("user@example.com");
-            rest = &after[domain.len()..];
-        } else {
-            out.push_str(&rest[..=at]);
-            rest = after;
-        }
-    }
-    out + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +192,7 @@ mod tests {
 
     #[test]
     fn prose_becomes_filler_of_the_same_shape() {
-        insta::assert_snapshot!(prose("You are an interactive CLI tool, v2.13.\n\n - IMPORTANT: don't über-guess URLs!"), @r"
+        insta::assert_snapshot!(filler("You are an interactive CLI tool, v2.13.\n\n - IMPORTANT: don't über-guess URLs!"), @r"
         Tea sky no interactive DRY tool, a1.12.
 
          - IMPORTANT: pie'a éany-robot ZONe!
@@ -235,26 +200,49 @@ mod tests {
     }
 
     #[test]
-    fn the_line_with_the_folder_stays() {
+    fn the_line_with_the_folder_stays_where_it_is_asked_for() {
         let text = "Environment\n - Primary working directory: /home/ada/my app\n - Secondary working directory: /x";
-        let scrubbed = prose(text);
+        let scrubbed = filler_beside_folder(text);
         assert_eq!(scrubbed.lines().nth(1), Some(" - Primary working directory: /home/user/my app"));
         assert!(!scrubbed.contains("Secondary working"), "{scrubbed}");
-        assert_eq!(prose(&scrubbed), scrubbed);
+        assert_eq!(filler_beside_folder(&scrubbed), scrubbed);
+        assert!(!filler(text).contains("my app"));
     }
 
     #[test]
     fn equal_words_stay_equal_whatever_their_case() {
-        let text = prose("Secretive secretive SECRETIVE");
+        let text = filler("Secretive secretive SECRETIVE");
         let words: Vec<String> = text.split(' ').map(str::to_lowercase).collect();
         assert!(words[0] == words[1] && words[1] == words[2] && words[0] != "secretive", "{text}");
     }
 
     #[test]
-    fn markers_and_the_billing_header_stay() {
-        assert!(prose("<system-reminder>\nQwertz</system-reminder>").starts_with("<system-reminder>\n"));
-        let billing = "x-anthropic-billing-header: cc_version=2.1; cch=1a2b;";
-        assert_eq!(prose(billing), billing);
+    fn markers_stay() {
+        assert!(filler("<system-reminder>\nQwertz</system-reminder>").starts_with("<system-reminder>\n"));
+    }
+
+    #[test]
+    fn of_the_billing_header_the_known_part_stays_and_nothing_beside_it() {
+        let billing = "x-anthropic-billing-header: cc_version=2.1.331.5; cc_entrypoint=sdk-cli; cch=1a2b;";
+        assert_eq!(filler(billing), billing);
+        for text in [
+            format!("{billing}\nSecretive"),
+            format!("Secretive\n{billing}"),
+            format!("{billing} Secretive words"),
+            format!("{billing} to=Secretive; cc_note=Secretive words;"),
+        ] {
+            let scrubbed = filler(&text);
+            assert!(scrubbed.contains(billing) && !scrubbed.contains("Secretive"), "{scrubbed}");
+            assert_eq!(filler(&scrubbed), scrubbed);
+        }
+    }
+
+    #[test]
+    fn only_what_is_a_hash_is_taken_for_one() {
+        for text in ["scrubbed-secretive", "scrubbed-0123456789abcdeg", "x"] {
+            assert!(is_hashed(&hashed(text)) && hashed(text) != text, "{text}");
+            assert_eq!(hashed(&hashed(text)), hashed(text));
+        }
     }
 
     #[test]
@@ -267,38 +255,23 @@ mod tests {
         assert!(!turn.contains("Secretive"));
     }
 
-    #[test]
-    fn home_folders_and_mail_addresses_are_replaced() {
-        let cases = [
-            ("/home/alice/p/a.rs and /Users/bob", "/home/user/p/a.rs and /home/user"),
-            ("\"/root\" /root/.claude /rooted /x/root/y", "\"/home/user\" /home/user/.claude /rooted /x/root/y"),
-            ("~/.claude/projects/-home-alice-work-x", "~/.claude/projects/-home-alice-work-x"),
-            ("projects -home-alice-work-x", "projects -home-user-work-x"),
-            ("C:\\Users\\carol\\x", "C:\\Users\\user\\x"),
-            ("mail a.b+c@d-e.co.uk.", "mail user@example.com."),
-            ("npm i claude@2.1.0 @scope/pkg x@y", "npm i claude@2.1.0 @scope/pkg x@y"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(verbatim(text), expected);
-        }
-    }
-
     proptest! {
         #[test]
-        fn scrubbing_twice_is_scrubbing_once(text in any::<String>(), path in "(/home/|/Users/|/root|-home-|x@|[a-z.@/-]){0,12}") {
+        fn scrubbing_twice_is_scrubbing_once(text in any::<String>(), path in "(/home/|/Users/|/root|-home-|x@|Primary working directory: |x-anthropic-billing-header:|[a-z.@/;=\n-]){0,12}") {
             for text in [text, path] {
-                prop_assert_eq!(prose(&prose(&text)), prose(&text));
+                prop_assert_eq!(filler(&filler(&text)), filler(&text));
+                prop_assert_eq!(filler_beside_folder(&filler_beside_folder(&text)), filler_beside_folder(&text));
                 prop_assert_eq!(verbatim(&verbatim(&text)), verbatim(&text));
                 prop_assert_eq!(user_turn(&user_turn(&text)), user_turn(&text));
-                prop_assert_eq!(opaque(&opaque(&text)), opaque(&text));
+                prop_assert_eq!(hashed(&hashed(&text)), hashed(&text));
             }
         }
 
         #[test]
         fn lengths_stay_and_prefixes_stay_prefixes(head in "[a-zA-Zé日 .,0-9]{0,30}", tail in "[a-zA-Zé日 .,0-9]{0,30}") {
             let whole = format!("{head} {tail}");
-            let scrubbed = prose(&whole);
-            prop_assert!(scrubbed.starts_with(&prose(&head)));
+            let scrubbed = filler(&whole);
+            prop_assert!(scrubbed.starts_with(&filler(&head)));
             prop_assert_eq!(scrubbed.len(), whole.len());
             prop_assert_eq!(scrubbed.chars().count(), whole.chars().count());
         }

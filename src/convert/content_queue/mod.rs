@@ -3,8 +3,13 @@
 //! A chat stream may interleave the pieces of parallel calls; a Messages stream has one open content block at a time. So the
 //! first unfinished part is passed on as it arrives, and the parts after it wait.
 
+mod call_name;
+
 use std::collections::{HashSet, VecDeque};
 
+use serde_json::{Map, Value};
+
+use self::call_name::ToolNames;
 use super::call_arguments::CallArguments;
 use crate::wire::openai::CallDelta;
 use crate::wire::{ContentWriter, StreamEvent, random_id};
@@ -18,6 +23,10 @@ pub(crate) struct ContentQueue {
     calls: Vec<QueuedCall>,
     /// Ids that calls of the conversation or of this answer have already.
     used_ids: HashSet<String>,
+    /// The names of the offered tools.
+    tools: ToolNames,
+    /// Whether nothing more comes.
+    is_over: bool,
     writer: ContentWriter,
 }
 
@@ -34,16 +43,17 @@ struct QueuedCall {
     /// The index that the call's pieces carry, if they carry one.
     index: Option<usize>,
     id: Option<String>,
-    name: Option<String>,
+    /// What has come of the name; empty if nothing has.
+    name: String,
     arguments: CallArguments,
     /// Whether its content block was started.
     started: bool,
 }
 
 impl ContentQueue {
-    /// An empty queue for an answer in a conversation whose calls have these ids.
-    pub(crate) fn new(used_ids: HashSet<String>) -> Self {
-        Self { used_ids, ..Self::default() }
+    /// An empty queue for an answer in a conversation whose calls have these ids. `tools`: the names of the offered tools.
+    pub(crate) fn new(used_ids: HashSet<String>, tools: Vec<String>) -> Self {
+        Self { used_ids, tools: ToolNames(tools), ..Self::default() }
     }
 
     /// Adds text.
@@ -80,8 +90,20 @@ impl ContentQueue {
         };
         let call = &mut self.calls[at];
         call.id = call.id.take().or(id.map(str::to_owned));
-        call.name = call.name.take().or(name.map(str::to_owned));
+        if let Some(piece) = name
+            && !call.started
+        {
+            self.tools.add(&mut call.name, piece, call.arguments.is_empty());
+        }
         call.arguments.push(arguments);
+    }
+
+    /// Adds a call that is known as a whole.
+    pub(crate) fn whole_call(&mut self, name: String, arguments: Map<String, Value>) {
+        let mut call = QueuedCall { name, ..QueuedCall::default() };
+        call.arguments.push(&Value::Object(arguments).to_string());
+        self.calls.push(call);
+        self.parts.push_back(QueuedPart::Call(self.calls.len() - 1));
     }
 
     /// The call that a piece continues; `None` if it starts a new one.
@@ -121,6 +143,7 @@ impl ContentQueue {
 
     /// The events for the rest, when nothing more comes. Every block is closed.
     pub(crate) fn finish(&mut self) -> Vec<StreamEvent> {
+        self.is_over = true;
         while !self.parts.is_empty() {
             self.emit_first();
             if let Some(QueuedPart::Call(at)) = self.parts.front() {
@@ -153,14 +176,18 @@ impl ContentQueue {
         }
     }
 
-    /// Passes on what a call holds, once its name is known.
+    /// Passes on what a call holds, once its name is whole.
     fn emit_call(&mut self, at: usize) {
+        let more_follows = self.parts.len() > 1;
         let call = &mut self.calls[at];
-        let Some(name) = &call.name else { return };
         if !call.started {
+            let is_whole = more_follows || self.is_over || self.tools.is_whole(&call.name, call.arguments.is_empty());
+            if call.name.is_empty() || !is_whole {
+                return;
+            }
             call.started = true;
             let id = unused_id(call.id.clone(), &mut self.used_ids);
-            self.writer.start_tool_use(id, name.clone());
+            self.writer.start_tool_use(id, call.name.clone());
         }
         self.writer.tool_input(&call.arguments.take());
     }

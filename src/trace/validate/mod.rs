@@ -1,12 +1,14 @@
 //! Checking trace files for everything that is wrong with them, not only the first thing.
 
+mod stream;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::redact::Redactor;
-use super::{ExchangeOutcome, Timing, Trace, assemble, read};
+use crate::trace::redact::Redactor;
+use crate::trace::{ExchangeOutcome, Timing, Trace, assemble, read};
 
 /// The result of a check.
 #[derive(Debug, Default, PartialEq)]
@@ -86,6 +88,9 @@ pub fn problems_of(trace: &Trace) -> Vec<String> {
             problems.push("timing is not what the events' at_us come to".into());
         }
     }
+    if trace.is_messages() && !events.is_empty() {
+        problems.extend(stream::problems_of(trace));
+    }
     problems.extend(outcome_problem(trace).map(str::to_owned));
     problems.extend(secret_in(trace));
     problems
@@ -125,8 +130,8 @@ fn secret_in(trace: &Trace) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
     use super::*;
+    use crate::trace::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
     use serde_json::{Map, json};
 
     fn trace(id: &str, seq: u32) -> Trace {

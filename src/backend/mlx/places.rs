@@ -1,0 +1,152 @@
+//! Who may have an answer in work: so many at once, so many waiting, and none whose client does not read it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::engine::{EngineError, EngineEvent, EventReceiver, MAX_ACTIVE};
+
+/// Most requests that wait while all places are taken.
+const MOST_WAITING: usize = 64;
+
+/// How long a request waits for a place.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Most events of an answer that wait for its client. Beside them are the buffers of the connection, some thousand tokens.
+const MOST_UNREAD: usize = 256;
+
+/// An answer's events for its client.
+pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;
+
+/// The places for active answers.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    /// Places in the queue.
+    queue: Semaphore,
+    longest_wait: Duration,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new(MAX_ACTIVE, MOST_WAITING, LONGEST_WAIT)
+    }
+}
+
+impl Places {
+    fn new(places: usize, most_waiting: usize, longest_wait: Duration) -> Self {
+        Self { free: Arc::new(Semaphore::new(places)), queue: Semaphore::new(most_waiting), longest_wait }
+    }
+
+    /// Takes a place; waits for one in the order of the requests.
+    ///
+    /// # Errors
+    /// Too many wait already, or none became free for too long.
+    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, EngineError> {
+        if let Ok(place) = self.free.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let full = |_| EngineError::Overloaded("too many requests wait for an answer already: try again".into());
+        let _queued = self.queue.try_acquire().map_err(full)?;
+        match timeout(self.longest_wait, self.free.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            // The semaphore is never closed, so this is the other case: the wait is over.
+            Ok(Err(_)) | Err(_) => {
+                let seconds = self.longest_wait.as_secs();
+                Err(EngineError::Overloaded(format!("other answers took all places for {seconds} s: try again")))
+            }
+        }
+    }
+}
+
+/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client leaves too
+/// much of it unread: a client that is stopped or stuck must not keep others from theirs.
+pub(crate) fn for_client(mut events: EventReceiver, place: OwnedSemaphorePermit) -> ClientEvents {
+    let (sender, receiver) = mpsc::channel(MOST_UNREAD);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sender.closed() => None,
+            };
+            match event.map(|event| sender.try_send(event)) {
+                None | Some(Err(TrySendError::Closed(_))) => return,
+                Some(Ok(())) => {}
+                Some(Err(TrySendError::Full(_))) => break,
+            }
+        }
+        drop((events, place));
+        tracing::warn!("an answer was cancelled: its client left more than {MOST_UNREAD} events of it unread");
+        let reason = "the answer was cancelled because the client did not read it";
+        // Fails only if the client is gone.
+        let _ = sender.send(Err(EngineError::Overloaded(reason.into()))).await;
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::decode::Piece;
+
+    fn overloaded<T>(outcome: Result<T, EngineError>) -> String {
+        match outcome {
+            Err(EngineError::Overloaded(reason)) => reason,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("there was a place"),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_the_queue_full_or_waits_too_long_is_sent_away() {
+        let places = Arc::new(Places::new(1, 1, Duration::from_secs(3600)));
+        let taken = places.take().await.unwrap();
+        let waiting = tokio::spawn({
+            let places = places.clone();
+            async move { places.take().await.map(drop) }
+        });
+        while places.queue.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(overloaded(places.take().await).starts_with("too many requests wait"));
+        drop(taken);
+        waiting.await.unwrap().unwrap();
+
+        let impatient = Places::new(1, 1, Duration::ZERO);
+        let _taken = impatient.take().await.unwrap();
+        assert!(overloaded(impatient.take().await).starts_with("other answers took all places"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_place() {
+        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut unread = for_client(events, places.take().await.unwrap());
+        for _ in 0..=MOST_UNREAD {
+            sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
+        }
+        sender.closed().await;
+        let _free = places.take().await.unwrap();
+        for _ in 0..MOST_UNREAD {
+            assert!(matches!(unread.recv().await, Some(Ok(EngineEvent::Piece(_)))));
+        }
+        assert!(overloaded(unread.recv().await.unwrap()).contains("did not read"));
+        assert!(unread.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_wants_frees_its_place() {
+        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let (sender, events) = mpsc::unbounded_channel();
+        drop(for_client(events, places.take().await.unwrap()));
+        sender.closed().await;
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut read = for_client(events, places.take().await.unwrap());
+        sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
+        drop(sender);
+        assert!(read.recv().await.is_some() && read.recv().await.is_none());
+        drop(places.take().await.unwrap());
+    }
+}

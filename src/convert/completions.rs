@@ -1,0 +1,196 @@
+//! Converting a request that continues a text, and writing the answer.
+
+use serde_json::{Map, Value};
+
+use super::{Omitted, usage};
+use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StopSequences, StreamOptions};
+use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};
+
+/// OpenAI's limit where a request sets none.
+const DEFAULT_MAX_TOKENS: u32 = 16;
+
+/// Fields that the in-process engine reads by the same name.
+pub(super) const OF_THE_ENGINE: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
+
+/// Converts a request: the text, and the settings as a Messages request that has no messages. With them come the names of the
+/// fields that have no counterpart.
+///
+/// # Errors
+/// One sentence that names the field: it asks for what is not done here.
+pub fn from_completion(completion: CompletionRequest) -> Result<(String, MessagesRequest, Omitted), String> {
+    let CompletionRequest { model, prompt, max_tokens, temperature, top_p, stop, stream, mut extra, .. } = completion;
+    refuse(&mut extra)?;
+    let text = text(prompt)?;
+    let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
+    let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| OF_THE_ENGINE.contains(&&**name));
+    let mut omitted = Omitted::default();
+    omitted.fields("", &unknown);
+    let settings = MessagesRequest {
+        model,
+        messages: Vec::new(),
+        system: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        max_tokens: max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        temperature,
+        top_p,
+        top_k,
+        stop_sequences: match stop {
+            None => Vec::new(),
+            Some(StopSequences::One(text)) => vec![text],
+            Some(StopSequences::Many(texts)) => texts,
+        },
+        stream,
+        extra: known,
+    };
+    Ok((text, settings, omitted))
+}
+
+/// Takes out the fields that are not honoured and would change the answer's meaning; refuses them where they ask for something.
+fn refuse(extra: &mut Map<String, Value>) -> Result<(), String> {
+    let nothing = |field: &str, value: &Value| match field {
+        "n" | "best_of" => *value == 1,
+        "echo" => *value == false,
+        "suffix" => *value == "",
+        "logit_bias" => value.as_object().is_some_and(Map::is_empty),
+        _ => false,
+    };
+    for field in ["n", "best_of", "echo", "suffix", "logprobs", "logit_bias"] {
+        if extra.remove(field).is_some_and(|value| !value.is_null() && !nothing(field, &value)) {
+            return Err(format!("{field}: not supported on /v1/completions"));
+        }
+    }
+    Ok(())
+}
+
+/// The one text to continue.
+fn text(prompt: CompletionPrompt) -> Result<String, String> {
+    let text = match prompt {
+        CompletionPrompt::Text(text) => text,
+        CompletionPrompt::List(mut list) => match (list.len(), list.pop()) {
+            (1, Some(Value::String(text))) => text,
+            _ => return Err("prompt: one text is expected; several texts and tokens are not supported".into()),
+        },
+    };
+    if text.is_empty() { Err("prompt: is empty: there is nothing to continue".into()) } else { Ok(text) }
+}
+
+/// Writes the answer to one request.
+#[derive(Debug)]
+pub struct CompletionWriter {
+    /// Seconds since 1970.
+    created: i64,
+    include_usage: bool,
+    id: String,
+    model: String,
+    usage: Usage,
+}
+
+impl CompletionWriter {
+    /// A writer for an answer created at this time, in seconds since 1970.
+    pub fn new(created: i64, options: &StreamOptions) -> Self {
+        let include_usage = options.include_usage;
+        Self { created, include_usage, id: String::new(), model: String::new(), usage: Usage::default() }
+    }
+
+    /// The whole answer that a message becomes.
+    pub fn whole(mut self, message: &Message) -> Completion {
+        self.start(message);
+        let texts = message.content.iter().filter_map(|block| match block {
+            ContentBlock::Text { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        let reason = finish_reason(message.stop_reason.as_ref());
+        let answer = self.chunk(vec![choice(texts.collect(), Some(reason))]);
+        Completion { usage: Some(usage::to_chat(&self.usage)), ..answer }
+    }
+
+    /// The chunk for one event, if it has one. An error has none: it is not part of the answer.
+    pub fn push(&mut self, event: &StreamEvent) -> Option<Completion> {
+        match event {
+            StreamEvent::MessageStart { message } => {
+                self.start(message);
+                None
+            }
+            StreamEvent::ContentBlockDelta { delta: BlockDelta::TextDelta { text }, .. } => {
+                Some(self.chunk(vec![choice(text.clone(), None)]))
+            }
+            StreamEvent::MessageDelta { delta, usage, .. } => {
+                self.usage.merge(usage);
+                let reason = finish_reason(delta.stop_reason.as_ref());
+                Some(self.chunk(vec![choice(String::new(), Some(reason))]))
+            }
+            StreamEvent::MessageStop if self.include_usage => {
+                Some(Completion { usage: Some(usage::to_chat(&self.usage)), ..self.chunk(Vec::new()) })
+            }
+            _ => None,
+        }
+    }
+
+    fn start(&mut self, message: &Message) {
+        self.id = format!("cmpl-{}", message.id.strip_prefix("msg_").unwrap_or(&message.id));
+        self.model.clone_from(&message.model);
+        self.usage = message.usage.clone();
+    }
+
+    fn chunk(&self, choices: Vec<CompletionChoice>) -> Completion {
+        let (id, model) = (self.id.clone(), self.model.clone());
+        Completion { id, object: "text_completion", created: self.created, model, choices, usage: None }
+    }
+}
+
+fn choice(text: String, finish_reason: Option<&'static str>) -> CompletionChoice {
+    CompletionChoice { text, index: 0, logprobs: None, finish_reason }
+}
+
+fn finish_reason(reason: Option<&StopReason>) -> &'static str {
+    if reason.is_some_and(StopReason::cuts) { "length" } else { "stop" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn convert(completion: Value) -> Result<(String, MessagesRequest, Omitted), String> {
+        from_completion(serde_json::from_value(completion).unwrap())
+    }
+
+    #[test]
+    fn the_text_and_its_settings_are_kept_apart() {
+        let (text, settings, omitted) = convert(json!({"model": "m", "prompt": ["fn main"], "stop": "\n\n", "seed": 7, "top_k": 5,
+            "temperature": 0.0, "n": 1, "best_of": 1, "echo": false, "suffix": null, "logprobs": null, "logit_bias": {}, "user": "ann"}))
+        .unwrap();
+        assert_eq!((text.as_str(), omitted.to_string().as_str()), ("fn main", "user"));
+        assert_eq!((settings.max_tokens, settings.top_k, &settings.extra["seed"]), (16, Some(5), &json!(7)));
+        assert_eq!((settings.stop_sequences, settings.messages), (vec!["\n\n".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn what_is_not_done_here_is_refused_by_its_field() {
+        let refused = [
+            json!({"prompt": ""}),
+            json!({"prompt": ["a", "b"]}),
+            json!({"prompt": [1, 2]}),
+            json!({"prompt": "a", "n": 2}),
+            json!({"prompt": "a", "best_of": 2}),
+            json!({"prompt": "a", "echo": true}),
+            json!({"prompt": "a", "suffix": "}"}),
+            json!({"prompt": "a", "logprobs": 0}),
+            json!({"prompt": "a", "logit_bias": {"7": 1}}),
+        ];
+        let reasons = refused.map(|body| convert(body).unwrap_err());
+        insta::assert_snapshot!(reasons.join("\n"), @"
+        prompt: is empty: there is nothing to continue
+        prompt: one text is expected; several texts and tokens are not supported
+        prompt: one text is expected; several texts and tokens are not supported
+        n: not supported on /v1/completions
+        best_of: not supported on /v1/completions
+        echo: not supported on /v1/completions
+        suffix: not supported on /v1/completions
+        logprobs: not supported on /v1/completions
+        logit_bias: not supported on /v1/completions
+        ");
+    }
+}

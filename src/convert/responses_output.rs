@@ -1,0 +1,69 @@
+//! Content blocks as the items of a response.
+
+use serde_json::{Map, Value};
+
+use super::responses_tools::{ClientName, ToolKind, ToolNames, custom_input};
+use crate::wire::ContentBlock;
+use crate::wire::openai::responses::{ItemStatus, OutputItem, OutputPart};
+
+/// The item that a content block becomes, before anything of it is said. `None` for blocks that clients could not show. `number`
+/// makes its id: ids are unique as numbers are.
+pub(super) fn announced(block: &ContentBlock, number: &str, names: &ToolNames) -> Option<OutputItem> {
+    let (id, status) = (|kind: &str| format!("{kind}_{number}"), ItemStatus::InProgress);
+    Some(match block {
+        ContentBlock::Text { .. } => OutputItem::Message { id: id("msg"), status, role: "assistant".into(), content: Vec::new() },
+        ContentBlock::Thinking { .. } => OutputItem::Reasoning { id: id("rs"), status, summary: Vec::new(), content: Vec::new() },
+        ContentBlock::ToolUse { id: call_id, name, .. } => {
+            let ClientName { namespace, name, kind } = names.client_name(name);
+            let call_id = call_id.clone();
+            match kind {
+                ToolKind::Function => {
+                    OutputItem::FunctionCall { id: id("fc"), status, call_id, namespace, name, arguments: String::new() }
+                }
+                ToolKind::Custom => {
+                    OutputItem::CustomToolCall { id: id("ctc"), status, call_id, namespace, name, input: String::new() }
+                }
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// What a whole block says; of a call its arguments as JSON, which stay open where they were cut.
+pub(super) fn said(block: &ContentBlock) -> String {
+    match block {
+        ContentBlock::Text { text, .. } => text.clone(),
+        ContentBlock::Thinking { thinking, .. } => thinking.clone(),
+        ContentBlock::ToolUse { input: Value::String(open), .. } => open.clone(),
+        ContentBlock::ToolUse { input, .. } if input.as_object().is_some_and(Map::is_empty) => String::new(),
+        ContentBlock::ToolUse { input, .. } => input.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The item with all that it says. A custom tool's input that was cut is empty: clients run these calls without looking at the
+/// status, and half of an input must not look like one.
+pub(super) fn finished(item: OutputItem, said: String, cut: bool) -> OutputItem {
+    let status = if cut { ItemStatus::Incomplete } else { ItemStatus::Completed };
+    match item {
+        OutputItem::Message { id, role, .. } => {
+            let part = OutputPart::OutputText { text: said, annotations: Vec::new(), logprobs: Vec::new() };
+            OutputItem::Message { id, status, role, content: vec![part] }
+        }
+        OutputItem::Reasoning { id, summary, .. } => {
+            OutputItem::Reasoning { id, status, summary, content: vec![OutputPart::ReasoningText { text: said }] }
+        }
+        OutputItem::FunctionCall { id, call_id, namespace, name, .. } => {
+            // Clients parse the arguments, so a finished call without any gets an empty object.
+            let arguments = if said.is_empty() && !cut { "{}".into() } else { said };
+            OutputItem::FunctionCall { id, status, call_id, namespace, name, arguments }
+        }
+        OutputItem::CustomToolCall { id, call_id, namespace, name, .. } => {
+            let (status, input) = match custom_input(&said).filter(|_| !cut) {
+                Some(input) => (ItemStatus::Completed, input),
+                None => (ItemStatus::Incomplete, String::new()),
+            };
+            OutputItem::CustomToolCall { id, status, call_id, namespace, name, input }
+        }
+    }
+}

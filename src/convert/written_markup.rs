@@ -1,0 +1,316 @@
+//! Reasoning and calls that a model wrote into its text.
+//!
+//! A server without a parser for its model passes on what the model wrote: `<think>…</think>` and `<tool_call>…</tool_call>` as
+//! text. A client would show the one and never run the other.
+
+use serde_json::{Map, Value};
+
+const THINK: &str = "<think>";
+const THINK_END: &str = "</think>";
+const CALL: &str = "<tool_call>";
+const CALL_END: &str = "</tool_call>";
+/// What opens and closes a block of code in Markdown.
+const FENCE: &str = "```";
+
+/// A part of an answer's text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Written {
+    Text(String),
+    Thinking(String),
+    Call { name: String, arguments: Map<String, Value> },
+}
+
+/// Finds markup in text that arrives in pieces.
+///
+/// Thinking is read at the start of the answer only. A call is read where a line begins with it, outside of code blocks, and if it
+/// calls a tool that was offered; whatever else looks like one is the model speaking of calls, and stays text.
+#[derive(Debug)]
+pub(crate) struct WrittenMarkup {
+    /// The names of the offered tools.
+    tools: Vec<String>,
+    place: Place,
+    /// Text whose meaning depends on what follows.
+    held: String,
+    /// The text of the line so far, as far as it is needed to know what it begins with.
+    line: String,
+    in_fence: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Only white space so far.
+    Start,
+    Thinking,
+    /// Only white space since the end of thinking, which is not part of the answer.
+    AfterThinking,
+    Text,
+    /// After `<tool_call>`.
+    Call,
+}
+
+impl WrittenMarkup {
+    /// A reader for an answer to a request with these tools.
+    pub(crate) fn new(tools: Vec<String>) -> Self {
+        Self { tools, place: Place::Start, held: String::new(), line: String::new(), in_fence: false }
+    }
+
+    /// What a piece adds.
+    pub(crate) fn push(&mut self, piece: &str) -> Vec<Written> {
+        self.held.push_str(piece);
+        let mut written = Vec::new();
+        while self.step(&mut written) {}
+        written
+    }
+
+    /// What is held, when nothing more comes of it. A call without its end tag counts if it is whole.
+    pub(crate) fn finish(&mut self) -> Vec<Written> {
+        let held = std::mem::take(&mut self.held);
+        let rest = match self.place {
+            Place::Thinking => Written::Thinking(held),
+            Place::Call => self.call(&held).unwrap_or(Written::Text(format!("{CALL}{held}"))),
+            Place::Start | Place::AfterThinking | Place::Text => Written::Text(held),
+        };
+        self.place = Place::Text;
+        vec![rest]
+    }
+
+    /// Reads on from `held` by one part; `false` if that needs more text.
+    fn step(&mut self, written: &mut Vec<Written>) -> bool {
+        match self.place {
+            Place::Start => {
+                let text = self.held.trim_start();
+                if let Some(thinking) = text.strip_prefix(THINK) {
+                    self.held = thinking.to_owned();
+                    self.place = Place::Thinking;
+                } else if THINK.starts_with(text) {
+                    return false;
+                } else {
+                    self.place = Place::Text;
+                }
+                true
+            }
+            Place::AfterThinking => {
+                self.held = self.held.trim_start().to_owned();
+                if self.held.is_empty() {
+                    return false;
+                }
+                self.place = Place::Text;
+                true
+            }
+            Place::Thinking => {
+                let (thinking, ended) = self.take_until(THINK_END);
+                written.push(Written::Thinking(thinking));
+                if ended {
+                    self.place = Place::AfterThinking;
+                }
+                ended
+            }
+            Place::Text if self.tools.is_empty() => {
+                written.push(Written::Text(std::mem::take(&mut self.held)));
+                false
+            }
+            Place::Text => self.text(written),
+            Place::Call => {
+                let Some(end) = self.held.find(CALL_END) else { return false };
+                let inside = self.held[..end].to_owned();
+                self.held.drain(..end + CALL_END.len());
+                self.place = Place::Text;
+                written.push(self.call(&inside).unwrap_or_else(|| {
+                    self.line.push_str(CALL);
+                    Written::Text(format!("{CALL}{inside}{CALL_END}"))
+                }));
+                true
+            }
+        }
+    }
+
+    /// Passes on text up to a line that begins with a call.
+    fn text(&mut self, written: &mut Vec<Written>) -> bool {
+        let held = std::mem::take(&mut self.held);
+        let mut passed = 0;
+        for line in held.split_inclusive('\n') {
+            let before = self.line.trim_start().len();
+            let begins = format!("{}{line}", self.line);
+            let begins = begins.trim_start();
+            if before == 0 && !self.in_fence {
+                let indent = line.len() - line.trim_start().len();
+                if line[indent..].starts_with(CALL) {
+                    let call = passed + indent;
+                    written.push(Written::Text(held[..call].to_owned()));
+                    self.held = held[call + CALL.len()..].to_owned();
+                    self.line.clear();
+                    self.place = Place::Call;
+                    return true;
+                }
+                if !line.ends_with('\n') && !begins.is_empty() && CALL.starts_with(begins) {
+                    written.push(Written::Text(held[..passed].to_owned()));
+                    self.held = held[passed..].to_owned();
+                    return false;
+                }
+            }
+            passed += line.len();
+            if line.ends_with('\n') {
+                if begins.starts_with(FENCE) {
+                    self.in_fence = !self.in_fence;
+                }
+                self.line.clear();
+            } else if self.line.trim_start().len() < FENCE.len() {
+                self.line.push_str(line);
+            }
+        }
+        written.push(Written::Text(held));
+        false
+    }
+
+    /// Takes the text before `end`, and `end` too if it has come; else all text that cannot be its beginning.
+    fn take_until(&mut self, end: &str) -> (String, bool) {
+        if let Some(at) = self.held.find(end) {
+            let before = self.held[..at].to_owned();
+            self.held.drain(..at + end.len());
+            return (before, true);
+        }
+        let possible = (1..end.len()).rev().find(|length| self.held.ends_with(&end[..*length])).unwrap_or(0);
+        let certain = self.held.len() - possible;
+        (self.held.drain(..certain).collect(), false)
+    }
+
+    /// The call between the tags, if it calls one of the tools.
+    fn call(&self, inside: &str) -> Option<Written> {
+        let (name, arguments) = json_call(inside).or_else(|| tagged_call(inside))?;
+        self.tools.contains(&name).then_some(Written::Call { name, arguments })
+    }
+}
+
+/// A call as Hermes and Qwen models write it: `{"name": …, "arguments": {…}}`.
+fn json_call(inside: &str) -> Option<(String, Map<String, Value>)> {
+    let call: Map<String, Value> = crate::wire::from_json(inside.trim().as_bytes()).ok()?;
+    let name = call.get("name")?.as_str()?.to_owned();
+    let arguments = match call.get("arguments").or(call.get("parameters")) {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(arguments)) => arguments.clone(),
+        Some(Value::String(text)) => serde_json::from_str(text).ok()?,
+        Some(_) => return None,
+    };
+    Some((name, arguments))
+}
+
+/// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. A value that is JSON other than
+/// a string is read as such: the format has no types.
+fn tagged_call(inside: &str) -> Option<(String, Map<String, Value>)> {
+    let (name, mut rest) = inside.trim().strip_prefix("<function=")?.split_once('>')?;
+    let mut arguments = Map::new();
+    while let Some((key, after)) = rest.trim_start().strip_prefix("<parameter=").and_then(|open| open.split_once('>')) {
+        let (value, after) = after.split_once("</parameter>")?;
+        let value = value.strip_prefix('\n').unwrap_or(value);
+        let value = value.strip_suffix('\n').unwrap_or(value);
+        let typed = serde_json::from_str(value).ok().filter(|typed: &Value| !typed.is_string());
+        arguments.insert(key.to_owned(), typed.unwrap_or_else(|| Value::String(value.to_owned())));
+        rest = after;
+    }
+    (rest.trim() == "</function>").then(|| (name.to_owned(), arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is read of a text that arrives in these pieces; neighbours of one kind are joined, empty ones left out.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Value {
+        let mut markup = WrittenMarkup::new(vec!["Read".into(), "Now".into()]);
+        let mut all: Vec<Written> = pieces.into_iter().flat_map(|piece| markup.push(piece)).collect();
+        all.extend(markup.finish());
+        let mut read: Vec<(&str, Value)> = Vec::new();
+        for part in all {
+            let (kind, value) = match part {
+                Written::Text(text) | Written::Thinking(text) if text.is_empty() => continue,
+                Written::Text(text) => ("text", json!(text)),
+                Written::Thinking(text) => ("thinking", json!(text)),
+                Written::Call { name, arguments } => ("call", json!([name, arguments])),
+            };
+            match read.last_mut() {
+                Some((last, Value::String(text))) if *last == kind => text.push_str(value.as_str().unwrap()),
+                _ => read.push((kind, value)),
+            }
+        }
+        json!(read)
+    }
+
+    /// Texts with what is read of them.
+    fn cases() -> Vec<(&'static str, Value)> {
+        let call = json!(["call", ["Read", {"path": "a"}]]);
+        vec![
+            ("Just text.", json!([["text", "Just text."]])),
+            ("<think>Hm.</think>\n\nYes.", json!([["thinking", "Hm."], ["text", "Yes."]])),
+            ("\n<think>\nHm.\n</think>", json!([["thinking", "\nHm.\n"]])),
+            ("<think>never ends", json!([["thinking", "never ends"]])),
+            ("Say <think>this</think>.", json!([["text", "Say <think>this</think>."]])),
+            ("<thinker>", json!([["text", "<thinker>"]])),
+            ("<tool_call>\n{\"name\": \"Read\", \"arguments\": {\"path\": \"a\"}}\n</tool_call>", json!([call])),
+            (
+                "<think>Hm.</think>\nLook:\n<tool_call>{\"name\":\"Read\",\"arguments\":\"{\\\"path\\\":\\\"a\\\"}\"}</tool_call>\n\
+                 <tool_call>{\"name\":\"Now\"}</tool_call>",
+                json!([["thinking", "Hm."], ["text", "Look:\n"], call, ["text", "\n"], ["call", ["Now", {}]]]),
+            ),
+            ("<tool_call>\n<function=Read>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>", json!([call])),
+            (
+                "<tool_call><function=Read><parameter=lines>[1]</parameter><parameter=as>\"b\"</parameter></function></tool_call>",
+                json!([["call", ["Read", {"lines": [1], "as": "\"b\""}]]]),
+            ),
+            ("<tool_call>{\"name\":\"Read\",\"arguments\":{\"path\":\"a\"}}", json!([call])),
+            ("<tool_call>{\"name\":\"Read\",\"argum", json!([["text", "<tool_call>{\"name\":\"Read\",\"argum"]])),
+            ("<tool_call>{\"name\":\"Rm\"}</tool_call> no", json!([["text", "<tool_call>{\"name\":\"Rm\"}</tool_call> no"]])),
+            (
+                "As in <tool_call>{\"name\":\"Now\"}</tool_call>",
+                json!([["text", "As in <tool_call>{\"name\":\"Now\"}</tool_call>"]]),
+            ),
+            (
+                "```xml\n<tool_call>{\"name\":\"Now\"}</tool_call>\n```\n<tool_call>{\"name\":\"Now\"}</tool_call>",
+                json!([["text", "```xml\n<tool_call>{\"name\":\"Now\"}</tool_call>\n```\n"], ["call", ["Now", {}]]]),
+            ),
+            ("a <\n<tool", json!([["text", "a <\n<tool"]])),
+        ]
+    }
+
+    #[test]
+    fn thinking_and_calls_are_found_and_nothing_else() {
+        for (text, expected) in cases() {
+            assert_eq!(read([text]), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_matter() {
+        for (text, expected) in cases() {
+            assert_eq!(read(text.split_inclusive(|_| true)), expected, "{text} character by character");
+            for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+                assert_eq!(read([&text[..cut], &text[cut..]]), expected, "{text} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_passed_on_as_it_comes() {
+        let mut markup = WrittenMarkup::new(vec!["Read".into()]);
+        let mut push = |piece: &str| -> String {
+            let texts = markup.push(piece).into_iter().map(|part| match part {
+                Written::Text(text) => text,
+                other => panic!("{other:?}"),
+            });
+            texts.collect()
+        };
+        assert_eq!(["Hel", "lo\n", "<to", "ol>", " <tool_call>"].map(&mut push), ["Hel", "lo\n", "", "<tool>", " <tool_call>"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_lost(parts in prop::collection::vec(prop_oneof![
+            Just("<tool_call>"), Just("</tool_call>"), Just("```\n"), Just("\n"), Just(" "), Just("<"), Just("x"), Just("{}"),
+        ], 0..12)) {
+            let text = format!(".{}", parts.concat());
+            prop_assert_eq!(read(parts.iter().copied().fold(vec!["."], |mut all, part| { all.push(part); all })), json!([["text", text]]));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Schemas that are small and legal, and would take a grammar minutes and gigabytes: calls are held to as much of each as is bounded.
+//! A schema that is not bounded any more makes these tests run into their deadline.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::{Map, Value, json};
+
+use super::Piece;
+use super::fuzz::{decoders, generate, with_short_exponents};
+use crate::engine::decode::ToolFormatName;
+use crate::wire::MessagesRequest;
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn patterns(count: usize) -> Vec<Value> {
+    (0..count).map(|at| json!({"type": "string", "pattern": format!(".*x{at}.*")})).collect()
+}
+
+/// Each definition applies the next twice.
+fn doubling(length: usize) -> Value {
+    let next = |at: usize| json!({"$ref": format!("#/$defs/d{at}")});
+    let mut definitions: Map<String, Value> =
+        (0..length).map(|at| (format!("d{at}"), json!({"allOf": [next(at + 1), next(at + 1)]}))).collect();
+    definitions.insert(format!("d{length}"), json!({"type": "string"}));
+    json!({"type": "object", "properties": {"p": next(0)}, "required": ["p"], "$defs": definitions})
+}
+
+fn many_optional(count: usize) -> Value {
+    let properties: Map<String, Value> = (0..count).map(|at| (format!("key{at}"), json!({"type": "integer"}))).collect();
+    object(json!(properties), &[])
+}
+
+/// Each schema, and what the calls are still held to.
+fn schemas() -> Vec<(&'static str, Value, Value)> {
+    let string = || json!({"type": "string"});
+    let merged: Vec<Value> = patterns(14).into_iter().map(|pattern| json!({"properties": {"q": pattern}})).collect();
+    let merged = json!({"type": "object", "required": ["q"], "allOf": merged});
+    let alternatives: Vec<Value> =
+        (0..500).map(|at| object(json!({format!("key{at}"): {"type": "boolean"}}), &[&format!("key{at}")])).collect();
+    vec![
+        ("patterns", object(json!({"p": {"allOf": patterns(26)}}), &["p"]), object(json!({"p": string()}), &["p"])),
+        ("merged", object(json!({"p": merged}), &["p"]), object(json!({"p": object(json!({"q": string()}), &["q"])}), &["p"])),
+        ("doubling", doubling(40), json!({"type": "object"})),
+        ("optional", many_optional(600), many_optional(600)),
+        (
+            "alternatives",
+            object(json!({"p": {"anyOf": alternatives}}), &["p"]),
+            object(json!({"p": {"anyOf": alternatives}}), &["p"]),
+        ),
+    ]
+}
+
+fn request(schema: &Value) -> MessagesRequest {
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [], "tools": [{"name": "T", "input_schema": schema}],
+        "tool_choice": {"type": "tool", "name": "T", "disable_parallel_tool_use": true}});
+    serde_json::from_value(body).unwrap()
+}
+
+#[test]
+fn calls_are_held_to_as_much_of_a_schema_as_is_bounded() {
+    for format in [ToolFormatName::Hermes, ToolFormatName::Qwen3Coder] {
+        let decoders = decoders((format, None));
+        for (name, schema, held_to) in schemas() {
+            let request = request(&schema);
+            decoders.compile(&request);
+            let validator = jsonschema::validator_for(&held_to).unwrap();
+            let mut finished = 0;
+            for seed in 0..4 {
+                let mut decoder = decoders.start(&request, None).unwrap();
+                let (pieces, over) = generate(&mut decoder, &mut StdRng::seed_from_u64(seed), 120);
+                if let (true, [.., Piece::ToolInput(json), Piece::ToolEnd]) = (over, &pieces[..]) {
+                    let input = serde_json::from_str(&with_short_exponents(json)).unwrap();
+                    assert!(validator.is_valid(&input), "{format:?} {name}: {input}");
+                    finished += 1;
+                }
+            }
+            assert!(finished > 0, "{format:?} {name}: no call was finished");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `POST /v1/responses`: the same backends for clients of OpenAI's Responses API, such as Codex.
+//!
+//! Nothing is stored: each request brings its whole conversation. Errors have OpenAI's envelope, words and codes.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use time::OffsetDateTime;
+
+use super::answer::{answer, streaming, whole};
+use super::app::App;
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::meter::Meter;
+use super::observe::RequestId;
+use super::refuse;
+use crate::convert::{self, FieldNames, FromResponses, ResponseWriter};
+use crate::wire::openai::responses::ResponsesRequest;
+use crate::wire::{StreamEvent, random_id};
+
+/// Answers with a stream of events, or with the whole response.
+pub(crate) async fn responses(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    JsonBody(body): JsonBody<ResponsesRequest>,
+) -> Result<Response, ApiError> {
+    let created = OffsetDateTime::now_utc().unix_timestamp();
+    let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
+    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid).map_err(|error| renamed(error, &fields))?;
+    if !omitted.is_empty() {
+        tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
+    }
+    let mut writer = ResponseWriter::new(random_id("resp_"), created, request.model.clone(), settings, names);
+    let meter = Meter::start(app.metrics.clone(), id);
+    let streamed = request.stream;
+    let events = answer(app.backend.clone(), request);
+    let answered = if streamed {
+        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
+    } else {
+        whole(events, meter).await.map(|message| Json(writer.whole(&message)).into_response())
+    };
+    answered.map_err(|error| renamed(error, &fields))
+}
+
+/// The error with the request's own names for its fields.
+fn renamed(error: ApiError, fields: &FieldNames) -> ApiError {
+    error.map_message(|message| fields.in_error(message))
+}
+
+/// The SSE frames for one event. A ping becomes a comment, which clients skip.
+fn frames(writer: &mut ResponseWriter, event: &StreamEvent) -> Bytes {
+    if let StreamEvent::Ping = event {
+        return Bytes::from_static(b": ping\n\n");
+    }
+    let frames: Vec<Bytes> = writer.push(event).iter().map(|event| event.encode()).collect();
+    frames.concat().into()
+}
