@@ -16,7 +16,7 @@ use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpPr
 use super::segment::SEGMENT_TOKENS;
 
 /// How to load and run a model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
     /// Most prompt tokens computed in one forward pass; `None`: as many as suit the compute path.
     pub prefill_chunk: Option<usize>,
@@ -30,19 +30,6 @@ pub struct EngineOptions {
     pub tool_format: Option<ToolFormatName>,
     /// Receives the progress of loading.
     pub on_load: LoadListener,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            prefill_chunk: None,
-            cache: CacheLimits::default(),
-            disk: None,
-            compute_path: None,
-            tool_format: None,
-            on_load: LoadListener::default(),
-        }
-    }
 }
 
 /// A loaded model that answers requests, several at a time.

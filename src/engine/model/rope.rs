@@ -163,21 +163,25 @@ impl Rope {
     /// Rotates `[n, heads, L, d]`, the consecutive tokens of `n` sequences that begin at `positions`, `[n]`. With rows of one token,
     /// each row has a position of its own.
     pub(super) fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
-        let (theta, wavelengths) = (self.theta, self.wavelengths.as_ref());
-        self.scaled(rope_dynamic(x, self.width, false, theta, self.position_scale, positions, wavelengths)?)
+        self.magnified(&self.turned(x, positions)?)
     }
 
-    /// Rotates `[n, heads, L, d]`: consecutive tokens of each of `n` sequences.
+    /// Rotates `[n, heads, L, d]`: consecutive tokens of each of `n` sequences. Multiplies before it rotates, as mlx-lm does: in
+    /// half precision that rounds otherwise than after it.
     pub(super) fn rotate_from(&self, x: &Array, starts: &Starts) -> Result<Array, Exception> {
-        let (theta, wavelengths) = (self.theta, self.wavelengths.as_ref());
+        let x = self.magnified(x)?;
         match starts {
-            Starts::One(start) => self.scaled(rope(x, self.width, false, theta, self.position_scale, *start, wavelengths)?),
-            Starts::Each(starts) => self.rotate(x, starts),
+            Starts::One(start) => rope(x, self.width, false, self.theta, self.position_scale, *start, self.wavelengths.as_ref()),
+            Starts::Each(starts) => self.turned(&x, starts),
         }
     }
 
-    fn scaled(&self, rotated: Array) -> Result<Array, Exception> {
-        if self.magnitude == 1.0 { Ok(rotated) } else { multiply(&rotated, array!(self.magnitude).as_dtype(rotated.dtype())?) }
+    fn turned(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
+        rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())
+    }
+
+    fn magnified(&self, x: &Array) -> Result<Array, Exception> {
+        if self.magnitude == 1.0 { Ok(x.clone()) } else { multiply(x, array!(self.magnitude).as_dtype(x.dtype())?) }
     }
 }
 

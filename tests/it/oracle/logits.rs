@@ -24,8 +24,7 @@ impl Rounding {
     /// Of logits in this precision.
     fn of(dtype: Dtype) -> Self {
         match dtype {
-            Dtype::Bfloat16 => Self { tolerance: 0.5, tie: 0.1, router_ties: 1000 },
-            Dtype::Float16 => Self { tolerance: 0.1, tie: 0.01, router_ties: 100 },
+            Dtype::Bfloat16 | Dtype::Float16 => Self { tolerance: 0.02, tie: 0.01, router_ties: 2 },
             _ => Self { tolerance: 1e-3, tie: 1e-4, router_ties: 2 },
         }
     }
