@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::TextSide;
+use super::text_side::TextSide;
 use crate::engine::decode::{Sampler, Sampling};
 use crate::engine::{EngineError, Generation};
 use crate::wire::MessagesRequest;

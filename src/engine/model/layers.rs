@@ -6,7 +6,7 @@
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::fast::rms_norm;
-use mlx_rs::ops::add;
+use mlx_rs::ops::{add, addmm};
 
 use super::Config;
 use super::activation::{cpu_swiglu, lazy_swiglu};
@@ -33,10 +33,11 @@ impl Linear {
 
     /// `[n, R / n, input]` to `[n, R / n, output]`.
     pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
-        let product = self.weight.apply(x)?;
-        match &self.bias {
-            Some(bias) => add(product, bias),
-            None => Ok(product),
+        match (&self.weight, &self.bias) {
+            // One operation, which rounds once, as in mlx-lm.
+            (Matrix::Plain(weight), Some(bias)) => addmm(bias, x, weight.transpose()?, None, None),
+            (weight, Some(bias)) => add(weight.apply(x)?, bias),
+            (weight, None) => weight.apply(x),
         }
     }
 }
