@@ -31,7 +31,8 @@ pub(crate) async fn completions(
     let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let (request, omitted) = convert::from_chat(chat).map_err(ApiError::invalid)?;
-    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
+    let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
+    refused.map_err(in_chat_fields)?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }
@@ -51,7 +52,9 @@ pub(crate) async fn completions(
 fn in_chat_fields(error: ApiError) -> ApiError {
     error.map_message(|message| match message.strip_prefix("output_config.format.schema") {
         Some(rest) => format!("response_format.json_schema.schema{rest}"),
-        None if message.starts_with("tools.") => message.replacen(".input_schema", ".function.parameters", 1),
+        None if message.starts_with("tools.") => {
+            message.replacen(".input_schema", ".function.parameters", 1).replacen(".custom.name", ".function.name", 1)
+        }
         None => message,
     })
 }

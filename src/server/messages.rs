@@ -23,7 +23,7 @@ pub(crate) async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
+    refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -39,7 +39,7 @@ pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid)?;
+    refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
     let tokens = app.backend.count_tokens(request.into()).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }

@@ -1,17 +1,17 @@
 //! What Anthropic refuses in a Messages request although it parses, in Anthropic's words.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::wire::{Content, ContentBlock, InputMessage, Role, Tool};
+use crate::wire::{Content, ContentBlock, InputMessage, OutputFormat, Role, Tool};
 
 /// The longest name of a tool, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// Why the conversation or the tools are refused.
+/// Checks the conversation, the tools and, among the further fields `extra`, the output format.
 ///
 /// # Errors
 /// One sentence that begins with the field's path.
-pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), String> {
+pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<String, Value>) -> Result<(), String> {
     let last = messages.last().ok_or("messages: at least one message is required")?;
     for (at, message) in messages.iter().enumerate() {
         for (index, block) in message.content.listed().iter().enumerate() {
@@ -31,7 +31,7 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool]) -> Result<(), Str
             return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
         }
     }
-    Ok(())
+    OutputFormat::of(extra).map(drop)
 }
 
 /// The text that the content ends with, if it ends with text.
@@ -67,7 +67,16 @@ mod tests {
     use super::*;
 
     fn refused(messages: Value, tools: Value) -> Option<String> {
-        check(&serde_json::from_value::<Vec<_>>(messages).unwrap(), &serde_json::from_value::<Vec<_>>(tools).unwrap()).err()
+        let (messages, tools): (Vec<_>, Vec<_>) = serde_json::from_value(json!([messages, tools])).unwrap();
+        check(&messages, &tools, &Map::new()).err()
+    }
+
+    #[test]
+    fn an_unusable_output_format_is_refused() {
+        let messages: Vec<_> = serde_json::from_value(json!([{"role": "user", "content": "Hi"}])).unwrap();
+        let extra = json!({"output_config": {"format": {"type": "yaml"}}});
+        let reason = "output_config.format.type: \"yaml\" is none of \"json_schema\" and \"text\"";
+        assert_eq!(check(&messages, &[], extra.as_object().unwrap()), Err(reason.into()));
     }
 
     #[test]

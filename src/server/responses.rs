@@ -29,7 +29,8 @@ pub(crate) async fn responses(
 ) -> Result<Response, ApiError> {
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
-    refuse::check(&request.messages, &request.tools).map_err(ApiError::invalid).map_err(|error| renamed(error, &fields))?;
+    let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
+    refused.map_err(|error| renamed(error, &fields))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }
