@@ -11,8 +11,11 @@ use crate::wire::Tool;
 /// would otherwise allow hundreds of digits.
 const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
-/// Length limits above this are dropped: the automaton needs memory for each character, and no answer gets near them.
+/// Length limits above this are dropped: the automaton needs memory for each character.
 const LONGEST_LIMIT: u64 = 2_000;
+
+/// A `maxLength` from this on need not be reported as dropped: no text of an answer gets near it.
+const UNREACHABLE_LENGTH: u64 = 100_000;
 
 /// The tool's `input_schema` made enforceable, and what was left out of it. The result always demands an object,
 /// whatever the tool says. `compiles` tells whether llguidance accepts a schema.
@@ -33,8 +36,8 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     if is_open(&schema) {
         schema = any_value();
     }
-    // Nothing may follow the references of such a schema. It does not compile.
-    if schema_cost::excess(&schema) == Some(Excess::References) {
+    // Whatever is left out, such a schema does not compile; only trying takes long, or overflows the stack.
+    if matches!(schema_cost::excess(&schema), Some(Excess::References | Excess::Properties)) {
         return (schema, vec![]);
     }
     let mut left_out = Vec::new();
@@ -42,9 +45,12 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
         bound_numbers(keywords);
         string_formats::narrow(keywords);
         for keyword in ["minLength", "maxLength"] {
-            if keywords.get(keyword).and_then(Value::as_u64).is_some_and(|limit| limit > LONGEST_LIMIT) {
-                left_out.push(format!("{keyword} {}", keywords[keyword]));
-                keywords.remove(keyword);
+            let Some(limit) = keywords.get(keyword).and_then(Value::as_u64).filter(|limit| *limit > LONGEST_LIMIT) else {
+                continue;
+            };
+            keywords.remove(keyword);
+            if keyword == "minLength" || limit < UNREACHABLE_LENGTH {
+                left_out.push(format!("{keyword} {limit}"));
             }
         }
         if let Some(pattern) = keywords.get("pattern")
@@ -232,15 +238,15 @@ mod tests {
     fn what_cannot_be_enforced_is_left_out_and_named() {
         let schema = json!({"type": "object", "properties": {
             "pattern": {"type": "string", "pattern": "(?=x)"},
-            "maxLength": {"anyOf": [{"type": "string", "maxLength": 524288}, {"type": "null"}]},
+            "maxLength": {"anyOf": [{"type": "string", "maxLength": 5000}, {"type": "string", "maxLength": 524288}, {"type": "null"}]},
             "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}}});
         let (schema, left_out) = prepared(schema);
         assert_eq!(
             schema["properties"],
-            json!({"pattern": {"type": "string"}, "maxLength": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            json!({"pattern": {"type": "string"}, "maxLength": {"anyOf": [{"type": "string"}, {"type": "string"}, {"type": "null"}]},
                    "fine": {"type": "string", "pattern": "^a$", "maxLength": 9}})
         );
-        assert_eq!(left_out, ["pattern \"(?=x)\"", "maxLength 524288"]);
+        assert_eq!(left_out, ["pattern \"(?=x)\"", "maxLength 5000"]);
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn paths_and_errors_are_as_clients_know_them() {
         error["error"]["message"].as_str().unwrap().to_owned()
     };
     insta::assert_snapshot!(message("/v1/v1/messages", &body), @"no such path: /v1/v1/messages; set the client's base URL without /v1");
-    insta::assert_snapshot!(message("/v1/completion", &body), @"no such path: /v1/completion; there are /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/models");
+    insta::assert_snapshot!(message("/v1/completion", &body), @"no such path: /v1/completion; there are /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/responses, /v1/completions, /v1/models");
     insta::assert_snapshot!(message("/v1/messages", &json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user"}]})), @"messages.0.content: Field required");
     let chat = post(&format!("{}/v1/chat/completions", server.url), &json!({"model": "m", "messages": []}));
     let error = json!({"message": "messages: at least one message is required", "type": "invalid_request_error",
