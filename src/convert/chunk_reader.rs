@@ -7,7 +7,7 @@ use super::written_markup::{Written, WrittenMarkup};
 use super::{error_body, usage};
 use crate::wire::openai::{ChatChunk, ChatError, ChatUsage, ChunkChoice};
 use crate::wire::{
-    Content, ContentBlock, ErrorBody, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, Usage, random_id,
+    Content, ContentBlock, ErrorBody, ErrorKind, Message, MessagesRequest, StopReason, StreamEvent, ToolChoice, Usage, random_id,
 };
 
 /// Reads the chunks of one answer.
@@ -36,11 +36,15 @@ enum StreamStage {
 impl ChunkReader {
     /// A reader for the answer to this request.
     pub fn new(request: &MessagesRequest) -> Self {
-        let tools = request.after_tool_changes(request.tools.clone());
-        let tools: Vec<String> = tools.into_iter().map(|tool| tool.name).collect();
+        let tools = match request.tool_choice {
+            // What looks like a call is none then.
+            Some(ToolChoice::None) => vec![],
+            _ => request.after_tool_changes(request.tools.clone()),
+        };
+        let names = tools.iter().map(|tool| tool.name.clone()).collect();
         Self {
             model: request.model.clone(),
-            content: ContentQueue::new(call_ids(request), tools.clone()),
+            content: ContentQueue::new(call_ids(request), names),
             markup: WrittenMarkup::new(tools),
             usage: None,
             finish_reason: None,
@@ -140,12 +144,13 @@ impl ChunkReader {
         // Some servers send the same text under both names.
         self.content.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
         let mut written = self.markup.push(delta.content.as_deref().unwrap_or(""));
-        if !delta.tool_calls.is_empty() || delta.refusal.is_some() {
+        let refusal = delta.refusal.unwrap_or_default();
+        if !delta.tool_calls.is_empty() || !refusal.is_empty() {
             // In the order in which the model wrote.
             written.extend(self.markup.finish());
         }
         self.write(written);
-        self.content.text(delta.refusal.as_deref().unwrap_or(""));
+        self.content.text(&refusal);
         for piece in &delta.tool_calls {
             self.content.call(piece);
         }

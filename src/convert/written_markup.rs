@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::wire::Tool;
+
 const THINK: &str = "<think>";
 const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
@@ -26,8 +28,8 @@ pub(crate) enum Written {
 /// calls a tool that was offered; whatever else looks like one is the model speaking of calls, and stays text.
 #[derive(Debug)]
 pub(crate) struct WrittenMarkup {
-    /// The names of the offered tools.
-    tools: Vec<String>,
+    /// The offered tools.
+    tools: Vec<Tool>,
     place: Place,
     /// Text whose meaning depends on what follows.
     held: String,
@@ -50,7 +52,7 @@ enum Place {
 
 impl WrittenMarkup {
     /// A reader for an answer to a request with these tools.
-    pub(crate) fn new(tools: Vec<String>) -> Self {
+    pub(crate) fn new(tools: Vec<Tool>) -> Self {
         Self { tools, place: Place::Start, held: String::new(), line: String::new(), in_fence: false }
     }
 
@@ -176,8 +178,8 @@ impl WrittenMarkup {
 
     /// The call between the tags, if it calls one of the tools.
     fn call(&self, inside: &str) -> Option<Written> {
-        let (name, arguments) = json_call(inside).or_else(|| tagged_call(inside))?;
-        self.tools.contains(&name).then_some(Written::Call { name, arguments })
+        let (name, arguments) = json_call(inside).or_else(|| tagged_call(inside, &self.tools))?;
+        self.tools.iter().any(|tool| tool.name == name).then_some(Written::Call { name, arguments })
     }
 }
 
@@ -194,16 +196,18 @@ fn json_call(inside: &str) -> Option<(String, Map<String, Value>)> {
     Some((name, arguments))
 }
 
-/// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. A value that is JSON other than
-/// a string is read as such: the format has no types.
-fn tagged_call(inside: &str) -> Option<(String, Map<String, Value>)> {
+/// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. The format has no types: unless the
+/// tool's schema says that an argument is a string, a value that is JSON is read as such.
+fn tagged_call(inside: &str, tools: &[Tool]) -> Option<(String, Map<String, Value>)> {
     let (name, mut rest) = inside.trim().strip_prefix("<function=")?.split_once('>')?;
+    let schema = tools.iter().find(|tool| tool.name == name).map(|tool| &tool.input_schema);
     let mut arguments = Map::new();
     while let Some((key, after)) = rest.trim_start().strip_prefix("<parameter=").and_then(|open| open.split_once('>')) {
         let (value, after) = after.split_once("</parameter>")?;
         let value = value.strip_prefix('\n').unwrap_or(value);
         let value = value.strip_suffix('\n').unwrap_or(value);
-        let typed = serde_json::from_str(value).ok().filter(|typed: &Value| !typed.is_string());
+        let is_text = schema.is_some_and(|schema| schema["properties"][key]["type"] == "string");
+        let typed = (!is_text).then(|| serde_json::from_str(value).ok()).flatten().filter(|typed: &Value| !typed.is_string());
         arguments.insert(key.to_owned(), typed.unwrap_or_else(|| Value::String(value.to_owned())));
         rest = after;
     }
@@ -217,9 +221,20 @@ mod tests {
 
     use super::*;
 
+    fn tools() -> Vec<Tool> {
+        let schema = json!({"type": "object", "properties": {"content": {"type": "string"}}});
+        serde_json::from_value(json!([{"name": "Read", "input_schema": schema}, {"name": "Now"}])).unwrap()
+    }
+
+    #[test]
+    fn a_string_stays_a_string_whatever_it_looks_like() {
+        let call = "<tool_call>\n<function=Read>\n<parameter=content>\n{\"a\": 1}\n</parameter>\n<parameter=line>\n3\n</parameter>\n</function>\n</tool_call>";
+        assert_eq!(read([call]), json!([["call", ["Read", {"content": "{\"a\": 1}", "line": 3}]]]));
+    }
+
     /// What is read of a text that arrives in these pieces; neighbours of one kind are joined, empty ones left out.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Value {
-        let mut markup = WrittenMarkup::new(vec!["Read".into(), "Now".into()]);
+        let mut markup = WrittenMarkup::new(tools());
         let mut all: Vec<Written> = pieces.into_iter().flat_map(|piece| markup.push(piece)).collect();
         all.extend(markup.finish());
         let mut read: Vec<(&str, Value)> = Vec::new();
@@ -293,7 +308,7 @@ mod tests {
 
     #[test]
     fn text_is_passed_on_as_it_comes() {
-        let mut markup = WrittenMarkup::new(vec!["Read".into()]);
+        let mut markup = WrittenMarkup::new(tools());
         let mut push = |piece: &str| -> String {
             let texts = markup.push(piece).into_iter().map(|part| match part {
                 Written::Text(text) => text,

@@ -192,7 +192,8 @@ fn load(dir: &Path, options: &EngineOptions) -> Result<(Model, Option<DiskCache>
     // A cache of 0 entries keeps nothing, on disk neither.
     let disk = options.disk.clone().filter(|_| options.cache.entries > 0);
     std::thread::scope(|scope| {
-        let path = options.compute_path.map_or_else(ComputePath::of_device, Ok)?;
+        // Checked first: opening the cache for a path removes the segments of the other one.
+        let path = options.compute_path.map_or_else(ComputePath::of_device, Ok)?.checked()?;
         let disk = disk.map(|disk| scope.spawn(move || DiskCache::open(disk, dir, path)));
         let model = Model::load(dir, path, &options.on_load)?;
         let disk = disk.map(|opening| opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

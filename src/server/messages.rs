@@ -24,6 +24,7 @@ pub(crate) async fn messages(
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
     refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
+    refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -40,6 +41,7 @@ pub(crate) async fn count_tokens(
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
     refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
+    refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
     let tokens = app.backend.count_tokens(request.into()).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }

@@ -1,5 +1,7 @@
 //! What Anthropic refuses in a Messages request although it parses, in Anthropic's words.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::wire::{Content, ContentBlock, InputMessage, OutputFormat, Role, Tool};
@@ -12,7 +14,9 @@ const LONGEST_NAME: usize = 128;
 /// # Errors
 /// One sentence that begins with the field's path.
 pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<String, Value>) -> Result<(), String> {
-    let last = messages.last().ok_or("messages: at least one message is required")?;
+    if messages.is_empty() {
+        return Err("messages: at least one message is required".into());
+    }
     for (at, message) in messages.iter().enumerate() {
         for (index, block) in message.content.listed().iter().enumerate() {
             if let ContentBlock::ToolUse { input, .. } = block
@@ -23,8 +27,9 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<Strin
             }
         }
     }
-    if last.role == Role::Assistant && last_text(&last.content).is_some_and(|text| text.ends_with(char::is_whitespace)) {
-        return Err("messages: final assistant content cannot end with trailing whitespace".into());
+    let mut names = HashSet::new();
+    if !tools.iter().all(|tool| tool.name.is_empty() || names.insert(&tool.name)) {
+        return Err("tools: Tool names must be unique.".into());
     }
     for (at, tool) in tools.iter().enumerate().filter(|(_, tool)| tool.anthropic_type().is_none()) {
         if !is_name(&tool.name) {
@@ -32,6 +37,20 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<Strin
         }
     }
     OutputFormat::of(extra).map(drop)
+}
+
+/// Checks the end of a Messages conversation, where the assistant's text is the beginning of the answer.
+///
+/// # Errors
+/// As for [`check`].
+pub(crate) fn check_end(messages: &[InputMessage]) -> Result<(), String> {
+    let begun = messages.last().filter(|last| last.role == Role::Assistant).and_then(|last| last_text(&last.content));
+    match begun {
+        Some(text) if text.ends_with(char::is_whitespace) => {
+            Err("messages: final assistant content cannot end with trailing whitespace".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The text that the content ends with, if it ends with text.
@@ -89,12 +108,13 @@ mod tests {
             refused(json!([user, call, user]), json!([])).as_deref(),
             Some("messages.1.content.0.tool_use.input: Input should be an object, not a string")
         );
-        let prefill = json!({"role": "assistant", "content": "So: "});
-        assert_eq!(
-            refused(json!([user, prefill]), json!([])).as_deref(),
-            Some("messages: final assistant content cannot end with trailing whitespace")
-        );
-        assert_eq!(refused(json!([prefill, user]), json!([])), None);
+        let begun = json!({"role": "assistant", "content": "So: "});
+        let end = |messages: Value| check_end(&serde_json::from_value::<Vec<_>>(messages).unwrap());
+        let reason = "messages: final assistant content cannot end with trailing whitespace";
+        assert_eq!(end(json!([user, begun])), Err(reason.into()));
+        assert_eq!(end(json!([begun, user])), Ok(()));
+        let twice = refused(json!([user]), json!([{"name": "a"}, {"name": "b"}, {"name": "a"}]));
+        assert_eq!(twice.as_deref(), Some("tools: Tool names must be unique."));
         for name in ["a b", "a.b", "é", &"x".repeat(129)] {
             assert_eq!(
                 refused(json!([user]), json!([{"name": "ok"}, {"name": name}])).as_deref(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::io::Errno;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -71,15 +72,30 @@ impl Server {
 
 /// Whether accepting can go on after this error, at once or after a pause.
 async fn wait_or_give_up(error: io::Error) -> io::Result<()> {
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24]; // ENFILE and EMFILE, which have no ErrorKind
-    match error.kind() {
+    match (error.kind(), Errno::from_io_error(&error)) {
         // The client left before it was accepted.
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused => Ok(()),
-        kind if kind == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code)) => {
+        (ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused, _) => Ok(()),
+        // The listener itself is broken. All other errors are of the new connection, or of a system without means for it.
+        (_, Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK)) => Err(error),
+        _ => {
             tracing::warn!(%error, "no connection can be accepted at the moment");
             sleep(PAUSE).await;
             Ok(())
         }
-        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_broken_listener_ends_the_server() {
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NETDOWN, Errno::PERM, Errno::CONNABORTED] {
+            wait_or_give_up(passing.into()).await.unwrap();
+        }
+        for broken in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
+            wait_or_give_up(broken.into()).await.unwrap_err();
+        }
     }
 }

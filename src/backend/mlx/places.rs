@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -15,8 +15,11 @@ const MOST_WAITING: usize = 64;
 /// How long a request waits for a place.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Most events of an answer that wait for its client. Beside them are the buffers of the connection, some thousand tokens.
-const MOST_UNREAD: usize = 256;
+/// Events of an answer that wait for its client. Beside them are the buffers of the connection, some thousand tokens.
+const UNREAD: usize = 256;
+
+/// How long a client may read nothing while that much waits for it.
+const LONGEST_STALL: Duration = Duration::from_secs(30);
 
 /// An answer's events for its client.
 pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;
@@ -61,24 +64,25 @@ impl Places {
     }
 }
 
-/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client leaves too
-/// much of it unread: a client that is stopped or stuck must not keep others from theirs.
+/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client reads nothing
+/// of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets all of it.
 pub(crate) fn for_client(mut events: EventReceiver, place: OwnedSemaphorePermit) -> ClientEvents {
-    let (sender, receiver) = mpsc::channel(MOST_UNREAD);
+    let (sender, receiver) = mpsc::channel(UNREAD);
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
                 () = sender.closed() => None,
             };
-            match event.map(|event| sender.try_send(event)) {
-                None | Some(Err(TrySendError::Closed(_))) => return,
-                Some(Ok(())) => {}
-                Some(Err(TrySendError::Full(_))) => break,
+            let Some(event) = event else { return };
+            match sender.send_timeout(event, LONGEST_STALL).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => return,
+                Err(SendTimeoutError::Timeout(_)) => break,
             }
         }
         drop((events, place));
-        tracing::warn!("an answer was cancelled: its client left more than {MOST_UNREAD} events of it unread");
+        tracing::warn!("an answer was cancelled: its client read nothing for {} s", LONGEST_STALL.as_secs());
         let reason = "the answer was cancelled because the client did not read it";
         // Fails only if the client is gone.
         let _ = sender.send(Err(EngineError::Overloaded(reason.into()))).await;
@@ -119,17 +123,35 @@ mod tests {
         assert!(overloaded(impatient.take().await).starts_with("other answers took all places"));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_gets_all_of_its_answer() {
+        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut slow = for_client(events, places.take().await.unwrap());
+        for _ in 0..4 * UNREAD {
+            sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
+        }
+        drop(sender);
+        let mut read = 0;
+        while let Some(event) = slow.recv().await {
+            assert!(matches!(event, Ok(EngineEvent::Piece(_))));
+            tokio::time::sleep(LONGEST_STALL / 2).await;
+            read += 1;
+        }
+        assert_eq!(read, 4 * UNREAD);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_place() {
         let places = Places::new(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
         let mut unread = for_client(events, places.take().await.unwrap());
-        for _ in 0..=MOST_UNREAD {
+        for _ in 0..=UNREAD {
             sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         }
         sender.closed().await;
         let _free = places.take().await.unwrap();
-        for _ in 0..MOST_UNREAD {
+        for _ in 0..UNREAD {
             assert!(matches!(unread.recv().await, Some(Ok(EngineEvent::Piece(_)))));
         }
         assert!(overloaded(unread.recv().await.unwrap()).contains("did not read"));

@@ -353,7 +353,7 @@ impl Grammars {
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
         }
-        let new = on_a_deep_stack(compile);
+        let new = on_a_deep_stack(compile)?;
         let mut compiled = self.lock();
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
@@ -370,12 +370,15 @@ impl Grammars {
 
 /// Runs this on a thread with a deep stack: llguidance recurses for each rule that leads to another, and a format that writes one
 /// rule for each argument has a thousand of them.
-fn on_a_deep_stack(compile: impl FnOnce() -> Result<Follower, EngineError> + Send) -> Result<Follower, EngineError> {
+///
+/// # Errors
+/// The thread cannot be started, or it panicked.
+fn on_a_deep_stack<T: Send>(compile: impl FnOnce() -> T + Send) -> Result<T, EngineError> {
     let failed = |reason: &str| EngineError::Device(format!("a grammar cannot be compiled: {reason}"));
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("grammar".into()).stack_size(COMPILER_STACK);
         let thread = thread.spawn_scoped(scope, compile).map_err(|error| failed(&error.to_string()))?;
-        thread.join().unwrap_or_else(|_| Err(failed("the compiler failed")))
+        thread.join().map_err(|_| failed("the compiler failed"))
     })
 }
 

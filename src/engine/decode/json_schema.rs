@@ -1,5 +1,7 @@
 //! Prepares JSON Schemas for llguidance: keywords that it cannot enforce are removed, and reported by name.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::declared_properties::{allow_only_declared, has_type};
@@ -13,6 +15,12 @@ const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
 /// Length limits above this are dropped: the automaton needs memory for each character.
 const LONGEST_LIMIT: u64 = 2_000;
+
+/// Most arguments of a schema that are tried alone.
+const MOST_ARGUMENTS_TRIED: usize = 200;
+
+/// Most patterns of a schema that are tried alone: each takes some milliseconds.
+const MOST_PATTERNS: usize = 100;
 
 /// A `maxLength` from this on need not be reported as dropped: no text of an answer gets near it.
 const UNREACHABLE_LENGTH: u64 = 100_000;
@@ -37,10 +45,11 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
         schema = any_value();
     }
     // Whatever is left out, such a schema does not compile; only trying takes long, or overflows the stack.
-    if matches!(schema_cost::excess(&schema), Some(Excess::References | Excess::Properties)) {
+    if schema_cost::excess(&schema).is_some_and(|excess| excess != Excess::Expressions) {
         return (schema, vec![]);
     }
     let mut left_out = Vec::new();
+    let mut patterns: HashMap<String, bool> = HashMap::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
         string_formats::narrow(keywords);
@@ -54,7 +63,7 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
             }
         }
         if let Some(pattern) = keywords.get("pattern")
-            && !compiles(&json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}))
+            && !of_pattern(pattern, &mut patterns, compiles)
         {
             left_out.push(format!("pattern {pattern}"));
             keywords.remove("pattern");
@@ -70,6 +79,13 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     loosened(leave_out_expressions(&schema))
         .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
         .unwrap_or((schema, left_out))
+}
+
+/// Whether a pattern compiles alone. `known` are those asked before; of too many, the others are taken to compile.
+fn of_pattern(pattern: &Value, known: &mut HashMap<String, bool>, compiles: &dyn Fn(&Value) -> bool) -> bool {
+    let alone = || json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}});
+    let left = known.len() < MOST_PATTERNS;
+    *known.entry(pattern.to_string()).or_insert_with(|| !left || compiles(&alone()))
 }
 
 /// The strictest form of the schema that compiles. `any_value` is recursive, and llguidance cannot combine two recursive schemas,
@@ -106,7 +122,9 @@ fn leave_out_contradictions(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -
     let (mut schema, mut removed) = (schema.clone(), Vec::new());
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let [defs, definitions] = ["$defs", "definitions"].map(|keyword| schema[keyword].clone());
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut)
+        && properties.len() <= MOST_ARGUMENTS_TRIED
+    {
         properties.retain(|name, property| {
             let mut alone = json!({"type": "object", "properties": {name: property}});
             for (keyword, referred) in [("$defs", &defs), ("definitions", &definitions)] {

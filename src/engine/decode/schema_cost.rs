@@ -22,6 +22,12 @@ const MOST_EXPRESSIONS: usize = 5;
 /// Most properties of one object: a thousand take a second or two.
 const MOST_PROPERTIES: usize = 1_000;
 
+/// Most patterns for names of properties in one object: each is compared with each.
+const MOST_NAME_PATTERNS: usize = 32;
+
+/// Most demands that are combined to find out: references can multiply these too.
+const MOST_STEPS: usize = 100_000;
+
 /// Longest chain of references.
 const LONGEST_CHAIN: usize = 100;
 
@@ -34,6 +40,8 @@ pub(super) enum Excess {
     Expressions,
     /// An object has too many properties.
     Properties,
+    /// An object has too many patterns for the names of its properties.
+    NamePatterns,
     /// References lead to references, too many times.
     References,
 }
@@ -45,6 +53,7 @@ impl Excess {
             Self::Schemas => "too many schemas apply to one value",
             Self::Expressions => "too many patterns and formats apply to one string",
             Self::Properties => "an object has too many properties",
+            Self::NamePatterns => "an object has too many patterns for the names of its properties",
             Self::References => "references lead to too many others",
         }
     }
@@ -52,9 +61,9 @@ impl Excess {
 
 /// What is too much in this schema, if anything is.
 pub(super) fn excess(schema: &Value) -> Option<Excess> {
-    let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, too_long: false };
-    let demand = demands.of(schema);
-    if demands.too_long { Some(Excess::References) } else { demand.excess() }
+    let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, steps: 0, excess: None };
+    demands.of(schema);
+    demands.excess
 }
 
 /// What a schema demands of one value, and of the values inside it. Counts saturate.
@@ -64,66 +73,43 @@ struct Demand {
     schemas: usize,
     /// Number of regular expressions that apply.
     expressions: usize,
-    /// Of the properties, by name; `*` stands for all others, and for items.
-    inside: BTreeMap<String, Rc<Demand>>,
+    /// Of the named properties.
+    properties: BTreeMap<String, Rc<Demand>>,
+    /// The most that is demanded of any other property, or of an item.
+    others: Option<Rc<Demand>>,
 }
 
-impl Demand {
-    fn excess(&self) -> Option<Excess> {
-        if self.schemas > MOST_SCHEMAS {
-            return Some(Excess::Schemas);
-        }
-        if self.expressions > MOST_EXPRESSIONS {
-            return Some(Excess::Expressions);
-        }
-        if self.inside.len() > MOST_PROPERTIES {
-            return Some(Excess::Properties);
-        }
-        self.inside.values().find_map(|demand| demand.excess())
-    }
-
-    /// Combines with another demand: `count` says how numbers combine.
-    fn combine(&mut self, other: &Self, count: fn(usize, usize) -> usize) {
-        self.schemas = count(self.schemas, other.schemas);
-        self.expressions = count(self.expressions, other.expressions);
-        for (name, theirs) in &other.inside {
-            match self.inside.get_mut(name) {
-                Some(ours) => Rc::make_mut(ours).combine(theirs, count),
-                None => drop(self.inside.insert(name.clone(), theirs.clone())),
-            }
-        }
-    }
-}
-
-/// Computes demands, those of references once.
+/// Computes demands, those of references once. Stops at the first excess.
 struct Demands<'a> {
     root: &'a Value,
     /// By reference; `None` while it is being computed, as references may be circular.
     known: HashMap<&'a str, Option<Rc<Demand>>>,
     /// How many references lead to the schema being looked at.
     chain: usize,
-    too_long: bool,
+    /// How many demands have been combined.
+    steps: usize,
+    excess: Option<Excess>,
 }
 
 impl<'a> Demands<'a> {
     fn of(&mut self, schema: &'a Value) -> Demand {
-        let Some(keywords) = schema.as_object() else { return Demand::default() };
+        let (Some(keywords), None) = (schema.as_object(), self.excess) else { return Demand::default() };
         let expressions = ["pattern", "format"].iter().filter(|keyword| keywords.contains_key(**keyword)).count();
-        let mut demand = Demand { schemas: 1, expressions, inside: self.inside(keywords) };
+        let mut demand = Demand { schemas: 1, expressions, properties: self.properties(keywords), others: self.others(keywords) };
         if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
-            demand.combine(&self.of_reference(reference), usize::saturating_add);
+            let target = self.of_reference(reference);
+            self.combine(&mut demand, &target, usize::saturating_add);
         }
         for schema in branches(keywords, "allOf") {
-            demand.combine(&self.of(schema), usize::saturating_add);
+            let branch = self.of(schema);
+            self.combine(&mut demand, &branch, usize::saturating_add);
         }
         for alternatives in ["anyOf", "oneOf"] {
             // One of them applies: the most that any demands is assumed.
-            let mut most = Demand::default();
-            for schema in branches(keywords, alternatives) {
-                most.combine(&self.of(schema), usize::max);
-            }
-            demand.combine(&most, usize::saturating_add);
+            let most = self.most(branches(keywords, alternatives));
+            self.combine(&mut demand, &most, usize::saturating_add);
         }
+        self.check(&demand);
         demand
     }
 
@@ -132,7 +118,7 @@ impl<'a> Demands<'a> {
             return known.clone().unwrap_or_default();
         }
         if self.chain == LONGEST_CHAIN {
-            self.too_long = true;
+            self.found(Excess::References);
             return Rc::default();
         }
         self.chain += 1;
@@ -143,18 +129,69 @@ impl<'a> Demands<'a> {
         demand
     }
 
-    /// The demands of the values inside.
-    fn inside(&mut self, keywords: &'a Map<String, Value>) -> BTreeMap<String, Rc<Demand>> {
+    fn properties(&mut self, keywords: &'a Map<String, Value>) -> BTreeMap<String, Rc<Demand>> {
         let properties = keywords.get("properties").and_then(Value::as_object).into_iter().flatten();
-        let mut inside: BTreeMap<_, _> = properties.map(|(name, schema)| (name.clone(), Rc::new(self.of(schema)))).collect();
+        properties.map(|(name, schema)| (name.clone(), Rc::new(self.of(schema)))).collect()
+    }
+
+    fn others(&mut self, keywords: &'a Map<String, Value>) -> Option<Rc<Demand>> {
         let patterns = keywords.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values);
-        let others = ["additionalProperties", "items"].into_iter().filter_map(|keyword| keywords.get(keyword));
-        let mut most = Demand::default();
-        for schema in patterns.chain(others).chain(branches(keywords, "prefixItems")) {
-            most.combine(&self.of(schema), usize::max);
+        let patterns: Vec<&Value> = patterns.collect();
+        if patterns.len() > MOST_NAME_PATTERNS {
+            self.found(Excess::NamePatterns);
         }
-        inside.insert("*".into(), Rc::new(most));
-        inside
+        let others = ["additionalProperties", "items"].into_iter().filter_map(|keyword| keywords.get(keyword));
+        let all: Vec<&Value> = patterns.into_iter().chain(others).chain(branches(keywords, "prefixItems")).collect();
+        (!all.is_empty()).then(|| Rc::new(self.most(all)))
+    }
+
+    /// The most that any of these schemas demands.
+    fn most(&mut self, schemas: impl IntoIterator<Item = &'a Value>) -> Demand {
+        let mut most = Demand::default();
+        for schema in schemas {
+            let demand = self.of(schema);
+            self.combine(&mut most, &demand, usize::max);
+        }
+        most
+    }
+
+    /// Adds their demand to ours; `count` says how numbers combine.
+    fn combine(&mut self, ours: &mut Demand, theirs: &Demand, count: fn(usize, usize) -> usize) {
+        self.steps += 1 + theirs.properties.len();
+        if self.steps > MOST_STEPS {
+            self.found(Excess::Schemas);
+        }
+        if self.excess.is_some() {
+            return;
+        }
+        ours.schemas = count(ours.schemas, theirs.schemas);
+        ours.expressions = count(ours.expressions, theirs.expressions);
+        for (name, theirs) in &theirs.properties {
+            match ours.properties.get_mut(name) {
+                Some(ours) => self.combine(Rc::make_mut(ours), theirs, count),
+                None => drop(ours.properties.insert(name.clone(), theirs.clone())),
+            }
+        }
+        match (&mut ours.others, &theirs.others) {
+            (Some(ours), Some(theirs)) => self.combine(Rc::make_mut(ours), theirs, count),
+            (ours @ None, theirs) => ours.clone_from(theirs),
+            (Some(_), None) => {}
+        }
+        self.check(ours);
+    }
+
+    fn check(&mut self, demand: &Demand) {
+        if demand.schemas > MOST_SCHEMAS {
+            self.found(Excess::Schemas);
+        } else if demand.expressions > MOST_EXPRESSIONS {
+            self.found(Excess::Expressions);
+        } else if demand.properties.len() > MOST_PROPERTIES {
+            self.found(Excess::Properties);
+        }
+    }
+
+    fn found(&mut self, excess: Excess) {
+        self.excess.get_or_insert(excess);
     }
 }
 
@@ -181,6 +218,22 @@ mod tests {
         json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/d0"}}, "$defs": definitions})
     }
 
+    /// Definitions whose two properties are each the next definition: as a tree, these are 2^length schemas. By `keyword`, the
+    /// first is referred to once or applied twice.
+    fn branching(length: usize, names: &[&str], keyword: &str) -> Value {
+        let next = |at: usize| json!({"$ref": format!("#/$defs/d{}", at + 1)});
+        let both = |at: usize| json!({"properties": names.iter().map(|name| ((*name).into(), next(at))).collect::<Map<_, _>>()});
+        let mut definitions: Map<String, Value> = (0..length).map(|at| (format!("d{at}"), both(at))).collect();
+        definitions.insert(format!("d{length}"), json!({"type": "string"}));
+        let first = json!({"$ref": "#/$defs/d0"});
+        let first = if keyword == "allOf" { json!({"allOf": [first, {"$ref": "#/$defs/d1"}, first]}) } else { first };
+        json!({"type": "object", "properties": {"p": first}, "$defs": definitions})
+    }
+
+    fn names(count: usize) -> Map<String, Value> {
+        (0..count).map(|at| (format!("^x{at}$"), json!({}))).collect()
+    }
+
     /// Definitions each of which refers to the next.
     fn chain(length: usize) -> Value {
         let next = |at: usize| json!({"$ref": format!("#/$defs/d{}", at + 1)});
@@ -202,6 +255,10 @@ mod tests {
             (in_property(json!({"anyOf": patterns(50)})), None),
             (in_property(json!({"type": "array", "items": {"allOf": patterns(9)}})), Some(Excess::Expressions)),
             (doubling(60, json!({"type": "string"})), Some(Excess::Schemas)),
+            (branching(90, &["a", "b"], "$ref"), None),
+            (branching(90, &["a", "b"], "allOf"), Some(Excess::Schemas)),
+            (json!({"properties": {"*": {"allOf": patterns(9)}}}), Some(Excess::Expressions)),
+            (json!({"patternProperties": names(33)}), Some(Excess::NamePatterns)),
             (chain(90), None),
             (chain(200_000), Some(Excess::References)),
             (

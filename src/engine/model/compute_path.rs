@@ -30,7 +30,7 @@ impl ComputePath {
     }
 
     /// The path itself, if MLX's default device can compute it; an error that says why not.
-    pub(super) fn checked(self) -> Result<Self, EngineError> {
+    pub(crate) fn checked(self) -> Result<Self, EngineError> {
         match (self, Self::of_device()?) {
             (Self::Cpu, Self::Gpu) => {
                 Err(EngineError::Device("the CPU path needs MLX to compute on the CPU, but its default device is a GPU".into()))

@@ -75,7 +75,7 @@ impl Stream {
 
     fn start(&mut self, index: u64) -> Result<(), String> {
         let (open, due) = (self.open.replace(index), self.due);
-        self.due = index + 1;
+        self.due = index.saturating_add(1);
         match open {
             Some(open) => Err(format!("content block {index} starts while {open} is open")),
             None if index != due => Err(format!("content block {index} starts, but {due} is due")),
