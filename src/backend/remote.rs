@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
 use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
+use crate::convert::ENGINE_SAMPLING;
 use crate::net::root_cause;
 use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json};
 
@@ -93,6 +94,8 @@ impl RemoteBackend {
             }
             drop_foreign_thinking(&mut request);
             drop_engine_fields(&mut request.extra);
+            // To Anthropic this is no number of tokens; no limit is its default.
+            request.top_k = request.top_k.filter(|k| *k > 0);
         }
         // Cannot fail: every field is a string, a number or a map with string keys.
         let mut body = serde_json::to_value(request).unwrap_or_default();
@@ -133,7 +136,7 @@ fn drop_absent_schemas(body: &mut Value) {
 
 /// Removes the fields of chat requests that only the engine reads: Anthropic refuses them.
 fn drop_engine_fields(extra: &mut Map<String, Value>) {
-    for name in ["seed", "min_p", "repetition_penalty", "presence_penalty"] {
+    for name in ENGINE_SAMPLING {
         extra.shift_remove(name);
     }
     let format = extra.get_mut("output_config").and_then(|config| config.get_mut("format"));

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
+use super::openai_fields::{ENGINE_SAMPLING, stop_sequences, top_k, turn_to_answer};
 use crate::wire::openai::{
     AllowedTool, AllowedTools, AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart,
-    StopSequences,
 };
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice, from_json};
 
@@ -20,9 +20,6 @@ const REFUSED: [(&str, &str); 7] = [
     ("web_search_options", "this server does not search the web"),
 ];
 
-/// Fields of the engine's sampler that chat clients use and Anthropic's API does not have. The engine reads them by these names.
-const SAMPLING: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
-
 /// Converts a request. With it come the names of the fields that have no counterpart.
 ///
 /// # Errors
@@ -31,27 +28,14 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;
     refuse_fields(&mut extra)?;
-    let top_k = match extra.remove("top_k") {
-        // Many local servers take 0 and -1 for no limit.
-        Some(Value::Null) | None => None,
-        Some(given) if given.as_i64().is_some_and(|k| k == 0 || k == -1) => None,
-        Some(given) => {
-            let k = given.as_u64().and_then(|k| u32::try_from(k).ok());
-            Some(k.ok_or_else(|| format!("top_k: {given} is not a number of tokens"))?)
-        }
-    };
+    let top_k = top_k(&mut extra)?;
     let counterparts = counterparts(&mut extra, chat.reasoning_effort)?;
     omitted.fields("", &extra);
     if let Some(options) = &chat.stream_options {
         omitted.fields("stream_options", &options.extra);
     }
     let (mut system, mut messages) = conversation(chat.messages, &mut omitted)?;
-    if messages.is_empty()
-        && let Some(text) = system.pop()
-    {
-        // Chat clients may send instructions alone; a Messages request needs a turn to answer.
-        messages.push(InputMessage { role: Role::User, content: Content::Text(text) });
-    }
+    turn_to_answer(&mut system, &mut messages);
     let mut tools: Vec<Tool> = chat.tools.into_iter().map(|offered| tool(offered, &mut omitted)).collect();
     let request = MessagesRequest {
         model: chat.model,
@@ -63,11 +47,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
         temperature: chat.temperature,
         top_p: chat.top_p,
         top_k,
-        stop_sequences: match chat.stop {
-            None => Vec::new(),
-            Some(StopSequences::One(text)) => vec![text],
-            Some(StopSequences::Many(texts)) => texts,
-        },
+        stop_sequences: stop_sequences(chat.stop),
         stream: chat.stream,
         extra: counterparts,
     };
@@ -104,7 +84,7 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
 /// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
 fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
-    fields.extend(SAMPLING.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
+    fields.extend(ENGINE_SAMPLING.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
     let mut config = Map::new();
     match effort.as_deref() {
         None => {}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::completions::OF_THE_ENGINE;
+use super::openai_fields::{ENGINE_SAMPLING, top_k, turn_to_answer};
 use super::responses_items::Turns;
 use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
@@ -59,14 +59,14 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut omitted = Omitted::default();
     let mut extra = responses.extra;
     refuse(&extra)?;
-    let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
+    let top_k = top_k(&mut extra)?;
     let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) = extra
         .into_iter()
         .filter(|(name, value)| !means_nothing_here(name, value))
-        .partition(|(name, _)| OF_THE_ENGINE.contains(&&**name));
+        .partition(|(name, _)| ENGINE_SAMPLING.contains(&&**name));
     omitted.fields("", &unknown);
 
-    let mut turns = Turns { system: Vec::from_iter(responses.instructions), messages: Vec::new() };
+    let mut turns = Turns { system: Vec::from_iter(responses.instructions.clone()), messages: Vec::new() };
     match responses.input {
         Input::Text(text) => turns.messages.push(InputMessage { role: Role::User, content: Content::Text(text) }),
         Input::Items(items) => {
@@ -74,6 +74,9 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
                 turns.add(item, &mut omitted).map_err(|reason| format!("input.{at}: {reason}"))?;
             }
         }
+    }
+    if responses.instructions.is_none() {
+        turn_to_answer(&mut turns.system, &mut turns.messages);
     }
     if turns.messages.is_empty() {
         return Err("input: at least one message is required".into());

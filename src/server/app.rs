@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::foreign::PageOrigin;
+use super::host_name::HostName;
 use super::metrics::Metrics;
+use super::page_origin::PageOrigin;
 use crate::backend::{Backend, CacheReport};
 
 /// What the server's owner may choose.
@@ -16,8 +17,8 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// How long a stream may be silent before a `ping` is sent. Without pings, clients give up during a long prefill.
     pub ping_every: Duration,
-    /// Names by which clients may call this server, beside those of this machine itself and addresses.
-    pub names: Vec<String>,
+    /// Names by which clients may call this server, beside `localhost` and addresses.
+    pub names: Vec<HostName>,
     /// The origins whose web pages may use this server.
     pub allow_origins: Vec<PageOrigin>,
 }

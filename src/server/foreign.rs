@@ -4,7 +4,6 @@
 //! is, nor `Host`, which says by which name it reached us: a name of its own that it has pointed at this machine (DNS rebinding).
 
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,39 +13,15 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use reqwest::Url;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::app::{App, ServerOptions};
 use super::error::ApiError;
+use super::host_name::HostName;
 use crate::wire::ErrorKind;
 
 /// How long a browser may remember what it was allowed.
 const REMEMBER: Duration = Duration::from_secs(3600);
-
-/// Whose page it is, as browsers write it: `https://app.example`, `http://localhost:3000`, `vscode-webview://…`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageOrigin(String);
-
-impl FromStr for PageOrigin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = |reason: &str| format!("{text:?} is not an origin such as https://app.example: {reason}");
-        let url = Url::parse(text).map_err(|error| malformed(&error.to_string()))?;
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return Err(malformed("only scheme, host and port belong to it"));
-        }
-        if !url.has_host() {
-            return Err(malformed("it has no host"));
-        }
-        // Of schemes that no standard names, the address itself is what browsers send.
-        let origin = url.origin();
-        let text = if origin.is_tuple() { origin.ascii_serialization() } else { text.trim_end_matches('/').to_owned() };
-        // Cannot fail: an address has no control characters left.
-        HeaderValue::from_str(&text).map(|_| Self(text)).map_err(|error| error.to_string())
-    }
-}
 
 /// Refuses requests under foreign names and from foreign pages.
 pub(crate) async fn refuse(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
@@ -64,7 +39,7 @@ fn check(headers: &HeaderMap, options: &ServerOptions) -> Result<(), String> {
     let own = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
     for origin in headers.get_all(ORIGIN) {
         let is_own = own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(origin.as_bytes()));
-        if !is_own && !options.allow_origins.iter().any(|allowed| allowed.0.as_bytes() == origin.as_bytes()) {
+        if !is_own && !options.allow_origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes()) {
             let shown = String::from_utf8_lossy(origin.as_bytes());
             return Err(format!("web pages of {shown} may not use this server: start it with --allow-origin to let them"));
         }
@@ -72,20 +47,21 @@ fn check(headers: &HeaderMap, options: &ServerOptions) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a page cannot have chosen this name: it is an address, a name of this machine itself, or one of `names`.
-fn is_own_name(host: &str, names: &[String]) -> bool {
+/// Whether a page cannot have chosen this name: it is an address, `localhost` or a name below it, or one of
+/// `names`.
+fn is_own_name(host: &str, names: &[HostName]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
     address.parse::<IpAddr>().is_ok()
         || name == "localhost"
         || name.ends_with(".localhost")
-        || names.iter().any(|own| own.eq_ignore_ascii_case(&name))
+        || names.iter().any(|own| own.as_str() == name)
 }
 
 /// What lets pages of these origins read the answers; `None` if there are no origins.
 pub(crate) fn cors(options: &ServerOptions) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> = options.allow_origins.iter().filter_map(|origin| origin.0.parse().ok()).collect();
+    let origins: Vec<HeaderValue> = options.allow_origins.iter().filter_map(|origin| origin.as_str().parse().ok()).collect();
     (!origins.is_empty()).then(|| {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
@@ -108,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_own_names_are_answered() {
-        let options = ServerOptions { names: vec!["gpu.lan".into()], ..ServerOptions::default() };
+        let options = ServerOptions { names: vec!["GPU.lan".parse().unwrap()], ..ServerOptions::default() };
         for own in ["localhost", "LOCALHOST:8081", "a.localhost", "127.0.0.1:1", "[::1]:8081", "192.168.1.7", "gpu.LAN.:80"] {
             assert_eq!(checked(&[(HOST, own)], &options), Ok(()), "{own}");
         }
@@ -117,20 +93,6 @@ mod tests {
             assert!(refused.starts_with(&format!("this server is not known as {foreign}:")), "{refused}");
         }
         assert_eq!(checked(&[], &options), Ok(()));
-    }
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        for (text, origin) in [
-            ("https://app.example:443/", "https://app.example"),
-            ("http://localhost:3000", "http://localhost:3000"),
-            ("vscode-webview://1ab", "vscode-webview://1ab"),
-        ] {
-            assert_eq!(text.parse(), Ok(PageOrigin(origin.into())));
-        }
-        for text in ["*", "app.example", "https://app.example/page", "https://a@app.example", "data:text", ""] {
-            assert!(text.parse::<PageOrigin>().unwrap_err().contains("is not an origin"), "{text}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod file;
 mod format;
 mod partial;
 pub mod redact;
+mod redact_trace;
 pub mod scrub;
 pub mod validate;
 

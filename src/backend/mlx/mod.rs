@@ -86,10 +86,11 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
+            let admitted = self.places.admit()?;
             let prepared = self.on_text_side(move |text, unwanted| text.prepare(request, unwanted));
             let Prepared { request, text, generation } = prepared.await?;
             let (model, prompt) = (request.model.clone(), generation.prompt.clone());
-            let place = self.places.take().await?;
+            let place = admitted.place().await?;
             let events = for_client(self.engine.generate(generation)?, place);
             // The breakpoints take several renderings of the prompt: they are located while the device computes.
             let breakpoints = self.on_text_side(move |side, _| side.breakpoints(&request, &text, &prompt));
@@ -100,9 +101,10 @@ impl Backend for MlxBackend {
 
     fn continue_text(&self, text: String, settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
+            let admitted = self.places.admit()?;
             let model = settings.model.clone();
             let generation = self.on_text_side(move |side, unwanted| side.continuation(&text, &settings, unwanted)).await?;
-            let place = self.places.take().await?;
+            let place = admitted.place().await?;
             let events = for_client(self.engine.generate(generation)?, place);
             let no_breakpoints = async { Ok(CacheBreakpoints::default()) }.boxed();
             Ok(answer_stream(model, no_breakpoints, events))

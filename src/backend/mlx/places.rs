@@ -24,12 +24,25 @@ const LONGEST_STALL: Duration = Duration::from_secs(30);
 /// An answer's events for its client.
 pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;
 
-/// The places for active answers.
+/// The places for active answers, and for requests on their way to one.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
-    /// Places in the queue.
-    queue: Semaphore,
+    /// Requests that may be here at all: active ones and those that wait.
+    admitted: Arc<Semaphore>,
     longest_wait: Duration,
+}
+
+/// A request that was let in. It holds its admission until its answer has ended.
+pub(crate) struct Admitted {
+    free: Arc<Semaphore>,
+    longest_wait: Duration,
+    admission: OwnedSemaphorePermit,
+}
+
+/// The place of an active answer. Free again when dropped.
+pub(crate) struct AnswerPlace {
+    _place: OwnedSemaphorePermit,
+    _admission: OwnedSemaphorePermit,
 }
 
 impl Default for Places {
@@ -40,21 +53,29 @@ impl Default for Places {
 
 impl Places {
     fn new(places: usize, most_waiting: usize, longest_wait: Duration) -> Self {
-        Self { free: Arc::new(Semaphore::new(places)), queue: Semaphore::new(most_waiting), longest_wait }
+        let (free, admitted) = (Semaphore::new(places), Semaphore::new(places + most_waiting));
+        Self { free: Arc::new(free), admitted: Arc::new(admitted), longest_wait }
     }
 
+    /// Lets a request in, before anything is done for it.
+    ///
+    /// # Errors
+    /// Too many wait already.
+    pub(crate) fn admit(&self) -> Result<Admitted, EngineError> {
+        let full = |_| EngineError::Overloaded("too many requests wait for an answer already: try again".into());
+        let admission = self.admitted.clone().try_acquire_owned().map_err(full)?;
+        Ok(Admitted { free: self.free.clone(), longest_wait: self.longest_wait, admission })
+    }
+}
+
+impl Admitted {
     /// Takes a place; waits for one in the order of the requests.
     ///
     /// # Errors
-    /// Too many wait already, or none became free for too long.
-    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, EngineError> {
-        if let Ok(place) = self.free.clone().try_acquire_owned() {
-            return Ok(place);
-        }
-        let full = |_| EngineError::Overloaded("too many requests wait for an answer already: try again".into());
-        let _queued = self.queue.try_acquire().map_err(full)?;
-        match timeout(self.longest_wait, self.free.clone().acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
+    /// None became free for too long.
+    pub(crate) async fn place(self) -> Result<AnswerPlace, EngineError> {
+        match timeout(self.longest_wait, self.free.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(AnswerPlace { _place: place, _admission: self.admission }),
             // The semaphore is never closed, so this is the other case: the wait is over.
             Ok(Err(_)) | Err(_) => {
                 let seconds = self.longest_wait.as_secs();
@@ -66,7 +87,7 @@ impl Places {
 
 /// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client reads nothing
 /// of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets all of it.
-pub(crate) fn for_client(mut events: EventReceiver, place: OwnedSemaphorePermit) -> ClientEvents {
+pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> ClientEvents {
     let (sender, receiver) = mpsc::channel(UNREAD);
     tokio::spawn(async move {
         loop {
@@ -95,6 +116,10 @@ mod tests {
     use super::*;
     use crate::engine::decode::Piece;
 
+    async fn take(places: &Places) -> Result<AnswerPlace, EngineError> {
+        places.admit()?.place().await
+    }
+
     fn overloaded<T>(outcome: Result<T, EngineError>) -> String {
         match outcome {
             Err(EngineError::Overloaded(reason)) => reason,
@@ -105,29 +130,23 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_finds_the_queue_full_or_waits_too_long_is_sent_away() {
-        let places = Arc::new(Places::new(1, 1, Duration::from_secs(3600)));
-        let taken = places.take().await.unwrap();
-        let waiting = tokio::spawn({
-            let places = places.clone();
-            async move { places.take().await.map(drop) }
-        });
-        while places.queue.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(overloaded(places.take().await).starts_with("too many requests wait"));
+        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let taken = take(&places).await.unwrap();
+        let waiting = places.admit().unwrap();
+        assert!(overloaded(places.admit()).starts_with("too many requests wait"));
         drop(taken);
-        waiting.await.unwrap().unwrap();
+        waiting.place().await.unwrap();
 
         let impatient = Places::new(1, 1, Duration::ZERO);
-        let _taken = impatient.take().await.unwrap();
-        assert!(overloaded(impatient.take().await).starts_with("other answers took all places"));
+        let _taken = take(&impatient).await.unwrap();
+        assert!(overloaded(take(&impatient).await).starts_with("other answers took all places"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_gets_all_of_its_answer() {
         let places = Places::new(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        let mut slow = for_client(events, places.take().await.unwrap());
+        let mut slow = for_client(events, take(&places).await.unwrap());
         for _ in 0..4 * UNREAD {
             sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         }
@@ -145,12 +164,12 @@ mod tests {
     async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_place() {
         let places = Places::new(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        let mut unread = for_client(events, places.take().await.unwrap());
+        let mut unread = for_client(events, take(&places).await.unwrap());
         for _ in 0..=UNREAD {
             sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         }
         sender.closed().await;
-        let _free = places.take().await.unwrap();
+        let _free = take(&places).await.unwrap();
         for _ in 0..UNREAD {
             assert!(matches!(unread.recv().await, Some(Ok(EngineEvent::Piece(_)))));
         }
@@ -162,13 +181,13 @@ mod tests {
     async fn an_answer_that_nobody_wants_frees_its_place() {
         let places = Places::new(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        drop(for_client(events, places.take().await.unwrap()));
+        drop(for_client(events, take(&places).await.unwrap()));
         sender.closed().await;
         let (sender, events) = mpsc::unbounded_channel();
-        let mut read = for_client(events, places.take().await.unwrap());
+        let mut read = for_client(events, take(&places).await.unwrap());
         sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         drop(sender);
         assert!(read.recv().await.is_some() && read.recv().await.is_none());
-        drop(places.take().await.unwrap());
+        drop(take(&places).await.unwrap());
     }
 }

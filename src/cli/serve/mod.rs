@@ -20,7 +20,7 @@ use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{ComputePath, EngineOptions};
-use crate::server::{PageOrigin, Server, ServerOptions};
+use crate::server::{HostName, PageOrigin, Server, ServerOptions};
 use crate::wire::MessagesRequest;
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
@@ -40,10 +40,10 @@ pub(super) struct ServeArgs {
     /// Key that clients must send, as x-api-key or as bearer token [default: none is asked for]
     #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// Another name by which clients call this server, such as gpu.lan; may be repeated [default: names of this machine itself
-    /// and addresses]
+    /// Another name by which clients call this server, such as gpu.lan; may be repeated [default: localhost and
+    /// addresses]
     #[arg(long, value_name = "NAME")]
-    allow_host: Vec<String>,
+    allow_host: Vec<HostName>,
     /// Origin whose web pages may use this server, such as https://app.example; may be repeated [default: none]
     #[arg(long, value_name = "URL")]
     allow_origin: Vec<PageOrigin>,
@@ -88,7 +88,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     announce(address, api_key.as_deref());
     let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
     // Clients that were given the name that we listen on may use it.
-    let names = allow_host.into_iter().chain([host]).collect();
+    let names = allow_host.into_iter().chain(host.parse().ok()).collect();
     let options = ServerOptions { api_key, names, allow_origins: allow_origin, ..ServerOptions::default() };
     let server = Server::new(backend, options);
     let served = server.run(listener, stop).await;

@@ -59,6 +59,9 @@ const OPENS: [&str; 27] = [
     "subscription",
 ];
 
+/// Passes that are no passwords.
+const OTHER_PASSES: [&str; 8] = ["first", "second", "last", "single", "multi", "render", "low", "high"];
+
 /// Tokens of texts, lists and machines.
 const OTHER_TOKENS: [&str; 31] = [
     "bos",
@@ -156,6 +159,10 @@ pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
         return None;
     }
     if SECRET.iter().any(|part| bare.contains(part)) || last == "pwd" {
+        return Some(Evidence::Name);
+    }
+    // `DB_PASS`, `smtpPass`; not a pass over data.
+    if last == "pass" && words.len() > 1 && !has(&OTHER_PASSES) {
         return Some(Evidence::Name);
     }
     let opens = |before: &str| OPENS.iter().any(|word| before.ends_with(word));

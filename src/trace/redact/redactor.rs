@@ -58,6 +58,21 @@ impl Redactor {
         map
     }
 
+    /// Replaces secrets in headers that are in the form of [`Self::headers`].
+    pub fn recorded_headers(&self, headers: &mut Map<String, Value>) {
+        for (name, value) in headers {
+            let values = match value {
+                Value::Array(values) => &mut values[..],
+                value => std::slice::from_mut(value),
+            };
+            for value in values.iter_mut().filter(|value| value.is_string()) {
+                let text = value.as_str().unwrap_or_default();
+                let clean = if is_secret_header(name) { REDACTED.into() } else { self.text(text) };
+                *value = Value::String(clean.into_owned());
+            }
+        }
+    }
+
     /// A path with its query, in which parameters named like secrets lose their values.
     pub fn path(&self, path: &str) -> String {
         let Some((path, query)) = path.split_once('?') else { return self.text(path).into_owned() };

@@ -69,7 +69,7 @@ pub(super) fn filler(text: &str) -> String {
             out.extend("1234567890".chars().cycle().take(length));
             length
         } else {
-            out.push(if first.is_alphabetic() { letter(first) } else { first });
+            out.push(if first.is_alphanumeric() { letter(first) } else { first });
             first.len_utf8()
         };
         rest = &rest[taken..];
@@ -104,14 +104,17 @@ pub(super) fn filler_beside_folder(text: &str) -> String {
     out + &filler(rest)
 }
 
-/// Keeps what the user wrote as [`verbatim`] does. Reminders that the client inserted become filler.
+/// What the client inserts into the user's messages, by tag: reminders, and the output of commands.
+const INSERTED: [&str; 5] = ["system-reminder", "bash-stdout", "bash-stderr", "local-command-stdout", "local-command-stderr"];
+
+/// Keeps what the user wrote as [`verbatim`] does. What the client inserted becomes filler.
 pub(super) fn user_turn(text: &str) -> String {
-    const OPEN: &str = "<system-reminder>";
-    const CLOSE: &str = "</system-reminder>";
     let mut out = String::new();
     let mut rest = text;
-    while let Some(start) = rest.find(OPEN) {
-        let end = rest[start..].find(CLOSE).map_or(rest.len(), |end| start + end + CLOSE.len());
+    let opening = |rest: &str| INSERTED.iter().filter_map(|tag| Some((rest.find(&format!("<{tag}>"))?, *tag))).min();
+    while let Some((start, tag)) = opening(rest) {
+        let close = format!("</{tag}>");
+        let end = rest[start..].find(&close).map_or(rest.len(), |end| start + end + close.len());
         out.push_str(&verbatim(&rest[..start]));
         out.push_str(&filler_beside_folder(&rest[start..end]));
         rest = &rest[end..];

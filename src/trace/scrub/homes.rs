@@ -8,11 +8,15 @@ pub(super) fn verbatim(text: &str) -> String {
 }
 
 /// What a home folder's path begins with before the user's name, and what replaces both.
-const HOMES: [(&str, &str); 5] = [
+const HOMES: [(&str, &str); 8] = [
     ("/home/", "/home/user"),
     ("/Users/", "/home/user"),
+    ("%2Fhome%2F", "%2Fhome%2Fuser"),
+    ("%2FUsers%2F", "%2Fhome%2Fuser"),
     ("-home-", "-home-user"),
     ("-Users-", "-home-user"),
+    // Escaped, as in JSON and in code.
+    ("\\\\Users\\\\", "\\\\Users\\\\user"),
     ("\\Users\\", "\\Users\\user"),
 ];
 
@@ -22,7 +26,9 @@ fn homes(text: &str) -> String {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let in_path = out.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '~'));
-        let home = HOMES.iter().find(|(prefix, _)| rest.starts_with(prefix) && (!in_path || prefix.starts_with('\\')));
+        // Also inside a path: `/mnt/c/Users/alice`, `file:///home/alice`. With dashes it may be words: work-from-home-days.
+        let in_word = out.chars().next_back().is_some_and(char::is_alphanumeric);
+        let home = HOMES.iter().find(|(prefix, _)| rest.starts_with(prefix) && !(in_word && prefix.starts_with('-')));
         if let Some((prefix, replacement)) = home {
             let name = &rest[prefix.len()..];
             let dashed = prefix.starts_with('-');
@@ -78,7 +84,10 @@ mod tests {
         let cases = [
             ("/home/alice/p/a.rs and /Users/bob", "/home/user/p/a.rs and /home/user"),
             ("\"/root\" /root/.claude /rooted /x/root/y", "\"/home/user\" /home/user/.claude /rooted /x/root/y"),
-            ("~/.claude/projects/-home-alice-work-x", "~/.claude/projects/-home-alice-work-x"),
+            ("~/.claude/projects/-home-alice-work-x", "~/.claude/projects/-home-user-work-x"),
+            ("file:///home/alice/x /var/home/alice/z", "file:///home/user/x /var/home/user/z"),
+            ("/mnt/c/Users/alice/y ?p=%2Fhome%2Falice%2Fx", "/mnt/c/home/user/y ?p=%2Fhome%2Fuser%2Fx"),
+            ("C:\\\\Users\\\\carol\\\\x", "C:\\\\Users\\\\user\\\\x"),
             ("projects -home-alice-work-x", "projects -home-user-work-x"),
             ("C:\\Users\\carol\\x", "C:\\Users\\user\\x"),
             ("mail a.b+c@d-e.co.uk.", "mail user@example.com."),

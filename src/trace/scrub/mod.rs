@@ -19,8 +19,8 @@ mod walk;
 use self::names::DeclaredNames;
 use self::structure::{FieldKind, Place};
 use self::walk::{Speaker, Walker};
-use super::redact::{Redactor, StreamRedactor};
-use super::{RecordedEvent, Trace, assemble};
+use super::redact_trace::redact_trace;
+use super::{Trace, assemble};
 
 /// What becomes of what the user wrote and of the arguments of tool calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Turns {
 
 /// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing.
 pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
-    redact(&mut trace);
+    redact_trace(&mut trace);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };
     trace.client = head::user_agent(&trace.client);
     trace.request.path = head::path(&trace.request.path);
@@ -48,16 +48,6 @@ pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
         trace.response.body = assemble(&trace.response.events);
     }
     trace
-}
-
-fn redact(trace: &mut Trace) {
-    let redactor = Redactor::default();
-    redactor.json(&mut trace.request.body);
-    redactor.json(&mut trace.response.body);
-    let mut stream = StreamRedactor::new(redactor);
-    let mut events: Vec<RecordedEvent> = trace.response.events.drain(..).flat_map(|event| stream.push(event)).collect();
-    events.extend(stream.finish());
-    trace.response.events = events;
 }
 
 /// Scrubs a body. One that is no JSON, as a string, is free text.

@@ -28,6 +28,8 @@ impl DeclaredNames {
         match value {
             Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
             Value::Object(fields) => fields.iter().for_each(|(key, value)| match (key.as_str(), value) {
+                // What users wrote as examples declares nothing.
+                ("input_examples" | "examples" | "default" | "description", _) => {}
                 ("properties", Value::Object(properties)) => self.collect_properties(properties),
                 ("enum", Value::Array(values)) => values.iter().for_each(|value| self.add(value)),
                 ("const" | "name", value) => self.add(value),

@@ -227,7 +227,10 @@ fn every_string(value: &mut Value, scrub_text: fn(&str) -> String) {
     match value {
         Value::String(text) => *text = scrub_text(text),
         Value::Array(items) => items.iter_mut().for_each(|item| every_string(item, scrub_text)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| every_string(value, scrub_text)),
+        Value::Object(fields) => {
+            rename(fields, |key| Cow::Owned(scrub_text(key)));
+            fields.values_mut().for_each(|value| every_string(value, scrub_text));
+        }
         _ => {}
     }
 }

@@ -5,9 +5,7 @@ mod stream;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::trace::redact::Redactor;
+use crate::trace::redact_trace::parts_with_secrets;
 use crate::trace::{ExchangeOutcome, Timing, Trace, assemble, read};
 
 /// The result of a check.
@@ -92,7 +90,8 @@ pub fn problems_of(trace: &Trace) -> Vec<String> {
         problems.extend(stream::problems_of(trace));
     }
     problems.extend(outcome_problem(trace).map(str::to_owned));
-    problems.extend(secret_in(trace));
+    let secret = |part| format!("{part} holds what looks like a secret; do not share this file");
+    problems.extend(parts_with_secrets(trace).into_iter().map(secret));
     problems
 }
 
@@ -109,30 +108,11 @@ fn outcome_problem(trace: &Trace) -> Option<&'static str> {
     }
 }
 
-/// A problem if the trace has something that the recorder would have redacted.
-fn secret_in(trace: &Trace) -> Option<String> {
-    let redactor = Redactor::default();
-    for (name, value) in [("request.body", &trace.request.body), ("response.body", &trace.response.body)] {
-        let mut clean: Value = value.clone();
-        redactor.json(&mut clean);
-        if clean != *value {
-            return Some(format!("{name} holds what looks like a secret; do not share this file"));
-        }
-    }
-    for (name, headers) in [("request.headers", &trace.request.headers), ("response.headers", &trace.response.headers)] {
-        let pairs = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
-        if redactor.headers(pairs).iter().any(|(name, clean)| headers[name] != *clean) {
-            return Some(format!("{name} hold what looks like a secret; do not share this file"));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trace::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
 
     fn trace(id: &str, seq: u32) -> Trace {
         let mut draft = Draft::new(Opening {
