@@ -41,8 +41,29 @@ fn kind_by_name(error: &ChatError) -> ErrorKind {
     kinds.next().unwrap_or(ErrorKind::Api)
 }
 
+/// The field that an OpenAI protocol has the prompt in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptField {
+    /// Chat completions.
+    Messages,
+    /// Responses.
+    Input,
+    /// Completions.
+    Prompt,
+}
+
+impl PromptField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Input => "input",
+            Self::Prompt => "prompt",
+        }
+    }
+}
+
 /// The error as OpenAI's API would report it, with the code that makes its clients trim, retry or fall back.
-pub fn chat_error(body: &ErrorBody) -> ChatErrorBody {
+pub fn chat_error(body: &ErrorBody, prompt: PromptField) -> ChatErrorBody {
     let message = &body.error.message;
     let (kind, code) = match body.kind() {
         ErrorKind::InvalidRequest | ErrorKind::RequestTooLarge => ("invalid_request_error", None),
@@ -63,7 +84,9 @@ pub fn chat_error(body: &ErrorBody) -> ChatErrorBody {
         },
     };
     match (body.kind(), message.strip_prefix(PROMPT_TOO_LONG)) {
-        (ErrorKind::InvalidRequest, Some(reason)) => error(too_long(reason), Some("messages"), Some("context_length_exceeded")),
+        (ErrorKind::InvalidRequest, Some(reason)) => {
+            error(too_long(reason, prompt), Some(prompt.name()), Some("context_length_exceeded"))
+        },
         (ErrorKind::InvalidRequest, None) => error(message.clone(), field(message), code),
         _ => error(message.clone(), None, code),
     }
@@ -71,14 +94,15 @@ pub fn chat_error(body: &ErrorBody) -> ChatErrorBody {
 
 /// OpenAI's sentence for a prompt that is too long, from the rest of Anthropic's: `9000 tokens > 8192 maximum`. A reason in
 /// other words, as servers elsewhere give it, stays as it is.
-fn too_long(reason: &str) -> String {
+fn too_long(reason: &str, prompt: PromptField) -> String {
+    let prompt = prompt.name();
     let counts = reason.split_once(" tokens > ").and_then(|(tokens, rest)| Some((tokens, rest.split(' ').next()?)));
     counts.map_or_else(
         || reason.into(),
         |(tokens, most)| {
             format!(
-                "This model's maximum context length is {most} tokens. However, your messages resulted in {tokens} tokens. \
-                 Please reduce the length of the messages."
+                "This model's maximum context length is {most} tokens. However, your {prompt} resulted in {tokens} tokens. \
+                 Please reduce the length of the {prompt}."
             )
         },
     )
@@ -99,7 +123,7 @@ mod tests {
     #[test]
     fn openais_clients_find_codes_and_fields() {
         let converted = |kind, message: &str| {
-            let ChatError { message, kind, param, code, .. } = chat_error(&ErrorBody::new(kind, message)).error;
+            let ChatError { message, kind, param, code, .. } = chat_error(&ErrorBody::new(kind, message), PromptField::Messages).error;
             json!([message, kind, param, code])
         };
         let invalid = "invalid_request_error";
@@ -134,7 +158,7 @@ mod tests {
     fn an_error_survives_the_way_to_chat_and_back() {
         for kind in ErrorKind::all() {
             let body = ErrorBody::new(kind, "reason");
-            let back = error_body(&chat_error(&body).error, Some(kind.status()));
+            let back = error_body(&chat_error(&body, PromptField::Input).error, Some(kind.status()));
             assert_eq!(back, body);
         }
     }

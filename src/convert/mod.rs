@@ -38,7 +38,7 @@ pub use chunk_reader::ChunkReader;
 pub use chunk_writer::{ChunkWriter, completion};
 pub use completions::{CompletionWriter, from_completion};
 pub use dialect::Dialect;
-pub use error::{chat_error, error_body};
+pub use error::{PromptField, chat_error, error_body};
 pub use estimate::estimated_tokens;
 pub use for_text_model::{for_text_model, forced_server_tool};
 pub use messages_to_chat::{Converted, to_chat};

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use super::refuse;
-use crate::convert::{self, ChunkWriter};
+use crate::convert::{self, ChunkWriter, PromptField};
 use crate::wire::StreamEvent;
 use crate::wire::openai::ChatRequest;
 
@@ -68,7 +68,7 @@ fn frames(writer: &mut ChunkWriter, event: &StreamEvent) -> Bytes {
     }
     match event {
         StreamEvent::Ping => text += ": ping\n\n",
-        StreamEvent::Error { body } => text += &format!("data: {}\n\n", json!(convert::chat_error(body))),
+        StreamEvent::Error { body } => text += &format!("data: {}\n\n", json!(convert::chat_error(body, PromptField::Messages))),
         StreamEvent::MessageStop => text += "data: [DONE]\n\n",
         _ => {}
     }

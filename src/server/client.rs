@@ -15,6 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -43,8 +44,8 @@ impl Client {
 
     /// Completes when the client will send nothing more: it has left, or it has closed its writing side.
     async fn has_said_all(&self) {
-        // What can be read is the rest of this request, or the next one.
-        while matches!(self.0.peek(&mut [0]).await, Ok(1..)) {
+        // Bytes that nobody reads yet, such as the next request's, do not hide that nothing more will come.
+        while self.0.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed()) {
             sleep(REFUSAL).await;
         }
     }

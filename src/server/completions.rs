@@ -17,7 +17,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
-use crate::convert::{self, CompletionWriter};
+use crate::convert::{self, CompletionWriter, PromptField};
 use crate::wire::StreamEvent;
 use crate::wire::openai::CompletionRequest;
 
@@ -51,7 +51,7 @@ fn frame(writer: &mut CompletionWriter, event: &StreamEvent) -> Bytes {
     let chunk = chunk.map(|chunk| format!("data: {chunk}\n\n")).unwrap_or_default();
     let more = match event {
         StreamEvent::Ping => ": ping\n\n".to_owned(),
-        StreamEvent::Error { body } => format!("data: {}\n\n", json!(convert::chat_error(body))),
+        StreamEvent::Error { body } => format!("data: {}\n\n", json!(convert::chat_error(body, PromptField::Prompt))),
         StreamEvent::MessageStop => "data: [DONE]\n\n".to_owned(),
         _ => String::new(),
     };

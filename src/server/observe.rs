@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::app::App;
 use super::error::ApiError;
-use crate::convert;
+use crate::convert::{self, PromptField};
 use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, ErrorBody, ErrorKind, MESSAGES_PATH, RESPONSES_PATH, random_id};
 
 /// The id of one request: the `request-id` header of its response, and the `id` of its log lines.
@@ -53,23 +53,25 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
 #[derive(Clone, Copy)]
 enum ErrorProtocol {
     Anthropic,
-    OpenAi,
+    OpenAi(PromptField),
 }
 
 impl ErrorProtocol {
     /// By the path; where both protocols share it or neither has it, by the headers that only one of them uses.
     fn of(path: &str, headers: &HeaderMap) -> Self {
-        let is_openais = match path {
-            _ if [CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH].iter().any(|openais| path.starts_with(openais)) => {
-                true
-            }
-            _ if path.starts_with(MESSAGES_PATH) => false,
-            _ => {
-                let anthropics = ["anthropic-version", "x-api-key"].iter().any(|name| headers.contains_key(*name));
-                path.starts_with("/v1/") && headers.contains_key(AUTHORIZATION) && !anthropics
-            }
-        };
-        if is_openais { Self::OpenAi } else { Self::Anthropic }
+        let openais = [
+            (CHAT_COMPLETIONS_PATH, PromptField::Messages),
+            (RESPONSES_PATH, PromptField::Input),
+            (COMPLETIONS_PATH, PromptField::Prompt),
+        ];
+        if let Some((_, prompt)) = openais.into_iter().find(|(openais, _)| path.starts_with(openais)) {
+            return Self::OpenAi(prompt);
+        }
+        let anthropics = ["anthropic-version", "x-api-key"].iter().any(|name| headers.contains_key(*name));
+        match path.starts_with("/v1/") && !path.starts_with(MESSAGES_PATH) && headers.contains_key(AUTHORIZATION) && !anthropics {
+            true => Self::OpenAi(PromptField::Messages),
+            false => Self::Anthropic,
+        }
     }
 }
 
@@ -81,12 +83,12 @@ fn with_envelope(mut response: Response, protocol: ErrorProtocol, id: &RequestId
     parts.headers.remove(CONTENT_LENGTH);
     let body = match protocol {
         ErrorProtocol::Anthropic => error.to_json(),
-        ErrorProtocol::OpenAi => {
+        ErrorProtocol::OpenAi(prompt) => {
             // OpenAI's clients do not know Anthropic's own status for an overloaded server.
             if parts.status.as_u16() == ErrorKind::Overloaded.status() {
                 parts.status = StatusCode::SERVICE_UNAVAILABLE;
             }
-            json!(convert::chat_error(&error))
+            json!(convert::chat_error(&error, prompt))
         }
     };
     Response::from_parts(parts, body.to_string().into())

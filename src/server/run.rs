@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::io::Errno;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::app::{App, ServerOptions};
@@ -51,20 +52,25 @@ impl Server {
     pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let connections = Connections::new(router(self.app.clone()));
         let open = GracefulShutdown::new();
+        let mut served = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
+            // Those that have ended would be kept until the end otherwise.
+            while served.try_join_next().is_some() {}
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut shutdown => break,
             };
             match accepted {
-                Ok((stream, peer)) => drop(tokio::spawn(open.watch(connections.serve(stream, peer)))),
+                Ok((stream, peer)) => drop(served.spawn(open.watch(connections.serve(stream, peer)))),
                 Err(error) => wait_or_give_up(error).await?,
             }
         }
         drop(listener);
         if timeout(GRACE, open.shutdown()).await.is_err() {
             tracing::info!("stopped in the middle of answers");
+            // They hold the backend, which must end before the process does.
+            served.shutdown().await;
         }
         Ok(())
     }

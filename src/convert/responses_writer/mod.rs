@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::chat_error;
+use super::{PromptField, chat_error};
 use super::responses_output::{announced, finished, said};
 use super::responses_tools::ToolNames;
 use crate::wire::openai::responses::{
@@ -165,7 +165,7 @@ impl ResponseWriter {
 
     /// The end of a response that an error breaks off. What was open is left out.
     fn failed(&mut self, body: &ErrorBody) -> ResponseEvent {
-        let error = chat_error(body).error;
+        let error = chat_error(body, PromptField::Input).error;
         let code = error.code.as_ref().and_then(Value::as_str).unwrap_or("server_error").to_owned();
         self.response.status = ResponseStatus::Failed;
         self.response.error = Some(ResponseError { code, message: error.message });
