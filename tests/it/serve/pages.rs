@@ -78,7 +78,7 @@ async fn without_origins_nothing_is_said_to_pages() {
 
 #[test]
 fn a_name_that_was_asked_for_is_answered() {
-    let server = serving(ServerOptions { names: vec!["gpu.lan".into()], ..ServerOptions::default() });
+    let server = serving(ServerOptions { names: vec!["gpu.lan".parse().unwrap()], ..ServerOptions::default() });
     for (host, status) in [("gpu.lan:8081", 200), ("localhost", 200), ("[::1]:8081", 200), ("other.lan", 403)] {
         let request = client().get(format!("{}/health", server.url)).header("host", host);
         assert_eq!(send(request).unwrap().status, status, "{host}");
