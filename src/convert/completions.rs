@@ -2,15 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use super::openai_fields::{answer_id, is_of_the_engine, stop_sequences};
 use super::{Omitted, usage};
-use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StopSequences, StreamOptions};
+use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StreamOptions};
 use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};
 
 /// OpenAI's limit where a request sets none.
 const DEFAULT_MAX_TOKENS: u32 = 16;
-
-/// Fields that the in-process engine reads by the same name.
-pub(super) const OF_THE_ENGINE: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
 
 /// Converts a request: the text, and the settings as a Messages request that has no messages. With them come the names of the
 /// fields that have no counterpart.
@@ -22,7 +20,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
     refuse(&mut extra)?;
     let text = text(prompt)?;
     let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
-    let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| OF_THE_ENGINE.contains(&&**name));
+    let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| is_of_the_engine(name));
     let mut omitted = Omitted::default();
     omitted.fields("", &unknown);
     let settings = MessagesRequest {
@@ -35,11 +33,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
         temperature,
         top_p,
         top_k,
-        stop_sequences: match stop {
-            None => Vec::new(),
-            Some(StopSequences::One(text)) => vec![text],
-            Some(StopSequences::Many(texts)) => texts,
-        },
+        stop_sequences: stop_sequences(stop),
         stream,
         extra: known,
     };
@@ -128,7 +122,7 @@ impl CompletionWriter {
     }
 
     fn start(&mut self, message: &Message) {
-        self.id = format!("cmpl-{}", message.id.strip_prefix("msg_").unwrap_or(&message.id));
+        self.id = answer_id("cmpl-", &message.id);
         self.model.clone_from(&message.model);
         self.usage = message.usage.clone();
     }

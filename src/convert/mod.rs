@@ -18,6 +18,7 @@ mod estimate;
 mod for_text_model;
 mod messages_to_chat;
 mod omitted;
+mod openai_fields;
 mod reasoning;
 mod responses_items;
 mod responses_output;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::completions::OF_THE_ENGINE;
+use super::openai_fields::{any_object_format, is_of_the_engine, schema_format};
 use super::responses_items::Turns;
 use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
@@ -60,10 +60,8 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut extra = responses.extra;
     refuse(&extra)?;
     let top_k = extra.remove("top_k").and_then(|value| value.as_u64()).and_then(|value| u32::try_from(value).ok());
-    let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) = extra
-        .into_iter()
-        .filter(|(name, value)| !means_nothing_here(name, value))
-        .partition(|(name, _)| OF_THE_ENGINE.contains(&&**name));
+    let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) =
+        extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
 
     let mut turns = Turns { system: Vec::from_iter(responses.instructions), messages: Vec::new() };
@@ -159,16 +157,12 @@ fn means_nothing_here(name: &str, value: &Value) -> bool {
     }
 }
 
-/// The counterpart of `text.format`; none for plain text. Anthropic has no `strict`, but the in-process engine reads it.
+/// The counterpart of `text.format`; none for plain text.
 fn output_format(format: &Value) -> Result<Option<Value>, String> {
-    let schema = &format["schema"];
     match format["type"].as_str() {
         Some("text") => Ok(None),
-        Some("json_object") => {
-            Ok(Some(json!({"type": "json_schema", "schema": {"type": "object", "additionalProperties": true}})))
-        }
-        Some("json_schema") if !schema.is_object() => Err("text.format.schema: is not an object".into()),
-        Some("json_schema") => Ok(Some(json!({"type": "json_schema", "schema": schema, "strict": format["strict"] == true}))),
+        Some("json_object") => Ok(Some(any_object_format())),
+        Some("json_schema") => schema_format(&format["schema"], &format["strict"], "text.format.schema").map(Some),
         _ => Err(format!("text.format.type: {} is none of text, json_object and json_schema", format["type"])),
     }
 }

@@ -22,6 +22,7 @@ mod messages;
 mod meter;
 mod metrics;
 mod observe;
+mod openai_frames;
 mod path;
 mod refuse;
 mod registry;
