@@ -8,6 +8,8 @@ mod format;
 mod partial;
 pub mod redact;
 pub mod scrub;
+#[cfg(test)]
+mod testing;
 pub mod validate;
 
 pub use derive::{assemble, unparsed_arguments};

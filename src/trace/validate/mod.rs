@@ -131,25 +131,13 @@ fn secret_in(trace: &Trace) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
+    use crate::trace::testing::opening;
+    use crate::trace::{Draft, Opening, RecordedEvent, path_of, write};
     use serde_json::{Map, json};
 
     fn trace(id: &str, seq: u32) -> Trace {
-        let mut draft = Draft::new(Opening {
-            version: VERSION,
-            id: id.into(),
-            session: "s".into(),
-            seq,
-            recorded_at: "2026-01-02T03:04:05Z".into(),
-            client: "c".into(),
-            mode: "anthropic".into(),
-            request: RecordedRequest {
-                method: "POST".into(),
-                path: "/v1/messages?beta=true".into(),
-                headers: Map::new(),
-                body: json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}),
-            },
-        });
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
+        let mut draft = Draft::new(Opening { id: id.into(), seq, ..opening("/v1/messages?beta=true", body) });
         draft.respond(200, Map::new());
         for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))]
         {
