@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
 use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
-use crate::convert::ENGINE_SAMPLING;
 use crate::net::root_cause;
-use crate::wire::{COUNT_TOKENS_PATH, Content, ContentBlock, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json};
+use crate::wire::{
+    COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json,
+};
 
 /// Upper bound on generated tokens where the client sets none: Anthropic asks for one, and every model takes this.
 const TAKEN_BY_EVERY_MODEL: u32 = 8_192;
@@ -136,7 +137,7 @@ fn drop_absent_schemas(body: &mut Value) {
 
 /// Removes the fields of chat requests that only the engine reads: Anthropic refuses them.
 fn drop_engine_fields(extra: &mut Map<String, Value>) {
-    for name in ENGINE_SAMPLING {
+    for name in ENGINE_FIELDS {
         extra.shift_remove(name);
     }
     let format = extra.get_mut("output_config").and_then(|config| config.get_mut("format"));

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::openai_fields::{ENGINE_SAMPLING, stop_sequences, top_k, turn_to_answer};
+use super::openai_fields::{any_object_format, choice_of_mode, input_schema, schema_format, stop_sequences, top_k, turn_to_answer};
 use crate::wire::openai::{
     AllowedTool, AllowedTools, AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart,
 };
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice, from_json};
+use crate::wire::{
+    Content, ContentBlock, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice, from_json,
+};
 
 /// Fields with which a client asks for something else than it would get if they were left out.
 const REFUSED: [(&str, &str); 7] = [
@@ -84,7 +86,7 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
 /// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
 fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
-    fields.extend(ENGINE_SAMPLING.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
+    fields.extend(ENGINE_FIELDS.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
     let mut config = Map::new();
     match effort.as_deref() {
         None => {}
@@ -99,19 +101,15 @@ fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Resul
     Ok(fields)
 }
 
-/// The counterpart of `response_format`; none for plain text. Anthropic has no `strict`, but the in-process engine reads it.
+/// The counterpart of `response_format`; none for plain text.
 fn output_format(format: &Value) -> Result<Option<Value>, String> {
-    let schema = &format["json_schema"]["schema"];
     match format["type"].as_str() {
         None if format.is_null() => Ok(None),
         Some("text") => Ok(None),
-        Some("json_object") => {
-            Ok(Some(json!({"type": "json_schema", "schema": {"type": "object", "additionalProperties": true}})))
-        }
-        Some("json_schema") if !schema.is_object() => Err("response_format.json_schema.schema: is not an object".into()),
+        Some("json_object") => Ok(Some(any_object_format())),
         Some("json_schema") => {
-            let strict = format["json_schema"]["strict"] == true;
-            Ok(Some(json!({"type": "json_schema", "schema": schema, "strict": strict})))
+            let named = &format["json_schema"];
+            schema_format(&named["schema"], &named["strict"], "response_format.json_schema.schema").map(Some)
         }
         _ => Err(format!("response_format.type: {} is none of text, json_object and json_schema", format["type"])),
     }
@@ -265,11 +263,10 @@ fn tool(tool: ChatTool, omitted: &mut Omitted) -> Tool {
     let mut function = tool.function;
     let strict = function.extra.remove_entry("strict").filter(|(_, value)| *value == true);
     omitted.fields("tools.function", &function.extra);
-    let input_schema = function.parameters.filter(|schema| !schema.is_null());
     Tool {
         name: function.name,
         description: function.description,
-        input_schema: input_schema.unwrap_or_else(|| json!({"type": "object", "properties": {}})),
+        input_schema: input_schema(function.parameters),
         extra: strict.into_iter().collect(),
     }
 }
@@ -281,12 +278,7 @@ fn tool_choice(
     tools: &mut Vec<Tool>,
 ) -> Result<Option<ToolChoice>, String> {
     let disable_parallel_tool_use = parallel == Some(false);
-    let of_mode = |mode: &str, field: &str| match mode {
-        "auto" => Ok(ToolChoice::Auto { disable_parallel_tool_use }),
-        "required" => Ok(ToolChoice::Any { disable_parallel_tool_use }),
-        "none" => Ok(ToolChoice::None),
-        other => Err(format!("{field}: {other} is none of none, auto and required")),
-    };
+    let of_mode = |mode: &str, field: &str| choice_of_mode(mode, field, disable_parallel_tool_use);
     Ok(match choice {
         None | Some(ChatToolChoice::Other(Value::Null)) if disable_parallel_tool_use => {
             Some(ToolChoice::Auto { disable_parallel_tool_use })
@@ -401,7 +393,7 @@ mod tests {
             let error = convert(fields).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
-        let nothing = json!({"messages": [], "n": 1, "top_k": -1, "functions": [], "function_call": "none", "logprobs": false,
+        let nothing = json!({"messages": [], "n": 1, "top_k": null, "functions": [], "function_call": "none", "logprobs": false,
             "top_logprobs": null, "logit_bias": {}, "modalities": ["text"], "audio": null, "tool_choice": null});
         assert_eq!(convert(nothing).unwrap(), convert(json!({"messages": []})).unwrap());
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::openai_fields::answer_id;
 use super::usage;
 use crate::wire::openai::{
     AssistantMessage, CallDelta, CallKind, ChatChunk, ChatCompletion, ChatContent, ChatMessage, ChatToolCall, Choice,
@@ -67,7 +68,7 @@ impl ChunkWriter {
     fn chunks(&mut self, event: &StreamEvent) -> Vec<ChatChunk> {
         match event {
             StreamEvent::MessageStart { message } => {
-                self.id = chat_id(&message.id);
+                self.id = answer_id("chatcmpl-", &message.id);
                 self.model.clone_from(&message.model);
                 self.usage = message.usage.clone();
                 Vec::new()
@@ -163,7 +164,7 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
     let reasoning_content = (!reasoning.is_empty()).then(|| reasoning.concat());
     let answer = AssistantMessage { content, reasoning_content, tool_calls, ..AssistantMessage::default() };
     ChatCompletion {
-        id: chat_id(&message.id),
+        id: answer_id("chatcmpl-", &message.id),
         object: "chat.completion".into(),
         created,
         model: message.model,
@@ -178,15 +179,10 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
     }
 }
 
-fn chat_id(message_id: &str) -> String {
-    format!("chatcmpl-{}", message_id.strip_prefix("msg_").unwrap_or(message_id))
-}
-
 fn finish_reason(reason: Option<&StopReason>) -> &'static str {
     match reason {
         Some(StopReason::ToolUse) => "tool_calls",
-        Some(StopReason::MaxTokens) => "length",
-        Some(StopReason::Other(other)) if other == "model_context_window_exceeded" => "length",
+        Some(reason) if reason.cuts() => "length",
         Some(StopReason::Other(other)) if other == "refusal" => "content_filter",
         _ => "stop",
     }

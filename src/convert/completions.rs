@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::openai_fields::{ENGINE_SAMPLING, stop_sequences, top_k};
+use super::openai_fields::{answer_id, is_of_the_engine, stop_sequences, top_k};
 use super::{Omitted, usage};
 use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StreamOptions};
 use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};
@@ -20,7 +20,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
     refuse(&mut extra)?;
     let text = text(prompt)?;
     let top_k = top_k(&mut extra)?;
-    let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| ENGINE_SAMPLING.contains(&&**name));
+    let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| is_of_the_engine(name));
     let mut omitted = Omitted::default();
     omitted.fields("", &unknown);
     let settings = MessagesRequest {
@@ -122,7 +122,7 @@ impl CompletionWriter {
     }
 
     fn start(&mut self, message: &Message) {
-        self.id = format!("cmpl-{}", message.id.strip_prefix("msg_").unwrap_or(&message.id));
+        self.id = answer_id("cmpl-", &message.id);
         self.model.clone_from(&message.model);
         self.usage = message.usage.clone();
     }

@@ -43,7 +43,6 @@ pub use estimate::estimated_tokens;
 pub use for_text_model::{for_text_model, forced_server_tool};
 pub use messages_to_chat::{Converted, to_chat};
 pub use omitted::Omitted;
-pub use openai_fields::ENGINE_SAMPLING;
 pub use responses_to_messages::{FieldNames, FromResponses, from_responses};
 pub use responses_tools::ToolNames;
 pub use responses_writer::ResponseWriter;

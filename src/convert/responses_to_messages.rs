@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::openai_fields::{ENGINE_SAMPLING, top_k, turn_to_answer};
+use super::openai_fields::{any_object_format, is_of_the_engine, schema_format, top_k, turn_to_answer};
 use super::responses_items::Turns;
 use super::responses_tools::{OfferedTools, ToolNames};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
@@ -60,10 +60,8 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut extra = responses.extra;
     refuse(&extra)?;
     let top_k = top_k(&mut extra)?;
-    let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) = extra
-        .into_iter()
-        .filter(|(name, value)| !means_nothing_here(name, value))
-        .partition(|(name, _)| ENGINE_SAMPLING.contains(&&**name));
+    let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) =
+        extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
 
     let mut turns = Turns { system: Vec::from_iter(responses.instructions.clone()), messages: Vec::new() };
@@ -162,16 +160,12 @@ fn means_nothing_here(name: &str, value: &Value) -> bool {
     }
 }
 
-/// The counterpart of `text.format`; none for plain text. Anthropic has no `strict`, but the in-process engine reads it.
+/// The counterpart of `text.format`; none for plain text.
 fn output_format(format: &Value) -> Result<Option<Value>, String> {
-    let schema = &format["schema"];
     match format["type"].as_str() {
         Some("text") => Ok(None),
-        Some("json_object") => {
-            Ok(Some(json!({"type": "json_schema", "schema": {"type": "object", "additionalProperties": true}})))
-        }
-        Some("json_schema") if !schema.is_object() => Err("text.format.schema: is not an object".into()),
-        Some("json_schema") => Ok(Some(json!({"type": "json_schema", "schema": schema, "strict": format["strict"] == true}))),
+        Some("json_object") => Ok(Some(any_object_format())),
+        Some("json_schema") => schema_format(&format["schema"], &format["strict"], "text.format.schema").map(Some),
         _ => Err(format!("text.format.type: {} is none of text, json_object and json_schema", format["type"])),
     }
 }

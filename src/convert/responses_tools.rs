@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
+use super::openai_fields::{choice_of_mode, input_schema};
 use crate::wire::openai::responses::{ClientTool, ResponsesTool, ResponsesToolChoice};
 use crate::wire::{Tool, ToolChoice};
 
@@ -115,12 +116,7 @@ impl OfferedTools {
         parallel: Option<bool>,
     ) -> Result<Option<ToolChoice>, String> {
         let disable_parallel_tool_use = parallel == Some(false);
-        let mode = |mode: &str, field: &str| match mode {
-            "auto" => Ok(ToolChoice::Auto { disable_parallel_tool_use }),
-            "required" => Ok(ToolChoice::Any { disable_parallel_tool_use }),
-            "none" => Ok(ToolChoice::None),
-            other => Err(format!("{field}: {other} is none of none, auto and required")),
-        };
+        let mode = |mode: &str, field: &str| choice_of_mode(mode, field, disable_parallel_tool_use);
         let choice = match choice {
             None => return Ok(disable_parallel_tool_use.then_some(ToolChoice::Auto { disable_parallel_tool_use })),
             Some(ResponsesToolChoice::Mode(name)) => return mode(&name, "tool_choice").map(Some),
@@ -157,9 +153,7 @@ fn function(name: String, tool: ClientTool, omitted: &mut Omitted) -> Tool {
     let ClientTool { description, parameters, mut extra, .. } = tool;
     let strict = extra.remove_entry("strict").filter(|(_, strict)| *strict == true);
     omitted.fields("tools", &extra);
-    let input_schema = parameters.filter(|schema| !schema.is_null());
-    let input_schema = input_schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
-    Tool { name, description, input_schema, extra: strict.into_iter().collect() }
+    Tool { name, description, input_schema: input_schema(parameters), extra: strict.into_iter().collect() }
 }
 
 /// A custom tool as a function of one text. The grammar of the text is told to the model and not enforced.

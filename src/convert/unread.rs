@@ -1,10 +1,10 @@
 //! Which fields of a Messages request the local model leaves unread.
 
 use super::Omitted;
-use super::openai_fields::ENGINE_SAMPLING;
+use super::openai_fields::is_of_the_engine;
 use crate::wire::{ContentBlock, MessagesRequest};
 
-/// Fields of the request that the engine reads, beside those of its sampler.
+/// Further fields of the request that the engine reads, beside those of its sampler.
 const READ: [&str; 2] = ["output_format", "cache_control"];
 
 /// Fields of a tool that the engine reads, or that say what the tool is.
@@ -17,7 +17,7 @@ pub fn unread_fields(request: &MessagesRequest) -> Omitted {
         let read: &[&str] = match name.as_str() {
             "thinking" => &["type", "display"],
             "output_config" => &["format"],
-            name if READ.contains(&name) || ENGINE_SAMPLING.contains(&name) => continue,
+            name if READ.contains(&name) || is_of_the_engine(name) => continue,
             _ => &[],
         };
         match value.as_object().filter(|_| !read.is_empty()) {

@@ -4,11 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::json;
 use time::OffsetDateTime;
 
 use super::answer::{answer, streaming, whole};
@@ -17,9 +15,9 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
+use super::openai_frames::frames;
 use super::refuse;
 use crate::convert::{self, ChunkWriter, PromptField};
-use crate::wire::StreamEvent;
 use crate::wire::openai::ChatRequest;
 
 /// Answers with a stream of chunks, or with the whole completion.
@@ -41,7 +39,9 @@ pub(crate) async fn completions(
     let events = answer(app.backend.clone(), request);
     if streamed {
         let mut writer = ChunkWriter::new(created, &options);
-        streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await.map_err(in_chat_fields)
+        streaming(events, meter, app.options.ping_every, move |event| frames(writer.push(event), event, PromptField::Messages))
+            .await
+            .map_err(in_chat_fields)
     } else {
         let message = whole(events, meter).await.map_err(in_chat_fields)?;
         Ok(Json(convert::completion(message, created)).into_response())
@@ -57,20 +57,4 @@ fn in_chat_fields(error: ApiError) -> ApiError {
         }
         None => message,
     })
-}
-
-/// The SSE frames for one event. A ping becomes a comment, which clients skip.
-fn frames(writer: &mut ChunkWriter, event: &StreamEvent) -> Bytes {
-    let mut text = String::new();
-    for chunk in writer.push(event) {
-        // Cannot fail: every field is a string, a number or a map with string keys.
-        text += &format!("data: {}\n\n", serde_json::to_string(&chunk).unwrap_or_default());
-    }
-    match event {
-        StreamEvent::Ping => text += ": ping\n\n",
-        StreamEvent::Error { body } => text += &format!("data: {}\n\n", json!(convert::chat_error(body, PromptField::Messages))),
-        StreamEvent::MessageStop => text += "data: [DONE]\n\n",
-        _ => {}
-    }
-    text.into()
 }

@@ -4,11 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::json;
 use time::OffsetDateTime;
 
 use super::answer::{continuation, streaming, whole};
@@ -17,8 +15,8 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
+use super::openai_frames::frames;
 use crate::convert::{self, CompletionWriter, PromptField};
-use crate::wire::StreamEvent;
 use crate::wire::openai::CompletionRequest;
 
 /// Answers with a stream of chunks, or with the whole continuation.
@@ -37,23 +35,9 @@ pub(crate) async fn completions(
     let streamed = settings.stream;
     let events = continuation(app.backend.clone(), text, settings);
     if streamed {
-        streaming(events, meter, app.options.ping_every, move |event| frame(&mut writer, event)).await
+        streaming(events, meter, app.options.ping_every, move |event| frames(writer.push(event), event, PromptField::Prompt)).await
     } else {
         let message = whole(events, meter).await?;
         Ok(Json(writer.whole(&message)).into_response())
     }
-}
-
-/// The SSE frames for one event. A ping becomes a comment, which clients skip.
-fn frame(writer: &mut CompletionWriter, event: &StreamEvent) -> Bytes {
-    // Cannot fail: every field is a string, a number or a map with string keys.
-    let chunk = writer.push(event).map(|chunk| serde_json::to_string(&chunk).unwrap_or_default());
-    let chunk = chunk.map(|chunk| format!("data: {chunk}\n\n")).unwrap_or_default();
-    let more = match event {
-        StreamEvent::Ping => ": ping\n\n".to_owned(),
-        StreamEvent::Error { body } => format!("data: {}\n\n", json!(convert::chat_error(body, PromptField::Prompt))),
-        StreamEvent::MessageStop => "data: [DONE]\n\n".to_owned(),
-        _ => String::new(),
-    };
-    (chunk + &more).into()
 }

@@ -23,6 +23,7 @@ mod messages;
 mod meter;
 mod metrics;
 mod observe;
+mod openai_frames;
 mod page_origin;
 mod path;
 mod refuse;

@@ -16,6 +16,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
+use super::openai_frames::PING;
 use super::refuse;
 use crate::convert::{self, FieldNames, FromResponses, ResponseWriter};
 use crate::wire::openai::responses::ResponsesRequest;
@@ -54,7 +55,7 @@ fn renamed(error: ApiError, fields: &FieldNames) -> ApiError {
 /// The SSE frames for one event. A ping becomes a comment, which clients skip.
 fn frames(writer: &mut ResponseWriter, event: &StreamEvent) -> Bytes {
     if let StreamEvent::Ping = event {
-        return Bytes::from_static(b": ping\n\n");
+        return PING.into();
     }
     let frames: Vec<Bytes> = writer.push(event).iter().map(|event| event.encode()).collect();
     frames.concat().into()

@@ -9,6 +9,8 @@ mod partial;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
+#[cfg(test)]
+mod testing;
 pub mod validate;
 
 pub use derive::{assemble, unparsed_arguments};

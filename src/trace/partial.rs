@@ -241,24 +241,11 @@ fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
 mod tests {
     use super::file::partial_path;
     use super::*;
+    use crate::trace::testing;
     use serde_json::json;
 
     fn opening() -> Opening {
-        Opening {
-            version: VERSION,
-            id: "id".into(),
-            session: "s".into(),
-            seq: 1,
-            recorded_at: "2026-01-02T03:04:05Z".into(),
-            client: "c".into(),
-            mode: "anthropic".into(),
-            request: RecordedRequest {
-                method: "POST".into(),
-                path: "/v1/messages".into(),
-                headers: Map::new(),
-                body: json!({"model": "m"}),
-            },
-        }
+        testing::opening("/v1/messages", json!({"model": "m"}))
     }
 
     fn event(at_us: u64, data: Value) -> PartialLine {

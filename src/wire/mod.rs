@@ -37,7 +37,9 @@ pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
 pub use output_format::OutputFormat;
-pub use request::{BILLING_HEADER, CountTokensRequest, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
+pub use request::{
+    BILLING_HEADER, CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
+};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
 pub use surrogates::{from_json, without_lone_surrogates};

@@ -61,6 +61,9 @@ pub struct CountTokensRequest {
     pub extra: Map<String, Value>,
 }
 
+/// Further fields of a request that the in-process engine's sampler reads. Anthropic's API does not have them.
+pub const ENGINE_FIELDS: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
+
 impl MessagesRequest {
     /// The value of `max_tokens` that stands for "as many as the context leaves". Anthropic's API has no such value; chat
     /// requests without a limit become it.

@@ -22,7 +22,7 @@ fn a_committed_trace_is_as_accepted_on_both_paths() {
 fn all_committed_traces_are_as_accepted_on_the_gpu_path() {
     let sandbox = Sandbox::new();
     write_in_f32(&sandbox.path("tiny"));
-    replay(&sandbox, "gpu", &[]);
+    replay(&sandbox, "gpu", &["--phases", "cold"]);
 }
 
 /// The embedded model in f32, which is what the outcomes were accepted with: the CPU path computes in it, the GPU path in what the

@@ -1,26 +1,14 @@
 """Asks pydantic-ai for typed objects through each of our protocols, against the base URL given, and prints them as JSON."""
 import json
 import sys
-from typing import Literal, Optional
 
-from pydantic import BaseModel
 from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-
-class Item(BaseModel):
-    name: Literal["apple", "pear"]
-    count: Literal[1, 2, 3]
-
-
-class Order(BaseModel):
-    paid: bool
-    first: Item
-    second: Optional[Item]
-
+from order import Order
 
 print("imported", file=sys.stderr)
 url = sys.argv[1]

@@ -1,5 +1,6 @@
 //! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -255,9 +256,19 @@ impl Grammars {
     }
 
     fn try_arguments(&self, tag: usize, tool: &Tool) -> Result<HeldTo, String> {
-        let compiles = |schema: &Value| self.compile_schema(tag, schema.clone()).is_ok();
+        // Finding out what compiles ends with the schema that is used: it need not be compiled again.
+        let latest = RefCell::new(None);
+        let compiles = |schema: &Value| {
+            let compiled = self.compile_schema(tag, schema.clone()).ok();
+            let is_some = compiled.is_some();
+            latest.replace(compiled.map(|held| (schema.clone(), held)));
+            is_some
+        };
         let (schema, left_out) = json_schema::prepare_arguments(tool, &compiles);
-        let HeldTo { follower, not_enforced } = self.compile_schema(tag, schema)?;
+        let HeldTo { follower, not_enforced } = match latest.into_inner() {
+            Some((compiled, held)) if compiled == schema => held,
+            _ => self.compile_schema(tag, schema)?,
+        };
         Ok(HeldTo { follower, not_enforced: [left_out, not_enforced].concat() })
     }
 

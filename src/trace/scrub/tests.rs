@@ -4,26 +4,15 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::validate::problems_of;
-use super::super::{Draft, ExchangeOutcome, Opening, RecordedEvent, RecordedRequest, Trace, VERSION};
+use super::super::{Draft, ExchangeOutcome, Opening, RecordedEvent, Trace, testing};
 use super::Turns::{Filler, Kept};
 use super::scrub;
 
 fn opening(path: &str, headers: Value, body: Value) -> Opening {
-    Opening {
-        version: VERSION,
-        id: "id".into(),
-        session: "s".into(),
-        seq: 1,
-        recorded_at: "2026-01-02T03:04:05Z".into(),
-        client: "claude-cli/2.1.331 (external, cli)".into(),
-        mode: "anthropic".into(),
-        request: RecordedRequest {
-            method: "POST".into(),
-            path: path.into(),
-            headers: serde_json::from_value(headers).unwrap(),
-            body,
-        },
-    }
+    let mut opening = testing::opening(path, body);
+    opening.client = "claude-cli/2.1.331 (external, cli)".into();
+    opening.request.headers = serde_json::from_value(headers).unwrap();
+    opening
 }
 
 fn event(data: Value) -> RecordedEvent {

@@ -111,25 +111,13 @@ fn outcome_problem(trace: &Trace) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION, path_of, write};
+    use crate::trace::testing::opening;
+    use crate::trace::{Draft, Opening, RecordedEvent, path_of, write};
     use serde_json::{Map, Value, json};
 
     fn trace(id: &str, seq: u32) -> Trace {
-        let mut draft = Draft::new(Opening {
-            version: VERSION,
-            id: id.into(),
-            session: "s".into(),
-            seq,
-            recorded_at: "2026-01-02T03:04:05Z".into(),
-            client: "c".into(),
-            mode: "anthropic".into(),
-            request: RecordedRequest {
-                method: "POST".into(),
-                path: "/v1/messages?beta=true".into(),
-                headers: Map::new(),
-                body: json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}),
-            },
-        });
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
+        let mut draft = Draft::new(Opening { id: id.into(), seq, ..opening("/v1/messages?beta=true", body) });
         draft.respond(200, Map::new());
         for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))]
         {
@@ -158,7 +146,7 @@ mod tests {
         insta::assert_snapshot!(spoil(&|t| t.response.status = 529), @"outcome is complete, but the answer is an error");
         insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is no Messages request");
         insta::assert_snapshot!(spoil(&|t| t.request.body["x"] = json!("sk-ant-api03-abc")), @"request.body holds what looks like a secret; do not share this file");
-        insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers hold what looks like a secret; do not share this file");
+        insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers holds what looks like a secret; do not share this file");
     }
 
     #[test]

@@ -111,24 +111,11 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::trace::{Draft, Opening, RecordedEvent, RecordedRequest, VERSION};
+    use crate::trace::testing::opening;
+    use crate::trace::{Draft, RecordedEvent};
 
     fn trace(events: &[Value], outcome: ExchangeOutcome) -> Trace {
-        let mut draft = Draft::new(Opening {
-            version: VERSION,
-            id: "id".into(),
-            session: "s".into(),
-            seq: 1,
-            recorded_at: "2026-01-02T03:04:05Z".into(),
-            client: String::new(),
-            mode: "anthropic".into(),
-            request: RecordedRequest {
-                method: "POST".into(),
-                path: "/v1/messages".into(),
-                headers: Map::new(),
-                body: Value::Null,
-            },
-        });
+        let mut draft = Draft::new(opening("/v1/messages", Value::Null));
         draft.respond(200, Map::new());
         for data in events {
             let event = data["type"].as_str().unwrap_or("message").to_owned();

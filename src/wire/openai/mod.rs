@@ -8,6 +8,7 @@ mod completion;
 mod error;
 mod request;
 pub mod responses;
+mod text_or_parts;
 
 pub use answer::{
     CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
@@ -18,6 +19,7 @@ pub use request::{
     AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,
     ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
+pub use text_or_parts::TextOrParts;
 
 use serde::{Deserialize, Deserializer};
 

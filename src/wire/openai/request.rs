@@ -4,8 +4,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::or_default;
-use crate::wire::content::TextOrList;
+use super::{TextOrParts, or_default};
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -118,19 +117,8 @@ pub struct AssistantMessage {
     pub extra: Map<String, Value>,
 }
 
-/// A message's content: one text, or content parts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ChatContent {
-    Text(String),
-    Parts(Vec<ContentPart>),
-}
-
-impl<'de> Deserialize<'de> for ChatContent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrList::<Self, ContentPart>::of("a string or a list of content parts"))
-    }
-}
+/// A message's content.
+pub type ChatContent = TextOrParts<ContentPart>;
 
 fn no_text() -> ChatContent {
     ChatContent::Text(String::new())
@@ -138,18 +126,6 @@ fn no_text() -> ChatContent {
 
 fn null_is_no_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChatContent, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(no_text))
-}
-
-impl From<String> for ChatContent {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<Vec<ContentPart>> for ChatContent {
-    fn from(parts: Vec<ContentPart>) -> Self {
-        Self::Parts(parts)
-    }
 }
 
 /// A part of a message's content. A part of an unknown `type` is an error that names it.

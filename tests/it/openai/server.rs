@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::support::clients::sdk;
 use crate::support::http::{client, post};
-use crate::support::scripted::{Scripted, Served, Step, answer};
+use crate::support::scripted::{Scripted, Served, Step, answer, says_hi_after};
 
 fn chat(stream: bool) -> Value {
     json!({"model": "gpt-9", "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
@@ -75,14 +75,8 @@ fn a_stream_is_chunks_and_done() {
 #[tokio::test]
 async fn silence_is_filled_with_comments() {
     let go = Arc::new(Notify::new());
-    let wait = go.clone();
-    let server = Scripted::new(move |_| {
-        let mut steps = answer(&[json!({"text": "Hi"})]);
-        steps.insert(0, Step::Wait(wait.clone()));
-        Ok(steps)
-    });
     let options = ServerOptions { ping_every: Duration::from_millis(20), ..ServerOptions::default() };
-    let server = server.serve_with(options);
+    let server = says_hi_after(go.clone()).serve_with(options);
     let request = client().post(format!("{}/v1/chat/completions", server.url)).json(&chat(true));
     let mut response = request.send().await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), ": ping\n\n");

@@ -13,7 +13,7 @@ use crate::support::clients::{run_codex, sdk};
 use crate::support::http::{Reply, client, post};
 use crate::support::process::Ran;
 use crate::support::sandbox::Sandbox;
-use crate::support::scripted::{Scripted, Served, Step, answer, calling, tool_results};
+use crate::support::scripted::{Scripted, Served, Step, answer, calling, says_hi_after, tool_results};
 
 /// A server that says something and calls a tool at first, and then says what it has learned.
 fn reading(tool: &'static str, input: Value) -> Served {
@@ -138,14 +138,8 @@ fn codex_has_a_turn_with_the_embedded_model() {
 #[tokio::test]
 async fn silence_is_filled_with_comments() {
     let go = Arc::new(Notify::new());
-    let wait = go.clone();
-    let server = Scripted::new(move |_| {
-        let mut steps = answer(&[json!({"text": "Hi"})]);
-        steps.insert(0, Step::Wait(wait.clone()));
-        Ok(steps)
-    });
     let options = ServerOptions { ping_every: Duration::from_millis(20), ..ServerOptions::default() };
-    let server = server.serve_with(options);
+    let server = says_hi_after(go.clone()).serve_with(options);
     let body = json!({"input": "Hi", "stream": true});
     let mut response = client().post(format!("{}/v1/responses", server.url)).json(&body).send().await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), ": ping\n\n");

@@ -79,6 +79,15 @@ pub(crate) struct Served {
     pub backend: Arc<Scripted>,
 }
 
+/// A backend that says "Hi" once the test lets it.
+pub(crate) fn says_hi_after(go: Arc<Notify>) -> Scripted {
+    Scripted::new(move |_| {
+        let mut steps = answer(&[json!({"text": "Hi"})]);
+        steps.insert(0, Step::Wait(go.clone()));
+        Ok(steps)
+    })
+}
+
 /// The steps of an answer with these blocks: `{"text": …}` or `{"tool": name, "input": …}`.
 pub(crate) fn answer(blocks: &[Value]) -> Vec<Step> {
     let usage = Usage { input_tokens: 12, cache_read_input_tokens: Some(30), output_tokens: 1, ..Usage::default() };

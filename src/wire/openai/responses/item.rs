@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{ByType, by_type, kind_of, list};
-use crate::wire::content::TextOrList;
+use crate::wire::openai::TextOrParts;
 
 /// One item of the conversation. Items of other types are kept as they came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,31 +111,8 @@ pub enum ItemRole {
     Developer,
 }
 
-/// The content of a message or the output of a call: one text, or parts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ItemContent {
-    Text(String),
-    Parts(Vec<InputPart>),
-}
-
-impl<'de> Deserialize<'de> for ItemContent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrList::<Self, InputPart>::of("a string or a list of content parts"))
-    }
-}
-
-impl From<String> for ItemContent {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<Vec<InputPart>> for ItemContent {
-    fn from(parts: Vec<InputPart>) -> Self {
-        Self::Parts(parts)
-    }
-}
+/// The content of a message or the output of a call.
+pub type ItemContent = TextOrParts<InputPart>;
 
 /// A part of an item's content. Parts of other types are kept as they came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

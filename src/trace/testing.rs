@@ -1,0 +1,19 @@
+//! What the tests of this module share.
+
+use serde_json::{Map, Value};
+
+use super::{Opening, RecordedRequest, VERSION};
+
+/// The beginning of an exchange: a POST of this body, without headers.
+pub(super) fn opening(path: &str, body: Value) -> Opening {
+    Opening {
+        version: VERSION,
+        id: "id".into(),
+        session: "s".into(),
+        seq: 1,
+        recorded_at: "2026-01-02T03:04:05Z".into(),
+        client: "c".into(),
+        mode: "anthropic".into(),
+        request: RecordedRequest { method: "POST".into(), path: path.into(), headers: Map::new(), body },
+    }
+}
