@@ -86,7 +86,7 @@ pub fn chat_error(body: &ErrorBody, prompt: PromptField) -> ChatErrorBody {
     match (body.kind(), message.strip_prefix(PROMPT_TOO_LONG)) {
         (ErrorKind::InvalidRequest, Some(reason)) => {
             error(too_long(reason, prompt), Some(prompt.name()), Some("context_length_exceeded"))
-        },
+        }
         (ErrorKind::InvalidRequest, None) => error(message.clone(), field(message), code),
         _ => error(message.clone(), None, code),
     }
@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn openais_clients_find_codes_and_fields() {
         let converted = |kind, message: &str| {
-            let ChatError { message, kind, param, code, .. } = chat_error(&ErrorBody::new(kind, message), PromptField::Messages).error;
+            let ChatError { message, kind, param, code, .. } =
+                chat_error(&ErrorBody::new(kind, message), PromptField::Messages).error;
             json!([message, kind, param, code])
         };
         let invalid = "invalid_request_error";

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::wire::openai::StopSequences;
-use crate::wire::{Content, ENGINE_FIELDS, InputMessage, Role, ToolChoice};
+use crate::wire::{ENGINE_FIELDS, ToolChoice};
 
 /// Whether the in-process engine reads a further field of a request by this name.
 pub(super) fn is_of_the_engine(name: &str) -> bool {
@@ -71,16 +71,6 @@ pub(super) fn schema_format(schema: &Value, strict: &Value, field: &str) -> Resu
 /// The id of an answer in OpenAI's form, with this prefix in the place of Anthropic's.
 pub(super) fn answer_id(prefix: &str, message_id: &str) -> String {
     format!("{prefix}{}", message_id.strip_prefix("msg_").unwrap_or(message_id))
-}
-
-/// Makes the last of the system texts the user's, if there is no message: OpenAI's clients may send instructions alone, and a Messages
-/// request needs a turn to answer.
-pub(super) fn turn_to_answer(system: &mut Vec<String>, messages: &mut Vec<InputMessage>) {
-    if messages.is_empty()
-        && let Some(text) = system.pop()
-    {
-        messages.push(InputMessage { role: Role::User, content: Content::Text(text) });
-    }
 }
 
 #[cfg(test)]

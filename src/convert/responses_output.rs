@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::responses_tools::{ClientName, ToolKind, ToolNames, custom_input};
+use super::responses_tools::{ClientName, ClientNames, ToolKind, custom_input};
 use crate::wire::ContentBlock;
 use crate::wire::openai::responses::{ItemStatus, OutputItem, OutputPart};
 
 /// The item that a content block becomes, before anything of it is said. `None` for blocks that clients could not show. `number`
 /// makes its id: ids are unique as numbers are.
-pub(super) fn announced(block: &ContentBlock, number: &str, names: &ToolNames) -> Option<OutputItem> {
+pub(super) fn announced(block: &ContentBlock, number: &str, names: &ClientNames) -> Option<OutputItem> {
     let (id, status) = (|kind: &str| format!("{kind}_{number}"), ItemStatus::InProgress);
     Some(match block {
         ContentBlock::Text { .. } => OutputItem::Message { id: id("msg"), status, role: "assistant".into(), content: Vec::new() },

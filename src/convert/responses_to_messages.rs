@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Omitted;
-use super::openai_fields::{any_object_format, is_of_the_engine, schema_format, top_k, turn_to_answer};
-use super::responses_items::Turns;
-use super::responses_tools::{OfferedTools, ToolNames};
+use super::openai_fields::{any_object_format, is_of_the_engine, schema_format, top_k};
+use super::responses_items::add_item;
+use super::responses_tools::{ClientNames, OfferedTools};
+use super::turns::Turns;
+use super::{FieldNames, Omitted};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
-use crate::wire::{Content, InputMessage, MessagesRequest, Role, System};
+use crate::wire::{Content, MessagesRequest, Role, System};
 
 /// What becomes of a Responses request.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,36 +20,14 @@ pub struct FromResponses {
     /// The settings that the answer repeats.
     pub settings: Map<String, Value>,
     /// What the client calls its tools.
-    pub names: ToolNames,
+    pub names: ClientNames,
     /// What the client calls its fields.
     pub fields: FieldNames,
 }
 
-/// Where the request has what the Messages request has in other places, for errors.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FieldNames {
-    /// Each tool of the Messages request, by its name, with the place where it is.
-    tools: Vec<(String, String)>,
-}
-
-impl FieldNames {
-    /// The error with the request's own names for its fields.
-    pub fn in_error(&self, message: String) -> String {
-        if let Some(rest) = message.strip_prefix("output_config.format.schema") {
-            return format!("text.format.schema{rest}");
-        }
-        self.tool_error(&message).unwrap_or(message)
-    }
-
-    fn tool_error(&self, message: &str) -> Option<String> {
-        let (tool, rest) = message.strip_prefix("tools.")?.split_once('.')?;
-        // The server names a tool by its index, the engine by its name.
-        let named = || self.tools.iter().find(|(name, _)| name == tool);
-        let (_, place) = tool.parse().ok().and_then(|index: usize| self.tools.get(index)).or_else(named)?;
-        let rest = rest.replacen("input_schema", "parameters", 1).replacen("custom.name", "name", 1);
-        Some(format!("tools.{place}.{rest}"))
-    }
-}
+/// The fields whose names differ, beside the tools.
+const FIELDS: &[(&str, &str)] =
+    &[("output_config.format", "text.format"), ("output_config.effort", "reasoning.effort"), ("max_tokens", "max_output_tokens")];
 
 /// Converts a request.
 ///
@@ -64,17 +43,17 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
 
-    let mut turns = Turns { system: Vec::from_iter(responses.instructions.clone()), messages: Vec::new() };
+    let mut turns = Turns { system: Vec::from_iter(responses.instructions.clone()), ..Turns::default() };
     match responses.input {
-        Input::Text(text) => turns.messages.push(InputMessage { role: Role::User, content: Content::Text(text) }),
+        Input::Text(text) => turns.push(Role::User, Content::Text(text)),
         Input::Items(items) => {
             for (at, item) in items.into_iter().enumerate() {
-                turns.add(item, &mut omitted).map_err(|reason| format!("input.{at}: {reason}"))?;
+                add_item(&mut turns, item, &mut omitted).map_err(|reason| format!("input.{at}: {reason}"))?;
             }
         }
     }
     if responses.instructions.is_none() {
-        turn_to_answer(&mut turns.system, &mut turns.messages);
+        turns.answer_instructions();
     }
     if turns.messages.is_empty() {
         return Err("input: at least one message is required".into());
@@ -101,7 +80,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut offered = OfferedTools::of(responses.tools, &mut omitted);
     let tool_choice = offered.choose(responses.tool_choice, responses.parallel_tool_calls)?;
     let names = offered.tools.iter().map(|tool| tool.name.clone());
-    let fields = FieldNames { tools: names.zip(offered.places).collect() };
+    let fields = FieldNames { tools: names.zip(offered.paths).collect(), others: FIELDS };
     let request = MessagesRequest {
         model: responses.model,
         messages: turns.messages,

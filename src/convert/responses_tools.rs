@@ -16,14 +16,14 @@ const CUSTOM_INPUT: &str = "input";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct OfferedTools {
     pub tools: Vec<Tool>,
-    /// Where each of the tools is in the request: `2`, or `2.tools.0` in a group. In the order of `tools`.
-    pub places: Vec<String>,
-    pub names: ToolNames,
+    /// The path of each of the tools in the request: `tools.2`, or `tools.2.tools.0` in a group. In the order of `tools`.
+    pub paths: Vec<String>,
+    pub names: ClientNames,
 }
 
 /// The client's names of those tools that the model knows by another name or as another kind.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ToolNames(HashMap<String, ClientName>);
+pub struct ClientNames(HashMap<String, ClientName>);
 
 /// What the client calls a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) enum ToolKind {
     Custom,
 }
 
-impl ToolNames {
+impl ClientNames {
     /// The client's name of a tool.
     pub(super) fn client_name(&self, name: &str) -> ClientName {
         let same = || ClientName { namespace: None, name: name.into(), kind: ToolKind::Function };
@@ -73,26 +73,26 @@ impl OfferedTools {
     pub(super) fn of(tools: Vec<ResponsesTool>, omitted: &mut Omitted) -> Self {
         let mut offered = Self::default();
         for (at, tool) in tools.into_iter().enumerate() {
-            offered.add(tool, None, at.to_string(), omitted);
+            offered.add(tool, None, format!("tools.{at}"), omitted);
         }
         offered
     }
 
-    fn add(&mut self, tool: ResponsesTool, namespace: Option<&str>, place: String, omitted: &mut Omitted) {
+    fn add(&mut self, tool: ResponsesTool, namespace: Option<&str>, path: String, omitted: &mut Omitted) {
         let kind = tool.kind().to_owned();
         match tool {
-            ResponsesTool::Function(tool) => self.push(tool, ToolKind::Function, namespace, place, omitted),
-            ResponsesTool::Custom(tool) => self.push(tool, ToolKind::Custom, namespace, place, omitted),
+            ResponsesTool::Function(tool) => self.push(tool, ToolKind::Function, namespace, path, omitted),
+            ResponsesTool::Custom(tool) => self.push(tool, ToolKind::Custom, namespace, path, omitted),
             ResponsesTool::Namespace { name, tools, .. } if namespace.is_none() => {
                 for (at, tool) in tools.into_iter().enumerate() {
-                    self.add(tool, Some(&name), format!("{place}.tools.{at}"), omitted);
+                    self.add(tool, Some(&name), format!("{path}.tools.{at}"), omitted);
                 }
             }
             ResponsesTool::Namespace { .. } | ResponsesTool::Other(_) => omitted.add(format!("tools.{kind}")),
         }
     }
 
-    fn push(&mut self, tool: ClientTool, kind: ToolKind, namespace: Option<&str>, place: String, omitted: &mut Omitted) {
+    fn push(&mut self, tool: ClientTool, kind: ToolKind, namespace: Option<&str>, path: String, omitted: &mut Omitted) {
         let name = model_name(namespace, &tool.name);
         if namespace.is_some() || kind == ToolKind::Custom {
             let client = ClientName { namespace: namespace.map(str::to_owned), name: tool.name.clone(), kind };
@@ -103,7 +103,7 @@ impl OfferedTools {
             ToolKind::Custom => custom(name, tool, omitted),
         };
         self.tools.push(tool);
-        self.places.push(place);
+        self.paths.push(path);
     }
 
     /// Whether the model must call a tool, and which. Takes out the tools that it may not call.
@@ -130,7 +130,7 @@ impl OfferedTools {
             }
             Some("allowed_tools") => {
                 let allowed = choice.get("tools").and_then(Value::as_array).ok_or("tool_choice.tools: Field required")?;
-                self.keep_only(allowed);
+                self.keep_only(allowed)?;
                 mode(text("mode").unwrap_or("auto"), "tool_choice.mode").map(Some)
             }
             Some(kind) => {
@@ -140,12 +140,23 @@ impl OfferedTools {
         }
     }
 
-    /// Takes out the tools that are not in the list of `{"type", "name"}`.
-    fn keep_only(&mut self, allowed: &[Value]) {
-        let named = |tool: &Value| Some(model_name(tool["namespace"].as_str(), tool["name"].as_str()?));
-        let names: Vec<String> = allowed.iter().filter_map(named).collect();
-        let both = std::mem::take(&mut self.tools).into_iter().zip(std::mem::take(&mut self.places));
-        (self.tools, self.places) = both.filter(|(tool, _)| names.contains(&tool.name)).unzip();
+    /// Takes out the tools that are not in the list of `{"type", "name"}`. Tools that only OpenAI's servers run may be in it.
+    ///
+    /// # Errors
+    /// One sentence that names the field: there is no such tool.
+    fn keep_only(&mut self, allowed: &[Value]) -> Result<(), String> {
+        let mut names = Vec::new();
+        for (at, tool) in allowed.iter().enumerate().filter(|(_, tool)| tool["type"] == "function" || tool["type"] == "custom") {
+            let name = tool["name"].as_str().ok_or_else(|| format!("tool_choice.tools.{at}.name: Field required"))?;
+            let name = model_name(tool["namespace"].as_str(), name);
+            if !self.tools.iter().any(|tool| tool.name == name) {
+                return Err(format!("tool_choice.tools.{at}.name: there is no tool {name}"));
+            }
+            names.push(name);
+        }
+        let both = std::mem::take(&mut self.tools).into_iter().zip(std::mem::take(&mut self.paths));
+        (self.tools, self.paths) = both.filter(|(tool, _)| names.contains(&tool.name)).unzip();
+        Ok(())
     }
 }
 
@@ -211,7 +222,7 @@ mod tests {
                 {"name": "mcp__files__list", "input_schema": {"type": "object", "properties": {}}},
             ])
         );
-        assert_eq!(offered.places, ["1", "2", "3.tools.0"]);
+        assert_eq!(offered.paths, ["tools.1", "tools.2", "tools.3.tools.0"]);
         assert_eq!(omitted, "tools.defer_loading, tools.format (the model is told and not held to it), tools.web_search");
         let list = ClientName { namespace: Some("mcp__files".into()), name: "list".into(), kind: ToolKind::Function };
         assert_eq!(offered.names.client_name("mcp__files__list"), list);
@@ -236,6 +247,7 @@ mod tests {
             (json!({"type": "custom", "name": "patch"}), None),
             (json!({"type": "function", "namespace": "mcp__files", "name": "list"}), None),
             (json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "Read"}]}), Some(false)),
+            (json!({"type": "allowed_tools", "tools": [{"type": "web_search"}, {"type": "function", "name": "Write"}]}), None),
             (json!({"type": "web_search_preview"}), None),
             (json!({"type": "function"}), None),
         ];
@@ -251,6 +263,7 @@ mod tests {
         {"type":"tool","name":"patch","disable_parallel_tool_use":false} of Read patch mcp__files__list
         {"type":"tool","name":"mcp__files__list","disable_parallel_tool_use":false} of Read patch mcp__files__list
         {"type":"any","disable_parallel_tool_use":true} of Read
+        refused: tool_choice.tools.1.name: there is no tool Write
         refused: tool_choice.type: web_search_preview is a tool that OpenAI's servers run, so this model cannot call it
         refused: tool_choice.name: Field required
         "#);

@@ -35,7 +35,8 @@ pub(crate) async fn completions(
     let streamed = settings.stream;
     let events = continuation(app.backend.clone(), text, settings);
     if streamed {
-        streaming(events, meter, app.options.ping_every, move |event| frames(writer.push(event), event, PromptField::Prompt)).await
+        streaming(events, meter, app.options.ping_every, move |event| frames(writer.push(event), event, PromptField::Prompt))
+            .await
     } else {
         let message = whole(events, meter).await?;
         Ok(Json(writer.whole(&message)).into_response())

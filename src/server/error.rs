@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::backend::BackendError;
+use crate::convert::FieldNames;
 use crate::wire::{ErrorBody, ErrorKind};
 
 /// nginx's status for a client that did not wait, for the metrics.
@@ -28,9 +29,9 @@ impl ApiError {
         BackendError::new(kind, message).into()
     }
 
-    /// The same error in other words.
-    pub(crate) fn map_message(mut self, words: impl FnOnce(String) -> String) -> Self {
-        self.body.error.message = words(self.body.error.message);
+    /// The same error with the client's names for the fields.
+    pub(crate) fn in_fields(mut self, fields: &FieldNames) -> Self {
+        self.body.error.message = fields.in_error(self.body.error.message);
         self
     }
 

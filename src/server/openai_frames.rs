@@ -12,7 +12,11 @@ pub(crate) const PING: &str = ": ping\n\n";
 
 /// The SSE frames for one event of which `chunks` were made: the chunks, and what stands for pings, errors and the end. `prompt` is the
 /// field that errors name.
-pub(crate) fn frames<Chunk: Serialize>(chunks: impl IntoIterator<Item = Chunk>, event: &StreamEvent, prompt: PromptField) -> Bytes {
+pub(crate) fn frames<Chunk: Serialize>(
+    chunks: impl IntoIterator<Item = Chunk>,
+    event: &StreamEvent,
+    prompt: PromptField,
+) -> Bytes {
     let mut text = String::new();
     for chunk in chunks {
         // Cannot fail: every field is a string, a number or a map with string keys.

@@ -18,7 +18,7 @@ use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::PING;
 use super::refuse;
-use crate::convert::{self, FieldNames, FromResponses, ResponseWriter};
+use crate::convert::{self, FromResponses, ResponseWriter};
 use crate::wire::openai::responses::ResponsesRequest;
 use crate::wire::{StreamEvent, random_id};
 
@@ -31,7 +31,7 @@ pub(crate) async fn responses(
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
     let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
-    refused.map_err(|error| renamed(error, &fields))?;
+    refused.map_err(|error| error.in_fields(&fields))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
     }
@@ -44,12 +44,7 @@ pub(crate) async fn responses(
     } else {
         whole(events, meter).await.map(|message| Json(writer.whole(&message)).into_response())
     };
-    answered.map_err(|error| renamed(error, &fields))
-}
-
-/// The error with the request's own names for its fields.
-fn renamed(error: ApiError, fields: &FieldNames) -> ApiError {
-    error.map_message(|message| fields.in_error(message))
+    answered.map_err(|error| error.in_fields(&fields))
 }
 
 /// The SSE frames for one event. A ping becomes a comment, which clients skip.

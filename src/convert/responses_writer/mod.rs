@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{PromptField, chat_error};
 use super::responses_output::{announced, finished, said};
-use super::responses_tools::ToolNames;
+use super::responses_tools::ClientNames;
+use super::{PromptField, chat_error};
 use crate::wire::openai::responses::{
     IncompleteDetails, InputDetails, NumberedEvent, OutputDetails, OutputItem, OutputPart, ResponseError, ResponseEvent,
     ResponseObject, ResponseStatus, ResponsesUsage,
@@ -18,7 +18,7 @@ const CONTENT_INDEX: usize = 0;
 #[derive(Debug)]
 pub struct ResponseWriter {
     response: ResponseObject,
-    names: ToolNames,
+    names: ClientNames,
     usage: Usage,
     /// What the model is saying. Only what comes next tells whether it was cut.
     open: Option<OpenItem>,
@@ -38,7 +38,7 @@ struct OpenItem {
 impl ResponseWriter {
     /// A writer of the response with this id (`resp_…`), created at this time in seconds since 1970. `settings`: the request's
     /// settings, which the response repeats.
-    pub fn new(id: String, created: i64, model: String, settings: Map<String, Value>, names: ToolNames) -> Self {
+    pub fn new(id: String, created: i64, model: String, settings: Map<String, Value>, names: ClientNames) -> Self {
         let response = ResponseObject {
             id,
             object: "response",

@@ -1,15 +1,35 @@
 //! Converting a chat request to a Messages request.
 
+mod conversation;
+mod tools;
+
 use serde_json::{Map, Value, json};
 
-use super::Omitted;
-use super::openai_fields::{any_object_format, choice_of_mode, input_schema, schema_format, stop_sequences, top_k, turn_to_answer};
-use crate::wire::openai::{
-    AllowedTool, AllowedTools, AssistantMessage, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolChoice, ContentPart,
-};
-use crate::wire::{
-    Content, ContentBlock, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice, from_json,
-};
+use self::conversation::conversation;
+use self::tools::OfferedTools;
+use super::openai_fields::{any_object_format, schema_format, stop_sequences, top_k};
+use super::{FieldNames, Omitted};
+use crate::wire::openai::ChatRequest;
+use crate::wire::{ENGINE_FIELDS, MessagesRequest, System};
+
+/// What becomes of a chat request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FromChat {
+    /// The same request in the Messages protocol.
+    pub request: MessagesRequest,
+    /// The fields that have no counterpart.
+    pub omitted: Omitted,
+    /// What the client calls its fields.
+    pub fields: FieldNames,
+}
+
+/// The fields whose names differ, beside the tools.
+const FIELDS: &[(&str, &str)] = &[
+    ("output_config.format.schema", "response_format.json_schema.schema"),
+    ("output_config.format", "response_format"),
+    ("output_config.effort", "reasoning_effort"),
+    ("stop_sequences", "stop"),
+];
 
 /// Fields with which a client asks for something else than it would get if they were left out.
 const REFUSED: [(&str, &str); 7] = [
@@ -22,11 +42,11 @@ const REFUSED: [(&str, &str); 7] = [
     ("web_search_options", "this server does not search the web"),
 ];
 
-/// Converts a request. With it come the names of the fields that have no counterpart.
+/// Converts a request.
 ///
 /// # Errors
 /// One sentence that names the field: its value cannot be meant, or it asks for what no backend here can do.
-pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String> {
+pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;
     refuse_fields(&mut extra)?;
@@ -36,15 +56,19 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
     if let Some(options) = &chat.stream_options {
         omitted.fields("stream_options", &options.extra);
     }
-    let (mut system, mut messages) = conversation(chat.messages, &mut omitted)?;
-    turn_to_answer(&mut system, &mut messages);
-    let mut tools: Vec<Tool> = chat.tools.into_iter().map(|offered| tool(offered, &mut omitted)).collect();
+    let mut turns = conversation(chat.messages, &mut omitted)?;
+    turns.answer_instructions();
+    let mut offered = OfferedTools::of(chat.tools, &mut omitted);
+    let tool_choice = offered.choose(chat.tool_choice, chat.parallel_tool_calls)?;
+    let paths = offered.indices.iter().map(|index| format!("tools.{index}.function"));
+    let names = offered.tools.iter().map(|tool| tool.name.clone());
+    let fields = FieldNames { tools: names.zip(paths).collect(), others: FIELDS };
     let request = MessagesRequest {
         model: chat.model,
-        messages,
-        system: (!system.is_empty()).then(|| System::Text(system.join("\n\n"))),
-        tool_choice: tool_choice(chat.tool_choice, chat.parallel_tool_calls, &mut tools)?,
-        tools,
+        messages: turns.messages,
+        system: (!turns.system.is_empty()).then(|| System::Text(turns.system.join("\n\n"))),
+        tool_choice,
+        tools: offered.tools,
         max_tokens: chat.max_completion_tokens.or(chat.max_tokens).unwrap_or(MessagesRequest::AS_MANY_AS_FIT),
         temperature: chat.temperature,
         top_p: chat.top_p,
@@ -53,7 +77,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<(MessagesRequest, Omitted), String
         stream: chat.stream,
         extra: counterparts,
     };
-    Ok((request, omitted))
+    Ok(FromChat { request, omitted, fields })
 }
 
 /// Takes the fields from `extra` that ask for nothing, and refuses those that ask for something impossible.
@@ -115,201 +139,12 @@ fn output_format(format: &Value) -> Result<Option<Value>, String> {
     }
 }
 
-/// The texts of the system prompt, and the messages after it.
-fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<(Vec<String>, Vec<InputMessage>), String> {
-    let mut system = Vec::new();
-    let mut messages: Vec<InputMessage> = Vec::new();
-    for (at, message) in chat.into_iter().enumerate() {
-        match message {
-            ChatMessage::System { content, extra } | ChatMessage::Developer { content, extra } => {
-                omitted.fields("system", &extra);
-                if messages.is_empty() {
-                    system.push(plain(content, omitted));
-                } else {
-                    messages.push(InputMessage { role: Role::System, content: Content::Text(plain(content, omitted)) });
-                }
-            }
-            ChatMessage::User { content, extra } => {
-                omitted.fields("user", &extra);
-                let content = match content {
-                    ChatContent::Text(text) => Content::Text(text),
-                    ChatContent::Parts(parts) => {
-                        Content::Blocks(parts.into_iter().filter_map(|part| block(part, omitted)).collect())
-                    }
-                };
-                messages.push(InputMessage { role: Role::User, content });
-            }
-            ChatMessage::Assistant(message) => {
-                let blocks = assistant(message, at, omitted)?;
-                messages.push(InputMessage { role: Role::Assistant, content: Content::Blocks(blocks) });
-            }
-            ChatMessage::Tool { tool_call_id, content, extra } => {
-                omitted.fields("tool", &extra);
-                let content = Some(result_content(content, omitted));
-                let result = ContentBlock::ToolResult { tool_use_id: tool_call_id, content, is_error: false, extra: Map::new() };
-                add_result(&mut messages, result);
-            }
-        }
-    }
-    Ok((system, messages))
-}
-
-/// A tool's output: one text, or blocks if there is more than text in it.
-fn result_content(content: ChatContent, omitted: &mut Omitted) -> Content {
-    match content {
-        ChatContent::Parts(parts) if parts.iter().any(|part| !matches!(part, ContentPart::Text { .. })) => {
-            Content::Blocks(parts.into_iter().filter_map(|part| block(part, omitted)).collect())
-        }
-        content => Content::Text(plain(content, omitted)),
-    }
-}
-
-/// Adds a tool result: the results of one turn share a message.
-fn add_result(messages: &mut Vec<InputMessage>, result: ContentBlock) {
-    if let Some(InputMessage { role: Role::User, content: Content::Blocks(blocks) }) = messages.last_mut()
-        && matches!(blocks.last(), Some(ContentBlock::ToolResult { .. }))
-    {
-        blocks.push(result);
-    } else {
-        messages.push(InputMessage { role: Role::User, content: Content::Blocks(vec![result]) });
-    }
-}
-
-fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Result<Vec<ContentBlock>, String> {
-    if message.extra.get("function_call").is_some_and(|call| !call.is_null()) {
-        return Err(format!("messages.{at}.function_call: not supported: give the call in tool_calls"));
-    }
-    omitted.fields("assistant", &message.extra);
-    let mut blocks = Vec::new();
-    if let Some(thinking) = message.reasoning_content.or(message.reasoning).filter(|text| !text.is_empty()) {
-        blocks.push(ContentBlock::Thinking { thinking, signature: String::new() });
-    }
-    let text = message.content.map(|content| plain(content, omitted)).unwrap_or_default();
-    if !text.is_empty() {
-        blocks.push(ContentBlock::text(text));
-    }
-    for (call_at, call) in message.tool_calls.into_iter().enumerate() {
-        let arguments = Some(call.function.arguments.trim()).filter(|text| !text.is_empty()).unwrap_or("{}");
-        let input = from_json::<Map<String, Value>>(arguments.as_bytes());
-        let input = input.map_err(|error| format!("messages.{at}.tool_calls.{call_at}.function.arguments: {error}"))?;
-        blocks.push(ContentBlock::ToolUse {
-            id: call.id,
-            name: call.function.name,
-            input: Value::Object(input),
-            extra: Map::new(),
-        });
-    }
-    Ok(blocks)
-}
-
-/// A message's text. Other parts are left out.
-fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
-    match content {
-        ChatContent::Text(text) => text,
-        ChatContent::Parts(parts) => {
-            let texts = parts.into_iter().filter_map(|part| match part {
-                ContentPart::Text { text, extra } => {
-                    omitted.fields("text", &extra);
-                    Some(text)
-                }
-                ContentPart::Refusal { refusal } => Some(refusal),
-                ContentPart::ImageUrl { .. } => {
-                    omitted.add("image_url outside a user's message");
-                    None
-                }
-                ContentPart::File { .. } => {
-                    omitted.add("file outside a user's message");
-                    None
-                }
-            });
-            texts.collect::<Vec<_>>().join("\n\n")
-        }
-    }
-}
-
-fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
-    match part {
-        ContentPart::Text { text, mut extra } => {
-            // Some clients set cache breakpoints for Anthropic's models.
-            let breakpoint = extra.remove("cache_control").map(|control| ("cache_control".to_owned(), control));
-            omitted.fields("text", &extra);
-            Some(ContentBlock::Text { text, extra: breakpoint.into_iter().collect() })
-        }
-        ContentPart::Refusal { refusal } => Some(ContentBlock::text(refusal)),
-        ContentPart::ImageUrl { image_url } => {
-            omitted.fields("image_url", &image_url.extra);
-            Some(ContentBlock::Image { source: source(&image_url.url), extra: Map::new() })
-        }
-        ContentPart::File { file } => match file["file_data"].as_str() {
-            Some(data) => Some(ContentBlock::Document { source: source(data), extra: Map::new() }),
-            None => {
-                omitted.add("file without file_data");
-                None
-            }
-        },
-    }
-}
-
-/// The source of an image or a file: a `data:` URL contains it, any other URL leads to it.
-pub(super) fn source(url: &str) -> Value {
-    let embedded = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match embedded {
-        Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),
-        None => json!({"type": "url", "url": url}),
-    }
-}
-
-fn tool(tool: ChatTool, omitted: &mut Omitted) -> Tool {
-    let mut function = tool.function;
-    let strict = function.extra.remove_entry("strict").filter(|(_, value)| *value == true);
-    omitted.fields("tools.function", &function.extra);
-    Tool {
-        name: function.name,
-        description: function.description,
-        input_schema: input_schema(function.parameters),
-        extra: strict.into_iter().collect(),
-    }
-}
-
-/// The choice in Anthropic's terms. A list of allowed tools, which those do not have, takes the others out of `tools`.
-fn tool_choice(
-    choice: Option<ChatToolChoice>,
-    parallel: Option<bool>,
-    tools: &mut Vec<Tool>,
-) -> Result<Option<ToolChoice>, String> {
-    let disable_parallel_tool_use = parallel == Some(false);
-    let of_mode = |mode: &str, field: &str| choice_of_mode(mode, field, disable_parallel_tool_use);
-    Ok(match choice {
-        None | Some(ChatToolChoice::Other(Value::Null)) if disable_parallel_tool_use => {
-            Some(ToolChoice::Auto { disable_parallel_tool_use })
-        }
-        None | Some(ChatToolChoice::Other(Value::Null)) => None,
-        Some(ChatToolChoice::Function { function, .. }) => {
-            Some(ToolChoice::Tool { name: function.name, disable_parallel_tool_use })
-        }
-        Some(ChatToolChoice::Mode(mode)) => Some(of_mode(&mode, "tool_choice")?),
-        Some(ChatToolChoice::Allowed { allowed_tools: AllowedTools { mode, tools: allowed }, .. }) => {
-            for (at, AllowedTool { function, .. }) in allowed.iter().enumerate() {
-                if !tools.iter().any(|tool| tool.name == function.name) {
-                    let field = format!("tool_choice.allowed_tools.tools.{at}.function.name");
-                    return Err(format!("{field}: there is no tool {}", function.name));
-                }
-            }
-            tools.retain(|tool| allowed.iter().any(|allowed| allowed.function.name == tool.name));
-            Some(of_mode(&mode, "tool_choice.allowed_tools.mode")?)
-        }
-        Some(ChatToolChoice::Other(other)) => {
-            return Err(format!("tool_choice: {other} is none of none, auto, required, a function and allowed_tools"));
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn convert(chat: Value) -> Result<(Value, String), String> {
-        let (request, omitted) = from_chat(serde_json::from_value(chat).unwrap())?;
+        let FromChat { request, omitted, .. } = from_chat(serde_json::from_value(chat).unwrap())?;
         Ok((serde_json::to_value(request).unwrap(), omitted.to_string()))
     }
 
@@ -361,10 +196,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_by_name() {
-        let call = |arguments: &str| json!([{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "Read", "arguments": arguments}}]}]);
         for (fields, expected) in [
-            (json!({"messages": call("{")}), "messages.0.tool_calls.0.function.arguments: EOF while parsing"),
-            (json!({"messages": call("[]")}), "messages.0.tool_calls.0.function.arguments: invalid type"),
             (json!({"messages": [], "response_format": {"type": "xml"}}), "response_format.type: \"xml\" is none of"),
             (json!({"messages": [], "response_format": {"type": "json_schema"}}), "response_format.json_schema.schema: "),
             (json!({"messages": [], "n": 2}), "n: 2 is not supported"),
@@ -438,6 +270,33 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_cut_and_a_bare_file_end_no_session() {
+        let (request, omitted) = convert(json!({"messages": [
+            {"role": "user", "content": [{"type": "file", "file": {"filename": "a.pdf", "file_data": "JVBERi0="}}]},
+            {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "Read", "arguments": "{\"pat"}}]}]}))
+        .unwrap();
+        let file = &request["messages"][0]["content"][0];
+        assert_eq!((&file["title"], &file["source"]["data"]), (&json!("a.pdf"), &json!("JVBERi0=")));
+        assert_eq!(request["messages"][1]["content"][0]["input"], json!({"arguments": "{\"pat"}));
+        assert_eq!(omitted, "messages.1.tool_calls.0.function.arguments (no JSON object: kept as text)");
+    }
+
+    #[test]
+    fn an_error_names_the_field_as_the_client_wrote_it() {
+        let function = |name: &str| json!({"type": "function", "function": {"name": name}});
+        let chat = json!({"messages": [], "tools": [function("Read"), function("Now")], "tool_choice": {"type": "allowed_tools",
+            "allowed_tools": {"mode": "auto", "tools": [function("Now")]}}});
+        let fields = from_chat(serde_json::from_value(chat).unwrap()).unwrap().fields;
+        for (ours, theirs) in [
+            ("tools.0.custom.name: no", "tools.1.function.name: no"),
+            ("output_config.format.schema.properties: no", "response_format.json_schema.schema.properties: no"),
+            ("output_config.format.type: no", "response_format.type: no"),
+        ] {
+            assert_eq!(fields.in_error(ours.into()), theirs);
+        }
+    }
+
+    #[test]
     fn instructions_alone_are_the_turn_to_answer() {
         let system = |text: &str| json!({"role": "system", "content": text});
         let (request, _) = convert(json!({"messages": [system("Be brief."), system("Say hi.")]})).unwrap();
@@ -467,8 +326,8 @@ mod tests {
         });
         let there =
             super::super::to_chat(&serde_json::from_value(original.clone()).unwrap(), "m", super::super::Dialect::Compatible);
-        let (back, omitted) = from_chat(there.request).unwrap();
-        assert_eq!(serde_json::to_value(back).unwrap(), original);
+        let FromChat { request, omitted, .. } = from_chat(there.request).unwrap();
+        assert_eq!(serde_json::to_value(request).unwrap(), original);
         assert!(omitted.is_empty());
     }
 }

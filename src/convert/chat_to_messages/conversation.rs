@@ -1,0 +1,125 @@
+//! The messages of a chat request as messages of the Messages protocol.
+
+use serde_json::{Map, Value};
+
+use crate::convert::Omitted;
+use crate::convert::turns::{Turns, arguments_object, embedded_source, source_at};
+use crate::wire::openai::{AssistantMessage, ChatContent, ChatMessage, ContentPart};
+use crate::wire::{Content, ContentBlock, Role};
+
+/// The conversation.
+///
+/// # Errors
+/// One sentence that names the field: a call is in the form that OpenAI has given up.
+pub(super) fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<Turns, String> {
+    let mut turns = Turns::default();
+    for (at, message) in chat.into_iter().enumerate() {
+        match message {
+            ChatMessage::System { content, extra } | ChatMessage::Developer { content, extra } => {
+                omitted.fields("system", &extra);
+                turns.instruct(plain(content, omitted));
+            }
+            ChatMessage::User { content, extra } => {
+                omitted.fields("user", &extra);
+                let content = match content {
+                    ChatContent::Text(text) => Content::Text(text),
+                    ChatContent::Parts(parts) => {
+                        Content::Blocks(parts.into_iter().filter_map(|part| block(part, omitted)).collect())
+                    }
+                };
+                turns.push(Role::User, content);
+            }
+            ChatMessage::Assistant(message) => {
+                let blocks = assistant(message, at, omitted)?;
+                turns.push(Role::Assistant, Content::Blocks(blocks));
+            }
+            ChatMessage::Tool { tool_call_id, content, extra } => {
+                omitted.fields("tool", &extra);
+                turns.result(tool_call_id, result_content(content, omitted));
+            }
+        }
+    }
+    Ok(turns)
+}
+
+/// A tool's output: one text, or blocks if there is more than text in it.
+fn result_content(content: ChatContent, omitted: &mut Omitted) -> Content {
+    match content {
+        ChatContent::Parts(parts) if parts.iter().any(|part| !matches!(part, ContentPart::Text { .. })) => {
+            Content::Blocks(parts.into_iter().filter_map(|part| block(part, omitted)).collect())
+        }
+        content => Content::Text(plain(content, omitted)),
+    }
+}
+
+fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Result<Vec<ContentBlock>, String> {
+    if message.extra.get("function_call").is_some_and(|call| !call.is_null()) {
+        return Err(format!("messages.{at}.function_call: not supported: give the call in tool_calls"));
+    }
+    omitted.fields("assistant", &message.extra);
+    let mut blocks = Vec::new();
+    if let Some(thinking) = message.reasoning_content.or(message.reasoning).filter(|text| !text.is_empty()) {
+        blocks.push(ContentBlock::Thinking { thinking, signature: String::new() });
+    }
+    let text = message.content.map(|content| plain(content, omitted)).unwrap_or_default();
+    if !text.is_empty() {
+        blocks.push(ContentBlock::text(text));
+    }
+    for (call_at, call) in message.tool_calls.into_iter().enumerate() {
+        let field = format!("messages.{at}.tool_calls.{call_at}.function.arguments");
+        let input = arguments_object(&call.function.arguments, &field, omitted);
+        blocks.push(ContentBlock::ToolUse { id: call.id, name: call.function.name, input, extra: Map::new() });
+    }
+    Ok(blocks)
+}
+
+/// A message's text. Other parts are left out.
+fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
+    match content {
+        ChatContent::Text(text) => text,
+        ChatContent::Parts(parts) => {
+            let texts = parts.into_iter().filter_map(|part| match part {
+                ContentPart::Text { text, extra } => {
+                    omitted.fields("text", &extra);
+                    Some(text)
+                }
+                ContentPart::Refusal { refusal } => Some(refusal),
+                ContentPart::ImageUrl { .. } => {
+                    omitted.add("image_url outside a user's message");
+                    None
+                }
+                ContentPart::File { .. } => {
+                    omitted.add("file outside a user's message");
+                    None
+                }
+            });
+            texts.collect::<Vec<_>>().join("\n\n")
+        }
+    }
+}
+
+fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
+    match part {
+        ContentPart::Text { text, mut extra } => {
+            // Some clients set cache breakpoints for Anthropic's models.
+            let breakpoint = extra.remove("cache_control").map(|control| ("cache_control".to_owned(), control));
+            omitted.fields("text", &extra);
+            Some(ContentBlock::Text { text, extra: breakpoint.into_iter().collect() })
+        }
+        ContentPart::Refusal { refusal } => Some(ContentBlock::text(refusal)),
+        ContentPart::ImageUrl { image_url } => {
+            omitted.fields("image_url", &image_url.extra);
+            Some(ContentBlock::Image { source: source_at(&image_url.url), extra: Map::new() })
+        }
+        ContentPart::File { file } => match file["file_data"].as_str() {
+            Some(data) => {
+                let title = file["filename"].as_str().map(|name| ("title".to_owned(), Value::from(name)));
+                Some(ContentBlock::Document { source: embedded_source(data), extra: title.into_iter().collect() })
+            }
+            None => {
+                omitted.add("file without file_data");
+                None
+            }
+        },
+    }
+}

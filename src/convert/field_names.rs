@@ -1,0 +1,49 @@
+//! What OpenAI's clients call the fields that an error names.
+
+/// Where a request has what the Messages request made of it has in other places.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldNames {
+    /// Each tool of the Messages request by its name, with its path in the client's request, such as `tools.2.function`.
+    pub(super) tools: Vec<(String, String)>,
+    /// Other fields: how the Messages protocol's path begins, and how the client's does.
+    pub(super) others: &'static [(&'static str, &'static str)],
+}
+
+impl FieldNames {
+    /// The error with the client's names for its fields.
+    pub fn in_error(&self, message: String) -> String {
+        let other = self.others.iter().find_map(|(ours, theirs)| {
+            let rest = message.strip_prefix(ours)?;
+            Some(format!("{theirs}{rest}"))
+        });
+        other.or_else(|| self.tool_error(&message)).unwrap_or(message)
+    }
+
+    fn tool_error(&self, message: &str) -> Option<String> {
+        let (tool, rest) = message.strip_prefix("tools.")?.split_once('.')?;
+        // The server names a tool by its index, the engine by its name.
+        let named = || self.tools.iter().find(|(name, _)| name == tool);
+        let (_, path) = tool.parse().ok().and_then(|index: usize| self.tools.get(index)).or_else(named)?;
+        let rest = rest.replacen("input_schema", "parameters", 1).replacen("custom.name", "name", 1);
+        Some(format!("{path}.{rest}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_named_as_the_client_wrote_it() {
+        let fields = FieldNames {
+            tools: vec![("Read".into(), "tools.1.function".into()), ("Now".into(), "tools.4.function".into())],
+            others: &[("output_config.effort", "reasoning_effort")],
+        };
+        let renamed = |message: &str| fields.in_error(message.into());
+        assert_eq!(renamed("tools.1.custom.name: no"), "tools.4.function.name: no");
+        assert_eq!(renamed("tools.Read.input_schema.properties.a: no"), "tools.1.function.parameters.properties.a: no");
+        assert_eq!(renamed("tools: Tool names must be unique."), "tools: Tool names must be unique.");
+        assert_eq!(renamed("output_config.effort: no"), "reasoning_effort: no");
+        assert_eq!(renamed("messages: no"), "messages: no");
+    }
+}
