@@ -194,7 +194,7 @@ fn what_cannot_be_enforced_is_refused_by_its_place() {
     400 invalid_request_error: output_config.format.type: "yaml" is none of "json_schema" and "text"
     400 invalid_request_error: tools.Look.input_schema.properties.a: cannot be enforced: pattern "^(?=x)y"
     400 invalid_request_error: response_format.json_schema.schema.properties.a: cannot be enforced: pattern "^(?=x)y"
-    400 invalid_request_error: tools.Look.function.parameters.properties.a: cannot be enforced: pattern "^(?=x)y"
+    400 invalid_request_error: tools.0.function.parameters.properties.a: cannot be enforced: pattern "^(?=x)y"
     400 invalid_request_error: response_format.json_schema.schema: is not an object
     "##);
     assert_eq!(post(&format!("{}/v1/chat/completions", server.url), &strict(false)).status, 200);
