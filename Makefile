@@ -22,7 +22,7 @@ help:
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops"
 	@echo "Maintain:"
-	@echo "  make build         the debug build of the program"
+	@echo "  make build         the debug build of the program and the examples"
 	@echo "  make mlx           prepare MLX for Linux (nothing to do on macOS)"
 	@echo "  make clients       install the clients that the tests drive: SDKs and frameworks, Claude Code, Codex"
 	@echo "  make nextest       install the test runner, where the machine has none"
@@ -34,19 +34,17 @@ demo: build
 
 # Nextest runs everything but the examples in the documentation.
 test: mlx clients nextest
-	$(NEXTEST) nextest run --locked
-	$(NEXTEST) nextest run --locked --package anyclaude-graph
+	$(NEXTEST) nextest run --locked --workspace
 	cargo test --locked --quiet --doc
 
 lint: mlx machete
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	cargo clippy --locked --package anyclaude-graph --all-targets -- -D warnings
 	$(MACHETE)
 
-oracle: mlx
-	@tests/oracle/run.sh
+oracle: mlx nextest
+	@tests/oracle/run.sh $(NEXTEST)
 
 bench: build
 	target/debug/anyclaude replay traces/ --check --repeat 3 --json target/bench.json --hgrm target/bench
@@ -80,8 +78,9 @@ bench-peers: mlx
 soak: mlx
 	cargo bench --locked --quiet --bench soak -- fixtures/models/tiny traces 100 1000
 
+# With the examples, which need what the tests need: so the dependencies are compiled once for both.
 build: mlx
-	cargo build --locked
+	cargo build --locked --bins --examples
 
 mlx:
 	@python3 scripts/setup_mlx.py
