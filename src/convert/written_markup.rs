@@ -66,6 +66,14 @@ impl WrittenMarkup {
 
     /// What is held, when nothing more comes of it. A call without its end tag counts if it is whole.
     pub(crate) fn finish(&mut self) -> Vec<Written> {
+        let mut written = Vec::new();
+        // The string around an end tag never ended: the tag was one.
+        while self.place == Place::Call
+            && let Some(end) = self.held.find(CALL_END)
+        {
+            self.end_call(end, &mut written);
+            while self.step(&mut written) {}
+        }
         let held = std::mem::take(&mut self.held);
         let rest = match self.place {
             Place::Thinking => Written::Thinking(held),
@@ -73,7 +81,8 @@ impl WrittenMarkup {
             Place::Start | Place::AfterThinking | Place::Text => Written::Text(held),
         };
         self.place = Place::Text;
-        vec![rest]
+        written.push(rest);
+        written
     }
 
     /// Reads on from `held` by one part; `false` if that needs more text.
@@ -113,17 +122,23 @@ impl WrittenMarkup {
             }
             Place::Text => self.text(written),
             Place::Call => {
-                let Some(end) = self.held.find(CALL_END) else { return false };
-                let inside = self.held[..end].to_owned();
-                self.held.drain(..end + CALL_END.len());
-                self.place = Place::Text;
-                written.push(self.call(&inside).unwrap_or_else(|| {
-                    self.line.push_str(CALL);
-                    Written::Text(format!("{CALL}{inside}{CALL_END}"))
-                }));
+                let mut ends = self.held.match_indices(CALL_END).map(|(at, _)| at);
+                let Some(end) = ends.find(|end| !ends_in_json_string(&self.held[..*end])) else { return false };
+                self.end_call(end, written);
                 true
             }
         }
+    }
+
+    /// Takes the call whose end tag is at `end`. What calls no offered tool is text.
+    fn end_call(&mut self, end: usize, written: &mut Vec<Written>) {
+        let inside = self.held[..end].to_owned();
+        self.held.drain(..end + CALL_END.len());
+        self.place = Place::Text;
+        written.push(self.call(&inside).unwrap_or_else(|| {
+            self.line.push_str(CALL);
+            Written::Text(format!("{CALL}{inside}{CALL_END}"))
+        }));
     }
 
     /// Passes on text up to a line that begins with a call.
@@ -181,6 +196,21 @@ impl WrittenMarkup {
         let (name, arguments) = json_call(inside).or_else(|| tagged_call(inside, &self.tools))?;
         self.tools.iter().any(|tool| tool.name == name).then_some(Written::Call { name, arguments })
     }
+}
+
+/// Whether this is a JSON object that has come up to the middle of a string. An end tag there belongs to the string.
+fn ends_in_json_string(text: &str) -> bool {
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ => {}
+        }
+    }
+    in_string && text.trim_start().starts_with('{')
 }
 
 /// A call as Hermes and Qwen models write it: `{"name": …, "arguments": {…}}`.
@@ -286,6 +316,14 @@ mod tests {
                 json!([["text", "```xml\n<tool_call>{\"name\":\"Now\"}</tool_call>\n```\n"], ["call", ["Now", {}]]]),
             ),
             ("a <\n<tool", json!([["text", "a <\n<tool"]])),
+            (
+                "<tool_call>{\"name\":\"Read\",\"arguments\":{\"content\":\"\\\"<tool_call>x</tool_call>\"}}</tool_call>.",
+                json!([["call", ["Read", {"content": "\"<tool_call>x</tool_call>"}]], ["text", "."]]),
+            ),
+            (
+                "<tool_call>{\"name\":\"Read</tool_call>\n<tool_call>{\"name\":\"Now\"}</tool_call>",
+                json!([["text", "<tool_call>{\"name\":\"Read</tool_call>\n"], ["call", ["Now", {}]]]),
+            ),
         ]
     }
 
