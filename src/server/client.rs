@@ -83,15 +83,15 @@ fn with_comments(body: Body, client: Client) -> impl futures::Stream<Item = Resu
     stream! {
         let mut frames = body.into_data_stream();
         let mut has_said_all = std::pin::pin!(client.has_said_all());
-        let mut comments = 2;
+        let mut is_probed = false;
         loop {
             tokio::select! {
                 frame = frames.next() => match frame {
                     Some(frame) => yield frame,
                     None => return,
                 },
-                () = &mut has_said_all, if comments == 2 => {
-                    comments = 0;
+                () = &mut has_said_all, if !is_probed => {
+                    is_probed = true;
                     yield Ok(COMMENT);
                     sleep(REFUSAL).await;
                     yield Ok(COMMENT);
