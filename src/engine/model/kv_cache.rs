@@ -43,9 +43,9 @@ impl KvCache {
         self.path
     }
 
-    /// Says that the sequence will reach so many tokens, so that buffers are made that large at once.
+    /// Says that the sequence will reach so many tokens or more, so that buffers are made that large at once.
     pub fn reserve(&mut self, tokens: usize) {
-        self.reserved = tokens;
+        self.reserved = self.reserved.max(tokens);
     }
 
     /// Continues from segments, which hold the tokens present and more: they were computed for other sequences.

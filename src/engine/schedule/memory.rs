@@ -8,6 +8,11 @@ use crate::engine::model::{ComputePath, KvCache};
 /// Output tokens that an answer reserves memory for when it begins. A longer answer makes the prefix cache shrink later.
 const RESERVED_OUTPUT_TOKENS: usize = 1024;
 
+/// Tokens that an answer reserves memory for when it begins, with its prompt.
+pub(crate) fn reserved_tokens(prompt_tokens: usize, max_tokens: usize) -> usize {
+    prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS)
+}
+
 /// Memory in use, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -65,7 +70,7 @@ impl MemoryLimit {
 
     /// Memory of a prompt and its answer if nothing of it is cached, in bytes.
     pub(crate) fn whole(&self, prompt_tokens: usize, max_tokens: usize) -> usize {
-        let tokens = prompt_tokens + max_tokens.min(RESERVED_OUTPUT_TOKENS);
+        let tokens = reserved_tokens(prompt_tokens, max_tokens);
         let copied = match self.path {
             ComputePath::Cpu => 0,
             ComputePath::Gpu => KvCache::grown_capacity(tokens),

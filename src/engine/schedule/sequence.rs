@@ -22,6 +22,11 @@ impl Sequence {
         Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
+    /// Says that it will reach so many tokens, so that its buffers are made that large at once.
+    pub(crate) fn reserve(&mut self, tokens: usize) {
+        self.kv.reserve(tokens);
+    }
+
     /// Memory of one token's keys and values in all layers, in bytes: measured on a token.
     pub(crate) fn token_bytes(model: &Model) -> Result<usize, Exception> {
         let mut kv = model.new_cache();

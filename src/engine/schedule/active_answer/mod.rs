@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::generation::{EndReason, EngineEvent, EventSender, Finished, Generation};
-use super::memory::MemoryLimit;
+use super::memory::{self, MemoryLimit};
 use super::prompt_lookup::{MAX_DRAFT_TOKENS, PromptLookup};
 use super::sequence::Sequence;
 use crate::engine::EngineError;
@@ -55,6 +55,7 @@ impl ActiveAnswer {
             return Err(EngineError::Request("the prompt is empty".into()));
         };
         let mut sequence = Sequence::new(model);
+        sequence.reserve(memory::reserved_tokens(generation.prompt.len(), generation.max_tokens));
         sequence.resume(&generation.prompt, cache.start(&generation.prompt)?)?;
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));

@@ -168,3 +168,17 @@ fn text_that_the_grammar_requires_is_drafted() {
     assert_eq!(said, test.token_by_token(generation()));
     assert!(steps * 2 < said.2, "{steps} steps for {} tokens: {}", said.2, said.0);
 }
+
+#[test]
+fn on_the_gpu_path_there_is_room_for_the_answer_from_the_start() {
+    let test = TestAnswers::new(ComputePath::Gpu);
+    let cache = &mut PrefixCache::new(CacheLimits::default(), None, Arc::default());
+    // The prompt alone would fill its buffers to the last token.
+    let generation = testing::generation(test.dir.path(), &testing::prompt(256), 60);
+    let (events, _received) = tokio::sync::mpsc::unbounded_channel();
+    let mut answer = ActiveAnswer::start(&test.model, cache, generation, events).unwrap();
+    answer.prefill_chunk(&test.model, cache, 512).unwrap();
+    let bytes = answer.sequence.copied_bytes();
+    while ActiveAnswer::step(&test.model, &mut [&mut answer]).remove(0).is_none() {}
+    assert_eq!((answer.output_tokens(), answer.sequence.copied_bytes()), (60, bytes));
+}
