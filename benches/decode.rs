@@ -266,7 +266,29 @@ fn mask(tokenizer: &Path, asked: &[Asked]) -> Outcome<()> {
             tokens.len()
         );
     }
+    draws(vocabulary, step);
     Ok(())
+}
+
+/// What it takes to draw a token at random, beside a step.
+fn draws(vocabulary: usize, step: Duration) {
+    // Gumbel noise: a few tokens are much likelier than all others, as in a model's answer.
+    let uniform = |id: u32| (f64::from(id.wrapping_mul(2_654_435_761) >> 8) + 0.5) / f64::from(1 << 24);
+    let logits: Vec<f32> = (0..vocabulary as u32).map(|id| (-2.0 * (-uniform(id).ln()).ln()) as f32).collect();
+    for (what, top_k, top_p) in [("all", 0, 1.0), ("the likeliest 95%", 0, 0.95), ("the likeliest 20", 20, 1.0)] {
+        let sampling = Sampling { temperature: 1.0, top_k, top_p, seed: Some(1), ..Sampling::GREEDY };
+        let mut sampler = Sampler::new(sampling, &[]);
+        let mut draw = || {
+            let start = Instant::now();
+            sampler.sample(&logits, 0..vocabulary as u32);
+            start.elapsed()
+        };
+        let mut times: Vec<Duration> = (0..RUNS * 20).map(|_| draw()).collect();
+        times.sort();
+        let median = times[times.len() / 2];
+        let share = 100.0 * median.as_secs_f64() / step.as_secs_f64();
+        println!("  drawing from {what} of {vocabulary}: {median:.2?} ({share:.1}% of the step)");
+    }
 }
 
 /// The time of one token's pass through a random model, sampling not counted.

@@ -12,6 +12,7 @@ mod form;
 mod formats;
 mod grammar;
 mod json_schema;
+mod likeliest_first;
 mod parser;
 mod references;
 mod sampler;

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use super::likeliest_first::{Candidate, LikeliestFirst};
 use crate::engine::EngineError;
 use crate::engine::model::GenerationConfig;
 use crate::wire::MessagesRequest;
@@ -138,8 +139,8 @@ impl Sampler {
         if self.sampling.temperature == 0.0 {
             return candidates.min_by(Candidate::likelier_first).map(|best| best.id);
         }
-        let candidates = self.keep_likeliest(candidates.collect());
-        self.draw(&candidates)
+        let candidates = LikeliestFirst::new(candidates.collect(), self.sampling.top_k as usize);
+        self.draw(candidates)
     }
 
     /// Applies the penalties.
@@ -163,60 +164,51 @@ impl Sampler {
         logits
     }
 
-    /// Top-k, then top-p of what is left, then min-p.
-    fn keep_likeliest(&self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-        let k = self.sampling.top_k as usize;
-        if k > 0 && k < candidates.len() {
-            candidates.select_nth_unstable_by(k - 1, Candidate::likelier_first);
-            candidates.truncate(k);
-        }
-        // The draw must not depend on the order in which the selection left the candidates.
-        candidates.sort_unstable_by(Candidate::likelier_first);
-        let weights = self.weights(&candidates);
-        if self.sampling.top_p < 1.0 {
-            let enough = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
-            let mut sum = 0.0;
-            let dropped = weights.iter().position(|weight| {
-                let full = sum >= enough;
-                sum += weight;
-                full
-            });
-            candidates.truncate(dropped.unwrap_or(weights.len()).max(1));
-        }
-        let likely = weights.iter().take_while(|weight| **weight >= f64::from(self.sampling.min_p)).count();
-        candidates.truncate(likely);
-        candidates
-    }
-
-    fn draw(&mut self, candidates: &[Candidate]) -> Option<u32> {
-        let weights = self.weights(candidates);
-        let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();
-        let drawn = candidates.iter().zip(&weights).find(|(_, weight)| {
-            left -= **weight;
-            left < 0.0
-        });
-        // Rounding can leave a remainder after the last candidate.
-        drawn.map(|(candidate, _)| candidate).or(candidates.last()).map(|candidate| candidate.id)
-    }
-
-    /// Unnormalised probabilities: the first, likeliest candidate has 1.
-    fn weights(&self, candidates: &[Candidate]) -> Vec<f64> {
-        let Some(best) = candidates.first() else { return Vec::new() };
+    /// Draws one of the candidates that top-p and then min-p keep.
+    fn draw(&mut self, mut candidates: LikeliestFirst) -> Option<u32> {
+        let best = candidates.get(0)?;
+        // Unnormalised probability: the likeliest candidate has 1.
         let temperature = f64::from(self.sampling.temperature);
-        candidates.iter().map(|c| ((f64::from(c.logit) - f64::from(best.logit)) / temperature).exp()).collect()
+        let weight = |candidate: Candidate| ((f64::from(candidate.logit) - f64::from(best.logit)) / temperature).exp();
+        let kept = self.kept(&mut candidates, weight);
+        let mut left = self.rng.random::<f64>() * kept.weight;
+        // Rounding can leave a remainder after the last candidate.
+        let mut drawn = best.id;
+        for candidate in (0..kept.count).map_while(|place| candidates.get(place)) {
+            drawn = candidate.id;
+            left -= weight(candidate);
+            if left < 0.0 {
+                break;
+            }
+        }
+        Some(drawn)
+    }
+
+    /// How many of the likeliest candidates top-p and then min-p keep: at least one.
+    fn kept(&self, candidates: &mut LikeliestFirst, weight: impl Fn(Candidate) -> f64) -> Kept {
+        let Sampling { top_p, min_p, .. } = self.sampling;
+        let all = candidates.unordered().iter().copied().map(&weight).sum::<f64>();
+        if top_p == 1.0 && min_p == 0.0 {
+            return Kept { count: candidates.len(), weight: all };
+        }
+        let enough = if top_p < 1.0 { all * f64::from(top_p) } else { f64::INFINITY };
+        let mut kept = Kept { count: 0, weight: 0.0 };
+        while let Some(candidate) = candidates.get(kept.count) {
+            let weight = weight(candidate);
+            if kept.count > 0 && (kept.weight >= enough || weight < f64::from(min_p)) {
+                break;
+            }
+            kept = Kept { count: kept.count + 1, weight: kept.weight + weight };
+        }
+        kept
     }
 }
 
-#[derive(Clone, Copy)]
-struct Candidate {
-    id: u32,
-    logit: f32,
-}
-
-impl Candidate {
-    fn likelier_first(&self, other: &Self) -> std::cmp::Ordering {
-        other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
-    }
+/// The likeliest candidates that may be drawn.
+struct Kept {
+    count: usize,
+    /// The sum of their unnormalised probabilities.
+    weight: f64,
 }
 
 #[cfg(test)]
