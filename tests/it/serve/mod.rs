@@ -20,3 +20,5 @@ mod responses;
 mod routes;
 #[cfg(feature = "mlx")]
 mod templates;
+#[cfg(feature = "mlx")]
+mod unread;
