@@ -11,6 +11,8 @@ mod completions;
 mod cut_calls;
 #[cfg(feature = "mlx")]
 mod formats;
+#[cfg(feature = "mlx")]
+mod keys;
 mod leaving;
 #[cfg(feature = "mlx")]
 mod model;
