@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use anyclaude::record::{Notice, Recorder, RecordingSession, Upstream};
+use anyclaude::record::{Door, Notice, Recorder, RecordingSession, Upstream};
 use anyclaude::snapshot::Outcome;
 use anyclaude::trace;
 
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(folder);
     let session = RecordingSession::open(&folder, "example")?;
     // Port 0 is any free one.
-    let (recorder, mut notices) = Recorder::bind(Upstream::parse(&upstream)?, 0, session).await?;
+    let (recorder, mut notices) = Recorder::bind(Upstream::parse(&upstream)?, 0, session, Door::default()).await?;
     println!("recording http://{} before {upstream}", recorder.address()?);
 
     // Notices tell what happens meanwhile; they end with the recorder.

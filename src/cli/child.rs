@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::CliError;
 use super::signals::Signals;
 use crate::record::Upstream;
+use crate::server::{RunToken, TOKEN_HEADER};
 
 /// A key for upstreams that ask for none: without any, Claude Code wants its user to log in.
 const DUMMY_KEY: &str = "anyclaude-local";
@@ -26,6 +27,19 @@ pub(super) fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static s
         environment.push(("ANTHROPIC_AUTH_TOKEN", DUMMY_KEY.to_owned()));
     }
     environment
+}
+
+/// The variable by which the client sends a run's token with every request, beside the headers that the user has set there.
+pub(super) fn token_variable(token: &RunToken) -> (&'static str, String) {
+    const NAME: &str = "ANTHROPIC_CUSTOM_HEADERS";
+    let headers = std::env::var_os(NAME).unwrap_or_default();
+    let headers = headers.to_string_lossy();
+    // A client of another run may have started us: its token is worth nothing here.
+    let is_token =
+        |line: &str| line.split(':').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(TOKEN_HEADER.as_str()));
+    let mut lines: Vec<String> = headers.lines().filter(|line| !is_token(line)).map(str::to_owned).collect();
+    lines.push(format!("{TOKEN_HEADER}: {}", token.secret()));
+    (NAME, lines.join("\n"))
 }
 
 /// Makes sure that a program exists, given as a path or as a name on PATH.

@@ -1,9 +1,10 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them), [`choices`] (values of flags),
+//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them), [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`],
 //! [`signals`], [`child`] (the client as our child process) and [`local_model`] (the model in this process).
 
+mod allow;
 mod blocking;
 mod check;
 mod child;
@@ -12,6 +13,7 @@ mod config;
 mod doctor;
 mod environment;
 mod error;
+mod keys;
 mod launch;
 mod local_model;
 mod model;

@@ -36,7 +36,8 @@ pub struct Settings {
     pub compact_tools: bool,
     /// With mode mlx: the folder in which the prefix cache outlives a run.
     pub cache_dir: Option<PathBuf>,
-    /// The origins, such as https://app.example, whose web pages may use the server that runs in this process.
+    /// The origins, such as https://app.example, whose web pages may use the port that the client is pointed at. They need the
+    /// client's token too.
     pub allow_origin: Vec<String>,
     /// The modes to ask, in this order, when the chosen one is down or overloaded.
     pub fallback: Vec<Mode>,

@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_limit_it_is_openais_and_with_minus_one_there_is_none() {
+        let limit = |limit: Value| convert(json!({"prompt": "a", "max_tokens": limit})).unwrap().1.max_tokens;
+        let limits = [json!(null), json!(0), json!(7), json!(-1)].map(limit);
+        assert_eq!(limits, [DEFAULT_MAX_TOKENS, 0, 7, MessagesRequest::AS_MANY_AS_FIT]);
+        let refused = serde_json::from_value::<CompletionRequest>(json!({"prompt": "a", "max_tokens": -2}));
+        assert_eq!(refused.unwrap_err().to_string(), "-2 is not a number of tokens");
+    }
+
+    #[test]
     fn what_is_not_done_here_is_refused_by_its_field() {
         let refused = [
             json!({"prompt": ""}),

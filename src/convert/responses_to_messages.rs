@@ -188,6 +188,12 @@ mod tests {
     }
 
     #[test]
+    fn minus_one_is_no_limit() {
+        let limit = |limit: Value| convert(json!({"input": "a", "max_output_tokens": limit})).unwrap().request.max_tokens;
+        assert_eq!([json!(null), json!(-1), json!(7)].map(limit), [u32::MAX, u32::MAX, 7]);
+    }
+
+    #[test]
     fn a_conversation_with_calls_and_an_image_keeps_its_meaning() {
         let converted = convert(json!({
             "model": "m", "max_output_tokens": 64, "temperature": 0.7, "stream": true, "seed": 7, "store": true,

@@ -17,6 +17,7 @@ use super::notice::Notice;
 use super::state::RecorderState;
 use super::tap::Tap;
 use crate::net::root_cause;
+use crate::server::TOKEN_HEADER;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, ErrorBody, ErrorKind};
 
@@ -111,6 +112,9 @@ async fn run(state: &RecorderState, parts: Parts, body: Bytes, mut tap: Option<T
 async fn send(state: &RecorderState, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
     let url = state.upstream.url(path_and_query(parts))?;
     let mut request = state.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
+    if let Some(token) = state.upstream.token() {
+        request = request.header(TOKEN_HEADER, token.secret());
+    }
     let body = state.upstream.body(parts.uri.path(), body);
     if !body.is_empty() {
         request = request.body(body);

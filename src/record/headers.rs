@@ -37,6 +37,11 @@ fn filtered(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Header
     kept
 }
 
+/// The headers but for this one, in their order.
+pub(super) fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
+    headers.iter().filter(|(other, _)| *other != name).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// Names and values as text. Bytes that are not UTF-8 are replaced.
 pub(super) fn as_text(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()

@@ -8,6 +8,7 @@
 //! exchanges (`exchange_file`).
 
 mod decompress;
+mod door;
 mod error;
 mod exchange;
 mod exchange_file;
@@ -21,6 +22,7 @@ mod tap;
 mod upstream;
 mod writer;
 
+pub use door::Door;
 pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;

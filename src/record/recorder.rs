@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::door::{Door, guard};
 use super::error::RecordError;
 use super::exchange;
 use super::notice::Notice;
@@ -42,6 +44,7 @@ impl Recorder {
         upstream: Upstream,
         port: u16,
         session: RecordingSession,
+        door: Door,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Notice>), RecordError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => RecordError::PortInUse { port },
@@ -52,7 +55,7 @@ impl Recorder {
         let writer = TraceWriter::start(notices.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
         let cut = CancellationToken::new();
-        let state = Arc::new(RecorderState { upstream, client, session, writer, notices, open, cut });
+        let state = Arc::new(RecorderState { door, upstream, client, session, writer, notices, open, cut });
         Ok((Self { listener, state }, receiver))
     }
 
@@ -68,7 +71,8 @@ impl Recorder {
     /// recorded as truncated. Every trace is on the disk when this returns.
     pub async fn run<T>(self, stop: impl Future<Output = T>) -> T {
         let state = self.state;
-        let routes = Router::new().fallback(exchange::handle).with_state(state.clone());
+        let routes = Router::new().fallback(exchange::handle);
+        let routes = routes.layer(from_fn_with_state(state.clone(), guard)).with_state(state.clone());
         // Otherwise the kernel makes an event wait for the next one.
         let listener = self.listener.tap_io(|socket| drop(socket.set_nodelay(true)));
         let stopping = CancellationToken::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::door::Door;
 use super::notice::Notice;
 use super::session::RecordingSession;
 use super::upstream::Upstream;
@@ -13,6 +14,7 @@ use super::writer::TraceWriter;
 /// What all exchanges of a recorder share.
 #[derive(Debug)]
 pub(super) struct RecorderState {
+    pub door: Door,
     pub upstream: Upstream,
     pub client: reqwest::Client,
     pub session: RecordingSession,

@@ -10,6 +10,7 @@ use reqwest::Url;
 use super::error::RecordError;
 use crate::backend::trimmed::TrimmedBodies;
 use crate::net::is_loopback;
+use crate::server::RunToken;
 use crate::trace::redact::Redactor;
 
 /// How long connecting may take. Answers have no time limit.
@@ -20,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Upstream {
     base: Url,
     trimmed: Option<Arc<TrimmedBodies>>,
+    /// What the server at the base URL asks of us.
+    token: Option<RunToken>,
 }
 
 impl Upstream {
@@ -37,12 +40,22 @@ impl Upstream {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("a base URL has no query and no fragment"));
         }
-        Ok(Self { base, trimmed: None })
+        Ok(Self { base, trimmed: None, token: None })
     }
 
     /// Trims prompts before they are forwarded. Traces still have what the client sent.
     pub fn trimmed(self, bodies: Arc<TrimmedBodies>) -> Self {
         Self { trimmed: Some(bodies), ..self }
+    }
+
+    /// Sends a token with every request.
+    pub fn with_token(self, token: RunToken) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// The token that goes with every request, if there is one.
+    pub(super) fn token(&self) -> Option<&RunToken> {
+        self.token.as_ref()
     }
 
     /// The body to forward in place of a request's own.

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::host_name::HostName;
+use super::foreign::Allowed;
 use super::metrics::Metrics;
-use super::page_origin::PageOrigin;
 use crate::backend::{Backend, CacheReport};
 
 /// What the server's owner may choose.
@@ -17,15 +16,13 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// How long a stream may be silent before a `ping` is sent. Without pings, clients give up during a long prefill.
     pub ping_every: Duration,
-    /// Names by which clients may call this server, beside `localhost` and addresses.
-    pub names: Vec<HostName>,
-    /// The origins whose web pages may use this server.
-    pub allow_origins: Vec<PageOrigin>,
+    /// The names and web pages that may use this server.
+    pub allowed: Allowed,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { api_key: None, ping_every: Duration::from_secs(2), names: Vec::new(), allow_origins: Vec::new() }
+        Self { api_key: None, ping_every: Duration::from_secs(2), allowed: Allowed::default() }
     }
 }
 

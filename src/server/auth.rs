@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::error::ApiError;
+use super::run_token::TOKEN_HEADER;
 use crate::wire::ErrorKind;
 
 /// Refuses requests without the right key, if the server has one.
@@ -25,15 +26,17 @@ pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, n
     Ok(next.run(request).await)
 }
 
+/// The key that a request brings. The launcher's own requests have it in a header of ours, beside the client's credentials.
 fn offered_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = || {
         let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
     };
-    headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer)
+    let own = headers.get(TOKEN_HEADER).or_else(|| headers.get("x-api-key"));
+    own.and_then(|value| value.to_str().ok()).or_else(bearer)
 }
 
 /// Compares digests, so that the time it takes does not reveal how much of the key was right.
-fn same(offered: &str, key: &str) -> bool {
+pub(crate) fn same(offered: &str, key: &str) -> bool {
     Sha256::digest(offered) == Sha256::digest(key)
 }

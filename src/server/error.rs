@@ -1,5 +1,7 @@
 //! Error responses in Anthropic's envelope.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
@@ -58,6 +60,12 @@ impl ApiError {
     /// The backend cannot do what was asked.
     pub(crate) fn not_implemented(message: &str) -> Self {
         Self { status: StatusCode::NOT_IMPLEMENTED, ..Self::new(ErrorKind::Api, message) }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.body.error.message)
     }
 }
 

@@ -10,41 +10,76 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN, RETRY_AFTER};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::app::{App, ServerOptions};
+use super::app::App;
 use super::error::ApiError;
 use super::host_name::HostName;
+use super::page_origin::PageOrigin;
 use crate::wire::ErrorKind;
 
 /// How long a browser may remember what it was allowed.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
+/// By which names and from whose web pages a port may be used, beside its own. Every port that listens for clients checks it.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Names by which clients may call the server, beside `localhost` and addresses.
+    pub hosts: Vec<HostName>,
+    /// The origins whose web pages may use it.
+    pub origins: Vec<PageOrigin>,
+}
+
 /// Refuses requests under foreign names and from foreign pages.
 pub(crate) async fn refuse(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
-    check(request.headers(), &app.options).map_err(|reason| ApiError::new(ErrorKind::Permission, reason))?;
+    app.options.allowed.check(request.uri(), request.headers())?;
     Ok(next.run(request).await)
 }
 
-fn check(headers: &HeaderMap, options: &ServerOptions) -> Result<(), String> {
-    for host in headers.get_all(HOST) {
-        let shown = String::from_utf8_lossy(host.as_bytes());
-        if !is_own_name(&shown, &options.names) {
-            return Err(format!("this server is not known as {shown}: start it with --allow-host to use another name"));
-        }
+impl Allowed {
+    /// Whether a request to this address with these headers may come in.
+    ///
+    /// # Errors
+    /// The refusal: it names the foreign name or origin, and how to allow it.
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.check_words(uri, headers).map_err(|reason| ApiError::new(ErrorKind::Permission, reason))
     }
-    let own = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
-    for origin in headers.get_all(ORIGIN) {
-        let is_own = own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(origin.as_bytes()));
-        if !is_own && !options.allow_origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes()) {
-            let shown = String::from_utf8_lossy(origin.as_bytes());
-            return Err(format!("web pages of {shown} may not use this server: start it with --allow-origin to let them"));
+
+    fn check_words(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+        let named_by_uri = uri.authority().map(|authority| authority.as_str().into());
+        let hosts = headers.get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes())).chain(named_by_uri);
+        for host in hosts {
+            if !is_own_name(&host, &self.hosts) {
+                return Err(format!("this server is not known as {host}: start it with --allow-host to use another name"));
+            }
         }
+        let own = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
+        for origin in headers.get_all(ORIGIN) {
+            let is_own = own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(origin.as_bytes()));
+            if !is_own && !self.origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes()) {
+                let shown = String::from_utf8_lossy(origin.as_bytes());
+                return Err(format!("web pages of {shown} may not use this server: start it with --allow-origin to let them"));
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// What lets pages of the allowed origins read the answers; `None` if there are no origins.
+    pub(crate) fn cors(&self) -> Option<CorsLayer> {
+        let origins: Vec<HeaderValue> = self.origins.iter().filter_map(|origin| origin.as_str().parse().ok()).collect();
+        (!origins.is_empty()).then(|| {
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::list(origins))
+                .allow_methods([Method::GET, Method::HEAD, Method::POST])
+                .allow_headers(AllowHeaders::mirror_request())
+                .allow_private_network(true)
+                .expose_headers([HeaderName::from_static("request-id"), RETRY_AFTER])
+                .max_age(REMEMBER)
+        })
+    }
 }
 
 /// Whether a page cannot have chosen this name: it is an address, `localhost` or a name below it, or one of
@@ -59,48 +94,39 @@ fn is_own_name(host: &str, names: &[HostName]) -> bool {
         || names.iter().any(|own| own.as_str() == name)
 }
 
-/// What lets pages of these origins read the answers; `None` if there are no origins.
-pub(crate) fn cors(options: &ServerOptions) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> = options.allow_origins.iter().filter_map(|origin| origin.as_str().parse().ok()).collect();
-    (!origins.is_empty()).then(|| {
-        CorsLayer::new()
-            .allow_origin(AllowOrigin::list(origins))
-            .allow_methods([Method::GET, Method::HEAD, Method::POST])
-            .allow_headers(AllowHeaders::mirror_request())
-            .allow_private_network(true)
-            .expose_headers([HeaderName::from_static("request-id"), RETRY_AFTER])
-            .max_age(REMEMBER)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn checked(headers: &[(HeaderName, &str)], options: &ServerOptions) -> Result<(), String> {
+    fn checked(headers: &[(HeaderName, &str)], allowed: &Allowed) -> Result<(), String> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
-        check(&headers.collect(), options)
+        allowed.check_words(&Uri::from_static("/v1/messages"), &headers.collect())
     }
 
     #[test]
     fn only_own_names_are_answered() {
-        let options = ServerOptions { names: vec!["GPU.lan".parse().unwrap()], ..ServerOptions::default() };
+        let allowed = Allowed { hosts: vec!["GPU.lan".parse().unwrap()], ..Allowed::default() };
         for own in ["localhost", "LOCALHOST:8081", "a.localhost", "127.0.0.1:1", "[::1]:8081", "192.168.1.7", "gpu.LAN.:80"] {
-            assert_eq!(checked(&[(HOST, own)], &options), Ok(()), "{own}");
+            assert_eq!(checked(&[(HOST, own)], &allowed), Ok(()), "{own}");
         }
         for foreign in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8081", "gpu.lan.example", "", "a b"] {
-            let refused = checked(&[(HOST, foreign)], &options).unwrap_err();
+            let refused = checked(&[(HOST, foreign)], &allowed).unwrap_err();
             assert!(refused.starts_with(&format!("this server is not known as {foreign}:")), "{refused}");
         }
-        assert_eq!(checked(&[], &options), Ok(()));
+        assert_eq!(checked(&[], &allowed), Ok(()));
+        // An address in full stands in for `Host`, so it cannot be another one.
+        let own: HeaderMap = [(HOST, HeaderValue::from_static("127.0.0.1:8081"))].into_iter().collect();
+        let named = |uri: &'static str| allowed.check_words(&Uri::from_static(uri), &own);
+        assert_eq!(named("http://gpu.lan/v1/messages"), Ok(()));
+        assert!(named("http://evil.example/v1/messages").unwrap_err().contains("not known as evil.example"));
     }
 
     #[test]
     fn only_allowed_pages_are_answered() {
-        let options = ServerOptions { allow_origins: vec!["https://APP.example/".parse().unwrap()], ..ServerOptions::default() };
-        let from = |origin: &str| checked(&[(HOST, "127.0.0.1:8081"), (ORIGIN, origin)], &options);
-        for allowed in ["https://app.example", "http://127.0.0.1:8081"] {
-            assert_eq!(from(allowed), Ok(()), "{allowed}");
+        let allowed = Allowed { origins: vec!["https://APP.example/".parse().unwrap()], ..Allowed::default() };
+        let from = |origin: &str| checked(&[(HOST, "127.0.0.1:8081"), (ORIGIN, origin)], &allowed);
+        for own in ["https://app.example", "http://127.0.0.1:8081"] {
+            assert_eq!(from(own), Ok(()), "{own}");
         }
         for foreign in ["http://app.example", "https://app.example.evil", "https://evil.example", "null", "http://127.0.0.1:9"] {
             assert!(from(foreign).unwrap_err().starts_with(&format!("web pages of {foreign} may not")), "{foreign}");

@@ -15,7 +15,11 @@ use crate::wire::ErrorKind;
 
 /// `GET /` and `HEAD /`: some clients probe it to see whether a server is there.
 pub(crate) async fn root() -> &'static str {
-    "anyclaude: the Anthropic Messages API is at /v1/messages, OpenAI's chat completions at /v1/chat/completions\n"
+    "anyclaude\n\
+     Anthropic's Messages API: POST /v1/messages, /v1/messages/count_tokens\n\
+     OpenAI's APIs: POST /v1/chat/completions, /v1/responses, /v1/completions\n\
+     both: GET /v1/models\n\
+     the server: GET /health, /metrics, /cache; POST /cache/clear, /cache/keep-only\n"
 }
 
 /// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is

@@ -31,10 +31,16 @@ mod registry;
 mod responses;
 mod routes;
 mod run;
+mod run_token;
 
 pub use app::ServerOptions;
 pub use body::BODY_LIMIT;
+pub(crate) use error::ApiError;
+pub use foreign::Allowed;
 pub use host_name::HostName;
 pub use metrics::Totals;
+pub(crate) use observe::refusal;
 pub use page_origin::PageOrigin;
 pub use run::Server;
+pub use run_token::RunToken;
+pub(crate) use run_token::TOKEN_HEADER;

@@ -28,6 +28,14 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl RequestId {
+    fn show_in(&self, response: &mut Response) {
+        if let Ok(value) = HeaderValue::from_str(&self.0) {
+            response.headers_mut().insert("request-id", value);
+        }
+    }
+}
+
 /// Gives the request an id, counts it and logs it.
 pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = RequestId(random_id("req_"));
@@ -43,9 +51,16 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let status = response.status().as_u16();
     app.metrics.requests.with_label_values(&[route.as_str(), &status.to_string()]).inc();
     tracing::info!(%id, %method, path, status, headers_ms = started.elapsed().as_millis(), "request");
-    if let Ok(value) = HeaderValue::from_str(&id.0) {
-        response.headers_mut().insert("request-id", value);
-    }
+    id.show_in(&mut response);
+    response
+}
+
+/// The answer to a request that is refused before it has reached a route: in the protocol of its path, and with an id.
+pub(crate) fn refusal(request: &Request, error: ApiError) -> Response {
+    let id = RequestId(random_id("req_"));
+    let protocol = ErrorProtocol::of(request.uri().path(), request.headers());
+    let mut response = with_envelope(error.into_response(), protocol, &id);
+    id.show_in(&mut response);
     response
 }
 

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::{auth, cache, chat, client, completions, foreign, info, messages, observe, path, responses};
 use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH};
 
-/// All routes. `/` and `/health` need no API key.
+/// All routes: those that [`info::root`] names. `/` and `/health` need no API key.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let guarded = Router::new()
         .route(MESSAGES_PATH, post(messages::messages))
@@ -38,7 +38,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::catch_panics))
         .layer(from_fn(client::watch));
-    let routes = match foreign::cors(&app.options) {
+    let routes = match app.options.allowed.cors() {
         Some(cors) => routes.layer(cors),
         None => routes,
     };

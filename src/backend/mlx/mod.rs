@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer_stream::answer_stream;
 use self::breakpoints::CacheBreakpoints;
+pub use self::places::ClientLimits;
 use self::places::{Places, for_client};
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
@@ -48,7 +49,12 @@ impl MlxBackend {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
         let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
         let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
-        Ok(Self { model, engine, text: Arc::new(text), places: Places::default() })
+        Ok(Self { model, engine, text: Arc::new(text), places: Places::new(ClientLimits::default()) })
+    }
+
+    /// The backend with other limits for its clients. Answers that have begun keep theirs.
+    pub fn with_limits(self, limits: ClientLimits) -> Self {
+        Self { places: Places::new(limits), ..self }
     }
 
     /// The engine, for what the [`Backend`] trait does not offer.

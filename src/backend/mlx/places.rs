@@ -9,17 +9,25 @@ use tokio::time::timeout;
 
 use crate::engine::{EngineError, EngineEvent, EventReceiver, MAX_ACTIVE};
 
-/// Most requests that wait while all places are taken.
-const MOST_WAITING: usize = 64;
+/// How much clients may take of the places for answers.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// Most requests that wait while all places are taken.
+    pub most_waiting: usize,
+    /// How long a request waits for a place.
+    pub longest_wait: Duration,
+    /// How long a client may read nothing of its answer while much of it waits.
+    pub longest_stall: Duration,
+}
 
-/// How long a request waits for a place.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { most_waiting: 64, longest_wait: Duration::from_secs(300), longest_stall: Duration::from_secs(30) }
+    }
+}
 
 /// Events of an answer that wait for its client. Beside them are the buffers of the connection, some thousand tokens.
 const UNREAD: usize = 256;
-
-/// How long a client may read nothing while that much waits for it.
-const LONGEST_STALL: Duration = Duration::from_secs(30);
 
 /// An answer's events for its client.
 pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;
@@ -29,32 +37,32 @@ pub(crate) struct Places {
     free: Arc<Semaphore>,
     /// Requests that may be here at all: active ones and those that wait.
     admitted: Arc<Semaphore>,
-    longest_wait: Duration,
+    limits: ClientLimits,
 }
 
 /// A request that was let in. It holds its admission until its answer has ended.
 pub(crate) struct Admitted {
     free: Arc<Semaphore>,
-    longest_wait: Duration,
+    limits: ClientLimits,
     admission: OwnedSemaphorePermit,
 }
 
 /// The place of an active answer. Free again when dropped.
 pub(crate) struct AnswerPlace {
+    longest_stall: Duration,
     _place: OwnedSemaphorePermit,
     _admission: OwnedSemaphorePermit,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self::new(MAX_ACTIVE, MOST_WAITING, LONGEST_WAIT)
-    }
-}
-
 impl Places {
-    fn new(places: usize, most_waiting: usize, longest_wait: Duration) -> Self {
-        let (free, admitted) = (Semaphore::new(places), Semaphore::new(places + most_waiting));
-        Self { free: Arc::new(free), admitted: Arc::new(admitted), longest_wait }
+    /// As many places as the engine has for active answers.
+    pub(crate) fn new(limits: ClientLimits) -> Self {
+        Self::of(MAX_ACTIVE, limits)
+    }
+
+    fn of(places: usize, limits: ClientLimits) -> Self {
+        let (free, admitted) = (Semaphore::new(places), Semaphore::new(places + limits.most_waiting));
+        Self { free: Arc::new(free), admitted: Arc::new(admitted), limits }
     }
 
     /// Lets a request in, before anything is done for it.
@@ -64,7 +72,7 @@ impl Places {
     pub(crate) fn admit(&self) -> Result<Admitted, EngineError> {
         let full = |_| EngineError::Overloaded("too many requests wait for an answer already: try again".into());
         let admission = self.admitted.clone().try_acquire_owned().map_err(full)?;
-        Ok(Admitted { free: self.free.clone(), longest_wait: self.longest_wait, admission })
+        Ok(Admitted { free: self.free.clone(), limits: self.limits, admission })
     }
 }
 
@@ -74,11 +82,12 @@ impl Admitted {
     /// # Errors
     /// None became free for too long.
     pub(crate) async fn place(self) -> Result<AnswerPlace, EngineError> {
-        match timeout(self.longest_wait, self.free.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(AnswerPlace { _place: place, _admission: self.admission }),
+        let ClientLimits { longest_wait, longest_stall, .. } = self.limits;
+        match timeout(longest_wait, self.free.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(AnswerPlace { longest_stall, _place: place, _admission: self.admission }),
             // The semaphore is never closed, so this is the other case: the wait is over.
             Ok(Err(_)) | Err(_) => {
-                let seconds = self.longest_wait.as_secs();
+                let seconds = longest_wait.as_secs();
                 Err(EngineError::Overloaded(format!("other answers took all places for {seconds} s: try again")))
             }
         }
@@ -89,6 +98,7 @@ impl Admitted {
 /// of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets all of it.
 pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> ClientEvents {
     let (sender, receiver) = mpsc::channel(UNREAD);
+    let longest_stall = place.longest_stall;
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
@@ -96,14 +106,14 @@ pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> Clien
                 () = sender.closed() => None,
             };
             let Some(event) = event else { return };
-            match sender.send_timeout(event, LONGEST_STALL).await {
+            match sender.send_timeout(event, longest_stall).await {
                 Ok(()) => {}
                 Err(SendTimeoutError::Closed(_)) => return,
                 Err(SendTimeoutError::Timeout(_)) => break,
             }
         }
         drop((events, place));
-        tracing::warn!("an answer was cancelled: its client read nothing for {} s", LONGEST_STALL.as_secs());
+        tracing::warn!("an answer was cancelled: its client read nothing for {longest_stall:?}");
         let reason = "the answer was cancelled because the client did not read it";
         // Fails only if the client is gone.
         let _ = sender.send(Err(EngineError::Overloaded(reason.into()))).await;
@@ -115,6 +125,11 @@ pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> Clien
 mod tests {
     use super::*;
     use crate::engine::decode::Piece;
+
+    /// The limits but for how many may wait, and for how long.
+    fn limited(places: usize, most_waiting: usize, longest_wait: Duration) -> Places {
+        Places::of(places, ClientLimits { most_waiting, longest_wait, ..ClientLimits::default() })
+    }
 
     async fn take(places: &Places) -> Result<AnswerPlace, EngineError> {
         places.admit()?.place().await
@@ -130,21 +145,21 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_finds_the_queue_full_or_waits_too_long_is_sent_away() {
-        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let places = limited(1, 1, Duration::from_secs(3600));
         let taken = take(&places).await.unwrap();
         let waiting = places.admit().unwrap();
         assert!(overloaded(places.admit()).starts_with("too many requests wait"));
         drop(taken);
         waiting.place().await.unwrap();
 
-        let impatient = Places::new(1, 1, Duration::ZERO);
+        let impatient = limited(1, 1, Duration::ZERO);
         let _taken = take(&impatient).await.unwrap();
         assert!(overloaded(take(&impatient).await).starts_with("other answers took all places"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_gets_all_of_its_answer() {
-        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let places = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
         let mut slow = for_client(events, take(&places).await.unwrap());
         for _ in 0..4 * UNREAD {
@@ -154,7 +169,7 @@ mod tests {
         let mut read = 0;
         while let Some(event) = slow.recv().await {
             assert!(matches!(event, Ok(EngineEvent::Piece(_))));
-            tokio::time::sleep(LONGEST_STALL / 2).await;
+            tokio::time::sleep(ClientLimits::default().longest_stall / 2).await;
             read += 1;
         }
         assert_eq!(read, 4 * UNREAD);
@@ -162,7 +177,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_place() {
-        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let places = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
         let mut unread = for_client(events, take(&places).await.unwrap());
         for _ in 0..=UNREAD {
@@ -179,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_wants_frees_its_place() {
-        let places = Places::new(1, 1, Duration::from_secs(3600));
+        let places = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
         drop(for_client(events, take(&places).await.unwrap()));
         sender.closed().await;

@@ -9,11 +9,12 @@ use tokio::process::Command;
 
 use super::outcome::CheckOutcome;
 use super::tool_task::{TASKS, TaskOutcome, ToolTask};
-use crate::cli::child::{check_program, environment};
+use crate::cli::child::{check_program, environment, token_variable};
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config::{self, Settings};
-use crate::record::{Recorder, RecordingSession, Upstream};
+use crate::record::{Door, Recorder, RecordingSession, Upstream};
+use crate::server::{Allowed, RunToken};
 use crate::trace::{self, Trace};
 
 /// Have the real client use Read, Write, Edit and Bash, each in a folder of its own, and check the result
@@ -86,10 +87,12 @@ async fn attempt(
         Ok((folder, traces, session.with_mode(mode)))
     })
     .await?;
-    let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session).await.map_err(launch_error)?;
+    let token = RunToken::random().map_err(CliError::backend)?;
+    let door = Door { allowed: Allowed::default(), token: Some(token.clone()) };
+    let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session, door).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let mut client = client(task, settings, folder.path());
-    client.envs(environment(&address, upstream)).envs(client_variables(settings));
+    client.envs(environment(&address, upstream)).envs([token_variable(&token)]).envs(client_variables(settings));
     let Ok(ended) = recorder.run(tokio::time::timeout(patience, client.output())).await else {
         return Ok(TaskOutcome::NotDone(format!("the client did not end in {} s", patience.as_secs())));
     };

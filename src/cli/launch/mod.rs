@@ -22,15 +22,16 @@ pub(super) use self::backend::LaunchBackend;
 pub(super) use self::errors::launch_error;
 pub(super) use self::modes::sources;
 pub(super) use self::origin::Origin;
-use self::origin::RunningOrigin;
+use self::origin::{RunningOrigin, allowed};
 use self::recording::Recording;
 use self::summary::LaunchSummary;
-use super::child::{Child, check_program, environment};
+use super::child::{Child, check_program, environment, token_variable};
 use super::record::{RecordingProgress, observe};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
 use crate::config::{self, Mode, Settings};
-use crate::record::{Notice, Recorder, RecordingSession};
+use crate::record::{Door, Notice, Recorder, RecordingSession};
+use crate::server::RunToken;
 
 /// The launcher's arguments: settings, and what is passed on to the client.
 #[derive(clap::Args, Debug)]
@@ -127,7 +128,9 @@ struct Observed {
 impl Launch {
     async fn run(&self, origin: Origin, session: RecordingSession) -> Result<ExitCode, CliError> {
         let upstream = origin.upstream().clone();
-        let bound = Recorder::bind(upstream.clone(), self.settings.port, session).await;
+        let token = RunToken::random().map_err(CliError::backend)?;
+        let door = Door { allowed: allowed(&self.settings)?, token: Some(token.clone()) };
+        let bound = Recorder::bind(upstream.clone(), self.settings.port, session, door).await;
         let (recorder, notices) = bound.map_err(launch_error)?;
         let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
         let origin = origin.start(&self.settings).await?;
@@ -138,6 +141,7 @@ impl Launch {
         let (client, ready_s) = (&self.settings.client, self.started.elapsed().as_secs_f64());
         say(format_args!("ready in {ready_s:.1} s: {} answers {client} at {address}", origin.name()));
         let mut variables = environment(&address, &upstream);
+        variables.push(token_variable(&token));
         variables.extend(client_variables(&self.settings));
         let child = Child::start(&self.command(), variables)?;
         let observed = observe_client(child, signals, recorder, notices).await?;

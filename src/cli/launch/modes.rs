@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
-use crate::cli::{CliError, blocking};
+use crate::cli::{CliError, blocking, keys};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
 
@@ -54,12 +54,12 @@ impl AnswerSource {
             Mode::Openrouter => Self::Chat {
                 base_url: url_or(OPENROUTER),
                 model: required_model(model, mode)?,
-                key: Some(key("OPENROUTER_API_KEY").ok_or_else(|| no_key("OPENROUTER_API_KEY", mode))?),
+                key: Some(keys::from_environment("OPENROUTER_API_KEY")?.ok_or_else(|| no_key("OPENROUTER_API_KEY", mode))?),
                 dialect: Dialect::OpenRouter,
             },
             Mode::Openai => {
                 let (model, url) = (required_model(model, mode)?, url_or(OPENAI));
-                let key = key("OPENAI_API_KEY");
+                let key = keys::from_environment("OPENAI_API_KEY")?;
                 // Only OpenAI's own server is known to need one.
                 if key.is_none() && base_url.is_none() {
                     return Err(no_key("OPENAI_API_KEY", mode));
@@ -93,10 +93,6 @@ fn required(value: Option<String>, mode: Mode, missing: &str) -> Result<String, 
 
 fn required_model(model: Option<String>, mode: Mode) -> Result<String, CliError> {
     required(model, mode, "the name of a model: give it with --model NAME, or as model")
-}
-
-fn key(variable: &str) -> Option<String> {
-    std::env::var(variable).ok().filter(|key| !key.is_empty())
 }
 
 fn no_key(variable: &str, mode: Mode) -> CliError {

@@ -16,7 +16,7 @@ use crate::cli::CliError;
 use crate::cli::text::grouped;
 use crate::config::{Mode, Settings};
 use crate::record::Upstream;
-use crate::server::{Server, ServerOptions};
+use crate::server::{Allowed, RunToken, Server, ServerOptions};
 
 /// Where requests will go. Nothing is loaded or connected yet, and everything that can be wrong before that has been checked.
 pub(crate) enum Origin {
@@ -47,12 +47,13 @@ impl Origin {
     }
 
     async fn here(sources: Vec<(Mode, AnswerSource)>, settings: &Settings) -> Result<Self, CliError> {
-        let origins: Result<_, String> = settings.allow_origin.iter().map(|origin| origin.parse()).collect();
-        let allow_origins = origins.map_err(|reason| CliError::input(format!("allow_origin: {reason}")))?;
-        let options = ServerOptions { allow_origins, ..ServerOptions::default() };
+        // Only the recorder is to use it: whoever else found its port would get round the recorder's door.
+        let token = RunToken::random().map_err(CliError::backend)?;
+        let api_key = Some(token.secret().to_owned());
+        let options = ServerOptions { api_key, allowed: allowed(settings)?, ..ServerOptions::default() };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(CliError::backend)?;
         let address = listener.local_addr().map_err(CliError::backend)?;
-        let upstream = Upstream::parse(&format!("http://{address}")).map_err(launch_error)?;
+        let upstream = Upstream::parse(&format!("http://{address}")).map_err(launch_error)?.with_token(token);
         Ok(Self::Here { upstream, listener, sources, options })
     }
 
@@ -87,6 +88,13 @@ impl Origin {
             }
         }
     }
+}
+
+/// Whom the settings let in.
+pub(super) fn allowed(settings: &Settings) -> Result<Allowed, CliError> {
+    let origins: Result<_, String> = settings.allow_origin.iter().map(|origin| origin.parse()).collect();
+    let origins = origins.map_err(|reason| CliError::input(format!("allow_origin: {reason}")))?;
+    Ok(Allowed { origins, ..Allowed::default() })
 }
 
 /// How the settings want prompts trimmed.

@@ -10,10 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(super) use self::progress::RecordingProgress;
 pub(super) use self::session_name::{is_time, open_by_time};
+use super::allow::AllowArgs;
 use super::child::{Child, environment};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, say};
-use crate::record::{Notice, RecordError, Recorder, RecordingSession, Upstream, remove_empty};
+use crate::record::{Door, Notice, RecordError, Recorder, RecordingSession, Upstream, remove_empty};
 
 /// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
@@ -37,6 +38,8 @@ pub(super) struct RecordArgs {
     /// Name of the session, which is the folder of its traces [default: date and time, UTC]
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
+    #[command(flatten)]
+    allow: AllowArgs,
     /// Command to run with ANTHROPIC_BASE_URL set to the recorder; its exit code is passed on
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -50,7 +53,8 @@ Examples:
 
 /// Records until a signal comes, or until the command ends.
 pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
-    let RecordArgs { upstream, port, out, session, command } = args;
+    let RecordArgs { upstream, port, out, session, allow, command } = args;
+    let door = Door { allowed: allow.allowed(), token: None };
     let upstream = Upstream::parse(&upstream).map_err(record_error)?;
     let (session, folder, made) = blocking(move || {
         let session = match session {
@@ -64,8 +68,8 @@ pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     })
     .await?;
     let outcome = match &command[..] {
-        [] => record_until_signal(upstream, port.unwrap_or(DEFAULT_PORT), session, &folder).await,
-        command => record_command(upstream, port.unwrap_or(0), session, &folder, command).await,
+        [] => record_until_signal(upstream, port.unwrap_or(DEFAULT_PORT), session, door, &folder).await,
+        command => record_command(upstream, port.unwrap_or(0), session, door, &folder, command).await,
     };
     remove_if_empty(made).await;
     outcome
@@ -75,10 +79,11 @@ async fn record_until_signal(
     upstream: Upstream,
     port: u16,
     session: RecordingSession,
+    door: Door,
     folder: &Path,
 ) -> Result<ExitCode, CliError> {
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-    let (recorder, notices, address) = bind(&upstream, port, session).await?;
+    let (recorder, notices, address) = bind(&upstream, port, session, door).await?;
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     say(format_args!("recording {arrow}"));
     say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
@@ -93,11 +98,12 @@ async fn record_command(
     upstream: Upstream,
     port: u16,
     session: RecordingSession,
+    door: Door,
     folder: &Path,
     command: &[String],
 ) -> Result<ExitCode, CliError> {
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-    let (recorder, notices, address) = bind(&upstream, port, session).await?;
+    let (recorder, notices, address) = bind(&upstream, port, session, door).await?;
     let child = Child::start(command, environment(&address, &upstream))?;
     say(format_args!("recording {address} → {upstream}, into {}", folder.display()));
     let mut progress = RecordingProgress::silent();
@@ -111,8 +117,9 @@ async fn bind(
     upstream: &Upstream,
     port: u16,
     session: RecordingSession,
+    door: Door,
 ) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
-    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session).await.map_err(record_error)?;
+    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session, door).await.map_err(record_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     Ok((recorder, notices, address))
 }

@@ -8,20 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::allow::AllowArgs;
 use super::local_model::{self, CacheArgs};
 use super::signals::{self, Signals};
-use super::{CliError, blocking, choices, say};
+use super::{CliError, blocking, choices, keys, say};
 use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{ComputePath, EngineOptions};
-use crate::server::{HostName, PageOrigin, Server, ServerOptions};
+use crate::server::{Server, ServerOptions};
 use crate::wire::MessagesRequest;
+
+/// The variable that stands in for `--api-key`, and does not show in a list of processes.
+const API_KEY: &str = "ANYCLAUDE_API_KEY";
 
 /// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
 #[derive(clap::Args, Debug)]
@@ -38,15 +41,10 @@ pub(super) struct ServeArgs {
     #[arg(long, default_value_t = 8081)]
     port: u16,
     /// Key that clients must send, as x-api-key or as bearer token [default: none is asked for]
-    #[arg(long, value_name = "KEY", env = "ANYCLAUDE_API_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = API_KEY, hide_env_values = true)]
     api_key: Option<String>,
-    /// Another name by which clients call this server, such as gpu.lan; may be repeated [default: localhost and
-    /// addresses]
-    #[arg(long, value_name = "NAME")]
-    allow_host: Vec<HostName>,
-    /// Origin whose web pages may use this server, such as https://app.example; may be repeated [default: none]
-    #[arg(long, value_name = "URL")]
-    allow_origin: Vec<PageOrigin>,
+    #[command(flatten)]
+    allow: AllowArgs,
     #[command(flatten)]
     cache: CacheArgs,
     /// How the model writes tool calls [default: as its chat template does]
@@ -67,11 +65,8 @@ Then, in another terminal:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, allow_host, allow_origin, cache, tool_format, compute_path } = args;
-    let api_key = api_key.filter(|key| !key.is_empty());
-    if api_key.as_deref().is_some_and(|key| HeaderValue::from_str(key).is_err()) {
-        return Err(CliError::input("--api-key: it has characters that no HTTP header may have"));
-    }
+    let ServeArgs { model, host, port, api_key, allow, cache, tool_format, compute_path } = args;
+    let api_key = checked_key(api_key)?;
     let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
     let listener = bind(&host, port).await?;
     let address = listener.local_addr().map_err(CliError::backend)?;
@@ -88,8 +83,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     announce(address, api_key.as_deref());
     let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
     // Clients that were given the name that we listen on may use it.
-    let names = allow_host.into_iter().chain(host.parse().ok()).collect();
-    let options = ServerOptions { api_key, names, allow_origins: allow_origin, ..ServerOptions::default() };
+    let mut allowed = allow.allowed();
+    allowed.hosts.extend(host.parse());
+    let options = ServerOptions { api_key, allowed, ..ServerOptions::default() };
     let server = Server::new(backend, options);
     let served = server.run(listener, stop).await;
     if let Some(warm_up) = warm_up {
@@ -103,6 +99,13 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     }
     say(format_args!("served {}", server.totals()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key that clients must send, if one is set.
+fn checked_key(given: Option<String>) -> Result<Option<String>, CliError> {
+    let Some(key) = given else { return Ok(None) };
+    let source = if std::env::var(API_KEY).as_deref() == Ok(&key) { API_KEY } else { "--api-key" };
+    keys::sendable(key, source)
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::token_limit::limit_or_all;
 use super::{ChatUsage, StopSequences, StreamOptions, or_default};
 use crate::wire::content::TextOrList;
 
@@ -12,8 +13,8 @@ pub struct CompletionRequest {
     #[serde(default)]
     pub model: String,
     pub prompt: CompletionPrompt,
-    /// Upper bound on generated tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Upper bound on generated tokens. -1 is read as [`AS_MANY_AS_FIT`](crate::wire::MessagesRequest::AS_MANY_AS_FIT).
+    #[serde(default, deserialize_with = "limit_or_all", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,

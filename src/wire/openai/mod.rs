@@ -9,6 +9,7 @@ mod error;
 mod request;
 pub mod responses;
 mod text_or_parts;
+mod token_limit;
 
 pub use answer::{
     CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,

@@ -1,9 +1,9 @@
 //! The body of `POST /v1/chat/completions`.
 
-use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::token_limit::limit;
 use super::{TextOrParts, or_default};
 
 /// The body of `POST /v1/chat/completions`.
@@ -38,17 +38,6 @@ pub struct ChatRequest {
     pub reasoning_effort: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-/// Reads a limit: many local servers take -1 for none.
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    match Option::<i64>::deserialize(deserializer)? {
-        None | Some(-1) => Ok(None),
-        Some(given) => {
-            let limit = u32::try_from(given).map_err(|_| D::Error::custom(format!("{given} is not a number of tokens")))?;
-            Ok(Some(limit))
-        }
-    }
 }
 
 /// One text that ends generation, or several.

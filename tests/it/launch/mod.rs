@@ -3,3 +3,4 @@
 mod chat;
 mod claude;
 mod start;
+mod token;

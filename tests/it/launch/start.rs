@@ -91,6 +91,17 @@ fn what_is_missing_is_one_line_with_the_way_out() {
     ");
 }
 
+#[test]
+fn a_key_that_no_header_can_carry_is_refused_by_its_variable() {
+    for (mode, variable) in [("openrouter", "OPENROUTER_API_KEY"), ("openai", "OPENAI_API_KEY")] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.anyclaude(&["--mode", mode, "--model", "m", "--client", "sh"]);
+        let refusal = run(command.env(variable, "schlüssel")).refusal();
+        assert!(refusal.starts_with(&format!("exit 2: error: {variable}: no HTTP header")), "{refusal}");
+        assert!(!refusal.contains("schlüssel"), "{refusal}");
+    }
+}
+
 #[cfg(feature = "mlx")]
 #[test]
 fn a_missing_model_is_one_line_with_the_way_out() {

@@ -2,6 +2,7 @@
 
 mod child;
 mod faults;
+mod pages;
 mod secrets;
 mod stop;
 mod stream;

@@ -1,4 +1,4 @@
-//! Three hundred generated bad requests on one server: whatever is wrong with them, they are answered.
+//! Five hundred generated bad requests on one server: whatever is wrong with them, they are answered.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -9,7 +9,7 @@ use crate::support::MODEL;
 use crate::support::http::{Reply, client, get, post, send};
 use crate::support::serving::Serving;
 
-const REQUESTS: usize = 300;
+const REQUESTS: usize = 500;
 const SEED: u64 = 18;
 
 fn messages() -> Value {
@@ -49,6 +49,39 @@ fn chat() -> Value {
     })
 }
 
+fn responses() -> Value {
+    json!({
+        "model": "m", "max_output_tokens": 8, "temperature": 0, "top_p": 1, "seed": 7, "instructions": "S", "store": false,
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "Hi"},
+                {"type": "input_image", "image_url": "data:image/png;base64,AA=="}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Well."}]},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Let me look."}]},
+            {"type": "function_call", "call_id": "c", "name": "Read", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "x"},
+            {"type": "custom_tool_call", "call_id": "d", "name": "patch", "input": "+ a"},
+            {"type": "custom_tool_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "done"}]},
+        ],
+        "tools": [
+            {"type": "function", "name": "Read", "parameters": {"type": "object"}, "strict": false},
+            {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}},
+            {"type": "namespace", "name": "mcp", "tools": [{"type": "function", "name": "list", "parameters": {"type": "object"}}]},
+            {"type": "web_search"},
+        ],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "Read"}]},
+        "reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"], "metadata": {"a": "b"},
+        "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}}, "verbosity": "low"},
+    })
+}
+
+fn completions() -> Value {
+    json!({
+        "model": "m", "max_tokens": 8, "prompt": ["It is"], "temperature": 0, "top_p": 1, "n": 1, "best_of": 1, "echo": false,
+        "stop": ["q"], "seed": 7, "suffix": null, "logprobs": null, "logit_bias": {}, "presence_penalty": 0, "top_k": 5,
+        "stream_options": {"include_usage": true}, "user": "ann",
+    })
+}
+
 /// What stands where something else is expected.
 fn oddities() -> Vec<Value> {
     vec![
@@ -71,6 +104,9 @@ fn oddities() -> Vec<Value> {
     ]
 }
 
+/// The fields that limit an answer.
+const LENGTHS: [&str; 2] = ["max_tokens", "max_output_tokens"];
+
 /// The JSON pointers of everything in a body. An answer's length stays as it is, or the tiny model fills its context.
 fn places(body: &Value, at: &str, places: &mut Vec<String>) {
     let fields: Vec<(String, &Value)> = match body {
@@ -78,7 +114,7 @@ fn places(body: &Value, at: &str, places: &mut Vec<String>) {
         Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
         _ => Vec::new(),
     };
-    for (name, value) in fields.into_iter().filter(|(name, _)| name != "max_tokens") {
+    for (name, value) in fields.into_iter().filter(|(name, _)| !LENGTHS.contains(&name.as_str())) {
         let inner = format!("{at}/{name}");
         self::places(value, &inner, places);
         places.push(inner);
@@ -105,12 +141,17 @@ fn spoil(body: &mut Value, random: &mut StdRng) {
 /// What is wrong with an answer, if something is.
 fn fault(path: &str, reply: &Reply) -> Option<&'static str> {
     let Ok(body) = serde_json::from_str::<Value>(&reply.text) else { return Some("not JSON") };
-    let is_chat = path == "/v1/chat/completions";
+    let object = match path {
+        "/v1/chat/completions" => Some("chat.completion"),
+        "/v1/responses" => Some("response"),
+        "/v1/completions" => Some("text_completion"),
+        _ => None,
+    };
     match reply.status {
-        200 if is_chat => (body["object"] != "chat.completion").then_some("no completion"),
+        200 if object.is_some() => (body["object"].as_str() != object).then_some("not the answer's object"),
         200 if path.ends_with("count_tokens") => (!body["input_tokens"].is_u64()).then_some("no count"),
         200 => (body["type"] != "message").then_some("no message"),
-        400..500 if is_chat => {
+        400..500 if object.is_some() => {
             let whole = ["message", "type", "param", "code"].iter().all(|field| body["error"].get(*field).is_some());
             (!whole || body.get("type").is_some()).then_some("not OpenAI's envelope")
         }
@@ -129,10 +170,12 @@ fn every_bad_request_is_answered_in_its_protocol_and_the_server_goes_on() {
     let mut faults = Vec::new();
     let mut refused = 0;
     for nth in 0..REQUESTS {
-        let (path, mut body) = match random.random_range(0..3) {
+        let (path, mut body) = match random.random_range(0..5) {
             0 => ("/v1/messages", messages()),
             1 => ("/v1/messages/count_tokens", messages()),
-            _ => ("/v1/chat/completions", chat()),
+            2 => ("/v1/chat/completions", chat()),
+            3 => ("/v1/responses", responses()),
+            _ => ("/v1/completions", completions()),
         };
         for _ in 0..random.random_range(1..=2) {
             spoil(&mut body, &mut random);
@@ -151,7 +194,13 @@ fn every_bad_request_is_answered_in_its_protocol_and_the_server_goes_on() {
     assert!(faults.is_empty(), "{} of {REQUESTS}:\n{}", faults.len(), faults.join("\n"));
     assert!(refused > REQUESTS / 4, "only {refused} were bad: the test tests nothing");
     assert_eq!(get(&format!("{}/health", server.url)).status, 200);
-    for (path, body) in [("/v1/messages", messages()), ("/v1/chat/completions", chat())] {
+    let whole = [
+        ("/v1/messages", messages()),
+        ("/v1/chat/completions", chat()),
+        ("/v1/responses", responses()),
+        ("/v1/completions", completions()),
+    ];
+    for (path, body) in whole {
         post(&format!("{}{path}", server.url), &body).succeeds();
     }
 }

@@ -11,6 +11,8 @@ mod completions;
 mod cut_calls;
 #[cfg(feature = "mlx")]
 mod formats;
+#[cfg(feature = "mlx")]
+mod keys;
 mod leaving;
 #[cfg(feature = "mlx")]
 mod model;
@@ -20,3 +22,5 @@ mod responses;
 mod routes;
 #[cfg(feature = "mlx")]
 mod templates;
+#[cfg(feature = "mlx")]
+mod unread;

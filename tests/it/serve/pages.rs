@@ -1,6 +1,6 @@
 //! Web pages: those of the origins that were asked for may use the server, no other page may.
 
-use anyclaude::server::ServerOptions;
+use anyclaude::server::{Allowed, ServerOptions};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::json;
 
@@ -43,8 +43,8 @@ fn a_foreign_page_is_refused_whatever_it_asks_for() {
 
 #[tokio::test]
 async fn a_page_that_was_asked_for_may_ask_and_read() {
-    let allow_origins = vec!["https://app.example".parse().unwrap()];
-    let options = ServerOptions { allow_origins, api_key: Some("secret".into()), ..ServerOptions::default() };
+    let allowed = Allowed { origins: vec!["https://app.example".parse().unwrap()], ..Allowed::default() };
+    let options = ServerOptions { allowed, api_key: Some("secret".into()), ..ServerOptions::default() };
     let server = serving(options);
     let asks_first = client()
         .request(Method::OPTIONS, format!("{}/v1/messages", server.url))
@@ -78,7 +78,8 @@ async fn without_origins_nothing_is_said_to_pages() {
 
 #[test]
 fn a_name_that_was_asked_for_is_answered() {
-    let server = serving(ServerOptions { names: vec!["gpu.lan".parse().unwrap()], ..ServerOptions::default() });
+    let allowed = Allowed { hosts: vec!["gpu.lan".parse().unwrap()], ..Allowed::default() };
+    let server = serving(ServerOptions { allowed, ..ServerOptions::default() });
     for (host, status) in [("gpu.lan:8081", 200), ("localhost", 200), ("[::1]:8081", 200), ("other.lan", 403)] {
         let request = client().get(format!("{}/health", server.url)).header("host", host);
         assert_eq!(send(request).unwrap().status, status, "{host}");

@@ -20,6 +20,26 @@ fn url(server: &Served, path: &str) -> String {
     format!("{}{path}", server.url)
 }
 
+/// The routes that people are told of.
+const ROUTES: [&str; 11] = [
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/completions",
+    "/v1/models",
+    "/health",
+    "/metrics",
+    "/cache",
+    "/cache/clear",
+    "/cache/keep-only",
+];
+
+/// Whether a text has this route as a word.
+fn names(text: &str, route: &str) -> bool {
+    text.split(|c: char| c.is_whitespace() || ",;\"".contains(c)).any(|word| word == route)
+}
+
 #[test]
 fn count_tokens_needs_no_max_tokens() {
     let server = scripted().serve();
@@ -64,6 +84,15 @@ fn root_and_health_answer() {
     let server = scripted().serve();
     for method in [Method::HEAD, Method::GET] {
         assert_eq!(send(client().request(method, &server.url)).unwrap().status, 200);
+    }
+    let (root, readme) = (get(&server.url).text, include_str!("../../../README.md"));
+    for route in ROUTES {
+        assert!(names(&root, route), "{route} is not in {root}");
+        assert!(readme.contains(&format!("`{route}`")), "README does not name {route}");
+    }
+    let unknown = get(&url(&server, "/v1/embeddings")).text;
+    for route in ROUTES.iter().filter(|route| route.starts_with("/v1/")) {
+        assert!(names(&unknown, route), "{route} is not in {unknown}");
     }
     let health = get(&url(&server, "/health")).json();
     let known = ["status", "server", "version", "model"].map(|field| health[field].as_str().unwrap().to_owned());
@@ -119,7 +148,8 @@ fn a_key_is_asked_for_where_one_is_set() {
 #[track_caller]
 fn has_its_envelope(path: &str, reply: &Reply) {
     let body = reply.json();
-    match path.starts_with("/v1/chat/completions") {
+    let openais = ["/v1/chat/completions", "/v1/responses", "/v1/completions"];
+    match openais.iter().any(|route| path.starts_with(route)) {
         true => assert!(body.get("type").is_none() && body["error"].get("param").is_some(), "{path}: {reply:?}"),
         false => assert!(body["type"] == "error" && body["request_id"].is_string(), "{path}: {reply:?}"),
     }
@@ -133,6 +163,8 @@ fn every_route_says_in_its_protocol_what_is_wrong() {
         (POST, "/v1/messages"),
         (POST, "/v1/messages/count_tokens"),
         (POST, "/v1/chat/completions"),
+        (POST, "/v1/responses"),
+        (POST, "/v1/completions"),
         (GET, "/v1/models"),
         (GET, "/v1/models/m"),
         (GET, "/metrics"),

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::deadline::PATIENCE;
 
 /// A whole answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Reply {
     pub status: u16,
     pub text: String,

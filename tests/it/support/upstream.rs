@@ -189,7 +189,7 @@ impl Client {
         let mut socket = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = if method == "POST" { format!("content-length: {}\r\n", body.len()) } else { String::new() };
-        write!(socket, "{method} {path} HTTP/1.1\r\nhost: here\r\nuser-agent: test/1\r\n{length}{more}\r\n").unwrap();
+        write!(socket, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: test/1\r\n{length}{more}\r\n").unwrap();
         socket.write_all(body).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { reader: BufReader::new(Socket { socket, asked: format!("{method} {path}") }) }

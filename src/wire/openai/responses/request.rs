@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::or_default;
+use super::super::token_limit::limit;
 use super::{InputItem, ResponsesTool, ResponsesToolChoice};
 
 /// The body of `POST /v1/responses`. Fields that have no place of their own are kept in `extra`.
@@ -28,8 +29,8 @@ pub struct ResponsesRequest {
     pub text: Option<TextOptions>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<ReasoningOptions>,
-    /// Upper bound on generated tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Upper bound on generated tokens. -1 is read as none.
+    #[serde(default, deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,

@@ -1,0 +1,22 @@
+//! The flags for whom a port lets in beside those who call it by its address.
+
+use crate::server::{Allowed, HostName, PageOrigin};
+
+/// Names and web pages that may use a port.
+#[derive(clap::Args, Debug)]
+pub(super) struct AllowArgs {
+    /// Another name by which clients call this server, such as gpu.lan; may be repeated [default: localhost and
+    /// addresses]
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<HostName>,
+    /// Origin whose web pages may use this server, such as https://app.example; may be repeated [default: none]
+    #[arg(long, value_name = "URL")]
+    allow_origin: Vec<PageOrigin>,
+}
+
+impl AllowArgs {
+    /// What the flags allow.
+    pub(super) fn allowed(self) -> Allowed {
+        Allowed { hosts: self.allow_host, origins: self.allow_origin }
+    }
+}

@@ -1,0 +1,83 @@
+//! Sixteen clients that do not read what they asked for: they keep nobody from an answer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyclaude::backend::mlx::{ClientLimits, MlxBackend};
+use anyclaude::engine::EngineOptions;
+use anyclaude::server::ServerOptions;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::block_in_place;
+
+use crate::support::deadline::{soon, until};
+use crate::support::http::get;
+use crate::support::{MODEL, listen};
+
+/// As many as the engine answers at once.
+const PLACES: usize = 16;
+
+/// How long an answer may wait for its client here. In earnest it is half a minute.
+const STALL: Duration = Duration::from_millis(100);
+
+/// What the client's side of a connection holds, in bytes: the least that systems allow, or near it.
+const RECEIVE_BUFFER: u32 = 2048;
+
+/// A text that the model continues up to its limit. Each chunk repeats the model's name: with a long one, the answer is far
+/// longer than what all buffers on its way hold.
+fn long_answer() -> Value {
+    json!({"model": "m".repeat(2000), "prompt": "1 2 3", "max_tokens": 1000, "temperature": 0, "stream": true})
+}
+
+/// A connection that has asked and does not read.
+async fn asked(host: &str, body: &Value) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
+    let mut connection = socket.connect(host.parse().unwrap()).await.unwrap();
+    let body = body.to_string();
+    let head = format!("POST /v1/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    connection
+}
+
+/// Reads until the stream's end, which is an empty chunk: the connection stays open.
+async fn read_to_the_end(mut connection: TcpStream) -> String {
+    let (mut read, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    while !read.ends_with(b"\r\n0\r\n\r\n") {
+        let count = soon("more of an answer", connection.read(&mut buffer)).await.unwrap();
+        assert!(count > 0, "the connection ended in the middle");
+        read.extend(&buffer[..count]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+/// How many answers the server counts as begun and not ended.
+fn in_flight(url: &str) -> usize {
+    let metrics = get(&format!("{url}/metrics")).text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("anyclaude_requests_in_flight "));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_keep_nobody_from_an_answer() {
+    let limits = ClientLimits { longest_stall: STALL, ..ClientLimits::default() };
+    let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
+    let url = listen::backend(Arc::new(backend), ServerOptions::default());
+    let host = url.strip_prefix("http://").unwrap().to_owned();
+    let mut unread = Vec::new();
+    for _ in 0..PLACES {
+        unread.push(asked(&host, &long_answer()).await);
+    }
+    block_in_place(|| until("sixteen answers", || (in_flight(&url) == PLACES).then_some(())));
+
+    let next = asked(&host, &json!({"prompt": "Hello", "max_tokens": 3, "stream": true})).await;
+    let answer = read_to_the_end(next).await;
+    assert!(answer.contains("\"finish_reason\":\"length\"") && !answer.contains("error"), "{answer}");
+    assert_eq!(block_in_place(|| in_flight(&url)), PLACES, "the others were still there: none of them had been read to its end");
+    for connection in unread {
+        let answer = read_to_the_end(connection).await;
+        assert!(answer.contains("the client did not read it"), "the answer fitted in the buffers on its way");
+    }
+}
