@@ -7,6 +7,7 @@ mod derive;
 mod file;
 mod format;
 mod partial;
+mod pieces;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
