@@ -75,6 +75,18 @@ enum CliCommand {
     Schema(schema::SchemaArgs),
 }
 
+impl CliCommand {
+    /// Whether it writes or shows what is redacted, so that it needs the user's patterns.
+    fn redacts(&self) -> bool {
+        match self {
+            #[cfg(feature = "mlx")]
+            Self::Serve(_) => true,
+            Self::Record(_) | Self::Replay(_) | Self::Trace(_) | Self::Check(_) => true,
+            Self::Review(_) | Self::Model(_) | Self::Doctor(_) | Self::Config(_) | Self::Schema(_) => false,
+        }
+    }
+}
+
 /// Parses the command line, runs the command, prints its error.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -106,6 +118,10 @@ fn failed(error: CliError) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    if cli.command.as_ref().is_none_or(CliCommand::redacts) {
+        let settings = blocking(|| Ok(crate::config::load(&serde_json::Map::new())?.settings)).await?;
+        crate::trace::redact::use_patterns(&settings.redact.patterns);
+    }
     let Some(command) = cli.command else { return launch::run(cli.launch).await };
     match command {
         #[cfg(feature = "mlx")]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::trace::redact::SecretPattern;
+
 /// Everything that can be configured, under the names that the files use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -41,8 +43,18 @@ pub struct Settings {
     pub allow_origin: Vec<String>,
     /// The modes to ask, in this order, when the chosen one is down or overloaded.
     pub fallback: Vec<Mode>,
+    /// What else is kept out of recordings.
+    pub redact: RedactSettings,
     /// Settings of single modes. For the chosen mode, the values above win.
     pub modes: BTreeMap<Mode, ModeSettings>,
+}
+
+/// What is kept out of recordings, besides everything that is known to be secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedactSettings {
+    /// Regular expressions. What they match is replaced by [redacted] in recordings, logs and scrubbed copies.
+    pub patterns: Vec<SecretPattern>,
 }
 
 /// The settings that each mode can have for itself.
@@ -83,6 +95,7 @@ impl Default for Settings {
             cache_dir: None,
             allow_origin: Vec::new(),
             fallback: Vec::new(),
+            redact: RedactSettings::default(),
             modes: BTreeMap::new(),
         }
     }

@@ -2,104 +2,196 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use async_compression::tokio::write::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use axum::http::header::{CONTENT_ENCODING, HeaderMap};
 use futures::FutureExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Decodes one `content-encoding`. The decoders write into memory, so their futures never wait.
-pub(super) enum Decoder {
+/// The most bytes that one chunk from the network may become. A few kilobytes can be made to become gigabytes.
+const MAX_FROM_CHUNK: usize = 32 << 20;
+
+/// The most bytes of a body, decompressed. Larger than any that a server takes or gives, and small enough to hold.
+const MAX_BODY: usize = 256 << 20;
+
+/// Why the rest of a body is not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("content-encoding {0} is not known")]
+    UnknownEncoding(String),
+    #[error("it is too large to be recorded: more than {MAX_FROM_CHUNK} bytes from one piece, or more than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("it cannot be decompressed: {0}")]
+    Corrupt(io::Error),
+    #[error("it broke off: its compression has no end")]
+    BrokeOff,
+}
+
+/// Decodes a body, and holds it to its bounds.
+pub(super) struct Decoder {
+    encoding: Encoding,
+    /// Bytes that may still come out.
+    room: usize,
+}
+
+enum Encoding {
     Identity,
-    Gzip(GzipDecoder<Vec<u8>>),
-    Brotli(BrotliDecoder<Vec<u8>>),
-    Zstd(ZstdDecoder<Vec<u8>>),
     /// `deflate` before its first byte, which tells which of two formats it is.
     Deflate,
-    Zlib(ZlibDecoder<Vec<u8>>),
-    RawDeflate(DeflateDecoder<Vec<u8>>),
+    /// A compression before its first byte. A body without bytes, as answers to HEAD have it, is no broken one.
+    Unstarted(fn() -> Box<dyn Decompressor>),
+    Compressed(Box<dyn Decompressor>),
+}
+
+/// What decompresses into a [`BoundedOutput`]. That never waits, so neither do its futures.
+trait Decompressor: AsyncWrite + Unpin + Send {
+    fn output(&mut self) -> &mut BoundedOutput;
+}
+
+macro_rules! decompressors {
+    ($($decoder:ident),*) => {
+        $(impl Decompressor for $decoder<BoundedOutput> {
+            fn output(&mut self) -> &mut BoundedOutput {
+                self.get_mut()
+            }
+        })*
+    };
+}
+
+decompressors!(GzipDecoder, BrotliDecoder, ZstdDecoder, ZlibDecoder, DeflateDecoder);
+
+/// Takes bytes until it is full, then refuses them.
+#[derive(Default)]
+struct BoundedOutput {
+    bytes: Vec<u8>,
+    /// Bytes that it still takes.
+    room: usize,
+    /// Whether bytes were refused.
+    is_full: bool,
+}
+
+impl AsyncWrite for BoundedOutput {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let taken = bytes.len().min(self.room);
+        if taken == 0 && !bytes.is_empty() {
+            self.is_full = true;
+            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+        }
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        self.room -= taken;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Decoder {
-    /// The decoder for a body with these headers. The error is the name of an unknown encoding.
-    pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, String> {
-        let encoding =
-            headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
-        Ok(match encoding.as_str() {
-            "" | "identity" => Self::Identity,
-            "gzip" | "x-gzip" => Self::Gzip(GzipDecoder::new(Vec::new())),
-            "br" => Self::Brotli(BrotliDecoder::new(Vec::new())),
-            "zstd" => Self::Zstd(ZstdDecoder::new(Vec::new())),
-            "deflate" => Self::Deflate,
-            _ => return Err(encoding),
-        })
+    /// The decoder of a body as it is.
+    pub(crate) fn identity() -> Self {
+        Self { encoding: Encoding::Identity, room: MAX_BODY }
     }
 
-    /// Decodes a chunk as far as possible. After an error the decoder cannot go on.
-    pub(crate) async fn push(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
-        if let (Self::Deflate, Some(first)) = (&*self, chunk.first()) {
+    /// The decoder for a body with these headers.
+    ///
+    /// # Errors
+    /// The encoding is not known.
+    pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, DecodeError> {
+        let encoding =
+            headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
+        let encoding = match encoding.as_str() {
+            "" | "identity" => Encoding::Identity,
+            "gzip" | "x-gzip" => Encoding::Unstarted(|| Box::new(GzipDecoder::new(BoundedOutput::default()))),
+            "br" => Encoding::Unstarted(|| Box::new(BrotliDecoder::new(BoundedOutput::default()))),
+            "zstd" => Encoding::Unstarted(|| Box::new(ZstdDecoder::new(BoundedOutput::default()))),
+            "deflate" => Encoding::Deflate,
+            _ => return Err(DecodeError::UnknownEncoding(encoding)),
+        };
+        Ok(Self { encoding, room: MAX_BODY })
+    }
+
+    /// Adds what a chunk becomes to `decoded`.
+    ///
+    /// # Errors
+    /// The rest of the body cannot be decoded, or is too large. What could be decoded is added. The decoder must not be used again.
+    pub(crate) async fn push(&mut self, chunk: &[u8], decoded: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let Some(first) = chunk.first() else { return Ok(()) };
+        match self.encoding {
+            Encoding::Unstarted(start) => self.encoding = Encoding::Compressed(start()),
             // In a zlib header the low four bits are 8, the number of the deflate method.
-            *self = match first & 0x0f {
-                8 => Self::Zlib(ZlibDecoder::new(Vec::new())),
-                _ => Self::RawDeflate(DeflateDecoder::new(Vec::new())),
-            };
+            Encoding::Deflate if first & 0x0f == 8 => {
+                self.encoding = Encoding::Compressed(Box::new(ZlibDecoder::new(BoundedOutput::default())));
+            }
+            Encoding::Deflate => {
+                self.encoding = Encoding::Compressed(Box::new(DeflateDecoder::new(BoundedOutput::default())));
+            }
+            Encoding::Identity | Encoding::Compressed(_) => {}
         }
-        match self {
-            Self::Identity | Self::Deflate => Ok(chunk.to_vec()),
-            Self::Gzip(decoder) => {
-                write(decoder, chunk).await?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
-            Self::Brotli(decoder) => {
-                write(decoder, chunk).await?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
-            Self::Zstd(decoder) => {
-                write(decoder, chunk).await?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
-            Self::Zlib(decoder) => {
-                write(decoder, chunk).await?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
-            Self::RawDeflate(decoder) => {
-                write(decoder, chunk).await?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
+        let Encoding::Compressed(decompressor) = &mut self.encoding else {
+            let taken = chunk.len().min(self.room);
+            decoded.extend_from_slice(&chunk[..taken]);
+            self.room -= taken;
+            return if taken < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(()) };
+        };
+        decompressor.output().room = self.room.min(MAX_FROM_CHUNK);
+        let written = write(&mut **decompressor, chunk).await;
+        let output = decompressor.output();
+        self.room -= output.bytes.len();
+        decoded.append(&mut std::mem::take(&mut output.bytes));
+        match written {
+            Err(_) if output.is_full => Err(DecodeError::TooLarge),
+            written => written.map_err(DecodeError::Corrupt),
+        }
+    }
+
+    /// The body has ended.
+    ///
+    /// # Errors
+    /// Its compression has not.
+    pub(crate) async fn finish(&mut self) -> Result<(), DecodeError> {
+        match &mut self.encoding {
+            // Everything that came has been flushed, so nothing is left to come out.
+            Encoding::Compressed(decompressor) => decompressor.shutdown().await.map_err(|_| DecodeError::BrokeOff),
+            Encoding::Identity | Encoding::Deflate | Encoding::Unstarted(_) => Ok(()),
         }
     }
 }
 
-/// The most bytes of a decompressed request. Larger than any body that a server takes, and small enough to hold.
-const MAX_REQUEST: usize = 256 << 20;
-
-/// Decompresses the whole body of a request. The error says why it cannot be recorded.
-pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
-    let mut decoder = Decoder::for_body(headers).map_err(|encoding| format!("content-encoding {encoding} is not known"))?;
-    if matches!(decoder, Decoder::Identity) {
+/// Decompresses the whole body of a request.
+///
+/// # Errors
+/// It cannot be recorded.
+pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
+    let mut decoder = Decoder::for_body(headers)?;
+    if matches!(decoder.encoding, Encoding::Identity) {
         return Ok(Cow::Borrowed(body));
     }
     let mut whole = Vec::new();
-    // In small chunks, so that one of them cannot grow beyond all measure.
-    for chunk in body.chunks(1024) {
-        // Writing into memory never waits.
-        let decoded = decoder.push(chunk).now_or_never().ok_or("the decoder waits")?;
-        whole.extend(decoded.map_err(|error| format!("it cannot be decompressed: {error}"))?);
-        if whole.len() > MAX_REQUEST {
-            return Err(format!("it has more than {MAX_REQUEST} bytes"));
-        }
-    }
+    let decoding = async {
+        decoder.push(body, &mut whole).await?;
+        decoder.finish().await
+    };
+    // Writing into memory never waits.
+    decoding.now_or_never().unwrap_or_else(|| Err(DecodeError::Corrupt(io::ErrorKind::WouldBlock.into())))?;
     Ok(Cow::Owned(whole))
 }
 
-async fn write(decoder: &mut (impl AsyncWrite + Unpin), chunk: &[u8]) -> io::Result<()> {
-    decoder.write_all(chunk).await?;
-    decoder.flush().await
+async fn write(decompressor: &mut dyn Decompressor, chunk: &[u8]) -> io::Result<()> {
+    decompressor.write_all(chunk).await?;
+    decompressor.flush().await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_compression::Level;
     use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 
     const PARTS: [&str; 3] = ["event: a\ndata: 1\n\n", "event: b\ndata: é\n\n", "event: c\ndata: 3\n\n"];
@@ -143,7 +235,9 @@ mod tests {
         for encoding in ["identity", "gzip", "br", "zstd", "deflate", "raw deflate"] {
             let mut decoder = decoder(encoding);
             for (chunk, part) in compress(encoding).await.iter().zip(PARTS) {
-                assert_eq!(String::from_utf8(decoder.push(chunk).await.unwrap()).unwrap(), part, "{encoding}");
+                let mut decoded = Vec::new();
+                decoder.push(chunk, &mut decoded).await.unwrap();
+                assert_eq!(String::from_utf8(decoded).unwrap(), part, "{encoding}");
             }
         }
     }
@@ -154,8 +248,9 @@ mod tests {
             let mut decoder = decoder(encoding);
             let mut decoded = Vec::new();
             for byte in compress(encoding).await.concat() {
-                decoded.extend(decoder.push(&[byte]).await.unwrap_or_else(|e| panic!("{encoding}: {e}")));
+                decoder.push(&[byte], &mut decoded).await.unwrap_or_else(|e| panic!("{encoding}: {e}"));
             }
+            decoder.finish().await.unwrap_or_else(|e| panic!("{encoding}: {e}"));
             assert_eq!(String::from_utf8(decoded).unwrap(), PARTS.concat(), "{encoding}");
         }
     }
@@ -166,24 +261,81 @@ mod tests {
             let body = compress(encoding).await.concat();
             assert_eq!(decompressed(&headers(encoding), &body).unwrap(), PARTS.concat().as_bytes(), "{encoding}");
         }
-        assert!(decompressed(&headers("gzip"), b"plain text").unwrap_err().contains("cannot be decompressed"));
-        assert_eq!(decompressed(&headers("compress"), b"x").unwrap_err(), "content-encoding compress is not known");
+        assert!(matches!(decompressed(&headers("gzip"), b"plain text"), Err(DecodeError::Corrupt(_))));
+        assert!(
+            matches!(decompressed(&headers("compress"), b"x"), Err(DecodeError::UnknownEncoding(name)) if name == "compress")
+        );
+    }
+
+    const COMPRESSIONS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "raw deflate"];
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_known_for_it_and_keeps_what_came() {
+        for encoding in COMPRESSIONS {
+            let body = compress(encoding).await.concat();
+            for end in 1..body.len() {
+                let (mut decoder, mut decoded) = (decoder(encoding), Vec::new());
+                decoder.push(&body[..end], &mut decoded).await.unwrap();
+                assert!(matches!(decoder.finish().await, Err(DecodeError::BrokeOff)), "{encoding} cut at {end}");
+                assert!(PARTS.concat().as_bytes().starts_with(&decoded), "{encoding} cut at {end}");
+                assert!(decompressed(&headers(encoding), &body[..end]).is_err());
+            }
+            // Nothing at all is what HEAD is answered with.
+            decoder(encoding).finish().await.unwrap();
+        }
+    }
+
+    /// As many zeros, compressed.
+    async fn bomb(encoding: &str, megabytes: usize) -> Vec<u8> {
+        macro_rules! zeros {
+            ($encoder:ident) => {{
+                let mut encoder = $encoder::with_quality(Vec::new(), Level::Fastest);
+                for _ in 0..megabytes {
+                    encoder.write_all(&vec![0; 1 << 20]).await.unwrap();
+                }
+                encoder.shutdown().await.unwrap();
+                encoder.into_inner()
+            }};
+        }
+        match encoding {
+            "gzip" => zeros!(GzipEncoder),
+            "br" => zeros!(BrotliEncoder),
+            "zstd" => zeros!(ZstdEncoder),
+            "deflate" => zeros!(ZlibEncoder),
+            _ => zeros!(DeflateEncoder),
+        }
     }
 
     #[tokio::test]
-    async fn a_body_that_grows_beyond_all_measure_is_refused() {
-        let mut encoder = GzipEncoder::new(Vec::new());
-        let zeros = vec![0; 1 << 20];
-        for _ in 0..=MAX_REQUEST >> 20 {
-            encoder.write_all(&zeros).await.unwrap();
+    async fn what_one_chunk_becomes_has_a_bound() {
+        for encoding in COMPRESSIONS {
+            let bomb = bomb(encoding, (MAX_FROM_CHUNK >> 20) + 1).await;
+            let (mut decoder, mut decoded) = (decoder(encoding), Vec::new());
+            assert!(matches!(decoder.push(&bomb, &mut decoded).await, Err(DecodeError::TooLarge)), "{encoding}");
+            assert_eq!(decoded.len(), MAX_FROM_CHUNK, "{encoding}");
         }
-        encoder.shutdown().await.unwrap();
-        assert!(decompressed(&headers("gzip"), &encoder.into_inner()).unwrap_err().starts_with("it has more than"));
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_has_a_bound() {
+        for encoding in ["identity", "gzip"] {
+            let mut decoder = Decoder { room: 40, ..decoder(encoding) };
+            let mut decoded = Vec::new();
+            let mut failed = None;
+            for chunk in compress(encoding).await {
+                failed = decoder.push(&chunk, &mut decoded).await.err();
+                if failed.is_some() {
+                    break;
+                }
+            }
+            assert!(matches!(failed, Some(DecodeError::TooLarge)), "{encoding}");
+            assert_eq!(decoded, &PARTS.concat().as_bytes()[..40], "{encoding}");
+        }
     }
 
     #[tokio::test]
     async fn a_wrong_or_unknown_encoding_is_an_error() {
-        assert!(decoder("gzip").push(b"plain text").await.is_err());
-        assert_eq!(Decoder::for_body(&headers("compress")).err().as_deref(), Some("compress"));
+        assert!(matches!(decoder("gzip").push(b"plain text", &mut Vec::new()).await, Err(DecodeError::Corrupt(_))));
+        assert!(matches!(Decoder::for_body(&headers("compress")), Err(DecodeError::UnknownEncoding(name)) if name == "compress"));
     }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
@@ -21,6 +22,9 @@ use crate::server::TOKEN_HEADER;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, ErrorBody, ErrorKind};
 
+/// The most bytes of a request's body. It is held in memory; servers take far less.
+const MAX_REQUEST: usize = 256 << 20;
+
 /// How many chunks may wait for a slow client before the upstream has to wait.
 const CHUNKS_AHEAD: usize = 16;
 
@@ -33,8 +37,15 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     let Ok(permit) = state.open.clone().try_acquire_owned() else { return stopped() };
     let arrived = OffsetDateTime::now_utc();
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-        return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "the request's body did not come whole");
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_REQUEST) {
+        let message = format!("anyclaude record: the request is larger than {} MiB", MAX_REQUEST >> 20);
+        return error(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge, &message);
+    }
+    let Ok(body) = axum::body::to_bytes(body, MAX_REQUEST).await else {
+        let message =
+            format!("anyclaude record: the request's body did not come whole, or it is larger than {} MiB", MAX_REQUEST >> 20);
+        return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
     };
     let place = is_recorded(&parts).then(|| state.session.take());
     let (answer, answered) = oneshot::channel();

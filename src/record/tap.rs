@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 
-use super::decompress::Decoder;
+use super::decompress::{DecodeError, Decoder};
 use super::exchange_file::ExchangeUpdate;
 use super::sse::{Frame, Splitter};
 use super::writer::ExchangeWriter;
@@ -24,6 +24,8 @@ pub(super) struct Tap {
     status: u16,
     /// `None` if the answer cannot be decoded, or not any further.
     decoder: Option<Decoder>,
+    /// How the exchange ends for the trace if the answer is not recorded to its end.
+    cut_short: Option<ExchangeOutcome>,
     body: AnswerBody,
     /// Bytes still to come, if the response has a length.
     remaining: Option<u64>,
@@ -51,7 +53,8 @@ impl Tap {
             sent: Instant::now(),
             endpoint,
             status: 0,
-            decoder: Some(Decoder::Identity),
+            decoder: Some(Decoder::identity()),
+            cut_short: None,
             body: AnswerBody::Whole(Vec::new()),
             remaining: None,
             stopped: false,
@@ -65,9 +68,7 @@ impl Tap {
     pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         self.decoder = Decoder::for_body(headers)
-            .inspect_err(|encoding| {
-                tracing::warn!("content-encoding {encoding} is not known; this answer's body is not recorded")
-            })
+            .inspect_err(|reason| tracing::warn!("the body of the upstream's answer is not recorded: {reason}"))
             .ok();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")) {
@@ -105,13 +106,22 @@ impl Tap {
     /// The answer has ended in good order.
     pub(crate) async fn end(&mut self) {
         let at_us = self.elapsed_us();
+        if let Some(decoder) = &mut self.decoder
+            && self.ended.is_none()
+            && let Err(error) = decoder.finish().await
+        {
+            self.give_up(&error);
+        }
+        // The last event of an answer that is cut short is half of one.
         if let AnswerBody::Events(splitter) = &mut self.body
+            && self.cut_short.is_none()
             && let Some(frame) = splitter.finish()
         {
             self.event(frame, at_us);
         }
         if self.unsaved {
-            self.save(self.outcome(), Some(at_us)).await;
+            let ended_us = self.cut_short.is_none().then_some(at_us);
+            self.save(self.outcome(), ended_us).await;
         }
     }
 
@@ -125,11 +135,12 @@ impl Tap {
     /// The outcome of an answer that ended in good order.
     fn outcome(&self) -> ExchangeOutcome {
         let is_stream = matches!(self.body, AnswerBody::Events(_));
-        let cut_short = self.endpoint == Endpoint::Messages && is_stream && !self.stopped;
-        if self.status >= 400 || self.error_event || cut_short {
-            ExchangeOutcome::UpstreamError
-        } else {
-            ExchangeOutcome::Complete
+        let no_stop = self.endpoint == Endpoint::Messages && is_stream && !self.stopped;
+        match self.cut_short {
+            _ if self.status >= 400 || self.error_event => ExchangeOutcome::UpstreamError,
+            Some(outcome) => outcome,
+            None if no_stop => ExchangeOutcome::UpstreamError,
+            None => ExchangeOutcome::Complete,
         }
     }
 
@@ -153,15 +164,23 @@ impl Tap {
     }
 
     async fn decode(&mut self, chunk: &[u8]) -> Vec<u8> {
-        let Some(decoder) = &mut self.decoder else { return Vec::new() };
-        match decoder.push(chunk).await {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                tracing::warn!("cannot decompress the upstream's answer: {error}; the rest of it is not recorded");
-                self.decoder = None;
-                Vec::new()
-            }
+        let mut decoded = Vec::new();
+        if let Some(decoder) = &mut self.decoder
+            && let Err(error) = decoder.push(chunk, &mut decoded).await
+        {
+            self.give_up(&error);
         }
+        decoded
+    }
+
+    /// Records no more of the answer. The trace says so by its outcome.
+    fn give_up(&mut self, error: &DecodeError) {
+        tracing::warn!("the rest of the upstream's answer is not recorded: {error}");
+        self.decoder = None;
+        self.cut_short = Some(match error {
+            DecodeError::TooLarge => ExchangeOutcome::Truncated,
+            _ => ExchangeOutcome::UpstreamError,
+        });
     }
 
     /// Microseconds since the request was sent.

@@ -66,10 +66,15 @@ impl Upstream {
         }
     }
 
-    /// The URL for a request's path and query.
+    /// The URL for a request's path and query. It is below the base URL, whatever `..` the path has.
     pub(super) fn url(&self, path_and_query: &str) -> Result<Url, String> {
         let base = self.base.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())
+        let url = Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())?;
+        let below = url.path().strip_prefix(self.base.path().trim_end_matches('/'));
+        match below {
+            Some(rest) if rest.starts_with('/') => Ok(url),
+            _ => Err("the request's path leaves the base URL's".into()),
+        }
     }
 
     /// Whether the upstream is on this machine.
@@ -115,6 +120,16 @@ mod tests {
             let upstream = Upstream::parse(base).unwrap();
             assert_eq!(upstream.url("/v1/messages?beta=true").unwrap().as_str(), expected);
         }
+    }
+
+    #[test]
+    fn no_path_leaves_the_base() {
+        let upstream = Upstream::parse("https://host/anthropic").unwrap();
+        for path in ["/../admin", "/v1/../../admin", "/%2e%2e/admin", "/v1/.%2E/..", "/../anthropic2/x"] {
+            assert!(upstream.url(path).is_err(), "{path}");
+        }
+        assert_eq!(upstream.url("/v1/x/../messages").unwrap().path(), "/anthropic/v1/messages");
+        assert_eq!(Upstream::parse("https://host").unwrap().url("/../v1").unwrap().path(), "/v1");
     }
 
     #[test]

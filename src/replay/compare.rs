@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
-use crate::wire::StopReason;
+use crate::trace::is_malformed;
 
 /// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
@@ -50,10 +50,7 @@ pub struct MalformedArguments {
 pub fn malformed_arguments(measurements: &[Measurement]) -> Option<MalformedArguments> {
     measurements.iter().find_map(|measurement| {
         let outcome = &measurement.outcome;
-        if outcome.stop_reason.as_ref().is_some_and(StopReason::cuts) {
-            return None;
-        }
-        let call = outcome.tool_use.iter().find(|call| !call.input.is_object())?;
+        let call = outcome.tool_use.iter().find(|call| is_malformed(&call.input, outcome.stop_reason.as_ref()))?;
         let arguments = call.input.as_str().map_or_else(|| call.input.to_string(), str::to_owned);
         Some(MalformedArguments { measurement: measurement.label(), tool: call.name.clone(), arguments })
     })
@@ -80,6 +77,7 @@ mod tests {
     use super::*;
     use crate::replay::testing;
     use crate::snapshot::ToolUse;
+    use crate::wire::StopReason;
     use Phase::{Cached, Cold, Warm};
     use serde_json::{Value, json};
 

@@ -1,9 +1,6 @@
 //! What follows from a trace's events: the message they assemble to, the timing, and typed views of request and answer.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{ItlPercentiles, RecordedEvent, Timing, Trace};
@@ -100,26 +97,6 @@ pub fn assemble(events: &[RecordedEvent]) -> Value {
         }
     }
     message
-}
-
-/// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off in
-/// them.
-pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
-    let mut texts: BTreeMap<u64, String> = BTreeMap::new();
-    for RecordedEvent { data, .. } in events {
-        let Some(index) = data["index"].as_u64() else { continue };
-        match data["type"].as_str() {
-            Some("content_block_start") => drop(texts.remove(&index)),
-            Some("content_block_delta") => {
-                if let Some(piece) = data["delta"]["partial_json"].as_str() {
-                    texts.entry(index).or_default().push_str(piece);
-                }
-            }
-            _ => {}
-        }
-    }
-    texts.retain(|_, text| !text.is_empty() && serde_json::from_str::<IgnoredAny>(text).is_err());
-    texts
 }
 
 /// The block that an event belongs to.

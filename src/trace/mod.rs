@@ -2,10 +2,12 @@
 //!
 //! The recorder writes traces, replay and review read them. Nothing here sees a socket.
 
+mod arguments;
 mod derive;
 mod file;
 mod format;
 mod partial;
+mod pieces;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
@@ -13,7 +15,8 @@ pub mod scrub;
 mod testing;
 pub mod validate;
 
-pub use derive::{assemble, unparsed_arguments};
+pub use arguments::{is_malformed, unparsed_arguments};
+pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};

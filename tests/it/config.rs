@@ -39,6 +39,19 @@ fn modes_have_parts_of_their_own() {
 }
 
 #[test]
+fn patterns_of_secrets_are_shown_and_a_wrong_one_stops_what_would_write_without_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("anyclaude.toml", "[redact]\npatterns = ['ACME-[0-9]+']\n");
+    let (value, origin) = setting(&sandbox, &[], "redact");
+    assert_eq!((value, origin), (json!({"patterns": ["ACME-[0-9]+"]}), "[project]/anyclaude.toml".into()));
+    sandbox.write("anyclaude.toml", "[redact]\npatterns = ['(']\n");
+    for arguments in [&["record", "--port", "0"][..], &["trace", "scrub", "--out", "clean", "traces"], &["replay", "traces"]] {
+        let refused = sandbox.portable(&sandbox.run(arguments).refusal());
+        assert!(refused.starts_with("exit 2: error: [project]/anyclaude.toml:2:12: the pattern `(`"), "{refused}");
+    }
+}
+
+#[test]
 fn flags_win_over_everything() {
     let sandbox = Sandbox::new();
     let file = r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#;
@@ -71,6 +84,8 @@ fn what_is_wrong_is_one_line_that_names_the_place() {
         (".anyclauderc.json", "{\n  \"clinet\": \"x\"\n}", ("UNRELATED", "")),
         ("anyclaude.toml", "record = \"yes\"", ("UNRELATED", "")),
         ("anyclaude.toml", "[modes.openrouter]\nmodle = 1\n", ("UNRELATED", "")),
+        ("anyclaude.toml", "record = true\n\n[redact]\npatterns = [\n  'ok-[0-9]+',\n  '(',\n]\n", ("UNRELATED", "")),
+        (".anyclauderc.json", "{\"redact\":\n  {\"patterns\": [\"x*\"]}}", ("UNRELATED", "")),
         ("anyclaude.toml", "", ("ANYCLAUDE_MODE", "antropic")),
         ("anyclaude.toml", "", ("ANYCLAUDE_PORT", "many")),
     ] {
@@ -83,6 +98,8 @@ fn what_is_wrong_is_one_line_that_names_the_place() {
     exit 2: error: [project]/.anyclauderc.json:2:10: unknown key `clinet`; did you mean `client`?
     exit 2: error: [project]/anyclaude.toml:1:10: invalid type: string "yes", expected a boolean
     exit 2: error: [project]/anyclaude.toml:2:1: unknown key `modle`; did you mean `model`?
+    exit 2: error: [project]/anyclaude.toml:4:12: the pattern `(` is no regular expression: unclosed group
+    exit 2: error: [project]/.anyclauderc.json:2:21: the pattern `x*` matches the empty text
     exit 2: error: ANYCLAUDE_MODE: unknown value `antropic`; did you mean `anthropic`?
     exit 2: error: ANYCLAUDE_PORT: invalid type: found string "many", expected u16
     "#);

@@ -174,7 +174,7 @@ fn arguments_that_are_no_json_are_shown_as_they_are_and_are_a_problem_where_noth
       tool_use Read (no whole JSON) {"file_path": "b.t
 
     exit 2
-    problem: a.json: response.events: the arguments of content block 1 are no JSON
+    problem: a.json: response.body: the arguments of content block 1 are no JSON object
     1 trace: 1 problem, 0 warnings
     exit 0
     a.json

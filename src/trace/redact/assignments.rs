@@ -1,7 +1,8 @@
 //! Values that are assigned to names of secrets: in shells, code, YAML, JSON, XML, headers and query strings.
 
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
 use super::names::{Evidence, evidence_for};
+use super::spans::{Quote, SecretSpans};
 use super::values::{ValueForm, is_secret};
 
 /// Of a longer name, only the end counts. In bytes.
@@ -16,6 +17,8 @@ pub(super) struct Assignments {
     state: AssignmentPart,
     name: AssignedName,
     value: AssignedValue,
+    /// Whether the values stand in a list of JSON.
+    in_list: bool,
     /// The byte before this one.
     before: u8,
     /// Backslashes right before this byte.
@@ -41,8 +44,8 @@ struct AssignedName {
     text: Vec<u8>,
     /// The byte before it.
     before: u8,
-    /// Whether it stands in quotes, as in JSON.
-    is_quoted: bool,
+    /// Around it, as in JSON.
+    quote: Option<Quote>,
 }
 
 impl AssignedName {
@@ -75,27 +78,14 @@ impl Default for AssignedValue {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Quote {
-    byte: u8,
-    /// How many backslashes escape it, as in JSON inside JSON.
-    backslashes: usize,
-}
-
-impl Quote {
-    /// Whether this byte ends the value: the same quote, escaped by as many backslashes as the one that began it.
-    fn closes(self, byte: u8, backslashes: usize) -> bool {
-        let own = self.backslashes;
-        byte == self.byte && (backslashes < own || (backslashes - own).is_multiple_of(2 * (own + 1)))
-    }
-}
-
 /// What may follow a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Continuation {
     Plain,
     /// `Authorization`: a scheme, then a value.
     Scheme,
+    /// The value behind a scheme.
+    AfterScheme,
     /// `Cookie`: further values after semicolons.
     Cookies,
     /// A Telegram bot's id, which a colon and its token follow.
@@ -127,6 +117,11 @@ fn is_telegram_token(value: &[u8]) -> bool {
     value.starts_with(b"AA") && end.unwrap_or(value.len()) == 35
 }
 
+/// Whether this may be the base64 of a name and a password: capitals inside, as no word has them.
+fn is_encoded(value: &[u8]) -> bool {
+    value.len() >= 8 && value[1..].iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase)
+}
+
 impl Assignments {
     fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         match self.state {
@@ -151,7 +146,7 @@ impl Assignments {
         self.name.text.clear();
         self.name.text.push(byte);
         self.name.before = self.before;
-        self.name.is_quoted = false;
+        self.name.quote = None;
         AssignmentPart::Name
     }
 
@@ -162,7 +157,7 @@ impl Assignments {
             b' ' if self.state == AssignmentPart::Name && self.name.text.starts_with(b"--") => self.separate(byte),
             b' ' | b'\t' | b'\\' | b']' => AssignmentPart::AfterName,
             _ if is_quote(byte) && byte == self.name.before => {
-                self.name.is_quoted = true;
+                self.name.quote = Some(Quote { byte, backslashes: self.backslashes });
                 AssignmentPart::AfterName
             }
             _ if is_name_byte(byte) => self.begin_name(byte),
@@ -193,6 +188,7 @@ impl Assignments {
         };
         let is_tight = self.state == AssignmentPart::Name;
         let form = if separator != b':' && is_tight && self.name.is_literal() { ValueForm::Literal } else { ValueForm::Bare };
+        self.in_list = false;
         self.value.text.clear();
         self.value = AssignedValue { evidence, form, kind, quote: None, ..std::mem::take(&mut self.value) };
         AssignmentPart::BeforeValue
@@ -209,12 +205,21 @@ impl Assignments {
                 }
                 AssignmentPart::BeforeValue
             }
-            b'\n' | b'\r' if self.name.is_quoted => AssignmentPart::BeforeValue,
+            b'\n' | b'\r' if self.name.quote.is_some() => AssignmentPart::BeforeValue,
+            b'[' if self.name.quote.is_some() && !self.in_list => {
+                self.in_list = true;
+                AssignmentPart::BeforeValue
+            }
+            b',' if self.in_list => AssignmentPart::BeforeValue,
             _ if is_quote(byte) => self.open_quote(at, byte),
-            // Numbers and variables of JSON. What replaces a secret would not be JSON any more.
-            _ if ends_bare(byte) || self.name.is_quoted => AssignmentPart::Between,
+            _ if ends_bare(byte) => AssignmentPart::Between,
             _ => {
+                if self.name.quote.is_some() {
+                    self.value.form = ValueForm::Number;
+                }
                 self.value.start = at;
+                self.value.quote = None;
+                self.value.text.clear();
                 self.value.text.push(byte);
                 AssignmentPart::Value
             }
@@ -225,7 +230,7 @@ impl Assignments {
         self.value.start = at + 1;
         self.value.text.clear();
         self.value.quote = Some(Quote { byte, backslashes: self.backslashes });
-        self.value.form = if self.name.is_quoted { ValueForm::Json } else { ValueForm::Quoted };
+        self.value.form = if self.name.quote.is_some() { ValueForm::Json } else { ValueForm::Quoted };
         AssignmentPart::Value
     }
 
@@ -262,7 +267,7 @@ impl Assignments {
         let is_scheme = text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
         if byte == b' ' && self.value.kind == Continuation::Scheme && is_scheme {
             self.value.text.clear();
-            self.value.kind = Continuation::Plain;
+            self.value.kind = Continuation::AfterScheme;
             return AssignmentPart::BeforeValue;
         }
         // A call or an index.
@@ -272,8 +277,9 @@ impl Assignments {
                 self.value.text.clear();
                 AssignmentPart::BeforeValue
             }
+            b']' | b'}' => AssignmentPart::Between,
             // It was a type, and the value may follow.
-            b' ' => AssignmentPart::AfterName,
+            b' ' if !self.in_list => AssignmentPart::AfterName,
             _ => state,
         }
     }
@@ -282,7 +288,7 @@ impl Assignments {
     fn add(&mut self, byte: u8) -> AssignmentPart {
         self.value.text.push(byte);
         match self.value.text.len() {
-            MAX_VALUE if self.is_secret() => AssignmentPart::Secret,
+            MAX_VALUE if self.value.form != ValueForm::Number && self.is_secret() => AssignmentPart::Secret,
             MAX_VALUE => AssignmentPart::Between,
             _ => AssignmentPart::Value,
         }
@@ -304,15 +310,20 @@ impl Assignments {
     /// The value ends here.
     fn judge(&mut self, end: usize, found: &mut SecretSpans) -> AssignmentPart {
         if self.is_secret() {
-            found.push(self.value.start..end);
+            let range = self.value.start..end;
+            match self.name.quote.filter(|_| self.value.form == ValueForm::Number) {
+                Some(quote) => found.push_number(range, quote),
+                None => found.push(range),
+            }
         }
-        AssignmentPart::Between
+        if self.in_list { AssignmentPart::BeforeValue } else { AssignmentPart::Between }
     }
 
     fn is_secret(&self) -> bool {
         let AssignedValue { text, evidence, form, kind, .. } = &self.value;
         match kind {
             Continuation::Telegram => is_telegram_token(text),
+            Continuation::AfterScheme if is_encoded(text) => true,
             _ => is_secret(text, *evidence, *form),
         }
     }

@@ -7,7 +7,8 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
 
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
+use super::spans::SecretSpans;
 
 /// The credentials of one request.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,6 @@
 //! What finds one kind of secret, byte by byte.
 
-use std::ops::Range;
-
-/// Byte ranges of secrets from the start of the text, unordered; they may overlap.
-pub(super) type SecretSpans = Vec<Range<usize>>;
+use super::spans::SecretSpans;
 
 /// Finds one kind of secret.
 pub(super) trait Detector {

@@ -1,6 +1,7 @@
 //! Private keys between `-----BEGIN … PRIVATE KEY-----` and `-----END …-----`, of OpenSSL, OpenSSH and PGP.
 
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
+use super::spans::SecretSpans;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -115,7 +116,9 @@ impl Detector for KeyBlocks {
     }
 
     fn end(&mut self, at: usize, found: &mut SecretSpans) {
-        found.extend(self.open().map(|start| start..at));
+        if let Some(start) = self.open() {
+            found.push(start..at);
+        }
         self.state = BlockPart::Outside;
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Replaced are the values of headers, query parameters, fields and variables with secret names (`names`, `assignments`), keys
 //! that are known by how they begin (`patterns`, `tokens`), private keys (`key_blocks`), passwords in addresses
-//! (`url_passwords`), and the client's own credentials wherever they appear (`credentials`). `scanner` runs them all over a text
+//! (`url_passwords`), what the user's own patterns match (`user_patterns`), and the client's credentials wherever they appear
+//! (`credentials`). `scanner` runs them all over a text
 //! that may come in pieces. `metadata.user_id` stays: it gives access to nothing, and it tells sessions apart on the user's own
 //! disk. Scrubbing removes it before a trace is published.
 
@@ -14,13 +15,16 @@ mod names;
 mod patterns;
 mod redactor;
 mod scanner;
+mod spans;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod url_passwords;
+mod user_patterns;
 mod values;
 
 pub use names::REDACTED;
 pub use redactor::Redactor;
 pub use stream::StreamRedactor;
+pub use user_patterns::{SecretPattern, use_patterns};

@@ -116,12 +116,18 @@ const OTHER_KEYS: [&str; 14] = [
 ];
 
 /// Last words of names that only tell something about a secret.
-const ABOUT: [&str; 27] = [
+const ABOUT: [&str; 45] = [
+    "age",
+    "at",
+    "attempts",
     "count",
+    "date",
+    "days",
     "description",
     "endpoint",
     "env",
     "error",
+    "expiration",
     "expires",
     "expiry",
     "field",
@@ -131,19 +137,31 @@ const ABOUT: [&str; 27] = [
     "id",
     "ids",
     "index",
+    "iterations",
     "label",
     "length",
+    "lifetime",
     "limit",
+    "max",
     "message",
+    "min",
+    "minutes",
     "name",
     "path",
     "placeholder",
     "policy",
     "prompt",
+    "retries",
+    "rounds",
+    "seconds",
+    "size",
+    "timeout",
+    "ttl",
     "type",
     "uri",
     "url",
     "usage",
+    "version",
 ];
 
 /// What the value of a field or variable must look like to be a secret; `None` if it is none whatever it looks like.
@@ -200,12 +218,18 @@ pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
 pub(super) fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let named = ["key", "token", "secret", "cookie", "authorization", "password", "credential", "signature"];
-    (named.iter().any(|part| name.contains(part)) || words(&name).iter().any(|word| is_auth(word))) && !name.contains("ratelimit")
+    (named.iter().any(|part| name.contains(part)) || words(&name).iter().any(|word| has_auth(word)))
+        && !name.contains("ratelimit")
 }
 
 /// Whether the value of a query parameter is secret.
 pub(super) fn is_secret_parameter(name: &str) -> bool {
     is_secret_header(name) || ["sig", "pwd", "pass", "passwd", "passphrase", "jwt"].contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Whether `auth` is in a word of a header's name, and it is not about authors or about how to authenticate.
+fn has_auth(word: &str) -> bool {
+    word.contains("auth") && !["authenticate", "authority"].contains(&word) && !is_author(word)
 }
 
 /// Whether a word is `auth` or a longer form of it, and not one of `author`.
@@ -269,7 +293,7 @@ mod tests {
 
     #[test]
     fn headers_with_auth_in_their_names_are_secret() {
-        for name in ["x-foo-auth", "X-Auth-Id", "x-oauth-basic", "authentication"] {
+        for name in ["x-foo-auth", "X-Auth-Id", "x-oauth-basic", "authentication", "x-corpauthcode", "x-authz"] {
             assert!(is_secret_header(name), "{name}");
         }
         for name in ["www-authenticate", "x-author", "content-type", "anthropic-ratelimit-tokens-limit"] {

@@ -1,25 +1,34 @@
 //! Replacing secrets in the parts of an exchange.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use serde_json::{Map, Value};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Number, Value};
 
 use super::credentials::Credentials;
 use super::names::{Evidence, REDACTED, evidence_for, is_secret_header, is_secret_parameter};
 use super::scanner::Scanner;
+use super::spans::without;
+use super::user_patterns::UserPatterns;
 use super::values::{ValueForm, is_secret};
 
 /// Shorter credentials are dummies that may be ordinary words. Removing those everywhere would only damage the trace.
 const MIN_CREDENTIAL: usize = 8;
 
-/// No secret is in a shorter text, its name included. In bytes.
+/// No secret of a known kind is in a shorter text, its name included. In bytes.
 const MIN_TEXT: usize = 8;
 
 /// Finds and replaces secrets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Redactor {
     credentials: Credentials,
+    patterns: UserPatterns,
+}
+
+impl Default for Redactor {
+    fn default() -> Self {
+        Self { credentials: Credentials::default(), patterns: UserPatterns::of_process() }
+    }
 }
 
 impl Redactor {
@@ -40,7 +49,13 @@ impl Redactor {
         credentials.sort();
         credentials.dedup();
         // The headers of a request are far from what the search cannot hold.
-        Self { credentials: Credentials::new(&credentials).unwrap_or_default() }
+        Self { credentials: Credentials::new(&credentials).unwrap_or_default(), ..Self::default() }
+    }
+
+    /// The same with these patterns of the user's.
+    #[cfg(test)]
+    pub(super) fn with_patterns(self, patterns: UserPatterns) -> Self {
+        Self { patterns, ..self }
     }
 
     /// Headers as a trace has them: a string per name, or a list of strings if the name came more than once.
@@ -73,22 +88,29 @@ impl Redactor {
         }
     }
 
-    /// A path with its query, in which parameters named like secrets lose their values.
+    /// A path with its query, in which parameters lose their values that are named like secrets, or have one in them.
     pub fn path(&self, path: &str) -> String {
         let Some((path, query)) = path.split_once('?') else { return self.text(path).into_owned() };
         let pairs: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_secret_parameter(name) => format!("{name}={REDACTED}"),
+                Some((name, value)) if is_secret_parameter(name) || self.is_secret_encoded(value) => format!("{name}={REDACTED}"),
                 _ => self.text(pair).into_owned(),
             })
             .collect();
         format!("{}?{}", self.text(path), pairs.join("&"))
     }
 
+    /// Whether a value of a query has a secret that only shows once it is decoded.
+    fn is_secret_encoded(&self, value: &str) -> bool {
+        let spaced = value.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8_lossy();
+        decoded != value && matches!(self.text(&decoded), Cow::Owned(_))
+    }
+
     /// A text with all secrets replaced.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if text.len() < MIN_TEXT {
+        if text.len() < MIN_TEXT && self.patterns.is_empty() {
             return Cow::Borrowed(text);
         }
         let mut scanner = self.scanner();
@@ -103,7 +125,7 @@ impl Redactor {
         self.json_named(value, None);
     }
 
-    /// `evidence`: what a text must look like to be a secret by the name of the field that holds it. In a list each text is judged
+    /// `evidence`: what a text or number must look like to be a secret by the name of the field that holds it. In a list each text is judged
     /// like one alone. Inside of an object, which may be a schema, only what looks like chance is secret by the object's name.
     fn json_named(&self, value: &mut Value, evidence: Option<Evidence>) {
         match value {
@@ -113,6 +135,9 @@ impl Redactor {
                 } else if let Cow::Owned(clean) = self.text(text) {
                     *text = clean;
                 }
+            }
+            Value::Number(number) if evidence.is_some_and(|evidence| is_secret_number(number, evidence)) => {
+                *value = REDACTED.into();
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.json_named(item, evidence)),
             Value::Object(fields) => {
@@ -128,25 +153,12 @@ impl Redactor {
 
     /// What looks for secrets in a text that comes in pieces.
     pub(super) fn scanner(&self) -> Scanner {
-        Scanner::new(&self.credentials)
+        Scanner::new(&self.credentials, &self.patterns)
     }
 }
 
-/// A piece of a text without its secrets. `start`: where the piece starts in the text; `secrets`: in the text, in order. A
-/// secret that goes on from an earlier piece has its replacement there, and only loses its bytes here.
-pub(super) fn without(piece: &str, start: usize, secrets: &[Range<usize>]) -> String {
-    let end = start + piece.len();
-    let mut clean = String::with_capacity(piece.len());
-    let mut at = start;
-    for secret in secrets.iter().filter(|secret| secret.start < end && secret.end > start) {
-        clean.push_str(&piece[at - start..secret.start.max(at) - start]);
-        if secret.start >= start {
-            clean.push_str(REDACTED);
-        }
-        at = secret.end.min(end);
-    }
-    clean.push_str(&piece[at - start..]);
-    clean
+fn is_secret_number(number: &Number, evidence: Evidence) -> bool {
+    is_secret(number.to_string().as_bytes(), evidence, ValueForm::Number)
 }
 
 #[cfg(test)]
@@ -233,6 +245,30 @@ mod tests {
                 "default": "claude-opus-4-5-20251101"}, "cookies": {"sid": {"value": "[redacted]"}}, "tokens": ["some", "words"],
                 "max_tokens": "4096"})
         );
+    }
+
+    #[test]
+    fn numbers_under_names_of_secrets_are_secrets_and_counts_are_not() {
+        let mut body = json!({"password": 12345678, "db_pin_password": -1234.5, "api_key": 90210, "passwords": [1234, 5], "credentials": {"id": 123456},
+            "max_tokens": 64000, "password_timeout": 3600, "cookie_max_age": 86400, "token": 50256, "secrets": 12, "secret": true, "password_hash": null});
+        let as_text = |name: &str, text: &str| (name.to_owned(), Redactor::default().text(text).into_owned());
+        let texts = [
+            as_text("json", &body.to_string()),
+            as_text("escaped", &json!({"input": body.to_string()}).to_string()),
+            as_text("code", "password = 1234; DB_PASS=123456 login --password 12345 {'secret': 1234} {password: 5678}"),
+        ];
+        Redactor::default().json(&mut body);
+        assert_eq!(
+            body,
+            json!({"password": "[redacted]", "db_pin_password": "[redacted]", "api_key": "[redacted]", "passwords": ["[redacted]", 5],
+                "credentials": {"id": 123456}, "max_tokens": 64000, "password_timeout": 3600, "cookie_max_age": 86400, "token": 50256, "secrets": 12,
+                "secret": true, "password_hash": null})
+        );
+        insta::assert_snapshot!(texts.map(|(name, text)| format!("{name}: {text}")).join("\n"), @r#"
+        json: {"password":"[redacted]","db_pin_password":"[redacted]","api_key":"[redacted]","passwords":["[redacted]",5],"credentials":{"id":123456},"max_tokens":64000,"password_timeout":3600,"cookie_max_age":86400,"token":50256,"secrets":12,"secret":true,"password_hash":null}
+        escaped: {"input":"{\"password\":\"[redacted]\",\"db_pin_password\":\"[redacted]\",\"api_key\":\"[redacted]\",\"passwords\":[\"[redacted]\",5],\"credentials\":{\"id\":123456},\"max_tokens\":64000,\"password_timeout\":3600,\"cookie_max_age\":86400,\"token\":50256,\"secrets\":12,\"secret\":true,\"password_hash\":null}"}
+        code: password = [redacted]; DB_PASS=[redacted] login --password [redacted] {'secret': '[redacted]'} {password: [redacted]}
+        "#);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Looking for secrets in a text that comes in pieces. Every byte is looked at once by each detector, and none keeps more than a
 //! few kilobytes, so the work grows with the text, whatever is in it and however it is cut.
 
-use std::ops::Range;
-
 use super::assignments::Assignments;
 use super::credentials::{Credentials, OwnCredentials};
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
 use super::key_blocks::KeyBlocks;
+use super::spans::{SecretSpan, SecretSpans};
 use super::tokens::Tokens;
 use super::url_passwords::UrlPasswords;
+use super::user_patterns::{PatternWindow, UserPatterns};
 
 /// All detectors, and how far they have come.
 pub(super) struct Scanner {
@@ -19,11 +19,12 @@ pub(super) struct Scanner {
     key_blocks: KeyBlocks,
     url_passwords: UrlPasswords,
     own: Option<OwnCredentials>,
+    patterns: Option<PatternWindow>,
     found: SecretSpans,
 }
 
 impl Scanner {
-    pub(crate) fn new(credentials: &Credentials) -> Self {
+    pub(crate) fn new(credentials: &Credentials, patterns: &UserPatterns) -> Self {
         Self {
             at: 0,
             escape: Escape::default(),
@@ -32,7 +33,8 @@ impl Scanner {
             key_blocks: KeyBlocks::default(),
             url_passwords: UrlPasswords::default(),
             own: credentials.detector(),
-            found: Vec::new(),
+            patterns: patterns.detector(),
+            found: SecretSpans::default(),
         }
     }
 
@@ -43,6 +45,12 @@ impl Scanner {
             if let Some(own) = &mut self.own {
                 own.byte(at, byte, found);
             }
+            if let Some(patterns) = &mut self.patterns {
+                patterns.byte(at, byte, found);
+            }
+            if self.escape.ends_percent(byte) {
+                self.tokens.break_word();
+            }
             let byte = self.escape.hide(byte);
             self.tokens.byte(at, byte, found);
             self.assignments.byte(at, byte, found);
@@ -51,8 +59,9 @@ impl Scanner {
             self.at += 1;
         }
         let at = self.at;
-        let open = self.detectors().filter_map(|detector| detector.open()).min();
-        self.found.extend(open.map(|start| start..at));
+        if let Some(start) = self.detectors().filter_map(|detector| detector.open()).min() {
+            self.found.push(start..at);
+        }
     }
 
     /// The text is over. The next piece begins another one.
@@ -65,6 +74,9 @@ impl Scanner {
         if let Some(own) = &mut self.own {
             own.end(at, found);
         }
+        if let Some(patterns) = &mut self.patterns {
+            patterns.end(at, found);
+        }
         self.escape = Escape::default();
     }
 
@@ -74,41 +86,47 @@ impl Scanner {
     }
 
     /// The secrets found so far, in order and with gaps between them. Those that end at or before `from` are forgotten.
-    pub(crate) fn found(&mut self, from: usize) -> &[Range<usize>] {
-        self.found.retain(|span| span.end > from && !span.is_empty());
-        self.found.sort_by_key(|span| (span.start, span.end));
-        self.found.dedup_by(|next, kept| {
-            let joins = next.start <= kept.end;
-            if joins {
-                kept.end = kept.end.max(next.end);
-            }
-            joins
-        });
-        &self.found
+    pub(crate) fn found(&mut self, from: usize) -> &[SecretSpan] {
+        self.found.merged(from)
     }
 
     fn detectors(&self) -> impl Iterator<Item = &dyn Detector> {
         let own = self.own.as_ref().map(|own| own as &dyn Detector);
         let others: [&dyn Detector; 4] = [&self.tokens, &self.assignments, &self.key_blocks, &self.url_passwords];
-        others.into_iter().chain(own)
+        let patterns = self.patterns.as_ref().map(|patterns| patterns as &dyn Detector);
+        others.into_iter().chain(own).chain(patterns)
     }
 
-    /// What was done so far: bytes and candidates looked at.
+    /// What was done so far beyond one look at each byte: candidates and spans looked at.
     #[cfg(test)]
     pub(crate) fn steps(&self) -> usize {
-        self.at * 5 + self.tokens.steps
+        self.tokens.steps + self.found.steps
     }
 }
 
-/// Hides the letters of escapes like `\n`, as JSON inside a text has them, so that they do not look like the start of a word.
+/// Escapes, whose letters and digits are no part of a word. Those of JSON inside a text, like `\n`, are hidden.
 #[derive(Default)]
 struct Escape {
     after_backslash: bool,
     /// Digits of a `\u0026` that are still to come.
     digits: u8,
+    /// Bytes of a `%20` that have come.
+    percent: u8,
 }
 
 impl Escape {
+    /// Whether an escape of an address, such as `%20`, ended right before this byte. A key may start behind it.
+    #[inline]
+    fn ends_percent(&mut self, byte: u8) -> bool {
+        let before = self.percent;
+        self.percent = match before {
+            _ if byte == b'%' => 1,
+            1 | 2 if byte.is_ascii_hexdigit() => before + 1,
+            _ => 0,
+        };
+        before == 3
+    }
+
     #[inline]
     fn hide(&mut self, byte: u8) -> u8 {
         let after_backslash = std::mem::replace(&mut self.after_backslash, byte == b'\\');

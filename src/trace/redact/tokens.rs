@@ -1,7 +1,8 @@
 //! Keys that are known by how they begin.
 
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
 use super::patterns::{AWS_SECRET, BEGINNINGS, Beginnings, Rule};
+use super::spans::SecretSpans;
 
 /// A key that is not decided after this many bytes is none. Bounds what a stream holds back.
 const MAX_UNDECIDED: usize = 4096;
@@ -117,6 +118,11 @@ impl KeyCandidate {
 }
 
 impl Tokens {
+    /// A word may start at the next byte, whatever came before.
+    pub(crate) fn break_word(&mut self) {
+        self.after_word = false;
+    }
+
     /// Adds a candidate for each rule that begins with these two bytes.
     fn begin(&mut self, start: usize, first: u8, second: u8) {
         for rule in self.beginnings.of(first, second) {

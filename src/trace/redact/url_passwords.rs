@@ -1,6 +1,7 @@
 //! Passwords in addresses: `scheme://user:password@host`.
 
-use super::detector::{Detector, SecretSpans};
+use super::detector::Detector;
+use super::spans::SecretSpans;
 use super::values::is_placeholder;
 
 /// The longest password, and the longest user name, in bytes.

@@ -13,7 +13,12 @@ pub(super) enum ValueForm {
     Literal,
     /// Without quotes: `name: value`. It may be code, or prose.
     Bare,
+    /// Without quotes behind a name in quotes: a number of JSON, or a word like `true`.
+    Number,
 }
+
+/// A number with fewer digits counts something.
+const MIN_DIGITS: usize = 4;
 
 /// Whether a value is a secret, with this much to prove.
 pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bool {
@@ -25,7 +30,9 @@ pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bo
         (Evidence::Name, ValueForm::Json | ValueForm::Literal) => true,
         // A sentence about a password.
         (Evidence::Name, ValueForm::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
-        (Evidence::Name, ValueForm::Bare) => value.len() >= 5 && is_no_word(value),
+        (Evidence::Name, ValueForm::Bare) => (value.len() >= 5 && is_no_word(value)) || is_long_number(value),
+        (Evidence::Name, ValueForm::Number) => is_long_number(value),
+        (_, ValueForm::Number) => false,
         (Evidence::Token, _) => !has_space && is_token(value),
         (Evidence::Chance, _) => !has_space && is_chance(value),
     }
@@ -50,6 +57,12 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
 fn is_no_word(value: &[u8]) -> bool {
     let sign = |byte: &u8| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'^' | b'*' | b'+' | b'=' | b'-' | b'~');
     value.iter().any(u8::is_ascii_digit) || value[1..].iter().any(sign)
+}
+
+/// Whether this is a number as JSON has it, with more digits than counts have.
+fn is_long_number(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits >= MIN_DIGITS && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
 
 fn is_token(value: &[u8]) -> bool {

@@ -1,9 +1,11 @@
 //! Scrubbing: making a trace fit to be shared. Prose becomes filler; people and machines become anonymous.
 //!
-//! It works by an allow-list. What stays is listed: in `tables` for bodies and events, in `head` for headers, paths and the
-//! client's name. A listed name, id or number must also look like one (`shape`). Everything else becomes filler (`filler`) or a
-//! hash, field names included. Every text keeps its length in characters, so that an answer is cut into the same deltas as before.
+//! It works by an allow-list. What stays is listed: in `tables` and `answer_tables` for bodies and events, in `head` for headers,
+//! paths and the client's name. A listed name, id or number must also look like one (`shape`). Everything else becomes filler
+//! (`filler`) or a hash, field names included. Every text keeps its length in characters, so that an answer is cut into the same
+//! deltas as before (`stream`).
 
+mod answer_tables;
 mod filler;
 mod head;
 mod homes;

@@ -1,8 +1,9 @@
-//! What is known to be structure: the kinds of fields, and the objects they stand in. The fields themselves are in `tables`.
+//! What is known to be structure: the kinds of fields, and the objects they stand in. The fields themselves are in `tables` and `answer_tables`.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use super::answer_tables::*;
 use super::tables::*;
 
 /// What a field holds, and so what becomes of it.
@@ -36,6 +37,8 @@ pub(super) enum FieldKind {
     In(Place),
     /// The same for what a tool gave back: never the user's words.
     Result,
+    /// The input of the Responses API: items, or a text, which is what the user says.
+    Input,
     /// A name, or fields of this place.
     NameOr(Place),
     /// An object whose keys are names, and whose values belong to this place.
@@ -47,8 +50,10 @@ pub(super) enum FieldKind {
 pub(super) enum Place {
     /// The body of a request, of any API.
     Request,
-    /// A message of a request or a chat completion, or an item of the Responses API.
+    /// A message of a request or a chat completion.
     Message,
+    /// An item of the Responses API: a message, a call, what a tool gave back, reasoning.
+    Item,
     /// A content block.
     Block,
     /// A tool, the choice of one, or a chat completion's call of one.
@@ -67,6 +72,8 @@ pub(super) enum Place {
     McpServer,
     /// An answer or an event.
     Answer,
+    /// An event of the Responses API.
+    ResponsesEvent,
     /// What an event adds.
     Delta,
     /// One of a chat completion's alternatives.
@@ -79,9 +86,10 @@ pub(super) enum Place {
 pub(super) type Fields = &'static [(&'static str, FieldKind)];
 
 impl Place {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Request,
         Self::Message,
+        Self::Item,
         Self::Block,
         Self::Tool,
         Self::Schema,
@@ -91,6 +99,7 @@ impl Place {
         Self::Citation,
         Self::McpServer,
         Self::Answer,
+        Self::ResponsesEvent,
         Self::Delta,
         Self::Choice,
         Self::Error,
@@ -100,6 +109,7 @@ impl Place {
         match self {
             Self::Request => REQUEST,
             Self::Message => MESSAGE,
+            Self::Item => ITEM,
             Self::Block => BLOCK,
             Self::Tool => TOOL,
             Self::Schema => SCHEMA,
@@ -109,6 +119,7 @@ impl Place {
             Self::Citation => CITATION,
             Self::McpServer => MCP_SERVER,
             Self::Answer => ANSWER,
+            Self::ResponsesEvent => RESPONSES_EVENT,
             Self::Delta => DELTA,
             Self::Choice => CHOICE,
             Self::Error => ERROR,

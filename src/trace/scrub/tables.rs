@@ -1,4 +1,4 @@
-//! Every known field of every place, with its kind.
+//! Every known field of every place in a request, with its kind. Those of answers are in `answer_tables`.
 //!
 //! This is an allow-list. A field that no table names is free text, with everything in it: a new field of a protocol becomes filler
 //! until somebody adds a line here.
@@ -48,8 +48,12 @@ pub(super) const REQUEST: Fields = &[
     ("function_call", NameOr(Place::Tool)),
     ("prompt", Free),
     // Responses.
-    ("input", In(Place::Message)),
+    ("input", Input),
     ("instructions", Free),
+    ("include", Settings),
+    ("truncation", Settings),
+    ("prompt_cache_key", Hash),
+    ("safety_identifier", Hash),
     ("max_output_tokens", Settings),
     ("reasoning", Settings),
     ("text", In(Place::OutputConfig)),
@@ -70,14 +74,23 @@ pub(super) const MESSAGE: Fields = &[
     ("refusal", Free),
     ("reasoning", Free),
     ("reasoning_content", Free),
-    // Responses.
+    ("reasoning_details", In(Place::Block)),
+];
+
+pub(super) const ITEM: Fields = &[
     ("type", Name),
     ("id", Id),
+    ("role", Name),
+    ("content", In(Place::Block)),
+    ("status", Name),
     ("call_id", Id),
+    // Of a tool.
+    ("name", Name),
+    ("namespace", Name),
     ("arguments", Arguments),
+    ("input", Arguments),
     ("output", Result),
     ("summary", Result),
-    ("status", Name),
     ("encrypted_content", Hash),
 ];
 
@@ -111,9 +124,12 @@ pub(super) const BLOCK: Fields = &[
     ("stderr", Free),
     ("encrypted_content", Hash),
     ("file_id", Hash),
-    // Chat completions.
+    // Chat completions and Responses.
     ("image_url", Free),
     ("refusal", Free),
+    ("summary", Free),
+    ("index", Settings),
+    ("annotations", In(Place::Citation)),
 ];
 
 pub(super) const TOOL: Fields = &[
@@ -144,6 +160,8 @@ pub(super) const TOOL: Fields = &[
     ("definition", In(Place::Tool)),
     // Chat completions.
     ("function", In(Place::Tool)),
+    ("custom", In(Place::Tool)),
+    ("input", Arguments),
     ("parameters", In(Place::Schema)),
     ("arguments", Arguments),
     ("id", Id),
@@ -244,67 +262,6 @@ pub(super) const CITATION: Fields = &[
 
 pub(super) const MCP_SERVER: Fields =
     &[("type", Name), ("name", Free), ("url", Free), ("authorization_token", Free), ("tool_configuration", Settings)];
-
-pub(super) const ANSWER: Fields = &[
-    ("id", Id),
-    ("type", Name),
-    ("role", Name),
-    ("model", Model),
-    ("content", In(Place::Block)),
-    ("stop_reason", Name),
-    ("stop_sequence", Free),
-    ("usage", Settings),
-    ("container", Hash),
-    ("context_management", Settings),
-    ("error", In(Place::Error)),
-    ("request_id", Hash),
-    ("input_tokens", Settings),
-    // Events.
-    ("index", Settings),
-    ("message", In(Place::Answer)),
-    ("content_block", In(Place::Block)),
-    ("delta", In(Place::Delta)),
-    // Chat completions.
-    ("object", Name),
-    ("created", Settings),
-    ("choices", In(Place::Choice)),
-    ("system_fingerprint", Hash),
-    // Responses.
-    ("status", Name),
-    ("response", In(Place::Answer)),
-    ("output", In(Place::Message)),
-    ("item", In(Place::Message)),
-    ("item_id", Id),
-    ("part", In(Place::Block)),
-    ("output_index", Settings),
-    ("content_index", Settings),
-    ("sequence_number", Settings),
-    ("arguments", Arguments),
-    ("text", Free),
-];
-
-pub(super) const DELTA: Fields = &[
-    ("type", Name),
-    ("text", Said),
-    ("thinking", Free),
-    ("signature", Hash),
-    ("partial_json", Arguments),
-    ("citation", In(Place::Citation)),
-    ("stop_reason", Name),
-    ("stop_sequence", Free),
-    ("container", Hash),
-    ("content", Free),
-];
-
-pub(super) const CHOICE: Fields = &[
-    ("index", Settings),
-    ("message", In(Place::Message)),
-    ("delta", In(Place::Message)),
-    ("finish_reason", Name),
-    ("text", Free),
-];
-
-pub(super) const ERROR: Fields = &[("type", Name), ("message", Free), ("code", Settings), ("param", Free)];
 
 /// Further names of fields that stay: those inside of [`Settings`] and of what a client sends apart from text.
 pub(super) const SETTINGS: &[&str] = &[

@@ -41,27 +41,28 @@ impl Walker {
             (FieldKind::Hash, value) => self.free_with(value, &hashed),
             (FieldKind::Settings, value) => self.settings(value),
             (FieldKind::Result, value) => self.value(value, FieldKind::In(Place::Block), Speaker::Other),
+            (FieldKind::Input, Value::String(text)) => *text = self.said(text, Speaker::User),
+            (FieldKind::Input, value) => self.value(value, FieldKind::In(Place::Item), Speaker::Other),
             (kind, Value::Array(items)) => items.iter_mut().for_each(|item| self.value(item, kind, speaker)),
             (kind, Value::String(text)) => *text = self.text(text, kind, speaker),
-            (FieldKind::In(place) | FieldKind::NameOr(place), Value::Object(fields)) => self.fields(fields, place, speaker, &[]),
+            (FieldKind::In(place) | FieldKind::NameOr(place), Value::Object(fields)) => self.fields(fields, place, speaker),
             (FieldKind::ByName(place), Value::Object(fields)) => self.by_name(fields, place),
             (FieldKind::Allowed, Value::Object(fields)) => self.allowed(fields),
-            (FieldKind::In(_) | FieldKind::NameOr(_) | FieldKind::ByName(_) | FieldKind::Allowed, _) => {}
+            (FieldKind::Allowed, _) | (_, Value::Null | Value::Bool(_)) => {}
             // The protocol has a text here. What stands in its place is not known.
             (_, value) => self.free(value),
         }
     }
 
-    /// Scrubs the fields of an object, except those in `left_out`.
-    pub(super) fn fields(&self, fields: &mut Map<String, Value>, place: Place, speaker: Speaker, left_out: &[&str]) {
+    fn fields(&self, fields: &mut Map<String, Value>, place: Place, speaker: Speaker) {
         rename(fields, |key| self.key(key));
         let block_type = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let speaker = match (place, fields.get("role").and_then(Value::as_str)) {
-            (Place::Message, Some("user")) => Speaker::User,
-            (Place::Message, _) => Speaker::Other,
+            (Place::Message | Place::Item, Some("user")) => Speaker::User,
+            (Place::Message | Place::Item, _) => Speaker::Other,
             _ => speaker,
         };
-        for (key, value) in fields.iter_mut().filter(|(key, _)| !left_out.contains(&key.as_str())) {
+        for (key, value) in fields.iter_mut() {
             if (block_type.as_str(), key.as_str()) == ("image", "source") {
                 *value = json!({"type": "base64", "media_type": "image/png", "data": PIXEL});
             } else {

@@ -5,6 +5,7 @@ mod stream;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::trace::arguments::malformed_calls;
 use crate::trace::redact_trace::parts_with_secrets;
 use crate::trace::{ExchangeOutcome, Timing, Trace, assemble, read};
 
@@ -89,6 +90,8 @@ pub fn problems_of(trace: &Trace) -> Vec<String> {
     if trace.is_messages() && !events.is_empty() {
         problems.extend(stream::problems_of(trace));
     }
+    let malformed = malformed_calls(trace).into_iter();
+    problems.extend(malformed.map(|index| format!("response.body: the arguments of content block {index} are no JSON object")));
     problems.extend(outcome_problem(trace).map(str::to_owned));
     let secret = |part| format!("{part} holds what looks like a secret; do not share this file");
     problems.extend(parts_with_secrets(trace).into_iter().map(secret));
@@ -147,6 +150,43 @@ mod tests {
         insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is no Messages request");
         insta::assert_snapshot!(spoil(&|t| t.request.body["x"] = json!("sk-ant-api03-abc")), @"request.body holds what looks like a secret; do not share this file");
         insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers holds what looks like a secret; do not share this file");
+    }
+
+    /// What is wrong with an answer that calls with these arguments and stops for this reason: streamed, then in one piece.
+    fn problems_of_call(arguments: &str, reason: &str) -> [String; 2] {
+        let block = |input: Value| json!({"type": "tool_use", "id": "t", "name": "Read", "input": input});
+        let mut streamed = Draft::new(opening("/v1/messages", trace("a", 1).request.body));
+        streamed.respond(200, Map::new());
+        for data in [
+            json!({"type":"message_start","message":{"type":"message","content":[]}}),
+            json!({"type":"content_block_start","index":0,"content_block":block(json!({}))}),
+            json!({"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":arguments}}),
+            json!({"type":"content_block_stop","index":0}),
+            json!({"type":"message_delta","delta":{"stop_reason":reason},"usage":{}}),
+            json!({"type":"message_stop"}),
+        ] {
+            streamed.push(RecordedEvent { at_us: 1, event: data["type"].as_str().unwrap().into(), data });
+        }
+        let mut whole = Draft::new(opening("/v1/messages", trace("a", 1).request.body));
+        whole.respond(200, Map::new());
+        let input = serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into());
+        whole.set_body(json!({"type": "message", "stop_reason": reason, "content": [block(input)]}));
+        [streamed, whole].map(|draft| problems_of(&draft.to_trace(ExchangeOutcome::Complete, None)).join("; "))
+    }
+
+    #[test]
+    fn malformed_arguments_are_those_of_finished_calls_that_are_no_object() {
+        let malformed = "response.body: the arguments of content block 0 are no JSON object";
+        for (arguments, reason, expected) in [
+            ("{\"a\": 1}", "tool_use", ""),
+            ("{\"a\":", "tool_use", malformed),
+            ("[1]", "tool_use", malformed),
+            ("\"text\"", "end_turn", malformed),
+            ("{\"a\":", "max_tokens", ""),
+            ("[1", "model_context_window_exceeded", ""),
+        ] {
+            assert_eq!(problems_of_call(arguments, reason), [expected; 2], "{arguments} {reason}");
+        }
     }
 
     #[test]

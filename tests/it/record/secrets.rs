@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::wait_for_text;
 use crate::support::recorder::Recorder;
+use crate::support::sandbox::Sandbox;
 use crate::support::upstream::{Client, Upstream, frames, gate, text_frame};
 
 #[test]
@@ -71,4 +72,36 @@ fn no_secret_is_ever_on_the_disk() {
     for secret in secrets {
         assert!(!log.contains(secret), "{secret} in the log: {log}");
     }
+}
+
+#[test]
+fn what_the_users_patterns_match_is_kept_out_like_any_secret() {
+    let upstream = Upstream::start(move |_, answer| {
+        answer.head(200, &["content-type: text/event-stream", "x-ticket: ACME-1234"])?;
+        answer.chunk(frames()[..2].concat())?;
+        for piece in ["See ACM", "E-12", "34 there. "] {
+            answer.chunk(text_frame(piece))?;
+        }
+        answer.chunk(frames()[5..].concat())?;
+        answer.end()
+    });
+    let sandbox = Sandbox::new();
+    sandbox.write("anyclaude.toml", "[redact]\npatterns = ['ACME-[0-9]{4}']\n");
+    let mut recorder = Recorder::start_in(sandbox, &upstream.url(), &[("ANYCLAUDE_DEBUG", "3")]);
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "ACME-1234 and 1234"}]});
+    Client::send(&recorder.address, "POST", "/v1/messages?note=ACME-1234", &["x-ticket: ACME-1234"], body.to_string()).answer();
+    let log = recorder.stop().stderr;
+    let trace = recorder.trace();
+    assert_eq!(trace.request.body["messages"][0]["content"], "[redacted] and 1234");
+    assert!(trace.response.body["content"][0]["text"].as_str().unwrap().starts_with("See [redacted] there. "));
+    let written = serde_json::to_string(&trace).unwrap() + &log;
+    assert!(!written.contains("ACME-1234") && written.contains("[redacted]"), "{written}");
+    // Tools that share traces look for them too.
+    let path = recorder.session("0001.json");
+    let told = fs::read_to_string(&path).unwrap().replace("[redacted] and", "ACME-5678 and");
+    fs::write(&path, told).unwrap();
+    let validated = recorder.sandbox.run(&["trace", "validate", "traces"]);
+    assert!(validated.stdout.contains("request.body holds what looks like a secret"), "{}", validated.stdout);
+    recorder.sandbox.run(&["trace", "scrub", "--keep-turns", "--out", "clean", "traces"]).exits(0);
+    assert!(!recorder.sandbox.read("clean/s/0001.json").contains("5678"));
 }

@@ -118,6 +118,42 @@ fn a_compressed_answer_reaches_the_client_untouched_and_the_trace_decoded() {
     }
 }
 
+/// Records an answer with this compressed body. Returns the trace and the log.
+fn recorded(media_type: &'static str, encoding: &'static str, body: Vec<u8>) -> (Trace, String) {
+    let sent = body.clone();
+    let upstream = Upstream::start(move |_, answer| {
+        answer.whole(200, &[&format!("content-type: {media_type}"), &format!("content-encoding: {encoding}")], &sent)
+    });
+    let mut recorder = Recorder::start_with(&upstream.url(), &[("ANYCLAUDE_DEBUG", "1")]);
+    let answer = Client::post(&recorder.address, REQUEST).answer();
+    assert!(answer.whole && answer.body == body, "{encoding}: the client gets what came");
+    let log = recorder.stop().stderr;
+    (recorder.trace(), log)
+}
+
+#[test]
+fn a_compressed_answer_that_breaks_off_is_recorded_as_broken_off() {
+    for encoding in ["gzip", "br", "zstd", "deflate"] {
+        let whole = compressed(encoding, ["{\"type\": \"message\"}"]).concat();
+        let (trace, _) = recorded("application/json", encoding, whole.clone());
+        assert_eq!((trace.outcome, trace.response.body), (ExchangeOutcome::Complete, json!({"type": "message"})), "{encoding}");
+        let (trace, log) = recorded("application/json", encoding, whole[..whole.len() - 1].to_vec());
+        assert_eq!((trace.outcome, trace.timing.e2e_us), (ExchangeOutcome::UpstreamError, None), "{encoding}");
+        assert!(log.contains("is not recorded: it broke off"), "{encoding}: {log}");
+    }
+}
+
+#[test]
+fn a_few_kilobytes_that_become_gigabytes_are_cut_and_the_trace_says_so() {
+    let endless = format!("{}data: {}", frames()[..2].concat(), "0".repeat(48 << 20));
+    let bomb = compressed("zstd", [endless.as_str()]).concat();
+    assert!(bomb.len() < 16 << 10, "one chunk");
+    let (trace, log) = recorded("text/event-stream", "zstd", bomb);
+    assert_eq!((trace.outcome, event_names(&trace)), (ExchangeOutcome::Truncated, vec!["message_start", "content_block_start"]));
+    assert!(log.contains("is not recorded: it is too large"), "{log}");
+    assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+}
+
 #[test]
 fn a_compressed_request_reaches_the_upstream_untouched_and_the_trace_decoded() {
     let (seen, requests) = mpsc::channel();

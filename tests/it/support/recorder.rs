@@ -23,7 +23,12 @@ impl Recorder {
     /// Starts it with these environment variables; returns when it listens.
     #[track_caller]
     pub(crate) fn start_with(upstream: &str, environment: &[(&str, &str)]) -> Self {
-        let sandbox = Sandbox::new();
+        Self::start_in(Sandbox::new(), upstream, environment)
+    }
+
+    /// The same in a sandbox that has files already.
+    #[track_caller]
+    pub(crate) fn start_in(sandbox: Sandbox, upstream: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = sandbox.anyclaude(&["record", "--upstream", upstream, "--port", "0", "--session", "s"]);
         let mut running = Running::start(command.envs(environment.iter().copied()));
         let line = running.says("recording http://");

@@ -1,0 +1,182 @@
+//! Texts that a stream spells in pieces: which events add to which text, in all three protocols.
+//!
+//! A word or a secret may begin in one piece and end in the next, so redaction and scrubbing look at the text as a whole.
+
+use serde_json::{Map, Value};
+
+/// A text that comes in pieces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PieceId {
+    /// What holds it.
+    pub holder: PieceHolder,
+    /// The field that the pieces add to. For the Responses API, the type of the events.
+    pub field: String,
+}
+
+/// What holds a text, by the indices that the protocol gives it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PieceHolder {
+    /// A content block of a message.
+    Block(u64),
+    /// One of a chat completion's alternatives.
+    Choice(u64),
+    /// A call in one of the alternatives.
+    Call { choice: u64, call: u64 },
+    /// A part of the reasoning in one of the alternatives.
+    Reasoning { choice: u64, part: u64 },
+    /// A part of an item of the Responses API.
+    Item { output: u64, part: u64 },
+}
+
+/// A piece of a text.
+pub(super) struct Piece<'a> {
+    /// Which text it belongs to.
+    pub id: PieceId,
+    /// The piece.
+    pub text: &'a mut String,
+}
+
+/// The fields of a content block's start that its deltas add to.
+const STARTED: [&str; 4] = ["text", "thinking", "signature", "content"];
+
+/// The pieces in the data of an event, in the order in which they stand there.
+pub(super) fn pieces_in(data: &mut Value) -> Vec<Piece<'_>> {
+    let Value::Object(fields) = data else { return Vec::new() };
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+    match fields.get("type").and_then(Value::as_str) {
+        Some("content_block_start") => {
+            let holder = PieceHolder::Block(number("index"));
+            texts_of(fields.get_mut("content_block"), &holder, |name| STARTED.contains(&name))
+        }
+        Some("content_block_delta") => {
+            let holder = PieceHolder::Block(number("index"));
+            texts_of(fields.get_mut("delta"), &holder, |name| name != "type")
+        }
+        Some(kind) if kind.starts_with("response.") => {
+            let part = ["content_index", "summary_index"].into_iter().find(|name| fields.contains_key(*name)).map_or(0, number);
+            let id = PieceId { holder: PieceHolder::Item { output: number("output_index"), part }, field: kind.to_owned() };
+            match fields.get_mut("delta") {
+                Some(Value::String(text)) => vec![Piece { id, text }],
+                _ => Vec::new(),
+            }
+        }
+        _ => items(fields.get_mut("choices")).flat_map(|(index, choice)| of_choice(index, choice)).collect(),
+    }
+}
+
+/// The pieces in a chunk's part for one alternative.
+fn of_choice(choice: u64, fields: &mut Map<String, Value>) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            ("text", Value::String(text)) => {
+                pieces.push(Piece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.clone() }, text });
+            }
+            ("delta", Value::Object(delta)) => {
+                delta.iter_mut().for_each(|(name, value)| of_delta(choice, name, value, &mut pieces))
+            }
+            _ => {}
+        }
+    }
+    pieces
+}
+
+/// Adds the pieces in one field of a chunk's delta.
+fn of_delta<'a>(choice: u64, name: &str, value: &'a mut Value, pieces: &mut Vec<Piece<'a>>) {
+    match (name, value) {
+        // It is repeated, not continued.
+        ("role", _) => {}
+        (_, Value::String(text)) => {
+            pieces.push(Piece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.to_owned() }, text });
+        }
+        ("function_call", call) => pieces.extend(texts_of(Some(call), &PieceHolder::Choice(choice), is_of_call)),
+        ("tool_calls", calls) => {
+            for (call, fields) in items(Some(calls)) {
+                let holder = PieceHolder::Call { choice, call };
+                for (_, called) in fields.iter_mut().filter(|(name, _)| ["function", "custom"].contains(&name.as_str())) {
+                    pieces.extend(texts_of(Some(called), &holder, is_of_call));
+                }
+            }
+        }
+        ("reasoning_details", parts) => {
+            for (part, fields) in items(Some(parts)) {
+                let holder = PieceHolder::Reasoning { choice, part };
+                pieces.extend(texts_in(fields, &holder, |name| ["text", "summary", "data", "signature"].contains(&name)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_of_call(name: &str) -> bool {
+    ["name", "arguments", "input"].contains(&name)
+}
+
+/// The objects of a list with their indices: what `index` says, or else their positions.
+fn items(list: Option<&mut Value>) -> impl Iterator<Item = (u64, &mut Map<String, Value>)> {
+    let items = list.and_then(Value::as_array_mut).into_iter().flatten();
+    items.zip(0..).filter_map(|(item, position)| {
+        let fields = item.as_object_mut()?;
+        Some((fields.get("index").and_then(Value::as_u64).unwrap_or(position), fields))
+    })
+}
+
+/// The texts among an object's fields.
+fn texts_of<'a>(object: Option<&'a mut Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<Piece<'a>> {
+    object.and_then(Value::as_object_mut).map_or_else(Vec::new, |fields| texts_in(fields, holder, is_piece))
+}
+
+fn texts_in<'a>(fields: &'a mut Map<String, Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<Piece<'a>> {
+    let mut pieces = Vec::new();
+    for (name, value) in fields {
+        if let Value::String(text) = value
+            && is_piece(name)
+        {
+            pieces.push(Piece { id: PieceId { holder: holder.clone(), field: name.clone() }, text });
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(mut data: Value) -> Vec<String> {
+        let pieces = pieces_in(&mut data);
+        pieces.iter().map(|Piece { id, text }| format!("{:?} {} {text}", id.holder, id.field)).collect()
+    }
+
+    #[test]
+    fn the_pieces_of_every_protocol_are_found() {
+        let found: Vec<String> = [
+            json!({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "a", "id": "x"}}),
+            json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "b"}}),
+            json!({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "c"}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+            json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "d", "reasoning": "e"}}, {"index": 1, "delta": {"content": "f"}}]}),
+            json!({"choices": [{"delta": {"tool_calls": [{"index": 3, "id": "call", "function": {"name": "g", "arguments": "h"}}, {"custom": {"input": "i"}}]}}]}),
+            json!({"choices": [{"text": "j", "index": 0}]}),
+            json!({"type": "response.output_text.delta", "item_id": "x", "output_index": 1, "content_index": 2, "delta": "k"}),
+            json!({"type": "response.output_text.done", "text": "whole"}),
+            json!("[DONE]"),
+        ]
+        .into_iter()
+        .flat_map(found)
+        .collect();
+        insta::assert_snapshot!(found.join("\n"), @r"
+        Block(1) text a
+        Block(1) text b
+        Block(2) partial_json c
+        Choice(0) content d
+        Choice(0) reasoning e
+        Choice(1) content f
+        Call { choice: 0, call: 3 } name g
+        Call { choice: 0, call: 3 } arguments h
+        Call { choice: 0, call: 1 } input i
+        Choice(0) text j
+        Item { output: 1, part: 2 } response.output_text.delta k
+        ");
+    }
+}

@@ -1,0 +1,148 @@
+//! The user's own patterns of secrets, from the configuration.
+//!
+//! A regular expression can look at any length of text. To bound the work, and what a stream holds back, the text is searched in
+//! windows that overlap by [`MAX_MATCH`]: a match that is no longer is found wherever it stands, and however the text is cut.
+
+use std::sync::{Arc, OnceLock};
+
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::detector::Detector;
+use super::names::REDACTED;
+use super::spans::SecretSpans;
+
+/// The most bytes of a match that is found for certain.
+const MAX_MATCH: usize = 2048;
+
+/// A regular expression for a kind of secret. What it matches is replaced, up to 2 KiB.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct SecretPattern(String);
+
+impl TryFrom<String> for SecretPattern {
+    type Error = String;
+
+    /// # Errors
+    /// It is no regular expression, too large a one, or one that matches any text. The reason has one line.
+    fn try_from(pattern: String) -> Result<Self, String> {
+        let reason = match Regex::new(&pattern) {
+            Ok(regex) if regex.is_match(b"") => "matches the empty text".to_owned(),
+            Ok(regex) if regex.is_match(REDACTED.as_bytes()) => format!("matches {REDACTED}, which replaces secrets"),
+            Ok(_) => return Ok(Self(pattern)),
+            Err(regex::Error::Syntax(message)) => {
+                let last = message.lines().last().unwrap_or_default();
+                format!("is no regular expression: {}", last.trim_start_matches("error: "))
+            }
+            Err(error) => format!("is no usable regular expression: {error}"),
+        };
+        Err(format!("the pattern `{pattern}` {reason}"))
+    }
+}
+
+impl From<SecretPattern> for String {
+    fn from(pattern: SecretPattern) -> Self {
+        pattern.0
+    }
+}
+
+/// The patterns of this process. What is written must not depend on who writes it, so there is one set for all redactors.
+static PATTERNS: OnceLock<UserPatterns> = OnceLock::new();
+
+/// Sets the patterns that all redactors of this process look for, before the first of them is made. Later calls change nothing.
+pub fn use_patterns(patterns: &[SecretPattern]) {
+    // Fails if they are set already.
+    PATTERNS.set(UserPatterns::new(patterns)).ok();
+}
+
+/// Compiled patterns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UserPatterns(Arc<[Regex]>);
+
+impl UserPatterns {
+    pub(crate) fn new(patterns: &[SecretPattern]) -> Self {
+        // They compiled when they were checked.
+        Self(patterns.iter().filter_map(|pattern| Regex::new(&pattern.0).ok()).collect())
+    }
+
+    /// Those of this process.
+    pub(crate) fn of_process() -> Self {
+        PATTERNS.get().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What finds them; `None` if there are none.
+    pub(crate) fn detector(&self) -> Option<PatternWindow> {
+        (!self.is_empty()).then(|| PatternWindow { patterns: self.clone(), start: 0, bytes: Vec::new() })
+    }
+}
+
+/// Finds them.
+pub(super) struct PatternWindow {
+    patterns: UserPatterns,
+    /// Where the window starts in the text.
+    start: usize,
+    /// The end of the text, which may have to be searched again together with what comes.
+    bytes: Vec<u8>,
+}
+
+impl PatternWindow {
+    fn search(&self, found: &mut SecretSpans) {
+        let in_character = |at: &usize| self.bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+        for hit in self.patterns.0.iter().flat_map(|regex| regex.find_iter(&self.bytes)) {
+            // A pattern may be about bytes; what is replaced is whole characters.
+            let start = (0..=hit.start()).rev().find(|at| !in_character(at)).unwrap_or_default();
+            let end = (hit.end()..self.bytes.len()).find(|at| !in_character(at)).unwrap_or(self.bytes.len());
+            found.push(self.start + start..self.start + end);
+        }
+    }
+}
+
+impl Detector for PatternWindow {
+    fn byte(&mut self, at: usize, byte: u8, found: &mut SecretSpans) {
+        self.bytes.push(byte);
+        // At the same places however the text is cut.
+        if (at + 1).is_multiple_of(MAX_MATCH) {
+            self.search(found);
+            let searched = self.bytes.len().saturating_sub(MAX_MATCH);
+            self.bytes.drain(..searched);
+            self.start = at + 1 - self.bytes.len();
+        }
+    }
+
+    fn end(&mut self, at: usize, found: &mut SecretSpans) {
+        self.search(found);
+        self.bytes.clear();
+        self.start = at;
+    }
+
+    fn undecided(&self) -> Option<usize> {
+        (!self.bytes.is_empty()).then_some(self.start)
+    }
+
+    fn open(&self) -> Option<usize> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_usable_pattern_is_refused_in_one_line() {
+        let refused = ["(", "a{2}{9999999}", "[b-a]", "x*", "[a-z]+"]
+            .map(|pattern| SecretPattern::try_from(pattern.to_owned()).unwrap_err());
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        the pattern `(` is no regular expression: unclosed group
+        the pattern `a{2}{9999999}` is no usable regular expression: Compiled regex exceeds size limit of 10485760 bytes.
+        the pattern `[b-a]` is no regular expression: invalid character class range, the start must be <= the end
+        the pattern `x*` matches the empty text
+        the pattern `[a-z]+` matches [redacted], which replaces secrets
+        ");
+    }
+}

@@ -1,0 +1,96 @@
+//! Every known field of answers and of the events of a stream, with its kind: an allow-list like that of requests in `tables`.
+
+use super::structure::FieldKind::*;
+use super::structure::{Fields, Place};
+
+pub(super) const ANSWER: Fields = &[
+    ("id", Id),
+    ("type", Name),
+    ("role", Name),
+    ("model", Model),
+    ("content", In(Place::Block)),
+    ("stop_reason", Name),
+    ("stop_sequence", Free),
+    ("usage", Settings),
+    ("container", Hash),
+    ("context_management", Settings),
+    ("error", In(Place::Error)),
+    ("request_id", Hash),
+    ("input_tokens", Settings),
+    // Events.
+    ("index", Settings),
+    ("message", In(Place::Answer)),
+    ("content_block", In(Place::Block)),
+    ("delta", In(Place::Delta)),
+    // Chat completions.
+    ("object", Name),
+    ("created", Settings),
+    ("choices", In(Place::Choice)),
+    ("system_fingerprint", Hash),
+    // Responses.
+    ("status", Name),
+    ("output", In(Place::Item)),
+    ("created_at", Settings),
+    ("completed_at", Settings),
+    ("incomplete_details", Settings),
+    ("instructions", Free),
+    ("tools", In(Place::Tool)),
+    ("tool_choice", NameOr(Place::Tool)),
+    ("parallel_tool_calls", Settings),
+    ("max_output_tokens", Settings),
+    ("temperature", Settings),
+    ("top_p", Settings),
+    ("reasoning", Settings),
+    ("truncation", Settings),
+    ("store", Settings),
+    ("metadata", Hash),
+    ("user", Hash),
+    ("previous_response_id", Hash),
+];
+
+pub(super) const RESPONSES_EVENT: Fields = &[
+    ("type", Name),
+    ("sequence_number", Settings),
+    ("output_index", Settings),
+    ("content_index", Settings),
+    ("summary_index", Settings),
+    ("annotation_index", Settings),
+    ("item_id", Id),
+    ("response", In(Place::Answer)),
+    ("item", In(Place::Item)),
+    ("part", In(Place::Block)),
+    ("annotation", In(Place::Citation)),
+    ("delta", Free),
+    ("text", Free),
+    ("refusal", Free),
+    // Of a tool.
+    ("name", Name),
+    ("arguments", Arguments),
+    ("input", Arguments),
+    ("code", Free),
+    ("message", Free),
+    ("param", Free),
+];
+
+pub(super) const DELTA: Fields = &[
+    ("type", Name),
+    ("text", Said),
+    ("thinking", Free),
+    ("signature", Hash),
+    ("partial_json", Arguments),
+    ("citation", In(Place::Citation)),
+    ("stop_reason", Name),
+    ("stop_sequence", Free),
+    ("container", Hash),
+    ("content", Free),
+];
+
+pub(super) const CHOICE: Fields = &[
+    ("index", Settings),
+    ("message", In(Place::Message)),
+    ("delta", In(Place::Message)),
+    ("finish_reason", Name),
+    ("text", Free),
+];
+
+pub(super) const ERROR: Fields = &[("type", Name), ("message", Free), ("code", Settings), ("param", Free)];
