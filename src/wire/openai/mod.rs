@@ -11,9 +11,10 @@ pub mod responses;
 mod text_or_parts;
 
 pub use answer::{
-    CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
+    CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChoiceLogprobs, ChunkChoice, CompletionDetails, Delta,
+    FunctionDelta, PromptDetails,
 };
-pub use completion::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest};
+pub use completion::{Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest};
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
     AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,
