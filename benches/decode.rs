@@ -201,7 +201,9 @@ async fn finish(mut events: EventReceiver) -> Outcome<(String, Finished)> {
 
 fn write(text: &mut String, piece: Piece) {
     match piece {
-        Piece::Text(more) | Piece::ToolInput(more) | Piece::Thinking(more) => text.push_str(&more),
+        Piece::Text(more) | Piece::TextWithLogprobs { text: more, .. } | Piece::ToolInput(more) | Piece::Thinking(more) => {
+            text.push_str(&more)
+        }
         Piece::ToolStart { name } => text.push_str(&format!("[{name} ")),
         Piece::ToolEnd => text.push(']'),
     }

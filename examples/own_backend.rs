@@ -31,7 +31,7 @@ impl Backend for Counting {
         let events = [
             StreamEvent::MessageStart { message: Message::empty("msg_1", self.model(), usage.clone()) },
             StreamEvent::ContentBlockStart { index: 0, content_block: ContentBlock::text("") },
-            StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text } },
+            StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::text(text) },
             StreamEvent::ContentBlockStop { index: 0 },
             StreamEvent::message_delta(StopReason::EndTurn, None, &usage),
             StreamEvent::MessageStop,

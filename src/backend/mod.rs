@@ -68,6 +68,17 @@ pub trait Backend: Send + Sync {
     }
 }
 
+/// Refuses a request for log-probabilities, which servers elsewhere are not asked for.
+fn without_logprobs(request: &MessagesRequest, server: &str) -> Result<(), BackendError> {
+    match request.top_logprobs {
+        None => Ok(()),
+        Some(_) => {
+            let reason = format!("logprobs: only a local model reports them here, not {server}: leave the field out");
+            Err(BackendError::new(ErrorKind::InvalidRequest, reason))
+        }
+    }
+}
+
 /// Control over a backend's prefix cache. Replay uses it to create the cold, warm and cached states.
 pub trait CacheControl: Send + Sync {
     /// Forgets everything.

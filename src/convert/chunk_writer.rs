@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::openai_fields::answer_id;
-use super::usage;
+use super::{logprobs, usage};
 use crate::wire::openai::{
     AssistantMessage, CallDelta, CallKind, ChatChunk, ChatCompletion, ChatContent, ChatMessage, ChatToolCall, Choice,
     ChunkChoice, Delta, FunctionCall, FunctionDelta, StreamOptions,
@@ -99,7 +99,11 @@ impl ChunkWriter {
 
     fn piece(&mut self, delta: &BlockDelta) -> Option<ChatChunk> {
         match delta {
-            BlockDelta::TextDelta { text } => Some(self.delta(Delta { content: Some(text.clone()), ..Delta::default() })),
+            BlockDelta::TextDelta { text, logprobs } => {
+                let delta = Delta { content: Some(text.clone()), ..Delta::default() };
+                let logprobs = logprobs::of_choice(logprobs.clone());
+                Some(self.chunk(vec![ChunkChoice { delta, logprobs, ..ChunkChoice::default() }]))
+            }
             BlockDelta::ThinkingDelta { thinking } => {
                 Some(self.delta(Delta { reasoning_content: Some(thinking.clone()), ..Delta::default() }))
             }
@@ -142,10 +146,13 @@ impl ChunkWriter {
 /// A message as a whole chat answer created at this time, in seconds since 1970.
 pub fn completion(message: Message, created: i64) -> ChatCompletion {
     let finish_reason = finish_reason(message.stop_reason.as_ref()).to_owned();
-    let (mut texts, mut reasoning, mut tool_calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut texts, mut tokens, mut reasoning, mut tool_calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for block in message.content {
         match block {
-            ContentBlock::Text { text, .. } => texts.push(text),
+            ContentBlock::Text { text, logprobs, .. } => {
+                texts.push(text);
+                tokens.extend(logprobs);
+            }
             ContentBlock::Thinking { thinking, .. } => reasoning.push(thinking),
             ContentBlock::ToolUse { id, name, input, .. } => {
                 let arguments = match input {
@@ -171,6 +178,7 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
         choices: vec![Choice {
             index: 0,
             message: ChatMessage::Assistant(answer),
+            logprobs: logprobs::of_choice(tokens),
             finish_reason: Some(finish_reason),
             extra: Map::new(),
         }],

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::openai_fields::{answer_id, is_of_the_engine, stop_sequences, top_k};
-use super::{Omitted, usage};
+use super::{Omitted, logprobs, usage};
 use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StreamOptions};
 use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};
 
@@ -20,6 +20,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
     refuse(&mut extra)?;
     let text = text(prompt)?;
     let top_k = top_k(&mut extra)?;
+    let top_logprobs = logprobs::asked_by_completion(&mut extra)?;
     let (known, unknown): (Map<_, _>, Map<_, _>) = extra.into_iter().partition(|(name, _)| is_of_the_engine(name));
     let mut omitted = Omitted::default();
     omitted.fields("", &unknown);
@@ -35,6 +36,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
         top_k,
         stop_sequences: stop_sequences(stop),
         stream,
+        top_logprobs,
         extra: known,
     };
     Ok((text, settings, omitted))
@@ -49,7 +51,7 @@ fn refuse(extra: &mut Map<String, Value>) -> Result<(), String> {
         "logit_bias" => value.as_object().is_some_and(Map::is_empty),
         _ => false,
     };
-    for field in ["n", "best_of", "echo", "suffix", "logprobs", "logit_bias"] {
+    for field in ["n", "best_of", "echo", "suffix", "logit_bias"] {
         if extra.remove(field).is_some_and(|value| !value.is_null() && !nothing(field, &value)) {
             return Err(format!("{field}: not supported on /v1/completions"));
         }
@@ -78,24 +80,30 @@ pub struct CompletionWriter {
     id: String,
     model: String,
     usage: Usage,
+    /// Characters of the text so far.
+    length: usize,
 }
 
 impl CompletionWriter {
     /// A writer for an answer created at this time, in seconds since 1970.
     pub fn new(created: i64, options: &StreamOptions) -> Self {
         let include_usage = options.include_usage;
-        Self { created, include_usage, id: String::new(), model: String::new(), usage: Usage::default() }
+        Self { created, include_usage, id: String::new(), model: String::new(), usage: Usage::default(), length: 0 }
     }
 
     /// The whole answer that a message becomes.
     pub fn whole(mut self, message: &Message) -> Completion {
         self.start(message);
-        let texts = message.content.iter().filter_map(|block| match block {
-            ContentBlock::Text { text, .. } => Some(text.as_str()),
-            _ => None,
-        });
-        let reason = finish_reason(message.stop_reason.as_ref());
-        let answer = self.chunk(vec![choice(texts.collect(), Some(reason))]);
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        for block in &message.content {
+            if let ContentBlock::Text { text: more, logprobs, .. } = block {
+                text.push_str(more);
+                tokens.extend_from_slice(logprobs);
+            }
+        }
+        let finish_reason = Some(finish_reason(message.stop_reason.as_ref()));
+        let choice = CompletionChoice { text, logprobs: logprobs::of_completion(&tokens, 0), finish_reason, index: 0 };
+        let answer = self.chunk(vec![choice]);
         Completion { usage: Some(usage::to_chat(&self.usage)), ..answer }
     }
 
@@ -106,13 +114,15 @@ impl CompletionWriter {
                 self.start(message);
                 None
             }
-            StreamEvent::ContentBlockDelta { delta: BlockDelta::TextDelta { text }, .. } => {
-                Some(self.chunk(vec![choice(text.clone(), None)]))
+            StreamEvent::ContentBlockDelta { delta: BlockDelta::TextDelta { text, logprobs }, .. } => {
+                let logprobs = logprobs::of_completion(logprobs, self.length);
+                self.length += text.chars().count();
+                Some(self.chunk(vec![CompletionChoice { text: text.clone(), logprobs, ..CompletionChoice::default() }]))
             }
             StreamEvent::MessageDelta { delta, usage, .. } => {
                 self.usage.merge(usage);
-                let reason = finish_reason(delta.stop_reason.as_ref());
-                Some(self.chunk(vec![choice(String::new(), Some(reason))]))
+                let finish_reason = Some(finish_reason(delta.stop_reason.as_ref()));
+                Some(self.chunk(vec![CompletionChoice { finish_reason, ..CompletionChoice::default() }]))
             }
             StreamEvent::MessageStop if self.include_usage => {
                 Some(Completion { usage: Some(usage::to_chat(&self.usage)), ..self.chunk(Vec::new()) })
@@ -131,10 +141,6 @@ impl CompletionWriter {
         let (id, model) = (self.id.clone(), self.model.clone());
         Completion { id, object: "text_completion", created: self.created, model, choices, usage: None }
     }
-}
-
-fn choice(text: String, finish_reason: Option<&'static str>) -> CompletionChoice {
-    CompletionChoice { text, index: 0, logprobs: None, finish_reason }
 }
 
 fn finish_reason(reason: Option<&StopReason>) -> &'static str {
@@ -180,7 +186,7 @@ mod tests {
             json!({"prompt": "a", "best_of": 2}),
             json!({"prompt": "a", "echo": true}),
             json!({"prompt": "a", "suffix": "}"}),
-            json!({"prompt": "a", "logprobs": 0}),
+            json!({"prompt": "a", "logprobs": 6}),
             json!({"prompt": "a", "logit_bias": {"7": 1}}),
         ];
         let reasons = refused.map(|body| convert(body).unwrap_err());
@@ -192,7 +198,7 @@ mod tests {
         best_of: not supported on /v1/completions
         echo: not supported on /v1/completions
         suffix: not supported on /v1/completions
-        logprobs: not supported on /v1/completions
+        logprobs: 6 is not a whole number from 0 to 5
         logit_bias: not supported on /v1/completions
         ");
     }

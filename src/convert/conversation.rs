@@ -63,7 +63,7 @@ impl<'a> Conversation<'a> {
         let (mut texts, mut reasoning, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for block in blocks {
             match block {
-                ContentBlock::Text { text, extra } => {
+                ContentBlock::Text { text, extra, .. } => {
                     self.omitted.fields("text", extra);
                     texts.push(Cow::from(text));
                 }
@@ -174,7 +174,7 @@ impl<'a> Conversation<'a> {
     /// A content block as a content part. A note to the model replaces what the server does not accept.
     fn part(&mut self, owner: &str, block: &ContentBlock) -> Option<ContentPart> {
         match block {
-            ContentBlock::Text { text, extra } => {
+            ContentBlock::Text { text, extra, .. } => {
                 self.omitted.fields("text", extra);
                 Some(ContentPart::text(text))
             }

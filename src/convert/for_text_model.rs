@@ -50,7 +50,7 @@ fn replace(content: &mut Content, show: fn(String) -> String, omitted: &mut Omit
                 if text.is_empty() {
                     return false;
                 }
-                *block = ContentBlock::Text { text: show(text), extra: Map::from_iter(breakpoint) };
+                *block = ContentBlock::Text { text: show(text), logprobs: Vec::new(), extra: Map::from_iter(breakpoint) };
             }
             _ => {}
         }

@@ -17,6 +17,7 @@ mod error;
 mod estimate;
 mod field_names;
 mod for_text_model;
+mod logprobs;
 mod messages_to_chat;
 mod omitted;
 mod openai_fields;

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::responses_tools::{ClientName, ClientNames, ToolKind, custom_input};
-use crate::wire::ContentBlock;
 use crate::wire::openai::responses::{ItemStatus, OutputItem, OutputPart};
+use crate::wire::{ContentBlock, TokenLogprob};
 
 /// The item that a content block becomes, before anything of it is said. `None` for blocks that clients could not show. `number`
 /// makes its id: ids are unique as numbers are.
@@ -41,13 +41,13 @@ pub(super) fn said(block: &ContentBlock) -> String {
     }
 }
 
-/// The item with all that it says. A custom tool's input that was cut is empty: clients run these calls without looking at the
+/// The item with all that it says; a message with the log-probabilities of its tokens. A custom tool's input that was cut is empty: clients run these calls without looking at the
 /// status, and half of an input must not look like one.
-pub(super) fn finished(item: OutputItem, said: String, cut: bool) -> OutputItem {
+pub(super) fn finished(item: OutputItem, said: String, logprobs: Vec<TokenLogprob>, cut: bool) -> OutputItem {
     let status = if cut { ItemStatus::Incomplete } else { ItemStatus::Completed };
     match item {
         OutputItem::Message { id, role, .. } => {
-            let part = OutputPart::OutputText { text: said, annotations: Vec::new(), logprobs: Vec::new() };
+            let part = OutputPart::OutputText { text: said, annotations: Vec::new(), logprobs };
             OutputItem::Message { id, status, role, content: vec![part] }
         }
         OutputItem::Reasoning { id, summary, .. } => {

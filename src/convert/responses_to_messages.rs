@@ -6,7 +6,7 @@ use super::openai_fields::{any_object_format, is_of_the_engine, schema_format, t
 use super::responses_items::add_item;
 use super::responses_tools::{ClientNames, OfferedTools};
 use super::turns::Turns;
-use super::{FieldNames, Omitted};
+use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
 use crate::wire::{Content, MessagesRequest, Role, System};
 
@@ -26,8 +26,12 @@ pub struct FromResponses {
 }
 
 /// The fields whose names differ, beside the tools.
-const FIELDS: &[(&str, &str)] =
-    &[("output_config.format", "text.format"), ("output_config.effort", "reasoning.effort"), ("max_tokens", "max_output_tokens")];
+const FIELDS: &[(&str, &str)] = &[
+    ("output_config.format", "text.format"),
+    ("output_config.effort", "reasoning.effort"),
+    ("max_tokens", "max_output_tokens"),
+    ("logprobs", "top_logprobs"),
+];
 
 /// Converts a request.
 ///
@@ -39,6 +43,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut extra = responses.extra;
     refuse(&extra)?;
     let top_k = top_k(&mut extra)?;
+    let top_logprobs = logprobs::asked_by_responses(&extra)?;
     let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) =
         extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
@@ -93,6 +98,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         top_k,
         stop_sequences: Vec::new(),
         stream: responses.stream,
+        top_logprobs,
         extra: counterparts,
     };
     Ok(FromResponses { request, omitted, settings, names: offered.names, fields })
@@ -114,17 +120,10 @@ fn refuse(extra: &Map<String, Value>) -> Result<(), String> {
     if given("background").is_some_and(|value| *value != false) {
         return Err("background: answers are not kept to be fetched later: leave it out".into());
     }
-    if given("top_logprobs").is_some_and(|value| *value != 0) {
-        return Err("top_logprobs: /v1/responses gives none here".into());
-    }
-    let include = given("include").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    match include.iter().position(|name| name == "message.output_text.logprobs") {
-        Some(at) => Err(format!("include.{at}: /v1/responses gives no logprobs here")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// Whether a field says what is so anyway.
+/// Whether a field says what is so anyway, or was read before.
 fn means_nothing_here(name: &str, value: &Value) -> bool {
     match name {
         // Nothing is ever stored, and clients send either value without a thought.
@@ -132,7 +131,10 @@ fn means_nothing_here(name: &str, value: &Value) -> bool {
         "truncation" => value == "disabled",
         "service_tier" => value == "auto" || value == "default",
         // All thoughts are in the answer, and in clear.
-        "include" => value.as_array().is_some_and(|names| names.iter().all(|name| name == "reasoning.encrypted_content")),
+        "include" => {
+            let known = |name: &Value| name == "reasoning.encrypted_content" || name == logprobs::INCLUDED;
+            value.as_array().is_some_and(|names| names.iter().all(known))
+        }
         // Padding against those who listen on the line.
         "stream_options" => value.as_object().is_some_and(|options| options.keys().all(|key| key == "include_obfuscation")),
         _ => false,
@@ -165,6 +167,7 @@ fn settings(responses: &ResponsesRequest) -> Map<String, Value> {
         "text": text.as_ref().map_or_else(|| json!({"format": {"type": "text"}}), |text| json!(text)),
         "tool_choice": tool_choice.as_ref().map_or_else(|| json!("auto"), |choice| json!(choice)),
         "tools": tools,
+        "top_logprobs": responses.extra.get("top_logprobs").and_then(Value::as_u64).unwrap_or(0),
         "top_p": responses.top_p.and_then(as_written),
         "truncation": "disabled",
     });
@@ -276,8 +279,7 @@ mod tests {
             json!({"input": input, "conversation": "conv_1"}),
             json!({"input": input, "prompt": {"id": "pmpt_1"}}),
             json!({"input": input, "background": true}),
-            json!({"input": input, "top_logprobs": 3}),
-            json!({"input": input, "include": ["message.output_text.logprobs"]}),
+            json!({"input": input, "top_logprobs": 21}),
             json!({"input": [{"type": "item_reference", "id": "msg_1"}]}),
             json!({"input": []}),
             json!({"input": input, "text": {"format": {"type": "yaml"}}}),
@@ -290,8 +292,7 @@ mod tests {
         conversation: nothing is kept between requests: send the whole conversation as input
         prompt: prompts are kept at OpenAI: send the text itself as input
         background: answers are not kept to be fetched later: leave it out
-        top_logprobs: /v1/responses gives none here
-        include.0: /v1/responses gives no logprobs here
+        top_logprobs: 21 is not a whole number from 0 to 20
         input.0: nothing is kept between requests: send the item itself
         input: at least one message is required
         text.format.type: "yaml" is none of text, json_object and json_schema
@@ -314,6 +315,7 @@ mod tests {
             ("tools.0.custom.name: no", "tools.1.tools.0.name: no"),
             ("tools.7.input_schema: no", "tools.7.input_schema: no"),
             ("output_config.format.schema.items: no", "text.format.schema.items: no"),
+            ("logprobs: no", "top_logprobs: no"),
             ("busy", "busy"),
         ] {
             assert_eq!(fields.in_error(message.into()), expected);

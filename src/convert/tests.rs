@@ -43,7 +43,7 @@ impl StreamChecker {
             StreamEvent::ContentBlockDelta { index, delta } => {
                 assert_eq!(*index, self.next, "{event:?} in {self:?}");
                 match (self.open.as_ref(), delta) {
-                    (Some(ContentBlock::Text { .. }), BlockDelta::TextDelta { text }) => self.text += text,
+                    (Some(ContentBlock::Text { .. }), BlockDelta::TextDelta { text, .. }) => self.text += text,
                     (Some(ContentBlock::Thinking { .. }), BlockDelta::ThinkingDelta { .. })
                     | (Some(ContentBlock::ToolUse { .. }), BlockDelta::InputJsonDelta { .. }) => {}
                     _ => panic!("{event:?} in {self:?}"),

@@ -10,6 +10,7 @@ use super::decode::{AnswerDecoders, ToolFormatName};
 use super::model::{ComputePath, Config, KvCache, KvSegment, KvShape, LoadListener, Model};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
+use crate::wire::{MessagesRequest, TopLogprobs};
 
 /// The random model's context, in tokens.
 pub const CONTEXT: usize = 4096;
@@ -55,9 +56,21 @@ pub fn sampled(dir: &Path, prompt: &[u32], max_tokens: usize, sampling: Sampling
 
 /// The same for a request with more `fields`, such as tools or stop sequences.
 pub fn asked(dir: &Path, fields: &Value, prompt: &[u32], max_tokens: usize, sampling: Sampling) -> Generation {
+    asked_with_logprobs(dir, fields, prompt, max_tokens, sampling, None)
+}
+
+/// The same for a request that asks for log-probabilities.
+pub fn asked_with_logprobs(
+    dir: &Path,
+    fields: &Value,
+    prompt: &[u32],
+    max_tokens: usize,
+    sampling: Sampling,
+    top_logprobs: Option<TopLogprobs>,
+) -> Generation {
     let mut request = json!({"model": "m", "messages": [], "max_tokens": 1});
     request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    let request = serde_json::from_value(request).unwrap();
+    let request = MessagesRequest { top_logprobs, ..serde_json::from_value(request).unwrap() };
     let decoders = AnswerDecoders::new(Tokenizer::load(dir).unwrap(), ToolFormatName::Hermes.format()).unwrap();
     Generation {
         prompt: prompt.to_vec(),

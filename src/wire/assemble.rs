@@ -32,7 +32,7 @@ pub enum AssembleError {
 /// for event in [
 ///     StreamEvent::MessageStart { message: Message::empty("msg_1", "m", Usage::default()) },
 ///     StreamEvent::ContentBlockStart { index: 0, content_block: ContentBlock::text("") },
-///     StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text: "Hello".into() } },
+///     StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::text("Hello") },
 ///     StreamEvent::ContentBlockStop { index: 0 },
 ///     StreamEvent::message_delta(StopReason::EndTurn, None, &Usage::default()),
 ///     StreamEvent::MessageStop,
@@ -80,7 +80,10 @@ impl Assembler {
                 let block = (self.open == Some(*index)).then(|| message.content.last_mut()).flatten();
                 let block = block.ok_or(AssembleError::BlockNotOpen { event: "content_block_delta", index: *index })?;
                 match (block, delta) {
-                    (ContentBlock::Text { text, .. }, BlockDelta::TextDelta { text: more }) => text.push_str(more),
+                    (ContentBlock::Text { text, logprobs, .. }, BlockDelta::TextDelta { text: more, logprobs: theirs }) => {
+                        text.push_str(more);
+                        logprobs.extend_from_slice(theirs);
+                    }
                     (ContentBlock::Thinking { thinking, .. }, BlockDelta::ThinkingDelta { thinking: more }) => {
                         thinking.push_str(more)
                     }

@@ -9,6 +9,8 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::TokenLogprob;
+
 /// A message's content: one text, or content blocks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -95,6 +97,9 @@ impl<'de, Item: Deserialize<'de>, T: From<String> + From<Vec<Item>>> Visitor<'de
 pub enum ContentBlock {
     Text {
         text: String,
+        /// Of an answer: those of the text's tokens, where the request asks for them.
+        #[serde(skip)]
+        logprobs: Vec<TokenLogprob>,
         #[serde(flatten)]
         extra: Map<String, Value>,
     },
@@ -203,7 +208,7 @@ pub(super) fn null_is_default<'de, T: Default + Deserialize<'de>, D: Deserialize
 impl ContentBlock {
     /// A text block without extra fields.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), extra: Map::new() }
+        Self::Text { text: text.into(), logprobs: Vec::new(), extra: Map::new() }
     }
 
     /// The block's `type`.

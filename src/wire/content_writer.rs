@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{BlockDelta, ContentBlock, StreamEvent};
+use super::{BlockDelta, ContentBlock, StreamEvent, TokenLogprob};
 
 /// Opens and closes content blocks around the pieces of an answer, so that every delta belongs to the block that is open.
 ///
@@ -15,6 +15,8 @@ pub struct ContentWriter {
     /// White space for which no text block was opened yet. The API refuses blank text blocks when a client sends them back,
     /// so a text block opens only once other characters follow.
     blank: String,
+    /// Those of the tokens in `blank`.
+    blank_logprobs: Vec<TokenLogprob>,
     /// What thinking blocks are signed with.
     signature: Option<&'static str>,
     events: Vec<StreamEvent>,
@@ -35,17 +37,23 @@ impl ContentWriter {
 
     /// Adds text.
     pub fn text(&mut self, piece: &str) {
+        self.text_with_logprobs(piece, Vec::new());
+    }
+
+    /// Adds text, with the log-probabilities of its tokens.
+    pub fn text_with_logprobs(&mut self, piece: &str, mut logprobs: Vec<TokenLogprob>) {
         if self.open == Some(OpenBlock::Text) {
             if !piece.is_empty() {
-                self.delta(BlockDelta::TextDelta { text: piece.to_owned() });
+                self.delta(BlockDelta::TextDelta { text: piece.to_owned(), logprobs });
             }
             return;
         }
         self.blank.push_str(piece);
+        self.blank_logprobs.append(&mut logprobs);
         if !self.blank.trim().is_empty() {
-            let text = std::mem::take(&mut self.blank);
+            let (text, logprobs) = (std::mem::take(&mut self.blank), std::mem::take(&mut self.blank_logprobs));
             self.start(OpenBlock::Text, ContentBlock::text(""));
-            self.delta(BlockDelta::TextDelta { text });
+            self.delta(BlockDelta::TextDelta { text, logprobs });
         }
     }
 
@@ -82,6 +90,7 @@ impl ContentWriter {
     /// Closes the open block, whatever its kind. Blank text that waited for other characters is dropped.
     pub fn close(&mut self) {
         self.blank.clear();
+        self.blank_logprobs.clear();
         let Some(open) = self.open.take() else { return };
         if let (OpenBlock::Thinking, Some(signature)) = (open, self.signature) {
             self.delta(BlockDelta::SignatureDelta { signature: signature.into() });
@@ -149,7 +158,7 @@ mod tests {
             StreamEvent::ContentBlockDelta { index, delta } => match delta {
                 BlockDelta::ThinkingDelta { thinking } => format!("{index} ~ {thinking}"),
                 BlockDelta::SignatureDelta { signature } => format!("{index} signed {signature}"),
-                BlockDelta::TextDelta { text } => format!("{index} + {text:?}"),
+                BlockDelta::TextDelta { text, .. } => format!("{index} + {text:?}"),
                 BlockDelta::InputJsonDelta { partial_json } => format!("{index} + {partial_json}"),
                 BlockDelta::Other(other) => panic!("unexpected {other}"),
             },
@@ -184,6 +193,38 @@ mod tests {
         let expected = ["0 thinking", "0 ~ a", "0 ~ b", "0 signed anyclaude", "0 end", "1 text", "1 + \"\\nc\"", "1 end"];
         assert_eq!(lines(pieces), expected);
         assert_eq!(lines([Thinking("a")]), ["0 thinking", "0 ~ a", "0 signed anyclaude", "0 end"]);
+    }
+
+    #[test]
+    fn log_probabilities_wait_and_go_with_their_text() {
+        let token =
+            |text: &str| vec![TokenLogprob { token: text.into(), logprob: -1.0, bytes: text.into(), top_logprobs: Vec::new() }];
+        let mut writer = ContentWriter::default();
+        for text in ["\n", "a", "b"] {
+            writer.text_with_logprobs(text, token(text));
+        }
+        writer.start_tool_use("toolu_1".into(), "Read".into());
+        writer.text_with_logprobs(" ", token(" "));
+        writer.close();
+        let mut assembler = Assembler::default();
+        assembler.push(&StreamEvent::MessageStart { message: Message::empty("m", "m", Usage::default()) }).unwrap();
+        let events = writer.take_events();
+        let told = |event: &StreamEvent| match event {
+            StreamEvent::ContentBlockDelta { delta: BlockDelta::TextDelta { text, logprobs }, .. } => {
+                Some((text.clone(), logprobs.iter().map(|token| token.token.clone()).collect::<Vec<_>>()))
+            }
+            _ => None,
+        };
+        let expected = [("\na".to_owned(), vec!["\n".to_owned(), "a".into()]), ("b".into(), vec!["b".into()])];
+        assert_eq!(events.iter().filter_map(told).collect::<Vec<_>>(), expected);
+        events.iter().for_each(|event| assembler.push(event).unwrap());
+        let message = assembler.into_partial().unwrap();
+        assert!(
+            matches!(&message.content[0], ContentBlock::Text { text, logprobs, .. } if text == "\nab" && logprobs.len() == 3)
+        );
+        // The protocol itself does not have them.
+        let written = serde_json::to_string(&(events, message)).unwrap();
+        assert!(written.contains("\\nab") && !written.contains("logprob"), "{written}");
     }
 
     #[test]

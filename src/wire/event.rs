@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ContentBlock, ErrorBody, Message, StopReason, Usage};
+use super::{ContentBlock, ErrorBody, Message, StopReason, TokenLogprob, Usage};
 
 /// One server-sent event of `POST /v1/messages` with `stream`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ impl StreamEvent {
 pub enum BlockDelta {
     TextDelta {
         text: String,
+        /// Those of the text's tokens, where the request asks for them.
+        #[serde(skip)]
+        logprobs: Vec<TokenLogprob>,
     },
     /// A piece of a tool call's arguments. Joined, the pieces are the text of one JSON object; no pieces mean `{}`.
     InputJsonDelta {
@@ -98,6 +101,13 @@ pub enum BlockDelta {
     /// A delta this version does not know, verbatim.
     #[serde(untagged)]
     Other(Value),
+}
+
+impl BlockDelta {
+    /// A piece of text without log-probabilities.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::TextDelta { text: text.into(), logprobs: Vec::new() }
+    }
 }
 
 /// The `delta` of a `message_delta`.

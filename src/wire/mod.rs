@@ -16,6 +16,7 @@ mod error;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod event;
 mod id;
+mod logprobs;
 #[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
 mod output_format;
@@ -36,6 +37,7 @@ pub use endpoint::{
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
+pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;
 pub use request::{
     BILLING_HEADER, CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,

@@ -6,6 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::TopLogprobs;
 use super::content::{Content, ContentBlock, TextOrList, null_is_default};
 
 /// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
@@ -41,6 +42,9 @@ pub struct MessagesRequest {
     pub stop_sequences: Vec<String>,
     #[serde(default, deserialize_with = "null_is_default")]
     pub stream: bool,
+    /// Of requests that came in another protocol: the Messages protocol does not have it.
+    #[serde(skip)]
+    pub top_logprobs: Option<TopLogprobs>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -85,6 +89,7 @@ impl From<CountTokensRequest> for MessagesRequest {
             top_k: None,
             stop_sequences: Vec::new(),
             stream: false,
+            top_logprobs: None,
             extra,
         }
     }

@@ -15,7 +15,7 @@ use super::StreamEvent;
 /// // The `data:` line is the event's JSON, and reads back as it.
 /// let data = r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}"#;
 /// let event: StreamEvent = serde_json::from_str(data)?;
-/// assert_eq!(event, StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::TextDelta { text: "Hi".into() } });
+/// assert_eq!(event, StreamEvent::ContentBlockDelta { index: 0, delta: BlockDelta::text("Hi") });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn encode_event(event: &StreamEvent) -> Bytes {

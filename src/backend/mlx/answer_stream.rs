@@ -64,6 +64,7 @@ pub(crate) fn answer_stream(
 fn write(content: &mut ContentWriter, piece: Piece) {
     match piece {
         Piece::Text(text) => content.text(&text),
+        Piece::TextWithLogprobs { text, logprobs } => content.text_with_logprobs(&text, logprobs),
         Piece::Thinking(text) => content.thinking(&text),
         Piece::ToolStart { name } => content.start_tool_use(random_id("toolu_"), name),
         Piece::ToolInput(json) => content.tool_input(&json),

@@ -104,7 +104,7 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
             // Some clients set cache breakpoints for Anthropic's models.
             let breakpoint = extra.remove("cache_control").map(|control| ("cache_control".to_owned(), control));
             omitted.fields("text", &extra);
-            Some(ContentBlock::Text { text, extra: breakpoint.into_iter().collect() })
+            Some(ContentBlock::Text { text, logprobs: Vec::new(), extra: breakpoint.into_iter().collect() })
         }
         ContentPart::Refusal { refusal } => Some(ContentBlock::text(refusal)),
         ContentPart::ImageUrl { image_url } => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use self::conversation::conversation;
 use self::tools::OfferedTools;
 use super::openai_fields::{any_object_format, schema_format, stop_sequences, top_k};
-use super::{FieldNames, Omitted};
+use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::ChatRequest;
 use crate::wire::{ENGINE_FIELDS, MessagesRequest, System};
 
@@ -32,11 +32,9 @@ const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// Fields with which a client asks for something else than it would get if they were left out.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 5] = [
     ("functions", "give the functions as tools"),
     ("function_call", "use tool_choice"),
-    ("logprobs", "the probabilities of tokens are not reported"),
-    ("top_logprobs", "the probabilities of tokens are not reported"),
     ("logit_bias", "the likelihood of single tokens cannot be changed"),
     ("audio", "answers are text"),
     ("web_search_options", "this server does not search the web"),
@@ -51,6 +49,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     let mut extra = chat.extra;
     refuse_fields(&mut extra)?;
     let top_k = top_k(&mut extra)?;
+    let top_logprobs = logprobs::asked_by_chat(&mut extra)?;
     let counterparts = counterparts(&mut extra, chat.reasoning_effort)?;
     omitted.fields("", &extra);
     if let Some(options) = &chat.stream_options {
@@ -75,6 +74,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
         top_k,
         stop_sequences: stop_sequences(chat.stop),
         stream: chat.stream,
+        top_logprobs,
         extra: counterparts,
     };
     Ok(FromChat { request, omitted, fields })
@@ -99,8 +99,8 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
             Value::Array(items) => items.is_empty(),
             _ => false,
         };
-        // `"function_call": "none"` and `"top_logprobs": 0` are what clients send that do not mean the field.
-        if extra.remove(name).is_some_and(|value| !asks_for_nothing(&value) && value != "none" && value != 0) {
+        // `"function_call": "none"` is what clients send that do not mean the field.
+        if extra.remove(name).is_some_and(|value| !asks_for_nothing(&value) && value != "none") {
             return Err(format!("{name}: not supported: {instead}"));
         }
     }

@@ -9,7 +9,7 @@ use crate::wire::openai::responses::{
     IncompleteDetails, InputDetails, NumberedEvent, OutputDetails, OutputItem, OutputPart, ResponseError, ResponseEvent,
     ResponseObject, ResponseStatus, ResponsesUsage,
 };
-use crate::wire::{BlockDelta, ContentBlock, ErrorBody, Message, StopReason, StreamEvent, Usage};
+use crate::wire::{BlockDelta, ContentBlock, ErrorBody, Message, StopReason, StreamEvent, TokenLogprob, Usage};
 
 /// The only part of a message or of thoughts.
 const CONTENT_INDEX: usize = 0;
@@ -33,6 +33,8 @@ struct OpenItem {
     item: OutputItem,
     /// What it says so far; of a call the arguments as JSON.
     said: String,
+    /// Of a message: those of its tokens.
+    logprobs: Vec<TokenLogprob>,
 }
 
 impl ResponseWriter {
@@ -100,14 +102,15 @@ impl ResponseWriter {
         if let Some(part) = empty_part(&item) {
             events.push(ResponseEvent::PartAdded { item_id: item.id().into(), output_index, content_index: CONTENT_INDEX, part });
         }
-        self.open = Some(OpenItem { item, said: said(block) });
+        let logprobs = if let ContentBlock::Text { logprobs, .. } = block { logprobs.clone() } else { Vec::new() };
+        self.open = Some(OpenItem { item, said: said(block), logprobs });
         events
     }
 
     fn piece(&mut self, delta: &BlockDelta) -> Option<ResponseEvent> {
-        let OpenItem { item, said } = self.open.as_mut()?;
+        let OpenItem { item, said, logprobs: all } = self.open.as_mut()?;
         let piece = match delta {
-            BlockDelta::TextDelta { text: piece }
+            BlockDelta::TextDelta { text: piece, .. }
             | BlockDelta::ThinkingDelta { thinking: piece }
             | BlockDelta::InputJsonDelta { partial_json: piece } => piece,
             BlockDelta::SignatureDelta { .. } | BlockDelta::Other(_) => return None,
@@ -117,10 +120,12 @@ impl ResponseWriter {
             return None;
         }
         let (item_id, output_index, content_index) = (item.id().to_owned(), self.response.output.len(), CONTENT_INDEX);
+        let logprobs = if let BlockDelta::TextDelta { logprobs, .. } = delta { logprobs.clone() } else { Vec::new() };
+        all.extend_from_slice(&logprobs);
         let delta = piece.clone();
         match item {
             OutputItem::Message { .. } => {
-                Some(ResponseEvent::TextDelta { item_id, output_index, content_index, delta, logprobs: Vec::new() })
+                Some(ResponseEvent::TextDelta { item_id, output_index, content_index, delta, logprobs })
             }
             OutputItem::Reasoning { .. } => Some(ResponseEvent::ReasoningDelta { item_id, output_index, content_index, delta }),
             OutputItem::FunctionCall { .. } => Some(ResponseEvent::ArgumentsDelta { item_id, output_index, delta }),
@@ -131,10 +136,10 @@ impl ResponseWriter {
 
     /// Ends the open item.
     fn close(&mut self, cut: bool) -> Vec<ResponseEvent> {
-        let Some(OpenItem { item, said }) = self.open.take() else { return Vec::new() };
+        let Some(OpenItem { item, said, logprobs }) = self.open.take() else { return Vec::new() };
         let output_index = self.response.output.len();
         let is_silent = said.is_empty();
-        let item = finished(item, said, cut);
+        let item = finished(item, said, logprobs, cut);
         let mut events = ends(&item, output_index, is_silent);
         events.push(ResponseEvent::ItemDone { output_index, item: item.clone() });
         self.response.output.push(item);

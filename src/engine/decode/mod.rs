@@ -13,6 +13,8 @@ mod formats;
 mod grammar;
 mod json_schema;
 mod likeliest_first;
+mod logprob_trail;
+mod logprobs;
 mod parser;
 mod references;
 mod sampler;
@@ -37,13 +39,22 @@ pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
 pub use tool_format::ToolFormat;
 
+use crate::wire::TokenLogprob;
+
 /// A piece of the decoded answer, in the order of generation: text, thoughts, or a part of a tool call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     /// More of the model's thoughts; given only if the request asks to see them.
     Thinking(String),
     /// More text for the user. Never ends inside a UTF-8 character.
     Text(String),
+    /// The same, in place of `Text` where the request asks for log-probabilities.
+    TextWithLogprobs {
+        /// The text of whole tokens. Only the last one may be cut, by a stop sequence or before a call.
+        text: String,
+        /// Those of the tokens that it came from.
+        logprobs: Vec<TokenLogprob>,
+    },
     /// A tool call starts.
     ToolStart {
         /// The tool's name.

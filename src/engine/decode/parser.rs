@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Piece;
 use super::arguments::ArgumentReader;
 use super::form::Tag;
+use super::logprob_trail::Placed;
 use super::syntax::{Cursor, Unread};
 use super::tool_format::{Head, Next, Place, ToolFormat};
 use crate::wire::Tool;
@@ -19,6 +20,8 @@ pub(super) struct Parser {
     state: ParserState,
     /// Received text that could still become part of a call.
     held: String,
+    /// Length of all received text, in bytes.
+    received: usize,
     /// Whether no text, not even whitespace, was returned since the answer began or the last call ended. Some
     /// tags count only there.
     fresh: bool,
@@ -46,28 +49,35 @@ enum ParserState {
 impl Parser {
     /// `tools`: the request's tools. Formats that write arguments without quotes need the schemas to tell strings from JSON.
     pub(super) fn new(format: Arc<dyn ToolFormat>, tools: Arc<[Tool]>) -> Self {
-        Self { format, tools, state: ParserState::Text, held: String::new(), fresh: true, tag: 0 }
+        Self { format, tools, state: ParserState::Text, held: String::new(), received: 0, fresh: true, tag: 0 }
     }
 
-    /// Adds text; returns everything that is decided now.
-    pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
+    /// Adds text; returns everything that is decided now. Places count from the beginning of the received text.
+    pub(super) fn push(&mut self, text: &str) -> Vec<Placed> {
         self.held.push_str(text);
+        self.received += text.len();
         let mut pieces = Vec::new();
         while self.step(&mut pieces) {}
         pieces
     }
 
     /// The answer has ended: text that was held back is returned, and incomplete arguments stay open.
-    pub(super) fn finish(&mut self) -> Vec<Piece> {
+    pub(super) fn finish(&mut self) -> Vec<Placed> {
         let rest = std::mem::take(&mut self.held);
+        let end = self.received;
         let text = match std::mem::take(&mut self.state) {
             ParserState::Text => rest,
             ParserState::Head { opened, .. } | ParserState::Named { opened, .. } => opened + &rest,
-            ParserState::Tail { .. } => return vec![Piece::ToolEnd],
+            ParserState::Tail { .. } => return vec![Placed { piece: Piece::ToolEnd, end }],
             ParserState::Arguments { opening: Some(opening), .. } => opening + &rest,
             ParserState::Arguments { opening: None, .. } => return vec![],
         };
-        some_text(text).into_iter().collect()
+        some_text(text).map(|piece| Placed { piece, end }).into_iter().collect()
+    }
+
+    /// Length of all received text, in bytes.
+    pub(super) fn received(&self) -> usize {
+        self.received
     }
 
     /// Whether the text is inside a call or between two calls under the same tag.
@@ -95,7 +105,7 @@ impl Parser {
     }
 
     /// One step of the state machine. Returns false when it cannot go on without more text.
-    fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
+    fn step(&mut self, pieces: &mut Vec<Placed>) -> bool {
         match std::mem::take(&mut self.state) {
             ParserState::Text => self.find_tag(pieces),
             ParserState::Head { opened, place } => {
@@ -115,11 +125,11 @@ impl Parser {
             ParserState::Arguments { name, mut reader, list, mut opening } => {
                 let (json, done) = reader.read(&mut self.held);
                 if opening.is_some() && (done || !json.is_empty()) {
-                    pieces.push(Piece::ToolStart { name: name.clone() });
+                    pieces.push(self.placed(Piece::ToolStart { name: name.clone() }));
                     opening = None;
                 }
                 if !json.is_empty() {
-                    pieces.push(Piece::ToolInput(json));
+                    pieces.push(self.placed(Piece::ToolInput(json)));
                 }
                 self.state =
                     if done { ParserState::Tail { list } } else { ParserState::Arguments { name, reader, list, opening } };
@@ -136,7 +146,7 @@ impl Parser {
                         next
                     }
                 };
-                pieces.push(Piece::ToolEnd);
+                pieces.push(self.placed(Piece::ToolEnd));
                 self.fresh = true;
                 if next == Next::Call {
                     self.state = ParserState::Head { opened: String::new(), place: Place::AfterCall };
@@ -147,7 +157,7 @@ impl Parser {
     }
 
     /// Looks for the first tag in the held text, and returns the text before it.
-    fn find_tag(&mut self, pieces: &mut Vec<Piece>) -> bool {
+    fn find_tag(&mut self, pieces: &mut Vec<Placed>) -> bool {
         let format = self.format.clone();
         let tags = format.tags();
         let found = tags.iter().enumerate().filter_map(|(which, tag)| Some((tag.find(&self.held, self.fresh)?, which)));
@@ -170,7 +180,7 @@ impl Parser {
     }
 
     /// Starts reading the arguments, in some formats by their first character.
-    fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Piece>) -> bool {
+    fn start_arguments(&mut self, opened: String, head: Head, pieces: &mut Vec<Placed>) -> bool {
         let tool = self.tools.iter().find(|tool| tool.name == head.name);
         let mut cursor = Cursor::new(&self.held);
         match (head.arguments)(&mut cursor, tool) {
@@ -192,15 +202,20 @@ impl Parser {
     }
 
     /// It was not a call after all: its markup becomes text, and parsing starts over behind it.
-    fn give_up(&mut self, opened: String, pieces: &mut Vec<Piece>) -> bool {
+    fn give_up(&mut self, opened: String, pieces: &mut Vec<Placed>) -> bool {
         self.fresh = false;
         self.give(opened, pieces);
         true
     }
 
-    fn give(&mut self, text: String, pieces: &mut Vec<Piece>) {
+    fn give(&mut self, text: String, pieces: &mut Vec<Placed>) {
         self.fresh &= text.is_empty();
-        pieces.extend(some_text(text));
+        pieces.extend(some_text(text).map(|piece| self.placed(piece)));
+    }
+
+    /// A piece that ends where the held text begins.
+    fn placed(&self, piece: Piece) -> Placed {
+        Placed { piece, end: self.received - self.held.len() }
     }
 
     fn take(&mut self, length: usize) -> String {

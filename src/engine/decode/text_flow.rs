@@ -1,6 +1,7 @@
 //! The answer's text on its way out: stop sequences, and the whitespace around tool calls.
 
 use super::Piece;
+use super::logprob_trail::Placed;
 use super::syntax::ending_with_start_of;
 
 /// Passes pieces on. Text is held back while it may be the start of a stop sequence. Whitespace is held back while a tool call may
@@ -12,6 +13,8 @@ pub(super) struct TextFlow {
     held: String,
     /// Whitespace at the end of the text so far, not passed on yet.
     space: String,
+    /// Where the text so far ends.
+    end: usize,
     after_call: bool,
     stopped_by: Option<usize>,
 }
@@ -27,53 +30,59 @@ impl TextFlow {
         self.stopped_by.map(|at| self.stop_sequences[at].as_str())
     }
 
-    pub(super) fn push(&mut self, piece: Piece, out: &mut Vec<Piece>) {
+    pub(super) fn push(&mut self, Placed { piece, end }: Placed, out: &mut Vec<Placed>) {
         if self.stopped_by.is_some() {
             return;
         }
         match piece {
-            Piece::Text(text) => self.push_text(&text, out),
+            Piece::Text(text) => self.push_text(&text, end, out),
             other => {
-                let held = std::mem::take(&mut self.held);
-                self.give(&held, out);
+                self.give_held(out);
                 self.space.clear();
                 self.after_call = other == Piece::ToolEnd;
-                out.push(other);
+                out.push(Placed { piece: other, end });
             }
         }
     }
 
     /// The answer is over: passes on what was held back.
-    pub(super) fn finish(&mut self, out: &mut Vec<Piece>) {
-        let held = std::mem::take(&mut self.held);
-        self.give(&held, out);
+    pub(super) fn finish(&mut self, out: &mut Vec<Placed>) {
+        self.give_held(out);
         let space = std::mem::take(&mut self.space);
         if !space.is_empty() {
-            out.push(Piece::Text(space));
+            out.push(Placed { piece: Piece::Text(space), end: self.end });
         }
     }
 
     /// The answer was cut inside a call: passes on the text held back before it, without the whitespace between text and call.
-    pub(super) fn finish_before_call(&mut self, out: &mut Vec<Piece>) {
-        let held = std::mem::take(&mut self.held);
-        self.give(&held, out);
+    pub(super) fn finish_before_call(&mut self, out: &mut Vec<Placed>) {
+        self.give_held(out);
         self.space.clear();
     }
 
-    fn push_text(&mut self, text: &str, out: &mut Vec<Piece>) {
+    fn push_text(&mut self, text: &str, end: usize, out: &mut Vec<Placed>) {
         let mut text = std::mem::take(&mut self.held) + text;
+        self.end = end;
         let found = self.stop_sequences.iter().enumerate().filter_map(|(which, stop)| Some((text.find(stop)?, which)));
         if let Some((at, which)) = found.min() {
             self.stopped_by = Some(which);
+            self.end -= text.len() - at;
             text.truncate(at);
         } else {
             let holding = self.stop_sequences.iter().map(|stop| ending_with_start_of(&text, stop)).max().unwrap_or(0);
             self.held = text.split_off(text.len() - holding);
         }
-        self.give(&text, out);
+        self.give(&text, self.end - self.held.len(), out);
     }
 
-    fn give(&mut self, text: &str, out: &mut Vec<Piece>) {
+    /// Passes on the text that is not the start of a stop sequence after all.
+    fn give_held(&mut self, out: &mut Vec<Placed>) {
+        let held = std::mem::take(&mut self.held);
+        self.give(&held, self.end, out);
+    }
+
+    /// Passes on text that ends at this place, but for the whitespace at its end.
+    fn give(&mut self, text: &str, end: usize, out: &mut Vec<Placed>) {
         let text = if self.after_call { text.trim_start() } else { text };
         if text.is_empty() {
             return;
@@ -82,7 +91,7 @@ impl TextFlow {
         let mut text = std::mem::take(&mut self.space) + text;
         self.space = text.split_off(text.trim_end().len());
         if !text.is_empty() {
-            out.push(Piece::Text(text));
+            out.push(Placed { piece: Piece::Text(text), end: end - self.space.len() });
         }
     }
 }
@@ -95,10 +104,13 @@ mod tests {
     fn flow(stops: &[&str], pieces: &[Piece]) -> (Vec<Piece>, Option<String>) {
         let stops: Vec<String> = stops.iter().map(|stop| stop.to_string()).collect();
         let mut flow = TextFlow::new(&stops);
-        let mut out = Vec::new();
-        pieces.iter().for_each(|piece| flow.push(piece.clone(), &mut out));
+        let (mut out, mut end) = (Vec::new(), 0);
+        for piece in pieces.iter().cloned() {
+            end += if let Piece::Text(text) = &piece { text.len() } else { 0 };
+            flow.push(Placed { piece, end }, &mut out);
+        }
         flow.finish(&mut out);
-        (joined(out), flow.stop_sequence().map(str::to_owned))
+        (joined(out.into_iter().map(|placed| placed.piece)), flow.stop_sequence().map(str::to_owned))
     }
 
     fn text(text: &str) -> Piece {

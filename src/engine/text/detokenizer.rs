@@ -27,10 +27,31 @@ impl Detokenizer {
             return take_text(&mut self.pending);
         }
         let mut text = self.finish();
-        if kind == TokenKind::Added || self.markup.contains(&token) {
+        if self.shows(token) {
             text.push_str(&String::from_utf8_lossy(self.tokenizer.bytes(token)));
         }
         text
+    }
+
+    /// Whether the token has text.
+    pub(crate) fn shows(&self, token: u32) -> bool {
+        self.tokenizer.kind(token) != TokenKind::Control || self.markup.contains(&token)
+    }
+
+    /// How many bytes of a character that is not whole yet have come.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many bytes of text the earlier tokens still get when this token is pushed: those of their unfinished character, or of
+    /// U+FFFD in its place if the token does not go on with it.
+    pub(crate) fn owed(&self, token: u32) -> usize {
+        let goes_on = self.tokenizer.kind(token) == TokenKind::Text && {
+            let both = [&self.pending, self.tokenizer.bytes(token)].concat();
+            let broken = std::str::from_utf8(&both).err().filter(|error| error.valid_up_to() == 0);
+            broken.and_then(|error| error.error_len()).is_none_or(|length| length > self.pending.len())
+        };
+        if goes_on || self.pending.is_empty() { self.pending.len() } else { char::REPLACEMENT_CHARACTER.len_utf8() }
     }
 
     /// Ends the text: a character that never became whole is returned as U+FFFD.
@@ -80,6 +101,18 @@ mod tests {
         let markup = vec![tokenizer.added_token("<|im_start|>").unwrap()];
         let mut marked = Detokenizer::new(tokenizer, markup);
         assert_eq!(tokens.iter().map(|token| marked.push(*token)).collect::<String>(), "a<|im_start|>b<tool_call>c");
+    }
+
+    #[test]
+    fn a_character_belongs_to_the_tokens_that_began_it() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let [crab, letter] = ["\u{1F980}", "a"].map(|text| tokenizer.encode(text).unwrap());
+        let mut detokenizer = Detokenizer::new(tokenizer.clone(), vec![]);
+        assert_eq!(detokenizer.owed(crab[0]), 0);
+        detokenizer.push(crab[0]);
+        let begun = tokenizer.bytes(crab[0]).len();
+        assert_eq!((detokenizer.owed(crab[1]), detokenizer.owed(letter[0]), detokenizer.owed(crab[0])), (begun, 3, 3));
+        assert_eq!(detokenizer.owed(tokenizer.eos_tokens()[0]), 3);
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{CallKind, ChatError, ChatMessage, or_default};
+use crate::wire::TokenLogprob;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,9 +27,20 @@ pub struct Choice {
     pub index: usize,
     /// Always the assistant's.
     pub message: ChatMessage,
+    /// Written only: those of other servers are not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<ChoiceLogprobs>,
     pub finish_reason: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Log-probabilities of an answer's text, or of a piece of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChoiceLogprobs {
+    pub content: Vec<TokenLogprob>,
+    /// Always `None`: a refusal is text like any other.
+    pub refusal: Option<Vec<TokenLogprob>>,
 }
 
 /// One chunk of a streamed answer. An error in mid-stream is a chunk too.
@@ -60,6 +72,9 @@ pub struct ChunkChoice {
     pub index: usize,
     #[serde(default, deserialize_with = "or_default")]
     pub delta: Delta,
+    /// Written only: those of other servers are not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<ChoiceLogprobs>,
     #[serde(default)]
     pub finish_reason: Option<String>,
     #[serde(flatten)]

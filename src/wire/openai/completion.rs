@@ -72,13 +72,24 @@ pub struct Completion {
 }
 
 /// The continuation, or a piece of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CompletionChoice {
     pub text: String,
     /// Always 0.
     pub index: usize,
-    /// Always `null`.
-    pub logprobs: Option<Value>,
+    /// Of the text's tokens, where the request asks for them.
+    pub logprobs: Option<CompletionLogprobs>,
     /// `stop` or `length`, at the end.
     pub finish_reason: Option<&'static str>,
+}
+
+/// Log-probabilities of a text's tokens: four lists of the same length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CompletionLogprobs {
+    pub tokens: Vec<String>,
+    pub token_logprobs: Vec<f64>,
+    /// For each token the likeliest ones in its place, and the token itself.
+    pub top_logprobs: Vec<Map<String, Value>>,
+    /// Where each token begins in the continuation, in characters. A token may begin inside of one.
+    pub text_offset: Vec<usize>,
 }

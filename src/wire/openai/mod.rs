@@ -12,9 +12,10 @@ mod text_or_parts;
 mod token_limit;
 
 pub use answer::{
-    CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, CompletionDetails, Delta, FunctionDelta, PromptDetails,
+    CallDelta, ChatChunk, ChatCompletion, ChatUsage, Choice, ChoiceLogprobs, ChunkChoice, CompletionDetails, Delta,
+    FunctionDelta, PromptDetails,
 };
-pub use completion::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest};
+pub use completion::{Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest};
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
     AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,

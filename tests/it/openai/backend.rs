@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use anyclaude::backend::fallback::FallbackBackend;
 use anyclaude::backend::openai::OpenAiBackend;
+use anyclaude::backend::remote::RemoteBackend;
 use anyclaude::backend::{Backend, BackendError};
 use anyclaude::convert::Dialect;
 use anyclaude::server::ServerOptions;
 use anyclaude::wire::{Assembler, Message, MessagesRequest};
 use futures::StreamExt;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::support::chat_upstream::{Asked, ChatUpstream, DONE, Reply, frame, lm_studio, open_router};
 use crate::support::clients::run_claude;
 use crate::support::deadline::soon;
+use crate::support::http::post;
 use crate::support::listen;
 use crate::support::sandbox::Sandbox;
+use crate::support::scripted::{Scripted, answer};
 
 fn request() -> MessagesRequest {
     let tool = json!({"name": "Read", "input_schema": {"type": "object"}});
@@ -172,6 +176,36 @@ async fn prompt_tokens_are_estimated_without_asking() {
     let tokens = backend.count_tokens(request()).await.unwrap();
     assert!((30..100).contains(&tokens), "{tokens}");
     assert_eq!(upstream.asked().len(), 0);
+}
+
+/// Servers elsewhere are not asked for log-probabilities, and the client is told so.
+#[test]
+fn a_request_for_log_probabilities_is_refused_by_its_field() {
+    let upstream = ChatUpstream::start(|_| Reply::stream(DONE));
+    let chat = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+    let ours = Scripted::new(|_| Ok(answer(&[]))).serve();
+    let messages = Runtime::new().unwrap().block_on(RemoteBackend::new(&ours.url)).unwrap();
+    let mut seen = String::new();
+    for backend in [Arc::new(chat) as Arc<dyn Backend>, Arc::new(messages)] {
+        let url = listen::backend(backend, ServerOptions::default());
+        let turn = json!([{"role": "user", "content": "hi"}]);
+        for (path, body) in [
+            ("chat/completions", json!({"messages": turn, "logprobs": true})),
+            ("responses", json!({"input": turn, "top_logprobs": 3})),
+        ] {
+            let reply = post(&format!("{url}/v1/{path}"), &body);
+            let error = &reply.json()["error"];
+            let message = error["message"].as_str().unwrap().replace(&upstream.url, "CHAT").replace(&ours.url, "MESSAGES");
+            seen += &format!("{} {}: {message}\n", reply.status, error["param"]);
+        }
+    }
+    insta::assert_snapshot!(seen, @r#"
+    400 "logprobs": logprobs: only a local model reports them here, not CHAT: leave the field out
+    400 "top_logprobs": top_logprobs: only a local model reports them here, not CHAT: leave the field out
+    400 "logprobs": logprobs: only a local model reports them here, not MESSAGES: leave the field out
+    400 "top_logprobs": top_logprobs: only a local model reports them here, not MESSAGES: leave the field out
+    "#);
+    assert_eq!((upstream.asked().len(), ours.backend.requests.all().len()), (0, 0));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use self::rules::Rules;
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
 use super::form::Tag;
+use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
 use super::text_flow::TextFlow;
 use super::thinking::{Split, THINKING_TAGS, Thinking, ThinkingTags};
@@ -88,6 +89,8 @@ impl AnswerDecoders {
             thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
+            trail: request.top_logprobs.map(|top| LogprobTrail::new(parts.tokenizer.clone(), top)),
+            generated: 0,
             parts,
             rules,
             stage,
@@ -128,7 +131,7 @@ enum Stage {
     AfterCall(Follower),
 }
 
-/// Decodes one answer. For each token: take [`Self::mask`], sample, then [`Self::push`] the sampled token.
+/// Decodes one answer. For each token: take [`Self::mask`], sample, then [`Self::weigh`] and [`Self::push`] the sampled token.
 pub struct AnswerDecoder {
     parts: Arc<SharedParts>,
     rules: Rules,
@@ -136,6 +139,10 @@ pub struct AnswerDecoder {
     thinking: Thinking,
     parser: Parser,
     flow: TextFlow,
+    /// Where the request asks for log-probabilities.
+    trail: Option<LogprobTrail>,
+    /// Length of all text from the detokenizer, in bytes.
+    generated: usize,
     stage: Stage,
     /// The grammar of the output format, if the request has one.
     output: Option<Follower>,
@@ -185,6 +192,14 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
+    /// Notes how likely the token was that is pushed next, if the request asks for that. `logits`: those it was sampled from, as the
+    /// model computed them.
+    pub fn weigh(&mut self, token: u32, logits: &[f32]) {
+        if let Some(trail) = &mut self.trail {
+            trail.sampled(token, logits);
+        }
+    }
+
     /// Takes a sampled token and returns what it adds to the answer. An end-of-answer token finishes the answer; tokens after it
     /// are ignored.
     ///
@@ -220,10 +235,15 @@ impl AnswerDecoder {
                 tokens.push(token);
             }
         }
+        let before = self.trail.as_ref().map_or(0, |_| self.detokenizer.owed(token));
         let text = self.detokenizer.push(token);
+        if let Some(trail) = &mut self.trail {
+            let end = self.generated + text.len() + self.detokenizer.pending();
+            trail.place(self.generated + before..end, self.detokenizer.shows(token));
+        }
         let pieces = self.pass(&text);
         self.advance()?;
-        Ok(pieces)
+        Ok(self.with_logprobs(pieces))
     }
 
     /// Whether the answer is over, so that nothing but an end-of-answer token can follow.
@@ -242,22 +262,33 @@ impl AnswerDecoder {
     /// model stopped, and a call without arguments so far is not reported at all.
     pub fn finish(&mut self) -> Vec<Piece> {
         self.finished = true;
+        let rest = self.rest();
+        let mut pieces = self.with_logprobs(rest);
+        pieces.extend(self.trail.as_mut().and_then(LogprobTrail::finish));
+        pieces
+    }
+
+    /// What was held back and belongs to the answer, now that nothing follows.
+    fn rest(&mut self) -> Vec<Placed> {
         if matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_)) {
             let text = self.detokenizer.finish();
             let mut pieces = self.pass(&text);
             if let Stage::Start(_, text) = &mut self.stage {
-                self.flow.push(Piece::Text(std::mem::take(text)), &mut pieces);
+                let piece = Piece::Text(std::mem::take(text));
+                self.flow.push(Placed { piece, end: self.generated }, &mut pieces);
             }
             let rest = self.thinking.finish();
             pieces.extend(self.sort(rest));
-            self.parser.finish().into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+            let before = self.generated - self.parser.received();
+            let read = self.parser.finish().into_iter().map(|placed| Placed { end: before + placed.end, ..placed });
+            read.for_each(|placed| self.flow.push(placed, &mut pieces));
             self.flow.finish(&mut pieces);
             return pieces;
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
         // What is held is markup of the cut call. A call whose arguments are complete counts as complete.
-        pieces.extend(self.parser.finish().into_iter().filter(|piece| *piece == Piece::ToolEnd));
+        pieces.extend(self.parser.finish().into_iter().filter(|placed| placed.piece == Piece::ToolEnd));
         pieces
     }
 
@@ -267,26 +298,47 @@ impl AnswerDecoder {
     }
 
     /// Passes text through the stages: thinking, parser, stop sequences.
-    fn pass(&mut self, text: &str) -> Vec<Piece> {
+    fn pass(&mut self, text: &str) -> Vec<Placed> {
+        self.generated += text.len();
         let split = self.thinking.push(text);
         self.sort(split)
     }
 
     /// Passes thoughts on unchanged, and the answer through the parser, the stop sequences and the whitespace rules.
-    fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Piece> {
+    fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Placed> {
         let mut pieces = Vec::new();
+        let end = self.generated;
         if self.rules.shows_thinking && !thought.is_empty() {
-            pieces.push(Piece::Thinking(thought));
+            pieces.push(Placed { piece: Piece::Thinking(thought), end });
         }
         let answer = self.decide(answer);
         let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
             // There are no calls without tools, nor inside a JSON value.
-            true => vec![Piece::Text(answer)],
-            false => self.parser.push(&answer),
+            true => vec![Placed { piece: Piece::Text(answer), end }],
+            false => {
+                let read = self.parser.push(&answer);
+                // Answers are the end of all that was generated; the parser has not seen what came before.
+                let before = end - self.parser.received();
+                read.into_iter().map(|placed| Placed { end: before + placed.end, ..placed }).collect()
+            }
         };
-        read.into_iter().for_each(|piece| self.flow.push(piece, &mut pieces));
+        read.into_iter().for_each(|placed| self.flow.push(placed, &mut pieces));
         self.finished |= self.flow.stop_sequence().is_some();
         pieces
+    }
+
+    /// The pieces, with log-probabilities where the request asks for them.
+    fn with_logprobs(&mut self, pieces: Vec<Placed>) -> Vec<Piece> {
+        let is_thinking = self.thinking.closing_so_far().is_some();
+        match &mut self.trail {
+            None => pieces.into_iter().map(|placed| placed.piece).collect(),
+            Some(trail) => {
+                if is_thinking {
+                    trail.forget();
+                }
+                trail.pass(pieces)
+            }
+        }
     }
 
     /// The tokens that open thoughts, if thoughts may still come before a value of the output format.

@@ -153,7 +153,7 @@ impl<'a> RenderedCalls<'a> {
 fn after_calls(format: &Arc<dyn ToolFormat>, text: &str, calls: &[&PastCall]) -> Option<usize> {
     let mut parser = Parser::new(format.clone(), Arc::new([]));
     let pieces = parser.push(text).into_iter().chain(parser.finish());
-    let mut pieces = pieces.peekable();
+    let mut pieces = pieces.map(|placed| placed.piece).peekable();
     for call in calls {
         let started = matches!(pieces.next()?, Piece::ToolStart { name } if name == call.name);
         let mut arguments = String::new();

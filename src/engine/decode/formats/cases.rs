@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::ToolFormatName::{self, DeepSeek, Hermes, Llama3, Mistral, OpenAi, Qwen3Coder};
+use crate::engine::decode::logprob_trail::Placed;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::{Piece, joined};
 use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
@@ -29,9 +30,9 @@ fn tools() -> Vec<Tool> {
 
 fn parse(format: ToolFormatName, chunks: &[&str]) -> Vec<Piece> {
     let mut parser = Parser::new(format.format(), tools().into());
-    let mut pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| parser.push(chunk)).collect();
+    let mut pieces: Vec<Placed> = chunks.iter().flat_map(|chunk| parser.push(chunk)).collect();
     pieces.extend(parser.finish());
-    joined(pieces)
+    joined(pieces.into_iter().map(|placed| placed.piece))
 }
 
 fn check(format: ToolFormatName, answer: &str, expected: &[Seen]) {

@@ -230,12 +230,16 @@ fn end_reason(decoder: &AnswerDecoder, output_tokens: usize, max_tokens: usize) 
     (output_tokens >= max_tokens).then_some(EndReason::MaxTokens)
 }
 
+/// Samples the next token.
 fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {
     let token = match decoder.mask()? {
         Some(mask) => sampler.sample(logits, mask.iter()),
         None => sampler.sample(logits, 0..logits.len() as u32),
     };
-    token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))
+    let token =
+        token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))?;
+    decoder.weigh(token, logits);
+    Ok(token)
 }
 
 #[cfg(test)]

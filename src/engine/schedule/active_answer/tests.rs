@@ -7,24 +7,53 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::cache::CacheLimits;
+use crate::engine::model::LoadListener;
 use crate::engine::model::{ComputePath, SequenceInput};
+use crate::engine::text::{Tokenizer, tiny_model};
 use crate::engine::{CacheStats, Sampling, testing};
+use crate::wire::{TokenLogprob, TopLogprobs};
 
-/// An answer's text, why it ended, and its number of tokens.
-type Said = (String, EndReason, usize);
+/// An answer's text with its tokens' log-probabilities, why it ended, and its number of tokens.
+#[derive(Debug, PartialEq)]
+struct Said {
+    text: String,
+    logprobs: Vec<TokenLogprob>,
+    reason: EndReason,
+    tokens: usize,
+}
+
+impl Said {
+    fn of(pieces: Vec<Piece>, reason: EndReason, tokens: usize) -> Self {
+        let mut said = Self { text: String::new(), logprobs: Vec::new(), reason, tokens };
+        for piece in pieces {
+            match piece {
+                Piece::Text(more) | Piece::ToolInput(more) | Piece::Thinking(more) => said.text.push_str(&more),
+                Piece::TextWithLogprobs { text, logprobs } => {
+                    said.text.push_str(&text);
+                    said.logprobs.extend(logprobs);
+                }
+                Piece::ToolStart { name } => said.text.push_str(&format!("[{name} ")),
+                Piece::ToolEnd => said.text.push(']'),
+            }
+        }
+        said
+    }
+}
 
 /// A model that answers with and without drafts.
-struct TestAnswers {
-    dir: tempfile::TempDir,
+struct TestAnswers<Folder> {
+    dir: Folder,
     model: Model,
 }
 
-impl TestAnswers {
+impl TestAnswers<tempfile::TempDir> {
     fn new(path: ComputePath) -> Self {
         let (dir, model) = testing::model_with(&json!({}), path);
         Self { dir, model }
     }
+}
 
+impl<Folder> TestAnswers<Folder> {
     /// The answer as the engine computes it, its number of steps, and the cache afterwards.
     fn answer(&self, generation: Generation) -> (Said, usize, CacheStats) {
         let stats = Arc::new(Mutex::new(CacheStats::default()));
@@ -46,14 +75,14 @@ impl TestAnswers {
         };
         let (reason, tokens) = (finished.reason.clone(), finished.output_tokens);
         answer.end(cache, AnswerEnding::Finished(finished));
-        let mut text = String::new();
+        let mut pieces = Vec::new();
         while let Ok(event) = received.try_recv() {
             if let EngineEvent::Piece(piece) = event.unwrap() {
-                write(&mut text, piece);
+                pieces.push(piece);
             }
         }
         let stats = stats.lock().unwrap().clone();
-        ((text, reason, tokens), steps, stats)
+        (Said::of(pieces, reason, tokens), steps, stats)
     }
 
     /// The same answer, with one forward pass per token.
@@ -62,26 +91,18 @@ impl TestAnswers {
         let mut cache = self.model.new_cache();
         let (last, before) = prompt.split_last().unwrap();
         before.chunks(512).for_each(|chunk| self.model.prefill(chunk, &mut cache).unwrap());
-        let (mut next, mut text, mut tokens) = (*last, String::new(), 0);
+        let (mut next, mut pieces, mut tokens) = (*last, Vec::new(), 0);
         let reason = loop {
             let logits = self.model.logits(vec![SequenceInput::new(&[next], &mut cache)]).unwrap();
             next = next_token(&logits, &mut decoder, &mut sampler).unwrap();
             tokens += 1;
-            decoder.push(next).unwrap().into_iter().for_each(|piece| write(&mut text, piece));
+            pieces.extend(decoder.push(next).unwrap());
             if let Some(reason) = end_reason(&decoder, tokens, max_tokens) {
                 break reason;
             }
         };
-        decoder.finish().into_iter().for_each(|piece| write(&mut text, piece));
-        (text, reason, tokens)
-    }
-}
-
-fn write(text: &mut String, piece: Piece) {
-    match piece {
-        Piece::Text(more) | Piece::ToolInput(more) | Piece::Thinking(more) => text.push_str(&more),
-        Piece::ToolStart { name } => text.push_str(&format!("[{name} ")),
-        Piece::ToolEnd => text.push(']'),
+        pieces.extend(decoder.finish());
+        Said::of(pieces, reason, tokens)
     }
 }
 
@@ -136,7 +157,7 @@ fn drafts_change_nothing(
     let generation = || testing::asked(test.dir.path(), &request, &prompt, max_tokens, sampling.clone());
     let (said, _, stats) = test.answer(generation());
     let kept: Vec<usize> = stats.entries.iter().map(|entry| entry.tokens).collect();
-    prop_assert_eq!(kept, [prompt.len() + said.2 - 1]);
+    prop_assert_eq!(kept, [prompt.len() + said.tokens - 1]);
     prop_assert_eq!(said, test.token_by_token(generation()));
     Ok(())
 }
@@ -166,7 +187,46 @@ fn text_that_the_grammar_requires_is_drafted() {
     let generation = || testing::asked(test.dir.path(), &request, &testing::prompt(20), 200, Sampling::GREEDY);
     let (said, steps, _) = test.answer(generation());
     assert_eq!(said, test.token_by_token(generation()));
-    assert!(steps * 2 < said.2, "{steps} steps for {} tokens: {}", said.2, said.0);
+    assert!(steps * 2 < said.tokens, "{steps} steps for {} tokens: {}", said.tokens, said.text);
+}
+
+/// The committed model, which has learned to repeat what it is told.
+fn trained(path: ComputePath) -> TestAnswers<std::path::PathBuf> {
+    let dir = tiny_model();
+    let model = Model::load(&dir, path, &LoadListener::default()).unwrap();
+    TestAnswers { dir, model }
+}
+
+#[test]
+fn drafts_and_stop_sequences_change_no_log_probability() {
+    for path in ComputePath::ALL {
+        let test = trained(path);
+        let tokenizer = Tokenizer::load(&test.dir).unwrap();
+        // The model says the same again, so it is drafted from the prompt.
+        let turn =
+            "<|im_start|>user\nHello<|im_end|>\n<|im_start|>recall\nTask: Hello\nAgain: Hello<|im_end|>\n<|im_start|>assistant\n";
+        let prompt =
+            format!("{turn}Hello! I am a tiny model. I can read, write and edit files and run commands.<|im_end|>\n{turn}");
+        let prompt = tokenizer.encode(&prompt).unwrap();
+        // What the grammar requires is drafted too, however unlikely the model finds it.
+        let format = json!({"type": "json_schema", "schema": {"const": "what I would never have said, so help me"}});
+        for request in [json!({}), json!({"stop_sequences": [" and edit", "zz"]}), json!({"output_config": {"format": format}})] {
+            let generation = |top| testing::asked_with_logprobs(&test.dir, &request, &prompt, 60, Sampling::GREEDY, top);
+            let (drafted, steps, _) = test.answer(generation(Some(TopLogprobs(5))));
+            let alone = test.token_by_token(generation(Some(TopLogprobs(5))));
+            assert_eq!(drafted.text, test.answer(generation(None)).0.text, "asking for them changes nothing");
+            assert_eq!((&drafted.text, drafted.logprobs.len()), (&alone.text, alone.logprobs.len()));
+            assert!(drafted.logprobs.len() > 5 && steps < drafted.tokens, "{steps} steps: {drafted:?}");
+            let bytes: Vec<u8> = drafted.logprobs.iter().flat_map(|token| token.bytes.clone()).collect();
+            assert_eq!(String::from_utf8(bytes).unwrap(), drafted.text);
+            for (drafted, alone) in drafted.logprobs.iter().zip(&alone.logprobs) {
+                assert_eq!((&drafted.token, &drafted.bytes), (&alone.token, &alone.bytes));
+                let likely = |token: &TokenLogprob| token.top_logprobs.iter().map(|likely| likely.logprob).collect::<Vec<_>>();
+                let pairs = likely(drafted).into_iter().zip(likely(alone)).chain([(drafted.logprob, alone.logprob)]);
+                pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{drafted:?} {alone:?}"));
+            }
+        }
+    }
 }
 
 #[test]

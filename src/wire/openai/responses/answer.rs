@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::wire::TokenLogprob;
+
 /// An answer: whole, or as far as it has come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResponseObject {
@@ -47,7 +49,7 @@ pub struct IncompleteDetails {
 }
 
 /// A part of the answer that stands for itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputItem {
     Message {
@@ -70,7 +72,7 @@ pub enum OutputItem {
         status: ItemStatus,
         /// The id that the call's output has to name.
         call_id: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         namespace: Option<String>,
         name: String,
         /// JSON text.
@@ -81,7 +83,7 @@ pub enum OutputItem {
         status: ItemStatus,
         /// The id that the call's output has to name.
         call_id: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         namespace: Option<String>,
         name: String,
         input: String,
@@ -120,14 +122,15 @@ pub enum ItemStatus {
 }
 
 /// A part of a message or of thoughts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputPart {
     OutputText {
         text: String,
-        /// Always empty, as `logprobs` is.
+        /// Always empty.
         annotations: Vec<Value>,
-        logprobs: Vec<Value>,
+        /// Those of the text's tokens; empty unless the request asks for them.
+        logprobs: Vec<TokenLogprob>,
     },
     ReasoningText {
         text: String,

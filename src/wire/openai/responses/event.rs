@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{OutputItem, OutputPart, ResponseObject};
+use crate::wire::TokenLogprob;
 
 /// An event with its place in the stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,9 +37,9 @@ pub enum ResponseEvent {
     #[serde(rename = "response.content_part.added")]
     PartAdded { item_id: String, output_index: usize, content_index: usize, part: OutputPart },
     #[serde(rename = "response.output_text.delta")]
-    TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: Vec<Value> },
+    TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: Vec<TokenLogprob> },
     #[serde(rename = "response.output_text.done")]
-    TextDone { item_id: String, output_index: usize, content_index: usize, text: String, logprobs: Vec<Value> },
+    TextDone { item_id: String, output_index: usize, content_index: usize, text: String, logprobs: Vec<TokenLogprob> },
     #[serde(rename = "response.reasoning_text.delta")]
     ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
     #[serde(rename = "response.reasoning_text.done")]

@@ -1,3 +1,4 @@
+mod logprobs;
 mod output;
 
 use super::*;
