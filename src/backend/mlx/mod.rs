@@ -22,6 +22,7 @@ use self::places::{Places, for_client};
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
 use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, WarmUpReport};
+use crate::engine::decode::ToolFormatName;
 use crate::engine::{Engine, EngineError, EngineOptions, MemoryUse};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 
@@ -49,6 +50,11 @@ impl MlxBackend {
         let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
         let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
         Ok(Self { model, engine, text: Arc::new(text), places: Places::default() })
+    }
+
+    /// How the model writes tool calls.
+    pub fn tool_format(&self) -> ToolFormatName {
+        self.text.tool_format
     }
 
     /// The engine, for what the [`Backend`] trait does not offer.
