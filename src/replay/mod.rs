@@ -28,4 +28,4 @@ pub use plan::{Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, st
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
 pub use replayer::{CaseEnding, Replayer};
-pub use result::{CaseResult, ReplaySummary, Status, Verdict};
+pub use result::{CaseResult, ReplaySummary, Status, UnreadableTrace, Untested, Verdict};

@@ -107,6 +107,26 @@ impl CaseResult {
     }
 }
 
+/// What a replay did not test although somebody might think so.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Untested {
+    /// Cases that were planned and never started.
+    pub not_run: Vec<ExchangeId>,
+    /// Traces whose request cannot be read.
+    pub unreadable: Vec<UnreadableTrace>,
+    /// Accepted snapshots whose trace is gone.
+    pub without_trace: Vec<PathBuf>,
+}
+
+/// A trace whose request cannot be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnreadableTrace {
+    /// The trace's path.
+    pub trace: PathBuf,
+    /// The field, and what is wrong with it.
+    pub reason: String,
+}
+
 /// How many cases have which [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplaySummary {
@@ -134,12 +154,16 @@ pub struct ReplaySummary {
     pub skipped: usize,
     /// Traces whose request cannot be read.
     pub unreadable: usize,
+    /// Accepted snapshots whose trace is gone.
+    pub without_trace: usize,
 }
 
 impl ReplaySummary {
-    /// Counts the results of a plan with this many cases. What was skipped is for the caller to add.
-    pub fn new(results: &[CaseResult], planned: usize) -> Self {
-        let mut summary = Self { not_run: planned - results.len().min(planned), ..Self::default() };
+    /// Counts the results, and what was not tested. What was skipped is for the caller to add.
+    pub fn new(results: &[CaseResult], untested: &Untested) -> Self {
+        let Untested { not_run, unreadable, without_trace } = untested;
+        let mut summary =
+            Self { not_run: not_run.len(), unreadable: unreadable.len(), without_trace: without_trace.len(), ..Self::default() };
         for result in results {
             let count = match result.status() {
                 Status::Failed => &mut summary.failed,
@@ -161,7 +185,8 @@ impl ReplaySummary {
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
-            _ if self.changed + self.new + self.malformed_arguments + self.cache_failures + self.unreadable > 0 => 1,
+            _ if self.changed + self.new + self.malformed_arguments + self.cache_failures > 0 => 1,
+            _ if self.unreadable + self.without_trace > 0 => 1,
             _ => 0,
         }
     }
@@ -179,6 +204,7 @@ mod tests {
             (ReplaySummary { changed: 1, ..base.clone() }, 1),
             (ReplaySummary { new: 1, ..base.clone() }, 1),
             (ReplaySummary { unreadable: 1, ..base.clone() }, 1),
+            (ReplaySummary { without_trace: 1, ..base.clone() }, 1),
             (ReplaySummary { cache_failures: 1, ..base.clone() }, 1),
             (ReplaySummary { malformed_arguments: 1, ..base.clone() }, 1),
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),

@@ -1,6 +1,7 @@
-//! Rendering the results of a replay for the terminal, as JSON and as HdrHistogram text. Does no I/O.
+//! Rendering the results of a replay for the terminal, as JSON, as JUnit XML and as HdrHistogram text. Does no I/O.
 
 pub mod hgrm;
+pub mod junit;
 mod latency;
 mod replay_report;
 mod tables;

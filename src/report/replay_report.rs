@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{PhaseLatency, latencies};
-use crate::replay::{CaseResult, ReplaySettings, ReplaySummary};
+use crate::replay::{CaseResult, ReplaySettings, ReplaySummary, Untested};
 
 /// Everything that a replay found out. Serialized, it is the `--json` file.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub latency: Vec<PhaseLatency>,
     /// The results of the cases.
     pub cases: &'a [CaseResult],
+    /// What was not tested although somebody might think so.
+    pub untested: Untested,
 }
 
 /// Version of the JSON layout. Version 1 had `runs` in place of `measurements`.
@@ -59,10 +61,17 @@ pub struct FidelityShare {
 }
 
 impl<'a> Report<'a> {
-    /// The report of the results so far.
-    pub fn new(target: &'a ReplayTarget, settings: &'a ReplaySettings, summary: ReplaySummary, cases: &'a [CaseResult]) -> Self {
-        let latency = latencies(cases);
-        Self { version: VERSION, target, settings, summary, fidelity: FidelityShare::of(cases), latency, cases }
+    /// The report of the results so far. `skipped`: traces that nobody expects to be replayed.
+    pub fn new(
+        target: &'a ReplayTarget,
+        settings: &'a ReplaySettings,
+        cases: &'a [CaseResult],
+        untested: Untested,
+        skipped: usize,
+    ) -> Self {
+        let (latency, fidelity) = (latencies(cases), FidelityShare::of(cases));
+        let summary = ReplaySummary { skipped, ..ReplaySummary::new(cases, &untested) };
+        Self { version: VERSION, target, settings, summary, fidelity, latency, cases, untested }
     }
 
     /// The `--json` file: all figures, and the raw data of every measurement. Times are in microseconds.

@@ -57,7 +57,7 @@ pub struct Info {
     /// The model's name.
     #[serde(default)]
     pub model: String,
-    /// How the model writes tool calls: `hermes` for `<tool_call>{…}</tool_call>`, `messages` if a server hides it.
+    /// How the model writes tool calls, by the name of the format, such as `hermes`; `messages` if a server hides it.
     #[serde(default)]
     pub tool_format: String,
 }

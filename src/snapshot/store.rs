@@ -27,6 +27,11 @@ impl ExchangeId {
             _ => Err(SnapshotError::Session { session: session.into() }),
         }
     }
+
+    /// The session's name.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
 }
 
 impl std::fmt::Display for ExchangeId {

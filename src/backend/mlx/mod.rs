@@ -23,6 +23,7 @@ use self::places::{Places, for_client};
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
 use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, WarmUpReport};
+use crate::engine::decode::ToolFormatName;
 use crate::engine::{Engine, EngineError, EngineOptions, MemoryUse};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 
@@ -55,6 +56,11 @@ impl MlxBackend {
     /// The backend with other limits for its clients. Answers that have begun keep theirs.
     pub fn with_limits(self, limits: ClientLimits) -> Self {
         Self { places: Places::new(limits), ..self }
+    }
+
+    /// How the model writes tool calls.
+    pub fn tool_format(&self) -> ToolFormatName {
+        self.text.tool_format
     }
 
     /// The engine, for what the [`Backend`] trait does not offer.

@@ -24,6 +24,7 @@ pub(super) struct TextSide {
     template: ChatTemplate,
     shared_prefixes: SharedPrefixes,
     pub decoders: AnswerDecoders,
+    pub tool_format: ToolFormatName,
     pub defaults: Sampling,
     omissions: OmissionLog,
     unread: OmissionLog,
@@ -56,6 +57,7 @@ impl TextSide {
         Ok(Self {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
+            tool_format: format,
             limit: PromptLimit::of_context(Config::load(dir)?.context),
             template,
             shared_prefixes: SharedPrefixes::default(),

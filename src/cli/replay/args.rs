@@ -75,6 +75,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write the results to this file as JUnit XML, for GitLab, Jenkins and others
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+
     /// Write HdrHistogram percentile files to this folder, one for each phase and metric
     #[arg(long, value_name = "DIR")]
     pub hgrm: Option<PathBuf>,
@@ -85,11 +89,12 @@ Examples:
   anyclaude replay                                        traces/ on the model in fixtures/models/tiny
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+  anyclaude replay --check --junit replay.xml             in CI
 
 Exit codes:
   0    every outcome is as accepted
   1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls, or a trace's request
-       cannot be read (unless --allow-skips)
+       cannot be read (unless --allow-skips), or without --filter a snapshot's trace is gone
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed

@@ -14,8 +14,21 @@ use crate::cli::CliError;
 #[cfg(feature = "mlx")]
 use crate::cli::{blocking, local_model};
 
+/// What answers.
+pub(super) struct Answerer {
+    pub backend: Box<dyn Backend>,
+    /// How its model writes tool calls; `messages` where a server hides it.
+    pub tool_format: &'static str,
+}
+
+impl Answerer {
+    fn server(backend: RemoteBackend) -> Self {
+        Self { backend: Box::new(backend), tool_format: "messages" }
+    }
+}
+
 /// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with.
-pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Box<dyn Backend>, CliError> {
+pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Answerer, CliError> {
     if args.is_in_process() {
         return in_process(args).await;
     }
@@ -25,15 +38,15 @@ pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Box<d
     }
     let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
     if betas.is_empty() {
-        return Ok(Box::new(backend));
+        return Ok(Answerer::server(backend));
     }
     let names = HeaderValue::from_str(&betas.join(","));
     let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
-    Ok(Box::new(backend.with_betas(names)))
+    Ok(Answerer::server(backend.with_betas(names)))
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
     let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
     let folder = blocking(move || {
         let found = local_model::find(&folder);
@@ -42,11 +55,12 @@ async fn in_process(args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
     .await?;
     let (tool_format, compute_path) = (args.tool_format, args.compute_path);
     let options = crate::engine::EngineOptions { tool_format, compute_path, ..Default::default() };
-    Ok(Box::new(local_model::load_silently(folder, options).await?))
+    let backend = local_model::load_silently(folder, options).await?;
+    Ok(Answerer { tool_format: backend.tool_format().name(), backend: Box::new(backend) })
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_args: &ReplayArgs) -> Result<Box<dyn Backend>, CliError> {
+async fn in_process(_args: &ReplayArgs) -> Result<Answerer, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 

@@ -5,7 +5,8 @@ mod backend;
 mod result_files;
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rustix::process::Signal;
 
 pub(super) use self::args::ReplayArgs;
-use self::backend::{backend_error, connect, model_name};
+use self::backend::{Answerer, backend_error, connect, model_name};
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
 use super::{CliError, print, say};
 use crate::backend::{Backend, BackendError};
-use crate::replay::{CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, ReplaySummary, Replayer, StateControl};
+use crate::replay::{
+    CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, StateControl, UnreadableTrace, Untested,
+};
 use crate::report::{ReplayTarget, Report, States, terminal};
 use crate::snapshot::{Info, Store};
 use crate::trace;
@@ -26,10 +29,14 @@ use crate::trace;
 /// Replays the traces and prints the report.
 pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
-    let plan = tokio::task::block_in_place(|| plan(&args))?;
-    let backend = connect(&args, &plan.betas).await?;
-    let replay = Replay::new(&args, plan, backend.as_ref());
-    replay.run(&replayer(&args, policy, backend.as_ref())).await
+    let (plan, without_trace) = tokio::task::block_in_place(|| {
+        let plan = plan(&args)?;
+        let without_trace = without_trace(&args, &plan)?;
+        Ok::<_, CliError>((plan, without_trace))
+    })?;
+    let answerer = connect(&args, &plan.betas).await?;
+    let replay = Replay::new(&args, plan, without_trace, answerer.backend.as_ref());
+    replay.run(&replayer(&args, policy, &answerer)).await
 }
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
@@ -59,20 +66,35 @@ fn plan(args: &ReplayArgs) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-fn replayer<'a>(args: &ReplayArgs, policy: Policy, backend: &'a dyn Backend) -> Replayer<'a> {
-    let tool_format = if args.is_in_process() { "hermes" } else { "messages" };
+fn replayer<'a>(args: &ReplayArgs, policy: Policy, answerer: &'a Answerer) -> Replayer<'a> {
+    let backend = answerer.backend.as_ref();
     Replayer {
         driver: Driver::new(backend),
         store: Store::new(&args.snapshots),
         policy,
-        info: Info { model: model_name(args, backend), tool_format: tool_format.into() },
+        info: Info { model: model_name(args, backend), tool_format: answerer.tool_format.into() },
         expression: format!("tool_choice {}, max_tokens {}", args.tool_choice.name(), args.max_tokens),
     }
+}
+
+/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, or a part of the traces, many
+/// have no case: their traces lie where they were.
+fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
+    if !args.filter.is_empty() {
+        return Ok(Vec::new());
+    }
+    let store = Store::new(&args.snapshots);
+    let replayed: HashSet<PathBuf> = plan.cases.iter().map(|case| store.accepted_path(&case.id)).collect();
+    let mut gone = store.unreferenced(Path::new("")).map_err(CliError::input)?;
+    gone.retain(|snapshot| !replayed.contains(snapshot));
+    Ok(gone)
 }
 
 /// One invocation: what is replayed, against what, and where the figures go.
 struct Replay {
     plan: Plan,
+    /// Accepted snapshots whose traces are gone.
+    without_trace: Vec<PathBuf>,
     settings: ReplaySettings,
     target: ReplayTarget,
     files: ResultFiles,
@@ -93,7 +115,7 @@ enum Completion {
 }
 
 impl Replay {
-    fn new(args: &ReplayArgs, plan: Plan, backend: &dyn Backend) -> Self {
+    fn new(args: &ReplayArgs, plan: Plan, without_trace: Vec<PathBuf>, backend: &dyn Backend) -> Self {
         let states = match Driver::new(backend).state_control() {
             StateControl::Cache(_) => States::CacheControl,
             StateControl::Salt => States::Salt,
@@ -104,14 +126,18 @@ impl Replay {
             settings: args.settings(),
             target: ReplayTarget { backend: args.backend.clone(), model: model_name(args, backend), states },
             allow_skips: args.allow_skips,
-            files: ResultFiles { json: args.json.clone(), hgrm: args.hgrm.clone() },
+            files: ResultFiles { json: args.json.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() },
             plan,
+            without_trace,
         }
     }
 
     /// Carries out the plan and prints the results, also if it ends early.
     async fn run(&self, replayer: &Replayer<'_>) -> Result<ExitCode, CliError> {
         self.write_files(&[])?;
+        for snapshot in &self.without_trace {
+            say(format!("warning: {}: its trace is gone, so nothing tests it", snapshot.display()));
+        }
         print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()))?;
         let mut results = Vec::new();
         let completion = self.run_cases(replayer, &mut results).await;
@@ -162,11 +188,19 @@ impl Replay {
     }
 
     fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
-        let unreadable = if self.allow_skips { 0 } else { self.plan.unreadable().count() };
-        let skipped = self.plan.skipped.len() - unreadable;
-        let summary = ReplaySummary { skipped, unreadable, ..ReplaySummary::new(results, self.plan.cases.len()) };
-        Report::new(&self.target, &self.settings, summary, results)
+        let unreadable: Vec<UnreadableTrace> = match self.allow_skips {
+            true => Vec::new(),
+            false => self.plan.unreadable().map(unreadable_trace).collect(),
+        };
+        let skipped = self.plan.skipped.len() - unreadable.len();
+        let not_run = self.plan.cases.iter().skip(results.len()).map(|case| case.id.clone()).collect();
+        let untested = Untested { not_run, unreadable, without_trace: self.without_trace.clone() };
+        Report::new(&self.target, &self.settings, results, untested, skipped)
     }
+}
+
+fn unreadable_trace((trace, reason): (&Path, &str)) -> UnreadableTrace {
+    UnreadableTrace { trace: trace.into(), reason: reason.into() }
 }
 
 /// A bar on stderr that counts the measurements; hidden without a terminal. It disappears when it is dropped.

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
 use crate::files::{Access, folder_of, write_atomically};
-use crate::report::{Report, hgrm};
+use crate::report::{Report, hgrm, junit};
 
 /// Where figures are written.
 pub(super) struct ResultFiles {
     /// The file for `--json`.
     pub json: Option<PathBuf>,
+    /// The file for `--junit`.
+    pub junit: Option<PathBuf>,
     /// The folder for `--hgrm`.
     pub hgrm: Option<PathBuf>,
 }
@@ -20,6 +22,10 @@ impl ResultFiles {
     pub(super) fn write(&self, report: &Report) -> Result<(), CliError> {
         if let Some(path) = &self.json {
             write(path, &report.to_json())?;
+        }
+        if let Some(path) = &self.junit {
+            let xml = junit::to_junit(report).map_err(|error| unwritable(path, io::Error::other(error)))?;
+            write(path, &xml)?;
         }
         let Some(folder) = &self.hgrm else { return Ok(()) };
         std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
@@ -40,5 +46,5 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 fn unwritable(path: &Path, error: io::Error) -> CliError {
-    CliError::input(format!("cannot write {}: {error}; choose another place with --json or --hgrm", path.display()))
+    CliError::input(format!("cannot write {}: {error}; choose another place with --json, --junit or --hgrm", path.display()))
 }

@@ -92,7 +92,8 @@ pub fn details(report: &Report, id_width: usize) -> String {
     out
 }
 
-fn detail(case: &CaseResult, states: States) -> String {
+/// What is wrong with a trace; empty if it is as accepted.
+pub(super) fn detail(case: &CaseResult, states: States) -> String {
     let mut out = String::new();
     if let Some(error) = &case.error {
         out.push_str(&format!("{error}\n"));
@@ -181,6 +182,7 @@ fn summary(summary: &ReplaySummary) -> String {
         not_run,
         skipped,
         unreadable,
+        without_trace,
     } = *summary;
     let replayed =
         as_accepted + changed + new + updated + malformed_arguments + cache_failures + phase_failures + failed + interrupted;
@@ -195,6 +197,7 @@ fn summary(summary: &ReplaySummary) -> String {
         (interrupted, "stopped".into()),
         (not_run, "not run".into()),
         (unreadable, "unreadable".into()),
+        (without_trace, format!("{} without a trace", plural(without_trace, "snapshot"))),
         (skipped, "skipped (no answered Messages request)".into()),
     ];
     let mut text = format!("{}: {as_accepted} as accepted", count(replayed, "trace"));
@@ -212,13 +215,17 @@ fn plural(n: usize, noun: &str) -> String {
 /// What to do about the traces that are not as accepted. Empty if all are.
 fn next_steps(report: &Report, policy: Policy) -> String {
     let pending = report.cases.iter().filter(|case| case.pending.is_some()).count();
-    let ReplaySummary { changed, new, malformed_arguments, cache_failures, phase_failures, failed, .. } = report.summary;
+    let ReplaySummary { changed, new, malformed_arguments, cache_failures, phase_failures, failed, without_trace, .. } =
+        report.summary;
     let next = |what: &str| status_line("Next", Style::new().bold().cyan(), what);
     let mut out = String::new();
     if pending > 0 {
         out.push_str(&next(&format!("run `anyclaude review` to accept or reject {}", count(pending, "pending snapshot"))));
     } else if policy == Policy::Check && changed + new > 0 {
         out.push_str(&next("replay on your machine without --check, run `anyclaude review`, commit what you accept"));
+    }
+    if without_trace > 0 {
+        out.push_str(&next("bring back the traces of the snapshots that have none, or delete these snapshots"));
     }
     if malformed_arguments > 0 {
         out.push_str(&next("fix the server's tool calls: outcomes with malformed arguments were not written for review"));

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::replay::Measurement;
+use crate::replay::Untested;
 use crate::replay::testing::{case_result, measurement, outcome};
 use crate::snapshot::ToolUse;
 
@@ -36,7 +37,7 @@ fn plain(text: String) -> String {
 /// Everything replay prints, in its order.
 fn rendered(cases: &[CaseResult], states: States, policy: Policy) -> String {
     let (target, settings) = (target(states), settings());
-    let report = Report::new(&target, &settings, ReplaySummary { skipped: 1, ..ReplaySummary::new(cases, cases.len()) }, cases);
+    let report = Report::new(&target, &settings, cases, Untested::default(), 1);
     let lines: String = cases.iter().map(|case| case_line(case, 8)).collect();
     let header = header(&target, &settings, cases.len());
     plain(header + &lines + &latency(&report) + &details(&report, 8) + &closing(&report, policy))

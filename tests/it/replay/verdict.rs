@@ -6,6 +6,7 @@ use super::{accepted, healthy, replay, shown};
 use crate::support::demo::{session, write_trace};
 use crate::support::process::run;
 use crate::support::replay_backend::{Flaw, ReplayBackend};
+use crate::support::sandbox::portable;
 
 #[test]
 fn replay_exits_0_when_everything_is_as_accepted() {
@@ -253,4 +254,31 @@ fn repeats_must_agree_too() {
       Summary 1 trace: 0 as accepted, 1 cache failure
          Next fix the backend's cache: outcomes on which the phases disagree were not written for review
     "#);
+}
+
+#[test]
+fn a_snapshot_whose_trace_is_gone_fails_a_replay_of_all() {
+    let server = healthy();
+    let sandbox = accepted(&server);
+    std::fs::remove_file(sandbox.path("traces/demo/002.json")).unwrap();
+    let ran = replay(&sandbox, &server, &["--check", "--junit", "out/replay.xml"]).exits(1);
+    assert_eq!(ran.stderr, "warning: snapshots/demo__002.snap: its trace is gone, so nothing tests it\n");
+    insta::assert_snapshot!(shown(&ran), @"
+    Replaying 1 trace × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
+         PASS demo/001  Read                  cold [time]  warm [time]  cached [time]
+
+     Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
+      Summary 1 trace: 1 as accepted, 1 snapshot without a trace, 1 skipped (no answered Messages request)
+         Next bring back the traces of the snapshots that have none, or delete these snapshots
+    ");
+    insta::assert_snapshot!("junit", without_times(&sandbox.read("out/replay.xml")));
+    replay(&sandbox, &server, &["--check", "--filter", "demo/001"]).exits(0);
+    std::fs::remove_file(sandbox.path("snapshots/demo__002.snap")).unwrap();
+    replay(&sandbox, &server, &["--check"]).exits(0);
+}
+
+/// JUnit XML without what is different each time.
+fn without_times(xml: &str) -> String {
+    let times = regex::Regex::new(r#"time="[0-9.]+""#).unwrap();
+    portable(&times.replace_all(xml, r#"time="[time]""#))
 }
