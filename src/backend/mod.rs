@@ -88,8 +88,8 @@ pub trait CacheControl: Send + Sync {
     /// conversations of a client share. Computes it if it is not cached.
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Computes the request's shared prefix while no other request wants the device, and returns when that is done. Forgets nothing.
-    /// [`CacheReport::warming`] shows the progress. A backend without background work does nothing.
+    /// Computes the request's shared prefix while no other request wants the device, and returns when that is done. Forgets
+    /// nothing. [`CacheReport::warming`] shows the progress. A backend without background work does nothing.
     fn warm_up(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async { Ok(()) })
     }

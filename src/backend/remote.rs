@@ -147,8 +147,8 @@ fn drop_engine_fields(extra: &mut Map<String, Value>) {
     }
 }
 
-/// Removes thinking that Anthropic did not sign, because Anthropic refuses it. It comes from other models that answered earlier in
-/// the conversation: without a signature from chat servers, with our own from the engine.
+/// Removes thinking that Anthropic did not sign, because Anthropic refuses it. It comes from other models that answered earlier
+/// in the conversation: without a signature from chat servers, with our own from the engine.
 fn drop_foreign_thinking(request: &mut MessagesRequest) {
     let foreign = |block: &ContentBlock| match block {
         ContentBlock::Thinking { signature, .. } => signature.is_empty() || signature == ENGINE_SIGNATURE,

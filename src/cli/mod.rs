@@ -1,8 +1,9 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them), [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`],
-//! [`signals`], [`child`] (the client as our child process) and [`local_model`] (the model in this process).
+//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them),
+//! [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`], [`signals`], [`child`] (the client as our child
+//! process) and [`local_model`] (the model in this process).
 
 mod allow;
 mod blocking;

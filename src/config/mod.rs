@@ -1,8 +1,8 @@
 //! The launcher's configuration: which settings there are, and finding their values.
 //!
 //! `settings` has the settings with their defaults; `layers` finds the values (flag, environment, project, home, default) and
-//! remembers where each came from; `file` reads one configuration file, with errors that name the line. What the settings do is up to
-//! the launcher.
+//! remembers where each came from; `file` reads one configuration file, with errors that name the line. What the settings do is
+//! up to the launcher.
 
 mod error;
 mod file;

@@ -32,7 +32,8 @@ impl AnthropicTool {
     }
 }
 
-/// The tools that a client can run, with those that Anthropic defines written out. The types of the others are added to `omitted`.
+/// The tools that a client can run, with those that Anthropic defines written out. The types of the others are added to
+/// `omitted`.
 pub(super) fn runnable(tools: Vec<Tool>, omitted: &mut Omitted) -> Vec<Tool> {
     let runnable = tools.into_iter().filter_map(|tool| match AnthropicTool::of(&tool) {
         None => Some(tool),

@@ -7,8 +7,8 @@ use super::anthropic_tools::{AnthropicTool, runnable};
 use super::stand_in::stand_in;
 use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
 
-/// Puts text in place of all blocks that such a model cannot be given, and writes out the tools that Anthropic defines. Tools that
-/// Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
+/// Puts text in place of all blocks that such a model cannot be given, and writes out the tools that Anthropic defines. Tools
+/// that Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
 pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     let mut omitted = Omitted::default();
     request.tools = runnable(std::mem::take(&mut request.tools), &mut omitted);

@@ -106,8 +106,8 @@ fn choose(chat: &mut ChatRequest, choice: &ToolChoice, dialect: Dialect) {
             let function = NamedFunction { name: name.clone() };
             (Some(ChatToolChoice::Function { kind: CallKind::Function, function }), *disable_parallel_tool_use)
         }
-        // The dialect cannot name a tool: require a call and offer only this one. If there is none, the server is asked for a call
-        // of any, as it would refuse an empty list.
+        // The dialect cannot name a tool: require a call and offer only this one. If there is none, the server is asked for a
+        // call of any, as it would refuse an empty list.
         ToolChoice::Tool { name, disable_parallel_tool_use } => {
             if chat.tools.iter().any(|tool| tool.function.name == *name) {
                 chat.tools.retain(|tool| tool.function.name == *name);

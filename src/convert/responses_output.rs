@@ -41,8 +41,8 @@ pub(super) fn said(block: &ContentBlock) -> String {
     }
 }
 
-/// The item with all that it says; a message with the log-probabilities of its tokens. A custom tool's input that was cut is empty: clients run these calls without looking at the
-/// status, and half of an input must not look like one.
+/// The item with all that it says; a message with the log-probabilities of its tokens. A custom tool's input that was cut is
+/// empty: clients run these calls without looking at the status, and half of an input must not look like one.
 pub(super) fn finished(item: OutputItem, said: String, logprobs: Vec<TokenLogprob>, cut: bool) -> OutputItem {
     let status = if cut { ItemStatus::Incomplete } else { ItemStatus::Completed };
     match item {

@@ -24,8 +24,8 @@ pub(crate) enum Written {
 
 /// Finds markup in text that arrives in pieces.
 ///
-/// Thinking is read at the start of the answer only. A call is read where a line begins with it, outside of code blocks, and if it
-/// calls a tool that was offered; whatever else looks like one is the model speaking of calls, and stays text.
+/// Thinking is read at the start of the answer only. A call is read where a line begins with it, outside of code blocks, and if
+/// it calls a tool that was offered; whatever else looks like one is the model speaking of calls, and stays text.
 #[derive(Debug)]
 pub(crate) struct WrittenMarkup {
     /// The offered tools.
@@ -226,8 +226,8 @@ fn json_call(inside: &str) -> Option<(String, Map<String, Value>)> {
     Some((name, arguments))
 }
 
-/// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. The format has no types: unless the
-/// tool's schema says that an argument is a string, a value that is JSON is read as such.
+/// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. The format has no types: unless
+/// the tool's schema says that an argument is a string, a value that is JSON is read as such.
 fn tagged_call(inside: &str, tools: &[Tool]) -> Option<(String, Map<String, Value>)> {
     let (name, mut rest) = inside.trim().strip_prefix("<function=")?.split_once('>')?;
     let schema = tools.iter().find(|tool| tool.name == name).map(|tool| &tool.input_schema);

@@ -120,7 +120,8 @@ impl Decoder {
     /// Adds what a chunk becomes to `decoded`.
     ///
     /// # Errors
-    /// The rest of the body cannot be decoded, or is too large. What could be decoded is added. The decoder must not be used again.
+    /// The rest of the body cannot be decoded, or is too large. What could be decoded is added. The decoder must not be used
+    /// again.
     pub(crate) async fn push(&mut self, chunk: &[u8], decoded: &mut Vec<u8>) -> Result<(), DecodeError> {
         let Some(first) = chunk.first() else { return Ok(()) };
         match self.encoding {

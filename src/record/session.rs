@@ -32,7 +32,8 @@ impl RecordingSession {
     /// Creates and locks the folder `<root>/<name>`. Numbers continue after those already in it.
     ///
     /// # Errors
-    /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it. Nothing is left behind.
+    /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it. Nothing is left
+    /// behind.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
@@ -111,7 +112,8 @@ fn missing(folder: &Path) -> Vec<PathBuf> {
     missing.map(Path::to_owned).collect()
 }
 
-/// Removes the folders that a session made, as far as they are empty. One that cannot be removed stays, and so do those around it.
+/// Removes the folders that a session made, as far as they are empty. One that cannot be removed stays, and so do those around
+/// it.
 pub fn remove_empty(made: &[PathBuf]) {
     for folder in made {
         if fs::remove_dir(folder).is_err() {

@@ -8,8 +8,8 @@ use crate::trace::is_malformed;
 
 /// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
-/// With cache control their prompts are the same, so the prefix cache is wrong. With salts the prompts differ in the salt, which may
-/// be reason enough for a model to answer differently.
+/// With cache control their prompts are the same, so the prefix cache is wrong. With salts the prompts differ in the salt, which
+/// may be reason enough for a model to answer differently.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Disagreement {
     /// The trace's first measurement.

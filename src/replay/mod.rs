@@ -1,9 +1,9 @@
 //! Driving recorded traces against a backend in the cold, warm and cached states; comparing and timing the answers.
 //!
 //! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them and `clock` times the events of their
-//! answers. `check` finds the states that did not happen, `compare` compares the answers with each other and with the recorded one,
-//! and [`Replayer`] does all of it for one case. Only `drive` and the replayer do I/O.
-//! Prints nothing: results are plain data.
+//! answers. `check` finds the states that did not happen, `compare` compares the answers with each other and with the recorded
+//! one, and [`Replayer`] does all of it for one case. Only `drive` and the replayer do I/O. Prints nothing: results are plain
+//! data.
 
 mod check;
 mod clock;

@@ -178,9 +178,9 @@ fn betas_of(trace: &Trace) -> impl Iterator<Item = String> {
 /// The steps that measure each phase `repeat` times with the least prefill.
 ///
 /// A full prefill leaves the whole prompt cached, so cached is measured right after the first full request: cold, else warm. Warm
-/// comes last, because forgetting all but the shared prefix of the full prompt creates it. A repeat of all three phases so computes
-/// the prompt once and its end twice, which is the minimum. Only if cached is the only phase is a request sent just to fill the
-/// cache, once.
+/// comes last, because forgetting all but the shared prefix of the full prompt creates it. A repeat of all three phases so
+/// computes the prompt once and its end twice, which is the minimum. Only if cached is the only phase is a request sent just to
+/// fill the cache, once.
 pub fn steps(phases: &[Phase], repeat: u32) -> Vec<ReplayStep> {
     let wanted = |phase| phases.contains(&phase);
     let (cold, warm, cached) = (wanted(Phase::Cold), wanted(Phase::Warm), wanted(Phase::Cached));

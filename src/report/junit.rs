@@ -15,8 +15,8 @@ const OTHERS: &str = "files";
 
 /// The report as JUnit XML.
 ///
-/// A changed outcome is a failure, and so is a file that keeps something from being tested; a backend that failed is an error. The
-/// text of a failure is what the terminal shows, with the diff.
+/// A changed outcome is a failure, and so is a file that keeps something from being tested; a backend that failed is an error.
+/// The text of a failure is what the terminal shows, with the diff.
 ///
 /// # Errors
 /// The XML cannot be written. Characters that XML forbids are no reason: they are left out.

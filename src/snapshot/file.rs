@@ -162,8 +162,8 @@ mod tests {
         "#);
     }
 
-    /// insta's own reader finds the outcome in our file. Otherwise the assertion inside would fail or, if insta is told to update,
-    /// the file would be rewritten.
+    /// insta's own reader finds the outcome in our file. Otherwise the assertion inside would fail or, if insta is told to
+    /// update, the file would be rewritten.
     #[test]
     fn insta_itself_reads_the_file() {
         let folder = tempfile::tempdir().unwrap();

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{ExchangeOutcome, RecordedEvent, Trace};
 use crate::wire::StopReason;
 
-/// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off in
-/// them.
+/// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off
+/// in them.
 pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
     let mut texts: BTreeMap<u64, String> = BTreeMap::new();
     for RecordedEvent { data, .. } in events {

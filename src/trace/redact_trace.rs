@@ -3,8 +3,8 @@
 use super::redact::{Redactor, StreamRedactor};
 use super::{RecordedEvent, Trace};
 
-/// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like ordinary
-/// text stays.
+/// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like
+/// ordinary text stays.
 pub(super) fn redact_trace(trace: &mut Trace) {
     let redactor = Redactor::default();
     trace.client = redactor.text(&trace.client).into_owned();

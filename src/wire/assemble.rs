@@ -22,8 +22,8 @@ pub enum AssembleError {
 
 /// Builds a message from the events of a stream, pushed in order.
 ///
-/// The arguments of a tool call that `max_tokens` cut end in the middle. Its `input` is then a string with the text so far: not an
-/// object, so that nobody takes it for a finished call.
+/// The arguments of a tool call that `max_tokens` cut end in the middle. Its `input` is then a string with the text so far: not
+/// an object, so that nobody takes it for a finished call.
 ///
 /// ```
 /// use anyclaude::wire::{Assembler, BlockDelta, ContentBlock, Message, StopReason, StreamEvent, Usage};
@@ -52,7 +52,8 @@ pub struct Assembler {
     open: Option<usize>,
     /// The open tool call's arguments so far, as JSON text.
     json: String,
-    /// The first tool call whose arguments are no JSON object. Whether that is a mistake shows when the answer says why it stopped.
+    /// The first tool call whose arguments are no JSON object. Whether that is a mistake shows when the answer says why it
+    /// stopped.
     unfinished: Option<AssembleError>,
     /// Whether `message_stop` has come.
     stopped: bool,

@@ -14,10 +14,9 @@ use super::content::{Content, ContentBlock, TextOrList, null_is_default};
 /// ```
 /// use anyclaude::wire::MessagesRequest;
 ///
-/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "metadata": {"user_id": "u"}}"#;
-/// let request: MessagesRequest = serde_json::from_str(body)?;
-/// assert_eq!((request.max_tokens, request.messages.len()), (9, 1));
-/// assert_eq!(request.extra["metadata"]["user_id"], "u");
+/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "metadata": {"user_id":
+/// "u"}}"#; let request: MessagesRequest = serde_json::from_str(body)?; assert_eq!((request.max_tokens, request.messages.len()),
+/// (9, 1)); assert_eq!(request.extra["metadata"]["user_id"], "u");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -25,8 +25,8 @@ fn all_committed_traces_are_as_accepted_on_the_gpu_path() {
     replay(&sandbox, "gpu", &["--phases", "cold"]);
 }
 
-/// The embedded model in f32, which is what the outcomes were accepted with: the CPU path computes in it, the GPU path in what the
-/// files hold. It is also what MLX computes fastest on a CPU.
+/// The embedded model in f32, which is what the outcomes were accepted with: the CPU path computes in it, the GPU path in what
+/// the files hold. It is also what MLX computes fastest on a CPU.
 fn write_in_f32(folder: &Path) {
     fs::create_dir(folder).unwrap();
     for entry in fs::read_dir(MODEL).unwrap() {

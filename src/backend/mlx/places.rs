@@ -94,8 +94,9 @@ impl Admitted {
     }
 }
 
-/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client reads nothing
-/// of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets all of it.
+/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client reads
+/// nothing of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets
+/// all of it.
 pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> ClientEvents {
     let (sender, receiver) = mpsc::channel(UNREAD);
     let longest_stall = place.longest_stall;

@@ -42,8 +42,8 @@ struct PhaseTarget {
     hit_share: f64,
 }
 
-/// A cached request should take a tenth of a cold one. A warm one still computes its conversation, whose length varies: it must be
-/// clearly faster, and take most of its prompt from the cache, since most of what Claude Code sends is the shared prefix.
+/// A cached request should take a tenth of a cold one. A warm one still computes its conversation, whose length varies: it must
+/// be clearly faster, and take most of its prompt from the cache, since most of what Claude Code sends is the shared prefix.
 const TARGETS: [PhaseTarget; 2] = [
     PhaseTarget { phase: Phase::Warm, ttft_to_cold: 0.75, hit_share: 0.5 },
     PhaseTarget { phase: Phase::Cached, ttft_to_cold: 0.1, hit_share: 0.8 },

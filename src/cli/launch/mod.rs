@@ -51,12 +51,13 @@ pub(super) struct LaunchFlags {
     #[arg(long, value_parser = choices::mode())]
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
-    /// With mode mlx: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With other modes: the model
-    /// to ask for [default: the one that the client asks for]
+    /// With mode mlx: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With other modes: the
+    /// model to ask for [default: the one that the client asks for]
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Base URL of the server that answers, for every mode but mlx [default: the mode's own; claude: ANTHROPIC_BASE_URL, if it is set]
+    /// Base URL of the server that answers, for every mode but mlx [default: the mode's own; claude: ANTHROPIC_BASE_URL, if it is
+    /// set]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     base_url: Option<String>,
@@ -186,9 +187,9 @@ async fn observe_client(
 
 /// The client's environment besides the address.
 ///
-/// Except when the reference is recorded, the client leaves a line out of its prompts that changes with each of its versions, since
-/// that would keep prompts from beginning alike. A server elsewhere may not know Anthropic's models: the configured one takes the
-/// place of all names that the client uses.
+/// Except when the reference is recorded, the client leaves a line out of its prompts that changes with each of its versions,
+/// since that would keep prompts from beginning alike. A server elsewhere may not know Anthropic's models: the configured one
+/// takes the place of all names that the client uses.
 pub(super) fn client_variables(settings: &Settings) -> Vec<(&'static str, String)> {
     const MODEL_NAMES: [&str; 4] =
         ["ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL"];

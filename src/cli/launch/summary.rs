@@ -58,7 +58,8 @@ impl LaunchSummary {
         Self { saved_s, ..self }
     }
 
-    /// The time saved, in seconds: by the engine's account, else estimated as the cached tokens at the speed of the computed ones.
+    /// The time saved, in seconds: by the engine's account, else estimated as the cached tokens at the speed of the computed
+    /// ones.
     /// `None` if no speed was measured.
     fn saved_seconds(&self) -> Option<f64> {
         let Prefill { tokens, ttft_us } = self.prefill;

@@ -20,8 +20,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
     pub backend: String,
 
-    /// With `mlx`: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With a URL: the model to ask for
-    /// [default: as recorded]
+    /// With `mlx`: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With a URL: the model to
+    /// ask for [default: as recorded]
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
 

@@ -77,8 +77,8 @@ fn replayer<'a>(args: &ReplayArgs, policy: Policy, answerer: &'a Answerer) -> Re
     }
 }
 
-/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, or a part of the traces, many
-/// have no case: their traces lie where they were.
+/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, or a part of the traces,
+/// many have no case: their traces lie where they were.
 fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
     if !args.filter.is_empty() {
         return Ok(Vec::new());

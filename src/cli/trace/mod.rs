@@ -83,9 +83,9 @@ Examples:
     },
     /// Write copies that are fit to be shared: prose becomes filler, people and machines become anonymous
     ///
-    /// What is known to be structure stays: types, ids, model and tool names, schemas without their descriptions, timing. All other
-    /// text becomes filler of the same length. Read the copies before you publish them: names of sessions, tools and parameters
-    /// stay.
+    /// What is known to be structure stays: types, ids, model and tool names, schemas without their descriptions, timing. All
+    /// other text becomes filler of the same length. Read the copies before you publish them: names of sessions, tools and
+    /// parameters stay.
     #[command(after_help = "\
 Examples:
   anyclaude trace scrub --out shared traces/

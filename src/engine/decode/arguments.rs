@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::syntax::{Cursor, JsonScan, Read, Unread};
 use crate::wire::Tool;
 
-/// Starts reading a call's arguments, which begin at the cursor or after whitespace there. `tool` is the tool being called, if it is
-/// known. The cursor moves to where the reader goes on.
+/// Starts reading a call's arguments, which begin at the cursor or after whitespace there. `tool` is the tool being called, if it
+/// is known. The cursor moves to where the reader goes on.
 ///
 /// # Errors
 /// The text is something else, or has not arrived.

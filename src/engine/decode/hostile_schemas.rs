@@ -1,5 +1,5 @@
-//! Schemas that are small and legal, and would take a grammar minutes and gigabytes: calls are held to as much of each as is bounded.
-//! A schema that is not bounded any more makes these tests run into their deadline.
+//! Schemas that are small and legal, and would take a grammar minutes and gigabytes: calls are held to as much of each as is
+//! bounded. A schema that is not bounded any more makes these tests run into their deadline.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -23,8 +23,8 @@ pub struct Sampling {
     pub top_p: f32,
     /// Min-p: of these, keep those whose probability is at least this share of the likeliest one's. 0: all.
     pub min_p: f32,
-    /// Positive logits of tokens that occur in the prompt or answer are divided by this, negative ones multiplied (CTRL, Keskar et
-    /// al. 2019). 1: no change.
+    /// Positive logits of tokens that occur in the prompt or answer are divided by this, negative ones multiplied (CTRL, Keskar
+    /// et al. 2019). 1: no change.
     pub repetition_penalty: f32,
     /// Subtracted from the logits of tokens that occur in the answer. 0: no change.
     pub presence_penalty: f32,

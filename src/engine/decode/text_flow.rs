@@ -4,8 +4,8 @@ use super::Piece;
 use super::logprob_trail::Placed;
 use super::syntax::ending_with_start_of;
 
-/// Passes pieces on. Text is held back while it may be the start of a stop sequence. Whitespace is held back while a tool call may
-/// follow: between text and calls it belongs to the format and is dropped.
+/// Passes pieces on. Text is held back while it may be the start of a stop sequence. Whitespace is held back while a tool call
+/// may follow: between text and calls it belongs to the format and is dropped.
 #[derive(Default)]
 pub(super) struct TextFlow {
     stop_sequences: Vec<String>,

@@ -26,8 +26,9 @@ pub(super) fn cpu_swiglu(parts: &[[Array; 2]]) -> Result<Array, Exception> {
     product.as_dtype(parts[0][0].dtype())
 }
 
-/// The same of two arrays by MLX, lazily: on the GPU path, and for experts, which have so few rows that waiting costs more than the
-/// kernel saves. Written in plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on a CPU.
+/// The same of two arrays by MLX, lazily: on the GPU path, and for experts, which have so few rows that waiting costs more than
+/// the kernel saves. Written in plain operations, because mlx-rs's `silu` is a compiled function, which starts a C++ compiler on
+/// a CPU.
 pub(super) fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }

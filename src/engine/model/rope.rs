@@ -160,8 +160,8 @@ impl Rope {
         })
     }
 
-    /// Rotates `[n, heads, L, d]`, the consecutive tokens of `n` sequences that begin at `positions`, `[n]`. With rows of one token,
-    /// each row has a position of its own.
+    /// Rotates `[n, heads, L, d]`, the consecutive tokens of `n` sequences that begin at `positions`, `[n]`. With rows of one
+    /// token, each row has a position of its own.
     pub(super) fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
         self.magnified(&self.turned(x, positions)?)
     }

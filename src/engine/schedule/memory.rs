@@ -100,8 +100,8 @@ impl MemoryLimit {
     }
 }
 
-/// Frees the memory that MLX keeps for new arrays. Called after each prefill chunk and each sealed segment of an answer: on a GPU the
-/// pool would grow with every size of array that comes up once. A CPU has no pool.
+/// Frees the memory that MLX keeps for new arrays. Called after each prefill chunk and each sealed segment of an answer: on a GPU
+/// the pool would grow with every size of array that comes up once. A CPU has no pool.
 pub(crate) fn give_back_pool(path: ComputePath) -> Result<(), Exception> {
     match path {
         ComputePath::Cpu => Ok(()),

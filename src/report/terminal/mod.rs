@@ -1,4 +1,5 @@
-//! The report on a terminal: a status line for each trace, details of those that are not as accepted, the summary, the next steps.
+//! The report on a terminal: a status line for each trace, details of those that are not as accepted, the summary, the next
+//! steps.
 
 use console::{Alignment, Style, pad_str, style};
 

@@ -1,8 +1,9 @@
 //! The kinds of keys that are known by how they begin, as data.
 //!
 //! Rule sets of secret scanners are written for whole files: their patterns look back and ahead without limits, which a stream
-//! cannot. (Of the crates that publish such sets as data, `kingfisher-rules` needs a newer compiler than ours and is in part under
-//! a licence that asks for the same one; `nosecrets-rules` would mean holding back kilobytes of every stream.) Here a rule is a beginning and what must follow it, so a few bytes of state decide it, wherever a text is cut.
+//! cannot. (Of the crates that publish such sets as data, `kingfisher-rules` needs a newer compiler than ours and is in part
+//! under a licence that asks for the same one; `nosecrets-rules` would mean holding back kilobytes of every stream.) Here a rule
+//! is a beginning and what must follow it, so a few bytes of state decide it, wherever a text is cut.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,5 @@
-//! What is known to be structure: the kinds of fields, and the objects they stand in. The fields themselves are in `tables` and `answer_tables`.
+//! What is known to be structure: the kinds of fields, and the objects they stand in. The fields themselves are in `tables` and
+//! `answer_tables`.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

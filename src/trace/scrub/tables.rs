@@ -1,7 +1,7 @@
 //! Every known field of every place in a request, with its kind. Those of answers are in `answer_tables`.
 //!
-//! This is an allow-list. A field that no table names is free text, with everything in it: a new field of a protocol becomes filler
-//! until somebody adds a line here.
+//! This is an allow-list. A field that no table names is free text, with everything in it: a new field of a protocol becomes
+//! filler until somebody adds a line here.
 
 use super::structure::FieldKind::*;
 use super::structure::{Fields, Place};

@@ -90,7 +90,8 @@ pub(crate) fn frame(data: &Value) -> String {
 /// The end of an event stream.
 pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
-/// An answer as LM Studio streams it: no ids repeated, the role in every first delta, arguments in pieces, usage only if asked for.
+/// An answer as LM Studio streams it: no ids repeated, the role in every first delta, arguments in pieces, usage only if asked
+/// for.
 pub(crate) fn lm_studio(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
     let chunk = |delta: Value, reason: Value| {
         frame(&json!({
@@ -124,8 +125,8 @@ pub(crate) fn lm_studio(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> S
     stream + DONE
 }
 
-/// An answer as OpenRouter streams it: comments while it waits, the provider's own reason, reasoning twice, whole calls, usage with
-/// an empty delta.
+/// An answer as OpenRouter streams it: comments while it waits, the provider's own reason, reasoning twice, whole calls, usage
+/// with an empty delta.
 pub(crate) fn open_router(asked: &Asked, text: &str, calls: &[(&str, Value)]) -> String {
     let chunk = |delta: Value, reason: Value, native: Value| {
         json!({

@@ -76,8 +76,8 @@ pub(crate) struct Recalled {
 }
 
 impl DiskCache {
-    /// Opens a cache folder for a model folder and a compute path, and removes segments that are damaged or another model's. `None` if another
-    /// process uses the folder. Reads all weight files (to identify the model), but no keys or values.
+    /// Opens a cache folder for a model folder and a compute path, and removes segments that are damaged or another model's.
+    /// `None` if another process uses the folder. Reads all weight files (to identify the model), but no keys or values.
     pub(crate) fn open(options: DiskOptions, model: &Path, path: ComputePath) -> Result<Option<Self>, EngineError> {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };

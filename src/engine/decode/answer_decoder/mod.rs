@@ -48,8 +48,8 @@ impl AnswerDecoders {
         Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
     }
 
-    /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails is
-    /// reported by [`Self::start`] or when it is needed.
+    /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
+    /// is reported by [`Self::start`] or when it is needed.
     pub fn compile(&self, request: &MessagesRequest) {
         let Ok(rules) = Rules::of(request) else { return };
         for tool in &*rules.tools {
@@ -181,7 +181,8 @@ impl AnswerDecoder {
         mask.or_else(|reason| self.loosen(reason)).map(Some)
     }
 
-    /// A draft: tokens for the bytes that the grammar forces next. Other tokens may spell the same bytes, so it has to be verified.
+    /// A draft: tokens for the bytes that the grammar forces next. Other tokens may spell the same bytes, so it has to be
+    /// verified.
     pub fn forced(&self) -> Vec<u32> {
         let (Stage::Output(follower) | Stage::Opening(follower) | Stage::AfterCall(follower) | Stage::Arguments(follower, _)) =
             &self.stage
@@ -192,8 +193,8 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
-    /// Notes how likely the token was that is pushed next, if the request asks for that. `logits`: those it was sampled from, as the
-    /// model computed them.
+    /// Notes how likely the token was that is pushed next, if the request asks for that. `logits`: those it was sampled from, as
+    /// the model computed them.
     pub fn weigh(&mut self, token: u32, logits: &[f32]) {
         if let Some(trail) = &mut self.trail {
             trail.sampled(token, logits);
