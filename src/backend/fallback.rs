@@ -96,6 +96,10 @@ impl Backend for FallbackBackend {
         self.chain.first().map_or_else(|| "none".into(), |link| link.backend.model())
     }
 
+    fn reports_logprobs(&self) -> bool {
+        self.chain.iter().all(|link| link.backend.reports_logprobs())
+    }
+
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         Box::pin(self.ask(request))
     }

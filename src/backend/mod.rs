@@ -56,6 +56,11 @@ pub trait Backend: Send + Sync {
         Box::pin(async move { Err(BackendError::new(ErrorKind::InvalidRequest, reason)) })
     }
 
+    /// Whether the answers of a request for log-probabilities have them. The others must not get such a request.
+    fn reports_logprobs(&self) -> bool {
+        false
+    }
+
     /// The number of tokens in the request's prompt.
     ///
     /// # Errors
@@ -65,17 +70,6 @@ pub trait Backend: Send + Sync {
     /// The prefix cache, if the backend lets us control it.
     fn cache(&self) -> Option<&dyn CacheControl> {
         None
-    }
-}
-
-/// Refuses a request for log-probabilities, which servers elsewhere are not asked for.
-fn without_logprobs(request: &MessagesRequest, server: &str) -> Result<(), BackendError> {
-    match request.top_logprobs {
-        None => Ok(()),
-        Some(_) => {
-            let reason = format!("logprobs: only a local model reports them here, not {server}: leave the field out");
-            Err(BackendError::new(ErrorKind::InvalidRequest, reason))
-        }
     }
 }
 

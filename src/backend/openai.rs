@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::http::{self, shorten};
 use super::omission_log::OmissionLog;
-use super::{Backend, BackendError, EventStream, Protocol, without_logprobs};
+use super::{Backend, BackendError, EventStream, Protocol};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
@@ -93,7 +93,6 @@ impl OpenAiBackend {
     }
 
     async fn ask(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
-        without_logprobs(&request, &self.address)?;
         if let Some(reason) = convert::forced_server_tool(&request) {
             return Err(BackendError::new(ErrorKind::InvalidRequest, reason));
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
-use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol, without_logprobs};
+use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
 use crate::net::root_cause;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json,
@@ -105,7 +105,6 @@ impl RemoteBackend {
     }
 
     async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
-        without_logprobs(&request, &self.address)?;
         let cache = http::cache_headers(&request);
         let response = self.post(MESSAGES_PATH, cache, &self.body(request)).await?;
         if let Err(content_type) = http::require_event_stream(&response) {

@@ -1,12 +1,12 @@
 //! What OpenAI's clients call the fields that an error names.
 
-/// Where a request has what the Messages request made of it has in other places.
+/// What the client calls the fields of a Messages request that was made of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldNames {
     /// Each tool of the Messages request by its name, with its path in the client's request, such as `tools.2.function`.
     pub(super) tools: Vec<(String, String)>,
     /// Other fields: how the Messages protocol's path begins, and how the client's does.
-    pub(super) others: &'static [(&'static str, &'static str)],
+    pub(super) others: Vec<(&'static str, &'static str)>,
 }
 
 impl FieldNames {
@@ -21,9 +21,12 @@ impl FieldNames {
 
     fn tool_error(&self, message: &str) -> Option<String> {
         let (tool, rest) = message.strip_prefix("tools.")?.split_once('.')?;
-        // The server names a tool by its index, the engine by its name.
-        let named = || self.tools.iter().find(|(name, _)| name == tool);
-        let (_, path) = tool.parse().ok().and_then(|index: usize| self.tools.get(index)).or_else(named)?;
+        let indexed = || tool.parse().ok().and_then(|index: usize| self.tools.get(index));
+        // The server speaks of names, and of a tool by its index. The engine speaks of schemas, and of a tool by its name.
+        let (_, path) = match rest.starts_with("custom.") {
+            true => indexed()?,
+            false => self.tools.iter().find(|(name, _)| name == tool).or_else(indexed)?,
+        };
         let rest = rest.replacen("input_schema", "parameters", 1).replacen("custom.name", "name", 1);
         Some(format!("{path}.{rest}"))
     }
@@ -36,12 +39,13 @@ mod tests {
     #[test]
     fn a_field_is_named_as_the_client_wrote_it() {
         let fields = FieldNames {
-            tools: vec![("Read".into(), "tools.1.function".into()), ("Now".into(), "tools.4.function".into())],
-            others: &[("output_config.effort", "reasoning_effort")],
+            tools: vec![("Read".into(), "tools.1.function".into()), ("0".into(), "tools.4.function".into())],
+            others: vec![("output_config.effort", "reasoning_effort")],
         };
         let renamed = |message: &str| fields.in_error(message.into());
         assert_eq!(renamed("tools.1.custom.name: no"), "tools.4.function.name: no");
         assert_eq!(renamed("tools.Read.input_schema.properties.a: no"), "tools.1.function.parameters.properties.a: no");
+        assert_eq!(renamed("tools.0.input_schema.properties.a: no"), "tools.4.function.parameters.properties.a: no");
         assert_eq!(renamed("tools: Tool names must be unique."), "tools: Tool names must be unique.");
         assert_eq!(renamed("output_config.effort: no"), "reasoning_effort: no");
         assert_eq!(renamed("messages: no"), "messages: no");

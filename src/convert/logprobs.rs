@@ -12,7 +12,7 @@ const MOST: usize = 20;
 const MOST_OF_COMPLETION: usize = 5;
 
 /// The value of `include` with which a Responses request asks for log-probabilities.
-pub(super) const INCLUDED: &str = "message.output_text.logprobs";
+const INCLUDED: &str = "message.output_text.logprobs";
 
 /// What a chat request asks for by `logprobs` and `top_logprobs`, which are taken from `extra`.
 ///
@@ -40,13 +40,18 @@ pub(super) fn asked_by_completion(extra: &mut Map<String, Value>) -> Result<Opti
     Ok(count(extra.remove("logprobs").as_ref(), "logprobs", MOST_OF_COMPLETION)?.map(TopLogprobs))
 }
 
-/// What a Responses request asks for by `top_logprobs` and `include`.
+/// What a Responses request asks for by `top_logprobs` and by a name in `include`, which are taken from `extra`.
 ///
 /// # Errors
 /// `top_logprobs` is no such number; the sentence names the field.
-pub(super) fn asked_by_responses(extra: &Map<String, Value>) -> Result<Option<TopLogprobs>, String> {
-    let included = extra.get("include").and_then(Value::as_array).is_some_and(|names| names.iter().any(|name| name == INCLUDED));
-    let count = count(extra.get("top_logprobs"), "top_logprobs", MOST)?.unwrap_or(0);
+pub(super) fn asked_by_responses(extra: &mut Map<String, Value>) -> Result<Option<TopLogprobs>, String> {
+    let mut included = false;
+    if let Some(Value::Array(names)) = extra.get_mut("include") {
+        let others = names.len();
+        names.retain(|name| name != INCLUDED);
+        included = names.len() < others;
+    }
+    let count = count(extra.remove("top_logprobs").as_ref(), "top_logprobs", MOST)?.unwrap_or(0);
     Ok((included || count > 0).then_some(TopLogprobs(count)))
 }
 
@@ -66,13 +71,12 @@ pub(super) fn of_choice(content: Vec<TokenLogprob>) -> Option<ChoiceLogprobs> {
 /// continuation came before.
 pub(super) fn of_completion(given: &[TokenLogprob], offset: usize) -> Option<CompletionLogprobs> {
     let mut logprobs = CompletionLogprobs::default();
-    let mut begun = offset;
+    let bytes: Vec<u8> = given.iter().flat_map(|token| token.bytes.iter().copied()).collect();
+    let characters = characters_of_bytes(&bytes);
+    let mut before = 0;
     for TokenLogprob { token, logprob, bytes, top_logprobs } in given {
-        let goes_on = |byte: &u8| byte & 0xC0 == 0x80;
-        // The first bytes may belong to the character that the token before has begun.
-        let inside = bytes.first().is_some_and(goes_on) && begun > offset;
-        logprobs.text_offset.push(begun - usize::from(inside));
-        begun += bytes.iter().filter(|byte| !goes_on(byte)).count();
+        logprobs.text_offset.push(offset + characters[before]);
+        before += bytes.len();
         logprobs.tokens.push(token.clone());
         logprobs.token_logprobs.push(*logprob);
         // The token itself is always among them, in addition to the number asked for if need be.
@@ -81,6 +85,25 @@ pub(super) fn of_completion(given: &[TokenLogprob], offset: usize) -> Option<Com
         logprobs.top_logprobs.push(likeliest);
     }
     (!given.is_empty()).then_some(logprobs)
+}
+
+/// For each byte the number of its character, from 0 on, and at the end the number of all characters. Bytes that are none are what
+/// they become in a text: U+FFFD.
+fn characters_of_bytes(bytes: &[u8]) -> Vec<usize> {
+    let mut characters = Vec::with_capacity(bytes.len() + 1);
+    let mut number = 0;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            characters.extend(std::iter::repeat_n(number, character.len_utf8()));
+            number += 1;
+        }
+        if !chunk.invalid().is_empty() {
+            characters.extend(std::iter::repeat_n(number, chunk.invalid().len()));
+            number += 1;
+        }
+    }
+    characters.push(number);
+    characters
 }
 
 #[cfg(test)]
@@ -109,7 +132,7 @@ mod tests {
             [json!({"logprobs": 0}), json!({"logprobs": 5})].map(completion),
             [Some(TopLogprobs(0)), Some(TopLogprobs(5))]
         );
-        let responses = |body: Value| asked_by_responses(&fields(body)).unwrap();
+        let responses = |body: Value| asked_by_responses(&mut fields(body)).unwrap();
         for nothing in [json!({}), json!({"top_logprobs": 0}), json!({"include": ["reasoning.encrypted_content"]})] {
             assert_eq!(responses(nothing), None);
         }
@@ -130,7 +153,7 @@ mod tests {
             chat(json!({"logprobs": false, "top_logprobs": 3})),
             asked_by_completion(&mut fields(json!({"logprobs": 6}))).unwrap_err(),
             asked_by_completion(&mut fields(json!({"logprobs": true}))).unwrap_err(),
-            asked_by_responses(&fields(json!({"top_logprobs": 21}))).unwrap_err(),
+            asked_by_responses(&mut fields(json!({"top_logprobs": 21}))).unwrap_err(),
         ];
         insta::assert_snapshot!(refusals.join("\n"), @r"
         logprobs: 1 is neither true nor false
@@ -160,5 +183,7 @@ mod tests {
         assert_eq!((tokens.len(), token_logprobs), (5, vec![-0.5; 5]));
         assert_eq!(json!(top_logprobs[4]), json!({"é": -0.25, "c": -0.5}));
         assert_eq!(of_completion(&[], 7), None);
+        let stray = [token(b"a"), token(b"\x80"), token(b"b")];
+        assert_eq!(of_completion(&stray, 0).unwrap().text_offset, [0, 1, 2]);
     }
 }

@@ -27,6 +27,7 @@ pub struct FromResponses {
 
 /// The fields whose names differ, beside the tools.
 const FIELDS: &[(&str, &str)] = &[
+    ("messages:", "input:"),
     ("output_config.format", "text.format"),
     ("output_config.effort", "reasoning.effort"),
     ("max_tokens", "max_output_tokens"),
@@ -43,7 +44,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut extra = responses.extra;
     refuse(&extra)?;
     let top_k = top_k(&mut extra)?;
-    let top_logprobs = logprobs::asked_by_responses(&extra)?;
+    let top_logprobs = logprobs::asked_by_responses(&mut extra)?;
     let (mut counterparts, unknown): (Map<_, _>, Map<_, _>) =
         extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
@@ -57,7 +58,8 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
             }
         }
     }
-    if responses.instructions.is_none() {
+    // `instructions` alone are no turn.
+    if turns.system.len() > usize::from(responses.instructions.is_some()) {
         turns.answer_instructions();
     }
     if turns.messages.is_empty() {
@@ -85,7 +87,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     let mut offered = OfferedTools::of(responses.tools, &mut omitted);
     let tool_choice = offered.choose(responses.tool_choice, responses.parallel_tool_calls)?;
     let names = offered.tools.iter().map(|tool| tool.name.clone());
-    let fields = FieldNames { tools: names.zip(offered.paths).collect(), others: FIELDS };
+    let fields = FieldNames { tools: names.zip(offered.paths).collect(), others: FIELDS.to_vec() };
     let request = MessagesRequest {
         model: responses.model,
         messages: turns.messages,
@@ -127,14 +129,11 @@ fn refuse(extra: &Map<String, Value>) -> Result<(), String> {
 fn means_nothing_here(name: &str, value: &Value) -> bool {
     match name {
         // Nothing is ever stored, and clients send either value without a thought.
-        "store" | "background" | "top_logprobs" => true,
+        "store" | "background" => true,
         "truncation" => value == "disabled",
         "service_tier" => value == "auto" || value == "default",
         // All thoughts are in the answer, and in clear.
-        "include" => {
-            let known = |name: &Value| name == "reasoning.encrypted_content" || name == logprobs::INCLUDED;
-            value.as_array().is_some_and(|names| names.iter().all(known))
-        }
+        "include" => value.as_array().is_some_and(|names| names.iter().all(|name| name == "reasoning.encrypted_content")),
         // Padding against those who listen on the line.
         "stream_options" => value.as_object().is_some_and(|options| options.keys().all(|key| key == "include_obfuscation")),
         _ => false,

@@ -1,9 +1,16 @@
 //! A conversation of OpenAI's protocols on its way to the Messages protocol.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use crate::wire::{Content, ContentBlock, InputMessage, Role};
+use crate::wire::{Content, ContentBlock, InputMessage, Role, from_json};
+
+/// How a PDF begins in base64.
+const PDF: &str = "JVBERi";
+
+/// The media type of what could be anything.
+const UNKNOWN: &str = "application/octet-stream";
 
 /// A conversation that grows turn by turn.
 #[derive(Debug, Default)]
@@ -63,7 +70,7 @@ impl Turns {
 /// the only argument. `field` names the arguments where that is said.
 pub(super) fn arguments_object(arguments: &str, field: &str, omitted: &mut Omitted) -> Value {
     let arguments = Some(arguments.trim()).filter(|text| !text.is_empty()).unwrap_or("{}");
-    serde_json::from_str::<Map<String, Value>>(arguments).map(Value::Object).unwrap_or_else(|_| {
+    from_json::<Map<String, Value>>(arguments.as_bytes()).map(Value::Object).unwrap_or_else(|_| {
         omitted.add(format!("{field} (no JSON object: kept as text)"));
         json!({ "arguments": arguments })
     })
@@ -79,10 +86,15 @@ pub(super) fn source_at(url: &str) -> Value {
 
 /// The source of a file that is in the request: as a `data:` URL, or as its base64 alone.
 pub(super) fn embedded_source(data: &str) -> Value {
-    let url = data.strip_prefix("data:").and_then(|rest| rest.split_once(','));
-    let (head, data) = url.unwrap_or(("application/octet-stream", data));
-    let media_type = head.split(';').next().unwrap_or_default();
-    json!({"type": "base64", "media_type": media_type, "data": data})
+    let Some((head, data)) = data.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
+        let media_type = if data.starts_with(PDF) { "application/pdf" } else { UNKNOWN };
+        return json!({"type": "base64", "media_type": media_type, "data": data});
+    };
+    let media_type = head.split(';').next().filter(|name| !name.is_empty()).unwrap_or("text/plain");
+    match head.ends_with(";base64") {
+        true => json!({"type": "base64", "media_type": media_type, "data": data}),
+        false => json!({"type": "text", "media_type": media_type, "data": percent_decode_str(data).decode_utf8_lossy()}),
+    }
 }
 
 #[cfg(test)]
@@ -94,8 +106,11 @@ mod tests {
         let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "AA=="});
         assert_eq!(source_at("data:application/pdf;base64,AA=="), pdf);
         assert_eq!(embedded_source("data:application/pdf;name=a.pdf;base64,AA=="), pdf);
-        let bare = json!({"type": "base64", "media_type": "application/octet-stream", "data": "JVBERi0="});
-        assert_eq!(embedded_source("JVBERi0="), bare);
+        let bare = |media_type: &str, data: &str| json!({"type": "base64", "media_type": media_type, "data": data});
+        assert_eq!(embedded_source("JVBERi0="), bare("application/pdf", "JVBERi0="));
+        assert_eq!(embedded_source("AAAA"), bare("application/octet-stream", "AAAA"));
+        let text = json!({"type": "text", "media_type": "text/plain", "data": "hello world"});
+        assert_eq!([source_at("data:,hello%20world"), source_at("data:text/plain,hello%20world")], [text.clone(), text]);
         assert_eq!(source_at("https://example.org/a.png"), json!({"type": "url", "url": "https://example.org/a.png"}));
     }
 
@@ -107,6 +122,7 @@ mod tests {
         assert_eq!(object(""), json!({}));
         assert_eq!(object("{\"path\": \"a"), json!({"arguments": "{\"path\": \"a"}));
         assert_eq!(object("[]"), json!({"arguments": "[]"}));
+        assert_eq!(object(r#"{"a": "\ud83d"}"#), json!({"a": "\u{fffd}"}));
         assert_eq!(omitted.to_string(), "arguments (no JSON object: kept as text)");
     }
 }

@@ -11,6 +11,9 @@ const THINK: &str = "<think>";
 const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
+/// What a call in Qwen3-Coder's format is written in.
+const FUNCTION: &str = "<function=";
+const FUNCTION_END: &str = "</function>";
 /// What opens and closes a block of code in Markdown.
 const FENCE: &str = "```";
 
@@ -30,7 +33,9 @@ pub(crate) enum Written {
 pub(crate) struct WrittenMarkup {
     /// The offered tools.
     tools: Vec<Tool>,
-    place: Place,
+    reading: Reading,
+    /// How far a call was looked through.
+    scan: CallScan,
     /// Text whose meaning depends on what follows.
     held: String,
     /// The text of the line so far, as far as it is needed to know what it begins with.
@@ -39,7 +44,7 @@ pub(crate) struct WrittenMarkup {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Reading {
     /// Only white space so far.
     Start,
     Thinking,
@@ -53,7 +58,14 @@ enum Place {
 impl WrittenMarkup {
     /// A reader for an answer to a request with these tools.
     pub(crate) fn new(tools: Vec<Tool>) -> Self {
-        Self { tools, place: Place::Start, held: String::new(), line: String::new(), in_fence: false }
+        Self {
+            tools,
+            reading: Reading::Start,
+            scan: CallScan::default(),
+            held: String::new(),
+            line: String::new(),
+            in_fence: false,
+        }
     }
 
     /// What a piece adds.
@@ -68,63 +80,65 @@ impl WrittenMarkup {
     pub(crate) fn finish(&mut self) -> Vec<Written> {
         let mut written = Vec::new();
         // The string around an end tag never ended: the tag was one.
-        while self.place == Place::Call
+        while self.reading == Reading::Call
             && let Some(end) = self.held.find(CALL_END)
         {
             self.end_call(end, &mut written);
             while self.step(&mut written) {}
         }
         let held = std::mem::take(&mut self.held);
-        let rest = match self.place {
-            Place::Thinking => Written::Thinking(held),
-            Place::Call => self.call(&held).unwrap_or(Written::Text(format!("{CALL}{held}"))),
-            Place::Start | Place::AfterThinking | Place::Text => Written::Text(held),
+        let rest = match self.reading {
+            Reading::Thinking => Written::Thinking(held),
+            Reading::Call => self.call(&held).unwrap_or(Written::Text(format!("{CALL}{held}"))),
+            Reading::Start | Reading::AfterThinking | Reading::Text => Written::Text(held),
         };
-        self.place = Place::Text;
+        self.reading = Reading::Text;
         written.push(rest);
         written
     }
 
     /// Reads on from `held` by one part; `false` if that needs more text.
     fn step(&mut self, written: &mut Vec<Written>) -> bool {
-        match self.place {
-            Place::Start => {
+        match self.reading {
+            Reading::Start => {
                 let text = self.held.trim_start();
                 if let Some(thinking) = text.strip_prefix(THINK) {
                     self.held = thinking.to_owned();
-                    self.place = Place::Thinking;
+                    self.reading = Reading::Thinking;
                 } else if THINK.starts_with(text) {
                     return false;
                 } else {
-                    self.place = Place::Text;
+                    self.reading = Reading::Text;
                 }
                 true
             }
-            Place::AfterThinking => {
+            Reading::AfterThinking => {
                 self.held = self.held.trim_start().to_owned();
                 if self.held.is_empty() {
                     return false;
                 }
-                self.place = Place::Text;
+                self.reading = Reading::Text;
                 true
             }
-            Place::Thinking => {
+            Reading::Thinking => {
                 let (thinking, ended) = self.take_until(THINK_END);
                 written.push(Written::Thinking(thinking));
                 if ended {
-                    self.place = Place::AfterThinking;
+                    self.reading = Reading::AfterThinking;
                 }
                 ended
             }
-            Place::Text if self.tools.is_empty() => {
+            Reading::Text if self.tools.is_empty() => {
                 written.push(Written::Text(std::mem::take(&mut self.held)));
                 false
             }
-            Place::Text => self.text(written),
-            Place::Call => {
-                let mut ends = self.held.match_indices(CALL_END).map(|(at, _)| at);
-                let Some(end) = ends.find(|end| !ends_in_json_string(&self.held[..*end])) else { return false };
-                self.end_call(end, written);
+            Reading::Text => self.text(written),
+            Reading::Call => {
+                let Some(end) = self.scan.end_of_call(&self.held) else { return false };
+                // An end tag that was taken for text may have been one after all.
+                let ends = [Some(end), self.scan.first_end];
+                let end = ends.into_iter().flatten().find(|end| self.call(&self.held[..*end]).is_some());
+                self.end_call(end.or(self.scan.first_end).unwrap_or(self.held.len()), written);
                 true
             }
         }
@@ -134,7 +148,7 @@ impl WrittenMarkup {
     fn end_call(&mut self, end: usize, written: &mut Vec<Written>) {
         let inside = self.held[..end].to_owned();
         self.held.drain(..end + CALL_END.len());
-        self.place = Place::Text;
+        self.reading = Reading::Text;
         written.push(self.call(&inside).unwrap_or_else(|| {
             self.line.push_str(CALL);
             Written::Text(format!("{CALL}{inside}{CALL_END}"))
@@ -156,7 +170,8 @@ impl WrittenMarkup {
                     written.push(Written::Text(held[..call].to_owned()));
                     self.held = held[call + CALL.len()..].to_owned();
                     self.line.clear();
-                    self.place = Place::Call;
+                    self.scan = CallScan::default();
+                    self.reading = Reading::Call;
                     return true;
                 }
                 if !line.ends_with('\n') && !begins.is_empty() && CALL.starts_with(begins) {
@@ -198,19 +213,55 @@ impl WrittenMarkup {
     }
 }
 
-/// Whether this is a JSON object that has come up to the middle of a string. An end tag there belongs to the string.
-fn ends_in_json_string(text: &str) -> bool {
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ => {}
+/// Looks for the tag that ends a call, each byte once, however many pieces the call comes in.
+///
+/// A call's arguments may have the tag's text in them: in a string of JSON, or in a parameter of Qwen3-Coder's format.
+#[derive(Debug, Default)]
+struct CallScan {
+    scanned: usize,
+    in_string: bool,
+    after_backslash: bool,
+    /// Where the first end tag is, wherever it stands.
+    first_end: Option<usize>,
+}
+
+impl CallScan {
+    /// Where the call ends whose text begins with `inside`, if its end has come.
+    fn end_of_call(&mut self, inside: &str) -> Option<usize> {
+        let bytes = inside.as_bytes();
+        while let Some(byte) = bytes.get(self.scanned) {
+            let rest = &bytes[self.scanned..];
+            if rest.starts_with(CALL_END.as_bytes()) {
+                let end = self.scanned;
+                self.first_end.get_or_insert(end);
+                if self.ends(&inside[..end]) {
+                    return Some(end);
+                }
+            } else if CALL_END.as_bytes().starts_with(rest) {
+                return None;
+            }
+            match byte {
+                _ if self.after_backslash => self.after_backslash = false,
+                b'\\' if self.in_string => self.after_backslash = true,
+                b'"' => self.in_string = !self.in_string,
+                _ => {}
+            }
+            self.scanned += 1;
+        }
+        None
+    }
+
+    /// Whether a tag after this text ends the call.
+    fn ends(&self, before: &str) -> bool {
+        let text = before.trim_start();
+        if text.starts_with('{') {
+            !self.in_string
+        } else if text.starts_with(FUNCTION) {
+            before.trim_end().ends_with(FUNCTION_END)
+        } else {
+            true
         }
     }
-    in_string && text.trim_start().starts_with('{')
 }
 
 /// A call as Hermes and Qwen models write it: `{"name": …, "arguments": {…}}`.
@@ -220,7 +271,7 @@ fn json_call(inside: &str) -> Option<(String, Map<String, Value>)> {
     let arguments = match call.get("arguments").or(call.get("parameters")) {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(arguments)) => arguments.clone(),
-        Some(Value::String(text)) => serde_json::from_str(text).ok()?,
+        Some(Value::String(text)) => crate::wire::from_json(text.as_bytes()).ok()?,
         Some(_) => return None,
     };
     Some((name, arguments))
@@ -229,7 +280,7 @@ fn json_call(inside: &str) -> Option<(String, Map<String, Value>)> {
 /// A call as Qwen3-Coder writes it: `<function=name><parameter=key>value</parameter></function>`. The format has no types: unless
 /// the tool's schema says that an argument is a string, a value that is JSON is read as such.
 fn tagged_call(inside: &str, tools: &[Tool]) -> Option<(String, Map<String, Value>)> {
-    let (name, mut rest) = inside.trim().strip_prefix("<function=")?.split_once('>')?;
+    let (name, mut rest) = inside.trim().strip_prefix(FUNCTION)?.split_once('>')?;
     let schema = tools.iter().find(|tool| tool.name == name).map(|tool| &tool.input_schema);
     let mut arguments = Map::new();
     while let Some((key, after)) = rest.trim_start().strip_prefix("<parameter=").and_then(|open| open.split_once('>')) {
@@ -241,7 +292,7 @@ fn tagged_call(inside: &str, tools: &[Tool]) -> Option<(String, Map<String, Valu
         arguments.insert(key.to_owned(), typed.unwrap_or_else(|| Value::String(value.to_owned())));
         rest = after;
     }
-    (rest.trim() == "</function>").then(|| (name.to_owned(), arguments))
+    (rest.trim() == FUNCTION_END).then(|| (name.to_owned(), arguments))
 }
 
 #[cfg(test)]
@@ -323,6 +374,14 @@ mod tests {
             (
                 "<tool_call>{\"name\":\"Read</tool_call>\n<tool_call>{\"name\":\"Now\"}</tool_call>",
                 json!([["text", "<tool_call>{\"name\":\"Read</tool_call>\n"], ["call", ["Now", {}]]]),
+            ),
+            (
+                "<tool_call>{\"name\":\"Read</tool_call>\n5\" wide\n<tool_call>{\"name\":\"Now\"}</tool_call>",
+                json!([["text", "<tool_call>{\"name\":\"Read</tool_call>\n5\" wide\n"], ["call", ["Now", {}]]]),
+            ),
+            (
+                "<tool_call><function=Read><parameter=content>a</tool_call>b</parameter></function></tool_call>",
+                json!([["call", ["Read", {"content": "a</tool_call>b"}]]]),
             ),
         ]
     }

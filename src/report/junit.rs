@@ -11,7 +11,7 @@ use super::terminal::detail;
 use crate::replay::{CaseResult, Status, UnreadableTrace};
 
 /// The suite of what belongs to no session.
-const OTHERS: &str = "files";
+const OTHERS: &str = "files that are not tested";
 
 /// The report as JUnit XML.
 ///

@@ -20,12 +20,27 @@ use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
 
 /// The backend's answer to a request.
 pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
-    whole_stream(async move { backend.messages(request).await })
+    whole_stream(async move {
+        check_logprobs(backend.as_ref(), &request)?;
+        backend.messages(request).await
+    })
 }
 
 /// The backend's continuation of a text. `settings`: how, in a request without messages.
 pub(crate) fn continuation(backend: Arc<dyn Backend>, text: String, settings: MessagesRequest) -> EventStream {
-    whole_stream(async move { backend.continue_text(text, settings).await })
+    whole_stream(async move {
+        check_logprobs(backend.as_ref(), &settings)?;
+        backend.continue_text(text, settings).await
+    })
+}
+
+/// Refuses a request for log-probabilities that the backend would answer without them.
+fn check_logprobs(backend: &dyn Backend, request: &MessagesRequest) -> Result<(), BackendError> {
+    if request.top_logprobs.is_none() || backend.reports_logprobs() {
+        return Ok(());
+    }
+    let reason = format!("logprobs: only a local model reports them here, not {}: leave the field out", backend.name());
+    Err(BackendError::new(ErrorKind::InvalidRequest, reason))
 }
 
 /// The events of an answer that starts like this. An error before the first event is an item of the stream too. Exactly one

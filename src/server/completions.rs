@@ -29,7 +29,7 @@ pub(crate) async fn completions(
     let mut writer = CompletionWriter::new(created, &completion.stream_options.clone().unwrap_or_default());
     let (text, settings, omitted) = convert::from_completion(completion).map_err(ApiError::invalid)?;
     if !omitted.is_empty() {
-        tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
+        tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");
     }
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = settings.stream;

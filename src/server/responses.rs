@@ -33,7 +33,7 @@ pub(crate) async fn responses(
     let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
     if !omitted.is_empty() {
-        tracing::info!(%id, fields = %omitted, "left out: the Messages protocol has no counterpart");
+        tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");
     }
     let mut writer = ResponseWriter::new(random_id("resp_"), created, request.model.clone(), settings, names);
     let meter = Meter::start(app.metrics.clone(), id);

@@ -101,6 +101,20 @@ impl Store {
         Ok(unreferenced)
     }
 
+    /// Accepted snapshots of traces that lay under one of these paths and are gone, sorted by name. Relative paths start where the
+    /// program does. Files that are no snapshots of ours do not count.
+    pub fn without_trace(&self, roots: &[PathBuf]) -> Result<Vec<PathBuf>, SnapshotError> {
+        let plain = |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        let roots: Vec<PathBuf> = roots.iter().map(|root| plain(root)).collect();
+        let lay_there = |trace: &Path| roots.iter().any(|root| plain(trace).starts_with(root));
+        let mut found = self.files_ending_with(".snap")?;
+        found.retain(|path| {
+            let trace = Snapshot::read(path).ok().flatten().and_then(|snapshot| snapshot.metadata.input_file);
+            trace.is_some_and(|trace| lay_there(Path::new(&trace)) && !Path::new(&trace).exists())
+        });
+        Ok(found)
+    }
+
     fn files_ending_with(&self, suffix: &str) -> Result<Vec<PathBuf>, SnapshotError> {
         let failed = |source| SnapshotError::Io { path: self.folder.clone(), source };
         let entries = match fs::read_dir(&self.folder) {

@@ -19,7 +19,7 @@ pub(super) fn take_begun_answer(request: &mut MessagesRequest) -> Result<Option<
     });
     let Some(text) = (last.role == Role::Assistant).then(|| texts.collect::<Option<String>>()).flatten() else { return Ok(None) };
     if matches!(OutputFormat::of(&request.extra), Ok(Some(_))) {
-        let reason = "messages: a final assistant message cannot be combined with output_config.format";
+        let reason = "messages: a final assistant message cannot be combined with an output format";
         return Err(EngineError::Request(reason.into()));
     }
     request.messages.pop();
@@ -61,7 +61,7 @@ mod tests {
         let call = json!([{"type": "tool_use", "id": "t", "name": "X", "input": {}}]);
         assert_eq!(taken(assistant(call), json!({})), (Ok(None), 2));
         let format = json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}});
-        let reason = "messages: a final assistant message cannot be combined with output_config.format";
+        let reason = "messages: a final assistant message cannot be combined with an output format";
         assert_eq!(taken(assistant(json!("So")), format), (Err(reason.into()), 2));
     }
 

@@ -111,6 +111,10 @@ impl Backend for MlxBackend {
         .boxed()
     }
 
+    fn reports_logprobs(&self) -> bool {
+        true
+    }
+
     fn continue_text(&self, text: String, settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
             let admitted = self.places.admit()?;

@@ -61,7 +61,8 @@ impl Places {
     }
 
     fn of(places: usize, limits: ClientLimits) -> Self {
-        let (free, admitted) = (Semaphore::new(places), Semaphore::new(places + limits.most_waiting));
+        let (free, admitted) =
+            (Semaphore::new(places), Semaphore::new(places.saturating_add(limits.most_waiting).min(Semaphore::MAX_PERMITS)));
         Self { free: Arc::new(free), admitted: Arc::new(admitted), limits }
     }
 

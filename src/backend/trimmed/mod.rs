@@ -63,6 +63,10 @@ impl Backend for TrimmedBackend {
         self.inner.model()
     }
 
+    fn reports_logprobs(&self) -> bool {
+        self.inner.reports_logprobs()
+    }
+
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         if !request.tools.is_empty() && self.sample.get().is_none() {
             // Fails if a concurrent request was faster, which makes as good a sample.

@@ -77,15 +77,15 @@ fn replayer<'a>(args: &ReplayArgs, policy: Policy, answerer: &'a Answerer) -> Re
     }
 }
 
-/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, or a part of the traces,
-/// many have no case: their traces lie where they were.
+/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, nobody expects all to be
+/// replayed.
 fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
     if !args.filter.is_empty() {
         return Ok(Vec::new());
     }
     let store = Store::new(&args.snapshots);
     let replayed: HashSet<PathBuf> = plan.cases.iter().map(|case| store.accepted_path(&case.id)).collect();
-    let mut gone = store.unreferenced(Path::new("")).map_err(CliError::input)?;
+    let mut gone = store.without_trace(&args.traces).map_err(CliError::input)?;
     gone.retain(|snapshot| !replayed.contains(snapshot));
     Ok(gone)
 }

@@ -65,9 +65,8 @@ fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Res
     if !text.is_empty() {
         blocks.push(ContentBlock::text(text));
     }
-    for (call_at, call) in message.tool_calls.into_iter().enumerate() {
-        let field = format!("messages.{at}.tool_calls.{call_at}.function.arguments");
-        let input = arguments_object(&call.function.arguments, &field, omitted);
+    for call in message.tool_calls {
+        let input = arguments_object(&call.function.arguments, "tool_calls.function.arguments", omitted);
         blocks.push(ContentBlock::ToolUse { id: call.id, name: call.function.name, input, extra: Map::new() });
     }
     Ok(blocks)

@@ -61,7 +61,10 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     let tool_choice = offered.choose(chat.tool_choice, chat.parallel_tool_calls)?;
     let paths = offered.indices.iter().map(|index| format!("tools.{index}.function"));
     let names = offered.tools.iter().map(|tool| tool.name.clone());
-    let fields = FieldNames { tools: names.zip(paths).collect(), others: FIELDS };
+    let mut fields = FieldNames { tools: names.zip(paths).collect(), others: FIELDS.to_vec() };
+    if chat.max_completion_tokens.is_some() {
+        fields.others.push(("max_tokens", "max_completion_tokens"));
+    }
     let request = MessagesRequest {
         model: chat.model,
         messages: turns.messages,
@@ -278,7 +281,7 @@ mod tests {
         let file = &request["messages"][0]["content"][0];
         assert_eq!((&file["title"], &file["source"]["data"]), (&json!("a.pdf"), &json!("JVBERi0=")));
         assert_eq!(request["messages"][1]["content"][0]["input"], json!({"arguments": "{\"pat"}));
-        assert_eq!(omitted, "messages.1.tool_calls.0.function.arguments (no JSON object: kept as text)");
+        assert_eq!(omitted, "tool_calls.function.arguments (no JSON object: kept as text)");
     }
 
     #[test]

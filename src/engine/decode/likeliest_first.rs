@@ -3,8 +3,10 @@
 //! A vocabulary has some 150,000 tokens and a draw rarely goes beyond the first hundred. Sorting them all would take longer than
 //! a large model's step on a GPU.
 
-/// How many candidates are sorted at first. Each later stretch is [`GROWTH`] times as long.
+/// How many candidates are sorted at first.
 const FIRST_STRETCH: usize = 64;
+
+/// By how much the sorted part grows each time.
 const GROWTH: usize = 8;
 
 /// A token that may come next.

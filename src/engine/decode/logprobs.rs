@@ -1,5 +1,6 @@
 //! How likely the model found a token.
 
+use super::likeliest_first::{Candidate, LikeliestFirst};
 use crate::wire::TopLogprobs;
 
 /// The log-probability of everything that is less likely, as at OpenAI. A finite number, because JSON has no other.
@@ -29,23 +30,19 @@ impl Logprobs {
             // Rounding can give a little more than 0.
             if logprob.is_nan() { LEAST } else { logprob.clamp(LEAST, 0.0) }
         };
-        let top = likeliest(logits, count).into_iter().map(|(id, logit)| (id, logprob(logit))).collect();
+        let top = likeliest(logits, count).into_iter().map(|likely| (likely.id, logprob(likely.logit))).collect();
         Self { token, logprob: logprob(logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)), top }
     }
 }
 
-/// The ids of the highest logits with these, the highest first.
-fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
-    let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
-    for (id, &logit) in logits.iter().enumerate() {
-        let is_among = top.len() < count || top.last().is_some_and(|(_, least)| logit > *least);
-        if is_among && logit > f32::NEG_INFINITY {
-            let at = top.partition_point(|(_, kept)| *kept >= logit);
-            top.insert(at, (id as u32, logit));
-            top.truncate(count);
-        }
+/// The likeliest tokens, as many as asked for.
+fn likeliest(logits: &[f32], count: usize) -> Vec<Candidate> {
+    if count == 0 {
+        return Vec::new();
     }
-    top
+    let candidates = (0..).zip(logits).map(|(id, logit)| Candidate { id, logit: *logit });
+    let mut likeliest = LikeliestFirst::new(candidates.filter(|candidate| candidate.logit > f32::NEG_INFINITY).collect(), count);
+    (0..count).map_while(|place| likeliest.get(place)).collect()
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ fn what_is_wrong_is_refused_by_its_field() {
         refusal(json!({"input": "Hi", "tools": tools})),
         refusal(json!({"input": "Hi", "tools": tools, "tool_choice": {"type": "web_search"}})),
         refusal(json!({"input": "Hi", "conversation": {"id": "conv_1"}})),
-        refusal(json!({"input": "Hi", "max_output_tokens": -1})),
+        refusal(json!({"input": "Hi", "max_output_tokens": -2})),
     ];
     insta::assert_snapshot!(refusals.concat(), @r#"
     400 "input": input: Field required
@@ -199,7 +199,7 @@ fn what_is_wrong_is_refused_by_its_field() {
     400 "tools.1.name": tools.1.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'
     400 "tool_choice.type": tool_choice.type: web_search is a tool that OpenAI's servers run, so this model cannot call it
     400 "conversation": conversation: nothing is kept between requests: send the whole conversation as input
-    400 "max_output_tokens": max_output_tokens: invalid value: integer `-1`, expected u32
+    400 "max_output_tokens": max_output_tokens: -2 is not a number of tokens
     "#);
     assert!(server.backend.requests.all().is_empty());
 }
