@@ -29,17 +29,29 @@ pub(super) fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static s
     environment
 }
 
+/// The variable by which Claude Code and Anthropic's SDKs are told of headers to send, a line each.
+const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+
 /// The variable by which the client sends a run's token with every request, beside the headers that the user has set there.
 pub(super) fn token_variable(token: &RunToken) -> (&'static str, String) {
-    const NAME: &str = "ANTHROPIC_CUSTOM_HEADERS";
-    let headers = std::env::var_os(NAME).unwrap_or_default();
+    let headers = std::env::var_os(CUSTOM_HEADERS).unwrap_or_default();
     let headers = headers.to_string_lossy();
-    // A client of another run may have started us: its token is worth nothing here.
-    let is_token =
-        |line: &str| line.split(':').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(TOKEN_HEADER.as_str()));
-    let mut lines: Vec<String> = headers.lines().filter(|line| !is_token(line)).map(str::to_owned).collect();
+    // A client of another run may have started us: its token opens the other run's port.
+    let mut lines: Vec<String> = headers.lines().filter(|line| token_in(line).is_none()).map(str::to_owned).collect();
     lines.push(format!("{TOKEN_HEADER}: {}", token.secret()));
-    (NAME, lines.join("\n"))
+    (CUSTOM_HEADERS, lines.join("\n"))
+}
+
+/// The token of the run whose client has started us, if that is so: the port in our `ANTHROPIC_BASE_URL` asks for it.
+pub(super) fn outer_token() -> Option<RunToken> {
+    let headers = std::env::var(CUSTOM_HEADERS).ok()?;
+    headers.lines().find_map(token_in).map(RunToken::known)
+}
+
+/// The token in a line with a header, if it is that header.
+fn token_in(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once(':')?;
+    name.trim().eq_ignore_ascii_case(TOKEN_HEADER.as_str()).then(|| value.trim())
 }
 
 /// Makes sure that a program exists, given as a path or as a name on PATH.

@@ -16,12 +16,17 @@ const MAX_FROM_CHUNK: usize = 32 << 20;
 /// The most bytes of a body, decompressed. Larger than any that a server takes or gives, and small enough to hold.
 const MAX_BODY: usize = 256 << 20;
 
+/// A piece of a request that came as a whole, in bytes.
+const PIECE: usize = 64 << 10;
+
 /// Why the rest of a body is not recorded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error("content-encoding {0} is not known")]
     UnknownEncoding(String),
-    #[error("it is too large to be recorded: more than {MAX_FROM_CHUNK} bytes from one piece, or more than {MAX_BODY} bytes")]
+    #[error(
+        "decompressed it is too large: more than {} MiB, or {} MiB from one piece of it", MAX_BODY >> 20, MAX_FROM_CHUNK >> 20
+    )]
     TooLarge,
     #[error("it cannot be decompressed: {0}")]
     Corrupt(io::Error),
@@ -104,8 +109,8 @@ impl Decoder {
     /// # Errors
     /// The encoding is not known.
     pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, DecodeError> {
-        let encoding =
-            headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim().to_ascii_lowercase();
+        let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
+        let encoding = named.collect::<Vec<_>>().join(", ").to_ascii_lowercase();
         let encoding = match encoding.as_str() {
             "" | "identity" => Encoding::Identity,
             "gzip" | "x-gzip" => Encoding::Unstarted(|| Box::new(GzipDecoder::new(BoundedOutput::default()))),
@@ -176,7 +181,10 @@ pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Co
     }
     let mut whole = Vec::new();
     let decoding = async {
-        decoder.push(body, &mut whole).await?;
+        // In pieces as they come from the network, so that the bound for one of them is no bound for all.
+        for piece in body.chunks(PIECE) {
+            decoder.push(piece, &mut whole).await?;
+        }
         decoder.finish().await
     };
     // Writing into memory never waits.

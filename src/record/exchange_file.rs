@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
+use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
     self, Draft, ExchangeOutcome, Opening, PartialFile, PartialLine, RecordedEvent, RecordedRequest, Timing, TraceError,
@@ -70,6 +71,7 @@ impl ExchangeFile {
         let pairs = headers::as_text(&incoming.headers);
         let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let redactor = Redactor::for_request(pairs(), &incoming.path);
+        // A token that the client sent is known to the redactor by now.
         let client = pairs().find(|(name, _)| *name == "user-agent").map_or("", |(_, value)| value);
         let opening = Opening {
             version: trace::VERSION,
@@ -83,7 +85,7 @@ impl ExchangeFile {
             request: RecordedRequest {
                 method: incoming.method.to_string(),
                 path: redactor.path(&incoming.path),
-                headers: redactor.headers(pairs()),
+                headers: redactor.headers(pairs().filter(|(name, _)| TOKEN_HEADER != *name)),
                 body: request_json(&incoming.headers, &incoming.body, &redactor),
             },
         };

@@ -72,7 +72,13 @@ impl Recorder {
     pub async fn run<T>(self, stop: impl Future<Output = T>) -> T {
         let state = self.state;
         let routes = Router::new().fallback(exchange::handle);
-        let routes = routes.layer(from_fn_with_state(state.clone(), guard)).with_state(state.clone());
+        let routes = routes.layer(from_fn_with_state(state.clone(), guard));
+        // Outside of the guard, so that a page reads its refusals too.
+        let routes = match state.door.allowed.cors() {
+            Some(cors) => routes.layer(cors),
+            None => routes,
+        };
+        let routes = routes.with_state(state.clone());
         // Otherwise the kernel makes an event wait for the next one.
         let listener = self.listener.tap_io(|socket| drop(socket.set_nodelay(true)));
         let stopping = CancellationToken::new();

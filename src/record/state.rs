@@ -25,3 +25,11 @@ pub(super) struct RecorderState {
     /// Cancelled when open exchanges must end at once.
     pub cut: CancellationToken,
 }
+
+impl RecorderState {
+    /// Whether a token in a request is for the upstream. A recorder that asks for none may stand before a port of another run's, which
+    /// does; nobody else is to see a token.
+    pub(super) fn passes_token_on(&self) -> bool {
+        self.door.token.is_none() && self.upstream.is_loopback()
+    }
+}

@@ -67,9 +67,10 @@ impl Tap {
     /// Adds the head of the response.
     pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
-        self.decoder = Decoder::for_body(headers)
-            .inspect_err(|reason| tracing::warn!("the body of the upstream's answer is not recorded: {reason}"))
-            .ok();
+        match Decoder::for_body(headers) {
+            Ok(decoder) => self.decoder = Some(decoder),
+            Err(reason) => self.give_up(&reason),
+        }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")) {
             self.body = AnswerBody::Events(Splitter::default());

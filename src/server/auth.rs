@@ -17,23 +17,24 @@ use crate::wire::ErrorKind;
 /// Refuses requests without the right key, if the server has one.
 pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
     if let Some(key) = &app.options.api_key {
-        let offered = offered_key(request.headers())
-            .ok_or_else(|| ApiError::new(ErrorKind::Authentication, "this server needs an API key: send it as x-api-key"))?;
-        if !same(offered, key) {
-            return Err(ApiError::new(ErrorKind::Authentication, "invalid x-api-key"));
+        let refused = |reason: &str| Err(ApiError::new(ErrorKind::Authentication, reason));
+        match offered_keys(request.headers())[..] {
+            [] => return refused("this server needs an API key: send it as x-api-key"),
+            ref offered if offered.iter().any(|offered| same(offered, key)) => {}
+            _ => return refused("invalid x-api-key"),
         }
     }
     Ok(next.run(request).await)
 }
 
-/// The key that a request brings. The launcher's own requests have it in a header of ours, beside the client's credentials.
-fn offered_key(headers: &HeaderMap) -> Option<&str> {
-    let bearer = || {
-        let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The keys that a request brings. The launcher's own requests have ours in a header for it, beside the client's credentials.
+fn offered_keys(headers: &HeaderMap) -> Vec<&str> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
-    };
-    let own = headers.get(TOKEN_HEADER).or_else(|| headers.get("x-api-key"));
-    own.and_then(|value| value.to_str().ok()).or_else(bearer)
+    });
+    let named = [TOKEN_HEADER.as_str(), "x-api-key"].map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+    named.into_iter().chain([bearer]).flatten().collect()
 }
 
 /// Compares digests, so that the time it takes does not reveal how much of the key was right.

@@ -2,6 +2,7 @@
 //!
 //! A page that the user has open can send requests to any port of the machine. It cannot forge `Origin`, which says whose page it
 //! is, nor `Host`, which says by which name it reached us: a name of its own that it has pointed at this machine (DNS rebinding).
+//! With what needs no `Origin`, such as pictures, browsers send `Sec-Fetch-Site`, which says whether a page of ours asks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,7 +54,9 @@ impl Allowed {
         let hosts = headers.get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes())).chain(named_by_uri);
         for host in hosts {
             if !is_own_name(&host, &self.hosts) {
-                return Err(format!("this server is not known as {host}: start it with --allow-host to use another name"));
+                return Err(format!(
+                    "this server is not known as {host}: call it localhost, or allow the name with --allow-host of serve or record"
+                ));
             }
         }
         let own = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
@@ -61,10 +64,18 @@ impl Allowed {
             let is_own = own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(origin.as_bytes()));
             if !is_own && !self.origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes()) {
                 let shown = String::from_utf8_lossy(origin.as_bytes());
-                return Err(format!("web pages of {shown} may not use this server: start it with --allow-origin to let them"));
+                return Err(format!(
+                    "web pages of {shown} may not use this server: allow it with --allow-origin, or the setting allow_origin"
+                ));
             }
         }
-        Ok(())
+        let is_foreign = |site: &HeaderValue| site != "same-origin" && site != "none";
+        match headers.get("sec-fetch-site") {
+            Some(site) if is_foreign(site) && !headers.contains_key(ORIGIN) => {
+                Err("web pages may use this server only with an Origin that is allowed: see --allow-origin".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What lets pages of the allowed origins read the answers; `None` if there are no origins.
@@ -131,5 +142,12 @@ mod tests {
         for foreign in ["http://app.example", "https://app.example.evil", "https://evil.example", "null", "http://127.0.0.1:9"] {
             assert!(from(foreign).unwrap_err().starts_with(&format!("web pages of {foreign} may not")), "{foreign}");
         }
+        // A picture or a link: no page says whose it is.
+        let fetched =
+            |site: &str| checked(&[(HOST, "127.0.0.1:8081"), (HeaderName::from_static("sec-fetch-site"), site)], &allowed);
+        assert_eq!(
+            ["none", "same-origin", "same-site", "cross-site"].map(|site| fetched(site).is_ok()),
+            [true, true, false, false]
+        );
     }
 }

@@ -29,6 +29,11 @@ impl RunToken {
         Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
+    /// A token that another run has made.
+    pub(crate) fn known(secret: &str) -> Self {
+        Self(secret.to_owned())
+    }
+
     /// The secret itself.
     pub(crate) fn secret(&self) -> &str {
         &self.0

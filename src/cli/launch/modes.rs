@@ -82,7 +82,7 @@ impl AnswerSource {
 }
 
 /// Where the client alone would go.
-fn anthropic_url() -> String {
+pub(super) fn anthropic_url() -> String {
     std::env::var("ANTHROPIC_BASE_URL").ok().filter(|url| !url.is_empty()).unwrap_or_else(|| ANTHROPIC.into())
 }
 

@@ -8,11 +8,12 @@ use tokio::task::JoinHandle;
 
 use super::backend::LaunchBackend;
 use super::errors::launch_error;
-use super::modes::{AnswerSource, sources};
+use super::modes::{AnswerSource, anthropic_url, sources};
 use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::trimmed::{TrimRules, TrimSavings, TrimmedBackend, TrimmedBodies};
 use crate::cli::CliError;
+use crate::cli::child::outer_token;
 use crate::cli::text::grouped;
 use crate::config::{Mode, Settings};
 use crate::record::Upstream;
@@ -37,7 +38,14 @@ impl Origin {
     }
 
     fn elsewhere(base_url: &str, settings: &Settings) -> Result<Self, CliError> {
-        let upstream = Upstream::parse(base_url).map_err(launch_error)?;
+        let mut upstream = Upstream::parse(base_url).map_err(launch_error)?;
+        if settings.mode == Mode::Claude
+            && upstream.is_loopback()
+            && base_url == anthropic_url()
+            && let Some(token) = outer_token()
+        {
+            upstream = upstream.with_token(token);
+        }
         let rules = trim_rules(settings);
         if rules.is_empty() {
             return Ok(Self::Elsewhere { upstream, trimmed: None });

@@ -16,6 +16,7 @@ mod patterns;
 mod redactor;
 mod scanner;
 mod spans;
+mod spelling;
 mod stream;
 #[cfg(test)]
 mod tests;

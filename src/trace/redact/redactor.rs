@@ -9,6 +9,7 @@ use super::credentials::Credentials;
 use super::names::{Evidence, REDACTED, evidence_for, is_secret_header, is_secret_parameter};
 use super::scanner::Scanner;
 use super::spans::without;
+use super::spelling::forget_spelling;
 use super::user_patterns::UserPatterns;
 use super::values::{ValueForm, is_secret};
 
@@ -141,6 +142,7 @@ impl Redactor {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.json_named(item, evidence)),
             Value::Object(fields) => {
+                forget_spelling(fields);
                 if fields.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
                     *fields = std::mem::take(fields).into_iter().map(|(k, v)| (self.text(&k).into_owned(), v)).collect();
                 }

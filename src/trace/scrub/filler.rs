@@ -52,29 +52,37 @@ static BY_LENGTH: LazyLock<[Vec<&'static str>; MAX_WORD + 1]> = LazyLock::new(||
 pub(super) fn filler(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let taken = if let Some(marker) = MARKERS.iter().find(|marker| rest.starts_with(**marker)) {
-            out.push_str(marker);
-            marker.len()
-        } else if rest.starts_with(BILLING_HEADER) {
+    while !rest.is_empty() {
+        let taken = if rest.starts_with(BILLING_HEADER) {
             let length = length_while(rest, |c| c != '\n');
             billing_line(&rest[..length], &mut out);
             length
-        } else if first.is_ascii_alphabetic() {
-            let length = length_while(rest, |c| c.is_ascii_alphabetic());
-            word(&rest[..length], &mut out);
-            length
-        } else if first.is_ascii_digit() {
-            let length = length_while(rest, |c| c.is_ascii_digit());
-            out.extend("1234567890".chars().cycle().take(length));
-            length
         } else {
-            out.push(if first.is_alphanumeric() { letter(first) } else { first });
-            first.len_utf8()
+            token(rest, &mut out)
         };
         rest = &rest[taken..];
     }
     out
+}
+
+/// Replaces what the text begins with: a word, a number, or a single character. Returns its length.
+fn token(text: &str, out: &mut String) -> usize {
+    let Some(first) = text.chars().next() else { return 0 };
+    if let Some(marker) = MARKERS.iter().find(|marker| text.starts_with(**marker)) {
+        out.push_str(marker);
+        marker.len()
+    } else if first.is_ascii_alphabetic() {
+        let length = length_while(text, |c| c.is_ascii_alphabetic());
+        word(&text[..length], out);
+        length
+    } else if first.is_ascii_digit() {
+        let length = length_while(text, |c| c.is_ascii_digit());
+        out.extend("1234567890".chars().cycle().take(length));
+        length
+    } else {
+        out.push(if first.is_alphanumeric() { letter(first) } else { first });
+        first.len_utf8()
+    }
 }
 
 /// The line of the billing header. Its version and its changing hash are what servers have trouble with, so they stay; what
@@ -87,7 +95,14 @@ fn billing_line(line: &str, out: &mut String) {
         }
         let is_known =
             part.trim().split_once('=').is_some_and(|(name, value)| name.starts_with("cc") && is_name(name) && is_name(value));
-        if is_known { out.push_str(part) } else { out.push_str(&filler(part)) }
+        if is_known {
+            out.push_str(part);
+            continue;
+        }
+        let mut rest = part;
+        while !rest.is_empty() {
+            rest = &rest[token(rest, out)..];
+        }
     }
 }
 
@@ -107,19 +122,32 @@ pub(super) fn filler_beside_folder(text: &str) -> String {
 /// What the client inserts into the user's messages, by tag: reminders, and the output of commands.
 const INSERTED: [&str; 5] = ["system-reminder", "bash-stdout", "bash-stderr", "local-command-stdout", "local-command-stderr"];
 
+/// Where the tags of what was inserted open, in order, each with its name.
+fn openings(text: &str) -> Vec<(usize, &'static str)> {
+    let places = |tag: &'static str| {
+        let opening = format!("<{tag}>");
+        text.match_indices(&opening).map(|(at, _)| (at, tag)).collect::<Vec<_>>()
+    };
+    let mut openings: Vec<_> = INSERTED.into_iter().flat_map(places).collect();
+    openings.sort_unstable();
+    openings
+}
+
 /// Keeps what the user wrote as [`verbatim`] does. What the client inserted becomes filler.
 pub(super) fn user_turn(text: &str) -> String {
     let mut out = String::new();
-    let mut rest = text;
-    let opening = |rest: &str| INSERTED.iter().filter_map(|tag| Some((rest.find(&format!("<{tag}>"))?, *tag))).min();
-    while let Some((start, tag)) = opening(rest) {
+    let mut done = 0;
+    for (start, tag) in openings(text) {
+        if start < done {
+            continue;
+        }
         let close = format!("</{tag}>");
-        let end = rest[start..].find(&close).map_or(rest.len(), |end| start + end + close.len());
-        out.push_str(&verbatim(&rest[..start]));
-        out.push_str(&filler_beside_folder(&rest[start..end]));
-        rest = &rest[end..];
+        let end = text[start..].find(&close).map_or(text.len(), |end| start + end + close.len());
+        out.push_str(&verbatim(&text[done..start]));
+        out.push_str(&filler_beside_folder(&text[start..end]));
+        done = end;
     }
-    out + &verbatim(rest)
+    out + &verbatim(&text[done..])
 }
 
 /// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature.
@@ -184,6 +212,15 @@ fn digest(text: &str) -> Output<Sha256> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_header_that_repeats_itself_is_scrubbed_like_any_text() {
+        let text = BILLING_HEADER.repeat(40_000);
+        let scrubbed = filler(&text);
+        assert_eq!((scrubbed.len(), &scrubbed[..BILLING_HEADER.len()]), (text.len(), BILLING_HEADER));
+        assert!(!scrubbed[BILLING_HEADER.len()..].contains("billing"));
+        assert_eq!(filler(&scrubbed), scrubbed);
+    }
 
     #[test]
     fn there_is_a_word_of_every_length() {

@@ -76,8 +76,11 @@ fn a_request_too_large_to_hold_is_refused_before_it_is_read() {
     let upstream = streaming(64);
     let recorder = Recorder::start(&upstream.url());
     let mut client = std::net::TcpStream::connect(recorder.address.trim_start_matches("http://")).unwrap();
-    std::io::Write::write_all(&mut client, b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 300000000\r\n\r\n{")
-        .unwrap();
+    std::io::Write::write_all(
+        &mut client,
+        b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 300000000\r\n\r\n{",
+    )
+    .unwrap();
     let mut answer = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(client), &mut answer).unwrap();
     assert_eq!(answer.trim_end(), "HTTP/1.1 413 Payload Too Large");
