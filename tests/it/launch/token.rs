@@ -84,6 +84,7 @@ fn whoever_does_not_know_the_token_costs_nothing_and_is_told_nothing() {
         (Method::POST, "/cache/clear"),
         (Method::POST, "/cache/keep-only"),
         (Method::GET, "/elsewhere"),
+        (Method::OPTIONS, "/v1/models/m"),
     ];
     for (method, path) in routes {
         for (header, value) in [("x-other", launched.token.as_str()), (HEADER, "wrong"), (HEADER, ""), ("x-api-key", "or-key")] {
@@ -96,8 +97,10 @@ fn whoever_does_not_know_the_token_costs_nothing_and_is_told_nothing() {
         }
     }
     assert_eq!(upstream.asked().len(), 0);
-    // A probe costs and tells nothing, and clients send it without their headers.
-    assert_eq!(send(launched.request(Method::HEAD, "/")).unwrap(), ok(""));
+    // Clients send such a probe without their headers. It gets no further than the port.
+    for path in ["/", "/v1/models", "/metrics"] {
+        assert_eq!(send(launched.request(Method::HEAD, path)).unwrap(), ok(""), "{path}");
+    }
 
     let reply = send(launched.request(Method::POST, "/v1/messages").header(HEADER, &launched.token)).unwrap();
     assert!(reply.status == 200 && reply.text.contains("message_stop"), "{reply:?}");

@@ -150,7 +150,7 @@ fn a_few_kilobytes_that_become_gigabytes_are_cut_and_the_trace_says_so() {
     assert!(bomb.len() < 16 << 10, "one chunk");
     let (trace, log) = recorded("text/event-stream", "zstd", bomb);
     assert_eq!((trace.outcome, event_names(&trace)), (ExchangeOutcome::Truncated, vec!["message_start", "content_block_start"]));
-    assert!(log.contains("is not recorded: it is too large"), "{log}");
+    assert!(log.contains("is not recorded: decompressed it is too large"), "{log}");
     assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
 }
 
