@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::openai_fields::answer_id;
+use super::openai_common::answer_id;
 use super::{logprobs, usage};
 use crate::wire::openai::{
     AssistantMessage, CallDelta, CallKind, ChatChunk, ChatCompletion, ChatContent, ChatMessage, ChatToolCall, Choice,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::openai_fields::{answer_id, is_of_the_engine, stop_sequences, top_k};
+use super::openai_common::{answer_id, is_of_the_engine, stop_sequences, top_k};
 use super::{Omitted, logprobs, usage};
 use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StreamOptions};
 use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};

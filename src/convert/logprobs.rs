@@ -43,14 +43,17 @@ pub(super) fn asked_by_completion(extra: &mut Map<String, Value>) -> Result<Opti
 /// What a Responses request asks for by `top_logprobs` and by a name in `include`, which are taken from `extra`.
 ///
 /// # Errors
-/// `top_logprobs` is no such number; the sentence names the field.
+/// `top_logprobs` is no such number, or `include` no list; the sentence names the field.
 pub(super) fn asked_by_responses(extra: &mut Map<String, Value>) -> Result<Option<TopLogprobs>, String> {
-    let mut included = false;
-    if let Some(Value::Array(names)) = extra.get_mut("include") {
-        let others = names.len();
-        names.retain(|name| name != INCLUDED);
-        included = names.len() < others;
-    }
+    let included = match extra.get_mut("include") {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(names)) => {
+            let all = names.len();
+            names.retain(|name| name != INCLUDED);
+            names.len() < all
+        }
+        Some(other) => return Err(format!("include: {other} is not a list")),
+    };
     let count = count(extra.remove("top_logprobs").as_ref(), "top_logprobs", MOST)?.unwrap_or(0);
     Ok((included || count > 0).then_some(TopLogprobs(count)))
 }
@@ -154,8 +157,9 @@ mod tests {
             asked_by_completion(&mut fields(json!({"logprobs": 6}))).unwrap_err(),
             asked_by_completion(&mut fields(json!({"logprobs": true}))).unwrap_err(),
             asked_by_responses(&mut fields(json!({"top_logprobs": 21}))).unwrap_err(),
+            asked_by_responses(&mut fields(json!({"include": INCLUDED}))).unwrap_err(),
         ];
-        insta::assert_snapshot!(refusals.join("\n"), @r"
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
         logprobs: 1 is neither true nor false
         top_logprobs: 21 is not a whole number from 0 to 20
         top_logprobs: -1 is not a whole number from 0 to 20
@@ -165,7 +169,8 @@ mod tests {
         logprobs: 6 is not a whole number from 0 to 5
         logprobs: true is not a whole number from 0 to 5
         top_logprobs: 21 is not a whole number from 0 to 20
-        ");
+        include: "message.output_text.logprobs" is not a list
+        "#);
     }
 
     #[test]

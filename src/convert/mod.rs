@@ -20,7 +20,7 @@ mod for_text_model;
 mod logprobs;
 mod messages_to_chat;
 mod omitted;
-mod openai_fields;
+mod openai_common;
 mod reasoning;
 mod responses_items;
 mod responses_output;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::openai_fields::{any_object_format, is_of_the_engine, schema_format, top_k};
+use super::openai_common::{any_object_format, is_of_the_engine, schema_format, top_k};
 use super::responses_items::add_item;
 use super::responses_tools::{ClientNames, OfferedTools};
 use super::turns::Turns;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::openai_fields::{choice_of_mode, input_schema};
+use super::openai_common::{choice_of_mode, input_schema};
 use crate::wire::openai::responses::{ClientTool, ResponsesTool, ResponsesToolChoice};
 use crate::wire::{Tool, ToolChoice};
 

@@ -1,7 +1,7 @@
 //! Which fields of a Messages request the local model leaves unread.
 
 use super::Omitted;
-use super::openai_fields::is_of_the_engine;
+use super::openai_common::is_of_the_engine;
 use crate::wire::{ContentBlock, MessagesRequest};
 
 /// Further fields of the request that the engine reads, beside those of its sampler.

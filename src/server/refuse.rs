@@ -36,7 +36,27 @@ pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<Strin
             return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
         }
     }
+    check_settings(extra)?;
     OutputFormat::of(extra).map(drop)
+}
+
+/// Fields that are objects, if they are there.
+const OBJECTS: [&str; 3] = ["thinking", "output_config", "metadata"];
+
+/// Checks the types of settings that would otherwise be taken for left out.
+fn check_settings(extra: &Map<String, Value>) -> Result<(), String> {
+    let given = |name: &str| extra.get(name).filter(|value| !value.is_null());
+    for name in OBJECTS {
+        if let Some(other) = given(name).filter(|value| !value.is_object()) {
+            return Err(format!("{name}: Input should be an object, not {}", kind(other)));
+        }
+    }
+    match given("thinking").map(|thinking| &thinking["type"]) {
+        None => Ok(()),
+        Some(Value::String(name)) if ["enabled", "disabled", "adaptive"].contains(&name.as_str()) => Ok(()),
+        Some(Value::Null) => Err("thinking.type: Field required".into()),
+        Some(other) => Err(format!("thinking.type: {other} is none of \"enabled\", \"disabled\" and \"adaptive\"")),
+    }
 }
 
 /// Checks the end of a Messages conversation, where the assistant's text is the beginning of the answer.
@@ -96,6 +116,23 @@ mod tests {
         let extra = json!({"output_config": {"format": {"type": "yaml"}}});
         let reason = "output_config.format.type: \"yaml\" is none of \"json_schema\" and \"text\"";
         assert_eq!(check(&messages, &[], extra.as_object().unwrap()), Err(reason.into()));
+    }
+
+    #[test]
+    fn settings_of_another_type_are_refused() {
+        let messages: Vec<_> = serde_json::from_value(json!([{"role": "user", "content": "Hi"}])).unwrap();
+        let refused = |extra: Value| check(&messages, &[], extra.as_object().unwrap()).unwrap_err();
+        for (extra, reason) in [
+            (json!({"output_config": "x"}), "output_config: Input should be an object, not a string"),
+            (json!({"thinking": true}), "thinking: Input should be an object, not a boolean"),
+            (json!({"metadata": []}), "metadata: Input should be an object, not a list"),
+            (json!({"thinking": {}}), "thinking.type: Field required"),
+            (json!({"thinking": {"type": "on"}}), "thinking.type: \"on\" is none of \"enabled\", \"disabled\" and \"adaptive\""),
+        ] {
+            assert_eq!(refused(extra), reason);
+        }
+        let fine = json!({"thinking": {"type": "adaptive"}, "output_config": null, "metadata": {"user_id": "u"}});
+        assert_eq!(check(&messages, &[], fine.as_object().unwrap()), Ok(()));
     }
 
     #[test]

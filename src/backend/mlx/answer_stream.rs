@@ -3,8 +3,8 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
+use super::admission::ClientEvents;
 use super::breakpoints::CacheBreakpoints;
-use super::places::ClientEvents;
 use crate::backend::{BackendError, ENGINE_SIGNATURE, EventStream};
 use crate::engine::decode::Piece;
 use crate::engine::{EndReason, EngineEvent, Finished};

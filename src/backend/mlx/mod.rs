@@ -1,10 +1,10 @@
 //! The in-process MLX engine as a backend.
 
+mod admission;
 mod answer_stream;
 mod begun_answer;
 mod breakpoints;
 mod continuation;
-mod places;
 mod prompt_limit;
 mod report;
 mod shared_prefixes;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
 
+pub use self::admission::ClientLimits;
+use self::admission::{Admission, for_client};
 use self::answer_stream::answer_stream;
 use self::breakpoints::CacheBreakpoints;
-pub use self::places::ClientLimits;
-use self::places::{Places, for_client};
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
 use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, WarmUpReport};
@@ -35,7 +35,7 @@ pub struct MlxBackend {
     model: String,
     engine: Engine,
     text: Arc<TextSide>,
-    places: Places,
+    admission: Admission,
 }
 
 impl MlxBackend {
@@ -50,12 +50,12 @@ impl MlxBackend {
         let real = dir.canonicalize().unwrap_or_else(|_| dir.into());
         let in_path = || real.file_name().unwrap_or(real.as_os_str()).to_string_lossy().into_owned();
         let model = crate::hub::name_of(&real).map_or_else(in_path, |name| name.to_string());
-        Ok(Self { model, engine, text: Arc::new(text), places: Places::new(ClientLimits::default()) })
+        Ok(Self { model, engine, text: Arc::new(text), admission: Admission::new(ClientLimits::default()) })
     }
 
     /// The backend with other limits for its clients. Answers that have begun keep theirs.
     pub fn with_limits(self, limits: ClientLimits) -> Self {
-        Self { places: Places::new(limits), ..self }
+        Self { admission: Admission::new(limits), ..self }
     }
 
     /// How the model writes tool calls.
@@ -98,12 +98,12 @@ impl Backend for MlxBackend {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let admitted = self.places.admit()?;
+            let admitted = self.admission.admit()?;
             let prepared = self.on_text_side(move |text, unwanted| text.prepare(request, unwanted));
             let Prepared { request, text, generation } = prepared.await?;
             let (model, prompt) = (request.model.clone(), generation.prompt.clone());
-            let place = admitted.place().await?;
-            let events = for_client(self.engine.generate(generation)?, place);
+            let slot = admitted.slot().await?;
+            let events = for_client(self.engine.generate(generation)?, slot);
             // The breakpoints take several renderings of the prompt: they are located while the device computes.
             let breakpoints = self.on_text_side(move |side, _| side.breakpoints(&request, &text, &prompt));
             Ok(answer_stream(model, breakpoints, events))
@@ -117,11 +117,11 @@ impl Backend for MlxBackend {
 
     fn continue_text(&self, text: String, settings: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         async move {
-            let admitted = self.places.admit()?;
+            let admitted = self.admission.admit()?;
             let model = settings.model.clone();
             let generation = self.on_text_side(move |side, unwanted| side.continuation(&text, &settings, unwanted)).await?;
-            let place = admitted.place().await?;
-            let events = for_client(self.engine.generate(generation)?, place);
+            let slot = admitted.slot().await?;
+            let events = for_client(self.engine.generate(generation)?, slot);
             let no_breakpoints = async { Ok(CacheBreakpoints::default()) }.boxed();
             Ok(answer_stream(model, no_breakpoints, events))
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use self::conversation::conversation;
 use self::tools::OfferedTools;
-use super::openai_fields::{any_object_format, schema_format, stop_sequences, top_k};
+use super::openai_common::{any_object_format, schema_format, stop_sequences, top_k};
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::ChatRequest;
 use crate::wire::{ENGINE_FIELDS, MessagesRequest, System};

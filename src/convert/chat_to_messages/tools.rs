@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::convert::Omitted;
-use crate::convert::openai_fields::{choice_of_mode, input_schema};
+use crate::convert::openai_common::{choice_of_mode, input_schema};
 use crate::wire::openai::{AllowedTool, AllowedTools, ChatTool, ChatToolChoice};
 use crate::wire::{Tool, ToolChoice};
 

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use crate::engine::{EngineError, EngineEvent, EventReceiver, MAX_ACTIVE};
 
-/// How much clients may take of the places for answers.
+/// How long clients may wait, and how long they may make others wait.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLimits {
-    /// Most requests that wait while all places are taken.
+    /// Most requests that wait while all slots are taken.
     pub most_waiting: usize,
-    /// How long a request waits for a place.
+    /// How long a request waits for a slot.
     pub longest_wait: Duration,
     /// How long a client may read nothing of its answer while much of it waits.
     pub longest_stall: Duration,
@@ -32,8 +32,8 @@ const UNREAD: usize = 256;
 /// An answer's events for its client.
 pub(crate) type ClientEvents = mpsc::Receiver<Result<EngineEvent, EngineError>>;
 
-/// The places for active answers, and for requests on their way to one.
-pub(crate) struct Places {
+/// Lets requests in, as far as there is room for them: slots of the engine for active answers, and a queue before these.
+pub(crate) struct Admission {
     free: Arc<Semaphore>,
     /// Requests that may be here at all: active ones and those that wait.
     admitted: Arc<Semaphore>,
@@ -47,22 +47,22 @@ pub(crate) struct Admitted {
     admission: OwnedSemaphorePermit,
 }
 
-/// The place of an active answer. Free again when dropped.
-pub(crate) struct AnswerPlace {
+/// The slot of an active answer. Free again when dropped.
+pub(crate) struct Slot {
     longest_stall: Duration,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
     _admission: OwnedSemaphorePermit,
 }
 
-impl Places {
-    /// As many places as the engine has for active answers.
+impl Admission {
+    /// As many slots as the engine has for active answers.
     pub(crate) fn new(limits: ClientLimits) -> Self {
         Self::of(MAX_ACTIVE, limits)
     }
 
-    fn of(places: usize, limits: ClientLimits) -> Self {
+    fn of(slots: usize, limits: ClientLimits) -> Self {
         let (free, admitted) =
-            (Semaphore::new(places), Semaphore::new(places.saturating_add(limits.most_waiting).min(Semaphore::MAX_PERMITS)));
+            (Semaphore::new(slots), Semaphore::new(slots.saturating_add(limits.most_waiting).min(Semaphore::MAX_PERMITS)));
         Self { free: Arc::new(free), admitted: Arc::new(admitted), limits }
     }
 
@@ -78,29 +78,29 @@ impl Places {
 }
 
 impl Admitted {
-    /// Takes a place; waits for one in the order of the requests.
+    /// Takes a slot; waits for one in the order of the requests.
     ///
     /// # Errors
     /// None became free for too long.
-    pub(crate) async fn place(self) -> Result<AnswerPlace, EngineError> {
+    pub(crate) async fn slot(self) -> Result<Slot, EngineError> {
         let ClientLimits { longest_wait, longest_stall, .. } = self.limits;
         match timeout(longest_wait, self.free.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(AnswerPlace { longest_stall, _place: place, _admission: self.admission }),
+            Ok(Ok(slot)) => Ok(Slot { longest_stall, _slot: slot, _admission: self.admission }),
             // The semaphore is never closed, so this is the other case: the wait is over.
             Ok(Err(_)) | Err(_) => {
                 let seconds = longest_wait.as_secs();
-                Err(EngineError::Overloaded(format!("other answers took all places for {seconds} s: try again")))
+                Err(EngineError::Overloaded(format!("other answers took all slots for {seconds} s: try again")))
             }
         }
     }
 }
 
-/// The answer's events. The place is free again when the answer ends, when nobody wants it any more, or when its client reads
+/// The answer's events. The slot is free again when the answer ends, when nobody wants it any more, or when its client reads
 /// nothing of it for too long: a client that is stopped or stuck must not keep others from theirs. One that is merely slow gets
 /// all of it.
-pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> ClientEvents {
+pub(crate) fn for_client(mut events: EventReceiver, slot: Slot) -> ClientEvents {
     let (sender, receiver) = mpsc::channel(UNREAD);
-    let longest_stall = place.longest_stall;
+    let longest_stall = slot.longest_stall;
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
@@ -114,7 +114,7 @@ pub(crate) fn for_client(mut events: EventReceiver, place: AnswerPlace) -> Clien
                 Err(SendTimeoutError::Timeout(_)) => break,
             }
         }
-        drop((events, place));
+        drop((events, slot));
         tracing::warn!("an answer was cancelled: its client read nothing for {longest_stall:?}");
         let reason = "the answer was cancelled because the client did not read it";
         // Fails only if the client is gone.
@@ -129,41 +129,41 @@ mod tests {
     use crate::engine::decode::Piece;
 
     /// The limits but for how many may wait, and for how long.
-    fn limited(places: usize, most_waiting: usize, longest_wait: Duration) -> Places {
-        Places::of(places, ClientLimits { most_waiting, longest_wait, ..ClientLimits::default() })
+    fn limited(slots: usize, most_waiting: usize, longest_wait: Duration) -> Admission {
+        Admission::of(slots, ClientLimits { most_waiting, longest_wait, ..ClientLimits::default() })
     }
 
-    async fn take(places: &Places) -> Result<AnswerPlace, EngineError> {
-        places.admit()?.place().await
+    async fn take(admission: &Admission) -> Result<Slot, EngineError> {
+        admission.admit()?.slot().await
     }
 
     fn overloaded<T>(outcome: Result<T, EngineError>) -> String {
         match outcome {
             Err(EngineError::Overloaded(reason)) => reason,
             Err(other) => panic!("{other}"),
-            Ok(_) => panic!("there was a place"),
+            Ok(_) => panic!("there was a slot"),
         }
     }
 
     #[tokio::test]
     async fn whoever_finds_the_queue_full_or_waits_too_long_is_sent_away() {
-        let places = limited(1, 1, Duration::from_secs(3600));
-        let taken = take(&places).await.unwrap();
-        let waiting = places.admit().unwrap();
-        assert!(overloaded(places.admit()).starts_with("too many requests wait"));
+        let admission = limited(1, 1, Duration::from_secs(3600));
+        let taken = take(&admission).await.unwrap();
+        let waiting = admission.admit().unwrap();
+        assert!(overloaded(admission.admit()).starts_with("too many requests wait"));
         drop(taken);
-        waiting.place().await.unwrap();
+        waiting.slot().await.unwrap();
 
         let impatient = limited(1, 1, Duration::ZERO);
         let _taken = take(&impatient).await.unwrap();
-        assert!(overloaded(take(&impatient).await).starts_with("other answers took all places"));
+        assert!(overloaded(take(&impatient).await).starts_with("other answers took all slots"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_gets_all_of_its_answer() {
-        let places = limited(1, 1, Duration::from_secs(3600));
+        let admission = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        let mut slow = for_client(events, take(&places).await.unwrap());
+        let mut slow = for_client(events, take(&admission).await.unwrap());
         for _ in 0..4 * UNREAD {
             sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         }
@@ -178,15 +178,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_place() {
-        let places = limited(1, 1, Duration::from_secs(3600));
+    async fn an_answer_that_nobody_reads_is_cancelled_and_frees_its_slot() {
+        let admission = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        let mut unread = for_client(events, take(&places).await.unwrap());
+        let mut unread = for_client(events, take(&admission).await.unwrap());
         for _ in 0..=UNREAD {
             sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         }
         sender.closed().await;
-        let _free = take(&places).await.unwrap();
+        let _free = take(&admission).await.unwrap();
         for _ in 0..UNREAD {
             assert!(matches!(unread.recv().await, Some(Ok(EngineEvent::Piece(_)))));
         }
@@ -195,16 +195,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_nobody_wants_frees_its_place() {
-        let places = limited(1, 1, Duration::from_secs(3600));
+    async fn an_answer_that_nobody_wants_frees_its_slot() {
+        let admission = limited(1, 1, Duration::from_secs(3600));
         let (sender, events) = mpsc::unbounded_channel();
-        drop(for_client(events, take(&places).await.unwrap()));
+        drop(for_client(events, take(&admission).await.unwrap()));
         sender.closed().await;
         let (sender, events) = mpsc::unbounded_channel();
-        let mut read = for_client(events, take(&places).await.unwrap());
+        let mut read = for_client(events, take(&admission).await.unwrap());
         sender.send(Ok(EngineEvent::Piece(Piece::Text("a".into())))).unwrap();
         drop(sender);
         assert!(read.recv().await.is_some() && read.recv().await.is_none());
-        drop(take(&places).await.unwrap());
+        drop(take(&admission).await.unwrap());
     }
 }
