@@ -83,7 +83,8 @@ impl WrittenMarkup {
         while self.reading == Reading::Call
             && let Some(end) = self.held.find(CALL_END)
         {
-            self.end_call(end, &mut written);
+            let call = self.call(&self.held[..end]);
+            self.end_call(end, call, &mut written);
             while self.step(&mut written) {}
         }
         let held = std::mem::take(&mut self.held);
@@ -136,20 +137,21 @@ impl WrittenMarkup {
             Reading::Call => {
                 let Some(end) = self.scan.end_of_call(&self.held) else { return false };
                 // An end tag that was taken for text may have been one after all.
-                let ends = [Some(end), self.scan.first_end];
-                let end = ends.into_iter().flatten().find(|end| self.call(&self.held[..*end]).is_some());
-                self.end_call(end.or(self.scan.first_end).unwrap_or(self.held.len()), written);
+                let first_end = self.scan.first_end.unwrap_or(end);
+                let found = [end, first_end].into_iter().find_map(|end| Some((end, self.call(&self.held[..end])?)));
+                let (end, call) = found.map_or((first_end, None), |(end, call)| (end, Some(call)));
+                self.end_call(end, call, written);
                 true
             }
         }
     }
 
-    /// Takes the call whose end tag is at `end`. What calls no offered tool is text.
-    fn end_call(&mut self, end: usize, written: &mut Vec<Written>) {
+    /// Takes what stands before the end tag at `end`: this call, or text.
+    fn end_call(&mut self, end: usize, call: Option<Written>, written: &mut Vec<Written>) {
         let inside = self.held[..end].to_owned();
         self.held.drain(..end + CALL_END.len());
         self.reading = Reading::Text;
-        written.push(self.call(&inside).unwrap_or_else(|| {
+        written.push(call.unwrap_or_else(|| {
             self.line.push_str(CALL);
             Written::Text(format!("{CALL}{inside}{CALL_END}"))
         }));

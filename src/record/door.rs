@@ -20,30 +20,25 @@ pub struct Door {
     pub token: Option<RunToken>,
 }
 
-impl Door {
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
-        self.allowed.check(request.uri(), request.headers())?;
-        match &self.token {
-            Some(token) if !token.is_in(request.headers()) => {
-                let reason = "this port is for the client that anyclaude has started: it sends the header x-anyclaude-token, \
-                              which it finds in its variable ANTHROPIC_CUSTOM_HEADERS. If that client is told this, its own \
-                              settings replace the variable";
-                Err(ApiError::new(ErrorKind::Authentication, reason))
-            }
-            _ => Ok(()),
-        }
-    }
-}
+const TOKEN_MISSING: &str = "this port is for the client that anyclaude has started: it sends the header x-anyclaude-token, which it \
+    finds in its variable ANTHROPIC_CUSTOM_HEADERS. If that client is told this, its own settings replace the variable";
 
 /// Turns away whoever may not come in.
 pub(super) async fn guard(State(state): State<Arc<RecorderState>>, request: Request, next: Next) -> Response {
-    if let Err(error) = state.door.check(&request) {
-        // Claude Code asks so whether a server is there, without its headers. It goes no further than here.
-        if *request.method() == Method::HEAD && state.door.allowed.check(request.uri(), request.headers()).is_ok() {
-            return StatusCode::OK.into_response();
-        }
+    let door = &state.door;
+    let turned_away = |error: ApiError| {
         tracing::info!("a request was turned away: {error}");
-        return refusal(&request, error);
+        refusal(&request, error)
+    };
+    if let Err(error) = door.allowed.check(request.uri(), request.headers()) {
+        return turned_away(error);
     }
-    next.run(request).await
+    if door.token.as_ref().is_none_or(|token| token.is_in(request.headers())) {
+        return next.run(request).await;
+    }
+    match *request.method() {
+        // Claude Code asks so whether a server is there, without its headers. It goes no further than here.
+        Method::HEAD => StatusCode::OK.into_response(),
+        _ => turned_away(ApiError::new(ErrorKind::Authentication, TOKEN_MISSING)),
+    }
 }

@@ -122,13 +122,13 @@ async fn run(state: &RecorderState, parts: Parts, body: Bytes, mut tap: Option<T
 /// Sends the request as it came, or trimmed if the upstream wants that. The error is the reason why no answer came.
 async fn send(state: &RecorderState, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
     let url = state.upstream.url(path_and_query(parts))?;
-    let mut sent = headers::for_upstream(&parts.headers);
-    if !state.passes_token_on() {
-        sent = headers::without(&sent, &TOKEN_HEADER);
-    }
-    let mut request = state.client.request(parts.method.clone(), url).headers(sent);
+    let mut request = state.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
     if let Some(token) = state.upstream.token() {
         request = request.header(TOKEN_HEADER, token.secret());
+    } else if state.passes_token_on()
+        && let Some(token) = parts.headers.get(TOKEN_HEADER)
+    {
+        request = request.header(TOKEN_HEADER, token);
     }
     let body = state.upstream.body(parts.uri.path(), body);
     if !body.is_empty() {

@@ -2,6 +2,8 @@
 
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
 
+use crate::server::TOKEN_HEADER;
+
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -14,9 +16,10 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// The request headers for the upstream. `host` and `content-length` are set anew by the HTTP client.
+/// The request headers for the upstream. `host` and `content-length` are set anew by the HTTP client, and a run's token is for its
+/// own port.
 pub(super) fn for_upstream(headers: &HeaderMap) -> HeaderMap {
-    filtered(headers, |name| *name != HOST && *name != CONTENT_LENGTH)
+    filtered(headers, |name| ![HOST, CONTENT_LENGTH, TOKEN_HEADER].contains(name))
 }
 
 /// The headers that are meant for the other end of the exchange.
@@ -35,11 +38,6 @@ fn filtered(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Header
         }
     }
     kept
-}
-
-/// The headers but for this one, in their order.
-pub(super) fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
-    headers.iter().filter(|(other, _)| *other != name).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Names and values as text. Bytes that are not UTF-8 are replaced.

@@ -97,20 +97,14 @@ mod tests {
 
     use super::*;
     use crate::replay::testing::{case_result, measurement, outcome};
-    use crate::replay::{Phase, ReplaySettings, ToolChoiceMode, Untested, Verdict};
-    use crate::report::{ReplayTarget, States};
+    use crate::replay::{Phase, Untested, Verdict};
+    use crate::report::States;
+    use crate::report::testing::{settings, target};
     use crate::snapshot::ExchangeId;
 
     #[test]
     fn each_session_is_a_suite_and_each_trace_a_case() {
-        let target = ReplayTarget { backend: "mlx".into(), model: "tiny".into(), states: States::CacheControl };
-        let settings = ReplaySettings {
-            phases: vec![Phase::Cold],
-            repeat: 1,
-            max_tokens: 256,
-            tool_choice: ToolChoiceMode::Recorded,
-            filter: vec![],
-        };
+        let (target, settings) = (target(States::CacheControl), settings());
         let cold = || vec![measurement(Phase::Cold, 1230, Some(0))];
         let accepted = outcome("Write", json!({"file_path": "\u{1}<hello>.txt"}));
         let changed = CaseResult { verdict: Verdict::Changed { accepted }, ..case_result(2, cold()) };

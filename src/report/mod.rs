@@ -6,6 +6,8 @@ mod latency;
 mod replay_report;
 mod tables;
 pub mod terminal;
+#[cfg(test)]
+mod testing;
 pub(crate) mod units;
 
 pub use latency::{Distribution, PhaseLatency, latencies};

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::replay::Measurement;
-use crate::replay::Untested;
 use crate::replay::testing::{case_result, measurement, outcome};
+use crate::replay::{Measurement, Untested};
+use crate::report::testing::{settings, target};
 use crate::snapshot::ToolUse;
 
 fn all_phases() -> Vec<Measurement> {
@@ -14,20 +14,6 @@ fn all_phases() -> Vec<Measurement> {
         measurement(Phase::Cached, 12, Some(999)),
         measurement(Phase::Warm, 230, Some(800)),
     ]
-}
-
-fn settings() -> ReplaySettings {
-    ReplaySettings {
-        phases: Phase::ALL.into(),
-        repeat: 1,
-        max_tokens: 256,
-        tool_choice: ToolChoiceMode::Recorded,
-        filter: vec![],
-    }
-}
-
-fn target(states: States) -> ReplayTarget {
-    ReplayTarget { backend: "mlx".into(), model: "tiny".into(), states }
 }
 
 fn plain(text: String) -> String {

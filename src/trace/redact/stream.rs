@@ -258,6 +258,14 @@ mod tests {
         }
     }
 
+    /// The events of a text that is cut at these places, redacted.
+    fn redacted_in_pieces(redactor: &Redactor, whole: &str, cuts: &[usize]) -> Vec<RecordedEvent> {
+        let mut stream = StreamRedactor::new(redactor.clone());
+        let mut out: Vec<_> = cuts.windows(2).flat_map(|pair| stream.push(delta(&whole[pair[0]..pair[1]]))).collect();
+        out.extend(stream.finish());
+        out
+    }
+
     proptest! {
         #[test]
         fn what_a_users_pattern_matches_is_found_however_it_is_cut(
@@ -268,12 +276,7 @@ mod tests {
             let whole = format!("{before} PROJ-1234 {after}");
             let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| whole.is_char_boundary(*cut)).chain([0, whole.len()]).collect();
             cuts.sort();
-            let mut stream = StreamRedactor::new(redactor.clone());
-            let mut out = Vec::new();
-            for pair in cuts.windows(2) {
-                out.extend(stream.push(delta(&whole[pair[0]..pair[1]])));
-            }
-            out.extend(stream.finish());
+            let out = redacted_in_pieces(&redactor, &whole, &cuts);
             let text = redactor.text(&whole);
             prop_assert!(!text.contains("1234") && text.contains(REDACTED));
             prop_assert_eq!(texts(&out).concat(), text);
@@ -290,12 +293,7 @@ mod tests {
             let whole = format!("{before} {secret}{after}");
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(whole.len())).chain([0, whole.len()]).collect();
             cuts.sort();
-            let mut stream = StreamRedactor::new(redactor.clone());
-            let mut out = Vec::new();
-            for pair in cuts.windows(2) {
-                out.extend(stream.push(delta(&whole[pair[0]..pair[1]])));
-            }
-            out.extend(stream.finish());
+            let out = redacted_in_pieces(&redactor, &whole, &cuts);
             prop_assert_eq!(out.len(), cuts.len() - 1);
             prop_assert_eq!(texts(&out).concat(), redactor.text(&whole));
         }

@@ -280,9 +280,8 @@ impl AnswerDecoder {
             }
             let rest = self.thinking.finish();
             pieces.extend(self.sort(rest));
-            let before = self.generated - self.parser.received();
-            let read = self.parser.finish().into_iter().map(|placed| Placed { end: before + placed.end, ..placed });
-            read.for_each(|placed| self.flow.push(placed, &mut pieces));
+            let read = self.parser.finish();
+            self.in_all_text(read).into_iter().for_each(|placed| self.flow.push(placed, &mut pieces));
             self.flow.finish(&mut pieces);
             return pieces;
         }
@@ -318,14 +317,18 @@ impl AnswerDecoder {
             true => vec![Placed { piece: Piece::Text(answer), end }],
             false => {
                 let read = self.parser.push(&answer);
-                // Answers are the end of all that was generated; the parser has not seen what came before.
-                let before = end - self.parser.received();
-                read.into_iter().map(|placed| Placed { end: before + placed.end, ..placed }).collect()
+                self.in_all_text(read)
             }
         };
         read.into_iter().for_each(|placed| self.flow.push(placed, &mut pieces));
         self.finished |= self.flow.stop_sequence().is_some();
         pieces
+    }
+
+    /// The parser's pieces with their places in all text. The answer is the end of that; the parser has not seen what came before.
+    fn in_all_text(&self, read: Vec<Placed>) -> Vec<Placed> {
+        let before = self.generated - self.parser.received();
+        read.into_iter().map(|placed| Placed { end: before + placed.end, ..placed }).collect()
     }
 
     /// The pieces, with log-probabilities where the request asks for them.
