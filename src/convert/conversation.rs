@@ -46,6 +46,7 @@ impl<'a> Conversation<'a> {
 
     fn message(&mut self, message: &InputMessage) {
         let blocks = &*message.content.blocks();
+        self.omitted.fields("messages", &message.extra);
         match message.role {
             Role::Assistant => self.assistant(blocks),
             Role::User => self.user(blocks),

@@ -39,9 +39,9 @@ impl Dialect {
         self != Self::LmStudio
     }
 
-    /// Whether `top_k` is accepted. OpenAI refuses fields that it does not know.
-    pub(super) fn takes_top_k(self) -> bool {
-        self != Self::OpenAi
+    /// Whether this field of sampling is accepted. OpenAI refuses fields that it does not know.
+    pub(super) fn takes_sampling(self, field: &str) -> bool {
+        self != Self::OpenAi || ["seed", "presence_penalty"].contains(&field)
     }
 }
 

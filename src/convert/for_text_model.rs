@@ -1,9 +1,12 @@
 //! Making a request fit for a model that is given text, tool calls and their results, and nothing else.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
 use super::anthropic_tools::{AnthropicTool, runnable};
+use super::compaction::compacted;
 use super::stand_in::stand_in;
 use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
 
@@ -11,6 +14,9 @@ use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
 /// that Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
 pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     let mut omitted = Omitted::default();
+    if let Cow::Owned(shorter) = compacted(request) {
+        *request = shorter;
+    }
     request.tools = runnable(std::mem::take(&mut request.tools), &mut omitted);
     for message in &mut request.messages {
         let show = match message.role {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::anthropic_tools::runnable;
+use super::compaction::compacted;
 use super::conversation::Conversation;
 use super::{Dialect, Omitted, reasoning};
 use crate::wire::openai::{
     CallKind, ChatRequest, ChatTool, ChatToolChoice, Function, NamedFunction, StopSequences, StreamOptions,
 };
-use crate::wire::{MessagesRequest, OutputFormat, Tool, ToolChoice};
+use crate::wire::{ENGINE_FIELDS, MessagesRequest, OutputFormat, Tool, ToolChoice};
 
 /// A converted request.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,7 @@ pub struct Converted {
 
 /// Converts a request, to be answered by this model. The chat request always asks for a stream that reports its usage.
 pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Converted {
+    let request = &*compacted(request);
     let mut omitted = Omitted::default();
     let mut chat = ChatRequest {
         model: model.to_owned(),
@@ -38,7 +40,7 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
         _ => chat.max_tokens = Some(request.max_tokens),
     }
     match request.top_k {
-        Some(top_k) if dialect.takes_top_k() => drop(chat.extra.insert("top_k".into(), json!(top_k))),
+        Some(top_k) if dialect.takes_sampling("top_k") => drop(chat.extra.insert("top_k".into(), json!(top_k))),
         Some(_) => omitted.add("top_k"),
         None => {}
     }
@@ -49,14 +51,17 @@ pub fn to_chat(request: &MessagesRequest, model: &str, dialect: Dialect) -> Conv
         choose(&mut chat, choice, dialect);
     }
     reasoning::set(&mut chat, request, dialect, &mut omitted);
-    extra_fields(&mut chat, request, &mut omitted);
+    extra_fields(&mut chat, request, dialect, &mut omitted);
     Converted { request: chat, omitted }
 }
 
 /// Converts the fields in the request's `extra`.
-fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, omitted: &mut Omitted) {
+fn extra_fields(chat: &mut ChatRequest, request: &MessagesRequest, dialect: Dialect, omitted: &mut Omitted) {
     let mut extra = request.extra.clone();
     extra.remove("thinking");
+    for field in ENGINE_FIELDS.into_iter().filter(|field| dialect.takes_sampling(field)) {
+        chat.extra.extend(extra.remove_entry(field).filter(|(_, value)| !value.is_null()));
+    }
     if let Ok(format) = OutputFormat::of(&extra) {
         extra.remove("output_format");
         if let Some(Value::Object(config)) = extra.get_mut("output_config") {

@@ -9,6 +9,7 @@ mod call_arguments;
 mod chat_to_messages;
 mod chunk_reader;
 mod chunk_writer;
+mod compaction;
 mod completions;
 mod content_queue;
 mod conversation;

@@ -15,21 +15,26 @@ pub(super) fn stand_in(block: &ContentBlock) -> String {
     }
 }
 
-/// A document's text; of a file that is not text its name and size.
+/// A document's text, with its title and what the client says about it; of a file that is not text its name and size.
 fn document(source: &Value, extra: &Map<String, Value>) -> String {
-    let title = extra.get("title").and_then(Value::as_str);
+    let said = |field: &str| extra.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let title = said("title");
     let text = match source["type"].as_str() {
         Some("text") => source["data"].as_str().map(str::to_owned),
         Some("content") => serde_json::from_value(source["content"].clone()).ok().map(|content: Content| readable(&content)),
         _ => None,
     };
-    match (text, title) {
+    let shown = match (text, title) {
         (Some(text), None) => text,
         (Some(text), Some(title)) => format!("{title}:\n{text}"),
         (None, title) => {
             let name = title.or(source["url"].as_str()).unwrap_or("a file");
             format!("[{name}{}, which this model cannot read]", size(source))
         }
+    };
+    match said("context") {
+        Some(context) => format!("{context}\n{shown}"),
+        None => shown,
     }
 }
 
@@ -47,7 +52,7 @@ fn size(source: &Value) -> String {
 fn other(kind: &str, fields: &Map<String, Value>) -> String {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     match kind {
-        // The summary of what came before. Anthropic's own is encrypted and may have no text.
+        // One that stands for nothing, or an earlier one: see [`super::compaction`].
         "compaction" => text("content").to_owned(),
         "search_result" => format!("{} ({}):\n{}", text("title"), text("source"), found(fields.get("content"))),
         "server_tool_use" | "mcp_tool_use" => {
@@ -109,6 +114,10 @@ mod tests {
                 json!({"type": "document", "title": "a.md", "source": {"type": "content", "content": [{"type": "text", "text": "A"},
                     {"type": "image", "source": {}}]}}),
                 "a.md:\nA\n[an image, which this model cannot see]",
+            ),
+            (
+                json!({"type": "document", "title": "a.md", "context": "A draft.", "source": {"type": "text", "data": "A"}}),
+                "A draft.\na.md:\nA",
             ),
             (
                 json!({"type": "search_result", "title": "T", "source": "https://example.org", "content": [{"type": "text", "text": "A"}]}),

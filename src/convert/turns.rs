@@ -31,13 +31,13 @@ impl Turns {
 
     /// Adds a message.
     pub(super) fn push(&mut self, role: Role, content: Content) {
-        self.messages.push(InputMessage { role, content });
+        self.messages.push(InputMessage::new(role, content));
     }
 
     /// Adds a block of the model: all it says in one turn is one message.
     pub(super) fn says(&mut self, block: ContentBlock) {
         match self.messages.last_mut() {
-            Some(InputMessage { role: Role::Assistant, content: Content::Blocks(blocks) }) => blocks.push(block),
+            Some(InputMessage { role: Role::Assistant, content: Content::Blocks(blocks), .. }) => blocks.push(block),
             _ => self.push(Role::Assistant, Content::Blocks(vec![block])),
         }
     }
@@ -46,7 +46,7 @@ impl Turns {
     pub(super) fn result(&mut self, tool_use_id: String, content: Content) {
         let result = ContentBlock::ToolResult { tool_use_id, content: Some(content), is_error: false, extra: Map::new() };
         match self.messages.last_mut() {
-            Some(InputMessage { role: Role::User, content: Content::Blocks(blocks) })
+            Some(InputMessage { role: Role::User, content: Content::Blocks(blocks), .. })
                 if matches!(blocks.last(), Some(ContentBlock::ToolResult { .. })) =>
             {
                 blocks.push(result);

@@ -2,7 +2,7 @@
 
 use super::Omitted;
 use super::openai_common::is_of_the_engine;
-use crate::wire::{ContentBlock, MessagesRequest};
+use crate::wire::{ContentBlock, MessagesRequest, System};
 
 /// Further fields of the request that the engine reads, beside those of its sampler.
 const READ: [&str; 2] = ["output_format", "cache_control"];
@@ -31,14 +31,25 @@ pub fn unread_fields(request: &MessagesRequest) -> Omitted {
         let fields = tool.extra.clone().into_iter().filter(|(name, _)| !READ_OF_TOOLS.contains(&&**name));
         unread.fields("tools", &fields.collect());
     }
-    for block in request.messages.iter().flat_map(|message| message.content.listed()) {
-        if let ContentBlock::Document { extra, .. } = block
-            && let Some(citations) = extra.get("citations").filter(|citations| citations["enabled"] == true)
-        {
-            unread.fields("document", &[("citations".to_owned(), citations.clone())].into_iter().collect());
-        }
+    for message in &request.messages {
+        unread.fields("messages", &message.extra);
+        message.content.listed().iter().for_each(|block| unread_of_block(block, &mut unread));
+    }
+    if let Some(System::Blocks(blocks)) = &request.system {
+        let unreadable = blocks.iter().filter(|block| !matches!(block, ContentBlock::Text { .. }));
+        unreadable.for_each(|block| unread.add(format!("system.{}", block.kind())));
     }
     unread
+}
+
+fn unread_of_block(block: &ContentBlock, unread: &mut Omitted) {
+    match block {
+        ContentBlock::RedactedThinking { .. } => unread.add("redacted_thinking"),
+        ContentBlock::Document { extra, .. } if extra.get("citations").is_some_and(|citations| citations["enabled"] == true) => {
+            unread.add("document.citations");
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -53,11 +64,14 @@ mod tests {
             "metadata": {"user_id": "u"}, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"},
             "output_config": {"effort": "low", "format": null}, "context_management": {"edits": []},
             "tools": [{"name": "a", "strict": true, "input_examples": []}, {"type": "bash_20250124", "name": "bash", "x": 1}],
-            "messages": [{"role": "user", "content": [{"type": "document", "source": {}, "citations": {"enabled": true}}]}]});
+            "system": [{"type": "image", "source": {}}, {"type": "text", "text": "a"}],
+            "messages": [{"role": "user", "name": "u", "content": [{"type": "document", "source": {}, "citations": {"enabled": true}}]},
+                {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]});
         let unread = unread_fields(&serde_json::from_value(request).unwrap());
         assert_eq!(
             unread.to_string(),
-            "context_management, document.citations, metadata, output_config.effort, thinking.budget_tokens, tools.input_examples"
+            "context_management, document.citations, messages.name, metadata, output_config.effort, redacted_thinking, system.image, \
+             thinking.budget_tokens, tools.input_examples"
         );
     }
 }

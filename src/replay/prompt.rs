@@ -81,7 +81,7 @@ pub(super) fn salted(mut request: MessagesRequest, salt: &str) -> MessagesReques
 
 /// Another conversation with the same tools and system prompt. Sending it leaves exactly the shared prefix of both in a cache.
 pub(super) fn other_conversation(mut request: MessagesRequest) -> MessagesRequest {
-    request.messages = vec![InputMessage { role: Role::User, content: Content::Text("Another conversation.".into()) }];
+    request.messages = vec![InputMessage::new(Role::User, Content::Text("Another conversation.".into()))];
     least_output(request)
 }
 

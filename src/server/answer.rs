@@ -10,6 +10,7 @@ use async_stream::stream;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use futures::future::ready;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 
@@ -44,23 +45,28 @@ fn check_logprobs(backend: &dyn Backend, request: &MessagesRequest) -> Result<()
 }
 
 /// The events of an answer that starts like this. An error before the first event is an item of the stream too. Exactly one
-/// `message_stop` or one error ends it. The backend's pings are left out, because the server sends its own.
+/// `message_stop` or one error ends it. A ping begins it: the request is not refused any more. The backend's other pings are left
+/// out, because the server sends its own.
 fn whole_stream(start: impl Future<Output = Result<EventStream, BackendError>> + Send + 'static) -> EventStream {
-    let start = stream::once(start).try_flatten();
+    let start = stream::once(start).map_ok(marked).try_flatten();
     // To the client, a bug in a backend must look like an error and not like a lost connection.
     let events = AssertUnwindSafe(start).catch_unwind().map(|event| event.unwrap_or_else(|_| Err(panicked())));
     Box::pin(stream! {
         for await event in events {
             let is_last = matches!(event, Ok(StreamEvent::MessageStop) | Err(_));
-            if !matches!(event, Ok(StreamEvent::Ping)) {
-                yield event;
-            }
+            yield event;
             if is_last {
                 return;
             }
         }
         yield Err(BackendError::new(ErrorKind::Api, "the model's answer ended in the middle"));
     })
+}
+
+/// The events of an answer that is under way: one ping, then all that are no pings.
+fn marked(events: EventStream) -> EventStream {
+    let others = events.try_filter(|event| ready(*event != StreamEvent::Ping));
+    stream::once(ready(Ok(StreamEvent::Ping))).chain(others).boxed()
 }
 
 fn panicked() -> BackendError {
@@ -73,24 +79,33 @@ pub(crate) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<M
     while let Some(event) = events.next().await {
         let event = event.inspect_err(|error| meter.failed(error))?;
         meter.see(&event);
-        assembler.push(&event).map_err(malformed)?;
+        assembler.push(&event).map_err(|error| malformed(error, &mut meter))?;
     }
-    assembler.finish().map_err(malformed)
+    assembler.finish().map_err(|error| malformed(error, &mut meter))
 }
 
-fn malformed(error: impl Display) -> ApiError {
-    ApiError::new(ErrorKind::Api, format!("the model's answer is malformed: {error}"))
+fn malformed(error: impl Display, meter: &mut Meter) -> ApiError {
+    let error = BackendError::new(ErrorKind::Api, format!("the model's answer is malformed: {error}"));
+    meter.failed(&error);
+    error.into()
 }
 
-/// A response of server-sent events, each framed by `encode`. An error before the first ping keeps its HTTP status; a later one
-/// becomes an event.
+/// How long an answer may keep its client waiting for the HTTP status before it is under way, such as in the queue.
+const LONGEST_WITHOUT_STATUS: Duration = Duration::from_secs(20);
+
+/// A response of server-sent events, each framed by `encode`. An error before the first frame keeps its HTTP status; a later one
+/// becomes an event. The first frame waits until the request is accepted, and then for `ping_every` if need be.
 pub(crate) async fn streaming(
     mut events: EventStream,
     mut meter: Meter,
     ping_every: Duration,
     encode: impl FnMut(&StreamEvent) -> Bytes + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let first = match timeout(ping_every, events.next()).await {
+    let mut first = timeout(LONGEST_WITHOUT_STATUS, events.next()).await;
+    if let Ok(Some(Ok(StreamEvent::Ping))) = first {
+        first = timeout(ping_every, events.next()).await;
+    }
+    let first = match first {
         Ok(Some(Err(error))) => {
             meter.failed(&error);
             return Err(error.into());

@@ -1,10 +1,13 @@
 //! Reading a request's JSON body.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::malformed_body::parse;
@@ -13,22 +16,42 @@ use crate::wire::ErrorKind;
 /// The largest request body that is read, in bytes. Anthropic has the same limit.
 pub const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
+/// How long the body may take to arrive.
+const LONGEST_ARRIVAL: Duration = Duration::from_secs(120);
+
+/// A body from this size on is parsed where it does not hold up other requests: ten megabytes take a tenth of a second.
+const LARGE: usize = 256 * 1024;
+
 /// A request's JSON body. Like Anthropic, it ignores the content type.
 pub(crate) struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         refuse_compressed(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                ApiError::new(ErrorKind::RequestTooLarge, format!("the request is larger than {} MiB", BODY_LIMIT >> 20))
-            }
+        refuse_long(request.headers())?;
+        let bytes = timeout(LONGEST_ARRIVAL, Bytes::from_request(request, state)).await.map_err(|_| ApiError::too_slow())?;
+        let bytes = bytes.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => ApiError::invalid(format!("the request's body cannot be read: {}", rejection.body_text())),
         })?;
-        parse(&bytes).map(Self).map_err(ApiError::invalid)
+        let parsed = match bytes.len() < LARGE {
+            true => parse(&bytes),
+            false => tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|error| ApiError::failed(&error))?,
+        };
+        parsed.map(Self).map_err(ApiError::invalid)
     }
+}
+
+/// Refuses a body by its announced length, before it comes.
+fn refuse_long(headers: &HeaderMap) -> Result<(), ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT as u64) { Err(too_large()) } else { Ok(()) }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(ErrorKind::RequestTooLarge, format!("the request is larger than {} MiB", BODY_LIMIT >> 20))
 }
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {

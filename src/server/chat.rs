@@ -29,7 +29,7 @@ pub(crate) async fn completions(
     let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromChat { request, omitted, fields } = convert::from_chat(chat).map_err(ApiError::invalid)?;
-    let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
+    let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");

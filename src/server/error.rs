@@ -57,6 +57,16 @@ impl ApiError {
         Self { status: CLIENT_CLOSED_REQUEST, ..Self::new(ErrorKind::Api, "the client has left") }
     }
 
+    /// The request's body did not arrive in time.
+    pub(crate) fn too_slow() -> Self {
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::invalid("the request's body did not arrive in time") }
+    }
+
+    /// The server itself failed.
+    pub(crate) fn failed(error: &dyn fmt::Display) -> Self {
+        Self::new(ErrorKind::Api, format!("the server failed: {error}"))
+    }
+
     /// The backend cannot do what was asked.
     pub(crate) fn not_implemented(message: &str) -> Self {
         Self { status: StatusCode::NOT_IMPLEMENTED, ..Self::new(ErrorKind::Api, message) }

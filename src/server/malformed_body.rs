@@ -1,9 +1,15 @@
 //! Parsing a request's body, and explaining to the client what is wrong with a malformed one.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
+use super::field_at_fault::path_inside;
+use super::plain_words::in_plain_words;
 use crate::wire::{from_json, without_lone_surrogates};
+
+/// How many levels deep lists and objects may be, one in the other: the parser's own limit.
+const DEEPEST: usize = 127;
 
 /// Parses a body. The error is one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -19,12 +25,23 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// The error with the path to its field. Tracking paths takes time, so only bodies with an error are parsed this way.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
-    let path = dotted(error.path());
+    let mut path = dotted(error.path());
     let reason = error.into_inner();
-    Some(match reason.is_data() {
-        true => at_field(&path, &without_position(&reason)),
-        false => reason.to_string(),
-    })
+    if reason.to_string().starts_with("recursion limit exceeded") {
+        return Some(format!("the request is nested more than {DEEPEST} levels deep"));
+    }
+    if !reason.is_data() {
+        return Some(reason.to_string());
+    }
+    if let Some(block) = serde_json::from_slice::<Value>(bytes).ok().as_ref().and_then(|body| body.pointer(&pointer(&path))) {
+        path += &path_inside(block);
+    }
+    Some(at_field(&path, &in_plain_words(&without_position(&reason))))
+}
+
+/// The path as a JSON pointer.
+fn pointer(path: &str) -> String {
+    path.split('.').filter(|step| !step.is_empty()).map(|step| format!("/{step}")).collect()
 }
 
 /// What is wrong with the field, as Anthropic says it.
@@ -66,7 +83,7 @@ mod tests {
         let body = |max_tokens: &str| format!(r#"{{"model":"m\ud83d","messages":[],"max_tokens":{max_tokens}}}"#);
         assert_eq!(parse::<MessagesRequest>(body("1").as_bytes()).unwrap().model, "m\u{fffd}");
         let error = parse::<MessagesRequest>(body("-1").as_bytes()).unwrap_err();
-        assert!(error.starts_with("max_tokens: invalid value"), "{error}");
+        assert_eq!(error, "max_tokens: a whole number from 0 on is expected, not -1");
     }
 
     #[test]
@@ -74,17 +91,17 @@ mod tests {
         let cases = [
             ("", "the request has no body"),
             ("{", "EOF while parsing an object at line 1 column 1"),
-            ("[]", "invalid type: sequence, expected struct MessagesRequest"),
+            ("[]", "an object is expected, not a list"),
             (r#"{"model":"m","messages":[]}"#, "max_tokens: Field required"),
-            (r#"{"model":"m","messages":[],"max_tokens":-1}"#, "max_tokens: invalid value: integer `-1`"),
+            (r#"{"model":"m","messages":[],"max_tokens":-1}"#, "max_tokens: a whole number from 0 on is expected, not -1"),
             (r#"{"model":"m","messages":[{"role":"user"}],"max_tokens":1}"#, "messages.0.content: Field required"),
             (
                 r#"{"model":"m","messages":[{"role":"robot","content":""}],"max_tokens":1}"#,
-                "messages.0.role: unknown variant `robot`",
+                "messages.0.role: \"robot\" is none of \"user\", \"assistant\", \"system\"",
             ),
             (
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},7]}],"max_tokens":1}"#,
-                "messages.0.content.1: invalid type: integer `7`, expected a map",
+                "messages.0.content.1: an object is expected, not 7",
             ),
             (
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}],"max_tokens":1}"#,
@@ -92,6 +109,15 @@ mod tests {
             ),
             (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"text":"x"}]}"#, "system.0.type: Field required"),
             (r#"{"model":"m","messages":[],"max_tokens":1,"tools":[{}]}"#, "tools.0.name: Field required"),
+            (
+                r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":7}]}],"max_tokens":1}"#,
+                "messages.0.content.0.text: a string is expected, not 7",
+            ),
+            (
+                r#"{"model":"m","messages":[],"max_tokens":1,"tool_choice":{"type":"some"}}"#,
+                "tool_choice.type: \"some\" is none of \"auto\", \"any\", \"tool\", \"none\"",
+            ),
+            (r#"{"model":"m","messages":{},"max_tokens":1}"#, "messages: a list is expected, not an object"),
             (r#"{"model":"m","messages":[],"max_tokens":1} x"#, "trailing characters"),
         ];
         for (body, expected) in cases {
@@ -99,5 +125,16 @@ mod tests {
             assert!(error.starts_with(expected), "{body}\n  gave      {error}\n  expected  {expected}");
             assert!(!error.contains(" line ") || expected.contains(" line ") || expected == "trailing characters", "{error}");
         }
+    }
+
+    #[test]
+    fn a_body_nested_too_deep_is_refused_in_one_sentence() {
+        let nested = |levels: usize| {
+            let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+            parse::<MessagesRequest>(format!(r#"{{"model":"m","messages":[],"max_tokens":1,"x":{open}{close}}}"#).as_bytes())
+        };
+        assert!(nested(DEEPEST - 1).is_ok());
+        assert_eq!(nested(DEEPEST + 1).unwrap_err(), "the request is nested more than 127 levels deep");
+        assert_eq!(nested(100_000).unwrap_err(), "the request is nested more than 127 levels deep");
     }
 }

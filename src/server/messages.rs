@@ -23,7 +23,7 @@ pub(crate) async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
+    refuse::check(&request).map_err(ApiError::invalid)?;
     refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
@@ -40,9 +40,10 @@ pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid)?;
+    let request = MessagesRequest::from(request);
+    refuse::check(&request).map_err(ApiError::invalid)?;
     refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
-    let tokens = app.backend.count_tokens(request.into()).await?;
+    let tokens = app.backend.count_tokens(request).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }
 

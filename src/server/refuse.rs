@@ -4,40 +4,110 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::wire::{Content, ContentBlock, InputMessage, OutputFormat, Role, Tool};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, OutputFormat, Role, System, Tool};
 
 /// The longest name of a tool, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// Checks the conversation, the tools and, among the further fields `extra`, the output format.
+/// Most stop sequences. Each is looked for at every token.
+const MOST_STOP_SEQUENCES: usize = 8_191;
+
+/// Most cache breakpoints, as at Anthropic.
+const MOST_BREAKPOINTS: usize = 4;
+
+/// Checks a request's conversation, tools and settings.
 ///
 /// # Errors
 /// One sentence that begins with the field's path.
-pub(crate) fn check(messages: &[InputMessage], tools: &[Tool], extra: &Map<String, Value>) -> Result<(), String> {
-    if messages.is_empty() {
+pub(crate) fn check(request: &MessagesRequest) -> Result<(), String> {
+    if request.messages.is_empty() {
         return Err("messages: at least one message is required".into());
     }
-    for (at, message) in messages.iter().enumerate() {
+    for (at, message) in request.messages.iter().enumerate() {
         for (index, block) in message.content.listed().iter().enumerate() {
-            if let ContentBlock::ToolUse { input, .. } = block
-                && !input.is_object()
-            {
-                let given = kind(input);
-                return Err(format!("messages.{at}.content.{index}.tool_use.input: Input should be an object, not {given}"));
-            }
+            check_block(block, message.role).map_err(|reason| format!("messages.{at}.content.{index}{reason}"))?;
         }
     }
+    check_tools(&request.tools)?;
+    check_stop_sequences(&request.stop_sequences)?;
+    check_breakpoints(request)?;
+    check_settings(&request.extra)?;
+    OutputFormat::of(&request.extra).map(drop)
+}
+
+/// Checks a block of a message with this role. The reason continues the block's path.
+fn check_block(block: &ContentBlock, role: Role) -> Result<(), String> {
+    match (block, role) {
+        (ContentBlock::ToolUse { .. }, Role::User | Role::System) => {
+            Err(": `tool_use` blocks can only be in `assistant` messages".into())
+        }
+        (ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. }, Role::User | Role::System) => {
+            Err(format!(": `{}` blocks can only be in `assistant` messages", block.kind()))
+        }
+        (ContentBlock::ToolResult { .. }, Role::Assistant | Role::System) => {
+            Err(": `tool_result` blocks can only be in `user` messages".into())
+        }
+        (ContentBlock::ToolUse { input, .. }, _) => must_be_object(input, ".tool_use.input"),
+        (ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. }, _) => {
+            must_be_object(source, &format!(".{}.source", block.kind()))
+        }
+        (ContentBlock::ToolResult { content: Some(content), .. }, _) => {
+            let inner = content.listed().iter().enumerate();
+            let mut inner = inner.filter(|(_, inner)| matches!(inner, ContentBlock::Image { .. } | ContentBlock::Document { .. }));
+            inner.try_for_each(|(at, inner)| check_block(inner, role).map_err(|reason| format!(".tool_result.content.{at}{reason}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn must_be_object(value: &Value, field: &str) -> Result<(), String> {
+    if value.is_object() { Ok(()) } else { Err(format!("{field}: Input should be an object, not {}", kind(value))) }
+}
+
+fn check_tools(tools: &[Tool]) -> Result<(), String> {
     let mut names = HashSet::new();
     if !tools.iter().all(|tool| tool.name.is_empty() || names.insert(&tool.name)) {
         return Err("tools: Tool names must be unique.".into());
     }
-    for (at, tool) in tools.iter().enumerate().filter(|(_, tool)| tool.anthropic_type().is_none()) {
+    for (at, tool) in tools.iter().enumerate() {
+        if tool.extra.get("function").is_some_and(Value::is_object) {
+            return Err(format!(
+                "tools.{at}.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself"
+            ));
+        }
+        if tool.anthropic_type().is_some() {
+            continue;
+        }
         if !is_name(&tool.name) {
             return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
         }
+        must_be_object(&tool.input_schema, &format!("tools.{at}.custom.input_schema"))?;
     }
-    check_settings(extra)?;
-    OutputFormat::of(extra).map(drop)
+    Ok(())
+}
+
+fn check_stop_sequences(stops: &[String]) -> Result<(), String> {
+    match stops.len() {
+        0..=MOST_STOP_SEQUENCES => Ok(()),
+        many => Err(format!("stop_sequences: at most {MOST_STOP_SEQUENCES} are possible, not {many}")),
+    }
+}
+
+fn check_breakpoints(request: &MessagesRequest) -> Result<(), String> {
+    let system = match &request.system {
+        Some(System::Blocks(blocks)) => &blocks[..],
+        _ => &[],
+    };
+    let blocks = request.messages.iter().flat_map(|message| message.content.listed()).chain(system);
+    let inside = blocks.flat_map(|block| match block {
+        ContentBlock::ToolResult { content: Some(content), .. } => content.listed().iter().chain([block]),
+        _ => [].iter().chain([block]),
+    });
+    let extras = inside.filter_map(ContentBlock::extra).chain(request.tools.iter().map(|tool| &tool.extra));
+    match extras.filter(|extra| extra.get("cache_control").is_some_and(|mark| !mark.is_null())).count() {
+        0..=MOST_BREAKPOINTS => Ok(()),
+        many => Err(format!("A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {many}.")),
+    }
 }
 
 /// Fields that are objects, if they are there.
@@ -105,23 +175,28 @@ mod tests {
 
     use super::*;
 
+    fn request(extra: Value) -> MessagesRequest {
+        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
     fn refused(messages: Value, tools: Value) -> Option<String> {
         let (messages, tools): (Vec<_>, Vec<_>) = serde_json::from_value(json!([messages, tools])).unwrap();
-        check(&messages, &tools, &Map::new()).err()
+        let mut request = request(json!({}));
+        (request.messages, request.tools) = (messages, tools);
+        check(&request).err()
     }
 
     #[test]
     fn an_unusable_output_format_is_refused() {
-        let messages: Vec<_> = serde_json::from_value(json!([{"role": "user", "content": "Hi"}])).unwrap();
-        let extra = json!({"output_config": {"format": {"type": "yaml"}}});
         let reason = "output_config.format.type: \"yaml\" is none of \"json_schema\" and \"text\"";
-        assert_eq!(check(&messages, &[], extra.as_object().unwrap()), Err(reason.into()));
+        assert_eq!(check(&request(json!({"output_config": {"format": {"type": "yaml"}}}))), Err(reason.into()));
     }
 
     #[test]
     fn settings_of_another_type_are_refused() {
-        let messages: Vec<_> = serde_json::from_value(json!([{"role": "user", "content": "Hi"}])).unwrap();
-        let refused = |extra: Value| check(&messages, &[], extra.as_object().unwrap()).unwrap_err();
+        let refused = |extra: Value| check(&request(extra)).unwrap_err();
         for (extra, reason) in [
             (json!({"output_config": "x"}), "output_config: Input should be an object, not a string"),
             (json!({"thinking": true}), "thinking: Input should be an object, not a boolean"),
@@ -132,7 +207,72 @@ mod tests {
             assert_eq!(refused(extra), reason);
         }
         let fine = json!({"thinking": {"type": "adaptive"}, "output_config": null, "metadata": {"user_id": "u"}});
-        assert_eq!(check(&messages, &[], fine.as_object().unwrap()), Ok(()));
+        assert_eq!(check(&request(fine)), Ok(()));
+    }
+
+    #[test]
+    fn blocks_are_where_they_may_be_and_hold_what_they_must() {
+        let in_message = |role: &str, block: Value| {
+            let messages = json!([{"role": "user", "content": "Hi"}, {"role": role, "content": [block]}]);
+            refused(messages, json!([])).unwrap_or_default()
+        };
+        let call = json!({"type": "tool_use", "id": "t", "name": "X", "input": {}});
+        let result = |content: Value| json!({"type": "tool_result", "tool_use_id": "t", "content": content});
+        for (role, block, reason) in [
+            ("assistant", call.clone(), ""),
+            ("user", call, "messages.1.content.0: `tool_use` blocks can only be in `assistant` messages"),
+            ("assistant", result(json!("")), "messages.1.content.0: `tool_result` blocks can only be in `user` messages"),
+            (
+                "user",
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+                "messages.1.content.0: `thinking` blocks can only be in `assistant` messages",
+            ),
+            (
+                "user",
+                json!({"type": "image", "source": "a.png"}),
+                "messages.1.content.0.image.source: Input should be an object, not a string",
+            ),
+            (
+                "user",
+                result(json!([{"type": "text", "text": ""}, {"type": "document", "source": null}])),
+                "messages.1.content.0.tool_result.content.1.document.source: Input should be an object, not null",
+            ),
+        ] {
+            assert_eq!(in_message(role, block), reason);
+        }
+    }
+
+    #[test]
+    fn tools_of_another_protocol_and_schemas_that_are_none_are_refused() {
+        let user = json!({"role": "user", "content": "Hi"});
+        for (tool, reason) in [
+            (
+                json!({"type": "function", "function": {"name": "a"}}),
+                "tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself",
+            ),
+            (
+                json!({"name": "a", "input_schema": "{}"}),
+                "tools.0.custom.input_schema: Input should be an object, not a string",
+            ),
+        ] {
+            assert_eq!(refused(json!([user]), json!([tool])).as_deref(), Some(reason));
+        }
+    }
+
+    #[test]
+    fn there_are_limits_for_stop_sequences_and_cache_breakpoints() {
+        let stops = |count: usize| check(&request(json!({"stop_sequences": vec!["x"; count]})));
+        assert_eq!(stops(8_191), Ok(()));
+        assert_eq!(stops(8_192), Err("stop_sequences: at most 8191 are possible, not 8192".into()));
+        let marked = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
+        let with = |blocks: usize| {
+            let content = json!([{"type": "tool_result", "tool_use_id": "t", "content": [marked("a")]}, marked("b")]);
+            let system: Vec<Value> = (0..blocks).map(|_| marked("s")).collect();
+            check(&request(json!({"system": system, "messages": [{"role": "user", "content": content}],
+                "tools": [{"name": "a", "cache_control": {"type": "ephemeral"}}, {"name": "b", "cache_control": null}]})))
+        };
+        assert_eq!(with(1), Ok(()));
+        assert_eq!(with(2), Err("A maximum of 4 blocks with cache_control may be provided. Found 5.".into()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) async fn responses(
 ) -> Result<Response, ApiError> {
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
-    let refused = refuse::check(&request.messages, &request.tools, &request.extra).map_err(ApiError::invalid);
+    let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
     if !omitted.is_empty() {
         tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");

@@ -67,6 +67,9 @@ pub struct CountTokensRequest {
 /// Further fields of a request that the in-process engine's sampler reads. Anthropic's API does not have them.
 pub const ENGINE_FIELDS: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
 
+/// Fields of a [`MessagesRequest`] that have no bearing on its prompt.
+const ANSWERS_ONLY: [&str; 6] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences"];
+
 impl MessagesRequest {
     /// The value of `max_tokens` that stands for "as many as the context leaves". Anthropic's API has no such value; chat
     /// requests without a limit become it.
@@ -75,7 +78,9 @@ impl MessagesRequest {
 
 impl From<CountTokensRequest> for MessagesRequest {
     fn from(count: CountTokensRequest) -> Self {
-        let CountTokensRequest { model, messages, system, tools, tool_choice, extra } = count;
+        let CountTokensRequest { model, messages, system, tools, tool_choice, mut extra } = count;
+        // Clients count with the body that they will send.
+        extra.retain(|name, _| !ANSWERS_ONLY.contains(&name.as_str()));
         Self {
             model,
             messages,
@@ -167,6 +172,15 @@ pub enum Role {
 pub struct InputMessage {
     pub role: Role,
     pub content: Content,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl InputMessage {
+    /// A message without further fields.
+    pub fn new(role: Role, content: Content) -> Self {
+        Self { role, content, extra: Map::new() }
+    }
 }
 
 impl<'de> Deserialize<'de> for InputMessage {
@@ -175,12 +189,14 @@ impl<'de> Deserialize<'de> for InputMessage {
         struct Fields {
             role: Role,
             content: Option<Content>,
+            #[serde(flatten)]
+            extra: Map<String, Value>,
         }
-        let Fields { role, content } = Fields::deserialize(deserializer)?;
+        let Fields { role, content, extra } = Fields::deserialize(deserializer)?;
         match (role, content) {
-            (role, Some(content)) => Ok(Self { role, content }),
+            (role, Some(content)) => Ok(Self { role, content, extra }),
             // It may change settings only.
-            (Role::System, None) => Ok(Self { role, content: Content::Blocks(Vec::new()) }),
+            (Role::System, None) => Ok(Self { role, content: Content::Blocks(Vec::new()), extra }),
             (Role::User | Role::Assistant, None) => Err(D::Error::missing_field("content")),
         }
     }
@@ -296,7 +312,8 @@ mod tests {
     #[test]
     fn a_system_message_may_be_without_content_and_a_set_of_tools_without_name() {
         let message = |role: &str| serde_json::from_value::<InputMessage>(json!({"role": role, "output_config": {}}));
-        assert_eq!(message("system").unwrap().content, Content::Blocks(vec![]));
+        let settings = message("system").unwrap();
+        assert_eq!((settings.content, settings.extra.contains_key("output_config")), (Content::Blocks(vec![]), true));
         assert_eq!(message("user").unwrap_err().to_string(), "missing field `content`");
         let tool = |fields: Value| serde_json::from_value::<Tool>(fields).map_err(|error| error.to_string());
         assert_eq!(tool(json!({"type": "computer_toolset_20260801"})).unwrap().name, "");

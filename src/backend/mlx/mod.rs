@@ -129,7 +129,11 @@ impl Backend for MlxBackend {
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        self.on_text_side(move |text, unwanted| Ok(text.count(request, unwanted)? as u64))
+        async move {
+            let _admitted = self.admission.admit()?;
+            self.on_text_side(move |text, unwanted| Ok(text.count(request, unwanted)? as u64)).await
+        }
+        .boxed()
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {

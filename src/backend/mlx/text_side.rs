@@ -72,10 +72,14 @@ impl TextSide {
     pub(super) fn prepare(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Prepared, EngineError> {
         let mut request = self.readable(request)?;
         let begun = take_begun_answer(&mut request)?;
+        let refused = unwanted.child_token();
         let (text, prompt) = std::thread::scope(|scope| {
-            scope.spawn(|| self.decoders.compile(&request));
+            // A prompt that is refused needs no grammars.
+            let guard = refused.clone().drop_guard();
+            scope.spawn(|| self.decoders.compile(&request, &refused));
             let text = self.prompt_text(&request, begun)?;
             let prompt = self.encode(&text, unwanted)?;
+            guard.disarm();
             Ok::<_, EngineError>((text, prompt))
         })?;
         let generation = Generation {
@@ -180,7 +184,7 @@ fn recommended_sampling(dir: &Path) -> Result<Sampling, EngineError> {
 
 /// A conversation of several turns that every chat template accepts.
 fn sample() -> MessagesRequest {
-    let turn = |role, text: &str| InputMessage { role, content: Content::Text(text.into()) };
+    let turn = |role, text: &str| InputMessage::new(role, Content::Text(text.into()));
     let messages = vec![turn(Role::User, "Hi.\nWho is it?"), turn(Role::Assistant, "Me.\n"), turn(Role::User, " And you?")];
     CountTokensRequest {
         model: String::new(),

@@ -61,6 +61,10 @@ impl ResponseWriter {
         self.start(message);
         for block in &message.content {
             self.open(block);
+            // In the event that starts a call, an empty input says nothing; in a whole message it is what the model said.
+            if let (ContentBlock::ToolUse { input: Value::Object(input), .. }, Some(open)) = (block, &mut self.open) {
+                open.said = Value::Object(input.clone()).to_string();
+            }
         }
         self.end(message.stop_reason.as_ref());
         self.response
@@ -77,7 +81,7 @@ impl ResponseWriter {
                 self.end(delta.stop_reason.as_ref())
             }
             StreamEvent::MessageStop => vec![self.last()],
-            StreamEvent::Error { body } => vec![self.failed(body)],
+            StreamEvent::Error { body } => self.failed(body),
             _ => Vec::new(),
         };
         let first = self.events;
@@ -88,6 +92,11 @@ impl ResponseWriter {
     fn start(&mut self, message: &Message) -> Vec<ResponseEvent> {
         self.response.model.clone_from(&message.model);
         self.usage = message.usage.clone();
+        self.created()
+    }
+
+    /// The events that begin every stream, whatever follows.
+    fn created(&self) -> Vec<ResponseEvent> {
         let response = self.response.clone();
         vec![ResponseEvent::Created { response: response.clone() }, ResponseEvent::InProgress { response }]
     }
@@ -169,12 +178,14 @@ impl ResponseWriter {
     }
 
     /// The end of a response that an error breaks off. What was open is left out.
-    fn failed(&mut self, body: &ErrorBody) -> ResponseEvent {
+    fn failed(&mut self, body: &ErrorBody) -> Vec<ResponseEvent> {
+        let mut events = if self.events == 0 { self.created() } else { Vec::new() };
         let error = chat_error(body, PromptField::Input).error;
         let code = error.code.as_ref().and_then(Value::as_str).unwrap_or("server_error").to_owned();
         self.response.status = ResponseStatus::Failed;
         self.response.error = Some(ResponseError { code, message: error.message });
-        ResponseEvent::Failed { response: self.response.clone() }
+        events.push(ResponseEvent::Failed { response: self.response.clone() });
+        events
     }
 }
 

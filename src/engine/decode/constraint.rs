@@ -1,12 +1,13 @@
 //! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
+use lru::LruCache;
 use serde_json::Value;
 
 use super::fault::{self, Fault};
@@ -14,13 +15,15 @@ use super::form::{CallForm, Part};
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
 use super::schema_cost;
+use super::schema_parts::shown;
 use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{OutputFormat, Tool};
 
-/// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
-const MOST_COMPILED: usize = 512;
+/// Most compiled grammars that are kept, those used last. A client's tools need a few dozen; each takes at most some hundred
+/// kilobytes.
+const MOST_COMPILED: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
 /// The stack of a thread that compiles, in bytes. Only what is used of it takes memory.
 const COMPILER_STACK: usize = 128 << 20;
@@ -127,7 +130,7 @@ pub(super) struct Grammars {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     /// Compiled grammars and refusals, by a key that names everything they depend on.
-    compiled: Mutex<HashMap<String, Result<Follower, EngineError>>>,
+    compiled: Mutex<LruCache<String, Result<Follower, EngineError>>>,
 }
 
 /// A schema's grammar, and how completely it enforces the schema.
@@ -157,7 +160,7 @@ impl Grammars {
         let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
         factory.set_stderr_log_level(0);
         *factory.limits_mut() = LIMITS.clone();
-        Ok(Self { factory, tokenizer, format, compiled: Mutex::default() })
+        Ok(Self { factory, tokenizer, format, compiled: Mutex::new(LruCache::new(MOST_COMPILED)) })
     }
 
     /// The added tokens that open a call. Empty if the vocabulary has none and tags are spelled with ordinary tokens.
@@ -365,15 +368,11 @@ impl Grammars {
             return known.clone();
         }
         let new = on_a_deep_stack(compile)?;
-        let mut compiled = self.lock();
-        if compiled.len() >= MOST_COMPILED {
-            compiled.clear();
-        }
-        compiled.insert(key, new.clone());
+        self.lock().put(key, new.clone());
         new
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Result<Follower, EngineError>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<String, Result<Follower, EngineError>>> {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -412,8 +411,8 @@ fn in_our_words(warning: &str) -> String {
 
 /// The error for an unusable schema. It names the path of the innermost part at fault.
 fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
-    let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: String::new(), reason });
-    EngineError::Request(format!("{field}{path}: {reason}"))
+    let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: vec![], reason });
+    EngineError::Request(format!("{field}{}: {reason}", shown(&path)))
 }
 
 /// The vocabulary for llguidance. Added tokens are marked as special, so that none is accepted for its text inside JSON.

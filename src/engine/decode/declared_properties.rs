@@ -43,7 +43,9 @@ impl DeclaredProperties {
 
     fn add(&mut self, keywords: &Map<String, Value>, root: &Value) {
         self.is_object |= has_type(keywords, "object") || keywords.contains_key("properties");
-        self.speaks |= SPEAKS.iter().any(|keyword| keywords.contains_key(*keyword));
+        // llguidance does not know `unevaluatedProperties`: `false` is what a silent schema gets anyway.
+        let forbids = |keyword: &str| keyword == "unevaluatedProperties" && keywords[keyword] == false;
+        self.speaks |= SPEAKS.iter().any(|keyword| keywords.contains_key(*keyword) && !forbids(keyword));
         let properties = keywords.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
         let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten();
         let names = properties.map(String::as_str).chain(required.filter_map(Value::as_str));
@@ -121,6 +123,7 @@ fn forbid_others(keywords: &mut Map<String, Value>, names: Vec<String>) {
             properties.entry(name).or_insert(Value::Bool(true));
         }
     }
+    keywords.remove("unevaluatedProperties");
     keywords.insert("additionalProperties".into(), Value::Bool(false));
 }
 
@@ -221,6 +224,15 @@ mod tests {
         ] {
             assert_eq!(closed(speaks.clone()), speaks);
         }
+    }
+
+    #[test]
+    fn unevaluated_properties_that_are_forbidden_are_undeclared_ones() {
+        let schema = json!({"allOf": [{"properties": {"a": {}}}], "type": "object", "unevaluatedProperties": false});
+        assert_eq!(
+            closed(schema),
+            json!({"allOf": [{"properties": {"a": {}}}], "type": "object", "properties": {"a": true}, "additionalProperties": false})
+        );
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Finds the innermost part of an unusable schema, so that the error can name its path.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::references;
+use super::schema_parts::{SchemaPath, parts};
 
 /// An unusable part of a schema.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
-    /// The path to the part, such as `.properties.tags.items`; empty for the whole schema.
-    pub path: String,
+    /// The path to the part; empty for the whole schema.
+    pub path: SchemaPath,
     /// What is wrong with it.
     pub reason: String,
 }
@@ -26,15 +27,15 @@ fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<
         // On its own `false` allows no value and would look like a fault; as a part it legitimately forbids
         // something.
         Value::Bool(_) => return None,
-        _ => return Some(Fault { path: String::new(), reason: "a schema is an object or a boolean".into() }),
+        _ => return Some(Fault { path: vec![], reason: "a schema is an object or a boolean".into() }),
     };
     // A reference cannot be resolved while a part is checked on its own. Its target is checked where it is
     // defined.
     let mut alone = schema.clone();
     remove_references(&mut alone);
     let reason = fault(&alone)?;
-    let inside = parts(keywords).into_iter().find_map(|(step, part)| at_fault(part, fault).map(|fault| fault.under(&step)));
-    Some(inside.unwrap_or(Fault { path: String::new(), reason }))
+    let inside = parts(keywords).into_iter().find_map(|(step, part)| at_fault(part, fault).map(|fault| fault.under(step)));
+    Some(inside.unwrap_or(Fault { path: vec![], reason }))
 }
 
 /// The first reference that cannot be resolved within the schema.
@@ -42,34 +43,16 @@ fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
     let keywords = schema.as_object()?;
     let nowhere = |reference: &&Value| reference.as_str().and_then(|text| references::target(text, root)).is_none();
     if let Some(reference) = keywords.get("$ref").filter(nowhere) {
-        return Some(Fault { path: ".$ref".into(), reason: format!("{reference} leads nowhere in this schema") });
+        return Some(Fault { path: vec!["$ref".into()], reason: format!("{reference} leads nowhere in this schema") });
     }
-    parts(keywords).into_iter().find_map(|(step, part)| dangling(part, root).map(|fault| fault.under(&step)))
+    parts(keywords).into_iter().find_map(|(step, part)| dangling(part, root).map(|fault| fault.under(step)))
 }
 
 impl Fault {
     /// The same fault, seen from one level further out.
-    fn under(self, step: &str) -> Self {
-        Self { path: format!(".{step}{}", self.path), ..self }
+    fn under(self, step: SchemaPath) -> Self {
+        Self { path: [step, self.path].concat(), ..self }
     }
-}
-
-/// The schemas directly inside this one, each with its path from here, such as `properties.tags`.
-fn parts(keywords: &Map<String, Value>) -> Vec<(String, &Value)> {
-    let mut parts = Vec::new();
-    for (keyword, value) in keywords {
-        match (keyword.as_str(), value) {
-            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(named)) => {
-                parts.extend(named.iter().map(|(name, part)| (format!("{keyword}.{name}"), part)));
-            }
-            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Value::Array(list)) => {
-                parts.extend(list.iter().enumerate().map(|(at, part)| (format!("{keyword}.{at}"), part)));
-            }
-            ("items" | "additionalItems" | "additionalProperties", part) => parts.push((keyword.clone(), part)),
-            _ => {}
-        }
-    }
-    parts
 }
 
 /// Removes every `$ref` keyword, at any depth.
@@ -89,12 +72,14 @@ fn remove_references(schema: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::super::schema_parts::shown;
+    use super::*;
 
     fn found(schema: Value) -> Option<(String, String)> {
         let fault = |schema: &Value| schema.to_string().contains("bad").then(|| "is bad".to_owned());
-        innermost(&schema, &fault).map(|fault| (fault.path, fault.reason))
+        innermost(&schema, &fault).map(|fault| (shown(&fault.path), fault.reason))
     }
 
     #[test]

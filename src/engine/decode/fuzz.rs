@@ -254,6 +254,7 @@ fn a_call_cut_anywhere_says_what_was_said_and_nothing_more() {
                 tokens.push(token);
                 said.extend(whole.push(token).unwrap());
             }
+            said.extend(whole.finish());
             let said = arguments(&said);
             for cut in (at % 3..tokens.len()).step_by(3) {
                 let mut decoder = decoders.start(&request, None).unwrap();

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::declared_properties::{allow_only_declared, has_type};
+use super::endless::remove_endless_references;
 use super::schema_cost::{self, Excess};
 use super::string_formats;
+use super::unusable_parts::open_unusable_parts;
 use crate::wire::Tool;
 
 /// 2^53 - 1, the largest whole number that every JSON parser reads exactly. Unbounded numbers get this bound, since a grammar
@@ -48,7 +50,7 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     if schema_cost::excess(&schema).is_some_and(|excess| excess != Excess::Expressions) {
         return (schema, vec![]);
     }
-    let mut left_out = Vec::new();
+    let mut left_out = remove_endless_references(&mut schema);
     let mut patterns: HashMap<String, bool> = HashMap::new();
     visit(&mut schema, &mut |keywords| {
         bound_numbers(keywords);
@@ -78,6 +80,7 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
     };
     loosened(leave_out_expressions(&schema))
         .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
+        .or_else(|| loosened(open_unusable_parts(&schema, compiles)))
         .unwrap_or((schema, left_out))
 }
 

@@ -7,6 +7,7 @@ mod answer_decoder;
 mod arguments;
 mod constraint;
 mod declared_properties;
+mod endless;
 mod fault;
 mod form;
 mod formats;
@@ -19,11 +20,13 @@ mod parser;
 mod references;
 mod sampler;
 mod schema_cost;
+mod schema_parts;
 mod string_formats;
 mod syntax;
 mod text_flow;
 mod thinking;
 mod tool_format;
+mod unusable_parts;
 
 #[cfg(test)]
 mod fuzz;

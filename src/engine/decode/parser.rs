@@ -42,8 +42,9 @@ enum ParserState {
     /// Inside the arguments. `opening` holds the markup before them until the first argument has been read: a call that is cut
     /// earlier must not be reported, as it would look like a finished call without arguments.
     Arguments { name: String, reader: Box<dyn ArgumentReader>, list: bool, opening: Option<String> },
-    /// After the arguments, up to the end of the call or the next call in the list.
-    Tail { list: bool },
+    /// After the arguments, up to the end of the call or the next call in the list. `closing` is the arguments' last brace, which
+    /// is given at the call's end: until then the call may be cut, and must not look like a finished one.
+    Tail { list: bool, closing: String },
 }
 
 impl Parser {
@@ -61,14 +62,17 @@ impl Parser {
         pieces
     }
 
-    /// The answer has ended: text that was held back is returned, and incomplete arguments stay open.
+    /// The answer has ended: text that was held back is returned, and incomplete arguments stay open. A call whose arguments are
+    /// complete is ended, though it may lack markup.
     pub(super) fn finish(&mut self) -> Vec<Placed> {
         let rest = std::mem::take(&mut self.held);
         let end = self.received;
         let text = match std::mem::take(&mut self.state) {
             ParserState::Text => rest,
             ParserState::Head { opened, .. } | ParserState::Named { opened, .. } => opened + &rest,
-            ParserState::Tail { .. } => return vec![Placed { piece: Piece::ToolEnd, end }],
+            ParserState::Tail { closing, .. } => {
+                return ended_call(closing).map(|piece| Placed { piece, end }).collect();
+            }
             ParserState::Arguments { opening: Some(opening), .. } => opening + &rest,
             ParserState::Arguments { opening: None, .. } => return vec![],
         };
@@ -123,7 +127,8 @@ impl Parser {
             }
             ParserState::Named { opened, head } => self.start_arguments(opened, head, pieces),
             ParserState::Arguments { name, mut reader, list, mut opening } => {
-                let (json, done) = reader.read(&mut self.held);
+                let (mut json, done) = reader.read(&mut self.held);
+                let closing = if done { json.split_off(json.len() - usize::from(json.ends_with('}'))) } else { String::new() };
                 if opening.is_some() && (done || !json.is_empty()) {
                     pieces.push(self.placed(Piece::ToolStart { name: name.clone() }));
                     opening = None;
@@ -131,14 +136,16 @@ impl Parser {
                 if !json.is_empty() {
                     pieces.push(self.placed(Piece::ToolInput(json)));
                 }
-                self.state =
-                    if done { ParserState::Tail { list } } else { ParserState::Arguments { name, reader, list, opening } };
+                self.state = match done {
+                    true => ParserState::Tail { list, closing },
+                    false => ParserState::Arguments { name, reader, list, opening },
+                };
                 done
             }
-            ParserState::Tail { list } => {
+            ParserState::Tail { list, closing } => {
                 let mut cursor = Cursor::new(&self.held);
                 let next = match self.format.tail(&mut cursor, list) {
-                    Err(Unread::More) => return self.wait(ParserState::Tail { list }),
+                    Err(Unread::More) => return self.wait(ParserState::Tail { list, closing }),
                     Err(Unread::No) => Next::Text,
                     Ok(next) => {
                         let length = cursor.at();
@@ -146,7 +153,7 @@ impl Parser {
                         next
                     }
                 };
-                pieces.push(self.placed(Piece::ToolEnd));
+                pieces.extend(ended_call(closing).map(|piece| self.placed(piece)));
                 self.fresh = true;
                 if next == Next::Call {
                     self.state = ParserState::Head { opened: String::new(), place: Place::AfterCall };
@@ -222,6 +229,12 @@ impl Parser {
         let rest = self.held.split_off(length);
         std::mem::replace(&mut self.held, rest)
     }
+}
+
+/// The last pieces of a call.
+fn ended_call(closing: String) -> impl Iterator<Item = Piece> {
+    let closing = (!closing.is_empty()).then_some(Piece::ToolInput(closing));
+    closing.into_iter().chain([Piece::ToolEnd])
 }
 
 fn some_text(text: String) -> Option<Piece> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, Serde};
+use sha2::{Digest, Sha256};
 
 use super::markup_escaping::Markup;
 use super::template_traits::Descriptions;
@@ -14,11 +15,17 @@ use crate::wire::Tool;
 /// Most lists that are kept: enough for a client's main conversation and several kinds of sub-agents.
 const MOST: usize = 8;
 
+/// Longest list that is kept, in bytes of JSON.
+const LONGEST_KEPT: usize = 4 << 20;
+
+/// A digest of a list of tools.
+type Key = [u8; 32];
+
 /// A cache of converted tool lists.
 pub(super) struct KnownTools {
     descriptions: Descriptions,
-    /// Lists of tools and their converted values, the most recently used first.
-    lists: Mutex<Vec<(Vec<Tool>, Value)>>,
+    /// Converted lists, the most recently used first.
+    lists: Mutex<Vec<(Key, Value)>>,
 }
 
 impl KnownTools {
@@ -30,9 +37,12 @@ impl KnownTools {
     /// none.
     pub(super) fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
         let listed = |value: Value| value.is_true().then_some(value);
+        // Cannot fail: what was JSON can be JSON again.
+        let text = serde_json::to_vec(tools).unwrap_or_default();
+        let key: Key = Sha256::digest(&text).into();
         {
             let mut known = self.lock();
-            if let Some(at) = known.iter().position(|(known, _)| known == tools) {
+            if let Some(at) = known.iter().position(|(known, _)| *known == key) {
                 known[..=at].rotate_right(1);
                 return listed(known[0].1.clone());
             }
@@ -40,13 +50,15 @@ impl KnownTools {
         let mapping = |tool| Value::from(Serde(markup.mark(messages::function(tool, self.descriptions))));
         let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
         let value: Value = offered_tools::listed(tools).map(tool).collect();
-        let mut known = self.lock();
-        known.truncate(MOST - 1);
-        known.insert(0, (tools.to_vec(), value.clone()));
+        if text.len() <= LONGEST_KEPT {
+            let mut known = self.lock();
+            known.truncate(MOST - 1);
+            known.insert(0, (key, value.clone()));
+        }
         listed(value)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Tool>, Value)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Key, Value)>> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -47,6 +47,37 @@ fn hits_and_what_they_saved_are_told_everywhere() {
 }
 
 #[test]
+fn a_call_that_comes_back_as_the_model_wrote_it_costs_no_hit() {
+    let server = Serving::start(MODEL, &[]);
+    let schema = json!({"type": "object", "properties": {"z_path": {"type": "string", "enum": ["hello.txt"]},
+        "a_limit": {"type": "integer", "enum": [1]}}, "required": ["z_path", "a_limit"]});
+    let ask = |messages: &Value| {
+        let body = json!({"model": "m", "max_tokens": 90, "temperature": 0, "messages": messages,
+            "tools": [{"name": "Read", "input_schema": schema}],
+            "tool_choice": {"type": "tool", "name": "Read", "disable_parallel_tool_use": true}});
+        post(&format!("{}/v1/messages", server.url), &body).json()
+    };
+    let messages = json!([{"role": "user", "content": "Read hello.txt. ".repeat(20)}]);
+    let first = ask(&messages);
+    let keys = |call: &Value| call["input"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let call = first["content"][0].clone();
+    assert_eq!(keys(&call), ["z_path", "a_limit"], "{first}");
+    let follow_up = |call: Value| {
+        let mut next = messages.clone();
+        let result = json!({"type": "tool_result", "tool_use_id": call["id"], "content": "hi"});
+        let turns = [json!({"role": "assistant", "content": [call]}), json!({"role": "user", "content": [result]})];
+        next.as_array_mut().unwrap().extend(turns);
+        ask(&next)["usage"]["cache_read_input_tokens"].as_u64().unwrap()
+    };
+    let mut sorted = call.clone();
+    sorted["input"].sort_all_objects();
+    assert_eq!(keys(&sorted), ["a_limit", "z_path"]);
+    let (sorted, same) = (follow_up(sorted), follow_up(call));
+    let prompt = first["usage"]["input_tokens"].as_u64().unwrap() + first["usage"]["cache_creation_input_tokens"].as_u64().unwrap();
+    assert!(sorted >= prompt.saturating_sub(1) && same > sorted + 5, "prompt {prompt}, found {same} as written, {sorted} sorted");
+}
+
+#[test]
 fn a_named_trace_is_computed_ahead_while_requests_are_answered() {
     let trace = format!("{TRACES}/follow-up/0001.json");
     let server = Serving::start(MODEL, &["--warm", &trace]);

@@ -112,7 +112,7 @@ fn whoever_does_not_know_the_token_costs_nothing_and_is_told_nothing() {
 }
 
 fn ok(text: &str) -> Answered {
-    Answered { status: 200, text: text.into() }
+    Answered { status: 200, text: text.into(), retry_after: None }
 }
 
 #[test]

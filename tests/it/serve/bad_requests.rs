@@ -138,6 +138,11 @@ fn spoil(body: &mut Value, random: &mut StdRng) {
     }
 }
 
+/// What the server's process takes, in bytes.
+fn resident(server: &Serving) -> f64 {
+    get(&format!("{}/cache", server.url)).json()["memory"]["rss_bytes"].as_f64().unwrap()
+}
+
 /// What is wrong with an answer, if something is.
 fn fault(path: &str, reply: &Reply) -> Option<&'static str> {
     let Ok(body) = serde_json::from_str::<Value>(&reply.text) else { return Some("not JSON") };
@@ -169,7 +174,11 @@ fn every_bad_request_is_answered_in_its_protocol_and_the_server_goes_on() {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut faults = Vec::new();
     let mut refused = 0;
+    let mut resident_at_half = 0.0;
     for nth in 0..REQUESTS {
+        if nth == REQUESTS / 2 {
+            resident_at_half = resident(&server);
+        }
         let (path, mut body) = match random.random_range(0..5) {
             0 => ("/v1/messages", messages()),
             1 => ("/v1/messages/count_tokens", messages()),
@@ -193,6 +202,8 @@ fn every_bad_request_is_answered_in_its_protocol_and_the_server_goes_on() {
     }
     assert!(faults.is_empty(), "{} of {REQUESTS}:\n{}", faults.len(), faults.join("\n"));
     assert!(refused > REQUESTS / 4, "only {refused} were bad: the test tests nothing");
+    let growth = resident(&server) / resident_at_half;
+    assert!(growth < 1.1, "the second half of the requests has made memory grow {growth:.2} times");
     assert_eq!(get(&format!("{}/health", server.url)).status, 200);
     let whole = [
         ("/v1/messages", messages()),

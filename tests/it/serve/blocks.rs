@@ -34,7 +34,9 @@ fn conversation() -> Value {
 fn tools() -> Value {
     let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
     json!([{"name": "Read", "input_schema": schema}, {"name": "Write", "input_schema": schema},
-           {"type": "bash_20250124", "name": "bash"}, {"type": "web_search_20250305", "name": "web_search"}])
+           {"type": "bash_20250124", "name": "bash"}, {"type": "web_search_20250305", "name": "web_search"},
+           {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}, {"type": "memory_20250818", "name": "memory"},
+           {"type": "computer_20251124", "name": "computer", "display_width_px": 1280, "display_height_px": 800}])
 }
 
 #[test]
@@ -59,6 +61,13 @@ fn a_session_goes_on_whatever_its_history_holds() {
 
     let command = &forced("bash").json()["content"][0];
     assert!(command["input"].as_object().unwrap().keys().all(|key| ["command", "restart"].contains(&key.as_str())), "{command}");
+    for (name, first) in [("str_replace_based_edit_tool", "command"), ("memory", "command"), ("computer", "action")] {
+        let call = &forced(name).json()["content"][0];
+        assert_eq!(call["name"], name);
+        // So small a model may not come to the call's end: then nothing of its input counts.
+        let input = call["input"].as_object().unwrap();
+        assert!(input.is_empty() || input.contains_key(first), "{call}");
+    }
 
     for (name, reason) in [
         ("Write", "tool_choice names the tool \"Write\", which is not among the tools that can be called"),
@@ -70,6 +79,46 @@ fn a_session_goes_on_whatever_its_history_holds() {
         let refused = forced(name);
         assert_eq!((refused.status, &refused.json()["error"]["message"]), (400, &json!(reason)));
     }
+}
+
+#[test]
+fn what_is_wrong_inside_of_a_block_is_named_by_its_path() {
+    let server = Serving::start(MODEL, &[]);
+    let refused = |fields: Value| {
+        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let refused = post(&format!("{}/v1/messages", server.url), &body);
+        format!("{} {}", refused.status, refused.json()["error"]["message"].as_str().unwrap())
+    };
+    let user = |block: Value| json!({"messages": [{"role": "user", "content": [block]}]});
+    let result = |block: Value| user(json!({"type": "tool_result", "tool_use_id": "t", "content": [block]}));
+    let mut deep = json!(1);
+    (0..200).for_each(|_| deep = json!([deep]));
+    let said: Vec<String> = [
+        user(json!({"type": "text", "text": 7})),
+        user(json!({"type": "text"})),
+        result(json!({"type": "text", "text": null})),
+        result(json!({"type": "image", "source": "a.png"})),
+        user(json!({"type": "tool_use", "id": "t", "name": "a", "input": {}})),
+        json!({"max_tokens": "many"}),
+        json!({"tool_choice": {"type": "some"}}),
+        json!({"tools": [{"type": "function", "function": {"name": "a"}}]}),
+        json!({"metadata": {"deep": deep}}),
+    ]
+    .into_iter()
+    .map(refused)
+    .collect();
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    400 messages.0.content.0.text: a string is expected, not 7
+    400 messages.0.content.0.text: Field required
+    400 messages.0.content.0.content.0.text: a string is expected, not null
+    400 messages.0.content.0.tool_result.content.0.image.source: Input should be an object, not a string
+    400 messages.0.content.0: `tool_use` blocks can only be in `assistant` messages
+    400 max_tokens: a whole number from 0 on is expected, not "many"
+    400 tool_choice.type: "some" is none of "auto", "any", "tool", "none"
+    400 tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself
+    400 the request is nested more than 127 levels deep
+    "#);
 }
 
 #[test]

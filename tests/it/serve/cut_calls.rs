@@ -52,6 +52,36 @@ fn a_command_that_max_tokens_cuts_is_not_made_whole() {
 }
 
 #[test]
+fn a_call_that_lacks_only_its_end_is_no_whole_call_either() {
+    let server = Serving::start(MODEL, &[]);
+    let ask = |max_tokens: u64, stream: bool| {
+        let body = json!({"model": "m", "max_output_tokens": max_tokens, "temperature": 0, "stream": stream, "input": "Run now",
+            "tools": [{"type": "function", "name": "Now", "parameters": {"type": "object", "properties": {}}}],
+            "tool_choice": {"type": "function", "name": "Now"}});
+        post(&format!("{}/v1/responses", server.url), &body)
+    };
+    let whole = ask(50, false).json();
+    let needed = whole["usage"]["output_tokens"].as_u64().unwrap();
+    assert_eq!((&whole["status"], &whole["output"][0]["arguments"]), (&json!("completed"), &json!("{}")));
+    for max_tokens in 1..needed {
+        let whole = ask(max_tokens, false).json();
+        let streamed = ask(max_tokens, true).text;
+        let data = streamed.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+        let last = &events.last().unwrap()["response"];
+        assert_eq!((&whole["status"], &last["status"]), (&json!("incomplete"), &json!("incomplete")), "{max_tokens}");
+        let arguments = |response: &Value| {
+            let calls = response["output"].as_array().unwrap().iter().map(|item| item["arguments"].as_str().unwrap().to_owned());
+            calls.collect::<Vec<_>>()
+        };
+        assert_eq!(arguments(&whole), arguments(last), "{max_tokens}");
+        // With all but the token that ends the answer, the call itself has ended.
+        let has_ended = max_tokens + 1 == needed;
+        assert!(arguments(&whole).iter().all(|said| (said == "{}") == has_ended), "{max_tokens} of {needed}: {whole}");
+    }
+}
+
+#[test]
 fn claude_code_runs_nothing_of_a_command_that_was_cut() {
     let (server, sandbox) = (Serving::start(MODEL, &[]), Sandbox::new());
     let arguments =

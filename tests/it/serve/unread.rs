@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::block_in_place;
 
 use crate::support::deadline::{soon, until};
-use crate::support::http::get;
+use crate::support::http::{get, post};
 use crate::support::{MODEL, listen};
 
 /// As many as the engine answers at once.
@@ -61,6 +61,36 @@ fn in_flight(url: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_all_slots_taken_others_are_told_when_to_try_again() {
+    let limits = ClientLimits { most_waiting: 0, ..ClientLimits::default() };
+    let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
+    let url = listen::backend(Arc::new(backend), ServerOptions::default());
+    let host = url.strip_prefix("http://").unwrap().to_owned();
+    let mut unread = Vec::new();
+    for _ in 0..PLACES {
+        unread.push(asked(&host, &long_answer()).await);
+    }
+    block_in_place(|| until("sixteen answers", || (in_flight(&url) == PLACES).then_some(())));
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    for (path, status) in [
+        ("/v1/messages", 529),
+        ("/v1/messages/count_tokens", 529),
+        ("/v1/chat/completions", 503),
+        ("/v1/responses", 503),
+        ("/v1/completions", 503),
+    ] {
+        let mut body = json!({"model": "m", "max_tokens": 1, "stream": true});
+        match path {
+            "/v1/responses" => body["input"] = json!("Hi"),
+            "/v1/completions" => body["prompt"] = json!("Hi"),
+            _ => body["messages"] = messages.clone(),
+        }
+        let refused = block_in_place(|| post(&format!("{url}{path}"), &body));
+        assert_eq!((refused.status, refused.retry_after.as_deref()), (status, Some("5")), "{path}: {}", refused.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_keep_nobody_from_an_answer() {
     let limits = ClientLimits { longest_stall: STALL, ..ClientLimits::default() };
     let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
@@ -76,8 +106,13 @@ async fn clients_that_do_not_read_keep_nobody_from_an_answer() {
     let answer = read_to_the_end(next).await;
     assert!(answer.contains("\"finish_reason\":\"length\"") && !answer.contains("error"), "{answer}");
     assert_eq!(block_in_place(|| in_flight(&url)), PLACES, "the others were still there: none of them had been read to its end");
+    let mut cancelled = 0;
     for connection in unread {
         let answer = read_to_the_end(connection).await;
-        assert!(answer.contains("the client did not read it"), "the answer fitted in the buffers on its way");
+        let is_told = answer.contains("the client did not read it");
+        cancelled += usize::from(is_told);
+        // On a busy machine, some are not computed far enough to wait for their clients before these read.
+        assert!(is_told || answer.contains("\"finish_reason\":\"length\""), "neither told nor whole: {answer:.2000}");
     }
+    assert!(cancelled > 0, "all answers fitted in the buffers on their way");
 }

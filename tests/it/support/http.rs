@@ -13,6 +13,8 @@ use super::deadline::PATIENCE;
 pub(crate) struct Reply {
     pub status: u16,
     pub text: String,
+    /// The header of this name.
+    pub retry_after: Option<String>,
 }
 
 impl Reply {
@@ -52,6 +54,7 @@ pub(crate) fn send(request: RequestBuilder) -> Result<Reply, reqwest::Error> {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     RUNTIME.block_on(async {
         let response = request.send().await?;
-        Ok(Reply { status: response.status().as_u16(), text: response.text().await? })
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Reply { status: response.status().as_u16(), retry_after, text: response.text().await? })
     })
 }

@@ -4,6 +4,8 @@ mod rules;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use self::rules::Rules;
 use super::Piece;
 use super::constraint::{Follower, Grammars, TokenMask};
@@ -16,6 +18,9 @@ use super::tool_format::ToolFormat;
 use crate::engine::EngineError;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
+
+/// Most grammars of a request that are compiled before its answer begins.
+const MOST_COMPILED_AHEAD: usize = 512;
 
 /// Creates the decoders for a model's answers. They share the tool format and all compiled grammars.
 pub struct AnswerDecoders {
@@ -49,13 +54,13 @@ impl AnswerDecoders {
     }
 
     /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
-    /// is reported by [`Self::start`] or when it is needed.
-    pub fn compile(&self, request: &MessagesRequest) {
+    /// is reported by [`Self::start`] or when it is needed. Ends early once the answer is `unwanted`.
+    pub fn compile(&self, request: &MessagesRequest, unwanted: &CancellationToken) {
         let Ok(rules) = Rules::of(request) else { return };
-        for tool in &*rules.tools {
-            for tag in 0..self.parts.format.tags().len() {
-                drop(self.parts.grammars.arguments(tag, tool));
-            }
+        let tags = self.parts.format.tags().len();
+        let calls = rules.tools.iter().flat_map(|tool| (0..tags).map(move |tag| (tool, tag)));
+        for (tool, tag) in calls.take(MOST_COMPILED_AHEAD).take_while(|_| !unwanted.is_cancelled()) {
+            drop(self.parts.grammars.arguments(tag, tool));
         }
     }
 
@@ -89,6 +94,7 @@ impl AnswerDecoders {
             thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
+            never_in_text: if rules.tools.is_empty() { parts.grammars.open_tokens() } else { Vec::new() },
             trail: request.top_logprobs.map(|top| LogprobTrail::new(parts.tokenizer.clone(), top)),
             generated: 0,
             parts,
@@ -101,12 +107,12 @@ impl AnswerDecoders {
         })
     }
 
-    /// A decoder for the continuation of a text: what looks like thoughts is text too. `settings`: a request without tools.
+    /// A decoder for the continuation of a text: what looks like thoughts or calls is text too. `settings`: a request without tools.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_plain(&self, settings: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
-        Ok(AnswerDecoder { thinking: Thinking::none(), ..self.start(settings, None)? })
+        Ok(AnswerDecoder { thinking: Thinking::none(), never_in_text: Vec::new(), ..self.start(settings, None)? })
     }
 }
 
@@ -139,6 +145,8 @@ pub struct AnswerDecoder {
     thinking: Thinking,
     parser: Parser,
     flow: TextFlow,
+    /// The tokens that open a call, where none may come.
+    never_in_text: Vec<u32>,
     /// Where the request asks for log-probabilities.
     trail: Option<LogprobTrail>,
     /// Length of all text from the detokenizer, in bytes.
@@ -287,8 +295,16 @@ impl AnswerDecoder {
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
-        // What is held is markup of the cut call. A call whose arguments are complete counts as complete.
-        pieces.extend(self.parser.finish().into_iter().filter(|placed| placed.piece == Piece::ToolEnd));
+        // What is held is markup of the cut call, or a value of the output format that begins as calls do. A call before it has
+        // ended.
+        let (may_be_value, has_ended) = (self.output.is_some(), matches!(self.stage, Stage::AfterCall(_)));
+        let belongs = |piece: &Piece| match piece {
+            Piece::ToolInput(_) | Piece::ToolEnd => has_ended,
+            Piece::Text(text) => may_be_value && text.trim_start().starts_with(['{', '[']),
+            _ => false,
+        };
+        let rest = self.parser.finish().into_iter().filter(|placed| belongs(&placed.piece));
+        pieces.extend(self.in_all_text(rest.collect()));
         pieces
     }
 
@@ -442,7 +458,7 @@ impl AnswerDecoder {
             return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
         }
         if self.rules.tools.is_empty() {
-            return self.parts.grammars.open_tokens();
+            return self.never_in_text.clone();
         }
         let tags = self.parts.format.tags().iter().zip(&self.parts.overshooting);
         tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()

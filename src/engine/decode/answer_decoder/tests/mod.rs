@@ -155,8 +155,10 @@ fn a_call_that_is_cut_stays_open_and_nothing_is_added_to_it() {
     let head = "<tool_call>\n{\"name\": \"Read\", \"arguments\": ";
     assert_eq!(cut(&format!("{head}{{\"file_path\": \"src/ma")), opened("{\"file_path\": \"src/ma"));
     assert_eq!(cut(&format!("{head}{{\"file_path\": \"src\"")), opened("{\"file_path\": \"src\""));
-    // The model has ended the arguments: only the markup after them is missing.
-    assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}")), call(r#"{"file_path": "a"}"#));
+    // Their last brace comes with the call's end.
+    assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}")), opened("{\"file_path\": \"a\""));
+    assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}}}\n")), opened("{\"file_path\": \"a\""));
+    assert_eq!(cut(&format!("{head}{{\"file_path\": \"a\"}}}}\n</tool_call>")), call(r#"{"file_path": "a"}"#));
     // A call without any argument yet would look finished to clients.
     for before_arguments in ["<tool_call>", "<tool_call>\n{\"name\": \"Re", head] {
         assert_eq!(cut(&format!("Look.\n{before_arguments}")), [Piece::Text("Look.".into())]);
@@ -200,7 +202,7 @@ fn thoughts_that_the_prompt_opened_end_at_their_tag_or_with_the_answer() {
 fn in_the_continuation_of_a_text_thoughts_are_text_and_white_space_stays() {
     let settings = json!({"model": "m", "max_tokens": 1, "messages": []});
     let mut decoder = DECODERS.start_plain(&serde_json::from_value(settings).unwrap()).unwrap();
-    let text = "\n <think>\nhm\n</think>\n\nHi. ";
+    let text = "\n <think>\nhm\n</think>\n\nHi <tool_call>{}</tool_call>. ";
     let mut pieces = push(&mut decoder, text);
     pieces.extend(decoder.finish());
     assert_eq!(joined(pieces), [Piece::Text(text.into())]);

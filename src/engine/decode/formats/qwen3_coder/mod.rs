@@ -161,6 +161,9 @@ mod tests {
             }
             assert!(!decoder.mask().unwrap().unwrap().allows(single(not as u8)), "{not:?} after {text:?}");
         }
+        for end in [single(b'\n'), tokenizer.added_token("</tool_call>").unwrap()] {
+            pieces.extend(decoder.push(end).unwrap());
+        }
         let input = pieces.iter().filter_map(|piece| if let Piece::ToolInput(json) = piece { Some(json.as_str()) } else { None });
         let input: Value = serde_json::from_str(&input.collect::<String>()).unwrap();
         let expected = json!({"path": "a.txt\n<parameter=kinds>", "line": 12, "old": "x <parameter=all>\n<parameter=path>",

@@ -1,0 +1,91 @@
+//! Conversations that a compaction block shortens: its summary stands for all that came before it.
+
+use std::borrow::Cow;
+
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, Tool};
+
+/// The request without what its last compaction block stands for. The summary opens the conversation as the user's text; what the
+/// dropped part did to the tools is done to the request's list. A block without a summary that can be read stands for nothing.
+pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
+    let places = request.messages.iter().enumerate().flat_map(|(at, message)| {
+        message.content.listed().iter().enumerate().filter_map(move |(index, block)| Some((at, index, summary(block)?)))
+    });
+    let Some((at, index, summary)) = places.last() else { return Cow::Borrowed(request) };
+    let mut dropped = request.messages[..=at].to_vec();
+    let rest = match dropped.last_mut() {
+        Some(InputMessage { content: Content::Blocks(blocks), .. }) => blocks.split_off(index + 1),
+        _ => Vec::new(),
+    };
+    let mut messages = vec![InputMessage::new(Role::User, Content::Text(summary.to_owned()))];
+    if !rest.is_empty() {
+        messages.push(InputMessage { content: Content::Blocks(rest), ..request.messages[at].clone() });
+    }
+    messages.extend_from_slice(&request.messages[at + 1..]);
+    let before = MessagesRequest { messages: dropped, ..request.clone() };
+    Cow::Owned(MessagesRequest { tools: tools_after(&before), messages, ..before })
+}
+
+/// The summary of a compaction block.
+fn summary(block: &ContentBlock) -> Option<&str> {
+    let ContentBlock::Other(fields) = block else { return None };
+    let text = fields.get("content").filter(|_| block.kind() == "compaction")?.as_str()?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// The tools at the end of this part of a conversation. Those that it has found are not held back any more.
+fn tools_after(part: &MessagesRequest) -> Vec<Tool> {
+    let held_back = |tool: &Tool| tool.extra.get("defer_loading").is_some_and(|held| *held == true);
+    let (deferred, listed): (Vec<_>, Vec<_>) = part.tools.iter().cloned().partition(held_back);
+    let mut tools = part.after_tool_changes(listed);
+    tools.iter_mut().for_each(|tool| drop(tool.extra.remove("defer_loading")));
+    let still_held_back = deferred.into_iter().filter(|tool| tools.iter().all(|known| known.name != tool.name));
+    let still_held_back: Vec<_> = still_held_back.collect();
+    tools.extend(still_held_back);
+    tools
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn after(messages: Value) -> (Value, Vec<String>) {
+        let request = json!({"model": "m", "max_tokens": 1, "messages": messages,
+            "tools": [{"name": "A"}, {"name": "B", "defer_loading": true}, {"name": "C", "defer_loading": true}]});
+        let request = serde_json::from_value(request).unwrap();
+        let compacted = compacted(&request).into_owned();
+        let tools = compacted.tools.iter().map(|tool| {
+            let held = if tool.extra.contains_key("defer_loading") { " held back" } else { "" };
+            format!("{}{held}", tool.name)
+        });
+        (serde_json::to_value(&compacted.messages).unwrap(), tools.collect())
+    }
+
+    #[test]
+    fn a_summary_stands_for_all_before_it() {
+        let user = |text: &str| json!({"role": "user", "content": text});
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let block = |content: Value| json!({"type": "compaction", "content": content});
+        let assistant = |blocks: &[Value]| json!({"role": "assistant", "content": blocks});
+        let (messages, _) = after(json!([user("a"), assistant(&[text("b"), block(json!("First.")), text("c")]), user("d"),
+            assistant(&[block(json!("A, b, c, d.")), text("e")]), user("f")]));
+        assert_eq!(messages, json!([user("A, b, c, d."), assistant(&[text("e")]), user("f")]));
+        let (messages, _) = after(json!([user("a"), assistant(&[block(json!("A."))]), user("b")]));
+        assert_eq!(messages, json!([user("A."), user("b")]));
+        for unreadable in [json!(null), json!("")] {
+            let whole = json!([user("a"), assistant(&[block(unreadable)]), user("b")]);
+            assert_eq!(after(whole.clone()).0, whole);
+        }
+    }
+
+    #[test]
+    fn tools_stay_as_the_dropped_part_has_left_them() {
+        let found = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t",
+            "content": [{"type": "tool_reference", "tool_name": "B"}]}]});
+        let removed = json!({"role": "system", "content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "A"}}]});
+        let summary = json!({"role": "assistant", "content": [{"type": "compaction", "content": "S"}]});
+        let (_, tools) = after(json!([found, removed, summary, {"role": "user", "content": "b"}]));
+        assert_eq!(tools, ["B", "C held back"]);
+    }
+}

@@ -1,0 +1,86 @@
+//! Opens the parts of a schema that no grammar can be made of, so that the rest of it is still enforced.
+
+use std::cell::Cell;
+
+use serde_json::{Value, json};
+
+use super::fault::{self, Fault};
+use super::schema_parts::{part_mut, shown};
+
+/// Most parts that are opened.
+const MOST_OPENED: usize = 20;
+
+/// Most parts that are tried alone to find those, each in one compilation.
+const MOST_TRIED: usize = 400;
+
+/// The schema with its unusable parts allowing anything, and what these were. `compiles` tells whether llguidance accepts a
+/// schema. The schema stays unusable where its parts are usable alone but not together, or where it has too many.
+pub(super) fn open_unusable_parts(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+    let (mut schema, mut opened) = (schema.clone(), Vec::new());
+    let left = Cell::new(MOST_TRIED);
+    let fault = |part: &Value| {
+        left.set(left.get().checked_sub(1)?);
+        let alone = json!({"type": "object", "properties": {"part": part}, "required": ["part"]});
+        (!compiles(&alone)).then(String::new)
+    };
+    while opened.len() < MOST_OPENED
+        && let Some(Fault { path, .. }) = fault::innermost(&schema, &fault).filter(|fault| !fault.path.is_empty())
+        && left.get() > 0
+    {
+        open(&mut schema, &path);
+        opened.push(format!("{}, which no grammar can be made of", shown(&path)));
+    }
+    (schema, opened)
+}
+
+/// Makes the part allow anything.
+fn open(schema: &mut Value, path: &[String]) {
+    match part_mut(schema, path) {
+        // A reference that leads nowhere: its path ends at the keyword.
+        Some(Value::String(_)) => {
+            let around = path.split_last().and_then(|(_, around)| part_mut(schema, around)).and_then(Value::as_object_mut);
+            around.into_iter().for_each(|keywords| drop(keywords.remove("$ref")));
+        }
+        Some(part) => *part = Value::Bool(true),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(schema: Value) -> (Value, Vec<String>) {
+        let (schema, opened) = open_unusable_parts(&schema, &|schema| !schema.to_string().contains("bad"));
+        (schema, opened.into_iter().map(|reason| reason.split(',').next().unwrap_or_default().to_owned()).collect())
+    }
+
+    #[test]
+    fn only_the_unusable_parts_are_opened() {
+        let schema = json!({"type": "object", "properties": {"a": {"items": {"pattern": "bad"}}, "b": {"type": "string"},
+            "c": {"anyOf": [{"type": "null"}, {"format": "bad"}]}}});
+        let (schema, paths) = opened(schema);
+        let open = json!({"a": {"items": true}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, true]}});
+        assert_eq!(schema["properties"], open);
+        assert_eq!(paths, [".properties.a.items", ".properties.c.anyOf.1"]);
+    }
+
+    #[test]
+    fn a_reference_that_leads_nowhere_is_removed() {
+        let (schema, paths) = opened(json!({"properties": {"a": {"$ref": "#/$defs/gone", "title": "A"}}}));
+        assert_eq!(schema["properties"]["a"], json!({"title": "A"}));
+        assert_eq!(paths, [".properties.a.$ref"]);
+    }
+
+    #[test]
+    fn a_schema_that_is_unusable_as_a_whole_stays() {
+        let schema = json!({"type": "object", "required": ["bad"]});
+        assert_eq!(opened(schema.clone()), (schema, vec![]));
+    }
+
+    #[test]
+    fn of_too_many_parts_some_stay() {
+        let properties: serde_json::Map<String, Value> = (0..1_000).map(|at| (format!("p{at}"), json!({"pattern": "bad"}))).collect();
+        assert!(opened(json!({"type": "object", "properties": properties})).1.len() <= MOST_OPENED);
+    }
+}
