@@ -68,8 +68,13 @@ mod tests {
         let text = |text: &str| json!({"type": "text", "text": text});
         let block = |content: Value| json!({"type": "compaction", "content": content});
         let assistant = |blocks: &[Value]| json!({"role": "assistant", "content": blocks});
-        let (messages, _) = after(json!([user("a"), assistant(&[text("b"), block(json!("First.")), text("c")]), user("d"),
-            assistant(&[block(json!("A, b, c, d.")), text("e")]), user("f")]));
+        let (messages, _) = after(json!([
+            user("a"),
+            assistant(&[text("b"), block(json!("First.")), text("c")]),
+            user("d"),
+            assistant(&[block(json!("A, b, c, d.")), text("e")]),
+            user("f")
+        ]));
         assert_eq!(messages, json!([user("A, b, c, d."), assistant(&[text("e")]), user("f")]));
         let (messages, _) = after(json!([user("a"), assistant(&[block(json!("A."))]), user("b")]));
         assert_eq!(messages, json!([user("A."), user("b")]));
@@ -83,7 +88,8 @@ mod tests {
     fn tools_stay_as_the_dropped_part_has_left_them() {
         let found = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t",
             "content": [{"type": "tool_reference", "tool_name": "B"}]}]});
-        let removed = json!({"role": "system", "content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "A"}}]});
+        let removed =
+            json!({"role": "system", "content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "A"}}]});
         let summary = json!({"role": "assistant", "content": [{"type": "compaction", "content": "S"}]});
         let (_, tools) = after(json!([found, removed, summary, {"role": "user", "content": "b"}]));
         assert_eq!(tools, ["B", "C held back"]);

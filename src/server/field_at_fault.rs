@@ -16,7 +16,9 @@ pub(super) fn path_inside(block: &Value) -> String {
     let at_fault = |(name, _): &(&String, &Value)| *name != "type" && why_unreadable(without(name)).as_ref() != Some(&reason);
     let Some((name, value)) = fields.iter().find(at_fault) else { return String::new() };
     let inner = value.as_array().into_iter().flatten().enumerate();
-    let inner = inner.filter(|(_, part)| why_unreadable((*part).clone()).is_some()).map(|(at, part)| format!(".{at}{}", path_inside(part)));
+    let inner = inner
+        .filter(|(_, part)| why_unreadable((*part).clone()).is_some())
+        .map(|(at, part)| format!(".{at}{}", path_inside(part)));
     format!(".{name}{}", inner.take(1).collect::<String>())
 }
 

@@ -47,10 +47,7 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// `GET /v1/models/{id}`. Requests for any of Anthropic's models are answered by the local one, so all of them exist.
-pub(crate) async fn model(
-    State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn model(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Result<Json<Value>, ApiError> {
     let Path(id) = id.map_err(|rejection| ApiError::invalid(format!("model: {}", rejection.body_text())))?;
     if id == app.backend.model() || id.starts_with("claude-") {
         Ok(Json(describe(&app, &id)))

@@ -33,7 +33,10 @@ fn given_in_json(given: &str) -> String {
         "sequence" => "a list",
         "map" => "an object",
         "unit value" => "null",
-        other => ["integer ", "boolean ", "floating point ", "string "].iter().find_map(|kind| other.strip_prefix(kind)).unwrap_or(other),
+        other => ["integer ", "boolean ", "floating point ", "string "]
+            .iter()
+            .find_map(|kind| other.strip_prefix(kind))
+            .unwrap_or(other),
     }
     .trim_matches('`')
     .to_owned()
@@ -47,7 +50,10 @@ mod tests {
     fn types_of_rust_become_those_of_json() {
         for (reason, plain) in [
             ("invalid type: sequence, expected struct MessagesRequest", "an object is expected, not a list"),
-            ("invalid type: string \"a, expected b\", expected u32", "a whole number from 0 on is expected, not \"a, expected b\""),
+            (
+                "invalid type: string \"a, expected b\", expected u32",
+                "a whole number from 0 on is expected, not \"a, expected b\"",
+            ),
             ("invalid value: integer `-1`, expected u32", "a whole number from 0 on is expected, not -1"),
             ("invalid type: floating point `1.5`, expected i64", "a whole number is expected, not 1.5"),
             ("invalid type: null, expected f32", "a number is expected, not null"),

@@ -53,8 +53,11 @@ fn check_block(block: &ContentBlock, role: Role) -> Result<(), String> {
         }
         (ContentBlock::ToolResult { content: Some(content), .. }, _) => {
             let inner = content.listed().iter().enumerate();
-            let mut inner = inner.filter(|(_, inner)| matches!(inner, ContentBlock::Image { .. } | ContentBlock::Document { .. }));
-            inner.try_for_each(|(at, inner)| check_block(inner, role).map_err(|reason| format!(".tool_result.content.{at}{reason}")))
+            let mut inner =
+                inner.filter(|(_, inner)| matches!(inner, ContentBlock::Image { .. } | ContentBlock::Document { .. }));
+            inner.try_for_each(|(at, inner)| {
+                check_block(inner, role).map_err(|reason| format!(".tool_result.content.{at}{reason}"))
+            })
         }
         _ => Ok(()),
     }
@@ -250,10 +253,7 @@ mod tests {
                 json!({"type": "function", "function": {"name": "a"}}),
                 "tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself",
             ),
-            (
-                json!({"name": "a", "input_schema": "{}"}),
-                "tools.0.custom.input_schema: Input should be an object, not a string",
-            ),
+            (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be an object, not a string"),
         ] {
             assert_eq!(refused(json!([user]), json!([tool])).as_deref(), Some(reason));
         }

@@ -34,7 +34,9 @@ fn endless_reference(schema: &Value) -> Option<SchemaPath> {
     references.retain(|(_, reference)| !finite.contains(reference) && references::target(reference, schema).is_some());
     let is_inside = |(path, reference): &&(SchemaPath, &str)| {
         let pointer: String = path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
-        reference.strip_prefix('#').is_some_and(|target| pointer.strip_prefix(target).is_some_and(|rest| rest.starts_with('/') || rest.is_empty()))
+        reference
+            .strip_prefix('#')
+            .is_some_and(|target| pointer.strip_prefix(target).is_some_and(|rest| rest.starts_with('/') || rest.is_empty()))
     };
     let (path, _) = references.iter().find(is_inside).or(references.first())?;
     Some(path.clone())

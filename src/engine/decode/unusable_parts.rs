@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn of_too_many_parts_some_stay() {
-        let properties: serde_json::Map<String, Value> = (0..1_000).map(|at| (format!("p{at}"), json!({"pattern": "bad"}))).collect();
+        let properties: serde_json::Map<String, Value> =
+            (0..1_000).map(|at| (format!("p{at}"), json!({"pattern": "bad"}))).collect();
         assert!(opened(json!({"type": "object", "properties": properties})).1.len() <= MOST_OPENED);
     }
 }

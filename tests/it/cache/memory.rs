@@ -73,7 +73,8 @@ fn a_call_that_comes_back_as_the_model_wrote_it_costs_no_hit() {
     sorted["input"].sort_all_objects();
     assert_eq!(keys(&sorted), ["a_limit", "z_path"]);
     let (sorted, same) = (follow_up(sorted), follow_up(call));
-    let prompt = first["usage"]["input_tokens"].as_u64().unwrap() + first["usage"]["cache_creation_input_tokens"].as_u64().unwrap();
+    let prompt =
+        first["usage"]["input_tokens"].as_u64().unwrap() + first["usage"]["cache_creation_input_tokens"].as_u64().unwrap();
     assert!(sorted >= prompt.saturating_sub(1) && same > sorted + 5, "prompt {prompt}, found {same} as written, {sorted} sorted");
 }
 

