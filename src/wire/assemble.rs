@@ -1,6 +1,6 @@
 //! Assembling a stream of events into the message they describe.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent};
 
@@ -148,9 +148,18 @@ impl Assembler {
     /// # Errors
     /// The stream ended early, or an answer that was not cut has a tool call whose arguments are no JSON.
     pub fn finish(self) -> Result<Message, AssembleError> {
-        let message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
+        let mut message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
+        let is_cut = message.stop_reason.as_ref().is_some_and(StopReason::cuts);
+        if let Some(ContentBlock::ToolUse { input, .. }) = message.content.last_mut()
+            && is_cut
+            && self.json.is_empty()
+            && input.as_object().is_some_and(Map::is_empty)
+        {
+            // A call that was cut before its first argument is not one without arguments.
+            *input = Value::String(String::new());
+        }
         match self.unfinished {
-            Some(error) if !message.stop_reason.as_ref().is_some_and(StopReason::cuts) => Err(error),
+            Some(error) if !is_cut => Err(error),
             _ => Ok(message),
         }
     }
@@ -163,7 +172,7 @@ fn started<'a>(message: &'a mut Option<Message>, event: &StreamEvent) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn assemble(events: &[Value]) -> Result<Message, AssembleError> {
         let mut assembler = Assembler::default();
