@@ -22,7 +22,7 @@ use crate::wire::{OutputFormat, Tool};
 /// Most compiled grammars that are kept. A client's tools need a few dozen; each takes at most some hundred kilobytes.
 const MOST_COMPILED: usize = 512;
 
-/// The stack of a thread that compiles, in bytes. Only what is used of it takes memory.
+/// The stack of a thread that compiles, in bytes. Only the pages in use take memory.
 const COMPILER_STACK: usize = 128 << 20;
 
 /// llguidance's limits, where the usual ones do not suit a server: a request's schema may come from anywhere.
