@@ -21,19 +21,10 @@ mod walk;
 
 use self::kinds::{FieldKind, ObjectKind};
 use self::names::DeclaredNames;
+pub use self::walk::Turns;
 use self::walk::{Speaker, Walker};
 use super::redact_trace::redact_trace;
 use super::{Trace, assemble};
-
-/// What becomes of what the user wrote and of the arguments of tool calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turns {
-    /// Filler, like all other text.
-    Filler,
-    /// They stay, without home folders and mail addresses, and so does the line that names the working directory. A replay of the
-    /// copy then asks for the same calls as the original.
-    Kept,
-}
 
 /// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing.
 pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value, json};
 
-use super::Turns;
 use super::filler::{filler, filler_beside_folder, hashed, is_hashed, user_turn};
 use super::homes::verbatim;
 use super::kinds::{FieldKind, ObjectKind};
@@ -17,6 +16,16 @@ const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mN
 
 /// The language of a schema that names it.
 const SCHEMA_LANGUAGES: [&str; 2] = ["https://json-schema.org/", "http://json-schema.org/"];
+
+/// What becomes of what the user wrote and of the arguments of tool calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Filler, like all other text.
+    Filler,
+    /// They stay, without home folders and mail addresses, and so does the line that names the working directory. A replay of the
+    /// copy then asks for the same calls as the original.
+    Kept,
+}
 
 /// Who says what stands in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

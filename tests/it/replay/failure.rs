@@ -165,8 +165,8 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
     }
     insta::assert_snapshot!(reasons.join("\n"), @"
     phase failure: cached did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
-    PHW
-    PHC
+    phase failure: warm did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
+    phase failure: cold did not happen in repeat 2: 205 of 206 prompt tokens came from the cache, expected none
     ");
 }
 
