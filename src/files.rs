@@ -68,16 +68,18 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
+/// The names in a folder, sorted.
+#[cfg(test)]
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn a_file_is_replaced_whole_and_has_the_access_asked_for() {
@@ -88,7 +90,7 @@ mod tests {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode & 0o044 != 0), (text, group_and_others));
         }
-        assert_eq!(names(folder.path()), ["a"]);
+        assert_eq!(names_in(folder.path()), ["a"]);
     }
 
     #[test]
@@ -97,7 +99,7 @@ mod tests {
         let target = folder.path().join("taken");
         fs::create_dir(&target).unwrap();
         assert!(write_atomically(&target, b"x", Access::Everyone).is_err());
-        assert_eq!(names(folder.path()), ["taken"]);
+        assert_eq!(names_in(folder.path()), ["taken"]);
     }
 
     #[test]
@@ -106,7 +108,7 @@ mod tests {
         let (temporary, path) = (folder.path().join("a.incomplete"), folder.path().join("a"));
         fs::write(&temporary, "whole").unwrap();
         publish(&temporary, &path).unwrap();
-        assert_eq!(names(folder.path()), ["a"]);
+        assert_eq!(names_in(folder.path()), ["a"]);
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The flags for whom a port lets in beside those who call it by its address.
 
-use crate::server::{Allowed, HostName, PageOrigin};
+use crate::server::{Allowed, HostName, PageOrigin, Remedies};
+
+/// Which flags and settings let in more.
+pub(super) const REMEDIES: Remedies = Remedies {
+    host: Some("allow the name with --allow-host of serve or record"),
+    origin: Some("allow it with --allow-origin, or the setting allow_origin"),
+};
 
 /// Names and web pages that may use a port.
 #[derive(clap::Args, Debug)]
@@ -17,6 +23,6 @@ pub(super) struct AllowArgs {
 impl AllowArgs {
     /// What the flags allow.
     pub(super) fn allowed(self) -> Allowed {
-        Allowed { hosts: self.allow_host, origins: self.allow_origin }
+        Allowed { hosts: self.allow_host, origins: self.allow_origin, remedies: REMEDIES }
     }
 }

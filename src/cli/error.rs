@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::config::ConfigError;
+use crate::files::folder_of;
 use crate::hub::HubError;
 use crate::snapshot::SnapshotError;
 use crate::trace::TraceError;
@@ -46,7 +47,19 @@ impl From<ConfigError> for CliError {
 
 impl From<TraceError> for CliError {
     fn from(error: TraceError) -> Self {
-        Self::input(error)
+        match &error {
+            TraceError::Missing { .. } => {
+                Self::Input(format!("{error}; `anyclaude record -- claude` makes traces, in traces/ by default"))
+            }
+            TraceError::NothingFound { .. } => Self::Input(format!("{error}; make some with `anyclaude record -- claude`")),
+            TraceError::Partial { path } => {
+                let folder = folder_of(path).display();
+                Self::Input(format!("{error}; make it a trace with `anyclaude trace recover {folder}`"))
+            }
+            TraceError::Io { .. } | TraceError::Malformed { .. } | TraceError::Version { .. } | TraceError::Compressed { .. } => {
+                Self::input(error)
+            }
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub struct ConfigValue {
     pub key: String,
     /// Its value as JSON.
     pub value: serde_json::Value,
-    /// The place it came from, in words: a file's path, `flag`, `default` or the variable of the environment.
+    /// Where it came from, in words: a file's path, `flag`, `default` or the variable of the environment.
     pub origin: String,
 }
 
@@ -104,7 +104,7 @@ fn project(folder: &Path, home: Option<&Path>) -> Option<PathBuf> {
     folders.find(|folder| FILE_NAMES.iter().any(|name| folder.join(name).is_file())).map(Path::to_owned)
 }
 
-/// The values that one place sets.
+/// The values that one layer sets.
 struct Layer {
     name: String,
     values: Dict,

@@ -14,7 +14,7 @@ const DEFAULT_MAX_TOKENS: u32 = 16;
 /// fields that have no counterpart.
 ///
 /// # Errors
-/// One sentence that names the field: it asks for what is not done here.
+/// One sentence that names the field: it asks for something that is not supported.
 pub fn from_completion(completion: CompletionRequest) -> Result<(String, MessagesRequest, Omitted), String> {
     let CompletionRequest { model, prompt, max_tokens, temperature, top_p, stop, stream, mut extra, .. } = completion;
     refuse(&mut extra)?;

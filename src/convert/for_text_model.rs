@@ -29,7 +29,7 @@ pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     omitted
 }
 
-/// Why a request must be refused that forces a call of a tool which only Anthropic's servers can run.
+/// The reason to refuse a request that forces a call of a tool which only Anthropic's servers can run.
 pub fn forced_server_tool(request: &MessagesRequest) -> Option<String> {
     let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice else { return None };
     let forced = request.after_tool_changes(request.tools.clone()).into_iter().find(|tool| tool.name == *name)?;

@@ -65,7 +65,7 @@ fn count(given: Option<&Value>, field: &str, most: usize) -> Result<Option<usize
     count.map(Some).ok_or_else(|| format!("{field}: {given} is not a whole number from 0 to {most}"))
 }
 
-/// Those of a chat answer's text, or of a piece of it; `None` where there are none.
+/// The log-probabilities of a chat answer's text, or of a piece of it; `None` where there are none.
 pub(super) fn of_choice(content: Vec<TokenLogprob>) -> Option<ChoiceLogprobs> {
     (!content.is_empty()).then_some(ChoiceLogprobs { content, refusal: None })
 }
@@ -90,8 +90,8 @@ pub(super) fn of_completion(given: &[TokenLogprob], offset: usize) -> Option<Com
     (!given.is_empty()).then_some(logprobs)
 }
 
-/// For each byte the number of its character, from 0 on, and at the end the number of all characters. Bytes that are none are what
-/// they become in a text: U+FFFD.
+/// The index of each byte's character, then the number of characters. Bytes that are not UTF-8 count as the U+FFFD that replaces
+/// them in a text.
 fn characters_of_bytes(bytes: &[u8]) -> Vec<usize> {
     let mut characters = Vec::with_capacity(bytes.len() + 1);
     let mut number = 0;

@@ -6,7 +6,7 @@ use super::{Dialect, Omitted};
 use crate::wire::MessagesRequest;
 use crate::wire::openai::ChatRequest;
 
-/// What a Messages request asks for.
+/// The reasoning that a Messages request asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct RequestedThinking {
     /// `adaptive`, `enabled` or `disabled`.

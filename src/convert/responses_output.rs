@@ -29,7 +29,7 @@ pub(super) fn announced(block: &ContentBlock, number: &str, names: &ClientNames)
     })
 }
 
-/// What a whole block says; of a call its arguments as JSON, which stay open where they were cut.
+/// A whole block's content: its text, or a call's arguments as JSON, which stay open where they were cut.
 pub(super) fn said(block: &ContentBlock) -> String {
     match block {
         ContentBlock::Text { text, .. } => text.clone(),

@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::openai_common::{any_object_format, is_of_the_engine, schema_format, top_k};
 use super::responses_items::add_item;
-use super::responses_tools::{ClientNames, OfferedTools};
+use super::responses_tools::{ClientNames, OfferedResponsesTools};
 use super::turns::Turns;
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
 use crate::wire::{Content, MessagesRequest, Role, System};
 
-/// What becomes of a Responses request.
+/// A Responses request, converted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromResponses {
     /// The same request in the Messages protocol.
@@ -84,7 +84,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         counterparts.insert("output_config".into(), Value::Object(config));
     }
 
-    let mut offered = OfferedTools::of(responses.tools, &mut omitted);
+    let mut offered = OfferedResponsesTools::of(responses.tools, &mut omitted);
     let tool_choice = offered.choose(responses.tool_choice, responses.parallel_tool_calls)?;
     let names = offered.tools.iter().map(|tool| tool.name.clone());
     let fields = FieldNames { tools: names.zip(offered.paths).collect(), others: FIELDS.to_vec() };
@@ -125,7 +125,7 @@ fn refuse(extra: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a field says what is so anyway, or was read before.
+/// Whether a field only repeats the default, or was read already.
 fn means_nothing_here(name: &str, value: &Value) -> bool {
     match name {
         // Nothing is ever stored, and clients send either value without a thought.

@@ -14,7 +14,7 @@ const CUSTOM_INPUT: &str = "input";
 
 /// What the model can be offered of a request's tools.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct OfferedTools {
+pub(super) struct OfferedResponsesTools {
     pub tools: Vec<Tool>,
     /// The path of each of the tools in the request: `tools.2`, or `tools.2.tools.0` in a group. In the order of `tools`.
     pub paths: Vec<String>,
@@ -68,7 +68,7 @@ pub(super) fn custom_input(arguments: &str) -> Option<String> {
     }
 }
 
-impl OfferedTools {
+impl OfferedResponsesTools {
     /// The tools that the client runs. The types of the others are added to `omitted`.
     pub(super) fn of(tools: Vec<ResponsesTool>, omitted: &mut Omitted) -> Self {
         let mut offered = Self::default();
@@ -192,9 +192,9 @@ fn custom(name: String, tool: ClientTool, omitted: &mut Omitted) -> Tool {
 mod tests {
     use super::*;
 
-    fn offered(tools: Value) -> (OfferedTools, String) {
+    fn offered(tools: Value) -> (OfferedResponsesTools, String) {
         let mut omitted = Omitted::default();
-        let offered = OfferedTools::of(serde_json::from_value(tools).unwrap(), &mut omitted);
+        let offered = OfferedResponsesTools::of(serde_json::from_value(tools).unwrap(), &mut omitted);
         (offered, omitted.to_string())
     }
 

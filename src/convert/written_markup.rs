@@ -11,7 +11,7 @@ const THINK: &str = "<think>";
 const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
-/// What a call in Qwen3-Coder's format is written in.
+/// The tags around a call in Qwen3-Coder's format.
 const FUNCTION: &str = "<function=";
 const FUNCTION_END: &str = "</function>";
 /// What opens and closes a block of code in Markdown.
@@ -68,7 +68,7 @@ impl WrittenMarkup {
         }
     }
 
-    /// What a piece adds.
+    /// Reads a piece; returns the parts that are decided now.
     pub(crate) fn push(&mut self, piece: &str) -> Vec<Written> {
         self.held.push_str(piece);
         let mut written = Vec::new();
@@ -76,7 +76,7 @@ impl WrittenMarkup {
         written
     }
 
-    /// What is held, when nothing more comes of it. A call without its end tag counts if it is whole.
+    /// The rest, at the end of the answer. A call without its end tag counts if it is whole.
     pub(crate) fn finish(&mut self) -> Vec<Written> {
         let mut written = Vec::new();
         // The string around an end tag never ended: the tag was one.

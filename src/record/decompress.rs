@@ -50,7 +50,7 @@ enum Encoding {
     Compressed(Box<dyn Decompressor>),
 }
 
-/// What decompresses into a [`BoundedOutput`]. That never waits, so neither do its futures.
+/// The decoders, which write into a [`BoundedOutput`]. That never waits, so neither do their futures.
 trait Decompressor: AsyncWrite + Unpin + Send {
     fn output(&mut self) -> &mut BoundedOutput;
 }
@@ -122,7 +122,7 @@ impl Decoder {
         Ok(Self { encoding, room: MAX_BODY })
     }
 
-    /// Adds what a chunk becomes to `decoded`.
+    /// Decodes a chunk and appends the result to `decoded`.
     ///
     /// # Errors
     /// The rest of the body cannot be decoded, or is too large. What could be decoded is added. The decoder must not be used
@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    /// As many zeros, compressed.
+    /// This many zeros, compressed.
     async fn bomb(encoding: &str, megabytes: usize) -> Vec<u8> {
         macro_rules! zeros {
             ($encoder:ident) => {{

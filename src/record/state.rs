@@ -27,8 +27,8 @@ pub(super) struct RecorderState {
 }
 
 impl RecorderState {
-    /// Whether a token in a request is for the upstream. A recorder that asks for none may stand before a port of another run's, which
-    /// does; nobody else is to see a token.
+    /// Whether a run's token in a request is forwarded: only if this recorder asks for none and its upstream is on this machine,
+    /// where it may be another run's port that does. Nobody else may see a token.
     pub(super) fn passes_token_on(&self) -> bool {
         self.door.token.is_none() && self.upstream.is_loopback()
     }

@@ -134,10 +134,14 @@ mod tests {
 
     #[test]
     fn anything_but_a_base_url_is_refused_with_the_next_step() {
-        for bad in ["", "localhost:8081", "ftp://x", "http://", "http://x/?a=b"] {
-            let error = Upstream::parse(bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{bad}: ")) && error.contains("give a base URL like"), "{error}");
-        }
+        let others = ["", "localhost:8081", "ftp://x", "http://", "http://x/?a=b"];
+        insta::assert_snapshot!(others.map(|text| Upstream::parse(text).unwrap_err().to_string()).join("\n"), @"
+        : relative URL without a base; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        localhost:8081: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        ftp://x: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        http://: empty host; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        http://x/?a=b: a base URL has no query and no fragment; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        ");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct PhaseFailure {
     pub prompt_tokens: u64,
     /// Prompt tokens that the backend read from its cache.
     pub cache_read_tokens: u64,
-    /// What is wrong with that.
+    /// Why these reads do not fit the phase.
     pub reason: PhaseReason,
 }
 

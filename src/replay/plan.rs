@@ -98,7 +98,7 @@ pub enum ReplayStep {
     Fill,
     /// Send the request and time it.
     Measure {
-        /// What the cache holds of the prompt before it.
+        /// The state of the cache that the request must find.
         phase: Phase,
         /// Which of the phase's measurements this is, from 1 on.
         repeat: u32,

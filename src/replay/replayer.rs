@@ -18,7 +18,7 @@ pub struct Replayer<'a> {
     pub store: Store,
     /// What may be written to them.
     pub policy: Policy,
-    /// What answers, for the snapshots.
+    /// The model and its tool format, for the front matter of snapshots.
     pub info: Info,
     /// The settings in words, for a reviewer.
     pub expression: String,

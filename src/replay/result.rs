@@ -107,7 +107,7 @@ impl CaseResult {
     }
 }
 
-/// What a replay did not test although somebody might think so.
+/// What a replay left untested, although a reader of its summary might think otherwise.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Untested {
     /// Cases that were planned and never started.

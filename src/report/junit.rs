@@ -10,7 +10,7 @@ use super::Report;
 use super::terminal::detail;
 use crate::replay::{CaseResult, Status, UnreadableTrace};
 
-/// The suite of what belongs to no session.
+/// The suite of cases that belong to no session.
 const OTHERS: &str = "files that are not tested";
 
 /// The report as JUnit XML.
@@ -50,7 +50,7 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
 fn test_case(case: &CaseResult, report: &Report) -> TestCase {
     let failure = |word: &str, message: &str| failed(NonSuccessKind::Failure, word, message);
     let error = |word: &str, message: &str| failed(NonSuccessKind::Error, word, message);
-    // The words of the `--json` file.
+    // The words of the JSON file.
     let mut status = match case.status() {
         Status::AsAccepted | Status::Updated => TestCaseStatus::success(),
         Status::Changed => failure("changed", "the tool calls are not as accepted"),

@@ -1,11 +1,11 @@
-//! Everything that a replay found out, which is also the `--json` file.
+//! Everything that a replay found out, which is also its JSON file.
 
 use serde::Serialize;
 
 use super::{PhaseLatency, latencies};
 use crate::replay::{CaseResult, ReplaySettings, ReplaySummary, Untested};
 
-/// Everything that a replay found out. Serialized, it is the `--json` file.
+/// Everything that a replay found out. Serialized, it is the JSON file.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     version: u32,
@@ -21,7 +21,7 @@ pub struct Report<'a> {
     pub latency: Vec<PhaseLatency>,
     /// The results of the cases.
     pub cases: &'a [CaseResult],
-    /// What was not tested although somebody might think so.
+    /// What was left untested, although a reader of the summary might think otherwise.
     pub untested: Untested,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Report<'a> {
         Self { version: VERSION, target, settings, summary, fidelity, latency, cases, untested }
     }
 
-    /// The `--json` file: all figures, and the raw data of every measurement. Times are in microseconds.
+    /// The JSON file: all figures, and the raw data of every measurement. Times are in microseconds.
     pub fn to_json(&self) -> String {
         // String-keyed maps, strings and numbers only: serializing them cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"

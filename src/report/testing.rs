@@ -1,4 +1,4 @@
-//! What was replayed, for tests of reports.
+//! A replay's target and settings, for tests of reports.
 
 use super::{ReplayTarget, States};
 use crate::replay::{Phase, ReplaySettings, ToolChoiceMode};

@@ -1,4 +1,4 @@
-//! What every handler sees.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::foreign::Allowed;
 use super::metrics::Metrics;
 use crate::backend::{Backend, CacheReport};
 
-/// What the server's owner may choose.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The key that requests must carry as `x-api-key` or as a bearer token; `None` to accept every request.

@@ -7,11 +7,10 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
-use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::error::ApiError;
-use super::run_token::TOKEN_HEADER;
+use super::run_token::{TOKEN_HEADER, same};
 use crate::wire::ErrorKind;
 
 /// Refuses requests without the right key, if the server has one.
@@ -35,9 +34,4 @@ fn offered_keys(headers: &HeaderMap) -> Vec<&str> {
     });
     let named = [TOKEN_HEADER.as_str(), "x-api-key"].map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
     named.into_iter().chain([bearer]).flatten().collect()
-}
-
-/// Compares digests, so that the time it takes does not reveal how much of the key was right.
-pub(crate) fn same(offered: &str, key: &str) -> bool {
-    Sha256::digest(offered) == Sha256::digest(key)
 }

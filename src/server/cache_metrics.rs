@@ -6,10 +6,10 @@ use super::registry::register;
 use crate::backend::{CacheReport, DiskReport};
 
 /// A metric's number in a report.
-type Reading = fn(&CacheReport) -> f64;
+type ReadNumber = fn(&CacheReport) -> f64;
 
 /// A metric's name, its help text and its number.
-type CacheMetric = (&'static str, &'static str, Reading);
+type CacheMetric = (&'static str, &'static str, ReadNumber);
 
 /// Numbers that only grow.
 const COUNTERS: [CacheMetric; 10] = [
@@ -47,8 +47,8 @@ fn disk(report: &CacheReport) -> DiskReport {
 
 /// The cache's metrics.
 pub(crate) struct CacheMetrics {
-    counters: Vec<(Counter, Reading)>,
-    gauges: Vec<(Gauge, Reading)>,
+    counters: Vec<(Counter, ReadNumber)>,
+    gauges: Vec<(Gauge, ReadNumber)>,
 }
 
 impl CacheMetrics {

@@ -27,7 +27,7 @@ const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A comment of an event stream, which clients skip.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// How long the refusal of what was written may be under way.
+/// How long the other end's refusal of written bytes may take to arrive.
 const REFUSAL: Duration = Duration::from_millis(200);
 
 /// The pauses between probes. There are few: some clients accept only five interim answers.

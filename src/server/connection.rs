@@ -22,8 +22,8 @@ use tower::ServiceExt;
 
 use super::client::Client;
 
-/// What the kernel holds of an answer that its client does not read, in bytes. The default grows to megabytes, in which a whole
-/// answer fits, and nobody would ever notice that the client is stuck.
+/// Size of the kernel's send buffer, in bytes. By default it grows to megabytes: a whole answer fits in it, and nobody would ever
+/// notice that the client does not read.
 const SEND_BUFFER: usize = 32 * 1024;
 
 /// How connections are served.

@@ -2,7 +2,7 @@
 //!
 //! A page that the user has open can send requests to any port of the machine. It cannot forge `Origin`, which says whose page it
 //! is, nor `Host`, which says by which name it reached us: a name of its own that it has pointed at this machine (DNS rebinding).
-//! With what needs no `Origin`, such as pictures, browsers send `Sec-Fetch-Site`, which says whether a page of ours asks.
+//! Requests without `Origin`, such as those for pictures, carry `Sec-Fetch-Site`: whether the page is from this server.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +32,17 @@ pub struct Allowed {
     pub hosts: Vec<HostName>,
     /// The origins whose web pages may use it.
     pub origins: Vec<PageOrigin>,
+    /// How whoever started the server lets in more; refusals end with it.
+    pub remedies: Remedies,
+}
+
+/// Ends of the refusals' sentences, such as `allow the name in the settings`. Without one, a refusal only says what is wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Remedies {
+    /// For a name that the server does not go by.
+    pub host: Option<&'static str>,
+    /// For web pages.
+    pub origin: Option<&'static str>,
 }
 
 /// Refuses requests under foreign names and from foreign pages.
@@ -54,9 +65,8 @@ impl Allowed {
         let hosts = headers.get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes())).chain(named_by_uri);
         for host in hosts {
             if !is_own_name(&host, &self.hosts) {
-                return Err(format!(
-                    "this server is not known as {host}: call it localhost, or allow the name with --allow-host of serve or record"
-                ));
+                let remedy = self.remedies.host.map(|remedy| format!(", or {remedy}")).unwrap_or_default();
+                return Err(format!("this server is not known as {host}: call it localhost{remedy}"));
             }
         }
         let own = headers.get(HOST).map(|host| [b"http://", host.as_bytes()].concat());
@@ -64,21 +74,23 @@ impl Allowed {
             let is_own = own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(origin.as_bytes()));
             if !is_own && !self.origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes()) {
                 let shown = String::from_utf8_lossy(origin.as_bytes());
-                return Err(format!(
-                    "web pages of {shown} may not use this server: allow it with --allow-origin, or the setting allow_origin"
-                ));
+                return Err(format!("web pages of {shown} may not use this server{}", self.origin_remedy()));
             }
         }
         let is_foreign = |site: &HeaderValue| site != "same-origin" && site != "none";
         match headers.get("sec-fetch-site") {
             Some(site) if is_foreign(site) && !headers.contains_key(ORIGIN) => {
-                Err("web pages may use this server only with an Origin that is allowed: see --allow-origin".into())
+                Err(format!("web pages may use this server only with an Origin that is allowed{}", self.origin_remedy()))
             }
             _ => Ok(()),
         }
     }
 
-    /// What lets pages of the allowed origins read the answers; `None` if there are no origins.
+    fn origin_remedy(&self) -> String {
+        self.remedies.origin.map(|remedy| format!(": {remedy}")).unwrap_or_default()
+    }
+
+    /// The CORS layer that lets pages of the allowed origins read the answers; `None` if there are no origins.
     pub(crate) fn cors(&self) -> Option<CorsLayer> {
         let origins: Vec<HeaderValue> = self.origins.iter().filter_map(|origin| origin.as_str().parse().ok()).collect();
         (!origins.is_empty()).then(|| {
@@ -121,15 +133,16 @@ mod tests {
             assert_eq!(checked(&[(HOST, own)], &allowed), Ok(()), "{own}");
         }
         for foreign in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8081", "gpu.lan.example", "", "a b"] {
-            let refused = checked(&[(HOST, foreign)], &allowed).unwrap_err();
-            assert!(refused.starts_with(&format!("this server is not known as {foreign}:")), "{refused}");
+            let refused = format!("this server is not known as {foreign}: call it localhost");
+            assert_eq!(checked(&[(HOST, foreign)], &allowed), Err(refused));
         }
         assert_eq!(checked(&[], &allowed), Ok(()));
         // An address in full stands in for `Host`, so it cannot be another one.
         let own: HeaderMap = [(HOST, HeaderValue::from_static("127.0.0.1:8081"))].into_iter().collect();
         let named = |uri: &'static str| allowed.check_words(&Uri::from_static(uri), &own);
         assert_eq!(named("http://gpu.lan/v1/messages"), Ok(()));
-        assert!(named("http://evil.example/v1/messages").unwrap_err().contains("not known as evil.example"));
+        let refused = named("http://evil.example/v1/messages").unwrap_err();
+        insta::assert_snapshot!(refused, @"this server is not known as evil.example: call it localhost");
     }
 
     #[test]
@@ -140,7 +153,7 @@ mod tests {
             assert_eq!(from(own), Ok(()), "{own}");
         }
         for foreign in ["http://app.example", "https://app.example.evil", "https://evil.example", "null", "http://127.0.0.1:9"] {
-            assert!(from(foreign).unwrap_err().starts_with(&format!("web pages of {foreign} may not")), "{foreign}");
+            assert_eq!(from(foreign), Err(format!("web pages of {foreign} may not use this server")));
         }
         // A picture or a link: no page says whose it is.
         let fetched =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::metrics::{Metrics, Outcome};
+use super::metrics::{EndKind, Metrics};
 use super::observe::RequestId;
 use crate::backend::BackendError;
 use crate::wire::{ContentBlock, StreamEvent, Usage};
@@ -65,10 +65,10 @@ impl Drop for Meter {
         let (outcome, end) = match &self.end {
             AnswerEnd::Complete => {
                 self.metrics.e2e.observe(e2e.as_secs_f64());
-                (Outcome::Complete, "complete")
+                (EndKind::Complete, "complete")
             }
-            AnswerEnd::ClientLeft => (Outcome::ClientLeft, "the client left"),
-            AnswerEnd::Failed(reason) => (Outcome::Failed, reason.as_str()),
+            AnswerEnd::ClientLeft => (EndKind::ClientLeft, "the client left"),
+            AnswerEnd::Failed(reason) => (EndKind::Failed, reason.as_str()),
         };
         self.metrics.count_answer(outcome, &self.usage);
         tracing::info!(

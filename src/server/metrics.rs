@@ -13,13 +13,13 @@ const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum EndKind {
     Complete,
     ClientLeft,
     Failed,
 }
 
-impl Outcome {
+impl EndKind {
     const ALL: [Self; 3] = [Self::Complete, Self::ClientLeft, Self::Failed];
 
     /// The value of the label `outcome`.
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// Counts one ended answer by its outcome, and its tokens.
-    pub(crate) fn count_answer(&self, outcome: Outcome, usage: &Usage) {
+    pub(crate) fn count_answer(&self, outcome: EndKind, usage: &Usage) {
         self.answers_with(outcome).inc();
         self.input_tokens.inc_by(usage.input_tokens);
         self.cache_read_tokens.inc_by(usage.cache_read_input_tokens.unwrap_or(0));
@@ -117,7 +117,7 @@ impl Metrics {
         self.output_tokens.inc_by(usage.output_tokens);
     }
 
-    fn answers_with(&self, outcome: Outcome) -> IntCounter {
+    fn answers_with(&self, outcome: EndKind) -> IntCounter {
         self.answers.with_label_values(&[outcome.label()])
     }
 
@@ -125,7 +125,7 @@ impl Metrics {
     pub(crate) fn totals(&self) -> Totals {
         let cached_tokens = self.cache_read_tokens.get();
         Totals {
-            requests: Outcome::ALL.into_iter().map(|outcome| self.answers_with(outcome).get()).sum(),
+            requests: EndKind::ALL.into_iter().map(|outcome| self.answers_with(outcome).get()).sum(),
             prompt_tokens: self.input_tokens.get() + self.cache_creation_tokens.get() + cached_tokens,
             cached_tokens,
             output_tokens: self.output_tokens.get(),
@@ -162,7 +162,7 @@ mod tests {
         let metrics = Metrics::new();
         assert_eq!(metrics.totals().to_string(), "0 requests, 0 prompt tokens (0% from the cache), 0 output tokens");
         metrics.count_answer(
-            Outcome::Complete,
+            EndKind::Complete,
             &Usage {
                 input_tokens: 10,
                 cache_creation_input_tokens: Some(15),

@@ -38,7 +38,7 @@ mod run_token;
 pub use app::ServerOptions;
 pub use body::BODY_LIMIT;
 pub(crate) use error::ApiError;
-pub use foreign::Allowed;
+pub use foreign::{Allowed, Remedies};
 pub use host_name::HostName;
 pub use metrics::Totals;
 pub(crate) use observe::refusal;

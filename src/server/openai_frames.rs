@@ -10,8 +10,8 @@ use crate::wire::StreamEvent;
 /// A comment in the place of a ping. Clients skip it.
 pub(crate) const PING: &str = ": ping\n\n";
 
-/// The SSE frames for one event of which `chunks` were made: the chunks, and what stands for pings, errors and the end. `prompt`
-/// is the field that errors name.
+/// The SSE frames for one event: its `chunks`, or OpenAI's forms of pings, errors and the end. `prompt` is the field that errors
+/// name.
 pub(crate) fn frames<Chunk: Serialize>(
     chunks: impl IntoIterator<Item = Chunk>,
     event: &StreamEvent,

@@ -49,8 +49,14 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(PageOrigin(origin.into())));
         }
-        for text in ["*", "app.example", "https://app.example/page", "https://a@app.example", "data:text", ""] {
-            assert!(text.parse::<PageOrigin>().unwrap_err().contains("is not an origin"), "{text}");
-        }
+        let others = ["*", "app.example", "https://app.example/page", "https://a@app.example", "data:text", ""];
+        insta::assert_snapshot!(others.map(|text| text.parse::<PageOrigin>().unwrap_err()).join("\n"), @r#"
+        "*" is not an origin such as https://app.example: relative URL without a base
+        "app.example" is not an origin such as https://app.example: relative URL without a base
+        "https://app.example/page" is not an origin such as https://app.example: only scheme, host and port belong to it
+        "https://a@app.example" is not an origin such as https://app.example: only scheme, host and port belong to it
+        "data:text" is not an origin such as https://app.example: only scheme, host and port belong to it
+        "" is not an origin such as https://app.example: relative URL without a base
+        "#);
     }
 }

@@ -8,10 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
 
-use super::auth::same;
-
-/// The header that carries a run's token. It is one of our own: a client's credentials keep their places.
+/// The header that carries a run's token. It is our own, so that a client's credentials keep theirs.
 pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-anyclaude-token");
 
 /// A random token of 256 bits, in characters that every header and variable may have. It shows itself to nobody who prints it.
@@ -49,6 +48,11 @@ impl fmt::Debug for RunToken {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("RunToken(…)")
     }
+}
+
+/// Compares digests, so that the time it takes does not reveal how much of the secret was right.
+pub(super) fn same(offered: &str, secret: &str) -> bool {
+    Sha256::digest(offered) == Sha256::digest(secret)
 }
 
 #[cfg(test)]

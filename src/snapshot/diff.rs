@@ -9,7 +9,7 @@ const CONTEXT: usize = 3;
 /// One side of a diff.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
-    /// What to call it.
+    /// Its name in the diff's header.
     pub label: &'a str,
     /// Its content.
     pub text: &'a str,

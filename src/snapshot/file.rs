@@ -34,7 +34,7 @@ pub struct Snapshot {
 /// The front matter, with insta's names in insta's order. It is for people: only outcomes are compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// What wrote the file.
+    /// The program that wrote the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The last user turn, as one short line.
@@ -43,7 +43,7 @@ pub struct Metadata {
     /// The settings that gave this outcome, for a reviewer. Accepted files do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
-    /// What answered.
+    /// The model that answered, and its tool format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<Info>,
     /// The path of the trace that was replayed.
@@ -51,7 +51,7 @@ pub struct Metadata {
     pub input_file: Option<String>,
 }
 
-/// What answered.
+/// The model that answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Info {
     /// The model's name.
@@ -178,19 +178,24 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_a_snapshot_says_why() {
-        let table = [
-            ("", "a snapshot starts with a line of ---"),
-            ("{}", "a snapshot starts with a line of ---"),
-            ("---\n", "the file ends after its first line"),
-            ("---\nsource: x\n", "there is nothing after the front matter"),
-            ("---\nsource: [\n---\n{}\n", "the front matter is not YAML"),
-            ("---\nsource: x\n---\n{\n", "the content is not a snapshot's JSON"),
-            ("---\nsource: x\n---\n{\"stop_reason\": null}\n", "missing field `tool_use`"),
+        let texts = [
+            "",
+            "{}",
+            "---\n",
+            "---\nsource: x\n",
+            "---\nsource: [\n---\n{}\n",
+            "---\nsource: x\n---\n{\n",
+            "---\nsource: x\n---\n{\"stop_reason\": null}\n",
         ];
-        for (text, expected) in table {
-            let error = Snapshot::parse(text).unwrap_err();
-            assert!(error.contains(expected), "{text:?} gave {error:?}");
-        }
+        insta::assert_snapshot!(texts.map(|text| format!("{text:?}: {}", Snapshot::parse(text).unwrap_err())).join("\n"), @r#"
+        "": a snapshot starts with a line of ---
+        "{}": a snapshot starts with a line of ---
+        "---\n": the file ends after its first line
+        "---\nsource: x\n": there is nothing after the front matter
+        "---\nsource: [\n---\n{}\n": the front matter is not YAML: source: invalid type: sequence, expected a string at line 1 column 9
+        "---\nsource: x\n---\n{\n": the content is not a snapshot's JSON: EOF while parsing an object at line 2 column 0
+        "---\nsource: x\n---\n{\"stop_reason\": null}\n": the content is not a snapshot's JSON: missing field `tool_use` at line 1 column 21
+        "#);
     }
 
     #[test]

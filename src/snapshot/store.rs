@@ -163,18 +163,12 @@ fn remove(path: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::names_in;
     use crate::snapshot::{Metadata, Outcome};
 
     fn snapshot(trace: &str) -> Snapshot {
         let metadata = Metadata { expression: Some("cold".into()), input_file: Some(trace.into()), ..Metadata::default() };
         Snapshot { metadata, outcome: Outcome { stop_reason: None, tool_use: Vec::new() } }
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 
     #[test]
@@ -201,7 +195,7 @@ mod tests {
         let pending = store.pending().unwrap();
         assert_eq!(pending, [store.pending_path(&id)]);
         assert_eq!(accept(&pending[0]).unwrap(), store.accepted_path(&id));
-        assert_eq!(names(folder.path()), ["demo__001.snap"]);
+        assert_eq!(names_in(folder.path()), ["demo__001.snap"]);
         assert_eq!(store.accepted(&id).unwrap().unwrap().metadata.expression, None);
     }
 
@@ -212,7 +206,7 @@ mod tests {
         store.write_accepted(&id, snapshot("t")).unwrap();
         store.write_pending(&id, &snapshot("t")).unwrap();
         reject(&store.pending_path(&id)).unwrap();
-        assert_eq!(names(folder.path()), ["demo__001.snap"]);
+        assert_eq!(names_in(folder.path()), ["demo__001.snap"]);
     }
 
     #[test]

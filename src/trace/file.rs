@@ -14,13 +14,13 @@ use crate::files::{Access, folder_of, write_atomically};
 /// What is added to a trace's name while its exchange is open.
 pub const PARTIAL_SUFFIX: &str = ".partial";
 
-/// Why a trace could not be read, found or written. Every text names the file and the next step.
+/// Why a trace could not be read, found or written. Every text names the file, and the next step unless that is a command.
 #[allow(missing_docs, reason = "each variant's text says what it is")]
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    #[error("{}: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default", .path.display())]
+    #[error("{}: no such file or folder", .path.display())]
     Missing { path: PathBuf },
-    #[error("no traces in {}; make some with `anyclaude record -- claude`", list(.paths))]
+    #[error("no traces in {}", list(.paths))]
     NothingFound { paths: Vec<PathBuf> },
     #[error("cannot {doing} {}: {source}; check the path, its permissions and the free space", .path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
@@ -33,7 +33,7 @@ pub enum TraceError {
     Version { path: PathBuf, found: String },
     #[error("{}: no whole zstd file: {source}; it was cut short or edited, record it again or delete it", .path.display())]
     Compressed { path: PathBuf, source: io::Error },
-    #[error("{}: a recording that did not end; make it a trace with `anyclaude trace recover {}`", .path.display(), folder_of(.path).display())]
+    #[error("{}: a recording that did not end", .path.display())]
     Partial { path: PathBuf },
 }
 
@@ -264,6 +264,6 @@ mod tests {
         insta::assert_snapshot!(message("v2.json", "{\"version\": 2}"), @"T/v2.json: trace version 2, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it");
         insta::assert_snapshot!(message("none.json", "{\"a\": 2}"), @"T/none.json: trace version missing, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it");
         insta::assert_snapshot!(message("fields.json", "{\"version\": 1}"), @"T/fields.json:1:14: not a whole trace: missing field `id`; it was cut short or edited, record it again or delete it");
-        insta::assert_snapshot!(message("1.json.partial", ""), @"T/1.json.partial: a recording that did not end; make it a trace with `anyclaude trace recover T`");
+        insta::assert_snapshot!(message("1.json.partial", ""), @"T/1.json.partial: a recording that did not end");
     }
 }

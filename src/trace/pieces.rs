@@ -29,7 +29,7 @@ pub(super) enum PieceHolder {
 }
 
 /// A piece of a text.
-pub(super) struct Piece<'a> {
+pub(super) struct TextPiece<'a> {
     /// Which text it belongs to.
     pub id: PieceId,
     /// The piece.
@@ -40,7 +40,7 @@ pub(super) struct Piece<'a> {
 const STARTED: [&str; 4] = ["text", "thinking", "signature", "content"];
 
 /// The pieces in the data of an event, in the order in which they stand there.
-pub(super) fn pieces_in(data: &mut Value) -> Vec<Piece<'_>> {
+pub(super) fn pieces_in(data: &mut Value) -> Vec<TextPiece<'_>> {
     let Value::Object(fields) = data else { return Vec::new() };
     let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
     match fields.get("type").and_then(Value::as_str) {
@@ -56,7 +56,7 @@ pub(super) fn pieces_in(data: &mut Value) -> Vec<Piece<'_>> {
             let part = ["content_index", "summary_index"].into_iter().find(|name| fields.contains_key(*name)).map_or(0, number);
             let id = PieceId { holder: PieceHolder::Item { output: number("output_index"), part }, field: kind.to_owned() };
             match fields.get_mut("delta") {
-                Some(Value::String(text)) => vec![Piece { id, text }],
+                Some(Value::String(text)) => vec![TextPiece { id, text }],
                 _ => Vec::new(),
             }
         }
@@ -65,12 +65,12 @@ pub(super) fn pieces_in(data: &mut Value) -> Vec<Piece<'_>> {
 }
 
 /// The pieces in a chunk's part for one alternative.
-fn of_choice(choice: u64, fields: &mut Map<String, Value>) -> Vec<Piece<'_>> {
+fn of_choice(choice: u64, fields: &mut Map<String, Value>) -> Vec<TextPiece<'_>> {
     let mut pieces = Vec::new();
     for (name, value) in fields {
         match (name.as_str(), value) {
             ("text", Value::String(text)) => {
-                pieces.push(Piece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.clone() }, text });
+                pieces.push(TextPiece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.clone() }, text });
             }
             ("delta", Value::Object(delta)) => {
                 delta.iter_mut().for_each(|(name, value)| of_delta(choice, name, value, &mut pieces))
@@ -82,12 +82,12 @@ fn of_choice(choice: u64, fields: &mut Map<String, Value>) -> Vec<Piece<'_>> {
 }
 
 /// Adds the pieces in one field of a chunk's delta.
-fn of_delta<'a>(choice: u64, name: &str, value: &'a mut Value, pieces: &mut Vec<Piece<'a>>) {
+fn of_delta<'a>(choice: u64, name: &str, value: &'a mut Value, pieces: &mut Vec<TextPiece<'a>>) {
     match (name, value) {
         // It is repeated, not continued.
         ("role", _) => {}
         (_, Value::String(text)) => {
-            pieces.push(Piece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.to_owned() }, text });
+            pieces.push(TextPiece { id: PieceId { holder: PieceHolder::Choice(choice), field: name.to_owned() }, text });
         }
         ("function_call", call) => pieces.extend(texts_of(Some(call), &PieceHolder::Choice(choice), is_of_call)),
         ("tool_calls", calls) => {
@@ -122,17 +122,17 @@ fn items(list: Option<&mut Value>) -> impl Iterator<Item = (u64, &mut Map<String
 }
 
 /// The texts among an object's fields.
-fn texts_of<'a>(object: Option<&'a mut Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<Piece<'a>> {
+fn texts_of<'a>(object: Option<&'a mut Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<TextPiece<'a>> {
     object.and_then(Value::as_object_mut).map_or_else(Vec::new, |fields| texts_in(fields, holder, is_piece))
 }
 
-fn texts_in<'a>(fields: &'a mut Map<String, Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<Piece<'a>> {
+fn texts_in<'a>(fields: &'a mut Map<String, Value>, holder: &PieceHolder, is_piece: fn(&str) -> bool) -> Vec<TextPiece<'a>> {
     let mut pieces = Vec::new();
     for (name, value) in fields {
         if let Value::String(text) = value
             && is_piece(name)
         {
-            pieces.push(Piece { id: PieceId { holder: holder.clone(), field: name.clone() }, text });
+            pieces.push(TextPiece { id: PieceId { holder: holder.clone(), field: name.clone() }, text });
         }
     }
     pieces
@@ -145,7 +145,7 @@ mod tests {
 
     fn found(mut data: Value) -> Vec<String> {
         let pieces = pieces_in(&mut data);
-        pieces.iter().map(|Piece { id, text }| format!("{:?} {} {text}", id.holder, id.field)).collect()
+        pieces.iter().map(|TextPiece { id, text }| format!("{:?} {} {text}", id.holder, id.field)).collect()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::TokenLogprob;
+use super::nullable::null_is_default;
 
 /// A message's content: one text, or content blocks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -200,11 +201,6 @@ impl Serialize for ContentBlock {
     }
 }
 
-/// Reads a field for which clients may write `null` where they have nothing to say.
-pub(super) fn null_is_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 impl ContentBlock {
     /// A text block without extra fields.
     pub fn text(text: impl Into<String>) -> Self {
@@ -276,15 +272,13 @@ mod tests {
 
     #[test]
     fn an_error_says_what_is_wrong_with_the_block() {
-        for (content, expected) in [
-            (json!([{"type": 7}]), "type: a string is expected"),
-            (json!(["hi"]), "invalid type: string \"hi\", expected a map"),
-            (json!([{"type": "text"}]), "missing field `text`"),
-            (json!([{"text": "hi"}]), "missing field `type`"),
-            (json!(7), "expected a string or a list of content blocks"),
-        ] {
-            let error = message(content).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
+        let contents = [json!([{"type": 7}]), json!(["hi"]), json!([{"type": "text"}]), json!([{"text": "hi"}]), json!(7)];
+        insta::assert_snapshot!(contents.map(|content| format!("{content}: {}", message(content.clone()).unwrap_err())).join("\n"), @r#"
+        [{"type":7}]: type: a string is expected at line 1 column 37
+        ["hi"]: invalid type: string "hi", expected a map at line 1 column 30
+        [{"type":"text"}]: missing field `text` at line 1 column 42
+        [{"text":"hi"}]: missing field `type` at line 1 column 40
+        7: invalid type: integer `7`, expected a string or a list of content blocks at line 1 column 26
+        "#);
     }
 }

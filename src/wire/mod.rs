@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod id;
 mod logprobs;
+mod nullable;
 #[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
 mod output_format;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::TopLogprobs;
-use super::content::{Content, ContentBlock, TextOrList, null_is_default};
+use super::content::{Content, ContentBlock, TextOrList};
+use super::nullable::null_is_default;
 
 /// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
 ///

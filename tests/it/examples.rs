@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::demo::session;
 use crate::support::http::post;
+use crate::support::output::line_of;
 use crate::support::process::{Running, run};
 use crate::support::replay_backend::{Flaw, ReplayBackend};
 use crate::support::sandbox::{Sandbox, portable};
@@ -51,5 +52,6 @@ fn a_replay_in_a_test_passes_and_fails_as_the_command_does() {
     let snapshot = sandbox.read("snapshots/demo__001.snap");
     sandbox.write("snapshots/demo__001.snap", snapshot.replace("\"Read\"", "\"Write\""));
     let failed = replayed();
-    assert!(failed.code != Some(0) && failed.stderr.contains("demo/001: Changed"), "{failed:?}");
+    assert_ne!(failed.code, Some(0));
+    insta::assert_snapshot!(line_of(&failed.stderr, "demo/001: "), @r#"demo/001: Changed { accepted: Outcome { stop_reason: Some(ToolUse), tool_use: [ToolUse { name: "Write", input: Object {"file_path": String("hello.txt")} }] } }"#);
 }

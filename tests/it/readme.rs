@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::support::clients::{claude, with_claude_settings};
 use crate::support::hub::{Hub, Repository};
+use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, Running};
 use crate::support::sandbox::{Sandbox, repository};
 
@@ -46,7 +47,8 @@ fn claude_code_is_launched_on_the_embedded_model() {
     let said = run(&sandbox, launch, "").exits(0).stderr;
     let begins = ["loading ", "loaded in ", "warming: ", "warmed in ", "ready in ", "recorded "];
     assert!(begins.iter().all(|begin| said.lines().any(|line| line.starts_with(begin))), "{said}");
-    assert!(said.contains(" mlx tiny answers claude at ") && said.contains(" s saved\n"), "{said}");
+    insta::assert_snapshot!(uncounted(line_of(&said, "ready in ")), @"ready in [time]: mlx tiny answers claude at http://127.0.0.1:[port]");
+    assert!(said.contains(" s saved\n"), "{said}");
 }
 
 #[test]
@@ -88,16 +90,16 @@ fn a_session_is_recorded_replayed_and_reviewed() {
     let serving = Serving::start(crate::support::MODEL, &[]);
     let [record] = commands("anyclaude record")[..] else { panic!("README records once") };
     let recorded = run(&sandbox, &record.replace("http://127.0.0.1:8081", &serving.url), "").exits(0);
-    assert!(recorded.stderr.contains("recorded "), "{}", recorded.stderr);
+    insta::assert_snapshot!(sandbox.portable(line_of(&recorded.stderr, "recorded ")), @"recorded 2 exchanges to traces/[session]");
 
     let [first, again] = commands("anyclaude replay")[..] else { panic!("README replays twice") };
     run(&sandbox, first, "").exits(1);
     let [review] = commands("anyclaude review")[..] else { panic!("README reviews once") };
     let reviewed = run(&sandbox, review, &"a\n".repeat(20)).exits(0);
-    assert!(reviewed.stdout.contains("0 still pending"), "{}", reviewed.stdout);
+    insta::assert_snapshot!(line_of(&reviewed.stdout, "Reviewed: "), @"Reviewed: 2 accepted, 0 rejected, 0 still pending");
     run(&sandbox, again, "").exits(0);
     let served = serving.stop("TERM").exits(0);
-    assert!(served.stderr.contains("served 2 requests"), "{}", served.stderr);
+    insta::assert_snapshot!(uncounted(line_of(&served.stderr, "served ")), @"served 2 requests, N prompt tokens (N% from the cache), N output tokens");
 }
 
 #[test]

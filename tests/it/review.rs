@@ -7,6 +7,7 @@ use anyclaude::wire::StopReason;
 use serde_json::json;
 
 use crate::support::demo::write_trace;
+use crate::support::output::line_of;
 use crate::support::process::{Ran, Running, run};
 use crate::support::sandbox::Sandbox;
 
@@ -157,7 +158,7 @@ fn a_reviewer_sees_the_diff_the_user_turn_and_the_recorded_answer() {
 fn other_keys_are_asked_again_and_the_end_of_input_leaves_the_rest() {
     let sandbox = pending();
     let ran = review(&sandbox, "what\nA\n").exits(0);
-    assert!(ran.stdout.contains("\"what\" is none of a, r, s, q"), "{ran:?}");
+    insta::assert_snapshot!(line_of(&ran.stdout, "\"what\""), @r#""what" is none of a, r, s, q."#);
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__002.snap.new", "demo__003.snap.new"]);
 }
 
@@ -195,7 +196,7 @@ fn a_missing_trace_does_not_stop_a_review_and_is_told() {
     [1 of 3] snapshots/demo__001.snap.new
          model tiny, tool calls as hermes
         replay tool_choice recorded, max_tokens 256
-         trace traces/demo/001.json: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default
+         trace traces/demo/001.json: no such file or folder
 
     --- snapshots/demo__001.snap (accepted)
     +++ snapshots/demo__001.snap.new (pending)
@@ -294,6 +295,6 @@ sys.stdout.buffer.write(output)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
     let ran = run(sandbox.program("python3").args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")])).exits(0);
-    assert!(ran.stdout.contains("Reviewed: 1 accepted, 1 rejected, 1 still pending"), "{ran:?}");
+    insta::assert_snapshot!(line_of(&ran.stdout, "Reviewed: "), @"Reviewed: 1 accepted, 1 rejected, 1 still pending");
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__003.snap"]);
 }

@@ -1,4 +1,4 @@
-//! Who may have an answer in work: so many at once, so many waiting, and none whose client does not read it.
+//! Admission: how many answers are computed at once, how many requests wait, and when a client that does not read is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,13 +150,13 @@ mod tests {
         let admission = limited(1, 1, Duration::from_secs(3600));
         let taken = take(&admission).await.unwrap();
         let waiting = admission.admit().unwrap();
-        assert!(overloaded(admission.admit()).starts_with("too many requests wait"));
+        insta::assert_snapshot!(overloaded(admission.admit()), @"too many requests wait for an answer already: try again");
         drop(taken);
         waiting.slot().await.unwrap();
 
         let impatient = limited(1, 1, Duration::ZERO);
         let _taken = take(&impatient).await.unwrap();
-        assert!(overloaded(take(&impatient).await).starts_with("other answers took all slots"));
+        insta::assert_snapshot!(overloaded(take(&impatient).await), @"other answers took all slots for 0 s: try again");
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ mod tests {
         for _ in 0..UNREAD {
             assert!(matches!(unread.recv().await, Some(Ok(EngineEvent::Piece(_)))));
         }
-        assert!(overloaded(unread.recv().await.unwrap()).contains("did not read"));
+        insta::assert_snapshot!(overloaded(unread.recv().await.unwrap()), @"the answer was cancelled because the client did not read it");
         assert!(unread.recv().await.is_none());
     }
 

@@ -63,7 +63,7 @@ impl MlxBackend {
         self.text.tool_format
     }
 
-    /// The engine, for what the [`Backend`] trait does not offer.
+    /// The engine itself, for functions beyond the [`Backend`] trait.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }

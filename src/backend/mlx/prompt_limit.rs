@@ -125,7 +125,8 @@ mod tests {
         assert_eq!(counted, tokenizer.encode(&text).unwrap().len());
         unwanted.cancel();
         assert!(count_in_slices(&text, &tokenizer, &unwanted).is_err());
-        assert!(PromptLimit::of_context(9).check(&text, &tokenizer, &unwanted).unwrap_err().to_string().contains("left"));
+        let error = PromptLimit::of_context(9).check(&text, &tokenizer, &unwanted).unwrap_err();
+        insta::assert_snapshot!(error, @"the client has left");
     }
 
     #[test]

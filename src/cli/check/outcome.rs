@@ -1,6 +1,6 @@
-//! What a check came to.
+//! The result of a check.
 
-/// What a check came to.
+/// The result of a check.
 pub(super) enum CheckOutcome {
     Passed,
     Failed,

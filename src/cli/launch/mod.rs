@@ -118,7 +118,7 @@ struct Launch {
     started: Instant,
 }
 
-/// What was seen of the client's run.
+/// A finished run of the client.
 struct Observed {
     /// The client's exit code.
     code: u8,

@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::trimmed::{TrimRules, TrimSavings, TrimmedBackend, TrimmedBodies};
 use crate::cli::CliError;
+use crate::cli::allow::REMEDIES;
 use crate::cli::child::outer_token;
 use crate::cli::text::grouped;
 use crate::config::{Mode, Settings};
@@ -102,7 +103,7 @@ impl Origin {
 pub(super) fn allowed(settings: &Settings) -> Result<Allowed, CliError> {
     let origins: Result<_, String> = settings.allow_origin.iter().map(|origin| origin.parse()).collect();
     let origins = origins.map_err(|reason| CliError::input(format!("allow_origin: {reason}")))?;
-    Ok(Allowed { origins, ..Allowed::default() })
+    Ok(Allowed { origins, remedies: REMEDIES, ..Allowed::default() })
 }
 
 /// How the settings want prompts trimmed.

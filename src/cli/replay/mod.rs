@@ -41,8 +41,8 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
 fn plan(args: &ReplayArgs) -> Result<Plan, CliError> {
-    let found = trace::find(&args.traces).map_err(CliError::input)?;
-    let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::input);
+    let found = trace::find(&args.traces)?;
+    let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
     let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut plan = Plan::new(traces, &args.settings()).map_err(CliError::input)?;
     if let (Some(model), false) = (&args.model, args.is_in_process()) {

@@ -160,7 +160,8 @@ fn success_unless(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
     if errors.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(CliError::input(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+    let lines: Vec<String> = errors.into_iter().map(|error| CliError::from(error).to_string()).collect();
+    Err(CliError::Input(lines.join("\n")))
 }
 
 fn scrub_all(paths: &[PathBuf], out: &Path, turns: Turns) -> Result<ExitCode, CliError> {

@@ -44,7 +44,7 @@ struct Prompt {
 #[derive(Clone, Debug, PartialEq)]
 struct PromptPart {
     /// What to call it in output, such as `message 1 (user), block 2`.
-    place: String,
+    label: String,
     text: String,
 }
 
@@ -118,16 +118,16 @@ fn characters() -> (&'static str, Units) {
 /// The request's parts in the order of the prompt, without what does not get into it (`cache_control`, the billing header).
 fn parts(request: &MessagesRequest) -> Vec<PromptPart> {
     let tool = |tool: &Tool| PromptPart {
-        place: format!("tool {}", tool.name),
+        label: format!("tool {}", tool.name),
         text: json!([tool.name, tool.description, tool.input_schema]).to_string(),
     };
     let mut parts: Vec<PromptPart> = request.tools.iter().map(tool).collect();
     match &request.system {
         None => {}
-        Some(System::Text(text)) => parts.push(PromptPart { place: "system".into(), text: text.clone() }),
+        Some(System::Text(text)) => parts.push(PromptPart { label: "system".into(), text: text.clone() }),
         Some(System::Blocks(blocks)) => {
             let blocks = blocks.iter().map(text).enumerate().filter(|(_, text)| !text.starts_with(BILLING_HEADER));
-            parts.extend(blocks.map(|(at, text)| PromptPart { place: format!("system block {}", at + 1), text }));
+            parts.extend(blocks.map(|(at, text)| PromptPart { label: format!("system block {}", at + 1), text }));
         }
     }
     for (at, message) in request.messages.iter().enumerate() {
@@ -136,14 +136,14 @@ fn parts(request: &MessagesRequest) -> Vec<PromptPart> {
             Role::Assistant => "assistant",
             Role::System => "system",
         };
-        let place = format!("message {} ({role})", at + 1);
+        let label = format!("message {} ({role})", at + 1);
         match &message.content {
-            Content::Text(text) => parts.push(PromptPart { place, text: text.clone() }),
+            Content::Text(text) => parts.push(PromptPart { label, text: text.clone() }),
             Content::Blocks(blocks) => parts.extend(
                 blocks
                     .iter()
                     .enumerate()
-                    .map(|(at, block)| PromptPart { place: format!("{place}, block {}", at + 1), text: text(block) }),
+                    .map(|(at, block)| PromptPart { label: format!("{label}, block {}", at + 1), text: text(block) }),
             ),
         }
     }
@@ -179,10 +179,10 @@ fn compare(prompt: &Prompt, earlier: &[Prompt]) -> PromptOverlap {
     }
 }
 
-/// The place of the first part in which two requests differ; `None` if one only has more parts at its end.
+/// The label of the first part in which two requests differ; `None` if one only has more parts at its end.
 fn first_difference(parts: &[PromptPart], other: &[PromptPart]) -> Option<String> {
     let (new, _) = parts.iter().zip(other).find(|(a, b)| a != b)?;
-    Some(new.place.clone())
+    Some(new.label.clone())
 }
 
 fn table(overlaps: &[PromptOverlap], unit: &str) -> String {

@@ -6,13 +6,13 @@ mod tools;
 use serde_json::{Map, Value, json};
 
 use self::conversation::conversation;
-use self::tools::OfferedTools;
+use self::tools::OfferedChatTools;
 use super::openai_common::{any_object_format, schema_format, stop_sequences, top_k};
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::ChatRequest;
 use crate::wire::{ENGINE_FIELDS, MessagesRequest, System};
 
-/// What becomes of a chat request.
+/// A chat request, converted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromChat {
     /// The same request in the Messages protocol.
@@ -43,7 +43,7 @@ const REFUSED: [(&str, &str); 5] = [
 /// Converts a request.
 ///
 /// # Errors
-/// One sentence that names the field: its value cannot be meant, or it asks for what no backend here can do.
+/// One sentence that names the field: its value makes no sense, or no backend here can do what it asks for.
 pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     let mut omitted = Omitted::default();
     let mut extra = chat.extra;
@@ -57,7 +57,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     }
     let mut turns = conversation(chat.messages, &mut omitted)?;
     turns.answer_instructions();
-    let mut offered = OfferedTools::of(chat.tools, &mut omitted);
+    let mut offered = OfferedChatTools::of(chat.tools, &mut omitted);
     let tool_choice = offered.choose(chat.tool_choice, chat.parallel_tool_calls)?;
     let paths = offered.indices.iter().map(|index| format!("tools.{index}.function"));
     let names = offered.tools.iter().map(|tool| tool.name.clone());

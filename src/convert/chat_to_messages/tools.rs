@@ -9,13 +9,13 @@ use crate::wire::{Tool, ToolChoice};
 
 /// A chat request's tools in the Messages protocol.
 #[derive(Debug, Default)]
-pub(super) struct OfferedTools {
+pub(super) struct OfferedChatTools {
     pub tools: Vec<Tool>,
     /// The index of each of the tools in the chat request. In the order of `tools`.
     pub indices: Vec<usize>,
 }
 
-impl OfferedTools {
+impl OfferedChatTools {
     /// All of the request's tools.
     pub(super) fn of(tools: Vec<ChatTool>, omitted: &mut Omitted) -> Self {
         let tools: Vec<Tool> = tools.into_iter().map(|offered| tool(offered, omitted)).collect();

@@ -43,7 +43,7 @@ struct QueuedCall {
     /// The index that the call's pieces carry, if they carry one.
     index: Option<usize>,
     id: Option<String>,
-    /// What has come of the name; empty if nothing has.
+    /// The name so far; empty before its first piece.
     name: String,
     arguments: CallArguments,
     /// Whether its content block was started.

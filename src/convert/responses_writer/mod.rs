@@ -29,9 +29,9 @@ pub struct ResponseWriter {
 /// An item that has not ended.
 #[derive(Debug)]
 struct OpenItem {
-    /// As it was announced: without what it says.
+    /// The item as it was announced, without content.
     item: OutputItem,
-    /// What it says so far; of a call the arguments as JSON.
+    /// Its content so far: text, or a call's arguments as JSON.
     said: String,
     /// Of a message: those of its tokens.
     logprobs: Vec<TokenLogprob>,

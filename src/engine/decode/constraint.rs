@@ -25,7 +25,7 @@ use crate::wire::{OutputFormat, Tool};
 /// kilobytes.
 const MOST_COMPILED: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
-/// The stack of a thread that compiles, in bytes. Only what is used of it takes memory.
+/// The stack of a thread that compiles, in bytes. Only the pages in use take memory.
 const COMPILER_STACK: usize = 128 << 20;
 
 /// llguidance's limits, where the usual ones do not suit a server: a request's schema may come from anywhere.

@@ -99,9 +99,9 @@ impl Closer<'_> {
                 ("properties" | "patternProperties", Value::Object(named)) => {
                     named.values_mut().for_each(|part| self.close(part))
                 }
-                (place @ ("$defs" | "definitions"), Value::Object(named)) => {
+                (keyword @ ("$defs" | "definitions"), Value::Object(named)) => {
                     for (name, definition) in named {
-                        match self.combined.contains(&format!("#/{place}/{name}")) {
+                        match self.combined.contains(&format!("#/{keyword}/{name}")) {
                             true => definition.as_object_mut().into_iter().for_each(|keywords| self.close_inside(keywords)),
                             false => self.close(definition),
                         }

@@ -27,7 +27,7 @@ impl Candidate {
 #[derive(Debug)]
 pub(super) struct LikeliestFirst {
     candidates: Vec<Candidate>,
-    /// How many of them are in their final places.
+    /// How many of the first are sorted for good.
     sorted: usize,
 }
 
@@ -51,12 +51,12 @@ impl LikeliestFirst {
         &self.candidates
     }
 
-    /// The one at a place in the order of likelihood, from 0 on.
-    pub(super) fn get(&mut self, place: usize) -> Option<Candidate> {
-        while place >= self.sorted && self.sorted < self.candidates.len() {
+    /// The one of this rank: 0 for the likeliest.
+    pub(super) fn get(&mut self, rank: usize) -> Option<Candidate> {
+        while rank >= self.sorted && self.sorted < self.candidates.len() {
             self.sort_further();
         }
-        self.candidates.get(place).copied()
+        self.candidates.get(rank).copied()
     }
 
     fn sort_further(&mut self) {
@@ -86,10 +86,10 @@ mod tests {
             all.truncate(if k == 0 { all.len() } else { k });
             let mut likeliest = LikeliestFirst::new(candidates, k);
             prop_assert_eq!(likeliest.len(), all.len());
-            let first: Vec<Candidate> = (0..70).map_while(|place| likeliest.get(place)).collect();
+            let first: Vec<Candidate> = (0..70).map_while(|rank| likeliest.get(rank)).collect();
             prop_assert_eq!(&first[..], &all[..all.len().min(70)]);
             prop_assert!(likeliest.sorted <= FIRST_STRETCH * GROWTH || all.len() <= FIRST_STRETCH * GROWTH);
-            let rest: Vec<Candidate> = (0..all.len()).map_while(|place| likeliest.get(place)).collect();
+            let rest: Vec<Candidate> = (0..all.len()).map_while(|rank| likeliest.get(rank)).collect();
             prop_assert_eq!(rest, all);
         }
     }

@@ -1,7 +1,7 @@
 //! Which tokens the answer's text came from.
 //!
 //! Between a token and the text that a client sees lie the detokenizer, the thoughts, the calls and the stop sequences. Each may
-//! hold text back, cut it or drop it, so text and tokens are matched by places: how many bytes were generated before.
+//! hold text back, cut it or drop it, so text and tokens are matched by position: how many bytes were generated before.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::logprobs::Logprobs;
 use crate::engine::text::{TokenKind, Tokenizer};
 use crate::wire::{TokenLogprob, TopLogprob, TopLogprobs};
 
-/// A piece of the answer, and the place in all generated text where it ends, in bytes.
+/// A piece of the answer, and the position in all generated text where it ends, in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {
     pub piece: Piece,
@@ -26,19 +26,20 @@ pub(super) struct Placed {
 pub(super) struct LogprobTrail {
     tokenizer: Arc<Tokenizer>,
     top: TopLogprobs,
-    /// The token sampled last, until its place is known.
+    /// The token sampled last, until its range is known.
     sampled: Option<Logprobs>,
     /// The tokens whose text may still be passed on, in order.
-    tokens: VecDeque<PlacedToken>,
+    tokens: VecDeque<TokenInText>,
     /// Text that may be the beginning of a token's.
     held: String,
     /// Where `held` ends.
     held_end: usize,
 }
 
-struct PlacedToken {
+struct TokenInText {
     logprobs: Logprobs,
-    place: Range<usize>,
+    /// The bytes of all generated text that it wrote.
+    range: Range<usize>,
 }
 
 impl LogprobTrail {
@@ -51,13 +52,13 @@ impl LogprobTrail {
         self.sampled = Some(Logprobs::of(logits, token, self.top));
     }
 
-    /// The token sampled last says what is at this place. `is_text`: whether it has text at all.
-    pub(super) fn place(&mut self, place: Range<usize>, is_text: bool) {
+    /// The token sampled last wrote this range of the text. `is_text`: whether it has text at all.
+    pub(super) fn locate(&mut self, range: Range<usize>, is_text: bool) {
         if let Some(before) = self.tokens.back_mut() {
             // Where the character that it began was not finished, U+FFFD is longer than its bytes.
-            before.place.end = place.start;
+            before.range.end = range.start;
         }
-        let token = self.sampled.take().filter(|_| is_text).map(|logprobs| PlacedToken { logprobs, place });
+        let token = self.sampled.take().filter(|_| is_text).map(|logprobs| TokenInText { logprobs, range });
         self.tokens.extend(token);
     }
 
@@ -85,20 +86,20 @@ impl LogprobTrail {
 
     /// The text ends here: passes on what was held back.
     pub(super) fn finish(&mut self) -> Option<Piece> {
-        let tokens = self.tokens.iter().take_while(|token| token.place.start < self.held_end).count();
+        let tokens = self.tokens.iter().take_while(|token| token.range.start < self.held_end).count();
         self.give(self.held.len(), tokens)
     }
 
-    /// Adds text that ends at this place; returns as much as consists of whole tokens.
+    /// Adds text that ends at this position; returns as much as consists of whole tokens.
     fn text(&mut self, text: &str, end: usize) -> Option<Piece> {
         if self.held.is_empty() {
-            let before = self.tokens.iter().take_while(|token| token.place.end <= end - text.len()).count();
+            let before = self.tokens.iter().take_while(|token| token.range.end <= end - text.len()).count();
             self.tokens.drain(..before);
         }
         self.held.push_str(text);
         self.held_end = end;
         let start = end - self.held.len();
-        let whole = self.tokens.iter().take_while(|token| token.place.end <= end).map(|token| token.place.end - start);
+        let whole = self.tokens.iter().take_while(|token| token.range.end <= end).map(|token| token.range.end - start);
         // A token may end inside of a character.
         let (at, length) = whole.enumerate().filter(|(_, length)| self.held.is_char_boundary(*length)).last()?;
         self.give(length, at + 1)
@@ -109,16 +110,16 @@ impl LogprobTrail {
         let start = self.held_end - self.held.len();
         let rest = self.held.split_off(length);
         let text = std::mem::replace(&mut self.held, rest);
-        let tokens: Vec<PlacedToken> = self.tokens.drain(..tokens).collect();
+        let tokens: Vec<TokenInText> = self.tokens.drain(..tokens).collect();
         let logprobs = tokens.into_iter().map(|token| self.reported(token, start..start + length)).collect();
         (!text.is_empty()).then_some(Piece::TextWithLogprobs { text, logprobs })
     }
 
-    /// A token, of whose text only the part at this place is passed on.
-    fn reported(&self, PlacedToken { logprobs, place }: PlacedToken, given: Range<usize>) -> TokenLogprob {
+    /// A token, of whose text only the part in this range is passed on.
+    fn reported(&self, TokenInText { logprobs, range }: TokenInText, given: Range<usize>) -> TokenLogprob {
         let bytes = self.tokenizer.bytes(logprobs.token);
-        let to = if place.end <= given.end { bytes.len() } else { bytes.len().min(given.end - place.start) };
-        let from = given.start.saturating_sub(place.start).min(to);
+        let to = if range.end <= given.end { bytes.len() } else { bytes.len().min(given.end - range.start) };
+        let from = given.start.saturating_sub(range.start).min(to);
         let of_likely = |(id, logprob): (u32, f64)| {
             let has_text = self.tokenizer.kind(id) != TokenKind::Control;
             let bytes = if has_text { self.tokenizer.bytes(id).to_vec() } else { Vec::new() };

@@ -19,7 +19,7 @@ pub(super) struct Logprobs {
 }
 
 impl Logprobs {
-    /// Those of `token`. `logits`: one number for each token of the model; what is not a number counts as impossible.
+    /// The log-probabilities where `token` was sampled. `logits`: one for each token of the model; a NaN counts as impossible.
     pub(super) fn of(logits: &[f32], token: u32, TopLogprobs(count): TopLogprobs) -> Self {
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weight = |logit: f32| (f64::from(logit) - f64::from(most)).exp();
@@ -42,7 +42,7 @@ fn likeliest(logits: &[f32], count: usize) -> Vec<Candidate> {
     }
     let candidates = (0..).zip(logits).map(|(id, logit)| Candidate { id, logit: *logit });
     let mut likeliest = LikeliestFirst::new(candidates.filter(|candidate| candidate.logit > f32::NEG_INFINITY).collect(), count);
-    (0..count).map_while(|place| likeliest.get(place)).collect()
+    (0..count).map_while(|rank| likeliest.get(rank)).collect()
 }
 
 #[cfg(test)]

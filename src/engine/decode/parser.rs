@@ -7,7 +7,7 @@ use super::arguments::ArgumentReader;
 use super::form::Tag;
 use super::logprob_trail::Placed;
 use super::syntax::{Cursor, Unread};
-use super::tool_format::{Head, Next, Place, ToolFormat};
+use super::tool_format::{Head, HeadStart, Next, ToolFormat};
 use crate::wire::Tool;
 
 /// Incremental parser: takes an answer's text as it is generated and separates tool calls from text.
@@ -36,7 +36,7 @@ enum ParserState {
     #[default]
     Text,
     /// After the opening tag; the name is still incomplete. `opened` is the markup so far, in case it is text after all.
-    Head { opened: String, place: Place },
+    Head { opened: String, start: HeadStart },
     /// The name is known; the arguments have not begun.
     Named { opened: String, head: Head },
     /// Inside the arguments. `opening` holds the markup before them until the first argument has been read: a call that is cut
@@ -53,7 +53,7 @@ impl Parser {
         Self { format, tools, state: ParserState::Text, held: String::new(), received: 0, fresh: true, tag: 0 }
     }
 
-    /// Adds text; returns everything that is decided now. Places count from the beginning of the received text.
+    /// Adds text; returns everything that is decided now. Positions count from the beginning of the received text.
     pub(super) fn push(&mut self, text: &str) -> Vec<Placed> {
         self.held.push_str(text);
         self.received += text.len();
@@ -112,16 +112,16 @@ impl Parser {
     fn step(&mut self, pieces: &mut Vec<Placed>) -> bool {
         match std::mem::take(&mut self.state) {
             ParserState::Text => self.find_tag(pieces),
-            ParserState::Head { opened, place } => {
+            ParserState::Head { opened, start } => {
                 let mut cursor = Cursor::new(&self.held);
-                match self.format.head(&mut cursor, place) {
+                match self.format.head(&mut cursor, start) {
                     Ok(head) => {
                         let length = cursor.at();
                         let opened = opened + &self.take(length);
                         self.state = ParserState::Named { opened, head };
                         true
                     }
-                    Err(Unread::More) => self.wait(ParserState::Head { opened, place }),
+                    Err(Unread::More) => self.wait(ParserState::Head { opened, start }),
                     Err(Unread::No) => self.give_up(opened, pieces),
                 }
             }
@@ -156,7 +156,7 @@ impl Parser {
                 pieces.extend(ended_call(closing).map(|piece| self.placed(piece)));
                 self.fresh = true;
                 if next == Next::Call {
-                    self.state = ParserState::Head { opened: String::new(), place: Place::AfterCall };
+                    self.state = ParserState::Head { opened: String::new(), start: HeadStart::AfterCall };
                 }
                 true
             }
@@ -177,7 +177,7 @@ impl Parser {
             }
             opened.push_str(&self.take(range.len()));
             self.tag = which;
-            self.state = ParserState::Head { opened, place: Place::AfterTag(which) };
+            self.state = ParserState::Head { opened, start: HeadStart::AfterTag(which) };
             return true;
         }
         let undecided = tags.iter().map(|tag| tag.undecided(&self.held, self.fresh)).max().unwrap_or(0);

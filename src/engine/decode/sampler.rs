@@ -37,7 +37,7 @@ impl Sampling {
     pub const GREEDY: Self =
         Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, presence_penalty: 0.0, seed: None };
 
-    /// What a model recommends; where it says nothing, Anthropic's defaults.
+    /// The settings that a model recommends, with Anthropic's defaults for the others.
     ///
     /// # Errors
     /// A parameter is out of its range; the message names it.
@@ -170,11 +170,11 @@ impl Sampler {
         // Unnormalised probability: the likeliest candidate has 1.
         let temperature = f64::from(self.sampling.temperature);
         let weight = |candidate: Candidate| ((f64::from(candidate.logit) - f64::from(best.logit)) / temperature).exp();
-        let kept = self.kept(&mut candidates, weight);
-        let mut left = self.rng.random::<f64>() * kept.weight;
+        let nucleus = self.nucleus(&mut candidates, weight);
+        let mut left = self.rng.random::<f64>() * nucleus.weight;
         // Rounding can leave a remainder after the last candidate.
         let mut drawn = best.id;
-        for candidate in (0..kept.count).map_while(|place| candidates.get(place)) {
+        for candidate in (0..nucleus.count).map_while(|rank| candidates.get(rank)) {
             drawn = candidate.id;
             left -= weight(candidate);
             if left < 0.0 {
@@ -185,27 +185,27 @@ impl Sampler {
     }
 
     /// How many of the likeliest candidates top-p and then min-p keep: at least one.
-    fn kept(&self, candidates: &mut LikeliestFirst, weight: impl Fn(Candidate) -> f64) -> Kept {
+    fn nucleus(&self, candidates: &mut LikeliestFirst, weight: impl Fn(Candidate) -> f64) -> Nucleus {
         let Sampling { top_p, min_p, .. } = self.sampling;
         let all = candidates.unordered().iter().copied().map(&weight).sum::<f64>();
         if top_p == 1.0 && min_p == 0.0 {
-            return Kept { count: candidates.len(), weight: all };
+            return Nucleus { count: candidates.len(), weight: all };
         }
         let enough = if top_p < 1.0 { all * f64::from(top_p) } else { f64::INFINITY };
-        let mut kept = Kept { count: 0, weight: 0.0 };
-        while let Some(candidate) = candidates.get(kept.count) {
+        let mut nucleus = Nucleus { count: 0, weight: 0.0 };
+        while let Some(candidate) = candidates.get(nucleus.count) {
             let weight = weight(candidate);
-            if kept.count > 0 && (kept.weight >= enough || weight < f64::from(min_p)) {
+            if nucleus.count > 0 && (nucleus.weight >= enough || weight < f64::from(min_p)) {
                 break;
             }
-            kept = Kept { count: kept.count + 1, weight: kept.weight + weight };
+            nucleus = Nucleus { count: nucleus.count + 1, weight: nucleus.weight + weight };
         }
-        kept
+        nucleus
     }
 }
 
 /// The likeliest candidates that may be drawn.
-struct Kept {
+struct Nucleus {
     count: usize,
     /// The sum of their unnormalised probabilities.
     weight: f64,

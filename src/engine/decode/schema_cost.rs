@@ -31,7 +31,7 @@ const MOST_STEPS: usize = 100_000;
 /// Longest chain of references.
 const LONGEST_CHAIN: usize = 100;
 
-/// What is too much in a schema.
+/// Why a schema is too expensive to enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
     /// Too many schemas apply to one value.
@@ -59,7 +59,7 @@ impl Excess {
     }
 }
 
-/// What is too much in this schema, if anything is.
+/// Why this schema is too expensive to enforce; `None` if it is not.
 pub(super) fn excess(schema: &Value) -> Option<Excess> {
     let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, steps: 0, excess: None };
     demands.of(schema);

@@ -1,5 +1,5 @@
 //! Answers held to each schema of a table: a model that chooses any allowed token at random writes valid JSON, or the schema is
-//! refused by the place of what cannot be enforced.
+//! refused with the path of the part that cannot be enforced.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -81,7 +81,7 @@ impl TextFlow {
         self.give(&held, self.end, out);
     }
 
-    /// Passes on text that ends at this place, but for the whitespace at its end.
+    /// Passes on text that ends at this position, but for the whitespace at its end.
     fn give(&mut self, text: &str, end: usize, out: &mut Vec<Placed>) {
         let text = if self.after_call { text.trim_start() } else { text };
         if text.is_empty() {

@@ -21,7 +21,7 @@ pub trait ToolFormat: Send + Sync {
     ///
     /// # Errors
     /// The text is something else, or still incomplete.
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head>;
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head>;
 
     /// Reads what follows the arguments. `list`: whether [`Head::list`] was set.
     ///
@@ -51,7 +51,7 @@ pub trait ToolFormat: Send + Sync {
 
 /// Where a call's head begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum HeadStart {
     /// After the tag with this index.
     AfterTag(usize),
     /// After another call under the same tag.

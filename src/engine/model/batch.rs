@@ -35,7 +35,7 @@ impl<'a> SequenceInput<'a> {
     }
 }
 
-/// What one forward pass computes.
+/// The input of one forward pass: the new tokens of some sequences.
 pub(super) struct Batch<'a> {
     inputs: Vec<SequenceInput<'a>>,
     path: ComputePath,

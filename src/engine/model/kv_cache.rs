@@ -43,7 +43,7 @@ impl KvCache {
         self.path
     }
 
-    /// Says that the sequence will reach so many tokens or more, so that buffers are made that large at once.
+    /// Announces that the sequence will reach at least this many tokens, so that its buffers are allocated once.
     pub fn reserve(&mut self, tokens: usize) {
         self.reserved = self.reserved.max(tokens);
     }
@@ -181,7 +181,7 @@ impl KvCache {
         };
         let buffers = &mut self.buffers[layer];
         match (self.path, buffers) {
-            // What comes first is rarely followed by much: a prefill chunk is sealed at once, as it is.
+            // No spare capacity: the first tokens are mostly a whole prefill chunk, which is sealed as it is.
             (ComputePath::Cpu, empty @ None) => {
                 // Contiguous, as matrix products need it: they would copy a view again at every step.
                 *empty = Some(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? });

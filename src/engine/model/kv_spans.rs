@@ -94,7 +94,7 @@ impl KvSpans {
     }
 }
 
-/// What the new tokens of one sequence attend to.
+/// The keys and values that the new tokens of one sequence attend to.
 pub(super) struct AttendedSequence {
     /// How many of the last tokens are new: those that have queries.
     pub new_tokens: i32,

@@ -22,7 +22,7 @@ impl Sequence {
         Self { tokens: Vec::new(), kv: model.new_cache() }
     }
 
-    /// Says that it will reach so many tokens, so that its buffers are made that large at once.
+    /// Announces how many tokens it will reach, so that its buffers are allocated once.
     pub(crate) fn reserve(&mut self, tokens: usize) {
         self.kv.reserve(tokens);
     }

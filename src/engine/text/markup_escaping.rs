@@ -6,11 +6,7 @@
 
 use serde_json::Value;
 
-use super::{TokenKind, Tokenizer};
-
-/// The mark inserted into markup that is content. U+FDD0 is one of Unicode's noncharacters, reserved for internal
-/// use and not expected in text.
-pub(super) const MARK: char = '\u{FDD0}';
+use super::tokenizer::{MARK, TokenKind, Tokenizer};
 
 /// A rendered prompt without marks, for people to read.
 pub(crate) fn unmarked(prompt: &str) -> String {

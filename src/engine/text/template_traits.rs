@@ -9,7 +9,7 @@ pub struct TemplateTraits {
     /// Where the system prompt goes.
     pub system: SystemPrompt,
     /// Whether roles must alternate.
-    pub turns: Turns,
+    pub turns: TurnOrder,
     /// The role of system messages in mid-conversation.
     pub late_system: LateSystem,
     /// Whether one message may have several calls.
@@ -36,7 +36,7 @@ pub enum SystemPrompt {
 
 /// Whether roles must alternate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Turns {
+pub enum TurnOrder {
     /// Messages may come in any order.
     #[default]
     Any,
@@ -113,7 +113,7 @@ impl TemplateTraits {
         let Self { system, turns, late_system, calls, arguments, said, results, descriptions } = self;
         let unusual = [
             (*system == SystemPrompt::InFirstUser, "the system prompt opens the user's first message"),
-            (*turns == Turns::Alternate, "roles alternate, so neighbours are joined"),
+            (*turns == TurnOrder::Alternate, "roles alternate, so neighbours are joined"),
             (*late_system == LateSystem::AsUser, "late system messages are the user's"),
             (*calls == Calls::OneByOne, "calls come one by one"),
             (*arguments == ArgumentShape::Json, "arguments are JSON text"),

@@ -28,10 +28,10 @@ pub struct KeptTokens {
     /// The hash state after the tokenizer's file, to which a text is added for its key.
     tokenizer: Sha256,
     path: PathBuf,
-    kept: Mutex<Kept>,
+    kept: Mutex<OpenTokenFile>,
 }
 
-struct Kept {
+struct OpenTokenFile {
     file: File,
     known: HashMap<Key, Arc<[u32]>>,
 }
@@ -52,7 +52,7 @@ impl KeptTokens {
         if whole < bytes.len() {
             tracing::warn!(file = %path.display(), bytes = bytes.len() - whole, "dropped what is damaged or half written");
         }
-        let mut kept = Kept { file, known };
+        let mut kept = OpenTokenFile { file, known };
         if bytes.len() as u64 > LARGEST {
             (whole, kept.known) = (0, HashMap::new());
         }
@@ -84,7 +84,7 @@ impl KeptTokens {
         Ok(tokens)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, OpenTokenFile> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{Encoding, Model, OffsetType, PreTokenizer};
 
-use super::markup_escaping::MARK;
 use super::{read_optional, read_optional_json};
 use crate::engine::EngineError;
+
+/// The mark that `markup_escaping` inserts into markup that is content. U+FDD0 is one of Unicode's noncharacters, reserved for
+/// internal use and not expected in text.
+pub(super) const MARK: char = '\u{FDD0}';
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -223,7 +223,9 @@ fn next_steps(report: &Report, policy: Policy) -> String {
     if pending > 0 {
         out.push_str(&next(&format!("run `anyclaude review` to accept or reject {}", count(pending, "pending snapshot"))));
     } else if policy == Policy::Check && changed + new > 0 {
-        out.push_str(&next("replay on your machine without --check, run `anyclaude review`, commit what you accept"));
+        out.push_str(&next(
+            "replay on your machine so that outcomes wait for review, run `anyclaude review`, commit what you accept",
+        ));
     }
     if without_trace > 0 {
         out.push_str(&next("bring back the traces of the snapshots that have none, or delete these snapshots"));

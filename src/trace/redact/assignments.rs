@@ -5,13 +5,13 @@ use super::names::{Evidence, evidence_for};
 use super::spans::{Quote, SecretSpans};
 use super::values::{ValueForm, is_secret};
 
-/// Of a longer name, only the end counts. In bytes.
+/// How much of a name is kept, in bytes. Of a longer one only the end is judged.
 const MAX_NAME: usize = 64;
 
-/// A value is judged by this much of it. In bytes.
+/// How much of a value is judged, in bytes.
 const MAX_VALUE: usize = 512;
 
-/// Finds them.
+/// The detector of these values.
 #[derive(Default)]
 pub(super) struct Assignments {
     state: AssignmentPart,
@@ -42,9 +42,9 @@ enum AssignmentPart {
 #[derive(Default)]
 struct AssignedName {
     text: Vec<u8>,
-    /// The byte before it.
+    /// The byte before the name.
     before: u8,
-    /// Around it, as in JSON.
+    /// The quote around the name, as in JSON.
     quote: Option<Quote>,
 }
 
@@ -61,7 +61,7 @@ struct AssignedValue {
     evidence: Evidence,
     form: ValueForm,
     kind: Continuation,
-    /// Around it.
+    /// The quote around the value.
     quote: Option<Quote>,
 }
 

@@ -49,7 +49,7 @@ impl Credentials {
     }
 }
 
-/// Finds them.
+/// The detector of these credentials.
 pub(super) struct OwnCredentials {
     search: Arc<Search>,
     state: StateID,

@@ -13,7 +13,7 @@ const MAX_LABEL: usize = 40;
 /// A key without an end goes as far as this, in bytes. No private key is longer.
 const MAX_KEY: usize = 64 * 1024;
 
-/// Finds them.
+/// The detector of these blocks.
 #[derive(Default)]
 pub(super) struct KeyBlocks {
     state: BlockPart,
@@ -23,17 +23,17 @@ pub(super) struct KeyBlocks {
 
 #[derive(Default)]
 enum BlockPart {
-    /// Bytes of [`BEGIN`] that came.
     #[default]
     Outside,
+    /// Inside [`BEGIN`], after this many of its bytes.
     Begin(usize),
     /// The label and its dashes so far.
     Label(Vec<u8>),
-    /// After the dashes: whether a key follows, or this is only about the line.
+    /// After the dashes: the next bytes tell whether a key follows, or the line is only quoted.
     Body,
-    /// Inside a key, with that many bytes of [`END`].
+    /// Inside a key, after this many bytes of [`END`].
     Key(usize),
-    /// Inside its last line, with that many dashes.
+    /// Inside its last line, after this many of the closing dashes.
     LastLine(usize),
 }
 

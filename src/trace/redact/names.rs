@@ -18,7 +18,7 @@ pub(super) enum Evidence {
     Chance,
 }
 
-/// What every name of a secret has somewhere.
+/// Every name of a secret contains one of these; other names need no closer look.
 static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt"];
     // Building fails for gigabytes only; without it, names are just looked at longer.
@@ -28,7 +28,7 @@ static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 /// Parts of names whose value is secret.
 const SECRET: [&str; 8] = ["password", "passwd", "passphrase", "passcode", "secret", "credential", "authorization", "cookie"];
 
-/// What makes a `key` or `token` one that opens something.
+/// Words beside `key` or `token` that make the name one of a credential.
 const OPENS: [&str; 27] = [
     "access",
     "account",
@@ -59,10 +59,10 @@ const OPENS: [&str; 27] = [
     "subscription",
 ];
 
-/// Passes that are no passwords.
+/// Words beside `pass` that make it something else than a password.
 const OTHER_PASSES: [&str; 8] = ["first", "second", "last", "single", "multi", "render", "low", "high"];
 
-/// Tokens of texts, lists and machines.
+/// Words beside `token` that make it no credential: tokens of texts, lists and machines.
 const OTHER_TOKENS: [&str; 31] = [
     "bos",
     "cancel",
@@ -97,7 +97,7 @@ const OTHER_TOKENS: [&str; 31] = [
     "word",
 ];
 
-/// Keys of maps and tables.
+/// Words beside `key` that make it no credential: keys of maps and tables.
 const OTHER_KEYS: [&str; 14] = [
     "cache",
     "foreign",
@@ -164,7 +164,7 @@ const ABOUT: [&str; 45] = [
     "version",
 ];
 
-/// What the value of a field or variable must look like to be a secret; `None` if it is none whatever it looks like.
+/// The evidence that the value of a field or variable must give to count as a secret; `None` if no value of it is one.
 pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
     if STEMS.as_ref().is_some_and(|stems| !stems.is_match(name)) {
         return None;

@@ -219,7 +219,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("BASIC ", 12),
 ];
 
-/// What else is known by its beginning when it is encoded in base64.
+/// Private keys, which are recognised by their beginning when they are encoded in base64.
 const ENCODED: [&str; 5] = [
     "-----BEGIN PRIVATE KEY",
     "-----BEGIN RSA PRIVATE KEY",

@@ -126,8 +126,8 @@ impl Redactor {
         self.json_named(value, None);
     }
 
-    /// `evidence`: what a text or number must look like to be a secret by the name of the field that holds it. In a list each text is judged
-    /// like one alone. Inside of an object, which may be a schema, only what looks like chance is secret by the object's name.
+    /// `evidence`: how much like a secret a text or number must look, by the name of the field that holds it. Each text of a list
+    /// is judged like one alone. Inside an object, which may be a schema, the object's name makes only random text a secret.
     fn json_named(&self, value: &mut Value, evidence: Option<Evidence>) {
         match value {
             Value::String(text) => {
@@ -153,7 +153,7 @@ impl Redactor {
         }
     }
 
-    /// What looks for secrets in a text that comes in pieces.
+    /// A scanner for a text that comes in pieces.
     pub(super) fn scanner(&self) -> Scanner {
         Scanner::new(&self.credentials, &self.patterns)
     }

@@ -80,7 +80,7 @@ impl Scanner {
         self.escape = Escape::default();
     }
 
-    /// Up to where it is known what is secret.
+    /// The end of the decided text: what follows may still turn out to belong to a secret.
     pub(crate) fn decided(&self) -> usize {
         self.detectors().filter_map(|detector| detector.undecided()).min().unwrap_or(self.at)
     }
@@ -97,7 +97,7 @@ impl Scanner {
         others.into_iter().chain(own).chain(patterns)
     }
 
-    /// What was done so far beyond one look at each byte: candidates and spans looked at.
+    /// The work so far beyond one step for each byte: candidates and spans examined.
     #[cfg(test)]
     pub(crate) fn steps(&self) -> usize {
         self.tokens.steps + self.found.steps

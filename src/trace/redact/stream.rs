@@ -12,7 +12,7 @@ use super::redactor::Redactor;
 use super::scanner::Scanner;
 use super::spans::without;
 use crate::trace::RecordedEvent;
-use crate::trace::pieces::{Piece, PieceHolder, PieceId, pieces_in};
+use crate::trace::pieces::{PieceHolder, PieceId, TextPiece, pieces_in};
 
 /// The most that is held back: bytes of text, and one for each event. Beyond it, the text that holds up the others is taken as
 /// ended. One text alone is decided earlier.
@@ -53,7 +53,7 @@ impl StreamRedactor {
     pub fn push(&mut self, mut event: RecordedEvent) -> Vec<RecordedEvent> {
         let mut out = if ends_texts(&mut event) { self.finish() } else { Vec::new() };
         let (mut pieces, mut texts, mut size) = (Vec::new(), Vec::new(), 1);
-        for Piece { id, text } in spelled(&mut event.data) {
+        for TextPiece { id, text } in spelled(&mut event.data) {
             let open = self.texts.entry(id.clone()).or_insert_with(|| OpenText { scanner: self.redactor.scanner(), length: 0 });
             pieces.push((id, open.length));
             open.scanner.push(text);
@@ -116,9 +116,9 @@ impl StreamRedactor {
 }
 
 /// The pieces of text in an event. Those in a field that is named like a secret are judged by that name instead.
-fn spelled(data: &mut Value) -> Vec<Piece<'_>> {
+fn spelled(data: &mut Value) -> Vec<TextPiece<'_>> {
     let mut pieces = pieces_in(data);
-    pieces.retain(|Piece { id, .. }| matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(&id.field).is_none());
+    pieces.retain(|TextPiece { id, .. }| matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(&id.field).is_none());
     pieces
 }
 

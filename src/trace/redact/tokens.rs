@@ -4,14 +4,14 @@ use super::detector::Detector;
 use super::patterns::{AWS_SECRET, BEGINNINGS, Beginnings, Rule};
 use super::spans::SecretSpans;
 
-/// A key that is not decided after this many bytes is none. Bounds what a stream holds back.
+/// The longest candidate, in bytes. One that is still undecided then is not a key, so a stream holds back no more than this.
 const MAX_UNDECIDED: usize = 4096;
 
 /// How far behind an access key id of AWS its secret is looked for, in bytes.
 const AWS_NEAR: usize = 200;
 
-/// Finds them. There is at most one candidate for a rule in its tail: a later one would end where the first one does, with less
-/// to show for itself.
+/// The detector of these keys. A rule has at most one candidate past its prefix: a later one would end where the first one does,
+/// and be shorter.
 pub(super) struct Tokens {
     beginnings: &'static Beginnings,
     candidates: Vec<KeyCandidate>,
@@ -20,9 +20,9 @@ pub(super) struct Tokens {
     at: usize,
     /// Whether a word can start here: the byte before is neither letter nor digit.
     after_word: bool,
-    /// Up to where a secret access key of AWS is expected.
+    /// The end of the stretch behind an access key id in which the secret access key of AWS is expected.
     aws_until: usize,
-    /// Candidates looked at, for each byte.
+    /// Candidates examined, summed over all bytes.
     #[cfg(test)]
     pub steps: usize,
 }
@@ -42,7 +42,7 @@ impl Default for Tokens {
     }
 }
 
-/// A place where a key may have started.
+/// A key that may have started.
 struct KeyCandidate {
     rule: &'static Rule,
     start: usize,
@@ -71,7 +71,7 @@ impl KeyCandidate {
         self.matched == self.rule.prefix.len()
     }
 
-    /// Whether what came so far is a key, as long as no more follows than it may have.
+    /// Whether it is a key if it ends here. One that goes on may still become too long.
     fn is_key(&self) -> bool {
         let rule = self.rule;
         let last_part = rule.parts.get(self.part);

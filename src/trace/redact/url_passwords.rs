@@ -7,7 +7,7 @@ use super::values::is_placeholder;
 /// The longest password, and the longest user name, in bytes.
 const MAX_LENGTH: usize = 256;
 
-/// Finds them.
+/// The detector of these passwords.
 #[derive(Default)]
 pub(super) struct UrlPasswords {
     state: UrlPart,

@@ -21,7 +21,7 @@ const MAX_MATCH: usize = 2048;
 #[serde(try_from = "String", into = "String")]
 pub struct SecretPattern(String);
 
-/// What is in every trace and is no secret. A pattern that matches one of these would leave nothing of a recording.
+/// Texts of every trace that are no secrets. A pattern that matches one of them is refused: it would redact whole recordings.
 const ORDINARY: [&str; 10] = ["\"", " ", ":", ",", "{", "[", "\n", "e", "0", "text"];
 
 impl TryFrom<String> for SecretPattern {
@@ -85,12 +85,12 @@ impl UserPatterns {
     }
 }
 
-/// Finds them.
+/// The detector of their matches.
 pub(super) struct PatternWindow {
     patterns: UserPatterns,
     /// Where the window starts in the text.
     start: usize,
-    /// The end of the text, which may have to be searched again together with what comes.
+    /// The end of the text so far, which is searched again together with the next piece.
     bytes: Vec<u8>,
 }
 

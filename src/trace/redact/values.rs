@@ -2,7 +2,7 @@
 
 use super::names::{Evidence, REDACTED};
 
-/// How a value stands behind its name.
+/// How a value is written after its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueForm {
     /// A string of JSON: `"name": "value"`.
@@ -17,10 +17,10 @@ pub(super) enum ValueForm {
     Number,
 }
 
-/// A number with fewer digits counts something.
+/// The fewest digits of a secret number. Shorter ones are counts.
 const MIN_DIGITS: usize = 4;
 
-/// Whether a value is a secret, with this much to prove.
+/// Whether a value is a secret, by the evidence that its name demands.
 pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bool {
     let has_space = value.iter().any(u8::is_ascii_whitespace);
     if is_placeholder(value) {
@@ -71,7 +71,7 @@ fn is_token(value: &[u8]) -> bool {
     value.len() >= 8 && ((digits >= 2 && letters >= 2) || is_chance(value))
 }
 
-/// Whether the longest word in it has the mixture that chance makes. Names, dates and versions have shorter words.
+/// Whether the longest word in it looks random. Names, dates and versions have shorter words.
 fn is_chance(value: &[u8]) -> bool {
     let word = value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default();
     let has = |kind: fn(&u8) -> bool| word.iter().any(kind);

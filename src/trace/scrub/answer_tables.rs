@@ -1,41 +1,41 @@
 //! Every known field of answers and of the events of a stream, with its kind: an allow-list like that of requests in `tables`.
 
-use super::structure::FieldKind::*;
-use super::structure::{Fields, Place};
+use super::kinds::FieldKind::*;
+use super::kinds::{Fields, ObjectKind};
 
 pub(super) const ANSWER: Fields = &[
     ("id", Id),
     ("type", Name),
     ("role", Name),
     ("model", Model),
-    ("content", In(Place::Block)),
+    ("content", In(ObjectKind::Block)),
     ("stop_reason", Name),
     ("stop_sequence", Free),
     ("usage", Settings),
     ("container", Hash),
     ("context_management", Settings),
-    ("error", In(Place::Error)),
+    ("error", In(ObjectKind::Error)),
     ("request_id", Hash),
     ("input_tokens", Settings),
     // Events.
     ("index", Settings),
-    ("message", In(Place::Answer)),
-    ("content_block", In(Place::Block)),
-    ("delta", In(Place::Delta)),
+    ("message", In(ObjectKind::Answer)),
+    ("content_block", In(ObjectKind::Block)),
+    ("delta", In(ObjectKind::Delta)),
     // Chat completions.
     ("object", Name),
     ("created", Settings),
-    ("choices", In(Place::Choice)),
+    ("choices", In(ObjectKind::Choice)),
     ("system_fingerprint", Hash),
     // Responses.
     ("status", Name),
-    ("output", In(Place::Item)),
+    ("output", In(ObjectKind::Item)),
     ("created_at", Settings),
     ("completed_at", Settings),
     ("incomplete_details", Settings),
     ("instructions", Free),
-    ("tools", In(Place::Tool)),
-    ("tool_choice", NameOr(Place::Tool)),
+    ("tools", In(ObjectKind::Tool)),
+    ("tool_choice", NameOr(ObjectKind::Tool)),
     ("parallel_tool_calls", Settings),
     ("max_output_tokens", Settings),
     ("temperature", Settings),
@@ -56,10 +56,10 @@ pub(super) const RESPONSES_EVENT: Fields = &[
     ("summary_index", Settings),
     ("annotation_index", Settings),
     ("item_id", Id),
-    ("response", In(Place::Answer)),
-    ("item", In(Place::Item)),
-    ("part", In(Place::Block)),
-    ("annotation", In(Place::Citation)),
+    ("response", In(ObjectKind::Answer)),
+    ("item", In(ObjectKind::Item)),
+    ("part", In(ObjectKind::Block)),
+    ("annotation", In(ObjectKind::Citation)),
     ("delta", Free),
     ("text", Free),
     ("refusal", Free),
@@ -78,7 +78,7 @@ pub(super) const DELTA: Fields = &[
     ("thinking", Free),
     ("signature", Hash),
     ("partial_json", Arguments),
-    ("citation", In(Place::Citation)),
+    ("citation", In(ObjectKind::Citation)),
     ("stop_reason", Name),
     ("stop_sequence", Free),
     ("container", Hash),
@@ -87,8 +87,8 @@ pub(super) const DELTA: Fields = &[
 
 pub(super) const CHOICE: Fields = &[
     ("index", Settings),
-    ("message", In(Place::Message)),
-    ("delta", In(Place::Message)),
+    ("message", In(ObjectKind::Message)),
+    ("delta", In(ObjectKind::Message)),
     ("finish_reason", Name),
     ("text", Free),
 ];

@@ -11,7 +11,7 @@ use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
 use super::homes::verbatim;
-use super::shape::is_name;
+use super::shape::{is_name, length_while};
 use crate::wire::BILLING_HEADER;
 
 /// Filler words, in any order.
@@ -124,11 +124,11 @@ const INSERTED: [&str; 5] = ["system-reminder", "bash-stdout", "bash-stderr", "l
 
 /// Where the tags of what was inserted open, in order, each with its name.
 fn openings(text: &str) -> Vec<(usize, &'static str)> {
-    let places = |tag: &'static str| {
+    let of_tag = |tag: &'static str| {
         let opening = format!("<{tag}>");
         text.match_indices(&opening).map(|(at, _)| (at, tag)).collect::<Vec<_>>()
     };
-    let mut openings: Vec<_> = INSERTED.into_iter().flat_map(places).collect();
+    let mut openings: Vec<_> = INSERTED.into_iter().flat_map(of_tag).collect();
     openings.sort_unstable();
     openings
 }
@@ -166,11 +166,6 @@ const HASHED: &str = "scrubbed-";
 pub(super) fn is_hashed(text: &str) -> bool {
     let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     text.strip_prefix(HASHED).is_some_and(|hash| hash.len() == 16 && hash.bytes().all(digit))
-}
-
-/// The length in bytes of the longest start of the text whose characters belong together.
-pub(super) fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
-    text.find(|c| !belongs(c)).unwrap_or(text.len())
 }
 
 /// Appends the filler for a word.

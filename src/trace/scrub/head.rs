@@ -7,7 +7,7 @@ use super::shape::{is_beta, is_date, is_id, is_media, is_model, is_number, is_ve
 
 /// What a header holds, and so what becomes of its value.
 #[derive(Clone, Copy, Debug)]
-enum Header {
+enum HeaderKind {
     /// Anything: filler.
     Free,
     /// What identifies a person, a machine or a request: a hash.
@@ -25,57 +25,57 @@ enum Header {
 const ENCODINGS: &[&str] = &["gzip", "x-gzip", "deflate", "br", "zstd", "identity", "*", "chunked", "compress"];
 
 /// The headers that are known.
-const HEADERS: &[(&str, Header)] = &[
-    ("accept", Header::List(is_media)),
-    ("accept-encoding", Header::Words(ENCODINGS)),
-    ("accept-language", Header::Words(&["*", "en", "en-US"])),
-    ("anthropic-beta", Header::List(is_beta)),
-    ("anthropic-dangerous-direct-browser-access", Header::Words(&["true", "false"])),
-    ("anthropic-organization-id", Header::Hash),
-    ("anthropic-version", Header::List(is_date)),
-    ("authorization", Header::Free),
-    ("cache-control", Header::Words(&["no-cache", "no-store", "private", "public", "max-age", "must-revalidate"])),
-    ("cf-cache-status", Header::Words(&["DYNAMIC", "HIT", "MISS", "BYPASS"])),
-    ("cf-ray", Header::Hash),
-    ("connection", Header::Words(&["keep-alive", "close", "upgrade"])),
-    ("content-encoding", Header::Words(ENCODINGS)),
-    ("content-length", Header::List(is_number)),
-    ("content-type", Header::List(is_media)),
-    ("date", Header::List(is_date)),
-    ("host", Header::Host),
-    ("keep-alive", Header::Words(&["timeout", "max"])),
-    ("request-id", Header::Hash),
-    ("retry-after", Header::List(is_number)),
-    ("retry-after-ms", Header::List(is_number)),
-    ("sec-fetch-mode", Header::Words(&["cors", "no-cors"])),
-    ("server", Header::Words(&["cloudflare", "uvicorn", "nginx"])),
-    ("set-cookie", Header::Free),
-    ("cookie", Header::Free),
-    ("traceparent", Header::Hash),
-    ("transfer-encoding", Header::Words(ENCODINGS)),
-    ("user-agent", Header::Programs),
-    ("vary", Header::Words(&["accept-encoding", "Accept-Encoding", "origin", "Origin"])),
-    ("via", Header::Free),
-    ("x-api-key", Header::Free),
-    ("x-app", Header::Words(&["cli"])),
-    ("x-claude-code-session-id", Header::Hash),
-    ("x-client-request-id", Header::Hash),
-    ("x-envoy-upstream-service-time", Header::List(is_number)),
-    ("x-request-id", Header::Hash),
-    ("x-robots-tag", Header::Words(&["none"])),
-    ("x-should-retry", Header::Words(&["true", "false"])),
-    ("x-stainless-arch", Header::Hash),
-    ("x-stainless-async", Header::Words(&["true", "false"])),
-    ("x-stainless-helper-method", Header::Words(&["stream"])),
-    ("x-stainless-lang", Header::Words(&["js", "python", "go", "java", "kotlin", "ruby", "php", "csharp"])),
-    ("x-stainless-os", Header::Hash),
-    ("x-stainless-package-version", Header::List(is_version)),
-    ("x-stainless-raw-response", Header::Words(&["true", "stream"])),
-    ("x-stainless-read-timeout", Header::List(is_number)),
-    ("x-stainless-retry-count", Header::List(is_number)),
-    ("x-stainless-runtime", Header::Words(&["node", "bun", "deno", "CPython", "PyPy", "go"])),
-    ("x-stainless-runtime-version", Header::Hash),
-    ("x-stainless-timeout", Header::List(is_number)),
+const HEADERS: &[(&str, HeaderKind)] = &[
+    ("accept", HeaderKind::List(is_media)),
+    ("accept-encoding", HeaderKind::Words(ENCODINGS)),
+    ("accept-language", HeaderKind::Words(&["*", "en", "en-US"])),
+    ("anthropic-beta", HeaderKind::List(is_beta)),
+    ("anthropic-dangerous-direct-browser-access", HeaderKind::Words(&["true", "false"])),
+    ("anthropic-organization-id", HeaderKind::Hash),
+    ("anthropic-version", HeaderKind::List(is_date)),
+    ("authorization", HeaderKind::Free),
+    ("cache-control", HeaderKind::Words(&["no-cache", "no-store", "private", "public", "max-age", "must-revalidate"])),
+    ("cf-cache-status", HeaderKind::Words(&["DYNAMIC", "HIT", "MISS", "BYPASS"])),
+    ("cf-ray", HeaderKind::Hash),
+    ("connection", HeaderKind::Words(&["keep-alive", "close", "upgrade"])),
+    ("content-encoding", HeaderKind::Words(ENCODINGS)),
+    ("content-length", HeaderKind::List(is_number)),
+    ("content-type", HeaderKind::List(is_media)),
+    ("date", HeaderKind::List(is_date)),
+    ("host", HeaderKind::Host),
+    ("keep-alive", HeaderKind::Words(&["timeout", "max"])),
+    ("request-id", HeaderKind::Hash),
+    ("retry-after", HeaderKind::List(is_number)),
+    ("retry-after-ms", HeaderKind::List(is_number)),
+    ("sec-fetch-mode", HeaderKind::Words(&["cors", "no-cors"])),
+    ("server", HeaderKind::Words(&["cloudflare", "uvicorn", "nginx"])),
+    ("set-cookie", HeaderKind::Free),
+    ("cookie", HeaderKind::Free),
+    ("traceparent", HeaderKind::Hash),
+    ("transfer-encoding", HeaderKind::Words(ENCODINGS)),
+    ("user-agent", HeaderKind::Programs),
+    ("vary", HeaderKind::Words(&["accept-encoding", "Accept-Encoding", "origin", "Origin"])),
+    ("via", HeaderKind::Free),
+    ("x-api-key", HeaderKind::Free),
+    ("x-app", HeaderKind::Words(&["cli"])),
+    ("x-claude-code-session-id", HeaderKind::Hash),
+    ("x-client-request-id", HeaderKind::Hash),
+    ("x-envoy-upstream-service-time", HeaderKind::List(is_number)),
+    ("x-request-id", HeaderKind::Hash),
+    ("x-robots-tag", HeaderKind::Words(&["none"])),
+    ("x-should-retry", HeaderKind::Words(&["true", "false"])),
+    ("x-stainless-arch", HeaderKind::Hash),
+    ("x-stainless-async", HeaderKind::Words(&["true", "false"])),
+    ("x-stainless-helper-method", HeaderKind::Words(&["stream"])),
+    ("x-stainless-lang", HeaderKind::Words(&["js", "python", "go", "java", "kotlin", "ruby", "php", "csharp"])),
+    ("x-stainless-os", HeaderKind::Hash),
+    ("x-stainless-package-version", HeaderKind::List(is_version)),
+    ("x-stainless-raw-response", HeaderKind::Words(&["true", "stream"])),
+    ("x-stainless-read-timeout", HeaderKind::List(is_number)),
+    ("x-stainless-retry-count", HeaderKind::List(is_number)),
+    ("x-stainless-runtime", HeaderKind::Words(&["node", "bun", "deno", "CPython", "PyPy", "go"])),
+    ("x-stainless-runtime-version", HeaderKind::Hash),
+    ("x-stainless-timeout", HeaderKind::List(is_number)),
 ];
 
 /// How the headers of rate limits begin. They hold numbers, times and words.
@@ -142,11 +142,11 @@ pub(super) fn headers(headers: &mut Map<String, Value>) {
         };
         let new = if scrubbed.contains_key(&new) { hashed(&name) } else { new };
         match &mut value {
-            Value::String(text) => *text = known.unwrap_or(Header::Free).scrub(text),
+            Value::String(text) => *text = known.unwrap_or(HeaderKind::Free).scrub(text),
             Value::Array(texts) => {
                 for text in texts.iter_mut() {
                     if let Value::String(text) = text {
-                        *text = known.unwrap_or(Header::Free).scrub(text);
+                        *text = known.unwrap_or(HeaderKind::Free).scrub(text);
                     }
                 }
             }
@@ -157,11 +157,11 @@ pub(super) fn headers(headers: &mut Map<String, Value>) {
     *headers = scrubbed;
 }
 
-fn known(name: &str) -> Option<Header> {
+fn known(name: &str) -> Option<HeaderKind> {
     if let Some(kind) = name.strip_prefix(RATE_LIMIT)
         && kind.split('-').all(|part| LIMITED.contains(&part))
     {
-        return Some(Header::List(|value| is_number(value) || is_date(value) || ["allowed", "rejected"].contains(&value)));
+        return Some(HeaderKind::List(|value| is_number(value) || is_date(value) || ["allowed", "rejected"].contains(&value)));
     }
     HEADERS.iter().find(|(known, _)| *known == name).map(|(_, header)| *header)
 }
@@ -172,7 +172,7 @@ pub(super) fn known_names() -> impl Iterator<Item = &'static str> {
     HEADERS.iter().map(|(name, _)| *name)
 }
 
-impl Header {
+impl HeaderKind {
     fn scrub(self, value: &str) -> String {
         match self {
             Self::Free => filler(value),
@@ -302,7 +302,7 @@ mod tests {
     fn a_host_elsewhere_is_not_told() {
         for (host, stays) in [("localhost", true), ("[::1]:80", true), ("llm.corp.example", false), ("localhost.corp:80", false)]
         {
-            assert_eq!(Header::Host.scrub(host) == host, stays, "{host}");
+            assert_eq!(HeaderKind::Host.scrub(host) == host, stays, "{host}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Home folders and mail addresses, which tell who wrote a text.
 
-use super::filler::length_while;
+use super::shape::length_while;
 
 /// Keeps a text, except home folders and mail addresses, which tell who wrote it.
 pub(super) fn verbatim(text: &str) -> String {

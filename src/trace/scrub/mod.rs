@@ -9,6 +9,7 @@ mod answer_tables;
 mod filler;
 mod head;
 mod homes;
+mod kinds;
 mod names;
 mod shape;
 mod stream;
@@ -18,21 +19,12 @@ mod tables;
 mod tests;
 mod walk;
 
+use self::kinds::{FieldKind, ObjectKind};
 use self::names::DeclaredNames;
-use self::structure::{FieldKind, Place};
+pub use self::walk::Turns;
 use self::walk::{Speaker, Walker};
 use super::redact_trace::redact_trace;
 use super::{Trace, assemble};
-
-/// What becomes of what the user wrote and of the arguments of tool calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turns {
-    /// Filler, like all other text.
-    Filler,
-    /// They stay, without home folders and mail addresses, and so does the line that names the working directory. A replay of the
-    /// copy then asks for the same calls as the original.
-    Kept,
-}
 
 /// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing.
 pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
@@ -42,10 +34,10 @@ pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
     trace.request.path = head::path(&trace.request.path);
     head::headers(&mut trace.request.headers);
     head::headers(&mut trace.response.headers);
-    body(&walker, &mut trace.request.body, Place::Request);
+    body(&walker, &mut trace.request.body, ObjectKind::Request);
     stream::events(&walker, &mut trace.response.events);
     if trace.response.events.is_empty() {
-        body(&walker, &mut trace.response.body, Place::Answer);
+        body(&walker, &mut trace.response.body, ObjectKind::Answer);
     } else {
         trace.response.body = assemble(&trace.response.events);
     }
@@ -53,9 +45,9 @@ pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
 }
 
 /// Scrubs a body. One that is no JSON, as a string, is free text.
-fn body(walker: &Walker, body: &mut serde_json::Value, place: Place) {
+fn body(walker: &Walker, body: &mut serde_json::Value, object: ObjectKind) {
     match body {
         serde_json::Value::String(_) => walker.free(body),
-        body => walker.value(body, FieldKind::In(place), Speaker::Other),
+        body => walker.value(body, FieldKind::In(object), Speaker::Other),
     }
 }

@@ -14,8 +14,8 @@ impl DeclaredNames {
     /// Those in the tools and output formats of a request's body.
     pub(super) fn of(body: &Value) -> Self {
         let mut names = Self::default();
-        for place in ["tools", "functions", "output_config", "output_format", "response_format"] {
-            body.get(place).into_iter().for_each(|value| names.collect(value));
+        for field in ["tools", "functions", "output_config", "output_format", "response_format"] {
+            body.get(field).into_iter().for_each(|value| names.collect(value));
         }
         names
     }

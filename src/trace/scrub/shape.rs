@@ -77,6 +77,11 @@ pub(super) fn is_wordless(pattern: &str) -> bool {
     words.all(|word| KNOWN.contains(&word))
 }
 
+/// The length in bytes of the longest start of the text whose characters belong together.
+pub(super) fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !belongs(c)).unwrap_or(text.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::structure::{FieldKind, Place};
+use super::kinds::{FieldKind, ObjectKind};
 use super::walk::{Speaker, Walker};
 use crate::trace::RecordedEvent;
 use crate::trace::pieces::{PieceHolder, PieceId, pieces_in};
@@ -27,8 +27,8 @@ pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
         spelled.push(ids);
         event.event = walker.text(&event.event, FieldKind::Name, Speaker::Other);
         if event.data != DONE {
-            let place = place_of(&event.data);
-            walker.value(&mut event.data, FieldKind::In(place), Speaker::Other);
+            let object = object_of(&event.data);
+            walker.value(&mut event.data, FieldKind::In(object), Speaker::Other);
         }
     }
     let mut respelled: BTreeMap<PieceId, std::vec::IntoIter<String>> =
@@ -41,9 +41,9 @@ pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
 }
 
 /// What the data of an event is.
-fn place_of(data: &Value) -> Place {
+fn object_of(data: &Value) -> ObjectKind {
     let is_responses = data["type"].as_str().is_some_and(|kind| kind.starts_with("response."));
-    if is_responses { Place::ResponsesEvent } else { Place::Answer }
+    if is_responses { ObjectKind::ResponsesEvent } else { ObjectKind::Answer }
 }
 
 /// Scrubs a text that comes in these pieces. Each piece keeps its number of characters; the last one gets the rest.
@@ -60,11 +60,11 @@ fn respell(walker: &Walker, id: &PieceId, pieces: &[String]) -> Vec<String> {
 fn kind_of(id: &PieceId) -> FieldKind {
     let field = id.field.as_str();
     let kind = match id.holder {
-        PieceHolder::Block(_) => Place::Delta.kind(field),
-        PieceHolder::Choice(_) if ["text", "name", "arguments"].contains(&field) => Place::Tool.kind(field),
-        PieceHolder::Choice(_) => Place::Message.kind(field),
-        PieceHolder::Call { .. } => Place::Tool.kind(field),
-        PieceHolder::Reasoning { .. } => Place::Block.kind(field),
+        PieceHolder::Block(_) => ObjectKind::Delta.kind(field),
+        PieceHolder::Choice(_) if ["text", "name", "arguments"].contains(&field) => ObjectKind::Tool.kind(field),
+        PieceHolder::Choice(_) => ObjectKind::Message.kind(field),
+        PieceHolder::Call { .. } => ObjectKind::Tool.kind(field),
+        PieceHolder::Reasoning { .. } => ObjectKind::Block.kind(field),
         PieceHolder::Item { .. } => {
             let is_input = ["arguments.delta", "input.delta"].iter().any(|end| field.ends_with(end));
             Some(if is_input { FieldKind::Arguments } else { FieldKind::Said })

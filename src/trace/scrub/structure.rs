@@ -1,111 +1,13 @@
-//! What is known to be structure: the kinds of fields, and the objects they stand in. The fields themselves are in `tables` and
-//! `answer_tables`.
+//! Which fields of an object are known to be structure, by the tables of `tables` and `answer_tables`.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::answer_tables::*;
+use super::kinds::{FieldKind, Fields, ObjectKind};
 use super::tables::*;
 
-/// What a field holds, and so what becomes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FieldKind {
-    /// Free text, or anything: every word becomes filler, and so do names of fields that no table knows.
-    Free,
-    /// What somebody says in a message.
-    Said,
-    /// A short name of the protocol, a tool or a parameter. It stays if it is shaped like one.
-    Name,
-    /// A model's name. It stays if it is shaped like one.
-    Model,
-    /// A media type such as `image/png`. It stays if it is shaped like one.
-    Media,
-    /// An id by which blocks refer to each other. It stays if it is shaped like one, else it becomes a hash.
-    Id,
-    /// What identifies somebody or something: it becomes a hash, the same for the same value.
-    Hash,
-    /// Numbers, switches and names, at any depth: they stay where the name of their field is known.
-    Settings,
-    /// The arguments of a tool call, as JSON or as its text.
-    Arguments,
-    /// A value that a schema allows.
-    Allowed,
-    /// A regular expression of a schema. It stays if it spells no words.
-    Pattern,
-    /// An address inside a schema, or that of the schema language. Others are free text.
-    Reference,
-    /// Fields of this place. A string here is something said; each item of a list is treated likewise.
-    In(Place),
-    /// The same for what a tool gave back: never the user's words.
-    Result,
-    /// The input of the Responses API: items, or a text, which is what the user says.
-    Input,
-    /// A name, or fields of this place.
-    NameOr(Place),
-    /// An object whose keys are names, and whose values belong to this place.
-    ByName(Place),
-}
-
-/// An object of a protocol. Objects whose fields mean the same wherever they stand share a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The body of a request, of any API.
-    Request,
-    /// A message of a request or a chat completion.
-    Message,
-    /// An item of the Responses API: a message, a call, what a tool gave back, reasoning.
-    Item,
-    /// A content block.
-    Block,
-    /// A tool, the choice of one, or a chat completion's call of one.
-    Tool,
-    /// A JSON Schema.
-    Schema,
-    /// An output format.
-    Format,
-    /// `output_config`.
-    OutputConfig,
-    /// Where a block's picture or file comes from.
-    Source,
-    /// A citation.
-    Citation,
-    /// A server of the MCP connector.
-    McpServer,
-    /// An answer or an event.
-    Answer,
-    /// An event of the Responses API.
-    ResponsesEvent,
-    /// What an event adds.
-    Delta,
-    /// One of a chat completion's alternatives.
-    Choice,
-    /// An error.
-    Error,
-}
-
-/// The fields of a place that are known, with their kinds.
-pub(super) type Fields = &'static [(&'static str, FieldKind)];
-
-impl Place {
-    const ALL: [Self; 16] = [
-        Self::Request,
-        Self::Message,
-        Self::Item,
-        Self::Block,
-        Self::Tool,
-        Self::Schema,
-        Self::Format,
-        Self::OutputConfig,
-        Self::Source,
-        Self::Citation,
-        Self::McpServer,
-        Self::Answer,
-        Self::ResponsesEvent,
-        Self::Delta,
-        Self::Choice,
-        Self::Error,
-    ];
-
+impl ObjectKind {
     fn fields(self) -> Fields {
         match self {
             Self::Request => REQUEST,
@@ -135,7 +37,7 @@ impl Place {
 
 /// Every name of a field in the tables.
 static FIELDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    let listed = Place::ALL.into_iter().flat_map(|place| place.fields()).map(|(name, _)| *name);
+    let listed = ObjectKind::ALL.into_iter().flat_map(|object| object.fields()).map(|(name, _)| *name);
     listed.chain(SETTINGS.iter().copied()).collect()
 });
 

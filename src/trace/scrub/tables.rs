@@ -1,17 +1,17 @@
-//! Every known field of every place in a request, with its kind. Those of answers are in `answer_tables`.
+//! Every known field of every object in a request, with its kind. Those of answers are in `answer_tables`.
 //!
 //! This is an allow-list. A field that no table names is free text, with everything in it: a new field of a protocol becomes
 //! filler until somebody adds a line here.
 
-use super::structure::FieldKind::*;
-use super::structure::{Fields, Place};
+use super::kinds::FieldKind::*;
+use super::kinds::{Fields, ObjectKind};
 
 pub(super) const REQUEST: Fields = &[
     ("model", Model),
-    ("messages", In(Place::Message)),
-    ("system", In(Place::Block)),
-    ("tools", In(Place::Tool)),
-    ("tool_choice", NameOr(Place::Tool)),
+    ("messages", In(ObjectKind::Message)),
+    ("system", In(ObjectKind::Block)),
+    ("tools", In(ObjectKind::Tool)),
+    ("tool_choice", NameOr(ObjectKind::Tool)),
     ("max_tokens", Settings),
     ("stream", Settings),
     ("temperature", Settings),
@@ -22,9 +22,9 @@ pub(super) const REQUEST: Fields = &[
     ("metadata", Hash),
     ("container", Hash),
     ("context_management", Settings),
-    ("output_config", In(Place::OutputConfig)),
-    ("output_format", In(Place::Format)),
-    ("mcp_servers", In(Place::McpServer)),
+    ("output_config", In(ObjectKind::OutputConfig)),
+    ("output_format", In(ObjectKind::Format)),
+    ("mcp_servers", In(ObjectKind::McpServer)),
     ("service_tier", Settings),
     ("speed", Settings),
     ("inference_geo", Settings),
@@ -32,7 +32,7 @@ pub(super) const REQUEST: Fields = &[
     ("cache_control", Settings),
     // Chat completions.
     ("max_completion_tokens", Settings),
-    ("response_format", In(Place::Format)),
+    ("response_format", In(ObjectKind::Format)),
     ("reasoning_effort", Settings),
     ("frequency_penalty", Settings),
     ("presence_penalty", Settings),
@@ -44,8 +44,8 @@ pub(super) const REQUEST: Fields = &[
     ("stream_options", Settings),
     ("stop", Free),
     ("user", Hash),
-    ("functions", In(Place::Tool)),
-    ("function_call", NameOr(Place::Tool)),
+    ("functions", In(ObjectKind::Tool)),
+    ("function_call", NameOr(ObjectKind::Tool)),
     ("prompt", Free),
     // Responses.
     ("input", Input),
@@ -56,32 +56,32 @@ pub(super) const REQUEST: Fields = &[
     ("safety_identifier", Hash),
     ("max_output_tokens", Settings),
     ("reasoning", Settings),
-    ("text", In(Place::OutputConfig)),
+    ("text", In(ObjectKind::OutputConfig)),
     ("store", Settings),
     ("previous_response_id", Hash),
 ];
 
 pub(super) const MESSAGE: Fields = &[
     ("role", Name),
-    ("content", In(Place::Block)),
-    ("output_config", In(Place::OutputConfig)),
+    ("content", In(ObjectKind::Block)),
+    ("output_config", In(ObjectKind::OutputConfig)),
     ("cache_control", Settings),
     // Chat completions.
-    ("tool_calls", In(Place::Tool)),
-    ("function_call", In(Place::Tool)),
+    ("tool_calls", In(ObjectKind::Tool)),
+    ("function_call", In(ObjectKind::Tool)),
     ("tool_call_id", Id),
     ("name", Free),
     ("refusal", Free),
     ("reasoning", Free),
     ("reasoning_content", Free),
-    ("reasoning_details", In(Place::Block)),
+    ("reasoning_details", In(ObjectKind::Block)),
 ];
 
 pub(super) const ITEM: Fields = &[
     ("type", Name),
     ("id", Id),
     ("role", Name),
-    ("content", In(Place::Block)),
+    ("content", In(ObjectKind::Block)),
     ("status", Name),
     ("call_id", Id),
     // Of a tool.
@@ -107,14 +107,14 @@ pub(super) const BLOCK: Fields = &[
     ("content", Result),
     ("is_error", Settings),
     ("cache_control", Settings),
-    ("source", In(Place::Source)),
-    ("citations", In(Place::Citation)),
+    ("source", In(ObjectKind::Source)),
+    ("citations", In(ObjectKind::Citation)),
     ("title", Free),
     ("context", Free),
     ("caller", Settings),
-    ("tool", In(Place::Tool)),
+    ("tool", In(ObjectKind::Tool)),
     ("tool_name", Name),
-    ("tool_references", In(Place::Block)),
+    ("tool_references", In(ObjectKind::Block)),
     ("server_name", Free),
     ("error_code", Name),
     ("return_code", Settings),
@@ -129,14 +129,14 @@ pub(super) const BLOCK: Fields = &[
     ("refusal", Free),
     ("summary", Free),
     ("index", Settings),
-    ("annotations", In(Place::Citation)),
+    ("annotations", In(ObjectKind::Citation)),
 ];
 
 pub(super) const TOOL: Fields = &[
     ("name", Name),
     ("type", Name),
     ("description", Free),
-    ("input_schema", In(Place::Schema)),
+    ("input_schema", In(ObjectKind::Schema)),
     ("cache_control", Settings),
     ("strict", Settings),
     ("defer_loading", Settings),
@@ -157,12 +157,12 @@ pub(super) const TOOL: Fields = &[
     ("mcp_server_name", Free),
     ("model", Model),
     ("disable_parallel_tool_use", Settings),
-    ("definition", In(Place::Tool)),
+    ("definition", In(ObjectKind::Tool)),
     // Chat completions.
-    ("function", In(Place::Tool)),
-    ("custom", In(Place::Tool)),
+    ("function", In(ObjectKind::Tool)),
+    ("custom", In(ObjectKind::Tool)),
     ("input", Arguments),
-    ("parameters", In(Place::Schema)),
+    ("parameters", In(ObjectKind::Schema)),
     ("arguments", Arguments),
     ("id", Id),
     ("index", Settings),
@@ -170,32 +170,32 @@ pub(super) const TOOL: Fields = &[
 
 pub(super) const SCHEMA: Fields = &[
     ("type", Settings),
-    ("properties", ByName(Place::Schema)),
-    ("patternProperties", ByName(Place::Schema)),
-    ("dependentSchemas", ByName(Place::Schema)),
-    ("$defs", ByName(Place::Schema)),
-    ("definitions", ByName(Place::Schema)),
+    ("properties", ByName(ObjectKind::Schema)),
+    ("patternProperties", ByName(ObjectKind::Schema)),
+    ("dependentSchemas", ByName(ObjectKind::Schema)),
+    ("$defs", ByName(ObjectKind::Schema)),
+    ("definitions", ByName(ObjectKind::Schema)),
     ("dependentRequired", Allowed),
     ("required", Allowed),
     ("enum", Allowed),
     ("const", Allowed),
     ("default", Allowed),
     ("examples", Free),
-    ("items", In(Place::Schema)),
-    ("prefixItems", In(Place::Schema)),
-    ("additionalItems", In(Place::Schema)),
-    ("unevaluatedItems", In(Place::Schema)),
-    ("contains", In(Place::Schema)),
-    ("additionalProperties", In(Place::Schema)),
-    ("unevaluatedProperties", In(Place::Schema)),
-    ("propertyNames", In(Place::Schema)),
-    ("allOf", In(Place::Schema)),
-    ("anyOf", In(Place::Schema)),
-    ("oneOf", In(Place::Schema)),
-    ("not", In(Place::Schema)),
-    ("if", In(Place::Schema)),
-    ("then", In(Place::Schema)),
-    ("else", In(Place::Schema)),
+    ("items", In(ObjectKind::Schema)),
+    ("prefixItems", In(ObjectKind::Schema)),
+    ("additionalItems", In(ObjectKind::Schema)),
+    ("unevaluatedItems", In(ObjectKind::Schema)),
+    ("contains", In(ObjectKind::Schema)),
+    ("additionalProperties", In(ObjectKind::Schema)),
+    ("unevaluatedProperties", In(ObjectKind::Schema)),
+    ("propertyNames", In(ObjectKind::Schema)),
+    ("allOf", In(ObjectKind::Schema)),
+    ("anyOf", In(ObjectKind::Schema)),
+    ("oneOf", In(ObjectKind::Schema)),
+    ("not", In(ObjectKind::Schema)),
+    ("if", In(ObjectKind::Schema)),
+    ("then", In(ObjectKind::Schema)),
+    ("else", In(ObjectKind::Schema)),
     ("title", Free),
     ("description", Free),
     ("$comment", Free),
@@ -227,15 +227,15 @@ pub(super) const SCHEMA: Fields = &[
 
 pub(super) const FORMAT: Fields = &[
     ("type", Name),
-    ("schema", In(Place::Schema)),
+    ("schema", In(ObjectKind::Schema)),
     ("name", Name),
     ("description", Free),
     ("strict", Settings),
-    ("json_schema", In(Place::Format)),
+    ("json_schema", In(ObjectKind::Format)),
 ];
 
 pub(super) const OUTPUT_CONFIG: Fields =
-    &[("effort", Settings), ("format", In(Place::Format)), ("verbosity", Settings), ("task_budget", Settings)];
+    &[("effort", Settings), ("format", In(ObjectKind::Format)), ("verbosity", Settings), ("task_budget", Settings)];
 
 pub(super) const SOURCE: Fields =
     &[("type", Name), ("media_type", Media), ("data", Free), ("content", Result), ("url", Free), ("file_id", Hash)];

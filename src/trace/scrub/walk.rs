@@ -4,18 +4,28 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value, json};
 
-use super::Turns;
 use super::filler::{filler, filler_beside_folder, hashed, is_hashed, user_turn};
 use super::homes::verbatim;
+use super::kinds::{FieldKind, ObjectKind};
 use super::names::DeclaredNames;
 use super::shape::{is_id, is_media, is_model, is_name, is_wordless};
-use super::structure::{FieldKind, Place, is_field};
+use super::structure::is_field;
 
 /// What replaces every image: a transparent pixel, as base64 of a PNG file.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
 /// The language of a schema that names it.
 const SCHEMA_LANGUAGES: [&str; 2] = ["https://json-schema.org/", "http://json-schema.org/"];
+
+/// What becomes of what the user wrote and of the arguments of tool calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Filler, like all other text.
+    Filler,
+    /// They stay, without home folders and mail addresses, and so does the line that names the working directory. A replay of the
+    /// copy then asks for the same calls as the original.
+    Kept,
+}
 
 /// Who says what stands in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,33 +50,33 @@ impl Walker {
             (FieldKind::Free, value) => self.free(value),
             (FieldKind::Hash, value) => self.free_with(value, &hashed),
             (FieldKind::Settings, value) => self.settings(value),
-            (FieldKind::Result, value) => self.value(value, FieldKind::In(Place::Block), Speaker::Other),
+            (FieldKind::Result, value) => self.value(value, FieldKind::In(ObjectKind::Block), Speaker::Other),
             (FieldKind::Input, Value::String(text)) => *text = self.said(text, Speaker::User),
-            (FieldKind::Input, value) => self.value(value, FieldKind::In(Place::Item), Speaker::Other),
+            (FieldKind::Input, value) => self.value(value, FieldKind::In(ObjectKind::Item), Speaker::Other),
             (kind, Value::Array(items)) => items.iter_mut().for_each(|item| self.value(item, kind, speaker)),
             (kind, Value::String(text)) => *text = self.text(text, kind, speaker),
-            (FieldKind::In(place) | FieldKind::NameOr(place), Value::Object(fields)) => self.fields(fields, place, speaker),
-            (FieldKind::ByName(place), Value::Object(fields)) => self.by_name(fields, place),
+            (FieldKind::In(object) | FieldKind::NameOr(object), Value::Object(fields)) => self.fields(fields, object, speaker),
+            (FieldKind::ByName(object), Value::Object(fields)) => self.by_name(fields, object),
             (FieldKind::Allowed, Value::Object(fields)) => self.allowed(fields),
             (FieldKind::Allowed, _) | (_, Value::Null | Value::Bool(_)) => {}
-            // The protocol has a text here. What stands in its place is not known.
+            // The protocol has a text here. What stands here instead is not known.
             (_, value) => self.free(value),
         }
     }
 
-    fn fields(&self, fields: &mut Map<String, Value>, place: Place, speaker: Speaker) {
+    fn fields(&self, fields: &mut Map<String, Value>, object: ObjectKind, speaker: Speaker) {
         rename(fields, |key| self.key(key));
         let block_type = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let speaker = match (place, fields.get("role").and_then(Value::as_str)) {
-            (Place::Message | Place::Item, Some("user")) => Speaker::User,
-            (Place::Message | Place::Item, _) => Speaker::Other,
+        let speaker = match (object, fields.get("role").and_then(Value::as_str)) {
+            (ObjectKind::Message | ObjectKind::Item, Some("user")) => Speaker::User,
+            (ObjectKind::Message | ObjectKind::Item, _) => Speaker::Other,
             _ => speaker,
         };
         for (key, value) in fields.iter_mut() {
             if (block_type.as_str(), key.as_str()) == ("image", "source") {
                 *value = json!({"type": "base64", "media_type": "image/png", "data": PIXEL});
             } else {
-                self.value(value, place.kind(key).unwrap_or(FieldKind::Free), speaker);
+                self.value(value, object.kind(key).unwrap_or(FieldKind::Free), speaker);
             }
         }
     }
@@ -88,7 +98,7 @@ impl Walker {
             FieldKind::Arguments => self.arguments_text(text),
             // A pattern of other words would allow other values.
             FieldKind::Pattern => ".*".to_owned(),
-            FieldKind::Said | FieldKind::In(Place::Block) => self.said(text, speaker),
+            FieldKind::Said | FieldKind::In(ObjectKind::Block) => self.said(text, speaker),
             FieldKind::Allowed if self.turns == Turns::Kept => verbatim(text),
             _ => self.prose(text),
         }
@@ -149,9 +159,9 @@ impl Walker {
         }
     }
 
-    fn by_name(&self, fields: &mut Map<String, Value>, place: Place) {
+    fn by_name(&self, fields: &mut Map<String, Value>, object: ObjectKind) {
         rename(fields, |key| if is_name(key) { Cow::Borrowed(key) } else { self.key(key) });
-        fields.values_mut().for_each(|value| self.value(value, FieldKind::In(place), Speaker::Other));
+        fields.values_mut().for_each(|value| self.value(value, FieldKind::In(object), Speaker::Other));
     }
 
     /// An object as a value of a schema, or the names that others depend on.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CallKind, ChatError, ChatMessage, or_default};
+use super::{CallKind, ChatError, ChatMessage};
 use crate::wire::TokenLogprob;
+use crate::wire::nullable::null_is_default;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ pub struct ChatChunk {
     pub created: i64,
     #[serde(default)]
     pub model: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub choices: Vec<ChunkChoice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<ChatUsage>,
@@ -70,7 +71,7 @@ pub struct ChatChunk {
 pub struct ChunkChoice {
     #[serde(default)]
     pub index: usize,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub delta: Delta,
     /// Written only: those of other servers are not read.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
@@ -97,7 +98,7 @@ pub struct Delta {
     /// The text of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<CallDelta>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -113,7 +114,7 @@ pub struct CallDelta {
     pub id: Option<String>,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<CallKind>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub function: FunctionDelta,
 }
 
@@ -140,11 +141,11 @@ fn text_or_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChatUsage {
     /// All tokens of the prompt, cached or not.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub prompt_tokens: u64,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub completion_tokens: u64,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub total_tokens: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_details: Option<PromptDetails>,
@@ -158,7 +159,7 @@ pub struct ChatUsage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptDetails {
     /// Read from the prefix cache.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub cached_tokens: u64,
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -22,10 +22,3 @@ pub use request::{
     ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
 pub use text_or_parts::TextOrParts;
-
-use serde::{Deserialize, Deserializer};
-
-/// Deserializes `null` as the type's default.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}

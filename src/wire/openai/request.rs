@@ -3,8 +3,9 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::TextOrParts;
 use super::token_limit::limit;
-use super::{TextOrParts, or_default};
+use crate::wire::nullable::null_is_default;
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -12,7 +13,7 @@ pub struct ChatRequest {
     #[serde(default)]
     pub model: String,
     pub messages: Vec<ChatMessage>,
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ChatTool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<ChatToolChoice>,
@@ -30,7 +31,7 @@ pub struct ChatRequest {
     pub top_p: Option<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopSequences>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub stream: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_options: Option<StreamOptions>,
@@ -52,7 +53,7 @@ pub enum StopSequences {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamOptions {
     /// Whether a last chunk without choices carries the usage.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub include_usage: bool,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -100,7 +101,7 @@ pub struct AssistantMessage {
     /// Reasoning under the name that OpenRouter uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ChatToolCall>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -283,14 +284,18 @@ mod tests {
 
     #[test]
     fn an_error_says_what_is_wrong() {
-        for (message, expected) in [
-            (json!({"role": "robot", "content": ""}), "unknown variant `robot`"),
-            (json!({"role": "user", "content": [{"type": "smell"}]}), "unknown variant `smell`"),
-            (json!({"role": "user", "content": 7}), "expected a string or a list of content parts"),
-            (json!({"role": "tool", "content": "x"}), "missing field `tool_call_id`"),
-        ] {
-            let error = serde_json::from_value::<ChatMessage>(message).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
+        let messages = [
+            json!({"role": "robot", "content": ""}),
+            json!({"role": "user", "content": [{"type": "smell"}]}),
+            json!({"role": "user", "content": 7}),
+            json!({"role": "tool", "content": "x"}),
+        ];
+        let error = |message| serde_json::from_value::<ChatMessage>(message).unwrap_err().to_string();
+        insta::assert_snapshot!(messages.map(error).join("\n"), @"
+        unknown variant `robot`, expected one of `system`, `developer`, `user`, `assistant`, `tool`
+        unknown variant `smell`, expected one of `text`, `image_url`, `file`, `refusal`
+        invalid type: integer `7`, expected a string or a list of content parts
+        missing field `tool_call_id`
+        ");
     }
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::deadline::{receive, until};
 use crate::support::http::{self, client, get, post};
+use crate::support::output::{line_of, uncounted};
 use crate::support::sandbox::Sandbox;
 use crate::support::serving::Serving;
 use crate::support::{MODEL, TRACES};
@@ -74,7 +75,8 @@ fn a_restarted_server_knows_the_conversation_and_tells_so() {
     assert!(shared > 500 && shared < known, "{shared} of {known}");
     let kept = report(&server);
     let said = server.stop("INT").stderr;
-    assert!(said.contains(" MB on disk, 0 tokens read from there"), "{said}");
+    assert!(said.contains(", 0 tokens read from there\n"), "{said}");
+    insta::assert_snapshot!(uncounted(line_of(&said, "cache: ")), @"cache: 2 of 3 prompts hit, N% of all prompt tokens known, about [time] saved; 2 kept in N MB, 0 evicted; N MB on disk, N tokens read from there");
 
     // Conversations are read before anybody asks.
     let server = serve(&folder);

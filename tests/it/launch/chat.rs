@@ -4,20 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::sandbox;
 use crate::support::chat_upstream::{Asked, ChatUpstream, Reply, frame, lm_studio, open_router, plain};
-use crate::support::clients::launching_claude;
+use crate::support::clients::{client_line, launching_claude};
+use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, run};
 use crate::support::sandbox::Sandbox;
 
 /// How one kind of server streams a text and calls.
 type Stream = fn(&Asked, &str, &[(&str, Value)]) -> String;
-
-/// A sandbox with hello.txt in it.
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write("hello.txt", "The password is swordfish.\n");
-    sandbox
-}
 
 /// A server that reads hello.txt, writes new.txt, then says goodbye.
 fn server(stream: Stream) -> ChatUpstream {
@@ -56,12 +51,19 @@ fn check(sandbox: &Sandbox, upstream: &ChatUpstream, ran: &Ran) {
     assert!(asked.iter().any(|asked| asked.body["messages"].to_string().contains("swordfish")));
 }
 
+/// The line that sums a launch up, less how many requests the client's version makes.
+fn summary(ran: &Ran) -> String {
+    let line = ran.stderr.lines().find(|line| line.contains(" prompt tokens (")).unwrap_or_else(|| panic!("{}", ran.stderr));
+    let (_, rest) = line.split_once(", ").unwrap();
+    uncounted(rest)
+}
+
 #[test]
 fn lm_studio_answers_with_the_model_that_it_has() {
     let (sandbox, upstream) = (sandbox(), server(lm_studio));
     let ran = launch(&sandbox, &["--mode", "lmstudio", "--base-url", &upstream.url]);
     check(&sandbox, &upstream, &ran);
-    assert!(ran.stderr.contains("lmstudio qwen3-8b answers"), "{}", ran.stderr);
+    insta::assert_snapshot!(client_line(&ran.stderr, "ready in "), @"ready in [time]: lmstudio qwen3-8b answers [client] at http://127.0.0.1:[port]");
     let mut completions = upstream.asked();
     completions.retain(|asked| asked.path.ends_with("/completions"));
     assert!(completions.iter().all(|asked| asked.body["model"] == "qwen3-8b"));
@@ -78,6 +80,7 @@ fn open_router_answers_with_its_key_and_cache_figures() {
     assert!(["request converted: ", "chat request {", "answer converted"].iter().all(|text| said.contains(text)), "{said}");
     assert!(!said.contains("or-key"), "{said}");
     assert!(said.contains("(80% from the cache)"), "{said}");
+    insta::assert_snapshot!(summary(&ran), @"N prompt tokens (N% from the cache), N output tokens");
     let traces = anyclaude::trace::find(&[sandbox.home(".anyclaude/traces/openrouter")]).unwrap();
     assert!(traces.iter().all(|file| !std::fs::read_to_string(file).unwrap().contains("or-key")));
 }
@@ -88,7 +91,7 @@ fn any_server_of_the_protocol_answers() {
     let ran = launch(&sandbox, &["--mode", "openai", "--base-url", &upstream.url, "--model", "local"]);
     check(&sandbox, &upstream, &ran);
     // It says nothing of tokens, and that is what the summary says.
-    assert!(ran.stderr.contains(" answers came without token counts"), "{}", ran.stderr);
+    insta::assert_snapshot!(summary(&ran), @"N prompt tokens (N% from the cache), N output tokens; 3 answers came without token counts");
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn the_client_gets_over_errors_before_and_in_the_middle_of_an_answer() {
     });
     let ran = launch(&sandbox, &["--mode", "openrouter", "--base-url", &upstream.url, "--model", "some/model"]);
     assert_eq!(ran.stdout.trim(), "All done.", "{}", ran.stderr);
-    assert!(ran.stderr.contains("; 2 requests failed"), "{}", ran.stderr);
+    insta::assert_snapshot!(summary(&ran), @"N prompt tokens (N% from the cache), N output tokens; 2 requests failed; 1 answer came without token counts");
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn the_next_mode_answers_where_the_first_is_down_and_the_summary_says_so() {
     let ran = launch(&sandbox, &[]);
     check(&sandbox, &upstream, &ran);
     let said = &ran.stderr;
-    assert!(said.contains("http://127.0.0.1:9/v1 answered 0\n"), "{said}");
+    insta::assert_snapshot!(line_of(said, "http://127.0.0.1:9/v1"), @"http://127.0.0.1:9/v1 answered 0");
     let line = said.lines().find(|line| line.starts_with(&format!("{} answered ", upstream.url)));
     assert!(line.is_some_and(|line| !line.ends_with(" 0")), "{said}");
 }

@@ -4,3 +4,12 @@ mod chat;
 mod claude;
 mod start;
 mod token;
+
+use crate::support::sandbox::Sandbox;
+
+/// A sandbox with hello.txt in it.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("hello.txt", "The password is swordfish.\n");
+    sandbox
+}

@@ -101,7 +101,10 @@ fn what_the_users_patterns_match_is_kept_out_like_any_secret() {
     let told = fs::read_to_string(&path).unwrap().replace("[redacted] and", "ACME-5678 and");
     fs::write(&path, told).unwrap();
     let validated = recorder.sandbox.run(&["trace", "validate", "traces"]);
-    assert!(validated.stdout.contains("request.body holds what looks like a secret"), "{}", validated.stdout);
+    insta::assert_snapshot!(validated.stdout, @"
+    problem: traces/s/0001.json: request.body holds what looks like a secret; do not share this file
+    1 trace: 1 problem, 0 warnings
+    ");
     recorder.sandbox.run(&["trace", "scrub", "--keep-turns", "--out", "clean", "traces"]).exits(0);
     assert!(!recorder.sandbox.read("clean/s/0001.json").contains("5678"));
 }

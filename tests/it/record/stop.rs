@@ -35,7 +35,7 @@ fn after_kill_9_recover_makes_a_truncated_trace_of_what_had_come() {
     let partial = recorder.session("0001.json.partial");
     wait_for_text(&partial, "Let mé ");
     let live = recorder.sandbox.run(&["trace", "recover"]);
-    assert!(live.stdout.contains("still being recorded"), "{live:?}");
+    insta::assert_snapshot!(recorder.sandbox.portable(&live.stdout), @"traces/s/0001.json.partial: still being recorded; left alone");
 
     recorder.signal("KILL");
     recorder.end();

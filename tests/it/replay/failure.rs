@@ -12,7 +12,8 @@ use super::{accepted, healthy, replay, shown};
 use crate::support::deadline::until;
 use crate::support::demo::{session, write_trace};
 use crate::support::listen;
-use crate::support::process::Running;
+use crate::support::output::{line_of, uncounted};
+use crate::support::process::{Ran, Running};
 use crate::support::replay_backend::{Flaw, ReplayBackend};
 use crate::support::sandbox::{Sandbox, portable};
 
@@ -138,23 +139,22 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
          Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: connection closed before message completed; is the server running?");
-    assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
+    insta::assert_snapshot!(uncounted(line_of(&ran.stdout, "TTFT, ")), @"TTFT, cold");
     let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
     assert_eq!(report["cases"][0]["measurements"][0]["phase"], "cold");
 }
 
 #[test]
 fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
-    for (flaw, phases, reason) in [
-        (Flaw::NoCache, "cold,cached", "cached did not happen in repeat 1: 0 of "),
-        (Flaw::NoCache, "warm", "warm did not happen in repeat 1: 0 of "),
-        (Flaw::NeverForgets, "cold", "cold did not happen in repeat 2: "),
-    ] {
+    let mut reasons = Vec::new();
+    for (flaw, phases, failed) in
+        [(Flaw::NoCache, "cold,cached", "cached"), (Flaw::NoCache, "warm", "warm"), (Flaw::NeverForgets, "cold", "cold")]
+    {
         let server = ReplayBackend::with_cache_control(flaw);
         let sandbox = session();
         let more = ["--phases", phases, "--repeat", "2", "--filter", "001", "--json", "out.json"];
         let ran = replay(&sandbox, &server, &more).exits(3);
-        assert!(ran.stdout.contains(reason), "{ran:?}");
+        reasons.push(line_of(&ran.stdout, &format!("phase failure: {failed} did not happen")).to_owned());
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
         assert_eq!((&report["cases"][0]["id"]["seq"], &report["summary"]["phase_failures"]), (&json!(1), &json!(1)));
         let failed = report["cases"][0]["phase_failures"][0]["phase"].clone();
@@ -163,6 +163,11 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
         let expected = if flaw == Flaw::NeverForgets { Some(json!(1)) } else { None };
         assert_eq!(counted.map(|latency| latency["ttft"]["count"].clone()), expected);
     }
+    insta::assert_snapshot!(reasons.join("\n"), @"
+    phase failure: cached did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
+    phase failure: warm did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
+    phase failure: cold did not happen in repeat 2: 205 of 206 prompt tokens came from the cache, expected none
+    ");
 }
 
 #[test]
@@ -175,8 +180,17 @@ fn a_redirect_is_not_followed() {
     let target = elsewhere.clone();
     let server = listen::routes(Router::new().fallback(async move |uri: Uri| Redirect::temporary(&format!("{target}{uri}"))));
     let failed = session().run(&["replay", "--backend", &server, "--filter", "001"]).exits(3);
-    let reason = format!("{server} answered 307 Temporary Redirect: it sends requests on to {elsewhere}/");
-    assert!(failed.stdout.contains(&reason), "{failed:?}");
+    let reason = shown(&failed).replace(&portable(&server), "[server]");
+    insta::assert_snapshot!(reason, @"
+    Replaying 1 trace × cold, warm, cached against [server] (model as requested)
+         FAIL demo/001
+
+         FAIL demo/001
+     api_error: [server] answered 307 Temporary Redirect: it sends requests on to [server]/v1/messages; give that address
+
+      Summary 1 trace: 0 as accepted, 1 failed
+         Next fix what failed (reasons above) and replay again: its times are left out
+    ");
     assert_eq!(visits.load(Ordering::Relaxed), 0, "the key and the prompt have left");
 }
 
@@ -188,7 +202,7 @@ fn an_error_that_quotes_a_key_is_shown_without_it() {
     let server = listen::routes(Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone()))));
     let sandbox = session();
     let failed = sandbox.run(&["replay", "--backend", &server, "--filter", "001", "--json", "out.json"]).exits(3);
-    assert!(failed.stdout.contains("authentication_error: invalid x-api-key [redacted]"), "{failed:?}");
+    insta::assert_snapshot!(line_of(&failed.stdout, "authentication_error"), @"authentication_error: invalid x-api-key [redacted]");
     for text in [&failed.stdout, &failed.stderr, &sandbox.read("out.json")] {
         assert!(!text.contains("Secretive123"), "{text}");
     }
@@ -201,12 +215,16 @@ fn a_request_that_cannot_be_read_fails_the_replay_unless_it_may_be_skipped() {
     let replay = ["replay", "--backend", &server.url, "--phases", "cold", "--filter", "001", "--filter", "009"];
     sandbox.run(&[&replay[..], &["--update"]].concat()).exits(1);
     let failed = sandbox.run(&replay).exits(1);
-    let warning =
-        "warning: traces/demo/009.json: skipped: request.body.messages: invalid type: integer `7`, expected a sequence\n";
-    assert!(failed.stderr.contains(warning), "{}", failed.stderr);
-    assert!(failed.stdout.contains("1 trace: 1 as accepted, 1 unreadable"), "{}", failed.stdout);
+    let told = |ran: &Ran| format!("{}{}", ran.stderr, line_of(&ran.stdout, "Summary "));
+    insta::assert_snapshot!(told(&failed), @"
+    warning: traces/demo/009.json: skipped: request.body.messages: invalid type: integer `7`, expected a sequence
+    Summary 1 trace: 1 as accepted, 1 unreadable
+    ");
     let allowed = sandbox.run(&[&replay[..], &["--allow-skips"]].concat()).exits(0);
-    assert!(allowed.stderr.contains(warning) && allowed.stdout.contains("1 skipped"), "{allowed:?}");
+    insta::assert_snapshot!(told(&allowed), @"
+    warning: traces/demo/009.json: skipped: request.body.messages: invalid type: integer `7`, expected a sequence
+    Summary 1 trace: 1 as accepted, 1 skipped (no answered Messages request)
+    ");
 }
 
 #[test]
@@ -305,7 +323,7 @@ fn a_signal_ends_it_with_what_was_measured() {
               Summary 1 trace: 0 as accepted, 1 stopped, 1 not run, 1 skipped (no answered Messages request)
             ");
         }
-        assert!(ran.stdout.contains("TTFT, cold"), "{ran:?}");
+        insta::allow_duplicates! { insta::assert_snapshot!(uncounted(line_of(&ran.stdout, "TTFT, ")), @"TTFT, cold") }
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
         assert_eq!(report["cases"][0]["measurements"].as_array().unwrap().len(), 1);
         assert_eq!(sandbox.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);

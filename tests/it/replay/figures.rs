@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{accepted, healthy, replay};
+use crate::support::output::line_of;
 use crate::support::replay_backend::{Flaw, ReplayBackend};
 
 #[test]
 fn a_backend_without_cache_figures_is_reported_as_unverified() {
     let server = ReplayBackend::with_cache_control(Flaw::NoCacheFigures);
     let ran = replay(&accepted(&server), &server, &[]).exits(0);
-    assert!(ran.stdout.contains("UNVERIFIED: the backend reports no cache figures"), "{ran:?}");
+    insta::assert_snapshot!(line_of(&ran.stdout, "UNVERIFIED"), @"UNVERIFIED: the backend reports no cache figures, so whether cold, warm and cached happened is not known.");
 }
 
 #[test]

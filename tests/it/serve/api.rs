@@ -12,13 +12,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
+use super::hello;
 use crate::support::deadline::soon;
 use crate::support::http::client;
 use crate::support::scripted::{Script, Scripted, Served, Step, answer};
-
-fn hello(stream: bool) -> Value {
-    json!({"model": "claude-opus-5-5", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
-}
 
 fn text_and_tool(_: &MessagesRequest) -> Script {
     Ok(answer(&[json!({"text": "Let me look."}), json!({"tool": "Read", "input": {"file_path": "a.txt"}})]))

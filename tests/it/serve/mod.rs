@@ -24,3 +24,10 @@ mod routes;
 mod templates;
 #[cfg(feature = "mlx")]
 mod unread;
+
+use serde_json::{Value, json};
+
+/// A request that says hi.
+fn hello(stream: bool) -> Value {
+    json!({"model": "claude-opus-5-5", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::MODEL;
 use crate::support::http::post;
+use crate::support::output::warnings_of;
 use crate::support::sandbox::{Sandbox, repository};
 use crate::support::serving::Serving;
 
@@ -65,7 +66,11 @@ fn a_call_its_result_and_another_call_go_through_every_template() {
         let next = only_call(template, &second);
         assert_ne!(call["id"], next["id"], "{template}");
         let said = server.stop("TERM").stderr;
-        let warned = said.contains("the chat template writes no calls in a format that is known");
-        assert_eq!(warned, ["calls-in-other-tags", "no-system-and-no-tools"].contains(&template), "{template}: {said}");
+        let warnings = warnings_of(&said);
+        if ["calls-in-other-tags", "no-system-and-no-tools"].contains(&template) {
+            insta::allow_duplicates! { insta::assert_snapshot!(warnings, @"the chat template writes no calls in a format that is known: they are written as hermes, unless the tool format is set") }
+        } else {
+            assert_eq!(warnings, "", "{template}");
+        }
     }
 }

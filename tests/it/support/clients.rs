@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::output::{line_of, uncounted};
 use super::process::{Ran, run};
 use super::sandbox::{Sandbox, repository};
 
@@ -17,6 +18,12 @@ const CLAUDE_SETTINGS: [(&str, &str); 3] =
 /// The Claude Code client.
 pub(crate) fn claude() -> PathBuf {
     installed("node_modules/.bin/claude")
+}
+
+/// The first line of an output that begins like this, without the client's path, times, ports and counts.
+#[track_caller]
+pub(crate) fn client_line(output: &str, start: &str) -> String {
+    uncounted(&line_of(output, start).replace(claude().to_str().unwrap(), "[client]"))
 }
 
 /// A command that starts Claude Code, itself or through another program.

@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod listen;
 pub(crate) mod log;
+pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod replay_backend;

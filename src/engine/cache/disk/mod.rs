@@ -39,7 +39,7 @@ pub struct DiskOptions {
     pub bytes: u64,
 }
 
-/// What is on disk, and its counts since the start.
+/// The size of the cache on disk, and its counts since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskStats {
     /// Most disk space for segment files, in bytes.
@@ -48,7 +48,7 @@ pub struct DiskStats {
     pub entries: usize,
     /// Their size, in bytes.
     pub bytes: u64,
-    /// Prompts for which segments were read when they came. What was read ahead of them does not count.
+    /// Prompts for which segments were read on arrival. Segments that had been read ahead do not count.
     pub hits: u64,
     /// Tokens of the segments read, for prompts and ahead of them.
     pub tokens: u64,
@@ -99,7 +99,7 @@ impl DiskCache {
         Ok(Some(disk))
     }
 
-    /// What is on disk, and its counts.
+    /// The size of the cache on disk, and its counts.
     pub(crate) fn stats(&self) -> DiskStats {
         DiskStats { entries: self.index.len(), bytes: self.index.bytes(), ..self.stats.clone() }
     }

@@ -117,7 +117,7 @@ impl<P: Payload> PrefixTree<P> {
         Ok(())
     }
 
-    /// Like [`PrefixTree::insert`], but what is new counts as older than everything present: it is the first to be evicted.
+    /// Like [`PrefixTree::insert`], but new segments count as older than everything present: they are the first to be evicted.
     pub fn insert_as_oldest(&mut self, tokens: &[u32], segments: &[Segment<P>]) -> Result<(), P::CopyError> {
         self.oldest -= 1;
         self.put(tokens, segments, self.oldest)?;
@@ -125,7 +125,7 @@ impl<P: Payload> PrefixTree<P> {
         Ok(())
     }
 
-    /// Adds what is new; returns the node in which `tokens` end.
+    /// Adds the tokens that no node has yet; returns the node in which `tokens` end.
     fn put(&mut self, tokens: &[u32], segments: &[Segment<P>], last_used: u64) -> Result<usize, P::CopyError> {
         debug_assert_eq!(tokens.len(), segments.iter().map(|segment| segment.tokens).sum::<usize>());
         let PrefixMatch { mut node, within, tokens: known } = self.find(tokens);

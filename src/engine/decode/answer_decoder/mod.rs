@@ -248,7 +248,7 @@ impl AnswerDecoder {
         let text = self.detokenizer.push(token);
         if let Some(trail) = &mut self.trail {
             let end = self.generated + text.len() + self.detokenizer.pending();
-            trail.place(self.generated + before..end, self.detokenizer.shows(token));
+            trail.locate(self.generated + before..end, self.detokenizer.shows(token));
         }
         let pieces = self.pass(&text);
         self.advance()?;
@@ -341,7 +341,7 @@ impl AnswerDecoder {
         pieces
     }
 
-    /// The parser's pieces with their places in all text. The answer is the end of that; the parser has not seen what came before.
+    /// The parser's pieces with their positions in all text. The answer is its end; the parser has not seen what came before.
     fn in_all_text(&self, read: Vec<Placed>) -> Vec<Placed> {
         let before = self.generated - self.parser.received();
         read.into_iter().map(|placed| Placed { end: before + placed.end, ..placed }).collect()

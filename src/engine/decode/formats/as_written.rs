@@ -13,7 +13,7 @@ use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::thinking::THINKING_TAGS;
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 use crate::engine::text::{PastCall, PastCalls, TokenKind, Tokenizer, past_calls};
 
 /// A format with the form of one tag replaced.
@@ -30,8 +30,8 @@ impl ToolFormat for AsWritten {
         self.format.tags()
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        self.format.head(cursor, place)
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        self.format.head(cursor, start)
     }
 
     fn tail(&self, cursor: &mut Cursor, list: bool) -> Read<Next> {
@@ -64,7 +64,7 @@ impl AsWritten {
             return None;
         }
         let parts = |text: &str, calls: [&PastCall; 2]| parts(text, calls.map(|call| call.id.as_str()), tokenizer);
-        let [CallPlace { name, arguments }] = &one.places(&format, &[&first])?[..] else { return None };
+        let [CallRanges { name, arguments }] = &one.ranges(&format, &[&first])?[..] else { return None };
         let (before_name, after_name) = (&one.text[one.tag_length..name.start], &one.text[name.end..arguments.start]);
         let (before_name, after_name, quoted) = without_quotes(before_name, after_name);
         let head = after_name.trim_end_matches(' ');
@@ -82,7 +82,7 @@ impl AsWritten {
             (true, None) => return None,
             (true, Some(two)) => {
                 let two = RenderedCalls::read(&format, two, &[&first, &second])?;
-                let [first_call, second_call] = &two.places(&format, &[&first, &second])?[..] else { return None };
+                let [first_call, second_call] = &two.ranges(&format, &[&first, &second])?[..] else { return None };
                 let between = first_call.arguments.end..second_call.name.start;
                 let (between, _, _) = without_quotes(&two.text[between], "\"");
                 let between = parts(between, [&first, &second]);
@@ -114,7 +114,7 @@ struct RenderedCalls<'a> {
 }
 
 /// The byte ranges of a call's name and arguments.
-struct CallPlace {
+struct CallRanges {
     name: Range<usize>,
     arguments: Range<usize>,
 }
@@ -128,24 +128,24 @@ impl<'a> RenderedCalls<'a> {
             let text = &text[at..];
             let range = tag.find(text, true).filter(|range| range.start == 0)?;
             let after = after_calls(format, text, calls)?;
-            let head = format.head(&mut Cursor::new(&text[range.end..]), Place::AfterTag(which)).ok()?;
+            let head = format.head(&mut Cursor::new(&text[range.end..]), HeadStart::AfterTag(which)).ok()?;
             let text = &text[..text.len() - after];
             Some(Self { start: at, text, tag: which, tag_length: range.end, list: head.list })
         })
     }
 
     /// The ranges of each call's name and arguments.
-    fn places(&self, format: &Arc<dyn ToolFormat>, calls: &[&PastCall]) -> Option<Vec<CallPlace>> {
+    fn ranges(&self, format: &Arc<dyn ToolFormat>, calls: &[&PastCall]) -> Option<Vec<CallRanges>> {
         let mut at = self.tag_length;
-        let place = |call: &&PastCall| {
+        let ranges = |call: &&PastCall| {
             let start = at + self.text[at..].find(call.name)?;
             let name = start..start + call.name.len();
             let arguments = format.find_arguments(&self.text[name.end..])?;
             let arguments = name.end + arguments.start..name.end + arguments.end;
             at = arguments.end;
-            Some(CallPlace { name, arguments })
+            Some(CallRanges { name, arguments })
         };
-        calls.iter().map(place).collect()
+        calls.iter().map(ranges).collect()
     }
 }
 
@@ -176,7 +176,7 @@ fn without_quotes<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str, boo
     }
 }
 
-/// The form of calls in a list. What the list's end and its separator have in common at their start belongs to every call.
+/// The form of calls in a list. The beginning that the list's end and its separator share belongs to every call.
 fn in_list(form: CallForm, mut between: Vec<Part>, mut end: Vec<Part>, quoted: bool) -> CallForm {
     let mut after = Vec::new();
     while let (Some(one), Some(other)) = (between.first(), end.first()) {

@@ -12,7 +12,7 @@ use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, ListForm, Tag, markup};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 const CALLS: &str = "<｜tool▁calls▁begin｜>";
 const CALLS_END: &str = "<｜tool▁calls▁end｜>";
@@ -27,8 +27,8 @@ impl ToolFormat for DeepSeek {
         &[Tag { words: &[CALLS], only_after: None }]
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        if place != Place::AfterCall {
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        if start != HeadStart::AfterCall {
             cursor.word(CALL)?;
         }
         let mut name = cursor.until(SEPARATOR)?;

@@ -10,7 +10,7 @@ use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 pub(super) struct Hermes;
 
@@ -19,7 +19,7 @@ impl ToolFormat for Hermes {
         &[Tag { words: &["<tool_call>"], only_after: None }]
     }
 
-    fn head(&self, cursor: &mut Cursor, _place: Place) -> Read<Head> {
+    fn head(&self, cursor: &mut Cursor, _start: HeadStart) -> Read<Head> {
         cursor.words(&["{", "\"name\"", ":"])?;
         let name = cursor.string()?;
         cursor.words(&[",", "\"arguments\"", ":"])?;

@@ -10,7 +10,7 @@ use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 const TYPED: usize = 1;
 const PYTHON: usize = 2;
@@ -27,8 +27,8 @@ impl ToolFormat for Llama3 {
         ]
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        if place == Place::AfterTag(PYTHON) {
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        if start == HeadStart::AfterTag(PYTHON) {
             cursor.word("{")?;
             if cursor.either(&["\"name\"", "\"type\""])? == 1 {
                 cursor.words(&[":", "\"function\"", ",", "\"name\""])?;

@@ -11,7 +11,7 @@ use crate::engine::decode::arguments::{json_object, json_object_or_string};
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, ListForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 const CALLS: &str = "[TOOL_CALLS]";
 const CALL_ID: &str = "[CALL_ID]";
@@ -24,8 +24,8 @@ impl ToolFormat for Mistral {
         &[Tag { words: &[CALLS], only_after: None }]
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        if place == Place::AfterCall || cursor.option("[")? {
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        if start == HeadStart::AfterCall || cursor.option("[")? {
             cursor.words(&["{", "\"name\"", ":"])?;
             let name = cursor.string()?;
             cursor.words(&[",", "\"arguments\"", ":"])?;

@@ -9,7 +9,7 @@ use crate::engine::decode::arguments::json_object_or_string;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, ListForm, Tag, text};
 use crate::engine::decode::syntax::{Cursor, Read};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 const FUNCTION_CALL: usize = 1;
 
@@ -24,9 +24,9 @@ impl ToolFormat for OpenAi {
         ]
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        let list = place != Place::AfterTag(FUNCTION_CALL);
-        if place == Place::AfterTag(0) {
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        let list = start != HeadStart::AfterTag(FUNCTION_CALL);
+        if start == HeadStart::AfterTag(0) {
             cursor.word("[")?;
         }
         cursor.word("{")?;

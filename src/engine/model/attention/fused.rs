@@ -13,9 +13,9 @@ use super::Attention;
 use crate::engine::model::batch::Batch;
 use crate::engine::model::layers::{Linear, RmsNorm};
 
-/// What the new tokens of one sequence attend with and to.
+/// The queries of one sequence's new tokens, and the keys and values that they attend to.
 pub(super) struct FusedInput {
-    /// Of the new tokens, `[1, H, L, d]`.
+    /// Those of the new tokens, `[1, H, L, d]`.
     queries: Array,
     /// Of all tokens, the new ones included, `[1, K, T, d]`.
     keys: Array,

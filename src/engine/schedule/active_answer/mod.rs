@@ -16,7 +16,7 @@ use crate::engine::model::Model;
 pub(super) struct ActiveAnswer {
     generation: Generation,
     events: EventSender,
-    /// What is computed so far: never the token in `next`.
+    /// The tokens computed so far, without the one in `next`.
     sequence: Sequence,
     /// The token to compute next in decoding: the prompt's last one, then the one sampled last.
     next: u32,

@@ -50,7 +50,7 @@ pub(crate) struct WarmUpProgress {
     pub total: AtomicUsize,
 }
 
-/// What the thread shares with all others.
+/// State that the device's thread shares with all others.
 #[derive(Clone, Default)]
 pub(crate) struct SharedState {
     /// Set to end the thread at once, active answers included.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use minijinja::Value;
 use minijinja::value::{DynObject, ValueKind};
 
-use crate::engine::text::markup_escaping::MARK;
+use crate::engine::text::tokenizer::MARK;
 
 /// Containers nested deeper than this are written as `...`, because a template's namespace can contain itself.
 const DEEPEST: usize = 100;

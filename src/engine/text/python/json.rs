@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::float;
-use crate::engine::text::markup_escaping::MARK;
+use crate::engine::text::tokenizer::MARK;
 
 /// The formatting options of `json.dumps`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,8 +88,8 @@ fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
 fn find(of: &str, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     let (wanted, start, end): (&str, Option<i64>, Option<i64>) = from_args(arguments)?;
     let length = of.chars().count() as i64;
-    let place = |place: i64| if place < 0 { (length + place).max(0) } else { place };
-    let (start, end) = (place(start.unwrap_or(0)), place(end.unwrap_or(length)).min(length));
+    let position = |position: i64| if position < 0 { (length + position).max(0) } else { position };
+    let (start, end) = (position(start.unwrap_or(0)), position(end.unwrap_or(length)).min(length));
     let within: String = of.chars().skip(start as usize).take((end - start).max(0) as usize).collect();
     let byte = if name.starts_with('r') { within.rfind(wanted) } else { within.find(wanted) };
     let at = byte.filter(|_| start <= end).map(|byte| start + within[..byte].chars().count() as i64);

@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use crate::engine::text::call_ids;
 use crate::engine::text::messages::{Call, TemplateMessage, ToolResult, Turn};
 use crate::engine::text::template_traits::{
-    ArgumentShape, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+    ArgumentShape, Calls, Descriptions, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, TurnOrder,
 };
 use crate::wire::Tool;
 
@@ -63,7 +63,7 @@ fn shown(mut prompt: &str, facts: &[&str]) -> usize {
 fn turn_taking(usual: TemplateTraits) -> Vec<TemplateTraits> {
     let mut all = Vec::new();
     for system in [SystemPrompt::Own, SystemPrompt::InFirstUser] {
-        for turns in [Turns::Any, Turns::Alternate] {
+        for turns in [TurnOrder::Any, TurnOrder::Alternate] {
             for late_system in [LateSystem::AsSystem, LateSystem::AsUser] {
                 all.push(TemplateTraits { system, turns, late_system, ..usual });
             }

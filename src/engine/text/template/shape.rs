@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::engine::text::messages::{TemplateMessage, ToolResult, Turn};
 use crate::engine::text::python;
 use crate::engine::text::template_traits::{
-    ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, Turns,
+    ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, TurnOrder,
 };
 
 /// The messages in the shape of these traits, as the JSON that transformers would pass to the template.
@@ -22,7 +22,7 @@ pub(crate) fn shaped(mut messages: Vec<TemplateMessage>, traits: &TemplateTraits
     if traits.results == Results::User {
         messages.iter_mut().for_each(result_to_user);
     }
-    if traits.turns == Turns::Alternate {
+    if traits.turns == TurnOrder::Alternate {
         messages = alternating(messages);
     }
     if traits.said != TextBeforeCalls::Beside {
@@ -79,7 +79,7 @@ fn one_by_one(messages: Vec<TemplateMessage>) -> Vec<TemplateMessage> {
     out
 }
 
-/// Joins consecutive messages of one role, see [`Turns::Alternate`].
+/// Joins consecutive messages of one role, see [`TurnOrder::Alternate`].
 fn alternating(messages: Vec<TemplateMessage>) -> Vec<TemplateMessage> {
     let mut out: Vec<TemplateMessage> = Vec::new();
     for message in messages {
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn roles_alternate_and_results_follow_their_calls() {
-        let traits = TemplateTraits { turns: Turns::Alternate, late_system: LateSystem::AsUser, ..TemplateTraits::default() };
+        let traits = TemplateTraits { turns: TurnOrder::Alternate, late_system: LateSystem::AsUser, ..TemplateTraits::default() };
         let messages = [
             system("s"),
             user("a"),
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn results_are_the_users_where_there_are_no_tools() {
-        let traits = TemplateTraits { results: Results::User, turns: Turns::Alternate, ..TemplateTraits::default() };
+        let traits = TemplateTraits { results: Results::User, turns: TurnOrder::Alternate, ..TemplateTraits::default() };
         let messages = [user("a"), assistant("b", &[1, 2]), result(1), result(2), user("c")];
         let calls = "assistant: b call {\"a\":1} call {\"a\":2}";
         assert_eq!(shape(&messages, traits), ["user: a", calls, "user: r1/r2/c"]);
@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn what_is_unusual_is_told_in_one_line() {
         assert_eq!(TemplateTraits::default().to_string(), "as most are");
-        let traits = TemplateTraits { turns: Turns::Alternate, descriptions: Descriptions::Always, ..TemplateTraits::default() };
+        let traits =
+            TemplateTraits { turns: TurnOrder::Alternate, descriptions: Descriptions::Always, ..TemplateTraits::default() };
         assert_eq!(traits.to_string(), "roles alternate, so neighbours are joined; every tool has a description");
     }
 }

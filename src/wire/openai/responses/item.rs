@@ -3,14 +3,15 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ByType, by_type, kind_of, list};
+use super::{ByType, by_type, kind_of};
+use crate::wire::nullable::null_is_default;
 use crate::wire::openai::TextOrParts;
 
 /// One item of the conversation. Items of other types are kept as they came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 pub enum InputItem {
-    /// Also what has no `type`.
+    /// Also an item without `type`.
     Message {
         role: ItemRole,
         content: ItemContent,
@@ -54,9 +55,9 @@ pub enum InputItem {
     },
     /// What the model thought: all of it in `content`, or a summary.
     Reasoning {
-        #[serde(default, deserialize_with = "list")]
+        #[serde(default, deserialize_with = "null_is_default")]
         summary: Vec<InputPart>,
-        #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
         content: Vec<InputPart>,
         #[serde(flatten)]
         extra: Map<String, Value>,
@@ -213,17 +214,22 @@ mod tests {
 
     #[test]
     fn an_error_says_what_is_wrong() {
-        for (item, expected) in [
-            (json!({"role": "robot", "content": ""}), "unknown variant `robot`"),
-            (json!({"role": "user", "content": [{"type": "input_text"}]}), "missing field `text`"),
-            (json!({"role": "user", "content": 7}), "expected a string or a list of content parts"),
-            (json!({"type": "function_call_output", "output": ""}), "missing field `call_id`"),
-            (json!({"type": 7}), "type: a string is expected"),
-        ] {
-            let error = serde_json::from_value::<ResponsesRequest>(json!({"input": [item]})).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let error = serde_json::from_value::<ResponsesRequest>(json!({"input": 7})).unwrap_err().to_string();
-        assert!(error.contains("expected a string or a list of items"), "{error}");
+        let inputs = [
+            json!([{"role": "robot", "content": ""}]),
+            json!([{"role": "user", "content": [{"type": "input_text"}]}]),
+            json!([{"role": "user", "content": 7}]),
+            json!([{"type": "function_call_output", "output": ""}]),
+            json!([{"type": 7}]),
+            json!(7),
+        ];
+        let error = |input| serde_json::from_value::<ResponsesRequest>(json!({"input": input})).unwrap_err().to_string();
+        insta::assert_snapshot!(inputs.map(error).join("\n"), @"
+        unknown variant `robot`, expected one of `user`, `assistant`, `system`, `developer`
+        missing field `text`
+        invalid type: integer `7`, expected a string or a list of content parts
+        missing field `call_id`
+        type: a string is expected
+        invalid type: integer `7`, expected a string or a list of items
+        ");
     }
 }

@@ -15,7 +15,7 @@ pub use item::{InputItem, InputPart, ItemContent, ItemRole, TextPart};
 pub use request::{Input, ReasoningOptions, ResponsesRequest, TextOptions};
 pub use tool::{ClientTool, ResponsesTool, ResponsesToolChoice};
 
-use serde::de::{DeserializeOwned, Error};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -51,9 +51,4 @@ fn by_type<'de, D: Deserializer<'de>, T>(
 /// The `type` of a value that was kept with all its fields.
 fn kind_of(fields: &Map<String, Value>) -> &str {
     fields.get("type").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Reads a list in which what is not there may be `null`.
-fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    super::or_default(deserializer)
 }

@@ -7,9 +7,9 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::or_default;
 use super::super::token_limit::limit;
 use super::{InputItem, ResponsesTool, ResponsesToolChoice};
+use crate::wire::nullable::null_is_default;
 
 /// The body of `POST /v1/responses`. Fields that have no place of their own are kept in `extra`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct ResponsesRequest {
     pub input: Input,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ResponsesTool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<ResponsesToolChoice>,
@@ -39,7 +39,7 @@ pub struct ResponsesRequest {
     /// The client's own notes, which the answer repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub stream: bool,
     #[serde(flatten)]
     pub extra: Map<String, Value>,

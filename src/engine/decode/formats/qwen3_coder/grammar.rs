@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, object, resolve};
+use super::parameters::{PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, object, resolve};
 use crate::engine::decode::grammar::lark_string;
 use crate::engine::decode::json_schema::with_options;
 

@@ -14,6 +14,7 @@
 //! tag of a later parameter of the schema.
 
 mod grammar;
+mod parameters;
 mod reader;
 
 use std::ops::Range;
@@ -23,17 +24,15 @@ use serde_json::Value;
 use crate::engine::decode::form::Part::Name;
 use crate::engine::decode::form::{CallForm, Tag, markup, text};
 use crate::engine::decode::grammar::Vocabulary;
-use crate::engine::decode::references;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
-use crate::engine::decode::tool_format::{Head, Next, Place, ToolFormat};
+use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
 use self::grammar::ParameterGrammar;
+use self::parameters::{PARAMETER, PARAMETER_END};
 use self::reader::Parameters;
 
-const PARAMETER: &str = "<parameter=";
-const PARAMETER_END: &str = "</parameter>";
+/// The index of `<function=` among the tags.
 const FUNCTION: usize = 1;
-const FUNCTION_END: &str = "</function>";
 
 pub(super) struct Qwen3Coder;
 
@@ -42,8 +41,8 @@ impl ToolFormat for Qwen3Coder {
         &[Tag { words: &["<tool_call>"], only_after: None }, Tag { words: &["<function="], only_after: None }]
     }
 
-    fn head(&self, cursor: &mut Cursor, place: Place) -> Read<Head> {
-        if place != Place::AfterTag(FUNCTION) {
+    fn head(&self, cursor: &mut Cursor, start: HeadStart) -> Read<Head> {
+        if start != HeadStart::AfterTag(FUNCTION) {
             cursor.word("<function=")?;
         }
         let rest = cursor.rest();
@@ -83,45 +82,6 @@ impl ToolFormat for Qwen3Coder {
     fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
         ParameterGrammar::of(schema, &vocabulary.inline(&form.after))
     }
-}
-
-/// The schema that this one refers to, or the schema itself.
-fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    schema["$ref"].as_str().and_then(|reference| references::target(reference, root)).unwrap_or(schema)
-}
-
-/// The object schema of the arguments; among alternatives, the first one with properties.
-fn object(root: &Value) -> &Value {
-    let schema = resolve(root, root);
-    let branches = ["anyOf", "oneOf"].iter().filter_map(|keyword| schema[*keyword].as_array()).flatten();
-    let mut branches = branches.map(|branch| resolve(branch, root)).filter(|branch| branch["properties"].is_object());
-    if schema["properties"].is_object() { schema } else { branches.next().unwrap_or(schema) }
-}
-
-/// Whether a schema allows only strings.
-fn is_string(schema: &Value) -> bool {
-    let all_strings = |values: &Value| values.as_array().is_some_and(|values| values.iter().all(Value::is_string));
-    match &schema["type"] {
-        Value::Null => all_strings(&schema["enum"]) || schema["const"].is_string(),
-        kind => kind == "string",
-    }
-}
-
-/// The arguments that a schema declares or requires, with their schemas, in the order in which a call writes
-/// them.
-fn declared(root: &Value) -> Vec<(&str, &Value)> {
-    let schema = object(root);
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    let mut declared: Vec<_> = properties.map(|(name, schema)| (name.as_str(), schema)).collect();
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let silent = required.filter(|name| schema["properties"].get(*name).is_none()).map(|name| (name, &Value::Null));
-    declared.extend(silent);
-    declared
-}
-
-/// The tag of parameter `next` as it ends a value whose own `</parameter>` is missing.
-fn forgotten_end(next: &str) -> String {
-    format!("\n{PARAMETER}{next}>")
 }
 
 #[cfg(test)]

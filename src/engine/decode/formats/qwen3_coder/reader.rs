@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FUNCTION_END, PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, resolve};
+use super::parameters::{FUNCTION_END, PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, resolve};
 use crate::engine::decode::arguments::{ArgumentReader, escaped};
 use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;

@@ -1,0 +1,48 @@
+//! Parameters: the tags around them, and what a tool's schema declares of them.
+
+use serde_json::Value;
+
+use crate::engine::decode::references;
+
+pub(super) const PARAMETER: &str = "<parameter=";
+pub(super) const PARAMETER_END: &str = "</parameter>";
+pub(super) const FUNCTION_END: &str = "</function>";
+
+/// The schema that this one refers to, or the schema itself.
+pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    schema["$ref"].as_str().and_then(|reference| references::target(reference, root)).unwrap_or(schema)
+}
+
+/// The object schema of the arguments; among alternatives, the first one with properties.
+pub(super) fn object(root: &Value) -> &Value {
+    let schema = resolve(root, root);
+    let branches = ["anyOf", "oneOf"].iter().filter_map(|keyword| schema[*keyword].as_array()).flatten();
+    let mut branches = branches.map(|branch| resolve(branch, root)).filter(|branch| branch["properties"].is_object());
+    if schema["properties"].is_object() { schema } else { branches.next().unwrap_or(schema) }
+}
+
+/// Whether a schema allows only strings.
+pub(super) fn is_string(schema: &Value) -> bool {
+    let all_strings = |values: &Value| values.as_array().is_some_and(|values| values.iter().all(Value::is_string));
+    match &schema["type"] {
+        Value::Null => all_strings(&schema["enum"]) || schema["const"].is_string(),
+        kind => kind == "string",
+    }
+}
+
+/// The arguments that a schema declares or requires, with their schemas, in the order in which a call writes
+/// them.
+pub(super) fn declared(root: &Value) -> Vec<(&str, &Value)> {
+    let schema = object(root);
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let mut declared: Vec<_> = properties.map(|(name, schema)| (name.as_str(), schema)).collect();
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let silent = required.filter(|name| schema["properties"].get(*name).is_none()).map(|name| (name, &Value::Null));
+    declared.extend(silent);
+    declared
+}
+
+/// The tag of parameter `next` as it ends a value whose own `</parameter>` is missing.
+pub(super) fn forgotten_end(next: &str) -> String {
+    format!("\n{PARAMETER}{next}>")
+}
