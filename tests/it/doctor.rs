@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+#[cfg(feature = "mlx")]
 use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, Running, run};
 use crate::support::sandbox::Sandbox;

@@ -7,7 +7,7 @@ use crate::support::deadline::until;
 use crate::support::hub::{COMMIT, Hub, Repository};
 use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, Running, run};
-use crate::support::sandbox::{Sandbox, portable, repository};
+use crate::support::sandbox::{Sandbox, repository};
 
 /// The embedded model as a repository, with files that nobody needs.
 fn tiny() -> Repository {
@@ -107,7 +107,7 @@ fn the_launcher_runs_a_pulled_model_under_its_name() {
     let (sandbox, hub) = (Sandbox::new(), Hub::start(tiny()));
     pull(&sandbox, &hub).exits(0);
     let ran = sandbox.run(&["--model", "org/tiny", "--client", "sh", "--", "-c", "true"]);
-    insta::assert_snapshot!(portable(line_of(&ran.stderr, "ready in ")), @"ready in [time]: mlx org/tiny answers sh at http://127.0.0.1:[port]");
+    insta::assert_snapshot!(sandbox.portable(line_of(&ran.stderr, "ready in ")), @"ready in [time]: mlx org/tiny answers sh at http://127.0.0.1:[port]");
 }
 
 #[test]

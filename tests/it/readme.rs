@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::support::clients::{claude, with_claude_settings};
 use crate::support::hub::{Hub, Repository};
+#[cfg(feature = "mlx")]
 use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, Running};
 use crate::support::sandbox::{Sandbox, repository};

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use crate::support::TRACES;
-use crate::support::output::{line_of, uncounted};
+use crate::support::output::line_of;
 use crate::support::process::{Running, run};
 use crate::support::sandbox::{Sandbox, portable};
 
@@ -175,5 +175,5 @@ fn a_warm_up_is_only_called_done_when_it_is() {
     let done = warm_up_line(65_536);
     insta::assert_snapshot!(portable(&done), @"warmed in [time]");
     let failed = warm_up_line(100);
-    insta::assert_snapshot!(uncounted(&failed), @"the warm-up failed: invalid_request_error: prompt is too long: N tokens > 99 maximum");
+    insta::assert_snapshot!(crate::support::output::uncounted(&failed), @"the warm-up failed: invalid_request_error: prompt is too long: N tokens > 99 maximum");
 }
