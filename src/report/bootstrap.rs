@@ -26,8 +26,8 @@ pub(super) struct Interval {
 
 /// The geometric mean of the traces' ratios of medians. `None` without traces.
 ///
-/// Only the repeats are drawn anew, each trace's among themselves: the traces are what was chosen to be replayed, and no sample of
-/// others.
+/// Only the repeats are drawn anew, each trace's among themselves: the traces are what was chosen to be replayed, and no
+/// sample of others.
 pub(super) fn interval(traces: &[Times]) -> Option<Interval> {
     let ratio = mean_log(traces.iter().map(|times| log_ratio(&times.before, &times.now)))?;
     let mut random = StdRng::seed_from_u64(SEED);
