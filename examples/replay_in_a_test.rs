@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyclaude::backend::Backend;
 use anyclaude::backend::remote::RemoteBackend;
-use anyclaude::replay::{CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode, Verdict};
+use anyclaude::replay::{CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, Verdict};
 use anyclaude::snapshot::{Info, Store};
 use anyclaude::trace;
 
@@ -26,24 +26,19 @@ async fn the_tool_calls_are_those_that_were_accepted(url: &str, traces: &Path, s
 
 /// Asks everything again, each request once, with a cold cache. Writes nothing.
 async fn replay(backend: &dyn Backend, traces: &Path, snapshots: &Path) -> Result<Vec<CaseResult>, Box<dyn Error>> {
-    let settings = ReplaySettings {
-        phases: vec![Phase::Cold],
-        repeat: 1,
-        max_tokens: 256,
-        tool_choice: ToolChoiceMode::Recorded,
-        filter: vec![],
-    };
+    let settings = ReplaySettings { phases: vec![Phase::Cold], ..ReplaySettings::default() };
     let mut read = Vec::new();
     for path in trace::find(&[traces.to_path_buf()])? {
         read.push((path.clone(), trace::read(&path)?));
     }
     let plan = Plan::new(read, &settings)?;
     let replayer = Replayer {
-        driver: Driver::new(backend),
+        driver: Driver::new(backend, settings.retries),
         store: Store::new(snapshots),
         policy: Policy::Check,
-        // Only for snapshots that are written.
-        info: Info { model: backend.model(), tool_format: "messages".into() },
+        flaky: settings.flaky,
+        // For snapshots that are written, and to say whether another model made those that are accepted.
+        info: Info { model: backend.model(), tool_format: "messages".into(), ..Info::default() },
         expression: String::new(),
     };
     let mut results = Vec::new();

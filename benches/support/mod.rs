@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyclaude::replay::{Phase, Plan, ReplayCase, ReplaySettings, ToolChoiceMode};
+use anyclaude::replay::{Plan, ReplayCase, ReplaySettings};
 use anyclaude::trace;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -18,12 +18,6 @@ pub(crate) fn arguments() -> Vec<OsString> {
 pub(crate) fn cases(traces: &Path) -> Outcome<Vec<ReplayCase>> {
     let files = trace::find(&[traces.to_path_buf()])?;
     let traces = files.into_iter().map(|file| Ok((trace::read(&file)?, file)).map(|(trace, file)| (file, trace)));
-    let settings = ReplaySettings {
-        phases: Phase::ALL.into(),
-        repeat: 1,
-        max_tokens: u32::MAX,
-        tool_choice: ToolChoiceMode::Recorded,
-        filter: vec![],
-    };
+    let settings = ReplaySettings { max_tokens: u32::MAX, ..ReplaySettings::default() };
     Ok(Plan::new(traces.collect::<Outcome<_>>()?, &settings)?.cases)
 }

@@ -5,7 +5,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::config::Mode;
 #[cfg(feature = "mlx")]
 use crate::engine::{ComputePath, decode::ToolFormatName};
-use crate::replay::{Phase, ToolChoiceMode};
+use crate::replay::{FlakyPolicy, Phase, ToolChoiceMode};
 
 /// `--mode`.
 pub(super) fn mode() -> impl TypedValueParser<Value = Mode> {
@@ -44,6 +44,16 @@ pub(super) fn tool_choice() -> impl TypedValueParser<Value = ToolChoiceMode> {
             ToolChoiceMode::Recorded => "Force the first tool that the recorded answer called, if it called one",
             ToolChoiceMode::Auto => "Let the model decide",
             ToolChoiceMode::Any => "Force some tool",
+        })
+    })
+}
+
+/// `--flaky`.
+pub(super) fn flaky() -> impl TypedValueParser<Value = FlakyPolicy> {
+    one_of(FlakyPolicy::ALL, |policy| {
+        PossibleValue::new(policy.name()).help(match policy {
+            FlakyPolicy::Fail => "It fails",
+            FlakyPolicy::Pass => "It passes if the outcome that came most often is the accepted one",
         })
     })
 }

@@ -119,7 +119,8 @@ impl std::fmt::Display for Tally {
 fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotError> {
     let new = read_pending(pending)?;
     let accepted_path = pending.with_extension("");
-    let (old_label, old_text) = match Snapshot::read(&accepted_path)? {
+    let accepted = Snapshot::read(&accepted_path)?;
+    let (old_label, old_text) = match &accepted {
         Some(old) => (format!("{} (accepted)", accepted_path.display()), old.outcome.to_text()),
         None => ("nothing accepted yet".into(), String::new()),
     };
@@ -127,6 +128,9 @@ fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotErr
     let mut out = format!("\n{} {}\n", style(format!("[{number} of {of}]")).bold(), style(pending.display()).bold());
     if let Some(info) = &new.metadata.info {
         out.push_str(&field("model", &format!("{}, tool calls as {}", info.model, info.tool_format)));
+    }
+    if let Some((old, new)) = accepted.as_ref().and_then(prompt_tokens).zip(prompt_tokens(&new)).filter(|(old, new)| old != new) {
+        out.push_str(&field("prompt", &format!("{new} tokens, {old} when it was accepted")));
     }
     if let Some(expression) = &new.metadata.expression {
         out.push_str(&field("replay", expression));
@@ -137,6 +141,10 @@ fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotErr
         diff(Side { label: &old_label, text: &old_text }, Side { label: &new_label, text: &new.outcome.to_text() })
     ));
     Ok(out)
+}
+
+fn prompt_tokens(snapshot: &Snapshot) -> Option<u64> {
+    snapshot.metadata.info.as_ref()?.prompt_tokens
 }
 
 /// The last user turn and the recorded answer, from the trace. If the trace cannot be read, its error is shown instead: that is

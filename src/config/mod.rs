@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use error::ConfigError;
 pub use file::FILE_NAMES;
 pub use layers::{ConfigValue, Loaded, load};
-pub use settings::{Mode, ModeSettings, RedactSettings, Settings};
+pub use settings::{Mode, ModeSettings, RedactSettings, ReplayDefaults, Settings};
 
 /// The path with a leading `~` replaced by the user's home folder.
 pub fn expand_home(path: &Path) -> PathBuf {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::replay::DEFAULT_RETRIES;
+use crate::report::Budgets;
 use crate::trace::redact::SecretPattern;
 
 /// Everything that can be configured, under the names that the files use.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub fallback: Vec<Mode>,
     /// What else is kept out of recordings.
     pub redact: RedactSettings,
+    /// What `anyclaude replay` does unless a flag says otherwise.
+    pub replay: ReplayDefaults,
     /// Settings of single modes. For the chosen mode, the values above win.
     pub modes: BTreeMap<Mode, ModeSettings>,
 }
@@ -55,6 +59,23 @@ pub struct Settings {
 pub struct RedactSettings {
     /// Regular expressions. What they match is replaced by [redacted] in recordings, logs and scrubbed copies.
     pub patterns: Vec<SecretPattern>,
+}
+
+/// What `anyclaude replay` does unless a flag says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayDefaults {
+    /// How often to send a request again while the backend is overloaded or limits the rate.
+    pub retries: u32,
+    /// The most that times may be, by phase, metric and percentile, such as `cached.ttft.p50 = "500ms"`; or a share of another
+    /// phase's, `"0.2 * cold"`.
+    pub budget: Budgets,
+}
+
+impl Default for ReplayDefaults {
+    fn default() -> Self {
+        Self { retries: DEFAULT_RETRIES, budget: Budgets::new() }
+    }
 }
 
 /// The settings that each mode can have for itself.
@@ -96,6 +117,7 @@ impl Default for Settings {
             allow_origin: Vec::new(),
             fallback: Vec::new(),
             redact: RedactSettings::default(),
+            replay: ReplayDefaults::default(),
             modes: BTreeMap::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! TTFT, ITL and E2E from the arrival times of an answer's events. Pure: the caller passes the times in.
+//! TTFT, E2E and the gaps between events from the arrival times of an answer's events. Pure: the caller passes the times in.
 
 use crate::wire::StreamEvent;
 
@@ -7,7 +7,7 @@ use crate::wire::StreamEvent;
 pub(super) struct Clock {
     first_content_us: Option<u64>,
     last_content_us: Option<u64>,
-    itl_us: Vec<u64>,
+    gap_us: Vec<u64>,
     stop_us: Option<u64>,
 }
 
@@ -17,7 +17,7 @@ pub(super) struct Times {
     /// Until the first content event; `None` if there is none.
     pub ttft_us: Option<u64>,
     /// Between content events.
-    pub itl_us: Vec<u64>,
+    pub gap_us: Vec<u64>,
     /// Until `message_stop`.
     pub e2e_us: u64,
 }
@@ -27,7 +27,7 @@ impl Clock {
     pub(super) fn event(&mut self, at_us: u64, event: &StreamEvent) {
         if event.is_content() {
             if let Some(last) = self.last_content_us {
-                self.itl_us.push(at_us.saturating_sub(last));
+                self.gap_us.push(at_us.saturating_sub(last));
             }
             self.first_content_us.get_or_insert(at_us);
             self.last_content_us = Some(at_us);
@@ -39,7 +39,7 @@ impl Clock {
 
     /// The times; `None` without a `message_stop`.
     pub(super) fn finish(self) -> Option<Times> {
-        Some(Times { ttft_us: self.first_content_us, itl_us: self.itl_us, e2e_us: self.stop_us? })
+        Some(Times { ttft_us: self.first_content_us, gap_us: self.gap_us, e2e_us: self.stop_us? })
     }
 }
 
@@ -72,10 +72,10 @@ mod tests {
         let table = [
             (
                 vec![(5, text_start), (100, text("a")), (130, ping), (150, text("b")), (160, text("c")), (170, stop())],
-                Some(Times { ttft_us: Some(100), itl_us: vec![50, 10], e2e_us: 170 }),
+                Some(Times { ttft_us: Some(100), gap_us: vec![50, 10], e2e_us: 170 }),
             ),
-            (vec![(80, tool_start), (90, stop())], Some(Times { ttft_us: Some(80), itl_us: vec![], e2e_us: 90 })),
-            (vec![(90, stop())], Some(Times { ttft_us: None, itl_us: vec![], e2e_us: 90 })),
+            (vec![(80, tool_start), (90, stop())], Some(Times { ttft_us: Some(80), gap_us: vec![], e2e_us: 90 })),
+            (vec![(90, stop())], Some(Times { ttft_us: None, gap_us: vec![], e2e_us: 90 })),
             (vec![(80, text("a"))], None),
         ];
         for (events, expected) in table {

@@ -1,18 +1,20 @@
 //! Comparing a trace's answers with each other, and with the recorded one. Pure.
 
+use std::fmt;
+
 use serde::Serialize;
 
-use super::{Measurement, MeasurementLabel, Phase};
+use super::{Finding, Kind, Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
 use crate::trace::is_malformed;
 
 /// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
-/// With cache control their prompts are the same, so the prefix cache is wrong. With salts the prompts differ in the salt, which
-/// may be reason enough for a model to answer differently.
+/// With cache control their prompts are the same. With salts the prompts differ in the salt, which may be reason enough for a
+/// model to answer differently.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Disagreement {
-    /// The trace's first measurement.
+    /// The first measurement with the outcome that came most often.
     pub first: MeasurementLabel,
     /// The first one of its phase that differs from it.
     pub other: MeasurementLabel,
@@ -22,9 +24,37 @@ pub struct Disagreement {
     pub other_outcome: Outcome,
 }
 
-/// The measurements that disagree with the first one, at most one for each phase.
+/// How many of a trace's measurements gave one outcome. Shown as `4/5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Agreement {
+    /// Measurements with that outcome.
+    pub same: usize,
+    /// All measurements.
+    pub of: usize,
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}/{}", self.same, self.of)
+    }
+}
+
+/// The first measurement with the outcome that came most often; of outcomes that came equally often, the one that came first.
+pub(super) fn most_frequent(measurements: &[Measurement]) -> Option<&Measurement> {
+    let same = |one: &Measurement| agreement(measurements, &one.outcome).same;
+    // The last of equal maxima is taken, so the first is last here.
+    measurements.iter().rev().max_by_key(|one| same(one))
+}
+
+/// How many measurements gave this outcome.
+pub fn agreement(measurements: &[Measurement], outcome: &Outcome) -> Agreement {
+    let same = measurements.iter().filter(|measurement| measurement.outcome == *outcome).count();
+    Agreement { same, of: measurements.len() }
+}
+
+/// The measurements that disagree with the most frequent outcome, at most one for each phase.
 pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
-    let Some(first) = measurements.first() else { return Vec::new() };
+    let Some(first) = most_frequent(measurements) else { return Vec::new() };
     let differs = |phase: &Phase| measurements.iter().find(|other| other.phase == *phase && other.outcome != first.outcome);
     let disagreement = |other: &Measurement| Disagreement {
         first: first.label(),
@@ -33,6 +63,36 @@ pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
         other_outcome: other.outcome.clone(),
     };
     Phase::ALL.iter().filter_map(differs).map(disagreement).collect()
+}
+
+/// What different outcomes of one trace mean; `None` if there is one outcome.
+///
+/// Where repeats of one phase differ, the backend answers by chance, and whether its cache is right cannot be told. Where each
+/// phase agrees with itself, in two repeats at least, and another phase differs, it is the cache.
+pub(super) fn inconsistency(measurements: &[Measurement]) -> Option<Finding> {
+    let of_phase = |phase: Phase| measurements.iter().filter(move |one| one.phase == phase);
+    let agrees = |phase: Phase| {
+        let mut outcomes = of_phase(phase).map(|one| &one.outcome);
+        outcomes.next().is_none_or(|first| outcomes.all(|other| other == first))
+    };
+    let usual = most_frequent(measurements)?;
+    let share = agreement(measurements, &usual.outcome);
+    if share.same == share.of {
+        return None;
+    }
+    let unsteady: Vec<_> = Phase::ALL.into_iter().filter(|phase| !agrees(*phase)).map(Phase::name).collect();
+    if !unsteady.is_empty() {
+        let phases = unsteady.join(", ");
+        let note =
+            format!("repeats of {phases} differ: {share} of all measurements agree; whether the cache is right is undecided");
+        return Some(Finding::said(Kind::Flaky, note));
+    }
+    let measured = Phase::ALL.into_iter().filter(|phase| of_phase(*phase).next().is_some());
+    let repeats = measured.map(|phase| of_phase(phase).count()).min().unwrap_or(0);
+    Some(match repeats {
+        0 | 1 => Finding::said(Kind::PhasesDiffer, "the cache, or chance: at least two repeats of each phase can tell"),
+        _ => Finding::said(Kind::Cache, format!("each phase agrees with itself in {repeats} repeats, and not with the others")),
+    })
 }
 
 /// A call that the model finished, whose arguments are no JSON object.
@@ -91,21 +151,40 @@ mod tests {
     }
 
     #[test]
-    fn disagreements_are_reported_once_for_each_phase() {
+    fn what_disagrees_is_reported_once_for_each_phase_and_has_a_kind() {
+        let one = |phase, repeat, tool| measured(phase, repeat, tool);
         let table = [
-            (vec![], ""),
-            (vec![measured(Cold, 1, "A"), measured(Cached, 1, "A"), measured(Warm, 1, "A")], ""),
-            (vec![measured(Cold, 1, "A"), measured(Cached, 1, "B"), measured(Warm, 1, "A")], "cold, repeat 1 / cached, repeat 1"),
+            (vec![], "", None),
+            (vec![one(Cold, 1, "A"), one(Cached, 1, "A"), one(Warm, 1, "A")], "", None),
             (
-                vec![measured(Cold, 1, "A"), measured(Cached, 1, "B"), measured(Cold, 2, "A"), measured(Cached, 2, "B")],
+                vec![one(Cold, 1, "A"), one(Cached, 1, "B"), one(Warm, 1, "A")],
                 "cold, repeat 1 / cached, repeat 1",
+                Some(Kind::PhasesDiffer),
             ),
-            (vec![measured(Cold, 1, "A"), measured(Cold, 2, "B"), measured(Cold, 3, "C")], "cold, repeat 1 / cold, repeat 2"),
+            (
+                vec![one(Cold, 1, "A"), one(Cached, 1, "B"), one(Cold, 2, "A"), one(Cached, 2, "B")],
+                "cold, repeat 1 / cached, repeat 1",
+                Some(Kind::Cache),
+            ),
+            // What came most often is the usual.
+            (vec![one(Cold, 1, "A"), one(Cold, 2, "B"), one(Cold, 3, "B")], "cold, repeat 2 / cold, repeat 1", Some(Kind::Flaky)),
+            // Both at once: the cache is undecided.
+            (
+                vec![one(Cold, 1, "A"), one(Cached, 1, "B"), one(Cold, 2, "A"), one(Cached, 2, "C")],
+                "cold, repeat 1 / cached, repeat 1",
+                Some(Kind::Flaky),
+            ),
         ];
-        for (measurements, expected) in table {
+        for (measurements, expected, kind) in table {
             let found: Vec<_> = disagreements(&measurements).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
-            assert_eq!(found.join("; "), expected);
+            assert_eq!((found.join("; ").as_str(), inconsistency(&measurements).map(|found| found.kind)), (expected, kind));
         }
+    }
+
+    #[test]
+    fn agreement_counts_the_measurements_with_an_outcome() {
+        let measurements = ["A", "B", "A"].map(|tool| measured(Cold, 1, tool));
+        assert_eq!(agreement(&measurements, &measurements[0].outcome).to_string(), "2/3");
     }
 
     #[test]

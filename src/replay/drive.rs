@@ -6,14 +6,17 @@ use futures::StreamExt;
 
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
-use super::{Measurement, Phase, ReplayCase, ReplayStep};
+use super::retry::Retries;
+use super::{Failure, Measurement, Phase, ReplayCase, ReplayStep};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
 use crate::snapshot::Outcome;
-use crate::wire::{AssembleError, Assembler, MessagesRequest, StreamEvent};
+use crate::trace::redact::Redactor;
+use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
 
 /// Sends the requests of cases to one backend.
 pub struct Driver<'a> {
     backend: &'a dyn Backend,
+    retries: Retries,
 }
 
 /// How the driver creates the states of the cache.
@@ -40,9 +43,9 @@ impl StateControl<'_> {
 }
 
 impl<'a> Driver<'a> {
-    /// A driver of this backend.
-    pub fn new(backend: &'a dyn Backend) -> Self {
-        Self { backend }
+    /// A driver of this backend, which sends a request again up to `retries` times while the backend is busy.
+    pub fn new(backend: &'a dyn Backend, retries: u32) -> Self {
+        Self { backend, retries: Retries::new(retries) }
     }
 
     /// How states are created on this backend.
@@ -58,15 +61,19 @@ impl<'a> Driver<'a> {
         steps: &[ReplayStep],
         measurements: &mut Vec<Measurement>,
         on_measure: &(dyn Fn(Phase) + Sync),
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), Failure> {
         let control = self.state_control();
         let mut salt: Option<String> = None;
         for step in steps {
             let request = case.request(salt.as_deref());
             match (*step, control) {
-                (ReplayStep::Clear, StateControl::Cache(cache)) => cache.clear().await?,
+                (ReplayStep::Clear, StateControl::Cache(cache)) => {
+                    self.retries.run(async || cache.clear().await.map_err(Failure::before)).await?
+                }
                 (ReplayStep::Clear, StateControl::Salt) => salt = Some(new_salt()),
-                (ReplayStep::Prime, StateControl::Cache(cache)) => cache.keep_shared_prefix(request).await?,
+                (ReplayStep::Prime, StateControl::Cache(cache)) => {
+                    self.retries.run(async || cache.keep_shared_prefix(request.clone()).await.map_err(Failure::before)).await?
+                }
                 (ReplayStep::Prime, StateControl::Salt) => {
                     let fresh = salt.insert(new_salt());
                     self.send_untimed(other_conversation(case.request(Some(fresh)))).await?;
@@ -81,20 +88,34 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    async fn send_untimed(&self, request: MessagesRequest) -> Result<(), BackendError> {
-        let mut events = self.backend.messages(request).await?;
-        while let Some(event) = next(&mut events).await? {
-            if event == StreamEvent::MessageStop {
-                break;
-            }
-        }
-        Ok(())
+    /// How often requests were sent again since the last measurement.
+    pub(super) fn retries_since_measuring(&self) -> u32 {
+        self.retries.take()
     }
 
-    async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, BackendError> {
+    async fn send_untimed(&self, request: MessagesRequest) -> Result<(), Failure> {
+        let attempt = async || {
+            let mut events = self.backend.messages(request.clone()).await.map_err(Failure::before)?;
+            while let Some(event) = next(&mut events).await? {
+                if event == StreamEvent::MessageStop {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        self.retries.run(attempt).await
+    }
+
+    async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, Failure> {
+        let attempt = async || self.measure_once(request.clone(), phase, repeat).await;
+        let measured = self.retries.run(attempt).await?;
+        Ok(Measurement { retries: self.retries.take(), ..measured })
+    }
+
+    async fn measure_once(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, Failure> {
         let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
         let sent = Instant::now();
-        let mut events = self.backend.messages(request).await?;
+        let mut events = self.backend.messages(request).await.map_err(Failure::before)?;
         while let Some(event) = next(&mut events).await? {
             // 64 bits of microseconds last for half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
@@ -112,17 +133,29 @@ impl<'a> Driver<'a> {
             repeat,
             ttft_us: times.ttft_us,
             e2e_us: times.e2e_us,
-            itl_us: times.itl_us,
+            gap_us: times.gap_us,
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
-            outcome: Outcome::from(&message),
+            outcome: Outcome::from(&message).redacted(),
+            text: text(&message),
+            retries: 0,
         })
     }
 
-    fn protocol_error(&self, reason: impl std::fmt::Display) -> BackendError {
-        BackendError::Protocol { protocol: Protocol::Messages, address: self.backend.name(), reason: reason.to_string() }
+    fn protocol_error(&self, reason: impl std::fmt::Display) -> Failure {
+        let (protocol, address) = (Protocol::Messages, self.backend.name());
+        Failure::during(BackendError::Protocol { protocol, address, reason: reason.to_string() })
     }
+}
+
+/// The answer's text, without secrets.
+fn text(message: &Message) -> String {
+    let texts = message.content.iter().filter_map(|block| match block {
+        ContentBlock::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    Redactor::default().text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
 }
 
 fn new_salt() -> String {
@@ -130,9 +163,9 @@ fn new_salt() -> String {
 }
 
 /// The next event of an answer. An `error` event is an error.
-async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, BackendError> {
-    match events.next().await.transpose()? {
-        Some(StreamEvent::Error { body }) => Err(BackendError::Answered { status: 200, body, retry_after: None }),
+async fn next(events: &mut EventStream) -> Result<Option<StreamEvent>, Failure> {
+    match events.next().await.transpose().map_err(Failure::during)? {
+        Some(StreamEvent::Error { body }) => Err(Failure::during(BackendError::from(body))),
         event => Ok(event),
     }
 }

@@ -18,8 +18,8 @@ pub struct Measurement {
     pub ttft_us: Option<u64>,
     /// Time from sending the request to `message_stop`.
     pub e2e_us: u64,
-    /// Times between content events.
-    pub itl_us: Vec<u64>,
+    /// Times between content events, each of which may bring several tokens.
+    pub gap_us: Vec<u64>,
     /// All prompt tokens, cached ones too.
     pub prompt_tokens: u64,
     /// Prompt tokens read from the prefix cache; `None` if the backend does not report them.
@@ -28,13 +28,28 @@ pub struct Measurement {
     pub output_tokens: u64,
     /// The tool calls of the answer.
     pub outcome: Outcome,
+    /// The text of the answer.
+    pub text: String,
+    /// How often the request was sent again because the backend was busy.
+    pub retries: u32,
 }
 
 impl Measurement {
+    /// Time per output token after the first, whatever events they came in; `None` without two tokens.
+    pub fn tpot_us(&self) -> Option<u64> {
+        tpot_us(self.ttft_us, self.e2e_us, self.output_tokens)
+    }
+
     /// Its name among the trace's measurements.
     pub fn label(&self) -> MeasurementLabel {
         MeasurementLabel { phase: self.phase, repeat: self.repeat }
     }
+}
+
+/// Time per output token after the first; `None` without two tokens.
+pub fn tpot_us(ttft_us: Option<u64>, e2e_us: u64, output_tokens: u64) -> Option<u64> {
+    let after_first = output_tokens.checked_sub(1).filter(|tokens| *tokens > 0)?;
+    Some(e2e_us.saturating_sub(ttft_us?) / after_first)
 }
 
 /// Names one of a trace's measurements. Shown as `cold, repeat 1`.

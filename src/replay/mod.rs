@@ -1,14 +1,21 @@
 //! Driving recorded traces against a backend in the cold, warm and cached states; comparing and timing the answers.
 //!
-//! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them and `clock` times the events of their
-//! answers. `check` finds the states that did not happen, `compare` compares the answers with each other and with the recorded
-//! one, and [`Replayer`] does all of it for one case. Only `drive` and the replayer do I/O. Prints nothing: results are plain
-//! data.
+//! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them, `retry` sends them again where
+//! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen, `compare`
+//! compares the answers with each other and with the recorded one, `difference` names what differs from the accepted one, and
+//! `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive`
+//! and the replayer do I/O. Prints nothing: results are plain data.
 
+mod align;
 mod check;
 mod clock;
 mod compare;
+mod difference;
 mod drive;
+mod failure;
+mod finding;
+mod header;
+mod kind;
 mod measurement;
 mod phase;
 mod plan;
@@ -16,16 +23,21 @@ mod policy;
 mod prompt;
 mod replayer;
 mod result;
+mod retry;
 #[cfg(test)]
 pub mod testing;
 
 pub use check::{PhaseFailure, PhaseReason, check};
-pub use compare::{Disagreement, Fidelity, MalformedArguments, disagreements, malformed_arguments};
+pub use compare::{Agreement, Disagreement, Fidelity, MalformedArguments, agreement, disagreements, malformed_arguments};
+pub use difference::differences;
 pub use drive::{Driver, StateControl};
-pub use measurement::{Measurement, MeasurementLabel};
+pub use failure::Failure;
+pub use finding::Finding;
+pub use kind::Kind;
+pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
-pub use plan::{Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps};
+pub use plan::{DEFAULT_RETRIES, FlakyPolicy, Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
 pub use replayer::{CaseEnding, Replayer};
-pub use result::{CaseResult, ReplaySummary, Status, UnreadableTrace, Untested, Verdict};
+pub use result::{CaseResult, ReplaySummary, SkippedTrace, Status, Untested, Verdict};

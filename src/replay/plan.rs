@@ -1,6 +1,7 @@
 //! What a replay will do: with which traces and requests, in which steps. Pure.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,11 +10,15 @@ use serde_json::Value;
 use super::Phase;
 use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
 use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
-use crate::trace::Trace;
+use crate::trace::redact::Redactor;
+use crate::trace::{ExchangeOutcome, Trace};
 use crate::wire::MessagesRequest;
 
 /// Length limit of a case's description, in characters.
 const DESCRIPTION_LENGTH: usize = 80;
+
+/// How often a request is sent again while the backend is busy, unless somebody says otherwise.
+pub const DEFAULT_RETRIES: u32 = 3;
 
 /// What to replay, and how.
 #[derive(Clone, Debug, Serialize)]
@@ -26,8 +31,50 @@ pub struct ReplaySettings {
     pub max_tokens: u32,
     /// Which tool the model must call.
     pub tool_choice: ToolChoiceMode,
-    /// Texts of which a trace's `session/seq` must contain one; if empty, all traces are replayed.
+    /// Texts of which a trace's name must contain one; if empty, all traces are replayed.
     pub filter: Vec<String>,
+    /// How often a request is sent again while the backend is busy.
+    pub retries: u32,
+    /// What becomes of traces whose repeats differ.
+    pub flaky: FlakyPolicy,
+}
+
+impl Default for ReplaySettings {
+    fn default() -> Self {
+        Self {
+            phases: Phase::ALL.into(),
+            repeat: 1,
+            max_tokens: 256,
+            tool_choice: ToolChoiceMode::Recorded,
+            filter: Vec::new(),
+            retries: DEFAULT_RETRIES,
+            flaky: FlakyPolicy::default(),
+        }
+    }
+}
+
+/// What becomes of a trace of which repeats of one phase differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlakyPolicy {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It passes if the outcome that came most often is the accepted one.
+    Pass,
+}
+
+impl FlakyPolicy {
+    /// All policies.
+    pub const ALL: [Self; 2] = [Self::Fail, Self::Pass];
+
+    /// The policy's name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Pass => "pass",
+        }
+    }
 }
 
 /// One trace to replay.
@@ -54,24 +101,27 @@ pub enum Skip {
     NotAnswered,
     /// The body is no Messages request that can be read; with the field and the reason. Unlike the others, nobody expects this.
     Unreadable(String),
+    /// Another trace has the same name, and was found first.
+    Twice(PathBuf),
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::OtherEndpoint => f.write_str("not a request for a message"),
+            Self::NotAnswered => f.write_str("the recorded upstream did not answer it"),
+            Self::Unreadable(reason) => f.write_str(reason),
+            Self::Twice(first) => write!(f, "{} has the same name and is replayed in its place", first.display()),
+        }
+    }
 }
 
 /// Why a plan cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A trace's session cannot name a snapshot.
+    /// A trace's folder or file cannot name a snapshot.
     #[error(transparent)]
-    Session(#[from] SnapshotError),
-    /// Two traces have the same name.
-    #[error("{} and {} are both {id}; replay one of them", first.display(), second.display())]
-    Twice {
-        /// The name of both.
-        id: ExchangeId,
-        /// The file that was found first.
-        first: PathBuf,
-        /// The other file.
-        second: PathBuf,
-    },
+    Name(#[from] SnapshotError),
 }
 
 /// Everything that a replay will do.
@@ -110,7 +160,7 @@ impl Plan {
     pub fn unreadable(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.skipped.iter().filter_map(|(path, skip)| match skip {
             Skip::Unreadable(reason) => Some((path.as_path(), reason.as_str())),
-            Skip::OtherEndpoint | Skip::NotAnswered => None,
+            Skip::OtherEndpoint | Skip::NotAnswered | Skip::Twice(_) => None,
         })
     }
 
@@ -119,15 +169,17 @@ impl Plan {
         let (mut cases, mut skipped, mut betas) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: HashMap<ExchangeId, PathBuf> = HashMap::new();
         for (path, trace) in traces {
-            let id = ExchangeId::new(&trace.session, trace.seq)?;
+            let id = ExchangeId::of_trace(&path, &trace.session)?;
             if !settings.selects(&id) {
+                continue;
+            }
+            if let Some(first) = seen.get(&id) {
+                skipped.push((path, Skip::Twice(first.clone())));
                 continue;
             }
             match case(id, &path, &trace, settings) {
                 Ok(case) => {
-                    if let Some(first) = seen.insert(case.id.clone(), path.clone()) {
-                        return Err(PlanError::Twice { id: case.id, first, second: path });
-                    }
+                    seen.insert(case.id.clone(), path);
                     betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
                     cases.push(case);
                 }
@@ -161,12 +213,15 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
     let request: MessagesRequest = serde_path_to_error::deserialize(&trace.request.body)
         .map_err(|error| Skip::Unreadable(format!("request.body.{}: {}", error.path(), error.inner())))?;
     let recorded = trace.message().as_ref().map(Outcome::from);
+    let turn = last_user_turn(&request);
     Ok(ReplayCase {
         id,
         trace: path.into(),
-        description: one_line(&last_user_turn(&request), DESCRIPTION_LENGTH),
+        // Secrets are found in the whole text, not in its beginning.
+        description: one_line(&Redactor::default().text(&turn), DESCRIPTION_LENGTH),
         request: shape(request, recorded.as_ref(), settings.tool_choice, settings.max_tokens),
-        recorded,
+        // An answer that broke off is no reference.
+        recorded: recorded.filter(|_| trace.outcome == ExchangeOutcome::Complete),
     })
 }
 
@@ -222,7 +277,7 @@ mod tests {
 
     fn settings(filter: &[&str]) -> ReplaySettings {
         let filter = filter.iter().map(|part| part.to_string()).collect();
-        ReplaySettings { phases: Phase::ALL.into(), repeat: 1, max_tokens: 256, tool_choice: ToolChoiceMode::Recorded, filter }
+        ReplaySettings { filter, ..ReplaySettings::default() }
     }
 
     fn trace(session: &str, seq: u32, overrides: &[(&str, Value)]) -> (PathBuf, Trace) {
@@ -293,15 +348,26 @@ mod tests {
     }
 
     #[test]
-    fn two_traces_of_one_name_are_an_error_naming_both() {
-        let (_, again) = trace("demo", 1, &[]);
-        let error = Plan::new(vec![trace("demo", 1, &[]), ("copy/001.json".into(), again)], &settings(&[])).unwrap_err();
-        assert_eq!(error.to_string(), "traces/demo/001.json and copy/001.json are both demo/001; replay one of them");
+    fn a_copied_session_has_its_folders_name_and_the_second_of_one_name_is_skipped() {
+        let copy = |path: &str| (PathBuf::from(path), trace("demo", 1, &[]).1);
+        let traces = vec![copy("traces/demo/001.json"), copy("traces/copy/001.json"), copy("more/demo/001.json")];
+        let plan = Plan::new(traces, &settings(&[])).unwrap();
+        assert_eq!(ids(&plan), ["demo/001", "copy/001"]);
+        assert_eq!(plan.skipped, [("more/demo/001.json".into(), Skip::Twice("traces/demo/001.json".into()))]);
     }
 
     #[test]
-    fn a_session_that_leaves_the_folder_is_an_error() {
-        assert!(matches!(Plan::new(vec![trace("../up", 1, &[])], &settings(&[])), Err(PlanError::Session(_))));
+    fn a_description_has_no_secret() {
+        let key = format!("sk-ant-{}", "api03-abcdefgh");
+        let content = json!([{"type": "text", "text": format!("{} {key}", "word ".repeat(13))}]);
+        let plan = Plan::new(vec![trace("demo", 1, &[("/request/body/messages/0/content", content)])], &settings(&[])).unwrap();
+        assert!(!plan.cases[0].description.contains("sk-ant"), "{}", plan.cases[0].description);
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_no_reference() {
+        let plan = Plan::new(vec![trace("demo", 1, &[("/outcome", json!("truncated"))])], &settings(&[])).unwrap();
+        assert_eq!(plan.cases[0].recorded, None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The results of a replay, as plain data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Disagreement, Fidelity, MalformedArguments, Measurement, PhaseFailure};
+use super::compare::most_frequent;
+use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Measurement, PhaseFailure};
 use crate::snapshot::{ExchangeId, Outcome};
 
 /// How a case's outcome compares with its accepted snapshot.
@@ -39,9 +41,18 @@ pub struct CaseResult {
     pub pending: Option<PathBuf>,
     /// The measurements, in the order in which they were made.
     pub measurements: Vec<Measurement>,
+    /// What came to it, in one word.
+    pub status: Status,
+    /// What is not as it should be or as before, the most important first.
+    pub findings: Vec<Finding>,
+    /// How many measurements gave the accepted outcome, or if that never came or there is none, the most frequent one; `None`
+    /// if nothing was measured.
+    pub agreement: Option<Agreement>,
+    /// How often requests were sent again because the backend was busy.
+    pub retries: u32,
     /// How the outcome compares with the accepted one.
     pub verdict: Verdict,
-    /// Measurements with different outcomes: cache failures.
+    /// Measurements with different outcomes.
     pub disagreements: Vec<Disagreement>,
     /// A call whose arguments are no JSON object.
     pub malformed_arguments: Option<MalformedArguments>,
@@ -55,7 +66,7 @@ pub struct CaseResult {
 
 /// What a case came to, in one word: the first of these that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The backend failed.
     Failed,
@@ -63,9 +74,11 @@ pub enum Status {
     PhaseFailure,
     /// A call's arguments are no JSON object.
     MalformedArguments,
-    /// The measurements gave different tool calls.
+    /// Repeats of one phase gave different tool calls, see [`Kind::Flaky`].
+    Flaky,
+    /// Phases gave different tool calls, see [`Kind::Cache`] and [`Kind::PhasesDiffer`].
     CacheFailure,
-    /// See [`Verdict::Changed`].
+    /// See [`Verdict::Changed`]; also where the outcome is as accepted and the prompt is not.
     Changed,
     /// See [`Verdict::New`].
     New,
@@ -78,13 +91,18 @@ pub enum Status {
 }
 
 impl CaseResult {
-    /// What the case came to.
-    pub fn status(&self) -> Status {
+    /// What the case comes to. `may_be_flaky`: whether it is enough that most repeats are as accepted.
+    pub fn judged(&self, may_be_flaky: bool) -> Status {
+        let has = |kinds: &[Kind]| self.findings.iter().any(|finding| kinds.contains(&finding.kind));
+        // Calls that ran together, or were escaped once too often, have a name that says more.
+        let is_malformed = self.malformed_arguments.is_some() && !has(&[Kind::CallsMerged, Kind::JsonEscapedTwice]);
         match &self.verdict {
             _ if self.error.is_some() => Status::Failed,
             _ if !self.phase_failures.is_empty() => Status::PhaseFailure,
-            _ if self.malformed_arguments.is_some() => Status::MalformedArguments,
-            _ if !self.disagreements.is_empty() => Status::CacheFailure,
+            _ if is_malformed => Status::MalformedArguments,
+            _ if has(&[Kind::Flaky]) && !may_be_flaky => Status::Flaky,
+            _ if has(&[Kind::Cache, Kind::PhasesDiffer]) => Status::CacheFailure,
+            Verdict::AsAccepted if has(&[Kind::PromptTokensChanged]) => Status::Changed,
             Verdict::AsAccepted => Status::AsAccepted,
             Verdict::Changed { .. } => Status::Changed,
             Verdict::New => Status::New,
@@ -93,9 +111,14 @@ impl CaseResult {
         }
     }
 
-    /// The outcome that is compared with the snapshot: that of the first measurement.
+    /// The outcome that is compared with the snapshot: the one that came most often.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.measurements.first().map(|measurement| &measurement.outcome)
+        most_frequent(&self.measurements).map(|measurement| &measurement.outcome)
+    }
+
+    /// The most important thing that was found, notices aside.
+    pub fn kind(&self) -> Option<Kind> {
+        self.findings.iter().map(|finding| finding.kind).find(|kind| !kind.is_notice())
     }
 
     /// The measurements whose times count: those whose phase is not known to have failed.
@@ -113,17 +136,19 @@ pub struct Untested {
     /// Cases that were planned and never started.
     pub not_run: Vec<ExchangeId>,
     /// Traces whose request cannot be read.
-    pub unreadable: Vec<UnreadableTrace>,
+    pub unreadable: Vec<SkippedTrace>,
+    /// Traces without an answered Messages request, and those that may be skipped by wish.
+    pub skipped: Vec<SkippedTrace>,
     /// Accepted snapshots whose trace is gone.
     pub without_trace: Vec<PathBuf>,
 }
 
-/// A trace whose request cannot be read.
+/// A trace that is not replayed.
 #[derive(Clone, Debug, Serialize)]
-pub struct UnreadableTrace {
+pub struct SkippedTrace {
     /// The trace's path.
     pub trace: PathBuf,
-    /// The field, and what is wrong with it.
+    /// Why.
     pub reason: String,
 }
 
@@ -140,6 +165,8 @@ pub struct ReplaySummary {
     pub updated: usize,
     /// [`Status::MalformedArguments`].
     pub malformed_arguments: usize,
+    /// [`Status::Flaky`].
+    pub flaky: usize,
     /// [`Status::CacheFailure`].
     pub cache_failures: usize,
     /// [`Status::PhaseFailure`].
@@ -156,19 +183,35 @@ pub struct ReplaySummary {
     pub unreadable: usize,
     /// Accepted snapshots whose trace is gone.
     pub without_trace: usize,
+    /// How often requests were sent again because the backend was busy.
+    pub retries: u32,
+    /// How often each kind was found.
+    pub kinds: BTreeMap<Kind, usize>,
 }
 
 impl ReplaySummary {
-    /// Counts the results, and what was not tested. What was skipped is for the caller to add.
+    /// Counts the results, and what was not tested.
     pub fn new(results: &[CaseResult], untested: &Untested) -> Self {
-        let Untested { not_run, unreadable, without_trace } = untested;
-        let mut summary =
-            Self { not_run: not_run.len(), unreadable: unreadable.len(), without_trace: without_trace.len(), ..Self::default() };
+        let Untested { not_run, unreadable, skipped, without_trace } = untested;
+        let mut summary = Self {
+            not_run: not_run.len(),
+            unreadable: unreadable.len(),
+            skipped: skipped.len(),
+            without_trace: without_trace.len(),
+            retries: results.iter().map(|result| result.retries).sum(),
+            ..Self::default()
+        };
+        let lost = [(Kind::Unreadable, unreadable.len()), (Kind::Skipped, skipped.len()), (Kind::TraceLost, without_trace.len())];
+        let found = results.iter().flat_map(|result| &result.findings).map(|finding| (finding.kind, 1));
+        for (kind, count) in lost.into_iter().chain(found).filter(|(_, count)| *count > 0) {
+            *summary.kinds.entry(kind).or_default() += count;
+        }
         for result in results {
-            let count = match result.status() {
+            let count = match result.status {
                 Status::Failed => &mut summary.failed,
                 Status::PhaseFailure => &mut summary.phase_failures,
                 Status::MalformedArguments => &mut summary.malformed_arguments,
+                Status::Flaky => &mut summary.flaky,
                 Status::CacheFailure => &mut summary.cache_failures,
                 Status::Changed => &mut summary.changed,
                 Status::New => &mut summary.new,
@@ -181,12 +224,14 @@ impl ReplaySummary {
         summary
     }
 
-    /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted or could not be compared, else 0.
+    /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted or could not be compared, else 4 if it
+    /// is slower than allowed, else 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
-            _ if self.changed + self.new + self.malformed_arguments + self.cache_failures > 0 => 1,
+            _ if self.changed + self.new + self.malformed_arguments + self.flaky + self.cache_failures > 0 => 1,
             _ if self.unreadable + self.without_trace > 0 => 1,
+            _ if self.kinds.contains_key(&Kind::Slower) || self.kinds.contains_key(&Kind::OverBudget) => 4,
             _ => 0,
         }
     }
@@ -206,9 +251,12 @@ mod tests {
             (ReplaySummary { unreadable: 1, ..base.clone() }, 1),
             (ReplaySummary { without_trace: 1, ..base.clone() }, 1),
             (ReplaySummary { cache_failures: 1, ..base.clone() }, 1),
+            (ReplaySummary { flaky: 1, ..base.clone() }, 1),
             (ReplaySummary { malformed_arguments: 1, ..base.clone() }, 1),
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
-            (ReplaySummary { failed: 1, ..base }, 3),
+            (ReplaySummary { failed: 1, ..base.clone() }, 3),
+            (ReplaySummary { kinds: [(Kind::Slower, 1)].into(), ..base.clone() }, 4),
+            (ReplaySummary { kinds: [(Kind::OverBudget, 1)].into(), changed: 1, ..base }, 1),
         ];
         for (summary, code) in table {
             assert_eq!(summary.exit_code(), code, "{summary:?}");

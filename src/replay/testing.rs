@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{CaseResult, Fidelity, Measurement, Phase, Verdict, check, disagreements, malformed_arguments};
+use super::compare::{inconsistency, most_frequent};
+use super::{
+    CaseResult, Fidelity, Finding, Kind, Measurement, Phase, Status, Verdict, agreement, check, disagreements,
+    malformed_arguments,
+};
 use crate::snapshot::{ExchangeId, Outcome, ToolUse};
 use crate::wire::StopReason;
 
@@ -19,27 +23,40 @@ pub fn measurement(phase: Phase, ttft_ms: u64, cache_read_tokens: Option<u64>) -
         repeat: 1,
         ttft_us: Some(ttft_us),
         e2e_us: ttft_us + 100_000,
-        itl_us: vec![10_000; 9],
+        gap_us: vec![10_000; 9],
         prompt_tokens: 1000,
         cache_read_tokens,
         output_tokens: 10,
         outcome: outcome("Read", json!({"file_path": "hello.txt"})),
+        text: String::new(),
+        retries: 0,
     }
 }
 
 /// The result of a case of session `demo` that is as accepted, and as recorded.
 pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
-    CaseResult {
-        id: ExchangeId::new("demo", seq).unwrap(),
-        trace: format!("traces/demo/{seq:03}.json").into(),
-        snapshot: format!("snapshots/demo__{seq:03}.snap").into(),
+    let phase_failures = check(&measurements, 0);
+    let missing = phase_failures.iter().map(|failure| Finding::said(Kind::PhaseMissing, failure.to_string()));
+    judged(CaseResult {
+        id: ExchangeId::new("demo", &format!("{seq:04}")).unwrap(),
+        trace: format!("traces/demo/{seq:04}.json").into(),
+        snapshot: format!("snapshots/demo__{seq:04}.snap").into(),
         pending: None,
+        status: Status::AsAccepted,
+        findings: missing.chain(inconsistency(&measurements)).collect(),
+        agreement: most_frequent(&measurements).map(|usual| agreement(&measurements, &usual.outcome)),
+        retries: 0,
         verdict: Verdict::AsAccepted,
         disagreements: disagreements(&measurements),
         malformed_arguments: malformed_arguments(&measurements),
-        phase_failures: check(&measurements, 0),
+        phase_failures,
         error: None,
         fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),
         measurements,
-    }
+    })
+}
+
+/// The same with the status that its verdict and its findings come to.
+pub fn judged(case: CaseResult) -> CaseResult {
+    CaseResult { status: case.judged(false), ..case }
 }

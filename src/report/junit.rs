@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
-use super::Report;
 use super::terminal::detail;
-use crate::replay::{CaseResult, Status, UnreadableTrace};
+use super::{Report, SpeedVerdict};
+use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 
 /// The suite of cases that belong to no session.
 const OTHERS: &str = "files that are not tested";
+
+/// The suite of times beside a baseline and budgets.
+const SPEED: &str = "speed";
 
 /// The report as JUnit XML.
 ///
@@ -28,13 +31,19 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
     for id in &report.untested.not_run {
         suites.entry(id.session()).or_default().push(named(id.session(), &id.to_string(), skipped("not run")));
     }
-    for UnreadableTrace { trace, reason } in &report.untested.unreadable {
-        let status = failed(NonSuccessKind::Failure, "unreadable", reason);
+    for SkippedTrace { trace, reason } in &report.untested.skipped {
+        suites.entry(OTHERS).or_default().push(named(OTHERS, &trace.to_string_lossy(), skipped(reason)));
+    }
+    for SkippedTrace { trace, reason } in &report.untested.unreadable {
+        let status = failed(NonSuccessKind::Failure, Kind::Unreadable.name(), reason);
         suites.entry(OTHERS).or_default().push(named(OTHERS, &trace.to_string_lossy(), status));
     }
     for snapshot in &report.untested.without_trace {
-        let status = failed(NonSuccessKind::Failure, "without_trace", "the snapshot's trace is gone");
+        let status = failed(NonSuccessKind::Failure, Kind::TraceLost.name(), "the snapshot's trace is gone");
         suites.entry(OTHERS).or_default().push(named(OTHERS, &snapshot.to_string_lossy(), status));
+    }
+    for (name, status) in speeds(report) {
+        suites.entry(SPEED).or_default().push(named(SPEED, &name, status));
     }
     let mut junit = quick_junit::Report::new("anyclaude replay");
     for (name, cases) in suites {
@@ -48,28 +57,60 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
 }
 
 fn test_case(case: &CaseResult, report: &Report) -> TestCase {
-    let failure = |word: &str, message: &str| failed(NonSuccessKind::Failure, word, message);
-    let error = |word: &str, message: &str| failed(NonSuccessKind::Error, word, message);
-    // The words of the JSON file.
-    let mut status = match case.status() {
+    let kind = case.kind().map_or("", Kind::name);
+    let failure = |message: &str| failed(NonSuccessKind::Failure, kind, message);
+    let error = |message: &str| failed(NonSuccessKind::Error, kind, message);
+    let mut status = match case.status {
         Status::AsAccepted | Status::Updated => TestCaseStatus::success(),
-        Status::Changed => failure("changed", "the tool calls are not as accepted"),
-        Status::New => failure("new", "nothing is accepted yet"),
-        Status::MalformedArguments => failure("malformed_arguments", "a call's arguments are no JSON object"),
-        Status::CacheFailure => failure("cache_failure", "the measurements gave different tool calls"),
-        Status::PhaseFailure => error("phase_failure", "a phase did not happen"),
-        Status::Failed => error("failed", "the backend failed"),
+        Status::Changed => failure("the tool calls or the prompt are not as accepted"),
+        Status::New => failure("nothing is accepted yet"),
+        Status::MalformedArguments => failure("a call's arguments are no JSON object"),
+        Status::Flaky => failure("repeats of one phase gave different tool calls"),
+        Status::CacheFailure => failure("the phases gave different tool calls"),
+        Status::PhaseFailure => error("a phase did not happen"),
+        Status::Failed => error("the backend failed"),
         Status::Interrupted => skipped("stopped"),
     };
-    let detail = detail(case, report.target.states);
-    if !detail.is_empty() {
-        status.set_description(console::strip_ansi_codes(&detail));
+    let detail = console::strip_ansi_codes(&detail(case, report.target.states)).into_owned();
+    if case.kind() == Some(Kind::Flaky) {
+        let mut run = TestRerun::new(NonSuccessKind::Failure);
+        let agreement = case.agreement.map(|agreement| format!("{agreement} measurements agree")).unwrap_or_default();
+        run.set_type(Kind::Flaky.name()).set_message(agreement).set_description(detail.as_str());
+        status.add_rerun(run);
+        if let TestCaseStatus::NonSuccess { reruns, .. } = &mut status {
+            reruns.kind = FlakyOrRerun::Flaky;
+        }
+    }
+    if !detail.is_empty() && !matches!(status, TestCaseStatus::Success { .. }) {
+        status.set_description(detail);
     }
     let mut test_case = named(case.id.session(), &case.id.to_string(), status);
     let microseconds = case.measurements.iter().map(|measurement| measurement.e2e_us).sum();
     test_case.set_time(Duration::from_micros(microseconds));
     test_case.extra.insert("file".into(), case.trace.to_string_lossy().as_ref().into());
     test_case
+}
+
+/// The times beside their baseline and their budgets; skipped where there is no verdict.
+fn speeds(report: &Report) -> Vec<(String, TestCaseStatus)> {
+    let speeds = report.comparison.iter().flat_map(|comparison| &comparison.speeds).map(|speed| {
+        let ratio = format!("{:.2} times the baseline, {:.2} to {:.2}", speed.ratio, speed.low, speed.high);
+        let status = match speed.verdict {
+            SpeedVerdict::Slower => failed(NonSuccessKind::Failure, Kind::Slower.name(), &ratio),
+            SpeedVerdict::WithinLimit => TestCaseStatus::success(),
+            SpeedVerdict::Unlimited | SpeedVerdict::TooFewRepeats | SpeedVerdict::Undecided { .. } => skipped(&ratio),
+        };
+        (format!("{} {} to baseline", speed.phase, speed.metric.name()), status)
+    });
+    let budgets = report.budgets.iter().map(|result| {
+        let status = match result.is_over() {
+            Some(true) => failed(NonSuccessKind::Failure, Kind::OverBudget.name(), "the time is over its budget"),
+            Some(false) => TestCaseStatus::success(),
+            None => skipped("too few times"),
+        };
+        (format!("{} {} {}", result.phase, result.metric.name(), result.percentile.name()), status)
+    });
+    speeds.chain(budgets).collect()
 }
 
 fn failed(kind: NonSuccessKind, word: &str, message: &str) -> TestCaseStatus {
@@ -96,8 +137,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::replay::testing::{case_result, measurement, outcome};
-    use crate::replay::{Phase, Untested, Verdict};
+    use crate::replay::testing::{case_result, judged, measurement, outcome};
+    use crate::replay::{Finding, Measurement, Phase, Untested, Verdict, differences};
     use crate::report::States;
     use crate::report::testing::{settings, target};
     use crate::snapshot::ExchangeId;
@@ -107,16 +148,27 @@ mod tests {
         let (target, settings) = (target(States::CacheControl), settings());
         let cold = || vec![measurement(Phase::Cold, 1230, Some(0))];
         let accepted = outcome("Write", json!({"file_path": "\u{1}<hello>.txt"}));
-        let changed = CaseResult { verdict: Verdict::Changed { accepted }, ..case_result(2, cold()) };
-        let broken =
-            CaseResult { verdict: Verdict::Unfinished, error: Some("overloaded_error: busy".into()), ..case_result(3, vec![]) };
-        let cases = [case_result(1, cold()), changed, broken];
-        let untested = Untested {
-            not_run: vec![ExchangeId::new("other", 1).unwrap()],
-            unreadable: vec![UnreadableTrace { trace: "traces/a/0001.json".into(), reason: "messages.0: no".into() }],
-            without_trace: vec!["snapshots/gone__001.snap".into()],
+        let fresh = case_result(2, cold());
+        let findings = differences(&accepted, fresh.outcome().unwrap(), "");
+        let changed = CaseResult { verdict: Verdict::Changed { accepted }, findings, ..fresh };
+        let broken = CaseResult {
+            verdict: Verdict::Unfinished,
+            error: Some("overloaded_error: busy".into()),
+            findings: vec![Finding::said(Kind::Overloaded, "overloaded_error: busy")],
+            ..case_result(3, vec![])
         };
-        let report = Report::new(&target, &settings, &cases, untested, 0);
+        let mut repeats = [1, 2, 3].map(|repeat| Measurement { repeat, ..measurement(Phase::Cold, 1230, Some(0)) });
+        repeats[1].outcome = outcome("Read", json!({"file_path": "hallo.txt"}));
+        let flaky = case_result(4, repeats.to_vec());
+        let tolerated = CaseResult { status: flaky.judged(true), ..case_result(5, repeats.to_vec()) };
+        let cases = [case_result(1, cold()), judged(changed), judged(broken), flaky, tolerated];
+        let untested = Untested {
+            not_run: vec![ExchangeId::new("other", "0001").unwrap()],
+            unreadable: vec![SkippedTrace { trace: "traces/a/0001.json".into(), reason: "messages.0: no".into() }],
+            skipped: vec![SkippedTrace { trace: "traces/a/0002.json".into(), reason: "not a request for a message".into() }],
+            without_trace: vec!["snapshots/gone__0001.snap".into()],
+        };
+        let report = Report::new(&target, &settings, &cases, untested);
         insta::assert_snapshot!(to_junit(&report).unwrap());
     }
 }

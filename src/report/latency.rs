@@ -1,12 +1,87 @@
 //! Distributions, rates and ratios of the measurements, one set for each phase.
 
 use hdrhistogram::Histogram;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::replay::{CaseResult, Measurement, Phase};
 
-/// The percentiles that are shown.
-const PERCENTILES: [f64; 4] = [50.0, 90.0, 95.0, 99.0];
+/// A percentile of a distribution, which a few times do not carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Percentile {
+    /// The median.
+    P50,
+    /// Of ten times, one is as long or longer.
+    P90,
+    /// Of twenty times, one is as long or longer.
+    P95,
+    /// Of a hundred times, one is as long or longer.
+    P99,
+}
+
+impl Percentile {
+    /// The percentiles that are shown.
+    pub const ALL: [Self; 4] = [Self::P50, Self::P90, Self::P95, Self::P99];
+
+    /// The percentile's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+        }
+    }
+
+    /// The fewest times that carry it. Of fewer, it is just the longest time.
+    pub fn least_count(self) -> u64 {
+        match self {
+            Self::P50 => 1,
+            Self::P90 => 10,
+            Self::P95 => 20,
+            Self::P99 => 100,
+        }
+    }
+
+    fn percent(self) -> f64 {
+        match self {
+            Self::P50 => 50.0,
+            Self::P90 => 90.0,
+            Self::P95 => 95.0,
+            Self::P99 => 99.0,
+        }
+    }
+}
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// From sending the request to the first content event.
+    Ttft,
+    /// Per output token after the first, one number for each answer.
+    Tpot,
+    /// Between content events, each of which may bring several tokens.
+    Gap,
+    /// From sending the request to `message_stop`.
+    E2e,
+}
+
+impl Metric {
+    /// All metrics, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Ttft, Self::Tpot, Self::Gap, Self::E2e];
+
+    /// The metric's name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ttft => "TTFT",
+            Self::Tpot => "TPOT",
+            Self::Gap => "gap",
+            Self::E2e => "E2E",
+        }
+    }
+}
 
 /// A day. Longer times count as one day.
 const LONGEST_US: u64 = 24 * 3600 * 1_000_000;
@@ -18,8 +93,10 @@ pub struct PhaseLatency {
     pub phase: Phase,
     /// Times from sending the request to the first content event.
     pub ttft: Distribution,
-    /// Times between content events.
-    pub itl: Distribution,
+    /// Times per output token after the first, one for each answer.
+    pub tpot: Distribution,
+    /// Times between content events, each of which may bring several tokens.
+    pub gap: Distribution,
     /// Times from sending the request to `message_stop`.
     pub e2e: Distribution,
     /// Prompt tokens not read from the cache, divided by their TTFT; `None` if they are too few to tell.
@@ -64,7 +141,8 @@ impl PhaseLatency {
         Self {
             phase,
             ttft: Distribution::of(measurements.iter().filter_map(|m| m.ttft_us)),
-            itl: Distribution::of(measurements.iter().flat_map(|m| m.itl_us.iter().copied())),
+            tpot: Distribution::of(measurements.iter().filter_map(|m| m.tpot_us())),
+            gap: Distribution::of(measurements.iter().flat_map(|m| m.gap_us.iter().copied())),
             e2e: Distribution::of(measurements.iter().map(|m| m.e2e_us)),
             prefill_tokens_per_s: rate(measurements, |m| {
                 let computed = m.prompt_tokens.saturating_sub(m.cache_read_tokens.unwrap_or(0));
@@ -78,9 +156,19 @@ impl PhaseLatency {
         }
     }
 
-    /// The distributions with their names.
-    pub fn distributions(&self) -> [(&'static str, &Distribution); 3] {
-        [("TTFT", &self.ttft), ("ITL", &self.itl), ("E2E", &self.e2e)]
+    /// The times of this metric.
+    pub fn distribution(&self, metric: Metric) -> &Distribution {
+        match metric {
+            Metric::Ttft => &self.ttft,
+            Metric::Tpot => &self.tpot,
+            Metric::Gap => &self.gap,
+            Metric::E2e => &self.e2e,
+        }
+    }
+
+    /// The distributions with their metrics.
+    pub fn distributions(&self) -> [(Metric, &Distribution); 4] {
+        Metric::ALL.map(|metric| (metric, self.distribution(metric)))
     }
 }
 
@@ -125,14 +213,14 @@ impl Distribution {
 
     /// The median; `None` if there are no times.
     pub fn median_us(&self) -> Option<u64> {
-        self.percentiles_us().map(|[median, ..]| median)
+        self.percentile_us(Percentile::P50)
     }
 
-    /// p50, p90, p95 and p99; `None` if there are no times.
-    pub fn percentiles_us(&self) -> Option<[u64; 4]> {
+    /// A percentile; `None` if the times are too few to carry it.
+    pub fn percentile_us(&self, percentile: Percentile) -> Option<u64> {
         // The histogram gives the highest value of a bucket, which may be beyond the longest time.
-        let (min, max) = self.range_us?;
-        Some(PERCENTILES.map(|percentile| self.histogram.value_at_percentile(percentile).clamp(min, max)))
+        let (min, max) = self.range_us.filter(|_| self.count() >= percentile.least_count())?;
+        Some(self.histogram.value_at_percentile(percentile.percent()).clamp(min, max))
     }
 
     /// The histogram itself, in microseconds.
@@ -154,7 +242,7 @@ impl Serialize for Distribution {
             max_us: Option<u64>,
         }
         let (min_us, max_us) = self.range_us.unzip();
-        let [p50_us, p90_us, p95_us, p99_us] = self.percentiles_us().map_or([None; 4], |p| p.map(Some));
+        let [p50_us, p90_us, p95_us, p99_us] = Percentile::ALL.map(|percentile| self.percentile_us(percentile));
         DistributionSummary { count: self.count(), min_us, p50_us, p90_us, p95_us, p99_us, max_us }.serialize(serializer)
     }
 }
@@ -200,15 +288,36 @@ mod tests {
     #[test]
     fn an_empty_distribution_has_no_percentiles() {
         let empty = Distribution::of(std::iter::empty());
-        assert_eq!((empty.count(), empty.range_us(), empty.percentiles_us()), (0, None, None));
+        assert_eq!((empty.count(), empty.range_us(), empty.median_us()), (0, None, None));
+    }
+
+    #[test]
+    fn a_percentile_needs_the_times_that_carry_it() {
+        let carried = |count: u64| {
+            let times = Distribution::of((1..=count).map(|ms| ms * 1000));
+            Percentile::ALL.map(|percentile| times.percentile_us(percentile).is_some())
+        };
+        assert_eq!(carried(9), [true, false, false, false]);
+        assert_eq!(carried(19), [true, true, false, false]);
+        assert_eq!(carried(99), [true, true, true, false]);
+        assert_eq!(carried(100), [true; 4]);
+    }
+
+    /// A server may send several tokens in one event, so the gaps say nothing of its speed.
+    #[test]
+    fn time_per_token_does_not_depend_on_the_events() {
+        let one_event = Measurement { gap_us: vec![], ..measurement(Phase::Cold, 10, None) };
+        // 9 tokens after the first in 100 ms.
+        assert_eq!((one_event.tpot_us(), measurement(Phase::Cold, 10, None).tpot_us()), (Some(11_111), Some(11_111)));
+        assert_eq!(Measurement { output_tokens: 1, ..one_event }.tpot_us(), None);
     }
 
     #[test]
     fn percentiles_stay_within_the_times() {
         let one = Distribution::of([12_345_678].into_iter());
-        assert_eq!((one.range_us(), one.percentiles_us()), (Some((12_345_678, 12_345_678)), Some([12_345_678; 4])));
+        assert_eq!((one.range_us(), one.median_us()), (Some((12_345_678, 12_345_678)), Some(12_345_678)));
         let many = Distribution::of((1..=1000).map(|ms| ms * 1000));
-        let [p50, p90, p95, p99] = many.percentiles_us().unwrap().map(|us| us as f64 / 1e6);
+        let [p50, p90, p95, p99] = Percentile::ALL.map(|percentile| many.percentile_us(percentile).unwrap() as f64 / 1e6);
         for (found, expected) in [(p50, 0.5), (p90, 0.9), (p95, 0.95), (p99, 0.99)] {
             assert!((found - expected).abs() < 0.001, "{found} is not {expected}");
         }

@@ -1,5 +1,8 @@
 //! Rendering the results of a replay for the terminal, as JSON, as JUnit XML and as HdrHistogram text. Does no I/O.
 
+mod baseline;
+mod bootstrap;
+mod budget;
 pub mod hgrm;
 pub mod junit;
 mod latency;
@@ -10,5 +13,7 @@ pub mod terminal;
 mod testing;
 pub(crate) mod units;
 
-pub use latency::{Distribution, PhaseLatency, latencies};
+pub use baseline::{Baseline, BaselineError, Comparison, Speed, SpeedVerdict};
+pub use budget::{Budget, BudgetResult, Budgets, budget_results};
+pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};

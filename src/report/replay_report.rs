@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::{PhaseLatency, latencies};
-use crate::replay::{CaseResult, ReplaySettings, ReplaySummary, Untested};
+use super::{Baseline, BudgetResult, Budgets, Comparison, PhaseLatency, budget_results, latencies};
+use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
+use crate::snapshot::ModelDigest;
 
 /// Everything that a replay found out. Serialized, it is the JSON file.
 #[derive(Debug, Serialize)]
@@ -19,14 +20,21 @@ pub struct Report<'a> {
     pub fidelity: FidelityShare,
     /// The figures of each phase that was measured.
     pub latency: Vec<PhaseLatency>,
+    /// The figures beside those of an earlier replay, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// The figures beside their budgets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetResult>,
     /// The results of the cases.
     pub cases: &'a [CaseResult],
     /// What was left untested, although a reader of the summary might think otherwise.
     pub untested: Untested,
 }
 
-/// Version of the JSON layout. Version 1 had `runs` in place of `measurements`.
-const VERSION: u32 = 2;
+/// Version of the JSON layout. Version 1 had `runs` in place of `measurements`; version 2 had `itl_us` in place of `gap_us`, no
+/// kinds, and names in two parts.
+pub(super) const VERSION: u32 = 3;
 
 /// What a replay was driven against.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +43,12 @@ pub struct ReplayTarget {
     pub backend: String,
     /// The model's name.
     pub model: String,
+    /// Fingerprints of the model, if its files are here.
+    pub digest: Option<ModelDigest>,
+    /// How the model writes tool calls.
+    pub tool_format: String,
+    /// The machine on which the times were taken.
+    pub host: String,
     /// How the states of the cache were created.
     pub states: States,
 }
@@ -61,17 +75,24 @@ pub struct FidelityShare {
 }
 
 impl<'a> Report<'a> {
-    /// The report of the results so far. `skipped`: traces that nobody expects to be replayed.
-    pub fn new(
-        target: &'a ReplayTarget,
-        settings: &'a ReplaySettings,
-        cases: &'a [CaseResult],
-        untested: Untested,
-        skipped: usize,
-    ) -> Self {
+    /// The report of the results so far.
+    pub fn new(target: &'a ReplayTarget, settings: &'a ReplaySettings, cases: &'a [CaseResult], untested: Untested) -> Self {
         let (latency, fidelity) = (latencies(cases), FidelityShare::of(cases));
-        let summary = ReplaySummary { skipped, ..ReplaySummary::new(cases, &untested) };
-        Self { version: VERSION, target, settings, summary, fidelity, latency, cases, untested }
+        let summary = ReplaySummary::new(cases, &untested);
+        let (comparison, budgets) = (None, Vec::new());
+        Self { version: VERSION, target, settings, summary, fidelity, latency, comparison, budgets, cases, untested }
+    }
+
+    /// Compares the figures with an earlier replay and with their budgets. Not before the end: figures of some traces are not
+    /// those of all.
+    pub fn compare(&mut self, baseline: Option<(&Baseline, Option<f64>)>, budgets: &Budgets) {
+        self.comparison = baseline.map(|(baseline, max_slower)| Comparison::new(self, baseline, max_slower));
+        self.budgets = budget_results(budgets, &self.latency);
+        let slower = self.comparison.iter().flat_map(Comparison::slower).count();
+        let over = self.budgets.iter().filter(|result| result.is_over() == Some(true)).count();
+        for (kind, count) in [(Kind::Slower, slower), (Kind::OverBudget, over)].into_iter().filter(|(_, count)| *count > 0) {
+            self.summary.kinds.insert(kind, count);
+        }
     }
 
     /// The JSON file: all figures, and the raw data of every measurement. Times are in microseconds.

@@ -6,7 +6,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 
 use super::units::{duration, number, percent};
-use super::{Distribution, PhaseLatency};
+use super::{Comparison, Distribution, Percentile, PhaseLatency, Speed, SpeedVerdict};
 
 /// The most rows that a text histogram has.
 const HISTOGRAM_ROWS: u64 = 8;
@@ -26,9 +26,9 @@ fn percentiles(phases: &[PhaseLatency]) -> String {
     let mut rows = vec![["phase", "metric", "count", "min", "p50", "p90", "p95", "p99", "max"].map(String::from).to_vec()];
     for phase in phases {
         for (metric, distribution) in phase.distributions() {
-            let mut row = vec![phase.phase.to_string(), metric.into(), distribution.count().to_string()];
+            let mut row = vec![phase.phase.to_string(), metric.name().into(), distribution.count().to_string()];
             let (min, max) = distribution.range_us().unzip();
-            let percentiles = distribution.percentiles_us().map_or([None; 4], |percentiles| percentiles.map(Some));
+            let percentiles = Percentile::ALL.map(|percentile| distribution.percentile_us(percentile));
             let times = [min].into_iter().chain(percentiles).chain([max]);
             row.extend(times.map(|us| us.map_or_else(|| NONE.into(), duration)));
             rows.push(row);
@@ -50,6 +50,34 @@ fn rates(phases: &[PhaseLatency]) -> String {
         ]);
     }
     table(rows, 1)
+}
+
+/// How the figures compare with those of an earlier replay.
+pub(super) fn speed_table(comparison: &Comparison) -> String {
+    let header = ["phase", "metric", "to baseline", "95% interval", "repeats", "verdict"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    for speed in &comparison.speeds {
+        let Speed { phase, metric, ratio, low, high, repeats, verdict, .. } = speed;
+        rows.push(vec![
+            phase.to_string(),
+            metric.name().into(),
+            format!("{ratio:.2}x"),
+            format!("{low:.2} to {high:.2}"),
+            repeats.to_string(),
+            verdict_text(*verdict),
+        ]);
+    }
+    table(rows, 2)
+}
+
+fn verdict_text(verdict: SpeedVerdict) -> String {
+    match verdict {
+        SpeedVerdict::Unlimited => "no limit".into(),
+        SpeedVerdict::TooFewRepeats => "no verdict: it takes 5 repeats on both sides".into(),
+        SpeedVerdict::WithinLimit => "ok".into(),
+        SpeedVerdict::Slower => "slower".into(),
+        SpeedVerdict::Undecided { more_repeats } => format!("not decided, about {more_repeats} more repeats would do"),
+    }
 }
 
 /// A table whose first row is its header. The first `left` columns are words, the others figures.

@@ -22,7 +22,7 @@ pub enum SnapshotError {
         reason: String,
     },
     /// The name would leave the snapshots folder.
-    #[error("session {session:?} cannot name a snapshot: it must be one plain file name")]
+    #[error("{session:?} cannot name a snapshot: it must be one plain file name")]
     Session {
         /// The name.
         session: String,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, SnapshotError};
+use super::{ModelDigest, Outcome, SnapshotError};
 use crate::files::{Access, folder_of, write_atomically};
 
 const FENCE: &str = "---";
@@ -60,6 +60,12 @@ pub struct Info {
     /// How the model writes tool calls, by the name of the format, such as `hermes`; `messages` if a server hides it.
     #[serde(default)]
     pub tool_format: String,
+    /// Fingerprints of the model, if its files are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<ModelDigest>,
+    /// Tokens of the exchange's prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
 }
 
 impl Metadata {
@@ -127,8 +133,8 @@ mod tests {
                 source: Some("anyclaude replay".into()),
                 description: Some("Read hello.txt: what does it say?".into()),
                 expression: None,
-                info: Some(Info { model: "tiny".into(), tool_format: "hermes".into() }),
-                input_file: Some("traces/demo/001.json".into()),
+                info: Some(Info { model: "tiny".into(), tool_format: "hermes".into(), ..Info::default() }),
+                input_file: Some("traces/demo/0001.json".into()),
             },
             outcome: Outcome {
                 stop_reason: Some(StopReason::ToolUse),
@@ -146,7 +152,7 @@ mod tests {
         info:
           model: tiny
           tool_format: hermes
-        input_file: traces/demo/001.json
+        input_file: traces/demo/0001.json
         ---
         {
           "stop_reason": "tool_use",
@@ -167,12 +173,12 @@ mod tests {
     #[test]
     fn insta_itself_reads_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("demo__001.snap");
+        let path = folder.path().join("demo__0001.snap");
         example().write(&path).unwrap();
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(folder.path());
         settings.set_prepend_module_to_snapshot(false);
-        settings.bind(|| insta::assert_snapshot!("demo__001", example().outcome.to_text()));
+        settings.bind(|| insta::assert_snapshot!("demo__0001", example().outcome.to_text()));
         assert_eq!(fs::read_to_string(&path).unwrap(), example().to_text());
     }
 
@@ -224,7 +230,13 @@ mod tests {
         let metadata = (text(), text(), text(), text(), any::<(String, String)>());
         let calls = prop::collection::vec((any::<String>(), json_value()), 0..4);
         (metadata, calls).prop_map(|((source, description, expression, input_file, (model, tool_format)), calls)| Snapshot {
-            metadata: Metadata { source, description, expression, input_file, info: Some(Info { model, tool_format }) },
+            metadata: Metadata {
+                source,
+                description,
+                expression,
+                input_file,
+                info: Some(Info { model, tool_format, ..Info::default() }),
+            },
             outcome: Outcome {
                 stop_reason: Some(StopReason::EndTurn),
                 tool_use: calls.into_iter().map(|(name, input)| ToolUse { name, input }).collect(),

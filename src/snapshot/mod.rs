@@ -4,12 +4,14 @@
 //! outcomes ([`diff()`]). Knows nothing of backends, and not how an outcome came about.
 
 mod diff;
+mod digest;
 mod error;
 mod file;
 mod outcome;
 mod store;
 
 pub use diff::{Side, diff};
+pub use digest::ModelDigest;
 pub use error::SnapshotError;
 pub use file::{Info, Metadata, Snapshot};
 pub use outcome::{Outcome, ToolUse};

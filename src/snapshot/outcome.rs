@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::trace::redact::Redactor;
 use crate::wire::{ContentBlock, Message, StopReason};
 
 /// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
@@ -32,6 +33,15 @@ impl Outcome {
         }
         // Strings and JSON values only: serializing them cannot fail.
         serde_json::to_string_pretty(&sorted).unwrap_or_default()
+    }
+
+    /// The outcome without secrets, as it may be written to files.
+    pub fn redacted(mut self) -> Self {
+        let redactor = Redactor::default();
+        for call in &mut self.tool_use {
+            redactor.json(&mut call.input);
+        }
+        self
     }
 
     /// The names of the called tools, in order.
@@ -89,6 +99,16 @@ mod tests {
           ]
         }
         "#);
+    }
+
+    #[test]
+    fn arguments_lose_their_secrets() {
+        let key = format!("sk-ant-{}", "api03-abcdefgh");
+        let outcome = Outcome::from(&message(json!([
+            {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": format!("curl -H 'x-api-key: {key}' a.example")}},
+        ])));
+        let text = outcome.redacted().to_text();
+        assert!(!text.contains("api03") && text.contains("[redacted]"), "{text}");
     }
 
     #[test]

@@ -1,31 +1,51 @@
 //! The folder of snapshots: its file names, accepted and pending files, accepting and rejecting.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Snapshot, SnapshotError};
 
-/// The name that a trace and its snapshot have in common. Shown as `session/001`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// The one name of an exchange: of its trace, its snapshot and its results. It is that of the trace's folder and file, shown as
+/// `read-file/0001`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId {
     session: String,
-    seq: u32,
+    exchange: String,
 }
 
 impl ExchangeId {
+    /// The name of exchange `0001` of session `read-file`.
+    ///
     /// # Errors
-    /// The session's name is not a plain file name.
-    pub fn new(session: &str, seq: u32) -> Result<Self, SnapshotError> {
-        let mut components = Path::new(session).components();
-        match (components.next(), components.next()) {
-            (Some(Component::Normal(name)), None) if name == session && !session.contains('\\') => {
-                Ok(Self { session: session.into(), seq })
+    /// One of them is not a plain file name.
+    pub fn new(session: &str, exchange: &str) -> Result<Self, SnapshotError> {
+        for name in [session, exchange] {
+            let mut components = Path::new(name).components();
+            let is_plain = match (components.next(), components.next()) {
+                (Some(Component::Normal(component)), None) => component == name && !name.contains('\\'),
+                _ => false,
+            };
+            if !is_plain {
+                return Err(SnapshotError::Session { session: name.into() });
             }
-            _ => Err(SnapshotError::Session { session: session.into() }),
         }
+        Ok(Self { session: session.into(), exchange: exchange.into() })
+    }
+
+    /// The name of the exchange in this trace file. A file whose path has no folder is of the session `session`.
+    ///
+    /// # Errors
+    /// Folder and file have no plain names.
+    pub fn of_trace(path: &Path, session: &str) -> Result<Self, SnapshotError> {
+        let name = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let file = name(path.file_name());
+        let exchange = [".json.zst", ".json"].iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(&file);
+        let folder = path.parent().map(|folder| name(folder.file_name())).filter(|folder| !folder.is_empty());
+        Self::new(folder.as_deref().unwrap_or(session), exchange)
     }
 
     /// The session's name.
@@ -36,7 +56,13 @@ impl ExchangeId {
 
 impl std::fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}/{:03}", self.session, self.seq)
+        write!(f, "{}/{}", self.session, self.exchange)
+    }
+}
+
+impl Serialize for ExchangeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -54,12 +80,12 @@ impl Store {
 
     /// Where the accepted snapshot is, or would be.
     pub fn accepted_path(&self, id: &ExchangeId) -> PathBuf {
-        self.folder.join(format!("{}__{:03}.snap", id.session, id.seq))
+        self.folder.join(format!("{}__{}.snap", id.session, id.exchange))
     }
 
     /// Where the pending snapshot is, or would be.
     pub fn pending_path(&self, id: &ExchangeId) -> PathBuf {
-        self.folder.join(format!("{}__{:03}.snap.new", id.session, id.seq))
+        self.folder.join(format!("{}__{}.snap.new", id.session, id.exchange))
     }
 
     /// The accepted snapshot; `None` if there is none yet.
@@ -172,41 +198,48 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_named_after_session_and_sequence() {
-        let id = ExchangeId::new("demo", 7).unwrap();
+    fn a_snapshot_is_named_after_the_trace() {
         let store = Store::new("snapshots");
-        assert_eq!(id.to_string(), "demo/007");
-        assert_eq!(store.accepted_path(&id), Path::new("snapshots/demo__007.snap"));
-        assert_eq!(store.pending_path(&id), Path::new("snapshots/demo__007.snap.new"));
+        for (path, name, file) in [
+            ("traces/demo/0007.json", "demo/0007", "demo__0007.snap"),
+            ("/traces/demo/0007.json.zst", "demo/0007", "demo__0007.snap"),
+            ("demo/of mine.json", "demo/of mine", "demo__of mine.snap"),
+            ("0007.json", "session/0007", "session__0007.snap"),
+        ] {
+            let id = ExchangeId::of_trace(Path::new(path), "session").unwrap();
+            assert_eq!((id.to_string().as_str(), store.accepted_path(&id)), (name, Path::new("snapshots").join(file)));
+            assert_eq!(store.pending_path(&id), Path::new("snapshots").join(format!("{file}.new")));
+        }
     }
 
     #[test]
     fn a_session_cannot_leave_the_folder() {
         for session in ["", ".", "..", "../x", "a/b", "/etc", "a/", "a\\b"] {
-            assert!(ExchangeId::new(session, 1).is_err(), "{session:?}");
+            assert!(ExchangeId::new(session, "0001").is_err(), "{session:?}");
+            assert!(ExchangeId::new("demo", session).is_err(), "{session:?}");
         }
     }
 
     #[test]
     fn accepting_moves_the_pending_file_and_trims_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", 1).unwrap());
+        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
         store.write_pending(&id, &snapshot("t")).unwrap();
         let pending = store.pending().unwrap();
         assert_eq!(pending, [store.pending_path(&id)]);
         assert_eq!(accept(&pending[0]).unwrap(), store.accepted_path(&id));
-        assert_eq!(names_in(folder.path()), ["demo__001.snap"]);
+        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
         assert_eq!(store.accepted(&id).unwrap().unwrap().metadata.expression, None);
     }
 
     #[test]
     fn rejecting_leaves_the_accepted_file() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", 1).unwrap());
+        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
         store.write_accepted(&id, snapshot("t")).unwrap();
         store.write_pending(&id, &snapshot("t")).unwrap();
         reject(&store.pending_path(&id)).unwrap();
-        assert_eq!(names_in(folder.path()), ["demo__001.snap"]);
+        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
     }
 
     #[test]
@@ -215,8 +248,8 @@ mod tests {
         fs::write(folder.path().join("001.json"), "").unwrap();
         let store = Store::new(folder.path().join("snapshots"));
         assert_eq!(store.unreferenced(folder.path()).unwrap(), [] as [PathBuf; 0]);
-        store.write_accepted(&ExchangeId::new("kept", 1).unwrap(), snapshot("001.json")).unwrap();
-        let gone = ExchangeId::new("gone", 1).unwrap();
+        store.write_accepted(&ExchangeId::new("kept", "0001").unwrap(), snapshot("001.json")).unwrap();
+        let gone = ExchangeId::new("gone", "0001").unwrap();
         store.write_accepted(&gone, snapshot("002.json")).unwrap();
         assert_eq!(store.unreferenced(folder.path()).unwrap(), [store.accepted_path(&gone)]);
     }

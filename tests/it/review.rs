@@ -18,7 +18,7 @@ fn snapshot(seq: u32, tool: &str) -> Snapshot {
             source: Some("anyclaude replay".into()),
             description: Some("Please read hello.txt".into()),
             expression: Some("tool_choice recorded, max_tokens 256".into()),
-            info: Some(Info { model: "tiny".into(), tool_format: "hermes".into() }),
+            info: Some(Info { model: "tiny".into(), tool_format: "hermes".into(), ..Info::default() }),
             input_file: Some(format!("traces/demo/{seq:03}.json")),
         },
         outcome: Outcome { stop_reason: Some(StopReason::ToolUse), tool_use: vec![call] },
@@ -29,7 +29,7 @@ fn snapshot(seq: u32, tool: &str) -> Snapshot {
 fn pending() -> Sandbox {
     let sandbox = Sandbox::new();
     let store = Store::new(sandbox.path("snapshots"));
-    let id = |seq| ExchangeId::new("demo", seq).unwrap();
+    let id = |seq| ExchangeId::new("demo", &format!("{seq:03}")).unwrap();
     store.write_accepted(&id(1), snapshot(1, "Write")).unwrap();
     for seq in 1..=3 {
         write_trace(&sandbox, seq, &[]);

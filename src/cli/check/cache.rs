@@ -11,7 +11,9 @@ use crate::cli::launch::{LaunchBackend, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config;
-use crate::replay::{CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, ToolChoiceMode};
+use crate::replay::{
+    CaseEnding, CaseResult, DEFAULT_RETRIES, Driver, FlakyPolicy, Phase, Plan, Policy, ReplaySettings, Replayer,
+};
 use crate::report::{PhaseLatency, latencies};
 use crate::snapshot::{Info, Store};
 use crate::trace;
@@ -59,10 +61,11 @@ pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> 
     let backend = LaunchBackend::connect(sources(&settings).await?, &settings).await?.backend;
     let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
     let replayer = Replayer {
-        driver: Driver::new(backend.as_ref()),
+        driver: Driver::new(backend.as_ref(), DEFAULT_RETRIES),
         store: Store::new(snapshots.path()),
         policy: Policy::Check,
-        info: Info { model: backend.model(), tool_format: String::new() },
+        flaky: FlakyPolicy::Fail,
+        info: Info { model: backend.model(), ..Info::default() },
         expression: String::new(),
     };
     let mut results = Vec::new();
@@ -70,8 +73,8 @@ pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> 
         say(format_args!("measuring {}", case.id));
         let (result, ending) =
             replayer.replay(case, &plan.steps, &|_| {}, std::future::pending()).await.map_err(CliError::input)?;
-        if let CaseEnding::Failed(error) = ending {
-            return Err(CliError::backend(error));
+        if let CaseEnding::Failed(failure) = ending {
+            return Err(CliError::backend(failure.error));
         }
         results.push(result);
     }
@@ -86,13 +89,7 @@ pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> 
 fn plan(traces: &[PathBuf], repeat: u32) -> Result<Plan, CliError> {
     let read = |file: PathBuf| trace::read(&file).map(|trace| (file, trace));
     let traces = trace::find(traces)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let settings = ReplaySettings {
-        phases: Phase::ALL.to_vec(),
-        repeat,
-        max_tokens: MAX_TOKENS,
-        tool_choice: ToolChoiceMode::Recorded,
-        filter: Vec::new(),
-    };
+    let settings = ReplaySettings { repeat, max_tokens: MAX_TOKENS, ..ReplaySettings::default() };
     let plan = Plan::new(traces, &settings).map_err(CliError::input)?;
     if plan.cases.is_empty() {
         return Err(CliError::input("none of these traces holds an answered Messages request; name others"));
@@ -164,7 +161,8 @@ mod tests {
         PhaseLatency {
             phase,
             ttft: Distribution::of([ttft_us].into_iter()),
-            itl: Distribution::of(std::iter::empty()),
+            tpot: Distribution::of(std::iter::empty()),
+            gap: Distribution::of(std::iter::empty()),
             e2e: Distribution::of([ttft_us].into_iter()),
             prefill_tokens_per_s: None,
             decode_tokens_per_s: None,

@@ -2,12 +2,16 @@
 
 #[cfg(feature = "mlx")]
 mod cache_args;
+#[cfg(feature = "mlx")]
+mod digest;
 mod folder;
 #[cfg(feature = "mlx")]
 mod loading;
 
 #[cfg(feature = "mlx")]
 pub(super) use self::cache_args::CacheArgs;
+#[cfg(feature = "mlx")]
+pub(super) use self::digest::digest;
 pub(super) use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
 #[cfg(feature = "mlx")]
 pub(super) use self::loading::{load, load_silently};

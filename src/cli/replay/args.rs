@@ -6,7 +6,8 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
-use crate::replay::{Phase, Policy, ReplaySettings, ToolChoiceMode};
+use crate::config::ReplayDefaults;
+use crate::replay::{FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
 
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
@@ -43,7 +44,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
 
-    /// Only traces whose `session/seq` contains this text; may be given several times
+    /// Only traces whose name contains this text, such as read-file or read-file/0001; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub filter: Vec<String>,
 
@@ -54,6 +55,26 @@ pub(crate) struct ReplayArgs {
     /// Which tool the model must call
     #[arg(long, value_parser = choices::tool_choice(), default_value = "recorded")]
     pub tool_choice: ToolChoiceMode,
+
+    /// What becomes of a trace whose repeats of one phase differ
+    #[arg(long, value_parser = choices::flaky(), default_value = "fail")]
+    pub flaky: FlakyPolicy,
+
+    /// How often to send a request again while the backend is overloaded or limits the rate [default: 3, or as configured]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+
+    /// Compare the times with those of an earlier replay, which its --json wrote
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+
+    /// Fail if the times are more than so many times those of the baseline, and chance does not explain it: 1.2 is 20% slower
+    #[arg(long, value_name = "RATIO", requires = "baseline", value_parser = max_slower)]
+    pub max_slower: Option<f64>,
+
+    /// Compare with a baseline of another machine
+    #[arg(long, requires = "baseline")]
+    pub other_host: bool,
 
     /// Folder of the accepted snapshots
     #[arg(long, default_value = "snapshots", value_name = "DIR")]
@@ -84,26 +105,35 @@ pub(crate) struct ReplayArgs {
     pub hgrm: Option<PathBuf>,
 }
 
+/// A ratio that a limit may be.
+fn max_slower(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
+    ratio.ok_or_else(|| "a limit is a number from 1 on, such as 1.2".to_owned())
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   anyclaude replay                                        traces/ on the model in fixtures/models/tiny
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --check --junit replay.xml             in CI
+  anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
 
 Exit codes:
   0    every outcome is as accepted
-  1    an outcome changed or has no snapshot yet, or cold, warm and cached gave different tool calls, or a trace's request
-       cannot be read (unless --allow-skips), or without --filter a snapshot's trace is gone
+  1    an outcome changed or has no snapshot yet, or repeats or phases gave different tool calls, or a prompt has more or fewer
+       tokens by more than 2%, or a trace's request cannot be read (unless --allow-skips), or without --filter a snapshot's
+       trace is gone
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
+  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
 
 With CI set in the environment, nothing is written to the snapshots folder.";
 
 impl ReplayArgs {
     /// What to replay, and how. The phases are put in order.
-    pub(crate) fn settings(&self) -> ReplaySettings {
+    pub(crate) fn settings(&self, defaults: &ReplayDefaults) -> ReplaySettings {
         let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
         ReplaySettings {
             phases,
@@ -111,6 +141,8 @@ impl ReplayArgs {
             max_tokens: self.max_tokens,
             tool_choice: self.tool_choice,
             filter: self.filter.clone(),
+            retries: self.retries.unwrap_or(defaults.retries),
+            flaky: self.flaky,
         }
     }
 

@@ -13,17 +13,20 @@ use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
 #[cfg(feature = "mlx")]
 use crate::cli::{blocking, local_model};
+use crate::snapshot::ModelDigest;
 
 /// What answers.
 pub(super) struct Answerer {
     pub backend: Box<dyn Backend>,
     /// How its model writes tool calls; `messages` where a server hides it.
     pub tool_format: &'static str,
+    /// Fingerprints of the model, if its files are here.
+    pub digest: Option<ModelDigest>,
 }
 
 impl Answerer {
     fn server(backend: RemoteBackend) -> Self {
-        Self { backend: Box::new(backend), tool_format: "messages" }
+        Self { backend: Box::new(backend), tool_format: "messages", digest: None }
     }
 }
 
@@ -55,8 +58,13 @@ async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
     .await?;
     let (tool_format, compute_path) = (args.tool_format, args.compute_path);
     let options = crate::engine::EngineOptions { tool_format, compute_path, ..Default::default() };
+    let digest = blocking({
+        let folder = folder.clone();
+        move || local_model::digest(&folder).map_err(CliError::input)
+    })
+    .await?;
     let backend = local_model::load_silently(folder, options).await?;
-    Ok(Answerer { tool_format: backend.tool_format().name(), backend: Box::new(backend) })
+    Ok(Answerer { tool_format: backend.tool_format().name(), digest: Some(digest), backend: Box::new(backend) })
 }
 
 #[cfg(not(feature = "mlx"))]

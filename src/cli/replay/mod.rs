@@ -2,25 +2,30 @@
 
 mod args;
 mod backend;
+mod expectations;
 mod result_files;
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rustix::process::Signal;
+use serde_json::Map;
 
 pub(super) use self::args::ReplayArgs;
 use self::backend::{Answerer, backend_error, connect, model_name};
+use self::expectations::{Expectations, host_name};
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
 use super::{CliError, print, say};
-use crate::backend::{Backend, BackendError};
+use crate::backend::BackendError;
+use crate::config;
 use crate::replay::{
-    CaseEnding, CaseResult, Driver, Phase, Plan, Policy, ReplaySettings, Replayer, StateControl, UnreadableTrace, Untested,
+    CaseEnding, CaseResult, Driver, Kind, Phase, Plan, Policy, ReplaySettings, Replayer, Skip, SkippedTrace, StateControl,
+    Untested,
 };
 use crate::report::{ReplayTarget, Report, States, terminal};
 use crate::snapshot::{Info, Store};
@@ -29,27 +34,30 @@ use crate::trace;
 /// Replays the traces and prints the report.
 pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
-    let (plan, without_trace) = tokio::task::block_in_place(|| {
-        let plan = plan(&args)?;
+    let (expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
+        let defaults = config::load(&Map::new())?.settings.replay;
+        let settings = args.settings(&defaults);
+        let expectations = Expectations::read(&args, defaults.budget)?;
+        let plan = plan(&args, &settings)?;
         let without_trace = without_trace(&args, &plan)?;
-        Ok::<_, CliError>((plan, without_trace))
+        Ok::<_, CliError>((expectations, settings, plan, without_trace))
     })?;
     let answerer = connect(&args, &plan.betas).await?;
-    let replay = Replay::new(&args, plan, without_trace, answerer.backend.as_ref());
-    replay.run(&replayer(&args, policy, &answerer)).await
+    let replay = Replay::new(&args, settings, plan, without_trace, &answerer);
+    replay.run(&replayer(&args, &replay.settings, policy, &answerer), &expectations).await
 }
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
-fn plan(args: &ReplayArgs) -> Result<Plan, CliError> {
+fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> {
     let found = trace::find(&args.traces)?;
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
     let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let mut plan = Plan::new(traces, &args.settings()).map_err(CliError::input)?;
+    let mut plan = Plan::new(traces, settings).map_err(CliError::input)?;
     if let (Some(model), false) = (&args.model, args.is_in_process()) {
         plan.cases.iter_mut().for_each(|case| case.request.model.clone_from(model));
     }
-    for (path, reason) in plan.unreadable() {
-        say(format!("warning: {}: skipped: {reason}", path.display()));
+    for (path, skip) in plan.skipped.iter().filter(|(_, skip)| matches!(skip, Skip::Unreadable(_) | Skip::Twice(_))) {
+        say(format!("warning: {}: skipped: {skip}", path.display()));
     }
     if plan.cases.is_empty() {
         let folders = args.traces.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -66,13 +74,19 @@ fn plan(args: &ReplayArgs) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-fn replayer<'a>(args: &ReplayArgs, policy: Policy, answerer: &'a Answerer) -> Replayer<'a> {
+fn replayer<'a>(args: &ReplayArgs, settings: &ReplaySettings, policy: Policy, answerer: &'a Answerer) -> Replayer<'a> {
     let backend = answerer.backend.as_ref();
     Replayer {
-        driver: Driver::new(backend),
+        driver: Driver::new(backend, settings.retries),
         store: Store::new(&args.snapshots),
         policy,
-        info: Info { model: model_name(args, backend), tool_format: answerer.tool_format.into() },
+        flaky: settings.flaky,
+        info: Info {
+            model: model_name(args, backend),
+            tool_format: answerer.tool_format.into(),
+            digest: answerer.digest.clone(),
+            prompt_tokens: None,
+        },
         expression: format!("tool_choice {}, max_tokens {}", args.tool_choice.name(), args.max_tokens),
     }
 }
@@ -100,7 +114,7 @@ struct Replay {
     files: ResultFiles,
     /// Whether traces with unreadable requests are no failure.
     allow_skips: bool,
-    /// Width of the widest `session/seq`, in terminal columns.
+    /// Width of the widest name, in terminal columns.
     id_width: usize,
 }
 
@@ -115,16 +129,24 @@ enum Completion {
 }
 
 impl Replay {
-    fn new(args: &ReplayArgs, plan: Plan, without_trace: Vec<PathBuf>, backend: &dyn Backend) -> Self {
-        let states = match Driver::new(backend).state_control() {
+    fn new(args: &ReplayArgs, settings: ReplaySettings, plan: Plan, without_trace: Vec<PathBuf>, answerer: &Answerer) -> Self {
+        let backend = answerer.backend.as_ref();
+        let states = match Driver::new(backend, 0).state_control() {
             StateControl::Cache(_) => States::CacheControl,
             StateControl::Salt => States::Salt,
         };
         let widths = plan.cases.iter().map(|case| console::measure_text_width(&case.id.to_string()));
         Self {
             id_width: widths.max().unwrap_or(0),
-            settings: args.settings(),
-            target: ReplayTarget { backend: args.backend.clone(), model: model_name(args, backend), states },
+            settings,
+            target: ReplayTarget {
+                backend: args.backend.clone(),
+                model: model_name(args, backend),
+                digest: answerer.digest.clone(),
+                tool_format: answerer.tool_format.into(),
+                host: host_name(),
+                states,
+            },
             allow_skips: args.allow_skips,
             files: ResultFiles { json: args.json.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() },
             plan,
@@ -133,7 +155,7 @@ impl Replay {
     }
 
     /// Carries out the plan and prints the results, also if it ends early.
-    async fn run(&self, replayer: &Replayer<'_>) -> Result<ExitCode, CliError> {
+    async fn run(&self, replayer: &Replayer<'_>, expectations: &Expectations) -> Result<ExitCode, CliError> {
         self.write_files(&[])?;
         for snapshot in &self.without_trace {
             say(format!("warning: {}: its trace is gone, so nothing tests it", snapshot.display()));
@@ -141,8 +163,13 @@ impl Replay {
         print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()))?;
         let mut results = Vec::new();
         let completion = self.run_cases(replayer, &mut results).await;
-        let report = self.report(&results);
+        let mut report = self.report(&results);
+        if matches!(completion, Ok(Completion::Whole)) {
+            expectations.compare(&mut report);
+            tokio::task::block_in_place(|| self.files.write(&report))?;
+        }
         print(&terminal::latency(&report))?;
+        print(&terminal::speed(&report))?;
         print(&terminal::details(&report, self.id_width))?;
         print(&terminal::closing(&report, replayer.policy))?;
         match completion? {
@@ -172,8 +199,10 @@ impl Replay {
             results.push(result);
             self.write_files(results)?;
             match ending {
-                CaseEnding::Finished | CaseEnding::Failed(BackendError::Answered { .. } | BackendError::Protocol { .. }) => {}
-                CaseEnding::Failed(error @ BackendError::Unreachable { .. }) => return Ok(Completion::Unreachable(error)),
+                CaseEnding::Failed(failure) if failure.kind() == Kind::Unreachable => {
+                    return Ok(Completion::Unreachable(failure.error));
+                }
+                CaseEnding::Finished | CaseEnding::Failed(_) => {}
                 CaseEnding::Interrupted => {
                     let signal = received.get().copied().unwrap_or(Signal::INT);
                     return Ok(Completion::Interrupted(signal));
@@ -188,19 +217,14 @@ impl Replay {
     }
 
     fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
-        let unreadable: Vec<UnreadableTrace> = match self.allow_skips {
-            true => Vec::new(),
-            false => self.plan.unreadable().map(unreadable_trace).collect(),
-        };
-        let skipped = self.plan.skipped.len() - unreadable.len();
+        let counts = |skip: &Skip| matches!(skip, Skip::Unreadable(_)) && !self.allow_skips;
+        let skipped = |(trace, skip): &(PathBuf, Skip)| SkippedTrace { trace: trace.clone(), reason: skip.to_string() };
+        let (unreadable, others): (Vec<_>, Vec<_>) = self.plan.skipped.iter().partition(|(_, skip)| counts(skip));
+        let [unreadable, skipped] = [unreadable, others].map(|traces| traces.into_iter().map(skipped).collect());
         let not_run = self.plan.cases.iter().skip(results.len()).map(|case| case.id.clone()).collect();
-        let untested = Untested { not_run, unreadable, without_trace: self.without_trace.clone() };
-        Report::new(&self.target, &self.settings, results, untested, skipped)
+        let untested = Untested { not_run, unreadable, skipped, without_trace: self.without_trace.clone() };
+        Report::new(&self.target, &self.settings, results, untested)
     }
-}
-
-fn unreadable_trace((trace, reason): (&Path, &str)) -> UnreadableTrace {
-    UnreadableTrace { trace: trace.into(), reason: reason.into() }
 }
 
 /// A bar on stderr that counts the measurements; hidden without a terminal. It disappears when it is dropped.

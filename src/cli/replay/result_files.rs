@@ -31,7 +31,7 @@ impl ResultFiles {
         std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
         for phase in &report.latency {
             for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
-                let name = format!("{}-{}.hgrm", phase.phase, metric.to_lowercase());
+                let name = format!("{}-{}.hgrm", phase.phase, metric.name().to_lowercase());
                 write(&folder.join(name), &hgrm::to_hgrm(distribution))?;
             }
         }

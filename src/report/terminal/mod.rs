@@ -4,11 +4,11 @@
 use console::{Alignment, Style, pad_str, style};
 
 use crate::replay::{
-    CaseResult, Disagreement, MalformedArguments, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
+    CaseResult, Disagreement, Kind, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
 };
-use crate::report::tables::latency_tables;
+use crate::report::tables::{latency_tables, speed_table};
 use crate::report::units::{count, duration, percent};
-use crate::report::{Distribution, FidelityShare, ReplayTarget, Report, States};
+use crate::report::{BudgetResult, Distribution, FidelityShare, ReplayTarget, Report, States};
 use crate::snapshot::{Side, diff};
 
 /// Width of the right-aligned status words.
@@ -27,15 +27,17 @@ pub fn header(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -
     status_line("Replaying", Style::new().bold().green(), &what)
 }
 
-/// The status line of a trace. `id_width` is the width of the widest `session/seq`.
+/// The status line of a trace. `id_width` is the width of the widest name.
 pub fn case_line(case: &CaseResult, id_width: usize) -> String {
-    let (word, colour) = status_word(case.status());
+    let (word, colour) = status_word(case.status);
     let id = case.id.to_string();
     let id = pad_str(&id, id_width, Alignment::Left, None);
     let tools = tools(case);
     let tools = pad_str(&tools, TOOLS_WIDTH, Alignment::Left, Some("…"));
     let times: Vec<_> = Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect();
-    status_line(word, colour, &format!("{id}  {tools}  {}", times.join("  ")))
+    let flaky = case.findings.iter().any(|finding| finding.kind == Kind::Flaky);
+    let flaky = case.agreement.filter(|_| flaky).map(|agreement| format!("  flaky, {agreement}")).unwrap_or_default();
+    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}", times.join("  ")))
 }
 
 fn status_line(word: &str, colour: Style, rest: &str) -> String {
@@ -50,6 +52,7 @@ fn status_word(status: Status) -> (&'static str, Style) {
         Status::New => ("NEW", bold.yellow()),
         Status::Changed => ("CHANGED", bold.red()),
         Status::MalformedArguments => ("MALFORMED", bold.red()),
+        Status::Flaky => ("FLAKY", bold.magenta()),
         Status::CacheFailure => ("CACHE", bold.magenta()),
         Status::PhaseFailure => ("PHASE", bold.red()),
         Status::Failed => ("FAIL", bold.red()),
@@ -93,22 +96,19 @@ pub fn details(report: &Report, id_width: usize) -> String {
     out
 }
 
-/// What is wrong with a trace; empty if it is as accepted.
+/// What is wrong with a trace; empty if it is as accepted, or has no snapshot and nothing else.
 pub(super) fn detail(case: &CaseResult, states: States) -> String {
     let mut out = String::new();
-    if let Some(error) = &case.error {
-        out.push_str(&format!("{error}\n"));
+    for finding in case.findings.iter().filter(|finding| !finding.kind.is_notice() && finding.kind != Kind::NoSnapshot) {
+        out.push_str(&format!("{finding}\n"));
     }
-    for failure in &case.phase_failures {
-        out.push_str(&format!("phase failure: {failure}\n"));
+    if states == States::Salt && !case.disagreements.is_empty() {
+        out.push_str("the prompts differed in their salts, which may be the cause instead of the cache\n");
     }
-    if let Some(MalformedArguments { measurement, tool, arguments }) = &case.malformed_arguments {
-        out.push_str(&format!(
-            "malformed arguments: {tool} was called with what is no JSON object ({measurement})\n{arguments}\n"
-        ));
-    }
-    for disagreement in &case.disagreements {
-        out.push_str(&cache_failure(disagreement, states));
+    for Disagreement { first, other, first_outcome, other_outcome } in &case.disagreements {
+        let old = Side { label: &first.to_string(), text: &first_outcome.to_text() };
+        let new = Side { label: &other.to_string(), text: &other_outcome.to_text() };
+        out.push_str(&diff(old, new));
     }
     if let (Verdict::Changed { accepted }, Some(outcome)) = (&case.verdict, case.outcome()) {
         let old = format!("{} (accepted)", case.snapshot.display());
@@ -119,17 +119,6 @@ pub(super) fn detail(case: &CaseResult, states: States) -> String {
     out
 }
 
-fn cache_failure(disagreement: &Disagreement, states: States) -> String {
-    let Disagreement { first, other, first_outcome, other_outcome } = disagreement;
-    let cause = match states {
-        States::CacheControl => "one prompt, different tool calls: the backend's prefix cache or its decoding is wrong",
-        States::Salt => "different tool calls; the prompts differed in their salts, which may be the cause instead of the cache",
-    };
-    let old = Side { label: &first.to_string(), text: &first_outcome.to_text() };
-    let new = Side { label: &other.to_string(), text: &other_outcome.to_text() };
-    format!("cache failure: {cause}\n{}", diff(old, new))
-}
-
 /// Latency tables and histograms, with notes on how to read them. Empty if nothing was measured.
 pub fn latency(report: &Report) -> String {
     if report.latency.is_empty() {
@@ -138,10 +127,61 @@ pub fn latency(report: &Report) -> String {
     format!("\n{}{}", latency_tables(&report.latency), notes(report))
 }
 
+/// The figures beside an earlier replay's and beside their budgets. Empty without either.
+pub fn speed(report: &Report) -> String {
+    let mut out = report.comparison.as_ref().map_or_else(String::new, |comparison| format!("\n{}", speed_table(comparison)));
+    for result in &report.budgets {
+        let (word, colour) = match result.is_over() {
+            Some(true) => ("over-budget", Style::new().bold().red()),
+            Some(false) => ("budget", Style::new().bold().green()),
+            None => ("budget", Style::new().bold().yellow()),
+        };
+        out.push_str(&status_line(word, colour, &budget_text(result)));
+    }
+    out
+}
+
+fn budget_text(result: &BudgetResult) -> String {
+    let BudgetResult { phase, metric, percentile, limit_us, time_us, count } = result;
+    let what = format!("{phase} {} {}", metric.name(), percentile.name());
+    match (time_us, limit_us) {
+        (Some(time), Some(limit)) => format!("{what} is {}, of at most {}", duration(*time), duration(*limit)),
+        (None, _) => format!("{what} is not known: it takes {} times, and there are {count}", percentile.least_count()),
+        (Some(_), None) => format!("{what} is not decided: what it is a share of was not measured"),
+    }
+}
+
 /// The last lines: fidelity, summary, next steps.
 pub fn closing(report: &Report, policy: Policy) -> String {
     let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
-    format!("\n{fidelity}{}{}", summary(&report.summary), next_steps(report, policy))
+    let (notices, retries) = (notices(report.cases), retries(report.summary.retries));
+    format!("\n{notices}{fidelity}{retries}{}{}", summary(&report.summary), next_steps(report, policy))
+}
+
+/// What is only said, each once with the number of traces.
+fn notices(cases: &[CaseResult]) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for finding in cases.iter().flat_map(|case| &case.findings).filter(|finding| finding.kind.is_notice()) {
+        let text = finding.to_string();
+        match counts.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((text, 1)),
+        }
+    }
+    let line = |(text, n): (String, usize)| {
+        status_line("Notice", Style::new().bold().yellow(), &format!("{text} ({})", count(n, "trace")))
+    };
+    counts.into_iter().map(line).collect()
+}
+
+fn retries(n: u32) -> String {
+    match n {
+        0 => String::new(),
+        n => {
+            let what = format!("{} sent again because the backend was busy", count(n as usize, "request"));
+            status_line("Retried", Style::new().bold().yellow(), &what)
+        }
+    }
 }
 
 /// Notes on figures that are less certain than they look.
@@ -176,6 +216,7 @@ fn summary(summary: &ReplaySummary) -> String {
         new,
         updated,
         malformed_arguments,
+        flaky,
         cache_failures,
         phase_failures,
         failed,
@@ -184,14 +225,16 @@ fn summary(summary: &ReplaySummary) -> String {
         skipped,
         unreadable,
         without_trace,
+        ..
     } = *summary;
-    let replayed =
-        as_accepted + changed + new + updated + malformed_arguments + cache_failures + phase_failures + failed + interrupted;
+    let wrong = malformed_arguments + flaky + cache_failures + phase_failures + failed;
+    let replayed = as_accepted + changed + new + updated + wrong + interrupted;
     let parts = [
         (changed, "changed".into()),
         (new, "new".into()),
         (updated, "updated".into()),
         (malformed_arguments, "with malformed arguments".into()),
+        (flaky, "flaky".into()),
         (cache_failures, plural(cache_failures, "cache failure")),
         (phase_failures, plural(phase_failures, "phase failure")),
         (failed, "failed".into()),
@@ -216,7 +259,7 @@ fn plural(n: usize, noun: &str) -> String {
 /// What to do about the traces that are not as accepted. Empty if all are.
 fn next_steps(report: &Report, policy: Policy) -> String {
     let pending = report.cases.iter().filter(|case| case.pending.is_some()).count();
-    let ReplaySummary { changed, new, malformed_arguments, cache_failures, phase_failures, failed, without_trace, .. } =
+    let ReplaySummary { changed, new, malformed_arguments, flaky, cache_failures, phase_failures, failed, without_trace, .. } =
         report.summary;
     let next = |what: &str| status_line("Next", Style::new().bold().cyan(), what);
     let mut out = String::new();
@@ -233,8 +276,15 @@ fn next_steps(report: &Report, policy: Policy) -> String {
     if malformed_arguments > 0 {
         out.push_str(&next("fix the server's tool calls: outcomes with malformed arguments were not written for review"));
     }
+    if flaky > 0 {
+        out.push_str(&next("find out why one request has several answers (--flaky pass accepts what most of them say)"));
+    }
     if cache_failures > 0 {
         out.push_str(&next("fix the backend's cache: outcomes on which the phases disagree were not written for review"));
+    }
+    let too_slow = report.summary.kinds.keys().any(|kind| matches!(kind, Kind::Slower | Kind::OverBudget));
+    if too_slow {
+        out.push_str(&next("find out what became slower: the outcomes are not the reason"));
     }
     if phase_failures + failed > 0 {
         out.push_str(&next("fix what failed (reasons above) and replay again: its times are left out"));

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::replay::testing::{case_result, measurement, outcome};
-use crate::replay::{Measurement, Untested};
+use crate::replay::testing::{case_result, judged, measurement, outcome};
+use crate::replay::{Finding, Measurement, SkippedTrace, Untested, differences};
 use crate::report::testing::{settings, target};
 use crate::snapshot::ToolUse;
 
@@ -23,10 +23,12 @@ fn plain(text: String) -> String {
 /// Everything replay prints, in its order.
 fn rendered(cases: &[CaseResult], states: States, policy: Policy) -> String {
     let (target, settings) = (target(states), settings());
-    let report = Report::new(&target, &settings, cases, Untested::default(), 1);
-    let lines: String = cases.iter().map(|case| case_line(case, 8)).collect();
+    let skipped = SkippedTrace { trace: "traces/demo/0009.json".into(), reason: "not a request for a message".into() };
+    let untested = Untested { skipped: vec![skipped], ..Untested::default() };
+    let report = Report::new(&target, &settings, cases, untested);
+    let lines: String = cases.iter().map(|case| case_line(case, 9)).collect();
     let header = header(&target, &settings, cases.len());
-    plain(header + &lines + &latency(&report) + &details(&report, 8) + &closing(&report, policy))
+    plain(header + &lines + &latency(&report) + &details(&report, 9) + &closing(&report, policy))
 }
 
 #[test]
@@ -37,14 +39,20 @@ fn a_green_report() {
 
 #[test]
 fn a_report_of_everything_that_can_be_wrong() {
+    let accepted = outcome("Write", json!({"file_path": "hello.txt"}));
+    let read = outcome("Read", json!({"file_path": "hello.txt"}));
+    let mut findings = differences(&accepted, &read, "");
+    findings.push(Finding::at(Kind::ModelChanged, "info.model", Some(&json!("small")), Some(&json!("tiny"))));
     let changed = CaseResult {
-        verdict: Verdict::Changed { accepted: outcome("Write", json!({"file_path": "hello.txt"})) },
-        pending: Some("snapshots/demo__001.snap.new".into()),
+        findings: findings.clone(),
+        verdict: Verdict::Changed { accepted },
+        pending: Some("snapshots/demo__0001.snap.new".into()),
         ..case_result(1, all_phases())
     };
     let new = CaseResult {
         verdict: Verdict::New,
-        pending: Some("snapshots/demo__002.snap.new".into()),
+        findings: vec![Finding::said(Kind::NoSnapshot, "nothing is accepted yet")],
+        pending: Some("snapshots/demo__0002.snap.new".into()),
         ..case_result(2, all_phases())
     };
     let mut measurements = all_phases();
@@ -54,11 +62,13 @@ fn a_report_of_everything_that_can_be_wrong() {
     let failed = CaseResult {
         verdict: Verdict::Unfinished,
         error: Some("overloaded_error: busy".into()),
+        findings: vec![Finding::said(Kind::Overloaded, "overloaded_error: busy")],
+        retries: 3,
         fidelity: None,
         ..case_result(5, vec![measurement(Phase::Cold, 1230, Some(0))])
     };
     let stopped = CaseResult { verdict: Verdict::Unfinished, fidelity: None, ..case_result(6, vec![]) };
-    let cases = [changed, new, cache, phase, failed, stopped];
+    let cases = [changed, new, cache, phase, failed, stopped].map(judged);
     insta::assert_snapshot!(rendered(&cases, States::CacheControl, Policy::Pend));
 }
 
@@ -73,7 +83,7 @@ fn calls_of_one_tool_in_a_row_are_counted() {
     let call = |name: &str| ToolUse { name: name.into(), input: json!({}) };
     let table = [(vec![], "(no tool)"), (vec!["Read"], "Read"), (vec!["Read", "Read", "Bash", "Read"], "Read ×2, Bash, Read")];
     for (names, expected) in table {
-        let mut case = case_result(1, all_phases());
+        let mut case = case_result(1, vec![measurement(Phase::Cold, 1230, Some(0))]);
         case.measurements[0].outcome.tool_use = names.into_iter().map(call).collect();
         assert_eq!(tools(&case), expected);
     }

@@ -25,17 +25,17 @@ fn a_backend_that_is_down_exits_3_and_names_the_address() {
 
 #[test]
 fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
-    let failed = |flaw| shown(&replay(&session(), &ReplayBackend::with_cache_control(flaw), &[]).exits(3));
+    let failed = |flaw| shown(&replay(&session(), &ReplayBackend::with_cache_control(flaw), &["--retries", "0"]).exits(3));
     insta::assert_snapshot!(failed(Flaw::Overloaded), @"
     Replaying 2 traces × cold, warm, cached against http://127.0.0.1:[port] (model scripted)
          FAIL demo/001
          FAIL demo/002
 
          FAIL demo/001
-     overloaded_error: try later
+     overloaded: overloaded_error: try later
 
          FAIL demo/002
-     overloaded_error: try later
+     overloaded: overloaded_error: try later
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
          Next fix what failed (reasons above) and replay again: its times are left out
@@ -46,10 +46,10 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
          FAIL demo/002
 
          FAIL demo/001
-     api_error: out of memory
+     server-error: api_error: out of memory
 
          FAIL demo/002
-     api_error: out of memory
+     server-error: api_error: out of memory
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
          Next fix what failed (reasons above) and replay again: its times are left out
@@ -60,10 +60,10 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
          FAIL demo/002
 
          FAIL demo/001
-     http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
+     stream-cut: http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
 
          FAIL demo/002
-     http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
+     stream-cut: http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
 
       Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
          Next fix what failed (reasons above) and replay again: its times are left out
@@ -82,8 +82,7 @@ fn malformed_arguments_are_a_changed_outcome_that_cannot_be_accepted() {
       UPDATED demo/002  (no tool)             cold [time]  warm [time]  cached [time]
 
     MALFORMED demo/001  Read                  cold [time]  warm [time]  cached [time]
-     malformed arguments: Read was called with what is no JSON object (cold, repeat 1)
-     {"file_path":"hello.txt"
+     malformed-arguments: "{\"file_path\":\"hello.txt\"" came: Read was called with what is no JSON object (cold, repeat 1)
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 1 of 2 (50.0%)
       Summary 2 traces: 0 as accepted, 1 updated, 1 with malformed arguments, 1 skipped (no answered Messages request)
@@ -101,8 +100,7 @@ fn malformed_arguments_are_a_changed_outcome_that_cannot_be_accepted() {
          PASS demo/002  (no tool)             cold [time]
 
     MALFORMED demo/001  Read                  cold [time]
-     malformed arguments: Read was called with what is no JSON object (cold, repeat 1)
-     {"file_path":"hello.txt"
+     malformed-arguments: tool_use[0].input: {"file_path":"hello.txt"} is accepted, "{\"file_path\":\"hello.txt\"" came
      --- snapshots/demo__001.snap (accepted)
      +++ this replay
         3    3 │    "tool_use": [
@@ -132,7 +130,7 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
          FAIL demo/001  Read                  cold [time]
 
          FAIL demo/001  Read                  cold [time]
-     http://127.0.0.1:[port]: connection closed before message completed
+     unreachable: http://127.0.0.1:[port]: connection closed before message completed
 
      Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
       Summary 1 trace: 0 as accepted, 1 failed, 1 not run, 1 skipped (no answered Messages request)
@@ -156,7 +154,7 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
         let ran = replay(&sandbox, &server, &more).exits(3);
         reasons.push(line_of(&ran.stdout, &format!("phase failure: {failed} did not happen")).to_owned());
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
-        assert_eq!((&report["cases"][0]["id"]["seq"], &report["summary"]["phase_failures"]), (&json!(1), &json!(1)));
+        assert_eq!((&report["cases"][0]["id"], &report["summary"]["phase_failures"]), (&json!("demo/001"), &json!(1)));
         let failed = report["cases"][0]["phase_failures"][0]["phase"].clone();
         let counted = report["latency"].as_array().unwrap().iter().find(|latency| latency["phase"] == failed);
         // NeverForgets is cold once.
@@ -326,6 +324,6 @@ fn a_signal_ends_it_with_what_was_measured() {
         insta::allow_duplicates! { insta::assert_snapshot!(uncounted(line_of(&ran.stdout, "TTFT, ")), @"TTFT, cold") }
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
         assert_eq!(report["cases"][0]["measurements"].as_array().unwrap().len(), 1);
-        assert_eq!(sandbox.files("hgrm"), ["cold-e2e.hgrm", "cold-itl.hgrm", "cold-ttft.hgrm"]);
+        assert_eq!(sandbox.files("hgrm"), ["cold-e2e.hgrm", "cold-gap.hgrm", "cold-tpot.hgrm", "cold-ttft.hgrm"]);
     }
 }

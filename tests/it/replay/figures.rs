@@ -19,22 +19,27 @@ fn the_json_file_holds_everything() {
     let sandbox = accepted(&server);
     replay(&sandbox, &server, &["--repeat", "3", "--json", "new/folder/out.json"]).exits(0);
     let report: Value = serde_json::from_str(&sandbox.read("new/folder/out.json")).unwrap();
-    assert_eq!(report["version"], 2);
-    assert_eq!(report["target"], json!({"backend": server.url, "model": "scripted", "states": "cache_control"}));
+    assert_eq!(report["version"], 3);
+    let target = &report["target"];
+    assert_eq!(
+        (&target["backend"], &target["model"], &target["states"]),
+        (&json!(server.url), &json!("scripted"), &json!("cache_control"))
+    );
+    assert!(!target["host"].as_str().unwrap().is_empty());
     assert_eq!(report["summary"]["as_accepted"], 2);
     assert_eq!(report["summary"]["skipped"], 1);
     assert_eq!(report["fidelity"], json!({"compared": 2, "same_tools": 2, "same_arguments": 2}));
     let phases: Vec<_> = report["latency"].as_array().unwrap().iter().map(|l| (&l["phase"], &l["ttft"]["count"])).collect();
     assert_eq!(json!(phases), json!([["cold", 6], ["warm", 6], ["cached", 6]]));
     let cases = report["cases"].as_array().unwrap();
-    assert_eq!(cases[0]["id"], json!({"session": "demo", "seq": 1}));
+    assert_eq!(cases[0]["id"], "demo/001");
     let measurements = cases[0]["measurements"].as_array().unwrap();
     assert_eq!(measurements.len(), 9);
     assert_eq!(measurements[0]["phase"], "cold");
     assert_eq!(measurements[0]["cache_read_tokens"], 0);
     assert_eq!(measurements[0]["outcome"]["tool_use"][0]["name"], "Read");
     // Five content events: two texts, the tool's name, two pieces of its arguments.
-    assert_eq!(measurements[0]["itl_us"].as_array().unwrap().len(), 4);
+    assert_eq!(measurements[0]["gap_us"].as_array().unwrap().len(), 4);
 }
 
 #[test]
@@ -43,7 +48,7 @@ fn hgrm_files_are_rows_of_four_figures_and_a_footer() {
     let sandbox = accepted(&server);
     replay(&sandbox, &server, &["--repeat", "5", "--hgrm", "hgrm"]).exits(0);
     let expected: Vec<String> =
-        ["cached", "cold", "warm"].iter().flat_map(|p| ["e2e", "itl", "ttft"].map(|m| format!("{p}-{m}.hgrm"))).collect();
+        ["cached", "cold", "warm"].iter().flat_map(|p| ["e2e", "gap", "tpot", "ttft"].map(|m| format!("{p}-{m}.hgrm"))).collect();
     assert_eq!(sandbox.files("hgrm"), expected);
     let text = sandbox.read("hgrm/cold-ttft.hgrm");
     let (header, rest) = text.split_once("\n\n").unwrap();

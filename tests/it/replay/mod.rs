@@ -1,6 +1,7 @@
 //! `anyclaude replay` as its users run it: the built binary, real sockets, real files.
 
 mod failure;
+mod faults;
 mod figures;
 mod verdict;
 

@@ -4,6 +4,7 @@ pub(crate) mod chat_upstream;
 pub(crate) mod clients;
 pub(crate) mod deadline;
 pub(crate) mod demo;
+pub(crate) mod faulty_backend;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod listen;

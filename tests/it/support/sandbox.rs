@@ -22,6 +22,19 @@ impl Sandbox {
         Self { home: tempfile::tempdir().unwrap(), project: tempfile::tempdir().unwrap() }
     }
 
+    /// Another sandbox with the same project.
+    pub(crate) fn copy_of(other: &Self) -> Self {
+        let copy = Self::new();
+        for entry in walkdir::WalkDir::new(other.project.path()) {
+            let entry = entry.unwrap();
+            let relative = entry.path().strip_prefix(other.project.path()).unwrap();
+            if entry.file_type().is_file() {
+                copy.write(relative.to_str().unwrap(), fs::read(entry.path()).unwrap());
+            }
+        }
+        copy
+    }
+
     /// The built binary, to be started in the project.
     pub(crate) fn anyclaude(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_anyclaude"));

@@ -1,0 +1,282 @@
+//! Whether a replay became slower than an earlier one, whose `--json` file is the baseline. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::{Interval, Times, interval, ratio};
+use super::replay_report::VERSION;
+use super::{Metric, Report};
+use crate::replay::{Phase, tpot_us};
+
+/// The fewest repeats of each side that give a verdict.
+const LEAST_REPEATS: usize = 5;
+
+/// The most further repeats that are worth proposing.
+const MOST_MORE: f64 = 1000.0;
+
+/// What is compared. Gaps say more of how a server groups tokens than of its speed.
+const METRICS: [Metric; 3] = [Metric::Ttft, Metric::Tpot, Metric::E2e];
+
+/// The figures of an earlier replay.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Baseline {
+    target: BaselineTarget,
+    cases: Vec<BaselineCase>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct BaselineTarget {
+    host: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct BaselineCase {
+    id: String,
+    measurements: Vec<BaselineMeasurement>,
+    phase_failures: Vec<BaselineLabel>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct BaselineMeasurement {
+    #[serde(flatten)]
+    label: BaselineLabel,
+    ttft_us: Option<u64>,
+    e2e_us: u64,
+    output_tokens: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct BaselineLabel {
+    phase: Phase,
+    repeat: u32,
+}
+
+/// Why a file is no baseline.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// It is not the JSON of a replay.
+    #[error("not the figures of a replay: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("figures of version {0}, but this anyclaude reads version {VERSION}; replay again with it to make others")]
+    Version(u64),
+}
+
+impl Baseline {
+    /// Reads the `--json` of an earlier replay.
+    pub fn parse(text: &str) -> Result<Self, BaselineError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        match serde_json::from_str::<Versioned>(text)?.version {
+            version if version == u64::from(VERSION) => Ok(serde_json::from_str(text)?),
+            version => Err(BaselineError::Version(version)),
+        }
+    }
+
+    /// The machine on which its times were taken.
+    pub fn host(&self) -> &str {
+        &self.target.host
+    }
+
+    /// The valid times of each trace.
+    fn times(&self) -> TimesByTrace {
+        let mut times = TimesByTrace::default();
+        for case in &self.cases {
+            for one in case.measurements.iter().filter(|one| !case.phase_failures.contains(&one.label)) {
+                let tpot = tpot_us(one.ttft_us, one.e2e_us, one.output_tokens);
+                times.add(&case.id, one.label.phase, one.ttft_us, tpot, one.e2e_us);
+            }
+        }
+        times
+    }
+}
+
+/// Times by trace, phase and metric.
+#[derive(Default)]
+struct TimesByTrace(BTreeMap<(Phase, Metric), BTreeMap<String, Vec<u64>>>);
+
+impl TimesByTrace {
+    fn add(&mut self, id: &str, phase: Phase, ttft_us: Option<u64>, tpot_us: Option<u64>, e2e_us: u64) {
+        for (metric, us) in METRICS.into_iter().zip([ttft_us, tpot_us, Some(e2e_us)]) {
+            let traces = self.0.entry((phase, metric)).or_default();
+            traces.entry(id.to_owned()).or_default().extend(us);
+        }
+    }
+
+    fn of_report(report: &Report) -> Self {
+        let mut times = Self::default();
+        for case in report.cases {
+            for one in case.valid_measurements() {
+                times.add(&case.id.to_string(), one.phase, one.ttft_us, one.tpot_us(), one.e2e_us);
+            }
+        }
+        times
+    }
+}
+
+/// A replay beside its baseline.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The most that a ratio may be; `None` if nothing is asked.
+    pub max_slower: Option<f64>,
+    /// One for each phase and metric that both have.
+    pub speeds: Vec<Speed>,
+}
+
+/// How much slower one metric of one phase became.
+#[derive(Clone, Debug, Serialize)]
+pub struct Speed {
+    /// The phase.
+    pub phase: Phase,
+    /// The metric.
+    pub metric: Metric,
+    /// Geometric mean over the traces of now to before; over 1 is slower.
+    pub ratio: f64,
+    /// The low end of its 95% interval.
+    pub low: f64,
+    /// The high end.
+    pub high: f64,
+    /// The least number of times that a trace has on either side.
+    pub repeats: usize,
+    /// The ratio of medians of each trace, by its name.
+    pub traces: BTreeMap<String, f64>,
+    /// What that means.
+    pub verdict: SpeedVerdict,
+}
+
+/// What a ratio means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpeedVerdict {
+    /// No limit is given.
+    Unlimited,
+    /// Too few repeats on one side.
+    TooFewRepeats,
+    /// The whole interval is within the limit.
+    WithinLimit,
+    /// The whole interval is past the limit.
+    Slower,
+    /// The limit is inside of the interval.
+    Undecided {
+        /// About how many more repeats would decide it.
+        more_repeats: u32,
+    },
+}
+
+impl Comparison {
+    /// Compares a report with its baseline, over the traces that both have.
+    pub fn new(report: &Report, baseline: &Baseline, max_slower: Option<f64>) -> Self {
+        let (before, now) = (baseline.times(), TimesByTrace::of_report(report));
+        let speeds = now.0.iter().filter_map(|(key, now)| speed(*key, before.0.get(key)?, now, max_slower));
+        Self { max_slower, speeds: speeds.collect() }
+    }
+
+    /// Those that are slower than allowed.
+    pub fn slower(&self) -> impl Iterator<Item = &Speed> {
+        self.speeds.iter().filter(|speed| speed.verdict == SpeedVerdict::Slower)
+    }
+}
+
+fn speed(
+    (phase, metric): (Phase, Metric),
+    before: &BTreeMap<String, Vec<u64>>,
+    now: &BTreeMap<String, Vec<u64>>,
+    max_slower: Option<f64>,
+) -> Option<Speed> {
+    let names: BTreeSet<&String> = now.keys().filter(|id| before.contains_key(*id)).collect();
+    let both = names.into_iter().map(|id| (id, Times { before: before[id].clone(), now: now[id].clone() }));
+    let both: Vec<_> = both.filter(|(_, times)| !times.before.is_empty() && !times.now.is_empty()).collect();
+    let repeats = both.iter().map(|(_, times)| times.before.len().min(times.now.len())).min()?;
+    let traces = both.iter().map(|(id, times)| ((*id).clone(), ratio(&times.before, &times.now))).collect();
+    let found = interval(&both.into_iter().map(|(_, times)| times).collect::<Vec<_>>())?;
+    let verdict = match max_slower {
+        None => SpeedVerdict::Unlimited,
+        Some(_) if repeats < LEAST_REPEATS => SpeedVerdict::TooFewRepeats,
+        Some(limit) => verdict(found, limit, repeats),
+    };
+    let Interval { ratio, low, high } = found;
+    Some(Speed { phase, metric, ratio, low, high, repeats, traces, verdict })
+}
+
+/// An interval becomes narrower with the square root of the repeats. So many more are needed that the limit is outside of it.
+fn verdict(Interval { ratio, low, high }: Interval, limit: f64, repeats: usize) -> SpeedVerdict {
+    if low > limit {
+        return SpeedVerdict::Slower;
+    }
+    if high <= limit {
+        return SpeedVerdict::WithinLimit;
+    }
+    let width = if ratio > limit { ratio.ln() - low.ln() } else { high.ln() - ratio.ln() };
+    let needed = (width / (ratio.ln() - limit.ln())).powi(2) * repeats as f64;
+    // No number is left where the ratio is the limit itself.
+    let more = (needed - repeats as f64).round().clamp(1.0, MOST_MORE);
+    SpeedVerdict::Undecided { more_repeats: if more.is_nan() { MOST_MORE as u32 } else { more as u32 } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::testing::{case_result, measurement};
+    use crate::replay::{CaseResult, Measurement, Untested};
+    use crate::report::States;
+    use crate::report::testing::{settings, target};
+
+    /// Two traces whose times are this many milliseconds, a little apart.
+    fn cases(ms: u64, repeats: u32) -> Vec<CaseResult> {
+        let one = |repeat: u32| {
+            let at = measurement(Phase::Cold, ms + u64::from(repeat * 7 % 5), Some(0));
+            Measurement { repeat, e2e_us: at.e2e_us * ms / 1000, ..at }
+        };
+        [1, 2].map(|seq| case_result(seq, (1..=repeats).map(one).collect())).into()
+    }
+
+    fn compared(before: &[CaseResult], now: &[CaseResult], limit: Option<f64>) -> Comparison {
+        let (target, settings) = (target(States::CacheControl), settings());
+        let earlier = Report::new(&target, &settings, before, Untested::default()).to_json();
+        let report = Report::new(&target, &settings, now, Untested::default());
+        Comparison::new(&report, &Baseline::parse(&earlier).unwrap(), limit)
+    }
+
+    fn ttft(comparison: &Comparison) -> &Speed {
+        comparison.speeds.iter().find(|speed| speed.metric == Metric::Ttft).unwrap()
+    }
+
+    #[test]
+    fn twenty_percent_slower_is_found_and_the_same_is_not() {
+        let before = cases(1000, 6);
+        let slower = compared(&before, &cases(1250, 6), Some(1.2));
+        assert_eq!(ttft(&slower).verdict, SpeedVerdict::Slower);
+        assert!((ttft(&slower).ratio - 1.25).abs() < 0.01 && slower.slower().count() >= 1, "{slower:?}");
+        assert_eq!(ttft(&slower).traces.keys().collect::<Vec<_>>(), ["demo/0001", "demo/0002"]);
+        let same = compared(&before, &before, Some(1.2));
+        assert!(same.speeds.iter().all(|speed| speed.verdict == SpeedVerdict::WithinLimit), "{same:?}");
+        assert_eq!(ttft(&compared(&before, &before, None)).verdict, SpeedVerdict::Unlimited);
+    }
+
+    #[test]
+    fn few_repeats_give_no_verdict() {
+        let few = compared(&cases(1000, 6), &cases(2000, 4), Some(1.2));
+        assert_eq!(ttft(&few).verdict, SpeedVerdict::TooFewRepeats);
+    }
+
+    #[test]
+    fn what_is_not_certain_is_not_decided_and_says_how_many_more_repeats_would_do() {
+        let found = |ratio, low, high| verdict(Interval { ratio, low, high }, 1.2, 5);
+        // Half as wide would do: four times as many repeats.
+        let wide = 1.2 * (1.3_f64 / 1.2).powi(-1);
+        assert_eq!(found(1.3, wide, 1.5), SpeedVerdict::Undecided { more_repeats: 15 });
+        assert_eq!(found(1.1, 1.0, 1.19), SpeedVerdict::WithinLimit);
+        assert!(matches!(found(1.1, 1.0, 1.25), SpeedVerdict::Undecided { more_repeats: 1..=20 }));
+        assert_eq!(found(1.2, 1.1, 1.3), SpeedVerdict::Undecided { more_repeats: 1000 });
+    }
+
+    #[test]
+    fn a_file_that_is_no_baseline_is_refused() {
+        let refused = |text: &str| Baseline::parse(text).unwrap_err().to_string();
+        assert!(refused("{").starts_with("not the figures of a replay"));
+        assert!(refused("{\"version\": 2}").starts_with("figures of version 2, but this anyclaude reads version 3"));
+    }
+}

@@ -1,0 +1,100 @@
+//! How certain a ratio of medians is: the interval that chance alone explains, by resampling. Pure, and the same each time.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// How often is drawn anew.
+const DRAWS: usize = 1000;
+/// The same numbers give the same interval on every machine.
+const SEED: u64 = 7;
+/// The share of draws that lies within the interval.
+const WITHIN: f64 = 0.95;
+
+/// The times of one trace in one phase, before and now. Neither is empty.
+pub(super) struct Times {
+    pub before: Vec<u64>,
+    pub now: Vec<u64>,
+}
+
+/// A ratio of now to before, with the ends of its 95% interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Interval {
+    pub ratio: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+/// The geometric mean of the traces' ratios of medians. `None` without traces.
+///
+/// Only the repeats are drawn anew, each trace's among themselves: the traces are what was chosen to be replayed, and no
+/// sample of others.
+pub(super) fn interval(traces: &[Times]) -> Option<Interval> {
+    let ratio = mean_log(traces.iter().map(|times| log_ratio(&times.before, &times.now)))?;
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut draws: Vec<f64> = Vec::with_capacity(DRAWS);
+    for _ in 0..DRAWS {
+        let drawn = traces.iter().map(|times| log_ratio(&redrawn(&times.before, &mut random), &redrawn(&times.now, &mut random)));
+        draws.extend(mean_log(drawn.collect::<Vec<_>>().into_iter()));
+    }
+    draws.sort_by(f64::total_cmp);
+    let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize].exp();
+    Some(Interval { ratio: ratio.exp(), low: at((1.0 - WITHIN) / 2.0), high: at((1.0 + WITHIN) / 2.0) })
+}
+
+/// The ratio of the medians.
+pub(super) fn ratio(before: &[u64], now: &[u64]) -> f64 {
+    log_ratio(before, now).exp()
+}
+
+fn log_ratio(before: &[u64], now: &[u64]) -> f64 {
+    median(now).ln() - median(before).ln()
+}
+
+/// At least one microsecond, so that ratios exist.
+fn median(times: &[u64]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let (low, high) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
+    ((low + high) as f64 / 2.0).max(1.0)
+}
+
+fn redrawn(times: &[u64], random: &mut StdRng) -> Vec<u64> {
+    times.iter().map(|_| times[random.random_range(0..times.len())]).collect()
+}
+
+fn mean_log(logs: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
+    let n = logs.len();
+    (n > 0).then(|| logs.sum::<f64>() / n as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times around this one, in microseconds, a little apart.
+    fn around(us: u64, repeats: u64) -> Vec<u64> {
+        (0..repeats).map(|nth| us + us * ((nth * 7) % 5) / 100).collect()
+    }
+
+    fn times(now_us: u64) -> Vec<Times> {
+        [1, 2, 3].map(|n| Times { before: around(n * 100_000, 10), now: around(n * now_us, 10) }).into()
+    }
+
+    #[test]
+    fn the_interval_holds_the_ratio_and_nothing_else_where_times_are_steady() {
+        for (now, expected) in [(100_000, 1.0), (120_000, 1.2), (50_000, 0.5)] {
+            let Interval { ratio, low, high } = interval(&times(now)).unwrap();
+            assert!((ratio - expected).abs() < 0.001, "{ratio}");
+            assert!(low <= ratio && ratio <= high && high - low < 0.06, "{low} {ratio} {high}");
+        }
+    }
+
+    #[test]
+    fn fewer_and_wilder_times_make_it_wide_and_it_is_the_same_each_time() {
+        let wild = || vec![Times { before: vec![100, 300, 200, 900, 150], now: vec![120, 700, 200, 350, 100] }];
+        let found = interval(&wild()).unwrap();
+        assert!(found.low < 0.5 && found.high > 1.5, "{found:?}");
+        assert_eq!(interval(&wild()), Some(found));
+        assert_eq!(interval(&[]), None);
+    }
+}
