@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyclaude::record::{Door, Notice, Recorder, RecordingSession, Upstream};
 use anyclaude::snapshot::Outcome;
 use anyclaude::trace;
+use anyclaude::trace::redact::Redactor;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -20,7 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(folder);
     let session = RecordingSession::open(&folder, "example")?;
     // Port 0 is any free one.
-    let (recorder, mut notices) = Recorder::bind(Upstream::parse(&upstream)?, 0, session, Door::default()).await?;
+    let (door, redactor) = (Door::default(), Redactor::default());
+    let (recorder, mut notices) = Recorder::bind(Upstream::parse(&upstream)?, 0, session, door, &redactor).await?;
     println!("recording http://{} before {upstream}", recorder.address()?);
 
     // Notices tell what happens meanwhile; they end with the recorder.

@@ -7,6 +7,7 @@ use crate::files::folder_of;
 use crate::hub::HubError;
 use crate::snapshot::SnapshotError;
 use crate::trace::TraceError;
+use crate::trace::redact::Redactor;
 
 /// Why a command ended early: what to tell the user, and with which exit code.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,15 @@ impl CliError {
     /// A backend, an upstream or the machine failed.
     pub fn backend(error: impl Display) -> Self {
         Self::Backend(error.to_string())
+    }
+
+    /// The same without what the redactor takes for a secret: servers and files may be quoted.
+    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
+        let clean = |text: String| redactor.text(&text).into_owned();
+        match self {
+            Self::Input(text) => Self::Input(clean(text)),
+            Self::Backend(text) => Self::Backend(clean(text)),
+        }
     }
 
     /// The process's exit code.
@@ -56,9 +66,11 @@ impl From<TraceError> for CliError {
                 let folder = folder_of(path).display();
                 Self::Input(format!("{error}; make it a trace with `anyclaude trace recover {folder}`"))
             }
-            TraceError::Io { .. } | TraceError::Malformed { .. } | TraceError::Version { .. } | TraceError::Compressed { .. } => {
-                Self::input(error)
-            }
+            TraceError::Io { .. }
+            | TraceError::Malformed { .. }
+            | TraceError::Version { .. }
+            | TraceError::Compressed { .. }
+            | TraceError::TooLarge { .. } => Self::input(error),
         }
     }
 }

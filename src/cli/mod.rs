@@ -37,6 +37,7 @@ use self::blocking::blocking;
 use self::environment::set_up_logging;
 pub use self::error::CliError;
 use self::output::{print, say, unless_reader_left};
+use crate::trace::redact::Redactor;
 
 /// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.
 ///
@@ -95,7 +96,6 @@ pub fn main() -> ExitCode {
         Err(error) if error.use_stderr() => error.exit(),
         Err(help) => return unless_reader_left(help.print()).map_or_else(failed, |()| ExitCode::SUCCESS),
     };
-    set_up_logging();
     #[cfg(feature = "mlx")]
     if matches!(cli.command, Some(CliCommand::Serve(_)))
         && let Err(error) = serve::heap::fix_threshold()
@@ -118,22 +118,28 @@ fn failed(error: CliError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
+/// Runs the command. Nothing that it logs or fails with has secrets.
 async fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    if cli.command.as_ref().is_none_or(CliCommand::redacts) {
-        let settings = blocking(|| Ok(crate::config::load(&serde_json::Map::new())?.settings)).await?;
-        crate::trace::redact::use_patterns(&settings.redact.patterns);
-    }
-    let Some(command) = cli.command else { return launch::run(cli.launch).await };
+    let redactor = match cli.command.as_ref().is_none_or(CliCommand::redacts) {
+        true => blocking(|| Ok(Redactor::new(&crate::config::load(&serde_json::Map::new())?.settings.redact.patterns))).await?,
+        false => Redactor::default(),
+    };
+    set_up_logging(redactor.clone());
+    dispatch(cli, redactor.clone()).await.map_err(|error| error.redacted(&redactor))
+}
+
+async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
+    let Some(command) = cli.command else { return launch::run(cli.launch, &redactor).await };
     match command {
         #[cfg(feature = "mlx")]
         CliCommand::Serve(args) => serve::run(args).await,
-        CliCommand::Record(args) => record::run(args).await,
+        CliCommand::Record(args) => record::run(args, &redactor).await,
         CliCommand::Replay(args) => replay::run(args).await,
         CliCommand::Review(args) => blocking(move || review::run(&args)).await,
-        CliCommand::Trace(args) => blocking(move || trace::run(args)).await,
+        CliCommand::Trace(args) => blocking(move || trace::run(args, &redactor)).await,
         CliCommand::Model(args) => model::run(args).await,
         CliCommand::Doctor(args) => doctor::run(args).await,
-        CliCommand::Check(args) => check::run(args).await,
+        CliCommand::Check(args) => check::run(args, &redactor).await,
         CliCommand::Config(args) => blocking(move || config::run(&args)).await,
         CliCommand::Schema(args) => blocking(move || schema::run(&args)).await,
     }

@@ -16,6 +16,9 @@ const MAX_FROM_CHUNK: usize = 32 << 20;
 /// The most bytes of a body, decompressed. Larger than any that a server takes or gives, and small enough to hold.
 const MAX_BODY: usize = 256 << 20;
 
+/// The most compressions that may follow one another in a body. Each takes memory of its own.
+const MAX_MEMBERS: usize = 4096;
+
 /// A piece of a request that came as a whole, in bytes.
 const PIECE: usize = 64 << 10;
 
@@ -28,6 +31,8 @@ pub(super) enum DecodeError {
         "decompressed it is too large: more than {} MiB, or {} MiB from one piece of it", MAX_BODY >> 20, MAX_FROM_CHUNK >> 20
     )]
     TooLarge,
+    #[error("it has more than {MAX_MEMBERS} compressions, one after the other")]
+    TooManyMembers,
     #[error("it cannot be decompressed: {0}")]
     Corrupt(io::Error),
     #[error("it broke off: its compression has no end")]
@@ -39,7 +44,26 @@ pub(super) struct Decoder {
     encoding: Encoding,
     /// Bytes that may still come out.
     room: usize,
+    /// What another compression behind the first begins with, and what decompresses it. Only for formats that are told by that.
+    member: Option<Member>,
+    /// Compressions that may still follow.
+    members_left: usize,
 }
+
+/// A compression of which a body may have several, as files have it that were joined.
+#[derive(Clone, Copy)]
+struct Member {
+    begins: fn(u8) -> bool,
+    start: fn() -> Box<dyn Decompressor>,
+}
+
+const GZIP: Member = Member { begins: |byte| byte == 0x1f, start: || Box::new(GzipDecoder::new(BoundedOutput::default())) };
+
+/// A frame, or one that is to be skipped.
+const ZSTD: Member = Member {
+    begins: |byte| byte == 0x28 || (0x50..0x60).contains(&byte),
+    start: || Box::new(ZstdDecoder::new(BoundedOutput::default())),
+};
 
 enum Encoding {
     Identity,
@@ -101,7 +125,7 @@ impl AsyncWrite for BoundedOutput {
 impl Decoder {
     /// The decoder of a body as it is.
     pub(crate) fn identity() -> Self {
-        Self { encoding: Encoding::Identity, room: MAX_BODY }
+        Self { encoding: Encoding::Identity, room: MAX_BODY, member: None, members_left: MAX_MEMBERS }
     }
 
     /// The decoder for a body with these headers.
@@ -111,15 +135,15 @@ impl Decoder {
     pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, DecodeError> {
         let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
         let encoding = named.collect::<Vec<_>>().join(", ").to_ascii_lowercase();
-        let encoding = match encoding.as_str() {
-            "" | "identity" => Encoding::Identity,
-            "gzip" | "x-gzip" => Encoding::Unstarted(|| Box::new(GzipDecoder::new(BoundedOutput::default()))),
-            "br" => Encoding::Unstarted(|| Box::new(BrotliDecoder::new(BoundedOutput::default()))),
-            "zstd" => Encoding::Unstarted(|| Box::new(ZstdDecoder::new(BoundedOutput::default()))),
-            "deflate" => Encoding::Deflate,
+        let (encoding, member) = match encoding.as_str() {
+            "" | "identity" => (Encoding::Identity, None),
+            "gzip" | "x-gzip" => (Encoding::Unstarted(GZIP.start), Some(GZIP)),
+            "br" => (Encoding::Unstarted(|| Box::new(BrotliDecoder::new(BoundedOutput::default()))), None),
+            "zstd" => (Encoding::Unstarted(ZSTD.start), Some(ZSTD)),
+            "deflate" => (Encoding::Deflate, None),
             _ => return Err(DecodeError::UnknownEncoding(encoding)),
         };
-        Ok(Self { encoding, room: MAX_BODY })
+        Ok(Self { encoding, member, ..Self::identity() })
     }
 
     /// Decodes a chunk and appends the result to `decoded`.
@@ -129,6 +153,8 @@ impl Decoder {
     /// again.
     pub(crate) async fn push(&mut self, chunk: &[u8], decoded: &mut Vec<u8>) -> Result<(), DecodeError> {
         let Some(first) = chunk.first() else { return Ok(()) };
+        // Whether the compression may have ended with the chunk before.
+        let mut may_have_ended = matches!(self.encoding, Encoding::Compressed(_));
         match self.encoding {
             Encoding::Unstarted(start) => self.encoding = Encoding::Compressed(start()),
             // In a zlib header the low four bits are 8, the number of the deflate method.
@@ -146,14 +172,29 @@ impl Decoder {
             self.room -= taken;
             return if taken < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(()) };
         };
-        decompressor.output().room = self.room.min(MAX_FROM_CHUNK);
-        let written = write(&mut **decompressor, chunk).await;
-        let output = decompressor.output();
-        self.room -= output.bytes.len();
-        decoded.append(&mut std::mem::take(&mut output.bytes));
-        match written {
-            Err(_) if output.is_full => Err(DecodeError::TooLarge),
-            written => written.map_err(DecodeError::Corrupt),
+        let mut rest = chunk;
+        let mut room = self.room.min(MAX_FROM_CHUNK);
+        loop {
+            decompressor.output().room = room;
+            let written = write(&mut **decompressor, rest).await;
+            let output = decompressor.output();
+            room -= output.bytes.len();
+            self.room -= output.bytes.len();
+            decoded.append(&mut std::mem::take(&mut output.bytes));
+            let follows = |rest: &[u8]| self.member.filter(|member| rest.first().is_some_and(|byte| (member.begins)(*byte)));
+            let next = match written {
+                Ok(taken) if taken == rest.len() => return Ok(()),
+                // The compression has ended before its chunk has.
+                Ok(taken) => {
+                    rest = &rest[taken..];
+                    follows(rest).ok_or_else(|| DecodeError::Corrupt(io::Error::other("something follows its end")))?
+                }
+                Err(_) if output.is_full => return Err(DecodeError::TooLarge),
+                Err(error) => follows(rest).filter(|_| may_have_ended).ok_or(DecodeError::Corrupt(error))?,
+            };
+            may_have_ended = false;
+            self.members_left = self.members_left.checked_sub(1).ok_or(DecodeError::TooManyMembers)?;
+            *decompressor = (next.start)();
         }
     }
 
@@ -192,9 +233,11 @@ pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Co
     Ok(Cow::Owned(whole))
 }
 
-async fn write(decompressor: &mut dyn Decompressor, chunk: &[u8]) -> io::Result<()> {
-    decompressor.write_all(chunk).await?;
-    decompressor.flush().await
+/// Writes as much as belongs to the compression; how many bytes that was.
+async fn write(decompressor: &mut dyn Decompressor, chunk: &[u8]) -> io::Result<usize> {
+    let taken = decompressor.write(chunk).await?;
+    decompressor.flush().await?;
+    Ok(taken)
 }
 
 #[cfg(test)]
@@ -274,6 +317,29 @@ mod tests {
         assert!(
             matches!(decompressed(&headers("compress"), b"x"), Err(DecodeError::UnknownEncoding(name)) if name == "compress")
         );
+    }
+
+    #[tokio::test]
+    async fn all_compressions_of_a_body_are_decoded_however_it_is_cut() {
+        for encoding in ["gzip", "zstd"] {
+            let one = compress(encoding).await.concat();
+            let body = one.repeat(3);
+            for size in [1, 7, one.len(), one.len() + 1, body.len()] {
+                let (mut decoder, mut decoded) = (decoder(encoding), Vec::new());
+                for chunk in body.chunks(size) {
+                    decoder.push(chunk, &mut decoded).await.unwrap_or_else(|e| panic!("{encoding}, {size}: {e}"));
+                }
+                decoder.finish().await.unwrap_or_else(|e| panic!("{encoding}, {size}: {e}"));
+                assert_eq!(String::from_utf8(decoded).unwrap(), PARTS.concat().repeat(3), "{encoding}, {size}");
+            }
+            assert_eq!(decompressed(&headers(encoding), &body).unwrap(), PARTS.concat().repeat(3).as_bytes());
+            // The last of them broke off, what follows is none, and too many.
+            assert!(matches!(decompressed(&headers(encoding), &body[..body.len() - 9]), Err(DecodeError::BrokeOff)));
+            let other = [&one[..], b"other"].concat();
+            assert!(matches!(decompressed(&headers(encoding), &other), Err(DecodeError::Corrupt(_))));
+            let many = one.repeat(MAX_MEMBERS + 2);
+            assert!(matches!(decompressed(&headers(encoding), &many), Err(DecodeError::TooManyMembers)));
+        }
     }
 
     const COMPRESSIONS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "raw deflate"];

@@ -145,7 +145,11 @@ fn body_of(chunks: mpsc::Receiver<Option<Bytes>>) -> Body {
         match chunks.recv().await {
             Some(Some(chunk)) => Some((Ok(chunk), Some(chunks))),
             Some(None) => None,
-            None => Some((Err(std::io::Error::other("the answer was broken off")), None)),
+            None => {
+                // An error ends the connection at once. Let it first write what it has been given.
+                tokio::task::yield_now().await;
+                Some((Err(std::io::Error::other("the answer was broken off")), None))
+            }
         }
     }))
 }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
+use super::weight::{EventRoom, body_value};
 use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{
@@ -38,8 +39,8 @@ pub(super) struct IncomingRequest {
 
 /// What the tap reports about an exchange, in order.
 pub(super) enum ExchangeUpdate {
-    /// The head of the response.
-    Response { status: u16, headers: HeaderMap },
+    /// The head of the response. Then send `done`: the request and this are in the partial file, or cannot be written.
+    Response { status: u16, headers: HeaderMap, done: oneshot::Sender<()> },
     /// A server-sent event. `at_us`: microseconds since the request was sent.
     Event { at_us: u64, event: String, data: String },
     /// The whole body of a response that is not a stream.
@@ -51,6 +52,7 @@ pub(super) enum ExchangeUpdate {
 
 /// One exchange so far, in memory and on the disk.
 pub(super) struct ExchangeFile {
+    seq: u32,
     draft: Draft,
     redactor: Redactor,
     stream: StreamRedactor,
@@ -59,6 +61,8 @@ pub(super) struct ExchangeFile {
     /// `None` once the trace is written, and if nothing is to be or could be written.
     partial: Option<PartialFile>,
     notices: mpsc::UnboundedSender<Notice>,
+    /// How much more of the answer's events is recorded; `None` once there was too much.
+    room: Option<EventRoom>,
     /// Whether the tap has reported the end of the exchange.
     is_ended: bool,
     /// The outline of the saved trace.
@@ -67,10 +71,10 @@ pub(super) struct ExchangeFile {
 
 impl ExchangeFile {
     /// Begins the files with the request.
-    pub(crate) fn open(incoming: IncomingRequest, notices: mpsc::UnboundedSender<Notice>) -> Self {
+    pub(crate) fn open(incoming: IncomingRequest, redactor: &Redactor, notices: mpsc::UnboundedSender<Notice>) -> Self {
         let pairs = headers::as_text(&incoming.headers);
         let pairs = || pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let redactor = Redactor::for_request(pairs(), &incoming.path);
+        let redactor = redactor.for_request(pairs(), &incoming.path);
         // A token that the client sent is known to the redactor by now.
         let client = pairs().find(|(name, _)| *name == "user-agent").map_or("", |(_, value)| value);
         let opening = Opening {
@@ -83,7 +87,7 @@ impl ExchangeFile {
             client: redactor.text(client).into_owned(),
             mode: incoming.mode,
             request: RecordedRequest {
-                method: incoming.method.to_string(),
+                method: redactor.text(incoming.method.as_str()).into_owned(),
                 path: redactor.path(&incoming.path),
                 headers: redactor.headers(pairs().filter(|(name, _)| TOKEN_HEADER != *name)),
                 body: request_json(&incoming.headers, &incoming.body, &redactor),
@@ -94,12 +98,14 @@ impl ExchangeFile {
         tracing::debug!(seq = incoming.seq, "request headers {}", json!(request.headers));
         tracing::trace!(seq = incoming.seq, "request body {}", request.body);
         let mut file = Self {
+            seq: incoming.seq,
             draft: Draft::new(opening.clone()),
             stream: StreamRedactor::new(redactor.clone()),
             redactor,
             partial: None,
             trace: incoming.trace,
             notices,
+            room: Some(EventRoom::default()),
             is_ended: false,
             saved: None,
         };
@@ -115,17 +121,30 @@ impl ExchangeFile {
     /// Adds an update.
     pub(crate) fn apply(&mut self, update: ExchangeUpdate) {
         match update {
-            ExchangeUpdate::Response { status, headers } => {
+            ExchangeUpdate::Response { status, headers, done } => {
                 let pairs = headers::as_text(&headers);
                 let headers = self.redactor.headers(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
                 tracing::debug!(status, "response headers {}", json!(headers));
                 self.draft.respond(status, headers.clone());
                 self.append(&PartialLine::Response { status, headers });
+                // Fails if the exchange was dropped while it waited.
+                done.send(()).ok();
             }
             ExchangeUpdate::Event { at_us, event, data } => {
-                let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
-                let events = self.stream.push(RecordedEvent { at_us, event, data });
-                self.push(events);
+                let Some(room) = &mut self.room else { return };
+                match room.value(data) {
+                    Some(data) => {
+                        let events = self.stream.push(RecordedEvent { at_us, event, data });
+                        self.push(events);
+                    }
+                    None => {
+                        tracing::warn!(
+                            seq = self.seq,
+                            "the rest of the upstream's answer is not recorded: it has too many events"
+                        );
+                        self.room = None;
+                    }
+                }
             }
             ExchangeUpdate::Body(body) => {
                 let body = body_json(&body, &self.redactor);
@@ -159,6 +178,7 @@ impl ExchangeFile {
     }
 
     fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
+        let outcome = if self.room.is_some() { outcome } else { ExchangeOutcome::Truncated };
         let held_back = self.stream.finish();
         self.push(held_back);
         let mut trace = self.draft.to_trace(outcome, ended_us);
@@ -204,23 +224,20 @@ impl ExchangeFile {
     }
 }
 
-/// The redacted body of a request, decompressed; null if that fails, as with answers.
+/// The redacted body of a request, decompressed; the reason if that fails.
 fn request_json(headers: &HeaderMap, body: &[u8], redactor: &Redactor) -> Value {
     match decompressed(headers, body) {
         Ok(body) => body_json(&body, redactor),
         Err(reason) => {
             tracing::warn!("the body of this request is not recorded: {reason}");
-            Value::Null
+            Value::String(format!("[not recorded: {reason}]"))
         }
     }
 }
 
 /// A redacted body as it stands in a trace: JSON, or else a string; null if it is empty.
 fn body_json(body: &[u8], redactor: &Redactor) -> Value {
-    if body.is_empty() {
-        return Value::Null;
-    }
-    let mut value = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let mut value = body_value(body);
     redactor.json(&mut value);
     value
 }

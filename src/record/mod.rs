@@ -20,6 +20,7 @@ mod sse;
 mod state;
 mod tap;
 mod upstream;
+mod weight;
 mod writer;
 
 pub use door::Door;

@@ -21,6 +21,7 @@ use super::session::RecordingSession;
 use super::state::RecorderState;
 use super::upstream::Upstream;
 use super::writer::TraceWriter;
+use crate::trace::redact::Redactor;
 
 /// How long open exchanges may go on after the recorder was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -36,7 +37,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Listens on 127.0.0.1; port 0 takes any free one. The receiver gets the notices and ends with the recorder.
+    /// Listens on 127.0.0.1; port 0 takes any free one. What the redactor finds is kept out of the traces. The receiver gets the
+    /// notices and ends with the recorder.
     ///
     /// # Errors
     /// The port is taken, or the HTTP client or the writing thread cannot be set up.
@@ -45,6 +47,7 @@ impl Recorder {
         port: u16,
         session: RecordingSession,
         door: Door,
+        redactor: &Redactor,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Notice>), RecordError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => RecordError::PortInUse { port },
@@ -52,7 +55,7 @@ impl Recorder {
         })?;
         let client = upstream.client()?;
         let (notices, receiver) = mpsc::unbounded_channel();
-        let writer = TraceWriter::start(notices.clone()).map_err(RecordError::Thread)?;
+        let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
         let cut = CancellationToken::new();
         let state = Arc::new(RecorderState { door, upstream, client, session, writer, notices, open, cut });

@@ -2,7 +2,7 @@
 //!
 //! The `eventsource-stream` crate will not do: before the tap passes a chunk on, it must know whether an event ends in it.
 
-use serde_json::Value;
+use serde::Deserialize;
 
 /// One event as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,12 @@ impl Frame {
         if !self.event.is_empty() {
             return self.event.clone();
         }
-        let data: Option<Value> = serde_json::from_str(&self.data).ok();
-        data.and_then(|data| Some(data.get("type")?.as_str()?.to_owned())).unwrap_or_else(|| "message".into())
+        // Nothing but the type is kept: the data may be far heavier as values than as text.
+        #[derive(Deserialize)]
+        struct Typed {
+            r#type: String,
+        }
+        serde_json::from_str(&self.data).map_or_else(|_| "message".into(), |Typed { r#type }| r#type)
     }
 }
 

@@ -64,7 +64,7 @@ impl Tap {
         }
     }
 
-    /// Adds the head of the response.
+    /// Adds the head of the response. It may go to the client once this returns.
     pub(crate) async fn response(&mut self, method: &Method, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         match Decoder::for_body(headers) {
@@ -78,7 +78,7 @@ impl Tap {
         // Such responses have no body, whatever length they announce.
         let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.remaining = if bodiless { Some(0) } else { text(CONTENT_LENGTH).and_then(|length| length.parse().ok()) };
-        self.writer.add(ExchangeUpdate::Response { status: self.status, headers: headers.clone() });
+        self.writer.respond(self.status, headers.clone()).await;
         if self.remaining == Some(0) {
             self.end().await;
         }
@@ -179,7 +179,7 @@ impl Tap {
         tracing::warn!("the rest of the upstream's answer is not recorded: {error}");
         self.decoder = None;
         self.cut_short = Some(match error {
-            DecodeError::TooLarge => ExchangeOutcome::Truncated,
+            DecodeError::TooLarge | DecodeError::TooManyMembers => ExchangeOutcome::Truncated,
             _ => ExchangeOutcome::UpstreamError,
         });
     }

@@ -102,7 +102,7 @@ impl fmt::Display for Upstream {
         if let Some(port) = self.base.port() {
             write!(f, ":{port}")?;
         }
-        f.write_str(self.base.path().trim_end_matches('/'))
+        f.write_str(&Redactor::default().path(self.base.path().trim_end_matches('/')))
     }
 }
 
@@ -147,6 +147,8 @@ mod tests {
     #[test]
     fn credentials_are_not_shown() {
         assert_eq!(Upstream::parse("https://me:pw@host:8443/a/").unwrap().to_string(), "https://host:8443/a");
+        let key = format!("{}{}", "sk-ant-", "api03-Zk3vQ9xT");
+        assert_eq!(Upstream::parse(&format!("https://host/{key}/a")).unwrap().to_string(), "https://host/[redacted]");
         let refused = Upstream::parse("https://me:hunter2@host/?a=b").unwrap_err().to_string();
         assert!(!refused.contains("hunter2"), "{refused}");
     }

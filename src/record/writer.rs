@@ -1,17 +1,19 @@
 //! The thread that writes all exchanges of a recorder.
 //!
 //! One thread, with a lower priority where the system allows it: recording must not slow down what passes. The only async task
-//! that waits for the disk is one that asks for its trace to be saved.
+//! that waits for the thread is one whose answer begins or ends: whatever a client has seen, a kill leaves its beginning.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
+use axum::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc, oneshot};
 
 use super::exchange_file::{ExchangeFile, ExchangeUpdate, IncomingRequest};
 use super::notice::Notice;
 use crate::trace::ExchangeOutcome;
+use crate::trace::redact::Redactor;
 
 /// What the thread is to do for one exchange.
 enum WriterCommand {
@@ -36,9 +38,9 @@ pub(super) struct ExchangeWriter {
 
 impl TraceWriter {
     /// Starts the thread.
-    pub(crate) fn start(notices: tokio_mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+    pub(crate) fn start(notices: tokio_mpsc::UnboundedSender<Notice>, redactor: Redactor) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel();
-        thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices))?;
+        thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices, &redactor))?;
         Ok(Self { commands })
     }
 
@@ -54,6 +56,14 @@ impl ExchangeWriter {
     /// Queues an update. Never waits.
     pub(crate) fn add(&self, update: ExchangeUpdate) {
         self.send(WriterCommand::Update(update));
+    }
+
+    /// Adds the head of the response. Returns when it and the request are in the partial file, or cannot be written.
+    pub(crate) async fn respond(&self, status: u16, headers: HeaderMap) {
+        let (done, written) = oneshot::channel();
+        self.add(ExchangeUpdate::Response { status, headers, done });
+        // Fails only if the thread panicked; then there is nothing to wait for.
+        written.await.ok();
     }
 
     /// Returns when the trace is on the disk, or cannot be written, which the thread reports as a notice. `ended_us`:
@@ -78,13 +88,13 @@ impl Drop for ExchangeWriter {
 }
 
 /// The body of the thread.
-fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>) {
+fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>, redactor: &Redactor) {
     lower_priority();
     let mut open = HashMap::new();
     for (seq, command) in commands {
         match command {
             WriterCommand::Open(incoming, permit) => {
-                open.insert(seq, (ExchangeFile::open(*incoming, notices.clone()), permit));
+                open.insert(seq, (ExchangeFile::open(*incoming, redactor, notices.clone()), permit));
             }
             WriterCommand::Update(update) => {
                 if let Some((file, _)) = open.get_mut(&seq) {

@@ -2,14 +2,20 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Trace, VERSION};
+use super::{Trace, VERSION, json_weight};
 use crate::files::{Access, folder_of, write_atomically};
+
+/// The most bytes of a trace, decompressed: more than the recorder writes.
+const MAX_TRACE: u64 = 2 << 30;
+
+/// The most that a trace may weigh in memory, in bytes: more than the recorder writes.
+const MAX_WEIGHT: usize = 2 << 30;
 
 /// What is added to a trace's name while its exchange is open.
 pub const PARTIAL_SUFFIX: &str = ".partial";
@@ -33,6 +39,8 @@ pub enum TraceError {
     Version { path: PathBuf, found: String },
     #[error("{}: no whole zstd file: {source}; it was cut short or edited, record it again or delete it", .path.display())]
     Compressed { path: PathBuf, source: io::Error },
+    #[error("{}: larger than {} MiB in a file or in memory, which no trace is; it was edited, record it again or delete it", .path.display(), MAX_TRACE >> 20)]
+    TooLarge { path: PathBuf },
     #[error("{}: a recording that did not end", .path.display())]
     Partial { path: PathBuf },
 }
@@ -95,6 +103,9 @@ pub fn read(path: &Path) -> Result<Trace, TraceError> {
         version: Option<Value>,
     }
     let bytes = read_json(path)?;
+    if json_weight(&bytes) > MAX_WEIGHT {
+        return Err(TraceError::TooLarge { path: path.to_owned() });
+    }
     let head: Versioned = serde_json::from_slice(&bytes).map_err(|e| TraceError::malformed(path, &e))?;
     match head.version {
         Some(version) if version == VERSION => {}
@@ -111,14 +122,35 @@ pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
     if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
         return Err(TraceError::Partial { path: path.to_owned() });
     }
-    let bytes = fs::read(path).map_err(|e| match e.kind() {
+    let file = fs::File::open(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => TraceError::Missing { path: path.to_owned() },
         _ => TraceError::io("read", path)(e),
     })?;
     if !is_compressed(path) {
-        return Ok(bytes);
+        return read_bounded(file, path)?.map_err(TraceError::io("read", path));
     }
-    zstd::decode_all(&*bytes).map_err(|source| TraceError::Compressed { path: path.to_owned(), source })
+    let compressed = |source| TraceError::Compressed { path: path.to_owned(), source };
+    let decoder = zstd::Decoder::new(file).map_err(compressed)?;
+    read_bounded(decoder, path)?.map_err(compressed)
+}
+
+/// The lines of a partial file.
+pub(super) fn read_partial(path: &Path) -> Result<Vec<u8>, TraceError> {
+    let file = fs::File::open(path).map_err(TraceError::io("read", path))?;
+    read_bounded(file, path)?.map_err(TraceError::io("read", path))
+}
+
+/// Everything that there is to read.
+///
+/// # Errors
+/// It is more than a trace has. The error inside is that of reading.
+fn read_bounded(reader: impl io::Read, path: &Path) -> Result<io::Result<Vec<u8>>, TraceError> {
+    let mut bytes = Vec::new();
+    let read = reader.take(MAX_TRACE + 1).read_to_end(&mut bytes);
+    if bytes.len() as u64 > MAX_TRACE {
+        return Err(TraceError::TooLarge { path: path.to_owned() });
+    }
+    Ok(read.map(|_| bytes))
 }
 
 /// The trace files in `paths`, sorted by folder and number. Files are taken as they are, folders are searched at any depth.

@@ -14,9 +14,11 @@ pub mod scrub;
 #[cfg(test)]
 mod testing;
 pub mod validate;
+mod weight;
 
 pub use arguments::{is_malformed, unparsed_arguments};
 pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
+pub(crate) use weight::json_weight;

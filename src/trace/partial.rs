@@ -218,7 +218,7 @@ fn lock(path: &Path) -> Result<Option<File>, TraceError> {
 
 /// The exchange in a partial file; `None` if it has no whole line.
 fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
-    let bytes = fs::read(partial).map_err(TraceError::io("read", partial))?;
+    let bytes = file::read_partial(partial)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut draft: Option<Draft> = None;
     for (number, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub(super) struct PieceId {
     /// What holds it.
     pub holder: PieceHolder,
-    /// The field that the pieces add to. For the Responses API, the type of the events.
+    /// The field that the pieces add to, with the way to it where it is deeper. For the Responses API, the type of the events.
     pub field: String,
 }
 
@@ -26,6 +26,8 @@ pub(super) enum PieceHolder {
     Reasoning { choice: u64, part: u64 },
     /// A part of an item of the Responses API.
     Item { output: u64, part: u64 },
+    /// An event that none of these protocols has.
+    Other,
 }
 
 /// A piece of a text.
@@ -36,12 +38,21 @@ pub(super) struct TextPiece<'a> {
     pub text: &'a mut String,
 }
 
+/// What ends a stream of chat completions.
+pub(super) const DONE: &str = "[DONE]";
+
+/// The events of a message that spell nothing.
+const KNOWN: [&str; 6] = ["message_start", "content_block_stop", "message_delta", "message_stop", "ping", "error"];
+
 /// The fields of a content block's start that its deltas add to.
 const STARTED: [&str; 4] = ["text", "thinking", "signature", "content"];
 
 /// The pieces in the data of an event, in the order in which they stand there.
 pub(super) fn pieces_in(data: &mut Value) -> Vec<TextPiece<'_>> {
-    let Value::Object(fields) = data else { return Vec::new() };
+    if data == DONE {
+        return Vec::new();
+    }
+    let Value::Object(fields) = data else { return spelled_in(vec![whole(data)], &PieceHolder::Other) };
     let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
     match fields.get("type").and_then(Value::as_str) {
         Some("content_block_start") => {
@@ -60,8 +71,52 @@ pub(super) fn pieces_in(data: &mut Value) -> Vec<TextPiece<'_>> {
                 _ => Vec::new(),
             }
         }
-        _ => items(fields.get_mut("choices")).flat_map(|(index, choice)| of_choice(index, choice)).collect(),
+        Some(kind) if KNOWN.contains(&kind) => Vec::new(),
+        _ if fields.contains_key("choices") => {
+            items(fields.get_mut("choices")).flat_map(|(index, choice)| of_choice(index, choice)).collect()
+        }
+        _ => spelled_in(fields.iter_mut().map(|(name, value)| nested("", name, value)).collect(), &PieceHolder::Other),
     }
+}
+
+/// What other protocols call a text that may come in pieces.
+const TEXTS: [&str; 9] =
+    ["completion", "content", "delta", "generated_text", "output", "output_text", "reasoning", "response", "text"];
+
+/// A value inside of an event.
+struct Nested<'a> {
+    /// The way to it; empty for the event itself.
+    way: String,
+    /// Whether a text may be spelled there.
+    is_text: bool,
+    value: &'a mut Value,
+}
+
+fn whole(value: &mut Value) -> Nested<'_> {
+    Nested { way: String::new(), is_text: true, value }
+}
+
+fn nested<'a>(way: &str, name: &str, value: &'a mut Value) -> Nested<'a> {
+    Nested { way: format!("{way}/{name}"), is_text: TEXTS.contains(&name), value }
+}
+
+/// The texts in these values, at any depth, that other protocols spell in pieces. The order is the same for the same event.
+fn spelled_in<'a>(mut values: Vec<Nested<'a>>, holder: &PieceHolder) -> Vec<TextPiece<'a>> {
+    let mut pieces = Vec::new();
+    while let Some(Nested { way, is_text, value }) = values.pop() {
+        match value {
+            Value::String(text) if is_text => {
+                pieces.push(TextPiece { id: PieceId { holder: holder.clone(), field: way }, text });
+            }
+            Value::Array(items) => {
+                let items = items.iter_mut().enumerate();
+                values.extend(items.map(|(index, value)| Nested { way: format!("{way}/{index}"), is_text, value }));
+            }
+            Value::Object(fields) => values.extend(fields.iter_mut().map(|(name, value)| nested(&way, name, value))),
+            _ => {}
+        }
+    }
+    pieces
 }
 
 /// The pieces in a chunk's part for one alternative.
@@ -104,7 +159,13 @@ fn of_delta<'a>(choice: u64, name: &str, value: &'a mut Value, pieces: &mut Vec<
                 pieces.extend(texts_in(fields, &holder, |name| ["text", "summary", "data", "signature"].contains(&name)));
             }
         }
-        _ => {}
+        // Parts of a content, audio, and what else a server has.
+        (_, value) => {
+            let parts = spelled_in(vec![whole(value)], &PieceHolder::Choice(choice)).into_iter();
+            pieces.extend(
+                parts.map(|TextPiece { id, text }| TextPiece { id: PieceId { field: format!("{name}{}", id.field), ..id }, text }),
+            );
+        }
     }
 }
 
@@ -161,6 +222,10 @@ mod tests {
             json!({"type": "response.output_text.delta", "item_id": "x", "output_index": 1, "content_index": 2, "delta": "k"}),
             json!({"type": "response.output_text.done", "text": "whole"}),
             json!("[DONE]"),
+            json!("plain"),
+            json!({"choices": [{"delta": {"content": [{"type": "text", "text": "l"}], "audio": {"id": "x", "text": "m"}}}]}),
+            json!({"type": "completion", "completion": "n", "model": "x"}),
+            json!({"candidates": [{"content": {"parts": [{"text": "o"}], "role": "model"}}]}),
         ]
         .into_iter()
         .flat_map(found)
@@ -177,6 +242,11 @@ mod tests {
         Call { choice: 0, call: 1 } input i
         Choice(0) text j
         Item { output: 1, part: 2 } response.output_text.delta k
+        Other  plain
+        Choice(0) content/0/text l
+        Choice(0) audio/text m
+        Other /completion n
+        Other /candidates/0/content/parts/0/text o
         ");
     }
 }

@@ -5,24 +5,23 @@ use super::{RecordedEvent, Trace};
 
 /// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like
 /// ordinary text stays.
-pub(super) fn redact_trace(trace: &mut Trace) {
-    let redactor = Redactor::default();
+pub(super) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
     trace.client = redactor.text(&trace.client).into_owned();
     trace.request.path = redactor.path(&trace.request.path);
     redactor.recorded_headers(&mut trace.request.headers);
     redactor.recorded_headers(&mut trace.response.headers);
     redactor.json(&mut trace.request.body);
     redactor.json(&mut trace.response.body);
-    let mut stream = StreamRedactor::new(redactor);
+    let mut stream = StreamRedactor::new(redactor.clone());
     let mut events: Vec<RecordedEvent> = trace.response.events.drain(..).flat_map(|event| stream.push(event)).collect();
     events.extend(stream.finish());
     trace.response.events = events;
 }
 
 /// The parts of a trace in which something looks like a secret, by name.
-pub(super) fn parts_with_secrets(trace: &Trace) -> Vec<&'static str> {
+pub(super) fn parts_with_secrets(trace: &Trace, redactor: &Redactor) -> Vec<&'static str> {
     let mut clean = trace.clone();
-    redact_trace(&mut clean);
+    redact_trace(&mut clean, redactor);
     let parts = [
         ("client", clean.client != trace.client),
         ("request.path", clean.request.path != trace.request.path),

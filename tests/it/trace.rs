@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use anyclaude::snapshot::{Outcome, Snapshot};
 use anyclaude::trace::{self, Draft, ExchangeOutcome, Opening, RecordedEvent, RecordedRequest, Trace, VERSION, path_of};
 use serde_json::{Map, Value, json};
 
@@ -265,6 +266,94 @@ fn scrub_writes_copies_that_are_valid_and_scrubbed_only_once() {
         assert!(!clean.contains(text), "{text}");
     }
     assert!(clean.contains("claude-test") && clean.contains("\"Read\""));
+}
+
+#[test]
+fn scrub_writes_over_nothing_without_being_told() {
+    let sandbox = session();
+    let before = sandbox.read("traces/demo/0001.json");
+    trace::write(&sandbox.path("other/a.json"), &exchange(1)).unwrap();
+    let refusals =
+        run(&sandbox, &["scrub", "traces", "--out", "traces"]) + &run(&sandbox, &["scrub", "other", "traces", "--out", "clean"]);
+    insta::assert_snapshot!(refusals + &run(&sandbox, &["scrub", "traces"]), @r"
+    exit 2
+    error: traces/demo/0001.json: the copy of traces/demo/0001.json would be written over it; choose another folder with --out, or say --in-place
+    exit 2
+    error: other/a.json and traces/demo/0001.json have the same session and number, so their copies would be one file; scrub them to different folders
+    exit 2
+    error: the following required arguments were not provided:
+      --out <DIR>
+
+    Usage: anyclaude trace scrub --out <DIR> <PATH>...
+
+    For more information, try '--help'.
+    ");
+    assert_eq!(sandbox.read("traces/demo/0001.json"), before);
+    assert!(!sandbox.path("clean").exists());
+    insta::assert_snapshot!(run(&sandbox, &["scrub", "--in-place"]), @r"
+    exit 0
+    traces/demo/0001.json
+    traces/demo/0002.json
+    ");
+    let after = sandbox.read("traces/demo/0001.json");
+    assert!(after != before && !after.contains("Try b.txt"));
+}
+
+#[test]
+fn the_snapshots_of_scrubbed_traces_are_scrubbed_with_them_and_still_match() {
+    let sandbox = session();
+    let snapshot = "---\nsource: anyclaude replay\ndescription: '[tool error] no such file Try b.txt, please.'\ninput_file: traces/demo/0001.json\n---\n{\n  \"stop_reason\": \"tool_use\",\n  \"tool_use\": [{\"name\": \"Read\", \"input\": {\"file_path\": \"b.txt\"}}]\n}\n";
+    sandbox.write("snapshots/demo__001.snap", snapshot);
+    insta::assert_snapshot!(run(&sandbox, &["scrub", "--out", "clean"]), @r"
+    exit 0
+    clean/demo/0001.json
+    clean/snapshots/demo__001.snap
+    clean/demo/0002.json
+    ");
+    let copy = Snapshot::read(&sandbox.path("clean/snapshots/demo__001.snap")).unwrap().unwrap();
+    let answer = trace::read(&sandbox.path("clean/demo/0001.json")).unwrap().message().unwrap();
+    assert_eq!(copy.outcome, Outcome::from(&answer));
+    let text = copy.to_text();
+    assert!(!text.contains("b.txt") && !text.contains("please") && text.contains("input_file: clean/demo/0001.json"), "{text}");
+    // With the turns, all that a snapshot has stays but what tells who somebody is.
+    run(&sandbox, &["scrub", "--keep-turns", "--in-place"]);
+    assert!(sandbox.read("snapshots/demo__001.snap").contains("Try b.txt, please."));
+}
+
+#[test]
+fn one_malformed_request_does_not_keep_the_others_from_being_counted() {
+    let sandbox = session();
+    for (seq, body) in [
+        (3, json!("no JSON")),
+        (4, json!({"model": 5})),
+        (5, json!({"model": "m", "max_tokens": 1, "messages": 7})),
+        (6, Value::Null),
+        (7, json!([])),
+    ] {
+        let mut trace = exchange(seq);
+        trace.request.body = body;
+        trace::write(&path_of(&sandbox.path("traces"), "demo", seq), &trace).unwrap();
+    }
+    sandbox.write("traces/demo/0008.json", "{");
+    insta::assert_snapshot!(run(&sandbox, &["stats"]), @r"
+    exit 2
+     request     characters   shared     %   with        broken by
+     demo/0001          158        0     0   -           -
+     demo/0002          158      158   100   demo/0001   -
+    158 of 316 characters shared with earlier requests (50%)
+    demo/0003 is not counted: its body is no JSON object
+    demo/0004 is not counted: it is no Messages request: model: invalid type: integer `5`, expected a string
+    demo/0005 is not counted: it is no Messages request: messages: invalid type: integer `7`, expected a sequence
+    demo/0006 is not counted: its body is no JSON object
+    demo/0007 is not counted: its body is no JSON object
+    error: traces/demo/0008.json:1:1: not a whole trace: EOF while parsing an object; it was cut short or edited, record it again or delete it
+    ");
+    for command in [&["ls"][..], &["show", "traces"], &["validate"]] {
+        let out = run(&sandbox, command);
+        assert!(out.starts_with("exit 2") && out.contains("traces/demo/0008.json:1:1: not a whole trace"), "{out}");
+        let shown = if command[0] == "validate" { "8 traces" } else { "demo" };
+        assert!(out.contains(shown) && (command[0] != "show" || out.contains("session demo #7")), "{out}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use self::outcome::CheckOutcome;
 use super::CliError;
+use crate::trace::redact::Redactor;
 
 /// Check tool calling and the prefix cache of whatever a mode answers with
 #[derive(clap::Args, Debug)]
@@ -30,9 +31,9 @@ enum Check {
 }
 
 /// Runs the check. Exit code 1 if something did not pass.
-pub(super) async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: CheckArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let outcome = match args.check {
-        Check::Tools(args) => tools::run(args).await?,
+        Check::Tools(args) => tools::run(args, redactor).await?,
         Check::Cache(args) => cache::run(args).await?,
     };
     Ok(match outcome {

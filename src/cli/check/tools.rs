@@ -15,6 +15,7 @@ use crate::cli::{CliError, blocking, print, say};
 use crate::config::{self, Settings};
 use crate::record::{Door, Recorder, RecordingSession, Upstream};
 use crate::server::{Allowed, RunToken};
+use crate::trace::redact::Redactor;
 use crate::trace::{self, Trace};
 
 /// Have the real client use Read, Write, Edit and Bash, each in a folder of its own, and check the result
@@ -32,7 +33,7 @@ pub(super) struct CheckToolsArgs {
 }
 
 /// Runs the tasks and prints a line for each. Passes if all are done.
-pub(super) async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> {
+pub(super) async fn run(args: CheckToolsArgs, redactor: &Redactor) -> Result<CheckOutcome, CliError> {
     let CheckToolsArgs { flags, patience_s } = args;
     let settings = blocking(move || settings(&flags)).await?;
     let origin = Origin::of(&settings).await?;
@@ -42,8 +43,9 @@ pub(super) async fn run(args: CheckToolsArgs) -> Result<CheckOutcome, CliError> 
     let patience = Duration::from_secs(patience_s);
     let mut passed = 0;
     for task in &TASKS {
+        say(format_args!("{}: waiting for the client, {patience_s} s at most", task.tool));
         let started = Instant::now();
-        let outcome = attempt(task, &settings, &upstream, patience).await?;
+        let outcome = attempt(task, &settings, &upstream, redactor, patience).await?;
         passed += usize::from(matches!(outcome, TaskOutcome::Done));
         print(&line(task, &outcome, started.elapsed()))?;
     }
@@ -76,6 +78,7 @@ async fn attempt(
     task: &'static ToolTask,
     settings: &Settings,
     upstream: &Upstream,
+    redactor: &Redactor,
     patience: Duration,
 ) -> Result<TaskOutcome, CliError> {
     let mode = settings.mode.name();
@@ -89,7 +92,7 @@ async fn attempt(
     .await?;
     let token = RunToken::random().map_err(CliError::backend)?;
     let door = Door { allowed: Allowed::default(), token: Some(token.clone()) };
-    let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session, door).await.map_err(launch_error)?;
+    let (recorder, _notices) = Recorder::bind(upstream.clone(), 0, session, door, redactor).await.map_err(launch_error)?;
     let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
     let mut client = client(task, settings, folder.path());
     client.envs(environment(&address, upstream)).envs([token_variable(&token)]).envs(client_variables(settings));

@@ -32,6 +32,7 @@ use super::{CliError, blocking, choices, say};
 use crate::config::{self, Mode, Settings};
 use crate::record::{Door, Notice, Recorder, RecordingSession};
 use crate::server::RunToken;
+use crate::trace::redact::Redactor;
 
 /// The launcher's arguments: settings, and what is passed on to the client.
 #[derive(clap::Args, Debug)]
@@ -88,7 +89,7 @@ pub(super) struct LaunchFlags {
 }
 
 /// Runs the client from its start to its end. Its exit code is ours.
-pub(super) async fn run(args: LaunchArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: LaunchArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let LaunchArgs { flags, client_arguments } = args;
     let settings = blocking(move || {
@@ -104,7 +105,7 @@ pub(super) async fn run(args: LaunchArgs) -> Result<ExitCode, CliError> {
     })
     .await?;
     let launch = Launch { settings, recording, client_arguments, started };
-    let outcome = launch.run(origin, session).await;
+    let outcome = launch.run(origin, session, redactor).await;
     launch.recording.end().await;
     outcome
 }
@@ -127,11 +128,11 @@ struct Observed {
 }
 
 impl Launch {
-    async fn run(&self, origin: Origin, session: RecordingSession) -> Result<ExitCode, CliError> {
+    async fn run(&self, origin: Origin, session: RecordingSession, redactor: &Redactor) -> Result<ExitCode, CliError> {
         let upstream = origin.upstream().clone();
         let token = RunToken::random().map_err(CliError::backend)?;
         let door = Door { allowed: allowed(&self.settings)?, token: Some(token.clone()) };
-        let bound = Recorder::bind(upstream.clone(), self.settings.port, session, door).await;
+        let bound = Recorder::bind(upstream.clone(), self.settings.port, session, door, redactor).await;
         let (recorder, notices) = bound.map_err(launch_error)?;
         let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
         let origin = origin.start(&self.settings).await?;

@@ -15,6 +15,7 @@ use super::child::{Child, environment};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, say};
 use crate::record::{Door, Notice, RecordError, Recorder, RecordingSession, Upstream, remove_empty};
+use crate::trace::redact::Redactor;
 
 /// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
@@ -52,10 +53,11 @@ Examples:
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
 
 /// Records until a signal comes, or until the command ends.
-pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let RecordArgs { upstream, port, out, session, allow, command } = args;
     let door = Door { allowed: allow.allowed(), token: None };
     let upstream = Upstream::parse(&upstream).map_err(record_error)?;
+    let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
     let (session, folder, made) = blocking(move || {
         let session = match session {
             Some(name) => RecordingSession::open(&out, &name),
@@ -68,22 +70,26 @@ pub(super) async fn run(args: RecordArgs) -> Result<ExitCode, CliError> {
     })
     .await?;
     let outcome = match &command[..] {
-        [] => record_until_signal(upstream, port.unwrap_or(DEFAULT_PORT), session, door, &folder).await,
-        command => record_command(upstream, port.unwrap_or(0), session, door, &folder, command).await,
+        [] => record_until_signal(Recording { upstream, port, session, door, redactor }, &folder).await,
+        command => record_command(Recording { upstream, port, session, door, redactor }, &folder, command).await,
     };
     remove_if_empty(made).await;
     outcome
 }
 
-async fn record_until_signal(
+/// What a recorder is started with.
+struct Recording<'a> {
     upstream: Upstream,
     port: u16,
     session: RecordingSession,
     door: Door,
-    folder: &Path,
-) -> Result<ExitCode, CliError> {
+    redactor: &'a Redactor,
+}
+
+async fn record_until_signal(recording: Recording<'_>, folder: &Path) -> Result<ExitCode, CliError> {
+    let upstream = recording.upstream.clone();
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-    let (recorder, notices, address) = bind(&upstream, port, session, door).await?;
+    let (recorder, notices, address) = recording.bind().await?;
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     say(format_args!("recording {arrow}"));
     say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
@@ -94,16 +100,10 @@ async fn record_until_signal(
     progress.exit_code(0)
 }
 
-async fn record_command(
-    upstream: Upstream,
-    port: u16,
-    session: RecordingSession,
-    door: Door,
-    folder: &Path,
-    command: &[String],
-) -> Result<ExitCode, CliError> {
+async fn record_command(recording: Recording<'_>, folder: &Path, command: &[String]) -> Result<ExitCode, CliError> {
+    let upstream = recording.upstream.clone();
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-    let (recorder, notices, address) = bind(&upstream, port, session, door).await?;
+    let (recorder, notices, address) = recording.bind().await?;
     let child = Child::start(command, environment(&address, &upstream))?;
     say(format_args!("recording {address} → {upstream}, into {}", folder.display()));
     let mut progress = RecordingProgress::silent();
@@ -112,16 +112,14 @@ async fn record_command(
     progress.exit_code(code)
 }
 
-/// A listening recorder, its notices, and its base URL.
-async fn bind(
-    upstream: &Upstream,
-    port: u16,
-    session: RecordingSession,
-    door: Door,
-) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
-    let (recorder, notices) = Recorder::bind(upstream.clone(), port, session, door).await.map_err(record_error)?;
-    let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
-    Ok((recorder, notices, address))
+impl Recording<'_> {
+    /// A listening recorder, its notices, and its base URL.
+    async fn bind(self) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
+        let Self { upstream, port, session, door, redactor } = self;
+        let (recorder, notices) = Recorder::bind(upstream, port, session, door, redactor).await.map_err(record_error)?;
+        let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
+        Ok((recorder, notices, address))
+    }
 }
 
 /// Removes the folders that were made for a session, as far as they are empty.

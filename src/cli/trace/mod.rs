@@ -1,19 +1,19 @@
 //! `anyclaude trace`: listing, showing, checking, recovering and scrubbing trace files.
 
+mod folder;
 mod ls;
+mod scrub;
 mod show;
 mod stats;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use self::folder::or_default;
 use super::text::count;
 use super::{CliError, print};
-use crate::trace::{
-    self, Recovered, TraceError, path_of,
-    scrub::{Turns, scrub},
-    validate,
-};
+use crate::trace::redact::Redactor;
+use crate::trace::{self, Recovered, TraceError, validate};
 
 /// List, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
@@ -40,8 +40,8 @@ Examples:
   anyclaude trace ls
   anyclaude trace ls --json traces/ | jq '.[] | select(.outcome != \"complete\") | .file'")]
     Ls {
-        /// Files and folders
-        #[arg(default_value = "traces", value_name = "PATH")]
+        /// Files and folders [default: traces/, or else the launcher's recordings]
+        #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
@@ -53,7 +53,7 @@ Examples:
   anyclaude trace show --last
   anyclaude trace show traces/read-file/0001.json")]
     Show {
-        /// Files and folders [default: the newest trace that the launcher recorded]
+        /// Files and folders [default: the newest trace in traces/, or else of the launcher's recordings]
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// Show only the last user turn and the answer
@@ -67,8 +67,8 @@ Examples:
 Example:
   anyclaude trace validate traces/")]
     Validate {
-        /// Files and folders
-        #[arg(required = true, value_name = "PATH")]
+        /// Files and folders [default: traces/, or else the launcher's recordings]
+        #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
     /// Turn the partial files that a killed recorder left into traces
@@ -77,51 +77,38 @@ Examples:
   anyclaude trace recover
   anyclaude trace recover ~/.anyclaude/traces")]
     Recover {
-        /// Folder to search
-        #[arg(default_value = "traces", value_name = "DIR")]
-        folder: PathBuf,
+        /// Folder to search [default: traces/, or else the launcher's recordings]
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
     },
     /// Write copies that are fit to be shared: prose becomes filler, people and machines become anonymous
     ///
     /// What is known to be structure stays: types, ids, model and tool names, schemas without their descriptions, timing. All
     /// other text becomes filler of the same length. Read the copies before you publish them: names of sessions, tools and
     /// parameters stay.
-    #[command(after_help = "\
-Examples:
-  anyclaude trace scrub --out shared traces/
-  anyclaude trace scrub --keep-turns --out ci/traces traces/    make copies for replays in CI")]
-    Scrub {
-        /// Files and folders
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<PathBuf>,
-        /// Folder for the copies, laid out as <DIR>/<session>/<number>.json
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Keep what the user wrote and the arguments of tool calls, without home folders and mail addresses, so that replays of
-        /// the copies ask for the same calls
-        #[arg(long)]
-        keep_turns: bool,
-    },
+    Scrub(scrub::TraceScrubArgs),
 }
 
 /// Runs the command. Reads and writes files.
-pub(super) fn run(args: TraceArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: TraceArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     match args.command {
-        TraceCommand::Ls { paths, json: true } => ls::run(&paths, ls::json),
-        TraceCommand::Ls { paths, json: false } => ls::run(&paths, |lines| Ok(ls::table(lines))),
-        TraceCommand::Show { paths, last: true } => show::run(&paths, show::last_turn),
-        TraceCommand::Show { paths, last: false } => show::run(&paths, show::exchange),
+        TraceCommand::Ls { paths, json: true } => ls::run(&or_default(paths)?, ls::json),
+        TraceCommand::Ls { paths, json: false } => ls::run(&or_default(paths)?, |lines| Ok(ls::table(lines))),
+        TraceCommand::Show { paths, last: true } => show::run(paths, show::last_turn),
+        TraceCommand::Show { paths, last: false } => show::run(paths, show::exchange),
         TraceCommand::Stats(args) => stats::run(args),
-        TraceCommand::Validate { paths } => validate_all(&paths),
-        TraceCommand::Recover { folder } => recover(&folder),
-        TraceCommand::Scrub { paths, out, keep_turns: true } => scrub_all(&paths, &out, Turns::Kept),
-        TraceCommand::Scrub { paths, out, keep_turns: false } => scrub_all(&paths, &out, Turns::Filler),
+        TraceCommand::Validate { paths } => validate_all(&or_default(paths)?, redactor),
+        TraceCommand::Recover { folder } => {
+            let folders = or_default(folder.into_iter().collect())?;
+            folders.first().map_or(Ok(ExitCode::SUCCESS), |folder| recover(folder))
+        }
+        TraceCommand::Scrub(args) => scrub::run(args, redactor),
     }
 }
 
-fn validate_all(paths: &[PathBuf]) -> Result<ExitCode, CliError> {
+fn validate_all(paths: &[PathBuf], redactor: &Redactor) -> Result<ExitCode, CliError> {
     let files = trace::find(paths)?;
-    let findings = validate::check(&files);
+    let findings = validate::check(&files, redactor);
     let mut out = String::new();
     for warning in &findings.warnings {
         out.push_str(&format!("{} {warning}\n", console::style("warning:").yellow().bold()));
@@ -162,14 +149,4 @@ fn success_unless(errors: Vec<TraceError>) -> Result<ExitCode, CliError> {
     }
     let lines: Vec<String> = errors.into_iter().map(|error| CliError::from(error).to_string()).collect();
     Err(CliError::Input(lines.join("\n")))
-}
-
-fn scrub_all(paths: &[PathBuf], out: &Path, turns: Turns) -> Result<ExitCode, CliError> {
-    for file in trace::find(paths)? {
-        let scrubbed = scrub(trace::read(&file)?, turns);
-        let path = path_of(out, &scrubbed.session, scrubbed.seq);
-        trace::write(&path, &scrubbed)?;
-        print(&format!("{}\n", path.display()))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

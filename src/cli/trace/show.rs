@@ -5,36 +5,45 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use console::style;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::folder::or_default;
+use super::success_unless;
 use crate::cli::text::{self, grouped};
 use crate::cli::{CliError, print};
-use crate::config;
 use crate::trace::{Trace, find, read, unparsed_arguments};
 
 /// Writes a part of a trace.
 type Section = fn(&mut String, &Trace) -> std::fmt::Result;
 
-/// Prints the traces, or the newest one of the launcher's if none is named; `content` writes what comes below a trace's heading.
-pub(super) fn run(paths: &[PathBuf], content: Section) -> Result<ExitCode, CliError> {
-    let files = if paths.is_empty() { vec![newest()?] } else { find(paths)? };
+/// Prints the traces that can be read, or the newest one if none is named; the others are an error at the end. `content` writes
+/// what comes below a trace's heading.
+pub(super) fn run(paths: Vec<PathBuf>, content: Section) -> Result<ExitCode, CliError> {
+    let is_any = paths.is_empty();
+    let mut files = find(&or_default(paths)?)?;
+    if is_any {
+        files = newest(files).into_iter().collect();
+    }
+    let mut errors = Vec::new();
     for file in files {
-        let trace = read(&file)?;
+        let trace = match read(&file) {
+            Ok(trace) => trace,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
         let mut out = String::new();
         // Writing to a string cannot fail.
         heading(&mut out, &file, &trace).and_then(|()| content(&mut out, &trace)).map_err(CliError::backend)?;
         print(&out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    success_unless(errors)
 }
 
-/// The newest trace in the launcher's folder for recordings.
-fn newest() -> Result<PathBuf, CliError> {
-    let folder = config::load(&Map::new())?.settings.traces;
-    let folder = config::expand_home(&folder);
+fn newest(files: Vec<PathBuf>) -> Option<PathBuf> {
     let written = |file: &PathBuf| file.metadata().and_then(|metadata| metadata.modified()).ok();
-    let newest = find(std::slice::from_ref(&folder))?.into_iter().max_by_key(written);
-    newest.ok_or_else(|| CliError::input(format!("no traces in {}; make some with `anyclaude --record`", folder.display())))
+    files.into_iter().max_by_key(written)
 }
 
 fn heading(out: &mut String, file: &Path, trace: &Trace) -> std::fmt::Result {

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
+use super::folder::or_default;
+use super::success_unless;
 use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
+use crate::replay::one_line;
 use crate::trace::{find, read};
 use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System, Tool};
 
@@ -20,8 +23,8 @@ Examples:
   anyclaude trace stats traces/
   anyclaude trace stats --model fixtures/models/tiny --json traces/")]
 pub(super) struct TraceStatsArgs {
-    /// Files and folders
-    #[arg(default_value = "traces", value_name = "PATH")]
+    /// Files and folders [default: traces/, or else the launcher's recordings]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Count in tokens of this model, with the prompt as its chat template renders it [default: in characters]
     #[cfg(feature = "mlx")]
@@ -31,6 +34,9 @@ pub(super) struct TraceStatsArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// How much of a reason is shown, in characters.
+const REASON_LENGTH: usize = 200;
 
 /// A request as a prefix cache sees it.
 struct Prompt {
@@ -62,6 +68,13 @@ struct PromptOverlap {
     broken_by: Option<String>,
 }
 
+/// A request that is not counted.
+#[derive(Serialize)]
+struct Uncounted {
+    request: String,
+    reason: String,
+}
+
 /// Gives a prompt's units from its request and its parts.
 type Units = Box<dyn Fn(&MessagesRequest, &[PromptPart]) -> Result<Vec<u32>, CliError>>;
 
@@ -70,26 +83,60 @@ pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     let (unit, units) = units(&args)?;
     let mut prompts: Vec<Prompt> = Vec::new();
     let mut overlaps = Vec::new();
-    for file in find(&args.paths)? {
-        let trace = read(&file)?;
+    let mut uncounted = Vec::new();
+    let mut errors = Vec::new();
+    for file in find(&or_default(args.paths)?)? {
+        let trace = match read(&file) {
+            Ok(trace) => trace,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
         // Requests to other routes have no answer that a prefix cache would speed up.
         if !trace.is_messages() {
             continue;
         }
-        let request: MessagesRequest = serde_json::from_value(trace.request.body)
-            .map_err(|error| CliError::input(format!("{}: not a Messages request: {error}", file.display())))?;
+        let name = format!("{}/{:04}", trace.session, trace.seq);
+        let request = match request_of(&trace.request.body) {
+            Ok(request) => request,
+            Err(reason) => {
+                uncounted.push(Uncounted { request: name, reason });
+                continue;
+            }
+        };
         let parts = parts(&request);
-        let prompt = Prompt { name: format!("{}/{:04}", trace.session, trace.seq), units: units(&request, &parts)?, parts };
+        let units = match units(&request, &parts) {
+            Ok(units) => units,
+            Err(error) => {
+                uncounted.push(Uncounted { request: name, reason: error.to_string() });
+                continue;
+            }
+        };
+        let prompt = Prompt { name, units, parts };
         overlaps.push(compare(&prompt, &prompts));
         prompts.push(prompt);
     }
     let text = if args.json {
-        serde_json::to_string_pretty(&json!({ "unit": unit, "requests": overlaps })).map_err(CliError::backend)?
+        serde_json::to_string_pretty(&json!({ "unit": unit, "requests": overlaps, "uncounted": uncounted }))
+            .map_err(CliError::backend)?
     } else {
-        table(&overlaps, unit)
+        let lines = uncounted
+            .iter()
+            .map(|Uncounted { request, reason }| format!("\n{request} is not counted: {}", one_line(reason, REASON_LENGTH)));
+        table(&overlaps, unit) + &lines.collect::<String>()
     };
     print(&format!("{text}\n"))?;
-    Ok(ExitCode::SUCCESS)
+    success_unless(errors)
+}
+
+/// The request in a body, or why there is none.
+fn request_of(body: &Value) -> Result<MessagesRequest, String> {
+    if !body.is_object() {
+        return Err("its body is no JSON object".into());
+    }
+    // The error says in which field.
+    serde_path_to_error::deserialize(body).map_err(|error| format!("it is no Messages request: {error}"))
 }
 
 /// What prompts are counted in: its name, and how to get it.
@@ -218,7 +265,6 @@ fn table(overlaps: &[PromptOverlap], unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn overlaps(requests: &[Value]) -> Vec<PromptOverlap> {
         let (_, units) = characters();

@@ -1,9 +1,10 @@
 //! Values that are assigned to names of secrets: in shells, code, YAML, JSON, XML, headers and query strings.
 
 use super::detector::Detector;
+use super::escape::ESCAPED_LINE_END;
 use super::names::{Evidence, evidence_for};
 use super::spans::{Quote, SecretSpans};
-use super::values::{ValueForm, is_secret};
+use super::values::{ValueForm, is_placeholder, is_secret};
 
 /// How much of a name is kept, in bytes. Of a longer one only the end is judged.
 const MAX_NAME: usize = 64;
@@ -11,12 +12,18 @@ const MAX_NAME: usize = 64;
 /// How much of a value is judged, in bytes.
 const MAX_VALUE: usize = 512;
 
+/// How far behind a name that is itself a value, as in `name: DB_PASSWORD`, its own value is looked for, in bytes.
+const NEAR: usize = 200;
+
 /// The detector of these values.
 #[derive(Default)]
 pub(super) struct Assignments {
     state: AssignmentPart,
     name: AssignedName,
     value: AssignedValue,
+    named: NamedElsewhere,
+    /// Whether something stands before this byte in its line, beside white space and the dash of a list.
+    in_line: bool,
     /// Whether the values stand in a list of JSON.
     in_list: bool,
     /// The byte before this one.
@@ -39,9 +46,48 @@ enum AssignmentPart {
     Secret,
 }
 
+/// A name that is the value of a field: `{"name": "DB_PASSWORD", "value": "…"}`, or the part of a form with that name.
+#[derive(Default)]
+struct NamedElsewhere {
+    /// Whether the next word is such a name.
+    is_next: bool,
+    /// What the last one asks of its value, and up to where that is looked for.
+    last: Option<(Evidence, usize)>,
+    /// Up to where a name is that of a form's part: the header that has it has begun.
+    form_until: usize,
+    /// The line ends since the name of a form's part, without anything between. Its value follows two.
+    line_ends: Option<u8>,
+}
+
+impl NamedElsewhere {
+    /// Notes a name.
+    fn note(&mut self, name: &[u8], at: usize) {
+        self.is_next = false;
+        self.last = std::str::from_utf8(name).ok().and_then(evidence_for).map(|evidence| (evidence, at + NEAR));
+        self.line_ends = (self.last.is_some() && at <= self.form_until).then_some(0);
+    }
+
+    /// Counts the line ends.
+    fn pass(&mut self, byte: u8) {
+        match (&mut self.line_ends, byte) {
+            (Some(ends), b'\n' | ESCAPED_LINE_END) => *ends = ends.saturating_add(1),
+            (_, b'\r' | b'\\' | b' ') => {}
+            (Some(ends), _) => *ends = 0,
+            (None, _) => {}
+        }
+    }
+
+    /// What a value that stands here must look like to be a secret by the last such name.
+    fn take(&mut self, at: usize) -> Option<Evidence> {
+        self.last.take().filter(|(_, until)| at <= *until).map(|(evidence, _)| evidence)
+    }
+}
+
 #[derive(Default)]
 struct AssignedName {
     text: Vec<u8>,
+    /// Whether it is the first in its line.
+    starts_line: bool,
     /// The byte before the name.
     before: u8,
     /// The quote around the name, as in JSON.
@@ -56,9 +102,14 @@ impl AssignedName {
 }
 
 struct AssignedValue {
-    start: usize,
+    /// Where it starts; `None` before its first byte.
+    start: Option<usize>,
     text: Vec<u8>,
     evidence: Evidence,
+    /// Whether it may be all that stands in its line behind the name.
+    is_line: bool,
+    /// What follows its first colon.
+    behind_colon: Option<usize>,
     form: ValueForm,
     kind: Continuation,
     /// The quote around the value.
@@ -68,9 +119,11 @@ struct AssignedValue {
 impl Default for AssignedValue {
     fn default() -> Self {
         Self {
-            start: 0,
+            start: None,
             text: Vec::new(),
             evidence: Evidence::Chance,
+            is_line: false,
+            behind_colon: None,
             form: ValueForm::Bare,
             kind: Continuation::Plain,
             quote: None,
@@ -90,6 +143,14 @@ enum Continuation {
     Cookies,
     /// A Telegram bot's id, which a colon and its token follow.
     Telegram,
+    /// A user's name and password, with a colon between.
+    UserPassword,
+    /// Everything up to the end of the line.
+    Line,
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | ESCAPED_LINE_END)
 }
 
 fn is_quote(byte: u8) -> bool {
@@ -122,9 +183,17 @@ fn is_encoded(value: &[u8]) -> bool {
     value.len() >= 8 && value[1..].iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase)
 }
 
+/// Whether this is `user:password`. Numbers of a user and a group, and names with nothing between, are others.
+fn is_user_and_password(text: &[u8]) -> bool {
+    let Some(colon) = text.iter().position(|byte| *byte == b':') else { return false };
+    let (user, password) = (&text[..colon], &text[colon + 1..]);
+    !is_placeholder(password) && password != user && !password.starts_with(b"//") && password.iter().any(|b| !b.is_ascii_digit())
+}
+
 impl Assignments {
     fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         match self.state {
+            AssignmentPart::Between if self.named.line_ends >= Some(2) && !is_line_end(byte) => self.part_of_form(at, byte),
             AssignmentPart::Between if is_name_byte(byte) => self.begin_name(byte),
             AssignmentPart::Between => AssignmentPart::Between,
             AssignmentPart::Name if is_name_byte(byte) => {
@@ -134,7 +203,7 @@ impl Assignments {
                 self.name.text.push(byte);
                 AssignmentPart::Name
             }
-            AssignmentPart::Name | AssignmentPart::AfterName => self.after_name(byte),
+            AssignmentPart::Name | AssignmentPart::AfterName => self.after_name(at, byte),
             AssignmentPart::BeforeValue => self.before_value(at, byte),
             AssignmentPart::Value if self.value.quote.is_some() => self.in_quotes(at, byte, found),
             AssignmentPart::Value => self.in_bare(at, byte, found),
@@ -147,14 +216,32 @@ impl Assignments {
         self.name.text.push(byte);
         self.name.before = self.before;
         self.name.quote = None;
+        self.name.starts_line = !self.in_line;
         AssignmentPart::Name
     }
 
-    fn after_name(&mut self, byte: u8) -> AssignmentPart {
+    /// The value of a form's part: everything in its lines.
+    fn part_of_form(&mut self, at: usize, byte: u8) -> AssignmentPart {
+        self.named.line_ends = None;
+        let Some(evidence) = self.named.take(at) else { return AssignmentPart::Between };
+        self.value.text.clear();
+        let text = std::mem::take(&mut self.value.text);
+        self.value = AssignedValue { text, evidence, form: ValueForm::Literal, kind: Continuation::Line, ..Default::default() };
+        self.add(at, byte)
+    }
+
+    fn after_name(&mut self, at: usize, byte: u8) -> AssignmentPart {
+        if self.named.is_next && self.state == AssignmentPart::Name {
+            self.named.note(&self.name.text, at);
+        }
+        if self.name.text.eq_ignore_ascii_case(b"form-data") {
+            self.named.form_until = at + NEAR;
+        }
+        let is_flag = self.name.text.starts_with(b"--") || self.name.text == b"-u";
         match byte {
-            b'=' | b':' => self.separate(byte),
-            b'>' if self.name.before == b'<' => self.separate(byte),
-            b' ' if self.state == AssignmentPart::Name && self.name.text.starts_with(b"--") => self.separate(byte),
+            b'=' | b':' => self.separate(at, byte),
+            b'>' if self.name.before == b'<' => self.separate(at, byte),
+            b' ' if self.state == AssignmentPart::Name && is_flag => self.separate(at, byte),
             b' ' | b'\t' | b'\\' | b']' => AssignmentPart::AfterName,
             _ if is_quote(byte) && byte == self.name.before => {
                 self.name.quote = Some(Quote { byte, backslashes: self.backslashes });
@@ -166,15 +253,20 @@ impl Assignments {
     }
 
     /// After a name, at what separates it from its value.
-    fn separate(&mut self, separator: u8) -> AssignmentPart {
+    fn separate(&mut self, at: usize, separator: u8) -> AssignmentPart {
         let name = &self.name.text[self.name.text.len().saturating_sub(MAX_NAME)..];
         // Names have no other than ASCII bytes.
         let text = std::str::from_utf8(name).unwrap_or_default();
+        let lower = text.to_ascii_lowercase();
+        self.named.is_next = ["name", "key"].contains(&lower.as_str());
         let (evidence, kind) = if separator == b':' && is_telegram_id(name) {
             (Evidence::Chance, Continuation::Telegram)
+        } else if ["-u", "--user", "--proxy-user"].contains(&text) {
+            (Evidence::Name, Continuation::UserPassword)
         } else {
-            let Some(evidence) = evidence_for(text) else { return AssignmentPart::Between };
-            let lower = text.to_ascii_lowercase();
+            // The value of a name that stood before, as lists of variables, forms and property lists have it.
+            let named = if ["value", "string"].contains(&lower.as_str()) { self.named.take(at) } else { None };
+            let Some(evidence) = named.or_else(|| evidence_for(text)) else { return AssignmentPart::Between };
             // Signatures are secret in addresses only: those of thinking are not.
             if separator == b':' && lower == "sig" {
                 return AssignmentPart::Between;
@@ -190,7 +282,9 @@ impl Assignments {
         let form = if separator != b':' && is_tight && self.name.is_literal() { ValueForm::Literal } else { ValueForm::Bare };
         self.in_list = false;
         self.value.text.clear();
-        self.value = AssignedValue { evidence, form, kind, quote: None, ..std::mem::take(&mut self.value) };
+        let is_line = self.name.starts_line && (separator == b':' || is_tight);
+        let text = std::mem::take(&mut self.value.text);
+        self.value = AssignedValue { text, evidence, form, kind, is_line, ..AssignedValue::default() };
         AssignmentPart::BeforeValue
     }
 
@@ -205,29 +299,28 @@ impl Assignments {
                 }
                 AssignmentPart::BeforeValue
             }
-            b'\n' | b'\r' if self.name.quote.is_some() => AssignmentPart::BeforeValue,
+            _ if is_line_end(byte) && self.name.quote.is_some() => AssignmentPart::BeforeValue,
             b'[' if self.name.quote.is_some() && !self.in_list => {
                 self.in_list = true;
                 AssignmentPart::BeforeValue
             }
             b',' if self.in_list => AssignmentPart::BeforeValue,
-            _ if is_quote(byte) => self.open_quote(at, byte),
+            _ if is_quote(byte) => self.open_quote(byte),
             _ if ends_bare(byte) => AssignmentPart::Between,
             _ => {
                 if self.name.quote.is_some() {
                     self.value.form = ValueForm::Number;
                 }
-                self.value.start = at;
+                self.value.start = None;
                 self.value.quote = None;
                 self.value.text.clear();
-                self.value.text.push(byte);
-                AssignmentPart::Value
+                self.add(at, byte)
             }
         }
     }
 
-    fn open_quote(&mut self, at: usize, byte: u8) -> AssignmentPart {
-        self.value.start = at + 1;
+    fn open_quote(&mut self, byte: u8) -> AssignmentPart {
+        self.value.start = None;
         self.value.text.clear();
         self.value.quote = Some(Quote { byte, backslashes: self.backslashes });
         self.value.form = if self.name.quote.is_some() { ValueForm::Json } else { ValueForm::Quoted };
@@ -237,9 +330,9 @@ impl Assignments {
     fn in_quotes(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         let Some(quote) = self.value.quote else { return AssignmentPart::Between };
         if quote.closes(byte, self.backslashes) {
-            let end = at - self.backslashes.min(quote.backslashes);
-            self.value.text.truncate(end - self.value.start);
-            return self.judge(end, found);
+            let escapes = self.backslashes.min(quote.backslashes);
+            self.value.text.truncate(self.value.text.len().saturating_sub(escapes));
+            return self.judge(at - escapes, false, found);
         }
         let is_first = self.value.text.is_empty();
         // The quote closes a string that ends in `password:`.
@@ -250,19 +343,19 @@ impl Assignments {
             return AssignmentPart::Between;
         }
         if byte == b'\n' {
-            return self.judge(at, found);
+            return self.judge(at, false, found);
         }
-        self.add(byte)
+        self.add(at, byte)
     }
 
     fn in_bare(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
-        if !ends_bare(byte) {
-            return self.add(byte);
+        if !self.ends_value(byte) {
+            return self.add(at, byte);
         }
         let text = &self.value.text;
         // The letter before a string, as in `b"…"`.
         if is_quote(byte) && text.len() <= 2 && text.iter().all(u8::is_ascii_alphabetic) {
-            return self.open_quote(at, byte);
+            return self.open_quote(byte);
         }
         let is_scheme = text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
         if byte == b' ' && self.value.kind == Continuation::Scheme && is_scheme {
@@ -271,7 +364,9 @@ impl Assignments {
             return AssignmentPart::BeforeValue;
         }
         // A call or an index.
-        let state = if matches!(byte, b'(' | b'[') { AssignmentPart::Between } else { self.judge(at, found) };
+        let is_code = matches!(byte, b'(' | b'[') && self.value.kind != Continuation::Line;
+        let ends_line = is_line_end(byte) || byte == b'\\';
+        let state = if is_code { AssignmentPart::Between } else { self.judge(at, ends_line, found) };
         match byte {
             b';' if self.value.kind == Continuation::Cookies => {
                 self.value.text.clear();
@@ -284,8 +379,20 @@ impl Assignments {
         }
     }
 
+    /// Whether a byte ends a value without quotes, of the kind that is read.
+    fn ends_value(&self, byte: u8) -> bool {
+        match self.value.kind {
+            Continuation::Line => is_line_end(byte) || byte == b'\\',
+            _ => ends_bare(byte),
+        }
+    }
+
     /// Adds a byte to the value.
-    fn add(&mut self, byte: u8) -> AssignmentPart {
+    fn add(&mut self, at: usize, byte: u8) -> AssignmentPart {
+        self.value.start.get_or_insert(at);
+        if byte == b':' {
+            self.value.behind_colon.get_or_insert(at + 1);
+        }
         self.value.text.push(byte);
         match self.value.text.len() {
             MAX_VALUE if self.value.form != ValueForm::Number && self.is_secret() => AssignmentPart::Secret,
@@ -297,20 +404,30 @@ impl Assignments {
     fn in_secret(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         let ends = match self.value.quote {
             Some(quote) => quote.closes(byte, self.backslashes) || byte == b'\n',
-            None => ends_bare(byte),
+            None => self.ends_value(byte),
         };
         if !ends {
             return AssignmentPart::Secret;
         }
         let escape = self.value.quote.map_or(0, |quote| self.backslashes.min(quote.backslashes));
-        found.push(self.value.start..at - escape);
+        if let Some(start) = self.value.start {
+            found.push(start..at - escape);
+        }
         AssignmentPart::Between
     }
 
-    /// The value ends here.
-    fn judge(&mut self, end: usize, found: &mut SecretSpans) -> AssignmentPart {
-        if self.is_secret() {
-            let range = self.value.start..end;
+    /// The value ends here. `ends_line`: so does its line.
+    fn judge(&mut self, end: usize, ends_line: bool, found: &mut SecretSpans) -> AssignmentPart {
+        if self.named.is_next {
+            self.named.note(&self.value.text, end);
+        }
+        if ends_line && self.value.is_line && self.value.form == ValueForm::Bare {
+            self.value.form = ValueForm::Line;
+        }
+        if self.is_secret()
+            && let Some(start) = self.secret_start()
+        {
+            let range = start..end;
             match self.name.quote.filter(|_| self.value.form == ValueForm::Number) {
                 Some(quote) => found.push_number(range, quote),
                 None => found.push(range),
@@ -319,9 +436,18 @@ impl Assignments {
         if self.in_list { AssignmentPart::BeforeValue } else { AssignmentPart::Between }
     }
 
+    /// Where the secret part of the value starts.
+    fn secret_start(&self) -> Option<usize> {
+        match self.value.kind {
+            Continuation::UserPassword => self.value.behind_colon,
+            _ => self.value.start,
+        }
+    }
+
     fn is_secret(&self) -> bool {
         let AssignedValue { text, evidence, form, kind, .. } = &self.value;
         match kind {
+            Continuation::UserPassword => is_user_and_password(text),
             Continuation::Telegram => is_telegram_token(text),
             Continuation::AfterScheme if is_encoded(text) => true,
             _ => is_secret(text, *evidence, *form),
@@ -339,24 +465,31 @@ impl Detector for Assignments {
             return;
         }
         self.state = self.step(at, byte, found);
+        match byte {
+            b' ' | b'\t' | b'-' | b'\\' => {}
+            _ if is_line_end(byte) => self.in_line = false,
+            _ => self.in_line = true,
+        }
+        self.named.pass(byte);
         self.backslashes = if byte == b'\\' { self.backslashes + 1 } else { 0 };
         self.before = byte;
     }
 
     fn end(&mut self, at: usize, found: &mut SecretSpans) {
         match self.state {
-            AssignmentPart::Value => drop(self.judge(at, found)),
-            AssignmentPart::Secret => found.push(self.value.start..at),
+            AssignmentPart::Value => drop(self.judge(at, true, found)),
+            AssignmentPart::Secret => self.value.start.into_iter().for_each(|start| found.push(start..at)),
             _ => {}
         }
-        (self.state, self.before, self.backslashes) = (AssignmentPart::Between, 0, 0);
+        (self.state, self.before, self.backslashes, self.in_line) = (AssignmentPart::Between, 0, 0, false);
+        self.named = NamedElsewhere::default();
     }
 
     fn undecided(&self) -> Option<usize> {
-        (self.state == AssignmentPart::Value).then_some(self.value.start)
+        self.value.start.filter(|_| self.state == AssignmentPart::Value)
     }
 
     fn open(&self) -> Option<usize> {
-        (self.state == AssignmentPart::Secret).then_some(self.value.start)
+        self.value.start.filter(|_| self.state == AssignmentPart::Secret)
     }
 }

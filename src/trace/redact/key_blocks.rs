@@ -81,6 +81,8 @@ impl KeyBlocks {
             }
             // A quoted line may be followed by an escaped line end.
             BlockPart::Body if byte == b'\\' => BlockPart::Body,
+            // Escaped line ends of XML and of addresses.
+            BlockPart::Body if matches!(byte, b'&' | b'%') => BlockPart::Key(0),
             BlockPart::Body if byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() => BlockPart::Key(0),
             BlockPart::Body => BlockPart::Outside,
             BlockPart::Key(_) if at - self.start > MAX_KEY => {

@@ -10,6 +10,8 @@
 mod assignments;
 mod credentials;
 mod detector;
+mod encoded;
+mod escape;
 mod key_blocks;
 mod names;
 mod patterns;
@@ -28,4 +30,4 @@ mod values;
 pub use names::REDACTED;
 pub use redactor::Redactor;
 pub use stream::StreamRedactor;
-pub use user_patterns::{SecretPattern, use_patterns};
+pub use user_patterns::SecretPattern;

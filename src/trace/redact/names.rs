@@ -218,7 +218,9 @@ pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
 pub(super) fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let named = ["key", "token", "secret", "cookie", "authorization", "password", "credential", "signature"];
-    (named.iter().any(|part| name.contains(part)) || words(&name).iter().any(|word| has_auth(word)))
+    (named.iter().any(|part| name.contains(part))
+        || words(&name).iter().any(|word| has_auth(word))
+        || evidence_for(&name).is_some())
         && !name.contains("ratelimit")
 }
 

@@ -40,6 +40,8 @@ pub(super) enum Tail {
     Hex,
     /// Base64 without padding.
     Base64,
+    /// Letters and digits.
+    Alphanumeric,
 }
 
 impl Tail {
@@ -50,6 +52,7 @@ impl Tail {
             Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Hex => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'),
+            Self::Alphanumeric => byte.is_ascii_alphanumeric(),
         }
     }
 }
@@ -67,6 +70,11 @@ const fn sure(prefix: &'static str, min: usize) -> Rule {
 /// A key of an exact length.
 const fn exact(prefix: &'static str, tail: Tail, length: usize) -> Rule {
     Rule { prefix, tail, min: length, max: length, needs_digit: false, parts: &[] }
+}
+
+/// A key of letters and digits, with a digit in it.
+const fn word(prefix: &'static str, min: usize, max: usize) -> Rule {
+    Rule { prefix, tail: Tail::Alphanumeric, min, max, needs_digit: true, parts: &[] }
 }
 
 /// A key in parts with dots between.
@@ -96,6 +104,12 @@ pub(super) const RULES: &[Rule] = &[
     rule("tgp_v1_", 30),
     rule("pcsk_", 40),
     rule("api_org_", 30),
+    exact("sk_", Tail::Hex, 48),
+    word("fw_", 22, 26),
+    exact("fc-", Tail::Hex, 32),
+    rule("pa-", 40),
+    rule("wandb_v1_", 30),
+    rule("vck_", 40),
     // Code hosting and package registries.
     sure("ghp_", 16),
     sure("gho_", 16),
@@ -128,6 +142,12 @@ pub(super) const RULES: &[Rule] = &[
     rule("CLOJARS_", 40),
     rule("AKCp", 50),
     rule("sgp_", 40),
+    rule("dckr_oat_", 20),
+    word("cio", 32, 32),
+    word("oy2", 43, 43),
+    exact("squ_", Tail::Hex, 40),
+    exact("sqp_", Tail::Hex, 40),
+    exact("sqa_", Tail::Hex, 40),
     // Clouds.
     exact("AKIA", Tail::Capitals, 16),
     exact("ASIA", Tail::Capitals, 16),
@@ -156,6 +176,16 @@ pub(super) const RULES: &[Rule] = &[
     rule("atlasv1.", 40),
     rule("dt0c01.", 40),
     rule("APA91b", 100),
+    Rule { max: 160, ..rule("1//0", 40) },
+    Rule { max: 160, ..rule("4/0A", 40) },
+    word("LTAI", 12, 24),
+    word("AKID", 32, 36),
+    rule("sb_secret_", 20),
+    rule("pul-", 40),
+    rule("SWMTKN-1-", 50),
+    rule("vercel_blob_rw_", 20),
+    rule("y0_", 50),
+    rule("sl.", 100),
     // Messages and mail.
     rule("xoxa-", 10),
     rule("xoxb-", 10),
@@ -178,6 +208,8 @@ pub(super) const RULES: &[Rule] = &[
     exact("AC", Tail::Hex, 32),
     exact("key-", Tail::Hex, 32),
     rule("xkeysib-", 40),
+    rule("xsmtpsib-", 40),
+    rule("re_", 33),
     // Payment and shops.
     rule("sk_live_", 10),
     rule("sk_test_", 10),
@@ -192,6 +224,16 @@ pub(super) const RULES: &[Rule] = &[
     rule("shpss_", 20),
     rule("shippo_live_", 30),
     rule("FLWSECK_", 20),
+    rule("FLWSECK-", 20),
+    rule("rzp_live_", 14),
+    rule("rzp_test_", 14),
+    word("EZAK", 54, 54),
+    word("EZTK", 54, 54),
+    rule("access-sandbox-", 36),
+    rule("access-development-", 36),
+    rule("access-production-", 36),
+    rule("duffel_live_", 30),
+    rule("duffel_test_", 30),
     // Tools.
     rule("lin_api_", 30),
     rule("ntn_", 40),
@@ -207,6 +249,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("pnu_", 30),
     rule("rdme_", 50),
     rule("tfp_", 40),
+    rule("ops_eyJ", 100),
+    rule("sk.eyJ", 60),
+    rule("CFPAT-", 40),
+    rule("pat-na1-", 30),
+    rule("pat-eu1-", 30),
+    rule("lin_oauth_", 30),
+    word("aio_", 28, 28),
     dotted("pat", &[(14, 14), (40, usize::MAX)]),
     // Ways to send and to keep a key.
     sure("AGE-SECRET-KEY-1", 30),

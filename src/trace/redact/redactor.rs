@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Number, Value};
 
 use super::credentials::Credentials;
+use super::encoded;
 use super::names::{Evidence, REDACTED, evidence_for, is_secret_header, is_secret_parameter};
 use super::scanner::Scanner;
 use super::spans::without;
 use super::spelling::forget_spelling;
-use super::user_patterns::UserPatterns;
+use super::user_patterns::{SecretPattern, UserPatterns};
 use super::values::{ValueForm, is_secret};
 
 /// Shorter credentials are dummies that may be ordinary words. Removing those everywhere would only damage the trace.
@@ -19,24 +22,27 @@ const MIN_CREDENTIAL: usize = 8;
 /// No secret of a known kind is in a shorter text, its name included. In bytes.
 const MIN_TEXT: usize = 8;
 
-/// Finds and replaces secrets.
-#[derive(Clone, Debug)]
+/// How often a part of an address may be encoded over.
+const MAX_ENCODED: usize = 4;
+
+/// Finds and replaces secrets: all that are known by themselves, and what the user's own patterns match. Cheap to clone.
+#[derive(Clone, Debug, Default)]
 pub struct Redactor {
     credentials: Credentials,
     patterns: UserPatterns,
 }
 
-impl Default for Redactor {
-    fn default() -> Self {
-        Self { credentials: Credentials::default(), patterns: UserPatterns::of_process() }
-    }
-}
-
 impl Redactor {
-    /// A redactor that knows the credentials in these request headers and in this path's query.
-    pub fn for_request<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>, path: &str) -> Self {
+    /// A redactor that also looks for these patterns of the user's.
+    pub fn new(patterns: &[SecretPattern]) -> Self {
+        Self { credentials: Credentials::default(), patterns: UserPatterns::new(patterns) }
+    }
+
+    /// The same, which also knows the credentials in these request headers and in this path's query.
+    pub fn for_request<'a>(&self, headers: impl IntoIterator<Item = (&'a str, &'a str)>, path: &str) -> Self {
         let mut credentials: Vec<String> = Vec::new();
         for (_, value) in headers.into_iter().filter(|(name, _)| is_secret_header(name)) {
+            credentials.extend(basic_password(value));
             // Each part of `Bearer abc` or `a=b; c=d` is as secret as the whole.
             credentials.extend(value.split([' ', ';', ',']).map(|part| part.trim().to_owned()));
             credentials.extend(value.split(';').filter_map(|cookie| Some(cookie.split_once('=')?.1.trim().to_owned())));
@@ -50,13 +56,7 @@ impl Redactor {
         credentials.sort();
         credentials.dedup();
         // The headers of a request are far from what the search cannot hold.
-        Self { credentials: Credentials::new(&credentials).unwrap_or_default(), ..Self::default() }
-    }
-
-    /// The same with these patterns of the user's.
-    #[cfg(test)]
-    pub(super) fn with_patterns(self, patterns: UserPatterns) -> Self {
-        Self { patterns, ..self }
+        Self { credentials: Credentials::new(&credentials).unwrap_or_default(), patterns: self.patterns.clone() }
     }
 
     /// Headers as a trace has them: a string per name, or a list of strings if the name came more than once.
@@ -65,8 +65,9 @@ impl Redactor {
         for (name, value) in headers {
             let value = if is_secret_header(name) { REDACTED.into() } else { self.text(value) };
             let value = Value::String(value.into_owned());
-            match map.get_mut(name) {
-                None => drop(map.insert(name.to_owned(), value)),
+            let name = self.text(name);
+            match map.get_mut(&*name) {
+                None => drop(map.insert(name.into_owned(), value)),
                 Some(Value::Array(values)) => values.push(value),
                 Some(first) => *first = Value::Array(vec![first.take(), value]),
             }
@@ -91,7 +92,7 @@ impl Redactor {
 
     /// A path with its query, in which parameters lose their values that are named like secrets, or have one in them.
     pub fn path(&self, path: &str) -> String {
-        let Some((path, query)) = path.split_once('?') else { return self.text(path).into_owned() };
+        let Some((path, query)) = path.split_once('?') else { return self.segments(path) };
         let pairs: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
@@ -99,14 +100,31 @@ impl Redactor {
                 _ => self.text(pair).into_owned(),
             })
             .collect();
-        format!("{}?{}", self.text(path), pairs.join("&"))
+        format!("{}?{}", self.segments(path), pairs.join("&"))
     }
 
-    /// Whether a value of a query has a secret that only shows once it is decoded.
+    /// A path without its query.
+    fn segments(&self, path: &str) -> String {
+        let segments = path.split('/').map(|segment| if self.is_secret_encoded(segment) { REDACTED } else { segment });
+        let path = segments.collect::<Vec<_>>().join("/");
+        self.text(&path).into_owned()
+    }
+
+    /// Whether a part of an address has a secret that only shows once it is decoded, perhaps more than once.
     fn is_secret_encoded(&self, value: &str) -> bool {
-        let spaced = value.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8_lossy();
-        decoded != value && matches!(self.text(&decoded), Cow::Owned(_))
+        let mut encoded = Cow::Borrowed(value);
+        for _ in 0..MAX_ENCODED {
+            let spaced = encoded.replace('+', " ");
+            let decoded = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
+            if decoded == encoded {
+                return false;
+            }
+            if matches!(self.text(&decoded), Cow::Owned(_)) {
+                return true;
+            }
+            encoded = Cow::Owned(decoded);
+        }
+        false
     }
 
     /// A text with all secrets replaced.
@@ -135,6 +153,8 @@ impl Redactor {
                     *text = REDACTED.into();
                 } else if let Cow::Owned(clean) = self.text(text) {
                     *text = clean;
+                } else if let Some(clean) = encoded::without_secrets(text, |decoded| self.text(decoded)) {
+                    *text = clean;
                 }
             }
             Value::Number(number) if evidence.is_some_and(|evidence| is_secret_number(number, evidence)) => {
@@ -147,7 +167,11 @@ impl Redactor {
                     *fields = std::mem::take(fields).into_iter().map(|(k, v)| (self.text(&k).into_owned(), v)).collect();
                 }
                 let inside = evidence.map(|_| Evidence::Chance);
-                fields.iter_mut().for_each(|(key, value)| self.json_named(value, evidence_for(key).or(inside)));
+                let named = named_elsewhere(fields);
+                for (key, value) in fields.iter_mut() {
+                    let named = if VALUES.contains(&key.as_str()) { named } else { None };
+                    self.json_named(value, named.or_else(|| evidence_for(key)).or(inside));
+                }
             }
             _ => {}
         }
@@ -157,6 +181,26 @@ impl Redactor {
     pub(super) fn scanner(&self) -> Scanner {
         Scanner::new(&self.credentials, &self.patterns)
     }
+}
+
+/// The fields of an entry that may have the name of its value, and those that may have the value: `{"name": "DB_PASSWORD", "value": "…"}`.
+const NAMES: [&str; 4] = ["name", "key", "header", "variable"];
+const VALUES: [&str; 2] = ["value", "val"];
+
+/// What the value of an entry must look like to be a secret, going by the name that stands beside it.
+fn named_elsewhere(fields: &Map<String, Value>) -> Option<Evidence> {
+    if !VALUES.iter().any(|value| fields.contains_key(*value)) {
+        return None;
+    }
+    NAMES.iter().filter_map(|name| fields.get(*name)?.as_str()).find_map(evidence_for)
+}
+
+/// User and password, and the password alone, of a header with basic authentication.
+fn basic_password(header: &str) -> Vec<String> {
+    let encoded = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, rest)| rest.trim());
+    let decoded = encoded.and_then(|encoded| String::from_utf8(STANDARD.decode(encoded).ok()?).ok());
+    let password = decoded.as_ref().and_then(|decoded| Some(decoded.split_once(':')?.1.to_owned()));
+    decoded.into_iter().chain(password).collect()
 }
 
 fn is_secret_number(number: &Number, evidence: Evidence) -> bool {
@@ -169,7 +213,7 @@ mod tests {
     use serde_json::json;
 
     fn redactor() -> Redactor {
-        Redactor::for_request(
+        Redactor::default().for_request(
             [("authorization", "Bearer abcdefgh-own"), ("x-api-key", "own-key-123"), ("cookie", "a=sessioncookie; b=2")],
             "/v1/x?api_key=query-secret",
         )
@@ -213,7 +257,7 @@ mod tests {
 
     #[test]
     fn dummy_credentials_do_not_punch_holes() {
-        let redactor = Redactor::for_request([("x-api-key", "dummy")], "/");
+        let redactor = Redactor::default().for_request([("x-api-key", "dummy")], "/");
         assert_eq!(redactor.text("a dummy text"), "a dummy text");
     }
 

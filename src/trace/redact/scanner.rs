@@ -4,6 +4,7 @@
 use super::assignments::Assignments;
 use super::credentials::{Credentials, OwnCredentials};
 use super::detector::Detector;
+use super::escape::{Escape, PercentEscape, Read, UNICODE};
 use super::key_blocks::KeyBlocks;
 use super::spans::{SecretSpan, SecretSpans};
 use super::tokens::Tokens;
@@ -14,6 +15,7 @@ use super::user_patterns::{PatternWindow, UserPatterns};
 pub(super) struct Scanner {
     at: usize,
     escape: Escape,
+    percent: PercentEscape,
     tokens: Tokens,
     assignments: Assignments,
     key_blocks: KeyBlocks,
@@ -28,6 +30,7 @@ impl Scanner {
         Self {
             at: 0,
             escape: Escape::default(),
+            percent: PercentEscape::default(),
             tokens: Tokens::default(),
             assignments: Assignments::default(),
             key_blocks: KeyBlocks::default(),
@@ -41,31 +44,56 @@ impl Scanner {
     /// Takes the next piece.
     pub(crate) fn push(&mut self, text: &str) {
         for &byte in text.as_bytes() {
-            let (at, found) = (self.at, &mut self.found);
+            let at = self.at;
             if let Some(own) = &mut self.own {
-                own.byte(at, byte, found);
+                own.byte(at, byte, &mut self.found);
             }
             if let Some(patterns) = &mut self.patterns {
-                patterns.byte(at, byte, found);
+                patterns.byte(at, byte, &mut self.found);
             }
-            if self.escape.ends_percent(byte) {
+            if self.percent.ends_at(byte) {
                 self.tokens.break_word();
             }
-            let byte = self.escape.hide(byte);
-            self.tokens.byte(at, byte, found);
-            self.assignments.byte(at, byte, found);
-            self.key_blocks.byte(at, byte, found);
-            self.url_passwords.byte(at, byte, found);
+            let read = self.escape.read(byte);
+            self.see(at, read);
             self.at += 1;
         }
-        let at = self.at;
+        let seen = self.seen();
         if let Some(start) = self.detectors().filter_map(|detector| detector.open()).min() {
-            self.found.push(start..at);
+            self.found.push(start..seen);
         }
+    }
+
+    /// Shows the detectors what was read of the text up to this position.
+    #[inline(always)]
+    fn see(&mut self, at: usize, read: Read) {
+        match read {
+            Read::Byte(byte) => self.see_byte(at, byte),
+            Read::Nothing => {}
+            Read::Held { count, kept } => {
+                let start = at - usize::from(count);
+                (0..count).for_each(|held| self.see_byte(start + usize::from(held), if held == 0 { b'\\' } else { b' ' }));
+                if let Some(byte) = kept {
+                    self.see_byte(at, byte);
+                }
+            }
+            Read::Decoded(byte) => self.see_byte(at + 1 - UNICODE, byte),
+        }
+    }
+
+    #[inline(always)]
+    fn see_byte(&mut self, at: usize, byte: u8) {
+        let found = &mut self.found;
+        self.tokens.byte(at, byte, found);
+        self.assignments.byte(at, byte, found);
+        self.key_blocks.byte(at, byte, found);
+        self.url_passwords.byte(at, byte, found);
     }
 
     /// The text is over. The next piece begins another one.
     pub(crate) fn end(&mut self) {
+        let held = self.escape.end();
+        self.see(self.at, held);
         let (at, found) = (self.at, &mut self.found);
         self.tokens.end(at, found);
         self.assignments.end(at, found);
@@ -77,12 +105,18 @@ impl Scanner {
         if let Some(patterns) = &mut self.patterns {
             patterns.end(at, found);
         }
-        self.escape = Escape::default();
+        self.percent = PercentEscape::default();
     }
 
     /// The end of the decided text: what follows may still turn out to belong to a secret.
     pub(crate) fn decided(&self) -> usize {
-        self.detectors().filter_map(|detector| detector.undecided()).min().unwrap_or(self.at)
+        let seen = self.seen();
+        self.detectors().filter_map(|detector| detector.undecided()).min().unwrap_or(seen).min(seen)
+    }
+
+    /// Up to where the detectors have seen the text: an escape may have begun there.
+    fn seen(&self) -> usize {
+        self.at - usize::from(self.escape.held)
     }
 
     /// The secrets found so far, in order and with gaps between them. Those that end at or before `from` are forgotten.
@@ -101,40 +135,5 @@ impl Scanner {
     #[cfg(test)]
     pub(crate) fn steps(&self) -> usize {
         self.tokens.steps + self.found.steps
-    }
-}
-
-/// Escapes, whose letters and digits are no part of a word. Those of JSON inside a text, like `\n`, are hidden.
-#[derive(Default)]
-struct Escape {
-    after_backslash: bool,
-    /// Digits of a `\u0026` that are still to come.
-    digits: u8,
-    /// Bytes of a `%20` that have come.
-    percent: u8,
-}
-
-impl Escape {
-    /// Whether an escape of an address, such as `%20`, ended right before this byte. A key may start behind it.
-    #[inline]
-    fn ends_percent(&mut self, byte: u8) -> bool {
-        let before = self.percent;
-        self.percent = match before {
-            _ if byte == b'%' => 1,
-            1 | 2 if byte.is_ascii_hexdigit() => before + 1,
-            _ => 0,
-        };
-        before == 3
-    }
-
-    #[inline]
-    fn hide(&mut self, byte: u8) -> u8 {
-        let after_backslash = std::mem::replace(&mut self.after_backslash, byte == b'\\');
-        if self.digits > 0 && byte.is_ascii_hexdigit() {
-            self.digits -= 1;
-            return b' ';
-        }
-        self.digits = if after_backslash && byte == b'u' { 4 } else { 0 };
-        if after_backslash && matches!(byte, b'n' | b'r' | b't' | b'u') { b' ' } else { byte }
     }
 }

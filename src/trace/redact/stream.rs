@@ -3,6 +3,7 @@
 //! A delta is held back while a secret may have started in it that is not decided yet, so that no part of one is let out. Texts
 //! may alternate, as the arguments of parallel calls do: each has a scanner of its own.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
@@ -62,6 +63,9 @@ impl StreamRedactor {
             texts.push(std::mem::take(text));
         }
         self.redactor.json(&mut event.data);
+        if let Cow::Owned(clean) = self.redactor.text(&event.event) {
+            event.event = clean;
+        }
         for (piece, text) in spelled(&mut event.data).into_iter().zip(texts) {
             *piece.text = text;
         }
@@ -118,8 +122,14 @@ impl StreamRedactor {
 /// The pieces of text in an event. Those in a field that is named like a secret are judged by that name instead.
 fn spelled(data: &mut Value) -> Vec<TextPiece<'_>> {
     let mut pieces = pieces_in(data);
-    pieces.retain(|TextPiece { id, .. }| matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(&id.field).is_none());
     pieces
+        .retain(|TextPiece { id, .. }| matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(last_name(&id.field)).is_none());
+    pieces
+}
+
+/// The name at the end of a place in an event.
+fn last_name(field: &str) -> &str {
+    field.rsplit('/').next().unwrap_or(field)
 }
 
 /// Whether no text goes on behind this event. Pings come at any time, and chunks of chat completions may add nothing.
@@ -135,7 +145,7 @@ fn ends_texts(event: &mut RecordedEvent) -> bool {
 mod tests {
     use super::*;
     use crate::trace::redact::names::REDACTED;
-    use crate::trace::redact::user_patterns::{SecretPattern, UserPatterns};
+    use crate::trace::redact::user_patterns::SecretPattern;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -272,7 +282,7 @@ mod tests {
             before in "[a-zé ]{0,3000}", after in "[a-z ]{0,3000}", cuts in prop::collection::vec(0usize..6100, 0..8)
         ) {
             let pattern = SecretPattern::try_from("PROJ-[0-9]{4}|é+x".to_owned()).unwrap();
-            let redactor = Redactor::default().with_patterns(UserPatterns::new(&[pattern]));
+            let redactor = Redactor::new(&[pattern]);
             let whole = format!("{before} PROJ-1234 {after}");
             let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| whole.is_char_boundary(*cut)).chain([0, whole.len()]).collect();
             cuts.sort();
@@ -289,7 +299,7 @@ mod tests {
             before in "[a-z ]{0,12}", after in "( [a-z ]{0,12})?", cuts in prop::collection::vec(0usize..60, 0..8)
         ) {
             let secret = "zq7-credential-zq8";
-            let redactor = Redactor::for_request([("x-api-key", secret)], "/");
+            let redactor = Redactor::default().for_request([("x-api-key", secret)], "/");
             let whole = format!("{before} {secret}{after}");
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(whole.len())).chain([0, whole.len()]).collect();
             cuts.sort();

@@ -15,9 +15,8 @@ const AWS_NEAR: usize = 200;
 pub(super) struct Tokens {
     beginnings: &'static Beginnings,
     candidates: Vec<KeyCandidate>,
-    /// The byte before this one, if a word starts with it.
-    started: Option<u8>,
-    at: usize,
+    /// The byte before this one and where it is, if a word starts with it.
+    started: Option<(usize, u8)>,
     /// Whether a word can start here: the byte before is neither letter nor digit.
     after_word: bool,
     /// The end of the stretch behind an access key id in which the secret access key of AWS is expected.
@@ -33,7 +32,6 @@ impl Default for Tokens {
             beginnings: &BEGINNINGS,
             candidates: Vec::new(),
             started: None,
-            at: 0,
             after_word: false,
             aws_until: 0,
             #[cfg(test)]
@@ -134,8 +132,8 @@ impl Tokens {
     }
 
     fn step(&mut self, at: usize, byte: u8, is_word: bool, found: &mut SecretSpans) {
-        if let Some(first) = self.started.take() {
-            self.begin(at - 1, first, byte);
+        if let Some((start, first)) = self.started.take() {
+            self.begin(start, first, byte);
         }
         if !self.candidates.is_empty() {
             let aws_until = &mut self.aws_until;
@@ -152,13 +150,12 @@ impl Tokens {
             });
         }
         if is_word && !self.after_word {
-            self.started = Some(byte);
+            self.started = Some((at, byte));
             if at < self.aws_until && !self.candidates.iter().any(|other| other.rule.prefix.is_empty()) {
                 self.candidates.push(KeyCandidate { tail: 1, ..KeyCandidate::new(&AWS_SECRET, at) });
             }
         }
         self.after_word = is_word;
-        self.at = at + 1;
     }
 }
 
@@ -171,7 +168,7 @@ impl Detector for Tokens {
         }
         let is_word = byte.is_ascii_alphanumeric();
         if self.candidates.is_empty() && self.started.is_none() && (self.after_word || !is_word) {
-            (self.after_word, self.at) = (is_word, at + 1);
+            self.after_word = is_word;
             return;
         }
         self.step(at, byte, is_word, found);
@@ -181,12 +178,12 @@ impl Detector for Tokens {
         for candidate in self.candidates.drain(..).filter(KeyCandidate::is_key) {
             found.push(candidate.start..at);
         }
-        (self.started, self.after_word, self.aws_until, self.at) = (None, false, 0, at);
+        (self.started, self.after_word, self.aws_until) = (None, false, 0);
     }
 
     fn undecided(&self) -> Option<usize> {
         let undecided = self.candidates.iter().filter(|candidate| !candidate.is_decided()).map(|candidate| candidate.start);
-        undecided.chain(self.started.map(|_| self.at - 1)).min()
+        undecided.chain(self.started.map(|(start, _)| start)).min()
     }
 
     fn open(&self) -> Option<usize> {

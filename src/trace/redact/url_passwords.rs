@@ -1,11 +1,11 @@
-//! Passwords in addresses: `scheme://user:password@host`.
+//! Passwords in addresses: `scheme://user:password@host`, and tokens in the user's place: `scheme://token@host`.
 
 use super::detector::Detector;
 use super::spans::SecretSpans;
-use super::values::is_placeholder;
+use super::values::{is_chance, is_placeholder};
 
-/// The longest password, and the longest user name, in bytes.
-const MAX_LENGTH: usize = 256;
+/// The longest password, and the longest user name, in bytes. Clouds give tokens of a kilobyte for passwords.
+const MAX_LENGTH: usize = 2048;
 
 /// The detector of these passwords.
 #[derive(Default)]
@@ -19,8 +19,14 @@ enum UrlPart {
     Outside,
     Colon,
     Slash,
-    /// Bytes of the user's name so far.
-    User(usize),
+    /// Before the user's name.
+    Start,
+    User {
+        start: usize,
+        text: Vec<u8>,
+    },
+    /// Before the password.
+    AfterUser,
     Password {
         start: usize,
         text: Vec<u8>,
@@ -32,9 +38,20 @@ impl UrlPasswords {
         let ends = byte.is_ascii_whitespace() || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'\\' | b'<' | b'>');
         self.state = match (std::mem::take(&mut self.state), byte) {
             (UrlPart::Colon, b'/') => UrlPart::Slash,
-            (UrlPart::Slash, b'/') => UrlPart::User(0),
-            (UrlPart::User(_), b':') => UrlPart::Password { start: at + 1, text: Vec::new() },
-            (UrlPart::User(length), _) if !ends && byte != b'@' && length < MAX_LENGTH => UrlPart::User(length + 1),
+            (UrlPart::Slash, b'/') => UrlPart::Start,
+            (UrlPart::Start | UrlPart::User { .. }, b':') => UrlPart::AfterUser,
+            (UrlPart::Start, _) if !ends && byte != b'@' => UrlPart::User { start: at, text: vec![byte] },
+            (UrlPart::User { start, text }, b'@') => {
+                if is_chance(&text) {
+                    found.push(start..at);
+                }
+                UrlPart::Outside
+            }
+            (UrlPart::User { start, mut text }, _) if !ends && text.len() < MAX_LENGTH => {
+                text.push(byte);
+                UrlPart::User { start, text }
+            }
+            (UrlPart::AfterUser, _) if !ends && byte != b'@' => UrlPart::Password { start: at, text: vec![byte] },
             (UrlPart::Password { start, text }, b'@') => {
                 if !is_placeholder(&text) {
                     found.push(start..at);
@@ -65,7 +82,7 @@ impl Detector for UrlPasswords {
 
     fn undecided(&self) -> Option<usize> {
         match self.state {
-            UrlPart::Password { start, .. } => Some(start),
+            UrlPart::User { start, .. } | UrlPart::Password { start, .. } => Some(start),
             _ => None,
         }
     }

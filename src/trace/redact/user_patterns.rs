@@ -3,7 +3,7 @@
 //! A regular expression can look at any length of text. To bound the work, and what a stream holds back, the text is searched in
 //! windows that overlap by [`MAX_MATCH`]: a match that is no longer is found wherever it stands, and however the text is cut.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use regex::bytes::Regex;
 use schemars::JsonSchema;
@@ -17,12 +17,26 @@ use super::spans::SecretSpans;
 const MAX_MATCH: usize = 2048;
 
 /// A regular expression for a kind of secret. What it matches is replaced, up to 2 KiB.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct SecretPattern(String);
+pub struct SecretPattern(Regex);
 
-/// Texts of every trace that are no secrets. A pattern that matches one of them is refused: it would redact whole recordings.
-const ORDINARY: [&str; 10] = ["\"", " ", ":", ",", "{", "[", "\n", "e", "0", "text"];
+/// What is in every trace and is no secret. A pattern that matches one of these would leave nothing of a recording.
+const ORDINARY: [&str; 12] = [
+    "\"",
+    " ",
+    ":",
+    ",",
+    "{",
+    "[",
+    "\n",
+    "e",
+    "0",
+    "text",
+    "{\"model\": \"m\", \"max_tokens\": 32000, \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\"}]}], \"stream\": true}",
+    "You are an interactive agent that helps users with software engineering tasks.\nUse the tools that you have.\n\n - Be brief. \
+     Read a file before you change it, and run the tests when you are done (npm test, cargo test, pytest).\n",
+];
 
 impl TryFrom<String> for SecretPattern {
     type Error = String;
@@ -34,7 +48,7 @@ impl TryFrom<String> for SecretPattern {
             Ok(regex) if regex.is_match(b"") => "matches the empty text".to_owned(),
             Ok(regex) if regex.is_match(REDACTED.as_bytes()) => format!("matches {REDACTED}, which replaces secrets"),
             Ok(regex) if ORDINARY.iter().any(|text| regex.is_match(text.as_bytes())) => "matches ordinary text".to_owned(),
-            Ok(_) => return Ok(Self(pattern)),
+            Ok(regex) => return Ok(Self(regex)),
             Err(regex::Error::Syntax(message)) => {
                 let last = message.lines().last().unwrap_or_default();
                 format!("is no regular expression: {}", last.trim_start_matches("error: "))
@@ -47,17 +61,14 @@ impl TryFrom<String> for SecretPattern {
 
 impl From<SecretPattern> for String {
     fn from(pattern: SecretPattern) -> Self {
-        pattern.0
+        pattern.0.as_str().to_owned()
     }
 }
 
-/// The patterns of this process. What is written must not depend on who writes it, so there is one set for all redactors.
-static PATTERNS: OnceLock<UserPatterns> = OnceLock::new();
-
-/// Sets the patterns that all redactors of this process look for, before the first of them is made. Later calls change nothing.
-pub fn use_patterns(patterns: &[SecretPattern]) {
-    // Fails if they are set already.
-    PATTERNS.set(UserPatterns::new(patterns)).ok();
+impl PartialEq for SecretPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Compiled patterns.
@@ -66,13 +77,7 @@ pub(super) struct UserPatterns(Arc<[Regex]>);
 
 impl UserPatterns {
     pub(crate) fn new(patterns: &[SecretPattern]) -> Self {
-        // They compiled when they were checked.
-        Self(patterns.iter().filter_map(|pattern| Regex::new(&pattern.0).ok()).collect())
-    }
-
-    /// Those of this process.
-    pub(crate) fn of_process() -> Self {
-        PATTERNS.get().cloned().unwrap_or_default()
+        Self(patterns.iter().map(|pattern| pattern.0.clone()).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_no_usable_pattern_is_refused_in_one_line() {
-        let refused = ["(", "a{2}{9999999}", "[b-a]", "x*", "[a-z]+"]
+        let refused = ["(", "a{2}{9999999}", "[b-a]", "x*", "[a-z]+", "(?s).{50,}", "tool"]
             .map(|pattern| SecretPattern::try_from(pattern.to_owned()).unwrap_err());
         insta::assert_snapshot!(refused.join("\n"), @r"
         the pattern `(` is no regular expression: unclosed group
@@ -147,6 +152,8 @@ mod tests {
         the pattern `[b-a]` is no regular expression: invalid character class range, the start must be <= the end
         the pattern `x*` matches the empty text
         the pattern `[a-z]+` matches [redacted], which replaces secrets
+        the pattern `(?s).{50,}` matches ordinary text
+        the pattern `tool` matches ordinary text
         ");
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum ValueForm {
     Literal,
     /// Without quotes: `name: value`. It may be code, or prose.
     Bare,
+    /// The same, with nothing else in the line, as YAML and properties have it.
+    Line,
     /// Without quotes behind a name in quotes: a number of JSON, or a word like `true`.
     Number,
 }
@@ -30,7 +32,8 @@ pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bo
         (Evidence::Name, ValueForm::Json | ValueForm::Literal) => true,
         // A sentence about a password.
         (Evidence::Name, ValueForm::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
-        (Evidence::Name, ValueForm::Bare) => (value.len() >= 5 && is_no_word(value)) || is_long_number(value),
+        (Evidence::Name, ValueForm::Line) if is_word(value) => true,
+        (Evidence::Name, ValueForm::Bare | ValueForm::Line) => (value.len() >= 5 && is_no_word(value)) || is_long_number(value),
         (Evidence::Name, ValueForm::Number) => is_long_number(value),
         (_, ValueForm::Number) => false,
         (Evidence::Token, _) => !has_space && is_token(value),
@@ -59,6 +62,55 @@ fn is_no_word(value: &[u8]) -> bool {
     value.iter().any(u8::is_ascii_digit) || value[1..].iter().any(sign)
 }
 
+/// Words that stand where a password would: types, and what is said of one.
+const NO_PASSWORDS: [&str; 40] = [
+    "array",
+    "boolean",
+    "bytes",
+    "changed",
+    "default",
+    "disabled",
+    "empty",
+    "enabled",
+    "expired",
+    "false",
+    "field",
+    "float",
+    "hidden",
+    "ignored",
+    "incorrect",
+    "inherit",
+    "input",
+    "integer",
+    "invalid",
+    "masked",
+    "missing",
+    "never",
+    "number",
+    "object",
+    "optional",
+    "password",
+    "passwd",
+    "prompt",
+    "redacted",
+    "required",
+    "secret",
+    "stdin",
+    "string",
+    "token",
+    "undefined",
+    "unknown",
+    "unset",
+    "value",
+    "varchar",
+    "wrong",
+];
+
+/// Whether this is a word of small letters that somebody may have for a password.
+fn is_word(value: &[u8]) -> bool {
+    value.len() >= 5 && value.iter().all(u8::is_ascii_lowercase) && !NO_PASSWORDS.iter().any(|word| word.as_bytes() == value)
+}
+
 /// Whether this is a number as JSON has it, with more digits than counts have.
 fn is_long_number(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -72,7 +124,7 @@ fn is_token(value: &[u8]) -> bool {
 }
 
 /// Whether the longest word in it looks random. Names, dates and versions have shorter words.
-fn is_chance(value: &[u8]) -> bool {
+pub(super) fn is_chance(value: &[u8]) -> bool {
     let word = value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default();
     let has = |kind: fn(&u8) -> bool| word.iter().any(kind);
     let mixed = has(u8::is_ascii_alphabetic) && word.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2;

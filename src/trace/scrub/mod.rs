@@ -19,16 +19,19 @@ mod tables;
 mod tests;
 mod walk;
 
+use serde_json::Value;
+
 use self::kinds::{FieldKind, ObjectKind};
 use self::names::DeclaredNames;
 pub use self::walk::Turns;
 use self::walk::{Speaker, Walker};
+use super::redact::Redactor;
 use super::redact_trace::redact_trace;
 use super::{Trace, assemble};
 
 /// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing.
-pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
-    redact_trace(&mut trace);
+pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
+    redact_trace(&mut trace, redactor);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };
     trace.client = head::user_agent(&trace.client);
     trace.request.path = head::path(&trace.request.path);
@@ -44,10 +47,17 @@ pub fn scrub(mut trace: Trace, turns: Turns) -> Trace {
     trace
 }
 
+/// Scrubs the arguments of a call in an answer to a request with this body, as [`scrub`] does those that a trace has.
+pub fn scrub_arguments(arguments: &mut Value, request: &Value, turns: Turns, redactor: &Redactor) {
+    redactor.json(arguments);
+    let walker = Walker { turns, names: DeclaredNames::of(request) };
+    walker.value(arguments, FieldKind::Arguments, Speaker::Other);
+}
+
 /// Scrubs a body. One that is no JSON, as a string, is free text.
-fn body(walker: &Walker, body: &mut serde_json::Value, object: ObjectKind) {
+fn body(walker: &Walker, body: &mut Value, object: ObjectKind) {
     match body {
-        serde_json::Value::String(_) => walker.free(body),
+        Value::String(_) => walker.free(body),
         body => walker.value(body, FieldKind::In(object), Speaker::Other),
     }
 }

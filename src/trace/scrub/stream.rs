@@ -8,10 +8,7 @@ use serde_json::Value;
 use super::kinds::{FieldKind, ObjectKind};
 use super::walk::{Speaker, Walker};
 use crate::trace::RecordedEvent;
-use crate::trace::pieces::{PieceHolder, PieceId, pieces_in};
-
-/// What ends a stream of chat completions.
-const DONE: &str = "[DONE]";
+use crate::trace::pieces::{DONE, PieceHolder, PieceId, pieces_in};
 
 /// Scrubs events. Each piece of a text keeps its number of characters.
 pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
@@ -65,6 +62,7 @@ fn kind_of(id: &PieceId) -> FieldKind {
         PieceHolder::Choice(_) => ObjectKind::Message.kind(field),
         PieceHolder::Call { .. } => ObjectKind::Tool.kind(field),
         PieceHolder::Reasoning { .. } => ObjectKind::Block.kind(field),
+        PieceHolder::Other => None,
         PieceHolder::Item { .. } => {
             let is_input = ["arguments.delta", "input.delta"].iter().any(|end| field.ends_with(end));
             Some(if is_input { FieldKind::Arguments } else { FieldKind::Said })

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::trace::arguments::malformed_calls;
+use crate::trace::redact::Redactor;
 use crate::trace::redact_trace::parts_with_secrets;
 use crate::trace::{ExchangeOutcome, Timing, Trace, assemble, read};
 
@@ -20,7 +21,7 @@ pub struct Findings {
 
 /// Checks each file by itself, then all of them together. An id must belong to one exchange, of which another folder may have a
 /// scrubbed copy. The numbers of a session should have no gaps.
-pub fn check(paths: &[PathBuf]) -> Findings {
+pub fn check(paths: &[PathBuf], redactor: &Redactor) -> Findings {
     let mut findings = Findings::default();
     let mut ids: HashMap<String, (&Path, String, u32)> = HashMap::new();
     let mut sessions: BTreeMap<(&Path, String), Vec<u32>> = BTreeMap::new();
@@ -32,7 +33,9 @@ pub fn check(paths: &[PathBuf]) -> Findings {
                 continue;
             }
         };
-        findings.problems.extend(problems_of(&trace).into_iter().map(|problem| format!("{}: {problem}", path.display())));
+        findings
+            .problems
+            .extend(problems_of(&trace, redactor).into_iter().map(|problem| format!("{}: {problem}", path.display())));
         if let Some((first, session, seq)) = ids.insert(trace.id.clone(), (path, trace.session.clone(), trace.seq))
             && (session, seq) != (trace.session.clone(), trace.seq)
         {
@@ -56,7 +59,7 @@ pub fn check(paths: &[PathBuf]) -> Findings {
 }
 
 /// What is wrong with one trace, a sentence each.
-pub fn problems_of(trace: &Trace) -> Vec<String> {
+pub fn problems_of(trace: &Trace, redactor: &Redactor) -> Vec<String> {
     let mut problems = Vec::new();
     let events = &trace.response.events;
     for (name, value) in [("id", &trace.id), ("session", &trace.session), ("request.method", &trace.request.method)] {
@@ -94,7 +97,7 @@ pub fn problems_of(trace: &Trace) -> Vec<String> {
     problems.extend(malformed.map(|index| format!("response.body: the arguments of content block {index} are no JSON object")));
     problems.extend(outcome_problem(trace).map(str::to_owned));
     let secret = |part| format!("{part} holds what looks like a secret; do not share this file");
-    problems.extend(parts_with_secrets(trace).into_iter().map(secret));
+    problems.extend(parts_with_secrets(trace, redactor).into_iter().map(secret));
     problems
 }
 
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_recorded_trace_has_no_problems() {
-        assert_eq!(problems_of(&trace("a", 1)), Vec::<String>::new());
+        assert_eq!(problems_of(&trace("a", 1), &Redactor::default()), Vec::<String>::new());
     }
 
     #[test]
@@ -139,7 +142,7 @@ mod tests {
         let spoil = |spoil: &dyn Fn(&mut Trace)| {
             let mut trace = trace("a", 1);
             spoil(&mut trace);
-            problems_of(&trace).join("; ")
+            problems_of(&trace, &Redactor::default()).join("; ")
         };
         insta::assert_snapshot!(spoil(&|t| t.id.clear()), @"id is empty");
         insta::assert_snapshot!(spoil(&|t| t.recorded_at = "yesterday".into()), @r#"recorded_at "yesterday" is no RFC 3339 time"#);
@@ -171,7 +174,8 @@ mod tests {
         whole.respond(200, Map::new());
         let input = serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into());
         whole.set_body(json!({"type": "message", "stop_reason": reason, "content": [block(input)]}));
-        [streamed, whole].map(|draft| problems_of(&draft.to_trace(ExchangeOutcome::Complete, None)).join("; "))
+        [streamed, whole]
+            .map(|draft| problems_of(&draft.to_trace(ExchangeOutcome::Complete, None), &Redactor::default()).join("; "))
     }
 
     #[test]
@@ -199,7 +203,7 @@ mod tests {
         }
         let root = folder.path().display().to_string();
         let clean = |lines: Vec<String>| lines.join("\n").replace(&root, "T");
-        let Findings { problems, warnings } = check(&paths);
+        let Findings { problems, warnings } = check(&paths, &Redactor::default());
         insta::assert_snapshot!(clean(problems), @"T/s/0004.json: its id b is also that of T/s/0002.json");
         insta::assert_snapshot!(clean(warnings), @"T/s: session s has no numbers between 2 and 4");
     }

@@ -42,6 +42,29 @@ fn an_upstream_that_breaks_breaks_the_client_too() {
 }
 
 #[test]
+fn what_came_of_an_answer_of_known_length_reaches_the_client_and_the_trace() {
+    const HALF: &str = "{\"type\":\"message\",\"half\":\"";
+    let upstream = Upstream::start(|_, answer| {
+        answer.raw(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{HALF}"))?;
+        Err(std::io::ErrorKind::Other.into())
+    });
+    let recorder = Recorder::start(&upstream.url());
+    for _ in 0..20 {
+        let answer = Client::post(&recorder.address, REQUEST).answer();
+        assert_eq!((answer.status(), answer.text().as_str(), answer.whole), (200, HALF, false));
+    }
+    let mut recorder = recorder;
+    recorder.stop();
+    let files = recorder.files();
+    assert_eq!(files.len(), 20);
+    for file in files {
+        let trace = anyclaude::trace::read(&file).unwrap();
+        assert_eq!((trace.outcome, trace.response.status), (ExchangeOutcome::UpstreamError, 200));
+        assert_eq!(trace.response.body, HALF);
+    }
+}
+
+#[test]
 fn a_stream_without_message_stop_and_one_with_an_error_event_are_upstream_errors() {
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
     for body in [frames()[..4].concat(), frames()[..4].concat() + error] {

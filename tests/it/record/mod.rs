@@ -10,7 +10,8 @@ mod stream;
 use std::fs;
 use std::path::Path;
 
-use anyclaude::trace::Trace;
+use anyclaude::trace::redact::Redactor;
+use anyclaude::trace::{Trace, validate};
 
 use crate::support::deadline::until;
 use crate::support::upstream::{Upstream, frames};
@@ -26,6 +27,11 @@ fn streaming(size: usize) -> Upstream {
 
 fn event_names(trace: &Trace) -> Vec<&str> {
     trace.response.events.iter().map(|event| event.event.as_str()).collect()
+}
+
+/// What is wrong with a trace.
+fn problems_of(trace: &Trace) -> Vec<String> {
+    validate::problems_of(trace, &Redactor::default())
 }
 
 /// Waits until a file holds `text`: the writer's thread runs beside the stream.

@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use anyclaude::trace::validate;
 use serde_json::json;
 
-use super::wait_for_text;
+use super::{problems_of, wait_for_text};
 use crate::support::recorder::Recorder;
 use crate::support::sandbox::Sandbox;
 use crate::support::upstream::{Client, Upstream, frames, gate, text_frame};
@@ -66,7 +65,7 @@ fn no_secret_is_ever_on_the_disk() {
     );
     assert_eq!(trace.request.path, "/v1/messages?token=[redacted]");
     assert_eq!(trace.request.headers["x-other"], "see [redacted]");
-    assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+    assert_eq!(problems_of(&trace), Vec::<String>::new());
     let mut recorder = recorder;
     let log = recorder.stop().stderr;
     for secret in secrets {

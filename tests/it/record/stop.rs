@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::sync::{Mutex, mpsc};
 
-use anyclaude::trace::{ExchangeOutcome, validate};
+use anyclaude::trace::ExchangeOutcome;
 use serde_json::json;
 
-use super::{event_names, wait_for_text};
+use super::{event_names, problems_of, wait_for_text};
 use crate::support::deadline::receive;
 use crate::support::recorder::Recorder;
 use crate::support::upstream::{Client, REQUEST, Upstream, frames, gate, text_frame};
@@ -47,7 +47,28 @@ fn after_kill_9_recover_makes_a_truncated_trace_of_what_had_come() {
     assert_eq!(trace.outcome, ExchangeOutcome::Truncated);
     assert_eq!(event_names(&trace), ["message_start", "content_block_start", "ping", "content_block_delta"]);
     assert_eq!(trace.response.body["content"], json!([{"type":"text","text":"Let mé "}]));
-    assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+    assert_eq!(problems_of(&trace), Vec::<String>::new());
+}
+
+#[test]
+fn whatever_a_client_has_seen_of_an_answer_a_kill_leaves_its_beginning() {
+    let upstream = Upstream::start(|_, answer| {
+        answer.stream()?;
+        answer.wait_for_close();
+        Ok(())
+    });
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "some words, ".repeat(17_000)}]});
+    for _ in 0..5 {
+        let mut recorder = Recorder::start(&upstream.url());
+        let mut client = Client::post(&recorder.address, &body.to_string());
+        client.head();
+        recorder.signal("KILL");
+        recorder.end();
+        recorder.sandbox.run(&["trace", "recover"]).exits(0);
+        let trace = recorder.trace();
+        assert_eq!((trace.outcome, trace.response.status), (ExchangeOutcome::Truncated, 200));
+        assert_eq!(trace.request.body, body);
+    }
 }
 
 #[test]

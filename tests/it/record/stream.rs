@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, mpsc};
 
-use anyclaude::trace::{self, ExchangeOutcome, Trace, validate};
+use anyclaude::trace::{self, ExchangeOutcome, Trace};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::{event_names, streaming, wait_for_text};
+use super::{event_names, problems_of, streaming, wait_for_text};
 use crate::support::deadline::receive;
 use crate::support::output::warnings_of;
 use crate::support::recorder::Recorder;
@@ -35,7 +35,7 @@ fn a_stream_is_passed_byte_for_byte_and_recorded_wherever_its_chunks_are_cut() {
         assert_eq!(trace.request.body, serde_json::from_str::<Value>(REQUEST).unwrap());
         assert_eq!((trace.request.path.as_str(), trace.client.as_str()), ("/v1/messages?beta=true", "test/1"));
         assert!(trace.timing.ttft_us.is_some() && trace.timing.e2e_us.is_some() && trace.timing.itl_us.is_some());
-        assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+        assert_eq!(problems_of(&trace), Vec::<String>::new());
     }
 }
 
@@ -152,7 +152,7 @@ fn a_few_kilobytes_that_become_gigabytes_are_cut_and_the_trace_says_so() {
     let (trace, log) = recorded("text/event-stream", "zstd", bomb);
     assert_eq!((trace.outcome, event_names(&trace)), (ExchangeOutcome::Truncated, vec!["message_start", "content_block_start"]));
     insta::assert_snapshot!(warnings_of(&log), @"the rest of the upstream's answer is not recorded: decompressed it is too large: more than 256 MiB, or 32 MiB from one piece of it");
-    assert_eq!(validate::problems_of(&trace), Vec::<String>::new());
+    assert_eq!(problems_of(&trace), Vec::<String>::new());
 }
 
 #[test]
@@ -178,11 +178,12 @@ fn a_compressed_request_reaches_the_upstream_untouched_and_the_trace_decoded() {
         body["mcp_servers"][0]["authorization_token"] = json!("[redacted]");
         assert_eq!(recorder.trace().request.body, body, "{encoding}");
     }
-    // What cannot be decoded is passed on all the same, and recorded without its body.
+    // What cannot be decoded is passed on all the same, and recorded with the reason.
     let mut recorder = Recorder::start_with(&upstream.url(), &[("ANYCLAUDE_DEBUG", "1")]);
     Client::send(&recorder.address, "POST", "/v1/messages", &["content-encoding: gzip"], "no gzip").answer();
     assert_eq!(receive("the request", &requests).body, b"no gzip");
-    assert_eq!(recorder.trace().request.body, Value::Null);
+    let said = recorder.trace().request.body.as_str().unwrap().to_owned();
+    assert!(said.starts_with("[not recorded: it cannot be decompressed"), "{said}");
     let log = recorder.stop().stderr;
     insta::assert_snapshot!(warnings_of(&log), @"the body of this request is not recorded: it cannot be decompressed: Invalid gzip header");
 }

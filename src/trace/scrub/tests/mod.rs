@@ -6,10 +6,20 @@ mod streams;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::validate::problems_of;
+use super::super::redact::Redactor;
+use super::super::validate;
 use super::super::{Draft, ExchangeOutcome, Opening, RecordedEvent, Trace, testing};
-use super::Turns::{Filler, Kept};
-use super::scrub;
+use super::Turns::{self, Filler, Kept};
+
+/// What is wrong with a trace.
+fn problems_of(trace: &Trace) -> Vec<String> {
+    validate::problems_of(trace, &Redactor::default())
+}
+
+/// Scrubs with no patterns of a user's.
+fn scrub(trace: Trace, turns: Turns) -> Trace {
+    super::scrub(trace, turns, &Redactor::default())
+}
 
 fn opening(path: &str, headers: Value, body: Value) -> Opening {
     let mut opening = testing::opening(path, body);

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::Turns::{self, Filler, Kept};
-use super::super::{head, scrub};
-use super::{event, opening};
+use super::super::head;
+use super::{event, opening, scrub};
 use crate::trace::{Draft, ExchangeOutcome, Trace};
 
 /// A word that no list has.

@@ -4,9 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::Turns::{self, Filler, Kept};
-use super::super::scrub;
 use super::planted::MARKER;
-use super::{event, opening};
+use super::{event, opening, scrub};
 use crate::trace::pieces::pieces_in;
 use crate::trace::{Draft, ExchangeOutcome, Trace};
 

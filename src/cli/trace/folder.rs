@@ -1,0 +1,24 @@
+//! Which traces a command is about that names none.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Map;
+
+use crate::cli::CliError;
+use crate::config;
+
+/// The folder of traces in a project.
+const HERE: &str = "traces";
+
+/// These paths. If there are none: `traces` in this folder, or else, where there is no such folder, the one with the launcher's
+/// recordings.
+pub(super) fn or_default(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
+    if !paths.is_empty() {
+        return Ok(paths);
+    }
+    if Path::new(HERE).exists() {
+        return Ok(vec![HERE.into()]);
+    }
+    let recordings = config::expand_home(&config::load(&Map::new())?.settings.traces);
+    Ok(vec![if recordings.exists() { recordings } else { HERE.into() }])
+}

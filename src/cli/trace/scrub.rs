@@ -1,0 +1,128 @@
+//! `anyclaude trace scrub`: copies that are fit to be shared, with the accepted snapshots that belong to them.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::folder::or_default;
+use super::success_unless;
+use crate::cli::{CliError, print};
+use crate::replay::{last_user_turn, one_line};
+use crate::snapshot::{ExchangeId, Snapshot, Store};
+use crate::trace::redact::Redactor;
+use crate::trace::scrub::{Turns, scrub, scrub_arguments};
+use crate::trace::{self, Trace, path_of};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyclaude trace scrub --out shared traces/
+  anyclaude trace scrub --keep-turns --out ci/traces traces/    make copies for replays in CI
+  anyclaude trace scrub --in-place shared")]
+pub(super) struct TraceScrubArgs {
+    /// Files and folders [default: traces/, or else the launcher's recordings]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Folder for the copies, laid out as <DIR>/<session>/<number>.json; their snapshots go to <DIR>/snapshots
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place", conflicts_with = "in_place")]
+    out: Option<PathBuf>,
+    /// Write over the traces and their snapshots
+    #[arg(long)]
+    in_place: bool,
+    /// Folder of the accepted snapshots; those of these traces are scrubbed in the same way, so that they still match
+    #[arg(long, default_value = "snapshots", value_name = "DIR")]
+    snapshots: PathBuf,
+    /// Keep what the user wrote and the arguments of tool calls, without home folders and mail addresses, so that replays of
+    /// the copies ask for the same calls
+    #[arg(long)]
+    keep_turns: bool,
+}
+
+/// Where a trace goes.
+struct Target {
+    file: PathBuf,
+    copy: PathBuf,
+}
+
+/// Scrubs the traces that can be read; the others are an error at the end. Nothing is written if two copies would be one file, or
+/// a copy one of the traces.
+pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
+    let turns = if args.keep_turns { Turns::Kept } else { Turns::Filler };
+    let files = trace::find(&or_default(args.paths)?)?;
+    let mut errors = Vec::new();
+    let mut targets = Vec::new();
+    for file in files {
+        let copy = match (&args.out, trace::read(&file)) {
+            (Some(out), Ok(trace)) => path_of(out, &trace.session, trace.seq),
+            (None, Ok(_)) => file.clone(),
+            (_, Err(error)) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        targets.push(Target { file, copy });
+    }
+    if !args.in_place {
+        check(&targets)?;
+    }
+    let from = Store::new(&args.snapshots);
+    let to = args.out.as_ref().map_or_else(|| from.clone(), |out| Store::new(out.join("snapshots")));
+    for Target { file, copy } in targets {
+        let original = trace::read(&file)?;
+        let scrubbed = scrub(original.clone(), turns, redactor);
+        trace::write(&copy, &scrubbed)?;
+        print(&format!("{}\n", copy.display()))?;
+        // A session whose name is no file's has no snapshots.
+        let name = |path: &Path| ExchangeId::of_trace(path, &original.session);
+        let (Ok(id), Ok(copy_id)) = (name(&file), name(&copy)) else { continue };
+        if let Some(snapshot) = Snapshot::read(&from.accepted_path(&id))? {
+            let path = to.accepted_path(&copy_id);
+            scrubbed_snapshot(snapshot, &original, &scrubbed, &copy, turns, redactor).write(&path)?;
+            print(&format!("{}\n", path.display()))?;
+        }
+    }
+    success_unless(errors)
+}
+
+/// Checks that no trace is lost.
+fn check(targets: &[Target]) -> Result<(), CliError> {
+    let inputs: HashSet<PathBuf> = targets.iter().filter_map(|target| target.file.canonicalize().ok()).collect();
+    let mut copies: HashMap<&Path, &Path> = HashMap::new();
+    for Target { file, copy } in targets {
+        if copy.canonicalize().is_ok_and(|copy| inputs.contains(&copy)) {
+            return Err(CliError::input(format!(
+                "{}: the copy of {} would be written over it; choose another folder with --out, or say --in-place",
+                copy.display(),
+                file.display()
+            )));
+        }
+        if let Some(other) = copies.insert(copy, file) {
+            return Err(CliError::input(format!(
+                "{} and {} have the same session and number, so their copies would be one file; scrub them to different folders",
+                other.display(),
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The snapshot of a scrubbed trace: what its calls ask for is scrubbed as in the trace.
+fn scrubbed_snapshot(
+    mut snapshot: Snapshot,
+    original: &Trace,
+    scrubbed: &Trace,
+    copy: &Path,
+    turns: Turns,
+    redactor: &Redactor,
+) -> Snapshot {
+    for call in &mut snapshot.outcome.tool_use {
+        scrub_arguments(&mut call.input, &original.request.body, turns, redactor);
+    }
+    snapshot.metadata.input_file = Some(copy.display().to_string());
+    // It is the beginning of the last user turn, of the same length as before.
+    let length = snapshot.metadata.description.as_ref().map(|description| description.chars().count());
+    let turn = scrubbed.messages_request().as_ref().map(last_user_turn);
+    snapshot.metadata.description = length.zip(turn).map(|(length, turn)| one_line(&turn, length));
+    snapshot
+}

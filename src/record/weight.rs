@@ -1,0 +1,83 @@
+//! What JSON weighs in memory once it is parsed, and how much of that is recorded of an exchange.
+//!
+//! A hundred megabytes of `[[],[],…]` become gigabytes. What would be too heavy is kept as the text that it came as.
+
+use serde_json::Value;
+
+use crate::trace::json_weight;
+
+/// The most that a body, or the data of one event, may weigh as JSON, in bytes.
+const MAX_JSON: usize = 128 << 20;
+
+/// The most that all events of an answer may weigh: some hundred thousand of them, more than any answer has.
+const MAX_EVENTS: usize = 512 << 20;
+
+/// What an event weighs without its data.
+const EVENT: usize = 128;
+
+/// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy. Null if it is empty.
+pub(super) fn body_value(body: &[u8]) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    let parsed = if json_weight(body) <= MAX_JSON { serde_json::from_slice(body).ok() } else { None };
+    parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(body).into_owned()))
+}
+
+/// How much the events of an exchange may still weigh.
+#[derive(Debug)]
+pub(super) struct EventRoom {
+    left: usize,
+}
+
+impl Default for EventRoom {
+    fn default() -> Self {
+        Self { left: MAX_EVENTS }
+    }
+}
+
+impl EventRoom {
+    /// The data of an event: JSON, or else a string. `None` if there is no room for the event.
+    pub(crate) fn value(&mut self, data: String) -> Option<Value> {
+        let weight = json_weight(data.as_bytes());
+        let is_light = weight <= MAX_JSON;
+        self.left = self.left.checked_sub(EVENT + data.len() + if is_light { weight } else { 0 })?;
+        let parsed = if is_light { serde_json::from_str(&data).ok() } else { None };
+        Some(parsed.unwrap_or(Value::String(data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a single value weighs.
+    const VALUE: usize = 96;
+
+    #[test]
+    fn what_is_too_heavy_is_kept_as_text() {
+        for heavy in ["[],", "{},", "0,", "{\"\":0},", "[[]],"] {
+            let body = format!("[{}0]", heavy.repeat(MAX_JSON / VALUE));
+            assert_eq!(EventRoom::default().value(body.clone()), Some(Value::String(body.clone())), "{heavy}");
+            assert_eq!(body_value(body.as_bytes()), Value::String(body), "{heavy}");
+        }
+        // Text is none of that, whatever is in it.
+        let text = serde_json::json!({"text": "[],{}\\\"".repeat(1 << 20)}).to_string();
+        assert!(body_value(text.as_bytes()).is_object());
+        assert_eq!(body_value(b""), Value::Null);
+        assert_eq!(body_value(b"\xffno"), Value::String("\u{fffd}no".into()));
+    }
+
+    #[test]
+    fn nesting_without_end_is_text() {
+        let deep = "[".repeat(1 << 20);
+        assert_eq!(body_value(deep.as_bytes()), Value::String(deep));
+    }
+
+    #[test]
+    fn events_are_taken_until_there_is_no_room() {
+        let mut room = EventRoom { left: 2 * (EVENT + VALUE + 1) };
+        let taken = ["1", "2", "3"].map(|data| room.value(data.into()));
+        assert_eq!(taken, [Some(Value::from(1)), Some(Value::from(2)), None]);
+    }
+}
