@@ -20,10 +20,8 @@ impl OmissionLog {
     pub(crate) fn new_names(&self, omitted: &Omitted) -> Option<String> {
         // A thread that panicked with the lock leaves the set usable.
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MOST_NAMES - said.len();
         let names = omitted.names().map(|name| name.chars().take(LONGEST_NAME).collect::<String>());
-        let new: Vec<_> = names.filter(|name| !said.contains(name)).take(room).collect();
-        said.extend(new.iter().cloned());
+        let new: Vec<_> = names.filter(|name| said.len() < MOST_NAMES && said.insert(name.clone())).collect();
         (!new.is_empty()).then(|| new.join(", "))
     }
 }

@@ -7,16 +7,16 @@ use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, To
 /// The request without what its last compaction block stands for. The summary opens the conversation as the user's text; what the
 /// dropped part did to the tools is done to the request's list. A block without a summary that can be read stands for nothing.
 pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
-    let places = request.messages.iter().enumerate().flat_map(|(at, message)| {
+    let summaries = request.messages.iter().enumerate().flat_map(|(at, message)| {
         message.content.listed().iter().enumerate().filter_map(move |(index, block)| Some((at, index, summary(block)?)))
     });
-    let Some((at, index, summary)) = places.last() else { return Cow::Borrowed(request) };
+    let Some((at, index, summary)) = summaries.last() else { return Cow::Borrowed(request) };
     let mut dropped = request.messages[..=at].to_vec();
     let rest = match dropped.last_mut() {
         Some(InputMessage { content: Content::Blocks(blocks), .. }) => blocks.split_off(index + 1),
         _ => Vec::new(),
     };
-    let mut messages = vec![InputMessage::new(Role::User, Content::Text(summary.to_owned()))];
+    let mut messages = vec![InputMessage::new(Role::User, Content::Blocks(vec![summary]))];
     if !rest.is_empty() {
         messages.push(InputMessage { content: Content::Blocks(rest), ..request.messages[at].clone() });
     }
@@ -25,23 +25,24 @@ pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
     Cow::Owned(MessagesRequest { tools: tools_after(&before), messages, ..before })
 }
 
-/// The summary of a compaction block.
-fn summary(block: &ContentBlock) -> Option<&str> {
+/// The summary of a compaction block, with its cache breakpoint.
+fn summary(block: &ContentBlock) -> Option<ContentBlock> {
     let ContentBlock::Other(fields) = block else { return None };
     let text = fields.get("content").filter(|_| block.kind() == "compaction")?.as_str()?;
-    (!text.is_empty()).then_some(text)
+    let extra = fields.get_key_value("cache_control").map(|(name, mark)| (name.clone(), mark.clone())).into_iter().collect();
+    (!text.is_empty()).then(|| ContentBlock::Text { text: text.to_owned(), logprobs: Vec::new(), extra })
 }
 
-/// The tools at the end of this part of a conversation. Those that it has found are not held back any more.
+/// The tools at the end of this part of a conversation. Those that it has found are not held back any more; those that it has
+/// removed are, as they may come back.
 fn tools_after(part: &MessagesRequest) -> Vec<Tool> {
-    let held_back = |tool: &Tool| tool.extra.get("defer_loading").is_some_and(|held| *held == true);
-    let (deferred, listed): (Vec<_>, Vec<_>) = part.tools.iter().cloned().partition(held_back);
-    let mut tools = part.after_tool_changes(listed);
+    let held_back = |tool: &&Tool| tool.extra.get("defer_loading").is_some_and(|held| *held == true);
+    let mut tools = part.after_tool_changes(part.tools.iter().filter(|tool| !held_back(tool)).cloned().collect());
     tools.iter_mut().for_each(|tool| drop(tool.extra.remove("defer_loading")));
-    let still_held_back = deferred.into_iter().filter(|tool| tools.iter().all(|known| known.name != tool.name));
-    let still_held_back: Vec<_> = still_held_back.collect();
-    tools.extend(still_held_back);
-    tools
+    let mut others: Vec<Tool> =
+        part.tools.iter().filter(|tool| tools.iter().all(|known| known.name != tool.name)).cloned().collect();
+    others.iter_mut().for_each(|tool| drop(tool.extra.insert("defer_loading".into(), true.into())));
+    [tools, others].concat()
 }
 
 #[cfg(test)]
@@ -75,9 +76,14 @@ mod tests {
             assistant(&[block(json!("A, b, c, d.")), text("e")]),
             user("f")
         ]));
-        assert_eq!(messages, json!([user("A, b, c, d."), assistant(&[text("e")]), user("f")]));
+        let summary = |summary: &str| json!({"role": "user", "content": [text(summary)]});
+        assert_eq!(messages, json!([summary("A, b, c, d."), assistant(&[text("e")]), user("f")]));
         let (messages, _) = after(json!([user("a"), assistant(&[block(json!("A."))]), user("b")]));
-        assert_eq!(messages, json!([user("A."), user("b")]));
+        assert_eq!(messages, json!([summary("A."), user("b")]));
+        let mut marked = block(json!("A."));
+        marked["cache_control"] = json!({"type": "ephemeral"});
+        let (messages, _) = after(json!([user("a"), assistant(&[marked]), user("b")]));
+        assert_eq!(messages[0]["content"][0]["cache_control"]["type"], "ephemeral");
         for unreadable in [json!(null), json!("")] {
             let whole = json!([user("a"), assistant(&[block(unreadable)]), user("b")]);
             assert_eq!(after(whole.clone()).0, whole);
@@ -92,6 +98,6 @@ mod tests {
             json!({"role": "system", "content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "A"}}]});
         let summary = json!({"role": "assistant", "content": [{"type": "compaction", "content": "S"}]});
         let (_, tools) = after(json!([found, removed, summary, {"role": "user", "content": "b"}]));
-        assert_eq!(tools, ["B", "C held back"]);
+        assert_eq!(tools, ["B", "A held back", "C held back"]);
     }
 }

@@ -27,7 +27,7 @@ impl FieldNames {
             true => indexed()?,
             false => self.tools.iter().find(|(name, _)| name == tool).or_else(indexed)?,
         };
-        let rest = rest.replacen("input_schema", "parameters", 1).replacen("custom.name", "name", 1);
+        let rest = rest.strip_prefix("custom.").unwrap_or(rest).replacen("input_schema", "parameters", 1);
         Some(format!("{path}.{rest}"))
     }
 }

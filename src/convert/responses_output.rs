@@ -44,6 +44,9 @@ pub(super) fn said(block: &ContentBlock) -> String {
 /// The item with all that it says; a message with the log-probabilities of its tokens. A custom tool's input that was cut is
 /// empty: clients run these calls without looking at the status, and half of an input must not look like one.
 pub(super) fn finished(item: OutputItem, said: String, logprobs: Vec<TokenLogprob>, cut: bool) -> OutputItem {
+    // A call whose arguments are one whole object has ended, and what was cut came after it.
+    let is_call = matches!(item, OutputItem::FunctionCall { .. } | OutputItem::CustomToolCall { .. });
+    let cut = cut && !(is_call && serde_json::from_str::<Map<String, Value>>(&said).is_ok());
     let status = if cut { ItemStatus::Incomplete } else { ItemStatus::Completed };
     match item {
         OutputItem::Message { id, role, .. } => {

@@ -38,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
         })?;
         let parsed = match bytes.len() < LARGE {
             true => parse(&bytes),
-            false => tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|error| ApiError::failed(&error))?,
+            false => tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| ApiError::failed())?,
         };
         parsed.map(Self).map_err(ApiError::invalid)
     }

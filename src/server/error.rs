@@ -62,9 +62,9 @@ impl ApiError {
         Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::invalid("the request's body did not arrive in time") }
     }
 
-    /// The server itself failed.
-    pub(crate) fn failed(error: &dyn fmt::Display) -> Self {
-        Self::new(ErrorKind::Api, format!("the server failed: {error}"))
+    /// A bug in the server. What it is belongs in the log.
+    pub(crate) fn failed() -> Self {
+        Self::new(ErrorKind::Api, "the server failed unexpectedly: see its log")
     }
 
     /// The backend cannot do what was asked.

@@ -1,15 +1,18 @@
 //! Parsing a request's body, and explaining to the client what is wrong with a malformed one.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::field_at_fault::path_inside;
-use super::plain_words::in_plain_words;
+use super::plain_words::{UNEXPECTED, in_plain_words};
 use crate::wire::{from_json, without_lone_surrogates};
 
 /// How many levels deep lists and objects may be, one in the other: the parser's own limit.
 const DEEPEST: usize = 127;
+
+/// Longest body, in bytes, in which the field inside of a content block is looked for.
+const LONGEST_LOOKED_INTO: usize = 1 << 20;
 
 /// Parses a body. The error is one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -30,13 +33,24 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     if reason.to_string().starts_with("recursion limit exceeded") {
         return Some(format!("the request is nested more than {DEEPEST} levels deep"));
     }
+    // The parser takes a number for broken JSON where the name of a variant is expected.
     if !reason.is_data() {
-        return Some(reason.to_string());
+        let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        return Some(if is_json { at_field(&path, UNEXPECTED) } else { reason.to_string() });
     }
-    if let Some(block) = serde_json::from_slice::<Value>(bytes).ok().as_ref().and_then(|body| body.pointer(&pointer(&path))) {
+    if bytes.len() <= LONGEST_LOOKED_INTO
+        && is_item(&path)
+        && let Ok(body) = serde_json::from_slice::<Value>(bytes)
+        && let Some(block) = body.pointer(&pointer(&path))
+    {
         path += &path_inside(block);
     }
     Some(at_field(&path, &in_plain_words(&without_position(&reason))))
+}
+
+/// Whether the path ends in a list, as that of a content block does.
+fn is_item(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|step| step.parse::<usize>().is_ok())
 }
 
 /// The path as a JSON pointer.
@@ -116,6 +130,10 @@ mod tests {
             (
                 r#"{"model":"m","messages":[],"max_tokens":1,"tool_choice":{"type":"some"}}"#,
                 "tool_choice.type: \"some\" is none of \"auto\", \"any\", \"tool\", \"none\"",
+            ),
+            (
+                r#"{"model":"m","messages":[{"role":7,"content":""}],"max_tokens":1}"#,
+                "messages.0.role: something else is expected here",
             ),
             (r#"{"model":"m","messages":{},"max_tokens":1}"#, "messages: a list is expected, not an object"),
             (r#"{"model":"m","messages":[],"max_tokens":1} x"#, "trailing characters"),

@@ -111,8 +111,5 @@ fn with_envelope(mut response: Response, protocol: ErrorProtocol, id: &RequestId
 
 /// Turns a handler's panic into a 500, so that the client gets an answer and the connection stays open.
 pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
-    AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| ApiError::new(ErrorKind::Api, "the server failed unexpectedly: see its log").into_response())
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| ApiError::failed().into_response())
 }

@@ -1,5 +1,8 @@
 //! Rewording the parser's errors, which speak of Rust's types, for people who send JSON.
 
+/// Where no more is known of what should stand there.
+pub(super) const UNEXPECTED: &str = "something else is expected here";
+
 /// The reason without words of Rust: `a list is expected, not "a"`.
 pub(super) fn in_plain_words(reason: &str) -> String {
     let given_and_expected = reason.strip_prefix("invalid type: ").or_else(|| reason.strip_prefix("invalid value: "));
@@ -10,6 +13,9 @@ pub(super) fn in_plain_words(reason: &str) -> String {
         let names = expected.trim_start_matches("one of ").replace(" or ", ", ");
         return format!("{} is none of {}", given.replace('`', "\""), names.replace('`', "\""));
     }
+    if reason.starts_with("data did not match any variant") {
+        return UNEXPECTED.to_owned();
+    }
     reason.to_owned()
 }
 
@@ -18,7 +24,8 @@ fn expected_in_json(expected: &str) -> String {
     match expected {
         "a map" | "map" => "an object",
         "a sequence" | "sequence" => "a list",
-        "variant identifier" | "string" => "a string",
+        "variant identifier" | "string" | "string or map" | "unit" => "a string",
+        _ if expected.starts_with("variant index") => "a string",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
@@ -61,6 +68,8 @@ mod tests {
             ("invalid type: boolean `true`, expected internally tagged enum ToolChoice", "an object is expected, not true"),
             ("unknown variant `a`, expected `b` or `c`", "\"a\" is none of \"b\", \"c\""),
             ("unknown variant `a`, expected one of `b`, `c`, `d`", "\"a\" is none of \"b\", \"c\", \"d\""),
+            ("invalid type: integer `7`, expected string or map", "a string is expected, not 7"),
+            ("data did not match any variant of untagged enum StopSequences", "something else is expected here"),
             ("messages: is wrong", "messages: is wrong"),
         ] {
             assert_eq!(in_plain_words(reason), plain);

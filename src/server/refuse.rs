@@ -84,9 +84,20 @@ fn check_tools(tools: &[Tool]) -> Result<(), String> {
         if !is_name(&tool.name) {
             return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
         }
-        must_be_object(&tool.input_schema, &format!("tools.{at}.custom.input_schema"))?;
+        check_input_schema(tool).map_err(|reason| format!("tools.{at}.custom.input_schema{reason}"))?;
     }
     Ok(())
+}
+
+/// Checks the schema of a tool's arguments. The reason continues the field's path.
+fn check_input_schema(tool: &Tool) -> Result<(), String> {
+    must_be_object(&tool.input_schema, "")?;
+    let is_object = |kind: &Value| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&"object".into()));
+    match tool.input_schema.get("type") {
+        Some(kind) if !is_object(kind) => Err(".type: Input should be 'object'".into()),
+        None if tool.extra.contains_key("parameters") => Err(": Field required, in the place of parameters".into()),
+        _ => Ok(()),
+    }
 }
 
 fn check_stop_sequences(stops: &[String]) -> Result<(), String> {
@@ -254,6 +265,14 @@ mod tests {
                 "tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself",
             ),
             (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be an object, not a string"),
+            (
+                json!({"name": "a", "input_schema": {"type": "array"}}),
+                "tools.0.custom.input_schema.type: Input should be 'object'",
+            ),
+            (
+                json!({"name": "a", "parameters": {"type": "object"}}),
+                "tools.0.custom.input_schema: Field required, in the place of parameters",
+            ),
         ] {
             assert_eq!(refused(json!([user]), json!([tool])).as_deref(), Some(reason));
         }

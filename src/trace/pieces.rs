@@ -163,7 +163,8 @@ fn of_delta<'a>(choice: u64, name: &str, value: &'a mut Value, pieces: &mut Vec<
         (_, value) => {
             let parts = spelled_in(vec![whole(value)], &PieceHolder::Choice(choice)).into_iter();
             pieces.extend(
-                parts.map(|TextPiece { id, text }| TextPiece { id: PieceId { field: format!("{name}{}", id.field), ..id }, text }),
+                parts
+                    .map(|TextPiece { id, text }| TextPiece { id: PieceId { field: format!("{name}{}", id.field), ..id }, text }),
             );
         }
     }

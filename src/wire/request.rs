@@ -68,7 +68,7 @@ pub struct CountTokensRequest {
 /// Further fields of a request that the in-process engine's sampler reads. Anthropic's API does not have them.
 pub const ENGINE_FIELDS: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
 
-/// Fields of a [`MessagesRequest`] that have no bearing on its prompt.
+/// Fields that have a place of their own in a [`MessagesRequest`], and would be there twice as further fields.
 const ANSWERS_ONLY: [&str; 6] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences"];
 
 impl MessagesRequest {

@@ -1,6 +1,6 @@
 //! Constrained decoding: compiles grammars for a model's vocabulary with llguidance, and caches them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -9,6 +9,7 @@ use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTr
 use llguidance::{Matcher, ParserFactory};
 use lru::LruCache;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::fault::{self, Fault};
 use super::form::{CallForm, Part};
@@ -24,6 +25,9 @@ use crate::wire::{OutputFormat, Tool};
 /// Most compiled grammars that are kept, those used last. A client's tools need a few dozen; each takes at most some hundred
 /// kilobytes.
 const MOST_COMPILED: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+
+/// Most parts of an unusable schema that are tried alone, so that the error can name the one at fault.
+const MOST_PARTS_TRIED: usize = 100;
 
 /// The stack of a thread that compiles, in bytes. Only the pages in use take memory.
 const COMPILER_STACK: usize = 128 << 20;
@@ -129,8 +133,8 @@ pub(super) struct Grammars {
     factory: ParserFactory,
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
-    /// Compiled grammars and refusals, by a key that names everything they depend on.
-    compiled: Mutex<LruCache<String, Result<Follower, EngineError>>>,
+    /// Compiled grammars and refusals, by the digest of a key that names everything they depend on.
+    compiled: Mutex<LruCache<[u8; 32], Result<Follower, EngineError>>>,
 }
 
 /// A schema's grammar, and how completely it enforces the schema.
@@ -262,10 +266,10 @@ impl Grammars {
         // Finding out what compiles ends with the schema that is used: it need not be compiled again.
         let latest = RefCell::new(None);
         let compiles = |schema: &Value| {
-            let compiled = self.compile_schema(tag, schema.clone()).ok();
-            let is_some = compiled.is_some();
-            latest.replace(compiled.map(|held| (schema.clone(), held)));
-            is_some
+            let compiled = self.compile_schema(tag, schema.clone());
+            let outcome = compiled.as_ref().map(drop).map_err(Clone::clone);
+            latest.replace(compiled.ok().map(|held| (schema.clone(), held)));
+            outcome
         };
         let (schema, left_out) = json_schema::prepare_arguments(tool, &compiles);
         let HeldTo { follower, not_enforced } = match latest.into_inner() {
@@ -301,7 +305,7 @@ impl Grammars {
     }
 
     fn try_output(&self, schema: &Value, fill: &Fill) -> Result<HeldTo, String> {
-        let compiles = |schema: &Value| self.compile_answer(schema, &NO_CALL).is_ok();
+        let compiles = |schema: &Value| self.compile_answer(schema, &NO_CALL).map(drop);
         let (schema, left_out) = json_schema::prepare(schema.clone(), &compiles);
         let mut follower = self.compile_answer(&schema, fill)?;
         let not_enforced = [left_out, follower.not_enforced()].concat();
@@ -364,6 +368,7 @@ impl Grammars {
 
     /// A fresh copy of the grammar under this key, compiled on first use. Failures are kept too, so that they cost nothing twice.
     fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError> + Send) -> Result<Follower, EngineError> {
+        let key: [u8; 32] = Sha256::digest(key).into();
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
         }
@@ -372,7 +377,7 @@ impl Grammars {
         new
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<String, Result<Follower, EngineError>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Result<Follower, EngineError>>> {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -411,7 +416,12 @@ fn in_our_words(warning: &str) -> String {
 
 /// The error for an unusable schema. It names the path of the innermost part at fault.
 fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -> Option<String>) -> EngineError {
-    let Fault { path, reason } = fault::innermost(schema, fault).unwrap_or(Fault { path: vec![], reason });
+    let left = Cell::new(MOST_PARTS_TRIED);
+    let fault = |part: &Value| {
+        left.set(left.get().checked_sub(1)?);
+        fault(part)
+    };
+    let Fault { path, reason } = fault::innermost(schema, &fault).unwrap_or(Fault { path: vec![], reason });
     EngineError::Request(format!("{field}{}: {reason}", shown(&path)))
 }
 

@@ -13,6 +13,9 @@ use super::schema_parts::{SchemaPath, part_mut, parts, shown};
 /// Most references that are removed. Each takes several passes over the schema.
 const MOST_REMOVED: usize = 50;
 
+/// Most references of a schema that is looked at: a pass over them settles one link of a chain.
+const MOST_REFERENCES: usize = 1_000;
+
 /// Removes the references that no finite value can satisfy, and returns their paths. What they stand beside stays.
 pub(super) fn remove_endless_references(schema: &mut Value) -> Vec<String> {
     let mut removed = Vec::new();
@@ -28,30 +31,47 @@ pub(super) fn remove_endless_references(schema: &mut Value) -> Vec<String> {
 
 /// The path of a schema whose reference is endless: if there is one, a reference to a schema around itself.
 fn endless_reference(schema: &Value) -> Option<SchemaPath> {
-    let mut references = Vec::new();
-    find_references(schema, &mut Vec::new(), &mut references);
+    let mut references = references_from_root(schema);
+    if references.len() > MOST_REFERENCES {
+        return None;
+    }
     let finite = finite_references(&references, schema);
     references.retain(|(_, reference)| !finite.contains(reference) && references::target(reference, schema).is_some());
-    let is_inside = |(path, reference): &&(SchemaPath, &str)| {
-        let pointer: String = path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
-        reference
-            .strip_prefix('#')
-            .is_some_and(|target| pointer.strip_prefix(target).is_some_and(|rest| rest.starts_with('/') || rest.is_empty()))
-    };
+    let is_inside = |(path, reference): &&(SchemaPath, &str)| path.starts_with(&steps_of(reference));
     let (path, _) = references.iter().find(is_inside).or(references.first())?;
     Some(path.clone())
 }
 
-/// Every reference in the schema, with the path of the schema that it stands in.
-fn find_references<'a>(schema: &'a Value, path: &mut SchemaPath, found: &mut Vec<(SchemaPath, &'a str)>) {
-    let Some(keywords) = schema.as_object() else { return };
-    for (steps, part) in parts(keywords) {
-        let length = path.len();
-        path.extend(steps);
-        find_references(part, path, found);
-        path.truncate(length);
+/// The references that a value may have to satisfy, each with the path of the schema that it stands in: definitions count only
+/// where something refers to them.
+fn references_from_root(root: &Value) -> Vec<(SchemaPath, &str)> {
+    let mut found: Vec<(SchemaPath, &str)> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut open = vec![(SchemaPath::new(), root)];
+    while let Some((path, schema)) = open.pop() {
+        let Some(keywords) = schema.as_object() else { continue };
+        let inside = parts(keywords).into_iter().filter(|(steps, _)| !["$defs", "definitions"].contains(&steps[0].as_str()));
+        open.extend(inside.map(|(steps, part)| ([&path[..], &steps].concat(), part)));
+        let Some(reference) = keywords.get("$ref").and_then(Value::as_str) else { continue };
+        if seen.insert(reference)
+            && let Some(target) = references::target(reference, root)
+        {
+            open.push((steps_of(reference), target));
+        }
+        found.push((path, reference));
+        if found.len() > MOST_REFERENCES {
+            break;
+        }
     }
-    found.extend(keywords.get("$ref").and_then(Value::as_str).map(|reference| (path.clone(), reference)));
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The path that a reference such as `#/$defs/node` leads along.
+fn steps_of(reference: &str) -> SchemaPath {
+    let steps = reference.trim_start_matches('#').split('/').skip(1);
+    steps.map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
 }
 
 /// The references whose targets some finite value satisfies: the least set that the rules of [`Finite::is_finite`] make complete.
@@ -139,7 +159,8 @@ mod tests {
             "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}}}});
         let optional = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
         let nowhere = json!({"$ref": "#/$defs/gone"});
-        for schema in [tree, list, optional, nowhere, json!(true), json!({"type": "object", "required": ["a"]})] {
+        let unused = json!({"type": "object", "$defs": {"n": {"$ref": "#/$defs/n"}}});
+        for schema in [tree, list, optional, nowhere, unused, json!(true), json!({"type": "object", "required": ["a"]})] {
             assert_eq!(removed(schema.clone()), Vec::<String>::new(), "{schema}");
         }
     }

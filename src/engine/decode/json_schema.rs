@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::declared_properties::{allow_only_declared, has_type};
 use super::endless::remove_endless_references;
+use super::pattern_size::is_too_large;
 use super::schema_cost::{self, Excess};
 use super::string_formats;
 use super::unusable_parts::open_unusable_parts;
@@ -27,9 +28,15 @@ const MOST_PATTERNS: usize = 100;
 /// A `maxLength` from this on need not be reported as dropped: no text of an answer gets near it.
 const UNREACHABLE_LENGTH: u64 = 100_000;
 
+/// Tells why llguidance does not accept a schema.
+pub(super) type Compiles<'a> = &'a dyn Fn(&Value) -> Result<(), String>;
+
+/// How llguidance begins its reason where no value satisfies a schema.
+const UNSATISFIABLE: &str = "Unsatisfiable schema";
+
 /// The tool's `input_schema` made enforceable, and what was left out of it. The result always demands an object,
 /// whatever the tool says. `compiles` tells whether llguidance accepts a schema.
-pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub(super) fn prepare_arguments(tool: &Tool, compiles: Compiles) -> (Value, Vec<String>) {
     let mut schema = match &tool.input_schema {
         Value::Object(schema) => Value::Object(schema.clone()),
         _ => json!({}),
@@ -42,7 +49,7 @@ pub(super) fn prepare_arguments(tool: &Tool, compiles: &dyn Fn(&Value) -> bool) 
 
 /// Any schema made enforceable, and what was left out of it. `compiles` tells whether llguidance accepts a
 /// schema.
-pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<String>) {
     if is_open(&schema) {
         schema = any_value();
     }
@@ -64,6 +71,8 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
                 left_out.push(format!("{keyword} {limit}"));
             }
         }
+        // It only says which draft is meant, and llguidance looks for drafts under some addresses only.
+        keywords.remove("$schema");
         if let Some(pattern) = keywords.get("pattern")
             && !of_pattern(pattern, &mut patterns, compiles)
         {
@@ -85,28 +94,31 @@ pub(super) fn prepare(mut schema: Value, compiles: &dyn Fn(&Value) -> bool) -> (
 }
 
 /// Whether a pattern compiles alone. `known` are those asked before; of too many, the others are taken to compile.
-fn of_pattern(pattern: &Value, known: &mut HashMap<String, bool>, compiles: &dyn Fn(&Value) -> bool) -> bool {
+fn of_pattern(pattern: &Value, known: &mut HashMap<String, bool>, compiles: Compiles) -> bool {
     let alone = || json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}});
+    if pattern.as_str().is_some_and(is_too_large) {
+        return false;
+    }
     let left = known.len() < MOST_PATTERNS;
-    *known.entry(pattern.to_string()).or_insert_with(|| !left || compiles(&alone()))
+    *known.entry(pattern.to_string()).or_insert_with(|| !left || compiles(&alone()).is_ok())
 }
 
 /// The strictest form of the schema that compiles. `any_value` is recursive, and llguidance cannot combine two recursive schemas,
 /// as `allOf` requires: then the places that may hold anything are left unbounded.
-fn enforceable(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> Option<Value> {
+fn enforceable(schema: &Value, compiles: Compiles) -> Option<Value> {
     let mut bounded = schema.clone();
     visit(&mut bounded, &mut bound_open_places);
     allow_only_declared(&mut bounded);
     define_any_value(&mut bounded);
-    if compiles(&bounded) {
+    if compiles(&bounded).is_ok() {
         return Some(bounded);
     }
     let mut declared = schema.clone();
     allow_only_declared(&mut declared);
-    if compiles(&declared) {
+    if compiles(&declared).is_ok() {
         return Some(declared);
     }
-    compiles(schema).then(|| schema.clone())
+    compiles(schema).is_ok().then(|| schema.clone())
 }
 
 /// The schema without patterns and formats, and what these were: several for one string can be too many together.
@@ -121,7 +133,7 @@ fn leave_out_expressions(schema: &Value) -> (Value, Vec<String>) {
 }
 
 /// The schema without the optional arguments that no value satisfies, and what these were.
-fn leave_out_contradictions(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+fn leave_out_contradictions(schema: &Value, compiles: Compiles) -> (Value, Vec<String>) {
     let (mut schema, mut removed) = (schema.clone(), Vec::new());
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let [defs, definitions] = ["$defs", "definitions"].map(|keyword| schema[keyword].clone());
@@ -135,7 +147,8 @@ fn leave_out_contradictions(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -
                     alone[keyword] = referred.clone();
                 }
             }
-            let stays = required.iter().any(|one| one == name) || compiles(&alone);
+            let contradicts = compiles(&alone).is_err_and(|reason| reason.contains(UNSATISFIABLE));
+            let stays = required.iter().any(|one| one == name) || !contradicts;
             if !stays {
                 removed.push(format!("argument {name:?}, which no value satisfies"));
             }
@@ -250,9 +263,27 @@ fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
 mod tests {
     use super::*;
 
+    fn whether(compiles: bool) -> Result<(), String> {
+        if compiles { Ok(()) } else { Err(UNSATISFIABLE.into()) }
+    }
+
+    #[test]
+    fn an_optional_argument_that_cannot_be_enforced_is_opened_and_not_left_out() {
+        let schema = json!({"$schema": "https://json-schema.org/draft-07/schema",
+            "properties": {"when": {"type": "date"}, "a": {"type": "string", "pattern": "^a{60000}$"}}});
+        let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| match schema.to_string().contains("date") {
+            true => Err("Invalid type: date".into()),
+            false => Ok(()),
+        });
+        assert_eq!(schema["properties"], json!({"when": any_value(), "a": {"type": "string"}}));
+        assert_eq!(left_out, ["pattern \"^a{60000}$\"", ".properties.when, which no grammar can be made of"]);
+        assert_eq!(schema.get("$schema"), None);
+    }
+
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        prepare_arguments(&tool, &|schema| schema["properties"]["a"]["pattern"] != "(?=x)")
+        prepare_arguments(&tool, &|schema| whether(schema["properties"]["a"]["pattern"] != "(?=x)"))
     }
 
     #[test]
@@ -274,7 +305,7 @@ mod tests {
     fn an_argument_that_nothing_satisfies_is_left_out_where_it_may_be() {
         let schema = json!({"type": "object", "properties": {"a": {"enum": []}, "b": {"type": "string"}}, "required": ["b"]});
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        let (schema, left_out) = prepare_arguments(&tool, &|schema| !schema.to_string().contains("[]"));
+        let (schema, left_out) = prepare_arguments(&tool, &|schema| whether(!schema.to_string().contains("[]")));
         assert_eq!(schema["properties"], json!({"b": {"type": "string"}}));
         assert_eq!(left_out, ["argument \"a\", which no value satisfies"]);
     }
@@ -284,7 +315,8 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/definitions/A"}, "b": {"enum": []}},
             "definitions": {"A": {"type": "string"}}});
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
-        let compiles = |schema: &Value| !schema.to_string().contains("[]") && schema["definitions"]["A"]["type"] == "string";
+        let compiles =
+            |schema: &Value| whether(!schema.to_string().contains("[]") && schema["definitions"]["A"]["type"] == "string");
         let (_, left_out) = prepare_arguments(&tool, &compiles);
         assert_eq!(left_out, ["argument \"b\", which no value satisfies"]);
     }
@@ -295,7 +327,7 @@ mod tests {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
         let (schema, left_out) = prepare_arguments(&tool, &|schema| {
             let argument = &schema["properties"]["a"];
-            argument["pattern"].is_null() || argument["minLength"].is_null()
+            whether(argument["pattern"].is_null() || argument["minLength"].is_null())
         });
         assert_eq!(schema["properties"]["a"], json!({"type": "string", "minLength": 3}));
         assert_eq!(left_out, ["pattern \"x\""]);

@@ -17,6 +17,7 @@ mod likeliest_first;
 mod logprob_trail;
 mod logprobs;
 mod parser;
+mod pattern_size;
 mod references;
 mod sampler;
 mod schema_cost;

@@ -1,10 +1,12 @@
 //! Opens the parts of a schema that no grammar can be made of, so that the rest of it is still enforced.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use super::fault::{self, Fault};
+use super::json_schema::Compiles;
 use super::schema_parts::{part_mut, shown};
 
 /// Most parts that are opened.
@@ -15,13 +17,22 @@ const MOST_TRIED: usize = 400;
 
 /// The schema with its unusable parts allowing anything, and what these were. `compiles` tells whether llguidance accepts a
 /// schema. The schema stays unusable where its parts are usable alone but not together, or where it has too many.
-pub(super) fn open_unusable_parts(schema: &Value, compiles: &dyn Fn(&Value) -> bool) -> (Value, Vec<String>) {
+pub(super) fn open_unusable_parts(schema: &Value, compiles: Compiles) -> (Value, Vec<String>) {
     let (mut schema, mut opened) = (schema.clone(), Vec::new());
     let left = Cell::new(MOST_TRIED);
+    let known: RefCell<HashMap<String, bool>> = RefCell::default();
     let fault = |part: &Value| {
-        left.set(left.get().checked_sub(1)?);
         let alone = json!({"type": "object", "properties": {"part": part}, "required": ["part"]});
-        (!compiles(&alone)).then(String::new)
+        let text = alone.to_string();
+        let usable = known.borrow().get(&text).copied();
+        let usable = match usable {
+            Some(usable) => usable,
+            None => {
+                left.set(left.get().checked_sub(1)?);
+                *known.borrow_mut().entry(text).or_insert(compiles(&alone).is_ok())
+            }
+        };
+        (!usable).then(String::new)
     };
     while opened.len() < MOST_OPENED
         && let Some(Fault { path, .. }) = fault::innermost(&schema, &fault).filter(|fault| !fault.path.is_empty())
@@ -37,7 +48,7 @@ pub(super) fn open_unusable_parts(schema: &Value, compiles: &dyn Fn(&Value) -> b
 fn open(schema: &mut Value, path: &[String]) {
     match part_mut(schema, path) {
         // A reference that leads nowhere: its path ends at the keyword.
-        Some(Value::String(_)) => {
+        Some(Value::String(_)) if path.last().is_some_and(|step| step == "$ref") => {
             let around = path.split_last().and_then(|(_, around)| part_mut(schema, around)).and_then(Value::as_object_mut);
             around.into_iter().for_each(|keywords| drop(keywords.remove("$ref")));
         }
@@ -51,18 +62,21 @@ mod tests {
     use super::*;
 
     fn opened(schema: Value) -> (Value, Vec<String>) {
-        let (schema, opened) = open_unusable_parts(&schema, &|schema| !schema.to_string().contains("bad"));
+        let (schema, opened) = open_unusable_parts(&schema, &|schema| match schema.to_string().contains("bad") {
+            true => Err("bad".into()),
+            false => Ok(()),
+        });
         (schema, opened.into_iter().map(|reason| reason.split(',').next().unwrap_or_default().to_owned()).collect())
     }
 
     #[test]
     fn only_the_unusable_parts_are_opened() {
         let schema = json!({"type": "object", "properties": {"a": {"items": {"pattern": "bad"}}, "b": {"type": "string"},
-            "c": {"anyOf": [{"type": "null"}, {"format": "bad"}]}}});
+            "c": {"anyOf": [{"type": "null"}, {"format": "bad"}]}, "d": "bad"}});
         let (schema, paths) = opened(schema);
-        let open = json!({"a": {"items": true}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, true]}});
+        let open = json!({"a": {"items": true}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, true]}, "d": true});
         assert_eq!(schema["properties"], open);
-        assert_eq!(paths, [".properties.a.items", ".properties.c.anyOf.1"]);
+        assert_eq!(paths, [".properties.a.items", ".properties.c.anyOf.1", ".properties.d"]);
     }
 
     #[test]

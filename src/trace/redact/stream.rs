@@ -122,8 +122,9 @@ impl StreamRedactor {
 /// The pieces of text in an event. Those in a field that is named like a secret are judged by that name instead.
 fn spelled(data: &mut Value) -> Vec<TextPiece<'_>> {
     let mut pieces = pieces_in(data);
-    pieces
-        .retain(|TextPiece { id, .. }| matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(last_name(&id.field)).is_none());
+    pieces.retain(|TextPiece { id, .. }| {
+        matches!(id.holder, PieceHolder::Item { .. }) || evidence_for(last_name(&id.field)).is_none()
+    });
     pieces
 }
 

@@ -43,7 +43,7 @@ fn tools() -> Value {
 fn a_session_goes_on_whatever_its_history_holds() {
     let server = Serving::start(MODEL, &[]);
     let send = |path: &str, choice: Value| {
-        let body = json!({"model": "m", "max_tokens": 60, "temperature": 0, "messages": conversation(), "tools": tools(),
+        let body = json!({"model": "m", "max_tokens": 200, "temperature": 0, "messages": conversation(), "tools": tools(),
             "tool_choice": choice});
         post(&format!("{}{path}", server.url), &body)
     };
@@ -61,13 +61,16 @@ fn a_session_goes_on_whatever_its_history_holds() {
 
     let command = &forced("bash").json()["content"][0];
     assert!(command["input"].as_object().unwrap().keys().all(|key| ["command", "restart"].contains(&key.as_str())), "{command}");
+    let mut finished = 0;
     for (name, first) in [("str_replace_based_edit_tool", "command"), ("memory", "command"), ("computer", "action")] {
         let call = &forced(name).json()["content"][0];
         assert_eq!(call["name"], name);
         // So small a model may not come to the call's end: then nothing of its input counts.
         let input = call["input"].as_object().unwrap();
         assert!(input.is_empty() || input.contains_key(first), "{call}");
+        finished += usize::from(!input.is_empty());
     }
+    assert!(finished > 0, "no call has come to its end");
 
     for (name, reason) in [
         ("Write", "tool_choice names the tool \"Write\", which is not among the tools that can be called"),

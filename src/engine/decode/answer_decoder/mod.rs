@@ -297,10 +297,12 @@ impl AnswerDecoder {
         self.flow.finish_before_call(&mut pieces);
         // What is held is markup of the cut call, or a value of the output format that begins as calls do. A call before it has
         // ended.
-        let (may_be_value, has_ended) = (self.output.is_some(), matches!(self.stage, Stage::AfterCall(_)));
+        let has_ended = matches!(self.stage, Stage::AfterCall(_));
+        let is_first = matches!(self.stage, Stage::Opening(_)) && self.calls == 0;
+        let may_be_value = is_first && self.output.is_some() && !self.rules.must_call;
         let belongs = |piece: &Piece| match piece {
             Piece::ToolInput(_) | Piece::ToolEnd => has_ended,
-            Piece::Text(text) => may_be_value && text.trim_start().starts_with(['{', '[']),
+            Piece::Text(text) => may_be_value && text.trim_start().starts_with('{'),
             _ => false,
         };
         let rest = self.parser.finish().into_iter().filter(|placed| belongs(&placed.piece));
