@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -30,10 +30,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         refuse_compressed(request.headers())?;
-        refuse_long(request.headers())?;
         let bytes = timeout(LONGEST_ARRIVAL, Bytes::from_request(request, state)).await.map_err(|_| ApiError::too_slow())?;
         let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ApiError::new(ErrorKind::RequestTooLarge, format!("the request is larger than {} MiB", BODY_LIMIT >> 20))
+            }
             _ => ApiError::invalid(format!("the request's body cannot be read: {}", rejection.body_text())),
         })?;
         let parsed = match bytes.len() < LARGE {
@@ -42,16 +43,6 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
         };
         parsed.map(Self).map_err(ApiError::invalid)
     }
-}
-
-/// Refuses a body by its announced length, before it comes.
-fn refuse_long(headers: &HeaderMap) -> Result<(), ApiError> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > BODY_LIMIT as u64) { Err(too_large()) } else { Ok(()) }
-}
-
-fn too_large() -> ApiError {
-    ApiError::new(ErrorKind::RequestTooLarge, format!("the request is larger than {} MiB", BODY_LIMIT >> 20))
 }
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -70,7 +70,7 @@ fn a_project_is_found_from_a_folder_inside_it() {
     sandbox.write("src/deep/main.rs", "");
     let ran = run(sandbox.anyclaude(&["config", "show"]).current_dir(sandbox.path("src/deep"))).exits(0);
     let line = ran.stdout.lines().next().unwrap();
-    insta::assert_snapshot!(sandbox.portable(line), @"mode           claude               [project]/anyclaude.toml");
+    insta::assert_snapshot!(sandbox.portable(line), @"mode           claude                     [project]/anyclaude.toml");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn remove_endless_references(schema: &mut Value) -> Vec<String> {
     removed
 }
 
-/// The path of a schema whose reference is endless: if there is one, a reference to a schema around itself.
+/// The path of a schema whose reference is endless: if there is one, a reference to a schema around itself, or else the innermost.
 fn endless_reference(schema: &Value) -> Option<SchemaPath> {
     let mut references = references_from_root(schema);
     if references.len() > MOST_REFERENCES {
@@ -38,7 +38,7 @@ fn endless_reference(schema: &Value) -> Option<SchemaPath> {
     let finite = finite_references(&references, schema);
     references.retain(|(_, reference)| !finite.contains(reference) && references::target(reference, schema).is_some());
     let is_inside = |(path, reference): &&(SchemaPath, &str)| path.starts_with(&steps_of(reference));
-    let (path, _) = references.iter().find(is_inside).or(references.first())?;
+    let (path, _) = references.iter().find(is_inside).or_else(|| references.iter().max_by_key(|(path, _)| path.len()))?;
     Some(path.clone())
 }
 
@@ -180,6 +180,6 @@ mod tests {
             assert_eq!(removed(schema.clone()), [path], "{schema}");
         }
         let both = json!({"$ref": "#/$defs/a", "$defs": {"a": node(json!({"$ref": "#/$defs/b"})), "b": node(json!({"$ref": "#/$defs/a"}))}});
-        assert_eq!(removed(both), [".$defs.a.properties.next.$ref"]);
+        assert_eq!(removed(both), [".$defs.b.properties.next.$ref"]);
     }
 }

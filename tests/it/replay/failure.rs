@@ -152,7 +152,7 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
         let sandbox = session();
         let more = ["--phases", phases, "--repeat", "2", "--filter", "001", "--json", "out.json"];
         let ran = replay(&sandbox, &server, &more).exits(3);
-        reasons.push(line_of(&ran.stdout, &format!("phase failure: {failed} did not happen")).to_owned());
+        reasons.push(line_of(&ran.stdout, &format!("phase-missing: {failed} did not happen")).to_owned());
         let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
         assert_eq!((&report["cases"][0]["id"], &report["summary"]["phase_failures"]), (&json!("demo/001"), &json!(1)));
         let failed = report["cases"][0]["phase_failures"][0]["phase"].clone();
@@ -162,9 +162,9 @@ fn a_phase_that_did_not_happen_exits_3_and_gives_no_number() {
         assert_eq!(counted.map(|latency| latency["ttft"]["count"].clone()), expected);
     }
     insta::assert_snapshot!(reasons.join("\n"), @"
-    phase failure: cached did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
-    phase failure: warm did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
-    phase failure: cold did not happen in repeat 2: 205 of 206 prompt tokens came from the cache, expected none
+    phase-missing: cached did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
+    phase-missing: warm did not happen in repeat 1: 0 of 206 prompt tokens came from the cache, expected some; a backend without a prefix cache has only the phase cold
+    phase-missing: cold did not happen in repeat 2: 205 of 206 prompt tokens came from the cache, expected none
     ");
 }
 
@@ -184,7 +184,7 @@ fn a_redirect_is_not_followed() {
          FAIL demo/001
 
          FAIL demo/001
-     api_error: [server] answered 307 Temporary Redirect: it sends requests on to [server]/v1/messages; give that address
+     server-error: api_error: [server] answered 307 Temporary Redirect: it sends requests on to [server]/v1/messages; give that address
 
       Summary 1 trace: 0 as accepted, 1 failed
          Next fix what failed (reasons above) and replay again: its times are left out
@@ -200,7 +200,7 @@ fn an_error_that_quotes_a_key_is_shown_without_it() {
     let server = listen::routes(Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone()))));
     let sandbox = session();
     let failed = sandbox.run(&["replay", "--backend", &server, "--filter", "001", "--json", "out.json"]).exits(3);
-    insta::assert_snapshot!(line_of(&failed.stdout, "authentication_error"), @"authentication_error: invalid x-api-key [redacted]");
+    insta::assert_snapshot!(line_of(&failed.stdout, "refused-request: "), @"refused-request: authentication_error: invalid x-api-key [redacted]");
     for text in [&failed.stdout, &failed.stderr, &sandbox.read("out.json")] {
         assert!(!text.contains("Secretive123"), "{text}");
     }
