@@ -303,21 +303,21 @@ fn scrub_writes_over_nothing_without_being_told() {
 fn the_snapshots_of_scrubbed_traces_are_scrubbed_with_them_and_still_match() {
     let sandbox = session();
     let snapshot = "---\nsource: anyclaude replay\ndescription: '[tool error] no such file Try b.txt, please.'\ninput_file: traces/demo/0001.json\n---\n{\n  \"stop_reason\": \"tool_use\",\n  \"tool_use\": [{\"name\": \"Read\", \"input\": {\"file_path\": \"b.txt\"}}]\n}\n";
-    sandbox.write("snapshots/demo__001.snap", snapshot);
+    sandbox.write("snapshots/demo__0001.snap", snapshot);
     insta::assert_snapshot!(run(&sandbox, &["scrub", "--out", "clean"]), @r"
     exit 0
     clean/demo/0001.json
-    clean/snapshots/demo__001.snap
+    clean/snapshots/demo__0001.snap
     clean/demo/0002.json
     ");
-    let copy = Snapshot::read(&sandbox.path("clean/snapshots/demo__001.snap")).unwrap().unwrap();
+    let copy = Snapshot::read(&sandbox.path("clean/snapshots/demo__0001.snap")).unwrap().unwrap();
     let answer = trace::read(&sandbox.path("clean/demo/0001.json")).unwrap().message().unwrap();
     assert_eq!(copy.outcome, Outcome::from(&answer));
     let text = copy.to_text();
     assert!(!text.contains("b.txt") && !text.contains("please") && text.contains("input_file: clean/demo/0001.json"), "{text}");
     // With the turns, all that a snapshot has stays but what tells who somebody is.
     run(&sandbox, &["scrub", "--keep-turns", "--in-place"]);
-    assert!(sandbox.read("snapshots/demo__001.snap").contains("Try b.txt, please."));
+    assert!(sandbox.read("snapshots/demo__0001.snap").contains("Try b.txt, please."));
 }
 
 #[test]
