@@ -4,15 +4,15 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::field_at_fault::path_inside;
+use super::field_at_fault::{dotted, innermost, pointer_to};
 use super::plain_words::{UNEXPECTED, in_plain_words};
 use crate::wire::{from_json, without_lone_surrogates};
 
 /// How many levels deep lists and objects may be, one in the other: the parser's own limit.
 const DEEPEST: usize = 127;
 
-/// Longest body, in bytes, in which the field inside of a content block is looked for.
-const LONGEST_LOOKED_INTO: usize = 1 << 20;
+/// Longest body, in bytes, in which the innermost part at fault is looked for.
+const LONGEST_LOOKED_INTO: usize = 256 * 1024;
 
 /// Parses a body. The error is one sentence that names the field: `messages.0.content.1.type: unknown variant …`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -28,7 +28,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// The error with the path to its field. Tracking paths takes time, so only bodies with an error are parsed this way.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
-    let mut path = dotted(error.path());
+    let mut path = written(error.path());
     let reason = error.into_inner();
     if reason.to_string().starts_with("recursion limit exceeded") {
         return Some(format!("the request is nested more than {DEEPEST} levels deep"));
@@ -38,24 +38,14 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         return Some(if is_json { at_field(&path, UNEXPECTED) } else { reason.to_string() });
     }
+    let pointer = pointer_to(&path);
     if bytes.len() <= LONGEST_LOOKED_INTO
-        && is_item(&path)
         && let Ok(body) = serde_json::from_slice::<Value>(bytes)
-        && let Some(block) = body.pointer(&pointer(&path))
+        && body.pointer(&pointer).is_some()
     {
-        path += &path_inside(block);
+        path = dotted(&innermost::<T>(body, pointer));
     }
     Some(at_field(&path, &in_plain_words(&without_position(&reason))))
-}
-
-/// Whether the path ends in a list, as that of a content block does.
-fn is_item(path: &str) -> bool {
-    path.rsplit('.').next().is_some_and(|step| step.parse::<usize>().is_ok())
-}
-
-/// The path as a JSON pointer.
-fn pointer(path: &str) -> String {
-    path.split('.').filter(|step| !step.is_empty()).map(|step| format!("/{step}")).collect()
 }
 
 /// What is wrong with the field, as Anthropic says it.
@@ -77,7 +67,7 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 /// A path as Anthropic writes it: `messages.0.content.1`.
-fn dotted(path: &serde_path_to_error::Path) -> String {
+fn written(path: &serde_path_to_error::Path) -> String {
     let parts = path.iter().filter_map(|segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),
         Segment::Map { key } => Some(key.clone()),

@@ -49,7 +49,14 @@ fn check_block(block: &ContentBlock, role: Role) -> Result<(), String> {
         }
         (ContentBlock::ToolUse { input, .. }, _) => must_be_object(input, ".tool_use.input"),
         (ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. }, _) => {
-            must_be_object(source, &format!(".{}.source", block.kind()))
+            let field = format!(".{}.source", block.kind());
+            must_be_object(source, &field)?;
+            must_be_text(source.get("type"), &format!("{field}.type"))
+        }
+        (ContentBlock::ToolAddition { tool, .. }, _) if tool.get("definition").is_some_and(Value::is_object) => Ok(()),
+        (ContentBlock::ToolAddition { tool, .. } | ContentBlock::ToolRemoval { tool, .. }, _) => {
+            must_be_object(tool, ".tool")?;
+            must_be_text(tool.get("name"), ".tool.name")
         }
         (ContentBlock::ToolResult { content: Some(content), .. }, _) => {
             let inner = content.listed().iter().enumerate();
@@ -67,6 +74,14 @@ fn must_be_object(value: &Value, field: &str) -> Result<(), String> {
     if value.is_object() { Ok(()) } else { Err(format!("{field}: Input should be an object, not {}", kind(value))) }
 }
 
+fn must_be_text(value: Option<&Value>, field: &str) -> Result<(), String> {
+    match value {
+        Some(Value::String(_)) => Ok(()),
+        None => Err(format!("{field}: Field required")),
+        Some(other) => Err(format!("{field}: Input should be a string, not {}", kind(other))),
+    }
+}
+
 fn check_tools(tools: &[Tool]) -> Result<(), String> {
     let mut names = HashSet::new();
     if !tools.iter().all(|tool| tool.name.is_empty() || names.insert(&tool.name)) {
@@ -77,6 +92,11 @@ fn check_tools(tools: &[Tool]) -> Result<(), String> {
             return Err(format!(
                 "tools.{at}.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself"
             ));
+        }
+        for switch in ["strict", "defer_loading"] {
+            if let Some(other) = tool.extra.get(switch).filter(|value| !value.is_boolean() && !value.is_null()) {
+                return Err(format!("tools.{at}.{switch}: Input should be a boolean, not {}", kind(other)));
+            }
         }
         if tool.anthropic_type().is_some() {
             continue;
@@ -251,6 +271,18 @@ mod tests {
                 result(json!([{"type": "text", "text": ""}, {"type": "document", "source": null}])),
                 "messages.1.content.0.tool_result.content.1.document.source: Input should be an object, not null",
             ),
+            ("user", json!({"type": "image", "source": {}}), "messages.1.content.0.image.source.type: Field required"),
+            (
+                "system",
+                json!({"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "Read"}}),
+                "messages.1.content.0.tool.name: Field required",
+            ),
+            (
+                "system",
+                json!({"type": "tool_removal", "tool": {"name": 7}}),
+                "messages.1.content.0.tool.name: Input should be a string, not a number",
+            ),
+            ("system", json!({"type": "tool_addition", "tool": {"definition": {"name": "a"}}}), ""),
         ] {
             assert_eq!(in_message(role, block), reason);
         }
@@ -264,6 +296,7 @@ mod tests {
                 json!({"type": "function", "function": {"name": "a"}}),
                 "tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself",
             ),
+            (json!({"name": "a", "strict": "x"}), "tools.0.strict: Input should be a boolean, not a string"),
             (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be an object, not a string"),
             (
                 json!({"name": "a", "input_schema": {"type": "array"}}),

@@ -130,6 +130,7 @@ impl TextSide {
     /// The number of the prompt's tokens, whether the prompt is too long or not.
     pub(super) fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
         let mut request = self.readable(request)?;
+        AnswerDecoders::check_choice(&request)?;
         let begun = take_begun_answer(&mut request)?;
         let text = self.prompt_text(&request, begun)?;
         match self.limit.is_suspicious(&text) {

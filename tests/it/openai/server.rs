@@ -51,7 +51,7 @@ fn sdk_is_served(script: &str) {
     assert_eq!((&report["follow_up"], &report["models"]), (&json!("It is swordfish."), &json!(["scripted"])));
     assert_eq!(report["error"]["type"], "invalid_request_error");
     let message = report["error"]["message"].as_str().unwrap();
-    assert_eq!(message, r#"messages.0: "hologram" is none of "text", "image_url", "file", "refusal""#);
+    assert_eq!(message, r#"messages.0.content.0.type: "hologram" is none of "text", "image_url", "file", "refusal""#);
 
     let requests = server.backend.requests.all();
     assert_eq!((&requests[0].system, requests[0].max_tokens), (&Some(System::Text("Be brief.".into())), 64));

@@ -194,7 +194,7 @@ fn what_is_wrong_is_refused_by_its_field() {
     400 "input": input: Field required
     400 "input": input: a string or a list of items is expected, not 7
     400 "input": input: at least one message is required
-    400 "input.0.text": input.0.text: Field required
+    400 "input.0.content.0.text": input.0.content.0.text: Field required
     400 "input.0.call_id": input.0.call_id: Field required
     400 "tools.1.name": tools.1.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'
     400 "tool_choice.type": tool_choice.type: web_search is a tool that OpenAI's servers run, so this model cannot call it

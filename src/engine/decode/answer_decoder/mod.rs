@@ -64,6 +64,14 @@ impl AnswerDecoders {
         }
     }
 
+    /// Checks what the request says about calling tools.
+    ///
+    /// # Errors
+    /// `tool_choice` asks for a call that is not possible.
+    pub fn check_choice(request: &MessagesRequest) -> Result<(), EngineError> {
+        Rules::of(request).map(drop)
+    }
+
     /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
     ///
     /// # Errors
