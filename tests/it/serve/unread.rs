@@ -61,17 +61,22 @@ fn in_flight(url: &str) -> usize {
     line.unwrap().parse().unwrap()
 }
 
+/// The address of a server with these limits, and the connections of clients that take all its slots and do not read.
+async fn all_slots_taken(limits: ClientLimits) -> (String, Vec<TcpStream>) {
+    let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
+    let url = listen::backend(Arc::new(backend), ServerOptions::default());
+    let mut unread = Vec::new();
+    for _ in 0..SLOTS {
+        unread.push(asked(url.strip_prefix("http://").unwrap(), &long_answer()).await);
+    }
+    block_in_place(|| until("sixteen answers", || (in_flight(&url) == SLOTS).then_some(())));
+    (url, unread)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_all_slots_taken_others_are_told_when_to_try_again() {
     let limits = ClientLimits { most_waiting: 0, ..ClientLimits::default() };
-    let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
-    let url = listen::backend(Arc::new(backend), ServerOptions::default());
-    let host = url.strip_prefix("http://").unwrap().to_owned();
-    let mut unread = Vec::new();
-    for _ in 0..SLOTS {
-        unread.push(asked(&host, &long_answer()).await);
-    }
-    block_in_place(|| until("sixteen answers", || (in_flight(&url) == SLOTS).then_some(())));
+    let (url, unread) = all_slots_taken(limits).await;
     let messages = json!([{"role": "user", "content": "Hi"}]);
     for (path, status) in [
         ("/v1/messages", 529),
@@ -89,21 +94,20 @@ async fn with_all_slots_taken_others_are_told_when_to_try_again() {
         let refused = block_in_place(|| post(&format!("{url}{path}"), &body));
         assert_eq!((refused.status, refused.retry_after.as_deref()), (status, Some("5")), "{path}: {}", refused.text);
     }
+    // The device must be idle before the process ends.
+    drop(unread);
+    let short = json!({"prompt": "Hi", "max_tokens": 1});
+    block_in_place(|| until("a free slot", || (post(&format!("{url}/v1/completions"), &short).status == 200).then_some(())));
+    block_in_place(|| until("the answers' end", || (in_flight(&url) == 0).then_some(())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_keep_nobody_from_an_answer() {
     let limits = ClientLimits { longest_stall: STALL, ..ClientLimits::default() };
-    let backend = MlxBackend::load(Path::new(MODEL), EngineOptions::default()).unwrap().with_limits(limits);
-    let url = listen::backend(Arc::new(backend), ServerOptions::default());
-    let host = url.strip_prefix("http://").unwrap().to_owned();
-    let mut unread = Vec::new();
-    for _ in 0..SLOTS {
-        unread.push(asked(&host, &long_answer()).await);
-    }
-    block_in_place(|| until("sixteen answers", || (in_flight(&url) == SLOTS).then_some(())));
+    let (url, unread) = all_slots_taken(limits).await;
+    let host = url.strip_prefix("http://").unwrap();
 
-    let next = asked(&host, &json!({"prompt": "Hello", "max_tokens": 3, "stream": true})).await;
+    let next = asked(host, &json!({"prompt": "Hello", "max_tokens": 3, "stream": true})).await;
     let answer = read_to_the_end(next).await;
     assert!(answer.contains("\"finish_reason\":\"length\"") && !answer.contains("error"), "{answer}");
     assert_eq!(block_in_place(|| in_flight(&url)), SLOTS, "the others were still there: none of them had been read to its end");
