@@ -11,18 +11,21 @@ pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
         message.content.listed().iter().enumerate().filter_map(move |(index, block)| Some((at, index, summary(block)?)))
     });
     let Some((at, index, summary)) = summaries.last() else { return Cow::Borrowed(request) };
-    let mut dropped = request.messages[..=at].to_vec();
-    let rest = match dropped.last_mut() {
+    let mut shorter = request.clone();
+    let later = shorter.messages.split_off(at + 1);
+    let rest = match shorter.messages.last_mut() {
         Some(InputMessage { content: Content::Blocks(blocks), .. }) => blocks.split_off(index + 1),
         _ => Vec::new(),
     };
+    // What is left of the conversation now is what the summary stands for.
+    shorter.tools = tools_after(&shorter);
     let mut messages = vec![InputMessage::new(Role::User, Content::Blocks(vec![summary]))];
-    if !rest.is_empty() {
-        messages.push(InputMessage { content: Content::Blocks(rest), ..request.messages[at].clone() });
-    }
-    messages.extend_from_slice(&request.messages[at + 1..]);
-    let before = MessagesRequest { messages: dropped, ..request.clone() };
-    Cow::Owned(MessagesRequest { tools: tools_after(&before), messages, ..before })
+    messages.extend(
+        shorter.messages.pop().filter(|_| !rest.is_empty()).map(|last| InputMessage { content: Content::Blocks(rest), ..last }),
+    );
+    messages.extend(later);
+    shorter.messages = messages;
+    Cow::Owned(shorter)
 }
 
 /// The summary of a compaction block, with its cache breakpoint.

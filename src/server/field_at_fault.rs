@@ -46,8 +46,9 @@ impl<T: DeserializeOwned> Search<T> {
         }
         if self.reason.starts_with("unknown variant") {
             let part = self.body.pointer(&pointer);
-            let tag = TAGS.iter().find(|tag| part.is_some_and(|part| part.get(**tag).is_some()));
-            tag.into_iter().for_each(|tag| pointer += &format!("/{tag}"));
+            if let Some(tag) = TAGS.iter().find(|tag| part.is_some_and(|part| part.get(**tag).is_some())) {
+                pointer = step_below(&pointer, tag);
+            }
         }
         pointer
     }
@@ -104,7 +105,7 @@ impl<T: DeserializeOwned> Search<T> {
 
     /// Pointers to the parts directly inside of a part, without those that decide how the others are read.
     fn parts(&self, pointer: &str) -> Vec<String> {
-        let inside = |step: &str| format!("{pointer}/{}", escaped(step));
+        let inside = |step: &str| step_below(pointer, step);
         match self.body.pointer(pointer) {
             Some(Value::Object(fields)) => {
                 fields.keys().filter(|name| !TAGS.contains(&name.as_str())).map(|name| inside(name)).collect()
@@ -115,8 +116,9 @@ impl<T: DeserializeOwned> Search<T> {
     }
 }
 
-fn escaped(step: &str) -> String {
-    step.replace('~', "~0").replace('/', "~1")
+/// The pointer to a part directly inside of the part that `pointer` leads to.
+pub(super) fn step_below(pointer: &str, step: &str) -> String {
+    format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
 }
 
 fn unescaped(step: &str) -> String {
@@ -126,11 +128,6 @@ fn unescaped(step: &str) -> String {
 /// A pointer as Anthropic writes paths: `messages.0.content.1`.
 pub(super) fn dotted(pointer: &str) -> String {
     pointer.split('/').skip(1).map(unescaped).collect::<Vec<_>>().join(".")
-}
-
-/// The pointer to such a path.
-pub(super) fn pointer_to(path: &str) -> String {
-    path.split('.').filter(|step| !step.is_empty()).map(|step| format!("/{}", escaped(step))).collect()
 }
 
 #[cfg(test)]

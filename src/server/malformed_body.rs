@@ -4,7 +4,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::field_at_fault::{dotted, innermost, pointer_to};
+use super::field_at_fault::{dotted, innermost, step_below};
 use super::plain_words::{UNEXPECTED, in_plain_words};
 use crate::wire::{from_json, without_lone_surrogates};
 
@@ -28,7 +28,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// The error with the path to its field. Tracking paths takes time, so only bodies with an error are parsed this way.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes)).err()?;
-    let mut path = written(error.path());
+    let mut pointer = pointer_of(error.path());
     let reason = error.into_inner();
     if reason.to_string().starts_with("recursion limit exceeded") {
         return Some(format!("the request is nested more than {DEEPEST} levels deep"));
@@ -36,16 +36,15 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     // The parser takes a number for broken JSON where the name of a variant is expected.
     if !reason.is_data() {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-        return Some(if is_json { at_field(&path, UNEXPECTED) } else { reason.to_string() });
+        return Some(if is_json { at_field(&dotted(&pointer), UNEXPECTED) } else { reason.to_string() });
     }
-    let pointer = pointer_to(&path);
     if bytes.len() <= LONGEST_LOOKED_INTO
         && let Ok(body) = serde_json::from_slice::<Value>(bytes)
         && body.pointer(&pointer).is_some()
     {
-        path = dotted(&innermost::<T>(body, pointer));
+        pointer = innermost::<T>(body, pointer);
     }
-    Some(at_field(&path, &in_plain_words(&without_position(&reason))))
+    Some(at_field(&dotted(&pointer), &in_plain_words(&without_position(&reason))))
 }
 
 /// What is wrong with the field, as Anthropic says it.
@@ -66,15 +65,13 @@ fn without_position(error: &serde_json::Error) -> String {
     text.strip_suffix(&position).map(str::to_owned).unwrap_or(text)
 }
 
-/// A path as Anthropic writes it: `messages.0.content.1`.
-fn written(path: &serde_path_to_error::Path) -> String {
-    let parts = path.iter().filter_map(|segment| match segment {
-        Segment::Seq { index } => Some(index.to_string()),
-        Segment::Map { key } => Some(key.clone()),
-        Segment::Enum { variant } => Some(variant.clone()),
-        Segment::Unknown => None,
-    });
-    parts.collect::<Vec<_>>().join(".")
+/// The path as a JSON pointer.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => step_below(&pointer, &index.to_string()),
+        Segment::Map { key: step } | Segment::Enum { variant: step } => step_below(&pointer, step),
+        Segment::Unknown => pointer,
+    })
 }
 
 #[cfg(test)]

@@ -2,24 +2,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use crate::engine::EngineError;
 use crate::engine::text::ChatTemplate;
-use crate::wire::MessagesRequest;
+use crate::wire::{MessagesRequest, System, Tool};
 
 /// How many prefixes are kept: enough for a client's main conversation and several kinds of sub-agents.
 const CAPACITY: usize = 8;
 
-/// Longest prefix that is kept, in bytes.
+/// Longest prefix that is kept, and most JSON that it may depend on, in bytes.
 const LONGEST_KEPT: usize = 4 << 20;
 
 /// The shared prefixes used last, the latest first.
 #[derive(Default)]
 pub(crate) struct SharedPrefixes(Mutex<Vec<RenderedPrefix>>);
 
+/// A prefix, and everything in a request that it depends on.
 struct RenderedPrefix {
-    key: [u8; 32],
+    tools: Vec<Tool>,
+    system: Option<System>,
+    thinking: Option<Value>,
     prefix: Arc<str>,
 }
 
@@ -29,32 +32,27 @@ impl SharedPrefixes {
     /// # Errors
     /// The template refuses the request.
     pub(crate) fn of(&self, request: &MessagesRequest, template: &ChatTemplate) -> Result<Arc<str>, EngineError> {
-        let key = key(request)?;
+        let thinking = request.extra.get("thinking");
+        let is_same = |rendered: &RenderedPrefix| {
+            rendered.tools == request.tools && rendered.system == request.system && rendered.thinking.as_ref() == thinking
+        };
         {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = known.iter().position(|rendered| rendered.key == key) {
+            if let Some(at) = known.iter().position(is_same) {
                 known[..=at].rotate_right(1);
                 return Ok(known[0].prefix.clone());
             }
         }
         let prefix: Arc<str> = template.render_shared_prefix(request)?.into();
-        if prefix.len() <= LONGEST_KEPT {
+        let depends_on = serde_json::to_vec(&(&request.tools, &request.system, thinking));
+        if prefix.len() <= LONGEST_KEPT && depends_on.is_ok_and(|text| text.len() <= LONGEST_KEPT) {
+            let (tools, system, thinking) = (request.tools.clone(), request.system.clone(), thinking.cloned());
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             known.truncate(CAPACITY - 1);
-            known.insert(0, RenderedPrefix { key, prefix: prefix.clone() });
+            known.insert(0, RenderedPrefix { tools, system, thinking, prefix: prefix.clone() });
         }
         Ok(prefix)
     }
-}
-
-/// A digest of everything in the request that its shared prefix depends on.
-///
-/// # Errors
-/// None in practice: what was JSON can be JSON again.
-fn key(request: &MessagesRequest) -> Result<[u8; 32], EngineError> {
-    let depends_on = (&request.tools, &request.system, request.extra.get("thinking"));
-    let text = serde_json::to_vec(&depends_on).map_err(|error| EngineError::Request(error.to_string()))?;
-    Ok(Sha256::digest(text).into())
 }
 
 #[cfg(test)]

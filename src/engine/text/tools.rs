@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, Serde};
-use sha2::{Digest, Sha256};
 
 use super::markup_escaping::Markup;
 use super::template_traits::Descriptions;
@@ -18,14 +17,11 @@ const MOST: usize = 8;
 /// Longest list that is kept, in bytes of JSON.
 const LONGEST_KEPT: usize = 4 << 20;
 
-/// A digest of a list of tools.
-type Key = [u8; 32];
-
 /// A cache of converted tool lists.
 pub(super) struct KnownTools {
     descriptions: Descriptions,
-    /// Converted lists, the most recently used first.
-    lists: Mutex<Vec<(Key, Value)>>,
+    /// Lists of tools and their converted values, the most recently used first.
+    lists: Mutex<Vec<(Vec<Tool>, Value)>>,
 }
 
 impl KnownTools {
@@ -37,12 +33,9 @@ impl KnownTools {
     /// none.
     pub(super) fn of(&self, tools: &[Tool], markup: &Markup) -> Option<Value> {
         let listed = |value: Value| value.is_true().then_some(value);
-        // Cannot fail: what was JSON can be JSON again.
-        let text = serde_json::to_vec(tools).unwrap_or_default();
-        let key: Key = Sha256::digest(&text).into();
         {
             let mut known = self.lock();
-            if let Some(at) = known.iter().position(|(known, _)| *known == key) {
+            if let Some(at) = known.iter().position(|(known, _)| known == tools) {
                 known[..=at].rotate_right(1);
                 return listed(known[0].1.clone());
             }
@@ -50,15 +43,15 @@ impl KnownTools {
         let mapping = |tool| Value::from(Serde(markup.mark(messages::function(tool, self.descriptions))));
         let tool = |tool| Value::from_object(KnownTool { mapping: mapping(tool), json: OnceLock::new() });
         let value: Value = offered_tools::listed(tools).map(tool).collect();
-        if text.len() <= LONGEST_KEPT {
+        if serde_json::to_vec(tools).is_ok_and(|text| text.len() <= LONGEST_KEPT) {
             let mut known = self.lock();
             known.truncate(MOST - 1);
-            known.insert(0, (key, value.clone()));
+            known.insert(0, (tools.to_vec(), value.clone()));
         }
         listed(value)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Key, Value)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Tool>, Value)>> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
