@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::stand_in::stand_in;
+use super::stand_in::{self, stand_in};
 use super::{Dialect, Omitted};
 use crate::wire::openai::{
-    AssistantMessage, CallKind, ChatContent, ChatMessage, ChatToolCall, ContentPart, FunctionCall, ImageUrl,
+    AssistantMessage, CallKind, ChatContent, ChatFile, ChatMessage, ChatToolCall, ContentPart, FunctionCall, ImageUrl,
 };
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChange};
 
@@ -205,13 +205,18 @@ impl<'a> Conversation<'a> {
     }
 
     fn document(&mut self, owner: &str, source: &Value, extra: &Map<String, Value>) -> ContentPart {
-        let mut extra = extra.clone();
-        let title = extra.remove("title").as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
-        self.omitted.fields("document", &extra);
+        let mut unread = extra.clone();
+        let title = unread.shift_remove("title");
         match (source["type"].as_str(), source["data"].as_str()) {
-            (Some("text"), Some(text)) => ContentPart::text(text),
+            (Some("text" | "content"), _) => {
+                unread.shift_remove("context");
+                self.omitted.fields("document", &unread);
+                ContentPart::text(stand_in::document(source, extra))
+            }
             (Some("base64"), Some(_)) if self.dialect.takes_files() => {
-                ContentPart::File { file: json!({"filename": title, "file_data": url_of(source)}) }
+                self.omitted.fields("document", &unread);
+                let filename = title.as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
+                ContentPart::File { file: ChatFile { filename: Some(filename), file_data: url_of(source), extra: Map::new() } }
             }
             _ => self.note(owner, "document"),
         }
@@ -248,6 +253,8 @@ fn joined(parts: Vec<ContentPart>) -> ChatContent {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn convert(messages: Value, dialect: Dialect) -> (Value, String) {
@@ -342,6 +349,16 @@ mod tests {
         assert_eq!(openai[2], json!({"role": "assistant", "content": "Ho."}));
         assert_eq!(omitted, "assistant.redacted_thinking, assistant.thinking");
         assert_eq!(convert(messages, Dialect::OpenRouter).0[2]["reasoning"], "Hm.");
+    }
+
+    #[test]
+    fn a_document_that_is_text_keeps_its_title_and_context() {
+        let source = json!({"type": "content", "content": [{"type": "text", "text": "A"}]});
+        let document =
+            json!({"type": "document", "title": "a.md", "context": "A draft.", "citations": {"enabled": true}, "source": source});
+        let (chat, omitted) = convert(json!([{"role": "user", "content": [document]}]), Dialect::Compatible);
+        assert_eq!(chat, json!([{"role": "user", "content": "A draft.\na.md:\nA"}]));
+        assert_eq!(omitted, "document.citations");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn stand_in(block: &ContentBlock) -> String {
 }
 
 /// A document's text, with its title and what the client says about it; of a file that is not text its name and size.
-fn document(source: &Value, extra: &Map<String, Value>) -> String {
+pub(super) fn document(source: &Value, extra: &Map<String, Value>) -> String {
     let said = |field: &str| extra.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
     let title = said("title");
     let text = match source["type"].as_str() {

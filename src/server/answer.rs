@@ -142,3 +142,37 @@ fn frames(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::server::metrics::Metrics;
+    use crate::server::observe::RequestId;
+    use crate::wire::encode_event;
+
+    const PING_EVERY: Duration = Duration::from_secs(2);
+
+    /// The status of an answer that is refused after this time, and when the client has it.
+    async fn refused_after(wait: Duration) -> (StatusCode, Duration) {
+        let refusal = async move {
+            sleep(wait).await;
+            Err(BackendError::new(ErrorKind::RateLimit, "too many requests"))
+        };
+        let meter = Meter::start(Arc::new(Metrics::new()), RequestId::new());
+        let start = Instant::now();
+        let response = streaming(whole_stream(refusal), meter, PING_EVERY, |event| encode_event(event).into()).await;
+        (response.map_or_else(|error| error.into_response().status(), |response| response.status()), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_keeps_its_status_for_20_seconds() {
+        let second = Duration::from_secs(1);
+        let before = LONGEST_WITHOUT_STATUS - second;
+        assert_eq!(refused_after(before).await, (StatusCode::TOO_MANY_REQUESTS, before));
+        let after = LONGEST_WITHOUT_STATUS + second;
+        assert_eq!(refused_after(after).await, (StatusCode::OK, LONGEST_WITHOUT_STATUS));
+    }
+}

@@ -53,3 +53,32 @@ fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::response::IntoResponse;
+    use futures::{StreamExt, stream};
+    use serde_json::Value;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    async fn read(body: Body) -> Result<JsonBody<Value>, StatusCode> {
+        let read = JsonBody::from_request(Request::new(body), &()).await;
+        read.map_err(|error| error.into_response().status())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_take_two_minutes_to_arrive() {
+        let halves = stream::iter(["{\"a\":", "1}"]).then(|half| async move {
+            sleep(LONGEST_ARRIVAL / 3).await;
+            Ok::<_, std::io::Error>(half)
+        });
+        assert_eq!(read(Body::from_stream(halves)).await.unwrap().0["a"], 1);
+        let start = Instant::now();
+        let unfinished = stream::iter([Ok::<_, std::io::Error>("{")]).chain(stream::pending());
+        assert_eq!(read(Body::from_stream(unfinished)).await.err(), Some(StatusCode::REQUEST_TIMEOUT));
+        assert_eq!(start.elapsed(), LONGEST_ARRIVAL);
+    }
+}

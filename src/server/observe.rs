@@ -22,6 +22,13 @@ use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, ErrorBody, ErrorKind,
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(String);
 
+impl RequestId {
+    /// A random one.
+    pub(crate) fn new() -> Self {
+        Self(random_id("req_"))
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0)
@@ -38,7 +45,7 @@ impl RequestId {
 
 /// Gives the request an id, counts it and logs it.
 pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let id = RequestId(random_id("req_"));
+    let id = RequestId::new();
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -57,7 +64,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
 
 /// The answer to a request that is refused before it has reached a route: in the protocol of its path, and with an id.
 pub(crate) fn refusal(request: &Request, error: ApiError) -> Response {
-    let id = RequestId(random_id("req_"));
+    let id = RequestId::new();
     let protocol = ErrorProtocol::of(request.uri().path(), request.headers());
     let mut response = with_envelope(error.into_response(), protocol, &id);
     id.show_in(&mut response);

@@ -34,6 +34,16 @@ fn name(tool: &Value) -> Option<&str> {
     tool.get("name").and_then(Value::as_str)
 }
 
+/// The names of the tools that a search on Anthropic's servers has found: a `tool_search_tool_result` lists references to them.
+fn found_at_anthropic(block: &ContentBlock) -> impl Iterator<Item = &str> {
+    let result = match block {
+        ContentBlock::Other(fields) if block.kind() == "tool_search_tool_result" => fields.get("content"),
+        _ => None,
+    };
+    let references = result.and_then(|result| result.get("tool_references")).and_then(Value::as_array);
+    references.into_iter().flatten().filter_map(|reference| reference.get("tool_name")?.as_str())
+}
+
 impl MessagesRequest {
     /// The changes that the conversation makes to the tools, in order.
     pub fn tool_changes(&self) -> impl Iterator<Item = ToolChange<'_>> {
@@ -43,7 +53,8 @@ impl MessagesRequest {
                 ContentBlock::ToolResult { content: Some(content), .. } => content.listed(),
                 _ => &[],
             };
-            ToolChange::of(block).into_iter().chain(found.iter().filter_map(ToolChange::of))
+            let changes = ToolChange::of(block).into_iter().chain(found.iter().filter_map(ToolChange::of));
+            changes.chain(found_at_anthropic(block).map(ToolChange::Found))
         })
     }
 
@@ -78,10 +89,18 @@ mod tests {
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t",
                 "content": [{"type": "tool_reference", "tool_name": "A"}]}]},
             {"role": "system", "content": [{"type": "tool_removal", "tool": by_name("A")},
-                {"type": "tool_addition", "tool": by_name("B")}, {"type": "tool_addition", "tool": defined}]}]}))
+                {"type": "tool_addition", "tool": by_name("B")}, {"type": "tool_addition", "tool": defined}]},
+            {"role": "assistant", "content": [{"type": "tool_search_tool_result", "tool_use_id": "s", "content": {
+                "type": "tool_search_tool_search_result", "tool_references": [{"type": "tool_reference", "tool_name": "D"}]}}]}]}))
         .unwrap();
         let changes: Vec<ToolChange> = request.tool_changes().collect();
-        let [ToolChange::Found("A"), ToolChange::Removed("A"), ToolChange::Found("B"), ToolChange::Defined(tool)] = &*changes
+        let [
+            ToolChange::Found("A"),
+            ToolChange::Removed("A"),
+            ToolChange::Found("B"),
+            ToolChange::Defined(tool),
+            ToolChange::Found("D"),
+        ] = &*changes
         else {
             panic!("{changes:?}")
         };

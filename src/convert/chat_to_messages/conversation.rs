@@ -110,10 +110,10 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
             omitted.fields("image_url", &image_url.extra);
             Some(ContentBlock::Image { source: source_at(&image_url.url), extra: Map::new() })
         }
-        ContentPart::File { file } => match file["file_data"].as_str() {
+        ContentPart::File { file } => match file.file_data {
             Some(data) => {
-                let title = file["filename"].as_str().map(|name| ("title".to_owned(), Value::from(name)));
-                Some(ContentBlock::Document { source: embedded_source(data), extra: title.into_iter().collect() })
+                let title = file.filename.map(|name| ("title".to_owned(), Value::from(name)));
+                Some(ContentBlock::Document { source: embedded_source(&data), extra: title.into_iter().collect() })
             }
             None => {
                 omitted.add("file without file_data");

@@ -29,13 +29,17 @@ fn at_fault(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<
         Value::Bool(_) => return None,
         _ => return Some(Fault { path: vec![], reason: "a schema is an object or a boolean".into() }),
     };
-    // A reference cannot be resolved while a part is checked on its own. Its target is checked where it is
-    // defined.
-    let mut alone = schema.clone();
-    remove_references(&mut alone);
-    let reason = fault(&alone)?;
+    let reason = fault(&alone(schema))?;
     let inside = parts(keywords).into_iter().find_map(|(step, part)| at_fault(part, fault).map(|fault| fault.under(step)));
     Some(inside.unwrap_or(Fault { path: vec![], reason }))
+}
+
+/// The part as it can be checked on its own: without references, as those cannot be resolved there. Their targets are checked
+/// where they are defined.
+pub(super) fn alone(part: &Value) -> Value {
+    let mut alone = part.clone();
+    remove_references(&mut alone);
+    alone
 }
 
 /// The first reference that cannot be resolved within the schema.

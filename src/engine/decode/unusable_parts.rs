@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fault::{self, Fault};
 use super::json_schema::Compiles;
@@ -35,13 +35,50 @@ pub(super) fn open_unusable_parts(schema: &Value, compiles: Compiles) -> (Value,
         (!usable).then(String::new)
     };
     while opened.len() < MOST_OPENED
-        && let Some(Fault { path, .. }) = fault::innermost(&schema, &fault).filter(|fault| !fault.path.is_empty())
+        && let Some(Fault { path, .. }) = fault::innermost(&schema, &fault)
         && left.get() > 0
     {
-        open(&mut schema, &path);
-        opened.push(format!("{}, which no grammar can be made of", shown(&path)));
+        let keyword = part_mut(&mut schema, &path).and_then(|part| part.as_object_mut()).and_then(|keywords| {
+            let keyword = keyword_at_fault(keywords, &fault)?;
+            remove(keywords, &keyword);
+            Some(keyword)
+        });
+        match keyword {
+            Some(keyword) => opened.push(reason(&[path, vec![keyword]].concat())),
+            None if path.is_empty() => break,
+            None => {
+                open(&mut schema, &path);
+                opened.push(reason(&path));
+            }
+        }
     }
     (schema, opened)
+}
+
+fn reason(path: &[String]) -> String {
+    format!("{}, which no grammar can be made of", shown(path))
+}
+
+/// The first keyword without which this part is usable alone.
+fn keyword_at_fault(keywords: &Map<String, Value>, fault: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
+    let is_usable_without = |name: &&String| {
+        let mut rest = keywords.clone();
+        rest.shift_remove(*name);
+        fault(&fault::alone(&rest.into())).is_none()
+    };
+    keywords.keys().find(is_usable_without).cloned()
+}
+
+/// Removes a keyword, so that all that it allowed is still allowed: what it said of some properties or items would else be
+/// said of them by the keyword for all others.
+fn remove(keywords: &mut Map<String, Value>, name: &str) {
+    keywords.shift_remove(name);
+    let for_others = match name {
+        "properties" | "patternProperties" => "additionalProperties",
+        "prefixItems" => "items",
+        _ => return,
+    };
+    keywords.insert(for_others.to_owned(), Value::Bool(true));
 }
 
 /// Makes the part allow anything.
@@ -74,9 +111,9 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"a": {"items": {"pattern": "bad"}}, "b": {"type": "string"},
             "c": {"anyOf": [{"type": "null"}, {"format": "bad"}]}, "d": "bad"}});
         let (schema, paths) = opened(schema);
-        let open = json!({"a": {"items": true}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, true]}, "d": true});
+        let open = json!({"a": {"items": {}}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, {}]}, "d": true});
         assert_eq!(schema["properties"], open);
-        assert_eq!(paths, [".properties.a.items", ".properties.c.anyOf.1", ".properties.d"]);
+        assert_eq!(paths, [".properties.a.items.pattern", ".properties.c.anyOf.1.format", ".properties.d"]);
     }
 
     #[test]
@@ -87,8 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_is_unusable_as_a_whole_stays() {
-        let schema = json!({"type": "object", "required": ["bad"]});
+    fn a_keyword_at_fault_is_removed_alone() {
+        let (schema, paths) = opened(json!({"type": "object", "required": ["bad"], "patternProperties": {"b": {"type": "null"}},
+            "properties": {"a": {"type": "object", "patternProperties": {"^bad": {"type": "null"}}, "minProperties": 1}}}));
+        let rest = json!({"type": "object", "patternProperties": {"b": {"type": "null"}},
+            "properties": {"a": {"type": "object", "minProperties": 1, "additionalProperties": true}}});
+        assert_eq!(schema, rest);
+        assert_eq!(paths, [".properties.a.patternProperties", ".required"]);
+    }
+
+    #[test]
+    fn a_schema_that_is_unusable_by_more_than_one_keyword_stays() {
+        let schema = json!({"type": "bad", "required": ["bad"]});
         assert_eq!(opened(schema.clone()), (schema, vec![]));
     }
 

@@ -18,7 +18,7 @@ pub use answer::{
 pub use completion::{Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest};
 pub use error::{ChatError, ChatErrorBody};
 pub use request::{
-    AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatMessage, ChatRequest, ChatTool, ChatToolCall,
-    ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
+    AllowedTool, AllowedTools, AssistantMessage, CallKind, ChatContent, ChatFile, ChatMessage, ChatRequest, ChatTool,
+    ChatToolCall, ChatToolChoice, ContentPart, Function, FunctionCall, ImageUrl, NamedFunction, StopSequences, StreamOptions,
 };
 pub use text_or_parts::TextOrParts;

@@ -130,9 +130,9 @@ pub enum ContentPart {
     ImageUrl {
         image_url: ImageUrl,
     },
-    /// A file, such as a PDF: `{"filename", "file_data"}`.
+    /// A file, such as a PDF.
     File {
-        file: Value,
+        file: ChatFile,
     },
     /// The text of a refusal.
     Refusal {
@@ -151,6 +151,18 @@ impl ContentPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageUrl {
     pub url: String,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A file: its content, or the id of one that was uploaded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatFile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
+    /// A `data:` URL, or bare base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_data: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

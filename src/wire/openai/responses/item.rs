@@ -22,7 +22,6 @@ pub enum InputItem {
     FunctionCall {
         call_id: String,
         name: String,
-        #[serde(default)]
         arguments: String,
         /// The group of tools that the function belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +39,6 @@ pub enum InputItem {
     CustomToolCall {
         call_id: String,
         name: String,
-        #[serde(default)]
         input: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         namespace: Option<String>,

@@ -3,7 +3,8 @@ mod output;
 
 use super::*;
 use crate::engine::decode::{ToolFormatName, joined};
-use crate::engine::text::tiny_model;
+use crate::engine::text::{Tokenizer, tiny_model};
+use crate::wire::MessagesRequest;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 

@@ -1,0 +1,127 @@
+//! What all answers of a model share, and the start of an answer.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::rules::Rules;
+use super::{AnswerDecoder, Stage};
+use crate::engine::EngineError;
+use crate::engine::decode::constraint::Grammars;
+use crate::engine::decode::form::Tag;
+use crate::engine::decode::logprob_trail::LogprobTrail;
+use crate::engine::decode::parser::Parser;
+use crate::engine::decode::text_flow::TextFlow;
+use crate::engine::decode::thinking::{THINKING_TAGS, Thinking, ThinkingTags};
+use crate::engine::decode::tool_format::ToolFormat;
+use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
+use crate::wire::{MessagesRequest, OutputFormat};
+/// Most grammars of a request that are compiled before its answer begins.
+const MOST_COMPILED_AHEAD: usize = 512;
+
+/// Creates the decoders for a model's answers. They share the tool format and all compiled grammars.
+pub struct AnswerDecoders {
+    parts: Arc<SharedParts>,
+}
+
+/// The data that all answers of a model share.
+pub(super) struct SharedParts {
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) format: Arc<dyn ToolFormat>,
+    pub(super) grammars: Grammars,
+    /// Indexed by tag, then by how many of the tag's bytes the text ends with: the tokens that would complete the tag and
+    /// continue past it. They are forbidden, since the grammar must decide what follows the tag.
+    pub(super) overshooting: Vec<Vec<Vec<u32>>>,
+    /// The same for the closing tags of thoughts: the grammar of an output format must see the answer's first byte.
+    pub(super) overshooting_close: Vec<Vec<Vec<u32>>>,
+}
+
+impl AnswerDecoders {
+    /// Prepares the vocabulary, which takes a pass over all tokens per byte of each tag.
+    ///
+    /// # Errors
+    /// llguidance refuses the vocabulary.
+    pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
+        let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
+        let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
+        let closing = |tags: &'static ThinkingTags| Tag { words: std::slice::from_ref(&tags.close), only_after: None };
+        let overshooting_close = THINKING_TAGS.iter().map(closing).map(|tag| of_tag(&tag)).collect();
+        let overshooting = format.tags().iter().map(of_tag).collect();
+        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
+    }
+
+    /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
+    /// is reported by [`Self::start`] or when it is needed. Ends early once the answer is `unwanted`.
+    pub fn compile(&self, request: &MessagesRequest, unwanted: &CancellationToken) {
+        let Ok(rules) = Rules::of(request) else { return };
+        let tags = self.parts.format.tags().len();
+        let calls = rules.tools.iter().flat_map(|tool| (0..tags).map(move |tag| (tool, tag)));
+        for (tool, tag) in calls.take(MOST_COMPILED_AHEAD).take_while(|_| !unwanted.is_cancelled()) {
+            drop(self.parts.grammars.arguments(tag, tool));
+        }
+    }
+
+    /// Checks what the request says about calling tools.
+    ///
+    /// # Errors
+    /// `tool_choice` asks for a call that is not possible.
+    pub fn check_choice(request: &MessagesRequest) -> Result<(), EngineError> {
+        Rules::of(request).map(drop)
+    }
+
+    /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
+    ///
+    /// # Errors
+    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool or
+    /// format cannot be enforced in full.
+    pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
+        let rules = Rules::of(request)?;
+        let parts = self.parts.clone();
+        let earlier_calls = call_ids::count(request);
+        for tool in request.after_tool_changes(request.tools.clone()) {
+            // By name: the list may have lost tools on the way here, so an index would mislead.
+            parts.grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
+        }
+        let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
+        let with_output = |format: OutputFormat| rules.fill(earlier_calls + 1, |fill| parts.grammars.output(&format, fill));
+        let output = output.map(with_output).transpose()?;
+        let stage = match (rules.must_call, &output) {
+            (true, _) => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
+            (false, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),
+            (false, _) => Stage::Text,
+        };
+        let mut markup = parts.grammars.markup();
+        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+        markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
+        Ok(AnswerDecoder {
+            detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
+            // A forced call leaves no room for thoughts.
+            thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
+            parser: Parser::new(parts.format.clone(), rules.tools.clone()),
+            flow: TextFlow::new(&request.stop_sequences),
+            never_in_text: if rules.tools.is_empty() { parts.grammars.open_tokens() } else { Vec::new() },
+            trail: request.top_logprobs.map(|top| LogprobTrail::new(parts.tokenizer.clone(), top)),
+            generated: 0,
+            parts,
+            rules,
+            stage,
+            output,
+            earlier_calls,
+            calls: 0,
+            finished: false,
+        })
+    }
+
+    /// A decoder for the continuation of a text: what looks like thoughts or calls is text too. `settings`: a request without tools.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_plain(&self, settings: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
+        Ok(AnswerDecoder { thinking: Thinking::none(), never_in_text: Vec::new(), ..self.start(settings, None)? })
+    }
+}
+
+/// The tokens that complete the tag and continue past it, if the text ends with the tag's first `there` bytes.
+fn overshooting(tokenizer: &Tokenizer, tag: &Tag, there: usize) -> Vec<u32> {
+    (0..tokenizer.vocab_size() as u32).filter(|token| tag.goes_past(there, tokenizer.bytes(*token))).collect()
+}

@@ -1,0 +1,224 @@
+//! What Anthropic refuses in a content block although it parses. Reasons continue the block's path.
+
+use serde_json::Value;
+
+use super::cache_control;
+use super::expected::{Expected, must_be, must_be_content, must_be_object, must_be_text};
+use crate::wire::{ContentBlock, Role};
+
+/// Checks a block of a message with this role.
+pub(super) fn check(block: &ContentBlock, role: Role) -> Result<(), String> {
+    check_role(block, role)?;
+    check_fields(block)?;
+    match block {
+        ContentBlock::ToolResult { content: Some(content), .. } => {
+            let mut inner = content.listed().iter().enumerate();
+            inner.try_for_each(|(at, inner)| check_fields(inner).map_err(|reason| format!(".tool_result.content.{at}{reason}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_role(block: &ContentBlock, role: Role) -> Result<(), String> {
+    match (block, role) {
+        (ContentBlock::ToolUse { .. }, Role::User | Role::System) => {
+            Err(": `tool_use` blocks can only be in `assistant` messages".into())
+        }
+        (ContentBlock::Thinking { .. } | ContentBlock::RedactedThinking { .. }, Role::User | Role::System) => {
+            Err(format!(": `{}` blocks can only be in `assistant` messages", block.kind()))
+        }
+        (ContentBlock::ToolResult { .. }, Role::Assistant | Role::System) => {
+            Err(": `tool_result` blocks can only be in `user` messages".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a block of any role, without the blocks inside of it.
+pub(super) fn check_fields(block: &ContentBlock) -> Result<(), String> {
+    let block_type = block.kind();
+    match block {
+        ContentBlock::ToolUse { input, .. } => must_be_object(input, ".tool_use.input"),
+        ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. } => {
+            check_source(source, &format!("{block_type}.source"))
+        }
+        ContentBlock::ToolAddition { tool, .. } if tool.get("definition").is_some_and(Value::is_object) => Ok(()),
+        ContentBlock::ToolAddition { tool, .. } | ContentBlock::ToolRemoval { tool, .. } => {
+            must_be_object(tool, ".tool")?;
+            must_be_text(tool.get("name"), ".tool.name")
+        }
+        _ => Ok(()),
+    }?;
+    let Some(extra) = block.extra() else { return Ok(()) };
+    let (required, optional) = fields(block_type);
+    for (name, expected) in required {
+        must_be(*expected, extra.get(*name), &format!(".{block_type}.{name}"))?;
+    }
+    for (name, expected) in optional {
+        match extra.get(*name) {
+            None | Some(Value::Null) => {}
+            given => must_be(*expected, given, &format!(".{block_type}.{name}"))?,
+        }
+    }
+    if block_type == "search_result" {
+        must_be_content(extra.get("content"), "search_result.content")?;
+    }
+    cache_control::check(extra).map_err(|reason| format!(".{block_type}.{reason}"))
+}
+
+/// Names of fields with what they must be.
+type Fields = &'static [(&'static str, Expected)];
+
+/// The fields, required and optional, of a block type that its variant of [`ContentBlock`] keeps as they came.
+fn fields(block_type: &str) -> (Fields, Fields) {
+    use Expected::{List, Object, Text};
+    match block_type {
+        "text" => (&[], &[("citations", List)]),
+        "document" => (&[], &[("title", Text), ("context", Text), ("citations", Object)]),
+        "search_result" => (&[("source", Text), ("title", Text), ("content", List)], &[("citations", Object)]),
+        // Without a summary, compaction has failed.
+        "compaction" => (&[], &[("content", Text)]),
+        "server_tool_use" => (&[("id", Text), ("name", Text), ("input", Object)], &[]),
+        "mcp_tool_use" => (&[("id", Text), ("name", Text), ("server_name", Text), ("input", Object)], &[]),
+        "container_upload" => (&[("file_id", Text)], &[]),
+        "mcp_tool_result"
+        | "web_search_tool_result"
+        | "web_fetch_tool_result"
+        | "code_execution_tool_result"
+        | "bash_code_execution_tool_result"
+        | "text_editor_code_execution_tool_result"
+        | "tool_search_tool_result" => (&[("tool_use_id", Text)], &[]),
+        _ => (&[], &[]),
+    }
+}
+
+/// Checks where a picture or a file comes from. Sources of other types may be known to Anthropic by now.
+fn check_source(source: &Value, field: &str) -> Result<(), String> {
+    must_be_object(source, &format!(".{field}"))?;
+    must_be_text(source.get("type"), &format!(".{field}.type"))?;
+    let required: &[&str] = match source["type"].as_str() {
+        Some("base64") => &["media_type", "data"],
+        Some("text") => &["data"],
+        Some("url") => &["url"],
+        Some("file") => &["file_id"],
+        Some("content") => return must_be_content(source.get("content"), &format!("{field}.content")),
+        _ => &[],
+    };
+    required.iter().try_for_each(|name| must_be_text(source.get(*name), &format!(".{field}.{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::refused;
+    use super::*;
+
+    /// Why a conversation is refused whose second message is this block.
+    fn in_message(role: &str, block: Value) -> String {
+        let messages = json!([{"role": "user", "content": "Hi"}, {"role": role, "content": [block]}]);
+        refused(messages, json!([])).unwrap_or_default()
+    }
+
+    #[test]
+    fn known_blocks_with_wrong_fields_are_refused() {
+        let document = |fields: Value| {
+            let mut block = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A"}});
+            block.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            block
+        };
+        let image = |source: Value| json!({"type": "image", "source": source});
+        let parts = |content: Value| document(json!({"source": {"type": "content", "content": content}}));
+        let text = |mark: Value| json!({"type": "text", "text": "a", "cache_control": mark});
+        let blocks = [
+            document(json!({"title": 7})),
+            document(json!({"context": ["a"]})),
+            document(json!({"citations": true})),
+            document(json!({"source": {"type": "text", "data": {"a": 1}}})),
+            parts(json!([{"type": "text"}])),
+            parts(json!(7)),
+            parts(Value::Null),
+            image(json!({"type": "base64", "media_type": "image/png"})),
+            image(json!({"type": "base64", "data": "AAAA"})),
+            image(json!({"type": "url", "url": 5})),
+            text(json!("ephemeral")),
+            text(json!({})),
+            text(json!({"type": "forever"})),
+            text(json!({"type": "ephemeral", "ttl": "2h"})),
+            json!({"type": "text", "text": "a", "citations": "b"}),
+            json!({"type": "compaction", "content": {"text": "a"}}),
+            json!({"type": "search_result", "source": "s", "content": []}),
+            json!({"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": 1}]}),
+            json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": "{}"}),
+            json!({"type": "mcp_tool_use", "id": "s", "name": "a", "input": {}}),
+            json!({"type": "web_search_tool_result", "content": []}),
+            json!({"type": "container_upload"}),
+            json!({"type": "tool_result", "tool_use_id": "t", "content": [document(json!({"title": 7}))]}),
+        ];
+        insta::assert_snapshot!(blocks.map(|block| in_message("user", block)).join("\n"), @"");
+    }
+
+    #[test]
+    fn known_blocks_with_right_fields_are_taken() {
+        let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBE"});
+        for block in [
+            json!({"type": "document", "title": null, "context": "c", "citations": {"enabled": true}, "source": pdf}),
+            json!({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a"}]}}),
+            json!({"type": "image", "source": {"type": "file", "file_id": "f"}}),
+            json!({"type": "image", "source": {"type": "telepathy"}}),
+            json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h", "scope": "global"}}),
+            json!({"type": "text", "text": "a", "cache_control": null, "citations": null}),
+            json!({"type": "compaction", "content": null}),
+            json!({"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "a"}]}),
+            json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "mlx"}}),
+            json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": {"error_code": "e"}}),
+            json!({"type": "hologram", "title": 7}),
+        ] {
+            assert_eq!(in_message("assistant", block.clone()), "", "{block}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_where_they_may_be_and_hold_what_they_must() {
+        let in_message = |role: &str, block: Value| {
+            let messages = json!([{"role": "user", "content": "Hi"}, {"role": role, "content": [block]}]);
+            refused(messages, json!([])).unwrap_or_default()
+        };
+        let call = json!({"type": "tool_use", "id": "t", "name": "X", "input": {}});
+        let result = |content: Value| json!({"type": "tool_result", "tool_use_id": "t", "content": content});
+        for (role, block, reason) in [
+            ("assistant", call.clone(), ""),
+            ("user", call, "messages.1.content.0: `tool_use` blocks can only be in `assistant` messages"),
+            ("assistant", result(json!("")), "messages.1.content.0: `tool_result` blocks can only be in `user` messages"),
+            (
+                "user",
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+                "messages.1.content.0: `thinking` blocks can only be in `assistant` messages",
+            ),
+            (
+                "user",
+                json!({"type": "image", "source": "a.png"}),
+                "messages.1.content.0.image.source: Input should be an object, not a string",
+            ),
+            (
+                "user",
+                result(json!([{"type": "text", "text": ""}, {"type": "document", "source": null}])),
+                "messages.1.content.0.tool_result.content.1.document.source: Input should be an object, not null",
+            ),
+            ("user", json!({"type": "image", "source": {}}), "messages.1.content.0.image.source.type: Field required"),
+            (
+                "system",
+                json!({"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "Read"}}),
+                "messages.1.content.0.tool.name: Field required",
+            ),
+            (
+                "system",
+                json!({"type": "tool_removal", "tool": {"name": 7}}),
+                "messages.1.content.0.tool.name: Input should be a string, not a number",
+            ),
+            ("system", json!({"type": "tool_addition", "tool": {"definition": {"name": "a"}}}), ""),
+        ] {
+            assert_eq!(in_message(role, block), reason);
+        }
+    }
+}

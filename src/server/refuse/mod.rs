@@ -1,0 +1,194 @@
+//! What Anthropic refuses in a Messages request although it parses, in Anthropic's words.
+
+mod blocks;
+mod cache_control;
+mod expected;
+mod tools;
+
+use serde_json::{Map, Value};
+
+use self::expected::must_be_object;
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, OutputFormat, Role, System};
+
+/// Most stop sequences. Each is looked for at every token.
+const MOST_STOP_SEQUENCES: usize = 8_191;
+
+/// Most cache breakpoints, as at Anthropic.
+const MOST_BREAKPOINTS: usize = 4;
+
+/// Checks a request's conversation, tools and settings.
+///
+/// # Errors
+/// One sentence that begins with the field's path.
+pub(crate) fn check(request: &MessagesRequest) -> Result<(), String> {
+    if request.messages.is_empty() {
+        return Err("messages: at least one message is required".into());
+    }
+    for (at, message) in request.messages.iter().enumerate() {
+        for (index, block) in message.content.listed().iter().enumerate() {
+            blocks::check(block, message.role).map_err(|reason| format!("messages.{at}.content.{index}{reason}"))?;
+        }
+    }
+    for (at, block) in system_blocks(request).iter().enumerate() {
+        blocks::check_fields(block).map_err(|reason| format!("system.{at}{reason}"))?;
+    }
+    tools::check(&request.tools)?;
+    check_stop_sequences(&request.stop_sequences)?;
+    check_breakpoints(request)?;
+    check_settings(&request.extra)?;
+    OutputFormat::of(&request.extra).map(drop)
+}
+
+fn check_stop_sequences(stops: &[String]) -> Result<(), String> {
+    match stops.len() {
+        0..=MOST_STOP_SEQUENCES => Ok(()),
+        many => Err(format!("stop_sequences: at most {MOST_STOP_SEQUENCES} are possible, not {many}")),
+    }
+}
+
+fn system_blocks(request: &MessagesRequest) -> &[ContentBlock] {
+    match &request.system {
+        Some(System::Blocks(blocks)) => blocks,
+        _ => &[],
+    }
+}
+
+fn check_breakpoints(request: &MessagesRequest) -> Result<(), String> {
+    let blocks = request.messages.iter().flat_map(|message| message.content.listed()).chain(system_blocks(request));
+    let inside = blocks.flat_map(|block| match block {
+        ContentBlock::ToolResult { content: Some(content), .. } => content.listed().iter().chain([block]),
+        _ => [].iter().chain([block]),
+    });
+    let extras = inside.filter_map(ContentBlock::extra).chain(request.tools.iter().map(|tool| &tool.extra));
+    match extras.filter(|extra| extra.get("cache_control").is_some_and(|mark| !mark.is_null())).count() {
+        0..=MOST_BREAKPOINTS => Ok(()),
+        many => Err(format!("A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {many}.")),
+    }
+}
+
+/// Fields that are objects, if they are there.
+const OBJECTS: [&str; 3] = ["thinking", "output_config", "metadata"];
+
+/// Checks the types of settings that would otherwise be taken for left out.
+fn check_settings(extra: &Map<String, Value>) -> Result<(), String> {
+    let given = |name: &str| extra.get(name).filter(|value| !value.is_null());
+    for name in OBJECTS {
+        given(name).map_or(Ok(()), |value| must_be_object(value, name))?;
+    }
+    cache_control::check(extra)?;
+    match given("thinking").map(|thinking| &thinking["type"]) {
+        None => Ok(()),
+        Some(Value::String(name)) if ["enabled", "disabled", "adaptive"].contains(&name.as_str()) => Ok(()),
+        Some(Value::Null) => Err("thinking.type: Field required".into()),
+        Some(other) => Err(format!("thinking.type: {other} is none of \"enabled\", \"disabled\" and \"adaptive\"")),
+    }
+}
+
+/// Checks the end of a Messages conversation, where the assistant's text is the beginning of the answer.
+///
+/// # Errors
+/// As for [`check`].
+pub(crate) fn check_end(messages: &[InputMessage]) -> Result<(), String> {
+    let begun = messages.last().filter(|last| last.role == Role::Assistant).and_then(|last| last_text(&last.content));
+    match begun {
+        Some(text) if text.ends_with(char::is_whitespace) => {
+            Err("messages: final assistant content cannot end with trailing whitespace".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The text that the content ends with, if it ends with text.
+fn last_text(content: &Content) -> Option<&str> {
+    match content {
+        Content::Text(text) => Some(text),
+        Content::Blocks(blocks) => match blocks.last() {
+            Some(ContentBlock::Text { text, .. }) => Some(text),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(extra: Value) -> MessagesRequest {
+        let mut body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
+    pub(super) fn refused(messages: Value, tools: Value) -> Option<String> {
+        let (messages, tools): (Vec<_>, Vec<_>) = serde_json::from_value(json!([messages, tools])).unwrap();
+        let mut request = request(json!({}));
+        (request.messages, request.tools) = (messages, tools);
+        check(&request).err()
+    }
+
+    #[test]
+    fn an_unusable_output_format_is_refused() {
+        let reason = "output_config.format.type: \"yaml\" is none of \"json_schema\" and \"text\"";
+        assert_eq!(check(&request(json!({"output_config": {"format": {"type": "yaml"}}}))), Err(reason.into()));
+    }
+
+    #[test]
+    fn settings_of_another_type_are_refused() {
+        let refused = |extra: Value| check(&request(extra)).unwrap_err();
+        for (extra, reason) in [
+            (json!({"output_config": "x"}), "output_config: Input should be an object, not a string"),
+            (json!({"thinking": true}), "thinking: Input should be an object, not a boolean"),
+            (json!({"metadata": []}), "metadata: Input should be an object, not a list"),
+            (json!({"thinking": {}}), "thinking.type: Field required"),
+            (json!({"thinking": {"type": "on"}}), "thinking.type: \"on\" is none of \"enabled\", \"disabled\" and \"adaptive\""),
+        ] {
+            assert_eq!(refused(extra), reason);
+        }
+        let fine = json!({"thinking": {"type": "adaptive"}, "output_config": null, "metadata": {"user_id": "u"}});
+        assert_eq!(check(&request(fine)), Ok(()));
+    }
+
+    #[test]
+    fn there_are_limits_for_stop_sequences_and_cache_breakpoints() {
+        let stops = |count: usize| check(&request(json!({"stop_sequences": vec!["x"; count]})));
+        assert_eq!(stops(8_191), Ok(()));
+        assert_eq!(stops(8_192), Err("stop_sequences: at most 8191 are possible, not 8192".into()));
+        let marked = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
+        let with = |blocks: usize| {
+            let content = json!([{"type": "tool_result", "tool_use_id": "t", "content": [marked("a")]}, marked("b")]);
+            let system: Vec<Value> = (0..blocks).map(|_| marked("s")).collect();
+            check(&request(json!({"system": system, "messages": [{"role": "user", "content": content}],
+                "tools": [{"name": "a", "cache_control": {"type": "ephemeral"}}, {"name": "b", "cache_control": null}]})))
+        };
+        assert_eq!(with(1), Ok(()));
+        assert_eq!(with(2), Err("A maximum of 4 blocks with cache_control may be provided. Found 5.".into()));
+    }
+
+    #[test]
+    fn each_reason_begins_with_the_field() {
+        let user = json!({"role": "user", "content": "Hi"});
+        assert_eq!(refused(json!([user]), json!([{"name": "mcp__files-1__Read"}])), None);
+        assert_eq!(refused(json!([]), json!([])).as_deref(), Some("messages: at least one message is required"));
+        let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "X", "input": "{}"}]});
+        assert_eq!(
+            refused(json!([user, call, user]), json!([])).as_deref(),
+            Some("messages.1.content.0.tool_use.input: Input should be an object, not a string")
+        );
+        let begun = json!({"role": "assistant", "content": "So: "});
+        let end = |messages: Value| check_end(&serde_json::from_value::<Vec<_>>(messages).unwrap());
+        let reason = "messages: final assistant content cannot end with trailing whitespace";
+        assert_eq!(end(json!([user, begun])), Err(reason.into()));
+        assert_eq!(end(json!([begun, user])), Ok(()));
+        let twice = refused(json!([user]), json!([{"name": "a"}, {"name": "b"}, {"name": "a"}]));
+        assert_eq!(twice.as_deref(), Some("tools: Tool names must be unique."));
+        for name in ["a b", "a.b", "é", &"x".repeat(129)] {
+            assert_eq!(
+                refused(json!([user]), json!([{"name": "ok"}, {"name": name}])).as_deref(),
+                Some("tools.1.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'")
+            );
+        }
+        assert_eq!(refused(json!([user]), json!([{"type": "mcp_toolset", "mcp_server_name": "a b"}])), None);
+    }
+}
