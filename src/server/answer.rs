@@ -163,7 +163,7 @@ mod tests {
         };
         let meter = Meter::start(Arc::new(Metrics::new()), RequestId::new());
         let start = Instant::now();
-        let response = streaming(whole_stream(refusal), meter, PING_EVERY, |event| encode_event(event).into()).await;
+        let response = streaming(whole_stream(refusal), meter, PING_EVERY, encode_event).await;
         (response.map_or_else(|error| error.into_response().status(), |response| response.status()), start.elapsed())
     }
 

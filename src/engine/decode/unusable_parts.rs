@@ -39,7 +39,8 @@ pub(super) fn open_unusable_parts(schema: &Value, compiles: Compiles) -> (Value,
         && left.get() > 0
     {
         let keyword = part_mut(&mut schema, &path).and_then(|part| part.as_object_mut()).and_then(|keywords| {
-            let keyword = keyword_at_fault(keywords, &fault)?;
+            // Of a part with nothing else the path says enough.
+            let keyword = (keywords.len() > 1).then(|| keyword_at_fault(keywords, &fault)).flatten()?;
             remove(keywords, &keyword);
             Some(keyword)
         });
@@ -111,9 +112,9 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"a": {"items": {"pattern": "bad"}}, "b": {"type": "string"},
             "c": {"anyOf": [{"type": "null"}, {"format": "bad"}]}, "d": "bad"}});
         let (schema, paths) = opened(schema);
-        let open = json!({"a": {"items": {}}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, {}]}, "d": true});
+        let open = json!({"a": {"items": true}, "b": {"type": "string"}, "c": {"anyOf": [{"type": "null"}, true]}, "d": true});
         assert_eq!(schema["properties"], open);
-        assert_eq!(paths, [".properties.a.items.pattern", ".properties.c.anyOf.1.format", ".properties.d"]);
+        assert_eq!(paths, [".properties.a.items", ".properties.c.anyOf.1", ".properties.d"]);
     }
 
     #[test]

@@ -155,7 +155,31 @@ mod tests {
             json!({"type": "container_upload"}),
             json!({"type": "tool_result", "tool_use_id": "t", "content": [document(json!({"title": 7}))]}),
         ];
-        insta::assert_snapshot!(blocks.map(|block| in_message("user", block)).join("\n"), @"");
+        insta::assert_snapshot!(blocks.map(|block| in_message("user", block)).join("\n"), @r#"
+        messages.1.content.0.document.title: Input should be a string, not a number
+        messages.1.content.0.document.context: Input should be a string, not a list
+        messages.1.content.0.document.citations: Input should be an object, not a boolean
+        messages.1.content.0.document.source.data: Input should be a string, not an object
+        messages.1.content.0.document.source.content.0.text: Field required
+        messages.1.content.0.document.source.content: a string or a list of content blocks is expected, not 7
+        messages.1.content.0.document.source.content: a string or a list of content blocks is expected, not null
+        messages.1.content.0.image.source.data: Field required
+        messages.1.content.0.image.source.media_type: Field required
+        messages.1.content.0.image.source.url: Input should be a string, not a number
+        messages.1.content.0.text.cache_control: Input should be an object, not a string
+        messages.1.content.0.text.cache_control.type: Field required
+        messages.1.content.0.text.cache_control.type: "forever" is not "ephemeral"
+        messages.1.content.0.text.cache_control.ttl: "2h" is none of "5m" and "1h"
+        messages.1.content.0.text.citations: Input should be a list, not a string
+        messages.1.content.0.compaction.content: Input should be a string, not an object
+        messages.1.content.0.search_result.title: Field required
+        messages.1.content.0.search_result.content.0.text: a string is expected, not 1
+        messages.1.content.0.server_tool_use.input: Input should be an object, not a string
+        messages.1.content.0.mcp_tool_use.server_name: Field required
+        messages.1.content.0.web_search_tool_result.tool_use_id: Field required
+        messages.1.content.0.container_upload.file_id: Field required
+        messages.1.content.0.tool_result.content.0.document.title: Input should be a string, not a number
+        "#);
     }
 
     #[test]
