@@ -7,7 +7,6 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::state::RecorderState;
 use crate::server::{Allowed, ApiError, RunToken, refusal};
 use crate::wire::ErrorKind;
 
@@ -24,8 +23,7 @@ const TOKEN_MISSING: &str = "this port is for the client that anyclaude has star
     finds in its variable ANTHROPIC_CUSTOM_HEADERS. If that client is told this, its own settings replace the variable";
 
 /// Turns away whoever may not come in.
-pub(super) async fn guard(State(state): State<Arc<RecorderState>>, request: Request, next: Next) -> Response {
-    let door = &state.door;
+pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let turned_away = |error: ApiError| {
         tracing::info!("a request was turned away: {error}");
         refusal(&request, error)

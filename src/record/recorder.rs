@@ -58,7 +58,7 @@ impl Recorder {
         let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
         let cut = CancellationToken::new();
-        let state = Arc::new(RecorderState { door, upstream, client, session, writer, notices, open, cut });
+        let state = Arc::new(RecorderState { door: Arc::new(door), upstream, client, session, writer, notices, open, cut });
         Ok((Self { listener, state }, receiver))
     }
 
@@ -75,7 +75,7 @@ impl Recorder {
     pub async fn run<T>(self, stop: impl Future<Output = T>) -> T {
         let state = self.state;
         let routes = Router::new().fallback(exchange::handle);
-        let routes = routes.layer(from_fn_with_state(state.clone(), guard));
+        let routes = routes.layer(from_fn_with_state(state.door.clone(), guard));
         // Outside of the guard, so that a page reads its refusals too.
         let routes = match state.door.allowed.cors() {
             Some(cors) => routes.layer(cors),

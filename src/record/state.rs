@@ -14,7 +14,7 @@ use super::writer::TraceWriter;
 /// What all exchanges of a recorder share.
 #[derive(Debug)]
 pub(super) struct RecorderState {
-    pub door: Door,
+    pub door: Arc<Door>,
     pub upstream: Upstream,
     pub client: reqwest::Client,
     pub session: RecordingSession,

@@ -16,7 +16,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::app::App;
 use super::error::ApiError;
 use super::host_name::HostName;
 use super::page_origin::PageOrigin;
@@ -46,8 +45,8 @@ pub struct Remedies {
 }
 
 /// Refuses requests under foreign names and from foreign pages.
-pub(crate) async fn refuse(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
-    app.options.allowed.check(request.uri(), request.headers())?;
+pub(crate) async fn refuse(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Result<Response, ApiError> {
+    allowed.check(request.uri(), request.headers())?;
     Ok(next.run(request).await)
 }
 

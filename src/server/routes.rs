@@ -43,7 +43,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         None => routes,
     };
     let routes = routes
-        .layer(from_fn_with_state(app.clone(), foreign::refuse))
+        .layer(from_fn_with_state(Arc::new(app.options.allowed.clone()), foreign::refuse))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);
     // A layer of the router itself would come after the path has chosen the route.
