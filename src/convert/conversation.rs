@@ -218,7 +218,10 @@ impl<'a> Conversation<'a> {
                 let filename = title.as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
                 ContentPart::File { file: ChatFile { filename: Some(filename), file_data: url_of(source), extra: Map::new() } }
             }
-            _ => self.note(owner, "document"),
+            _ => {
+                self.omitted.add(format!("{owner}.document"));
+                ContentPart::text(stand_in::document(source, extra))
+            }
         }
     }
 
@@ -337,7 +340,7 @@ mod tests {
         assert_eq!(
             local,
             json!([
-                {"role": "user", "content": "Hi.\n\n[document left out: this model's server cannot be shown it]\n\nAgents: none."},
+                {"role": "user", "content": "Hi.\n\n[a.pdf (application/pdf, 1 KB), which this model cannot read]\n\nAgents: none."},
                 {"role": "assistant", "content": "Ho.", "reasoning_content": "Hm."},
             ])
         );

@@ -1,6 +1,7 @@
 //! Making a request fit for a model that is given text, tool calls and their results, and nothing else.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +9,7 @@ use super::Omitted;
 use super::anthropic_tools::{AnthropicTool, runnable};
 use super::compaction::compacted;
 use super::stand_in::stand_in;
-use crate::wire::{Content, ContentBlock, MessagesRequest, Role, ToolChoice};
+use crate::wire::{Content, ContentBlock, MessagesRequest, Role, Tool, ToolChoice};
 
 /// Puts text in place of all blocks that such a model cannot be given, and writes out the tools that Anthropic defines. Tools
 /// that Anthropic's servers run are taken out. Returns the types of what was replaced or taken out.
@@ -17,6 +18,7 @@ pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     if let Cow::Owned(shorter) = compacted(request) {
         *request = shorter;
     }
+    offer_found_tools(request);
     request.tools = runnable(std::mem::take(&mut request.tools), &mut omitted);
     for message in &mut request.messages {
         let show = match message.role {
@@ -29,13 +31,30 @@ pub fn for_text_model(request: &mut MessagesRequest) -> Omitted {
     omitted
 }
 
+/// Offers the tools that a search on Anthropic's servers has found: its result becomes text, which names them no more.
+fn offer_found_tools(request: &mut MessagesRequest) {
+    let found: HashSet<String> = request.found_at_anthropic().map(str::to_owned).collect();
+    let found = request.tools.iter_mut().filter(|tool| found.contains(&tool.name));
+    found.for_each(|tool| drop(tool.extra.remove("defer_loading")));
+}
+
 /// The reason to refuse a request that forces a call of a tool which only Anthropic's servers can run.
 pub fn forced_server_tool(request: &MessagesRequest) -> Option<String> {
-    let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice else { return None };
+    let is_server = |tool: &Tool| AnthropicTool::of(tool) == Some(AnthropicTool::Server);
+    let name = match &request.tool_choice {
+        Some(ToolChoice::Tool { name, .. }) => name,
+        Some(ToolChoice::Any { .. }) => {
+            let tools = request.after_tool_changes(request.tools.clone());
+            let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+            let reason = format!("tool_choice: {} cannot be called by this model: Anthropic's servers run it", names.join(", "));
+            return (!tools.is_empty() && tools.iter().all(is_server)).then_some(reason);
+        }
+        _ => return None,
+    };
     let forced = request.after_tool_changes(request.tools.clone()).into_iter().find(|tool| tool.name == *name)?;
     let kind = forced.anthropic_type()?;
     let reason = format!("tool_choice.name: {name} ({kind}) is run by Anthropic's servers, so this model cannot call it");
-    (AnthropicTool::of(&forced) == Some(AnthropicTool::Server)).then_some(reason)
+    is_server(&forced).then_some(reason)
 }
 
 /// Replaces blocks in content and in the tool results in it. A block without a stand-in goes.
@@ -100,6 +119,31 @@ mod tests {
         assert_eq!(request["messages"][1]["content"], json!([{"type": "text", "text": "Wait."}, hologram]));
         assert_eq!(request["messages"][2]["content"][0]["content"], json!([shown]));
         assert_eq!(omitted, "fallback, hologram, image");
+    }
+
+    #[test]
+    fn tools_that_a_servers_search_has_found_are_offered() {
+        let found =
+            json!({"type": "tool_search_tool_search_result", "tool_references": [{"type": "tool_reference", "tool_name": "A"}]});
+        let block = json!({"type": "tool_search_tool_result", "tool_use_id": "s", "content": found});
+        let (request, _) = rewritten(json!({"messages": [{"role": "assistant", "content": [block]}],
+            "tools": [{"name": "A", "defer_loading": true}, {"name": "B", "defer_loading": true}]}));
+        assert_eq!(request["tools"][0].get("defer_loading"), None);
+        assert_eq!(request["tools"][1]["defer_loading"], true);
+        assert_eq!(request["messages"][0]["content"][0]["text"], "\n[tool_search gave:]\nA\n");
+    }
+
+    #[test]
+    fn a_forced_call_among_servers_tools_alone_is_refused() {
+        let refused = |tools: Value| {
+            let request = json!({"model": "m", "max_tokens": 1, "messages": [], "tool_choice": {"type": "any"}, "tools": tools});
+            forced_server_tool(&serde_json::from_value(request).unwrap())
+        };
+        let search = json!({"type": "web_search_20250305", "name": "web_search"});
+        let reason = "tool_choice: web_search cannot be called by this model: Anthropic's servers run it";
+        assert_eq!(refused(json!([search])).as_deref(), Some(reason));
+        assert_eq!(refused(json!([search, {"name": "A"}])), None);
+        assert_eq!(refused(json!([])), None);
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn block(part: InputPart, omitted: &mut Omitted) -> Option<ContentBlock> {
         }
         InputPart::InputImage { .. } | InputPart::InputFile { .. } => {
             omitted.add("a file kept at OpenAI (file_id)");
-            None
+            Some(ContentBlock::text("[a file, which this model cannot read]"))
         }
         InputPart::Other(fields) => Some(ContentBlock::Other(fields)),
     }

@@ -235,7 +235,8 @@ mod tests {
                 {"role": "user", "content": [
                     {"type": "text", "text": "Look:"},
                     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
-                    {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA=="}, "title": "a.pdf"}]},
+                    {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA=="}, "title": "a.pdf"},
+                    {"type": "text", "text": "[a file, which this model cannot read]"}]},
                 {"role": "assistant", "content": [
                     {"type": "thinking", "thinking": "Hm.", "signature": ""},
                     {"type": "text", "text": "Reading."},

@@ -71,7 +71,20 @@ fn other(kind: &str, fields: &Map<String, Value>) -> String {
 }
 
 /// The fields of a server tool's result that are written to be read.
-const READABLE: [&str; 10] = ["title", "url", "text", "stdout", "stderr", "error_code", "tool_name", "content", "data", "source"];
+const READABLE: [&str; 12] = [
+    "title",
+    "url",
+    "text",
+    "stdout",
+    "stderr",
+    "error_code",
+    "tool_name",
+    "tool_references",
+    "content",
+    "lines",
+    "data",
+    "source",
+];
 
 /// All that can be read in a result, a line for each field. Results of each tool nest in their own way, with these fields.
 fn found(value: Option<&Value>) -> String {

@@ -21,7 +21,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
     from_json(bytes).map_err(|error| {
         let repaired = without_lone_surrogates(bytes);
-        explain::<T>(repaired.as_deref().unwrap_or(bytes)).unwrap_or_else(|| error.to_string())
+        explain::<T>(repaired.as_deref().unwrap_or(bytes)).unwrap_or_else(|| no_json(&error))
     })
 }
 
@@ -36,7 +36,7 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     // The parser takes a number for broken JSON where the name of a variant is expected.
     if !reason.is_data() {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-        return Some(if is_json { at_field(&dotted(&pointer), UNEXPECTED) } else { reason.to_string() });
+        return Some(if is_json { at_field(&dotted(&pointer), UNEXPECTED) } else { no_json(&reason) });
     }
     if bytes.len() <= LONGEST_LOOKED_INTO
         && let Ok(body) = serde_json::from_slice::<Value>(bytes)
@@ -47,8 +47,19 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     Some(at_field(&dotted(&pointer), &in_plain_words(&without_position(&reason))))
 }
 
+/// What is said of a text that is no JSON: here the place in it is all that there is to name.
+fn no_json(error: &serde_json::Error) -> String {
+    let reason = without_position(error);
+    let reason = if reason.starts_with("EOF") { "it ends in the middle" } else { &reason };
+    format!("The request body is not valid JSON: {reason}: line {}, column {}", error.line(), error.column())
+}
+
 /// What is wrong with the field, as Anthropic says it.
 fn at_field(path: &str, reason: &str) -> String {
+    // The type of a content block is read apart from its fields.
+    if let Some(reason) = reason.strip_prefix("type: ") {
+        return format!("{path}.type: {reason}");
+    }
     let missing = reason.strip_prefix("missing field `").and_then(|name| name.strip_suffix('`'));
     match (path, missing) {
         ("", None) => reason.to_owned(),
@@ -91,7 +102,7 @@ mod tests {
     fn an_error_names_the_field() {
         let cases = [
             ("", "the request has no body"),
-            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("{", "The request body is not valid JSON: it ends in the middle: line 1, column 1"),
             ("[]", "an object is expected, not a list"),
             (r#"{"model":"m","messages":[]}"#, "max_tokens: Field required"),
             (r#"{"model":"m","messages":[],"max_tokens":-1}"#, "max_tokens: a whole number from 0 on is expected, not -1"),
@@ -108,6 +119,10 @@ mod tests {
                 r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}],"max_tokens":1}"#,
                 "messages.0.content.0.text: Field required",
             ),
+            (
+                r#"{"model":"m","messages":[{"role":"user","content":[{"type":7}]}],"max_tokens":1}"#,
+                "messages.0.content.0.type: a string is expected",
+            ),
             (r#"{"model":"m","messages":[],"max_tokens":1,"system":[{"text":"x"}]}"#, "system.0.type: Field required"),
             (r#"{"model":"m","messages":[],"max_tokens":1,"tools":[{}]}"#, "tools.0.name: Field required"),
             (
@@ -123,12 +138,15 @@ mod tests {
                 "messages.0.role: something else is expected here",
             ),
             (r#"{"model":"m","messages":{},"max_tokens":1}"#, "messages: a list is expected, not an object"),
-            (r#"{"model":"m","messages":[],"max_tokens":1} x"#, "trailing characters"),
+            (
+                r#"{"model":"m","messages":[],"max_tokens":1} x"#,
+                "The request body is not valid JSON: trailing characters: line 1, column",
+            ),
         ];
         for (body, expected) in cases {
             let error = parse::<MessagesRequest>(body.as_bytes()).unwrap_err();
             assert!(error.starts_with(expected), "{body}\n  gave      {error}\n  expected  {expected}");
-            assert!(!error.contains(" line ") || expected.contains(" line ") || expected == "trailing characters", "{error}");
+            assert!(!error.contains(" line ") || expected.contains(" line "), "{error}");
         }
     }
 

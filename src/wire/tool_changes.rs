@@ -45,6 +45,11 @@ fn found_at_anthropic(block: &ContentBlock) -> impl Iterator<Item = &str> {
 }
 
 impl MessagesRequest {
+    /// The names of the tools that searches on Anthropic's servers have found in this conversation.
+    pub fn found_at_anthropic(&self) -> impl Iterator<Item = &str> {
+        self.messages.iter().flat_map(|message| message.content.listed()).flat_map(found_at_anthropic)
+    }
+
     /// The changes that the conversation makes to the tools, in order.
     pub fn tool_changes(&self) -> impl Iterator<Item = ToolChange<'_>> {
         let blocks = self.messages.iter().flat_map(|message| message.content.listed());

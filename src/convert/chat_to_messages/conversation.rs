@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::convert::Omitted;
+use crate::convert::stand_in::stand_in;
 use crate::convert::turns::{Turns, arguments_object, embedded_source, source_at};
-use crate::wire::openai::{AssistantMessage, ChatContent, ChatMessage, ContentPart};
+use crate::wire::openai::{AssistantMessage, ChatContent, ChatFile, ChatMessage, ContentPart};
 use crate::wire::{Content, ContentBlock, Role};
 
 /// The conversation.
@@ -72,7 +73,7 @@ fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Res
     Ok(blocks)
 }
 
-/// A message's text. Other parts are left out.
+/// A message's text, with stand-ins for other parts.
 fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
     match content {
         ChatContent::Text(text) => text,
@@ -85,11 +86,11 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
                 ContentPart::Refusal { refusal } => Some(refusal),
                 ContentPart::ImageUrl { .. } => {
                     omitted.add("image_url outside a user's message");
-                    None
+                    Some(stand_in(&ContentBlock::Image { source: Value::Null, extra: Map::new() }))
                 }
-                ContentPart::File { .. } => {
+                ContentPart::File { file } => {
                     omitted.add("file outside a user's message");
-                    None
+                    Some(stand_in(&document(file)))
                 }
             });
             texts.collect::<Vec<_>>().join("\n\n")
@@ -110,15 +111,17 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
             omitted.fields("image_url", &image_url.extra);
             Some(ContentBlock::Image { source: source_at(&image_url.url), extra: Map::new() })
         }
-        ContentPart::File { file } => match file.file_data {
-            Some(data) => {
-                let title = file.filename.map(|name| ("title".to_owned(), Value::from(name)));
-                Some(ContentBlock::Document { source: embedded_source(&data), extra: title.into_iter().collect() })
-            }
-            None => {
-                omitted.add("file without file_data");
-                None
-            }
-        },
+        ContentPart::File { file } if file.file_data.is_none() => {
+            omitted.add("file without file_data");
+            Some(ContentBlock::text(stand_in(&document(file))))
+        }
+        ContentPart::File { file } => Some(document(file)),
     }
+}
+
+/// The file, without a source if it is only named.
+fn document(file: ChatFile) -> ContentBlock {
+    let source = file.file_data.map(|data| embedded_source(&data)).unwrap_or_default();
+    let title = file.filename.map(|name| ("title".to_owned(), Value::from(name)));
+    ContentBlock::Document { source, extra: title.into_iter().collect() }
 }

@@ -98,7 +98,8 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
     for (name, instead) in REFUSED {
         let asks_for_nothing = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,
-            Value::Object(fields) => fields.is_empty(),
+            // An empty object is how a client asks for OpenAI's web search.
+            Value::Object(fields) => fields.is_empty() && name != "web_search_options",
             Value::Array(items) => items.is_empty(),
             _ => false,
         };

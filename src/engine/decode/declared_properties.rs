@@ -18,9 +18,16 @@ const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "d
 /// Forbids undeclared properties in every object schema that does not mention them.
 pub(super) fn allow_only_declared(schema: &mut Value) {
     let root = schema.clone();
-    let mut combined = HashSet::new();
+    let (mut combined, mut elsewhere) = (HashSet::new(), HashSet::new());
     find_combined(&root, &root, &mut combined);
-    Closer { root: &root, combined: &combined }.close(schema);
+    find_referenced_elsewhere(&root, &mut elsewhere);
+    let closer = Closer { root: &root, combined: &combined };
+    closer.close(schema);
+    for reference in elsewhere {
+        if let Some(target) = reference.strip_prefix('#').and_then(|pointer| schema.pointer_mut(pointer)) {
+            closer.close_definition(&reference, target);
+        }
+    }
 }
 
 /// What all schemas that apply to one value say about its properties.
@@ -74,8 +81,7 @@ impl Closer<'_> {
         let Some(keywords) = schema.as_object_mut() else { return };
         if is_combination(keywords) || in_place(keywords).next().is_none() {
             let declared = DeclaredProperties::of(keywords, self.root);
-            // A bare reference is closed where its target is defined.
-            if declared.is_object && !declared.speaks && !is_reference(keywords) {
+            if declared.is_object && !declared.speaks && !self.is_closed_elsewhere(keywords) {
                 forbid_others(keywords, declared.names);
             }
             self.close_inside(keywords);
@@ -83,6 +89,20 @@ impl Closer<'_> {
             // Alternatives, each of which describes the value completely.
             in_place_mut(keywords).for_each(|branch| self.close(branch));
             self.close_parts(keywords);
+        }
+    }
+
+    /// Whether this is a bare reference whose target is closed where it is defined.
+    fn is_closed_elsewhere(&self, keywords: &Map<String, Value>) -> bool {
+        let reference = keywords.get("$ref").and_then(Value::as_str).unwrap_or_default();
+        is_reference(keywords) && !self.combined.contains(reference)
+    }
+
+    /// Closes the target of references, or only what is inside of it.
+    fn close_definition(&self, reference: &str, definition: &mut Value) {
+        match self.combined.contains(reference) {
+            true => definition.as_object_mut().into_iter().for_each(|keywords| self.close_inside(keywords)),
+            false => self.close(definition),
         }
     }
 
@@ -101,10 +121,7 @@ impl Closer<'_> {
                 }
                 (keyword @ ("$defs" | "definitions"), Value::Object(named)) => {
                     for (name, definition) in named {
-                        match self.combined.contains(&format!("#/{keyword}/{name}")) {
-                            true => definition.as_object_mut().into_iter().for_each(|keywords| self.close_inside(keywords)),
-                            false => self.close(definition),
-                        }
+                        self.close_definition(&format!("#/{keyword}/{name}"), definition);
                     }
                 }
                 ("prefixItems" | "items", Value::Array(items)) => items.iter_mut().for_each(|part| self.close(part)),
@@ -141,15 +158,36 @@ fn find_combined(schema: &Value, root: &Value, combined: &mut HashSet<String>) {
     }
 }
 
-/// Whether it takes several schemas together to describe the value, such as all of `allOf`, or alternatives
-/// beside `properties`.
+/// Collects the references to parts that are not among the schema's own definitions.
+fn find_referenced_elsewhere(schema: &Value, found: &mut HashSet<String>) {
+    match schema {
+        Value::Object(keywords) => {
+            if let Some(Value::String(reference)) = keywords.get("$ref") {
+                let own = ["#/$defs/", "#/definitions/"].iter().find_map(|start| reference.strip_prefix(start));
+                if reference.starts_with("#/") && own.is_none_or(|name| name.contains('/')) {
+                    found.insert(reference.clone());
+                }
+            }
+            keywords.values().for_each(|value| find_referenced_elsewhere(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| find_referenced_elsewhere(value, found)),
+        _ => {}
+    }
+}
+
+/// Whether it takes several schemas together to describe the value, such as all of `allOf`, or alternatives beside
+/// `properties`, or alternatives of an object of which some say nothing of its properties.
 fn is_combination(keywords: &Map<String, Value>) -> bool {
     let has = |keyword: &str| keywords.contains_key(keyword);
+    let is_object = |schema: &Value| {
+        schema.as_object().is_some_and(|keywords| has_type(keywords, "object") || keywords.contains_key("properties"))
+    };
     has("allOf")
         || has("if")
         || has("dependentSchemas")
         || has("$ref")
         || has("properties") && in_place(keywords).next().is_some()
+        || has_type(keywords, "object") && in_place(keywords).any(|branch| !is_object(branch))
 }
 
 /// Whether this is a reference with nothing beside it that concerns properties.
@@ -250,6 +288,46 @@ mod tests {
         );
         assert_eq!(one_needed["additionalProperties"], false);
         assert_eq!(one_needed["anyOf"], json!([{"required": ["a"]}, {"required": ["b"]}]));
+    }
+
+    #[test]
+    fn a_definition_is_closed_where_it_stands_alone() {
+        let base = json!({"type": "object", "properties": {"a": {}}});
+        let schema = closed(json!({"type": "object", "$defs": {"base": base}, "properties": {"alone": {"$ref": "#/$defs/base"},
+            "more": {"allOf": [{"$ref": "#/$defs/base"}, {"properties": {"b": {}}}]}}}));
+        assert_eq!(schema["$defs"]["base"], base);
+        let alone = json!({"$ref": "#/$defs/base", "properties": {"a": true}, "additionalProperties": false});
+        assert_eq!(schema["properties"]["alone"], alone);
+        assert_eq!(schema["properties"]["more"]["properties"], json!({"a": true, "b": true}));
+    }
+
+    #[test]
+    fn definitions_may_stand_anywhere() {
+        for (at, pointer) in
+            [("components", "/components/schemas/X"), ("components", "/components/X"), ("$defs", "/$defs/group/X")]
+        {
+            let mut holder = json!({"type": "object"});
+            let steps: Vec<&str> = pointer.split('/').skip(2).collect();
+            let inner = steps
+                .iter()
+                .rev()
+                .fold(Value::Null, |inner, step| json!({ *step: if inner.is_null() { holder.clone() } else { inner } }));
+            holder[at] = inner;
+            holder["properties"] = json!({"q": {"$ref": format!("#{pointer}")}});
+            assert_eq!(closed(holder).pointer(pointer).unwrap()["additionalProperties"], false, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn alternatives_that_say_nothing_of_properties_are_closed_by_their_object() {
+        for keyword in ["anyOf", "oneOf"] {
+            let schema = closed(json!({"type": "object", keyword: [{"required": ["a"]}, {}]}));
+            assert_eq!((&schema["properties"], &schema["additionalProperties"]), (&json!({"a": true}), &json!(false)));
+        }
+        // These describe an object each, and are closed alone.
+        let schema = closed(json!({"type": "object", "anyOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}));
+        assert_eq!(schema.get("additionalProperties"), None);
+        assert_eq!(schema["anyOf"][0]["additionalProperties"], false);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn open_unusable_parts(schema: &Value, compiles: Compiles) -> (Value,
     {
         let keyword = part_mut(&mut schema, &path).and_then(|part| part.as_object_mut()).and_then(|keywords| {
             // Of a part with nothing else the path says enough.
-            let keyword = (keywords.len() > 1).then(|| keyword_at_fault(keywords, &fault)).flatten()?;
+            let keyword = (keywords.len() > 1).then(|| keyword_at_fault(keywords, path.is_empty(), &fault)).flatten()?;
             remove(keywords, &keyword);
             Some(keyword)
         });
@@ -60,14 +60,22 @@ fn reason(path: &[String]) -> String {
     format!("{}, which no grammar can be made of", shown(path))
 }
 
-/// The first keyword without which this part is usable alone.
-fn keyword_at_fault(keywords: &Map<String, Value>, fault: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
+/// The keyword without which this part is usable alone: the one that says least of those that would do. The type of the whole
+/// schema stays, as a tool's arguments are an object whatever else is said of them.
+fn keyword_at_fault(keywords: &Map<String, Value>, is_whole: bool, fault: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
+    let weight = |name: &str| match name {
+        "type" => 2,
+        "properties" => 1,
+        _ => 0,
+    };
     let is_usable_without = |name: &&String| {
         let mut rest = keywords.clone();
         rest.shift_remove(*name);
         fault(&fault::alone(&rest.into())).is_none()
     };
-    keywords.keys().find(is_usable_without).cloned()
+    let mut names: Vec<_> = keywords.keys().filter(|name| !(is_whole && *name == "type")).collect();
+    names.sort_by_key(|name| weight(name));
+    names.into_iter().find(is_usable_without).cloned()
 }
 
 /// Removes a keyword, so that all that it allowed is still allowed: what it said of some properties or items would else be
@@ -132,6 +140,20 @@ mod tests {
             "properties": {"a": {"type": "object", "minProperties": 1, "additionalProperties": true}}});
         assert_eq!(schema, rest);
         assert_eq!(paths, [".properties.a.patternProperties", ".required"]);
+    }
+
+    #[test]
+    fn a_type_goes_last_and_that_of_the_whole_schema_stays() {
+        // Unusable as long as there are two of these words.
+        let contradictory = |schema: &Value| {
+            let text = schema.to_string();
+            let found = ["\"object\"", "\"required\"", "\"enum\""].iter().filter(|word| text.contains(**word)).count();
+            // The parts are tried inside of an object with a required property.
+            if found > 2 { Err(String::new()) } else { Ok(()) }
+        };
+        let (schema, paths) = open_unusable_parts(&json!({"type": "object", "enum": [1]}), &contradictory);
+        assert_eq!(schema, json!({"type": "object"}));
+        assert_eq!(paths, [".enum, which no grammar can be made of"]);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::cache_control;
-use super::expected::{Expected, must_be, must_be_content, must_be_object, must_be_text};
-use crate::wire::{ContentBlock, Role};
+use super::expected::{Expected, must_be, must_be_object, must_be_text, read};
+use super::{cache_control, tools};
+use crate::wire::{Content, ContentBlock, Role, Tool};
 
 /// Checks a block of a message with this role.
 pub(super) fn check(block: &ContentBlock, role: Role) -> Result<(), String> {
@@ -30,6 +30,12 @@ fn check_role(block: &ContentBlock, role: Role) -> Result<(), String> {
         (ContentBlock::ToolResult { .. }, Role::Assistant | Role::System) => {
             Err(": `tool_result` blocks can only be in `user` messages".into())
         }
+        (ContentBlock::ToolAddition { .. } | ContentBlock::ToolRemoval { .. }, Role::Assistant) => {
+            Err(format!(": `{}` blocks can only be in `system` messages", block.kind()))
+        }
+        (ContentBlock::ToolReference { .. }, Role::Assistant) => {
+            Err(": `tool_reference` blocks can only be in `tool_result` blocks".into())
+        }
         _ => Ok(()),
     }
 }
@@ -42,7 +48,10 @@ pub(super) fn check_fields(block: &ContentBlock) -> Result<(), String> {
         ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. } => {
             check_source(source, &format!("{block_type}.source"))
         }
-        ContentBlock::ToolAddition { tool, .. } if tool.get("definition").is_some_and(Value::is_object) => Ok(()),
+        ContentBlock::ToolAddition { tool, .. } if tool.get("definition").is_some() => {
+            let defined: Tool = read(tool.get("definition"), "tool.definition")?;
+            tools::check_one(&defined).map_err(|reason| format!(".tool.definition{reason}"))
+        }
         ContentBlock::ToolAddition { tool, .. } | ContentBlock::ToolRemoval { tool, .. } => {
             must_be_object(tool, ".tool")?;
             must_be_text(tool.get("name"), ".tool.name")
@@ -61,7 +70,7 @@ pub(super) fn check_fields(block: &ContentBlock) -> Result<(), String> {
         }
     }
     if block_type == "search_result" {
-        must_be_content(extra.get("content"), "search_result.content")?;
+        read::<Content>(extra.get("content"), "search_result.content")?;
     }
     cache_control::check(extra).map_err(|reason| format!(".{block_type}.{reason}"))
 }
@@ -71,7 +80,7 @@ type Fields = &'static [(&'static str, Expected)];
 
 /// The fields, required and optional, of a block type that its variant of [`ContentBlock`] keeps as they came.
 fn fields(block_type: &str) -> (Fields, Fields) {
-    use Expected::{List, Object, Text};
+    use Expected::{Boolean, List, Object, ObjectOrList, Text, TextOrList};
     match block_type {
         "text" => (&[], &[("citations", List)]),
         "document" => (&[], &[("title", Text), ("context", Text), ("citations", Object)]),
@@ -81,13 +90,14 @@ fn fields(block_type: &str) -> (Fields, Fields) {
         "server_tool_use" => (&[("id", Text), ("name", Text), ("input", Object)], &[]),
         "mcp_tool_use" => (&[("id", Text), ("name", Text), ("server_name", Text), ("input", Object)], &[]),
         "container_upload" => (&[("file_id", Text)], &[]),
-        "mcp_tool_result"
-        | "web_search_tool_result"
+        "mcp_tool_result" => (&[("tool_use_id", Text)], &[("content", TextOrList), ("is_error", Boolean)]),
+        "advisor_tool_result" => (&[("tool_use_id", Text)], &[]),
+        "web_search_tool_result"
         | "web_fetch_tool_result"
         | "code_execution_tool_result"
         | "bash_code_execution_tool_result"
         | "text_editor_code_execution_tool_result"
-        | "tool_search_tool_result" => (&[("tool_use_id", Text)], &[]),
+        | "tool_search_tool_result" => (&[("tool_use_id", Text), ("content", ObjectOrList)], &[]),
         _ => (&[], &[]),
     }
 }
@@ -101,7 +111,7 @@ fn check_source(source: &Value, field: &str) -> Result<(), String> {
         Some("text") => &["data"],
         Some("url") => &["url"],
         Some("file") => &["file_id"],
-        Some("content") => return must_be_content(source.get("content"), &format!("{field}.content")),
+        Some("content") => return read::<Content>(source.get("content"), &format!("{field}.content")).map(drop),
         _ => &[],
     };
     required.iter().try_for_each(|name| must_be_text(source.get(*name), &format!(".{field}.{name}")))
@@ -152,7 +162,14 @@ mod tests {
             json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": "{}"}),
             json!({"type": "mcp_tool_use", "id": "s", "name": "a", "input": {}}),
             json!({"type": "web_search_tool_result", "content": []}),
+            json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": "a"}),
+            json!({"type": "mcp_tool_result", "tool_use_id": "s", "content": {"a": 1}}),
+            json!({"type": "mcp_tool_result", "tool_use_id": "s", "is_error": "no"}),
             json!({"type": "container_upload"}),
+            json!({"type": "tool_addition", "tool": {"definition": 7}}),
+            json!({"type": "tool_addition", "tool": {"definition": {}}}),
+            json!({"type": "tool_addition", "tool": {"definition": {"name": "a b"}}}),
+            json!({"type": "tool_addition", "tool": {"definition": {"name": "a", "input_schema": 5}}}),
             json!({"type": "tool_result", "tool_use_id": "t", "content": [document(json!({"title": 7}))]}),
         ];
         insta::assert_snapshot!(blocks.map(|block| in_message("user", block)).join("\n"), @r#"
@@ -177,7 +194,14 @@ mod tests {
         messages.1.content.0.server_tool_use.input: Input should be an object, not a string
         messages.1.content.0.mcp_tool_use.server_name: Field required
         messages.1.content.0.web_search_tool_result.tool_use_id: Field required
+        messages.1.content.0.web_search_tool_result.content: Input should be an object or a list, not a string
+        messages.1.content.0.mcp_tool_result.content: Input should be a string or a list, not an object
+        messages.1.content.0.mcp_tool_result.is_error: Input should be a boolean, not a string
         messages.1.content.0.container_upload.file_id: Field required
+        messages.1.content.0.tool.definition: an object is expected, not 7
+        messages.1.content.0.tool.definition.name: Field required
+        messages.1.content.0.tool.definition.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'
+        messages.1.content.0.tool.definition.custom.input_schema: Input should be an object, not a number
         messages.1.content.0.tool_result.content.0.document.title: Input should be a string, not a number
         "#);
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::cache_control;
-use super::expected::{kind, must_be_object};
+use super::expected::{Expected, must_be, must_be_object};
 use crate::wire::Tool;
 
 /// The longest name of a tool, in characters.
@@ -20,27 +20,29 @@ pub(super) fn check(tools: &[Tool]) -> Result<(), String> {
     if !tools.iter().all(|tool| tool.name.is_empty() || names.insert(&tool.name)) {
         return Err("tools: Tool names must be unique.".into());
     }
-    for (at, tool) in tools.iter().enumerate() {
-        if tool.extra.get("function").is_some_and(Value::is_object) {
-            return Err(format!(
-                "tools.{at}.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself"
-            ));
-        }
-        cache_control::check(&tool.extra).map_err(|reason| format!("tools.{at}.{reason}"))?;
-        for switch in ["strict", "defer_loading"] {
-            if let Some(other) = tool.extra.get(switch).filter(|value| !value.is_boolean() && !value.is_null()) {
-                return Err(format!("tools.{at}.{switch}: Input should be a boolean, not {}", kind(other)));
-            }
-        }
-        if tool.anthropic_type().is_some() {
-            continue;
-        }
-        if !is_name(&tool.name) {
-            return Err(format!("tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
-        }
-        check_input_schema(tool).map_err(|reason| format!("tools.{at}.custom.input_schema{reason}"))?;
+    tools.iter().enumerate().try_for_each(|(at, tool)| check_one(tool).map_err(|reason| format!("tools.{at}{reason}")))
+}
+
+/// Checks a tool. The reason continues the tool's path.
+pub(super) fn check_one(tool: &Tool) -> Result<(), String> {
+    if tool.extra.get("function").is_some_and(Value::is_object) {
+        let where_instead = "name, description and input_schema stand in the tool itself";
+        return Err(format!(".function: Extra inputs are not permitted: {where_instead}"));
     }
-    Ok(())
+    cache_control::check(&tool.extra).map_err(|reason| format!(".{reason}"))?;
+    for switch in ["strict", "defer_loading"] {
+        match tool.extra.get(switch) {
+            None | Some(Value::Null) => {}
+            given => must_be(Expected::Boolean, given, &format!(".{switch}"))?,
+        }
+    }
+    if tool.anthropic_type().is_some() {
+        return Ok(());
+    }
+    if !is_name(&tool.name) {
+        return Err(format!(".custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
+    }
+    check_input_schema(tool).map_err(|reason| format!(".custom.input_schema{reason}"))
 }
 
 /// Checks the schema of a tool's arguments. The reason continues the field's path.
