@@ -86,12 +86,14 @@ pub enum Kind {
     TemplateChanged,
     /// Tool calls are written in another way.
     FormatChanged,
+    /// A match rule that was for nothing.
+    RuleUnused,
     /// A trace that is not replayed.
     Skipped,
 }
 
 /// All kinds, in their order.
-const KINDS: [(Kind, &str, u8); 39] = [
+const KINDS: [(Kind, &str, u8); 40] = [
     (Kind::Unreachable, "unreachable", 3),
     (Kind::Timeout, "timeout", 3),
     (Kind::StreamCut, "stream-cut", 3),
@@ -130,6 +132,7 @@ const KINDS: [(Kind, &str, u8); 39] = [
     (Kind::ModelChanged, "model-changed", 0),
     (Kind::TemplateChanged, "template-changed", 0),
     (Kind::FormatChanged, "format-changed", 0),
+    (Kind::RuleUnused, "rule-unused", 0),
     (Kind::Skipped, "skipped", 0),
 ];
 

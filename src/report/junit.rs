@@ -150,7 +150,8 @@ mod tests {
         let accepted = outcome("Write", json!({"file_path": "\u{1}<hello>.txt"}));
         let fresh = case_result(2, cold());
         let findings = differences(&accepted, fresh.outcome().unwrap(), "");
-        let changed = CaseResult { verdict: Verdict::Changed { accepted }, findings, ..fresh };
+        let verdict = Verdict::Changed { accepted, found: fresh.outcome().unwrap().clone() };
+        let changed = CaseResult { verdict, findings, ..fresh };
         let broken = CaseResult {
             verdict: Verdict::Unfinished,
             error: Some("overloaded_error: busy".into()),
@@ -167,6 +168,7 @@ mod tests {
             unreadable: vec![SkippedTrace { trace: "traces/a/0001.json".into(), reason: "messages.0: no".into() }],
             skipped: vec![SkippedTrace { trace: "traces/a/0002.json".into(), reason: "not a request for a message".into() }],
             without_trace: vec!["snapshots/gone__0001.snap".into()],
+            unused_rules: Vec::new(),
         };
         let report = Report::new(&target, &settings, &cases, untested);
         insta::assert_snapshot!(to_junit(&report).unwrap());

@@ -6,6 +6,7 @@ mod budget;
 pub mod hgrm;
 pub mod junit;
 mod latency;
+pub mod learnt;
 mod replay_report;
 mod tables;
 pub mod terminal;

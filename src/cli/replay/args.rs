@@ -8,6 +8,7 @@ use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
 use crate::config::ReplayDefaults;
 use crate::replay::{FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
+use crate::snapshot::Matching;
 
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
@@ -60,6 +61,14 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_parser = choices::flaky(), default_value = "fail")]
     pub flaky: FlakyPolicy,
 
+    /// The share of a trace's measurements with the accepted outcome that is enough to pass, above 0.5 and at most 1
+    #[arg(long, value_name = "SHARE", conflicts_with = "flaky", value_parser = pass_rate)]
+    pub pass_rate: Option<f64>,
+
+    /// Print the match rules under which the repeats of each trace would be equal, for anyclaude.toml
+    #[arg(long)]
+    pub learn: bool,
+
     /// How often to send a request again while the backend is overloaded or limits the rate [default: 3, or as configured]
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
@@ -105,6 +114,12 @@ pub(crate) struct ReplayArgs {
     pub hgrm: Option<PathBuf>,
 }
 
+/// A share of measurements, of which the accepted outcome is the most frequent one.
+fn pass_rate(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| *share > 0.5 && *share <= 1.0);
+    share.ok_or_else(|| "a pass rate is a number above 0.5 and at most 1, such as 0.8".to_owned())
+}
+
 /// A ratio that a limit may be.
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
@@ -117,6 +132,7 @@ Examples:
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --check --junit replay.xml             in CI
+  anyclaude replay --repeat 5 --learn                     which arguments are not the same each time
   anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
 
 Exit codes:
@@ -133,7 +149,7 @@ With CI set in the environment, nothing is written to the snapshots folder.";
 
 impl ReplayArgs {
     /// What to replay, and how. The phases are put in order.
-    pub(crate) fn settings(&self, defaults: &ReplayDefaults) -> ReplaySettings {
+    pub(crate) fn settings(&self, defaults: ReplayDefaults) -> ReplaySettings {
         let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
         ReplaySettings {
             phases,
@@ -143,6 +159,8 @@ impl ReplayArgs {
             filter: self.filter.clone(),
             retries: self.retries.unwrap_or(defaults.retries),
             flaky: self.flaky,
+            pass_rate: self.pass_rate,
+            matching: Matching { rules: defaults.rules, unordered_calls: defaults.unordered_calls },
         }
     }
 

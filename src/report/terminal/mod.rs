@@ -4,12 +4,12 @@
 use console::{Alignment, Style, pad_str, style};
 
 use crate::replay::{
-    CaseResult, Disagreement, Kind, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
+    CaseResult, Disagreement, Finding, Kind, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
 };
 use crate::report::tables::{latency_tables, speed_table};
 use crate::report::units::{count, duration, percent};
 use crate::report::{BudgetResult, Distribution, FidelityShare, ReplayTarget, Report, States};
-use crate::snapshot::{Side, diff};
+use crate::snapshot::{Rule, Side, diff};
 
 /// Width of the right-aligned status words.
 const STATUS_WIDTH: usize = 12;
@@ -37,7 +37,11 @@ pub fn case_line(case: &CaseResult, id_width: usize) -> String {
     let times: Vec<_> = Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect();
     let flaky = case.findings.iter().any(|finding| finding.kind == Kind::Flaky);
     let flaky = case.agreement.filter(|_| flaky).map(|agreement| format!("  flaky, {agreement}")).unwrap_or_default();
-    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}", times.join("  ")))
+    let rules = match case.rules_needed {
+        0 => String::new(),
+        needed => format!("  equal under {}", count(needed, "rule")),
+    };
+    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}{rules}", times.join("  ")))
 }
 
 fn status_line(word: &str, colour: Style, rest: &str) -> String {
@@ -110,11 +114,11 @@ pub(super) fn detail(case: &CaseResult, states: States) -> String {
         let new = Side { label: &other.to_string(), text: &other_outcome.to_text() };
         out.push_str(&diff(old, new));
     }
-    if let (Verdict::Changed { accepted }, Some(outcome)) = (&case.verdict, case.outcome()) {
+    if let Verdict::Changed { accepted, found } = &case.verdict {
         let old = format!("{} (accepted)", case.snapshot.display());
         let new =
             case.pending.as_ref().map_or_else(|| "this replay".into(), |pending| format!("{} (this replay)", pending.display()));
-        out.push_str(&diff(Side { label: &old, text: &accepted.to_text() }, Side { label: &new, text: &outcome.to_text() }));
+        out.push_str(&diff(Side { label: &old, text: &accepted.to_text() }, Side { label: &new, text: &found.to_text() }));
     }
     out
 }
@@ -154,14 +158,14 @@ fn budget_text(result: &BudgetResult) -> String {
 /// The last lines: fidelity, summary, next steps.
 pub fn closing(report: &Report, policy: Policy) -> String {
     let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
-    let (notices, retries) = (notices(report.cases), retries(report.summary.retries));
+    let (notices, retries) = (notices(report), retries(report.summary.retries));
     format!("\n{notices}{fidelity}{retries}{}{}", summary(&report.summary), next_steps(report, policy))
 }
 
 /// What is only said, each once with the number of traces.
-fn notices(cases: &[CaseResult]) -> String {
+fn notices(report: &Report) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for finding in cases.iter().flat_map(|case| &case.findings).filter(|finding| finding.kind.is_notice()) {
+    for finding in report.cases.iter().flat_map(|case| &case.findings).filter(|finding| finding.kind.is_notice()) {
         let text = finding.to_string();
         match counts.iter_mut().find(|(known, _)| *known == text) {
             Some((_, n)) => *n += 1,
@@ -171,7 +175,11 @@ fn notices(cases: &[CaseResult]) -> String {
     let line = |(text, n): (String, usize)| {
         status_line("Notice", Style::new().bold().yellow(), &format!("{text} ({})", count(n, "trace")))
     };
-    counts.into_iter().map(line).collect()
+    let unused = |rule: &Rule| {
+        let finding = Finding::at_said(Kind::RuleUnused, "replay.match", rule.to_string());
+        status_line("Notice", Style::new().bold().yellow(), &finding.to_string())
+    };
+    counts.into_iter().map(line).chain(report.untested.unused_rules.iter().map(unused)).collect()
 }
 
 fn retries(n: u32) -> String {

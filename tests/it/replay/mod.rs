@@ -3,6 +3,7 @@
 mod failure;
 mod faults;
 mod figures;
+mod matching;
 mod verdict;
 
 use crate::support::demo::session;
