@@ -29,6 +29,17 @@ impl Acceptance {
         self.outcomes.iter().any(|accepted| self.matching.equal(accepted, outcome))
     }
 
+    /// Whether anything is accepted yet.
+    pub fn has_any(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// Whether these are the calls of an accepted outcome.
+    pub fn has_calls(&self, calls: &[ToolUse]) -> bool {
+        let with_calls = |accepted: &Outcome| Outcome { tool_use: calls.to_vec(), ..accepted.clone() };
+        self.outcomes.iter().any(|accepted| self.matching.equal(accepted, &with_calls(accepted)))
+    }
+
     /// Whether the outcomes count as one: they are equal, or both are accepted.
     pub fn same(&self, one: &Outcome, other: &Outcome) -> bool {
         self.matching.equal(one, other) || (self.accepts(one) && self.accepts(other))

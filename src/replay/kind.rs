@@ -76,6 +76,8 @@ pub enum Kind {
     TraceLost,
     /// A trace whose request cannot be read.
     Unreadable,
+    /// The model is less sure of accepted calls than in the baseline.
+    LessSure,
     /// Slower than the baseline.
     Slower,
     /// A time is over its budget.
@@ -93,7 +95,7 @@ pub enum Kind {
 }
 
 /// All kinds, in their order.
-const KINDS: [(Kind, &str, u8); 40] = [
+const KINDS: [(Kind, &str, u8); 41] = [
     (Kind::Unreachable, "unreachable", 3),
     (Kind::Timeout, "timeout", 3),
     (Kind::StreamCut, "stream-cut", 3),
@@ -127,6 +129,7 @@ const KINDS: [(Kind, &str, u8); 40] = [
     (Kind::NoSnapshot, "no-snapshot", 1),
     (Kind::TraceLost, "trace-lost", 1),
     (Kind::Unreadable, "unreadable", 1),
+    (Kind::LessSure, "less-sure", 4),
     (Kind::Slower, "slower", 4),
     (Kind::OverBudget, "over-budget", 4),
     (Kind::ModelChanged, "model-changed", 0),

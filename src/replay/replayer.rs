@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use super::compare::{inconsistency, most_frequent};
 use super::header::header_changes;
 use super::{
-    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, Kind, Measurement, Nearest, Phase, Policy, ReplayCase,
-    ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
+    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, Kind, KnownAnswers, Margins, Measurement, Nearest, Phase, Policy,
+    ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
 };
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
@@ -23,6 +23,8 @@ pub struct Replayer<'a> {
     pub settings: &'a ReplaySettings,
     /// What answers, for the snapshots; without the tokens of a prompt.
     pub info: Info,
+    /// Whether to ask how sure the model is of the accepted calls, with the answers of an earlier replay.
+    pub known_answers: Option<KnownAnswers>,
     /// The settings in words, for a reviewer.
     pub expression: String,
 }
@@ -62,6 +64,9 @@ impl Replayer<'_> {
         if matches!(ending, CaseEnding::Finished) {
             tokio::task::block_in_place(|| self.compare_with_snapshot(case, file, &acceptance, &mut result))?;
         }
+        if let (CaseEnding::Finished, Some(known), Some(outcome)) = (&ending, &self.known_answers, &result.usual) {
+            result.margins = Some(Margins::of(&self.driver, case, &acceptance, known, outcome).await);
+        }
         result.findings.sort_by_key(|finding| finding.kind);
         result.status = result.judged(self.tolerates(&result));
         Ok((result, ending))
@@ -100,6 +105,7 @@ impl Replayer<'_> {
             fidelity: usual.as_ref().zip(case.recorded.as_ref()).map(|(usual, recorded)| Fidelity::of(usual, recorded)),
             rules_needed: usual.as_ref().map_or(0, |usual| acceptance.rules_needed(usual)),
             usual,
+            margins: None,
             measurements,
         }
     }

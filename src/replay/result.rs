@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Measurement, PhaseFailure};
+use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Margins, Measurement, PhaseFailure};
 use crate::snapshot::{ExchangeId, Outcome, Rule};
 
 /// How a case's outcome compares with its accepted snapshot.
@@ -68,6 +68,9 @@ pub struct CaseResult {
     pub error: Option<String>,
     /// How the outcome compares with the recorded one; `None` if one of them is not known.
     pub fidelity: Option<Fidelity>,
+    /// How sure the model was of the accepted calls, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margins: Option<Margins>,
 }
 
 /// What a case came to, in one word: the first of these that applies.
@@ -248,13 +251,13 @@ impl ReplaySummary {
     }
 
     /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted or could not be compared, else 4 if it
-    /// is slower than allowed, else 0.
+    /// is slower or less sure than allowed, else 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
             _ if self.changed + self.new + self.malformed_arguments + self.flaky + self.cache_failures > 0 => 1,
             _ if self.unreadable + self.without_trace > 0 => 1,
-            _ if self.kinds.contains_key(&Kind::Slower) || self.kinds.contains_key(&Kind::OverBudget) => 4,
+            _ if [Kind::LessSure, Kind::Slower, Kind::OverBudget].iter().any(|kind| self.kinds.contains_key(kind)) => 4,
             _ => 0,
         }
     }
@@ -279,6 +282,7 @@ mod tests {
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
             (ReplaySummary { failed: 1, ..base.clone() }, 3),
             (ReplaySummary { kinds: [(Kind::Slower, 1)].into(), ..base.clone() }, 4),
+            (ReplaySummary { kinds: [(Kind::LessSure, 1)].into(), ..base.clone() }, 4),
             (ReplaySummary { kinds: [(Kind::OverBudget, 1)].into(), changed: 1, ..base }, 1),
         ];
         for (summary, code) in table {

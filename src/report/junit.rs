@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
+use super::sureness::in_words;
 use super::terminal::detail;
-use super::{Report, SpeedVerdict};
+use super::{Comparison, Report, SpeedVerdict};
 use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 
 /// The suite of cases that belong to no session.
@@ -15,6 +16,9 @@ const OTHERS: &str = "files that are not tested";
 
 /// The suite of times beside a baseline and budgets.
 const SPEED: &str = "speed";
+
+/// The suite of margins beside a baseline.
+const MARGINS: &str = "margins";
 
 /// The report as JUnit XML.
 ///
@@ -41,6 +45,14 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
     for snapshot in &report.untested.without_trace {
         let status = failed(NonSuccessKind::Failure, Kind::TraceLost.name(), "the snapshot's trace is gone");
         suites.entry(OTHERS).or_default().push(named(OTHERS, &snapshot.to_string_lossy(), status));
+    }
+    for drop in report.comparison.iter().flat_map(|comparison| &comparison.margins) {
+        let past = report.comparison.iter().flat_map(Comparison::less_sure).any(|past| past.id == drop.id);
+        let status = match past {
+            true => failed(NonSuccessKind::Failure, Kind::LessSure.name(), &in_words(&drop.tool, &drop.now)),
+            false => TestCaseStatus::success(),
+        };
+        suites.entry(MARGINS).or_default().push(named(MARGINS, &drop.id, status));
     }
     for (name, status) in speeds(report) {
         suites.entry(SPEED).or_default().push(named(SPEED, &name, status));

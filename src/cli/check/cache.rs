@@ -65,6 +65,7 @@ pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> 
         store: Store::new(snapshots.path()),
         policy: Policy::Check,
         settings: &comparison,
+        known_answers: None,
         info: Info { model: backend.model(), ..Info::default() },
         expression: String::new(),
     };

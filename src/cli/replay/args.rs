@@ -73,13 +73,21 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
 
-    /// Compare the times with those of an earlier replay, which its --json wrote
+    /// Compare the times and margins with those of an earlier replay, which its --json wrote
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 
     /// Fail if the times are more than so many times those of the baseline, and chance does not explain it: 1.2 is 20% slower
     #[arg(long, value_name = "RATIO", requires = "baseline", value_parser = max_slower)]
     pub max_slower: Option<f64>,
+
+    /// Ask how sure the model is of the accepted calls: for each, the least margin to another token that the grammar allows
+    #[arg(long)]
+    pub margins: bool,
+
+    /// Fail if a call's least margin fell by more than this from the baseline's, in log-probability, such as 0.5
+    #[arg(long, value_name = "NATS", requires = "baseline", value_parser = max_drop)]
+    pub max_drop: Option<f64>,
 
     /// Compare with a baseline of another machine
     #[arg(long, requires = "baseline")]
@@ -120,6 +128,12 @@ fn pass_rate(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "a pass rate is a number above 0.5 and at most 1, such as 0.8".to_owned())
 }
 
+/// How far a margin may fall.
+fn max_drop(text: &str) -> Result<f64, String> {
+    let drop = text.parse().ok().filter(|drop: &f64| drop.is_finite() && *drop >= 0.0);
+    drop.ok_or_else(|| "a limit is a number from 0 on, such as 0.5".to_owned())
+}
+
 /// A ratio that a limit may be.
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
@@ -134,6 +148,7 @@ Examples:
   anyclaude replay --check --junit replay.xml             in CI
   anyclaude replay --repeat 5 --learn                     which arguments are not the same each time
   anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
+  anyclaude replay --margins --json old.json; anyclaude replay --baseline old.json --max-drop 0.5
 
 Exit codes:
   0    every outcome is as accepted
@@ -142,7 +157,7 @@ Exit codes:
        trace is gone
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
-  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings
+  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, or margins past --max-drop
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
 
 With CI set in the environment, nothing is written to the snapshots folder.";

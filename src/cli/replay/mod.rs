@@ -44,7 +44,9 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     })?;
     let answerer = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, settings, plan, without_trace, &answerer);
-    replay.run(&replayer(&args, &replay.settings, policy, &answerer), &expectations).await
+    let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
+    let replayer = Replayer { known_answers, ..replayer(&args, &replay.settings, policy, &answerer) };
+    replay.run(&replayer, &expectations).await
 }
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
@@ -81,6 +83,7 @@ fn replayer<'a>(args: &ReplayArgs, settings: &'a ReplaySettings, policy: Policy,
         store: Store::new(&args.snapshots),
         policy,
         settings,
+        known_answers: None,
         info: Info {
             model: model_name(args, backend),
             tool_format: answerer.tool_format.into(),
@@ -173,6 +176,7 @@ impl Replay {
         }
         print(&terminal::latency(&report))?;
         print(&terminal::speed(&report))?;
+        print(&terminal::margins(&report))?;
         print(&terminal::details(&report, self.id_width))?;
         print(&terminal::closing(&report, replayer.policy))?;
         if self.learn {

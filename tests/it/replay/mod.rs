@@ -4,6 +4,8 @@ mod failure;
 mod faults;
 mod figures;
 mod matching;
+#[cfg(feature = "mlx")]
+mod sureness;
 mod verdict;
 
 use crate::support::demo::session;
