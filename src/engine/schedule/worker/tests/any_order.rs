@@ -68,7 +68,7 @@ proptest! {
 #[test]
 fn every_answer_of_a_hybrid_equals_a_cold_run_on_both_paths() {
     for path in ComputePath::ALL {
-        let mut runner = testing::same_cases(24);
+        let mut runner = testing::same_cases(12);
         runner.run(&steps(), |(steps, entries)| equals_a_cold_run(&testing::hybrid(), path, steps, entries)).unwrap();
     }
 }
