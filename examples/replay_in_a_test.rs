@@ -36,7 +36,8 @@ async fn replay(backend: &dyn Backend, traces: &Path, snapshots: &Path) -> Resul
         driver: Driver::new(backend, settings.retries),
         store: Store::new(snapshots),
         policy: Policy::Check,
-        flaky: settings.flaky,
+        settings: &settings,
+        known_answers: None,
         // For snapshots that are written, and to say whether another model made those that are accepted.
         info: Info { model: backend.model(), tool_format: "messages".into(), ..Info::default() },
         expression: String::new(),

@@ -8,6 +8,7 @@ mod cache_report;
 mod error;
 pub mod fallback;
 mod http;
+mod margins;
 #[cfg(feature = "mlx")]
 pub mod mlx;
 mod omission_log;
@@ -22,6 +23,7 @@ use futures::future::BoxFuture;
 
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
+pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};
 
 use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
 
@@ -66,6 +68,11 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// The request is invalid, or the backend cannot be reached or cannot count.
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>>;
+
+    /// How sure the model is of an answer, if the backend can tell.
+    fn judge(&self) -> Option<&dyn JudgeAnswers> {
+        None
+    }
 
     /// The prefix cache, if the backend lets us control it.
     fn cache(&self) -> Option<&dyn CacheControl> {

@@ -9,7 +9,7 @@ use console::{Key, Term, style};
 use super::environment::in_ci;
 use super::{CliError, print};
 use crate::replay::last_user_turn;
-use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, diff, read_pending, reject};
+use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, Store, accept, accept_beside, diff, read_pending, reject};
 use crate::trace::{self, Trace};
 
 /// How much of the user turn is shown, in characters.
@@ -41,6 +41,8 @@ Examples:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
     Accept,
+    /// Accept it beside what is accepted already.
+    AcceptBeside,
     Reject,
     Skip,
     /// Skip this one and all that follow.
@@ -88,7 +90,8 @@ fn review(pending: &[PathBuf], decision_for_all: Option<Decision>) -> Result<Tal
             }
         };
         match decision {
-            Decision::Accept => {
+            Decision::Accept | Decision::AcceptBeside => {
+                let accept = if decision == Decision::Accept { accept } else { accept_beside };
                 let accepted = accept(path)?;
                 print(&format!("{} {}\n", style("accepted").green(), accepted.display()))?;
                 tally.accepted += 1;
@@ -121,7 +124,7 @@ fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotErr
     let accepted_path = pending.with_extension("");
     let accepted = Snapshot::read(&accepted_path)?;
     let (old_label, old_text) = match &accepted {
-        Some(old) => (format!("{} (accepted)", accepted_path.display()), old.outcome.to_text()),
+        Some(old) => (format!("{} (accepted)", accepted_path.display()), old.content()),
         None => ("nothing accepted yet".into(), String::new()),
     };
     let new_label = format!("{} (pending)", pending.display());
@@ -176,8 +179,9 @@ fn field(name: &str, text: &str) -> String {
 
 /// Asks until there is a decision: reads single keys on a terminal, lines elsewhere. The end of the input means "quit".
 fn ask() -> Result<Decision, CliError> {
-    let [a, r, s, q] = ["[a]", "[r]", "[s]", "[q]"].map(|key| style(key).bold());
-    let question = format!("{}ccept, {}eject, {}kip, {}uit? ", a.green(), r.red(), s.yellow(), q);
+    let [a, also, r, s, q] = ["[a]", "[+]", "[r]", "[s]", "[q]"].map(|key| style(key).bold());
+    let (a, also, r, s) = (a.green(), also.green(), r.red(), s.yellow());
+    let question = format!("{a}ccept, {also} accept beside the accepted one, {r}eject, {s}kip, {q}uit? ");
     loop {
         print(&question)?;
         let input = if io::stdin().is_terminal() { read_key() } else { read_line() };
@@ -188,7 +192,7 @@ fn ask() -> Result<Decision, CliError> {
         print("\n")?;
         match parse_decision(&input) {
             Some(decision) => return Ok(decision),
-            None => print(&format!("{input:?} is none of a, r, s, q.\n"))?,
+            None => print(&format!("{input:?} is none of a, +, r, s, q.\n"))?,
         }
     }
 }
@@ -196,6 +200,7 @@ fn ask() -> Result<Decision, CliError> {
 fn parse_decision(input: &str) -> Option<Decision> {
     match input.trim().to_lowercase().as_str() {
         "a" | "accept" => Some(Decision::Accept),
+        "+" | "beside" => Some(Decision::AcceptBeside),
         "r" | "reject" => Some(Decision::Reject),
         "s" | "skip" => Some(Decision::Skip),
         "q" | "quit" => Some(Decision::Quit),

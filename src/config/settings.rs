@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::replay::DEFAULT_RETRIES;
 use crate::report::Budgets;
+use crate::snapshot::Rule;
 use crate::trace::redact::SecretPattern;
 
 /// Everything that can be configured, under the names that the files use.
@@ -70,11 +71,17 @@ pub struct ReplayDefaults {
     /// The most that times may be, by phase, metric and percentile, such as `cached.ttft.p50 = "500ms"`; or a share of another
     /// phase's, `"0.2 * cold"`.
     pub budget: Budgets,
+    /// Under which rules a call's arguments are equal to the accepted ones.
+    #[serde(rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Whether the order of an answer's calls does not count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unordered_calls: bool,
 }
 
 impl Default for ReplayDefaults {
     fn default() -> Self {
-        Self { retries: DEFAULT_RETRIES, budget: Budgets::new() }
+        Self { retries: DEFAULT_RETRIES, budget: Budgets::new(), rules: Vec::new(), unordered_calls: false }
     }
 }
 

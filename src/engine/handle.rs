@@ -165,8 +165,8 @@ fn own_device(
         Ok(loaded) => loaded,
         Err(error) => return drop(loaded.send(Err(error))),
     };
-    let memory = match Sequence::token_bytes(&model) {
-        Ok(token_bytes) => MemoryLimit::of_free(token_bytes, model.path()),
+    let memory = match Sequence::memory(&model) {
+        Ok(memory) => MemoryLimit::of_free(memory, model.path()),
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };
     let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };

@@ -32,4 +32,31 @@ pub trait Payload: Clone {
 
     /// A copy of both, one after the other.
     fn join(&self, next: &Self) -> Result<Self, Self::CopyError>;
+
+    /// Whether a sequence can go on after the first `tokens` tokens. Where layers are recurrent, only after all of them, and only
+    /// if there is a [`Payload::checkpoint`].
+    fn resumes_after(&self, tokens: usize) -> bool {
+        let _ = tokens;
+        true
+    }
+
+    /// The state after the last token that only serves to go on from there; `None` also where none is needed.
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        None
+    }
+
+    /// The same tokens with the checkpoint of another payload that ends with the same token; `None`: without one.
+    fn with_checkpoint_of(&self, other: Option<&Self>) -> Self {
+        let _ = other;
+        self.clone()
+    }
+}
+
+/// What the prefix cache needs to know of a checkpoint: the state of recurrent layers after a segment's last token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its memory. It is part of [`Payload::bytes`].
+    pub bytes: usize,
+    /// Whether it is worth keeping once a later one is there.
+    pub lasting: bool,
 }

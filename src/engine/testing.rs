@@ -44,6 +44,19 @@ pub fn model_with(change: &Value, path: ComputePath) -> (tempfile::TempDir, Mode
     (dir, model)
 }
 
+/// The token that ends messages for [`hybrid`]: the 64th of [`prompt`].
+const HYBRID_END: u32 = 63 * 7919 % 251;
+
+/// What makes the random model one of recurrent layers and layers with attention in turn. [`prompt`] has a mark after its 64th
+/// token.
+pub fn hybrid() -> Value {
+    json!({
+        "model_type": "qwen3_5", "num_hidden_layers": 4, "full_attention_interval": 2, "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 12, "linear_conv_kernel_dim": 4,
+        "partial_rotary_factor": 0.5, "eos_token_id": HYBRID_END,
+    })
+}
+
 /// A greedy answer without tools, for a model folder that [`write_model`] wrote.
 pub fn generation(dir: &Path, prompt: &[u32], max_tokens: usize) -> Generation {
     sampled(dir, prompt, max_tokens, Sampling::GREEDY)
@@ -130,6 +143,11 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     let size = |name: &str| config[name].as_i64().unwrap_or(0) as i32;
     let (vocab, hidden, inner, width) = (size("vocab_size"), size("hidden_size"), size("intermediate_size"), size("head_dim"));
     let (queries, keys) = (size("num_attention_heads") * width, size("num_key_value_heads") * width);
+    let (delta_heads, delta_width) = (size("linear_num_value_heads"), size("linear_value_head_dim"));
+    let delta_values = delta_heads * delta_width;
+    let channels = 2 * size("linear_num_key_heads") * size("linear_key_head_dim") + delta_values;
+    // A hybrid's query projection has gates too.
+    let queries_and_gates = if delta_heads > 0 { 2 * queries } else { queries };
     let (experts, small) = (size("num_experts"), size("moe_intermediate_size"));
     let mut shapes = vec![("model.embed_tokens.weight".to_string(), vec![vocab, hidden])];
     shapes.push(("model.norm.weight".into(), vec![hidden]));
@@ -140,7 +158,7 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
             (name("post_attention_layernorm.weight"), vec![hidden]),
             (name("self_attn.q_norm.weight"), vec![width]),
             (name("self_attn.k_norm.weight"), vec![width]),
-            (name("self_attn.q_proj.weight"), vec![queries, hidden]),
+            (name("self_attn.q_proj.weight"), vec![queries_and_gates, hidden]),
             (name("self_attn.k_proj.weight"), vec![keys, hidden]),
             (name("self_attn.v_proj.weight"), vec![keys, hidden]),
             (name("self_attn.o_proj.weight"), vec![hidden, queries]),
@@ -151,6 +169,19 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
         if config["model_type"] == "qwen2" {
             let biases = [("q", queries), ("k", keys), ("v", keys)];
             shapes.extend(biases.map(|(part, size)| (name(&format!("self_attn.{part}_proj.bias")), vec![size])));
+        }
+        if delta_heads > 0 {
+            shapes.extend([
+                (name("linear_attn.in_proj_qkv.weight"), vec![channels, hidden]),
+                (name("linear_attn.in_proj_z.weight"), vec![delta_values, hidden]),
+                (name("linear_attn.in_proj_b.weight"), vec![delta_heads, hidden]),
+                (name("linear_attn.in_proj_a.weight"), vec![delta_heads, hidden]),
+                (name("linear_attn.conv1d.weight"), vec![channels, size("linear_conv_kernel_dim"), 1]),
+                (name("linear_attn.A_log"), vec![delta_heads]),
+                (name("linear_attn.dt_bias"), vec![delta_heads]),
+                (name("linear_attn.norm.weight"), vec![delta_width]),
+                (name("linear_attn.out_proj.weight"), vec![hidden, delta_values]),
+            ]);
         }
         if experts > 0 {
             shapes.extend([

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Finding, Kind, Measurement, MeasurementLabel, Phase};
+use super::{Acceptance, Finding, Kind, Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
 use crate::trace::is_malformed;
 
@@ -40,22 +40,25 @@ impl fmt::Display for Agreement {
 }
 
 /// The first measurement with the outcome that came most often; of outcomes that came equally often, the one that came first.
-pub(super) fn most_frequent(measurements: &[Measurement]) -> Option<&Measurement> {
-    let same = |one: &Measurement| agreement(measurements, &one.outcome).same;
+pub(super) fn most_frequent<'a>(measurements: &'a [Measurement], acceptance: &Acceptance) -> Option<&'a Measurement> {
+    let same = |one: &Measurement| agreement(measurements, &one.outcome, acceptance).same;
     // The last of equal maxima is taken, so the first is last here.
     measurements.iter().rev().max_by_key(|one| same(one))
 }
 
 /// How many measurements gave this outcome.
-pub fn agreement(measurements: &[Measurement], outcome: &Outcome) -> Agreement {
-    let same = measurements.iter().filter(|measurement| measurement.outcome == *outcome).count();
+pub fn agreement(measurements: &[Measurement], outcome: &Outcome, acceptance: &Acceptance) -> Agreement {
+    let same = measurements.iter().filter(|measurement| acceptance.same(&measurement.outcome, outcome)).count();
     Agreement { same, of: measurements.len() }
 }
 
 /// The measurements that disagree with the most frequent outcome, at most one for each phase.
-pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
-    let Some(first) = most_frequent(measurements) else { return Vec::new() };
-    let differs = |phase: &Phase| measurements.iter().find(|other| other.phase == *phase && other.outcome != first.outcome);
+pub fn disagreements(measurements: &[Measurement], acceptance: &Acceptance) -> Vec<Disagreement> {
+    let Some(first) = most_frequent(measurements, acceptance) else { return Vec::new() };
+    let differs = |phase: &Phase| {
+        let is_other = |other: &&Measurement| !acceptance.same(&other.outcome, &first.outcome);
+        measurements.iter().filter(|other| other.phase == *phase).find(is_other)
+    };
     let disagreement = |other: &Measurement| Disagreement {
         first: first.label(),
         other: other.label(),
@@ -69,14 +72,14 @@ pub fn disagreements(measurements: &[Measurement]) -> Vec<Disagreement> {
 ///
 /// Where repeats of one phase differ, the backend answers by chance, and whether its cache is right cannot be told. Where each
 /// phase agrees with itself, in two repeats at least, and another phase differs, it is the cache.
-pub(super) fn inconsistency(measurements: &[Measurement]) -> Option<Finding> {
+pub(super) fn inconsistency(measurements: &[Measurement], acceptance: &Acceptance) -> Option<Finding> {
     let of_phase = |phase: Phase| measurements.iter().filter(move |one| one.phase == phase);
     let agrees = |phase: Phase| {
         let mut outcomes = of_phase(phase).map(|one| &one.outcome);
-        outcomes.next().is_none_or(|first| outcomes.all(|other| other == first))
+        outcomes.next().is_none_or(|first| outcomes.all(|other| acceptance.same(other, first)))
     };
-    let usual = most_frequent(measurements)?;
-    let share = agreement(measurements, &usual.outcome);
+    let usual = most_frequent(measurements, acceptance)?;
+    let share = agreement(measurements, &usual.outcome, acceptance);
     if share.same == share.of {
         return None;
     }
@@ -176,15 +179,20 @@ mod tests {
             ),
         ];
         for (measurements, expected, kind) in table {
-            let found: Vec<_> = disagreements(&measurements).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
-            assert_eq!((found.join("; ").as_str(), inconsistency(&measurements).map(|found| found.kind)), (expected, kind));
+            let exact = Acceptance::default();
+            let found: Vec<_> =
+                disagreements(&measurements, &exact).iter().map(|d| format!("{} / {}", d.first, d.other)).collect();
+            assert_eq!(
+                (found.join("; ").as_str(), inconsistency(&measurements, &exact).map(|found| found.kind)),
+                (expected, kind)
+            );
         }
     }
 
     #[test]
     fn agreement_counts_the_measurements_with_an_outcome() {
         let measurements = ["A", "B", "A"].map(|tool| measured(Cold, 1, tool));
-        assert_eq!(agreement(&measurements, &measurements[0].outcome).to_string(), "2/3");
+        assert_eq!(agreement(&measurements, &measurements[0].outcome, &Acceptance::default()).to_string(), "2/3");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::retry::Retries;
 use super::{Failure, Measurement, Phase, ReplayCase, ReplayStep};
-use crate::backend::{Backend, BackendError, CacheControl, EventStream, Protocol};
+use crate::backend::{Backend, BackendError, CacheControl, EventStream, JudgeAnswers, Protocol};
 use crate::snapshot::Outcome;
 use crate::trace::redact::Redactor;
 use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
@@ -51,6 +51,11 @@ impl<'a> Driver<'a> {
     /// How states are created on this backend.
     pub fn state_control(&self) -> StateControl<'a> {
         self.backend.cache().map_or(StateControl::Salt, StateControl::Cache)
+    }
+
+    /// How sure the backend's model is of an answer, if it can tell.
+    pub(super) fn judge(&self) -> Option<&'a dyn JudgeAnswers> {
+        self.backend.judge()
     }
 
     /// Takes the steps for one case. Each measurement is pushed to `measurements` as soon as it is finished, so that a caller who

@@ -40,6 +40,11 @@ impl Finding {
         Self { place: Some(place.into()), accepted: accepted.cloned(), found: found.cloned(), ..Self::of(kind) }
     }
 
+    /// A finding at a place, that words say.
+    pub fn at_said(kind: Kind, place: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { place: Some(place.into()), ..Self::said(kind, note) }
+    }
+
     fn of(kind: Kind) -> Self {
         Self { kind, place: None, accepted: None, found: None, note: None }
     }

@@ -49,7 +49,13 @@ mod tests {
 
     fn info(tokenizer: &str, template: &str, prompt_tokens: u64) -> Info {
         let digest = ModelDigest { weights: "w".into(), tokenizer: tokenizer.into(), template: template.into() };
-        Info { model: "m".into(), tool_format: "hermes".into(), digest: Some(digest), prompt_tokens: Some(prompt_tokens) }
+        Info {
+            model: "m".into(),
+            tool_format: "hermes".into(),
+            digest: Some(digest),
+            prompt_tokens: Some(prompt_tokens),
+            ..Info::default()
+        }
     }
 
     fn kinds(accepted: &Info, now: &Info) -> Vec<Kind> {

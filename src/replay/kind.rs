@@ -76,6 +76,8 @@ pub enum Kind {
     TraceLost,
     /// A trace whose request cannot be read.
     Unreadable,
+    /// The model is less sure of accepted calls than in the baseline.
+    LessSure,
     /// Slower than the baseline.
     Slower,
     /// A time is over its budget.
@@ -86,12 +88,14 @@ pub enum Kind {
     TemplateChanged,
     /// Tool calls are written in another way.
     FormatChanged,
+    /// A match rule that was for nothing.
+    RuleUnused,
     /// A trace that is not replayed.
     Skipped,
 }
 
 /// All kinds, in their order.
-const KINDS: [(Kind, &str, u8); 39] = [
+const KINDS: [(Kind, &str, u8); 41] = [
     (Kind::Unreachable, "unreachable", 3),
     (Kind::Timeout, "timeout", 3),
     (Kind::StreamCut, "stream-cut", 3),
@@ -125,11 +129,13 @@ const KINDS: [(Kind, &str, u8); 39] = [
     (Kind::NoSnapshot, "no-snapshot", 1),
     (Kind::TraceLost, "trace-lost", 1),
     (Kind::Unreadable, "unreadable", 1),
+    (Kind::LessSure, "less-sure", 4),
     (Kind::Slower, "slower", 4),
     (Kind::OverBudget, "over-budget", 4),
     (Kind::ModelChanged, "model-changed", 0),
     (Kind::TemplateChanged, "template-changed", 0),
     (Kind::FormatChanged, "format-changed", 0),
+    (Kind::RuleUnused, "rule-unused", 0),
     (Kind::Skipped, "skipped", 0),
 ];
 

@@ -1,11 +1,13 @@
 //! Driving recorded traces against a backend in the cold, warm and cached states; comparing and timing the answers.
 //!
 //! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them, `retry` sends them again where
-//! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen, `compare`
+//! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen, `acceptance`
+//! has the accepted outcomes with the rules under which others are equal to them, `compare`
 //! compares the answers with each other and with the recorded one, `difference` names what differs from the accepted one, and
 //! `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive`
 //! and the replayer do I/O. Prints nothing: results are plain data.
 
+mod acceptance;
 mod align;
 mod check;
 mod clock;
@@ -16,6 +18,8 @@ mod failure;
 mod finding;
 mod header;
 mod kind;
+mod learn;
+mod margins;
 mod measurement;
 mod phase;
 mod plan;
@@ -27,6 +31,7 @@ mod retry;
 #[cfg(test)]
 pub mod testing;
 
+pub use acceptance::{Acceptance, Nearest};
 pub use check::{PhaseFailure, PhaseReason, check};
 pub use compare::{Agreement, Disagreement, Fidelity, MalformedArguments, agreement, disagreements, malformed_arguments};
 pub use difference::differences;
@@ -34,6 +39,8 @@ pub use drive::{Driver, StateControl};
 pub use failure::Failure;
 pub use finding::Finding;
 pub use kind::Kind;
+pub use learn::Learnt;
+pub use margins::{KnownAnswers, Margins};
 pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
 pub use plan::{DEFAULT_RETRIES, FlakyPolicy, Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Phase;
 use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
-use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
+use super::{Agreement, Phase};
+use crate::snapshot::{ExchangeId, Matching, Outcome, SnapshotError};
 use crate::trace::redact::Redactor;
 use crate::trace::{ExchangeOutcome, Trace};
 use crate::wire::MessagesRequest;
@@ -37,6 +37,11 @@ pub struct ReplaySettings {
     pub retries: u32,
     /// What becomes of traces whose repeats differ.
     pub flaky: FlakyPolicy,
+    /// The share of a trace's measurements that is enough to pass; more than a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_rate: Option<f64>,
+    /// Under which rules outcomes are equal.
+    pub matching: Matching,
 }
 
 impl Default for ReplaySettings {
@@ -49,6 +54,8 @@ impl Default for ReplaySettings {
             filter: Vec::new(),
             retries: DEFAULT_RETRIES,
             flaky: FlakyPolicy::default(),
+            pass_rate: None,
+            matching: Matching::default(),
         }
     }
 }
@@ -197,6 +204,14 @@ impl Plan {
 }
 
 impl ReplaySettings {
+    /// Whether a flaky trace passes of whose measurements so many gave the accepted outcome.
+    pub(super) fn tolerates(&self, agreement: Agreement) -> bool {
+        match self.pass_rate {
+            Some(rate) => agreement.same as f64 >= rate * agreement.of as f64,
+            None => self.flaky == FlakyPolicy::Pass,
+        }
+    }
+
     fn selects(&self, id: &ExchangeId) -> bool {
         let id = id.to_string();
         self.filter.is_empty() || self.filter.iter().any(|part| id.contains(part))

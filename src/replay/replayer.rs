@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use super::compare::{inconsistency, most_frequent};
 use super::header::header_changes;
 use super::{
-    CaseResult, Driver, Failure, Fidelity, Finding, FlakyPolicy, Kind, Measurement, Phase, Policy, ReplayCase, ReplayStep,
-    Status, Verdict, agreement, check, differences, disagreements, malformed_arguments,
+    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, Kind, KnownAnswers, Margins, Measurement, Nearest, Phase, Policy,
+    ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
 };
-use crate::snapshot::{Info, Metadata, Snapshot, SnapshotError, Store};
+use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
 /// Replays cases. Its fields are what the cases have in common.
 pub struct Replayer<'a> {
@@ -19,10 +19,12 @@ pub struct Replayer<'a> {
     pub store: Store,
     /// What may be written to them.
     pub policy: Policy,
-    /// What becomes of traces whose repeats differ.
-    pub flaky: FlakyPolicy,
+    /// How outcomes are compared, and what becomes of traces whose repeats differ.
+    pub settings: &'a ReplaySettings,
     /// What answers, for the snapshots; without the tokens of a prompt.
     pub info: Info,
+    /// Whether to ask how sure the model is of the accepted calls, with the answers of an earlier replay.
+    pub known_answers: Option<KnownAnswers>,
     /// The settings in words, for a reviewer.
     pub expression: String,
 }
@@ -56,70 +58,89 @@ impl Replayer<'_> {
             }
             () = interrupt => CaseEnding::Interrupted,
         };
-        let mut result = self.judge(case, measurements, &ending);
+        let file = tokio::task::block_in_place(|| self.store.accepted(&case.id))?;
+        let acceptance = Acceptance::new(file.as_ref(), &self.settings.matching);
+        let mut result = self.judge(case, measurements, &acceptance, &ending);
         if matches!(ending, CaseEnding::Finished) {
-            tokio::task::block_in_place(|| self.compare_with_snapshot(case, &mut result))?;
+            tokio::task::block_in_place(|| self.compare_with_snapshot(case, file, &acceptance, &mut result))?;
+        }
+        if let (CaseEnding::Finished, Some(known), Some(outcome)) = (&ending, &self.known_answers, &result.usual) {
+            result.margins = Some(Margins::of(&self.driver, case, &acceptance, known, outcome).await);
         }
         result.findings.sort_by_key(|finding| finding.kind);
-        result.status = result.judged(self.flaky == FlakyPolicy::Pass);
+        result.status = result.judged(self.tolerates(&result));
         Ok((result, ending))
     }
 
-    /// The result, as far as it does not depend on the snapshot.
-    fn judge(&self, case: &ReplayCase, measurements: Vec<Measurement>, ending: &CaseEnding) -> CaseResult {
-        let usual = most_frequent(&measurements);
+    /// The result, as far as it is not a comparison with the snapshot.
+    fn judge(
+        &self,
+        case: &ReplayCase,
+        measurements: Vec<Measurement>,
+        acceptance: &Acceptance,
+        ending: &CaseEnding,
+    ) -> CaseResult {
+        let usual = most_frequent(&measurements, acceptance).map(|usual| usual.outcome.clone());
         let failure = match ending {
             CaseEnding::Failed(failure) => Some(failure),
             CaseEnding::Finished | CaseEnding::Interrupted => None,
         };
         let phase_failures = check(&measurements, self.driver.state_control().cold_limit());
         let missing = phase_failures.iter().map(|failure| Finding::said(Kind::PhaseMissing, failure.to_string()));
-        let findings = failure.map(Failure::finding).into_iter().chain(missing).chain(inconsistency(&measurements)).collect();
+        let differing = inconsistency(&measurements, acceptance);
         CaseResult {
             id: case.id.clone(),
             trace: case.trace.clone(),
             snapshot: self.store.accepted_path(&case.id),
             pending: None,
             status: Status::Interrupted,
-            findings,
-            agreement: usual.map(|usual| agreement(&measurements, &usual.outcome)),
+            findings: failure.map(Failure::finding).into_iter().chain(missing).chain(differing).collect(),
+            agreement: usual.as_ref().map(|usual| agreement(&measurements, usual, acceptance)),
             retries: measurements.iter().map(|one| one.retries).sum::<u32>() + self.driver.retries_since_measuring(),
             verdict: Verdict::Unfinished,
-            disagreements: disagreements(&measurements),
+            disagreements: disagreements(&measurements, acceptance),
             malformed_arguments: malformed_arguments(&measurements),
             phase_failures,
             error: failure.map(|failure| failure.error.to_string()),
-            fidelity: usual.zip(case.recorded.as_ref()).map(|(usual, recorded)| Fidelity::of(&usual.outcome, recorded)),
+            fidelity: usual.as_ref().zip(case.recorded.as_ref()).map(|(usual, recorded)| Fidelity::of(usual, recorded)),
+            rules_needed: usual.as_ref().map_or(0, |usual| acceptance.rules_needed(usual)),
+            usual,
+            margins: None,
             measurements,
         }
     }
 
     /// Compares a finished case with its snapshot and writes what the policy says. An outcome on which the measurements disagree,
     /// or with malformed arguments, must not be accepted, so it is compared and never written.
-    fn compare_with_snapshot(&self, case: &ReplayCase, result: &mut CaseResult) -> Result<(), SnapshotError> {
-        let Some(usual) = most_frequent(&result.measurements).cloned() else { return Ok(()) };
-        let file = self.store.accepted(&case.id)?;
-        // Snapshots of earlier versions may hold what is a secret today.
-        let accepted = file.clone().map(|file| Snapshot { outcome: file.outcome.redacted(), ..file });
-        let mut now = self.snapshot(case, &usual);
-        let findings = match &accepted {
-            None => vec![Finding::said(Kind::NoSnapshot, "nothing is accepted yet")],
-            Some(accepted) => self.changes(accepted, &now, &usual.text),
-        };
-        if let Some(accepted) = &accepted {
-            let share = agreement(&result.measurements, &accepted.outcome);
+    fn compare_with_snapshot(
+        &self,
+        case: &ReplayCase,
+        file: Option<Snapshot>,
+        acceptance: &Acceptance,
+        result: &mut CaseResult,
+    ) -> Result<(), SnapshotError> {
+        let Some(usual) = most_frequent(&result.measurements, acceptance).cloned() else { return Ok(()) };
+        let nearest = acceptance.nearest(&usual.outcome, &usual.text);
+        let outcome_changed = nearest.is_some() && !acceptance.accepts(&usual.outcome);
+        let mut now = self.snapshot(case, &usual, file.as_ref());
+        let mut findings = nearest
+            .as_ref()
+            .map_or_else(|| vec![Finding::said(Kind::NoSnapshot, "nothing is accepted yet")], |nearest| nearest.findings.clone());
+        findings.extend(file.iter().flat_map(|file| self.header_changes(file, &now)));
+        if let Some(nearest) = &nearest {
+            let share = agreement(&result.measurements, &nearest.accepted, acceptance);
             result.agreement = Some(share).filter(|share| share.same > 0).or(result.agreement);
+            findings.extend(unused_rules(file.as_ref(), &nearest.accepted, &result.measurements));
         }
-        let outcome_changed = accepted.as_ref().is_some_and(|accepted| accepted.outcome != now.outcome);
         let must_be_accepted = findings.iter().any(|finding| !finding.kind.is_notice());
         result.findings.extend(findings);
         result.findings.extend(malformed(result));
-        result.verdict = match &accepted {
-            Some(accepted) if outcome_changed => Verdict::Changed { accepted: accepted.outcome.clone() },
+        result.verdict = match nearest {
+            Some(Nearest { accepted, seen, .. }) if outcome_changed => Verdict::Changed { accepted, found: seen },
             Some(_) => Verdict::AsAccepted,
             None => Verdict::New,
         };
-        let is_flaky_by_wish = self.flaky == FlakyPolicy::Pass && result.kind() == Some(Kind::Flaky);
+        let is_flaky_by_wish = self.tolerates(result) && result.kind() == Some(Kind::Flaky);
         let is_certain = (result.disagreements.is_empty() || is_flaky_by_wish) && result.malformed_arguments.is_none();
         match self.policy {
             Policy::Check => {}
@@ -130,8 +151,8 @@ impl Replayer<'_> {
                 result.pending = Some(self.store.pending_path(&case.id));
             }
             Policy::Update => {
-                if let (Some(accepted), false) = (&accepted, must_be_accepted) {
-                    keep_count(accepted, &mut now);
+                if let (Some(file), false) = (&file, outcome_changed) {
+                    keep_accepted(file, &mut now, must_be_accepted);
                 }
                 now.metadata = now.metadata.trimmed();
                 if file.as_ref() != Some(&now) {
@@ -144,25 +165,43 @@ impl Replayer<'_> {
         Ok(())
     }
 
-    /// What differs between the accepted snapshot and this one.
-    fn changes(&self, accepted: &Snapshot, now: &Snapshot, text: &str) -> Vec<Finding> {
-        let mut findings = differences(&accepted.outcome, &now.outcome, text);
-        if let (Some(old), Some(new)) = (&accepted.metadata.info, &now.metadata.info) {
-            findings.extend(header_changes(old, new, self.driver.state_control().cold_limit()));
-        }
-        findings
+    /// Whether the result is good enough although repeats differ.
+    fn tolerates(&self, result: &CaseResult) -> bool {
+        result.agreement.is_some_and(|agreement| self.settings.tolerates(agreement))
     }
 
-    fn snapshot(&self, case: &ReplayCase, measurement: &Measurement) -> Snapshot {
+    /// What differs between the headers of the accepted snapshot and this one.
+    fn header_changes(&self, accepted: &Snapshot, now: &Snapshot) -> Vec<Finding> {
+        let infos = accepted.metadata.info.as_ref().zip(now.metadata.info.as_ref());
+        infos.map_or_else(Vec::new, |(old, new)| header_changes(old, new, self.driver.state_control().cold_limit()))
+    }
+
+    /// The snapshot of this outcome, under the match rules of the accepted one.
+    fn snapshot(&self, case: &ReplayCase, measurement: &Measurement, accepted: Option<&Snapshot>) -> Snapshot {
+        let rules = accepted.and_then(|accepted| accepted.metadata.info.clone()).unwrap_or_default();
+        let info = Info {
+            prompt_tokens: Some(measurement.prompt_tokens),
+            rules: rules.rules,
+            unordered_calls: rules.unordered_calls,
+            ..self.info.clone()
+        };
         let metadata = Metadata {
             source: Some("anyclaude replay".into()),
             description: Some(case.description.clone()),
             expression: Some(self.expression.clone()),
-            info: Some(Info { prompt_tokens: Some(measurement.prompt_tokens), ..self.info.clone() }),
+            info: Some(info),
             input_file: Some(portable(&case.trace)),
         };
-        Snapshot { metadata, outcome: measurement.outcome.clone() }
+        Snapshot { metadata, outcome: measurement.outcome.clone(), alternatives: Vec::new() }
     }
+}
+
+/// The snapshot's own rules that are for nothing in what is accepted and in what came.
+fn unused_rules(file: Option<&Snapshot>, accepted: &Outcome, measurements: &[Measurement]) -> Vec<Finding> {
+    let rules = file.and_then(|file| file.metadata.info.as_ref()).map_or(&[][..], |info| &info.rules);
+    let calls = || accepted.tool_use.iter().chain(measurements.iter().flat_map(|one| &one.outcome.tool_use));
+    let unused = rules.iter().enumerate().filter(|(_, rule)| !calls().any(|call| rule.selects(call)));
+    unused.map(|(at, rule)| Finding::at_said(Kind::RuleUnused, format!("info.match[{at}]"), rule.to_string())).collect()
 }
 
 /// Malformed arguments as a finding, unless one says more of them.
@@ -174,10 +213,16 @@ fn malformed(result: &CaseResult) -> Option<Finding> {
     is_new.then(|| Finding { found: Some(found.arguments.as_str().into()), ..Finding::said(Kind::MalformedArguments, note) })
 }
 
-/// Keeps the accepted count of prompt tokens where the new one differs by so little that it is no change.
-fn keep_count(accepted: &Snapshot, now: &mut Snapshot) {
+/// Keeps the accepted outcomes where the new one is equal to one of them, and the accepted count of prompt tokens where the new
+/// one differs by so little that it is no change.
+fn keep_accepted(accepted: &Snapshot, now: &mut Snapshot, prompt_changed: bool) {
+    let mut redacted = accepted.accepted().map(|outcome| outcome.clone().redacted());
+    if let Some(first) = redacted.next() {
+        now.outcome = first;
+    }
+    now.alternatives = redacted.collect();
     let count = accepted.metadata.info.as_ref().and_then(|info| info.prompt_tokens);
-    if let (Some(count), Some(info)) = (count, &mut now.metadata.info) {
+    if let (Some(count), Some(info), false) = (count, &mut now.metadata.info, prompt_changed) {
         info.prompt_tokens = Some(count);
     }
 }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::compare::most_frequent;
-use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Measurement, PhaseFailure};
-use crate::snapshot::{ExchangeId, Outcome};
+use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Margins, Measurement, PhaseFailure};
+use crate::snapshot::{ExchangeId, Outcome, Rule};
 
 /// How a case's outcome compares with its accepted snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,8 +16,10 @@ pub enum Verdict {
     AsAccepted,
     /// Another outcome is accepted.
     Changed {
-        /// The accepted one.
+        /// The accepted one; of several, the one that differs least.
         accepted: Outcome,
+        /// What came, with accepted values wherever a match rule covers the difference.
+        found: Outcome,
     },
     /// Nothing is accepted yet.
     New,
@@ -41,6 +42,11 @@ pub struct CaseResult {
     pub pending: Option<PathBuf>,
     /// The measurements, in the order in which they were made.
     pub measurements: Vec<Measurement>,
+    /// The outcome that is compared with the snapshot: the one that came most often.
+    #[serde(skip)]
+    pub usual: Option<Outcome>,
+    /// How many match rules it takes to accept that outcome; 0 if it is accepted as it came, or not at all.
+    pub rules_needed: usize,
     /// What came to it, in one word.
     pub status: Status,
     /// What is not as it should be or as before, the most important first.
@@ -62,6 +68,9 @@ pub struct CaseResult {
     pub error: Option<String>,
     /// How the outcome compares with the recorded one; `None` if one of them is not known.
     pub fidelity: Option<Fidelity>,
+    /// How sure the model was of the accepted calls, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margins: Option<Margins>,
 }
 
 /// What a case came to, in one word: the first of these that applies.
@@ -113,7 +122,17 @@ impl CaseResult {
 
     /// The outcome that is compared with the snapshot: the one that came most often.
     pub fn outcome(&self) -> Option<&Outcome> {
-        most_frequent(&self.measurements).map(|measurement| &measurement.outcome)
+        self.usual.as_ref()
+    }
+
+    /// Whether a match rule is for an argument of a call that came, or that is accepted.
+    pub fn has_use_for(&self, rule: &Rule) -> bool {
+        let accepted = match &self.verdict {
+            Verdict::Changed { accepted, .. } => Some(accepted),
+            _ => None,
+        };
+        let outcomes = self.measurements.iter().map(|measurement| &measurement.outcome).chain(accepted);
+        outcomes.flat_map(|outcome| &outcome.tool_use).any(|call| rule.selects(call))
     }
 
     /// The most important thing that was found, notices aside.
@@ -141,6 +160,8 @@ pub struct Untested {
     pub skipped: Vec<SkippedTrace>,
     /// Accepted snapshots whose trace is gone.
     pub without_trace: Vec<PathBuf>,
+    /// Match rules of the settings that were for no argument of any call.
+    pub unused_rules: Vec<Rule>,
 }
 
 /// A trace that is not replayed.
@@ -192,7 +213,7 @@ pub struct ReplaySummary {
 impl ReplaySummary {
     /// Counts the results, and what was not tested.
     pub fn new(results: &[CaseResult], untested: &Untested) -> Self {
-        let Untested { not_run, unreadable, skipped, without_trace } = untested;
+        let Untested { not_run, unreadable, skipped, without_trace, unused_rules } = untested;
         let mut summary = Self {
             not_run: not_run.len(),
             unreadable: unreadable.len(),
@@ -201,7 +222,12 @@ impl ReplaySummary {
             retries: results.iter().map(|result| result.retries).sum(),
             ..Self::default()
         };
-        let lost = [(Kind::Unreadable, unreadable.len()), (Kind::Skipped, skipped.len()), (Kind::TraceLost, without_trace.len())];
+        let lost = [
+            (Kind::Unreadable, unreadable.len()),
+            (Kind::Skipped, skipped.len()),
+            (Kind::TraceLost, without_trace.len()),
+            (Kind::RuleUnused, unused_rules.len()),
+        ];
         let found = results.iter().flat_map(|result| &result.findings).map(|finding| (finding.kind, 1));
         for (kind, count) in lost.into_iter().chain(found).filter(|(_, count)| *count > 0) {
             *summary.kinds.entry(kind).or_default() += count;
@@ -225,13 +251,13 @@ impl ReplaySummary {
     }
 
     /// The exit code: 3 if figures are missing, else 1 if tool calls are not as accepted or could not be compared, else 4 if it
-    /// is slower than allowed, else 0.
+    /// is slower or less sure than allowed, else 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.failed + self.phase_failures > 0 => 3,
             _ if self.changed + self.new + self.malformed_arguments + self.flaky + self.cache_failures > 0 => 1,
             _ if self.unreadable + self.without_trace > 0 => 1,
-            _ if self.kinds.contains_key(&Kind::Slower) || self.kinds.contains_key(&Kind::OverBudget) => 4,
+            _ if [Kind::LessSure, Kind::Slower, Kind::OverBudget].iter().any(|kind| self.kinds.contains_key(kind)) => 4,
             _ => 0,
         }
     }
@@ -256,6 +282,7 @@ mod tests {
             (ReplaySummary { phase_failures: 1, changed: 1, ..base.clone() }, 3),
             (ReplaySummary { failed: 1, ..base.clone() }, 3),
             (ReplaySummary { kinds: [(Kind::Slower, 1)].into(), ..base.clone() }, 4),
+            (ReplaySummary { kinds: [(Kind::LessSure, 1)].into(), ..base.clone() }, 4),
             (ReplaySummary { kinds: [(Kind::OverBudget, 1)].into(), changed: 1, ..base }, 1),
         ];
         for (summary, code) in table {

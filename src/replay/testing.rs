@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::compare::{inconsistency, most_frequent};
 use super::{
-    CaseResult, Fidelity, Finding, Kind, Measurement, Phase, Status, Verdict, agreement, check, disagreements,
+    Acceptance, CaseResult, Fidelity, Finding, Kind, Measurement, Phase, Status, Verdict, agreement, check, disagreements,
     malformed_arguments,
 };
 use crate::snapshot::{ExchangeId, Outcome, ToolUse};
@@ -35,6 +35,8 @@ pub fn measurement(phase: Phase, ttft_ms: u64, cache_read_tokens: Option<u64>) -
 
 /// The result of a case of session `demo` that is as accepted, and as recorded.
 pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
+    let exact = Acceptance::default();
+    let usual = most_frequent(&measurements, &exact).map(|usual| usual.outcome.clone());
     let phase_failures = check(&measurements, 0);
     let missing = phase_failures.iter().map(|failure| Finding::said(Kind::PhaseMissing, failure.to_string()));
     judged(CaseResult {
@@ -43,15 +45,18 @@ pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
         snapshot: format!("snapshots/demo__{seq:04}.snap").into(),
         pending: None,
         status: Status::AsAccepted,
-        findings: missing.chain(inconsistency(&measurements)).collect(),
-        agreement: most_frequent(&measurements).map(|usual| agreement(&measurements, &usual.outcome)),
+        findings: missing.chain(inconsistency(&measurements, &exact)).collect(),
+        agreement: usual.as_ref().map(|usual| agreement(&measurements, usual, &exact)),
+        usual,
+        rules_needed: 0,
         retries: 0,
         verdict: Verdict::AsAccepted,
-        disagreements: disagreements(&measurements),
+        disagreements: disagreements(&measurements, &exact),
         malformed_arguments: malformed_arguments(&measurements),
         phase_failures,
         error: None,
         fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),
+        margins: None,
         measurements,
     })
 }

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, Times, interval, ratio};
 use super::replay_report::VERSION;
-use super::{Metric, Report};
-use crate::replay::{Phase, tpot_us};
+use super::sureness::drops;
+use super::{MarginDrop, Metric, Report};
+use crate::replay::{KnownAnswers, Margins, Phase, tpot_us};
+use crate::snapshot::ModelDigest;
 
 /// The fewest repeats of each side that give a verdict.
 const LEAST_REPEATS: usize = 5;
@@ -28,6 +30,7 @@ pub struct Baseline {
 #[derive(Clone, Debug, Deserialize)]
 struct BaselineTarget {
     host: String,
+    digest: Option<ModelDigest>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +38,7 @@ struct BaselineCase {
     id: String,
     measurements: Vec<BaselineMeasurement>,
     phase_failures: Vec<BaselineLabel>,
+    margins: Option<Margins>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -81,6 +85,17 @@ impl Baseline {
         &self.target.host
     }
 
+    /// The fingerprint of the tokenizer with which it was made, if that is known.
+    pub fn tokenizer(&self) -> Option<&str> {
+        self.target.digest.as_ref().map(|digest| digest.tokenizer.as_str())
+    }
+
+    /// The accepted answers of which it has the margins.
+    pub fn known_answers(&self) -> KnownAnswers {
+        let known = |case: &BaselineCase| Some((case.id.clone(), case.margins.as_ref()?.known()?.clone()));
+        self.cases.iter().filter_map(known).collect()
+    }
+
     /// The valid times of each trace.
     fn times(&self) -> TimesByTrace {
         let mut times = TimesByTrace::default();
@@ -117,11 +132,24 @@ impl TimesByTrace {
     }
 }
 
+/// What fails a replay beside its baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// The most that a ratio of times may be.
+    pub max_slower: Option<f64>,
+    /// The most that a least margin may fall, in log-probability.
+    pub max_drop: Option<f64>,
+}
+
 /// A replay beside its baseline.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The most that a ratio may be; `None` if nothing is asked.
-    pub max_slower: Option<f64>,
+    /// What fails.
+    #[serde(flatten)]
+    pub limits: Limits,
+    /// How much less sure the model is of each trace of which both have the margins, the largest drop first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub margins: Vec<MarginDrop>,
     /// One for each phase and metric that both have.
     pub speeds: Vec<Speed>,
 }
@@ -168,10 +196,15 @@ pub enum SpeedVerdict {
 
 impl Comparison {
     /// Compares a report with its baseline, over the traces that both have.
-    pub fn new(report: &Report, baseline: &Baseline, max_slower: Option<f64>) -> Self {
+    pub fn new(report: &Report, baseline: &Baseline, limits: Limits) -> Self {
         let (before, now) = (baseline.times(), TimesByTrace::of_report(report));
-        let speeds = now.0.iter().filter_map(|(key, now)| speed(*key, before.0.get(key)?, now, max_slower));
-        Self { max_slower, speeds: speeds.collect() }
+        let speeds = now.0.iter().filter_map(|(key, now)| speed(*key, before.0.get(key)?, now, limits.max_slower));
+        Self { limits, margins: drops(report.cases, &baseline.known_answers()), speeds: speeds.collect() }
+    }
+
+    /// The drops that are larger than allowed.
+    pub fn less_sure(&self) -> impl Iterator<Item = &MarginDrop> {
+        self.margins.iter().filter(|drop| self.limits.max_drop.is_some_and(|most| drop.drop > most))
     }
 
     /// Those that are slower than allowed.
@@ -237,7 +270,7 @@ mod tests {
         let (target, settings) = (target(States::CacheControl), settings());
         let earlier = Report::new(&target, &settings, before, Untested::default()).to_json();
         let report = Report::new(&target, &settings, now, Untested::default());
-        Comparison::new(&report, &Baseline::parse(&earlier).unwrap(), limit)
+        Comparison::new(&report, &Baseline::parse(&earlier).unwrap(), Limits { max_slower: limit, max_drop: None })
     }
 
     fn ttft(comparison: &Comparison) -> &Speed {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
+use super::sureness::in_words;
 use super::terminal::detail;
-use super::{Report, SpeedVerdict};
+use super::{Comparison, Report, SpeedVerdict};
 use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 
 /// The suite of cases that belong to no session.
@@ -15,6 +16,9 @@ const OTHERS: &str = "files that are not tested";
 
 /// The suite of times beside a baseline and budgets.
 const SPEED: &str = "speed";
+
+/// The suite of margins beside a baseline.
+const MARGINS: &str = "margins";
 
 /// The report as JUnit XML.
 ///
@@ -41,6 +45,14 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
     for snapshot in &report.untested.without_trace {
         let status = failed(NonSuccessKind::Failure, Kind::TraceLost.name(), "the snapshot's trace is gone");
         suites.entry(OTHERS).or_default().push(named(OTHERS, &snapshot.to_string_lossy(), status));
+    }
+    for drop in report.comparison.iter().flat_map(|comparison| &comparison.margins) {
+        let past = report.comparison.iter().flat_map(Comparison::less_sure).any(|past| past.id == drop.id);
+        let status = match past {
+            true => failed(NonSuccessKind::Failure, Kind::LessSure.name(), &in_words(&drop.tool, &drop.now)),
+            false => TestCaseStatus::success(),
+        };
+        suites.entry(MARGINS).or_default().push(named(MARGINS, &drop.id, status));
     }
     for (name, status) in speeds(report) {
         suites.entry(SPEED).or_default().push(named(SPEED, &name, status));
@@ -150,7 +162,8 @@ mod tests {
         let accepted = outcome("Write", json!({"file_path": "\u{1}<hello>.txt"}));
         let fresh = case_result(2, cold());
         let findings = differences(&accepted, fresh.outcome().unwrap(), "");
-        let changed = CaseResult { verdict: Verdict::Changed { accepted }, findings, ..fresh };
+        let verdict = Verdict::Changed { accepted, found: fresh.outcome().unwrap().clone() };
+        let changed = CaseResult { verdict, findings, ..fresh };
         let broken = CaseResult {
             verdict: Verdict::Unfinished,
             error: Some("overloaded_error: busy".into()),
@@ -167,6 +180,7 @@ mod tests {
             unreadable: vec![SkippedTrace { trace: "traces/a/0001.json".into(), reason: "messages.0: no".into() }],
             skipped: vec![SkippedTrace { trace: "traces/a/0002.json".into(), reason: "not a request for a message".into() }],
             without_trace: vec!["snapshots/gone__0001.snap".into()],
+            unused_rules: Vec::new(),
         };
         let report = Report::new(&target, &settings, &cases, untested);
         insta::assert_snapshot!(to_junit(&report).unwrap());

@@ -6,14 +6,17 @@ mod budget;
 pub mod hgrm;
 pub mod junit;
 mod latency;
+pub mod learnt;
 mod replay_report;
+mod sureness;
 mod tables;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub(crate) mod units;
 
-pub use baseline::{Baseline, BaselineError, Comparison, Speed, SpeedVerdict};
+pub use baseline::{Baseline, BaselineError, Comparison, Limits, Speed, SpeedVerdict};
 pub use budget::{Budget, BudgetResult, Budgets, budget_results};
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};
+pub use sureness::MarginDrop;

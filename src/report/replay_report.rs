@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Baseline, BudgetResult, Budgets, Comparison, PhaseLatency, budget_results, latencies};
+use super::{Baseline, BudgetResult, Budgets, Comparison, Limits, PhaseLatency, budget_results, latencies};
 use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
 use crate::snapshot::ModelDigest;
 
@@ -85,12 +85,14 @@ impl<'a> Report<'a> {
 
     /// Compares the figures with an earlier replay and with their budgets. Not before the end: figures of some traces are not
     /// those of all.
-    pub fn compare(&mut self, baseline: Option<(&Baseline, Option<f64>)>, budgets: &Budgets) {
-        self.comparison = baseline.map(|(baseline, max_slower)| Comparison::new(self, baseline, max_slower));
+    pub fn compare(&mut self, baseline: Option<(&Baseline, Limits)>, budgets: &Budgets) {
+        self.comparison = baseline.map(|(baseline, limits)| Comparison::new(self, baseline, limits));
         self.budgets = budget_results(budgets, &self.latency);
         let slower = self.comparison.iter().flat_map(Comparison::slower).count();
+        let less_sure = self.comparison.iter().flat_map(Comparison::less_sure).count();
         let over = self.budgets.iter().filter(|result| result.is_over() == Some(true)).count();
-        for (kind, count) in [(Kind::Slower, slower), (Kind::OverBudget, over)].into_iter().filter(|(_, count)| *count > 0) {
+        let counts = [(Kind::LessSure, less_sure), (Kind::Slower, slower), (Kind::OverBudget, over)];
+        for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             self.summary.kinds.insert(kind, count);
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelDigest, Outcome, SnapshotError};
+use super::{ModelDigest, Outcome, Rule, SnapshotError};
 use crate::files::{Access, folder_of, write_atomically};
 
 const FENCE: &str = "---";
@@ -18,7 +18,8 @@ const FENCE: &str = "---";
 ///
 /// let call = ToolUse { name: "Read".into(), input: json!({"file_path": "hello.txt"}) };
 /// let outcome = Outcome { stop_reason: None, tool_use: vec![call] };
-/// let snapshot = Snapshot { metadata: Metadata { source: Some("by hand".into()), ..Metadata::default() }, outcome };
+/// let metadata = Metadata { source: Some("by hand".into()), ..Metadata::default() };
+/// let snapshot = Snapshot { metadata, outcome, alternatives: Vec::new() };
 /// assert!(snapshot.to_text().starts_with("---\nsource: by hand\n---\n{\n"));
 /// assert_eq!(Snapshot::parse(&snapshot.to_text())?, snapshot);
 /// # Ok::<(), String>(())
@@ -29,6 +30,15 @@ pub struct Snapshot {
     pub metadata: Metadata,
     /// What the snapshot pins.
     pub outcome: Outcome,
+    /// Other outcomes that are as good.
+    pub alternatives: Vec<Outcome>,
+}
+
+/// The content of a file that accepts several outcomes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnyOf {
+    any_of: Vec<Outcome>,
 }
 
 /// The front matter, with insta's names in insta's order. It is for people: only outcomes are compared.
@@ -66,6 +76,12 @@ pub struct Info {
     /// Tokens of the exchange's prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<u64>,
+    /// Under which rules outcomes are equal to the accepted one, besides those of the settings.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Whether the order of calls does not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unordered_calls: bool,
 }
 
 impl Metadata {
@@ -80,7 +96,22 @@ impl Snapshot {
     pub fn to_text(&self) -> String {
         // Optional strings only: serializing them cannot fail.
         let front_matter = serde_yaml_ng::to_string(&self.metadata).unwrap_or_default();
-        format!("{FENCE}\n{front_matter}{FENCE}\n{}\n", self.outcome.to_text())
+        format!("{FENCE}\n{front_matter}{FENCE}\n{}\n", self.content())
+    }
+
+    /// What is after the front matter, without a newline at the end: the outcome, or a list of outcomes under `any_of`.
+    pub fn content(&self) -> String {
+        if self.alternatives.is_empty() {
+            return self.outcome.to_text();
+        }
+        let outcomes: Vec<Outcome> = self.accepted().map(Outcome::sorted).collect();
+        // Strings and JSON values only: serializing them cannot fail.
+        serde_json::to_string_pretty(&serde_json::json!({ "any_of": outcomes })).unwrap_or_default()
+    }
+
+    /// All outcomes that the snapshot accepts.
+    pub fn accepted(&self) -> impl Iterator<Item = &Outcome> {
+        std::iter::once(&self.outcome).chain(&self.alternatives)
     }
 
     /// Parses a file's text. The error says what is wrong with it.
@@ -97,8 +128,14 @@ impl Snapshot {
             });
         }
         let metadata = serde_yaml_ng::from_str(&front_matter).map_err(|e| format!("the front matter is not YAML: {e}"))?;
-        let outcome = serde_json::from_str(&content).map_err(|e| format!("the content is not a snapshot's JSON: {e}"))?;
-        Ok(Self { metadata, outcome })
+        let not_json = |error: serde_json::Error| format!("the content is not a snapshot's JSON: {error}");
+        let has_several = content.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with("\"any_of\""));
+        let mut outcomes = match has_several {
+            true => serde_json::from_str::<AnyOf>(&content).map_err(not_json)?.any_of.into_iter(),
+            false => vec![serde_json::from_str(&content).map_err(not_json)?].into_iter(),
+        };
+        let outcome = outcomes.next().ok_or("`any_of` accepts nothing: it needs an outcome")?;
+        Ok(Self { metadata, outcome, alternatives: outcomes.collect() })
     }
 
     /// Reads a file; `None` if there is none.
@@ -140,6 +177,7 @@ mod tests {
                 stop_reason: Some(StopReason::ToolUse),
                 tool_use: vec![ToolUse { name: "Read".into(), input: json!({"file_path": "hello.txt"}) }],
             },
+            alternatives: Vec::new(),
         }
     }
 
@@ -192,6 +230,8 @@ mod tests {
             "---\nsource: [\n---\n{}\n",
             "---\nsource: x\n---\n{\n",
             "---\nsource: x\n---\n{\"stop_reason\": null}\n",
+            "---\nsource: x\n---\n{\"any_of\": []}\n",
+            "---\ninfo:\n  match:\n  - path: $.a\n    as: glob\n---\n{}\n",
         ];
         insta::assert_snapshot!(texts.map(|text| format!("{text:?}: {}", Snapshot::parse(text).unwrap_err())).join("\n"), @r#"
         "": a snapshot starts with a line of ---
@@ -201,7 +241,61 @@ mod tests {
         "---\nsource: [\n---\n{}\n": the front matter is not YAML: source: invalid type: sequence, expected a string at line 1 column 9
         "---\nsource: x\n---\n{\n": the content is not a snapshot's JSON: EOF while parsing an object at line 2 column 0
         "---\nsource: x\n---\n{\"stop_reason\": null}\n": the content is not a snapshot's JSON: missing field `tool_use` at line 1 column 21
+        "---\nsource: x\n---\n{\"any_of\": []}\n": `any_of` accepts nothing: it needs an outcome
+        "---\ninfo:\n  match:\n  - path: $.a\n    as: glob\n---\n{}\n": the front matter is not YAML: info.match: `as = "regex"` and `as = "glob"` need a `pattern` at line 3 column 3
         "#);
+    }
+
+    #[test]
+    fn several_answers_and_rules_are_read_and_written() {
+        let mut snapshot = example();
+        let other = ToolUse { name: "Glob".into(), input: json!({"pattern": "*"}) };
+        snapshot.alternatives.push(Outcome { tool_use: vec![other], ..snapshot.outcome.clone() });
+        let info = snapshot.metadata.info.as_mut().unwrap();
+        info.rules = serde_json::from_value(json!([{"tool": "Read", "path": "$.file_path", "as": "path"}])).unwrap();
+        info.unordered_calls = true;
+        insta::assert_snapshot!(snapshot.to_text(), @r#"
+        ---
+        source: anyclaude replay
+        description: 'Read hello.txt: what does it say?'
+        info:
+          model: tiny
+          tool_format: hermes
+          match:
+          - tool: Read
+            path: $.file_path
+            as: path
+          unordered_calls: true
+        input_file: traces/demo/0001.json
+        ---
+        {
+          "any_of": [
+            {
+              "stop_reason": "tool_use",
+              "tool_use": [
+                {
+                  "name": "Read",
+                  "input": {
+                    "file_path": "hello.txt"
+                  }
+                }
+              ]
+            },
+            {
+              "stop_reason": "tool_use",
+              "tool_use": [
+                {
+                  "name": "Glob",
+                  "input": {
+                    "pattern": "*"
+                  }
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+        assert_eq!(Snapshot::parse(&snapshot.to_text()), Ok(snapshot));
     }
 
     #[test]
@@ -228,19 +322,18 @@ mod tests {
     fn snapshot() -> impl Strategy<Value = Snapshot> {
         let text = || prop::option::of(any::<String>());
         let metadata = (text(), text(), text(), text(), any::<(String, String)>());
-        let calls = prop::collection::vec((any::<String>(), json_value()), 0..4);
-        (metadata, calls).prop_map(|((source, description, expression, input_file, (model, tool_format)), calls)| Snapshot {
-            metadata: Metadata {
-                source,
-                description,
-                expression,
-                input_file,
-                info: Some(Info { model, tool_format, ..Info::default() }),
-            },
-            outcome: Outcome {
+        let calls = || prop::collection::vec((any::<String>(), json_value()), 0..4);
+        let outcome = || {
+            calls().prop_map(|calls| Outcome {
                 stop_reason: Some(StopReason::EndTurn),
                 tool_use: calls.into_iter().map(|(name, input)| ToolUse { name, input }).collect(),
-            },
+            })
+        };
+        let alternatives = prop::collection::vec(outcome(), 0..3);
+        (metadata, outcome(), alternatives).prop_map(|(metadata, outcome, alternatives)| {
+            let (source, description, expression, input_file, (model, tool_format)) = metadata;
+            let info = Some(Info { model, tool_format, ..Info::default() });
+            Snapshot { metadata: Metadata { source, description, expression, info, input_file }, outcome, alternatives }
         })
     }
 

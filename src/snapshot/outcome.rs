@@ -27,12 +27,17 @@ pub struct ToolUse {
 impl Outcome {
     /// The content of a snapshot file: indented JSON with sorted keys, without a newline at the end.
     pub fn to_text(&self) -> String {
+        // Strings and JSON values only: serializing them cannot fail.
+        serde_json::to_string_pretty(&self.sorted()).unwrap_or_default()
+    }
+
+    /// The same with sorted keys of arguments.
+    pub(super) fn sorted(&self) -> Self {
         let mut sorted = self.clone();
         for call in &mut sorted.tool_use {
             call.input.sort_all_objects();
         }
-        // Strings and JSON values only: serializing them cannot fail.
-        serde_json::to_string_pretty(&sorted).unwrap_or_default()
+        sorted
     }
 
     /// The outcome without secrets, as it may be written to files.

@@ -105,8 +105,8 @@ impl Store {
 
     /// Writes an accepted snapshot and removes the pending one.
     pub fn write_accepted(&self, id: &ExchangeId, snapshot: Snapshot) -> Result<(), SnapshotError> {
-        let Snapshot { metadata, outcome } = snapshot;
-        Snapshot { metadata: metadata.trimmed(), outcome }.write(&self.accepted_path(id))?;
+        let Snapshot { metadata, outcome, alternatives } = snapshot;
+        Snapshot { metadata: metadata.trimmed(), outcome, alternatives }.write(&self.accepted_path(id))?;
         self.remove_pending(id)
     }
 
@@ -168,8 +168,21 @@ pub fn read_pending(pending: &Path) -> Result<Snapshot, SnapshotError> {
 /// Makes a pending snapshot the accepted one, without what only its reviewer needed. Returns the accepted file's path.
 pub fn accept(pending: &Path) -> Result<PathBuf, SnapshotError> {
     let accepted = pending.with_extension("");
-    let Snapshot { metadata, outcome } = read_pending(pending)?;
-    Snapshot { metadata: metadata.trimmed(), outcome }.write(&accepted)?;
+    let Snapshot { metadata, outcome, alternatives } = read_pending(pending)?;
+    Snapshot { metadata: metadata.trimmed(), outcome, alternatives }.write(&accepted)?;
+    remove(pending)?;
+    Ok(accepted)
+}
+
+/// Accepts a pending outcome beside those that are accepted already. Returns the accepted file's path.
+pub fn accept_beside(pending: &Path) -> Result<PathBuf, SnapshotError> {
+    let accepted = pending.with_extension("");
+    let Some(mut snapshot) = Snapshot::read(&accepted)? else { return accept(pending) };
+    let outcome = read_pending(pending)?.outcome;
+    if snapshot.accepted().all(|known| *known != outcome) {
+        snapshot.alternatives.push(outcome);
+        snapshot.write(&accepted)?;
+    }
     remove(pending)?;
     Ok(accepted)
 }
@@ -190,11 +203,11 @@ fn remove(path: &Path) -> Result<(), SnapshotError> {
 mod tests {
     use super::*;
     use crate::files::names_in;
-    use crate::snapshot::{Metadata, Outcome};
+    use crate::snapshot::{Metadata, Outcome, ToolUse};
 
     fn snapshot(trace: &str) -> Snapshot {
         let metadata = Metadata { expression: Some("cold".into()), input_file: Some(trace.into()), ..Metadata::default() };
-        Snapshot { metadata, outcome: Outcome { stop_reason: None, tool_use: Vec::new() } }
+        Snapshot { metadata, outcome: Outcome { stop_reason: None, tool_use: Vec::new() }, alternatives: Vec::new() }
     }
 
     #[test]
@@ -230,6 +243,24 @@ mod tests {
         assert_eq!(accept(&pending[0]).unwrap(), store.accepted_path(&id));
         assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
         assert_eq!(store.accepted(&id).unwrap().unwrap().metadata.expression, None);
+    }
+
+    #[test]
+    fn accepting_beside_keeps_what_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
+        let call = ToolUse { name: "Read".into(), input: serde_json::json!({}) };
+        let other = Outcome { stop_reason: None, tool_use: vec![call] };
+        let add = |pending: Outcome| {
+            store.write_pending(&id, &Snapshot { outcome: pending, ..snapshot("t") }).unwrap();
+            accept_beside(&store.pending_path(&id)).unwrap();
+            store.accepted(&id).unwrap().unwrap().alternatives
+        };
+        assert_eq!(add(snapshot("t").outcome), []);
+        for _ in 0..2 {
+            assert_eq!(add(other.clone()), std::slice::from_ref(&other));
+        }
+        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
     }
 
     #[test]

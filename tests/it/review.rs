@@ -22,6 +22,7 @@ fn snapshot(seq: u32, tool: &str) -> Snapshot {
             input_file: Some(format!("traces/demo/{seq:03}.json")),
         },
         outcome: Outcome { stop_reason: Some(StopReason::ToolUse), tool_use: vec![call] },
+        alternatives: Vec::new(),
     }
 }
 
@@ -67,7 +68,7 @@ fn accept_reject_and_skip_through_a_pipe() {
        7    7 │          "file_path": "hello.txt"
        8    8 │        }
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
     accepted snapshots/demo__001.snap
 
     [2 of 3] snapshots/demo__002.snap.new
@@ -91,7 +92,7 @@ fn accept_reject_and_skip_through_a_pipe() {
            10 │ +  ]
            11 │ +}
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
     rejected snapshots/demo__002.snap.new
 
     [3 of 3] snapshots/demo__003.snap.new
@@ -115,14 +116,14 @@ fn accept_reject_and_skip_through_a_pipe() {
            10 │ +  ]
            11 │ +}
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     Reviewed: 1 accepted, 1 rejected, 1 still pending
     "#);
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__003.snap.new"]);
     assert_eq!(sandbox.read("snapshots/demo__001.snap"), {
-        let Snapshot { metadata, outcome } = snapshot(1, "Read");
-        Snapshot { metadata: metadata.trimmed(), outcome }.to_text()
+        let Snapshot { metadata, outcome, alternatives } = snapshot(1, "Read");
+        Snapshot { metadata: metadata.trimmed(), outcome, alternatives }.to_text()
     });
 }
 
@@ -148,7 +149,7 @@ fn a_reviewer_sees_the_diff_the_user_turn_and_the_recorded_answer() {
        7    7 │          "file_path": "hello.txt"
        8    8 │        }
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     Reviewed: 0 accepted, 0 rejected, 3 still pending
     "#);
@@ -158,7 +159,7 @@ fn a_reviewer_sees_the_diff_the_user_turn_and_the_recorded_answer() {
 fn other_keys_are_asked_again_and_the_end_of_input_leaves_the_rest() {
     let sandbox = pending();
     let ran = review(&sandbox, "what\nA\n").exits(0);
-    insta::assert_snapshot!(line_of(&ran.stdout, "\"what\""), @r#""what" is none of a, r, s, q."#);
+    insta::assert_snapshot!(line_of(&ran.stdout, "\"what\""), @r#""what" is none of a, +, r, s, q."#);
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__002.snap.new", "demo__003.snap.new"]);
 }
 
@@ -209,7 +210,7 @@ fn a_missing_trace_does_not_stop_a_review_and_is_told() {
        7    7 │          "file_path": "hello.txt"
        8    8 │        }
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     [2 of 3] snapshots/demo__002.snap.new
          model tiny, tool calls as hermes
@@ -232,7 +233,7 @@ fn a_missing_trace_does_not_stop_a_review_and_is_told() {
            10 │ +  ]
            11 │ +}
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     [3 of 3] snapshots/demo__003.snap.new
          model tiny, tool calls as hermes
@@ -255,7 +256,7 @@ fn a_missing_trace_does_not_stop_a_review_and_is_told() {
            10 │ +  ]
            11 │ +}
 
-    [a]ccept, [r]eject, [s]kip, [q]uit? 
+    [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     Reviewed: 0 accepted, 0 rejected, 3 still pending
 

@@ -25,6 +25,21 @@ LLAMA = dict(BASE, model_type="llama", rms_norm_eps=1e-5, rope_theta=500000.0)
 MISTRAL = dict(BASE, model_type="mistral", head_dim=16, sliding_window=None)
 MOE = dict(QWEN3, model_type="qwen3_moe", num_experts=8, num_experts_per_tok=2, moe_intermediate_size=32,
            norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[])
+# Gated delta nets between layers with attention, wide enough for groups of 64 to be packed.
+HYBRID = dict(BASE, num_hidden_layers=4, head_dim=32, linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=16,
+              linear_value_head_dim=16, linear_conv_kernel_dim=4, full_attention_interval=4)
+SHARED_MOE = dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=64, shared_expert_intermediate_size=64,
+                  norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[])
+NEXT = dict(HYBRID, **SHARED_MOE, model_type="qwen3_next", partial_rotary_factor=0.25)
+QWEN35 = dict({k: v for k, v in HYBRID.items() if k != "rope_theta"}, model_type="qwen3_5",
+              rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25, mrope_section=[2, 1, 1]))
+
+
+def with_images(model_type, text, **changes):
+    """The configuration of a model that also reads images: the text model's is within it."""
+    return dict(model_type=model_type, text_config=text | changes, vision_config=dict(depth=1))
+
+
 TIED = dict(tie_word_embeddings=True)
 YARN = dict(rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=1024))
 LLAMA3 = dict(rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -65,8 +80,24 @@ MODELS = {
         packing=packed(64, 4, **{"mlp.gate": dict(group_size=64, bits=8)}), dtype=mx.bfloat16)),
 }
 
-# MLX multiplies with plain experts in f32 only on a CPU.
-F32_ONLY = ["qwen3_moe-sparse-single-experts"]
+MODELS |= {
+    "qwen3_next": (NEXT | dict(num_hidden_layers=8, mlp_only_layers=[1], head_dim=64), {}),
+    "qwen3_next-4bit": (NEXT | WIDE, dict(packing=packed(
+        64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8)}))),
+    "qwen3_next-raw": (NEXT, dict(dtype=mx.bfloat16, raw=True)),
+    "qwen3_5": (with_images("qwen3_5", QWEN35, full_attention_interval=2), {}),
+    "qwen3_5-tied-bf16-raw": (with_images("qwen3_5", QWEN35 | TIED), dict(dtype=mx.bfloat16, raw=True)),
+    "qwen3_5-text-5bit": (QWEN35 | WIDE, dict(packing=packed(32, 5))),
+    "qwen3_5_moe-mixed-bits": (with_images("qwen3_5_moe", QWEN35 | SHARED_MOE | WIDE), dict(packing=packed(
+        64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8),
+                  "linear_attn.in_proj_qkv": dict(group_size=32, bits=6), "linear_attn.in_proj_a": False,
+                  "self_attn.v_proj": dict(group_size=128, bits=8)}))),
+    "qwen3_5_moe-raw": (with_images("qwen3_5_moe", QWEN35 | SHARED_MOE), dict(raw=True)),
+}
+
+# MLX multiplies with plain experts in f32 only on a CPU. Of a hybrid in half precision, mlx-lm's own logits are up to 2 from those
+# in f32: where the delta rule is computed in another order, there is nothing to compare.
+F32_ONLY = ["qwen3_moe-sparse-single-experts", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
 
 
 def randomize(model):
@@ -75,6 +106,10 @@ def randomize(model):
         noise = mx.random.normal(old.shape)
         if "norm" in path:
             return 1 + 0.1 * noise
+        if path.endswith("A_log"):
+            return noise
+        if path.endswith("dt_bias"):
+            return noise - 2
         return (0.3 if path.endswith("bias") else 1.6 / old.shape[-1] ** 0.5) * noise
     model.update(tree_unflatten([(path, value(path, old)) for path, old in tree_flatten(model.parameters())]))
 
@@ -104,6 +139,30 @@ def single_experts(weights):
             yield name, weight
 
 
+def as_raw(weights):
+    """A hybrid's weights as Hugging Face keeps them: most norms less 1, the convolution's axes and experts otherwise."""
+    text = any(name.startswith("language_model.") for name in weights)
+    stacks = {}
+    for name, weight in weights.items():
+        name = name.replace("language_model.model.", "model.language_model.").replace("language_model.", "")
+        if "norm" in name and "linear_attn" not in name:
+            yield name, (weight.astype(mx.float32) - 1).astype(weight.dtype)
+        elif "conv1d" in name:
+            yield name, mx.contiguous(weight.moveaxis(1, 2))
+        elif ".switch_mlp." in name and text:
+            path, part = name.removesuffix(".weight").split(".switch_mlp.")
+            stacks.setdefault(path, {})[part] = weight
+        elif ".switch_mlp." in name:
+            yield from single_experts({name: weight})
+        else:
+            yield name, weight
+    for path, parts in stacks.items():
+        yield f"{path}.experts.gate_up_proj", mx.concatenate([parts["gate_proj"], parts["up_proj"]], axis=1)
+        yield f"{path}.experts.down_proj", parts["down_proj"]
+    # Parts that only say how images are read and how to guess several tokens at once.
+    yield ("model.visual.patch_embed.proj.weight" if text else "mtp.fc.weight"), mx.zeros((4, 4))
+
+
 def save(folder, weights, shards):
     names = sorted(weights)
     if shards == 1:
@@ -117,16 +176,21 @@ def save(folder, weights, shards):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False):
+def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, raw=False):
     model_class, arguments = _get_classes(config)
     model = model_class(arguments.from_dict(config))
     randomize(model)
     if packing:
         config = config | dict(quantization=pack(model, packing))
+    # Every checkpoint keeps this one in f32.
+    rates = [(path, value) for path, value in tree_flatten(model.parameters()) if path.endswith("A_log")]
     model.set_dtype(dtype)
+    model.update(tree_unflatten(rates))
     weights = dict(tree_flatten(model.parameters()))
     if split_experts:
         weights = dict(single_experts(weights))
+    if raw:
+        weights = dict(as_raw(weights))
     folder.mkdir(parents=True)
     save(folder, weights, shards)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
@@ -135,7 +199,8 @@ def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts
 def reference(folder):
     """What mlx-lm, loading the folder, computes in both precisions."""
     model, config = load_model(folder)
-    prompts = {n: mx.random.randint(0, config["vocab_size"], (n,)).astype(mx.uint32) for n in PROMPTS}
+    vocabulary = config.get("text_config", config)["vocab_size"]
+    prompts = {n: mx.random.randint(0, vocabulary, (n,)).astype(mx.uint32) for n in PROMPTS}
     found = {f"prompt.{n}": prompt for n, prompt in prompts.items()}
     if folder.name not in F32_ONLY:
         found |= answers(model, prompts, "shipped")
@@ -169,13 +234,15 @@ def make_and_ask(folder, seed):
     return folder.name
 
 
-def main(out):
-    shutil.rmtree(out, ignore_errors=True)
-    folders = [out / name for name in MODELS]
+def main(out, some):
+    """Makes all models, or only those whose name contains `some`."""
+    folders = [out / name for name in MODELS if some in name]
+    for folder in [out] if not some else folders:
+        shutil.rmtree(folder, ignore_errors=True)
     with concurrent.futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for name in pool.map(make_and_ask, folders, range(len(folders))):
             print(f"oracle: made {name}", flush=True)
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")

@@ -1,20 +1,23 @@
-//! CPU kernels for what MLX computes slowly there: causal attention, products of few rows with a large matrix, and SwiGLU.
+//! CPU kernels for what MLX computes slowly there: causal attention, the gated delta rule, products of few rows with a large
+//! matrix, and SwiGLU.
 //!
 //! They work on slices of `f32` and know nothing of MLX. They use all cores and the widest vectors that the processor has, which
 //! is found out at run time. This is a package of its own so that it is optimised in tests and debug builds too.
 //!
 //! Every kernel gives each row or query the same bits whatever is computed beside it and on however many cores. Where a vector's
 //! lanes are independent results (queries in attention, numbers in SwiGLU), no operation combines lanes. Where a result is a sum
-//! over lanes (products), each result has vectors of its own, and the order of additions depends on its length alone. Cores never
+//! over lanes (products, the delta rule), each result has vectors of its own, and the order of additions depends on its length alone. Cores never
 //! share a sum. The bits do depend on the processor's vector width.
 
 mod attention;
+mod delta_rule;
 mod exp2;
 mod panel;
 mod product;
 mod swiglu;
 
 pub use attention::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequence, causal_attention};
+pub use delta_rule::{DeltaHeads, DeltaTokens, delta_rule};
 pub use product::product;
 pub use swiglu::swiglu;
 

@@ -74,7 +74,7 @@ fn write(content: &mut ContentWriter, piece: Piece) {
 
 /// The last events of a complete answer.
 fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<StreamEvent> {
-    let Finished { reason, called_tool, output_tokens, prefill, decode } = finished;
+    let Finished { reason, called_tool, output_tokens, prefill, decode, choices: _ } = finished;
     tracing::info!(?reason, output_tokens, ?prefill, ?decode, "answered");
     let (stop_reason, sequence) = match reason {
         EndReason::EndToken if called_tool => (StopReason::ToolUse, None),
@@ -107,7 +107,7 @@ mod tests {
 
     fn finished(reason: EndReason, called_tool: bool) -> Result<EngineEvent, EngineError> {
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
-        Ok(EngineEvent::Finished(Finished { reason, called_tool, output_tokens: 7, prefill, decode }))
+        Ok(EngineEvent::Finished(Finished { reason, called_tool, output_tokens: 7, prefill, decode, choices: None }))
     }
 
     /// What a client sees when the engine sends `events` and then goes away.

@@ -5,6 +5,7 @@ mod answer_stream;
 mod begun_answer;
 mod breakpoints;
 mod continuation;
+mod judge;
 mod prompt_limit;
 mod report;
 mod shared_prefixes;
@@ -22,7 +23,7 @@ use self::answer_stream::answer_stream;
 use self::breakpoints::CacheBreakpoints;
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
-use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, WarmUpReport};
+use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, JudgeAnswers, WarmUpReport};
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{Engine, EngineError, EngineOptions, MemoryUse};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
@@ -134,6 +135,10 @@ impl Backend for MlxBackend {
             self.on_text_side(move |text, unwanted| Ok(text.count(request, unwanted)? as u64)).await
         }
         .boxed()
+    }
+
+    fn judge(&self) -> Option<&dyn JudgeAnswers> {
+        Some(self)
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {

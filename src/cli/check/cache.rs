@@ -11,9 +11,7 @@ use crate::cli::launch::{LaunchBackend, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};
 use crate::config;
-use crate::replay::{
-    CaseEnding, CaseResult, DEFAULT_RETRIES, Driver, FlakyPolicy, Phase, Plan, Policy, ReplaySettings, Replayer,
-};
+use crate::replay::{CaseEnding, CaseResult, DEFAULT_RETRIES, Driver, Phase, Plan, Policy, ReplaySettings, Replayer};
 use crate::report::{PhaseLatency, latencies};
 use crate::snapshot::{Info, Store};
 use crate::trace;
@@ -60,11 +58,14 @@ pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> 
     let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
     let backend = LaunchBackend::connect(sources(&settings).await?, &settings).await?.backend;
     let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
+    // Only what does not depend on the plan: nothing is accepted here.
+    let comparison = ReplaySettings::default();
     let replayer = Replayer {
         driver: Driver::new(backend.as_ref(), DEFAULT_RETRIES),
         store: Store::new(snapshots.path()),
         policy: Policy::Check,
-        flaky: FlakyPolicy::Fail,
+        settings: &comparison,
+        known_answers: None,
         info: Info { model: backend.model(), ..Info::default() },
         expression: String::new(),
     };

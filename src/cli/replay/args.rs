@@ -8,6 +8,7 @@ use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
 use crate::config::ReplayDefaults;
 use crate::replay::{FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
+use crate::snapshot::Matching;
 
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
@@ -60,17 +61,33 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_parser = choices::flaky(), default_value = "fail")]
     pub flaky: FlakyPolicy,
 
+    /// The share of a trace's measurements with the accepted outcome that is enough to pass, above 0.5 and at most 1
+    #[arg(long, value_name = "SHARE", conflicts_with = "flaky", value_parser = pass_rate)]
+    pub pass_rate: Option<f64>,
+
+    /// Print the match rules under which the repeats of each trace would be equal, for anyclaude.toml
+    #[arg(long)]
+    pub learn: bool,
+
     /// How often to send a request again while the backend is overloaded or limits the rate [default: 3, or as configured]
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
 
-    /// Compare the times with those of an earlier replay, which its --json wrote
+    /// Compare the times and margins with those of an earlier replay, which its --json wrote
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 
     /// Fail if the times are more than so many times those of the baseline, and chance does not explain it: 1.2 is 20% slower
     #[arg(long, value_name = "RATIO", requires = "baseline", value_parser = max_slower)]
     pub max_slower: Option<f64>,
+
+    /// Ask how sure the model is of the accepted calls: for each, the least margin to another token that the grammar allows
+    #[arg(long)]
+    pub margins: bool,
+
+    /// Fail if a call's least margin fell by more than this from the baseline's, in log-probability, such as 0.5
+    #[arg(long, value_name = "NATS", requires = "baseline", value_parser = max_drop)]
+    pub max_drop: Option<f64>,
 
     /// Compare with a baseline of another machine
     #[arg(long, requires = "baseline")]
@@ -105,6 +122,18 @@ pub(crate) struct ReplayArgs {
     pub hgrm: Option<PathBuf>,
 }
 
+/// A share of measurements, of which the accepted outcome is the most frequent one.
+fn pass_rate(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| *share > 0.5 && *share <= 1.0);
+    share.ok_or_else(|| "a pass rate is a number above 0.5 and at most 1, such as 0.8".to_owned())
+}
+
+/// How far a margin may fall.
+fn max_drop(text: &str) -> Result<f64, String> {
+    let drop = text.parse().ok().filter(|drop: &f64| drop.is_finite() && *drop >= 0.0);
+    drop.ok_or_else(|| "a limit is a number from 0 on, such as 0.5".to_owned())
+}
+
 /// A ratio that a limit may be.
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
@@ -117,7 +146,9 @@ Examples:
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --check --junit replay.xml             in CI
+  anyclaude replay --repeat 5 --learn                     which arguments are not the same each time
   anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
+  anyclaude replay --margins --json old.json; anyclaude replay --baseline old.json --max-drop 0.5
 
 Exit codes:
   0    every outcome is as accepted
@@ -126,14 +157,14 @@ Exit codes:
        trace is gone
   2    wrong usage, or input that cannot be read
   3    the backend failed, or a phase did not happen
-  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings
+  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, or margins past --max-drop
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
 
 With CI set in the environment, nothing is written to the snapshots folder.";
 
 impl ReplayArgs {
     /// What to replay, and how. The phases are put in order.
-    pub(crate) fn settings(&self, defaults: &ReplayDefaults) -> ReplaySettings {
+    pub(crate) fn settings(&self, defaults: ReplayDefaults) -> ReplaySettings {
         let phases = Phase::ALL.into_iter().filter(|phase| self.phases.contains(phase)).collect();
         ReplaySettings {
             phases,
@@ -143,6 +174,8 @@ impl ReplayArgs {
             filter: self.filter.clone(),
             retries: self.retries.unwrap_or(defaults.retries),
             flaky: self.flaky,
+            pass_rate: self.pass_rate,
+            matching: Matching { rules: defaults.rules, unordered_calls: defaults.unordered_calls },
         }
     }
 

@@ -24,11 +24,11 @@ use super::{CliError, print, say};
 use crate::backend::BackendError;
 use crate::config;
 use crate::replay::{
-    CaseEnding, CaseResult, Driver, Kind, Phase, Plan, Policy, ReplaySettings, Replayer, Skip, SkippedTrace, StateControl,
-    Untested,
+    CaseEnding, CaseResult, Driver, Kind, Learnt, Phase, Plan, Policy, ReplaySettings, Replayer, Skip, SkippedTrace,
+    StateControl, Untested,
 };
-use crate::report::{ReplayTarget, Report, States, terminal};
-use crate::snapshot::{Info, Store};
+use crate::report::{ReplayTarget, Report, States, learnt, terminal};
+use crate::snapshot::{Info, Rule, Store};
 use crate::trace;
 
 /// Replays the traces and prints the report.
@@ -36,15 +36,17 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
     let (expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
         let defaults = config::load(&Map::new())?.settings.replay;
-        let settings = args.settings(&defaults);
-        let expectations = Expectations::read(&args, defaults.budget)?;
+        let expectations = Expectations::read(&args, defaults.budget.clone())?;
+        let settings = args.settings(defaults);
         let plan = plan(&args, &settings)?;
         let without_trace = without_trace(&args, &plan)?;
         Ok::<_, CliError>((expectations, settings, plan, without_trace))
     })?;
     let answerer = connect(&args, &plan.betas).await?;
     let replay = Replay::new(&args, settings, plan, without_trace, &answerer);
-    replay.run(&replayer(&args, &replay.settings, policy, &answerer), &expectations).await
+    let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
+    let replayer = Replayer { known_answers, ..replayer(&args, &replay.settings, policy, &answerer) };
+    replay.run(&replayer, &expectations).await
 }
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
@@ -74,18 +76,19 @@ fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> 
     Ok(plan)
 }
 
-fn replayer<'a>(args: &ReplayArgs, settings: &ReplaySettings, policy: Policy, answerer: &'a Answerer) -> Replayer<'a> {
+fn replayer<'a>(args: &ReplayArgs, settings: &'a ReplaySettings, policy: Policy, answerer: &'a Answerer) -> Replayer<'a> {
     let backend = answerer.backend.as_ref();
     Replayer {
         driver: Driver::new(backend, settings.retries),
         store: Store::new(&args.snapshots),
         policy,
-        flaky: settings.flaky,
+        settings,
+        known_answers: None,
         info: Info {
             model: model_name(args, backend),
             tool_format: answerer.tool_format.into(),
             digest: answerer.digest.clone(),
-            prompt_tokens: None,
+            ..Info::default()
         },
         expression: format!("tool_choice {}, max_tokens {}", args.tool_choice.name(), args.max_tokens),
     }
@@ -114,6 +117,8 @@ struct Replay {
     files: ResultFiles,
     /// Whether traces with unreadable requests are no failure.
     allow_skips: bool,
+    /// Whether to print the rules that would make repeats equal.
+    learn: bool,
     /// Width of the widest name, in terminal columns.
     id_width: usize,
 }
@@ -148,6 +153,7 @@ impl Replay {
                 states,
             },
             allow_skips: args.allow_skips,
+            learn: args.learn,
             files: ResultFiles { json: args.json.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() },
             plan,
             without_trace,
@@ -170,8 +176,12 @@ impl Replay {
         }
         print(&terminal::latency(&report))?;
         print(&terminal::speed(&report))?;
+        print(&terminal::margins(&report))?;
         print(&terminal::details(&report, self.id_width))?;
         print(&terminal::closing(&report, replayer.policy))?;
+        if self.learn {
+            print(&learnt::to_toml(&self.learnt(&results)))?;
+        }
         match completion? {
             Completion::Whole => Ok(ExitCode::from(report.summary.exit_code())),
             Completion::Interrupted(signal) => Ok(ExitCode::from(exit_code_of(signal))),
@@ -216,13 +226,31 @@ impl Replay {
         tokio::task::block_in_place(|| self.files.write(&self.report(results)))
     }
 
+    /// The rules that were for nothing. Of some traces nobody expects that they need all rules.
+    fn unused_rules(&self, results: &[CaseResult]) -> Vec<Rule> {
+        let is_whole = results.len() == self.plan.cases.len() && self.settings.filter.is_empty();
+        let rules = self.settings.matching.rules.iter().filter(|_| is_whole);
+        rules.filter(|rule| !results.iter().any(|result| result.has_use_for(rule))).cloned().collect()
+    }
+
+    /// What would make the repeats of each trace equal.
+    fn learnt(&self, results: &[CaseResult]) -> Learnt {
+        let mut learnt = Learnt::default();
+        for result in results {
+            let outcomes: Vec<_> = result.measurements.iter().map(|measurement| &measurement.outcome).collect();
+            learnt.add(&outcomes, &self.settings.matching);
+        }
+        learnt
+    }
+
     fn report<'a>(&'a self, results: &'a [CaseResult]) -> Report<'a> {
         let counts = |skip: &Skip| matches!(skip, Skip::Unreadable(_)) && !self.allow_skips;
         let skipped = |(trace, skip): &(PathBuf, Skip)| SkippedTrace { trace: trace.clone(), reason: skip.to_string() };
         let (unreadable, others): (Vec<_>, Vec<_>) = self.plan.skipped.iter().partition(|(_, skip)| counts(skip));
         let [unreadable, skipped] = [unreadable, others].map(|traces| traces.into_iter().map(skipped).collect());
         let not_run = self.plan.cases.iter().skip(results.len()).map(|case| case.id.clone()).collect();
-        let untested = Untested { not_run, unreadable, skipped, without_trace: self.without_trace.clone() };
+        let (without_trace, unused_rules) = (self.without_trace.clone(), self.unused_rules(results));
+        let untested = Untested { not_run, unreadable, skipped, without_trace, unused_rules };
         Report::new(&self.target, &self.settings, results, untested)
     }
 }

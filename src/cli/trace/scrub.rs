@@ -116,7 +116,8 @@ fn scrubbed_snapshot(
     turns: Turns,
     redactor: &Redactor,
 ) -> Snapshot {
-    for call in &mut snapshot.outcome.tool_use {
+    let outcomes = std::iter::once(&mut snapshot.outcome).chain(&mut snapshot.alternatives);
+    for call in outcomes.flat_map(|outcome| &mut outcome.tool_use) {
         scrub_arguments(&mut call.input, &original.request.body, turns, redactor);
     }
     snapshot.metadata.input_file = Some(copy.display().to_string());

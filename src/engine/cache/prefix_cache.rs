@@ -6,9 +6,10 @@ use std::time::Duration;
 use mlx_rs::error::Exception;
 
 use super::disk::Recalled;
+use super::marks::Marks;
 use super::tree::PrefixTree;
 use super::{CacheLimits, CacheStats, DiskCache};
-use crate::engine::model::KvSegment;
+use crate::engine::model::{Config, KvSegment};
 use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 
 /// Keys and values of earlier prompts, in memory and on disk. Any thread can read the published [`CacheStats`].
@@ -17,6 +18,8 @@ use crate::engine::segment::{SEGMENT_TOKENS, Segment};
 pub(crate) struct PrefixCache {
     tree: PrefixTree<KvSegment>,
     disk: Option<DiskCache>,
+    /// Where checkpoints are; `None`: the model needs none.
+    marks: Option<Marks>,
     stats: CacheStats,
     published: Arc<Mutex<CacheStats>>,
 }
@@ -31,9 +34,29 @@ impl PrefixCache {
     /// A cache with nothing in memory. Writes its stats to `published` after every change.
     pub(crate) fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
         let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
-        let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, stats, published };
+        let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, marks: None, stats, published };
         cache.publish();
         cache
+    }
+
+    /// The same for a model: if its layers are recurrent, prompts are cut where checkpoints are to be.
+    pub(crate) fn of_model(self, config: &Config) -> Self {
+        let marks = (config.recurrent_layers() > 0).then(|| Marks::new(config.end_tokens.clone()));
+        Self { marks, ..self }
+    }
+
+    /// Where the prefill chunk ends that begins after the first `start` of these tokens and has at most `chunk`.
+    pub(crate) fn chunk_end(&self, tokens: &[u32], start: usize, chunk: usize) -> usize {
+        match &self.marks {
+            Some(marks) => marks.chunk_end(tokens, start, chunk),
+            None => tokens.len().min(start + chunk),
+        }
+    }
+
+    /// Whether a checkpoint after exactly these tokens is worth keeping when there are later ones; `is_end`: no more of them are
+    /// computed for this prompt.
+    pub(crate) fn checkpoint_lasts(&self, tokens: &[u32], is_end: bool) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.lasts(tokens, is_end))
     }
 
     /// The segments that a new prompt begins with, and counts a hit or a miss. They never cover the prompt's last token: it
@@ -68,6 +91,12 @@ impl PrefixCache {
         self.disk.iter_mut().for_each(|disk| disk.touch(wanted));
         self.publish();
         Ok(true)
+    }
+
+    /// How much of a conversation on disk is to be read at once to have at least the first `least` tokens.
+    pub(crate) fn readable_end(&self, conversation: &[u32], least: usize) -> usize {
+        let end = self.disk.as_ref().and_then(|disk| disk.checkpoint_from(conversation, least)).unwrap_or(least);
+        end.min(conversation.len())
     }
 
     /// Reads into memory what only the disk has of these tokens, before any prompt asks. Evicts nothing for it.

@@ -5,6 +5,7 @@
 
 mod answer_decoder;
 mod arguments;
+mod choices;
 mod constraint;
 mod declared_properties;
 mod endless;
@@ -37,6 +38,7 @@ mod hostile_schemas;
 mod schema_table;
 
 pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
+pub use choices::TokenChoice;
 pub use constraint::TokenMask;
 pub use formats::ToolFormatName;
 pub use sampler::{Sampler, Sampling};

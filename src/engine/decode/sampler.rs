@@ -1,7 +1,7 @@
 //! Sampling: from logits to the next token, greedily or at random, with penalties for tokens that already occurred.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -114,6 +114,8 @@ pub struct Sampler {
     prompt: BTreeSet<u32>,
     /// The distinct tokens sampled so far.
     answer: BTreeSet<u32>,
+    /// Tokens to give before any is sampled.
+    taught: VecDeque<u32>,
 }
 
 impl Sampler {
@@ -121,12 +123,25 @@ impl Sampler {
     pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
         let rng = sampling.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let prompt = if sampling.repetition_penalty == 1.0 { BTreeSet::new() } else { prompt.iter().copied().collect() };
-        Self { sampling, rng, prompt, answer: BTreeSet::new() }
+        Self { sampling, rng, prompt, answer: BTreeSet::new(), taught: VecDeque::new() }
+    }
+
+    /// Gives these tokens as the answer's first ones, whatever the logits are (teacher forcing).
+    pub fn teach(&mut self, tokens: Vec<u32>) {
+        self.taught = tokens.into();
+    }
+
+    /// The taught tokens that are still to come.
+    pub fn taught(&self) -> Vec<u32> {
+        self.taught.iter().copied().collect()
     }
 
     /// Samples the next token from `allowed`; `None` where no allowed token has a finite logit. Ties go to the lowest id.
     pub fn sample(&mut self, logits: &[f32], allowed: impl Iterator<Item = u32>) -> Option<u32> {
-        let token = self.choose(&self.penalized(logits), allowed)?;
+        let token = match self.taught.pop_front() {
+            Some(token) => token,
+            None => self.choose(&self.penalized(logits), allowed)?,
+        };
         self.answer.insert(token);
         Some(token)
     }

@@ -7,7 +7,8 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::{TryIndexOp, take_along_axis};
 use mlx_rs::ops::{
-    argpartition_axis, argsort, concatenate, divide, expand_dims, expand_dims_axes, floor_divide, multiply, softmax_axis,
+    add, argpartition_axis, argsort, concatenate, divide, expand_dims, expand_dims_axes, floor_divide, multiply, sigmoid,
+    softmax_axis,
 };
 
 use super::Config;
@@ -15,7 +16,7 @@ use super::activation::lazy_swiglu;
 use super::batch::{Batch, rows};
 use super::compute_path::ComputePath;
 use super::config::ExpertConfig;
-use super::layers::Linear;
+use super::layers::{Linear, Mlp};
 use super::matrix::Matrix;
 use super::weights::Weights;
 use crate::engine::EngineError;
@@ -35,6 +36,30 @@ pub(super) struct Experts {
     chosen: i32,
     /// See [`ExpertConfig::norm_topk_prob`].
     normalize: bool,
+    /// An expert that computes every token, beside the chosen ones.
+    shared: Option<Box<SharedExpert>>,
+}
+
+/// An expert that computes every token; a gate says how much of its output counts (Qwen).
+pub(super) struct SharedExpert {
+    mlp: Mlp,
+    /// One output: before its sigmoid, the share of `mlp`'s output that is taken.
+    gate: Linear,
+}
+
+impl SharedExpert {
+    /// Loads `<path>.shared_expert`, of width `inner`, and `<path>.shared_expert_gate`.
+    pub(super) fn load(weights: &mut Weights, path: &str, hidden: usize, inner: usize) -> Result<Self, EngineError> {
+        Ok(Self {
+            mlp: Mlp::load_sized(weights, &format!("{path}.shared_expert"), hidden, inner, false)?,
+            gate: Linear::load(weights, &format!("{path}.shared_expert_gate"), hidden, 1, false)?,
+        })
+    }
+
+    /// `[n, R / n, D]` to the same shape.
+    fn forward(&self, x: &Array, path: ComputePath) -> Result<Array, Exception> {
+        multiply(sigmoid(self.gate.forward(x)?)?, self.mlp.forward(x, path)?)
+    }
 }
 
 impl Experts {
@@ -58,11 +83,23 @@ impl Experts {
             experts: count as i32,
             chosen: experts.num_experts_per_tok as i32,
             normalize: experts.norm_topk_prob,
+            shared: None,
         })
+    }
+
+    /// The same with an expert that computes every token.
+    pub(super) fn with_shared(self, shared: SharedExpert) -> Self {
+        Self { shared: Some(Box::new(shared)), ..self }
     }
 
     /// `[n, R / n, D]` to the same shape.
     pub(super) fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
+        let chosen = self.routed(x, batch)?;
+        if let Some(shared) = &self.shared { add(chosen, shared.forward(x, batch.path())?) } else { Ok(chosen) }
+    }
+
+    /// The outputs of the chosen experts, weighted: `[n, R / n, D]` to the same shape.
+    fn routed(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
         let scores = softmax_axis(self.router.forward(x)?, -1, true)?;
         let (x, scores) = (rows(x)?, rows(&scores)?);
         let first = self.experts - self.chosen;
@@ -142,6 +179,7 @@ mod tests {
             experts: 6,
             chosen: 2,
             normalize: true,
+            shared: None,
         };
         // No token chooses the fourth expert.
         let x = normal(&[50, 32], 5);

@@ -13,19 +13,22 @@ use super::compute_path::ComputePath;
 use super::kv_buffer::LayerKv;
 use super::kv_segment::KvSegment;
 use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS};
-use crate::engine::segment::{SEGMENT_TOKENS, Segment};
+use super::recurrent_state::{LayerState, RecurrentLayer, Taken};
+use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
 /// Capacities are multiples of this many tokens, so that appending a token does not copy what is there.
 const STEP: usize = 256;
 
-/// The keys and values of a sequence's tokens, in every layer.
+/// The keys and values of a sequence's tokens, in every layer with attention, and the states of the recurrent layers.
 pub struct KvCache {
     path: ComputePath,
     segments: Vec<Segment<KvSegment>>,
     /// Tokens in the segments.
     sealed: usize,
-    /// For each layer the sequence's own buffers, with room for more; `None` while there are none.
+    /// For each layer with attention the sequence's own buffers, with room for more; `None` while there are none.
     buffers: Vec<Option<LayerKv>>,
+    /// The state of each recurrent layer.
+    recurrent: Vec<RecurrentLayer>,
     /// Tokens in all.
     len: usize,
     /// Tokens that the sequence is known to reach.
@@ -33,9 +36,15 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache.
+    /// An empty cache for `layers` layers with attention and no recurrent ones.
     pub fn new(layers: usize, path: ComputePath) -> Self {
-        Self { path, segments: Vec::new(), sealed: 0, buffers: vec![None; layers], len: 0, reserved: 0 }
+        Self { path, segments: Vec::new(), sealed: 0, buffers: vec![None; layers], recurrent: Vec::new(), len: 0, reserved: 0 }
+    }
+
+    /// The same with `layers` recurrent layers.
+    pub fn with_recurrent(mut self, layers: usize) -> Self {
+        self.recurrent.resize_with(layers, RecurrentLayer::default);
+        self
     }
 
     /// How its sequence is computed.
@@ -50,10 +59,15 @@ impl KvCache {
 
     /// Continues from segments, which hold the tokens present and more: they were computed for other sequences.
     pub fn resume(&mut self, segments: Vec<Segment<KvSegment>>) -> Result<(), Exception> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        self.resume_recurrent(&segments)?;
         let held = self.len;
         self.len = segments.iter().map(|segment| segment.tokens).sum();
         self.sealed = self.len;
         self.segments = segments;
+        self.forget_checkpoints();
         match self.path {
             ComputePath::Cpu => self.buffers.fill(None),
             ComputePath::Gpu => {
@@ -62,6 +76,45 @@ impl KvCache {
             }
         }
         Ok(())
+    }
+
+    /// Takes over the states that the last of some segments holds.
+    fn resume_recurrent(&mut self, segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
+        if self.recurrent.is_empty() {
+            return Ok(());
+        }
+        let states = segments.last().and_then(|segment| segment.payload.states());
+        let states = states.ok_or_else(|| Exception::custom("the segments end without a checkpoint"))?;
+        self.recurrent = states.iter().cloned().map(RecurrentLayer::resumed).collect();
+        Ok(())
+    }
+
+    /// Keeps the states of recurrent layers with the last segment, which has to end with the last token, so that others can go on
+    /// from there. `lasting`: see [`Checkpoint`](crate::engine::segment::Checkpoint). Nothing happens if no layer is recurrent.
+    pub fn keep_checkpoint(&mut self, lasting: bool) -> Result<(), Exception> {
+        debug_assert!(self.unsealed() == 0);
+        let states = self.recurrent.iter().map(|layer| layer.state().cloned()).collect::<Option<Vec<_>>>();
+        match (self.segments.last_mut(), states) {
+            (Some(Segment { payload, .. }), Some(states)) if !states.is_empty() => {
+                *payload = payload.clone().among_recurrent(Some(states), lasting)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Drops the checkpoints in the segments: the prefix cache decides which of them are kept.
+    pub fn forget_checkpoints(&mut self) {
+        for Segment { payload, .. } in &mut self.segments {
+            if payload.states().is_some() {
+                *payload = payload.with_checkpoint_of(None);
+            }
+        }
+    }
+
+    /// Memory of the recurrent layers' states, in bytes. It does not depend on the number of tokens.
+    pub fn state_bytes(&self) -> usize {
+        self.recurrent.iter().flat_map(RecurrentLayer::arrays).map(Array::nbytes).sum()
     }
 
     /// How many tokens the buffers of the GPU path are made for when they have to grow to `tokens`. A long sequence that grew by
@@ -74,7 +127,7 @@ impl KvCache {
     pub fn copied_bytes(&self) -> usize {
         match self.path {
             ComputePath::Cpu => 0,
-            ComputePath::Gpu => self.arrays().map(Array::nbytes).sum(),
+            ComputePath::Gpu => self.buffers.iter().flatten().map(|layer| layer.keys.nbytes() + layer.values.nbytes()).sum(),
         }
     }
 
@@ -95,7 +148,8 @@ impl KvCache {
 
     /// The sequence's own buffers. MLX is lazy: the new tokens are computed once these are evaluated.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.buffers.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values])
+        let buffers = self.buffers.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values]);
+        buffers.chain(self.recurrent.iter().flat_map(RecurrentLayer::arrays))
     }
 
     /// Writes a layer's keys and values (`[1, kv_heads, new tokens, head_dim]`) after the tokens present; returns those of
@@ -115,19 +169,35 @@ impl KvCache {
         Ok(KvSpans::new(before.iter().map(|segment| segment.payload.span(layer)).chain([own]).collect()))
     }
 
+    /// The state of a recurrent layer; `None` before the first token.
+    pub(super) fn recurrent_state(&self, layer: usize) -> Option<&LayerState> {
+        self.recurrent[layer].state()
+    }
+
+    /// The state of a recurrent layer after the new tokens, and what they brought. Once every layer has its own,
+    /// [`KvCache::advance`] makes the new tokens count.
+    pub(super) fn advance_recurrent(&mut self, layer: usize, state: LayerState, taken: Taken) {
+        self.recurrent[layer].advance(state, taken);
+    }
+
     /// Counts `tokens` more, which every layer has appended.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
 
-    /// Removes the last tokens, none of which may be in a segment.
-    pub fn cut(&mut self, tokens: usize) {
+    /// Removes the last tokens, none of which may be in a segment. Where layers are recurrent, they have to be of the last pass, a
+    /// short one, and not all of it.
+    pub fn cut(&mut self, tokens: usize) -> Result<(), Exception> {
         debug_assert!(tokens <= self.unsealed());
+        if tokens > 0 {
+            self.recurrent.iter_mut().try_for_each(|layer| layer.cut(self.path, tokens as i32))?;
+        }
         // Their numbers stay in the buffers until they are overwritten; `seal` does not copy them.
         self.len -= tokens;
+        Ok(())
     }
 
-    /// Turns the tokens after the last segment into one or more segments, of exactly the size that they need.
+    /// Turns the tokens after the last segment into one or more segments, of exactly the size that they need, without a checkpoint.
     pub fn seal(&mut self) -> Result<(), Exception> {
         if self.unsealed() == 0 {
             return Ok(());
@@ -137,13 +207,17 @@ impl KvCache {
             ComputePath::Cpu => {
                 let tokens = self.unsealed();
                 let layers = self.buffers.iter_mut().map(Option::take).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
-                self.segments.push(Segment { tokens, payload: KvSegment::new(layers, tokens)? });
+                let payload = KvSegment::new(layers, tokens)?;
+                let payload = if self.recurrent.is_empty() { payload } else { payload.among_recurrent(None, false)? };
+                self.segments.push(Segment { tokens, payload });
             }
             ComputePath::Gpu => {
                 let layers = self.buffers.iter().map(Option::as_ref).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
                 for start in (self.sealed..self.len).step_by(SEGMENT_TOKENS) {
                     let tokens = start..self.len.min(start + SEGMENT_TOKENS);
-                    self.segments.push(Segment { tokens: tokens.len(), payload: KvSegment::copied(&layers, tokens)? });
+                    let payload = KvSegment::copied(&layers, tokens.clone())?;
+                    let payload = if self.recurrent.is_empty() { payload } else { payload.among_recurrent(None, false)? };
+                    self.segments.push(Segment { tokens: tokens.len(), payload });
                 }
             }
         }
@@ -203,7 +277,6 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::segment::Payload;
 
     /// Keys or values of one head of width 1, with the given numbers.
     fn row(numbers: &[f32]) -> Array {
@@ -253,10 +326,10 @@ mod tests {
         on_both_paths(|path| {
             let mut cache = KvCache::new(1, path);
             append(&mut cache, &[1.0, 2.0, 3.0]);
-            cache.cut(2);
+            cache.cut(2).unwrap();
             assert_eq!(append(&mut cache, &[8.0]), [1.0, 8.0]);
             append(&mut cache, &[9.0, 9.0]);
-            cache.cut(2);
+            cache.cut(2).unwrap();
             cache.seal().unwrap();
             assert_eq!((cache.tokens(), cache.unsealed(), bytes(&cache)), (2, 0, 2 * 2 * 4));
             assert_eq!(append(&mut cache, &[4.0]), [1.0, 8.0, 4.0]);

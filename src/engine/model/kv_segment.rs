@@ -1,4 +1,5 @@
-//! The payload of a segment: the keys and values of all layers.
+//! The payload of a segment: the keys and values of all layers with attention, and where there are recurrent layers, perhaps their
+//! state after its last token.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +13,8 @@ use mlx_rs::{Array, Dtype};
 use super::Config;
 use super::kv_buffer::LayerKv;
 use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
-use crate::engine::segment::Payload;
+use super::recurrent_state::{LayerState, StateShape};
+use crate::engine::segment::{Checkpoint, Payload};
 
 /// The keys and values of a segment's tokens, in all layers. Clones share memory.
 #[derive(Clone)]
@@ -20,6 +22,35 @@ pub struct KvSegment {
     layers: Rc<Vec<LayerKv>>,
     /// Number of tokens: the first ones in the buffers.
     tokens: usize,
+    resumption: Resumption,
+}
+
+/// After which of a segment's tokens a sequence can go on.
+#[derive(Clone)]
+enum Resumption {
+    /// No layer is recurrent.
+    Anywhere,
+    /// The states of the recurrent layers were not kept.
+    Nowhere,
+    /// After the last token.
+    AtEnd(KeptStates),
+}
+
+/// The states of all recurrent layers after a token, in arrays of their own.
+#[derive(Clone)]
+struct KeptStates {
+    layers: Rc<Vec<LayerState>>,
+    lasting: bool,
+}
+
+impl Resumption {
+    /// Of the first tokens of such a segment, not all.
+    fn inside(&self) -> Self {
+        match self {
+            Self::Anywhere => Self::Anywhere,
+            Self::Nowhere | Self::AtEnd(_) => Self::Nowhere,
+        }
+    }
 }
 
 /// The sizes that all segments of a model have in common.
@@ -28,19 +59,31 @@ pub struct KvShape {
     layers: usize,
     kv_heads: usize,
     head_dim: usize,
+    /// Of the recurrent layers, if there are any.
+    states: Option<StateShape>,
 }
 
 impl KvShape {
     /// The sizes of a model's segments.
     pub fn of(config: &Config) -> Self {
-        Self { layers: config.layers, kv_heads: config.kv_heads, head_dim: config.head_dim }
+        Self {
+            layers: config.attention_layers(),
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            states: StateShape::of(config),
+        }
+    }
+
+    /// Whether sequences can go on only where the state of recurrent layers was kept.
+    pub fn needs_checkpoints(&self) -> bool {
+        self.states.is_some()
     }
 }
 
 impl KvSegment {
     /// A segment of the first `tokens` tokens of these buffers. Copies only if the buffers have room for more.
     pub fn new(layers: Vec<LayerKv>, tokens: usize) -> Result<Self, Exception> {
-        let segment = Self { layers: Rc::new(layers), tokens };
+        let segment = Self { layers: Rc::new(layers), tokens, resumption: Resumption::Anywhere };
         if segment.capacity() > tokens { segment.copy(0..tokens) } else { Ok(segment) }
     }
 
@@ -49,9 +92,25 @@ impl KvSegment {
         let own = |array: &Array| tokens_of(array, tokens.start as i32..tokens.end as i32)?.contiguous();
         let layer = |layer: &&LayerKv| Ok(LayerKv { keys: own(&layer.keys)?, values: own(&layer.values)? });
         let layers = layers.iter().map(layer).collect::<Result<_, Exception>>()?;
-        let copy = Self { layers: Rc::new(layers), tokens: tokens.len() };
+        let copy = Self { layers: Rc::new(layers), tokens: tokens.len(), resumption: Resumption::Anywhere };
         copy.evaluate()?;
         Ok(copy)
+    }
+
+    /// The same segment of a model with recurrent layers, whose states after the last token are kept or not.
+    pub fn among_recurrent(self, states: Option<Vec<LayerState>>, lasting: bool) -> Result<Self, Exception> {
+        let Some(layers) = states else { return Ok(Self { resumption: Resumption::Nowhere, ..self }) };
+        // An array that is not evaluated holds all that it is to be computed from.
+        eval(layers.iter().flat_map(LayerState::arrays))?;
+        Ok(Self { resumption: Resumption::AtEnd(KeptStates { layers: Rc::new(layers), lasting }), ..self })
+    }
+
+    /// The states of the recurrent layers after the last token, if they were kept.
+    pub fn states(&self) -> Option<&[LayerState]> {
+        match &self.resumption {
+            Resumption::AtEnd(states) => Some(&states.layers),
+            Resumption::Anywhere | Resumption::Nowhere => None,
+        }
     }
 
     /// A layer's keys and values.
@@ -68,15 +127,23 @@ impl KvSegment {
 
     /// A copy of some tokens.
     fn copy(&self, tokens: Range<usize>) -> Result<Self, Exception> {
-        Self::copied(&self.layers.iter().collect::<Vec<_>>(), tokens)
+        let resumption = if tokens.end == self.tokens { self.resumption.clone() } else { self.resumption.inside() };
+        Ok(Self { resumption, ..Self::copied(&self.layers.iter().collect::<Vec<_>>(), tokens)? })
     }
 
-    /// Keys and values as named tensors, layer by layer; contiguous and evaluated.
+    /// Keys and values as named tensors, layer by layer, then the states of a lasting checkpoint; contiguous and evaluated.
     pub fn tensors(&self) -> Result<Vec<(String, Array)>, Exception> {
         let mut tensors = Vec::new();
         for (layer, LayerKv { keys, values }) in self.layers.iter().enumerate() {
             for (name, array) in [("keys", keys), ("values", values)] {
                 tensors.push((format!("layer.{layer}.{name}"), tokens_of(array, 0..self.tokens as i32)?.contiguous()?));
+            }
+        }
+        if self.checkpoint().is_some_and(|checkpoint| checkpoint.lasting) {
+            for (layer, LayerState { conv, delta }) in self.states().unwrap_or_default().iter().enumerate() {
+                for (name, array) in [("conv", conv), ("delta", delta)] {
+                    tensors.push((format!("state.{layer}.{name}"), array.contiguous()?));
+                }
             }
         }
         eval(tensors.iter().map(|(_, array)| array))?;
@@ -86,10 +153,9 @@ impl KvSegment {
     /// The way back from [`KvSegment::tensors`], for a segment of `tokens` tokens. The error names the tensor that is missing,
     /// too many or of another shape or type.
     pub fn from_tensors(mut tensors: HashMap<String, Array>, shape: KvShape, tokens: usize) -> Result<Self, String> {
-        let mut take = |layer: usize, part: &str| {
-            let name = format!("layer.{layer}.{part}");
+        let has_states = tensors.keys().any(|name| name.starts_with("state."));
+        let mut take = |name: String, wanted: &[i32]| {
             let array = tensors.remove(&name).ok_or_else(|| format!("tensor {name} is missing"))?;
-            let wanted = [1, shape.kv_heads, tokens, shape.head_dim].map(|size| size as i32);
             if array.shape() != wanted {
                 return Err(format!("tensor {name} has shape {:?} instead of {wanted:?}", array.shape()));
             }
@@ -98,11 +164,28 @@ impl KvSegment {
             }
             Ok(array)
         };
-        let layer = |layer| Ok(LayerKv { keys: take(layer, "keys")?, values: take(layer, "values")? });
-        let layers: Vec<LayerKv> = (0..shape.layers).map(layer).collect::<Result<_, String>>()?;
+        let wanted = [1, shape.kv_heads, tokens, shape.head_dim].map(|size| size as i32);
+        let mut layer = |layer| {
+            let mut part = |part: &str| take(format!("layer.{layer}.{part}"), &wanted);
+            Ok(LayerKv { keys: part("keys")?, values: part("values")? })
+        };
+        let layers: Vec<LayerKv> = (0..shape.layers).map(&mut layer).collect::<Result<_, String>>()?;
+        let resumption = match shape.states {
+            None => Resumption::Anywhere,
+            Some(_) if !has_states => Resumption::Nowhere,
+            Some(StateShape { layers, conv, delta }) => {
+                let state = |layer| {
+                    let (conv, delta) =
+                        (take(format!("state.{layer}.conv"), &conv)?, take(format!("state.{layer}.delta"), &delta)?);
+                    Ok(LayerState { conv, delta })
+                };
+                let layers = (0..layers).map(state).collect::<Result<_, String>>()?;
+                Resumption::AtEnd(KeptStates { layers: Rc::new(layers), lasting: true })
+            }
+        };
         match tensors.into_keys().next() {
             Some(name) => Err(format!("tensor {name} is unknown")),
-            None => Ok(Self { layers: Rc::new(layers), tokens }),
+            None => Ok(Self { layers: Rc::new(layers), tokens, resumption }),
         }
     }
 
@@ -120,11 +203,12 @@ impl Payload for KvSegment {
 
     fn bytes(&self) -> usize {
         let all: usize = self.arrays().map(Array::nbytes).sum();
-        all / self.capacity().max(1) * self.tokens
+        all / self.capacity().max(1) * self.tokens + self.checkpoint().map_or(0, |checkpoint| checkpoint.bytes)
     }
 
     fn first(&self, tokens: usize) -> Result<Self, Exception> {
-        Ok(Self { layers: Rc::clone(&self.layers), tokens })
+        let resumption = if tokens == self.tokens { self.resumption.clone() } else { self.resumption.inside() };
+        Ok(Self { layers: Rc::clone(&self.layers), tokens, resumption })
     }
 
     fn split(&self, tokens: usize) -> Result<(Self, Self), Exception> {
@@ -140,8 +224,27 @@ impl Payload for KvSegment {
             Ok(LayerKv { keys: both(&ours.keys, &theirs.keys)?, values: both(&ours.values, &theirs.values)? })
         };
         let layers = self.layers.iter().zip(&*next.layers).map(layer).collect::<Result<_, Exception>>()?;
-        let joined = Self { layers: Rc::new(layers), tokens: self.tokens + next.tokens };
+        let joined = Self { layers: Rc::new(layers), tokens: self.tokens + next.tokens, resumption: next.resumption.clone() };
         joined.evaluate()?;
         Ok(joined)
+    }
+
+    fn resumes_after(&self, tokens: usize) -> bool {
+        match self.resumption {
+            Resumption::Anywhere => true,
+            Resumption::Nowhere => false,
+            Resumption::AtEnd(_) => tokens == self.tokens,
+        }
+    }
+
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let Resumption::AtEnd(KeptStates { layers, lasting }) = &self.resumption else { return None };
+        let bytes = layers.iter().flat_map(LayerState::arrays).map(Array::nbytes).sum();
+        Some(Checkpoint { bytes, lasting: *lasting })
+    }
+
+    fn with_checkpoint_of(&self, other: Option<&Self>) -> Self {
+        let resumption = other.map_or_else(|| self.resumption.inside(), |other| other.resumption.clone());
+        Self { resumption, ..self.clone() }
     }
 }

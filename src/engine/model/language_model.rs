@@ -58,7 +58,7 @@ impl Model {
 
     /// An empty KV cache for this model.
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(self.blocks.len(), self.path)
+        KvCache::new(self.config.attention_layers(), self.path).with_recurrent(self.config.recurrent_layers())
     }
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.
@@ -68,7 +68,7 @@ impl Model {
         let mut batch = Batch::new(self.path, vec![SequenceInput::new(tokens, cache)])?;
         let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
         let x = self.through(earlier, &mut batch)?;
-        last.fill(&x, earlier.len(), &mut batch)?;
+        last.fill(&x, &mut batch)?;
         batch.advance();
         eval(batch.arrays())
     }
@@ -94,8 +94,8 @@ impl Model {
     /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
     fn through(&self, blocks: &[TransformerBlock], batch: &mut Batch) -> Result<Array, Exception> {
         let mut x = self.embedding.rows(&batch.tokens())?;
-        for (layer, block) in blocks.iter().enumerate() {
-            x = block.forward(&x, layer, batch)?;
+        for block in blocks {
+            x = block.forward(&x, batch)?;
         }
         Ok(x)
     }
@@ -131,6 +131,13 @@ mod tests {
 
     #[test]
     fn any_split_of_the_prompt_gives_the_same_logits_on_both_paths() {
+        for config in [serde_json::json!({}), testing::hybrid()] {
+            any_split_gives_the_same_logits(&config);
+        }
+    }
+
+    fn any_split_gives_the_same_logits(config: &serde_json::Value) {
+        let model = |path| testing::model_with(config, path).1;
         let whole = logits(&model(ComputePath::Cpu), &prompt(701), &[700]);
         for path in ComputePath::ALL {
             let (model, mut prompt) = (model(path), prompt(701));
@@ -147,9 +154,12 @@ mod tests {
     fn logits_are_those_of_each_token_alone_on_the_cpu_path_to_the_bit() {
         // With these widths, the bits of OpenBLAS's products depend on the number of rows.
         let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
-        let (_dir, model) = testing::model_with(&wide, ComputePath::Cpu);
-        let (together, each) = together_and_alone(&model);
-        assert!(together == each, "logits differ");
+        for mut config in [serde_json::json!({}), testing::hybrid()] {
+            config.as_object_mut().unwrap().extend(wide.as_object().unwrap().clone());
+            let (_dir, model) = testing::model_with(&config, ComputePath::Cpu);
+            let (together, each) = together_and_alone(&model);
+            assert!(together == each, "logits differ: {config}");
+        }
     }
 
     #[test]
@@ -157,7 +167,7 @@ mod tests {
         let windowed = serde_json::json!({"use_sliding_window": true, "sliding_window": 20, "max_window_layers": 1});
         let experts = serde_json::json!({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2,
             "moe_intermediate_size": 16, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []});
-        for config in [serde_json::json!({}), windowed, experts] {
+        for config in [serde_json::json!({}), windowed, experts, testing::hybrid()] {
             let (_dir, model) = testing::model_with(&config, ComputePath::Gpu);
             let (together, each) = together_and_alone(&model);
             assert_close(&together, &each);
@@ -182,6 +192,53 @@ mod tests {
         let together = model.logits(inputs).unwrap();
         let each: Vec<f32> = sequences.iter().flat_map(|(before, tokens)| alone(*before, tokens)).collect();
         (together, each)
+    }
+
+    #[test]
+    fn the_tokens_of_a_rejected_draft_leave_no_trace() {
+        for (config, path) in
+            [serde_json::json!({}), testing::hybrid()].iter().flat_map(|it| ComputePath::ALL.map(|path| (it, path)))
+        {
+            let (_dir, model) = testing::model_with(config, path);
+            let after = |passes: &[(&[u32], usize)]| {
+                let mut cache = model.new_cache();
+                model.prefill(&prompt(70), &mut cache).unwrap();
+                for (tokens, rejected) in passes {
+                    model.logits(vec![SequenceInput::new(tokens, &mut cache)]).unwrap();
+                    cache.cut(*rejected).unwrap();
+                }
+                model.logits(vec![SequenceInput::new(&[9], &mut cache)]).unwrap()
+            };
+            let wanted = after(&[(&[5, 6], 0), (&[7], 0)]);
+            for passes in
+                [&[(&[5, 6, 100, 101][..], 2), (&[7][..], 0)][..], &[(&[5, 6, 7, 102], 1)], &[(&[5, 100], 1), (&[6, 7], 0)]]
+            {
+                let found = after(passes);
+                assert_close(&found, &wanted);
+                assert!(path == ComputePath::Gpu || found == wanted, "{path:?}: {config}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_recurrent_sequence_goes_on_from_a_checkpoint_only() {
+        for path in ComputePath::ALL {
+            let (_dir, model) = testing::model_with(&testing::hybrid(), path);
+            let mut origin = model.new_cache();
+            model.prefill(&prompt(100), &mut origin).unwrap();
+            origin.seal().unwrap();
+            let plain = origin.segments().to_vec();
+            origin.keep_checkpoint(true).unwrap();
+            let kept = origin.segments().to_vec();
+            assert!(kept[0].payload.resumes_after(100) && !kept[0].payload.resumes_after(99));
+            assert!(kept[0].payload.bytes() > plain[0].payload.bytes());
+            let mut branch = model.new_cache();
+            branch.resume(kept).unwrap();
+            let row = |cache: &mut KvCache| model.logits(vec![SequenceInput::new(&[3], cache)]).unwrap();
+            assert_eq!(row(&mut branch), row(&mut origin));
+            let mut other = model.new_cache();
+            assert!(other.resume(plain).is_err() && other.tokens() == 0);
+        }
     }
 
     #[test]

@@ -68,9 +68,19 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`.
+    /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`, of the model's usual width inside.
     pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self::load_sized(weights, path, config.hidden_size, config.intermediate_size, bias)
+    }
+
+    /// The same for a width inside of its own.
+    pub(super) fn load_sized(
+        weights: &mut Weights,
+        path: &str,
+        hidden: usize,
+        inner: usize,
+        bias: bool,
+    ) -> Result<Self, EngineError> {
         Ok(Self {
             gate: Linear::load(weights, &format!("{path}.gate_proj"), hidden, inner, bias)?,
             up: Linear::load(weights, &format!("{path}.up_proj"), hidden, inner, bias)?,

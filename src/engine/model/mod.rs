@@ -11,6 +11,7 @@ mod config;
 mod cpu;
 mod experts;
 mod families;
+mod gated_delta_net;
 mod json_file;
 mod kv_buffer;
 mod kv_cache;
@@ -21,7 +22,9 @@ mod layers;
 mod matrix;
 mod progress;
 mod quantization;
+mod recurrent_state;
 mod rope;
+mod tensor_names;
 mod transformer_block;
 mod weights;
 

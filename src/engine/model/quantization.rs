@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::tensor_names::usual_name;
+
 /// The packing of a matrix: weight = scale · number + bias, with a scale and a bias per group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
@@ -44,8 +46,9 @@ impl Quantization {
                     Value::Bool(true) => Some(packing("quantization", object.clone().into())?),
                     own => Some(packing(&format!("quantization.{path}"), own.clone())?),
                 };
-                Ok((path.clone(), packing))
+                Ok(usual_name(path).map(|path| (path, packing)))
             })
+            .filter_map(Result::transpose)
             .collect::<Result<_, String>>()?;
         Ok(Self { usual: Some(packing("quantization", value.clone())?), layers })
     }
@@ -64,8 +67,8 @@ fn packing(name: &str, value: Value) -> Result<Packing, String> {
     if ![32, 64, 128].contains(&fields.group_size) {
         return Err(format!("{name}: group_size {} is not 32, 64 or 128", fields.group_size));
     }
-    if ![2, 3, 4, 6, 8].contains(&fields.bits) {
-        return Err(format!("{name}: bits {} is not 2, 3, 4, 6 or 8", fields.bits));
+    if ![2, 3, 4, 5, 6, 8].contains(&fields.bits) {
+        return Err(format!("{name}: bits {} is not 2, 3, 4, 5, 6 or 8", fields.bits));
     }
     Ok(Packing { group_size: fields.group_size, bits: fields.bits })
 }
@@ -95,14 +98,14 @@ mod tests {
             (json!(4), "quantization is not an object"),
             (json!({"bits": 4}), "quantization: missing field `group_size`"),
             (json!({"group_size": 16, "bits": 4}), "quantization: group_size 16 is not 32, 64 or 128"),
-            (json!({"group_size": 64, "bits": 7}), "quantization: bits 7 is not 2, 3, 4, 6 or 8"),
+            (json!({"group_size": 64, "bits": 7}), "quantization: bits 7 is not 2, 3, 4, 5, 6 or 8"),
             (
                 json!({"group_size": 32, "bits": 4, "mode": "mxfp4"}),
                 "quantization: mode \"mxfp4\" is not supported; the engine reads \"affine\"",
             ),
             (
                 json!({"group_size": 64, "bits": 4, "lm_head": {"group_size": 64, "bits": 1}}),
-                "quantization.lm_head: bits 1 is not 2, 3, 4, 6 or 8",
+                "quantization.lm_head: bits 1 is not 2, 3, 4, 5, 6 or 8",
             ),
         ];
         for (value, reason) in cases {

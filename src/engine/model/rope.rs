@@ -6,7 +6,7 @@
 
 use mlx_rs::error::Exception;
 use mlx_rs::fast::{rope, rope_dynamic};
-use mlx_rs::ops::{add, arange, clip, divide, gt, logical_and, lt, multiply, power, select, subtract};
+use mlx_rs::ops::{add, arange, clip, concatenate, divide, gt, logical_and, lt, multiply, power, select, subtract};
 use mlx_rs::{Array, array};
 use serde::Deserialize;
 
@@ -15,6 +15,8 @@ use serde::Deserialize;
 pub struct RopeConfig {
     /// The base: pair `i` of `d / 2` has the wavelength `theta^(2i / d)`, in tokens per radian.
     pub theta: f32,
+    /// How many of a head's dimensions, the first ones, are turned: `d` above.
+    pub width: usize,
     pub scaling: Scaling,
 }
 
@@ -61,7 +63,7 @@ pub struct RopeFields {
     mscale: Option<f32>,
     mscale_all_dim: Option<f32>,
     attention_factor: Option<f32>,
-    partial_rotary_factor: Option<f32>,
+    pub partial_rotary_factor: Option<f32>,
 }
 
 impl Scaling {
@@ -74,11 +76,9 @@ impl Scaling {
             None => Err(format!("RoPE scaling {kind:?}: {name} is missing")),
         };
         let original_context = || needed("original_max_position_embeddings", fields.original_max_position_embeddings);
-        if fields.partial_rotary_factor.is_some_and(|part| part != 1.0) {
-            return Err("partial_rotary_factor is not supported".into());
-        }
         match kind {
-            "default" => Ok(Self::None),
+            // "mrope" differs from it for images only.
+            "default" | "mrope" => Ok(Self::None),
             "linear" => Ok(Self::Linear { factor: needed("factor", fields.factor)? }),
             "llama3" => Ok(Self::Llama3 {
                 factor: needed("factor", fields.factor)?,
@@ -128,7 +128,7 @@ impl Starts {
     }
 }
 
-/// RoPE for heads of one width.
+/// RoPE of the first `width` dimensions of each head.
 #[derive(Clone)]
 pub(super) struct Rope {
     width: i32,
@@ -140,9 +140,9 @@ pub(super) struct Rope {
 }
 
 impl Rope {
-    /// For heads of `width`.
-    pub(super) fn new(config: &RopeConfig, width: usize) -> Result<Self, Exception> {
-        let width = width as i32;
+    /// As configured.
+    pub(super) fn new(config: &RopeConfig) -> Result<Self, Exception> {
+        let width = config.width as i32;
         let plain = Self { width, theta: Some(config.theta), position_scale: 1.0, wavelengths: None, magnitude: 1.0 };
         Ok(match config.scaling {
             Scaling::None => plain,
@@ -181,7 +181,15 @@ impl Rope {
     }
 
     fn magnified(&self, x: &Array) -> Result<Array, Exception> {
-        if self.magnitude == 1.0 { Ok(x.clone()) } else { multiply(x, array!(self.magnitude).as_dtype(x.dtype())?) }
+        if self.magnitude == 1.0 {
+            return Ok(x.clone());
+        }
+        let magnified = |x: &Array| multiply(x, array!(self.magnitude).as_dtype(x.dtype())?);
+        if x.dim(-1) == self.width {
+            return magnified(x);
+        }
+        let parts = x.split_at_indices(&[self.width], -1)?;
+        concatenate(&[magnified(&parts[0])?, parts[1].clone()], -1)
     }
 }
 
@@ -249,7 +257,6 @@ mod tests {
             (json!({"type": "yarn", "factor": 0}), "RoPE scaling \"yarn\": factor 0 is out of range"),
             (json!({"type": "yarn", "factor": 4}), "RoPE scaling \"yarn\": original_max_position_embeddings is missing"),
             (json!({"type": "longrope"}), "RoPE scaling \"longrope\" is not supported; the engine knows linear, llama3 and yarn"),
-            (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor is not supported"),
         ];
         for (fields, reason) in cases {
             assert_eq!(parse(fields), Err(reason.to_string()));

@@ -13,10 +13,12 @@ use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
 use super::compute_path::ComputePath;
+use super::families::in_mlx_form;
 use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
+use super::tensor_names::usual_name;
 use crate::engine::EngineError;
 use crate::tensor_file::TensorFile;
 
@@ -52,10 +54,19 @@ impl Weights {
             let files = shards(&index)?.into_iter().map(|name| dir.join(name)).collect();
             (index, files)
         };
-        let mut tensors = HashMap::new();
+        let (mut arrays, mut held_in) = (HashMap::new(), HashMap::new());
         for file in files {
-            tensors.extend(open_file(&file)?.into_iter().map(|(name, array)| (name, UnreadTensor { array, file: file.clone() })));
+            for (name, array) in open_file(&file)? {
+                let Some(name) = usual_name(&name) else { continue };
+                held_in.insert(name.clone(), file.clone());
+                arrays.insert(name, array);
+            }
         }
+        let unread = |(name, array): (String, Array)| {
+            let file = held_in.get(&name).unwrap_or(&source).clone();
+            (name, UnreadTensor { array, file })
+        };
+        let tensors = in_mlx_form(arrays)?.into_iter().map(unread).collect();
         let mut weights = Self { tensors, quantization, path, source, progress: LoadProgress::default() };
         weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
         weights.progress.memory = weights.tensors.keys().map(|name| weights.memory(name)).sum();
@@ -75,6 +86,11 @@ impl Weights {
     /// Takes a tensor `[length]`; an error if it is missing or has another shape.
     pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Array, EngineError> {
         self.read(name, &[length])
+    }
+
+    /// Takes a tensor that is no layer's matrix, never packed; an error if it is missing or has another shape.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Array, EngineError> {
+        self.read(name, shape)
     }
 
     /// Takes a layer's matrix `[output, input]` or stack `[n, output, input]`; an error if a tensor is missing or has another

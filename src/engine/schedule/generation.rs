@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::EngineError;
-use crate::engine::decode::{AnswerDecoder, Piece, Sampler};
+use crate::engine::decode::{AnswerDecoder, Piece, Sampler, TokenChoice};
 
 /// A request for one answer.
 pub struct Generation {
@@ -46,6 +46,8 @@ pub struct Finished {
     pub prefill: Duration,
     /// Time spent on all further tokens.
     pub decode: Duration,
+    /// The answer's tokens, and how sure the model was of those in calls, if the decoder watched them.
+    pub choices: Option<(Vec<u32>, Vec<TokenChoice>)>,
 }
 
 /// Why an answer ended.

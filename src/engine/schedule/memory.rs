@@ -2,11 +2,15 @@
 
 use mlx_rs::error::Exception;
 
+use super::sequence::SequenceMemory;
 use crate::engine::EngineError;
 use crate::engine::model::{ComputePath, KvCache};
 
 /// Output tokens that an answer reserves memory for when it begins. A longer answer makes the prefix cache shrink later.
 const RESERVED_OUTPUT_TOKENS: usize = 1024;
+
+/// Copies of the recurrent layers' states that an answer takes: now, before the last pass, and two checkpoints of its prompt.
+const STATES: usize = 4;
 
 /// Tokens that an answer reserves memory for when it begins, with its prompt.
 pub(crate) fn reserved_tokens(prompt_tokens: usize, max_tokens: usize) -> usize {
@@ -48,6 +52,8 @@ pub(crate) struct MemoryLimit {
     pub most: usize,
     /// Memory of one token's keys and values.
     pub token_bytes: usize,
+    /// Memory of the recurrent layers' states.
+    pub state_bytes: usize,
     /// On the GPU path an active answer has a copy of its keys and values, beside the segments.
     pub path: ComputePath,
 }
@@ -62,10 +68,10 @@ pub(crate) enum Room {
 
 impl MemoryLimit {
     /// Allows nine tenths of the memory that is free now; no limit if the system does not tell.
-    pub(crate) fn of_free(token_bytes: usize, path: ComputePath) -> Self {
+    pub(crate) fn of_free(SequenceMemory { token, state }: SequenceMemory, path: ComputePath) -> Self {
         let base = active();
         let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
-        Self { base, most, token_bytes, path }
+        Self { base, most, token_bytes: token, state_bytes: state, path }
     }
 
     /// Memory of a prompt and its answer if nothing of it is cached, in bytes.
@@ -75,7 +81,7 @@ impl MemoryLimit {
             ComputePath::Cpu => 0,
             ComputePath::Gpu => KvCache::grown_capacity(tokens),
         };
-        (tokens + copied) * self.token_bytes
+        (tokens + copied) * self.token_bytes + STATES * self.state_bytes
     }
 
     /// Refuses a request that does not fit even if nothing else is in memory.
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_request_that_never_fits_is_refused_with_the_figures() {
-        let limit = MemoryLimit { base: 5_000_000, most: 25_000_000, token_bytes: 1000, path: ComputePath::Cpu };
+        let limit = MemoryLimit { base: 5_000_000, most: 25_000_000, token_bytes: 1000, state_bytes: 0, path: ComputePath::Cpu };
         assert!(limit.check(19_000, 1000).is_ok() && limit.check(18_900, 64_000).is_ok());
         assert_eq!(
             limit.check(20_000, 64_000).unwrap_err().to_string(),
@@ -163,15 +169,15 @@ mod tests {
 
     #[test]
     fn on_the_gpu_path_an_answer_takes_its_segments_and_a_copy_with_room_to_grow() {
-        let limit = MemoryLimit { base: 0, most: 0, token_bytes: 10, path: ComputePath::Gpu };
-        assert_eq!(limit.whole(8000, 192), (8192 + 9216) * 10);
+        let limit = MemoryLimit { base: 0, most: 0, token_bytes: 10, state_bytes: 7, path: ComputePath::Gpu };
+        assert_eq!(limit.whole(8000, 192), (8192 + 9216) * 10 + STATES * 7);
     }
 
     #[test]
     fn room_is_the_limit_less_what_is_in_use() {
         let _array = mlx_rs::Array::from_slice(&[1.0_f32; 1000], &[1000]);
         let active = MemoryUse::now().active;
-        let limit = MemoryLimit { base: 0, most: active + 100, token_bytes: 1, path: ComputePath::Cpu };
+        let limit = MemoryLimit { base: 0, most: active + 100, token_bytes: 1, state_bytes: 0, path: ComputePath::Cpu };
         assert_eq!((limit.room_for(100), limit.room_for(107)), (Room::Enough, Room::Missing(7)));
     }
 }

@@ -10,6 +10,15 @@ use crate::engine::cache::PrefixCache;
 use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
 use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
+/// How much memory a sequence takes, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SequenceMemory {
+    /// A token's keys and values in all layers.
+    pub token: usize,
+    /// The states of all recurrent layers, however many tokens there are.
+    pub state: usize,
+}
+
 /// Computed tokens, and the keys and values of exactly these.
 pub(crate) struct Sequence {
     tokens: Vec<u32>,
@@ -27,12 +36,13 @@ impl Sequence {
         self.kv.reserve(tokens);
     }
 
-    /// Memory of one token's keys and values in all layers, in bytes: measured on a token.
-    pub(crate) fn token_bytes(model: &Model) -> Result<usize, Exception> {
+    /// Memory of a sequence: measured on a token.
+    pub(crate) fn memory(model: &Model) -> Result<SequenceMemory, Exception> {
         let mut kv = model.new_cache();
         model.prefill(&[0], &mut kv)?;
         kv.seal()?;
-        Ok(kv.segments().iter().map(|segment| segment.payload.bytes()).sum())
+        let token = kv.segments().iter().map(|segment| segment.payload.bytes()).sum();
+        Ok(SequenceMemory { token, state: kv.state_bytes() })
     }
 
     /// Memory that it takes beside the segments which the prefix cache may share, in bytes.
@@ -62,10 +72,18 @@ impl Sequence {
         Ok(())
     }
 
-    /// Puts all computed tokens into the prefix cache.
+    /// Puts all computed tokens into the prefix cache, as what is computed in all.
     pub(crate) fn share(&mut self, cache: &mut PrefixCache) -> Result<(), Exception> {
+        self.share_up_to_here(cache, true)
+    }
+
+    /// The same; `is_end`: no more tokens are computed.
+    fn share_up_to_here(&mut self, cache: &mut PrefixCache, is_end: bool) -> Result<(), Exception> {
         self.kv.seal()?;
-        cache.keep(&self.tokens, self.kv.segments())
+        self.kv.keep_checkpoint(cache.checkpoint_lasts(&self.tokens, is_end))?;
+        cache.keep(&self.tokens, self.kv.segments())?;
+        self.kv.forget_checkpoints();
+        Ok(())
     }
 
     /// Computes and shares the next of `tokens`, at most `chunk`; what others have shared in the meantime is not computed
@@ -80,13 +98,13 @@ impl Sequence {
         let start = Instant::now();
         self.catch_up(cache, tokens)?;
         self.kv.reserve(tokens.len());
-        let left = &tokens[self.tokens.len()..];
-        let chunk = &left[..left.len().min(chunk)];
+        let end = cache.chunk_end(tokens, self.tokens.len(), chunk);
+        let chunk = &tokens[self.tokens.len()..end];
         if !chunk.is_empty() {
             model.prefill(chunk, &mut self.kv)?;
             self.tokens.extend_from_slice(chunk);
             cache.count_computed(chunk.len(), start.elapsed());
-            self.share(cache)?;
+            self.share_up_to_here(cache, end == tokens.len())?;
             memory::give_back_pool(model.path())?;
         }
         Ok(start.elapsed())
@@ -108,7 +126,7 @@ impl Sequence {
 
     /// Ends a step: removes the last tokens, which were rejected, and seals the segment being filled if it is full.
     pub(crate) fn settle(&mut self, rejected: usize) -> Result<(), Exception> {
-        self.kv.cut(rejected);
+        self.kv.cut(rejected)?;
         self.tokens.truncate(self.kv.tokens());
         if self.kv.unsealed() < SEGMENT_TOKENS {
             return Ok(());

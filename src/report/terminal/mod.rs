@@ -3,18 +3,23 @@
 
 use console::{Alignment, Style, pad_str, style};
 
+use crate::backend::{CallMargin, LeastMargin};
 use crate::replay::{
-    CaseResult, Disagreement, Kind, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
+    CaseResult, Disagreement, Finding, Kind, Margins, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode,
+    Verdict,
 };
+use crate::report::sureness::in_words;
 use crate::report::tables::{latency_tables, speed_table};
 use crate::report::units::{count, duration, percent};
-use crate::report::{BudgetResult, Distribution, FidelityShare, ReplayTarget, Report, States};
-use crate::snapshot::{Side, diff};
+use crate::report::{BudgetResult, Distribution, FidelityShare, MarginDrop, ReplayTarget, Report, States};
+use crate::snapshot::{ExchangeId, Rule, Side, diff};
 
 /// Width of the right-aligned status words.
 const STATUS_WIDTH: usize = 12;
 /// Width of the column of called tools.
 const TOOLS_WIDTH: usize = 20;
+/// How many margins are shown, unless more are past their limit.
+const SHOWN_MARGINS: usize = 5;
 /// Width of a time.
 const TIME_WIDTH: usize = 7;
 
@@ -37,7 +42,11 @@ pub fn case_line(case: &CaseResult, id_width: usize) -> String {
     let times: Vec<_> = Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect();
     let flaky = case.findings.iter().any(|finding| finding.kind == Kind::Flaky);
     let flaky = case.agreement.filter(|_| flaky).map(|agreement| format!("  flaky, {agreement}")).unwrap_or_default();
-    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}", times.join("  ")))
+    let rules = match case.rules_needed {
+        0 => String::new(),
+        needed => format!("  equal under {}", count(needed, "rule")),
+    };
+    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}{rules}", times.join("  ")))
 }
 
 fn status_line(word: &str, colour: Style, rest: &str) -> String {
@@ -110,11 +119,11 @@ pub(super) fn detail(case: &CaseResult, states: States) -> String {
         let new = Side { label: &other.to_string(), text: &other_outcome.to_text() };
         out.push_str(&diff(old, new));
     }
-    if let (Verdict::Changed { accepted }, Some(outcome)) = (&case.verdict, case.outcome()) {
+    if let Verdict::Changed { accepted, found } = &case.verdict {
         let old = format!("{} (accepted)", case.snapshot.display());
         let new =
             case.pending.as_ref().map_or_else(|| "this replay".into(), |pending| format!("{} (this replay)", pending.display()));
-        out.push_str(&diff(Side { label: &old, text: &accepted.to_text() }, Side { label: &new, text: &outcome.to_text() }));
+        out.push_str(&diff(Side { label: &old, text: &accepted.to_text() }, Side { label: &new, text: &found.to_text() }));
     }
     out
 }
@@ -151,17 +160,60 @@ fn budget_text(result: &BudgetResult) -> String {
     }
 }
 
+/// How sure the model was of the accepted calls: beside the baseline's, or else where it was least sure. Empty if nobody asked.
+pub fn margins(report: &Report) -> String {
+    let mut out = String::new();
+    let bold = Style::new().bold();
+    match report.comparison.as_ref().filter(|comparison| !comparison.margins.is_empty()) {
+        Some(comparison) => {
+            let past = comparison.less_sure().count();
+            for (at, drop) in comparison.margins.iter().enumerate().take(past.max(SHOWN_MARGINS)) {
+                let (word, colour) = if at < past { ("less-sure", bold.clone().red()) } else { ("Margin", bold.clone()) };
+                let MarginDrop { id, drop, before, now, tool, .. } = drop;
+                let change = format!("{:+.2}, {before:.2} in the baseline", -drop);
+                out.push_str(&status_line(word, colour, &format!("{id}  {} ({change})", in_words(tool, now))));
+            }
+        }
+        None => {
+            for (id, call, least) in least_sure(report.cases).iter().take(SHOWN_MARGINS) {
+                out.push_str(&status_line("Margin", bold.clone(), &format!("{id}  {}", in_words(&call.tool, least))));
+            }
+        }
+    }
+    let mut missing: Vec<(&str, usize)> = Vec::new();
+    for case in report.cases {
+        let Some(Margins::Missing { missing: why }) = &case.margins else { continue };
+        match missing.iter_mut().find(|(known, _)| known == why) {
+            Some((_, n)) => *n += 1,
+            None => missing.push((why, 1)),
+        }
+    }
+    for (why, n) in missing {
+        out.push_str(&status_line("Margin", bold.clone().yellow(), &format!("missing for {}: {why}", count(n, "trace"))));
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
+}
+
+/// The calls of all traces of which the model was least sure, these first.
+fn least_sure(cases: &[CaseResult]) -> Vec<(&ExchangeId, &CallMargin, &LeastMargin)> {
+    let known = cases.iter().filter_map(|case| Some((&case.id, case.margins.as_ref()?.known()?)));
+    let calls = known.flat_map(|(id, answer)| answer.calls.iter().map(move |call| (id, call)));
+    let mut calls: Vec<_> = calls.filter_map(|(id, call)| Some((id, call, call.least.as_ref()?))).collect();
+    calls.sort_by(|(.., one), (.., other)| one.margin.total_cmp(&other.margin));
+    calls
+}
+
 /// The last lines: fidelity, summary, next steps.
 pub fn closing(report: &Report, policy: Policy) -> String {
     let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
-    let (notices, retries) = (notices(report.cases), retries(report.summary.retries));
+    let (notices, retries) = (notices(report), retries(report.summary.retries));
     format!("\n{notices}{fidelity}{retries}{}{}", summary(&report.summary), next_steps(report, policy))
 }
 
 /// What is only said, each once with the number of traces.
-fn notices(cases: &[CaseResult]) -> String {
+fn notices(report: &Report) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for finding in cases.iter().flat_map(|case| &case.findings).filter(|finding| finding.kind.is_notice()) {
+    for finding in report.cases.iter().flat_map(|case| &case.findings).filter(|finding| finding.kind.is_notice()) {
         let text = finding.to_string();
         match counts.iter_mut().find(|(known, _)| *known == text) {
             Some((_, n)) => *n += 1,
@@ -171,7 +223,11 @@ fn notices(cases: &[CaseResult]) -> String {
     let line = |(text, n): (String, usize)| {
         status_line("Notice", Style::new().bold().yellow(), &format!("{text} ({})", count(n, "trace")))
     };
-    counts.into_iter().map(line).collect()
+    let unused = |rule: &Rule| {
+        let finding = Finding::at_said(Kind::RuleUnused, "replay.match", rule.to_string());
+        status_line("Notice", Style::new().bold().yellow(), &finding.to_string())
+    };
+    counts.into_iter().map(line).chain(report.untested.unused_rules.iter().map(unused)).collect()
 }
 
 fn retries(n: u32) -> String {
@@ -285,6 +341,9 @@ fn next_steps(report: &Report, policy: Policy) -> String {
     let too_slow = report.summary.kinds.keys().any(|kind| matches!(kind, Kind::Slower | Kind::OverBudget));
     if too_slow {
         out.push_str(&next("find out what became slower: the outcomes are not the reason"));
+    }
+    if report.summary.kinds.contains_key(&Kind::LessSure) {
+        out.push_str(&next("find out what made the model less sure: the next change may flip an answer"));
     }
     if phase_failures + failed > 0 {
         out.push_str(&next("fix what failed (reasons above) and replay again: its times are left out"));

@@ -45,7 +45,7 @@ fn a_report_of_everything_that_can_be_wrong() {
     findings.push(Finding::at(Kind::ModelChanged, "info.model", Some(&json!("small")), Some(&json!("tiny"))));
     let changed = CaseResult {
         findings: findings.clone(),
-        verdict: Verdict::Changed { accepted },
+        verdict: Verdict::Changed { accepted, found: read },
         pending: Some("snapshots/demo__0001.snap.new".into()),
         ..case_result(1, all_phases())
     };
@@ -84,7 +84,7 @@ fn calls_of_one_tool_in_a_row_are_counted() {
     let table = [(vec![], "(no tool)"), (vec!["Read"], "Read"), (vec!["Read", "Read", "Bash", "Read"], "Read ×2, Bash, Read")];
     for (names, expected) in table {
         let mut case = case_result(1, vec![measurement(Phase::Cold, 1230, Some(0))]);
-        case.measurements[0].outcome.tool_use = names.into_iter().map(call).collect();
+        case.usual.as_mut().unwrap().tool_use = names.into_iter().map(call).collect();
         assert_eq!(tools(&case), expected);
     }
 }

@@ -3,6 +3,9 @@
 mod failure;
 mod faults;
 mod figures;
+mod matching;
+#[cfg(feature = "mlx")]
+mod sureness;
 mod verdict;
 
 use crate::support::demo::session;

@@ -90,6 +90,38 @@ impl SegmentIndex {
         best
     }
 
+    /// The path to the last checkpoint within `tokens`, as [`SegmentIndex::cover`] has it.
+    pub(super) fn cover_to_checkpoint(&self, tokens: &[u32]) -> Cover {
+        let mut best = Cover { segments: Vec::new(), tokens: 0, parent: self.root, parent_end: 0 };
+        let mut open = vec![(self.root, 0)];
+        while let Some((parent, start)) = open.pop() {
+            for id in self.children.get(&parent).into_iter().flatten() {
+                let Some(IndexedSegment { header, .. }) = self.segments.get(id) else { continue };
+                if !tokens[start..].starts_with(&header.tokens) {
+                    continue;
+                }
+                let end = start + header.tokens.len();
+                open.push((*id, end));
+                if header.checkpoint && end > best.tokens {
+                    best = Cover { tokens: end, parent: *id, parent_end: end, ..best };
+                }
+            }
+        }
+        best.segments = self.path(best.parent);
+        best
+    }
+
+    /// Where the checkpoints are on a path of segments, in tokens from its beginning.
+    pub(super) fn checkpoints(&self, path: &[SegmentId]) -> Vec<usize> {
+        let mut end = 0;
+        let headers = path.iter().filter_map(|id| Some(&self.segments.get(id)?.header));
+        let ends = headers.map(|header| {
+            end += header.tokens.len();
+            (header.checkpoint, end)
+        });
+        ends.filter_map(|(checkpoint, end)| checkpoint.then_some(end)).collect()
+    }
+
     /// The conversations on disk, each with all its tokens, the most recently used first and at most `most`. One that a more
     /// recently used one continues is not listed.
     pub(super) fn latest(&self, most: usize) -> Vec<Vec<u32>> {
@@ -189,7 +221,7 @@ mod tests {
             return;
         }
         for tokens in tokens[parent_end..].chunks(most) {
-            let header = SegmentHeader { parent, tokens: tokens.to_vec() };
+            let header = SegmentHeader { parent, tokens: tokens.to_vec(), checkpoint: false };
             parent = header.id();
             index.insert(header, FileName { id: parent, checksum: 0 }, tokens.len() as u64);
         }

@@ -108,7 +108,8 @@ impl DiskCache {
     pub(crate) fn keep(&mut self, tokens: &[u32], segments: &[Segment<KvSegment>]) -> Result<(), Exception> {
         self.settle();
         let Cover { segments: covering, tokens: covered, mut parent, parent_end } = self.index.cover(tokens);
-        if covered == tokens.len() {
+        let is_new = segments.last().is_some_and(|segment| has_lasting_checkpoint(&segment.payload)) && parent_end < tokens.len();
+        if covered == tokens.len() && !is_new {
             self.mark_used(&covering);
             return Ok(());
         }
@@ -125,7 +126,8 @@ impl DiskCache {
                 break;
             }
             let payload = if start < parent_end { payload.split(parent_end - start)?.1 } else { payload.clone() };
-            let header = SegmentHeader { parent, tokens: tokens[start.max(parent_end)..end].to_vec() };
+            let checkpoint = has_lasting_checkpoint(&payload);
+            let header = SegmentHeader { parent, tokens: tokens[start.max(parent_end)..end].to_vec(), checkpoint };
             let (name, bytes) = header.encode(&payload).map_err(Exception::custom)?;
             parent = name.id;
             self.index.insert(header, name, bytes.len() as u64);
@@ -145,7 +147,7 @@ impl DiskCache {
     pub(crate) fn recall(&mut self, prompt: &[u32], known: usize) -> Option<Recalled> {
         self.settle();
         loop {
-            let (cover, dropped) = (self.index.cover(prompt), self.stats.dropped);
+            let (cover, dropped) = (self.usable(prompt), self.stats.dropped);
             if cover.tokens <= known {
                 return None;
             }
@@ -159,6 +161,21 @@ impl DiskCache {
                 return Some(recalled);
             }
         }
+    }
+
+    /// The segments from which a prompt can go on.
+    fn usable(&self, prompt: &[u32]) -> Cover {
+        if self.shape.needs_checkpoints() { self.index.cover_to_checkpoint(prompt) } else { self.index.cover(prompt) }
+    }
+
+    /// The first place after at least `least` tokens of a conversation where there is a checkpoint; `None` if there is none, or the
+    /// model needs none.
+    pub(crate) fn checkpoint_from(&self, conversation: &[u32], least: usize) -> Option<usize> {
+        if !self.shape.needs_checkpoints() {
+            return None;
+        }
+        let path = self.index.cover_to_checkpoint(conversation).segments;
+        self.index.checkpoints(&path).into_iter().find(|end| *end >= least)
     }
 
     /// Reads a path of segments, without those that end within the first `known` tokens.
@@ -185,7 +202,7 @@ impl DiskCache {
 
     /// Marks the segments of a prompt as used.
     pub(crate) fn touch(&mut self, prompt: &[u32]) {
-        let cover = self.index.cover(prompt);
+        let cover = self.usable(prompt);
         self.mark_used(&cover.segments);
     }
 
@@ -234,6 +251,10 @@ impl DiskCache {
             self.writer.remove(name);
         }
     }
+}
+
+fn has_lasting_checkpoint(payload: &KvSegment) -> bool {
+    payload.checkpoint().is_some_and(|checkpoint| checkpoint.lasting)
 }
 
 /// Indexes the segments in a folder that belong to a model and removes the other ones; returns their number too.

@@ -16,9 +16,12 @@ use sha2::{Digest, Sha256};
 use crate::engine::model::{KvSegment, KvShape};
 use crate::tensor_file::TensorFile;
 
-/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`. Its name is that of
-/// the first version of the format.
+/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`, and `:checkpoint` after it
+/// if there is one. Its name is that of the first version of the format.
 const HEADER_ENTRY: &str = "run";
+
+/// See [`HEADER_ENTRY`].
+const CHECKPOINT: &str = ":checkpoint";
 
 /// A digest of the model and of all tokens up to a segment's end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -84,11 +87,13 @@ impl FromStr for FileName {
     }
 }
 
-/// What a file says about its segment: its tokens, and the segment that it continues.
+/// What a file says about its segment: its tokens, the segment that it continues, and whether it has a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SegmentHeader {
     pub parent: SegmentId,
     pub tokens: Vec<u32>,
+    /// Whether the file has the states of recurrent layers after the last token.
+    pub checkpoint: bool,
 }
 
 impl SegmentHeader {
@@ -108,7 +113,8 @@ impl SegmentHeader {
         let views = views.collect::<Result<Vec<_>, mlx_rs::error::ConversionError>>().map_err(|error| error.to_string())?;
         let tokens = self.tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         // A single entry: with several, the map's random order would give the same segment different bytes.
-        let metadata = HashMap::from([(HEADER_ENTRY.to_owned(), format!("{}:{tokens}", self.parent))]);
+        let checkpoint = if self.checkpoint { CHECKPOINT } else { "" };
+        let metadata = HashMap::from([(HEADER_ENTRY.to_owned(), format!("{}:{tokens}{checkpoint}", self.parent))]);
         let bytes = serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
         Ok((FileName { id: self.id(), checksum: crc32fast::hash(&bytes) }, bytes))
     }
@@ -130,9 +136,10 @@ pub(super) fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize
 /// Reads only a file's header: which segment it holds. `None` if that is damaged or the file is cut.
 pub(super) fn read_header(path: &Path) -> Option<SegmentHeader> {
     let file = TensorFile::open(path).ok()?;
-    let (parent, tokens) = file.metadata.get(HEADER_ENTRY)?.split_once(':')?;
+    let (parent, rest) = file.metadata.get(HEADER_ENTRY)?.split_once(':')?;
+    let (tokens, checkpoint) = rest.strip_suffix(CHECKPOINT).map_or((rest, false), |tokens| (tokens, true));
     let tokens = tokens.split(',').map(|token| token.parse().ok()).collect::<Option<_>>()?;
-    Some(SegmentHeader { parent: parent.parse().ok()?, tokens })
+    Some(SegmentHeader { parent: parent.parse().ok()?, tokens, checkpoint })
 }
 
 #[cfg(test)]
@@ -143,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn encoded(tokens: &[u32]) -> (SegmentHeader, FileName, Vec<u8>) {
-        let header = SegmentHeader { parent: SegmentId::root("m"), tokens: tokens.to_vec() };
+        let header = SegmentHeader { parent: SegmentId::root("m"), tokens: tokens.to_vec(), checkpoint: false };
         let (name, bytes) = header.encode(&testing::kv(tokens.len())).unwrap();
         (header, name, bytes)
     }

@@ -171,7 +171,7 @@ fn a_file_whose_checksum_is_right_and_whose_shapes_are_not_is_dropped() {
     for (index, (tensors, good)) in files.into_iter().enumerate() {
         let test = TestFolder::new();
         let root = Manifest::of(test.model.path(), ComputePath::Cpu).unwrap().root();
-        let header = SegmentHeader { parent: root, tokens: vec![1, 2, 3] };
+        let header = SegmentHeader { parent: root, tokens: vec![1, 2, 3], checkpoint: false };
         let (name, bytes) = header.encode_tensors(&tensors).unwrap();
         fs::write(test.folder.path().join(name.to_string()), bytes).unwrap();
         let mut disk = test.open();

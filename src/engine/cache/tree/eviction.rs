@@ -4,8 +4,16 @@ use super::{Node, PrefixTree, ROOT};
 use crate::engine::segment::Payload;
 
 impl<P: Payload> PrefixTree<P> {
-    /// Evicts the least recently used leaves until at most `bytes` are in use.
+    /// Evicts until at most `bytes` are in use: first the checkpoints beyond their share of the memory, then the least recently used
+    /// leaves.
     pub fn shrink_to(&mut self, bytes: usize) {
+        if self.bytes > bytes {
+            self.thin_out(false);
+        }
+        self.evict_to(bytes);
+    }
+
+    fn evict_to(&mut self, bytes: usize) {
         while self.bytes > bytes {
             let Some(leaf) = self.least_recently_used() else { break };
             self.remove(leaf);
@@ -23,8 +31,9 @@ impl<P: Payload> PrefixTree<P> {
                 id = self.remove(leaf);
             }
         }
+        self.thin_out(true);
         if let Some(most) = self.limits.bytes {
-            self.shrink_to(most);
+            self.evict_to(most);
         }
     }
 
@@ -38,6 +47,15 @@ impl<P: Payload> PrefixTree<P> {
         self.node_mut(parent).children.remove(&tokens[0]);
         self.bytes -= payload.as_ref().map_or(0, P::bytes);
         self.evicted += 1;
+        // What is left without a checkpoint is of no use to anybody.
+        if parent != ROOT && self.node(parent).children.is_empty() && !self.resumes_after(parent) {
+            return self.remove(parent);
+        }
         (parent != ROOT).then_some(parent)
+    }
+
+    fn resumes_after(&self, id: usize) -> bool {
+        let node = self.node(id);
+        node.payload.as_ref().is_some_and(|payload| payload.resumes_after(node.tokens.len()))
     }
 }

@@ -1,8 +1,9 @@
 //! A radix tree over token ids: which prompts have been computed. Pure bookkeeping for any payload; `eviction` says which to
-//! forget.
+//! forget, `checkpoints` where sequences can go on if they cannot everywhere.
 //!
 //! A node holds one segment; its path from the root spells the tokens. Prompts share the nodes of their common beginning.
 
+mod checkpoints;
 mod eviction;
 
 use std::collections::BTreeMap;
@@ -82,13 +83,14 @@ impl<P: Payload> PrefixTree<P> {
         Self { nodes: vec![Some(root)], limits, join_below, clock: CLOCK_START, oldest: CLOCK_START, bytes: 0, evicted: 0 }
     }
 
-    /// The segments of the longest prefix of `tokens` that the tree has, in order. Counts as a use.
+    /// The segments of the longest prefix of `tokens` from which a sequence can go on, in order. Counts as a use.
     pub fn lookup(&mut self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
         self.touch(self.find(tokens).node);
-        self.segments(tokens)
+        self.segments(&tokens[..self.known(tokens)])
     }
 
-    /// Like [`PrefixTree::lookup`], without counting as a use.
+    /// The segments of the longest prefix of `tokens` that the tree has, whether or not a sequence can go on from it. Does not
+    /// count as a use.
     pub fn segments(&self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
         let position = self.find(tokens);
         let mut found = Vec::new();
@@ -103,9 +105,18 @@ impl<P: Payload> PrefixTree<P> {
         Ok(found)
     }
 
-    /// Length of the longest prefix of `tokens` that the tree has. Does not count as a use.
+    /// Length of the longest prefix of `tokens` from which a sequence can go on. Does not count as a use.
     pub fn known(&self, tokens: &[u32]) -> usize {
-        self.find(tokens).tokens
+        let PrefixMatch { mut node, mut within, tokens: mut end } = self.find(tokens);
+        while let Some(payload) = &self.node(node).payload {
+            if payload.resumes_after(within) {
+                return end;
+            }
+            end -= within;
+            node = self.node(node).parent;
+            within = self.node(node).tokens.len();
+        }
+        0
     }
 
     /// Adds the part of `tokens` that is new and evicts the least recently used prompts beyond the limits. `segments` must
@@ -128,6 +139,7 @@ impl<P: Payload> PrefixTree<P> {
     /// Adds the tokens that no node has yet; returns the node in which `tokens` end.
     fn put(&mut self, tokens: &[u32], segments: &[Segment<P>], last_used: u64) -> Result<usize, P::CopyError> {
         debug_assert_eq!(tokens.len(), segments.iter().map(|segment| segment.tokens).sum::<usize>());
+        self.add_checkpoints(tokens, segments, self.find(tokens).tokens)?;
         let PrefixMatch { mut node, within, tokens: known } = self.find(tokens);
         if known < tokens.len() && within < self.node(node).tokens.len() {
             node = self.split(node, within)?;
@@ -235,6 +247,7 @@ impl<P: Payload> PrefixTree<P> {
         let upper = self.node(parent);
         if let Some(before) = &upper.payload
             && upper.children.is_empty()
+            && before.checkpoint().is_none()
             && upper.last_used <= last_used
             && upper.tokens.len() + tokens.len() <= self.join_below
         {

@@ -101,6 +101,7 @@ impl AnswerDecoders {
             flow: TextFlow::new(&request.stop_sequences),
             never_in_text: if rules.tools.is_empty() { parts.grammars.open_tokens() } else { Vec::new() },
             trail: request.top_logprobs.map(|top| LogprobTrail::new(parts.tokenizer.clone(), top)),
+            choices: None,
             generated: 0,
             parts,
             rules,

@@ -9,6 +9,7 @@ pub use self::decoders::AnswerDecoders;
 use self::decoders::SharedParts;
 use self::rules::Rules;
 use super::Piece;
+use super::choices::{ChoiceTrail, TokenChoice};
 use super::constraint::{Follower, TokenMask};
 use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
@@ -45,6 +46,8 @@ pub struct AnswerDecoder {
     never_in_text: Vec<u32>,
     /// Where the request asks for log-probabilities.
     trail: Option<LogprobTrail>,
+    /// Where somebody asks how sure the model was.
+    choices: Option<ChoiceTrail>,
     /// Length of all text from the detokenizer, in bytes.
     generated: usize,
     stage: Stage,
@@ -97,9 +100,23 @@ impl AnswerDecoder {
         self.parts.tokenizer.encode(&text).unwrap_or_default()
     }
 
-    /// Notes how likely the token was that is pushed next, if the request asks for that. `logits`: those it was sampled from, as
-    /// the model computed them.
-    pub fn weigh(&mut self, token: u32, logits: &[f32]) {
+    /// From here on, notes how sure the model was of each token of a call.
+    pub fn watch_choices(&mut self) {
+        self.choices = Some(ChoiceTrail::new(self.parts.tokenizer.clone()));
+    }
+
+    /// All tokens so far, and how sure the model was of those in calls; `None` if nobody asked for it.
+    pub fn take_choices(&mut self) -> Option<(Vec<u32>, Vec<TokenChoice>)> {
+        self.choices.as_mut().map(ChoiceTrail::take)
+    }
+
+    /// Notes how likely the token was that is pushed next, if somebody asks for that. `logits`: those it was sampled from, as
+    /// the model computed them; `mask`: what [`Self::mask`] allowed.
+    pub fn weigh(&mut self, token: u32, logits: &[f32], mask: Option<&TokenMask>) {
+        let is_forced = self.choices.is_some() && !self.forced().is_empty();
+        if let Some(choices) = &mut self.choices {
+            choices.weigh(token, logits, mask, is_forced);
+        }
         if let Some(trail) = &mut self.trail {
             trail.sampled(token, logits);
         }
@@ -146,9 +163,15 @@ impl AnswerDecoder {
             let end = self.generated + text.len() + self.detokenizer.pending();
             trail.locate(self.generated + before..end, self.detokenizer.shows(token));
         }
+        let is_text = matches!(self.stage, Stage::Text | Stage::Start(..) | Stage::Output(_));
+        let call = (!is_text).then_some(self.calls);
         let pieces = self.pass(&text);
         self.advance()?;
-        Ok(self.with_logprobs(pieces))
+        let pieces = self.with_logprobs(pieces);
+        if let Some(choices) = &mut self.choices {
+            choices.place(token, call, &pieces);
+        }
+        Ok(pieces)
     }
 
     /// Whether the answer is over, so that nothing but an end-of-answer token can follow.

@@ -9,9 +9,9 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{add, arange, concatenate, expand_dims, gt, le, logical_and};
 use mlx_rs::{Array, array};
 
-use super::Attention;
+use super::{Attention, gated};
 use crate::engine::model::batch::Batch;
-use crate::engine::model::layers::{Linear, RmsNorm};
+use crate::engine::model::layers::RmsNorm;
 
 /// The queries of one sequence's new tokens, and the keys and values that they attend to.
 pub(super) struct FusedInput {
@@ -25,18 +25,26 @@ pub(super) struct FusedInput {
 impl Attention {
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub(super) fn forward_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
-        let inputs = self.fill_fused(x, layer, batch)?;
+        let (inputs, gates) = self.fill_fused(x, layer, batch)?;
         let outputs = inputs.iter().map(|input| attend(input, self.window)).collect::<Result<Vec<_>, _>>()?;
         let heads = joined(outputs, x.dim(1))?;
-        self.output.forward(&heads.transpose_axes(&[0, 2, 1, 3])?.reshape(&[x.dim(0), x.dim(1), -1])?)
+        let attended = heads.transpose_axes(&[0, 2, 1, 3])?.reshape(&[x.dim(0), x.dim(1), -1])?;
+        self.output.forward(&gated(attended, gates.as_ref())?)
     }
 
-    /// Appends the new keys and values to the caches. Returns what each sequence attends with and to.
-    pub(super) fn fill_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Vec<FusedInput>, Exception> {
+    /// Appends the new keys and values to the caches. Returns what each sequence attends with and to, and the gates,
+    /// `[n, R / n, H · d]`, if there are any.
+    pub(super) fn fill_fused(
+        &self,
+        x: &Array,
+        layer: usize,
+        batch: &mut Batch,
+    ) -> Result<(Vec<FusedInput>, Option<Array>), Exception> {
         let (query_norm, key_norm) = self.norms();
-        let rotated = |projection, norm| self.rope.rotate_from(&self.heads_of(x, projection, norm)?, batch.starts());
-        let (queries, keys) = (rotated(&self.query, query_norm)?, rotated(&self.key, key_norm)?);
-        let values = self.heads_of(x, &self.value, None)?;
+        let rotated = |projected: &Array, norm| self.rope.rotate_from(&self.heads_of(projected, norm)?, batch.starts());
+        let (queries, gates) = self.queries_and_gates(x)?;
+        let (queries, keys) = (rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?);
+        let values = self.heads_of(&self.value.forward(x)?, None)?;
         let counts: Vec<i32> = batch.sequences().map(|(rows, _)| rows.end - rows.start).collect();
         let (queries, keys, values) = (parted(queries, &counts)?, parted(keys, &counts)?, parted(values, &counts)?);
         let mut inputs = Vec::new();
@@ -44,12 +52,12 @@ impl Attention {
             let (keys, values) = cache.append(layer, &keys, &values)?.concatenated()?;
             inputs.push(FusedInput { queries, keys, values });
         }
-        Ok(inputs)
+        Ok((inputs, gates))
     }
 
-    /// The heads of one projection of `[n, R / n, D]`: `[n, heads, R / n, d]`.
-    fn heads_of(&self, x: &Array, projection: &Linear, norm: Option<&RmsNorm>) -> Result<Array, Exception> {
-        let heads = projection.forward(x)?.reshape(&[x.dim(0), x.dim(1), -1, self.head_dim])?;
+    /// The heads of a projection, `[n, R / n, heads · d]` to `[n, heads, R / n, d]`.
+    fn heads_of(&self, projected: &Array, norm: Option<&RmsNorm>) -> Result<Array, Exception> {
+        let heads = projected.reshape(&[projected.dim(0), projected.dim(1), -1, self.head_dim])?;
         let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
         heads.transpose_axes(&[0, 2, 1, 3])
     }

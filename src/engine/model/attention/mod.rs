@@ -10,6 +10,7 @@ mod on_cpu;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
+use mlx_rs::ops::{multiply, sigmoid};
 
 use super::Config;
 use super::batch::Batch;
@@ -28,10 +29,18 @@ pub(super) struct Attention {
     pub output: Linear,
     /// RMSNorm of each head's query and key, before RoPE (Qwen3).
     pub query_key_norms: Option<(RmsNorm, RmsNorm)>,
+    /// Whether the query projection also gives gates, one for each number of the attention output (Qwen3-Next): for each head
+    /// its query, then its gates.
+    pub gated: bool,
     pub rope: Rope,
     pub head_dim: i32,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<i32>,
+}
+
+/// The attention output times the sigmoids of its gates, if there are any.
+fn gated(attended: Array, gates: Option<&Array>) -> Result<Array, Exception> {
+    if let Some(gates) = gates { multiply(attended, sigmoid(gates)?) } else { Ok(attended) }
 }
 
 /// Which projections of attention have a bias.
@@ -44,16 +53,33 @@ pub(super) struct AttentionBias {
 impl Attention {
     /// Loads a layer's `self_attn.q_proj`, `k_proj`, `v_proj` and `o_proj`; no query and key norms.
     pub(super) fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
+        Self::load_with(weights, layer, config, bias, false)
+    }
+
+    /// The same with output gates.
+    pub(super) fn load_gated(weights: &mut Weights, layer: usize, config: &Config) -> Result<Self, EngineError> {
+        Self::load_with(weights, layer, config, AttentionBias { qkv: false, output: false }, true)
+    }
+
+    fn load_with(
+        weights: &mut Weights,
+        layer: usize,
+        config: &Config,
+        bias: AttentionBias,
+        gated: bool,
+    ) -> Result<Self, EngineError> {
         let path = format!("model.layers.{layer}.self_attn");
         let (width, hidden) = (config.head_dim, config.hidden_size);
         let (queries, keys) = (config.heads * width, config.kv_heads * width);
+        let queries_and_gates = if gated { 2 * queries } else { queries };
         Ok(Self {
-            query: Linear::load(weights, &format!("{path}.q_proj"), hidden, queries, bias.qkv)?,
+            query: Linear::load(weights, &format!("{path}.q_proj"), hidden, queries_and_gates, bias.qkv)?,
             key: Linear::load(weights, &format!("{path}.k_proj"), hidden, keys, bias.qkv)?,
             value: Linear::load(weights, &format!("{path}.v_proj"), hidden, keys, bias.qkv)?,
             output: Linear::load(weights, &format!("{path}.o_proj"), queries, hidden, bias.output)?,
             query_key_norms: None,
-            rope: Rope::new(&config.rope, width)?,
+            gated,
+            rope: Rope::new(&config.rope)?,
             head_dim: width as i32,
             window: config.windows[layer],
         })
@@ -73,6 +99,17 @@ impl Attention {
             ComputePath::Cpu => self.fill_on_cpu(x, layer, batch).map(drop),
             ComputePath::Gpu => self.fill_fused(x, layer, batch).map(drop),
         }
+    }
+
+    /// Queries `[n, R / n, H · d]` and, where there are gates, these, `[n, R / n, H · d]`: before norms and RoPE.
+    fn queries_and_gates(&self, x: &Array) -> Result<(Array, Option<Array>), Exception> {
+        let projected = self.query.forward(x)?;
+        if !self.gated {
+            return Ok((projected, None));
+        }
+        let flat = |heads: &Array| heads.reshape(&[x.dim(0), x.dim(1), -1]);
+        let halves = projected.reshape(&[x.dim(0), x.dim(1), -1, 2 * self.head_dim])?.split_equal(2, -1)?;
+        Ok((flat(&halves[0])?, Some(flat(&halves[1])?)))
     }
 
     /// The norms of queries and of keys, if there are any.

@@ -4,28 +4,32 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 
-use super::Attention;
+use super::{Attention, gated};
 use crate::engine::model::batch::Batch;
 use crate::engine::model::cpu::attention::cpu_attention;
 use crate::engine::model::cpu::cores::{by_rows, joined};
 use crate::engine::model::kv_spans::AttendedSequence;
-use crate::engine::model::layers::{Linear, RmsNorm};
+use crate::engine::model::layers::RmsNorm;
+
+/// What the new tokens attend with and to.
+pub(super) struct Filled {
+    /// `[R, H, 1, d]`.
+    queries: Array,
+    /// `[n, R / n, H · d]`, where there are gates.
+    gates: Option<Array>,
+    sequences: Vec<AttendedSequence>,
+}
 
 impl Attention {
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub(super) fn forward_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
-        let (queries, sequences) = self.fill_on_cpu(x, layer, batch)?;
-        let attended = cpu_attention(&queries, sequences, self.window)?;
-        joined(&by_rows(&batch.batched(attended)?, |attended, _| Ok([self.output.forward(attended)?]))?, 0)
+        let Filled { queries, gates, sequences } = self.fill_on_cpu(x, layer, batch)?;
+        let attended = gated(batch.batched(cpu_attention(&queries, sequences, self.window)?)?, gates.as_ref())?;
+        joined(&by_rows(&attended, |attended, _| Ok([self.output.forward(attended)?]))?, 0)
     }
 
-    /// Appends the new keys and values to the caches. Returns the queries, `[R, H, 1, d]`, and what they attend to.
-    pub(super) fn fill_on_cpu(
-        &self,
-        x: &Array,
-        layer: usize,
-        batch: &mut Batch,
-    ) -> Result<(Array, Vec<AttendedSequence>), Exception> {
+    /// Appends the new keys and values to the caches.
+    pub(super) fn fill_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Filled, Exception> {
         let parts = by_rows(x, |x, rows| self.project(x, &batch.positions().try_index(rows)?))?;
         let heads = |output| self.heads(&joined(&parts, output)?);
         let (queries, keys, values) = (heads(0)?, heads(1)?, heads(2)?);
@@ -36,19 +40,23 @@ impl Attention {
             let kv = cache.append(layer, &own(&keys)?, &own(&values)?)?;
             sequences.push(AttendedSequence { new_tokens: rows.end - rows.start, kv });
         }
-        Ok((queries, sequences))
+        let gates = if self.gated { Some(joined(&parts, 3)?) } else { None };
+        Ok(Filled { queries, gates, sequences })
     }
 
     /// Queries, keys and values of `[n, R / n, D]`: `[n, R / n, H · d]` and twice `[n, R / n, K · d]`. RoPE is applied to
-    /// queries and keys, by each row's position.
-    fn project(&self, x: &Array, positions: &Array) -> Result<[Array; 3], Exception> {
+    /// queries and keys, by each row's position. Last come the gates, `[n, R / n, H · d]`; without gates, the values again.
+    fn project(&self, x: &Array, positions: &Array) -> Result<[Array; 4], Exception> {
         let (query_norm, key_norm) = self.norms();
-        let rotated = |projection: &Linear, norm: Option<&RmsNorm>| {
-            let heads = self.heads(&projection.forward(x)?)?;
+        let rotated = |projected: &Array, norm: Option<&RmsNorm>| {
+            let heads = self.heads(projected)?;
             let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
             self.rope.rotate(&heads, positions)?.reshape(&[x.dim(0), x.dim(1), -1])
         };
-        Ok([rotated(&self.query, query_norm)?, rotated(&self.key, key_norm)?, self.value.forward(x)?])
+        let (queries, gates) = self.queries_and_gates(x)?;
+        let values = self.value.forward(x)?;
+        let gates = gates.unwrap_or_else(|| values.clone());
+        Ok([rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?, values, gates])
     }
 
     /// `[n, R / n, heads · d]` to `[R, heads, 1, d]`: to MLX, each row is a sequence of one token.

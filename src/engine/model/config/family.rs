@@ -1,8 +1,10 @@
 //! The model families, with the fields that only their own `config.json` has. What a family computes is in
-//! `model/families`.
+//! `model/families`; `hybrid` has the fields of those with recurrent layers.
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::hybrid::HybridConfig;
 
 /// A family of models.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +14,8 @@ pub enum Family {
     Qwen2,
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
+    Qwen3Next(HybridConfig),
+    Qwen3_5(HybridConfig),
 }
 
 /// Llama's own fields.
@@ -54,7 +58,7 @@ fn one() -> usize {
     1
 }
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3 and qwen3_moe";
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5 and qwen3_5_moe";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -65,14 +69,38 @@ impl Family {
             Some("qwen2") => Ok(Self::Qwen2),
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
+            Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
+            // The text part has names of its own where it is a file of its own.
+            Some("qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text") => {
+                HybridConfig::parse(config).map(Self::Qwen3_5)
+            }
             Some(other) => Err(format!("model_type {other:?} is not supported; {KNOWN}")),
             None => Err(format!("model_type is missing; {KNOWN}")),
         }
     }
 }
 
+impl Family {
+    /// What a family with recurrent layers has of its own.
+    pub fn hybrid(&self) -> Option<&HybridConfig> {
+        match self {
+            Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
+            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) => None,
+        }
+    }
+
+    /// Width inside an expert's MLP, where there are experts.
+    pub fn expert_width(&self) -> Option<usize> {
+        match self {
+            Self::Qwen3Moe(own) => Some(own.experts.moe_intermediate_size),
+            _ => self.hybrid()?.experts.as_ref().map(|own| own.routed.experts.moe_intermediate_size),
+        }
+    }
+}
+
 impl Qwen3MoeConfig {
-    fn parse(config: &Value) -> Result<Self, String> {
+    /// Reads the fields and refuses what cannot be.
+    pub(super) fn parse(config: &Value) -> Result<Self, String> {
         let found = Self::deserialize(config).map_err(|e| e.to_string())?;
         let (experts, chosen) = (found.experts.num_experts, found.experts.num_experts_per_tok);
         if chosen == 0 || chosen > experts {

@@ -1,8 +1,9 @@
-//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` holds what only
-//! some have, `generation_config` reads the sampling defaults.
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` and `hybrid` hold
+//! what only some have, `generation_config` reads the sampling defaults.
 
 mod family;
 mod generation_config;
+mod hybrid;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 pub(super) use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
 pub use self::generation_config::GenerationConfig;
+pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
 use super::json_file::read_json;
 use super::quantization::Quantization;
 use super::rope::{RopeConfig, RopeFields, Scaling};
@@ -47,6 +49,27 @@ pub struct Config {
     pub context: usize,
     /// How each weight is stored.
     pub quantization: Quantization,
+    /// The tokens that end an answer, and so a message in a prompt.
+    pub end_tokens: Vec<u32>,
+}
+
+/// `eos_token_id`, in either form.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum EndTokens {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl EndTokens {
+    /// Those of a JSON file; none if there are none, or they are not numbers.
+    fn of(file: &Value) -> Vec<u32> {
+        match Self::deserialize(&file["eos_token_id"]) {
+            Ok(Self::One(token)) => vec![token],
+            Ok(Self::Several(tokens)) => tokens,
+            Err(_) => vec![],
+        }
+    }
 }
 
 /// The name of a layer with a sliding window in `layer_types`.
@@ -57,7 +80,8 @@ const SLIDING: &str = "sliding_attention";
 struct ConfigFile {
     vocab_size: usize,
     hidden_size: usize,
-    intermediate_size: usize,
+    /// Missing where all layers have experts.
+    intermediate_size: Option<usize>,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
@@ -68,6 +92,8 @@ struct ConfigFile {
     /// Transformers 5 keeps both of the above here.
     rope_parameters: Option<RopeFields>,
     tie_word_embeddings: Option<bool>,
+    /// How much of a head RoPE turns.
+    partial_rotary_factor: Option<f32>,
     max_position_embeddings: usize,
     hidden_act: Option<String>,
     layer_types: Option<Vec<String>>,
@@ -88,11 +114,18 @@ impl Config {
     pub fn load(dir: &Path) -> Result<Self, EngineError> {
         let path = dir.join("config.json");
         let value: Value = read_json(&path)?;
-        Self::parse(value).map_err(|reason| EngineError::ModelFile { path, reason })
+        let mut config = Self::parse(value).map_err(|reason| EngineError::ModelFile { path, reason })?;
+        let generation = dir.join(GenerationConfig::FILE);
+        if generation.exists() {
+            config.end_tokens.extend(EndTokens::of(&read_json(&generation)?));
+        }
+        Ok(config)
     }
 
     fn parse(value: Value) -> Result<Self, String> {
+        let value = text_part(value);
         let family = Family::parse(&value)?;
+        let end_tokens = EndTokens::of(&value);
         let file: ConfigFile = serde_json::from_value(value).map_err(|e| e.to_string())?;
         file.check_sizes()?;
         file.check_features(&family)?;
@@ -100,7 +133,7 @@ impl Config {
         Ok(Self {
             vocab_size: file.vocab_size,
             hidden_size: file.hidden_size,
-            intermediate_size: file.intermediate_size,
+            intermediate_size: file.inner_width(&family)?,
             layers: file.num_hidden_layers,
             windows: file.windows(&family),
             heads: file.num_attention_heads,
@@ -110,10 +143,37 @@ impl Config {
             tied_head: file.tie_word_embeddings,
             context: rope.scaling.context().unwrap_or(0).max(file.max_position_embeddings),
             quantization: file.quantization()?,
+            end_tokens,
             rope,
             family,
         })
     }
+
+    /// A layer's number among those of its kind, counted from 0: those with attention, or recurrent ones.
+    pub fn slot(&self, layer: usize) -> usize {
+        let Some(hybrid) = self.family.hybrid() else { return layer };
+        hybrid.recurrent[..layer].iter().filter(|recurrent| **recurrent == hybrid.recurrent[layer]).count()
+    }
+
+    /// Layers with attention, which have keys and values.
+    pub fn attention_layers(&self) -> usize {
+        self.layers - self.recurrent_layers()
+    }
+
+    /// Layers with a recurrent state.
+    pub fn recurrent_layers(&self) -> usize {
+        self.family.hybrid().map_or(0, HybridConfig::recurrent_layers)
+    }
+}
+
+/// The text model's configuration: where a model also reads images, it is an object of its own within the file, and fields that
+/// it lacks are beside it. The `model_type` is the whole model's.
+fn text_part(mut value: Value) -> Value {
+    let Some(Value::Object(text)) = value.get_mut("text_config").map(Value::take) else { return value };
+    if let Some(whole) = value.as_object_mut() {
+        whole.extend(text.into_iter().filter(|(name, _)| name != "model_type"));
+    }
+    value
 }
 
 impl ConfigFile {
@@ -131,14 +191,27 @@ impl ConfigFile {
         let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
         let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
         let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
-        Ok(RopeConfig { theta, scaling: scaling.unwrap_or(Scaling::None) })
+        let part = self.partial_rotary_factor.or(parameters.and_then(|rope| rope.partial_rotary_factor)).unwrap_or(1.0);
+        if part != 1.0 && family.hybrid().is_none() {
+            return Err("partial_rotary_factor is not supported for this model_type".into());
+        }
+        let width = (self.head_dim() as f32 * part) as usize;
+        if part > 1.0 || width < 2 || !width.is_multiple_of(2) {
+            return Err(format!("partial_rotary_factor {part} is out of range for head_dim {}", self.head_dim()));
+        }
+        Ok(RopeConfig { theta, width, scaling: scaling.unwrap_or(Scaling::None) })
+    }
+
+    /// Width inside a dense MLP. Where no layer has one, configurations may leave it out.
+    fn inner_width(&self, family: &Family) -> Result<usize, String> {
+        self.intermediate_size.or(family.expert_width()).ok_or_else(|| "missing field `intermediate_size`".into())
     }
 
     /// Each layer's sliding window, by the rules of Hugging Face's transformers: with Mistral, all layers have it; with Qwen,
     /// those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the layers explicitly.
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
-            Family::Llama(_) => (false, 0),
+            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) => (false, 0),
             Family::Mistral => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
@@ -170,7 +243,7 @@ impl ConfigFile {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
+            ("intermediate_size", self.intermediate_size.unwrap_or(1)),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.kv_heads()),
@@ -198,8 +271,14 @@ impl ConfigFile {
         if self.attention_bias && !matches!(family, Family::Llama(_)) {
             return Err("attention_bias is not supported for this model_type".into());
         }
-        let windows = !matches!(family, Family::Llama(_));
-        let known = |kind: &str| kind == "full_attention" || (kind == SLIDING && windows);
+        let hybrid = family.hybrid().is_some();
+        let windows = !hybrid && !matches!(family, Family::Llama(_));
+        let known = |kind: &str| match kind {
+            "full_attention" => true,
+            SLIDING => windows,
+            hybrid::RECURRENT => hybrid,
+            _ => false,
+        };
         if let Some(kind) = self.layer_types.iter().flatten().find(|kind| !known(kind)) {
             return Err(format!("layer_types: {kind:?} is not supported for this model_type"));
         }
@@ -240,7 +319,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3 and qwen3_moe",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5 and qwen3_5_moe",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),

@@ -19,5 +19,5 @@ pub(super) fn block(
     let path = format!("model.layers.{layer}");
     let attention = Attention::load(weights, layer, config, bias)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, own.mlp_bias)?;
-    TransformerBlock::load(weights, &path, config, attention, FeedForward::Dense(mlp))
+    TransformerBlock::load(weights, layer, config, attention, FeedForward::Dense(mlp))
 }

@@ -7,8 +7,12 @@ mod llama;
 mod mistral;
 mod qwen2;
 mod qwen3;
+mod qwen3_5;
 mod qwen3_moe;
+mod qwen3_next;
+mod raw_qwen;
 
+pub(super) use self::raw_qwen::in_mlx_form;
 use super::Config;
 use super::config::Family;
 use super::transformer_block::TransformerBlock;
@@ -23,5 +27,7 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
         Family::Qwen2 => qwen2::block(weights, layer, config),
         Family::Qwen3 => qwen3::block(weights, layer, config),
         Family::Qwen3Moe(own) => qwen3_moe::block(weights, layer, config, own),
+        Family::Qwen3Next(own) => qwen3_next::block(weights, layer, config, own),
+        Family::Qwen3_5(own) => qwen3_5::block(weights, layer, config, own),
     }
 }

@@ -13,5 +13,5 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
     let bias = AttentionBias { qkv: true, output: false };
     let attention = Attention::load(weights, layer, config, bias)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, false)?;
-    TransformerBlock::load(weights, &path, config, attention, FeedForward::Dense(mlp))
+    TransformerBlock::load(weights, layer, config, attention, FeedForward::Dense(mlp))
 }

@@ -12,13 +12,18 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
     let path = format!("model.layers.{layer}");
     let attention = attention(weights, layer, config)?;
     let mlp = Mlp::load(weights, &format!("{path}.mlp"), config, false)?;
-    TransformerBlock::load(weights, &path, config, attention, FeedForward::Dense(mlp))
+    TransformerBlock::load(weights, layer, config, attention, FeedForward::Dense(mlp))
 }
 
 /// Attention with query and key norms.
 pub(super) fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
     let plain = Attention::load(weights, layer, config, AttentionBias { qkv: false, output: false })?;
+    Ok(Attention { query_key_norms: Some(norms(weights, layer, config)?), ..plain })
+}
+
+/// The norms of queries and of keys.
+pub(super) fn norms(weights: &mut Weights, layer: usize, config: &Config) -> Result<(RmsNorm, RmsNorm), EngineError> {
     let mut norm =
         |name: &str| RmsNorm::load(weights, &format!("model.layers.{layer}.self_attn.{name}"), config.head_dim, config);
-    Ok(Attention { query_key_norms: Some((norm("q_norm")?, norm("k_norm")?)), ..plain })
+    Ok((norm("q_norm")?, norm("k_norm")?))
 }

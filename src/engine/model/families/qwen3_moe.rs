@@ -16,13 +16,12 @@ pub(super) fn block(
     config: &Config,
     own: &Qwen3MoeConfig,
 ) -> Result<TransformerBlock, EngineError> {
-    let path = format!("model.layers.{layer}");
     let attention = qwen3::attention(weights, layer, config)?;
-    let mlp = format!("{path}.mlp");
+    let mlp = format!("model.layers.{layer}.mlp");
     let feed_forward = if own.has_experts(layer) {
-        FeedForward::Experts(Experts::load(weights, &mlp, config, &own.experts)?)
+        FeedForward::Experts(Box::new(Experts::load(weights, &mlp, config, &own.experts)?))
     } else {
         FeedForward::Dense(Mlp::load(weights, &mlp, config, false)?)
     };
-    TransformerBlock::load(weights, &path, config, attention, feed_forward)
+    TransformerBlock::load(weights, layer, config, attention, feed_forward)
 }

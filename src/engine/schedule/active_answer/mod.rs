@@ -128,13 +128,16 @@ impl ActiveAnswer {
         }
     }
 
-    /// The token sampled last and a draft of what follows: what the grammar requires, else what prompt lookup proposes.
+    /// The token sampled last and a draft of what follows: what the sampler was taught, else what the grammar requires, else what prompt lookup proposes.
     fn draft(&mut self) -> DraftedStep {
-        let Generation { decoder, max_tokens, .. } = &self.generation;
+        let Generation { decoder, sampler, max_tokens, .. } = &self.generation;
         // No draft before the first token, whose latency the client notices, and none beyond the last one.
         let most = if self.output_tokens == 0 { 0 } else { max_tokens.saturating_sub(self.output_tokens + 1) };
         let most = most.min(MAX_DRAFT_TOKENS).min(self.sequence.room() - 1);
-        let mut tokens = if most > 0 { decoder.forced() } else { vec![] };
+        let mut tokens = if most > 0 { sampler.taught() } else { vec![] };
+        if tokens.is_empty() && most > 0 {
+            tokens = decoder.forced();
+        }
         let mut from_lookup = false;
         if tokens.is_empty() && most > 0 {
             tokens = self.lookup.propose(self.sequence.tokens(), self.next, most);
@@ -182,6 +185,7 @@ impl ActiveAnswer {
             output_tokens: self.output_tokens,
             prefill: self.prefill,
             decode: self.decode,
+            choices: self.generation.decoder.take_choices(),
         }))
     }
 
@@ -232,13 +236,14 @@ fn end_reason(decoder: &AnswerDecoder, output_tokens: usize, max_tokens: usize) 
 
 /// Samples the next token.
 fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {
-    let token = match decoder.mask()? {
+    let mask = decoder.mask()?;
+    let token = match &mask {
         Some(mask) => sampler.sample(logits, mask.iter()),
         None => sampler.sample(logits, 0..logits.len() as u32),
     };
     let token =
         token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))?;
-    decoder.weigh(token, logits);
+    decoder.weigh(token, logits, mask.as_ref());
     Ok(token)
 }
 

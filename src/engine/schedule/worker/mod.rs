@@ -90,6 +90,7 @@ impl Worker {
     pub(crate) fn new(model: Model, cache: PrefixCache, prefill_chunk: usize, memory: MemoryLimit, shared: SharedState) -> Self {
         let SharedState { closing, warm_up: progress, reading_ahead, .. } = shared;
         let ahead = ReadAhead::new(reading_ahead);
+        let cache = cache.of_model(model.config());
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
         Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead }
     }
@@ -107,7 +108,7 @@ impl Worker {
     fn read_chunk_ahead(&mut self) {
         let Some(tokens) = self.ahead.next() else { return };
         let known = self.cache.known(tokens);
-        let chunk = &tokens[..tokens.len().min(known + self.prefill_chunk)];
+        let chunk = &tokens[..self.cache.readable_end(tokens, known + self.prefill_chunk)];
         let read = match self.memory.room_for((chunk.len() - known) * self.memory.token_bytes) {
             Room::Enough => self.cache.read_ahead(chunk),
             Room::Missing(_) => return self.ahead.stop(),

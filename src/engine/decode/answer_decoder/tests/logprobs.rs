@@ -27,7 +27,7 @@ fn push_likely(decoder: &mut AnswerDecoder, token: u32) -> Vec<Piece> {
     let others = TOKENIZER.vocab_size() - 1;
     let mut logits = vec![0.0; others + 1];
     logits[token as usize] = (2.0 * others as f32).ln();
-    decoder.weigh(token, &logits);
+    decoder.weigh(token, &logits, None);
     decoder.push(token).unwrap()
 }
 
@@ -122,7 +122,7 @@ fn the_likeliest_end_of_an_answer_has_a_name_and_no_bytes() {
     let (token, end) = (TOKENIZER.encode("Hi").unwrap()[0], TOKENIZER.eos_tokens()[0]);
     let mut logits = vec![0.0; TOKENIZER.vocab_size()];
     logits[end as usize] = 9.0;
-    decoder.weigh(token, &logits);
+    decoder.weigh(token, &logits, None);
     let given = decoder.push(token).unwrap();
     let likeliest = &logprobs(&given)[0].top_logprobs[0];
     assert_eq!((likeliest.token.as_str(), likeliest.bytes.len()), ("<|im_end|>", 0));

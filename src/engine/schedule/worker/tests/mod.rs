@@ -1,6 +1,7 @@
 //! The worker's turns, called one by one, on the random model.
 
 mod any_order;
+mod hybrid;
 
 use serde_json::{Value, json};
 
@@ -40,7 +41,7 @@ impl TestWorker {
         let shared = SharedState::default();
         let disk = disk.map(|options| DiskCache::open(options, dir.path(), model.path()).unwrap().unwrap());
         let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-        let memory = MemoryLimit::of_free(Sequence::token_bytes(&model).unwrap(), model.path());
+        let memory = MemoryLimit::of_free(Sequence::memory(&model).unwrap(), model.path());
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
@@ -242,7 +243,7 @@ fn text(events: &mut EventReceiver) -> String {
 }
 
 /// Models of several families, so wide that the bits of OpenBLAS's products depend on the number of rows.
-fn families() -> [Value; 4] {
+fn families() -> [Value; 5] {
     let experts = json!({"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": true});
     let sizes = json!({"hidden_size": 192, "intermediate_size": 512, "num_key_value_heads": 1, "head_dim": 64});
     let family = |name: &str, more: &Value| {
@@ -256,6 +257,11 @@ fn families() -> [Value; 4] {
         family("qwen2", &json!({})),
         family("qwen3_moe", &experts),
         family("mistral", &json!({"sliding_window": 20})),
+        {
+            let mut hybrid = family("qwen3_5", &json!({}));
+            hybrid.as_object_mut().unwrap().extend(testing::hybrid().as_object().unwrap().clone());
+            hybrid
+        },
     ]
 }
 

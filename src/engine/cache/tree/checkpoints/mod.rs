@@ -1,0 +1,106 @@
+//! Which checkpoints the tree keeps, for models whose sequences can go on only from one.
+//!
+//! All checkpoints of a model have one size, whatever they save, so a tree of many short segments would consist of them. They get
+//! a fifth of the memory of keys and values, but at least some for each prompt. What goes first is what saves least: the tokens
+//! since the checkpoint before, as a share of those after it, which a prompt that goes on from here computes anyway. So those at
+//! a prompt's end are near each other and earlier ones farther and farther apart; one that ends a long text, such as the tools and
+//! the system prompt, stays. The last checkpoint of a prompt stays as long as the prompt.
+
+use std::collections::BTreeMap;
+
+use super::{Node, PrefixTree};
+use crate::engine::segment::{Checkpoint, Payload, Segment};
+
+/// Checkpoints may take this part of the memory that keys and values take.
+const SHARE: usize = 5;
+
+/// Checkpoints that are there for each prompt whatever they take: after the tools and the system prompt, after the last message,
+/// after its answer, and one between.
+const LEAST_PER_PROMPT: usize = 4;
+
+impl<P: Payload> PrefixTree<P> {
+    /// The checkpoint at a node's end.
+    pub(super) fn checkpoint(&self, id: usize) -> Option<Checkpoint> {
+        self.node(id).payload.as_ref().and_then(P::checkpoint)
+    }
+
+    /// Adds the checkpoints that `segments` have within the first `known` of their tokens, which are there, to the nodes that lack
+    /// them.
+    pub(super) fn add_checkpoints(&mut self, tokens: &[u32], segments: &[Segment<P>], known: usize) -> Result<(), P::CopyError> {
+        let mut end = 0;
+        for Segment { tokens: length, payload } in segments {
+            end += length;
+            if end > known {
+                break;
+            }
+            if payload.checkpoint().is_none() {
+                continue;
+            }
+            let position = self.find(&tokens[..end]);
+            let inside = position.within < self.node(position.node).tokens.len();
+            let id = if inside { self.split(position.node, position.within)? } else { position.node };
+            if self.checkpoint(id).is_none_or(|kept| !kept.lasting) {
+                self.set_checkpoint(id, Some(payload));
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops those that save least until the rest is within its share of the memory. `least_per_prompt`: those for each prompt may
+    /// be there beyond it.
+    pub(super) fn thin_out(&mut self, least_per_prompt: bool) {
+        while let Some((all, size)) = self.checkpoint_bytes() {
+            let least = if least_per_prompt { LEAST_PER_PROMPT * self.leaves().count() * size } else { 0 };
+            if all <= least.max((self.bytes - all) / SHARE) {
+                return;
+            }
+            let Some(id) = self.least_worth() else { return };
+            self.set_checkpoint(id, None);
+        }
+    }
+
+    /// Memory of all checkpoints and of one; `None` if there are none.
+    fn checkpoint_bytes(&self) -> Option<(usize, usize)> {
+        let payloads = self.nodes.iter().flatten().filter_map(|node| node.payload.as_ref());
+        let (all, largest) =
+            payloads.filter_map(P::checkpoint).fold((0, 0), |(all, largest), kept| (all + kept.bytes, kept.bytes.max(largest)));
+        (all > 0).then_some((all, largest))
+    }
+
+    /// The node whose checkpoint saves least, of those that are not a prompt's last one.
+    fn least_worth(&self) -> Option<usize> {
+        let mut worths: BTreeMap<usize, f64> = BTreeMap::new();
+        for leaf in self.leaves() {
+            let path = self.path(leaf);
+            let length: usize = path.iter().map(|id| self.node(*id).tokens.len()).sum();
+            let last = path.iter().rev().find(|id| self.checkpoint(**id).is_some());
+            let (mut end, mut before) = (0, 0);
+            for id in &path {
+                end += self.node(*id).tokens.len();
+                let Some(kept) = self.checkpoint(*id) else { continue };
+                let saved = end - std::mem::replace(&mut before, end);
+                let worth = match kept.lasting {
+                    _ if last == Some(id) => f64::INFINITY,
+                    true => saved as f64 / (1 + length - end) as f64,
+                    false => 0.0,
+                };
+                // Of several prompts that share it, the one that needs it most decides.
+                worths.entry(*id).and_modify(|most| *most = most.max(worth)).or_insert(worth);
+            }
+        }
+        let (id, _) = worths.into_iter().filter(|(_, worth)| worth.is_finite()).min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        Some(id)
+    }
+
+    /// Gives a node the checkpoint of a payload with the same end, or takes it away.
+    fn set_checkpoint(&mut self, id: usize, from: Option<&P>) {
+        let Node { payload: Some(payload), .. } = self.node_mut(id) else { return };
+        let before = payload.bytes();
+        *payload = payload.with_checkpoint_of(from);
+        let after = payload.bytes();
+        self.bytes = self.bytes + after - before;
+    }
+}
+
+#[cfg(test)]
+mod tests;

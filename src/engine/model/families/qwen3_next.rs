@@ -1,0 +1,53 @@
+//! Qwen3-Next and Qwen3-Coder-Next: three gated delta nets, then attention, again and again. Attention has norms on queries and
+//! keys, turns only the first dimensions of a head and gates its output. Experts, with one that all tokens share.
+
+use super::qwen3;
+use crate::engine::EngineError;
+use crate::engine::model::Config;
+use crate::engine::model::attention::Attention;
+use crate::engine::model::config::{HybridConfig, SharedExpertConfig};
+use crate::engine::model::experts::{Experts, SharedExpert};
+use crate::engine::model::gated_delta_net::GatedDeltaNet;
+use crate::engine::model::layers::Mlp;
+use crate::engine::model::transformer_block::{FeedForward, TokenMixer, TransformerBlock};
+use crate::engine::model::weights::Weights;
+
+/// A gated delta net or attention, and experts or a dense MLP.
+pub(super) fn block(
+    weights: &mut Weights,
+    layer: usize,
+    config: &Config,
+    own: &HybridConfig,
+) -> Result<TransformerBlock, EngineError> {
+    let mixer = if own.recurrent[layer] {
+        TokenMixer::GatedDelta(Box::new(GatedDeltaNet::load_by_key_head(weights, layer, config, own.delta)?))
+    } else {
+        TokenMixer::Attention(Box::new(attention(weights, layer, config)?))
+    };
+    let feed_forward = feed_forward(weights, layer, config, own)?;
+    TransformerBlock::load_mixed(weights, layer, config, mixer, feed_forward)
+}
+
+/// Attention with query and key norms and output gates.
+pub(super) fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
+    let gated = Attention::load_gated(weights, layer, config)?;
+    Ok(Attention { query_key_norms: Some(qwen3::norms(weights, layer, config)?), ..gated })
+}
+
+/// Experts beside a shared one, where the layer has them; else a dense MLP.
+pub(super) fn feed_forward(
+    weights: &mut Weights,
+    layer: usize,
+    config: &Config,
+    own: &HybridConfig,
+) -> Result<FeedForward, EngineError> {
+    let path = format!("model.layers.{layer}.mlp");
+    match &own.experts {
+        Some(SharedExpertConfig { routed, shared_width }) if routed.has_experts(layer) => {
+            let experts = Experts::load(weights, &path, config, &routed.experts)?;
+            let shared = SharedExpert::load(weights, &path, config.hidden_size, *shared_width)?;
+            Ok(FeedForward::Experts(Box::new(experts.with_shared(shared))))
+        }
+        _ => Ok(FeedForward::Dense(Mlp::load(weights, &path, config, false)?)),
+    }
+}

@@ -1,0 +1,38 @@
+//! The names of a checkpoint's tensors, as the families know them.
+//!
+//! Models that also read images keep the text model's tensors below a path of their own. Parts that the engine does not compute
+//! are left out.
+
+/// Where a text model is kept, and its usual place.
+const TEXT_MODELS: [(&str, &str); 2] = [("model.language_model.", "model."), ("language_model.", "")];
+
+/// Parts that the engine does not compute: images, and the prediction of several tokens at once.
+const LEFT_OUT: [&str; 5] = ["vision_tower.", "model.visual.", "visual.", "mtp.", "model.mtp."];
+
+/// The usual name of a tensor, or the usual path of a layer; `None` for parts that the engine does not compute.
+pub(super) fn usual_name(name: &str) -> Option<String> {
+    let moved = |(from, to): &(&str, &str)| name.strip_prefix(from).map(|rest| format!("{to}{rest}"));
+    let usual = TEXT_MODELS.iter().find_map(moved).unwrap_or_else(|| name.to_owned());
+    (!LEFT_OUT.iter().any(|part| usual.starts_with(part))).then_some(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_tensors_have_one_name_wherever_they_are_kept() {
+        for (name, usual) in [
+            ("model.layers.0.mlp.gate.weight", Some("model.layers.0.mlp.gate.weight")),
+            ("language_model.model.layers.0.mlp.gate", Some("model.layers.0.mlp.gate")),
+            ("language_model.lm_head.weight", Some("lm_head.weight")),
+            ("model.language_model.embed_tokens.weight", Some("model.embed_tokens.weight")),
+            ("vision_tower.blocks.0.weight", None),
+            ("model.visual.blocks.0.weight", None),
+            ("mtp.fc.weight", None),
+            ("language_model.mtp.fc.weight", None),
+        ] {
+            assert_eq!(usual_name(name).as_deref(), usual, "{name}");
+        }
+    }
+}
