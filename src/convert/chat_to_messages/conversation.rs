@@ -78,19 +78,19 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
     match content {
         ChatContent::Text(text) => text,
         ChatContent::Parts(parts) => {
-            let texts = parts.into_iter().filter_map(|part| match part {
+            let texts = parts.into_iter().map(|part| match part {
                 ContentPart::Text { text, extra } => {
                     omitted.fields("text", &extra);
-                    Some(text)
+                    text
                 }
-                ContentPart::Refusal { refusal } => Some(refusal),
+                ContentPart::Refusal { refusal } => refusal,
                 ContentPart::ImageUrl { .. } => {
                     omitted.add("image_url outside a user's message");
-                    Some(stand_in(&ContentBlock::Image { source: Value::Null, extra: Map::new() }))
+                    stand_in(&ContentBlock::Image { source: Value::Null, extra: Map::new() })
                 }
                 ContentPart::File { file } => {
                     omitted.add("file outside a user's message");
-                    Some(stand_in(&document(file)))
+                    stand_in(&document(file))
                 }
             });
             texts.collect::<Vec<_>>().join("\n\n")
