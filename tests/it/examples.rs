@@ -53,5 +53,5 @@ fn a_replay_in_a_test_passes_and_fails_as_the_command_does() {
     sandbox.write("snapshots/demo__001.snap", snapshot.replace("\"Read\"", "\"Write\""));
     let failed = replayed();
     assert_ne!(failed.code, Some(0));
-    insta::assert_snapshot!(line_of(&failed.stderr, "demo/001: "), @r#"demo/001: Changed { accepted: Outcome { stop_reason: Some(ToolUse), tool_use: [ToolUse { name: "Write", input: Object {"file_path": String("hello.txt")} }] } }"#);
+    insta::assert_snapshot!(line_of(&failed.stderr, "demo/001: "), @r#"demo/001: Changed { accepted: Outcome { stop_reason: Some(ToolUse), tool_use: [ToolUse { name: "Write", input: Object {"file_path": String("hello.txt")} }] }, found: Outcome { stop_reason: Some(ToolUse), tool_use: [ToolUse { name: "Read", input: Object {"file_path": String("hello.txt")} }] } }"#);
 }
