@@ -11,7 +11,8 @@ use super::EngineError;
 use super::cache::{CacheLimits, CacheStats, DiskCache, DiskOptions, PrefixCache};
 use super::decode::ToolFormatName;
 use super::model::{ComputePath, Config, LoadListener, Model};
-use super::schedule::memory::{self, MemoryLimit};
+use super::schedule::device_memory::{self, WiredMemory};
+use super::schedule::memory::{self, MemoryLimit, MemoryUse};
 use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpProgress, Worker, WorkerCommand};
 use super::segment::SEGMENT_TOKENS;
 
@@ -165,18 +166,24 @@ fn own_device(
         Ok(loaded) => loaded,
         Err(error) => return drop(loaded.send(Err(error))),
     };
-    let memory = match Sequence::memory(&model) {
-        Ok(memory) => MemoryLimit::of_free(memory, model.path()),
+    let working_set = device_memory::working_set(model.path());
+    if let Some(warning) = working_set.and_then(|working_set| device_memory::warning(MemoryUse::now().active, working_set)) {
+        tracing::warn!("{warning}");
+    }
+    let limited = device_memory::limit_pool(model.path());
+    let memory = match limited.and_then(|()| Sequence::memory(&model)) {
+        Ok(memory) => MemoryLimit::of_free(memory, model.path(), working_set),
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };
-    let limits = CacheLimits { bytes: options.cache.bytes.or(memory::available().map(|free| free / 2)), ..options.cache };
+    let left = memory::available(working_set);
+    let limits = CacheLimits { bytes: options.cache.bytes.or(left.map(|free| free / 2)), ..options.cache };
     let config = model.config().clone();
     let cache = PrefixCache::new(limits, disk, shared.cache.clone());
     let chunk = options.prefill_chunk.unwrap_or_else(|| most_prefilled(model.path())).max(1);
     let mut worker = Worker::new(model, cache, chunk, memory, shared);
     worker.recall_latest();
     let _ = loaded.send(Ok(config));
-    worker.run(inbox);
+    worker.run(inbox, &WiredMemory::of(working_set));
 }
 
 /// Prompt tokens for one forward pass. GPUs gain from larger passes, up to about the size that mlx-lm uses.

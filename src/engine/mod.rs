@@ -20,7 +20,7 @@ pub use cache::{CacheLimits, CacheStats, CachedPrompt, DiskOptions, DiskStats, P
 pub use decode::{Sampler, Sampling};
 pub use error::EngineError;
 pub use handle::{Engine, EngineOptions};
-pub use model::{ComputePath, Config, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, SequenceInput};
+pub use model::{ComputePath, Config, DeviceWork, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, SequenceInput};
 pub(crate) use schedule::MAX_ACTIVE;
 pub use schedule::{EndReason, EngineEvent, EventReceiver, Finished, Generation, MemoryUse};
 pub use segment::{Payload, Segment};

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyclaude_graph::{Operations, StepCount, TestModel, lengths};
+use anyclaude_graph::{AnswerCount, Operations, StepCount, TestModel, lengths};
 use serde::Deserialize;
 
 /// Most operations of a step, as a multiple of mlx-lm's.
@@ -50,6 +50,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         );
     }
     println!("{missed} of {} steps take more than mlx-lm's", ours.len());
+    let AnswerCount { waits_per_token, copies_per_follow_up } = model.count_answers("fixtures/models/tiny".as_ref())?;
+    println!("waits for each token: {waits_per_token:.2}");
+    println!("copies of the conversation's keys and values for a follow-up: {copies_per_follow_up:.2}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -146,6 +146,33 @@ impl Sampler {
         Some(token)
     }
 
+    /// The parameters, if nothing but them and the logits decides: `None` with penalties, which depend on the tokens so far, and
+    /// while taught tokens are to come.
+    pub fn without_penalties(&self) -> Option<&Sampling> {
+        let Sampling { repetition_penalty, presence_penalty, .. } = self.sampling;
+        (self.taught.is_empty() && repetition_penalty == 1.0 && presence_penalty == 0.0).then_some(&self.sampling)
+    }
+
+    /// Whether the likeliest token is always taken.
+    pub fn is_greedy(&self) -> bool {
+        self.sampling.temperature == 0.0
+    }
+
+    /// The random numbers that the next tokens will be drawn with, each from 0 up to 1.
+    pub fn next_draws(&self, count: usize) -> Vec<f64> {
+        let mut rng = self.rng.clone();
+        (0..count).map(|_| rng.random()).collect()
+    }
+
+    /// Takes the next token as [`Self::sample`] would have sampled it: it was drawn elsewhere, with the first of
+    /// [`Self::next_draws`].
+    pub fn accept(&mut self, token: u32) {
+        if self.sampling.temperature != 0.0 {
+            self.rng.random::<f64>();
+        }
+        self.answer.insert(token);
+    }
+
     fn choose(&mut self, logits: &[f32], allowed: impl Iterator<Item = u32>) -> Option<u32> {
         let candidates = allowed.filter_map(|id| {
             let logit = *logits.get(id as usize)?;

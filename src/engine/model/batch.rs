@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
+use mlx_rs::ops::concatenate;
 
 use super::KvCache;
 use super::compute_path::ComputePath;
@@ -24,14 +25,44 @@ pub(crate) const MAX_ROW_EXACT: usize = 16;
 
 /// The new tokens of one sequence and its KV cache.
 pub struct SequenceInput<'a> {
-    tokens: &'a [u32],
+    tokens: NewTokens<'a>,
     cache: &'a mut KvCache,
+}
+
+/// The new tokens of one sequence.
+enum NewTokens<'a> {
+    Known(&'a [u32]),
+    /// One token that the device has still to choose, `[1]`.
+    Coming(&'a Array),
 }
 
 impl<'a> SequenceInput<'a> {
     /// The tokens follow those in the cache, to which their keys and values are appended.
     pub fn new(tokens: &'a [u32], cache: &'a mut KvCache) -> Self {
-        Self { tokens, cache }
+        Self { tokens: NewTokens::Known(tokens), cache }
+    }
+
+    /// The same for one token that the device has still to choose, `[1]`: so the pass can be built before it is known.
+    pub fn coming(token: &'a Array, cache: &'a mut KvCache) -> Self {
+        Self { tokens: NewTokens::Coming(token), cache }
+    }
+
+    /// Number of new tokens.
+    fn len(&self) -> usize {
+        match self.tokens {
+            NewTokens::Known(tokens) => tokens.len(),
+            NewTokens::Coming(_) => 1,
+        }
+    }
+}
+
+impl NewTokens<'_> {
+    /// As an array, `[L]`.
+    fn array(&self) -> Array {
+        match self {
+            Self::Known(tokens) => Array::from_slice(tokens, &[tokens.len() as i32]),
+            Self::Coming(token) => (*token).clone(),
+        }
     }
 }
 
@@ -52,19 +83,19 @@ impl<'a> Batch<'a> {
     /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several; an error if there is no sequence
     /// or one has no new token.
     pub(super) fn new(path: ComputePath, inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
-        if inputs.is_empty() || inputs.iter().any(|input| input.tokens.is_empty()) {
+        if inputs.is_empty() || inputs.iter().any(|input| input.len() == 0) {
             return Err(Exception::custom("every sequence of a batch needs a token"));
         }
-        let row_exact = inputs.iter().all(|input| input.tokens.len() <= MAX_ROW_EXACT);
-        let rows: usize = inputs.iter().map(|input| input.tokens.len()).sum();
-        let alike = inputs.iter().all(|input| input.tokens.len() == inputs[0].tokens.len());
+        let row_exact = inputs.iter().all(|input| input.len() <= MAX_ROW_EXACT);
+        let rows: usize = inputs.iter().map(SequenceInput::len).sum();
+        let alike = inputs.iter().all(|input| input.len() == inputs[0].len());
         let size = match path {
             ComputePath::Cpu if row_exact => rows,
             ComputePath::Cpu => 1,
             ComputePath::Gpu if alike => inputs.len(),
             ComputePath::Gpu => rows,
         };
-        let of_input = |input: &SequenceInput| (input.cache.tokens()..).take(input.tokens.len()).map(|at| at as i32);
+        let of_input = |input: &SequenceInput| (input.cache.tokens()..).take(input.len()).map(|at| at as i32);
         let positions: Vec<i32> = inputs.iter().flat_map(of_input).collect();
         let starts = Starts::new(positions.iter().copied().step_by(rows / size).collect());
         let positions = Array::from_slice(&positions, &[rows as i32]);
@@ -82,9 +113,17 @@ impl<'a> Batch<'a> {
     }
 
     /// The tokens, `[n, R / n]`.
-    pub(super) fn tokens(&self) -> Array {
-        let tokens: Vec<u32> = self.inputs.iter().flat_map(|input| input.tokens.iter().copied()).collect();
-        Array::from_slice(&tokens, &[self.size, tokens.len() as i32 / self.size])
+    pub(super) fn tokens(&self) -> Result<Array, Exception> {
+        let known = |input: &SequenceInput<'a>| match input.tokens {
+            NewTokens::Known(tokens) => Some(tokens),
+            NewTokens::Coming(_) => None,
+        };
+        if let Some(tokens) = self.inputs.iter().map(known).collect::<Option<Vec<_>>>() {
+            let tokens = tokens.concat();
+            return Ok(Array::from_slice(&tokens, &[self.size, tokens.len() as i32 / self.size]));
+        }
+        let tokens: Vec<Array> = self.inputs.iter().map(|input| input.tokens.array()).collect();
+        if let [token] = &tokens[..] { token.clone() } else { concatenate(&tokens, 0)? }.reshape(&[self.size, -1])
     }
 
     /// Each row's position in its sequence, `[R]`.
@@ -102,7 +141,7 @@ impl<'a> Batch<'a> {
         let mut end = 0;
         self.inputs.iter_mut().map(move |input| {
             let start = end;
-            end += input.tokens.len() as i32;
+            end += input.len() as i32;
             (start..end, &mut *input.cache)
         })
     }
@@ -114,7 +153,7 @@ impl<'a> Batch<'a> {
 
     /// Makes the new tokens count in their caches.
     pub(super) fn advance(&mut self) {
-        self.inputs.iter_mut().for_each(|input| input.cache.advance(input.tokens.len()));
+        self.inputs.iter_mut().for_each(|input| input.cache.advance(input.len()));
     }
 
     /// The cache buffers to evaluate so that the new keys and values are computed.

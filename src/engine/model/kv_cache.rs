@@ -7,9 +7,9 @@
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::transforms::eval;
 
 use super::compute_path::ComputePath;
+use super::device_work::{count_copy, wait};
 use super::kv_buffer::LayerKv;
 use super::kv_segment::KvSegment;
 use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS};
@@ -33,6 +33,13 @@ pub struct KvCache {
     len: usize,
     /// Tokens that the sequence is known to reach.
     reserved: usize,
+}
+
+/// What a forward pass changes in a cache: see [`KvCache::exchange`].
+pub struct KvState {
+    buffers: Vec<Option<LayerKv>>,
+    recurrent: Vec<RecurrentLayer>,
+    len: usize,
 }
 
 impl KvCache {
@@ -72,7 +79,7 @@ impl KvCache {
             ComputePath::Cpu => self.buffers.fill(None),
             ComputePath::Gpu => {
                 (0..self.buffers.len()).try_for_each(|layer| self.copy_segments(layer, held))?;
-                eval(self.arrays())?;
+                wait(self.arrays())?;
             }
         }
         Ok(())
@@ -185,6 +192,19 @@ impl KvCache {
         self.len += tokens;
     }
 
+    /// The state of the buffers and of the recurrent layers. While it is held, MLX cannot write into the buffers in place: it
+    /// copies them.
+    pub fn state(&self) -> KvState {
+        KvState { buffers: self.buffers.clone(), recurrent: self.recurrent.clone(), len: self.len }
+    }
+
+    /// Exchanges the state with another one: so a pass can be built ahead, taken back, and taken up again.
+    pub fn exchange(&mut self, state: &mut KvState) {
+        std::mem::swap(&mut self.buffers, &mut state.buffers);
+        std::mem::swap(&mut self.recurrent, &mut state.recurrent);
+        std::mem::swap(&mut self.len, &mut state.len);
+    }
+
     /// Removes the last tokens, none of which may be in a segment. Where layers are recurrent, they have to be of the last pass, a
     /// short one, and not all of it.
     pub fn cut(&mut self, tokens: usize) -> Result<(), Exception> {
@@ -239,7 +259,9 @@ impl KvCache {
         let missing = KvSpans::new(spans).slice(held as i32..self.len as i32);
         let mut start = held;
         for span in missing.as_slice() {
-            self.write(layer, start, &span.keys()?, &span.values()?)?;
+            let (keys, values) = (span.keys()?, span.values()?);
+            count_copy(keys.nbytes() + values.nbytes());
+            self.write(layer, start, &keys, &values)?;
             start += span.len() as usize;
         }
         Ok(())
@@ -266,6 +288,9 @@ impl KvCache {
             }
             (_, Some(buffers)) => {
                 if buffers.capacity() < end {
+                    if self.path == ComputePath::Gpu {
+                        count_copy((buffers.keys.nbytes() + buffers.values.nbytes()) / buffers.capacity() * start);
+                    }
                     *buffers = buffers.enlarged(start, capacity)?;
                 }
                 buffers.write(start, keys, values)

@@ -8,6 +8,7 @@ use mlx_rs::{Array, Dtype};
 
 use super::batch::{Batch, SequenceInput};
 use super::compute_path::ComputePath;
+use super::device_work::wait;
 use super::layers::{Linear, RmsNorm};
 use super::matrix::Matrix;
 use super::progress::LoadListener;
@@ -70,7 +71,7 @@ impl Model {
         let x = self.through(earlier, &mut batch)?;
         last.fill(&x, &mut batch)?;
         batch.advance();
-        eval(batch.arrays())
+        wait(batch.arrays())
     }
 
     /// Computes the new tokens of some sequences in one forward pass; returns the logits after each of them, `[R, vocab]`, and
@@ -93,7 +94,7 @@ impl Model {
 
     /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
     fn through(&self, blocks: &[TransformerBlock], batch: &mut Batch) -> Result<Array, Exception> {
-        let mut x = self.embedding.rows(&batch.tokens())?;
+        let mut x = self.embedding.rows(&batch.tokens()?)?;
         for block in blocks {
             x = block.forward(&x, batch)?;
         }

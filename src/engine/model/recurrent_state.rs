@@ -52,6 +52,7 @@ impl StateShape {
 }
 
 /// What a pass of one sequence took and made of it, in one layer.
+#[derive(Clone)]
 pub(super) struct Taken {
     /// The convolution's inputs, those of the state before included: `[1, tokens - 1 + L, channels]`.
     pub conv_inputs: Array,
@@ -62,7 +63,7 @@ pub(super) struct Taken {
 }
 
 /// A recurrent layer's state in one sequence.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct RecurrentLayer {
     /// `None`: no token yet.
     state: Option<LayerState>,

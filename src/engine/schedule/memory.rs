@@ -1,7 +1,5 @@
 //! Memory, as measured: how much MLX and the process use, how much is free, and whether a request fits.
 
-use mlx_rs::error::Exception;
-
 use super::sequence::SequenceMemory;
 use crate::engine::EngineError;
 use crate::engine::model::{ComputePath, KvCache};
@@ -67,10 +65,15 @@ pub(crate) enum Room {
 }
 
 impl MemoryLimit {
-    /// Allows nine tenths of the memory that is free now; no limit if the system does not tell.
-    pub(crate) fn of_free(SequenceMemory { token, state }: SequenceMemory, path: ComputePath) -> Self {
+    /// Allows nine tenths of the memory that is free now; no limit if the system does not tell. `working_set`: what the GPU works
+    /// with, if there is one.
+    pub(crate) fn of_free(
+        SequenceMemory { token, state }: SequenceMemory,
+        path: ComputePath,
+        working_set: Option<usize>,
+    ) -> Self {
         let base = active();
-        let most = available().map_or(usize::MAX, |free| base + free / 10 * 9);
+        let most = available(working_set).map_or(usize::MAX, |free| base + free / 10 * 9);
         Self { base, most, token_bytes: token, state_bytes: state, path }
     }
 
@@ -106,40 +109,50 @@ impl MemoryLimit {
     }
 }
 
-/// Frees the memory that MLX keeps for new arrays. Called after each prefill chunk and each sealed segment of an answer: on a GPU
-/// the pool would grow with every size of array that comes up once. A CPU has no pool.
-pub(crate) fn give_back_pool(path: ComputePath) -> Result<(), Exception> {
-    match path {
-        ComputePath::Cpu => Ok(()),
-        ComputePath::Gpu => mlx_rs::memory::clear_cache(),
-    }
+/// Memory that is left for arrays, in bytes: what the GPU works with, less the arrays that are there; without a GPU, what the
+/// system can give without swapping.
+pub(crate) fn available(working_set: Option<usize>) -> Option<usize> {
+    working_set.map(|bytes| bytes.saturating_sub(active())).or_else(free_memory)
 }
 
-/// Memory that is available without swapping, in bytes.
-#[cfg(target_os = "linux")]
-pub(crate) fn available() -> Option<usize> {
+/// What the system can give without swapping, in bytes.
+#[cfg(not(target_os = "macos"))]
+fn free_memory() -> Option<usize> {
     kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
-/// The machine's memory, in bytes: this system does not tell in one number how much of it is free.
-#[cfg(not(target_os = "linux"))]
-pub fn available() -> Option<usize> {
-    let output = std::process::Command::new("sysctl").args(["-n", "hw.memsize"]).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+/// macOS does not tell in one number how much of its memory is free.
+#[cfg(target_os = "macos")]
+fn free_memory() -> Option<usize> {
+    all_memory()
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 fn resident() -> Option<usize> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
 fn resident() -> Option<usize> {
-    None
+    // In kilobytes.
+    number_from("ps", &["-o", "rss=", "-p", &std::process::id().to_string()]).map(|kilobytes| kilobytes * 1024)
+}
+
+/// The machine's memory, in bytes.
+#[cfg(target_os = "macos")]
+pub(super) fn all_memory() -> Option<usize> {
+    number_from("sysctl", &["-n", "hw.memsize"])
+}
+
+/// The number that a program prints.
+#[cfg(target_os = "macos")]
+fn number_from(program: &str, arguments: &[&str]) -> Option<usize> {
+    let output = std::process::Command::new(program).args(arguments).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 /// The value of a line such as `VmRSS:  123 kB`, in bytes.
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 fn kilobytes(text: &str, name: &str) -> Option<usize> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
@@ -154,7 +167,7 @@ mod tests {
         let array = mlx_rs::Array::from_slice(&vec![1.0_f32; 1_000_000], &[1_000_000]);
         let now = MemoryUse::now();
         assert!(now.active >= array.nbytes() && now.peak >= now.active, "{now:?}");
-        assert!(available().unwrap() > 0 && now.resident.is_none_or(|resident| resident > array.nbytes()));
+        assert!(available(None).unwrap() > 0 && now.resident.is_none_or(|resident| resident > array.nbytes()));
     }
 
     #[test]

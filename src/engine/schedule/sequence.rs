@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
-use super::memory;
-use crate::engine::EngineError;
+use super::device_memory;
 use crate::engine::cache::PrefixCache;
-use crate::engine::model::{KvCache, KvSegment, Model, SequenceInput};
+use crate::engine::model::{KvCache, KvSegment, KvState, Model, SequenceInput};
 use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
 /// How much memory a sequence takes, in bytes.
@@ -105,7 +105,7 @@ impl Sequence {
             self.tokens.extend_from_slice(chunk);
             cache.count_computed(chunk.len(), start.elapsed());
             self.share_up_to_here(cache, end == tokens.len())?;
-            memory::give_back_pool(model.path())?;
+            device_memory::give_back_pool(model.path())?;
         }
         Ok(start.elapsed())
     }
@@ -115,13 +115,29 @@ impl Sequence {
         SEGMENT_TOKENS - self.kv.unsealed()
     }
 
-    /// Computes the tokens that follow each of some sequences in one forward pass; returns the logits after each token,
-    /// `[R, vocab]`. Every sequence must be settled afterwards.
-    pub(crate) fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Vec<f32>, EngineError> {
+    /// Builds one forward pass over the tokens that follow each of some sequences; returns the logits after each token,
+    /// `[R, vocab]`, which MLX may not have computed yet. Every sequence must be settled afterwards.
+    pub(super) fn step(model: &Model, growing: &mut [(&mut Self, &[u32])]) -> Result<Array, Exception> {
         let inputs = growing.iter_mut().map(|(sequence, tokens)| SequenceInput::new(tokens, &mut sequence.kv));
-        let logits = model.logits(inputs.collect())?;
+        let logits = in_rows(model.lazy_logits(inputs.collect())?)?;
         growing.iter_mut().for_each(|(sequence, tokens)| sequence.tokens.extend_from_slice(tokens));
         Ok(logits)
+    }
+
+    /// Builds the pass over one more token of each sequence, `[1]`, that the device has still to choose, and leaves the sequences as
+    /// they were. Returns the logits, `[R, vocab]`, and what [`Self::adopt`] takes for each sequence.
+    pub(super) fn step_ahead(model: &Model, growing: &mut [(&mut Self, &Array)]) -> Result<(Array, Vec<KvState>), Exception> {
+        let mut states: Vec<KvState> = growing.iter().map(|(sequence, _)| sequence.kv.state()).collect();
+        let inputs = growing.iter_mut().map(|(sequence, token)| SequenceInput::coming(token, &mut sequence.kv));
+        let logits = model.lazy_logits(inputs.collect()).and_then(in_rows);
+        growing.iter_mut().zip(&mut states).for_each(|((sequence, _), state)| sequence.kv.exchange(state));
+        Ok((logits?, states))
+    }
+
+    /// Takes up a pass that was built ahead, now that its token is known.
+    pub(super) fn adopt(&mut self, token: u32, mut ahead: KvState) {
+        self.kv.exchange(&mut ahead);
+        self.tokens.push(token);
     }
 
     /// Ends a step: removes the last tokens, which were rejected, and seals the segment being filled if it is full.
@@ -132,6 +148,62 @@ impl Sequence {
             return Ok(());
         }
         self.kv.seal()?;
-        memory::give_back_pool(self.kv.path())
+        device_memory::give_back_pool(self.kv.path())
+    }
+}
+
+/// Logits `[n, R / n, vocab]` as `[R, vocab]`.
+fn in_rows(logits: Array) -> Result<Array, Exception> {
+    logits.reshape(&[-1, logits.dim(-1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::{ComputePath, wait};
+    use crate::engine::testing::{hybrid, model_with, prompt};
+
+    #[test]
+    fn a_pass_built_ahead_leaves_no_trace_until_it_is_adopted() {
+        for config in [serde_json::json!({}), hybrid()] {
+            let (_dir, model) = model_with(&config, ComputePath::Gpu);
+            let coming = Array::from_slice(&[7u32], &[1]);
+            let prefilled = || {
+                let mut sequence = Sequence::new(&model);
+                model.prefill(&prompt(70), &mut sequence.kv).unwrap();
+                sequence.tokens.extend(prompt(70));
+                step(&model, &mut sequence, 5);
+                sequence
+            };
+            let mut plain = prefilled();
+            let wanted = [step(&model, &mut plain, 7), step(&model, &mut plain, 9)];
+
+            let mut adopting = prefilled();
+            let (logits, mut states) = Sequence::step_ahead(&model, &mut [(&mut adopting, &coming)]).unwrap();
+            assert_eq!((adopting.tokens.len(), adopting.kv.tokens()), (71, 71));
+            adopting.adopt(7, states.remove(0));
+            wait([&logits]).unwrap();
+            assert_eq!([logits.as_slice::<f32>().to_vec(), step(&model, &mut adopting, 9)], wanted);
+            assert_eq!(adopting.tokens, plain.tokens);
+
+            // Dropped, also where a draft follows of which the last token is rejected.
+            let mut dropping = prefilled();
+            drop(Sequence::step_ahead(&model, &mut [(&mut dropping, &coming)]).unwrap());
+            assert_eq!(step(&model, &mut dropping, 7), wanted[0]);
+            let mut dropping = prefilled();
+            drop(Sequence::step_ahead(&model, &mut [(&mut dropping, &coming)]).unwrap());
+            Sequence::step(&model, &mut [(&mut dropping, &[7, 100])]).unwrap();
+            dropping.settle(1).unwrap();
+            let after = step(&model, &mut dropping, 9);
+            assert!(after.iter().zip(&wanted[1]).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+    }
+
+    /// The logits after one more token.
+    fn step(model: &Model, sequence: &mut Sequence, token: u32) -> Vec<f32> {
+        let logits = Sequence::step(model, &mut [(sequence, &[token])]).unwrap();
+        wait([&logits]).unwrap();
+        sequence.settle(0).unwrap();
+        logits.as_slice::<f32>().to_vec()
     }
 }

@@ -110,6 +110,11 @@ impl AnswerDecoder {
         self.choices.as_mut().map(ChoiceTrail::take)
     }
 
+    /// Whether somebody asks how likely each token was, so that [`Self::weigh`] wants to see its logits.
+    pub fn weighs(&self) -> bool {
+        self.trail.is_some() || self.choices.is_some()
+    }
+
     /// Notes how likely the token was that is pushed next, if somebody asks for that. `logits`: those it was sampled from, as
     /// the model computed them; `mask`: what [`Self::mask`] allowed.
     pub fn weigh(&mut self, token: u32, logits: &[f32], mask: Option<&TokenMask>) {

@@ -10,6 +10,7 @@ use crate::engine::model::compute_path::ComputePath;
 use crate::engine::model::cpu::{in_rows, numbers, written};
 
 /// What the delta rule takes of `L` tokens.
+#[derive(Clone)]
 pub(in crate::engine::model) struct DeltaInputs {
     /// `[L, Hk, dk]`.
     pub queries: Array,

@@ -1,7 +1,13 @@
 //! One active answer: its prompt is prefilled chunk by chunk, then it is decoded token by token, or several at a time where a
 //! draft is accepted. The worker decides when.
+//!
+//! `step` computes for all decoding answers together; here is what each of them makes of its rows.
+
+mod step;
 
 use std::time::{Duration, Instant};
+
+use self::step::Submitted;
 
 use super::generation::{EndReason, EngineEvent, EventSender, Finished, Generation};
 use super::memory::{self, MemoryLimit};
@@ -9,17 +15,19 @@ use super::prompt_lookup::{MAX_DRAFT_TOKENS, PromptLookup};
 use super::sequence::Sequence;
 use crate::engine::EngineError;
 use crate::engine::cache::PrefixCache;
-use crate::engine::decode::{AnswerDecoder, Piece, Sampler};
+use crate::engine::decode::{AnswerDecoder, Piece, Sampler, TokenMask};
 use crate::engine::model::Model;
 
 /// An answer in work on the device's thread.
 pub(super) struct ActiveAnswer {
     generation: Generation,
     events: EventSender,
-    /// The tokens computed so far, without the one in `next`.
+    /// The tokens computed so far, and those of the step in work.
     sequence: Sequence,
-    /// The token to compute next in decoding: the prompt's last one, then the one sampled last.
-    next: u32,
+    /// What to compute next in decoding.
+    next: DraftedStep,
+    /// The step in work, which computes `next`.
+    submitted: Option<Submitted>,
     lookup: PromptLookup,
     output_tokens: usize,
     prefill: Duration,
@@ -37,7 +45,7 @@ pub(super) enum AnswerEnding {
 
 /// The tokens that an answer computes in one step.
 struct DraftedStep {
-    /// The token sampled last, then the drafted ones, if any.
+    /// The prompt's last token or the one sampled last, then the drafted ones, if any.
     tokens: Vec<u32>,
     /// Whether prompt lookup proposed them: it learns from what is accepted.
     from_lookup: bool,
@@ -60,7 +68,10 @@ impl ActiveAnswer {
         let (prompt_tokens, cached_tokens) = (generation.prompt.len(), sequence.tokens().len());
         let _ = events.send(Ok(EngineEvent::Started { prompt_tokens, cached_tokens }));
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
-        Ok(Self { generation, events, sequence, next, lookup: PromptLookup::default(), output_tokens: 0, prefill, decode })
+        // No draft before the first token, whose latency the client notices.
+        let next = DraftedStep { tokens: vec![next], from_lookup: false };
+        let lookup = PromptLookup::default();
+        Ok(Self { generation, events, sequence, next, submitted: None, lookup, output_tokens: 0, prefill, decode })
     }
 
     /// Whether somebody still waits for it.
@@ -104,35 +115,12 @@ impl ActiveAnswer {
         Ok(())
     }
 
-    /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Returns the
-    /// endings of those that ended. An error of the device ends all of them, one of a single answer only that answer.
-    pub(super) fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
-        let start = Instant::now();
-        let drafts: Vec<DraftedStep> = answers.iter_mut().map(|answer| answer.draft()).collect();
-        let mut growing: Vec<_> =
-            answers.iter_mut().zip(&drafts).map(|(answer, draft)| (&mut answer.sequence, &draft.tokens[..])).collect();
-        match Sequence::step(model, &mut growing) {
-            Err(error) => answers.iter().map(|_| Some(AnswerEnding::Failed(error.clone()))).collect(),
-            Ok(logits) => {
-                let (vocabulary, mut rest) = (model.config().vocab_size, &logits[..]);
-                let each = answers.iter_mut().zip(drafts).map(|(answer, draft)| {
-                    let (own, others) = rest.split_at(draft.tokens.len() * vocabulary);
-                    rest = others;
-                    match answer.verify(own.chunks_exact(vocabulary), &draft, start) {
-                        Ok(finished) => finished.map(AnswerEnding::Finished),
-                        Err(error) => Some(AnswerEnding::Failed(error)),
-                    }
-                });
-                each.collect()
-            }
-        }
-    }
-
-    /// The token sampled last and a draft of what follows: what the sampler was taught, else what the grammar requires, else what prompt lookup proposes.
-    fn draft(&mut self) -> DraftedStep {
+    /// The token sampled last and a draft of what follows: what the sampler was taught, else what the grammar requires, else what
+    /// prompt lookup proposes.
+    fn draft(&mut self, last: u32) -> DraftedStep {
         let Generation { decoder, sampler, max_tokens, .. } = &self.generation;
-        // No draft before the first token, whose latency the client notices, and none beyond the last one.
-        let most = if self.output_tokens == 0 { 0 } else { max_tokens.saturating_sub(self.output_tokens + 1) };
+        // None beyond the last token.
+        let most = max_tokens.saturating_sub(self.output_tokens + 1);
         let most = most.min(MAX_DRAFT_TOKENS).min(self.sequence.room() - 1);
         let mut tokens = if most > 0 { sampler.taught() } else { vec![] };
         if tokens.is_empty() && most > 0 {
@@ -140,43 +128,46 @@ impl ActiveAnswer {
         }
         let mut from_lookup = false;
         if tokens.is_empty() && most > 0 {
-            tokens = self.lookup.propose(self.sequence.tokens(), self.next, most);
+            tokens = self.lookup.propose(self.sequence.tokens(), last, most);
             from_lookup = true;
         }
         tokens.truncate(most);
-        tokens.insert(0, self.next);
+        tokens.insert(0, last);
         DraftedStep { tokens, from_lookup }
     }
 
-    /// Verifies the draft: samples row by row until a sample differs from the drafted token. Sends what the accepted tokens add;
-    /// `start` is when the step began.
-    fn verify<'a>(
-        &mut self,
-        rows: impl Iterator<Item = &'a [f32]>,
-        draft: &DraftedStep,
-        start: Instant,
-    ) -> Result<Option<Finished>, EngineError> {
+    /// Verifies the draft of a computed step: samples row by row until a sample differs from the drafted token. Sends what the
+    /// accepted tokens add; `start` is when the step began.
+    fn verify(&mut self, mut step: Submitted, start: Instant) -> Result<Option<Finished>, EngineError> {
         let first = self.output_tokens == 0;
         if first {
             self.prefill += start.elapsed();
         }
-        let drafted = &draft.tokens[1..];
-        let (mut accepted, mut end) = (0, Ok(None));
-        for logits in rows {
-            end = self.sample(logits);
-            if !matches!(end, Ok(None)) || drafted.get(accepted) != Some(&self.next) {
+        let drafted = self.next.tokens.split_off(1);
+        let (mut accepted, mut last, mut end) = (0, None, Ok(None));
+        for row in 0..step.rows() {
+            match self.sample(&mut step, row) {
+                Ok((token, None)) => last = Some(token),
+                Ok((_, reason)) => end = Ok(reason),
+                Err(error) => end = Err(error),
+            }
+            if !matches!(end, Ok(None)) || drafted.get(accepted).copied() != last {
                 break;
             }
             accepted += 1;
         }
-        if draft.from_lookup && !drafted.is_empty() {
+        if self.next.from_lookup && !drafted.is_empty() {
             self.lookup.adapt(drafted.len(), accepted);
         }
         self.sequence.settle(drafted.len() - accepted)?;
         if !first {
             self.decode += start.elapsed();
         }
-        let Some(reason) = end? else { return Ok(None) };
+        let Some(reason) = end? else {
+            // Cannot fail: a step has a row, and without an end its token was sampled.
+            self.next = self.draft(last.ok_or_else(|| EngineError::Device("a step without a token".into()))?);
+            return Ok(None);
+        };
         let pieces = self.generation.decoder.finish();
         self.send(pieces);
         Ok(Some(Finished {
@@ -189,15 +180,22 @@ impl ActiveAnswer {
         }))
     }
 
-    /// Samples the next token and sends what it adds; returns why the answer ends with it, if it does.
-    fn sample(&mut self, logits: &[f32]) -> Result<Option<EndReason>, EngineError> {
+    /// Samples the token after a row of a step and sends what it adds. Returns it, and why the answer ends with it, if it does.
+    fn sample(&mut self, step: &mut Submitted, row: usize) -> Result<(u32, Option<EndReason>), EngineError> {
         let Generation { decoder, sampler, max_tokens, .. } = &mut self.generation;
-        self.next = next_token(logits, decoder, sampler)?;
+        let mask = if row == 0 { step.first_mask()? } else { decoder.mask()? };
+        let token = match step.chosen(row, mask.as_ref(), sampler)? {
+            Some(token) => token,
+            None => sampled(step.logits(row)?, mask.as_ref(), sampler)?,
+        };
+        if decoder.weighs() {
+            decoder.weigh(token, step.logits(row)?, mask.as_ref());
+        }
         self.output_tokens += 1;
-        let pieces = decoder.push(self.next)?;
+        let pieces = decoder.push(token)?;
         let reason = end_reason(decoder, self.output_tokens, *max_tokens);
         self.send(pieces);
-        Ok(reason)
+        Ok((token, reason))
     }
 
     /// Shares what was computed, then sends how the answer ended: so a follow-up finds it in the cache. After an error nothing
@@ -234,17 +232,13 @@ fn end_reason(decoder: &AnswerDecoder, output_tokens: usize, max_tokens: usize) 
     (output_tokens >= max_tokens).then_some(EndReason::MaxTokens)
 }
 
-/// Samples the next token.
-fn next_token(logits: &[f32], decoder: &mut AnswerDecoder, sampler: &mut Sampler) -> Result<u32, EngineError> {
-    let mask = decoder.mask()?;
-    let token = match &mask {
+/// Samples one of the tokens that the mask allows.
+fn sampled(logits: &[f32], mask: Option<&TokenMask>, sampler: &mut Sampler) -> Result<u32, EngineError> {
+    let token = match mask {
         Some(mask) => sampler.sample(logits, mask.iter()),
         None => sampler.sample(logits, 0..logits.len() as u32),
     };
-    let token =
-        token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))?;
-    decoder.weigh(token, logits, mask.as_ref());
-    Ok(token)
+    token.ok_or_else(|| EngineError::Device("the model gave no usable logit for any token that may follow".into()))
 }
 
 #[cfg(test)]

@@ -94,7 +94,9 @@ impl<Folder> TestAnswers<Folder> {
         let (mut next, mut pieces, mut tokens) = (*last, Vec::new(), 0);
         let reason = loop {
             let logits = self.model.logits(vec![SequenceInput::new(&[next], &mut cache)]).unwrap();
-            next = next_token(&logits, &mut decoder, &mut sampler).unwrap();
+            let mask = decoder.mask().unwrap();
+            next = sampled(&logits, mask.as_ref(), &mut sampler).unwrap();
+            decoder.weigh(next, &logits, mask.as_ref());
             tokens += 1;
             pieces.extend(decoder.push(next).unwrap());
             if let Some(reason) = end_reason(&decoder, tokens, max_tokens) {
@@ -135,6 +137,14 @@ proptest! {
 fn drafts_change_no_greedy_answer_on_the_gpu_path() {
     let mut runner = testing::same_cases(16);
     runner.run(&draft_case(), |case| drafts_change_nothing(ComputePath::Gpu, case, Sampling::GREEDY)).unwrap();
+}
+
+/// Tokens drawn on the device with the sampler's own numbers are those that it draws on the host.
+#[test]
+fn drafts_change_no_drawn_answer_on_the_gpu_path() {
+    let drawn = Sampling { temperature: 0.7, top_k: 20, top_p: 0.95, seed: Some(7), ..Sampling::GREEDY };
+    let mut runner = testing::same_cases(12);
+    runner.run(&draft_case(), |case| drafts_change_nothing(ComputePath::Gpu, case, drawn.clone())).unwrap();
 }
 
 /// A prompt that repeats itself, a request, and its `max_tokens`.

@@ -12,6 +12,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::active_answer::{ActiveAnswer, AnswerEnding};
+use super::device_memory::WiredMemory;
 use super::generation::{EventSender, Generation};
 use super::memory::{MemoryLimit, Room};
 use super::read_ahead::ReadAhead;
@@ -123,14 +124,17 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop or no caller is left.
-    pub(crate) fn run(mut self, commands: mpsc::Receiver<WorkerCommand>) {
+    /// Works until it is told to stop or no caller is left. Memory is wired while there is work.
+    pub(crate) fn run(mut self, commands: mpsc::Receiver<WorkerCommand>, wired: &WiredMemory) {
+        wired.hold();
         loop {
             if self.is_idle() {
+                wired.release();
                 match commands.recv() {
                     Ok(command) => self.queue.push_back(command),
                     Err(mpsc::RecvError) => return,
                 }
+                wired.hold();
             }
             self.queue.extend(commands.try_iter());
             if self.is_closing() || self.queue.iter().any(|command| matches!(command, WorkerCommand::Stop)) {

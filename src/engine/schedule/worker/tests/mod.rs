@@ -41,7 +41,7 @@ impl TestWorker {
         let shared = SharedState::default();
         let disk = disk.map(|options| DiskCache::open(options, dir.path(), model.path()).unwrap().unwrap());
         let cache = PrefixCache::new(limits, disk, shared.cache.clone());
-        let memory = MemoryLimit::of_free(Sequence::memory(&model).unwrap(), model.path());
+        let memory = MemoryLimit::of_free(Sequence::memory(&model).unwrap(), model.path(), None);
         Self { worker: Worker::new(model, cache, 16, memory, shared.clone()), dir, shared }
     }
 
