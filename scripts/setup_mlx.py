@@ -5,6 +5,9 @@ mlx-sys's build script only runs on macOS. It declares `links = "mlx"`, so a Car
 table replaces it. This script makes what that table names: libmlx.so (from PyPI's mlx-cpu), mlx-c compiled from
 the sources inside the mlx-sys package, its Rust bindings, and OpenBLAS behind the wheel's BLAS file name.
 Steps that take long are skipped when their result is there; on macOS there is nothing to do.
+
+ANYCLAUDE_MLX=cuda takes PyPI's mlx-cuda-13 instead, with NVIDIA's libraries (some gigabytes), for an NVIDIA card.
+Builds without it go back to the CPU's.
 """
 import concurrent.futures, os, pathlib, platform, re, shutil, subprocess, sys, textwrap, zipfile
 
@@ -15,6 +18,9 @@ BINDGEN_VERSION = "0.73.2"
 OPENBLAS_VERSION = "0.3.34.481.3"
 LIBCLANG_VERSION = "18.1.1"
 RECIPE = 2                      # raise it when a step below changes
+
+# PyPI's package of MLX's library by what it computes on, and what its wheel calls the folder of its own BLAS.
+PACKAGES = {"cpu": ("mlx-cpu", "mlx_cpu.libs"), "cuda": ("mlx-cuda-13", "mlx_cuda_13.libs")}
 
 
 def say(text):
@@ -38,6 +44,18 @@ def wheel(name, version):
         [file] = (OUT / "wheels").glob(f"{name.replace('-', '_')}-{version}-*.whl")
         zipfile.ZipFile(file).extractall(folder)
         file.unlink()
+        (folder / ".done").touch()
+    return folder
+
+
+def site(name, version):
+    """A folder of a PyPI package with everything that it depends on, side by side: MLX's library looks for NVIDIA's there."""
+    folder = OUT / "wheels" / name
+    if not (folder / ".done").exists():
+        say(f"fetching {name} {version} and NVIDIA's libraries, some gigabytes")
+        shutil.rmtree(folder, ignore_errors=True)
+        run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", folder,
+            f"{name}=={version}")
         (folder / ".done").touch()
     return folder
 
@@ -183,7 +201,9 @@ def blas(folder):
     (folder / "openblas").write_text(f"OpenBLAS {OPENBLAS_VERSION}\n")
 
 
-def config(lib):
+def config(lib, kind):
+    # NVIDIA's driver is part of no package: a machine without a card can build, and a program finds it where it runs.
+    driver = ', "-C", "link-arg=-Wl,--allow-shlib-undefined"' if kind == "cuda" else ""
     triple = re.search(r"host: (\S+)", run("rustc", "-vV")).group(1)
     text = textwrap.dedent(f"""\
         # Written by scripts/setup_mlx.py (make mlx); not committed.
@@ -193,8 +213,8 @@ def config(lib):
         rustc-env = {{ OUT_DIR = "{OUT / 'out'}" }}
 
         [target.{triple}]
-        rustflags = ["-C", "link-arg=-Wl,-rpath,{lib}"]
-        rustdocflags = ["-C", "link-arg=-Wl,-rpath,{lib}"]
+        rustflags = ["-C", "link-arg=-Wl,-rpath,{lib}"{driver}]
+        rustdocflags = ["-C", "link-arg=-Wl,-rpath,{lib}"{driver}]
         """)
     path = ROOT / ".cargo" / "config.toml"
     if not path.exists() or path.read_text() != text:
@@ -207,18 +227,22 @@ def main():
         return say("nothing to prepare: mlx-rs builds as published on macOS")
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
         sys.exit(f"mlx: no MLX build for {platform.system()} {platform.machine()}; build with --no-default-features")
-    stamp = OUT / f"done-{RECIPE}-{MLX_VERSION}"
-    config(OUT / "wheels" / "mlx-cpu" / "mlx" / "lib")
+    kind = os.environ.get("ANYCLAUDE_MLX") or "cpu"
+    if kind not in PACKAGES:
+        sys.exit(f"mlx: ANYCLAUDE_MLX={kind}: it is one of {', '.join(PACKAGES)}")
+    name, libraries = PACKAGES[kind]
+    stamp = OUT / (f"done-{RECIPE}-{MLX_VERSION}" + ("" if kind == "cpu" else f"-{kind}"))
+    config(OUT / "wheels" / name / "mlx" / "lib", kind)
     if stamp.exists():
-        return say(f"MLX {MLX_VERSION} is ready")
+        return say(f"MLX {MLX_VERSION} for {kind.upper()} is ready")
     OUT.mkdir(parents=True, exist_ok=True)
-    mlx = wheel("mlx-cpu", MLX_VERSION)
+    mlx = wheel(name, MLX_VERSION) if kind == "cpu" else site(name, MLX_VERSION)
     sources = mlx_c()
-    blas(mlx / "mlx_cpu.libs")
+    blas(mlx / libraries)
     library(sources, mlx / "mlx" / "include")
     bindings(sources)
     stamp.touch()
-    say(f"MLX {MLX_VERSION} is ready")
+    say(f"MLX {MLX_VERSION} for {kind.upper()} is ready")
 
 
 if __name__ == "__main__":
