@@ -110,3 +110,30 @@ fn a_reader_that_left_is_no_failure() {
     let ran = Running::start_unheard(command.stdout(writer).stderr(std::process::Stdio::piped())).end();
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), ""));
 }
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_report_has_the_machine_the_findings_and_a_bench() {
+    let sandbox = Sandbox::new();
+    let doctor = |file: &str| {
+        let mut doctor = sandbox.anyclaude(&["doctor", "--model", crate::support::MODEL, "--report", file]);
+        doctor.env("PATH", sandbox.path("bin"));
+        doctor
+    };
+    let ran = run(&mut doctor("report.md")).exits(0);
+    assert!(ran.stdout.ends_with("report written to report.md\n"), "{}", ran.stdout);
+    let page = fs::read_to_string(sandbox.path("report.md")).unwrap();
+    for part in [
+        "# anyclaude doctor",
+        "\n    cores ",
+        "## Findings",
+        "\n    ok       MLX ",
+        "## Bench",
+        "\n    anyclaude ",
+        "mlx-lm       not measured: python3:",
+    ] {
+        assert!(page.contains(part), "no {part:?} in\n{page}");
+    }
+    let ran = run(&mut doctor("no/such/folder/report.md")).exits(2);
+    assert!(ran.stderr.contains("cannot write no/such/folder/report.md"), "{}", ran.stderr);
+}

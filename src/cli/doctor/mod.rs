@@ -1,8 +1,13 @@
 //! `anyclaude doctor`: checks this machine for what anyclaude needs, and says how to get the rest.
 
+#[cfg(any(target_os = "macos", test))]
+mod apple;
+#[cfg(feature = "mlx")]
+mod bench;
 mod finding;
 #[cfg(feature = "mlx")]
 mod mlx;
+mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,12 +26,16 @@ pub(super) struct DoctorArgs {
     /// Model to check: a folder, or the name of a pulled model
     #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
     model: PathBuf,
+    /// Write a page to attach to a bug report: the machine, what is found here, and a small bench beside mlx-lm, if python3 has it
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   anyclaude doctor
   anyclaude doctor --model mlx-community/Qwen3-4B-4bit
+  anyclaude doctor --report report.md      for a bug report
 
 Exit code 3 if something that everything needs is missing.";
 
@@ -38,10 +47,30 @@ pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let version = Presence::Found(env!("CARGO_PKG_VERSION").into());
     let mut findings = vec![Finding { thing: "anyclaude", presence: version }];
     findings.extend(blocking(|| Ok(engine())).await?);
-    findings.push(Finding { thing: "model", presence: blocking(move || Ok(model(&args.model))).await? });
+    #[cfg(target_os = "macos")]
+    findings.extend(blocking(|| Ok(apple::findings())).await?);
+    let given = args.model.clone();
+    findings.push(Finding { thing: "model", presence: blocking(move || Ok(model(&given))).await? });
     findings.push(Finding { thing: "client", presence: client().await });
     print(&findings.iter().map(Finding::line).collect::<String>())?;
+    if let Some(file) = args.report {
+        let figures = blocking(move || Ok(figures(&args.model))).await?;
+        let written = std::fs::write(&file, report::page(&findings, &figures));
+        written.map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place", file.display())))?;
+        print(&format!("report written to {}\n", file.display()))?;
+    }
     Ok(ExitCode::from(if findings.iter().any(Finding::is_missing) { 3 } else { 0 }))
+}
+
+/// The small bench of a report.
+#[cfg(feature = "mlx")]
+fn figures(model: &Path) -> String {
+    local_model::find(model).map_or_else(|error| format!("no model: {error}\n"), |folder| bench::lines(&folder))
+}
+
+#[cfg(not(feature = "mlx"))]
+fn figures(_model: &Path) -> String {
+    "built without MLX\n".into()
 }
 
 #[cfg(feature = "mlx")]
