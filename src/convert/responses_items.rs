@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Omitted;
 use super::responses_tools::{custom_arguments, model_name};
-use super::turns::{Turns, arguments_object, embedded_source, source_at};
+use super::stand_in::stand_in;
+use super::turns::{Turns, arguments_object, document, embedded_source, source_at};
 use crate::wire::openai::responses::{InputItem, InputPart, ItemContent, ItemRole, TextPart};
 use crate::wire::{Content, ContentBlock, Role};
 
@@ -116,12 +117,11 @@ fn block(part: InputPart, omitted: &mut Omitted) -> Option<ContentBlock> {
             unread("input_file", extra, omitted);
             let embedded = file_data.map(|data| embedded_source(&data));
             let source = embedded.or_else(|| file_url.map(|url| source_at(&url))).unwrap_or_default();
-            let title = filename.map(|name| ("title".to_owned(), Value::String(name)));
-            Some(ContentBlock::Document { source, extra: title.into_iter().collect() })
+            Some(document(source, filename))
         }
         InputPart::InputImage { .. } | InputPart::InputFile { .. } => {
             omitted.add("a file kept at OpenAI (file_id)");
-            Some(ContentBlock::text("[a file, which this model cannot read]"))
+            Some(ContentBlock::text(stand_in(&document(Value::Null, None))))
         }
         InputPart::Other(fields) => Some(ContentBlock::Other(fields)),
     }

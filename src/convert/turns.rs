@@ -84,6 +84,12 @@ pub(super) fn source_at(url: &str) -> Value {
     }
 }
 
+/// A file. Without a source, it is only named.
+pub(super) fn document(source: Value, filename: Option<String>) -> ContentBlock {
+    let title = filename.map(|name| ("title".to_owned(), Value::String(name)));
+    ContentBlock::Document { source, extra: title.into_iter().collect() }
+}
+
 /// The source of a file that is in the request: as a `data:` URL, or as its base64 alone.
 pub(super) fn embedded_source(data: &str) -> Value {
     let Some((head, data)) = data.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::convert::Omitted;
 use crate::convert::stand_in::stand_in;
-use crate::convert::turns::{Turns, arguments_object, embedded_source, source_at};
+use crate::convert::turns::{Turns, arguments_object, document, embedded_source, source_at};
 use crate::wire::openai::{AssistantMessage, ChatContent, ChatFile, ChatMessage, ContentPart};
 use crate::wire::{Content, ContentBlock, Role};
 
@@ -90,7 +90,7 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
                 }
                 ContentPart::File { file } => {
                     omitted.add("file outside a user's message");
-                    stand_in(&document(file))
+                    stand_in(&file_block(file))
                 }
             });
             texts.collect::<Vec<_>>().join("\n\n")
@@ -113,15 +113,12 @@ fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
         }
         ContentPart::File { file } if file.file_data.is_none() => {
             omitted.add("file without file_data");
-            Some(ContentBlock::text(stand_in(&document(file))))
+            Some(ContentBlock::text(stand_in(&file_block(file))))
         }
-        ContentPart::File { file } => Some(document(file)),
+        ContentPart::File { file } => Some(file_block(file)),
     }
 }
 
-/// The file, without a source if it is only named.
-fn document(file: ChatFile) -> ContentBlock {
-    let source = file.file_data.map(|data| embedded_source(&data)).unwrap_or_default();
-    let title = file.filename.map(|name| ("title".to_owned(), Value::from(name)));
-    ContentBlock::Document { source, extra: title.into_iter().collect() }
+fn file_block(ChatFile { filename, file_data, .. }: ChatFile) -> ContentBlock {
+    document(file_data.map(|data| embedded_source(&data)).unwrap_or_default(), filename)
 }

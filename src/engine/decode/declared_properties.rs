@@ -49,7 +49,7 @@ impl DeclaredProperties {
     }
 
     fn add(&mut self, keywords: &Map<String, Value>, root: &Value) {
-        self.is_object |= has_type(keywords, "object") || keywords.contains_key("properties");
+        self.is_object |= describes_object(keywords);
         // llguidance does not know `unevaluatedProperties`: `false` is what a silent schema gets anyway.
         let forbids = |keyword: &str| keyword == "unevaluatedProperties" && keywords[keyword] == false;
         self.speaks |= SPEAKS.iter().any(|keyword| keywords.contains_key(*keyword) && !forbids(keyword));
@@ -179,15 +179,17 @@ fn find_referenced_elsewhere(schema: &Value, found: &mut HashSet<String>) {
 /// `properties`, or alternatives of an object of which some say nothing of its properties.
 fn is_combination(keywords: &Map<String, Value>) -> bool {
     let has = |keyword: &str| keywords.contains_key(keyword);
-    let is_object = |schema: &Value| {
-        schema.as_object().is_some_and(|keywords| has_type(keywords, "object") || keywords.contains_key("properties"))
-    };
     has("allOf")
         || has("if")
         || has("dependentSchemas")
         || has("$ref")
         || has("properties") && in_place(keywords).next().is_some()
-        || has_type(keywords, "object") && in_place(keywords).any(|branch| !is_object(branch))
+        || has_type(keywords, "object") && in_place(keywords).any(|branch| !branch.as_object().is_some_and(describes_object))
+}
+
+/// Whether the schema says of itself that it describes an object.
+fn describes_object(keywords: &Map<String, Value>) -> bool {
+    has_type(keywords, "object") || keywords.contains_key("properties")
 }
 
 /// Whether this is a reference with nothing beside it that concerns properties.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::expected::{Expected, must_be, must_be_object, must_be_text, read};
+use super::expected::{Expected, may_be, must_be, must_be_object, must_be_text, read};
 use super::{cache_control, tools};
 use crate::wire::{Content, ContentBlock, Role, Tool};
 
@@ -64,10 +64,7 @@ pub(super) fn check_fields(block: &ContentBlock) -> Result<(), String> {
         must_be(*expected, extra.get(*name), &format!(".{block_type}.{name}"))?;
     }
     for (name, expected) in optional {
-        match extra.get(*name) {
-            None | Some(Value::Null) => {}
-            given => must_be(*expected, given, &format!(".{block_type}.{name}"))?,
-        }
+        may_be(*expected, extra.get(*name), &format!(".{block_type}.{name}"))?;
     }
     if block_type == "search_result" {
         read::<Content>(extra.get("content"), "search_result.content")?;

@@ -36,6 +36,14 @@ pub(super) fn must_be(expected: Expected, value: Option<&Value>, field: &str) ->
     Err(format!("{field}: Input should be {wanted}, not {}", value.map(kind).unwrap_or_default()))
 }
 
+/// Checks an optional field. `null` is as if it was not there.
+pub(super) fn may_be(expected: Expected, value: Option<&Value>, field: &str) -> Result<(), String> {
+    match value {
+        None | Some(Value::Null) => Ok(()),
+        given => must_be(expected, given, field),
+    }
+}
+
 pub(super) fn must_be_object(value: &Value, field: &str) -> Result<(), String> {
     must_be(Expected::Object, Some(value), field)
 }

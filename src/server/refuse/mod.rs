@@ -7,7 +7,7 @@ mod tools;
 
 use serde_json::{Map, Value};
 
-use self::expected::must_be_object;
+use self::expected::{Expected, may_be};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, OutputFormat, Role, System};
 
 /// Most stop sequences. Each is looked for at every token.
@@ -73,7 +73,7 @@ const OBJECTS: [&str; 3] = ["thinking", "output_config", "metadata"];
 fn check_settings(extra: &Map<String, Value>) -> Result<(), String> {
     let given = |name: &str| extra.get(name).filter(|value| !value.is_null());
     for name in OBJECTS {
-        given(name).map_or(Ok(()), |value| must_be_object(value, name))?;
+        may_be(Expected::Object, extra.get(name), name)?;
     }
     cache_control::check(extra)?;
     match given("thinking").map(|thinking| &thinking["type"]) {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::cache_control;
-use super::expected::{Expected, must_be, must_be_object};
+use super::expected::{Expected, may_be, must_be_object};
 use crate::wire::Tool;
 
 /// The longest name of a tool, in characters.
@@ -31,10 +31,7 @@ pub(super) fn check_one(tool: &Tool) -> Result<(), String> {
     }
     cache_control::check(&tool.extra).map_err(|reason| format!(".{reason}"))?;
     for switch in ["strict", "defer_loading"] {
-        match tool.extra.get(switch) {
-            None | Some(Value::Null) => {}
-            given => must_be(Expected::Boolean, given, &format!(".{switch}"))?,
-        }
+        may_be(Expected::Boolean, tool.extra.get(switch), &format!(".{switch}"))?;
     }
     if tool.anthropic_type().is_some() {
         return Ok(());

@@ -5,7 +5,7 @@ use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::config::HybridConfig;
 use crate::engine::model::gated_delta_net::GatedDeltaNet;
-use crate::engine::model::transformer_block::{TokenMixer, TransformerBlock};
+use crate::engine::model::transformer_block::TransformerBlock;
 use crate::engine::model::weights::Weights;
 
 /// A gated delta net or attention, and experts or a dense MLP.
@@ -15,11 +15,5 @@ pub(super) fn block(
     config: &Config,
     own: &HybridConfig,
 ) -> Result<TransformerBlock, EngineError> {
-    let mixer = if own.recurrent[layer] {
-        TokenMixer::GatedDelta(Box::new(GatedDeltaNet::load_apart(weights, layer, config, own.delta)?))
-    } else {
-        TokenMixer::Attention(Box::new(qwen3_next::attention(weights, layer, config)?))
-    };
-    let feed_forward = qwen3_next::feed_forward(weights, layer, config, own)?;
-    TransformerBlock::load_mixed(weights, layer, config, mixer, feed_forward)
+    qwen3_next::block_with(weights, layer, config, own, GatedDeltaNet::load_apart)
 }

@@ -5,7 +5,7 @@ use super::qwen3;
 use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::attention::Attention;
-use crate::engine::model::config::{HybridConfig, SharedExpertConfig};
+use crate::engine::model::config::{DeltaConfig, HybridConfig, SharedExpertConfig};
 use crate::engine::model::experts::{Experts, SharedExpert};
 use crate::engine::model::gated_delta_net::GatedDeltaNet;
 use crate::engine::model::layers::Mlp;
@@ -19,8 +19,22 @@ pub(super) fn block(
     config: &Config,
     own: &HybridConfig,
 ) -> Result<TransformerBlock, EngineError> {
+    block_with(weights, layer, config, own, GatedDeltaNet::load_by_key_head)
+}
+
+/// Loads a gated delta net of this layer and these sizes.
+pub(super) type LoadDeltaNet = fn(&mut Weights, usize, &Config, DeltaConfig) -> Result<GatedDeltaNet, EngineError>;
+
+/// The same block, where the projections of its gated delta net may be kept in another way.
+pub(super) fn block_with(
+    weights: &mut Weights,
+    layer: usize,
+    config: &Config,
+    own: &HybridConfig,
+    load_delta_net: LoadDeltaNet,
+) -> Result<TransformerBlock, EngineError> {
     let mixer = if own.recurrent[layer] {
-        TokenMixer::GatedDelta(Box::new(GatedDeltaNet::load_by_key_head(weights, layer, config, own.delta)?))
+        TokenMixer::GatedDelta(Box::new(load_delta_net(weights, layer, config, own.delta)?))
     } else {
         TokenMixer::Attention(Box::new(attention(weights, layer, config)?))
     };
@@ -29,18 +43,13 @@ pub(super) fn block(
 }
 
 /// Attention with query and key norms and output gates.
-pub(super) fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
+fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
     let gated = Attention::load_gated(weights, layer, config)?;
     Ok(Attention { query_key_norms: Some(qwen3::norms(weights, layer, config)?), ..gated })
 }
 
 /// Experts beside a shared one, where the layer has them; else a dense MLP.
-pub(super) fn feed_forward(
-    weights: &mut Weights,
-    layer: usize,
-    config: &Config,
-    own: &HybridConfig,
-) -> Result<FeedForward, EngineError> {
+fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &HybridConfig) -> Result<FeedForward, EngineError> {
     let path = format!("model.layers.{layer}.mlp");
     match &own.experts {
         Some(SharedExpertConfig { routed, shared_width }) if routed.has_experts(layer) => {
