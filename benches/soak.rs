@@ -1,7 +1,7 @@
 //! Many requests in a row to the real binary: does one fail, does memory grow? `make soak` runs it.
 //!
-//! `cargo bench --bench soak -- MODEL TRACES COUNT…`: for each count a server of its own. Of five requests one repeats an earlier one,
-//! two continue a recorded conversation, one begins another, and one is left by its client in the middle. Fails where a
+//! `cargo bench --bench soak -- MODEL TRACES COUNT…`: for each count a server of its own. Of five requests one repeats an earlier
+//! one, two continue a recorded conversation, one begins another, and one is left by its client in the middle. Fails where a
 //! request does, or where resident memory at the end is over 5% above that after the first 20.
 
 mod support;

@@ -8,8 +8,8 @@ use crate::wire::MessagesRequest;
 
 /// A backend that can tell how sure its model is of an answer.
 pub trait JudgeAnswers: Send + Sync {
-    /// Answers the request greedily. `answer`: tokens that are taken as the answer whatever the model would say (teacher forcing);
-    /// without them, it answers itself.
+    /// Answers the request greedily. `answer`: tokens that are taken as the answer whatever the model would say (teacher
+    /// forcing); without them, it answers itself.
     ///
     /// # Errors
     /// The request is invalid, the backend fails, or the grammar does not allow the given answer.

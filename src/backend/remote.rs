@@ -95,7 +95,7 @@ impl RemoteBackend {
             }
             drop_foreign_thinking(&mut request);
             drop_engine_fields(&mut request.extra);
-            // To Anthropic this is no number of tokens; no limit is its default.
+            // Anthropic refuses 0. Without the field there is no limit, which is what 0 asks for.
             request.top_k = request.top_k.filter(|k| *k > 0);
         }
         // Cannot fail: every field is a string, a number or a map with string keys.

@@ -1,8 +1,8 @@
-//! The flags for whom a port lets in beside those who call it by its address.
+//! The flags that let further host names and web pages use a port.
 
 use crate::server::{Allowed, HostName, PageOrigin, Remedies};
 
-/// Which flags and settings let in more.
+/// The flags and settings that a refusal names as its remedy.
 pub(super) const REMEDIES: Remedies = Remedies {
     host: Some("allow the name with --allow-host of serve or record"),
     origin: Some("allow it with --allow-origin, or the setting allow_origin"),

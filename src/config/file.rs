@@ -77,8 +77,7 @@ pub(super) fn explain(reason: &str) -> String {
 }
 
 /// The unknown name and the known ones, from serde's "unknown field `x`, expected one of `a`, `b`" or figment's "unknown field:
-/// found
-/// `x`, expected `one of `a`, `b``".
+/// found `x`, expected `one of `a`, `b``".
 fn unknown(reason: &str) -> Option<(&str, Vec<&str>)> {
     let rest = reason.strip_prefix("unknown field").or_else(|| reason.strip_prefix("unknown variant"))?;
     let mut quoted = rest.split('`').skip(1);

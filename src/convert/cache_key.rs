@@ -7,9 +7,9 @@ use crate::wire::{MessagesRequest, System};
 /// SHA-256 of the parts of a request that a cache could share, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKey {
-    /// Of the system prompt alone. Sent as `X-Cache-System`.
+    /// Hash of the system prompt alone. Sent as `X-Cache-System`.
     pub system: String,
-    /// Of the tools and the system prompt, which is all that conversations share. Sent as `X-Cache-Hash`.
+    /// Hash of the tools and the system prompt, which is all that conversations share. Sent as `X-Cache-Hash`.
     pub shared: String,
 }
 

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, Tool};
 
-/// The request without what its last compaction block stands for. The summary opens the conversation as the user's text; what the
-/// dropped part did to the tools is done to the request's list. A block without a summary that can be read stands for nothing.
+/// The request with its last compaction block's summary in place of everything before it. The summary opens the conversation as
+/// the user's text. Changes that the dropped part made to the tools are made to the request's list. A block without a readable
+/// summary stands for nothing.
 pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
     let summaries = request.messages.iter().enumerate().flat_map(|(at, message)| {
         message.content.listed().iter().enumerate().filter_map(move |(index, block)| Some((at, index, summary(block)?)))
@@ -17,7 +18,7 @@ pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
         Some(InputMessage { content: Content::Blocks(blocks), .. }) => blocks.split_off(index + 1),
         _ => Vec::new(),
     };
-    // What is left of the conversation now is what the summary stands for.
+    // `shorter` has only the messages up to the block now: those that the summary stands for.
     shorter.tools = tools_after(&shorter);
     let mut messages = vec![InputMessage::new(Role::User, Content::Blocks(vec![summary]))];
     messages.extend(

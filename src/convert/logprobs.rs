@@ -17,7 +17,7 @@ const INCLUDED: &str = "message.output_text.logprobs";
 /// What a chat request asks for by `logprobs` and `top_logprobs`, which are taken from `extra`.
 ///
 /// # Errors
-/// One of them is no such value, or `top_logprobs` stands alone; the sentence names the field.
+/// One of them has a wrong type or is out of range, or `top_logprobs` stands alone; the sentence names the field.
 pub(super) fn asked_by_chat(extra: &mut Map<String, Value>) -> Result<Option<TopLogprobs>, String> {
     let asked = match extra.remove("logprobs") {
         None | Some(Value::Null | Value::Bool(false)) => false,
@@ -35,7 +35,7 @@ pub(super) fn asked_by_chat(extra: &mut Map<String, Value>) -> Result<Option<Top
 /// What a request that continues a text asks for by `logprobs`, which is taken from `extra`.
 ///
 /// # Errors
-/// It is no such number; the sentence names the field.
+/// It has a wrong type or is out of range; the sentence names the field.
 pub(super) fn asked_by_completion(extra: &mut Map<String, Value>) -> Result<Option<TopLogprobs>, String> {
     Ok(count(extra.remove("logprobs").as_ref(), "logprobs", MOST_OF_COMPLETION)?.map(TopLogprobs))
 }
@@ -70,8 +70,8 @@ pub(super) fn of_choice(content: Vec<TokenLogprob>) -> Option<ChoiceLogprobs> {
     (!content.is_empty()).then_some(ChoiceLogprobs { content, refusal: None })
 }
 
-/// Those of the continuation of a text, or of a piece of it; `None` where there are none. `offset`: how many characters of the
-/// continuation came before.
+/// The log-probabilities of a continuation, or of a piece of it; `None` where there are none. `offset`: characters of the
+/// continuation that came before.
 pub(super) fn of_completion(given: &[TokenLogprob], offset: usize) -> Option<CompletionLogprobs> {
     let mut logprobs = CompletionLogprobs::default();
     let bytes: Vec<u8> = given.iter().flat_map(|token| token.bytes.iter().copied()).collect();

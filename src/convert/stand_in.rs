@@ -52,7 +52,7 @@ fn size(source: &Value) -> String {
 fn other(kind: &str, fields: &Map<String, Value>) -> String {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     match kind {
-        // One that stands for nothing, or an earlier one: see [`super::compaction`].
+        // A block without a summary, or not the last one: see [`super::compaction`].
         "compaction" => text("content").to_owned(),
         "search_result" => format!("{} ({}):\n{}", text("title"), text("source"), found(fields.get("content"))),
         "server_tool_use" | "mcp_tool_use" => {

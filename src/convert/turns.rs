@@ -9,7 +9,7 @@ use crate::wire::{Content, ContentBlock, InputMessage, Role, from_json};
 /// How a PDF begins in base64.
 const PDF: &str = "JVBERi";
 
-/// The media type of what could be anything.
+/// The media type of data of unknown type.
 const UNKNOWN: &str = "application/octet-stream";
 
 /// A conversation that grows turn by turn.

@@ -79,7 +79,7 @@ impl WrittenMarkup {
     /// The rest, at the end of the answer. A call without its end tag counts if it is whole.
     pub(crate) fn finish(&mut self) -> Vec<Written> {
         let mut written = Vec::new();
-        // The string around an end tag never ended: the tag was one.
+        // The string in which an end tag stood was never closed, so the tag did end the call.
         while self.reading == Reading::Call
             && let Some(end) = self.held.find(CALL_END)
         {

@@ -44,13 +44,13 @@ pub(super) struct Decoder {
     encoding: Encoding,
     /// Bytes that may still come out.
     room: usize,
-    /// What another compression behind the first begins with, and what decompresses it. Only for formats that are told by that.
+    /// How a further member (gzip) or frame (zstd) begins, and its decoder; `None` for formats that have no such things.
     member: Option<Member>,
-    /// Compressions that may still follow.
+    /// Members or frames that may still follow.
     members_left: usize,
 }
 
-/// A compression of which a body may have several, as files have it that were joined.
+/// A gzip member or zstd frame. A body may have several, like files that were concatenated.
 #[derive(Clone, Copy)]
 struct Member {
     begins: fn(u8) -> bool,
@@ -59,7 +59,7 @@ struct Member {
 
 const GZIP: Member = Member { begins: |byte| byte == 0x1f, start: || Box::new(GzipDecoder::new(BoundedOutput::default())) };
 
-/// A frame, or one that is to be skipped.
+/// A zstd frame, or a skippable one.
 const ZSTD: Member = Member {
     begins: |byte| byte == 0x28 || (0x50..0x60).contains(&byte),
     start: || Box::new(ZstdDecoder::new(BoundedOutput::default())),
@@ -69,7 +69,7 @@ enum Encoding {
     Identity,
     /// `deflate` before its first byte, which tells which of two formats it is.
     Deflate,
-    /// A compression before its first byte. A body without bytes, as answers to HEAD have it, is no broken one.
+    /// Compressed, before the first byte. A body without bytes, as answers to HEAD have it, is not broken.
     Unstarted(fn() -> Box<dyn Decompressor>),
     Compressed(Box<dyn Decompressor>),
 }

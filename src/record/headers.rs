@@ -16,8 +16,8 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// The request headers for the upstream. `host` and `content-length` are set anew by the HTTP client, and a run's token is for its
-/// own port.
+/// The request headers for the upstream. `host` and `content-length` are set anew by the HTTP client, and a run's token is for
+/// its own port.
 pub(super) fn for_upstream(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, |name| ![HOST, CONTENT_LENGTH, TOKEN_HEADER].contains(name))
 }

@@ -1,4 +1,4 @@
-//! By what a trace's outcomes are compared: those that are accepted, and the rules. Pure.
+//! What a trace's outcomes are compared with: the accepted ones, under the match rules. Pure.
 
 use super::align::align;
 use super::{Finding, differences};

@@ -1,11 +1,11 @@
 //! Driving recorded traces against a backend in the cold, warm and cached states; comparing and timing the answers.
 //!
 //! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them, `retry` sends them again where
-//! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen, `acceptance`
-//! has the accepted outcomes with the rules under which others are equal to them, `compare`
-//! compares the answers with each other and with the recorded one, `difference` names what differs from the accepted one, and
-//! `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive`
-//! and the replayer do I/O. Prints nothing: results are plain data.
+//! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen,
+//! `acceptance` has the accepted outcomes with the rules under which others are equal to them, `compare` compares the answers
+//! with each other and with the recorded one, `difference` names what differs from the accepted one, and `header` what else is
+//! not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive` and the replayer do
+//! I/O. Prints nothing: results are plain data.
 
 mod acceptance;
 mod align;

@@ -60,7 +60,7 @@ impl Default for ReplaySettings {
     }
 }
 
-/// What becomes of a trace of which repeats of one phase differ.
+/// What becomes of a trace whose repeats of one phase differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlakyPolicy {
@@ -204,7 +204,7 @@ impl Plan {
 }
 
 impl ReplaySettings {
-    /// Whether a flaky trace passes of whose measurements so many gave the accepted outcome.
+    /// Whether a flaky trace with this agreement passes.
     pub(super) fn tolerates(&self, agreement: Agreement) -> bool {
         match self.pass_rate {
             Some(rate) => agreement.same as f64 >= rate * agreement.of as f64,

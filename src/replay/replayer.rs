@@ -42,8 +42,7 @@ pub enum CaseEnding {
 
 impl Replayer<'_> {
     /// Replays one case until it is done, the backend fails, or `interrupt` completes; the result has what was measured until
-    /// then.
-    /// `on_measure` is called before each measurement. Reads and writes files, and so needs the multi-threaded runtime.
+    /// then. `on_measure` is called before each measurement. Reads and writes files, and so needs the multi-threaded runtime.
     pub async fn replay(
         &self,
         case: &ReplayCase,

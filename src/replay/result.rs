@@ -47,7 +47,7 @@ pub struct CaseResult {
     pub usual: Option<Outcome>,
     /// How many match rules it takes to accept that outcome; 0 if it is accepted as it came, or not at all.
     pub rules_needed: usize,
-    /// What came to it, in one word.
+    /// The result in one word.
     pub status: Status,
     /// What is not as it should be or as before, the most important first.
     pub findings: Vec<Finding>,
@@ -100,10 +100,10 @@ pub enum Status {
 }
 
 impl CaseResult {
-    /// What the case comes to. `may_be_flaky`: whether it is enough that most repeats are as accepted.
+    /// The case's status. `may_be_flaky`: whether it is enough that most repeats are as accepted.
     pub fn judged(&self, may_be_flaky: bool) -> Status {
         let has = |kinds: &[Kind]| self.findings.iter().any(|finding| kinds.contains(&finding.kind));
-        // Calls that ran together, or were escaped once too often, have a name that says more.
+        // Merged calls and double escapes are malformed too, and their own kinds say more.
         let is_malformed = self.malformed_arguments.is_some() && !has(&[Kind::CallsMerged, Kind::JsonEscapedTwice]);
         match &self.verdict {
             _ if self.error.is_some() => Status::Failed,

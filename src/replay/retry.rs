@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 
 use super::failure::Failure;
 
-/// The first wait. Each further one is twice as long, with some chance in it, so that many clients do not come back at once.
+/// The first wait. Each further one is twice as long, with jitter, so that many clients do not come back at once.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The longest wait, whatever the backend asks for.

@@ -234,7 +234,8 @@ fn speed(
     Some(Speed { phase, metric, ratio, low, high, repeats, traces, verdict })
 }
 
-/// An interval becomes narrower with the square root of the repeats. So many more are needed that the limit is outside of it.
+/// What the ratio means for the limit. An interval narrows with the square root of the repeats, so an undecided verdict can say
+/// how many more would leave the limit outside of it.
 fn verdict(Interval { ratio, low, high }: Interval, limit: f64, repeats: usize) -> SpeedVerdict {
     if low > limit {
         return SpeedVerdict::Slower;

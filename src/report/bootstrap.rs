@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// How often is drawn anew.
+/// How many resamples are drawn.
 const DRAWS: usize = 1000;
 /// The same numbers give the same interval on every machine.
 const SEED: u64 = 7;
@@ -26,8 +26,8 @@ pub(super) struct Interval {
 
 /// The geometric mean of the traces' ratios of medians. `None` without traces.
 ///
-/// Only the repeats are drawn anew, each trace's among themselves: the traces are what was chosen to be replayed, and no
-/// sample of others.
+/// Only the repeats are resampled, those of each trace among themselves. The traces are not: somebody chose them, so they are no
+/// random sample of others.
 pub(super) fn interval(traces: &[Times]) -> Option<Interval> {
     let ratio = mean_log(traces.iter().map(|times| log_ratio(&times.before, &times.now)))?;
     let mut random = StdRng::seed_from_u64(SEED);

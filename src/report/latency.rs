@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::replay::{CaseResult, Measurement, Phase};
 
-/// A percentile of a distribution, which a few times do not carry.
+/// A percentile of a distribution. It takes a certain number of times to mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Percentile {
@@ -34,7 +34,7 @@ impl Percentile {
         }
     }
 
-    /// The fewest times that carry it. Of fewer, it is just the longest time.
+    /// The fewest times for which it means something: of fewer, it is just the longest.
     pub fn least_count(self) -> u64 {
         match self {
             Self::P50 => 1,

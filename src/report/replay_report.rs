@@ -68,9 +68,9 @@ pub enum States {
 pub struct FidelityShare {
     /// Cases of which both answers are known.
     pub compared: usize,
-    /// Those with the same tools in the same order.
+    /// Outcomes with the same tools in the same order.
     pub same_tools: usize,
-    /// Those with the same arguments, too.
+    /// Outcomes with the same arguments, too.
     pub same_arguments: usize,
 }
 

@@ -55,7 +55,7 @@ impl Server {
         let mut served = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
-            // Those that have ended would be kept until the end otherwise.
+            // Ended connections would otherwise stay in the set until shutdown.
             while served.try_join_next().is_some() {}
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

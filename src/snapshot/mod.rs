@@ -1,7 +1,8 @@
 //! `.snap` files in insta's format: reading, writing, diffing, accepting, rejecting.
 //!
-//! Owns the content of a snapshot ([`Outcome`]), its file ([`Snapshot`]), the folder of snapshots ([`Store`]), the rules under which
-//! outcomes are equal ([`Matching`]), and the diff of two outcomes ([`diff()`]). Knows nothing of backends, and not how an outcome came about.
+//! Owns the content of a snapshot ([`Outcome`]), its file ([`Snapshot`]), the folder of snapshots ([`Store`]), the rules under
+//! which outcomes are equal ([`Matching`]), and the diff of two outcomes ([`diff()`]). Knows nothing of backends, and not how an
+//! outcome came about.
 
 mod diff;
 mod digest;

@@ -1,4 +1,4 @@
-//! Match rules: which differences of an argument are none. Pure.
+//! Match rules: which differences between arguments do not count. Pure.
 //!
 //! Each rule makes one form of many values: paths without `.` and `..`, a list in sorted order, every value that a pattern
 //! matches. Values with one form are equal. Rules act in comparisons only; snapshots hold the values as they came.
@@ -107,7 +107,7 @@ impl TryFrom<RuleText> for Rule {
     type Error = String;
 
     /// # Errors
-    /// The path, the pattern or the schema is none, is missing, or does not belong to this way of comparing.
+    /// The path, the pattern or the schema is invalid or missing, or does not belong to this way of comparing.
     fn try_from(text: RuleText) -> Result<Self, String> {
         let path = JsonPath::parse(&text.path).map_err(|error| format!("{:?} is no JSONPath: {error}", text.path))?;
         let glob = |pattern: &str| Pattern::new(pattern).map_err(|error| format!("{pattern:?} is no file pattern: {error}"));

@@ -127,8 +127,8 @@ impl Store {
         Ok(unreferenced)
     }
 
-    /// Accepted snapshots of traces that lay under one of these paths and are gone, sorted by name. Relative paths start where the
-    /// program does. Files that are no snapshots of ours do not count.
+    /// Accepted snapshots of traces that lay under one of these paths and are gone, sorted by name. Relative paths start where
+    /// the program does. Files that are no snapshots of ours do not count.
     pub fn without_trace(&self, roots: &[PathBuf]) -> Result<Vec<PathBuf>, SnapshotError> {
         let plain = |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
         let roots: Vec<PathBuf> = roots.iter().map(|root| plain(root)).collect();

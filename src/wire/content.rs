@@ -98,7 +98,7 @@ impl<'de, Item: Deserialize<'de>, T: From<String> + From<Vec<Item>>> Visitor<'de
 pub enum ContentBlock {
     Text {
         text: String,
-        /// Of an answer: those of the text's tokens, where the request asks for them.
+        /// Log-probabilities of an answer's tokens, if the request asked for them.
         #[serde(skip)]
         logprobs: Vec<TokenLogprob>,
         #[serde(flatten)]

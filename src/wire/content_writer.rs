@@ -15,7 +15,7 @@ pub struct ContentWriter {
     /// White space for which no text block was opened yet. The API refuses blank text blocks when a client sends them back,
     /// so a text block opens only once other characters follow.
     blank: String,
-    /// Those of the tokens in `blank`.
+    /// The log-probabilities of the tokens in `blank`.
     blank_logprobs: Vec<TokenLogprob>,
     /// What thinking blocks are signed with.
     signature: Option<&'static str>,

@@ -84,7 +84,7 @@ impl StreamEvent {
 pub enum BlockDelta {
     TextDelta {
         text: String,
-        /// Those of the text's tokens, where the request asks for them.
+        /// Log-probabilities of the text's tokens, if the request asked for them.
         #[serde(skip)]
         logprobs: Vec<TokenLogprob>,
     },

@@ -15,9 +15,11 @@ use super::nullable::null_is_default;
 /// ```
 /// use anyclaude::wire::MessagesRequest;
 ///
-/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "metadata": {"user_id":
-/// "u"}}"#; let request: MessagesRequest = serde_json::from_str(body)?; assert_eq!((request.max_tokens, request.messages.len()),
-/// (9, 1)); assert_eq!(request.extra["metadata"]["user_id"], "u");
+/// let body = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}],
+///     "metadata": {"user_id": "u"}}"#;
+/// let request: MessagesRequest = serde_json::from_str(body)?;
+/// assert_eq!((request.max_tokens, request.messages.len()), (9, 1));
+/// assert_eq!(request.extra["metadata"]["user_id"], "u");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct MessagesRequest {
     pub stop_sequences: Vec<String>,
     #[serde(default, deserialize_with = "null_is_default")]
     pub stream: bool,
-    /// Of requests that came in another protocol: the Messages protocol does not have it.
+    /// Set for requests that came in another protocol: the Messages protocol does not have it.
     #[serde(skip)]
     pub top_logprobs: Option<TopLogprobs>,
     #[serde(flatten)]
@@ -68,7 +70,7 @@ pub struct CountTokensRequest {
 /// Further fields of a request that the in-process engine's sampler reads. Anthropic's API does not have them.
 pub const ENGINE_FIELDS: [&str; 4] = ["seed", "min_p", "repetition_penalty", "presence_penalty"];
 
-/// Fields that have a place of their own in a [`MessagesRequest`], and would be there twice as further fields.
+/// Fields of [`MessagesRequest`] that mean nothing for a count. Kept in `extra`, they would be written twice.
 const ANSWERS_ONLY: [&str; 6] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences"];
 
 impl MessagesRequest {
@@ -80,7 +82,7 @@ impl MessagesRequest {
 impl From<CountTokensRequest> for MessagesRequest {
     fn from(count: CountTokensRequest) -> Self {
         let CountTokensRequest { model, messages, system, tools, tool_choice, mut extra } = count;
-        // Clients count with the body that they will send.
+        // Clients count with the very body that they will send.
         extra.retain(|name, _| !ANSWERS_ONLY.contains(&name.as_str()));
         Self {
             model,

@@ -13,7 +13,7 @@ use crate::{StepError, TestModel};
 /// Tokens of the conversation.
 const CONVERSATION: usize = 1_000;
 
-/// Lengths of two answers: what they differ by is waited for as often as they differ in tokens.
+/// Tokens of two answers. Their difference in waits, divided by that in tokens, is the waits for each further token.
 const SHORT: usize = 8;
 const LONG: usize = 72;
 
@@ -28,7 +28,7 @@ pub struct AnswerCount {
 }
 
 impl TestModel {
-    /// Asks an engine, and counts. `tokenizer`: a folder with one, whose text nobody reads.
+    /// Has an engine answer, and counts. `tokenizer`: a folder with any tokenizer; the text is not looked at.
     pub fn count_answers(&self, tokenizer: &Path) -> Result<AnswerCount, StepError> {
         for file in ["tokenizer.json", "tokenizer_config.json"] {
             std::fs::copy(tokenizer.join(file), self.folder().join(file))?;
@@ -52,13 +52,13 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// What an answer of so many tokens takes.
+    /// Has the engine answer a prompt of `prompt` tokens with `tokens` tokens; returns the waits and copies that took.
     fn work(&self, prompt: usize, tokens: usize) -> Result<DeviceWork, StepError> {
         let before = DeviceWork::so_far();
         let request: MessagesRequest = serde_json::from_value(json!({"model": "m", "max_tokens": tokens, "messages": []}))
             .map_err(|error| std::io::Error::other(error.to_string()))?;
         let decoders = AnswerDecoders::new(Tokenizer::load(self.folder)?, ToolFormatName::Hermes.format())?;
-        // The model finds all tokens equally likely: drawn, they do not repeat themselves, and nothing is drafted.
+        // To this model all tokens are equally likely. Sampled ones hardly repeat, so prompt lookup proposes no drafts.
         let sampling = Sampling { temperature: 1.0, seed: Some(3), ..Sampling::GREEDY };
         let prompt: Vec<u32> = (0..prompt as u32).map(|n| n * 7919 % 61).collect();
         let mut events = self.engine.generate(Generation {

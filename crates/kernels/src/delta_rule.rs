@@ -1,14 +1,15 @@
 //! The gated delta rule (Yang et al. 2024, "Gated Delta Networks"), token by token.
 //!
-//! Each value head has a state `S`, a matrix `[value width, key width]` that maps keys to values. A token shrinks it by `decay`,
-//! then corrects what it answers to the token's key by the share `strength`, and asks it with the token's query:
+//! Each value head has a state `S`, a matrix `[value width, key width]` that maps keys to values. A token multiplies it by
+//! `decay`, then moves the value that it maps the token's key to towards the token's value, by the fraction `strength`, and reads
+//! it at the token's query:
 //!
 //! ```text
 //! S ← decay · S;   S ← S + strength · (value - S·key) · keyᵀ;   output = S·query
 //! ```
 //!
-//! A row of a state knows nothing of the other rows, so rows are shared among the cores, and a row's numbers stay in the
-//! processor's cache for all tokens. No result's bits depend on how the tokens are cut into calls or on the number of cores.
+//! The rows of a state do not depend on each other, so they are shared among the cores, and a row stays in the processor's cache
+//! for all tokens. No result's bits depend on how the tokens are cut into calls or on the number of cores.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub struct DeltaHeads {
     pub value_width: usize,
 }
 
-/// What the tokens of a sequence bring, token after token.
+/// The inputs of consecutive tokens of one sequence.
 #[derive(Clone, Copy)]
 pub struct DeltaTokens<'a> {
     /// `[tokens, key heads, key width]`.
@@ -38,7 +39,7 @@ pub struct DeltaTokens<'a> {
     pub keys: &'a [f32],
     /// `[tokens, value heads, value width]`.
     pub values: &'a [f32],
-    /// The natural logarithm of what the state is multiplied by, `[tokens, value heads]`.
+    /// Natural logarithms of the decays, `[tokens, value heads]`.
     pub log_decays: &'a [f32],
     /// `[tokens, value heads]`.
     pub strengths: &'a [f32],

@@ -6,8 +6,8 @@
 //!
 //! Every kernel gives each row or query the same bits whatever is computed beside it and on however many cores. Where a vector's
 //! lanes are independent results (queries in attention, numbers in SwiGLU), no operation combines lanes. Where a result is a sum
-//! over lanes (products, the delta rule), each result has vectors of its own, and the order of additions depends on its length alone. Cores never
-//! share a sum. The bits do depend on the processor's vector width.
+//! over lanes (products, the delta rule), each result has vectors of its own, and the order of additions depends on its length
+//! alone. Cores never share a sum. The bits do depend on the processor's vector width.
 
 mod attention;
 mod delta_rule;

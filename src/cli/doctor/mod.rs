@@ -26,7 +26,8 @@ pub(super) struct DoctorArgs {
     /// Model to check: a folder, or the name of a pulled model
     #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
     model: PathBuf,
-    /// Write a page to attach to a bug report: the machine, what is found here, and a small bench beside mlx-lm, if python3 has it
+    /// Write a page to attach to a bug report: the machine, what is found here, and a small bench beside mlx-lm, if python3 has
+    /// it
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

@@ -99,7 +99,7 @@ impl Origin {
     }
 }
 
-/// Whom the settings let in.
+/// The web pages that the settings allow.
 pub(super) fn allowed(settings: &Settings) -> Result<Allowed, CliError> {
     let origins: Result<_, String> = settings.allow_origin.iter().map(|origin| origin.parse()).collect();
     let origins = origins.map_err(|reason| CliError::input(format!("allow_origin: {reason}")))?;

@@ -59,8 +59,7 @@ impl LaunchSummary {
     }
 
     /// The time saved, in seconds: by the engine's account, else estimated as the cached tokens at the speed of the computed
-    /// ones.
-    /// `None` if no speed was measured.
+    /// ones. `None` if no speed was measured.
     fn saved_seconds(&self) -> Option<f64> {
         let Prefill { tokens, ttft_us } = self.prefill;
         let estimated = || (tokens > 0).then(|| self.totals.cached_tokens as f64 * ttft_us as f64 / 1e6 / tokens as f64);

@@ -82,7 +82,7 @@ mod tests {
         write("chat_template.jinja", b"{{ messages }}");
         let with_template = digest(folder.path()).unwrap();
         assert!(with_template.template != first.template && with_template.weights == first.weights);
-        // As noise in all weights does it.
+        // Noise that changes every weight a little, as quantizing anew would.
         write("model.safetensors", &large().iter().enumerate().map(|(at, byte)| byte + (at % 3) as u8).collect::<Vec<_>>());
         let noisy = digest(folder.path()).unwrap();
         assert!(noisy.weights != first.weights && noisy.tokenizer == first.tokenizer);

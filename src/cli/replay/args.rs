@@ -77,7 +77,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 
-    /// Fail if the times are more than so many times those of the baseline, and chance does not explain it: 1.2 is 20% slower
+    /// Fail if times are longer than the baseline's by more than this factor and chance does not explain it; 1.2 allows 20%
     #[arg(long, value_name = "RATIO", requires = "baseline", value_parser = max_slower)]
     pub max_slower: Option<f64>,
 
@@ -122,19 +122,19 @@ pub(crate) struct ReplayArgs {
     pub hgrm: Option<PathBuf>,
 }
 
-/// A share of measurements, of which the accepted outcome is the most frequent one.
+/// Parses a share of measurements: above a half, so that only one outcome can reach it.
 fn pass_rate(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share: &f64| *share > 0.5 && *share <= 1.0);
     share.ok_or_else(|| "a pass rate is a number above 0.5 and at most 1, such as 0.8".to_owned())
 }
 
-/// How far a margin may fall.
+/// Parses the limit for drops of a margin.
 fn max_drop(text: &str) -> Result<f64, String> {
     let drop = text.parse().ok().filter(|drop: &f64| drop.is_finite() && *drop >= 0.0);
     drop.ok_or_else(|| "a limit is a number from 0 on, such as 0.5".to_owned())
 }
 
-/// A ratio that a limit may be.
+/// Parses the limit for ratios of times.
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
     ratio.ok_or_else(|| "a limit is a number from 1 on, such as 1.2".to_owned())

@@ -94,8 +94,7 @@ fn replayer<'a>(args: &ReplayArgs, settings: &'a ReplaySettings, policy: Policy,
     }
 }
 
-/// The accepted snapshots of which nothing is replayed because their traces are gone. With a filter, nobody expects all to be
-/// replayed.
+/// The accepted snapshots whose traces are gone. None with a filter, which leaves traces out on purpose.
 fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
     if !args.filter.is_empty() {
         return Ok(Vec::new());
@@ -226,7 +225,7 @@ impl Replay {
         tokio::task::block_in_place(|| self.files.write(&self.report(results)))
     }
 
-    /// The rules that were for nothing. Of some traces nobody expects that they need all rules.
+    /// The match rules that applied to no call. None unless all traces were replayed: a part of them need not use every rule.
     fn unused_rules(&self, results: &[CaseResult]) -> Vec<Rule> {
         let is_whole = results.len() == self.plan.cases.len() && self.settings.filter.is_empty();
         let rules = self.settings.matching.rules.iter().filter(|_| is_whole);

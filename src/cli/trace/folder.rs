@@ -1,4 +1,4 @@
-//! Which traces a command is about that names none.
+//! The traces of a command that is given no paths.
 
 use std::path::{Path, PathBuf};
 

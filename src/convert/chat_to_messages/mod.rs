@@ -103,7 +103,7 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
             Value::Array(items) => items.is_empty(),
             _ => false,
         };
-        // `"function_call": "none"` is what clients send that do not mean the field.
+        // Some clients always send the field, with "none" where they do not use it.
         if extra.remove(name).is_some_and(|value| !asks_for_nothing(&value) && value != "none") {
             return Err(format!("{name}: not supported: {instead}"));
         }

@@ -40,7 +40,7 @@ impl ChunkReader {
     /// A reader for the answer to this request.
     pub fn new(request: &MessagesRequest) -> Self {
         let tools = match request.tool_choice {
-            // What looks like a call is none then.
+            // No call is allowed, so text that looks like one stays text.
             Some(ToolChoice::None) => vec![],
             _ => request.after_tool_changes(request.tools.clone()),
         };

@@ -5,8 +5,8 @@
 pub(super) struct ToolNames(pub(super) Vec<String>);
 
 impl ToolNames {
-    /// Adds a piece to a name, unless it repeats the name. `arguments_wait`: no arguments have come yet; after them no name goes
-    /// on.
+    /// Adds a piece to a name, unless it repeats the name. `arguments_wait`: no arguments have come yet; once they have, a name
+    /// that is not the beginning of an offered tool's gets no more pieces.
     pub(super) fn add(&self, name: &mut String, piece: &str, arguments_wait: bool) {
         let longer = format!("{name}{piece}");
         let is_next = self.begins(&longer) || !self.is_known(name) && piece != name && arguments_wait;

@@ -33,7 +33,7 @@ struct OpenItem {
     item: OutputItem,
     /// Its content so far: text, or a call's arguments as JSON.
     said: String,
-    /// Of a message: those of its tokens.
+    /// The log-probabilities of a message's tokens so far.
     logprobs: Vec<TokenLogprob>,
 }
 

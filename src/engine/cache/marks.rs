@@ -1,19 +1,21 @@
 //! Where prompts are cut for models with recurrent layers, whose state exists only where it was kept.
 //!
-//! A prompt goes on from a checkpoint of that state, and prompts part where messages do: after the tools and the system prompt,
-//! after the last message of the turn before. So prefill stops at the end of each message, and the state is kept there.
+//! A prompt can go on only from a checkpoint of that state, and prompts diverge where messages end: after the tools and the
+//! system prompt, or after the last message of the turn before. So prefill stops at the end of each message, and the state is
+//! kept there.
 //!
-//! The places depend only on the tokens before them. So a prompt is cut at the same places whether it is computed whole or goes
-//! on from a checkpoint, and on the CPU path gets the same bits: OpenBLAS's depend on the number of rows. A message's end is known
-//! by the token that ends an answer. What opens the next answer comes after it, and the next prompt may have something else there.
+//! The places depend only on the tokens before them, so a prompt is cut at the same places whether it is computed whole or from a
+//! checkpoint on. On the CPU path it then gets the same bits: those of OpenBLAS's products depend on the number of rows. A
+//! message's end is recognised by the token that ends an answer. The tokens that open the next answer follow it; in the next
+//! prompt others may stand there.
 
 use crate::engine::segment::SEGMENT_TOKENS;
 
 /// Fewest tokens between two marks: a shorter chunk of a prompt takes hardly less time than one of this length.
 const LEAST_GAP: usize = 64;
 
-/// A stretch without a message's end is marked where this many tokens are reached, at the end of a chunk: an edit inside of a
-/// long text computes at most this much again.
+/// In a stretch without a message's end, a mark is set at the end of a chunk after this many tokens. After an edit inside a long
+/// text, at most this many tokens are computed again.
 const LONGEST_GAP: usize = 8 * SEGMENT_TOKENS;
 
 /// Finds the marks in prompts.

@@ -29,7 +29,8 @@ pub(super) fn remove_endless_references(schema: &mut Value) -> Vec<String> {
     removed
 }
 
-/// The path of a schema whose reference is endless: if there is one, a reference to a schema around itself, or else the innermost.
+/// The path of a schema whose reference is endless: if there is one, a reference to a schema around itself, or else the
+/// innermost.
 fn endless_reference(schema: &Value) -> Option<SchemaPath> {
     let mut references = references_from_root(schema);
     if references.len() > MOST_REFERENCES {
@@ -96,12 +97,13 @@ fn finite_references<'a>(references: &[(SchemaPath, &'a str)], root: &'a Value) 
 
 /// What is known of a schema's references so far.
 struct Finite<'a> {
-    /// Those that finite values satisfy.
+    /// The references that finite values satisfy.
     references: HashSet<&'a str>,
 }
 
 impl Finite<'_> {
-    /// Whether a finite value may satisfy the schema. Wrong only in saying yes: schemas are not combined.
+    /// Whether a finite value may satisfy the schema. May be wrong in saying yes, never in saying no: it does not combine
+    /// schemas.
     fn is_finite(&self, schema: &Value) -> bool {
         let Some(keywords) = schema.as_object() else { return true };
         if keywords.contains_key("const") || keywords.contains_key("enum") {

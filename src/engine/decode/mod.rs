@@ -58,7 +58,7 @@ pub enum Piece {
     TextWithLogprobs {
         /// The text of whole tokens. Only the last one may be cut, by a stop sequence or before a call.
         text: String,
-        /// Those of the tokens that it came from.
+        /// The log-probabilities of the tokens that the text came from.
         logprobs: Vec<TokenLogprob>,
     },
     /// A tool call starts.

@@ -60,8 +60,8 @@ fn reason(path: &[String]) -> String {
     format!("{}, which no grammar can be made of", shown(path))
 }
 
-/// The keyword without which this part is usable alone: the one that says least of those that would do. The type of the whole
-/// schema stays, as a tool's arguments are an object whatever else is said of them.
+/// The keyword without which this part is usable alone; of several, the one whose loss loosens the schema least. The type of the
+/// whole schema stays: a tool's arguments are an object in any case.
 fn keyword_at_fault(keywords: &Map<String, Value>, is_whole: bool, fault: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
     let weight = |name: &str| match name {
         "type" => 2,
@@ -78,8 +78,8 @@ fn keyword_at_fault(keywords: &Map<String, Value>, is_whole: bool, fault: &dyn F
     names.into_iter().find(is_usable_without).cloned()
 }
 
-/// Removes a keyword, so that all that it allowed is still allowed: what it said of some properties or items would else be
-/// said of them by the keyword for all others.
+/// Removes a keyword without forbidding what it allowed. The properties or items that it described would otherwise fall under the
+/// keyword for all others, so that allows anything now.
 fn remove(keywords: &mut Map<String, Value>, name: &str) {
     keywords.shift_remove(name);
     let for_others = match name {

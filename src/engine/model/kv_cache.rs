@@ -205,8 +205,8 @@ impl KvCache {
         std::mem::swap(&mut self.len, &mut state.len);
     }
 
-    /// Removes the last tokens, none of which may be in a segment. Where layers are recurrent, they have to be of the last pass, a
-    /// short one, and not all of it.
+    /// Removes the last tokens, none of which may be in a segment. Where layers are recurrent, they have to be of the last pass,
+    /// a short one, and not all of it.
     pub fn cut(&mut self, tokens: usize) -> Result<(), Exception> {
         debug_assert!(tokens <= self.unsealed());
         if tokens > 0 {
@@ -217,7 +217,8 @@ impl KvCache {
         Ok(())
     }
 
-    /// Turns the tokens after the last segment into one or more segments, of exactly the size that they need, without a checkpoint.
+    /// Turns the tokens after the last segment into one or more segments, of exactly the size that they need, without a
+    /// checkpoint.
     pub fn seal(&mut self) -> Result<(), Exception> {
         if self.unsealed() == 0 {
             return Ok(());

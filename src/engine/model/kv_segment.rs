@@ -1,5 +1,5 @@
-//! The payload of a segment: the keys and values of all layers with attention, and where there are recurrent layers, perhaps their
-//! state after its last token.
+//! The payload of a segment: the keys and values of all layers with attention, and where there are recurrent layers, perhaps
+//! their state after its last token.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -44,7 +44,7 @@ struct KeptStates {
 }
 
 impl Resumption {
-    /// Of the first tokens of such a segment, not all.
+    /// The resumption of a segment that is cut before its last token.
     fn inside(&self) -> Self {
         match self {
             Self::Anywhere => Self::Anywhere,
@@ -59,7 +59,7 @@ pub struct KvShape {
     layers: usize,
     kv_heads: usize,
     head_dim: usize,
-    /// Of the recurrent layers, if there are any.
+    /// Shapes of the recurrent layers' states, if there are any.
     states: Option<StateShape>,
 }
 
@@ -100,7 +100,7 @@ impl KvSegment {
     /// The same segment of a model with recurrent layers, whose states after the last token are kept or not.
     pub fn among_recurrent(self, states: Option<Vec<LayerState>>, lasting: bool) -> Result<Self, Exception> {
         let Some(layers) = states else { return Ok(Self { resumption: Resumption::Nowhere, ..self }) };
-        // An array that is not evaluated holds all that it is to be computed from.
+        // An array that is not evaluated keeps all its inputs in memory.
         eval(layers.iter().flat_map(LayerState::arrays))?;
         Ok(Self { resumption: Resumption::AtEnd(KeptStates { layers: Rc::new(layers), lasting }), ..self })
     }

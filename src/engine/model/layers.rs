@@ -68,12 +68,12 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`, of the model's usual width inside.
+    /// Loads `<path>.gate_proj`, `up_proj` and `down_proj`, of the model's usual inner width.
     pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, bias: bool) -> Result<Self, EngineError> {
         Self::load_sized(weights, path, config.hidden_size, config.intermediate_size, bias)
     }
 
-    /// The same for a width inside of its own.
+    /// The same with an inner width of its own.
     pub(super) fn load_sized(
         weights: &mut Weights,
         path: &str,

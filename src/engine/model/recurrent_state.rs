@@ -1,7 +1,7 @@
 //! The state of recurrent layers: of one size however many tokens it has seen, and impossible to cut back to fewer.
 //!
-//! Hence it can go back in one way only: a pass of few tokens leaves behind what it took, so that the tokens of a rejected draft
-//! can be taken back by computing the accepted ones again, without the model.
+//! It can go back in one way only: a pass of few tokens keeps its inputs, so that a rejected draft is undone by computing the
+//! accepted tokens again, from the state before and without the rest of the model.
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -12,7 +12,7 @@ use super::batch::MAX_ROW_EXACT;
 use super::compute_path::ComputePath;
 use super::gated_delta_net::{DeltaInputs, delta_rule};
 
-/// What a gated delta net knows of the tokens so far.
+/// The state of a gated delta net after some tokens.
 #[derive(Clone)]
 pub struct LayerState {
     /// The convolution's last inputs, `[1, tokens - 1, channels]`.
@@ -33,14 +33,14 @@ impl LayerState {
 pub(super) struct StateShape {
     /// Recurrent layers.
     pub layers: usize,
-    /// Of [`LayerState::conv`].
+    /// Shape of [`LayerState::conv`].
     pub conv: [i32; 3],
-    /// Of [`LayerState::delta`].
+    /// Shape of [`LayerState::delta`].
     pub delta: [i32; 3],
 }
 
 impl StateShape {
-    /// Of a model; `None` if no layer is recurrent.
+    /// The shapes of a model's states; `None` if no layer is recurrent.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let delta = config.family.hybrid()?.delta;
         Some(Self {
@@ -51,23 +51,23 @@ impl StateShape {
     }
 }
 
-/// What a pass of one sequence took and made of it, in one layer.
+/// The inputs of a pass in one recurrent layer of one sequence, from which its last tokens can be taken back.
 #[derive(Clone)]
 pub(super) struct Taken {
     /// The convolution's inputs, those of the state before included: `[1, tokens - 1 + L, channels]`.
     pub conv_inputs: Array,
     /// The delta state before, as in [`LayerState::delta`].
     pub delta_before: Array,
-    /// What the delta rule took, `L` tokens.
+    /// The delta rule's inputs for the pass's `L` tokens.
     pub inputs: DeltaInputs,
 }
 
 /// A recurrent layer's state in one sequence.
 #[derive(Clone, Default)]
 pub(super) struct RecurrentLayer {
-    /// `None`: no token yet.
+    /// `None` before the first token.
     state: Option<LayerState>,
-    /// Of the last pass, if it was short: its last tokens can be taken back.
+    /// The inputs of the last pass, if it was short enough to be taken back.
     taken: Option<Taken>,
 }
 
@@ -77,14 +77,14 @@ impl RecurrentLayer {
         self.state.as_ref()
     }
 
-    /// Of other tokens than those so far.
+    /// A layer that goes on from a checkpoint's state.
     pub(super) fn resumed(state: LayerState) -> Self {
         Self { state: Some(state), taken: None }
     }
 
-    /// The state after a pass, and what the pass took.
+    /// Takes the state after a pass, and the pass's inputs.
     pub(super) fn advance(&mut self, state: LayerState, taken: Taken) {
-        // Of a single token nothing is ever taken back, and prompts never are.
+        // Only drafts are taken back: a pass of one token has none, and a long pass is of a prompt.
         let short = 2..=MAX_ROW_EXACT as i32;
         self.taken = Some(taken).filter(|taken| short.contains(&taken.inputs.tokens()));
         self.state = Some(state);

@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub struct RopeConfig {
     /// The base: pair `i` of `d / 2` has the wavelength `theta^(2i / d)`, in tokens per radian.
     pub theta: f32,
-    /// How many of a head's dimensions, the first ones, are turned: `d` above.
+    /// Number of a head's first dimensions that are rotated: `d` above.
     pub width: usize,
     pub scaling: Scaling,
 }

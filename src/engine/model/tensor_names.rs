@@ -1,4 +1,4 @@
-//! The names of a checkpoint's tensors, as the families know them.
+//! The names of a model's tensors, as the families know them.
 //!
 //! Models that also read images keep the text model's tensors below a path of their own. Parts that the engine does not compute
 //! are left out.

@@ -1,5 +1,5 @@
-//! Chooses tokens on the device, as the sampler does on the host: so that only their ids come back, and the next step can be built
-//! on them before they are known.
+//! Chooses tokens on the device, as the sampler does on the host: so that only their ids come back, and the next step can be
+//! built on them before they are known.
 //!
 //! A draw uses the sampler's own random number and order of candidates, so a seed gives the same answer either way. Sums are in
 //! f32 here: a number that falls on the border between two tokens, to rounding, can give the other one.
@@ -15,7 +15,8 @@ use crate::engine::decode::{Sampler, Sampling, TokenMask};
 pub(super) const NO_TOKEN: u32 = u32::MAX;
 
 /// The tokens that the sampler would choose after each of `R` rows if none is masked, `[R]`; of a single row those of the mask
-/// count. `None` if the device cannot choose: with penalties, or where a mask decides which tokens are drawn from in several rows.
+/// count. `None` if the device cannot choose: with penalties, or where a mask decides which tokens are drawn from in several
+/// rows.
 ///
 /// `logits`: `[R, vocab]`, f32.
 pub(super) fn choose(logits: &Array, sampler: &Sampler, mask: Option<&TokenMask>) -> Result<Option<Array>, Exception> {

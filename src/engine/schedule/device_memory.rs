@@ -64,8 +64,8 @@ pub(crate) fn give_back_pool(path: ComputePath) -> Result<(), Exception> {
     }
 }
 
-/// Keeps MLX's memory resident while answers are in work, as mlx-lm does: macOS would otherwise page weights out. Only Metal knows
-/// such a limit.
+/// Keeps MLX's memory resident while answers are in work, as mlx-lm does: macOS would otherwise page weights out. Only Metal
+/// knows such a limit.
 #[derive(Debug, Default)]
 pub(crate) struct WiredMemory {
     /// How much may be resident, in bytes; `None`: the device has no such limit.

@@ -1,8 +1,8 @@
 //! Who uses the device when: requests are admitted, prefill and decode take turns, memory stays within its limit.
 //!
 //! `worker` is the loop of the device's thread, `active_answer` one answer in it, `sequence` its tokens with their KV cache,
-//! `device_choice` lets a GPU choose the next ones, `prompt_lookup` proposes drafts, `read_ahead` is what to read from disk in idle
-//! time, `memory` and `device_memory` measure and limit, and `generation` is the data that crosses the thread's border.
+//! `device_choice` lets a GPU choose the next ones, `prompt_lookup` proposes drafts, `read_ahead` is what to read from disk in
+//! idle time, `memory` and `device_memory` measure and limit, and `generation` is the data that crosses the thread's border.
 
 mod active_answer;
 mod device_choice;

@@ -72,12 +72,12 @@ impl Sequence {
         Ok(())
     }
 
-    /// Puts all computed tokens into the prefix cache, as what is computed in all.
+    /// Puts all computed tokens into the prefix cache, at the end of the computation.
     pub(crate) fn share(&mut self, cache: &mut PrefixCache) -> Result<(), Exception> {
         self.share_up_to_here(cache, true)
     }
 
-    /// The same; `is_end`: no more tokens are computed.
+    /// Puts all computed tokens into the prefix cache. `is_end`: no more tokens follow for this prompt.
     fn share_up_to_here(&mut self, cache: &mut PrefixCache, is_end: bool) -> Result<(), Exception> {
         self.kv.seal()?;
         self.kv.keep_checkpoint(cache.checkpoint_lasts(&self.tokens, is_end))?;
@@ -124,8 +124,8 @@ impl Sequence {
         Ok(logits)
     }
 
-    /// Builds the pass over one more token of each sequence, `[1]`, that the device has still to choose, and leaves the sequences as
-    /// they were. Returns the logits, `[R, vocab]`, and what [`Self::adopt`] takes for each sequence.
+    /// Builds the pass over one more token of each sequence, `[1]`, that the device has still to choose, and leaves the sequences
+    /// as they were. Returns the logits, `[R, vocab]`, and what [`Self::adopt`] takes for each sequence.
     pub(super) fn step_ahead(model: &Model, growing: &mut [(&mut Self, &Array)]) -> Result<(Array, Vec<KvState>), Exception> {
         let mut states: Vec<KvState> = growing.iter().map(|(sequence, _)| sequence.kv.state()).collect();
         let inputs = growing.iter_mut().map(|(sequence, token)| SequenceInput::coming(token, &mut sequence.kv));

@@ -24,7 +24,7 @@ struct Search {
 
 impl Credentials {
     /// # Errors
-    /// They have gigabytes.
+    /// The credentials have gigabytes.
     pub(crate) fn new(credentials: &[String]) -> Result<Self, BuildError> {
         if credentials.is_empty() {
             return Ok(Self(None));

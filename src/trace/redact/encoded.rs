@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 /// Shorter ones hold no secret together with its name.
 const MIN_LENGTH: usize = 20;
 
-/// As many characters tell a text from other data. A multiple of four.
+/// How many of the first characters are decoded to tell text from other data. A multiple of four.
 const START: usize = 64;
 
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -3,9 +3,8 @@
 //! Replaced are the values of headers, query parameters, fields and variables with secret names (`names`, `assignments`), keys
 //! that are known by how they begin (`patterns`, `tokens`), private keys (`key_blocks`), passwords in addresses
 //! (`url_passwords`), what the user's own patterns match (`user_patterns`), and the client's credentials wherever they appear
-//! (`credentials`). `scanner` runs them all over a text
-//! that may come in pieces. `metadata.user_id` stays: it gives access to nothing, and it tells sessions apart on the user's own
-//! disk. Scrubbing removes it before a trace is published.
+//! (`credentials`). `scanner` runs them all over a text that may come in pieces. `metadata.user_id` stays: it gives access to
+//! nothing, and it tells sessions apart on the user's own disk. Scrubbing removes it before a trace is published.
 
 mod assignments;
 mod credentials;

@@ -22,7 +22,7 @@ const MIN_CREDENTIAL: usize = 8;
 /// No secret of a known kind is in a shorter text, its name included. In bytes.
 const MIN_TEXT: usize = 8;
 
-/// How often a part of an address may be encoded over.
+/// The most times that a part of an address is decoded, where its escapes are escaped again.
 const MAX_ENCODED: usize = 4;
 
 /// Finds and replaces secrets: all that are known by themselves, and what the user's own patterns match. Cheap to clone.
@@ -55,7 +55,7 @@ impl Redactor {
         credentials.retain(|value| value.len() >= MIN_CREDENTIAL);
         credentials.sort();
         credentials.dedup();
-        // The headers of a request are far from what the search cannot hold.
+        // Fails only for gigabytes of credentials, far more than headers have.
         Self { credentials: Credentials::new(&credentials).unwrap_or_default(), patterns: self.patterns.clone() }
     }
 
@@ -183,7 +183,8 @@ impl Redactor {
     }
 }
 
-/// The fields of an entry that may have the name of its value, and those that may have the value: `{"name": "DB_PASSWORD", "value": "…"}`.
+/// The fields of an entry that may have the name of its value, and those that may have the value: `{"name": "DB_PASSWORD",
+/// "value": "…"}`.
 const NAMES: [&str; 4] = ["name", "key", "header", "variable"];
 const VALUES: [&str; 2] = ["value", "val"];
 

@@ -11,7 +11,7 @@ use super::shape::is_name;
 pub(super) struct DeclaredNames(HashSet<String>);
 
 impl DeclaredNames {
-    /// Those in the tools and output formats of a request's body.
+    /// The names in the tools and output formats of a request's body.
     pub(super) fn of(body: &Value) -> Self {
         let mut names = Self::default();
         for field in ["tools", "functions", "output_config", "output_format", "response_format"] {

@@ -78,7 +78,7 @@ pub struct CompletionChoice {
     pub text: String,
     /// Always 0.
     pub index: usize,
-    /// Of the text's tokens, where the request asks for them.
+    /// Log-probabilities of the text's tokens, if the request asked for them.
     pub logprobs: Option<CompletionLogprobs>,
     /// `stop` or `length`, at the end.
     pub finish_reason: Option<&'static str>,

@@ -168,8 +168,8 @@ impl DiskCache {
         if self.shape.needs_checkpoints() { self.index.cover_to_checkpoint(prompt) } else { self.index.cover(prompt) }
     }
 
-    /// The first place after at least `least` tokens of a conversation where there is a checkpoint; `None` if there is none, or the
-    /// model needs none.
+    /// The first place after at least `least` tokens of a conversation where there is a checkpoint; `None` if there is none, or
+    /// the model needs none.
     pub(crate) fn checkpoint_from(&self, conversation: &[u32], least: usize) -> Option<usize> {
         if !self.shape.needs_checkpoints() {
             return None;

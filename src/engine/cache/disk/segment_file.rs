@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::engine::model::{KvSegment, KvShape};
 use crate::tensor_file::TensorFile;
 
-/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`, and `:checkpoint` after it
-/// if there is one. Its name is that of the first version of the format.
+/// The metadata entry that holds [`SegmentHeader`], as `<parent's id>:<tokens>` with commas: `…:1,2,3`, and `:checkpoint` after
+/// it if there is one. Its name is that of the first version of the format.
 const HEADER_ENTRY: &str = "run";
 
 /// See [`HEADER_ENTRY`].

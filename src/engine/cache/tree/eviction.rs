@@ -4,8 +4,8 @@ use super::{Node, PrefixTree, ROOT};
 use crate::engine::segment::Payload;
 
 impl<P: Payload> PrefixTree<P> {
-    /// Evicts until at most `bytes` are in use: first the checkpoints beyond their share of the memory, then the least recently used
-    /// leaves.
+    /// Evicts until at most `bytes` are in use: first the checkpoints beyond their share of the memory, then the least recently
+    /// used leaves.
     pub fn shrink_to(&mut self, bytes: usize) {
         if self.bytes > bytes {
             self.thin_out(false);
@@ -47,7 +47,7 @@ impl<P: Payload> PrefixTree<P> {
         self.node_mut(parent).children.remove(&tokens[0]);
         self.bytes -= payload.as_ref().map_or(0, P::bytes);
         self.evicted += 1;
-        // What is left without a checkpoint is of no use to anybody.
+        // A parent that no sequence can go on from serves nobody once its children are gone.
         if parent != ROOT && self.node(parent).children.is_empty() && !self.resumes_after(parent) {
             return self.remove(parent);
         }

@@ -72,8 +72,8 @@ impl AnswerDecoders {
     /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
     ///
     /// # Errors
-    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool or
-    /// format cannot be enforced in full.
+    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool
+    /// or format cannot be enforced in full.
     pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
@@ -113,7 +113,8 @@ impl AnswerDecoders {
         })
     }
 
-    /// A decoder for the continuation of a text: what looks like thoughts or calls is text too. `settings`: a request without tools.
+    /// A decoder for the continuation of a text: what looks like thoughts or calls is text too. `settings`: a request without
+    /// tools.
     ///
     /// # Errors
     /// As [`Self::start`].

@@ -42,11 +42,11 @@ pub struct AnswerDecoder {
     thinking: Thinking,
     parser: Parser,
     flow: TextFlow,
-    /// The tokens that open a call, where none may come.
+    /// The tokens that open a call, if the answer must not call a tool; else empty.
     never_in_text: Vec<u32>,
-    /// Where the request asks for log-probabilities.
+    /// `Some` if the request asks for log-probabilities.
     trail: Option<LogprobTrail>,
-    /// Where somebody asks how sure the model was.
+    /// `Some` once [`Self::watch_choices`] was called.
     choices: Option<ChoiceTrail>,
     /// Length of all text from the detokenizer, in bytes.
     generated: usize,
@@ -219,8 +219,8 @@ impl AnswerDecoder {
         }
         let mut pieces = Vec::new();
         self.flow.finish_before_call(&mut pieces);
-        // What is held is markup of the cut call, or a value of the output format that begins as calls do. A call before it has
-        // ended.
+        // The parser holds markup of the cut call, which is dropped, or the beginning of an output format's value that looked
+        // like a call, which is text. The end of a call that is complete is kept.
         let has_ended = matches!(self.stage, Stage::AfterCall(_));
         let is_first = matches!(self.stage, Stage::Opening(_)) && self.calls == 0;
         let may_be_value = is_first && self.output.is_some() && !self.rules.must_call;

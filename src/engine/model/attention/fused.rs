@@ -15,7 +15,7 @@ use crate::engine::model::layers::RmsNorm;
 
 /// The queries of one sequence's new tokens, and the keys and values that they attend to.
 pub(super) struct FusedInput {
-    /// Those of the new tokens, `[1, H, L, d]`.
+    /// Queries of the new tokens, `[1, H, L, d]`.
     queries: Array,
     /// Of all tokens, the new ones included, `[1, K, T, d]`.
     keys: Array,

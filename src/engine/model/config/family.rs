@@ -70,7 +70,7 @@ impl Family {
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
             Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
-            // The text part has names of its own where it is a file of its own.
+            // With `_text`: the text model alone, in a file of its own.
             Some("qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text") => {
                 HybridConfig::parse(config).map(Self::Qwen3_5)
             }
@@ -81,7 +81,7 @@ impl Family {
 }
 
 impl Family {
-    /// What a family with recurrent layers has of its own.
+    /// The fields of a family with recurrent layers; `None` for other families.
     pub fn hybrid(&self) -> Option<&HybridConfig> {
         match self {
             Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
@@ -99,7 +99,7 @@ impl Family {
 }
 
 impl Qwen3MoeConfig {
-    /// Reads the fields and refuses what cannot be.
+    /// Reads the fields; the error names one that is missing or impossible.
     pub(super) fn parse(config: &Value) -> Result<Self, String> {
         let found = Self::deserialize(config).map_err(|e| e.to_string())?;
         let (experts, chosen) = (found.experts.num_experts, found.experts.num_experts_per_tok);

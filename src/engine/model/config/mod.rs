@@ -62,7 +62,7 @@ enum EndTokens {
 }
 
 impl EndTokens {
-    /// Those of a JSON file; none if there are none, or they are not numbers.
+    /// The end tokens of a JSON file; empty if it has none, or they are not numbers.
     fn of(file: &Value) -> Vec<u32> {
         match Self::deserialize(&file["eos_token_id"]) {
             Ok(Self::One(token)) => vec![token],
@@ -92,7 +92,7 @@ struct ConfigFile {
     /// Transformers 5 keeps both of the above here.
     rope_parameters: Option<RopeFields>,
     tie_word_embeddings: Option<bool>,
-    /// How much of a head RoPE turns.
+    /// The fraction of a head's dimensions that RoPE rotates.
     partial_rotary_factor: Option<f32>,
     max_position_embeddings: usize,
     hidden_act: Option<String>,

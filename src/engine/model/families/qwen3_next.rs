@@ -1,5 +1,5 @@
-//! Qwen3-Next and Qwen3-Coder-Next: three gated delta nets, then attention, again and again. Attention has norms on queries and
-//! keys, turns only the first dimensions of a head and gates its output. Experts, with one that all tokens share.
+//! Qwen3-Next and Qwen3-Coder-Next: three gated delta nets, then attention, in turn. Attention has norms on queries and keys,
+//! rotates only the first dimensions of a head and gates its output. Experts, beside one that computes every token.
 
 use super::qwen3;
 use crate::engine::EngineError;

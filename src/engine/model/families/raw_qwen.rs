@@ -1,7 +1,7 @@
-//! Checkpoints of Qwen3-Next and Qwen3.5 as Hugging Face has them, in the form in which MLX's are.
+//! Brings the tensors of Qwen3-Next and Qwen3.5, as Hugging Face's model folders have them, into the form of MLX's.
 //!
-//! They keep the weights of most norms less 1, the convolution's axes in another order, and may keep the experts' gates and ups
-//! in one tensor. The order of the convolution's axes tells the two forms apart.
+//! Hugging Face's have 1 subtracted from the weights of most norms, the convolution's axes in another order, and may have the
+//! experts' gates and ups in one tensor. The order of the convolution's axes tells the two forms apart.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use mlx_rs::{Array, array};
 /// The end of the name of a convolution's weight: `[channels, tokens, 1]` in MLX's form, `[channels, 1, tokens]` in the other.
 const CONVOLUTION: &str = ".linear_attn.conv1d.weight";
 
-/// The ends of the names of the norms that are kept less 1. The norm inside a gated delta net is not.
+/// The ends of the names of the norms whose weights have 1 subtracted. Not among them: the norm inside a gated delta net.
 const NORMS: [&str; 5] =
     [".input_layernorm.weight", ".post_attention_layernorm.weight", "model.norm.weight", ".q_norm.weight", ".k_norm.weight"];
 
@@ -20,7 +20,7 @@ const NORMS: [&str; 5] =
 const GATES_AND_UPS: &str = ".experts.gate_up_proj";
 const DOWNS: &str = ".experts.down_proj";
 
-/// The tensors of such a checkpoint in MLX's form, nothing evaluated; those of any other as they are.
+/// The tensors in MLX's form, nothing evaluated; unchanged if they have it already.
 pub(in crate::engine::model) fn in_mlx_form(tensors: HashMap<String, Array>) -> Result<HashMap<String, Array>, Exception> {
     let is_raw = |(name, array): (&String, &Array)| name.ends_with(CONVOLUTION) && array.ndim() == 3 && array.dim(-1) != 1;
     if !tensors.iter().any(is_raw) {

@@ -1,9 +1,9 @@
 //! The gated delta net (Yang et al. 2024), the recurrent layer of Qwen3-Next and later Qwen models: instead of keys and values of
 //! all tokens it keeps one state of fixed size.
 //!
-//! A token's queries, keys and values pass a short causal convolution, then the delta rule: the state, a matrix per head, forgets
-//! some of what it knows, is corrected at the token's key towards its value, and is asked with its query. What differs between
-//! the compute paths is the delta rule: our kernel takes token after token, `chunkwise` takes many at once by products.
+//! A token's queries, keys and values pass a short causal convolution, then the delta rule: the state, a matrix per head, decays,
+//! is corrected so that it maps the token's key closer to the token's value, and is read at the token's query. The compute paths
+//! differ in the delta rule: our kernel takes token after token, `chunkwise` takes many at once by products.
 //!
 //! Shapes: `R` rows, the new tokens of all sequences; `L` those of one; `D` hidden size; `Hk` key heads, `Hv` value heads; `dk`
 //! and `dv` their widths; `C = 2 · Hk · dk + Hv · dv` channels of the convolution; `K` the tokens that it sees.
@@ -48,7 +48,7 @@ pub(super) struct GatedDeltaNet {
     output: Linear,
 }
 
-/// The projections of a token, as the checkpoint keeps them.
+/// The projections of a token, as the model folder has them.
 enum Projections {
     /// Two matrices, whose outputs are grouped by key head (Qwen3-Next).
     ByKeyHead { qkvz: Linear, ba: Linear },
@@ -171,7 +171,7 @@ impl GatedDeltaNet {
         }
     }
 
-    /// The logarithms of what each token multiplies the state by, `[R, Hv]`: `-exp(A_log) · softplus(step + bias)`, in f32.
+    /// The logarithms of the decays, `[R, Hv]`: `-exp(A_log) · softplus(step + bias)`, in f32.
     fn log_decays(&self, steps: &Array) -> Result<Array, Exception> {
         let steps = add(steps, &self.step_bias)?;
         let softplus = logaddexp(&steps, array!(0.0_f32).as_dtype(steps.dtype())?)?;

@@ -9,7 +9,7 @@ use super::chunkwise::by_products;
 use crate::engine::model::compute_path::ComputePath;
 use crate::engine::model::cpu::{in_rows, numbers, written};
 
-/// What the delta rule takes of `L` tokens.
+/// The delta rule's inputs for `L` tokens.
 #[derive(Clone)]
 pub(in crate::engine::model) struct DeltaInputs {
     /// `[L, Hk, dk]`.
@@ -18,9 +18,9 @@ pub(in crate::engine::model) struct DeltaInputs {
     pub keys: Array,
     /// `[L, Hv, dv]`.
     pub values: Array,
-    /// The logarithm of what the state is multiplied by, `[L, Hv]`, in f32.
+    /// Logarithms of the decays, `[L, Hv]`, in f32.
     pub log_decays: Array,
-    /// By what share a token corrects the state, `[L, Hv]`.
+    /// The fraction by which a token corrects the state, `[L, Hv]`.
     pub strengths: Array,
 }
 
@@ -30,7 +30,7 @@ impl DeltaInputs {
         self.values.dim(0)
     }
 
-    /// Those of the first tokens.
+    /// The inputs of the first `tokens` tokens.
     pub(in crate::engine::model) fn first(&self, tokens: i32) -> Result<Self, Exception> {
         let first = |array: &Array| array.try_index(..tokens);
         Ok(Self {

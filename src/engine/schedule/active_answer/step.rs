@@ -1,9 +1,9 @@
 //! One decoding step of all active answers, in one forward pass.
 //!
 //! On the GPU path the host works while the device does: it computes the masks of grammars, lets the device choose the tokens,
-//! and builds the next step on tokens that nobody knows yet. Then it waits, once, and submits the next step as soon as it has seen
-//! that the tokens ask for no other one. It does not submit it earlier: MLX writes keys and values in place only if no operation
-//! under way reads their buffer, and would copy the whole conversation for each token.
+//! and builds the next step on tokens that nobody knows yet. Then it waits, once, and submits the next step as soon as it has
+//! seen that the tokens ask for no other one. It does not submit it earlier: MLX writes keys and values in place only if no
+//! operation under way reads their buffer, and would copy the whole conversation for each token.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::engine::schedule::sequence::Sequence;
 
 /// The rows of one answer in a step that the device was given.
 pub(super) struct Submitted {
-    /// Those of all answers, `[R, vocab]`.
+    /// The logits of all answers, `[R, vocab]`.
     logits: Array,
     /// Which of them are this answer's.
     rows: Range<usize>,
@@ -40,8 +40,8 @@ struct StepAhead {
 
 impl ActiveAnswer {
     /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Answers that join
-    /// others whose step is already in work wait for the next one. Returns the endings of those that ended. An error of the device
-    /// ends all of them, one of a single answer only that answer.
+    /// others whose step is already in work wait for the next one. Returns the endings of those that ended. An error of the
+    /// device ends all of them, one of a single answer only that answer.
     pub(in crate::engine::schedule) fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
         let start = Instant::now();
         let ahead = match compute(model, answers) {
@@ -176,7 +176,8 @@ impl Submitted {
     pub(super) fn chosen(&self, row: usize, mask: Option<&TokenMask>, sampler: &mut Sampler) -> Result<Option<u32>, EngineError> {
         let Some(chosen) = &self.chosen else { return Ok(None) };
         let token = chosen.try_as_slice::<u32>().map_err(|error| EngineError::Device(error.to_string()))?[row];
-        // A mask counted only in a step of one row. Without it only the likeliest token is certain to stay the same.
+        // The device has used a mask after the first row at most. After later rows a mask changes nothing only if the likeliest
+        // token is always taken, and is allowed.
         let same = match mask {
             Some(mask) => mask.allows(token) && (row == 0 || sampler.is_greedy()),
             None => token != NO_TOKEN,

@@ -129,7 +129,7 @@ pub enum OutputPart {
         text: String,
         /// Always empty.
         annotations: Vec<Value>,
-        /// Those of the text's tokens; empty unless the request asks for them.
+        /// Log-probabilities of the text's tokens; empty unless the request asks for them.
         logprobs: Vec<TokenLogprob>,
     },
     ReasoningText {

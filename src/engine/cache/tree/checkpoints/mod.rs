@@ -1,20 +1,20 @@
 //! Which checkpoints the tree keeps, for models whose sequences can go on only from one.
 //!
-//! All checkpoints of a model have one size, whatever they save, so a tree of many short segments would consist of them. They get
-//! a fifth of the memory of keys and values, but at least some for each prompt. What goes first is what saves least: the tokens
-//! since the checkpoint before, as a share of those after it, which a prompt that goes on from here computes anyway. So those at
-//! a prompt's end are near each other and earlier ones farther and farther apart; one that ends a long text, such as the tools and
-//! the system prompt, stays. The last checkpoint of a prompt stays as long as the prompt.
+//! All checkpoints of a model have the same size, however few tokens they save, so in a tree of short segments they would take
+//! most of the memory. They get a fifth of the memory of keys and values, but at least a few for each prompt. Dropped first is
+//! the one that saves least: the tokens since the checkpoint before it, as a share of those after it, which a prompt that goes on
+//! from there computes anyway. So checkpoints are dense near a prompt's end and sparse towards its beginning, and one that ends a
+//! long text, such as the tools and the system prompt, stays. A prompt's last checkpoint stays as long as the prompt.
 
 use std::collections::BTreeMap;
 
 use super::{Node, PrefixTree};
 use crate::engine::segment::{Checkpoint, Payload, Segment};
 
-/// Checkpoints may take this part of the memory that keys and values take.
+/// Checkpoints may take one byte for each of these many bytes of keys and values.
 const SHARE: usize = 5;
 
-/// Checkpoints that are there for each prompt whatever they take: after the tools and the system prompt, after the last message,
+/// Checkpoints for each prompt that are kept whatever they take: after the tools and the system prompt, after the last message,
 /// after its answer, and one between.
 const LEAST_PER_PROMPT: usize = 4;
 
@@ -24,8 +24,8 @@ impl<P: Payload> PrefixTree<P> {
         self.node(id).payload.as_ref().and_then(P::checkpoint)
     }
 
-    /// Adds the checkpoints that `segments` have within the first `known` of their tokens, which are there, to the nodes that lack
-    /// them.
+    /// Adds the checkpoints that `segments` have within the first `known` of their tokens, which are there, to the nodes that
+    /// lack them.
     pub(super) fn add_checkpoints(&mut self, tokens: &[u32], segments: &[Segment<P>], known: usize) -> Result<(), P::CopyError> {
         let mut end = 0;
         for Segment { tokens: length, payload } in segments {
@@ -46,8 +46,8 @@ impl<P: Payload> PrefixTree<P> {
         Ok(())
     }
 
-    /// Drops those that save least until the rest is within its share of the memory. `least_per_prompt`: those for each prompt may
-    /// be there beyond it.
+    /// Drops the checkpoints that save least until the others are within their share of the memory. `least_per_prompt`: whether
+    /// [`LEAST_PER_PROMPT`] checkpoints for each prompt may stay beyond it.
     pub(super) fn thin_out(&mut self, least_per_prompt: bool) {
         while let Some((all, size)) = self.checkpoint_bytes() {
             let least = if least_per_prompt { LEAST_PER_PROMPT * self.leaves().count() * size } else { 0 };
