@@ -128,13 +128,13 @@ fn refuse(extra: &Map<String, Value>) -> Result<(), String> {
 /// Whether a field only repeats the default, or was read already.
 fn means_nothing_here(name: &str, value: &Value) -> bool {
     match name {
-        // Nothing is ever stored, and clients send either value without a thought.
+        // Nothing is ever stored, so either value gets the same.
         "store" | "background" => true,
         "truncation" => value == "disabled",
         "service_tier" => value == "auto" || value == "default",
         // All thoughts are in the answer, and in clear.
         "include" => value.as_array().is_some_and(|names| names.iter().all(|name| name == "reasoning.encrypted_content")),
-        // Padding against those who listen on the line.
+        // Padding that hides lengths from eavesdroppers.
         "stream_options" => value.as_object().is_some_and(|options| options.keys().all(|key| key == "include_obfuscation")),
         _ => false,
     }

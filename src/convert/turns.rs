@@ -66,8 +66,8 @@ impl Turns {
     }
 }
 
-/// The arguments of a past call. What is no object, such as those of a call that was cut, must not end the session: it becomes
-/// the only argument. `field` names the arguments where that is said.
+/// The arguments of a past call. Those that are no object, such as those of a call that was cut, must not end the conversation:
+/// they become the only argument. `field` names the arguments where that is said.
 pub(super) fn arguments_object(arguments: &str, field: &str, omitted: &mut Omitted) -> Value {
     let arguments = Some(arguments.trim()).filter(|text| !text.is_empty()).unwrap_or("{}");
     from_json::<Map<String, Value>>(arguments.as_bytes()).map(Value::Object).unwrap_or_else(|_| {

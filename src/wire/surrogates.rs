@@ -1,7 +1,7 @@
 //! JSON text with half a UTF-16 pair.
 //!
 //! A client that cuts a text in the middle of an emoji writes `"\ud83d"`. That is an escape JSON allows and no text can hold, so
-//! a strict parser refuses the whole body, and with it every later turn of the session. Here it becomes U+FFFD.
+//! a strict parser refuses the whole body, and with it every later turn of the conversation. Here it becomes U+FFFD.
 
 use serde::de::DeserializeOwned;
 
