@@ -13,6 +13,7 @@ use super::decode::ToolFormatName;
 use super::model::{ComputePath, Config, LoadListener, Model};
 use super::schedule::device_memory::{self, WiredMemory};
 use super::schedule::memory::{self, MemoryLimit, MemoryUse};
+use super::schedule::output_limits::OutputLimits;
 use super::schedule::{EventReceiver, Generation, Sequence, SharedState, WarmUpProgress, Worker, WorkerCommand};
 use super::segment::SEGMENT_TOKENS;
 
@@ -29,6 +30,8 @@ pub struct EngineOptions {
     pub compute_path: Option<ComputePath>,
     /// The model's tool-call format; `None`: the one that its chat template uses.
     pub tool_format: Option<ToolFormatName>,
+    /// Limits of every answer.
+    pub output: OutputLimits,
     /// Receives the progress of loading.
     pub on_load: LoadListener,
 }
@@ -181,6 +184,7 @@ fn own_device(
     let cache = PrefixCache::new(limits, disk, shared.cache.clone());
     let chunk = options.prefill_chunk.unwrap_or_else(|| most_prefilled(model.path())).max(1);
     let mut worker = Worker::new(model, cache, chunk, memory, shared);
+    worker.limit_output(options.output);
     worker.recall_latest();
     let _ = loaded.send(Ok(config));
     worker.run(inbox, &WiredMemory::of(working_set));
@@ -215,6 +219,7 @@ fn gone() -> EngineError {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::num::NonZeroUsize;
 
     use super::*;
     use crate::engine::decode::Piece;
@@ -311,6 +316,26 @@ mod tests {
         let test = TestEngine::new(EngineOptions::default());
         let (_, _, finished) = test.answer(&prompt(testing::CONTEXT - 3), 64_000).await;
         assert_eq!((finished.reason, finished.output_tokens), (EndReason::MaxTokens, 3));
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_at_the_output_limit_whatever_its_request_allows() {
+        let output = OutputLimits { tokens: NonZeroUsize::new(5), repeated: None };
+        let test = TestEngine::new(EngineOptions { output, ..EngineOptions::default() });
+        let (_, _, finished) = test.answer(&prompt(20), 64_000).await;
+        assert_eq!((finished.reason, finished.output_tokens), (EndReason::OutputLimit, 5));
+        let (_, _, finished) = test.answer(&prompt(20), 5).await;
+        assert_eq!((finished.reason, finished.output_tokens), (EndReason::MaxTokens, 5));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_repeats_itself_is_ended() {
+        let output = OutputLimits { tokens: None, repeated: NonZeroUsize::new(64) };
+        let test = TestEngine::new(EngineOptions { output, ..EngineOptions::default() });
+        let (_, text, finished) = test.answer(&prompt(20), 4_000).await;
+        let EndReason::Repetition { period } = finished.reason else { panic!("{:?}", finished.reason) };
+        assert!((1..=8).contains(&period), "{period}");
+        assert!((64..4_000).contains(&finished.output_tokens), "{} tokens: {text}", finished.output_tokens);
     }
 
     #[test]

@@ -22,6 +22,6 @@ pub use error::EngineError;
 pub use handle::{Engine, EngineOptions};
 pub use model::{ComputePath, Config, DeviceWork, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, SequenceInput};
 pub(crate) use schedule::MAX_ACTIVE;
-pub use schedule::{EndReason, EngineEvent, EventReceiver, Finished, Generation, MemoryUse};
+pub use schedule::{EndReason, EngineEvent, EventReceiver, Finished, Generation, MemoryUse, OutputLimits};
 pub use segment::{Payload, Segment};
 pub use version::{loaded_libraries, mlx_version};

@@ -79,7 +79,7 @@ fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<S
     let (stop_reason, sequence) = match reason {
         EndReason::EndToken if called_tool => (StopReason::ToolUse, None),
         EndReason::EndToken => (StopReason::EndTurn, None),
-        EndReason::MaxTokens => (StopReason::MaxTokens, None),
+        EndReason::MaxTokens | EndReason::OutputLimit | EndReason::Repetition { .. } => (StopReason::MaxTokens, None),
         EndReason::StopSequence(text) => (StopReason::StopSequence, Some(text)),
     };
     let usage = Usage { output_tokens: output_tokens as u64, ..usage };
@@ -152,6 +152,8 @@ mod tests {
             (EndReason::EndToken, false, StopReason::EndTurn, None),
             (EndReason::EndToken, true, StopReason::ToolUse, None),
             (EndReason::MaxTokens, true, StopReason::MaxTokens, None),
+            (EndReason::OutputLimit, true, StopReason::MaxTokens, None),
+            (EndReason::Repetition { period: 3 }, false, StopReason::MaxTokens, None),
             (EndReason::StopSequence("END".into()), false, StopReason::StopSequence, Some("END".to_string())),
         ];
         for (stop, called_tool, reason, sequence) in cases {

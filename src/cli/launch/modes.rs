@@ -133,12 +133,13 @@ fn model_folder(model: Option<String>) -> Result<PathBuf, CliError> {
 
 #[cfg(feature = "mlx")]
 async fn engine(folder: PathBuf, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
-    use crate::cli::local_model::{self, CacheArgs};
+    use crate::cli::local_model::{self, CacheArgs, OutputArgs};
     use crate::engine::EngineOptions;
 
-    let cache = CacheArgs::from_env()?;
+    let cache = local_model::from_env::<CacheArgs>()?;
     let disk = cache.disk(settings.cache_dir.as_deref().map(crate::config::expand_home));
-    let options = EngineOptions { cache: cache.limits(), disk, ..EngineOptions::default() };
+    let output = local_model::from_env::<OutputArgs>()?.limits();
+    let options = EngineOptions { cache: cache.limits(), disk, output, ..EngineOptions::default() };
     Ok(Arc::new(local_model::load(folder, options).await?))
 }
 

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::origin::{RunningOrigin, trim_rules};
 use crate::backend::{CacheControl, WarmUpReport};
-use crate::cli::local_model::CacheArgs;
+use crate::cli::local_model::{self, CacheArgs};
 use crate::cli::{CliError, blocking, say};
 use crate::config::{Settings, expand_home};
 
@@ -17,7 +17,7 @@ const REFRESH: Duration = Duration::from_millis(50);
 /// returns when the prefix cache has them. If that fails, the first request takes longer, and that is all.
 pub(super) async fn warm_up(origin: &RunningOrigin, settings: &Settings) -> Result<(), CliError> {
     let Some(cache) = origin.engine().and_then(|engine| engine.cache()) else { return Ok(()) };
-    let (arguments, traces) = (CacheArgs::from_env()?, expand_home(&settings.traces));
+    let (arguments, traces) = (local_model::from_env::<CacheArgs>()?, expand_home(&settings.traces));
     let Some(request) = blocking(move || arguments.warm_up(&traces)).await? else { return Ok(()) };
     let started = Instant::now();
     let bar = bar();

@@ -4,8 +4,6 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use clap::{Args, FromArgMatches};
-
 use crate::cli::CliError;
 use crate::engine::{CacheLimits, DiskOptions};
 use crate::trace;
@@ -44,17 +42,6 @@ enum WarmUpSource {
 }
 
 impl CacheArgs {
-    /// The options that the environment sets, for a command without these flags.
-    pub(crate) fn from_env() -> Result<Self, CliError> {
-        let command = Self::augment_args(clap::Command::new("anyclaude"));
-        let matches = command.try_get_matches_from(["anyclaude"]).and_then(|matches| Self::from_arg_matches(&matches));
-        matches.map_err(|error| {
-            let text = error.to_string();
-            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            CliError::input(format!("a KV_CACHE_ variable of the environment: {reason}"))
-        })
-    }
-
     /// How much the cache may keep in memory.
     pub(crate) fn limits(&self) -> CacheLimits {
         CacheLimits { entries: if self.cache { self.cache_entries } else { 0 }, bytes: self.cache_bytes }

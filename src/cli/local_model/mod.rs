@@ -6,7 +6,11 @@ mod cache_args;
 mod digest;
 mod folder;
 #[cfg(feature = "mlx")]
+mod from_env;
+#[cfg(feature = "mlx")]
 mod loading;
+#[cfg(feature = "mlx")]
+mod output_args;
 
 #[cfg(feature = "mlx")]
 pub(super) use self::cache_args::CacheArgs;
@@ -14,4 +18,8 @@ pub(super) use self::cache_args::CacheArgs;
 pub(super) use self::digest::digest;
 pub(super) use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
 #[cfg(feature = "mlx")]
+pub(super) use self::from_env::from_env;
+#[cfg(feature = "mlx")]
 pub(super) use self::loading::{load, load_silently};
+#[cfg(feature = "mlx")]
+pub(super) use self::output_args::OutputArgs;

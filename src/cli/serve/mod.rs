@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::allow::AllowArgs;
-use super::local_model::{self, CacheArgs};
+use super::local_model::{self, CacheArgs, OutputArgs};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, keys, say};
 use crate::backend::CacheControl;
@@ -47,6 +47,8 @@ pub(super) struct ServeArgs {
     allow: AllowArgs,
     #[command(flatten)]
     cache: CacheArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     /// How the model writes tool calls [default: as its chat template does]
     #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
     tool_format: Option<ToolFormatName>,
@@ -65,7 +67,7 @@ Then, in another terminal:
 
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, allow, cache, tool_format, compute_path } = args;
+    let ServeArgs { model, host, port, api_key, allow, cache, output, tool_format, compute_path } = args;
     let api_key = checked_key(api_key)?;
     let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
     let listener = bind(&host, port).await?;
@@ -74,8 +76,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         let reason = "can be reached from other machines: set --api-key, so that not everybody there can use it";
         return Err(CliError::input(format!("--host {host} {reason}")));
     }
-    let (limits, disk) = (cache.limits(), cache.disk(None));
-    let options = EngineOptions { cache: limits, disk, tool_format, compute_path, ..EngineOptions::default() };
+    let (limits, disk, output) = (cache.limits(), cache.disk(None), output.limits());
+    let options = EngineOptions { cache: limits, disk, output, tool_format, compute_path, ..EngineOptions::default() };
     let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
     let backend = Arc::new(local_model::load(folder, options).await?);
     // Before the address is announced: whoever reads it may stop us at once.

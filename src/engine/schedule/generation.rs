@@ -57,6 +57,13 @@ pub enum EndReason {
     EndToken,
     /// `max_tokens` or the model's context is used up.
     MaxTokens,
+    /// It is as long as the engine lets any answer become.
+    OutputLimit,
+    /// It only repeats itself.
+    Repetition {
+        /// How many tokens come again and again.
+        period: usize,
+    },
     /// The answer reached this stop sequence.
     StopSequence(String),
 }

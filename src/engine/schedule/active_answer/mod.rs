@@ -11,6 +11,7 @@ use self::step::Submitted;
 
 use super::generation::{EndReason, EngineEvent, EventSender, Finished, Generation};
 use super::memory::{self, MemoryLimit};
+use super::output_limits::{OutputLimits, OutputWatch};
 use super::prompt_lookup::{MAX_DRAFT_TOKENS, PromptLookup};
 use super::sequence::Sequence;
 use crate::engine::EngineError;
@@ -29,6 +30,7 @@ pub(super) struct ActiveAnswer {
     /// The step in work, which computes `next`.
     submitted: Option<Submitted>,
     lookup: PromptLookup,
+    watch: OutputWatch,
     output_tokens: usize,
     prefill: Duration,
     decode: Duration,
@@ -57,6 +59,7 @@ impl ActiveAnswer {
         model: &Model,
         cache: &mut PrefixCache,
         generation: Generation,
+        limits: OutputLimits,
         events: EventSender,
     ) -> Result<Self, EngineError> {
         let Some(&next) = generation.prompt.last() else {
@@ -70,8 +73,8 @@ impl ActiveAnswer {
         let (prefill, decode) = (Duration::ZERO, Duration::ZERO);
         // No draft before the first token, whose latency the client notices.
         let next = DraftedStep { tokens: vec![next], from_lookup: false };
-        let lookup = PromptLookup::default();
-        Ok(Self { generation, events, sequence, next, submitted: None, lookup, output_tokens: 0, prefill, decode })
+        let (lookup, watch) = (PromptLookup::default(), OutputWatch::new(limits));
+        Ok(Self { generation, events, sequence, next, submitted: None, lookup, watch, output_tokens: 0, prefill, decode })
     }
 
     /// Whether somebody still waits for it.
@@ -163,11 +166,12 @@ impl ActiveAnswer {
         if !first {
             self.decode += start.elapsed();
         }
-        let Some(reason) = end? else {
+        let Some(reason) = end?.or_else(|| self.watch.repetition(&self.sequence.tokens()[self.generation.prompt.len()..])) else {
             // Cannot fail: a step has a row, and without an end its token was sampled.
             self.next = self.draft(last.ok_or_else(|| EngineError::Device("a step without a token".into()))?);
             return Ok(None);
         };
+        self.report(&reason);
         let pieces = self.generation.decoder.finish();
         self.send(pieces);
         Ok(Some(Finished {
@@ -193,9 +197,22 @@ impl ActiveAnswer {
         }
         self.output_tokens += 1;
         let pieces = decoder.push(token)?;
-        let reason = end_reason(decoder, self.output_tokens, *max_tokens);
+        let full = self.watch.is_full(self.output_tokens).then_some(EndReason::OutputLimit);
+        let reason = end_reason(decoder, self.output_tokens, *max_tokens).or(full);
         self.send(pieces);
         Ok((token, reason))
+    }
+
+    /// Says in the log where the answer had to end although its request left it room.
+    fn report(&self, reason: &EndReason) {
+        let tokens = self.output_tokens;
+        match reason {
+            EndReason::OutputLimit => tracing::warn!(tokens, "an answer was cut: it reached the output limit"),
+            EndReason::Repetition { period } => {
+                tracing::warn!(tokens, period, "an answer was cut: it repeated the same tokens again and again");
+            }
+            EndReason::EndToken | EndReason::MaxTokens | EndReason::StopSequence(_) => {}
+        }
     }
 
     /// Shares what was computed, then sends how the answer ended: so a follow-up finds it in the cache. After an error nothing

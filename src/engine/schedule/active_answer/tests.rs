@@ -59,7 +59,7 @@ impl<Folder> TestAnswers<Folder> {
         let stats = Arc::new(Mutex::new(CacheStats::default()));
         let cache = &mut PrefixCache::new(CacheLimits::default(), None, stats.clone());
         let (events, mut received) = tokio::sync::mpsc::unbounded_channel();
-        let mut answer = ActiveAnswer::start(&self.model, cache, generation, events).unwrap();
+        let mut answer = ActiveAnswer::start(&self.model, cache, generation, OutputLimits::default(), events).unwrap();
         while answer.is_prefilling() {
             answer.prefill_chunk(&self.model, cache, 512).unwrap();
         }
@@ -246,7 +246,7 @@ fn on_the_gpu_path_there_is_room_for_the_answer_from_the_start() {
     // The prompt alone would fill its buffers to the last token.
     let generation = testing::generation(test.dir.path(), &testing::prompt(256), 60);
     let (events, _received) = tokio::sync::mpsc::unbounded_channel();
-    let mut answer = ActiveAnswer::start(&test.model, cache, generation, events).unwrap();
+    let mut answer = ActiveAnswer::start(&test.model, cache, generation, OutputLimits::default(), events).unwrap();
     answer.prefill_chunk(&test.model, cache, 512).unwrap();
     let bytes = answer.sequence.copied_bytes();
     while ActiveAnswer::step(&test.model, &mut [&mut answer]).remove(0).is_none() {}

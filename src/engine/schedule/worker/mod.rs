@@ -15,6 +15,7 @@ use super::active_answer::{ActiveAnswer, AnswerEnding};
 use super::device_memory::WiredMemory;
 use super::generation::{EventSender, Generation};
 use super::memory::{MemoryLimit, Room};
+use super::output_limits::OutputLimits;
 use super::read_ahead::ReadAhead;
 use super::sequence::Sequence;
 use crate::engine::EngineError;
@@ -68,6 +69,7 @@ pub(crate) struct Worker {
     cache: PrefixCache,
     /// Most prompt tokens computed in one forward pass.
     prefill_chunk: usize,
+    output: OutputLimits,
     memory: MemoryLimit,
     closing: Arc<AtomicBool>,
     progress: Arc<WarmUpProgress>,
@@ -93,7 +95,13 @@ impl Worker {
         let ahead = ReadAhead::new(reading_ahead);
         let cache = cache.of_model(model.config());
         let (queue, answers) = (VecDeque::new(), VecDeque::new());
-        Self { model, cache, prefill_chunk, memory, closing, progress, queue, answers, warming: None, ahead }
+        let output = OutputLimits::default();
+        Self { model, cache, prefill_chunk, output, memory, closing, progress, queue, answers, warming: None, ahead }
+    }
+
+    /// Limits every answer that begins from now on.
+    pub(crate) fn limit_output(&mut self, limits: OutputLimits) {
+        self.output = limits;
     }
 
     /// Reads the most recently used conversation from disk, as it is likely to go on, and schedules the others.
@@ -182,7 +190,7 @@ impl Worker {
             return;
         }
         let room = self.make_room(&generation.prompt, generation.max_tokens);
-        match room.and_then(|()| ActiveAnswer::start(&self.model, &mut self.cache, generation, events.clone())) {
+        match room.and_then(|()| ActiveAnswer::start(&self.model, &mut self.cache, generation, self.output, events.clone())) {
             Ok(answer) => self.answers.push_back(answer),
             Err(error) => drop(events.send(Err(error))),
         }
