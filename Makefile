@@ -100,7 +100,7 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 nextest: $(NEXTEST)
 machete: $(MACHETE)
 $(TOOLS)/bin/cargo-%:
-	cargo install cargo-$* --locked --root $(TOOLS)
+	cargo install cargo-$* --locked --debug --root $(TOOLS)
 
 traces: build clients
 	ANYCLAUDE_RECORD_SESSIONS=$(SESSIONS) cargo test --locked --test it -- --ignored --exact --nocapture \
