@@ -68,6 +68,7 @@ pub(super) fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
             ToolFormatName::Llama3 => "`{\"name\": …, \"parameters\": …}`, also after `<|python_tag|>`: Llama 3",
             ToolFormatName::Mistral => "`[TOOL_CALLS]`: Mistral",
             ToolFormatName::DeepSeek => "`<｜tool▁calls▁begin｜>`: DeepSeek",
+            ToolFormatName::Glm => "`<tool_call>…<arg_key>…</arg_key><arg_value>`: GLM",
             ToolFormatName::OpenAi => "`{\"tool_calls\": …}` or `{\"function_call\": …}` as text",
         })
     })

@@ -33,6 +33,10 @@ SHARED_MOE = dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=64
 NEXT = dict(HYBRID, **SHARED_MOE, model_type="qwen3_next", partial_rotary_factor=0.25)
 QWEN35 = dict({k: v for k, v in HYBRID.items() if k != "rope_theta"}, model_type="qwen3_5",
               rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25, mrope_section=[2, 1, 1]))
+# Experts chosen by sigmoids, after a dense layer.
+GLM4 = dict(BASE, model_type="glm4_moe", head_dim=32, num_hidden_layers=3, partial_rotary_factor=0.5, rope_scaling=None,
+            attention_bias=True, use_qk_norm=True, n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=64,
+            n_shared_experts=1, first_k_dense_replace=1, norm_topk_prob=True, routed_scaling_factor=1.8, n_group=1, topk_group=1)
 
 
 def with_images(model_type, text, **changes):
@@ -81,6 +85,11 @@ MODELS = {
 }
 
 MODELS |= {
+    "glm4_moe": (GLM4, {}),
+    "glm4_moe-bf16-raw": (
+        GLM4 | dict(use_qk_norm=False, n_shared_experts=2, norm_topk_prob=False, first_k_dense_replace=0),
+        dict(dtype=mx.bfloat16, split_experts=True, more_layers=True)),
+    "glm4_moe-4bit": (GLM4 | WIDE, dict(packing=packed(64, 4))),
     "qwen3_next": (NEXT | dict(num_hidden_layers=8, mlp_only_layers=[1], head_dim=64), {}),
     "qwen3_next-4bit": (NEXT | WIDE, dict(packing=packed(
         64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8)}))),
@@ -97,7 +106,7 @@ MODELS |= {
 
 # MLX multiplies with plain experts in f32 only on a CPU. Of a hybrid in half precision, mlx-lm's own logits are up to 2 from those
 # in f32: where the delta rule is computed in another order, there is nothing to compare.
-F32_ONLY = ["qwen3_moe-sparse-single-experts", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
+F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
 
 
 def randomize(model):
@@ -176,21 +185,25 @@ def save(folder, weights, shards):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, raw=False):
+def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, more_layers=False, raw=False):
     model_class, arguments = _get_classes(config)
     model = model_class(arguments.from_dict(config))
     randomize(model)
     if packing:
         config = config | dict(quantization=pack(model, packing))
-    # Every checkpoint keeps this one in f32.
-    rates = [(path, value) for path, value in tree_flatten(model.parameters()) if path.endswith("A_log")]
+    # Every checkpoint keeps these in f32.
+    kept = [(path, value) for path, value in tree_flatten(model.parameters())
+            if path.endswith(("A_log", "e_score_correction_bias"))]
     model.set_dtype(dtype)
-    model.update(tree_unflatten(rates))
+    model.update(tree_unflatten(kept))
     weights = dict(tree_flatten(model.parameters()))
     if split_experts:
         weights = dict(single_experts(weights))
     if raw:
         weights = dict(as_raw(weights))
+    if more_layers:
+        # A layer beyond the last one, which guesses several tokens at once.
+        weights[f"model.layers.{config['num_hidden_layers']}.eh_proj.weight"] = mx.zeros((4, 4))
     folder.mkdir(parents=True)
     save(folder, weights, shards)
     (folder / "config.json").write_text(json.dumps(config, indent=1))

@@ -14,12 +14,13 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes: its own, or that of one of our templates.
-pub(super) const FORMS: [(ToolFormatName, Option<&str>); 13] = [
+pub(super) const FORMS: [(ToolFormatName, Option<&str>); 15] = [
     (ToolFormatName::Hermes, None),
     (ToolFormatName::Qwen3Coder, None),
     (ToolFormatName::Llama3, None),
     (ToolFormatName::Mistral, None),
     (ToolFormatName::DeepSeek, None),
+    (ToolFormatName::Glm, None),
     (ToolFormatName::OpenAi, None),
     (ToolFormatName::Llama3, Some("calls-with-a-type")),
     (ToolFormatName::Mistral, Some("calls-in-a-list")),
@@ -28,6 +29,7 @@ pub(super) const FORMS: [(ToolFormatName, Option<&str>); 13] = [
     (ToolFormatName::DeepSeek, Some("calls-where-content-is-none")),
     (ToolFormatName::DeepSeek, Some("calls-in-sections")),
     (ToolFormatName::Qwen3Coder, Some("parameters-in-tags")),
+    (ToolFormatName::Glm, Some("keys-and-values-in-tags")),
 ];
 
 pub(super) fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {

@@ -53,6 +53,11 @@ impl Vocabulary<'_> {
         (start.join(" "), terminals)
     }
 
+    /// Whether markup is a token of its own.
+    pub(super) fn has_token(&self, markup: &str) -> bool {
+        self.0.added_token(markup).is_some()
+    }
+
     /// Translates parts to inline Lark symbols without terminals. Names and ids are left out.
     pub fn inline(&self, parts: &[Part]) -> String {
         let symbol = |part: &Part| match part {

@@ -32,7 +32,7 @@ impl Model {
     pub fn load(dir: &Path, path: ComputePath, listener: &LoadListener) -> Result<Self, EngineError> {
         let path = path.checked()?;
         let config = Config::load(dir)?;
-        let weights = &mut Weights::open(dir, config.quantization.clone(), path)?;
+        let weights = &mut Weights::open(dir, config.layers, config.quantization.clone(), path)?;
         listener.tell(weights.progress());
         let table = [config.vocab_size, config.hidden_size];
         let embedding = weights.matrix("model.embed_tokens", &table)?;

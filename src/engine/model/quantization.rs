@@ -46,7 +46,7 @@ impl Quantization {
                     Value::Bool(true) => Some(packing("quantization", object.clone().into())?),
                     own => Some(packing(&format!("quantization.{path}"), own.clone())?),
                 };
-                Ok(usual_name(path).map(|path| (path, packing)))
+                Ok(usual_name(path, usize::MAX).map(|path| (path, packing)))
             })
             .filter_map(Result::transpose)
             .collect::<Result<_, String>>()?;

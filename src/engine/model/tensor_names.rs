@@ -10,10 +10,14 @@ const TEXT_MODELS: [(&str, &str); 2] = [("model.language_model.", "model."), ("l
 const LEFT_OUT: [&str; 5] = ["vision_tower.", "model.visual.", "visual.", "mtp.", "model.mtp."];
 
 /// The usual name of a tensor, or the usual path of a layer; `None` for parts that the engine does not compute.
-pub(super) fn usual_name(name: &str) -> Option<String> {
+///
+/// `layers`: how many transformer blocks the model has. What is numbered beyond them predicts several tokens at once (GLM).
+pub(super) fn usual_name(name: &str, layers: usize) -> Option<String> {
     let moved = |(from, to): &(&str, &str)| name.strip_prefix(from).map(|rest| format!("{to}{rest}"));
     let usual = TEXT_MODELS.iter().find_map(moved).unwrap_or_else(|| name.to_owned());
-    (!LEFT_OUT.iter().any(|part| usual.starts_with(part))).then_some(usual)
+    let layer = usual.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
+    let left_out = LEFT_OUT.iter().any(|part| usual.starts_with(part)) || layer.is_some_and(|layer: usize| layer >= layers);
+    (!left_out).then_some(usual)
 }
 
 #[cfg(test)]
@@ -30,9 +34,11 @@ mod tests {
             ("vision_tower.blocks.0.weight", None),
             ("model.visual.blocks.0.weight", None),
             ("mtp.fc.weight", None),
+            ("model.layers.2.mlp.gate.weight", None),
+            ("model.layers.10.eh_proj.weight", None),
             ("language_model.mtp.fc.weight", None),
         ] {
-            assert_eq!(usual_name(name).as_deref(), usual, "{name}");
+            assert_eq!(usual_name(name, 2).as_deref(), usual, "{name}");
         }
     }
 }

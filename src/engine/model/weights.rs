@@ -45,8 +45,8 @@ struct ShardIndex {
 }
 
 impl Weights {
-    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-    pub(super) fn open(dir: &Path, quantization: Quantization, path: ComputePath) -> Result<Self, EngineError> {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, of a model of so many layers.
+    pub(super) fn open(dir: &Path, layers: usize, quantization: Quantization, path: ComputePath) -> Result<Self, EngineError> {
         let (single, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
         let (source, files) = if single.exists() || !index.exists() {
             (single.clone(), BTreeSet::from([single]))
@@ -57,7 +57,7 @@ impl Weights {
         let (mut arrays, mut held_in) = (HashMap::new(), HashMap::new());
         for file in files {
             for (name, array) in open_file(&file)? {
-                let Some(name) = usual_name(&name) else { continue };
+                let Some(name) = usual_name(&name, layers) else { continue };
                 held_in.insert(name.clone(), file.clone());
                 arrays.insert(name, array);
             }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Result<Weights, EngineError> {
-        Weights::open(dir, Quantization::default(), ComputePath::Cpu)
+        Weights::open(dir, 1, Quantization::default(), ComputePath::Cpu)
     }
 
     /// The error's text without the temporary folder.
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn packed_matrices_become_f32_on_the_cpu_path_and_progress_counts_that() {
         let (dir, quantization, content) = packed_folder();
-        let mut weights = Weights::open(dir.path(), quantization, ComputePath::Cpu).unwrap();
+        let mut weights = Weights::open(dir.path(), 1, quantization, ComputePath::Cpu).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 128 * 4 });
         let Matrix::OnCpu(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("still packed") };
         assert_eq!((matrix.dtype(), matrix.as_slice::<f32>()), (Dtype::Float32, content.as_slice::<f32>()));
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn weights_stay_as_shipped_on_the_gpu_path() {
         let (dir, quantization, content) = packed_folder();
-        let mut weights = Weights::open(dir.path(), quantization, ComputePath::Gpu).unwrap();
+        let mut weights = Weights::open(dir.path(), 1, quantization, ComputePath::Gpu).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 64 + 2 * 16 });
         let Matrix::Packed(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("unpacked") };
         assert_eq!((matrix.words.shape(), matrix.scales.dtype()), (&[4, 16][..], Dtype::Bfloat16));
@@ -301,7 +301,7 @@ mod tests {
         let (dir, _, _) = packed_folder();
         let other = Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 8})).unwrap();
         let error =
-            Weights::open(dir.path(), other, ComputePath::Gpu).unwrap().matrix("x", &[4, 128]).err().expect("another shape");
+            Weights::open(dir.path(), 1, other, ComputePath::Gpu).unwrap().matrix("x", &[4, 128]).err().expect("another shape");
         let reason = "model.safetensors: tensor x.weight has shape [4, 16], config.json says [4, 32]";
         assert_eq!(text(dir.path(), error), reason);
     }

@@ -68,12 +68,16 @@ impl AsWritten {
         let (before_name, after_name) = (&one.text[one.tag_length..name.start], &one.text[name.end..arguments.start]);
         let (before_name, after_name, quoted) = without_quotes(before_name, after_name);
         let head = after_name.trim_end_matches(' ');
+        let rest_of_head = &after_name[head.len()..];
         let after = &one.text[arguments.end..];
+        // Without an end, a name could not be told from a longer one that begins with it.
+        let usual = format.form(one.tag).after_name;
+        let after_name = |head: &str| if head.is_empty() { usual } else { parts(head, [&first, &second]) };
         let form = CallForm {
             tag: tag(&one.text[..one.tag_length], tokenizer),
             open: [parts(before_name, [&first, &second]), vec![Part::Name { quoted }]].concat(),
-            after_name: parts(head, [&first, &second]),
-            before_object: after_name[head.len()..].into(),
+            before_object: rest_of_head.into(),
+            after_name: after_name(head),
             after: parts(after, [&first, &second]),
             list: None,
         };
@@ -319,6 +323,23 @@ mod tests {
         generation-blocks: <tool_call>
         {"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}}
         </tool_call>
+        keys-and-values-in-tags: <tool_call>fell_tree
+        <arg_key>tree</arg_key>
+        <arg_value>oak-tree</arg_value>
+        <arg_key>age</arg_key>
+        <arg_value>31</arg_value>
+        </tool_call>
+        keys-and-values-in-tags: <tool_call>fell_tree
+        <arg_key>tree</arg_key>
+        <arg_value>oak-tree</arg_value>
+        <arg_key>age</arg_key>
+        <arg_value>31</arg_value>
+        </tool_call><tool_call>plant_tree
+        <arg_key>tree</arg_key>
+        <arg_value>fir-tree</arg_value>
+        <arg_key>age</arg_key>
+        <arg_value>32</arg_value>
+        </tool_call>
         names-and-arguments: [TOOL_CALLS]fell_tree[ARGS]{"tree": "oak-tree", "age": 31}
         names-and-arguments: [TOOL_CALLS]fell_tree[ARGS]{"tree": "oak-tree", "age": 31}[TOOL_CALLS]plant_tree[ARGS]{"tree": "fir-tree", "age": 32}
         one-call-a-turn: {"name": "fell_tree", "parameters": {"tree": "oak-tree", "age": 31}}
@@ -333,6 +354,16 @@ mod tests {
         </function>
         </tool_call>
         "#);
+    }
+
+    #[test]
+    fn a_name_that_nothing_ends_gets_the_end_of_the_default_form() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let lined = ChatTemplate::fixture("keys-and-values-in-tags", &tokenizer);
+        let tight = lined.source().replace("call.name ~ '\\n'", "call.name");
+        let template = ChatTemplate::from_source(tight, &tokenizer);
+        let form = ToolFormatName::Glm.as_written_by(&template, &tokenizer).form(0);
+        assert_eq!(form.after_name, [Part::Text("\n".into())]);
     }
 
     #[test]

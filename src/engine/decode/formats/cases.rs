@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::ToolFormatName::{self, DeepSeek, Hermes, Llama3, Mistral, OpenAi, Qwen3Coder};
+use super::ToolFormatName::{self, DeepSeek, Glm, Hermes, Llama3, Mistral, OpenAi, Qwen3Coder};
 use crate::engine::decode::logprob_trail::Placed;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::{Piece, joined};
 use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::Tool;
 
-const FORMATS: [ToolFormatName; 6] = [Hermes, Qwen3Coder, Llama3, Mistral, DeepSeek, OpenAi];
+const FORMATS: [ToolFormatName; 7] = [Hermes, Qwen3Coder, Llama3, Mistral, DeepSeek, Glm, OpenAi];
 
 /// What is read, in short: a text, a call with its arguments, or arguments that were cut short.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +130,34 @@ fn qwen3_coder() {
         ["<tool_call>\n{\"name\": \"X\"}", "<function=a<b>", "<function=>", "<tool_call>\n<function=Re", "<function=a\nb>"]
     {
         check(Qwen3Coder, broken, &[Text(broken)]);
+    }
+}
+
+#[test]
+fn glm() {
+    let call = "<tool_call>Read\n<arg_key>path</arg_key>\n<arg_value>a \"b\" \\ {é🙂}\n\n  <x> </arg\n</arg_value>\n\
+                <arg_key>lines</arg_key>\n<arg_value>[1, {\"from\": 2.5}]</arg_value>\n\
+                <arg_key>all</arg_key>\n<arg_value>true</arg_value>\n</tool_call>";
+    let input = json!({"path": "a \"b\" \\ {é🙂}\n\n  <x> </arg\n", "lines": [1, {"from": 2.5}], "all": true});
+    check(Glm, call, &[Call("Read", input.clone())]);
+    let tight = "<tool_call>Read<arg_key>path</arg_key><arg_value>12</arg_value></tool_call>";
+    let two = [Text("before\n"), Call("Read", json!({"path": "12"})), Call("Read", json!({"path": "12"})), Text("after")];
+    check(Glm, format!("before\n{tight}{tight}after").leak(), &two);
+    check(Glm, "<tool_call>X\n</tool_call>", &[Call("X", json!({}))]);
+    // Without the tool's schema what reads as JSON is JSON; a forgotten tag before the value is no matter.
+    check(
+        Glm,
+        "<tool_call>X\n<arg_key>a</arg_key>12</arg_value><arg_key> b </arg_key>\n<arg_value>not json</arg_value>\n</tool_call>",
+        &[Call("X", json!({"a": 12, "b": "not json"}))],
+    );
+    check(Glm, "<tool_call>Read\n<arg_key>path</arg_key>\n<arg_value>ab", &[Cut("Read", "{\"path\": \"ab")]);
+    for broken in [
+        "<tool_call>\n{\"name\": \"X\"}",
+        "<tool_call>Read",
+        "<tool_call>I would call it</tool_call>",
+        "<tool_call>\n</tool_call>",
+    ] {
+        check(Glm, broken, &[Text(broken)]);
     }
 }
 
@@ -258,6 +286,7 @@ fn the_format_is_the_one_in_which_the_template_writes_calls() {
     calls-with-ids-before-arguments: mistral
     described-tools: hermes
     generation-blocks: hermes
+    keys-and-values-in-tags: glm
     names-and-arguments: mistral
     no-system-and-no-tools: none
     one-call-a-turn: llama3
@@ -284,6 +313,11 @@ fn answers() -> impl Strategy<Value = String> {
         "\n<parameter=text>",
         "</parameter>",
         "</function>",
+        "<tool_call>Read",
+        "<arg_key>path</arg_key>",
+        "<arg_key>all",
+        "<arg_value>",
+        "</arg_value>",
         "<|python_tag|>",
         ";",
         "[TOOL_CALLS]",

@@ -2,10 +2,12 @@
 
 mod as_written;
 mod deepseek;
+mod glm;
 mod hermes;
 mod llama3;
 mod mistral;
 mod openai;
+mod parameters_in_tags;
 mod qwen3_coder;
 
 #[cfg(test)]
@@ -31,13 +33,16 @@ pub enum ToolFormatName {
     Mistral,
     /// `<｜tool▁calls▁begin｜>`: DeepSeek
     DeepSeek,
+    /// `<tool_call>…<arg_key>…</arg_key><arg_value>`: GLM
+    Glm,
     /// `{"tool_calls": …}` or `{"function_call": …}` as text
     OpenAi,
 }
 
 impl ToolFormatName {
     /// All formats.
-    pub const ALL: [Self; 6] = [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::OpenAi];
+    pub const ALL: [Self; 7] =
+        [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::Glm, Self::OpenAi];
 
     /// The name that users write in options and configuration.
     pub fn name(self) -> &'static str {
@@ -47,6 +52,7 @@ impl ToolFormatName {
             Self::Llama3 => "llama3",
             Self::Mistral => "mistral",
             Self::DeepSeek => "deepseek",
+            Self::Glm => "glm",
             Self::OpenAi => "openai",
         }
     }
@@ -59,6 +65,7 @@ impl ToolFormatName {
             Self::Llama3 => Arc::new(llama3::Llama3),
             Self::Mistral => Arc::new(mistral::Mistral),
             Self::DeepSeek => Arc::new(deepseek::DeepSeek),
+            Self::Glm => Arc::new(glm::Glm),
             Self::OpenAi => Arc::new(openai::OpenAi),
         }
     }

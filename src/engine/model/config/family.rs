@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::glm::Glm4MoeConfig;
 use super::hybrid::HybridConfig;
 
 /// A family of models.
@@ -14,6 +15,7 @@ pub enum Family {
     Qwen2,
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
+    Glm4Moe(Glm4MoeConfig),
     Qwen3Next(HybridConfig),
     Qwen3_5(HybridConfig),
 }
@@ -43,7 +45,7 @@ pub struct Qwen3MoeConfig {
 /// The sizes of a mixture of experts.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ExpertConfig {
-    #[serde(alias = "num_local_experts")]
+    #[serde(alias = "num_local_experts", alias = "n_routed_experts")]
     pub num_experts: usize,
     /// Experts that compute each token.
     pub num_experts_per_tok: usize,
@@ -58,7 +60,7 @@ fn one() -> usize {
     1
 }
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5 and qwen3_5_moe";
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe and glm4_moe";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -69,6 +71,7 @@ impl Family {
             Some("qwen2") => Ok(Self::Qwen2),
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
+            Some("glm4_moe") => Glm4MoeConfig::parse(config).map(Self::Glm4Moe),
             Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
             // With `_text`: the text model alone, in a file of its own.
             Some("qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text") => {
@@ -81,11 +84,16 @@ impl Family {
 }
 
 impl Family {
+    /// Whether RoPE may turn a part of each head only.
+    pub fn has_partial_rope(&self) -> bool {
+        self.hybrid().is_some() || matches!(self, Self::Glm4Moe(_))
+    }
+
     /// The fields of a family with recurrent layers; `None` for other families.
     pub fn hybrid(&self) -> Option<&HybridConfig> {
         match self {
             Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
-            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) => None,
+            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) | Self::Glm4Moe(_) => None,
         }
     }
 
@@ -93,8 +101,20 @@ impl Family {
     pub fn expert_width(&self) -> Option<usize> {
         match self {
             Self::Qwen3Moe(own) => Some(own.experts.moe_intermediate_size),
+            Self::Glm4Moe(own) => Some(own.experts.moe_intermediate_size),
             _ => self.hybrid()?.experts.as_ref().map(|own| own.routed.experts.moe_intermediate_size),
         }
+    }
+}
+
+impl ExpertConfig {
+    /// Refuses numbers that cannot be.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (experts, chosen) = (self.num_experts, self.num_experts_per_tok);
+        if chosen == 0 || chosen > experts {
+            return Err(format!("num_experts_per_tok {chosen} is not between 1 and num_experts {experts}"));
+        }
+        Ok(())
     }
 }
 
@@ -102,10 +122,7 @@ impl Qwen3MoeConfig {
     /// Reads the fields; the error names one that is missing or impossible.
     pub(super) fn parse(config: &Value) -> Result<Self, String> {
         let found = Self::deserialize(config).map_err(|e| e.to_string())?;
-        let (experts, chosen) = (found.experts.num_experts, found.experts.num_experts_per_tok);
-        if chosen == 0 || chosen > experts {
-            return Err(format!("num_experts_per_tok {chosen} is not between 1 and num_experts {experts}"));
-        }
+        found.experts.check()?;
         if found.decoder_sparse_step == 0 {
             return Err("decoder_sparse_step 0 is out of range".into());
         }

@@ -1,8 +1,9 @@
-//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` and `hybrid` hold
-//! what only some have, `generation_config` reads the sampling defaults.
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family`, `glm` and `hybrid`
+//! hold what only some have, `generation_config` reads the sampling defaults.
 
 mod family;
 mod generation_config;
+mod glm;
 mod hybrid;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub(super) use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
 pub use self::generation_config::GenerationConfig;
+pub(super) use self::glm::{Glm4MoeConfig, SigmoidRouting};
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
 use super::json_file::read_json;
 use super::quantization::Quantization;
@@ -192,7 +194,7 @@ impl ConfigFile {
         let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
         let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
         let part = self.partial_rotary_factor.or(parameters.and_then(|rope| rope.partial_rotary_factor)).unwrap_or(1.0);
-        if part != 1.0 && family.hybrid().is_none() {
+        if part != 1.0 && !family.has_partial_rope() {
             return Err("partial_rotary_factor is not supported for this model_type".into());
         }
         let width = (self.head_dim() as f32 * part) as usize;
@@ -211,7 +213,7 @@ impl ConfigFile {
     /// those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the layers explicitly.
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
-            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) => (false, 0),
+            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) => (false, 0),
             Family::Mistral => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
@@ -268,11 +270,11 @@ impl ConfigFile {
         if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
             return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
         }
-        if self.attention_bias && !matches!(family, Family::Llama(_)) {
+        if self.attention_bias && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_)) {
             return Err("attention_bias is not supported for this model_type".into());
         }
         let hybrid = family.hybrid().is_some();
-        let windows = !hybrid && !matches!(family, Family::Llama(_));
+        let windows = !hybrid && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_));
         let known = |kind: &str| match kind {
             "full_attention" => true,
             SLIDING => windows,
@@ -319,7 +321,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5 and qwen3_5_moe",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe and glm4_moe",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),

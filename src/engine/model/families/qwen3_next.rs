@@ -54,7 +54,7 @@ fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Hybr
     match &own.experts {
         Some(SharedExpertConfig { routed, shared_width }) if routed.has_experts(layer) => {
             let experts = Experts::load(weights, &path, config, &routed.experts)?;
-            let shared = SharedExpert::load(weights, &path, config.hidden_size, *shared_width)?;
+            let shared = SharedExpert::load_gated(weights, &path, config.hidden_size, *shared_width)?;
             Ok(FeedForward::Experts(Box::new(experts.with_shared(shared))))
         }
         _ => Ok(FeedForward::Dense(Mlp::load(weights, &path, config, false)?)),

@@ -75,6 +75,12 @@ impl ChatTemplate {
     pub(crate) fn fixture(name: &str, tokenizer: &Tokenizer) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates").join(name).with_extension("jinja");
         let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Self::from_source(source, tokenizer)
+    }
+
+    /// A template of this source, with the tokens of our own test templates.
+    #[cfg(test)]
+    pub(crate) fn from_source(source: String, tokenizer: &Tokenizer) -> Self {
         let markup = Markup::of(tokenizer, &source);
         Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup).unwrap()
     }

@@ -13,10 +13,6 @@
 //! Models often leave out the first tag, and sometimes `</parameter>`. So a value also ends before a line that begins with the
 //! tag of a later parameter of the schema.
 
-mod grammar;
-mod parameters;
-mod reader;
-
 use std::ops::Range;
 
 use serde_json::Value;
@@ -27,12 +23,19 @@ use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 
-use self::grammar::ParameterGrammar;
-use self::parameters::{PARAMETER, PARAMETER_END};
-use self::reader::Parameters;
+use super::parameters_in_tags::{ParameterTags, Parameters, ValueLayout, parameter_grammar};
 
 /// The index of `<function=` among the tags.
 const FUNCTION: usize = 1;
+
+/// `<parameter=file_path>`, the value on lines of its own, `</parameter>`; at last `</function>`.
+static TAGS: ParameterTags = ParameterTags {
+    open: "<parameter=",
+    after_name: &[">"],
+    close: "</parameter>",
+    end: Some("</function>"),
+    layout: ValueLayout::OwnLines,
+};
 
 pub(super) struct Qwen3Coder;
 
@@ -51,7 +54,11 @@ impl ToolFormat for Qwen3Coder {
             return Err(Unread::No);
         }
         let name = cursor.until(">")?.trim().to_owned();
-        if name.is_empty() { Err(Unread::No) } else { Ok(Head { name, arguments: Parameters::start, list: false }) }
+        if name.is_empty() {
+            Err(Unread::No)
+        } else {
+            Ok(Head { name, arguments: |_, tool| Ok(Box::new(Parameters::of(&TAGS, tool))), list: false })
+        }
     }
 
     fn tail(&self, cursor: &mut Cursor, _list: bool) -> Read<Next> {
@@ -75,12 +82,11 @@ impl ToolFormat for Qwen3Coder {
     }
 
     fn find_arguments(&self, text: &str) -> Option<Range<usize>> {
-        let end = format!("{PARAMETER_END}\n");
-        Some(text.find(PARAMETER)?..text.rfind(&end)? + end.len())
+        TAGS.find(text)
     }
 
     fn arguments_grammar(&self, form: &CallForm, schema: &Value, vocabulary: &Vocabulary) -> (String, Vec<String>) {
-        ParameterGrammar::of(schema, &vocabulary.inline(&form.after))
+        parameter_grammar(&TAGS, schema, &form.after, vocabulary)
     }
 }
 

@@ -1,17 +1,19 @@
-//! Reads `<parameter=…>` tags as the members of a JSON object.
+//! Reads tags as the members of a JSON object.
 
 use serde_json::{Value, json};
 
-use super::parameters::{FUNCTION_END, PARAMETER, PARAMETER_END, declared, forgotten_end, is_string, resolve};
+use super::declared::{declared, is_string, resolve};
+use super::{ParameterTags, ValueLayout};
 use crate::engine::decode::arguments::{ArgumentReader, escaped};
 use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 
 /// Reads parameters as they arrive, and writes them as a JSON object.
-pub(super) struct Parameters {
+pub(in crate::engine::decode::formats) struct Parameters {
+    tags: &'static ParameterTags,
     /// The parameters of the tool's schema, in its order, and whether each is a string.
     declared: Vec<(String, bool)>,
-    /// The tags that end the current value if its own `</parameter>` is missing.
+    /// The tags that end the current value if its own closing tag is missing.
     next: Vec<String>,
     state: ParameterState,
     /// How many members have been written.
@@ -31,17 +33,13 @@ enum ParameterState {
 }
 
 impl Parameters {
-    /// Starts reading parameters. Without the tool, every value that is valid JSON is read as JSON.
-    pub(super) fn start(_cursor: &mut Cursor, tool: Option<&Tool>) -> Read<Box<dyn ArgumentReader>> {
-        Ok(Box::new(Self::of(tool)))
-    }
-
-    fn of(tool: Option<&Tool>) -> Self {
+    /// A reader of the parameters of a tool. Without the tool, every value that is valid JSON is read as JSON.
+    pub(in crate::engine::decode::formats) fn of(tags: &'static ParameterTags, tool: Option<&Tool>) -> Self {
         let declared = tool.map(|tool| &tool.input_schema).into_iter().flat_map(|root| {
             let is_string = |schema| is_string(resolve(schema, root));
             declared(root).into_iter().map(move |(name, schema)| (name.to_owned(), is_string(schema)))
         });
-        Self { declared: declared.collect(), next: Vec::new(), state: ParameterState::Between, written: 0 }
+        Self { tags, declared: declared.collect(), next: Vec::new(), state: ParameterState::Between, written: 0 }
     }
 
     /// Reads one step from `held` and appends to `json`; true if the arguments are complete.
@@ -49,16 +47,22 @@ impl Parameters {
         match self.state {
             ParameterState::Between => {
                 let mut cursor = Cursor::new(held);
-                let which = cursor.either(&[PARAMETER, FUNCTION_END]);
+                let which = match self.tags.end {
+                    Some(end) => cursor.either(&[self.tags.open, end]),
+                    None => cursor.either(&[self.tags.open]),
+                };
                 if which == Ok(0) {
-                    let name = cursor.until(">")?.to_owned();
+                    let name = self.name(&mut cursor)?;
                     held.drain(..cursor.at());
                     json.push_str(if self.written == 0 { "{" } else { ", " });
                     json.push_str(&format!("{}: ", json!(name)));
                     self.written += 1;
                     let known = self.declared.iter().position(|(declared, _)| *declared == name);
                     let later = &self.declared[known.map_or(0, |at| at + 1)..];
-                    self.next = later.iter().map(|(next, _)| forgotten_end(next)).collect();
+                    self.next = match self.tags.layout {
+                        ValueLayout::OwnLines => later.iter().map(|(next, _)| self.tags.forgotten_end(next)).collect(),
+                        ValueLayout::Inline => vec![],
+                    };
                     self.state = ParameterState::Start(known.is_some_and(|at| self.declared[at].1));
                     return Ok(false);
                 }
@@ -74,7 +78,7 @@ impl Parameters {
             }
             ParameterState::Start(is_string) => {
                 let first = held.chars().next().ok_or(Unread::More)?;
-                if first == '\n' {
+                if first == '\n' && self.tags.layout == ValueLayout::OwnLines {
                     held.drain(..1);
                 }
                 self.state = if is_string { ParameterState::Text } else { ParameterState::Json };
@@ -102,19 +106,39 @@ impl Parameters {
         }
     }
 
+    /// Reads a parameter's name up to its value. What stands between them may be incomplete: models forget it.
+    fn name(&self, cursor: &mut Cursor) -> Read<String> {
+        let [after, more @ ..] = self.tags.after_name else { return Err(Unread::No) };
+        let name = cursor.until(after)?.trim().to_owned();
+        for word in more {
+            cursor.option(word)?;
+        }
+        Ok(name)
+    }
+
     /// Removes the value and its end from `held`, and returns the value; `None` if its end has not arrived.
     fn take_value(&self, held: &mut String) -> Option<String> {
-        let own = held.find(PARAMETER_END).map(|at| (at, PARAMETER_END.len()));
+        let close = self.tags.close;
+        let own = held.find(close).map(|at| (at, close.len()));
         let forgotten = self.next.iter().filter_map(|tag| Some((held.find(tag)? + 1, 0)));
         let (at, end) = own.into_iter().chain(forgotten).min()?;
-        let value = held[..at].strip_suffix('\n').unwrap_or(&held[..at]).to_owned();
+        let value = &held[..at];
+        let value = match self.tags.layout {
+            ValueLayout::OwnLines => value.strip_suffix('\n').unwrap_or(value),
+            ValueLayout::Inline => value,
+        };
+        let value = value.to_owned();
         held.drain(..at + end);
         Some(value)
     }
 
     /// How many bytes at the end of the text might be the beginning of the value's end.
     fn undecided(&self, text: &str) -> usize {
-        let own = [PARAMETER_END.to_owned(), format!("\n{PARAMETER_END}")];
+        let close = self.tags.close.to_owned();
+        let own = match self.tags.layout {
+            ValueLayout::OwnLines => vec![format!("\n{close}"), close],
+            ValueLayout::Inline => vec![close],
+        };
         own.iter().chain(&self.next).map(|end| ending_with_start_of(text, end)).max().unwrap_or(0)
     }
 }

@@ -1,12 +1,8 @@
-//! Parameters: the tags around them, and what a tool's schema declares of them.
+//! What a tool's schema declares of its parameters.
 
 use serde_json::Value;
 
 use crate::engine::decode::references;
-
-pub(super) const PARAMETER: &str = "<parameter=";
-pub(super) const PARAMETER_END: &str = "</parameter>";
-pub(super) const FUNCTION_END: &str = "</function>";
 
 /// The schema that this one refers to, or the schema itself.
 pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
@@ -40,9 +36,4 @@ pub(super) fn declared(root: &Value) -> Vec<(&str, &Value)> {
     let silent = required.filter(|name| schema["properties"].get(*name).is_none()).map(|name| (name, &Value::Null));
     declared.extend(silent);
     declared
-}
-
-/// The tag of parameter `next` as it ends a value whose own `</parameter>` is missing.
-pub(super) fn forgotten_end(next: &str) -> String {
-    format!("\n{PARAMETER}{next}>")
 }
