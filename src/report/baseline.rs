@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Interval, Times, interval, ratio};
+use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
 use super::replay_report::VERSION;
 use super::sureness::drops;
 use super::{MarginDrop, Metric, Report};
@@ -220,7 +220,7 @@ fn speed(
     max_slower: Option<f64>,
 ) -> Option<Speed> {
     let names: BTreeSet<&String> = now.keys().filter(|id| before.contains_key(*id)).collect();
-    let both = names.into_iter().map(|id| (id, Times { before: before[id].clone(), now: now[id].clone() }));
+    let both = names.into_iter().map(|id| (id, ComparedTimes { before: before[id].clone(), now: now[id].clone() }));
     let both: Vec<_> = both.filter(|(_, times)| !times.before.is_empty() && !times.now.is_empty()).collect();
     let repeats = both.iter().map(|(_, times)| times.before.len().min(times.now.len())).min()?;
     let traces = both.iter().map(|(id, times)| ((*id).clone(), ratio(&times.before, &times.now))).collect();
