@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
-use super::replay_report::VERSION;
 use super::sureness::drops;
-use super::{MarginDrop, Metric, Report};
+use super::{MarginDrop, Metric, Report, VERSION};
 use crate::replay::{KnownAnswers, Margins, Phase, tpot_us};
 use crate::snapshot::ModelDigest;
 
