@@ -82,7 +82,7 @@ impl<'a> Report<'a> {
     /// Compares the figures with an earlier replay and with their budgets. Not before the end: figures of some traces are not
     /// those of all.
     pub fn compare(&mut self, baseline: Option<(&Baseline, Limits)>, budgets: &Budgets) {
-        self.comparison = baseline.map(|(baseline, limits)| Comparison::new(self, baseline, limits));
+        self.comparison = baseline.map(|(baseline, limits)| Comparison::new(self.cases, baseline, limits));
         self.budgets = budget_results(budgets, &self.latency);
         let slower = self.comparison.iter().flat_map(Comparison::slower).count();
         let less_sure = self.comparison.iter().flat_map(Comparison::less_sure).count();
