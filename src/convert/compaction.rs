@@ -33,7 +33,8 @@ pub(super) fn compacted(request: &MessagesRequest) -> Cow<'_, MessagesRequest> {
 fn summary(block: &ContentBlock) -> Option<ContentBlock> {
     let ContentBlock::Other(fields) = block else { return None };
     let text = fields.get("content").filter(|_| block.kind() == "compaction")?.as_str()?;
-    let extra = fields.get_key_value("cache_control").map(|(name, mark)| (name.clone(), mark.clone())).into_iter().collect();
+    let extra =
+        fields.get_key_value("cache_control").map(|(name, control)| (name.clone(), control.clone())).into_iter().collect();
     (!text.is_empty()).then(|| ContentBlock::Text { text: text.to_owned(), logprobs: Vec::new(), extra })
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Omitted;
 use super::responses_tools::{custom_arguments, model_name};
 use super::stand_in::stand_in;
-use super::turns::{Turns, arguments_object, document, embedded_source, source_at};
+use super::turns::{ConversationBuilder, arguments_object, document, embedded_source, source_at};
 use crate::wire::openai::responses::{InputItem, InputPart, ItemContent, ItemRole, TextPart};
 use crate::wire::{Content, ContentBlock, Role};
 
@@ -16,7 +16,7 @@ const BOOKKEEPING: [&str; 5] = ["id", "status", "phase", "annotations", "logprob
 ///
 /// # Errors
 /// One sentence: the item refers to what OpenAI's servers keep.
-pub(super) fn add_item(turns: &mut Turns, item: InputItem, omitted: &mut Omitted) -> Result<(), String> {
+pub(super) fn add_item(turns: &mut ConversationBuilder, item: InputItem, omitted: &mut Omitted) -> Result<(), String> {
     if item.other_type() == Some("item_reference") {
         return Err("nothing is kept between requests: send the item itself".into());
     }
@@ -51,7 +51,7 @@ pub(super) fn add_item(turns: &mut Turns, item: InputItem, omitted: &mut Omitted
     Ok(())
 }
 
-fn message(turns: &mut Turns, role: ItemRole, content: ItemContent, omitted: &mut Omitted) {
+fn message(turns: &mut ConversationBuilder, role: ItemRole, content: ItemContent, omitted: &mut Omitted) {
     match role {
         ItemRole::System | ItemRole::Developer => turns.instruct(text(content, omitted)),
         ItemRole::User => turns.push(Role::User, self::content(content, omitted)),
@@ -64,7 +64,7 @@ fn message(turns: &mut Turns, role: ItemRole, content: ItemContent, omitted: &mu
     }
 }
 
-fn call(turns: &mut Turns, id: String, name: String, input: Value) {
+fn call(turns: &mut ConversationBuilder, id: String, name: String, input: Value) {
     turns.says(ContentBlock::ToolUse { id, name, input, extra: Map::new() });
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::openai_common::{any_object_format, is_of_the_engine, schema_format, top_k};
 use super::responses_items::add_item;
 use super::responses_tools::{ClientNames, OfferedResponsesTools};
-use super::turns::Turns;
+use super::turns::ConversationBuilder;
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
 use crate::wire::{Content, MessagesRequest, Role, System};
@@ -49,7 +49,8 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         extra.into_iter().filter(|(name, value)| !means_nothing_here(name, value)).partition(|(name, _)| is_of_the_engine(name));
     omitted.fields("", &unknown);
 
-    let mut turns = Turns { system: Vec::from_iter(responses.instructions.clone()), ..Turns::default() };
+    let mut turns =
+        ConversationBuilder { system: Vec::from_iter(responses.instructions.clone()), ..ConversationBuilder::default() };
     match responses.input {
         Input::Text(text) => turns.push(Role::User, Content::Text(text)),
         Input::Items(items) => {

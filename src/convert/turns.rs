@@ -14,13 +14,13 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// A conversation that grows turn by turn.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct ConversationBuilder {
     /// The texts of the system prompt.
     pub system: Vec<String>,
     pub messages: Vec<InputMessage>,
 }
 
-impl Turns {
+impl ConversationBuilder {
     /// Adds instructions: before the first message they belong to the system prompt.
     pub(super) fn instruct(&mut self, text: String) {
         match self.messages.is_empty() {

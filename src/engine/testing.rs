@@ -47,8 +47,8 @@ pub fn model_with(change: &Value, path: ComputePath) -> (tempfile::TempDir, Mode
 /// The token that ends messages for [`hybrid`]: the 64th of [`prompt`].
 const HYBRID_END: u32 = 63 * 7919 % 251;
 
-/// What makes the random model one of recurrent layers and layers with attention in turn. [`prompt`] has a mark after its 64th
-/// token.
+/// What makes the random model one of recurrent layers and layers with attention in turn. [`prompt`] has a resume point after its
+/// 64th token.
 pub fn hybrid() -> Value {
     json!({
         "model_type": "qwen3_5", "num_hidden_layers": 4, "full_attention_interval": 2, "linear_num_key_heads": 2,

@@ -13,7 +13,7 @@ pub(super) struct Clock {
 
 /// The times of one answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Times {
+pub(super) struct AnswerTimes {
     /// Until the first content event; `None` if there is none.
     pub ttft_us: Option<u64>,
     /// Between content events.
@@ -38,8 +38,8 @@ impl Clock {
     }
 
     /// The times; `None` without a `message_stop`.
-    pub(super) fn finish(self) -> Option<Times> {
-        Some(Times { ttft_us: self.first_content_us, gap_us: self.gap_us, e2e_us: self.stop_us? })
+    pub(super) fn finish(self) -> Option<AnswerTimes> {
+        Some(AnswerTimes { ttft_us: self.first_content_us, gap_us: self.gap_us, e2e_us: self.stop_us? })
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn times(events: &[(u64, Value)]) -> Option<Times> {
+    fn times(events: &[(u64, Value)]) -> Option<AnswerTimes> {
         let mut clock = Clock::default();
         for (at_us, event) in events {
             clock.event(*at_us, &serde_json::from_value(event.clone()).unwrap());
@@ -72,10 +72,10 @@ mod tests {
         let table = [
             (
                 vec![(5, text_start), (100, text("a")), (130, ping), (150, text("b")), (160, text("c")), (170, stop())],
-                Some(Times { ttft_us: Some(100), gap_us: vec![50, 10], e2e_us: 170 }),
+                Some(AnswerTimes { ttft_us: Some(100), gap_us: vec![50, 10], e2e_us: 170 }),
             ),
-            (vec![(80, tool_start), (90, stop())], Some(Times { ttft_us: Some(80), gap_us: vec![], e2e_us: 90 })),
-            (vec![(90, stop())], Some(Times { ttft_us: None, gap_us: vec![], e2e_us: 90 })),
+            (vec![(80, tool_start), (90, stop())], Some(AnswerTimes { ttft_us: Some(80), gap_us: vec![], e2e_us: 90 })),
+            (vec![(90, stop())], Some(AnswerTimes { ttft_us: None, gap_us: vec![], e2e_us: 90 })),
             (vec![(80, text("a"))], None),
         ];
         for (events, expected) in table {

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Interval, Times, interval, ratio};
-use super::replay_report::VERSION;
+use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
 use super::sureness::drops;
-use super::{MarginDrop, Metric, Report};
-use crate::replay::{KnownAnswers, Margins, Phase, tpot_us};
+use super::{MarginDrop, Metric, VERSION};
+use crate::replay::{CaseResult, KnownAnswers, Margins, Phase, tpot_us};
 use crate::snapshot::ModelDigest;
 
 /// The fewest repeats of each side that give a verdict.
@@ -121,9 +120,9 @@ impl TimesByTrace {
         }
     }
 
-    fn of_report(report: &Report) -> Self {
+    fn of_cases(cases: &[CaseResult]) -> Self {
         let mut times = Self::default();
-        for case in report.cases {
+        for case in cases {
             for one in case.valid_measurements() {
                 times.add(&case.id.to_string(), one.phase, one.ttft_us, one.tpot_us(), one.e2e_us);
             }
@@ -195,11 +194,11 @@ pub enum SpeedVerdict {
 }
 
 impl Comparison {
-    /// Compares a report with its baseline, over the traces that both have.
-    pub fn new(report: &Report, baseline: &Baseline, limits: Limits) -> Self {
-        let (before, now) = (baseline.times(), TimesByTrace::of_report(report));
+    /// Compares results with their baseline, over the traces that both have.
+    pub fn new(cases: &[CaseResult], baseline: &Baseline, limits: Limits) -> Self {
+        let (before, now) = (baseline.times(), TimesByTrace::of_cases(cases));
         let speeds = now.0.iter().filter_map(|(key, now)| speed(*key, before.0.get(key)?, now, limits.max_slower));
-        Self { limits, margins: drops(report.cases, &baseline.known_answers()), speeds: speeds.collect() }
+        Self { limits, margins: drops(cases, &baseline.known_answers()), speeds: speeds.collect() }
     }
 
     /// The drops that are larger than allowed.
@@ -220,7 +219,7 @@ fn speed(
     max_slower: Option<f64>,
 ) -> Option<Speed> {
     let names: BTreeSet<&String> = now.keys().filter(|id| before.contains_key(*id)).collect();
-    let both = names.into_iter().map(|id| (id, Times { before: before[id].clone(), now: now[id].clone() }));
+    let both = names.into_iter().map(|id| (id, ComparedTimes { before: before[id].clone(), now: now[id].clone() }));
     let both: Vec<_> = both.filter(|(_, times)| !times.before.is_empty() && !times.now.is_empty()).collect();
     let repeats = both.iter().map(|(_, times)| times.before.len().min(times.now.len())).min()?;
     let traces = both.iter().map(|(id, times)| ((*id).clone(), ratio(&times.before, &times.now))).collect();
@@ -254,9 +253,9 @@ fn verdict(Interval { ratio, low, high }: Interval, limit: f64, repeats: usize) 
 mod tests {
     use super::*;
     use crate::replay::testing::{case_result, measurement};
-    use crate::replay::{CaseResult, Measurement, Untested};
-    use crate::report::States;
+    use crate::replay::{Measurement, Untested};
     use crate::report::testing::{settings, target};
+    use crate::report::{Report, States};
 
     /// Two traces whose times are this many milliseconds, a little apart.
     fn cases(ms: u64, repeats: u32) -> Vec<CaseResult> {
@@ -270,8 +269,7 @@ mod tests {
     fn compared(before: &[CaseResult], now: &[CaseResult], limit: Option<f64>) -> Comparison {
         let (target, settings) = (target(States::CacheControl), settings());
         let earlier = Report::new(&target, &settings, before, Untested::default()).to_json();
-        let report = Report::new(&target, &settings, now, Untested::default());
-        Comparison::new(&report, &Baseline::parse(&earlier).unwrap(), Limits { max_slower: limit, max_drop: None })
+        Comparison::new(now, &Baseline::parse(&earlier).unwrap(), Limits { max_slower: limit, max_drop: None })
     }
 
     fn ttft(comparison: &Comparison) -> &Speed {

@@ -11,7 +11,7 @@ const SEED: u64 = 7;
 const WITHIN: f64 = 0.95;
 
 /// The times of one trace in one phase, before and now. Neither is empty.
-pub(super) struct Times {
+pub(super) struct ComparedTimes {
     pub before: Vec<u64>,
     pub now: Vec<u64>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Interval {
 ///
 /// Only the repeats are resampled, those of each trace among themselves. The traces are not: somebody chose them, so they are no
 /// random sample of others.
-pub(super) fn interval(traces: &[Times]) -> Option<Interval> {
+pub(super) fn interval(traces: &[ComparedTimes]) -> Option<Interval> {
     let ratio = mean_log(traces.iter().map(|times| log_ratio(&times.before, &times.now)))?;
     let mut random = StdRng::seed_from_u64(SEED);
     let mut draws: Vec<f64> = Vec::with_capacity(DRAWS);
@@ -76,8 +76,8 @@ mod tests {
         (0..repeats).map(|nth| us + us * ((nth * 7) % 5) / 100).collect()
     }
 
-    fn times(now_us: u64) -> Vec<Times> {
-        [1, 2, 3].map(|n| Times { before: around(n * 100_000, 10), now: around(n * now_us, 10) }).into()
+    fn times(now_us: u64) -> Vec<ComparedTimes> {
+        [1, 2, 3].map(|n| ComparedTimes { before: around(n * 100_000, 10), now: around(n * now_us, 10) }).into()
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn fewer_and_wilder_times_make_it_wide_and_it_is_the_same_each_time() {
-        let wild = || vec![Times { before: vec![100, 300, 200, 900, 150], now: vec![120, 700, 200, 350, 100] }];
+        let wild = || vec![ComparedTimes { before: vec![100, 300, 200, 900, 150], now: vec![120, 700, 200, 350, 100] }];
         let found = interval(&wild()).unwrap();
         assert!(found.low < 0.5 && found.high > 1.5, "{found:?}");
         assert_eq!(interval(&wild()), Some(found));

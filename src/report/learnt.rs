@@ -7,7 +7,7 @@ use crate::report::units::count;
 use crate::snapshot::RuleText;
 
 #[derive(Serialize)]
-struct Settings {
+struct LearntSettings {
     replay: ReplayPart,
 }
 
@@ -31,7 +31,7 @@ pub fn to_toml(learnt: &Learnt) -> String {
     });
     if says_something {
         // Strings, lists and a boolean: serializing them cannot fail.
-        out.push_str(&toml::to_string(&Settings { replay }).unwrap_or_default());
+        out.push_str(&toml::to_string(&LearntSettings { replay }).unwrap_or_default());
     }
     if learnt.beyond_rules() > 0 {
         let outcomes = count(learnt.beyond_rules(), "outcome");

@@ -20,3 +20,7 @@ pub use budget::{Budget, BudgetResult, Budgets, budget_results};
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};
 pub use sureness::MarginDrop;
+
+/// Version of the JSON layout. Version 1 had `runs` in place of `measurements`; version 2 had `itl_us` in place of `gap_us`, no
+/// kinds, and names in two parts.
+const VERSION: u32 = 3;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Baseline, BudgetResult, Budgets, Comparison, Limits, PhaseLatency, budget_results, latencies};
+use super::{Baseline, BudgetResult, Budgets, Comparison, Limits, PhaseLatency, VERSION, budget_results, latencies};
 use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
 use crate::snapshot::ModelDigest;
 
@@ -31,10 +31,6 @@ pub struct Report<'a> {
     /// What was left untested, although a reader of the summary might think otherwise.
     pub untested: Untested,
 }
-
-/// Version of the JSON layout. Version 1 had `runs` in place of `measurements`; version 2 had `itl_us` in place of `gap_us`, no
-/// kinds, and names in two parts.
-pub(super) const VERSION: u32 = 3;
 
 /// What a replay was driven against.
 #[derive(Clone, Debug, Serialize)]
@@ -86,7 +82,7 @@ impl<'a> Report<'a> {
     /// Compares the figures with an earlier replay and with their budgets. Not before the end: figures of some traces are not
     /// those of all.
     pub fn compare(&mut self, baseline: Option<(&Baseline, Limits)>, budgets: &Budgets) {
-        self.comparison = baseline.map(|(baseline, limits)| Comparison::new(self, baseline, limits));
+        self.comparison = baseline.map(|(baseline, limits)| Comparison::new(self.cases, baseline, limits));
         self.budgets = budget_results(budgets, &self.latency);
         let slower = self.comparison.iter().flat_map(Comparison::slower).count();
         let less_sure = self.comparison.iter().flat_map(Comparison::less_sure).count();

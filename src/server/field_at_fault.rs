@@ -17,7 +17,7 @@ const TAGS: [&str; 2] = ["type", "role"];
 /// leads to the object.
 pub(super) fn innermost<T: DeserializeOwned>(body: Value, pointer: String) -> String {
     let Some(reason) = reason::<T>(&body) else { return pointer };
-    let mut search = Search::<T> { body, reason, attempts: 0, target: PhantomData };
+    let mut search = FaultSearch::<T> { body, reason, attempts: 0, target: PhantomData };
     let missing = search.reason.strip_prefix("missing field `").and_then(|name| name.strip_suffix('`')).map(str::to_owned);
     match missing {
         Some(name) => search.object_without(&name, &pointer).unwrap_or(pointer),
@@ -30,7 +30,7 @@ fn reason<T: DeserializeOwned>(body: &Value) -> Option<String> {
     T::deserialize(body).err().map(|error| error.to_string())
 }
 
-struct Search<T> {
+struct FaultSearch<T> {
     body: Value,
     /// Why the whole body cannot be read.
     reason: String,
@@ -38,7 +38,7 @@ struct Search<T> {
     target: PhantomData<T>,
 }
 
-impl<T: DeserializeOwned> Search<T> {
+impl<T: DeserializeOwned> FaultSearch<T> {
     /// Follows the part at fault from here on, as far as it goes.
     fn deepest(&mut self, mut pointer: String) -> String {
         while let Some(part) = self.parts(&pointer).into_iter().find(|part| self.is_at_fault(part)) {

@@ -1,21 +1,21 @@
 //! What building on a Mac needs: mlx-rs compiles MLX and its Metal kernels.
 
 #[cfg(target_os = "macos")]
-use super::finding::Finding;
-use super::finding::Presence;
-#[cfg(target_os = "macos")]
 use super::report::first_line;
+use super::requirement::Presence;
+#[cfg(target_os = "macos")]
+use super::requirement::Requirement;
 
 /// The least version of macOS that a build must be for to have MLX's kernels for the M5.
 const M5_TARGET: (u32, u32) = (26, 2);
 
 /// Xcode, CMake, the compiler of Metal kernels, and what this binary was built for.
 #[cfg(target_os = "macos")]
-pub(super) fn findings() -> Vec<Finding> {
+pub(super) fn requirements() -> Vec<Requirement> {
     let tool = |thing, program, arguments: &[&str], remedy: &str| {
         let reason = || format!("`{program} {}` fails, and building needs it", arguments.join(" "));
         let lacking = || Presence::Lacking { reason: reason(), remedy: remedy.to_owned() };
-        Finding { thing, presence: first_line(program, arguments).map_or_else(lacking, Presence::Found) }
+        Requirement { thing, presence: first_line(program, arguments).map_or_else(lacking, Presence::Found) }
     };
     vec![
         tool(
@@ -26,7 +26,7 @@ pub(super) fn findings() -> Vec<Finding> {
         ),
         tool("CMake", "cmake", &["--version"], "brew install cmake"),
         tool("Metal", "xcrun", &["-sdk", "macosx", "metal", "--version"], "xcodebuild -downloadComponent MetalToolchain"),
-        Finding { thing: "target", presence: target(option_env!("MACOSX_DEPLOYMENT_TARGET")) },
+        Requirement { thing: "target", presence: target(option_env!("MACOSX_DEPLOYMENT_TARGET")) },
     ]
 }
 

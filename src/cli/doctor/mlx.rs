@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mlx_rs::{Array, Device, DeviceType, random};
 
-use super::finding::{Finding, Presence};
+use super::requirement::{Presence, Requirement};
 use crate::engine::{loaded_libraries, mlx_version};
 
 /// Side of the square matrices that are multiplied to measure the speed.
@@ -15,11 +15,11 @@ const SIDE: i32 = 1024;
 const ROUNDS: usize = 4;
 
 /// What is found of MLX, and on Linux of the BLAS behind it. Computes on the device.
-pub(super) fn findings() -> Vec<Finding> {
+pub(super) fn requirements() -> Vec<Requirement> {
     let libraries = loaded_libraries();
-    let mut findings = vec![Finding { thing: "MLX", presence: mlx() }];
-    findings.extend(blas(&libraries).map(|presence| Finding { thing: "BLAS", presence }));
-    findings
+    let mut requirements = vec![Requirement { thing: "MLX", presence: mlx() }];
+    requirements.extend(blas(&libraries).map(|presence| Requirement { thing: "BLAS", presence }));
+    requirements
 }
 
 fn mlx() -> Presence {

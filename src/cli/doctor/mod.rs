@@ -4,10 +4,10 @@
 mod apple;
 #[cfg(feature = "mlx")]
 mod bench;
-mod finding;
 #[cfg(feature = "mlx")]
 mod mlx;
 mod report;
+mod requirement;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use self::finding::{Finding, Presence};
+use self::requirement::{Presence, Requirement};
 use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
 use super::{CliError, blocking, print};
 
@@ -43,24 +43,24 @@ Exit code 3 if something that everything needs is missing.";
 /// How long `claude --version` may take.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Prints the findings. Exit code 3 if something is missing.
+/// Prints the requirements. Exit code 3 if something is missing.
 pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let version = Presence::Found(env!("CARGO_PKG_VERSION").into());
-    let mut findings = vec![Finding { thing: "anyclaude", presence: version }];
-    findings.extend(blocking(|| Ok(engine())).await?);
+    let mut requirements = vec![Requirement { thing: "anyclaude", presence: version }];
+    requirements.extend(blocking(|| Ok(engine())).await?);
     #[cfg(target_os = "macos")]
-    findings.extend(blocking(|| Ok(apple::findings())).await?);
+    requirements.extend(blocking(|| Ok(apple::requirements())).await?);
     let given = args.model.clone();
-    findings.push(Finding { thing: "model", presence: blocking(move || Ok(model(&given))).await? });
-    findings.push(Finding { thing: "client", presence: client().await });
-    print(&findings.iter().map(Finding::line).collect::<String>())?;
+    requirements.push(Requirement { thing: "model", presence: blocking(move || Ok(model(&given))).await? });
+    requirements.push(Requirement { thing: "client", presence: client().await });
+    print(&requirements.iter().map(Requirement::line).collect::<String>())?;
     if let Some(file) = args.report {
         let figures = blocking(move || Ok(figures(&args.model))).await?;
-        let written = std::fs::write(&file, report::page(&findings, &figures));
+        let written = std::fs::write(&file, report::page(&requirements, &figures));
         written.map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place", file.display())))?;
         print(&format!("report written to {}\n", file.display()))?;
     }
-    Ok(ExitCode::from(if findings.iter().any(Finding::is_missing) { 3 } else { 0 }))
+    Ok(ExitCode::from(if requirements.iter().any(Requirement::is_missing) { 3 } else { 0 }))
 }
 
 /// The small bench of a report.
@@ -75,15 +75,15 @@ fn figures(_model: &Path) -> String {
 }
 
 #[cfg(feature = "mlx")]
-fn engine() -> Vec<Finding> {
-    mlx::findings()
+fn engine() -> Vec<Requirement> {
+    mlx::requirements()
 }
 
 #[cfg(not(feature = "mlx"))]
-fn engine() -> Vec<Finding> {
+fn engine() -> Vec<Requirement> {
     let reason = "built without it: record, and replay against servers, work; serve and replay in process do not".into();
     let remedy = "build with the default features".into();
-    vec![Finding { thing: "MLX", presence: Presence::Lacking { reason, remedy } }]
+    vec![Requirement { thing: "MLX", presence: Presence::Lacking { reason, remedy } }]
 }
 
 fn model(given: &Path) -> Presence {

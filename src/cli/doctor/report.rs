@@ -3,16 +3,16 @@
 
 use std::process::Command;
 
-use super::finding::Finding;
+use super::requirement::Requirement;
 
 /// The page. `bench`: lines of figures.
-pub(super) fn page(findings: &[Finding], bench: &str) -> String {
-    let findings: String = findings.iter().map(Finding::line).collect();
-    let findings = console::strip_ansi_codes(&findings);
+pub(super) fn page(requirements: &[Requirement], bench: &str) -> String {
+    let requirements: String = requirements.iter().map(Requirement::line).collect();
+    let requirements = console::strip_ansi_codes(&requirements);
     format!(
         "# anyclaude doctor\n\n{}\n\n## Findings\n\n{}\n## Bench\n\n{}",
         indented(&machine()),
-        indented(&findings),
+        indented(&requirements),
         indented(bench)
     )
 }

@@ -42,8 +42,9 @@ fn fingerprint(files: &[PathBuf]) -> io::Result<String> {
             file => sample(path, file?, &mut hash)?,
         }
     }
-    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(digits[..DIGITS].to_owned())
+    let mut digits = format!("{:x}", hash.finalize());
+    digits.truncate(DIGITS);
+    Ok(digits)
 }
 
 fn sample(path: &Path, mut file: File, hash: &mut Sha256) -> io::Result<()> {

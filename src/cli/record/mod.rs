@@ -70,15 +70,15 @@ pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCod
     })
     .await?;
     let outcome = match &command[..] {
-        [] => record_until_signal(Recording { upstream, port, session, door, redactor }, &folder).await,
-        command => record_command(Recording { upstream, port, session, door, redactor }, &folder, command).await,
+        [] => record_until_signal(RecorderOptions { upstream, port, session, door, redactor }, &folder).await,
+        command => record_command(RecorderOptions { upstream, port, session, door, redactor }, &folder, command).await,
     };
     remove_if_empty(made).await;
     outcome
 }
 
 /// What a recorder is started with.
-struct Recording<'a> {
+struct RecorderOptions<'a> {
     upstream: Upstream,
     port: u16,
     session: RecordingSession,
@@ -86,7 +86,7 @@ struct Recording<'a> {
     redactor: &'a Redactor,
 }
 
-async fn record_until_signal(recording: Recording<'_>, folder: &Path) -> Result<ExitCode, CliError> {
+async fn record_until_signal(recording: RecorderOptions<'_>, folder: &Path) -> Result<ExitCode, CliError> {
     let upstream = recording.upstream.clone();
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
     let (recorder, notices, address) = recording.bind().await?;
@@ -100,7 +100,7 @@ async fn record_until_signal(recording: Recording<'_>, folder: &Path) -> Result<
     progress.exit_code(0)
 }
 
-async fn record_command(recording: Recording<'_>, folder: &Path, command: &[String]) -> Result<ExitCode, CliError> {
+async fn record_command(recording: RecorderOptions<'_>, folder: &Path, command: &[String]) -> Result<ExitCode, CliError> {
     let upstream = recording.upstream.clone();
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
     let (recorder, notices, address) = recording.bind().await?;
@@ -112,7 +112,7 @@ async fn record_command(recording: Recording<'_>, folder: &Path, command: &[Stri
     progress.exit_code(code)
 }
 
-impl Recording<'_> {
+impl RecorderOptions<'_> {
     /// A listening recorder, its notices, and its base URL.
     async fn bind(self) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
         let Self { upstream, port, session, door, redactor } = self;

@@ -123,7 +123,7 @@ struct Replay {
 }
 
 /// How far the plan was carried out.
-enum Completion {
+enum RunEnd {
     /// All cases were run.
     Whole,
     /// This signal stopped it.
@@ -169,7 +169,7 @@ impl Replay {
         let mut results = Vec::new();
         let completion = self.run_cases(replayer, &mut results).await;
         let mut report = self.report(&results);
-        if matches!(completion, Ok(Completion::Whole)) {
+        if matches!(completion, Ok(RunEnd::Whole)) {
             expectations.compare(&mut report);
             tokio::task::block_in_place(|| self.files.write(&report))?;
         }
@@ -182,14 +182,14 @@ impl Replay {
             print(&learnt::to_toml(&self.learnt(&results)))?;
         }
         match completion? {
-            Completion::Whole => Ok(ExitCode::from(report.summary.exit_code())),
-            Completion::Interrupted(signal) => Ok(ExitCode::from(exit_code_of(signal))),
-            Completion::Unreachable(error) => Err(backend_error(error)),
+            RunEnd::Whole => Ok(ExitCode::from(report.summary.exit_code())),
+            RunEnd::Interrupted(signal) => Ok(ExitCode::from(exit_code_of(signal))),
+            RunEnd::Unreachable(error) => Err(backend_error(error)),
         }
     }
 
     /// Runs one case after the other. The result files are written after each, so that a later failure loses nothing.
-    async fn run_cases(&self, replayer: &Replayer<'_>, results: &mut Vec<CaseResult>) -> Result<Completion, CliError> {
+    async fn run_cases(&self, replayer: &Replayer<'_>, results: &mut Vec<CaseResult>) -> Result<RunEnd, CliError> {
         let progress = progress_bar(self.plan.measurements());
         let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
         let received = OnceCell::new();
@@ -209,16 +209,16 @@ impl Replay {
             self.write_files(results)?;
             match ending {
                 CaseEnding::Failed(failure) if failure.kind() == Kind::Unreachable => {
-                    return Ok(Completion::Unreachable(failure.error));
+                    return Ok(RunEnd::Unreachable(failure.error));
                 }
                 CaseEnding::Finished | CaseEnding::Failed(_) => {}
                 CaseEnding::Interrupted => {
                     let signal = received.get().copied().unwrap_or(Signal::INT);
-                    return Ok(Completion::Interrupted(signal));
+                    return Ok(RunEnd::Interrupted(signal));
                 }
             }
         }
-        Ok(Completion::Whole)
+        Ok(RunEnd::Whole)
     }
 
     fn write_files(&self, results: &[CaseResult]) -> Result<(), CliError> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::convert::Omitted;
 use crate::convert::stand_in::stand_in;
-use crate::convert::turns::{Turns, arguments_object, document, embedded_source, source_at};
+use crate::convert::turns::{ConversationBuilder, arguments_object, document, embedded_source, source_at};
 use crate::wire::openai::{AssistantMessage, ChatContent, ChatFile, ChatMessage, ContentPart};
 use crate::wire::{Content, ContentBlock, Role};
 
@@ -12,8 +12,8 @@ use crate::wire::{Content, ContentBlock, Role};
 ///
 /// # Errors
 /// One sentence that names the field: a call is in the form that OpenAI has given up.
-pub(super) fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<Turns, String> {
-    let mut turns = Turns::default();
+pub(super) fn conversation(chat: Vec<ChatMessage>, omitted: &mut Omitted) -> Result<ConversationBuilder, String> {
+    let mut turns = ConversationBuilder::default();
     for (at, message) in chat.into_iter().enumerate() {
         match message {
             ChatMessage::System { content, extra } | ChatMessage::Developer { content, extra } => {

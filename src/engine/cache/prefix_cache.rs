@@ -6,7 +6,7 @@ use std::time::Duration;
 use mlx_rs::error::Exception;
 
 use super::disk::Recalled;
-use super::marks::Marks;
+use super::resume_points::ResumePoints;
 use super::tree::PrefixTree;
 use super::{CacheLimits, CacheStats, DiskCache};
 use crate::engine::model::{Config, KvSegment};
@@ -19,7 +19,7 @@ pub(crate) struct PrefixCache {
     tree: PrefixTree<KvSegment>,
     disk: Option<DiskCache>,
     /// Where checkpoints are; `None`: the model needs none.
-    marks: Option<Marks>,
+    resume_points: Option<ResumePoints>,
     stats: CacheStats,
     published: Arc<Mutex<CacheStats>>,
 }
@@ -34,21 +34,21 @@ impl PrefixCache {
     /// A cache with nothing in memory. Writes its stats to `published` after every change.
     pub(crate) fn new(limits: CacheLimits, disk: Option<DiskCache>, published: Arc<Mutex<CacheStats>>) -> Self {
         let stats = CacheStats { limits: limits.clone(), ..CacheStats::default() };
-        let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, marks: None, stats, published };
+        let cache = Self { tree: PrefixTree::new(limits, SEGMENT_TOKENS), disk, resume_points: None, stats, published };
         cache.publish();
         cache
     }
 
     /// The same for a model: if its layers are recurrent, prompts are cut where checkpoints are to be.
     pub(crate) fn of_model(self, config: &Config) -> Self {
-        let marks = (config.recurrent_layers() > 0).then(|| Marks::new(config.end_tokens.clone()));
-        Self { marks, ..self }
+        let resume_points = (config.recurrent_layers() > 0).then(|| ResumePoints::new(config.end_tokens.clone()));
+        Self { resume_points, ..self }
     }
 
     /// Where the prefill chunk ends that begins after the first `start` of these tokens and has at most `chunk`.
     pub(crate) fn chunk_end(&self, tokens: &[u32], start: usize, chunk: usize) -> usize {
-        match &self.marks {
-            Some(marks) => marks.chunk_end(tokens, start, chunk),
+        match &self.resume_points {
+            Some(resume_points) => resume_points.chunk_end(tokens, start, chunk),
             None => tokens.len().min(start + chunk),
         }
     }
@@ -56,7 +56,7 @@ impl PrefixCache {
     /// Whether a checkpoint after exactly these tokens is worth keeping when there are later ones; `is_end`: no more of them are
     /// computed for this prompt.
     pub(crate) fn checkpoint_lasts(&self, tokens: &[u32], is_end: bool) -> bool {
-        self.marks.as_ref().is_some_and(|marks| marks.lasts(tokens, is_end))
+        self.resume_points.as_ref().is_some_and(|resume_points| resume_points.lasts(tokens, is_end))
     }
 
     /// The segments that a new prompt begins with, and counts a hit or a miss. They never cover the prompt's last token: it

@@ -8,6 +8,7 @@ use super::declared_properties::{allow_only_declared, has_type};
 use super::endless::remove_endless_references;
 use super::pattern_size::is_too_large;
 use super::schema_cost::{self, Excess};
+use super::schema_parts::Compiles;
 use super::string_formats;
 use super::unusable_parts::open_unusable_parts;
 use crate::wire::Tool;
@@ -27,9 +28,6 @@ const MOST_PATTERNS: usize = 100;
 
 /// A `maxLength` from this on need not be reported as dropped: no text of an answer gets near it.
 const UNREACHABLE_LENGTH: u64 = 100_000;
-
-/// Tells why llguidance does not accept a schema.
-pub(super) type Compiles<'a> = &'a dyn Fn(&Value) -> Result<(), String>;
 
 /// How llguidance begins its reason where no value satisfies a schema.
 const UNSATISFIABLE: &str = "Unsatisfiable schema";

@@ -1,6 +1,9 @@
-//! The schemas directly inside a schema, and the paths to them.
+//! The schemas directly inside a schema, the paths to them, and trying them.
 
 use serde_json::{Map, Value};
+
+/// Tells why llguidance does not accept a schema.
+pub(super) type Compiles<'a> = &'a dyn Fn(&Value) -> Result<(), String>;
 
 /// The way from a schema to a part of it, such as `properties`, `tags`, `items`.
 pub(super) type SchemaPath = Vec<String>;

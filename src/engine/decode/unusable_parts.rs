@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::fault::{self, Fault};
-use super::json_schema::Compiles;
-use super::schema_parts::{part_mut, shown};
+use super::schema_parts::{Compiles, part_mut, shown};
 
 /// Most parts that are opened.
 const MOST_OPENED: usize = 20;

@@ -18,10 +18,8 @@ use mlx_rs::ops::concatenate;
 
 use super::KvCache;
 use super::compute_path::ComputePath;
+use super::cpu::MAX_ROW_EXACT;
 use super::rope::Starts;
-
-/// Most new tokens per sequence for which a pass on the CPU path is row-exact: every row gets the bits that it would get alone.
-pub(crate) const MAX_ROW_EXACT: usize = 16;
 
 /// The new tokens of one sequence and its KV cache.
 pub struct SequenceInput<'a> {

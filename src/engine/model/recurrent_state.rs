@@ -8,9 +8,9 @@ use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 
 use super::Config;
-use super::batch::MAX_ROW_EXACT;
 use super::compute_path::ComputePath;
-use super::gated_delta_net::{DeltaInputs, delta_rule};
+use super::cpu::MAX_ROW_EXACT;
+use super::delta_rule::{DeltaInputs, delta_rule};
 
 /// The state of a gated delta net after some tokens.
 #[derive(Clone)]

@@ -13,11 +13,11 @@ use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
 use super::compute_path::ComputePath;
-use super::families::in_mlx_form;
 use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization};
+use super::raw_qwen::in_mlx_form;
 use super::tensor_names::usual_name;
 use crate::engine::EngineError;
 use crate::tensor_file::TensorFile;

@@ -1,6 +1,5 @@
 //! Memory, as measured: how much MLX and the process use, how much is free, and whether a request fits.
 
-use super::sequence::SequenceMemory;
 use crate::engine::EngineError;
 use crate::engine::model::{ComputePath, KvCache};
 
@@ -39,6 +38,15 @@ impl MemoryUse {
 /// Memory of MLX's arrays, in bytes. Cheap, unlike [`MemoryUse::now`], which asks the system.
 fn active() -> usize {
     mlx_rs::memory::active_memory().unwrap_or(0)
+}
+
+/// How much memory a sequence takes, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SequenceMemory {
+    /// A token's keys and values in all layers.
+    pub token: usize,
+    /// The states of all recurrent layers, however many tokens there are.
+    pub state: usize,
 }
 
 /// How much memory MLX's arrays may take, and how much a token does; all in bytes.

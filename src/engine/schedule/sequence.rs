@@ -6,18 +6,10 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
 use super::device_memory;
+use super::memory::SequenceMemory;
 use crate::engine::cache::PrefixCache;
 use crate::engine::model::{KvCache, KvSegment, KvState, Model, SequenceInput};
 use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
-
-/// How much memory a sequence takes, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SequenceMemory {
-    /// A token's keys and values in all layers.
-    pub token: usize,
-    /// The states of all recurrent layers, however many tokens there are.
-    pub state: usize,
-}
 
 /// Computed tokens, and the keys and values of exactly these.
 pub(crate) struct Sequence {

@@ -73,10 +73,10 @@ pub(super) fn check_fields(block: &ContentBlock) -> Result<(), String> {
 }
 
 /// Names of fields with what they must be.
-type Fields = &'static [(&'static str, Expected)];
+type ExpectedFields = &'static [(&'static str, Expected)];
 
 /// The fields, required and optional, of a block type that its variant of [`ContentBlock`] keeps as they came.
-fn fields(block_type: &str) -> (Fields, Fields) {
+fn fields(block_type: &str) -> (ExpectedFields, ExpectedFields) {
     use Expected::{Boolean, List, Object, ObjectOrList, Text, TextOrList};
     match block_type {
         "text" => (&[], &[("citations", List)]),

@@ -60,7 +60,7 @@ fn check_breakpoints(request: &MessagesRequest) -> Result<(), String> {
         _ => [].iter().chain([block]),
     });
     let extras = inside.filter_map(ContentBlock::extra).chain(request.tools.iter().map(|tool| &tool.extra));
-    match extras.filter(|extra| extra.get("cache_control").is_some_and(|mark| !mark.is_null())).count() {
+    match extras.filter(|extra| extra.get("cache_control").is_some_and(|control| !control.is_null())).count() {
         0..=MOST_BREAKPOINTS => Ok(()),
         many => Err(format!("A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {many}.")),
     }

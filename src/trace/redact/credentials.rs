@@ -12,10 +12,10 @@ use super::spans::SecretSpans;
 
 /// The credentials of one request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Credentials(Option<Arc<Search>>);
+pub(super) struct Credentials(Option<Arc<CredentialSearch>>);
 
 #[derive(Debug)]
-struct Search {
+struct CredentialSearch {
     automaton: NFA,
     start: StateID,
     /// How many bytes of a credential the text ends with, in each state.
@@ -40,7 +40,7 @@ impl Credentials {
                 depths.insert(state, index + 1);
             }
         }
-        Ok(Self(Some(Arc::new(Search { automaton, start, depths }))))
+        Ok(Self(Some(Arc::new(CredentialSearch { automaton, start, depths }))))
     }
 
     /// What finds them; `None` if there are none.
@@ -51,7 +51,7 @@ impl Credentials {
 
 /// The detector of these credentials.
 pub(super) struct OwnCredentials {
-    search: Arc<Search>,
+    search: Arc<CredentialSearch>,
     state: StateID,
     at: usize,
 }

@@ -8,7 +8,7 @@ pub(super) const ESCAPED_LINE_END: u8 = b'\x0c';
 
 /// What was read of a text with its next byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum EscapeStep {
     /// The byte itself.
     Byte(u8),
     /// Nothing yet: an escape may have begun.
@@ -32,15 +32,15 @@ pub(super) struct Escape {
 impl Escape {
     /// Reads the next byte.
     #[inline(always)]
-    pub(crate) fn read(&mut self, byte: u8) -> Read {
-        if self.held == 0 && byte != b'\\' { Read::Byte(byte) } else { self.read_escape(byte) }
+    pub(crate) fn read(&mut self, byte: u8) -> EscapeStep {
+        if self.held == 0 && byte != b'\\' { EscapeStep::Byte(byte) } else { self.read_escape(byte) }
     }
 
-    fn read_escape(&mut self, byte: u8) -> Read {
+    fn read_escape(&mut self, byte: u8) -> EscapeStep {
         let count = self.held;
         if count == 1 && byte == b'u' {
             (self.held, self.code) = (2, 0);
-            return Read::Nothing;
+            return EscapeStep::Nothing;
         }
         if count >= 2
             && let Some(digit) = char::from(byte).to_digit(16)
@@ -48,16 +48,16 @@ impl Escape {
             self.code = self.code << 4 | digit;
             self.held += 1;
             if usize::from(self.held) < UNICODE {
-                return Read::Nothing;
+                return EscapeStep::Nothing;
             }
             self.held = 0;
             // Control characters and letters outside of ASCII are no part of a secret.
             let decoded = u8::try_from(self.code).ok().filter(|byte| (b' '..0x7f).contains(byte));
-            return decoded.map_or(Read::Held { count, kept: Some(b' ') }, Read::Decoded);
+            return decoded.map_or(EscapeStep::Held { count, kept: Some(b' ') }, EscapeStep::Decoded);
         }
         if byte == b'\\' {
             self.held = 1;
-            return if count == 0 { Read::Nothing } else { Read::Held { count, kept: None } };
+            return if count == 0 { EscapeStep::Nothing } else { EscapeStep::Held { count, kept: None } };
         }
         self.held = 0;
         let kept = match byte {
@@ -65,14 +65,14 @@ impl Escape {
             b'r' | b't' if count == 1 => b' ',
             _ => byte,
         };
-        Read::Held { count, kept: Some(kept) }
+        EscapeStep::Held { count, kept: Some(kept) }
     }
 
     /// The text ends: what is held back is no escape.
-    pub(crate) fn end(&mut self) -> Read {
+    pub(crate) fn end(&mut self) -> EscapeStep {
         match std::mem::take(&mut self.held) {
-            0 => Read::Nothing,
-            count => Read::Held { count, kept: None },
+            0 => EscapeStep::Nothing,
+            count => EscapeStep::Held { count, kept: None },
         }
     }
 }

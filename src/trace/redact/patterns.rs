@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// A kind of key.
-pub(super) struct Rule {
+pub(super) struct KeyPattern {
     /// How it begins.
     pub prefix: &'static str,
     /// The bytes that can follow.
@@ -58,35 +58,35 @@ impl Tail {
 }
 
 /// A key that goes on for as long as it can, with a digit in it.
-const fn rule(prefix: &'static str, min: usize) -> Rule {
-    Rule { prefix, tail: Tail::Token, min, max: usize::MAX, needs_digit: true, parts: &[] }
+const fn rule(prefix: &'static str, min: usize) -> KeyPattern {
+    KeyPattern { prefix, tail: Tail::Token, min, max: usize::MAX, needs_digit: true, parts: &[] }
 }
 
 /// The same, for prefixes that no ordinary word has.
-const fn sure(prefix: &'static str, min: usize) -> Rule {
-    Rule { needs_digit: false, ..rule(prefix, min) }
+const fn sure(prefix: &'static str, min: usize) -> KeyPattern {
+    KeyPattern { needs_digit: false, ..rule(prefix, min) }
 }
 
 /// A key of an exact length.
-const fn exact(prefix: &'static str, tail: Tail, length: usize) -> Rule {
-    Rule { prefix, tail, min: length, max: length, needs_digit: false, parts: &[] }
+const fn exact(prefix: &'static str, tail: Tail, length: usize) -> KeyPattern {
+    KeyPattern { prefix, tail, min: length, max: length, needs_digit: false, parts: &[] }
 }
 
 /// A key of letters and digits, with a digit in it.
-const fn word(prefix: &'static str, min: usize, max: usize) -> Rule {
-    Rule { prefix, tail: Tail::Alphanumeric, min, max, needs_digit: true, parts: &[] }
+const fn word(prefix: &'static str, min: usize, max: usize) -> KeyPattern {
+    KeyPattern { prefix, tail: Tail::Alphanumeric, min, max, needs_digit: true, parts: &[] }
 }
 
 /// A key in parts with dots between.
-const fn dotted(prefix: &'static str, parts: &'static [(usize, usize)]) -> Rule {
-    Rule { prefix, tail: Tail::Url, min: 0, max: usize::MAX, needs_digit: true, parts }
+const fn dotted(prefix: &'static str, parts: &'static [(usize, usize)]) -> KeyPattern {
+    KeyPattern { prefix, tail: Tail::Url, min: 0, max: usize::MAX, needs_digit: true, parts }
 }
 
 /// The parts of a Discord bot token after its first letter: an id, a time and a code.
 const DISCORD: &[(usize, usize)] = &[(22, 28), (6, 7), (27, 64)];
 
 /// The known kinds of keys.
-pub(super) const RULES: &[Rule] = &[
+pub(super) const RULES: &[KeyPattern] = &[
     // Anthropic, and OpenAI with all that copied its prefix.
     sure("sk-ant-", 4),
     rule("sk-", 16),
@@ -176,8 +176,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("atlasv1.", 40),
     rule("dt0c01.", 40),
     rule("APA91b", 100),
-    Rule { max: 160, ..rule("1//0", 40) },
-    Rule { max: 160, ..rule("4/0A", 40) },
+    KeyPattern { max: 160, ..rule("1//0", 40) },
+    KeyPattern { max: 160, ..rule("4/0A", 40) },
     word("LTAI", 12, 24),
     word("AKID", 32, 36),
     rule("sb_secret_", 20),
@@ -278,11 +278,12 @@ const ENCODED: [&str; 5] = [
 ];
 
 /// Secret access keys of AWS have no prefix; one that stands close behind an access key id is known by that.
-pub(super) const AWS_SECRET: Rule = Rule { prefix: "", tail: Tail::Base64, min: 40, max: 40, needs_digit: false, parts: &[] };
+pub(super) const AWS_SECRET: KeyPattern =
+    KeyPattern { prefix: "", tail: Tail::Base64, min: 40, max: 40, needs_digit: false, parts: &[] };
 
 /// The rules, and those for the base64 of the same keys.
-static ALL: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let plain = RULES.iter().map(|rule| Rule { ..*rule });
+static ALL: LazyLock<Vec<KeyPattern>> = LazyLock::new(|| {
+    let plain = RULES.iter().map(|rule| KeyPattern { ..*rule });
     // Shorter prefixes would be found in pictures.
     let prefixes = RULES.iter().map(|rule| rule.prefix).filter(|prefix| prefix.len() >= 4 && !prefix.ends_with(' '));
     let encoded = prefixes.chain(ENCODED).map(|prefix| {
@@ -290,14 +291,14 @@ static ALL: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         // The last character holds bits of what follows, unless the prefix ends with it.
         encoded.truncate(prefix.len() * 8 / 6);
         // One for each rule, and made once.
-        Rule { needs_digit: false, ..rule(encoded.leak(), 20) }
+        KeyPattern { needs_digit: false, ..rule(encoded.leak(), 20) }
     });
     plain.chain(encoded).collect()
 });
 
 /// The rules by how they begin.
 pub(super) struct Beginnings {
-    by_first_byte: Vec<Vec<&'static Rule>>,
+    by_first_byte: Vec<Vec<&'static KeyPattern>>,
     /// Whether a rule begins with these two bytes: most words are dismissed by that alone.
     pairs: Vec<bool>,
 }
@@ -305,8 +306,9 @@ pub(super) struct Beginnings {
 impl Beginnings {
     /// The rules that begin with these two bytes, or have only the first one.
     #[inline]
-    pub(crate) fn of(&self, first: u8, second: u8) -> impl Iterator<Item = &'static Rule> {
-        let rules: &[&'static Rule] = if self.pairs[pair(first, second)] { &self.by_first_byte[usize::from(first)] } else { &[] };
+    pub(crate) fn of(&self, first: u8, second: u8) -> impl Iterator<Item = &'static KeyPattern> {
+        let rules: &[&'static KeyPattern] =
+            if self.pairs[pair(first, second)] { &self.by_first_byte[usize::from(first)] } else { &[] };
         rules.iter().copied().filter(move |rule| rule.prefix.as_bytes().get(1).is_none_or(|byte| *byte == second))
     }
 }

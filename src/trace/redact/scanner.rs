@@ -4,7 +4,7 @@
 use super::assignments::Assignments;
 use super::credentials::{Credentials, OwnCredentials};
 use super::detector::Detector;
-use super::escape::{Escape, PercentEscape, Read, UNICODE};
+use super::escape::{Escape, EscapeStep, PercentEscape, UNICODE};
 use super::key_blocks::KeyBlocks;
 use super::spans::{SecretSpan, SecretSpans};
 use super::tokens::Tokens;
@@ -66,18 +66,18 @@ impl Scanner {
 
     /// Shows the detectors what was read of the text up to this position.
     #[inline(always)]
-    fn see(&mut self, at: usize, read: Read) {
+    fn see(&mut self, at: usize, read: EscapeStep) {
         match read {
-            Read::Byte(byte) => self.see_byte(at, byte),
-            Read::Nothing => {}
-            Read::Held { count, kept } => {
+            EscapeStep::Byte(byte) => self.see_byte(at, byte),
+            EscapeStep::Nothing => {}
+            EscapeStep::Held { count, kept } => {
                 let start = at - usize::from(count);
                 (0..count).for_each(|held| self.see_byte(start + usize::from(held), if held == 0 { b'\\' } else { b' ' }));
                 if let Some(byte) = kept {
                     self.see_byte(at, byte);
                 }
             }
-            Read::Decoded(byte) => self.see_byte(at + 1 - UNICODE, byte),
+            EscapeStep::Decoded(byte) => self.see_byte(at + 1 - UNICODE, byte),
         }
     }
 

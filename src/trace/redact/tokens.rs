@@ -1,7 +1,7 @@
 //! Keys that are known by how they begin.
 
 use super::detector::Detector;
-use super::patterns::{AWS_SECRET, BEGINNINGS, Beginnings, Rule};
+use super::patterns::{AWS_SECRET, BEGINNINGS, Beginnings, KeyPattern};
 use super::spans::SecretSpans;
 
 /// The longest candidate, in bytes. One that is still undecided then is not a key, so a stream holds back no more than this.
@@ -42,7 +42,7 @@ impl Default for Tokens {
 
 /// A key that may have started.
 struct KeyCandidate {
-    rule: &'static Rule,
+    rule: &'static KeyPattern,
     start: usize,
     /// Bytes of the prefix so far.
     matched: usize,
@@ -61,7 +61,7 @@ enum Step {
 }
 
 impl KeyCandidate {
-    fn new(rule: &'static Rule, start: usize) -> Self {
+    fn new(rule: &'static KeyPattern, start: usize) -> Self {
         Self { rule, start, matched: 0, tail: 0, has_digit: false, part: 0, part_length: 0 }
     }
 

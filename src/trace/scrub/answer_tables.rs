@@ -1,9 +1,9 @@
 //! Every known field of answers and of the events of a stream, with its kind: an allow-list like that of requests in `tables`.
 
 use super::kinds::FieldKind::*;
-use super::kinds::{Fields, ObjectKind};
+use super::kinds::{FieldTable, ObjectKind};
 
-pub(super) const ANSWER: Fields = &[
+pub(super) const ANSWER: FieldTable = &[
     ("id", Id),
     ("type", Name),
     ("role", Name),
@@ -48,7 +48,7 @@ pub(super) const ANSWER: Fields = &[
     ("previous_response_id", Hash),
 ];
 
-pub(super) const RESPONSES_EVENT: Fields = &[
+pub(super) const RESPONSES_EVENT: FieldTable = &[
     ("type", Name),
     ("sequence_number", Settings),
     ("output_index", Settings),
@@ -72,7 +72,7 @@ pub(super) const RESPONSES_EVENT: Fields = &[
     ("param", Free),
 ];
 
-pub(super) const DELTA: Fields = &[
+pub(super) const DELTA: FieldTable = &[
     ("type", Name),
     ("text", Said),
     ("thinking", Free),
@@ -85,7 +85,7 @@ pub(super) const DELTA: Fields = &[
     ("content", Free),
 ];
 
-pub(super) const CHOICE: Fields = &[
+pub(super) const CHOICE: FieldTable = &[
     ("index", Settings),
     ("message", In(ObjectKind::Message)),
     ("delta", In(ObjectKind::Message)),
@@ -93,4 +93,4 @@ pub(super) const CHOICE: Fields = &[
     ("text", Free),
 ];
 
-pub(super) const ERROR: Fields = &[("type", Name), ("message", Free), ("code", Settings), ("param", Free)];
+pub(super) const ERROR: FieldTable = &[("type", Name), ("message", Free), ("code", Settings), ("param", Free)];

@@ -77,7 +77,7 @@ pub(super) enum ObjectKind {
 }
 
 /// The fields of an object that are known, with their kinds.
-pub(super) type Fields = &'static [(&'static str, FieldKind)];
+pub(super) type FieldTable = &'static [(&'static str, FieldKind)];
 
 impl ObjectKind {
     /// Every kind.

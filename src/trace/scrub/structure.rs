@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::answer_tables::*;
-use super::kinds::{FieldKind, Fields, ObjectKind};
+use super::kinds::{FieldKind, FieldTable, ObjectKind};
 use super::tables::*;
 
 impl ObjectKind {
-    fn fields(self) -> Fields {
+    fn fields(self) -> FieldTable {
         match self {
             Self::Request => REQUEST,
             Self::Message => MESSAGE,

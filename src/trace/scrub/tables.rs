@@ -4,9 +4,9 @@
 //! filler until somebody adds a line here.
 
 use super::kinds::FieldKind::*;
-use super::kinds::{Fields, ObjectKind};
+use super::kinds::{FieldTable, ObjectKind};
 
-pub(super) const REQUEST: Fields = &[
+pub(super) const REQUEST: FieldTable = &[
     ("model", Model),
     ("messages", In(ObjectKind::Message)),
     ("system", In(ObjectKind::Block)),
@@ -61,7 +61,7 @@ pub(super) const REQUEST: Fields = &[
     ("previous_response_id", Hash),
 ];
 
-pub(super) const MESSAGE: Fields = &[
+pub(super) const MESSAGE: FieldTable = &[
     ("role", Name),
     ("content", In(ObjectKind::Block)),
     ("output_config", In(ObjectKind::OutputConfig)),
@@ -77,7 +77,7 @@ pub(super) const MESSAGE: Fields = &[
     ("reasoning_details", In(ObjectKind::Block)),
 ];
 
-pub(super) const ITEM: Fields = &[
+pub(super) const ITEM: FieldTable = &[
     ("type", Name),
     ("id", Id),
     ("role", Name),
@@ -94,7 +94,7 @@ pub(super) const ITEM: Fields = &[
     ("encrypted_content", Hash),
 ];
 
-pub(super) const BLOCK: Fields = &[
+pub(super) const BLOCK: FieldTable = &[
     ("type", Name),
     ("text", Said),
     ("thinking", Free),
@@ -132,7 +132,7 @@ pub(super) const BLOCK: Fields = &[
     ("annotations", In(ObjectKind::Citation)),
 ];
 
-pub(super) const TOOL: Fields = &[
+pub(super) const TOOL: FieldTable = &[
     ("name", Name),
     ("type", Name),
     ("description", Free),
@@ -168,7 +168,7 @@ pub(super) const TOOL: Fields = &[
     ("index", Settings),
 ];
 
-pub(super) const SCHEMA: Fields = &[
+pub(super) const SCHEMA: FieldTable = &[
     ("type", Settings),
     ("properties", ByName(ObjectKind::Schema)),
     ("patternProperties", ByName(ObjectKind::Schema)),
@@ -225,7 +225,7 @@ pub(super) const SCHEMA: Fields = &[
     ("contentMediaType", Media),
 ];
 
-pub(super) const FORMAT: Fields = &[
+pub(super) const FORMAT: FieldTable = &[
     ("type", Name),
     ("schema", In(ObjectKind::Schema)),
     ("name", Name),
@@ -234,13 +234,13 @@ pub(super) const FORMAT: Fields = &[
     ("json_schema", In(ObjectKind::Format)),
 ];
 
-pub(super) const OUTPUT_CONFIG: Fields =
+pub(super) const OUTPUT_CONFIG: FieldTable =
     &[("effort", Settings), ("format", In(ObjectKind::Format)), ("verbosity", Settings), ("task_budget", Settings)];
 
-pub(super) const SOURCE: Fields =
+pub(super) const SOURCE: FieldTable =
     &[("type", Name), ("media_type", Media), ("data", Free), ("content", Result), ("url", Free), ("file_id", Hash)];
 
-pub(super) const CITATION: Fields = &[
+pub(super) const CITATION: FieldTable = &[
     ("type", Name),
     ("cited_text", Free),
     ("document_title", Free),
@@ -260,7 +260,7 @@ pub(super) const CITATION: Fields = &[
     ("encrypted_index", Hash),
 ];
 
-pub(super) const MCP_SERVER: Fields =
+pub(super) const MCP_SERVER: FieldTable =
     &[("type", Name), ("name", Free), ("url", Free), ("authorization_token", Free), ("tool_configuration", Settings)];
 
 /// Further names of fields that stay: those inside of [`Settings`] and of what a client sends apart from text.

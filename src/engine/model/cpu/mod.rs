@@ -12,6 +12,9 @@ use mlx_rs::error::Exception;
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
+/// Most new tokens per sequence for which a pass on the CPU path is row-exact: every row gets the bits that it would get alone.
+pub(crate) const MAX_ROW_EXACT: usize = 16;
+
 thread_local! {
     /// The kernels' output buffer, reused: the system clears fresh memory page by page, which takes longer.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };

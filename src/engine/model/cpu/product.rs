@@ -4,8 +4,7 @@
 use mlx_rs::error::Exception;
 use mlx_rs::{Array, Dtype};
 
-use super::{in_rows, numbers, written};
-use crate::engine::model::batch::MAX_ROW_EXACT;
+use super::{MAX_ROW_EXACT, in_rows, numbers, written};
 
 /// Smallest matrix, in weights: for smaller ones, waiting for the input costs more than the kernel saves.
 const MIN_WEIGHTS: usize = 1 << 14;

@@ -11,9 +11,7 @@ mod qwen3;
 mod qwen3_5;
 mod qwen3_moe;
 mod qwen3_next;
-mod raw_qwen;
 
-pub(super) use self::raw_qwen::in_mlx_form;
 use super::Config;
 use super::config::Family;
 use super::transformer_block::TransformerBlock;

@@ -8,7 +8,7 @@ mod work;
 
 use serde_json::json;
 
-use super::patterns::{Rule, Tail};
+use super::patterns::{KeyPattern, Tail};
 use super::{Redactor, StreamRedactor};
 use crate::trace::RecordedEvent;
 
@@ -22,7 +22,7 @@ fn mixed(alphabet: &[u8], length: usize) -> String {
 }
 
 /// What can follow the prefix of a rule.
-fn tail(rule: &Rule, length: usize) -> String {
+fn tail(rule: &KeyPattern, length: usize) -> String {
     match rule.tail {
         Tail::Capitals => mixed(CAPITALS, length),
         Tail::Hex => mixed(HEX, length),

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::patterns::{AWS_SECRET, RULES, Rule};
+use super::super::patterns::{AWS_SECRET, KeyPattern, RULES};
 use super::super::{REDACTED, Redactor};
 use super::{CAPITALS, LETTERS, mixed, streamed, tail};
 
@@ -22,7 +22,7 @@ fn shape(before: &str, secret: impl Into<String>, after: &str) -> Shape {
 /// All rules, the base64 of their keys, and everything that is found by its name or its surroundings.
 fn shapes() -> Vec<Shape> {
     let key = |length| mixed(LETTERS, length);
-    let own = |rule: &Rule| shape(rule.prefix, tail(rule, rule.min), "");
+    let own = |rule: &KeyPattern| shape(rule.prefix, tail(rule, rule.min), "");
     let mut shapes: Vec<Shape> = RULES.iter().map(own).collect();
     shapes.push(shape("", STANDARD.encode(format!("{}{}", RULES[0].prefix, key(40))), ""));
     shapes.push(shape("", STANDARD.encode(format!("-----BEGIN {} KEY-----\nMIIE{}", "RSA PRIVATE", key(60))), ""));

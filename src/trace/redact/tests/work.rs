@@ -1,6 +1,6 @@
 //! How the work grows with the text, and how much is held back.
 
-use super::super::patterns::{RULES, Rule};
+use super::super::patterns::{KeyPattern, RULES};
 use super::super::{Redactor, StreamRedactor};
 use super::delta;
 
@@ -29,8 +29,8 @@ fn worst_cases() -> impl Iterator<Item = &'static str> {
 
 /// One rule of each form: they differ in the bytes that can follow and in how many of them.
 fn forms() -> Vec<&'static str> {
-    let form = |rule: &Rule| (rule.tail, rule.needs_digit, rule.parts.is_empty(), rule.max, rule.min > 20);
-    let mut forms: Vec<&Rule> = Vec::new();
+    let form = |rule: &KeyPattern| (rule.tail, rule.needs_digit, rule.parts.is_empty(), rule.max, rule.min > 20);
+    let mut forms: Vec<&KeyPattern> = Vec::new();
     for rule in RULES {
         if !forms.iter().any(|other| form(other) == form(rule)) {
             forms.push(rule);

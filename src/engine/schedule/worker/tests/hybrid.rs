@@ -3,8 +3,8 @@
 use super::*;
 use crate::engine::testing::hybrid;
 
-/// Prompts of this many tokens begin alike and have a mark there.
-const MARK: usize = 64;
+/// Prompts of this many tokens begin alike and have a resume point there.
+const RESUME_POINT: usize = 64;
 
 /// A worker on the hybrid; both paths behave alike.
 fn on_both_paths(test: impl Fn(TestWorker)) {
@@ -36,8 +36,8 @@ fn a_repeat_goes_on_at_the_prompts_end_and_another_question_at_the_last_mark() {
         let (cached, cold) = ask(&mut test, &prompt(150), 6);
         assert_eq!(cached, Some(0));
         assert_eq!(ask(&mut test, &prompt(150), 6), (Some(149), cold));
-        assert_eq!(ask(&mut test, &branch(100, 30), 6).0, Some(MARK));
-        // What is shared ends before the first mark.
+        assert_eq!(ask(&mut test, &branch(100, 30), 6).0, Some(RESUME_POINT));
+        // What is shared ends before the first resume point.
         assert_eq!(ask(&mut test, &branch(60, 30), 6).0, Some(0));
     });
 }
@@ -47,11 +47,11 @@ fn prompts_at_once_compute_what_they_share_once() {
     on_both_paths(|mut test| {
         let mut first = test.ask(&prompt(130), 2);
         test.turns(4);
-        // The first one has computed four chunks of 16 tokens, to its mark.
+        // The first one has computed four chunks of 16 tokens, to its resume point.
         let mut second = test.ask(&prompt(130), 2);
         test.finish();
-        assert_eq!((seen(&mut first).0, seen(&mut second).0), (Some(0), Some(MARK)));
-        assert!(test.computed() < 2 * 129 - MARK as u64, "{} tokens", test.computed());
+        assert_eq!((seen(&mut first).0, seen(&mut second).0), (Some(0), Some(RESUME_POINT)));
+        assert!(test.computed() < 2 * 129 - RESUME_POINT as u64, "{} tokens", test.computed());
     });
 }
 
@@ -75,7 +75,7 @@ fn checkpoints_are_there_after_a_restart() {
         let mut test = TestWorker::of(&hybrid(), CacheLimits::default(), path).restart(CacheLimits::default(), disk());
         let (_, cold) = ask(&mut test, &prompt(150), 6);
         let mut test = test.restart(CacheLimits::default(), disk());
-        assert_eq!(ask(&mut test, &branch(100, 30), 6).0, Some(MARK));
+        assert_eq!(ask(&mut test, &branch(100, 30), 6).0, Some(RESUME_POINT));
         assert_eq!(ask(&mut test, &prompt(150), 6), (Some(149), cold));
         // Read ahead, before anybody asks.
         let mut test = test.restart(CacheLimits::default(), disk());

@@ -1,9 +1,9 @@
-//! What doctor finds, and how it reads.
+//! What anyclaude needs, and how doctor shows it.
 
 use console::style;
 
 /// One line of the result: a thing that anyclaude needs, and whether it is there.
-pub(super) struct Finding {
+pub(super) struct Requirement {
     /// What it is about, in one word.
     pub thing: &'static str,
     /// Whether it is there.
@@ -20,13 +20,13 @@ pub(super) enum Presence {
     Missing { reason: String, remedy: String },
 }
 
-impl Finding {
+impl Requirement {
     /// Whether nothing works for lack of it.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.presence, Presence::Missing { .. })
     }
 
-    /// The finding as text. A remedy has a line of its own.
+    /// The requirement as text. A remedy has a line of its own.
     pub(super) fn line(&self) -> String {
         let Self { thing, presence } = self;
         let (word, detail, remedy) = match presence {

@@ -3,13 +3,10 @@
 //!
 //! A token's queries, keys and values pass a short causal convolution, then the delta rule: the state, a matrix per head, decays,
 //! is corrected so that it maps the token's key closer to the token's value, and is read at the token's query. The compute paths
-//! differ in the delta rule: our kernel takes token after token, `chunkwise` takes many at once by products.
+//! differ in the delta rule alone.
 //!
 //! Shapes: `R` rows, the new tokens of all sequences; `L` those of one; `D` hidden size; `Hk` key heads, `Hv` value heads; `dk`
 //! and `dv` their widths; `C = 2 · Hk · dk + Hv · dv` channels of the convolution; `K` the tokens that it sees.
-
-mod chunkwise;
-mod rule;
 
 use mlx_rs::error::Exception;
 use mlx_rs::fast::rms_norm;
@@ -17,13 +14,13 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{add, concatenate, conv1d, exp, logaddexp, multiply, negative, sigmoid, zeros_dtype};
 use mlx_rs::{Array, Dtype, array};
 
-pub(super) use self::rule::{DeltaInputs, delta_rule};
 use super::Config;
 use super::activation::{cpu_swiglu, lazy_swiglu};
 use super::batch::{Batch, rows};
 use super::compute_path::ComputePath;
 use super::config::DeltaConfig;
 use super::cpu::cores::{by_rows, joined};
+use super::delta_rule::{DeltaInputs, delta_rule};
 use super::kv_cache::KvCache;
 use super::layers::{Linear, RmsNorm};
 use super::recurrent_state::{LayerState, Taken};

@@ -26,7 +26,7 @@ use mlx_rs::ops::{
 };
 use mlx_rs::{Array, Dtype, array};
 
-use super::DeltaInputs;
+use super::inputs::DeltaInputs;
 
 /// Tokens of a chunk. Differences of the sums `G` lose digits as these grow: with 64, a router once chose other experts than with
 /// one token after the other.

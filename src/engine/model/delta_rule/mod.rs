@@ -1,56 +1,21 @@
-//! The delta rule on both compute paths.
+//! The delta rule on both compute paths: our kernel takes token after token, `chunkwise` takes many at once by products.
+
+mod chunkwise;
+mod inputs;
 
 use anyclaude_kernels::{DeltaHeads, DeltaTokens};
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::indexing::TryIndexOp;
 
-use super::chunkwise::by_products;
-use crate::engine::model::compute_path::ComputePath;
-use crate::engine::model::cpu::{in_rows, numbers, written};
-
-/// The delta rule's inputs for `L` tokens.
-#[derive(Clone)]
-pub(in crate::engine::model) struct DeltaInputs {
-    /// `[L, Hk, dk]`.
-    pub queries: Array,
-    /// `[L, Hk, dk]`.
-    pub keys: Array,
-    /// `[L, Hv, dv]`.
-    pub values: Array,
-    /// Logarithms of the decays, `[L, Hv]`, in f32.
-    pub log_decays: Array,
-    /// The fraction by which a token corrects the state, `[L, Hv]`.
-    pub strengths: Array,
-}
-
-impl DeltaInputs {
-    /// `L`.
-    pub(in crate::engine::model) fn tokens(&self) -> i32 {
-        self.values.dim(0)
-    }
-
-    /// The inputs of the first `tokens` tokens.
-    pub(in crate::engine::model) fn first(&self, tokens: i32) -> Result<Self, Exception> {
-        let first = |array: &Array| array.try_index(..tokens);
-        Ok(Self {
-            queries: first(&self.queries)?,
-            keys: first(&self.keys)?,
-            values: first(&self.values)?,
-            log_decays: first(&self.log_decays)?,
-            strengths: first(&self.strengths)?,
-        })
-    }
-}
+use self::chunkwise::by_products;
+pub(super) use self::inputs::DeltaInputs;
+use super::compute_path::ComputePath;
+use super::cpu::{in_rows, numbers, written};
 
 /// The outputs, `[L, Hv, dv]`, and the state after the tokens; `state`: the one before them, `[Hv, dv, dk]`.
 ///
 /// On the CPU path it waits until they are computed, and no bit depends on how tokens are cut into calls.
-pub(in crate::engine::model) fn delta_rule(
-    path: ComputePath,
-    inputs: &DeltaInputs,
-    state: &Array,
-) -> Result<(Array, Array), Exception> {
+pub(super) fn delta_rule(path: ComputePath, inputs: &DeltaInputs, state: &Array) -> Result<(Array, Array), Exception> {
     match path {
         ComputePath::Cpu => by_kernel(inputs, state),
         ComputePath::Gpu => by_products(inputs, state),
@@ -80,6 +45,7 @@ fn by_kernel(inputs: &DeltaInputs, state: &Array) -> Result<(Array, Array), Exce
 
 #[cfg(test)]
 mod tests {
+    use mlx_rs::ops::indexing::TryIndexOp;
     use mlx_rs::ops::{multiply, negative, sigmoid, subtract};
     use mlx_rs::{array, ops::abs};
 

@@ -21,7 +21,7 @@ const GATES_AND_UPS: &str = ".experts.gate_up_proj";
 const DOWNS: &str = ".experts.down_proj";
 
 /// The tensors in MLX's form, nothing evaluated; unchanged if they have it already.
-pub(in crate::engine::model) fn in_mlx_form(tensors: HashMap<String, Array>) -> Result<HashMap<String, Array>, Exception> {
+pub(super) fn in_mlx_form(tensors: HashMap<String, Array>) -> Result<HashMap<String, Array>, Exception> {
     let is_raw = |(name, array): (&String, &Array)| name.ends_with(CONVOLUTION) && array.ndim() == 3 && array.dim(-1) != 1;
     if !tensors.iter().any(is_raw) {
         return Ok(tensors);
