@@ -8,7 +8,7 @@ impl<P: Payload> PrefixTree<P> {
     /// used leaves.
     pub fn shrink_to(&mut self, bytes: usize) {
         if self.bytes > bytes {
-            self.thin_out(false);
+            self.thin_out_to_share();
         }
         self.evict_to(bytes);
     }
@@ -31,7 +31,7 @@ impl<P: Payload> PrefixTree<P> {
                 id = self.remove(leaf);
             }
         }
-        self.thin_out(true);
+        self.thin_out();
         if let Some(most) = self.limits.bytes {
             self.evict_to(most);
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::family::ExpertConfig;
+use super::experts::ExpertConfig;
 
 /// How a router with sigmoids chooses experts (DeepSeek-V3).
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::family::Qwen3MoeConfig;
+use super::experts::Qwen3MoeConfig;
 
 /// The sizes of a gated delta net, the recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,7 @@
-//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family`, `glm` and `hybrid`
-//! hold what only some have, `generation_config` reads the sampling defaults.
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family`, `experts`, `glm`
+//! and `hybrid` hold what only some have, `generation_config` reads the sampling defaults.
 
+mod experts;
 mod family;
 mod generation_config;
 mod glm;
@@ -11,7 +12,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) use self::family::{ExpertConfig, Family, LlamaConfig, Qwen3MoeConfig};
+pub(super) use self::experts::{ExpertConfig, Qwen3MoeConfig};
+pub(super) use self::family::{Family, LlamaConfig};
 pub use self::generation_config::GenerationConfig;
 pub(super) use self::glm::{Glm4MoeConfig, SigmoidRouting};
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};

@@ -46,11 +46,20 @@ impl<P: Payload> PrefixTree<P> {
         Ok(())
     }
 
-    /// Drops the checkpoints that save least until the others are within their share of the memory. `least_per_prompt`: whether
-    /// [`LEAST_PER_PROMPT`] checkpoints for each prompt may stay beyond it.
-    pub(super) fn thin_out(&mut self, least_per_prompt: bool) {
+    /// Drops the checkpoints that save least until the others are within their share of the memory, or so few that each prompt
+    /// has about [`LEAST_PER_PROMPT`].
+    pub(super) fn thin_out(&mut self) {
+        self.thin_out_to(LEAST_PER_PROMPT);
+    }
+
+    /// The same when memory is short: no prompt is promised any.
+    pub(super) fn thin_out_to_share(&mut self) {
+        self.thin_out_to(0);
+    }
+
+    fn thin_out_to(&mut self, per_prompt: usize) {
         while let Some((all, size)) = self.checkpoint_bytes() {
-            let least = if least_per_prompt { LEAST_PER_PROMPT * self.leaves().count() * size } else { 0 };
+            let least = per_prompt * self.leaves().count() * size;
             if all <= least.max((self.bytes - all) / SHARE) {
                 return;
             }
