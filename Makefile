@@ -1,11 +1,13 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-peers soak build mlx clients nextest machete traces
+.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-peers soak build mlx clients browser nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
 # Built here only where the machine has none.
 NEXTEST := $(or $(shell command -v cargo-nextest),$(TOOLS)/bin/cargo-nextest)
 MACHETE := $(or $(shell command -v cargo-machete),$(TOOLS)/bin/cargo-machete)
+
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 help:
 	@echo "First:"
@@ -25,6 +27,7 @@ help:
 	@echo "  make build         the debug build of the program and the examples"
 	@echo "  make mlx           prepare MLX for Linux (nothing to do on macOS)"
 	@echo "  make clients       install the clients that the tests drive: SDKs and frameworks, Claude Code, Codex"
+	@echo "  make browser       install Chromium, in which tests look at the page of a replay, where the machine has none"
 	@echo "  make nextest       install the test runner, where the machine has none"
 	@echo "  make machete       install what finds unused dependencies, where the machine has none"
 	@echo "  make traces        record the committed traces anew with the real client; SESSIONS=part-of-a-name for some"
@@ -36,6 +39,7 @@ demo: build
 test: mlx clients nextest
 	$(NEXTEST) nextest run --locked --workspace
 	cargo test --locked --quiet --doc
+	$(if $(BROWSER),,@echo "NOT TESTED: the page of a replay, because there is no Chromium here; make browser installs it")
 
 # The last but one checks the lines for macOS, which no other machine compiles.
 lint: mlx machete
@@ -96,6 +100,9 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 	@python3 -m venv $(CLIENTS)/venv
 	@$(CLIENTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
+
+browser:
+	@scripts/browser.sh
 
 nextest: $(NEXTEST)
 machete: $(MACHETE)

@@ -1,6 +1,7 @@
 //! How sure a model is of the calls in an answer.
 
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::BackendError;
@@ -17,7 +18,7 @@ pub trait JudgeAnswers: Send + Sync {
 }
 
 /// An answer, and how sure the model was of its calls.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgedAnswer {
     /// The answer's tokens, with which it can be judged again.
     pub tokens: Vec<u32>,
@@ -26,7 +27,7 @@ pub struct JudgedAnswer {
 }
 
 /// How sure the model was of one call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallMargin {
     /// The tool that was called.
     pub tool: String,
@@ -43,7 +44,7 @@ pub struct CallMargin {
 }
 
 /// The token of a call of which the model was least sure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeastMargin {
     /// How far it was ahead of the best other token that the grammar allowed, in log-probability; below 0 if it was behind.
     pub margin: f64,

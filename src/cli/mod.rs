@@ -36,7 +36,7 @@ use clap::{Parser, Subcommand};
 use self::blocking::blocking;
 use self::environment::set_up_logging;
 pub use self::error::CliError;
-use self::output::{print, say, unless_reader_left};
+use self::output::{print, print_to_stderr, say, unless_reader_left};
 use crate::trace::redact::Redactor;
 
 /// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.

@@ -19,6 +19,11 @@ pub(super) fn say(line: impl Display) {
     let _ = Term::stderr().write_line(&line.to_string());
 }
 
+/// Prints to standard error, as [`say`] does, without a line's end of its own.
+pub(super) fn print_to_stderr(text: &str) {
+    let _ = Term::stderr().write_str(text);
+}
+
 /// The outcome of writing to standard output, with a closed pipe as a success.
 pub(super) fn unless_reader_left(written: io::Result<()>) -> Result<(), CliError> {
     match written {

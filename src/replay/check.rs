@@ -1,11 +1,12 @@
 //! Whether the cold, warm and cached states really happened, judged by the cache reads that the backend reports. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Measurement, Phase};
 
 /// A phase that did not happen, so that its times mean nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PhaseFailure {
     /// The phase that was meant.
     pub phase: Phase,
@@ -20,7 +21,7 @@ pub struct PhaseFailure {
 }
 
 /// Why the cache reads do not fit the phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseReason {
     /// Cold, but something was read.

@@ -1,6 +1,6 @@
-//! TTFT, E2E and the gaps between events from the arrival times of an answer's events. Pure: the caller passes the times in.
+//! TTFT, E2E, the gaps between events and the beginnings of calls from the arrival times of an answer's events. Pure: the caller passes the times in.
 
-use crate::wire::StreamEvent;
+use crate::wire::{ContentBlock, StreamEvent};
 
 /// Watches the events of one answer. Times are in microseconds since the request was sent.
 #[derive(Debug, Default)]
@@ -8,6 +8,7 @@ pub(super) struct Clock {
     first_content_us: Option<u64>,
     last_content_us: Option<u64>,
     gap_us: Vec<u64>,
+    call_us: Vec<u64>,
     stop_us: Option<u64>,
 }
 
@@ -18,6 +19,8 @@ pub(super) struct AnswerTimes {
     pub ttft_us: Option<u64>,
     /// Between content events.
     pub gap_us: Vec<u64>,
+    /// Until each tool call begins.
+    pub call_us: Vec<u64>,
     /// Until `message_stop`.
     pub e2e_us: u64,
 }
@@ -32,6 +35,9 @@ impl Clock {
             self.first_content_us.get_or_insert(at_us);
             self.last_content_us = Some(at_us);
         }
+        if matches!(event, StreamEvent::ContentBlockStart { content_block: ContentBlock::ToolUse { .. }, .. }) {
+            self.call_us.push(at_us);
+        }
         if *event == StreamEvent::MessageStop {
             self.stop_us = Some(at_us);
         }
@@ -39,7 +45,7 @@ impl Clock {
 
     /// The times; `None` without a `message_stop`.
     pub(super) fn finish(self) -> Option<AnswerTimes> {
-        Some(AnswerTimes { ttft_us: self.first_content_us, gap_us: self.gap_us, e2e_us: self.stop_us? })
+        Some(AnswerTimes { ttft_us: self.first_content_us, gap_us: self.gap_us, call_us: self.call_us, e2e_us: self.stop_us? })
     }
 }
 
@@ -72,10 +78,13 @@ mod tests {
         let table = [
             (
                 vec![(5, text_start), (100, text("a")), (130, ping), (150, text("b")), (160, text("c")), (170, stop())],
-                Some(AnswerTimes { ttft_us: Some(100), gap_us: vec![50, 10], e2e_us: 170 }),
+                Some(AnswerTimes { ttft_us: Some(100), gap_us: vec![50, 10], call_us: vec![], e2e_us: 170 }),
             ),
-            (vec![(80, tool_start), (90, stop())], Some(AnswerTimes { ttft_us: Some(80), gap_us: vec![], e2e_us: 90 })),
-            (vec![(90, stop())], Some(AnswerTimes { ttft_us: None, gap_us: vec![], e2e_us: 90 })),
+            (
+                vec![(80, tool_start), (90, stop())],
+                Some(AnswerTimes { ttft_us: Some(80), gap_us: vec![], call_us: vec![80], e2e_us: 90 }),
+            ),
+            (vec![(90, stop())], Some(AnswerTimes { ttft_us: None, gap_us: vec![], call_us: vec![], e2e_us: 90 })),
             (vec![(80, text("a"))], None),
         ];
         for (events, expected) in table {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Acceptance, Finding, Kind, Measurement, MeasurementLabel, Phase};
@@ -12,7 +13,7 @@ use crate::trace::is_malformed;
 ///
 /// With cache control their prompts are the same. With salts the prompts differ in the salt, which may be reason enough for a
 /// model to answer differently.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Disagreement {
     /// The first measurement with the outcome that came most often.
     pub first: MeasurementLabel,
@@ -25,7 +26,7 @@ pub struct Disagreement {
 }
 
 /// How many of a trace's measurements gave one outcome. Shown as `4/5`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Agreement {
     /// Measurements with that outcome.
     pub same: usize,
@@ -99,7 +100,7 @@ pub(super) fn inconsistency(measurements: &[Measurement], acceptance: &Acceptanc
 }
 
 /// A call that the model finished, whose arguments are no JSON object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MalformedArguments {
     /// The measurement in which it came.
     pub measurement: MeasurementLabel,
@@ -120,7 +121,7 @@ pub fn malformed_arguments(measurements: &[Measurement]) -> Option<MalformedArgu
 }
 
 /// How an outcome compares with what the recorded upstream answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fidelity {
     /// The same tools in the same order.
     pub same_tools: bool,

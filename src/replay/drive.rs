@@ -139,6 +139,7 @@ impl<'a> Driver<'a> {
             ttft_us: times.ttft_us,
             e2e_us: times.e2e_us,
             gap_us: times.gap_us,
+            call_us: times.call_us,
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,

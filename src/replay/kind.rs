@@ -1,8 +1,10 @@
 //! What a difference is called. Each kind has one name, which the terminal, `--json` and JUnit share; `docs/judging.md` says what
 //! to do about each.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// One way in which a replay is not as it should be, or differs from before.
@@ -170,6 +172,20 @@ impl fmt::Display for Kind {
 impl Serialize for Kind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl JsonSchema for Kind {
+    fn schema_name() -> Cow<'static, str> {
+        "Kind".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What a difference or a failure is called; docs/judging.md lists the kinds.",
+            "type": "string",
+            "enum": Self::all().map(Self::name).collect::<Vec<_>>(),
+        })
     }
 }
 

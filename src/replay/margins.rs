@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::backend::JudgedAnswer;
 use crate::snapshot::{Outcome, ToolUse};
 
 /// How sure the model was of a trace's accepted calls, or why that is not known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Margins {
     /// The accepted answer, and how sure the model was of each call.

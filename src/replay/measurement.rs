@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Phase;
 use crate::snapshot::Outcome;
 
 /// One timed request and its answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Measurement {
     /// The state of the prefix cache in which it was made, or was meant to be.
     pub phase: Phase,
@@ -20,6 +21,8 @@ pub struct Measurement {
     pub e2e_us: u64,
     /// Times between content events, each of which may bring several tokens.
     pub gap_us: Vec<u64>,
+    /// Times from sending the request to the beginning of each tool call.
+    pub call_us: Vec<u64>,
     /// All prompt tokens, cached ones too.
     pub prompt_tokens: u64,
     /// Prompt tokens read from the prefix cache; `None` if the backend does not report them.
@@ -53,7 +56,7 @@ pub fn tpot_us(ttft_us: Option<u64>, e2e_us: u64, output_tokens: u64) -> Option<
 }
 
 /// Names one of a trace's measurements. Shown as `cold, repeat 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MeasurementLabel {
     /// The measurement's phase.
     pub phase: Phase,

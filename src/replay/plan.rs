@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ const DESCRIPTION_LENGTH: usize = 80;
 pub const DEFAULT_RETRIES: u32 = 3;
 
 /// What to replay, and how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ReplaySettings {
     /// The phases to measure: at least one, in the order of [`Phase::ALL`], each at most once.
     pub phases: Vec<Phase>,
@@ -61,7 +62,7 @@ impl Default for ReplaySettings {
 }
 
 /// What becomes of a trace whose repeats of one phase differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FlakyPolicy {
     /// It fails.

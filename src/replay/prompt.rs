@@ -1,12 +1,13 @@
 //! Shaping recorded requests for a replay, and describing them to people. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::snapshot::Outcome;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChoice};
 
 /// What a replay does to a request's `tool_choice`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolChoiceMode {
     /// Force the first tool that the recorded answer called; if it called none, leave the request as it is.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Margins, Measurement, PhaseFailure};
 use crate::snapshot::{ExchangeId, Outcome, Rule};
 
 /// How a case's outcome compares with its accepted snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It is the accepted outcome.
@@ -30,7 +31,7 @@ pub enum Verdict {
 }
 
 /// The result of replaying one trace.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CaseResult {
     /// The trace's name.
     pub id: ExchangeId,
@@ -74,7 +75,7 @@ pub struct CaseResult {
 }
 
 /// What a case came to, in one word: the first of these that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The backend failed.
@@ -150,7 +151,7 @@ impl CaseResult {
 }
 
 /// What a replay left untested, although a reader of its summary might think otherwise.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Untested {
     /// Cases that were planned and never started.
     pub not_run: Vec<ExchangeId>,
@@ -165,7 +166,7 @@ pub struct Untested {
 }
 
 /// A trace that is not replayed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SkippedTrace {
     /// The trace's path.
     pub trace: PathBuf,
@@ -174,7 +175,7 @@ pub struct SkippedTrace {
 }
 
 /// How many cases have which [`Status`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplaySummary {
     /// [`Status::AsAccepted`].
     pub as_accepted: usize,

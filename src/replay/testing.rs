@@ -24,6 +24,7 @@ pub fn measurement(phase: Phase, ttft_ms: u64, cache_read_tokens: Option<u64>) -
         ttft_us: Some(ttft_us),
         e2e_us: ttft_us + 100_000,
         gap_us: vec![10_000; 9],
+        call_us: vec![ttft_us],
         prompt_tokens: 1000,
         cache_read_tokens,
         output_tokens: 10,

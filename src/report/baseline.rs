@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
 use super::sureness::drops;
-use super::{MarginDrop, Metric, VERSION};
+use super::{Distribution, MarginDrop, Metric, VERSION};
 use crate::replay::{CaseResult, KnownAnswers, Margins, Phase, tpot_us};
 use crate::snapshot::ModelDigest;
 
@@ -120,6 +121,16 @@ impl TimesByTrace {
         }
     }
 
+    /// The times of those traces that have some of the same phase and metric there.
+    fn of_same_traces(&self, there: &Self) -> BTreeMap<(Phase, Metric), Distribution> {
+        let same = |(key, traces): (&(Phase, Metric), &BTreeMap<String, Vec<u64>>)| {
+            let there = there.0.get(key)?;
+            let times = traces.iter().filter(|(id, _)| there.contains_key(*id)).flat_map(|(_, times)| times.iter().copied());
+            Some((*key, Distribution::of(times)))
+        };
+        self.0.iter().filter_map(same).collect()
+    }
+
     fn of_cases(cases: &[CaseResult]) -> Self {
         let mut times = Self::default();
         for case in cases {
@@ -132,7 +143,7 @@ impl TimesByTrace {
 }
 
 /// What fails a replay beside its baseline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Limits {
     /// The most that a ratio of times may be.
     pub max_slower: Option<f64>,
@@ -141,7 +152,7 @@ pub struct Limits {
 }
 
 /// A replay beside its baseline.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Comparison {
     /// What fails.
     #[serde(flatten)]
@@ -151,10 +162,13 @@ pub struct Comparison {
     pub margins: Vec<MarginDrop>,
     /// One for each phase and metric that both have.
     pub speeds: Vec<Speed>,
+    /// The times of the earlier replay, of the traces that both have.
+    #[serde(skip)]
+    pub before: BTreeMap<(Phase, Metric), Distribution>,
 }
 
 /// How much slower one metric of one phase became.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Speed {
     /// The phase.
     pub phase: Phase,
@@ -175,7 +189,7 @@ pub struct Speed {
 }
 
 /// What a ratio means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpeedVerdict {
     /// No limit is given.
@@ -198,7 +212,8 @@ impl Comparison {
     pub fn new(cases: &[CaseResult], baseline: &Baseline, limits: Limits) -> Self {
         let (before, now) = (baseline.times(), TimesByTrace::of_cases(cases));
         let speeds = now.0.iter().filter_map(|(key, now)| speed(*key, before.0.get(key)?, now, limits.max_slower));
-        Self { limits, margins: drops(cases, &baseline.known_answers()), speeds: speeds.collect() }
+        let speeds = speeds.collect();
+        Self { limits, margins: drops(cases, &baseline.known_answers()), speeds, before: before.of_same_traces(&now) }
     }
 
     /// The drops that are larger than allowed.

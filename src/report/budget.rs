@@ -51,7 +51,7 @@ fn parse(text: &str) -> Option<Budget> {
 }
 
 /// A budget beside what was measured.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct BudgetResult {
     /// The phase.
     pub phase: Phase,

@@ -87,7 +87,7 @@ impl Metric {
 const LONGEST_US: u64 = 24 * 3600 * 1_000_000;
 
 /// The figures of one phase, over the valid measurements of all cases.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PhaseLatency {
     /// The phase.
     pub phase: Phase,
@@ -113,7 +113,8 @@ pub struct PhaseLatency {
 const LEAST_PREFILL: u64 = 64;
 
 /// A distribution of times: to three significant digits, its ends exactly.
-#[derive(Debug)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(with = "DistributionSummary")]
 pub struct Distribution {
     histogram: Histogram<u64>,
     /// The shortest and the longest time; `None` if there are no times.
@@ -229,18 +230,21 @@ impl Distribution {
     }
 }
 
+/// How a distribution is written: a percentile that its times do not carry is null.
+#[derive(Serialize, JsonSchema)]
+struct DistributionSummary {
+    /// The number of times.
+    count: u64,
+    min_us: Option<u64>,
+    p50_us: Option<u64>,
+    p90_us: Option<u64>,
+    p95_us: Option<u64>,
+    p99_us: Option<u64>,
+    max_us: Option<u64>,
+}
+
 impl Serialize for Distribution {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct DistributionSummary {
-            count: u64,
-            min_us: Option<u64>,
-            p50_us: Option<u64>,
-            p90_us: Option<u64>,
-            p95_us: Option<u64>,
-            p99_us: Option<u64>,
-            max_us: Option<u64>,
-        }
         let (min_us, max_us) = self.range_us.unzip();
         let [p50_us, p90_us, p95_us, p99_us] = Percentile::ALL.map(|percentile| self.percentile_us(percentile));
         DistributionSummary { count: self.count(), min_us, p50_us, p90_us, p95_us, p99_us, max_us }.serialize(serializer)

@@ -1,23 +1,33 @@
-//! Rendering the results of a replay for the terminal, as JSON, as JUnit XML and as HdrHistogram text. Does no I/O.
+//! Rendering the results of a replay for the terminal, as JSON, as JUnit XML, for GitHub Actions, as a page and as HdrHistogram
+//! text. Does no I/O.
 
+mod annotations;
 mod baseline;
 mod bootstrap;
 mod budget;
 pub mod hgrm;
+pub mod html;
+pub mod job_summary;
+mod json_schema;
 pub mod junit;
 mod latency;
 pub mod learnt;
+mod problem;
 mod replay_report;
 mod sureness;
+mod table;
 mod tables;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub(crate) mod units;
 
+pub use annotations::annotations;
 pub use baseline::{Baseline, BaselineError, Comparison, Limits, Speed, SpeedVerdict};
 pub use budget::{Budget, BudgetResult, Budgets, budget_results};
+pub use json_schema::json_schema;
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
+pub use problem::{Problem, problems};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};
 pub use sureness::MarginDrop;
 

@@ -1,5 +1,6 @@
 //! Everything that a replay found out, which is also its JSON file.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Baseline, BudgetResult, Budgets, Comparison, Limits, PhaseLatency, VERSION, budget_results, latencies};
@@ -7,8 +8,10 @@ use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
 use crate::snapshot::ModelDigest;
 
 /// Everything that a replay found out. Serialized, it is the JSON file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Report<'a> {
+    /// The version of this layout.
+    #[schemars(extend("const" = VERSION))]
     version: u32,
     /// What answered.
     pub target: &'a ReplayTarget,
@@ -33,7 +36,7 @@ pub struct Report<'a> {
 }
 
 /// What a replay was driven against.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ReplayTarget {
     /// `mlx`, or the server's base URL.
     pub backend: String,
@@ -50,7 +53,7 @@ pub struct ReplayTarget {
 }
 
 /// How the cold and warm states of the cache were created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum States {
     /// By clearing and priming the backend's cache.
@@ -60,7 +63,7 @@ pub enum States {
 }
 
 /// How many outcomes are what the recorded upstream answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FidelityShare {
     /// Cases of which both answers are known.
     pub compared: usize,

@@ -1,12 +1,13 @@
 //! Whether the model became less sure of accepted calls than in an earlier replay. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::backend::LeastMargin;
 use crate::replay::{CaseResult, KnownAnswers, Margins};
 
 /// How much less sure the model is of one trace's accepted calls: the call whose least margin fell most.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MarginDrop {
     /// The trace's name.
     pub id: String,

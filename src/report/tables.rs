@@ -1,90 +1,38 @@
-//! Latency as tables and text histograms.
+//! Latency on a terminal: tables and text histograms.
 
 use console::style;
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 
-use super::units::{duration, number, percent};
-use super::{Comparison, Distribution, Percentile, PhaseLatency, Speed, SpeedVerdict};
+use super::table::{NONE, Table, percentiles, rates, speeds};
+use super::units::duration;
+use super::{Comparison, Distribution, PhaseLatency};
 
 /// The most rows that a text histogram has.
 const HISTOGRAM_ROWS: u64 = 8;
 /// Length of its longest bar, in characters.
 const HISTOGRAM_BAR: u64 = 40;
 
-/// Stands for a missing figure.
-const NONE: &str = "–";
-
-/// A table of percentiles, one of rates, and a TTFT histogram for each phase.
+/// A table of percentiles and one of rates.
 pub(super) fn latency_tables(phases: &[PhaseLatency]) -> String {
-    let histograms = phases.iter().map(ttft_histogram).collect::<Vec<_>>().join("\n");
-    format!("{}\n{}\n{histograms}", percentiles(phases), rates(phases))
+    format!("{}\n{}", as_text(percentiles(phases)), as_text(rates(phases)))
 }
 
-fn percentiles(phases: &[PhaseLatency]) -> String {
-    let mut rows = vec![["phase", "metric", "count", "min", "p50", "p90", "p95", "p99", "max"].map(String::from).to_vec()];
-    for phase in phases {
-        for (metric, distribution) in phase.distributions() {
-            let mut row = vec![phase.phase.to_string(), metric.name().into(), distribution.count().to_string()];
-            let (min, max) = distribution.range_us().unzip();
-            let percentiles = Percentile::ALL.map(|percentile| distribution.percentile_us(percentile));
-            let times = [min].into_iter().chain(percentiles).chain([max]);
-            row.extend(times.map(|us| us.map_or_else(|| NONE.into(), duration)));
-            rows.push(row);
-        }
-    }
-    table(rows, 2)
-}
-
-fn rates(phases: &[PhaseLatency]) -> String {
-    let mut rows = vec![["phase", "prefill tok/s", "decode tok/s", "cache hits", "TTFT to cold"].map(String::from).to_vec()];
-    let figure = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| NONE.into(), text);
-    for phase in phases {
-        rows.push(vec![
-            phase.phase.to_string(),
-            figure(phase.prefill_tokens_per_s, number),
-            figure(phase.decode_tokens_per_s, number),
-            figure(phase.cache_hit_share, percent),
-            figure(phase.ttft_to_cold, |ratio| format!("{}x", number(ratio))),
-        ]);
-    }
-    table(rows, 1)
+/// A TTFT histogram for each phase.
+pub(super) fn ttft_histograms(phases: &[PhaseLatency]) -> String {
+    phases.iter().map(ttft_histogram).collect::<Vec<_>>().join("\n")
 }
 
 /// How the figures compare with those of an earlier replay.
 pub(super) fn speed_table(comparison: &Comparison) -> String {
-    let header = ["phase", "metric", "to baseline", "95% interval", "repeats", "verdict"];
-    let mut rows = vec![header.map(String::from).to_vec()];
-    for speed in &comparison.speeds {
-        let Speed { phase, metric, ratio, low, high, repeats, verdict, .. } = speed;
-        rows.push(vec![
-            phase.to_string(),
-            metric.name().into(),
-            format!("{ratio:.2}x"),
-            format!("{low:.2} to {high:.2}"),
-            repeats.to_string(),
-            verdict_text(*verdict),
-        ]);
-    }
-    table(rows, 2)
+    as_text(speeds(comparison))
 }
 
-fn verdict_text(verdict: SpeedVerdict) -> String {
-    match verdict {
-        SpeedVerdict::Unlimited => "no limit".into(),
-        SpeedVerdict::TooFewRepeats => "no verdict: it takes 5 repeats on both sides".into(),
-        SpeedVerdict::WithinLimit => "ok".into(),
-        SpeedVerdict::Slower => "slower".into(),
-        SpeedVerdict::Undecided { more_repeats } => format!("not decided, about {more_repeats} more repeats would do"),
-    }
-}
-
-/// A table whose first row is its header. The first `left` columns are words, the others figures.
-fn table(rows: Vec<Vec<String>>, left: usize) -> String {
-    let mut table = Builder::from_iter(rows).build();
+fn as_text(Table { header, rows, words }: Table) -> String {
+    let mut table = Builder::from_iter([header.into_iter().map(String::from).collect()].into_iter().chain(rows)).build();
     table.with(Style::empty()).with(Padding::new(2, 1, 0, 0));
-    table.modify(Columns::new(left..), Alignment::right());
+    table.modify(Columns::new(words..), Alignment::right());
     let lines = table.to_string();
     let mut lines = lines.lines().map(str::trim_end);
     let header = lines.next().unwrap_or_default();

@@ -1,11 +1,12 @@
 //! Which outcomes are equal, under match rules. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Outcome, Rule, ToolUse};
 
 /// By what outcomes are compared.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Matching {
     /// The rules, each applied to what those before it left.
     pub rules: Vec<Rule>,

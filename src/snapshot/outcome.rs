@@ -1,5 +1,6 @@
 //! The part of an answer that snapshots pin.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::trace::redact::Redactor;
 use crate::wire::{ContentBlock, Message, StopReason};
 
 /// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// `None` if the answer broke off.
     pub stop_reason: Option<StopReason>,
@@ -16,7 +17,7 @@ pub struct Outcome {
 }
 
 /// A `tool_use` content block without its id. The order of the arguments' keys does not count in comparisons.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolUse {
     /// The tool's name.
     pub name: String,

@@ -5,13 +5,15 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{Snapshot, SnapshotError};
 
 /// The one name of an exchange: of its trace, its snapshot and its results. It is that of the trace's folder and file, shown as
 /// `read-file/0001`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(with = "String")]
 pub struct ExchangeId {
     session: String,
     exchange: String,

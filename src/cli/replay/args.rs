@@ -109,13 +109,22 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub allow_skips: bool,
 
-    /// Write all figures and the raw data of every measurement to this file
+    /// Write all figures and the raw data of every measurement to this file, or with `-` to standard output; the lines for people
+    /// are then on standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
     /// Write the results to this file as JUnit XML, for GitLab, Jenkins and others
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+
+    /// Write the whole report to this file as a page for a browser: diffs, curves, timelines
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Print a histogram of TTFT for each phase
+    #[arg(long)]
+    pub histogram: bool,
 
     /// Write HdrHistogram percentile files to this folder, one for each phase and metric
     #[arg(long, value_name = "DIR")]
@@ -146,6 +155,8 @@ Examples:
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --check --junit replay.xml             in CI
+  anyclaude replay --repeat 5 --html replay.html          a page for a browser
+  anyclaude replay --json - | jq .summary
   anyclaude replay --repeat 5 --learn                     which arguments are not the same each time
   anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
   anyclaude replay --margins --json old.json; anyclaude replay --baseline old.json --max-drop 0.5
@@ -160,7 +171,8 @@ Exit codes:
   4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, or margins past --max-drop
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
 
-With CI set in the environment, nothing is written to the snapshots folder.";
+With CI set in the environment, nothing is written to the snapshots folder. With GITHUB_ACTIONS=true, what is not as it should
+be is printed as annotations too, at most ten; a summary is appended to the file that GITHUB_STEP_SUMMARY names.";
 
 impl ReplayArgs {
     /// What to replay, and how. The phases are put in order.

@@ -3,6 +3,8 @@
 mod args;
 mod backend;
 mod expectations;
+mod github;
+mod pace;
 mod result_files;
 
 use std::cell::OnceCell;
@@ -18,9 +20,11 @@ use serde_json::Map;
 pub(super) use self::args::ReplayArgs;
 use self::backend::{Answerer, backend_error, connect, model_name};
 use self::expectations::{Expectations, host_name};
+use self::github::GitHub;
+use self::pace::Pace;
 use self::result_files::ResultFiles;
 use super::signals::{self, Signals, exit_code_of};
-use super::{CliError, print, say};
+use super::{CliError, say};
 use crate::backend::BackendError;
 use crate::config;
 use crate::replay::{
@@ -118,6 +122,8 @@ struct Replay {
     allow_skips: bool,
     /// Whether to print the rules that would make repeats equal.
     learn: bool,
+    /// Whether to print histograms.
+    histogram: bool,
     /// Width of the widest name, in terminal columns.
     id_width: usize,
 }
@@ -153,7 +159,8 @@ impl Replay {
             },
             allow_skips: args.allow_skips,
             learn: args.learn,
-            files: ResultFiles { json: args.json.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() },
+            histogram: args.histogram,
+            files: ResultFiles::of(args),
             plan,
             without_trace,
         }
@@ -165,22 +172,18 @@ impl Replay {
         for snapshot in &self.without_trace {
             say(format!("warning: {}: its trace is gone, so nothing tests it", snapshot.display()));
         }
-        print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()))?;
+        self.files.print(&terminal::header(&self.target, &self.settings, self.plan.cases.len()))?;
         let mut results = Vec::new();
         let completion = self.run_cases(replayer, &mut results).await;
         let mut report = self.report(&results);
         if matches!(completion, Ok(RunEnd::Whole)) {
             expectations.compare(&mut report);
-            tokio::task::block_in_place(|| self.files.write(&report))?;
         }
-        print(&terminal::latency(&report))?;
-        print(&terminal::speed(&report))?;
-        print(&terminal::margins(&report))?;
-        print(&terminal::details(&report, self.id_width))?;
-        print(&terminal::closing(&report, replayer.policy))?;
-        if self.learn {
-            print(&learnt::to_toml(&self.learnt(&results)))?;
-        }
+        self.print_end(&report, replayer.policy)?;
+        tokio::task::block_in_place(|| {
+            self.files.finish(&report)?;
+            GitHub::from_environment().append_summary(&report)
+        })?;
         match completion? {
             RunEnd::Whole => Ok(ExitCode::from(report.summary.exit_code())),
             RunEnd::Interrupted(signal) => Ok(ExitCode::from(exit_code_of(signal))),
@@ -188,9 +191,25 @@ impl Replay {
         }
     }
 
-    /// Runs one case after the other. The result files are written after each, so that a later failure loses nothing.
+    /// Prints what there is to say of all cases together.
+    fn print_end(&self, report: &Report, policy: Policy) -> Result<(), CliError> {
+        self.files.print(&terminal::latency(report))?;
+        if self.histogram {
+            self.files.print(&terminal::histograms(report))?;
+        }
+        self.files.print(&terminal::speed(report))?;
+        self.files.print(&terminal::margins(report))?;
+        self.files.print(&terminal::details(report, self.id_width))?;
+        self.files.print(&terminal::closing(report, policy))?;
+        if self.learn {
+            self.files.print(&learnt::to_toml(&self.learnt(report.cases)))?;
+        }
+        self.files.print(&GitHub::from_environment().annotations(report))
+    }
+
+    /// Runs one case after the other. The result files are written all the while, so that a later failure loses little.
     async fn run_cases(&self, replayer: &Replayer<'_>, results: &mut Vec<CaseResult>) -> Result<RunEnd, CliError> {
-        let progress = progress_bar(self.plan.measurements());
+        let (progress, mut pace) = (progress_bar(self.plan.measurements()), Pace::default());
         let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
         let received = OnceCell::new();
         let mut interrupt = std::pin::pin!(async {
@@ -204,9 +223,9 @@ impl Replay {
             };
             let replayed = replayer.replay(case, &self.plan.steps, &on_measure, interrupt.as_mut()).await;
             let (result, ending) = replayed.map_err(CliError::input)?;
-            progress.suspend(|| print(&terminal::case_line(&result, self.id_width)))?;
+            progress.suspend(|| self.files.print(&terminal::case_line(&result, self.id_width)))?;
             results.push(result);
-            self.write_files(results)?;
+            pace.write(|| self.write_files(results))?;
             match ending {
                 CaseEnding::Failed(failure) if failure.kind() == Kind::Unreachable => {
                     return Ok(RunEnd::Unreachable(failure.error));

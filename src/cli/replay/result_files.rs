@@ -3,25 +3,68 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cli::CliError;
+use super::args::ReplayArgs;
+use crate::cli::{CliError, print, print_to_stderr};
 use crate::files::{Access, folder_of, write_atomically};
+use crate::report::html::to_html;
 use crate::report::{Report, hgrm, junit};
 
 /// Where figures are written.
 pub(super) struct ResultFiles {
-    /// The file for `--json`.
-    pub json: Option<PathBuf>,
+    /// Where `--json` goes.
+    pub json: Option<JsonPlace>,
+    /// The file for `--html`.
+    pub html: Option<PathBuf>,
     /// The file for `--junit`.
     pub junit: Option<PathBuf>,
     /// The folder for `--hgrm`.
     pub hgrm: Option<PathBuf>,
 }
 
+/// Where the JSON goes.
+pub(super) enum JsonPlace {
+    /// Into this file.
+    File(PathBuf),
+    /// To standard output, when all is done.
+    StandardOutput,
+}
+
 impl ResultFiles {
+    pub(super) fn of(args: &ReplayArgs) -> Self {
+        let json = args.json.clone().map(|path| match path == Path::new("-") {
+            true => JsonPlace::StandardOutput,
+            false => JsonPlace::File(path),
+        });
+        Self { json, html: args.html.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() }
+    }
+
+    /// Prints to standard output, or to standard error if the other is for JSON.
+    pub(super) fn print(&self, text: &str) -> Result<(), CliError> {
+        match &self.json {
+            Some(JsonPlace::StandardOutput) => {
+                print_to_stderr(text);
+                Ok(())
+            }
+            Some(JsonPlace::File(_)) | None => print(text),
+        }
+    }
+
+    /// Writes the figures for the last time, to standard output too.
+    pub(super) fn finish(&self, report: &Report) -> Result<(), CliError> {
+        self.write(report)?;
+        match &self.json {
+            Some(JsonPlace::StandardOutput) => print(&report.to_json()),
+            Some(JsonPlace::File(_)) | None => Ok(()),
+        }
+    }
+
     /// Writes the figures so far, over those that were written before.
     pub(super) fn write(&self, report: &Report) -> Result<(), CliError> {
-        if let Some(path) = &self.json {
+        if let Some(JsonPlace::File(path)) = &self.json {
             write(path, &report.to_json())?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &to_html(report))?;
         }
         if let Some(path) = &self.junit {
             let xml = junit::to_junit(report).map_err(|error| unwritable(path, io::Error::other(error)))?;
@@ -46,5 +89,8 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 fn unwritable(path: &Path, error: io::Error) -> CliError {
-    CliError::input(format!("cannot write {}: {error}; choose another place with --json, --junit or --hgrm", path.display()))
+    CliError::input(format!(
+        "cannot write {}: {error}; choose another place with --json, --html, --junit or --hgrm",
+        path.display()
+    ))
 }

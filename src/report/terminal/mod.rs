@@ -9,7 +9,7 @@ use crate::replay::{
     Verdict,
 };
 use crate::report::sureness::in_words;
-use crate::report::tables::{latency_tables, speed_table};
+use crate::report::tables::{latency_tables, speed_table, ttft_histograms};
 use crate::report::units::{count, duration, percent};
 use crate::report::{BudgetResult, Distribution, FidelityShare, MarginDrop, ReplayTarget, Report, States};
 use crate::snapshot::{ExchangeId, Rule, Side, diff};
@@ -25,52 +25,64 @@ const TIME_WIDTH: usize = 7;
 
 /// The first line, which says what is going to happen.
 pub fn header(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -> String {
+    status_line("Replaying", Style::new().bold().green(), &what_is_replayed(target, settings, traces))
+}
+
+/// The traces, phases and repeats, and what answers.
+pub(super) fn what_is_replayed(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -> String {
     let phases: Vec<_> = settings.phases.iter().map(|phase| phase.name()).collect();
     let repeat = if settings.repeat > 1 { format!(" × {}", settings.repeat) } else { String::new() };
-    let what =
-        format!("{} × {}{repeat} against {} (model {})", count(traces, "trace"), phases.join(", "), target.backend, target.model);
-    status_line("Replaying", Style::new().bold().green(), &what)
+    format!("{} × {}{repeat} against {} (model {})", count(traces, "trace"), phases.join(", "), target.backend, target.model)
 }
 
 /// The status line of a trace. `id_width` is the width of the widest name.
 pub fn case_line(case: &CaseResult, id_width: usize) -> String {
-    let (word, colour) = status_word(case.status);
+    let (word, colour) = (status_word(case.status), status_style(case.status));
     let id = case.id.to_string();
     let id = pad_str(&id, id_width, Alignment::Left, None);
     let tools = tools(case);
     let tools = pad_str(&tools, TOOLS_WIDTH, Alignment::Left, Some("…"));
-    let times: Vec<_> = Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect();
     let flaky = case.findings.iter().any(|finding| finding.kind == Kind::Flaky);
     let flaky = case.agreement.filter(|_| flaky).map(|agreement| format!("  flaky, {agreement}")).unwrap_or_default();
     let rules = match case.rules_needed {
         0 => String::new(),
         needed => format!("  equal under {}", count(needed, "rule")),
     };
-    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}{rules}", times.join("  ")))
+    status_line(word, colour, &format!("{id}  {tools}  {}{flaky}{rules}", phase_times(case).join("  ")))
 }
 
 fn status_line(word: &str, colour: Style, rest: &str) -> String {
     format!("{} {}\n", colour.apply_to(format!("{word:>STATUS_WIDTH$}")), rest.trim_end())
 }
 
-fn status_word(status: Status) -> (&'static str, Style) {
+/// A status as people read it.
+pub(super) fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::AsAccepted => "PASS",
+        Status::Updated => "UPDATED",
+        Status::New => "NEW",
+        Status::Changed => "CHANGED",
+        Status::MalformedArguments => "MALFORMED",
+        Status::Flaky => "FLAKY",
+        Status::CacheFailure => "CACHE",
+        Status::PhaseFailure => "PHASE",
+        Status::Failed => "FAIL",
+        Status::Interrupted => "STOPPED",
+    }
+}
+
+fn status_style(status: Status) -> Style {
     let bold = Style::new().bold();
     match status {
-        Status::AsAccepted => ("PASS", bold.green()),
-        Status::Updated => ("UPDATED", bold.green()),
-        Status::New => ("NEW", bold.yellow()),
-        Status::Changed => ("CHANGED", bold.red()),
-        Status::MalformedArguments => ("MALFORMED", bold.red()),
-        Status::Flaky => ("FLAKY", bold.magenta()),
-        Status::CacheFailure => ("CACHE", bold.magenta()),
-        Status::PhaseFailure => ("PHASE", bold.red()),
-        Status::Failed => ("FAIL", bold.red()),
-        Status::Interrupted => ("STOPPED", bold.yellow()),
+        Status::AsAccepted | Status::Updated => bold.green(),
+        Status::New | Status::Interrupted => bold.yellow(),
+        Status::Flaky | Status::CacheFailure => bold.magenta(),
+        Status::Changed | Status::MalformedArguments | Status::PhaseFailure | Status::Failed => bold.red(),
     }
 }
 
 /// The called tools, in order. Consecutive calls of one tool are shown once, with their number.
-fn tools(case: &CaseResult) -> String {
+pub(super) fn tools(case: &CaseResult) -> String {
     let Some(outcome) = case.outcome() else { return String::new() };
     let names = outcome.tool_names();
     let calls = names.chunk_by(|a, b| a == b).map(|row| match row {
@@ -79,6 +91,11 @@ fn tools(case: &CaseResult) -> String {
     });
     let calls = calls.collect::<Vec<_>>().join(", ");
     if calls.is_empty() { "(no tool)".into() } else { calls }
+}
+
+/// The median TTFT of each phase that was measured.
+pub(super) fn phase_times(case: &CaseResult) -> Vec<String> {
+    Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect()
 }
 
 /// The phase with its median TTFT, or a dash if no measurement of it is valid; `None` if it was not measured.
@@ -128,7 +145,15 @@ pub(super) fn detail(case: &CaseResult, states: States) -> String {
     out
 }
 
-/// Latency tables and histograms, with notes on how to read them. Empty if nothing was measured.
+/// A histogram of TTFT for each phase. Empty if nothing was measured.
+pub fn histograms(report: &Report) -> String {
+    match report.latency.as_slice() {
+        [] => String::new(),
+        phases => format!("\n{}", ttft_histograms(phases)),
+    }
+}
+
+/// Latency tables, with notes on how to read them. Empty if nothing was measured.
 pub fn latency(report: &Report) -> String {
     if report.latency.is_empty() {
         return String::new();
@@ -150,7 +175,8 @@ pub fn speed(report: &Report) -> String {
     out
 }
 
-fn budget_text(result: &BudgetResult) -> String {
+/// A budget beside its figure, as a sentence.
+pub(super) fn budget_text(result: &BudgetResult) -> String {
     let BudgetResult { phase, metric, percentile, limit_us, time_us, count } = result;
     let what = format!("{phase} {} {}", metric.name(), percentile.name());
     match (time_us, limit_us) {
@@ -266,6 +292,12 @@ fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
 }
 
 fn summary(summary: &ReplaySummary) -> String {
+    let style = if summary.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
+    status_line("Summary", style, &counts(summary))
+}
+
+/// How many traces came to what.
+pub(super) fn counts(summary: &ReplaySummary) -> String {
     let ReplaySummary {
         as_accepted,
         changed,
@@ -304,8 +336,7 @@ fn summary(summary: &ReplaySummary) -> String {
     for (n, what) in parts.iter().filter(|(n, _)| *n > 0) {
         text.push_str(&format!(", {n} {what}"));
     }
-    let style = if summary.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
-    status_line("Summary", style, &text)
+    text
 }
 
 fn plural(n: usize, noun: &str) -> String {

@@ -28,7 +28,7 @@ fn rendered(cases: &[CaseResult], states: States, policy: Policy) -> String {
     let report = Report::new(&target, &settings, cases, untested);
     let lines: String = cases.iter().map(|case| case_line(case, 9)).collect();
     let header = header(&target, &settings, cases.len());
-    plain(header + &lines + &latency(&report) + &details(&report, 9) + &closing(&report, policy))
+    plain(header + &lines + &latency(&report) + &histograms(&report) + &details(&report, 9) + &closing(&report, policy))
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn the_json_file_holds_everything() {
     assert_eq!(measurements[0]["outcome"]["tool_use"][0]["name"], "Read");
     // Five content events: two texts, the tool's name, two pieces of its arguments.
     assert_eq!(measurements[0]["gap_us"].as_array().unwrap().len(), 4);
+    assert_eq!(measurements[0]["call_us"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod failure;
 mod faults;
 mod figures;
 mod matching;
+mod outputs;
+mod page;
 #[cfg(feature = "mlx")]
 mod sureness;
 mod verdict;

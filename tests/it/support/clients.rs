@@ -88,7 +88,7 @@ pub(crate) fn sdk(script: &str, base_url: &str) -> Value {
 }
 
 /// A path under the folder that `make clients` fills.
-fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let folder = std::env::var_os("ANYCLAUDE_TEST_CLIENTS").map_or_else(|| repository("target/clients"), PathBuf::from);
     let path = folder.join(path);
     assert!(path.exists(), "{} is missing: run `make clients`", path.display());

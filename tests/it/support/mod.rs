@@ -1,5 +1,6 @@
 //! What the tests share: a sandbox for what they start, waits that end, servers and clients of all kinds.
 
+pub(crate) mod browser;
 pub(crate) mod chat_upstream;
 pub(crate) mod clients;
 pub(crate) mod deadline;

@@ -1,0 +1,12 @@
+//! A replay as a page for a browser: one file that loads nothing else. Pure.
+//!
+//! [`exchange`] and [`diff`] say what is on the page, [`chart`] draws the curves, [`page`] and [`article`] write the HTML, in which
+//! `maud` escapes every text.
+
+mod article;
+mod chart;
+mod diff;
+mod exchange;
+mod page;
+
+pub use page::to_html;

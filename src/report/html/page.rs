@@ -1,0 +1,215 @@
+//! The page as a whole.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::article::article;
+use super::chart::{Curves, percentile_chart};
+use super::exchange::Exchange;
+use crate::replay::{CaseResult, Status};
+use crate::report::problem::{Problem, problems};
+use crate::report::table::{Table, percentiles, rates, speeds};
+use crate::report::terminal::{budget_text, counts, status_word, what_is_replayed};
+use crate::report::units::count;
+use crate::report::{Metric, Report};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What the page may load: nothing.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+/// The most problems that are listed above the times. All are with their exchanges.
+const LISTED: usize = 50;
+
+/// The report as one HTML file.
+pub fn to_html(report: &Report) -> String {
+    let what = what_is_replayed(report.target, report.settings, report.cases.len());
+    let verdict = if report.summary.exit_code() == 0 { "passed" } else { "failed" };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                link rel="icon" href="data:,";
+                title { "Replay " (verdict) ": " (report.target.model) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#exchanges" { "To the exchanges" }
+                header {
+                    h1 { "Replay " span class=(verdict) { (verdict) } }
+                    (scheme())
+                    p { (what) }
+                    p { strong { (counts(&report.summary)) } }
+                }
+                main {
+                    (problem_list(report))
+                    (times(report))
+                    (exchanges(report))
+                    (settings(report))
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The choice of light and dark, which the style sheet alone carries out.
+fn scheme() -> Markup {
+    html! {
+        fieldset.scheme {
+            legend { "Colours" }
+            @for (value, name) in [("system", "as the system"), ("light", "light"), ("dark", "dark")] {
+                label { input type="radio" name="scheme" value=(value) checked[value == "system"]; " " (name) }
+            }
+        }
+    }
+}
+
+fn problem_list(report: &Report) -> Markup {
+    let problems = problems(report);
+    let number_of = |name: &str| report.cases.iter().position(|case| case.id.to_string() == name);
+    let line = |Problem { kind, name, text, .. }: &Problem| {
+        html! {
+            code { (kind) } " "
+            @match number_of(name) {
+                Some(nth) => a href={ "#x" (nth) } { (name) },
+                None => (name),
+            }
+            @if let Some(line) = text.lines().next() { ": " (line.strip_prefix(kind.name()).unwrap_or(line).trim_start_matches(": ")) }
+        }
+    };
+    html! {
+        @if !problems.is_empty() {
+            section aria-labelledby="problems" {
+                h2 #problems { "What is not as it should be" }
+                ul { @for problem in problems.iter().take(LISTED) { li { (line(problem)) } } }
+                @if problems.len() > LISTED { p { (count(problems.len() - LISTED, "more problem")) " below" } }
+            }
+        }
+    }
+}
+
+fn times(report: &Report) -> Markup {
+    html! {
+        @if !report.latency.is_empty() {
+            section aria-labelledby="times" {
+                h2 #times { "Times" }
+                div.charts { @for metric in [Metric::Ttft, Metric::E2e] { (chart(report, metric)) } }
+                details {
+                    summary { "Figures" }
+                    (table("Percentiles", percentiles(&report.latency)))
+                    (table("Rates", rates(&report.latency)))
+                    @if let Some(comparison) = &report.comparison { (table("Beside the baseline", speeds(comparison))) }
+                    @if !report.budgets.is_empty() {
+                        h3 { "Budgets" }
+                        ul { @for budget in &report.budgets { li { (budget_text(budget)) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn chart(report: &Report, metric: Metric) -> Markup {
+    let before = |phase| report.comparison.as_ref().and_then(|comparison| comparison.before.get(&(phase, metric)));
+    let curves = report.latency.iter().map(|latency| {
+        let now = latency.distribution(metric);
+        Curves { phase: latency.phase, now, before: before(latency.phase) }
+    });
+    let curves: Vec<_> = curves.filter(|curves| curves.now.count() > 0).collect();
+    let has_baseline = curves.iter().any(|curves| curves.before.is_some());
+    let label = format!("{} by percentile, a curve for each phase; the figures below have the percentiles", metric.name());
+    html! {
+        @if let Some(svg) = percentile_chart(&curves) {
+            figure {
+                figcaption {
+                    strong { (metric.name()) } " by percentile"
+                    @for curves in &curves { " " span class={ "key " (curves.phase) } { (curves.phase) } }
+                    @if has_baseline { " " span.key.baseline { "baseline" } }
+                }
+                div role="img" aria-label=(label) { (PreEscaped(svg)) }
+            }
+        }
+    }
+}
+
+fn table(caption: &str, Table { header, rows, words }: Table) -> Markup {
+    html! {
+        // Wide tables scroll by themselves, with the keyboard too.
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for (column, name) in header.into_iter().enumerate() { th.words[column < words] scope="col" { (name) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (column, cell) in row.iter().enumerate() {
+                                @if column < words { th scope="row" { (cell) } } @else { td { (cell) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn exchanges(report: &Report) -> Markup {
+    let statuses = statuses(report.cases);
+    html! {
+        section aria-labelledby="exchanges" {
+            h2 #exchanges tabindex="-1" { "Exchanges" }
+            form.filter role="search" {
+                label { "Verdict " select #verdict {
+                    option value="" { "all" }
+                    @for (status, n) in statuses { option value=(status_word(status)) { (status_word(status)) " (" (n) ")" } }
+                } }
+                label { "Search " input #search type="search" placeholder="name, tool, kind, text" autocomplete="off"; }
+                button #unfold type="button" { "Unfold all" }
+                button #fold type="button" { "Fold all" }
+                output #shown for="verdict search" { (count(report.cases.len(), "exchange")) }
+            }
+            p.words { "In a timeline grey is the time until the first token, blue the answer; a mark is where a call begins." }
+            div #list {
+                @for (nth, case) in report.cases.iter().enumerate() { (article(nth, &Exchange::of(case, report))) }
+            }
+        }
+    }
+}
+
+/// How many traces came to what, in the order in which that came up.
+fn statuses(cases: &[CaseResult]) -> Vec<(Status, usize)> {
+    let mut counts: Vec<(Status, usize)> = Vec::new();
+    for case in cases {
+        match counts.iter_mut().find(|(status, _)| *status == case.status) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((case.status, 1)),
+        }
+    }
+    counts
+}
+
+fn settings(report: &Report) -> Markup {
+    let (target, settings) = (report.target, report.settings);
+    let rows = [
+        ("backend", target.backend.clone()),
+        ("model", target.model.clone()),
+        ("weights", target.digest.as_ref().map(|digest| digest.weights.clone()).unwrap_or_default()),
+        ("template", target.digest.as_ref().map(|digest| digest.template.clone()).unwrap_or_default()),
+        ("tool calls", target.tool_format.clone()),
+        ("host", target.host.clone()),
+        ("tool choice", settings.tool_choice.name().into()),
+        ("longest answer", count(settings.max_tokens as usize, "token")),
+        ("match rules", settings.matching.rules.len().to_string()),
+    ];
+    html! {
+        section aria-labelledby="settings" {
+            h2 #settings { "How it was asked" }
+            dl { @for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) { dt { (name) } dd { (value) } } }
+        }
+    }
+}
