@@ -33,6 +33,10 @@ SHARED_MOE = dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=64
 NEXT = dict(HYBRID, **SHARED_MOE, model_type="qwen3_next", partial_rotary_factor=0.25)
 QWEN35 = dict({k: v for k, v in HYBRID.items() if k != "rope_theta"}, model_type="qwen3_5",
               rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25, mrope_section=[2, 1, 1]))
+MINISTRAL = dict({k: v for k, v in BASE.items() if k != "rope_theta"}, model_type="ministral3", head_dim=32,
+                 rope_parameters=dict(rope_type="yarn", rope_theta=1e6, factor=8.0, original_max_position_embeddings=1024,
+                                      beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0,
+                                      llama_4_scaling_beta=0.1))
 # Experts chosen by sigmoids, after a dense layer.
 GLM4 = dict(BASE, model_type="glm4_moe", head_dim=32, num_hidden_layers=3, partial_rotary_factor=0.5, rope_scaling=None,
             attention_bias=True, use_qk_norm=True, n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=64,
@@ -85,6 +89,10 @@ MODELS = {
 }
 
 MODELS |= {
+    "ministral3": (MINISTRAL, dict(dtype=mx.bfloat16)),
+    "mistral3-ministral3-sliding-4bit": (with_images("mistral3", MINISTRAL, sliding_window=300, layer_types=[
+        "full_attention", "sliding_attention"]), dict(packing=packed(32, 4))),
+    "mistral3-mistral": (with_images("mistral3", MISTRAL), {}),
     "glm4_moe": (GLM4, {}),
     "glm4_moe-bf16-raw": (
         GLM4 | dict(use_qk_norm=False, n_shared_experts=2, norm_topk_prob=False, first_k_dense_replace=0),

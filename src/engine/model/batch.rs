@@ -19,7 +19,7 @@ use mlx_rs::ops::concatenate;
 use super::KvCache;
 use super::compute_path::ComputePath;
 use super::cpu::MAX_ROW_EXACT;
-use super::rope::Starts;
+use super::rope::{QueryScaling, Starts};
 
 /// The new tokens of one sequence and its KV cache.
 pub struct SequenceInput<'a> {
@@ -75,12 +75,18 @@ pub(super) struct Batch<'a> {
     positions: Array,
     /// The position of the first of each of the `n` groups of rows.
     starts: Starts,
+    /// What each row's queries are multiplied by, `[R]`; `None` if that is 1 for all.
+    query_factors: Option<Array>,
 }
 
 impl<'a> Batch<'a> {
     /// Any number of tokens of one sequence, or at most [`MAX_ROW_EXACT`] of each of several; an error if there is no sequence
-    /// or one has no new token.
-    pub(super) fn new(path: ComputePath, inputs: Vec<SequenceInput<'a>>) -> Result<Self, Exception> {
+    /// or one has no new token. `scaling`: how the model's queries grow with their position, if they do.
+    pub(super) fn new(
+        path: ComputePath,
+        inputs: Vec<SequenceInput<'a>>,
+        scaling: Option<QueryScaling>,
+    ) -> Result<Self, Exception> {
         if inputs.is_empty() || inputs.iter().any(|input| input.len() == 0) {
             return Err(Exception::custom("every sequence of a batch needs a token"));
         }
@@ -96,8 +102,12 @@ impl<'a> Batch<'a> {
         let of_input = |input: &SequenceInput| (input.cache.tokens()..).take(input.len()).map(|at| at as i32);
         let positions: Vec<i32> = inputs.iter().flat_map(of_input).collect();
         let starts = Starts::new(positions.iter().copied().step_by(rows / size).collect());
+        let factors: Vec<f32> =
+            positions.iter().map(|position| scaling.map_or(1.0, |scaling| scaling.factor(*position))).collect();
+        let scaled = factors.iter().any(|factor| *factor != 1.0);
+        let query_factors = scaled.then(|| Array::from_slice(&factors, &[rows as i32]));
         let positions = Array::from_slice(&positions, &[rows as i32]);
-        Ok(Self { inputs, path, row_exact, size: size as i32, positions, starts })
+        Ok(Self { inputs, path, row_exact, size: size as i32, positions, starts, query_factors })
     }
 
     /// How to compute it.
@@ -132,6 +142,11 @@ impl<'a> Batch<'a> {
     /// The position of the first of each of the `n` groups of `R / n` rows.
     pub(super) fn starts(&self) -> &Starts {
         &self.starts
+    }
+
+    /// What each row's queries are multiplied by, `[R]`; `None` if that is 1 for all.
+    pub(super) fn query_factors(&self) -> Option<&Array> {
+        self.query_factors.as_ref()
     }
 
     /// Each sequence's rows, as a range of all `R`, and its cache.

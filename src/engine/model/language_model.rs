@@ -66,7 +66,7 @@ impl Model {
     ///
     /// Leaves out what only logits need: the last transformer block's attention and MLP, and the LM head.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
-        let mut batch = Batch::new(self.path, vec![SequenceInput::new(tokens, cache)])?;
+        let mut batch = Batch::new(self.path, vec![SequenceInput::new(tokens, cache)], self.config.rope.query_scaling)?;
         let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
         let x = self.through(earlier, &mut batch)?;
         last.fill(&x, &mut batch)?;
@@ -86,7 +86,7 @@ impl Model {
     /// The same as an array that MLX may not have computed yet, `[n, R / n, vocab]`. Evaluating it computes all that was appended
     /// to the caches.
     pub fn lazy_logits(&self, inputs: Vec<SequenceInput>) -> Result<Array, Exception> {
-        let mut batch = Batch::new(self.path, inputs)?;
+        let mut batch = Batch::new(self.path, inputs, self.config.rope.query_scaling)?;
         let hidden = self.through(&self.blocks, &mut batch)?;
         batch.advance();
         self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)

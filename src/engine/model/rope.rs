@@ -18,6 +18,7 @@ pub struct RopeConfig {
     /// Number of a head's first dimensions that are rotated: `d` above.
     pub width: usize,
     pub scaling: Scaling,
+    pub query_scaling: Option<QueryScaling>,
 }
 
 /// How RoPE is scaled for a context beyond that of the first training.
@@ -64,6 +65,31 @@ pub struct RopeFields {
     mscale_all_dim: Option<f32>,
     attention_factor: Option<f32>,
     pub partial_rotary_factor: Option<f32>,
+    llama_4_scaling_beta: Option<f32>,
+}
+
+/// Queries grow with their position, so that attention stays sharp in contexts beyond that of the first training (Llama 4,
+/// Ministral 3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueryScaling {
+    beta: f32,
+    original_context: f32,
+}
+
+impl QueryScaling {
+    /// `None` if the configuration does not ask for it; an error if it lacks the original context.
+    pub fn parse(fields: &RopeFields) -> Result<Option<Self>, String> {
+        let Some(beta) = fields.llama_4_scaling_beta.filter(|beta| *beta != 0.0) else { return Ok(None) };
+        match fields.original_max_position_embeddings.filter(|context| *context >= 1.0) {
+            Some(original_context) => Ok(Some(Self { beta, original_context })),
+            None => Err("llama_4_scaling_beta needs original_max_position_embeddings".into()),
+        }
+    }
+
+    /// What a query at this position is multiplied by: 1 within the original context, more with each further one.
+    pub fn factor(&self, position: i32) -> f32 {
+        1.0 + self.beta * (position as f32 / self.original_context).floor().ln_1p()
+    }
 }
 
 impl Scaling {
@@ -261,6 +287,17 @@ mod tests {
         for (fields, reason) in cases {
             assert_eq!(parse(fields), Err(reason.to_string()));
         }
+    }
+
+    #[test]
+    fn queries_grow_with_every_original_context() {
+        let parse = |fields: Value| QueryScaling::parse(&serde_json::from_value(fields).unwrap());
+        assert_eq!(parse(json!({"factor": 4.0})), Ok(None));
+        let needs = "llama_4_scaling_beta needs original_max_position_embeddings";
+        assert_eq!(parse(json!({"llama_4_scaling_beta": 0.1})), Err(needs.to_string()));
+        let scaling = parse(json!({"llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 1000})).unwrap().unwrap();
+        let factors = [0, 999, 1000, 1999, 2000].map(|position| scaling.factor(position));
+        assert_eq!(factors, [1.0, 1.0, 1.0 + 0.1 * 2f32.ln(), 1.0 + 0.1 * 2f32.ln(), 1.0 + 0.1 * 3f32.ln()]);
     }
 
     #[test]

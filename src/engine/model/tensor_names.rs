@@ -7,7 +7,16 @@
 const TEXT_MODELS: [(&str, &str); 2] = [("model.language_model.", "model."), ("language_model.", "")];
 
 /// Parts that the engine does not compute: images, and the prediction of several tokens at once.
-const LEFT_OUT: [&str; 5] = ["vision_tower.", "model.visual.", "visual.", "mtp.", "model.mtp."];
+const LEFT_OUT: [&str; 8] = [
+    "vision_tower.",
+    "model.vision_tower.",
+    "multi_modal_projector.",
+    "model.multi_modal_projector.",
+    "model.visual.",
+    "visual.",
+    "mtp.",
+    "model.mtp.",
+];
 
 /// The usual name of a tensor, or the usual path of a layer; `None` for parts that the engine does not compute.
 ///
@@ -32,6 +41,7 @@ mod tests {
             ("language_model.lm_head.weight", Some("lm_head.weight")),
             ("model.language_model.embed_tokens.weight", Some("model.embed_tokens.weight")),
             ("vision_tower.blocks.0.weight", None),
+            ("model.multi_modal_projector.norm.weight", None),
             ("model.visual.blocks.0.weight", None),
             ("mtp.fc.weight", None),
             ("model.layers.2.mlp.gate.weight", None),

@@ -44,6 +44,7 @@ impl Attention {
         let rotated = |projected: &Array, norm| self.rope.rotate_from(&self.heads_of(projected, norm)?, batch.starts());
         let (queries, gates) = self.queries_and_gates(x)?;
         let (queries, keys) = (rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?);
+        let queries = Self::scaled(queries, batch.query_factors())?;
         let values = self.heads_of(&self.value.forward(x)?, None)?;
         let counts: Vec<i32> = batch.sequences().map(|(rows, _)| rows.end - rows.start).collect();
         let (queries, keys, values) = (parted(queries, &counts)?, parted(keys, &counts)?, parted(values, &counts)?);

@@ -112,6 +112,13 @@ impl Attention {
         Ok((flat(&halves[0])?, Some(flat(&halves[1])?)))
     }
 
+    /// Rotated queries `[n', H, L', d]` times their rows' factors, `[R]` with `n' · L' = R`.
+    fn scaled(queries: Array, factors: Option<&Array>) -> Result<Array, Exception> {
+        let Some(factors) = factors else { return Ok(queries) };
+        let factors = factors.reshape(&[queries.dim(0), 1, queries.dim(2), 1])?;
+        multiply(&queries, factors.as_dtype(queries.dtype())?)
+    }
+
     /// The norms of queries and of keys, if there are any.
     fn norms(&self) -> (Option<&RmsNorm>, Option<&RmsNorm>) {
         self.query_key_norms.as_ref().map(|(query, key)| (query, key)).unzip()

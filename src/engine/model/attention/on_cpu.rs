@@ -30,7 +30,10 @@ impl Attention {
 
     /// Appends the new keys and values to the caches.
     pub(super) fn fill_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Filled, Exception> {
-        let parts = by_rows(x, |x, rows| self.project(x, &batch.positions().try_index(rows)?))?;
+        let parts = by_rows(x, |x, rows| {
+            let factors = batch.query_factors().map(|factors| factors.try_index(rows.clone())).transpose()?;
+            self.project(x, &batch.positions().try_index(rows)?, factors.as_ref())
+        })?;
         let heads = |output| self.heads(&joined(&parts, output)?);
         let (queries, keys, values) = (heads(0)?, heads(1)?, heads(2)?);
         let mut sequences = Vec::new();
@@ -45,18 +48,20 @@ impl Attention {
     }
 
     /// Queries, keys and values of `[n, R / n, D]`: `[n, R / n, H · d]` and twice `[n, R / n, K · d]`. RoPE is applied to
-    /// queries and keys, by each row's position. Last come the gates, `[n, R / n, H · d]`; without gates, the values again.
-    fn project(&self, x: &Array, positions: &Array) -> Result<[Array; 4], Exception> {
+    /// queries and keys, by each row's position; `factors` of the queries, `[R]`, if they have any. Last come the gates, `[n, R / n, H · d]`; without gates, the values again.
+    fn project(&self, x: &Array, positions: &Array, factors: Option<&Array>) -> Result<[Array; 4], Exception> {
         let (query_norm, key_norm) = self.norms();
         let rotated = |projected: &Array, norm: Option<&RmsNorm>| {
             let heads = self.heads(projected)?;
             let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
-            self.rope.rotate(&heads, positions)?.reshape(&[x.dim(0), x.dim(1), -1])
+            self.rope.rotate(&heads, positions)
         };
+        let flat = |heads: Array| heads.reshape(&[x.dim(0), x.dim(1), -1]);
         let (queries, gates) = self.queries_and_gates(x)?;
         let values = self.value.forward(x)?;
         let gates = gates.unwrap_or_else(|| values.clone());
-        Ok([rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?, values, gates])
+        let queries = Self::scaled(rotated(&queries, query_norm)?, factors)?;
+        Ok([flat(queries)?, flat(rotated(&self.key.forward(x)?, key_norm)?)?, values, gates])
     }
 
     /// `[n, R / n, heads · d]` to `[R, heads, 1, d]`: to MLX, each row is a sequence of one token.

@@ -13,6 +13,7 @@ use super::hybrid::HybridConfig;
 pub enum Family {
     Llama(LlamaConfig),
     Mistral,
+    Ministral3,
     Qwen2,
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
@@ -30,7 +31,10 @@ pub struct LlamaConfig {
     pub mlp_bias: bool,
 }
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe and glm4_moe";
+/// Where the `model_type` of the text model within another is kept while a configuration is read.
+pub(super) const TEXT_MODEL_TYPE: &str = "text_model_type";
+
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, ministral3 and mistral3";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -38,6 +42,13 @@ impl Family {
         match config.get("model_type").and_then(Value::as_str) {
             Some("llama") => Ok(Self::Llama(LlamaConfig::deserialize(config).map_err(|e| e.to_string())?)),
             Some("mistral") => Ok(Self::Mistral),
+            Some("ministral3") => Ok(Self::Ministral3),
+            // A model that also reads images, around one of several text models.
+            Some("mistral3") => match config.get(TEXT_MODEL_TYPE).and_then(Value::as_str) {
+                Some("ministral3") => Ok(Self::Ministral3),
+                Some("mistral") | None => Ok(Self::Mistral),
+                Some(other) => Err(format!("mistral3 with a text model {other:?} is not supported; {KNOWN}")),
+            },
             Some("qwen2") => Ok(Self::Qwen2),
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
@@ -63,7 +74,13 @@ impl Family {
     pub fn hybrid(&self) -> Option<&HybridConfig> {
         match self {
             Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
-            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) | Self::Glm4Moe(_) => None,
+            Self::Llama(_)
+            | Self::Mistral
+            | Self::Ministral3
+            | Self::Qwen2
+            | Self::Qwen3
+            | Self::Qwen3Moe(_)
+            | Self::Glm4Moe(_) => None,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) use self::glm::{Glm4MoeConfig, SigmoidRouting};
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
 use super::json_file::read_json;
 use super::quantization::Quantization;
-use super::rope::{RopeConfig, RopeFields, Scaling};
+use super::rope::{QueryScaling, RopeConfig, RopeFields, Scaling};
 use crate::engine::EngineError;
 
 /// A model's architecture and sizes.
@@ -175,6 +175,9 @@ impl Config {
 fn text_part(mut value: Value) -> Value {
     let Some(Value::Object(text)) = value.get_mut("text_config").map(Value::take) else { return value };
     if let Some(whole) = value.as_object_mut() {
+        if let Some(kind) = text.get("model_type") {
+            whole.insert(family::TEXT_MODEL_TYPE.into(), kind.clone());
+        }
         whole.extend(text.into_iter().filter(|(name, _)| name != "model_type"));
     }
     value
@@ -203,7 +206,8 @@ impl ConfigFile {
         if part > 1.0 || width < 2 || !width.is_multiple_of(2) {
             return Err(format!("partial_rotary_factor {part} is out of range for head_dim {}", self.head_dim()));
         }
-        Ok(RopeConfig { theta, width, scaling: scaling.unwrap_or(Scaling::None) })
+        let query_scaling = self.rope_scaling.as_ref().or(parameters).map(QueryScaling::parse).transpose()?.flatten();
+        Ok(RopeConfig { theta, width, scaling: scaling.unwrap_or(Scaling::None), query_scaling })
     }
 
     /// Width inside a dense MLP. Where no layer has one, configurations may leave it out.
@@ -216,7 +220,7 @@ impl ConfigFile {
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
             Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) => (false, 0),
-            Family::Mistral => (true, 0),
+            Family::Mistral | Family::Ministral3 => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
             }
@@ -323,7 +327,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe and glm4_moe",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, ministral3 and mistral3",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),
