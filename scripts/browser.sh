@@ -15,5 +15,5 @@ if ! command -v apt-get > /dev/null || ! command -v ${as_root:-env} > /dev/null;
     exit 1
 fi
 echo "browser: installing Chromium"
-$as_root apt-get update --quiet=2
-DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes --no-install-recommends chromium > /dev/null
+$as_root apt-get update --quiet=2 -o Acquire::Retries=5
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install --quiet=2 --yes -o Acquire::Retries=5 --no-install-recommends chromium > /dev/null
