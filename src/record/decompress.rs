@@ -2,148 +2,53 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use async_compression::tokio::write::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use axum::http::header::{CONTENT_ENCODING, HeaderMap};
 use futures::FutureExt;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The most bytes that one chunk from the network may become. A few kilobytes can be made to become gigabytes.
-const MAX_FROM_CHUNK: usize = 32 << 20;
-
-/// The most bytes of a body, decompressed. Larger than any that a server takes or gives, and small enough to hold.
-const MAX_BODY: usize = 256 << 20;
-
-/// The most compressions that may follow one another in a body. Each takes memory of its own.
-const MAX_MEMBERS: usize = 4096;
+use super::compression::{Compression, DecodeError};
 
 /// A piece of a request that came as a whole, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// Why the rest of a body is not recorded.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DecodeError {
-    #[error("content-encoding {0} is not known")]
-    UnknownEncoding(String),
-    #[error(
-        "decompressed it is too large: more than {} MiB, or {} MiB from one piece of it", MAX_BODY >> 20, MAX_FROM_CHUNK >> 20
-    )]
-    TooLarge,
-    #[error("it has more than {MAX_MEMBERS} compressions, one after the other")]
-    TooManyMembers,
-    #[error("it cannot be decompressed: {0}")]
-    Corrupt(io::Error),
-    #[error("it broke off: its compression has no end")]
-    BrokeOff,
-}
+/// The most compressions that a body may have one around the other. Each takes memory and time of its own.
+const MAX_COMPRESSIONS: usize = 4;
 
 /// Decodes a body, and holds it to its bounds.
 pub(super) struct Decoder {
-    encoding: Encoding,
-    /// Bytes that may still come out.
-    room: usize,
-    /// How a further member (gzip) or frame (zstd) begins, and its decoder; `None` for formats that have no such things.
-    member: Option<Member>,
-    /// Members or frames that may still follow.
-    members_left: usize,
-}
-
-/// A gzip member or zstd frame. A body may have several, like files that were concatenated.
-#[derive(Clone, Copy)]
-struct Member {
-    begins: fn(u8) -> bool,
-    start: fn() -> Box<dyn Decompressor>,
-}
-
-const GZIP: Member = Member { begins: |byte| byte == 0x1f, start: || Box::new(GzipDecoder::new(BoundedOutput::default())) };
-
-/// A zstd frame, or a skippable one.
-const ZSTD: Member = Member {
-    begins: |byte| byte == 0x28 || (0x50..0x60).contains(&byte),
-    start: || Box::new(ZstdDecoder::new(BoundedOutput::default())),
-};
-
-enum Encoding {
-    Identity,
-    /// `deflate` before its first byte, which tells which of two formats it is.
-    Deflate,
-    /// Compressed, before the first byte. A body without bytes, as answers to HEAD have it, is not broken.
-    Unstarted(fn() -> Box<dyn Decompressor>),
-    Compressed(Box<dyn Decompressor>),
-}
-
-/// The decoders, which write into a [`BoundedOutput`]. That never waits, so neither do their futures.
-trait Decompressor: AsyncWrite + Unpin + Send {
-    fn output(&mut self) -> &mut BoundedOutput;
-}
-
-macro_rules! decompressors {
-    ($($decoder:ident),*) => {
-        $(impl Decompressor for $decoder<BoundedOutput> {
-            fn output(&mut self) -> &mut BoundedOutput {
-                self.get_mut()
-            }
-        })*
-    };
-}
-
-decompressors!(GzipDecoder, BrotliDecoder, ZstdDecoder, ZlibDecoder, DeflateDecoder);
-
-/// Takes bytes until it is full, then refuses them.
-#[derive(Default)]
-struct BoundedOutput {
-    bytes: Vec<u8>,
-    /// Bytes that it still takes.
-    room: usize,
-    /// Whether bytes were refused.
-    is_full: bool,
-}
-
-impl AsyncWrite for BoundedOutput {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let taken = bytes.len().min(self.room);
-        if taken == 0 && !bytes.is_empty() {
-            self.is_full = true;
-            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-        }
-        self.bytes.extend_from_slice(&bytes[..taken]);
-        self.room -= taken;
-        Poll::Ready(Ok(taken))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+    /// The compressions around the body, the outermost first. At least one, which may be none.
+    compressions: Vec<Compression>,
 }
 
 impl Decoder {
     /// The decoder of a body as it is.
     pub(crate) fn identity() -> Self {
-        Self { encoding: Encoding::Identity, room: MAX_BODY, member: None, members_left: MAX_MEMBERS }
+        Self { compressions: vec![Compression::none()] }
     }
 
-    /// The decoder for a body with these headers.
+    /// The decoder for a body with these headers. They name the compressions in the order in which they were applied.
     ///
     /// # Errors
-    /// The encoding is not known.
+    /// An encoding is not known, or there are too many.
     pub(crate) fn for_body(headers: &HeaderMap) -> Result<Self, DecodeError> {
-        let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
-        let encoding = named.collect::<Vec<_>>().join(", ").to_ascii_lowercase();
-        let (encoding, member) = match encoding.as_str() {
-            "" | "identity" => (Encoding::Identity, None),
-            "gzip" | "x-gzip" => (Encoding::Unstarted(GZIP.start), Some(GZIP)),
-            "br" => (Encoding::Unstarted(|| Box::new(BrotliDecoder::new(BoundedOutput::default()))), None),
-            "zstd" => (Encoding::Unstarted(ZSTD.start), Some(ZSTD)),
-            "deflate" => (Encoding::Deflate, None),
-            _ => return Err(DecodeError::UnknownEncoding(encoding)),
-        };
-        Ok(Self { encoding, member, ..Self::identity() })
+        let named = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
+        let named = named.collect::<Vec<_>>().join(", ").to_ascii_lowercase();
+        let applied = named.split(',').map(str::trim).filter(|encoding| !["", "identity"].contains(encoding));
+        let compressions = applied
+            .rev()
+            .map(Compression::named)
+            .collect::<Option<Vec<_>>>()
+            .filter(|compressions| compressions.len() <= MAX_COMPRESSIONS);
+        match compressions {
+            Some(none) if none.is_empty() => Ok(Self::identity()),
+            Some(compressions) if compressions.len() <= MAX_COMPRESSIONS => Ok(Self { compressions }),
+            _ => Err(DecodeError::UnknownEncoding(named)),
+        }
+    }
+
+    /// Whether the body is as it is.
+    fn is_identity(&self) -> bool {
+        self.compressions.iter().all(Compression::is_none)
     }
 
     /// Decodes a chunk and appends the result to `decoded`.
@@ -152,62 +57,27 @@ impl Decoder {
     /// The rest of the body cannot be decoded, or is too large. What could be decoded is added. The decoder must not be used
     /// again.
     pub(crate) async fn push(&mut self, chunk: &[u8], decoded: &mut Vec<u8>) -> Result<(), DecodeError> {
-        let Some(first) = chunk.first() else { return Ok(()) };
-        // Whether the compression may have ended with the chunk before.
-        let mut may_have_ended = matches!(self.encoding, Encoding::Compressed(_));
-        match self.encoding {
-            Encoding::Unstarted(start) => self.encoding = Encoding::Compressed(start()),
-            // In a zlib header the low four bits are 8, the number of the deflate method.
-            Encoding::Deflate if first & 0x0f == 8 => {
-                self.encoding = Encoding::Compressed(Box::new(ZlibDecoder::new(BoundedOutput::default())));
-            }
-            Encoding::Deflate => {
-                self.encoding = Encoding::Compressed(Box::new(DeflateDecoder::new(BoundedOutput::default())));
-            }
-            Encoding::Identity | Encoding::Compressed(_) => {}
+        let Some((innermost, outer)) = self.compressions.split_last_mut() else { return Ok(()) };
+        let mut chunk = Cow::Borrowed(chunk);
+        let mut failed = Ok(());
+        for compression in outer {
+            let mut inside = Vec::new();
+            // What came out before it failed goes on.
+            failed = failed.and(compression.push(&chunk, &mut inside).await);
+            chunk = Cow::Owned(inside);
         }
-        let Encoding::Compressed(decompressor) = &mut self.encoding else {
-            let taken = chunk.len().min(self.room);
-            decoded.extend_from_slice(&chunk[..taken]);
-            self.room -= taken;
-            return if taken < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(()) };
-        };
-        let mut rest = chunk;
-        let mut room = self.room.min(MAX_FROM_CHUNK);
-        loop {
-            decompressor.output().room = room;
-            let written = write(&mut **decompressor, rest).await;
-            let output = decompressor.output();
-            room -= output.bytes.len();
-            self.room -= output.bytes.len();
-            decoded.append(&mut std::mem::take(&mut output.bytes));
-            let follows = |rest: &[u8]| self.member.filter(|member| rest.first().is_some_and(|byte| (member.begins)(*byte)));
-            let next = match written {
-                Ok(taken) if taken == rest.len() => return Ok(()),
-                // The compression has ended before its chunk has.
-                Ok(taken) => {
-                    rest = &rest[taken..];
-                    follows(rest).ok_or_else(|| DecodeError::Corrupt(io::Error::other("something follows its end")))?
-                }
-                Err(_) if output.is_full => return Err(DecodeError::TooLarge),
-                Err(error) => follows(rest).filter(|_| may_have_ended).ok_or(DecodeError::Corrupt(error))?,
-            };
-            may_have_ended = false;
-            self.members_left = self.members_left.checked_sub(1).ok_or(DecodeError::TooManyMembers)?;
-            *decompressor = (next.start)();
-        }
+        innermost.push(&chunk, decoded).await.and(failed)
     }
 
     /// The body has ended.
     ///
     /// # Errors
-    /// Its compression has not.
+    /// A compression of it has not.
     pub(crate) async fn finish(&mut self) -> Result<(), DecodeError> {
-        match &mut self.encoding {
-            // Everything that came has been flushed, so nothing is left to come out.
-            Encoding::Compressed(decompressor) => decompressor.shutdown().await.map_err(|_| DecodeError::BrokeOff),
-            Encoding::Identity | Encoding::Deflate | Encoding::Unstarted(_) => Ok(()),
+        for compression in &mut self.compressions {
+            compression.finish().await?;
         }
+        Ok(())
     }
 }
 
@@ -217,7 +87,7 @@ impl Decoder {
 /// It cannot be recorded.
 pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
     let mut decoder = Decoder::for_body(headers)?;
-    if matches!(decoder.encoding, Encoding::Identity) {
+    if decoder.is_identity() {
         return Ok(Cow::Borrowed(body));
     }
     let mut whole = Vec::new();
@@ -233,18 +103,13 @@ pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Co
     Ok(Cow::Owned(whole))
 }
 
-/// Writes as much as belongs to the compression; how many bytes that was.
-async fn write(decompressor: &mut dyn Decompressor, chunk: &[u8]) -> io::Result<usize> {
-    let taken = decompressor.write(chunk).await?;
-    decompressor.flush().await?;
-    Ok(taken)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::compression::{MAX_FROM_CHUNK, MAX_MEMBERS};
     use async_compression::Level;
     use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
+    use tokio::io::AsyncWriteExt;
 
     const PARTS: [&str; 3] = ["event: a\ndata: 1\n\n", "event: b\ndata: é\n\n", "event: c\ndata: 3\n\n"];
 
@@ -342,6 +207,42 @@ mod tests {
         }
     }
 
+    /// The bytes in another compression.
+    macro_rules! around {
+        ($encoder:ident, $bytes:expr) => {{
+            let mut encoder = $encoder::new(Vec::new());
+            encoder.write_all($bytes).await.unwrap();
+            encoder.shutdown().await.unwrap();
+            encoder.into_inner()
+        }};
+    }
+
+    #[tokio::test]
+    async fn compressions_around_each_other_are_taken_off_from_the_last_on() {
+        for (inner, outer, name) in
+            [("gzip", "gzip", "gzip, gzip"), ("br", "gzip", "br,GZIP"), ("deflate", "zstd", "identity, deflate, zstd")]
+        {
+            let inside = compress(inner).await.concat();
+            let body = if outer == "zstd" { around!(ZstdEncoder, &inside) } else { around!(GzipEncoder, &inside) };
+            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, name.parse().unwrap())]);
+            assert_eq!(decompressed(&headers, &body).unwrap(), PARTS.concat().as_bytes(), "{name}");
+            for size in [1, 7, body.len()] {
+                let (mut decoder, mut decoded) = (Decoder::for_body(&headers).unwrap(), Vec::new());
+                for chunk in body.chunks(size) {
+                    decoder.push(chunk, &mut decoded).await.unwrap_or_else(|e| panic!("{name}, {size}: {e}"));
+                }
+                decoder.finish().await.unwrap();
+                assert_eq!(decoded, PARTS.concat().as_bytes(), "{name}, {size}");
+            }
+            assert!(matches!(decompressed(&headers, &body[..body.len() - 1]), Err(DecodeError::BrokeOff)), "{name}");
+            assert!(decompressed(&headers, &inside).is_err(), "{name}");
+        }
+        for name in ["gzip, compress", "gzip, gzip, gzip, gzip, gzip"] {
+            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, name.parse().unwrap())]);
+            assert!(matches!(Decoder::for_body(&headers), Err(DecodeError::UnknownEncoding(known)) if known == name));
+        }
+    }
+
     const COMPRESSIONS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "raw deflate"];
 
     #[tokio::test]
@@ -394,7 +295,8 @@ mod tests {
     #[tokio::test]
     async fn a_whole_body_has_a_bound() {
         for encoding in ["identity", "gzip"] {
-            let mut decoder = Decoder { room: 40, ..decoder(encoding) };
+            let mut decoder = decoder(encoding);
+            decoder.compressions[0].room = 40;
             let mut decoded = Vec::new();
             let mut failed = None;
             for chunk in compress(encoding).await {

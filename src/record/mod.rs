@@ -7,6 +7,7 @@
 //! which decompresses it, splits it into events and timestamps them. One thread (`writer`) redacts and writes the events of all
 //! exchanges (`exchange_file`).
 
+mod compression;
 mod decompress;
 mod door;
 mod error;

@@ -7,12 +7,13 @@ use std::time::Instant;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 
-use super::decompress::{DecodeError, Decoder};
+use super::compression::DecodeError;
+use super::decompress::Decoder;
 use super::exchange_file::ExchangeUpdate;
 use super::sse::{Frame, Splitter};
 use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, StreamSign};
 
 /// The recording of one exchange, from the moment its request is sent.
 pub(super) struct Tap {
@@ -29,10 +30,12 @@ pub(super) struct Tap {
     body: AnswerBody,
     /// Bytes still to come, if the response has a length.
     remaining: Option<u64>,
-    /// Whether the stream had a `message_stop` event.
+    /// Whether the stream said that it is whole.
     stopped: bool,
-    /// Whether the stream had an `error` event.
-    error_event: bool,
+    /// Whether the stream may end without saying so.
+    may_end: bool,
+    /// Whether the stream said that the upstream failed.
+    failed: bool,
     /// How the exchange ended. Events that come later are added to the trace, but do not change this.
     ended: Option<ExchangeOutcome>,
     /// Whether something came that is not in the saved trace.
@@ -58,7 +61,8 @@ impl Tap {
             body: AnswerBody::Whole(Vec::new()),
             remaining: None,
             stopped: false,
-            error_event: false,
+            may_end: false,
+            failed: false,
             ended: None,
             unsaved: true,
         }
@@ -136,9 +140,9 @@ impl Tap {
     /// The outcome of an answer that ended in good order.
     fn outcome(&self) -> ExchangeOutcome {
         let is_stream = matches!(self.body, AnswerBody::Events(_));
-        let no_stop = self.endpoint == Endpoint::Messages && is_stream && !self.stopped;
+        let no_stop = self.endpoint.ends_its_streams() && is_stream && !self.stopped && !self.may_end;
         match self.cut_short {
-            _ if self.status >= 400 || self.error_event => ExchangeOutcome::UpstreamError,
+            _ if self.status >= 400 || self.failed => ExchangeOutcome::UpstreamError,
             Some(outcome) => outcome,
             None if no_stop => ExchangeOutcome::UpstreamError,
             None => ExchangeOutcome::Complete,
@@ -158,8 +162,12 @@ impl Tap {
 
     fn event(&mut self, frame: Frame, at_us: u64) {
         let event = frame.name();
-        self.stopped |= event == "message_stop";
-        self.error_event |= event == "error";
+        match StreamSign::of_event(self.endpoint, &event, &frame.data) {
+            StreamSign::GoesOn => {}
+            StreamSign::MayEnd => self.may_end = true,
+            StreamSign::Ends => self.stopped = true,
+            StreamSign::Fails => self.failed = true,
+        }
         self.unsaved = true;
         self.writer.add(ExchangeUpdate::Event { at_us, event, data: frame.data });
     }

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::trace::json_weight;
+use crate::wire::from_json;
 
 /// The most that a body, or the data of one event, may weigh as JSON, in bytes.
 const MAX_JSON: usize = 128 << 20;
@@ -15,12 +16,13 @@ const MAX_EVENTS: usize = 512 << 20;
 /// What an event weighs without its data.
 const EVENT: usize = 128;
 
-/// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy. Null if it is empty.
+/// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy. Null if it is empty. Half of a
+/// UTF-16 pair, which JSON allows and no text can hold, becomes U+FFFD, as for the server.
 pub(super) fn body_value(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    let parsed = if json_weight(body) <= MAX_JSON { serde_json::from_slice(body).ok() } else { None };
+    let parsed = if json_weight(body) <= MAX_JSON { from_json(body).ok() } else { None };
     parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(body).into_owned()))
 }
 
@@ -42,7 +44,7 @@ impl EventRoom {
         let weight = json_weight(data.as_bytes());
         let is_light = weight <= MAX_JSON;
         self.left = self.left.checked_sub(EVENT + data.len() + if is_light { weight } else { 0 })?;
-        let parsed = if is_light { serde_json::from_str(&data).ok() } else { None };
+        let parsed = if is_light { from_json(data.as_bytes()).ok() } else { None };
         Some(parsed.unwrap_or(Value::String(data)))
     }
 }

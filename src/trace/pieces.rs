@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::wire::DONE;
+
 /// A text that comes in pieces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PieceId {
@@ -37,9 +39,6 @@ pub(super) struct TextPiece<'a> {
     /// The piece.
     pub text: &'a mut String,
 }
-
-/// What ends a stream of chat completions.
-pub(super) const DONE: &str = "[DONE]";
 
 /// The events of a message that spell nothing.
 const KNOWN: [&str; 6] = ["message_start", "content_block_stop", "message_delta", "message_stop", "ping", "error"];

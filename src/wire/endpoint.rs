@@ -25,6 +25,12 @@ pub enum Endpoint {
     Messages,
     /// A token count: [`COUNT_TOKENS_PATH`].
     CountTokens,
+    /// An answer in OpenAI's protocol: [`CHAT_COMPLETIONS_PATH`].
+    ChatCompletions,
+    /// An answer in OpenAI's newer protocol: [`RESPONSES_PATH`].
+    Responses,
+    /// The continuation of a text: [`COMPLETIONS_PATH`].
+    Completions,
     /// Anything else.
     Other,
 }
@@ -35,6 +41,9 @@ impl Endpoint {
         match path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path) {
             MESSAGES_PATH => Self::Messages,
             COUNT_TOKENS_PATH => Self::CountTokens,
+            CHAT_COMPLETIONS_PATH => Self::ChatCompletions,
+            RESPONSES_PATH => Self::Responses,
+            COMPLETIONS_PATH => Self::Completions,
             _ => Self::Other,
         }
     }
@@ -50,6 +59,9 @@ mod tests {
             ("/v1/messages", Endpoint::Messages),
             ("/v1/messages?beta=true", Endpoint::Messages),
             ("/v1/messages/count_tokens?beta=true", Endpoint::CountTokens),
+            ("/v1/chat/completions", Endpoint::ChatCompletions),
+            ("/v1/responses?x=1", Endpoint::Responses),
+            ("/v1/completions", Endpoint::Completions),
             ("/v1/messages/batches", Endpoint::Other),
             ("/v1/models?path=/v1/messages", Endpoint::Other),
             ("", Endpoint::Other),

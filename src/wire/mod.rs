@@ -26,6 +26,7 @@ mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod response;
 mod sse;
+mod stream_end;
 mod surrogates;
 mod tool_changes;
 
@@ -45,5 +46,6 @@ pub use request::{
 };
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
+pub use stream_end::{DONE, StreamSign};
 pub use surrogates::{from_json, without_lone_surrogates};
 pub use tool_changes::ToolChange;

@@ -25,7 +25,7 @@ impl TrimmedBodies {
 
     /// The body to forward in place of this one. A body that is not a Messages request is forwarded as it is.
     pub fn apply(&self, path: &str, body: Bytes) -> Bytes {
-        if Endpoint::of_path(path) == Endpoint::Other {
+        if !matches!(Endpoint::of_path(path), Endpoint::Messages | Endpoint::CountTokens) {
             return body;
         }
         let Ok(mut value) = serde_json::from_slice::<Value>(&body) else { return body };

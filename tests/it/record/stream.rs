@@ -67,15 +67,18 @@ fn the_request_reaches_the_upstream_as_it_was_sent() {
     assert_eq!((request.header("x-hop"), request.header("te")), (None, None));
 }
 
-/// Parts compressed, flushed after each as a streaming server does it.
-fn compressed<'a>(encoding: &str, parts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<u8>> {
+/// Parts compressed, flushed after each as a streaming server does it. Of two encodings, the second is around the first.
+fn compressed(encoding: &str, parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Vec<Vec<u8>> {
+    if let Some((inner, outer)) = encoding.split_once(", ") {
+        return compressed(outer, [compressed(inner, parts).concat()]);
+    }
     use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
     macro_rules! compress {
         ($encoder:ident) => {{
             let mut encoder = $encoder::new(Vec::new());
             let mut chunks = Vec::new();
             for part in parts {
-                encoder.write_all(part.as_bytes()).await.unwrap();
+                encoder.write_all(part.as_ref()).await.unwrap();
                 encoder.flush().await.unwrap();
                 chunks.push(std::mem::take(encoder.get_mut()));
             }
@@ -97,7 +100,7 @@ fn compressed<'a>(encoding: &str, parts: impl IntoIterator<Item = &'a str>) -> V
 
 #[test]
 fn a_compressed_answer_reaches_the_client_untouched_and_the_trace_decoded() {
-    for encoding in ["gzip", "br", "zstd", "deflate"] {
+    for encoding in ["gzip", "br", "zstd", "deflate", "gzip, gzip"] {
         let frames = frames();
         let chunks = compressed(encoding, frames.iter().map(String::as_str));
         let whole = chunks.concat();
@@ -163,7 +166,7 @@ fn a_compressed_request_reaches_the_upstream_untouched_and_the_trace_decoded() {
         seen.lock().unwrap().send(request).unwrap();
         answer.whole(200, &[], "{}")
     });
-    for encoding in ["gzip", "br", "zstd", "deflate"] {
+    for encoding in ["gzip", "br", "zstd", "deflate", "gzip, gzip"] {
         let mut body: Value = serde_json::from_str(REQUEST).unwrap();
         body["mcp_servers"] = json!([{"type": "url", "name": "a", "authorization_token": "opensesame"}]);
         let sent = compressed(encoding, [body.to_string().as_str()]).concat();
@@ -224,6 +227,32 @@ fn the_trace_is_on_the_disk_when_the_client_sees_the_end() {
     client.read_until("message_stop");
     recorder.signal("KILL");
     assert_eq!(recorder.trace().outcome, ExchangeOutcome::Complete);
+}
+
+#[test]
+fn streams_of_other_protocols_end_in_their_own_ways() {
+    const SAYS: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    const STOPS: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    const FAILS: &str = "data: {\"error\":{\"message\":\"gone\"}}\n\n";
+    const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\"}\n\n";
+    for (path, frames, outcome) in [
+        ("/v1/chat/completions", [SAYS, STOPS, "data: [DONE]\n\n"], ExchangeOutcome::Complete),
+        ("/v1/chat/completions", [SAYS, STOPS, ""], ExchangeOutcome::Complete),
+        ("/v1/chat/completions", [SAYS, SAYS, ""], ExchangeOutcome::UpstreamError),
+        ("/v1/completions", [SAYS, FAILS, "data: [DONE]\n\n"], ExchangeOutcome::UpstreamError),
+        ("/v1/responses", [CREATED, "event: response.completed\ndata: {}\n\n", ""], ExchangeOutcome::Complete),
+        ("/v1/responses", [CREATED, "event: response.failed\ndata: {}\n\n", ""], ExchangeOutcome::UpstreamError),
+        ("/v1/responses", [CREATED, "", ""], ExchangeOutcome::UpstreamError),
+    ] {
+        let upstream = Upstream::start(move |_, answer| {
+            answer.head(200, &["content-type: text/event-stream"])?;
+            frames.iter().filter(|frame| !frame.is_empty()).try_for_each(|frame| answer.chunk(frame.as_bytes()))?;
+            answer.end()
+        });
+        let recorder = Recorder::start(&upstream.url());
+        Client::send(&recorder.address, "POST", path, &["content-type: application/json"], REQUEST).answer();
+        assert_eq!(recorder.trace().outcome, outcome, "{path} {frames:?}");
+    }
 }
 
 #[test]
