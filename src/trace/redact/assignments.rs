@@ -2,6 +2,7 @@
 
 use super::detector::Detector;
 use super::escape::ESCAPED_LINE_END;
+use super::named::NamedElsewhere;
 use super::names::{Evidence, evidence_for};
 use super::spans::{Quote, SecretSpans};
 use super::values::{ValueForm, is_placeholder, is_secret};
@@ -11,9 +12,6 @@ const MAX_NAME: usize = 64;
 
 /// How much of a value is judged, in bytes.
 const MAX_VALUE: usize = 512;
-
-/// How far behind a name that is itself a value, as in `name: DB_PASSWORD`, its own value is looked for, in bytes.
-const NEAR: usize = 200;
 
 /// The detector of these values.
 #[derive(Default)]
@@ -44,43 +42,6 @@ enum AssignmentPart {
     Value,
     /// Inside a value that is known to be secret.
     Secret,
-}
-
-/// A name that is the value of a field: `{"name": "DB_PASSWORD", "value": "…"}`, or the part of a form with that name.
-#[derive(Default)]
-struct NamedElsewhere {
-    /// Whether the next word is such a name.
-    is_next: bool,
-    /// What the last one asks of its value, and up to where that is looked for.
-    last: Option<(Evidence, usize)>,
-    /// Up to where a name is that of a form's part: the header that has it has begun.
-    form_until: usize,
-    /// The line ends since the name of a form's part, without anything between. Its value follows two.
-    line_ends: Option<u8>,
-}
-
-impl NamedElsewhere {
-    /// Notes a name.
-    fn note(&mut self, name: &[u8], at: usize) {
-        self.is_next = false;
-        self.last = std::str::from_utf8(name).ok().and_then(evidence_for).map(|evidence| (evidence, at + NEAR));
-        self.line_ends = (self.last.is_some() && at <= self.form_until).then_some(0);
-    }
-
-    /// Counts the line ends.
-    fn pass(&mut self, byte: u8) {
-        match (&mut self.line_ends, byte) {
-            (Some(ends), b'\n' | ESCAPED_LINE_END) => *ends = ends.saturating_add(1),
-            (_, b'\r' | b'\\' | b' ') => {}
-            (Some(ends), _) => *ends = 0,
-            (None, _) => {}
-        }
-    }
-
-    /// What a value that stands here must look like to be a secret by the last such name.
-    fn take(&mut self, at: usize) -> Option<Evidence> {
-        self.last.take().filter(|(_, until)| at <= *until).map(|(evidence, _)| evidence)
-    }
 }
 
 #[derive(Default)]
@@ -235,7 +196,7 @@ impl Assignments {
             self.named.note(&self.name.text, at);
         }
         if self.name.text.eq_ignore_ascii_case(b"form-data") {
-            self.named.form_until = at + NEAR;
+            self.named.begin_form(at);
         }
         let is_flag = self.name.text.starts_with(b"--") || self.name.text == b"-u";
         match byte {
@@ -265,7 +226,11 @@ impl Assignments {
             (Evidence::Name, Continuation::UserPassword)
         } else {
             // The value of a name that stood before, as lists of variables, forms and property lists have it.
-            let named = if ["value", "string"].contains(&lower.as_str()) { self.named.take(at) } else { None };
+            let named = match lower.as_str() {
+                "value" | "val" => self.named.take(at).or_else(|| self.named.inside(at)),
+                "string" => self.named.take(at),
+                _ => None,
+            };
             let Some(evidence) = named.or_else(|| evidence_for(text)) else { return AssignmentPart::Between };
             // Signatures are secret in addresses only: those of thinking are not.
             if separator == b':' && lower == "sig" {
@@ -302,7 +267,12 @@ impl Assignments {
             _ if is_line_end(byte) && self.name.quote.is_some() => AssignmentPart::BeforeValue,
             b'[' if self.name.quote.is_some() && !self.in_list => {
                 self.in_list = true;
+                self.named.enter(self.value.evidence, at);
                 AssignmentPart::BeforeValue
+            }
+            b'{' if self.name.quote.is_some() => {
+                self.named.enter(self.value.evidence, at);
+                AssignmentPart::Between
             }
             b',' if self.in_list => AssignmentPart::BeforeValue,
             _ if is_quote(byte) => self.open_quote(byte),

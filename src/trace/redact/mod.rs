@@ -12,6 +12,7 @@ mod detector;
 mod encoded;
 mod escape;
 mod key_blocks;
+mod named;
 mod names;
 mod patterns;
 mod redactor;

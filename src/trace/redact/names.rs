@@ -14,13 +14,25 @@ pub(super) enum Evidence {
     Name,
     /// Like an identifier that no word is. The name is used for other things too, as `token` is.
     Token,
+    /// Like no ordinary word. The name says nothing, and that of the object around it says that there are secrets inside.
+    NoWord,
     /// Like chance. The name is mostly used for other things, as `key` is.
     Chance,
 }
 
+impl Evidence {
+    /// What the values inside of an object must look like whose name asks for this.
+    pub(super) fn inside(self) -> Self {
+        match self {
+            Self::Name | Self::NoWord => Self::NoWord,
+            Self::Token | Self::Chance => Self::Chance,
+        }
+    }
+}
+
 /// Every name of a secret contains one of these; other names need no closer look.
 static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt"];
+    let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt", "bearer"];
     // Building fails for gigabytes only; without it, names are just looked at longer.
     AhoCorasick::builder().ascii_case_insensitive(true).build(stems).ok()
 });
@@ -164,6 +176,41 @@ const ABOUT: [&str; 45] = [
     "version",
 ];
 
+/// Further last words of names that are about a secret, where they stand beside it in an object.
+const BESIDE: [&str; 26] = [
+    "account",
+    "alg",
+    "algorithm",
+    "created",
+    "default",
+    "domain",
+    "email",
+    "example",
+    "examples",
+    "format",
+    "host",
+    "issued",
+    "issuer",
+    "kind",
+    "location",
+    "login",
+    "modified",
+    "pattern",
+    "provider",
+    "region",
+    "scope",
+    "scopes",
+    "status",
+    "updated",
+    "user",
+    "username",
+];
+
+/// Whether a field of an object that holds a secret only tells something about it.
+pub(super) fn is_about_secret(name: &str) -> bool {
+    words(name).last().is_some_and(|last| [&ABOUT[..], &BESIDE[..]].concat().contains(&last.as_str()))
+}
+
 /// The evidence that the value of a field or variable must give to count as a secret; `None` if no value of it is one.
 pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
     if STEMS.as_ref().is_some_and(|stems| !stems.is_match(name)) {
@@ -176,7 +223,7 @@ pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
     if ABOUT.contains(&last) {
         return None;
     }
-    if SECRET.iter().any(|part| bare.contains(part)) || last == "pwd" {
+    if SECRET.iter().any(|part| bare.contains(part)) || ["pwd", "bearer"].contains(&last) {
         return Some(Evidence::Name);
     }
     // `DB_PASS`, `smtpPass`; not a pass over data.
@@ -270,7 +317,7 @@ mod tests {
             api_key apiKey APIKEY x-api-key X-Api-Key provider.api.key AccountKey aws_secret_access_key ssh-key privateKey
             authorization Authorization authorization_token authorizationToken proxyAuthorization Proxy-Authorization
             clientSecret client.secret SECRET secrets credentials github_token mcpAuthToken access.token ACCESS_TOKEN refreshToken
-            cookie Cookies Set-Cookie set_cookie cookieJar";
+            bearer Bearer my_bearer cookie Cookies Set-Cookie set_cookie cookieJar";
         let like_a_token = "token Token sig x-foo-auth auth jwt token_value tokenString bearer_token_2 accessTokens api_keys
             session-tokens oauth2 tokens_for_auth";
         let like_chance = "key datadogKey key2 key_material apiKeyValue";
@@ -280,7 +327,7 @@ mod tests {
             eosToken cancelToken cache_key cacheKey cache-key keys keyword keyboard publicKey public_key_pem primary_key
             primaryKeyName partitionKey sortKey idempotency_key key_id keyId access_key_id hotkeys
             password_field passwordLength secret_name cookie_policy authorization_url author authored_by authority tokenizer
-            signature design assigned content compass passed bypass text_tokens";
+            bearer_format bearerType forbearer signature design assigned content compass passed bypass text_tokens";
         for (evidence, names) in [
             (Some(Evidence::Name), by_name),
             (Some(Evidence::Token), like_a_token),

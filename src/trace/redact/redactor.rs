@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::credentials::Credentials;
 use super::encoded;
-use super::names::{Evidence, REDACTED, evidence_for, is_secret_header, is_secret_parameter};
+use super::names::{Evidence, REDACTED, evidence_for, is_about_secret, is_secret_header, is_secret_parameter};
 use super::scanner::Scanner;
 use super::spans::without;
 use super::spelling::forget_spelling;
@@ -145,7 +145,8 @@ impl Redactor {
     }
 
     /// `evidence`: how much like a secret a text or number must look, by the name of the field that holds it. Each text of a list
-    /// is judged like one alone. Inside an object, which may be a schema, the object's name makes only random text a secret.
+    /// is judged like one alone. So is the `value` inside of an object; its other fields must look more like a secret, and in a
+    /// schema they must be random.
     fn json_named(&self, value: &mut Value, evidence: Option<Evidence>) {
         match value {
             Value::String(text) => {
@@ -166,11 +167,12 @@ impl Redactor {
                 if fields.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
                     *fields = std::mem::take(fields).into_iter().map(|(k, v)| (self.text(&k).into_owned(), v)).collect();
                 }
-                let inside = evidence.map(|_| Evidence::Chance);
+                let inside = evidence.map(|evidence| if is_schema(fields) { Evidence::Chance } else { evidence.inside() });
                 let named = named_elsewhere(fields);
                 for (key, value) in fields.iter_mut() {
-                    let named = if VALUES.contains(&key.as_str()) { named } else { None };
-                    self.json_named(value, named.or_else(|| evidence_for(key)).or(inside));
+                    let by_name = if VALUES.contains(&key.as_str()) { named.or(evidence) } else { None };
+                    let inside = inside.filter(|_| !is_about_secret(key));
+                    self.json_named(value, by_name.or_else(|| evidence_for(key)).or(inside));
                 }
             }
             _ => {}
@@ -187,6 +189,18 @@ impl Redactor {
 /// "value": "…"}`.
 const NAMES: [&str; 4] = ["name", "key", "header", "variable"];
 const VALUES: [&str; 2] = ["value", "val"];
+
+/// Whether an object is a JSON Schema, which describes a secret and holds none.
+fn is_schema(fields: &Map<String, Value>) -> bool {
+    const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+    const KEYWORDS: [&str; 7] = ["$ref", "allOf", "anyOf", "enum", "oneOf", "pattern", "properties"];
+    let is_type = |value: &Value| value.as_str().is_some_and(|name| TYPES.contains(&name));
+    let is_typed = fields.get("type").is_some_and(|kind| match kind {
+        Value::Array(kinds) => kinds.iter().all(is_type),
+        kind => is_type(kind),
+    });
+    is_typed || KEYWORDS.iter().any(|keyword| fields.contains_key(*keyword))
+}
 
 /// What the value of an entry must look like to be a secret, going by the name that stands beside it.
 fn named_elsewhere(fields: &Map<String, Value>) -> Option<Evidence> {
@@ -292,6 +306,37 @@ mod tests {
                 "default": "claude-opus-4-5-20251101"}, "cookies": {"sid": {"value": "[redacted]"}}, "tokens": ["some", "words"],
                 "max_tokens": "4096"})
         );
+    }
+
+    #[test]
+    fn the_values_of_an_object_below_such_a_name_are_judged_by_it() {
+        let given = json!({
+            "api_key": {"value": "opensesame", "name": "prod-1", "expires_at": "2027-01-01"}, "token": {"value": "abcd1234", "kind": "bot-2"},
+            "password": {"value": 12345678, "type": "string"}, "db_passwords": [{"val": "sunshine"}, {"value": ""}],
+            "secrets": {"STRIPE": "hunter2", "MODE": "enabled", "MAX": 5, "nested": {"deep": ["hunter-2"]}}, "bearer": "opensesame",
+            "cookies": {"theme": "dark", "sid": "a1b2c3"}, "secret_scanning": {"status": "enabled-2"}, "key": {"value": "ctrl+s"},
+            "properties": {"password": {"type": "object", "properties": {"value": {"type": "string", "default": "p4ssword-x"}}},
+            "secret": {"anyOf": [{"type": "string", "pattern": "^[a-z0-9]{5,}$"}], "default": "claude-3-5"}},
+        });
+        let text = Redactor::default().text(&given.to_string()).into_owned();
+        let mut body = given;
+        Redactor::default().json(&mut body);
+        assert_eq!(
+            body,
+            json!({
+                "api_key": {"value": "[redacted]", "name": "prod-1", "expires_at": "2027-01-01"}, "token": {"value": "[redacted]", "kind": "bot-2"},
+                "password": {"value": "[redacted]", "type": "string"}, "db_passwords": [{"val": "[redacted]"}, {"value": ""}],
+                "secrets": {"STRIPE": "[redacted]", "MODE": "enabled", "MAX": 5, "nested": {"deep": ["[redacted]"]}}, "bearer": "[redacted]",
+                "cookies": {"theme": "dark", "sid": "[redacted]"}, "secret_scanning": {"status": "enabled-2"}, "key": {"value": "ctrl+s"},
+                "properties": {"password": {"type": "object", "properties": {"value": {"type": "string", "default": "p4ssword-x"}}},
+                "secret": {"anyOf": [{"type": "string", "pattern": "^[a-z0-9]{5,}$"}], "default": "claude-3-5"}},
+            })
+        );
+        // In a text, what is named value.
+        for secret in ["opensesame", "abcd1234", "12345678", "sunshine"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert!(text.contains("ctrl+s") && text.contains("prod-1") && text.contains("p4ssword-x"), "{text}");
     }
 
     #[test]

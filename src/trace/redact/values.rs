@@ -36,6 +36,7 @@ pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bo
         (Evidence::Name, ValueForm::Bare | ValueForm::Line) => (value.len() >= 5 && is_no_word(value)) || is_long_number(value),
         (Evidence::Name, ValueForm::Number) => is_long_number(value),
         (_, ValueForm::Number) => false,
+        (Evidence::NoWord, _) => !has_space && value.len() >= 5 && is_no_word(value) && !is_compound(value),
         (Evidence::Token, _) => !has_space && is_token(value),
         (Evidence::Chance, _) => !has_space && is_chance(value),
     }
@@ -60,6 +61,11 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
 fn is_no_word(value: &[u8]) -> bool {
     let sign = |byte: &u8| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'^' | b'*' | b'+' | b'=' | b'-' | b'~');
     value.iter().any(u8::is_ascii_digit) || value[1..].iter().any(sign)
+}
+
+/// Whether these are words with dashes between.
+fn is_compound(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
 }
 
 /// Words that stand where a password would: types, and what is said of one.
@@ -123,12 +129,18 @@ fn is_token(value: &[u8]) -> bool {
     value.len() >= 8 && ((digits >= 2 && letters >= 2) || is_chance(value))
 }
 
-/// Whether the longest word in it looks random. Names, dates and versions have shorter words.
+/// The fewest letters and digits in a row that may be chance. Names, dates and versions have shorter words.
+const MIN_CHANCE: usize = 16;
+
+/// The least Shannon entropy of chance, in bits for each byte. Hexadecimal digits have up to 4, random letters and digits more.
+const MIN_ENTROPY: f64 = 3.0;
+
+/// Whether the longest word in it looks random: it is long, has letters and two digits or more, and few bytes repeat.
 pub(super) fn is_chance(value: &[u8]) -> bool {
     let word = value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default();
     let has = |kind: fn(&u8) -> bool| word.iter().any(kind);
     let mixed = has(u8::is_ascii_alphabetic) && word.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2;
-    word.len() >= 16 && mixed && entropy(word) >= 3.0
+    word.len() >= MIN_CHANCE && mixed && entropy(word) >= MIN_ENTROPY
 }
 
 /// Shannon entropy in bits for each byte.
