@@ -1,7 +1,9 @@
 //! Redacting a trace that exists already, in all places that the recorder redacts.
 
+use serde_json::Value;
+
 use super::redact::{Redactor, StreamRedactor};
-use super::{RecordedEvent, Trace};
+use super::{RecordedEvent, Trace, assemble};
 
 /// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like
 /// ordinary text stays.
@@ -16,6 +18,13 @@ pub(super) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
     let mut events: Vec<RecordedEvent> = trace.response.events.drain(..).flat_map(|event| stream.push(event)).collect();
     events.extend(stream.finish());
     trace.response.events = events;
+}
+
+/// The message that events assemble to, as a trace has it. In a whole call more may look like a secret than in its pieces.
+pub(super) fn assemble_redacted(events: &[RecordedEvent], redactor: &Redactor) -> Value {
+    let mut message = assemble(events);
+    redactor.json(&mut message);
+    message
 }
 
 /// The parts of a trace in which something looks like a secret, by name.

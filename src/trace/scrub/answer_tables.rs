@@ -5,11 +5,11 @@ use super::kinds::{FieldTable, ObjectKind};
 
 pub(super) const ANSWER: FieldTable = &[
     ("id", Id),
-    ("type", Name),
-    ("role", Name),
+    ("type", Enumerated),
+    ("role", Enumerated),
     ("model", Model),
     ("content", In(ObjectKind::Block)),
-    ("stop_reason", Name),
+    ("stop_reason", Enumerated),
     ("stop_sequence", Free),
     ("usage", Settings),
     ("container", Hash),
@@ -23,19 +23,19 @@ pub(super) const ANSWER: FieldTable = &[
     ("content_block", In(ObjectKind::Block)),
     ("delta", In(ObjectKind::Delta)),
     // Chat completions.
-    ("object", Name),
+    ("object", Enumerated),
     ("created", Settings),
     ("choices", In(ObjectKind::Choice)),
     ("system_fingerprint", Hash),
     // Responses.
-    ("status", Name),
+    ("status", Enumerated),
     ("output", In(ObjectKind::Item)),
     ("created_at", Settings),
     ("completed_at", Settings),
     ("incomplete_details", Settings),
     ("instructions", Free),
     ("tools", In(ObjectKind::Tool)),
-    ("tool_choice", NameOr(ObjectKind::Tool)),
+    ("tool_choice", EnumeratedOr(ObjectKind::Tool)),
     ("parallel_tool_calls", Settings),
     ("max_output_tokens", Settings),
     ("temperature", Settings),
@@ -49,7 +49,7 @@ pub(super) const ANSWER: FieldTable = &[
 ];
 
 pub(super) const RESPONSES_EVENT: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("sequence_number", Settings),
     ("output_index", Settings),
     ("content_index", Settings),
@@ -64,7 +64,7 @@ pub(super) const RESPONSES_EVENT: FieldTable = &[
     ("text", Free),
     ("refusal", Free),
     // Of a tool.
-    ("name", Name),
+    ("name", ToolName),
     ("arguments", Arguments),
     ("input", Arguments),
     ("code", Free),
@@ -73,13 +73,13 @@ pub(super) const RESPONSES_EVENT: FieldTable = &[
 ];
 
 pub(super) const DELTA: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("text", Said),
     ("thinking", Free),
     ("signature", Hash),
     ("partial_json", Arguments),
     ("citation", In(ObjectKind::Citation)),
-    ("stop_reason", Name),
+    ("stop_reason", Enumerated),
     ("stop_sequence", Free),
     ("container", Hash),
     ("content", Free),
@@ -89,8 +89,8 @@ pub(super) const CHOICE: FieldTable = &[
     ("index", Settings),
     ("message", In(ObjectKind::Message)),
     ("delta", In(ObjectKind::Message)),
-    ("finish_reason", Name),
+    ("finish_reason", Enumerated),
     ("text", Free),
 ];
 
-pub(super) const ERROR: FieldTable = &[("type", Name), ("message", Free), ("code", Settings), ("param", Free)];
+pub(super) const ERROR: FieldTable = &[("type", Enumerated), ("message", Free), ("code", Settings), ("param", Free)];

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::homes::verbatim;
 use super::shape::{is_name, length_while};
+use crate::trace::redact::REDACTED;
 use crate::wire::BILLING_HEADER;
 
 /// Filler words, in any order.
@@ -28,7 +29,7 @@ const MARKERS: [&str; 8] = [
     "</command-name>",
     "<command-message>",
     "</command-message>",
-    "[redacted]",
+    REDACTED,
     "\u{feff}",
 ];
 
@@ -150,9 +151,10 @@ pub(super) fn user_turn(text: &str) -> String {
     out + &verbatim(&text[done..])
 }
 
-/// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature.
+/// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature. A secret that is gone
+/// already has nothing to hide, and a hash in its place would look like another.
 pub(super) fn hashed(text: &str) -> String {
-    if text.is_empty() || is_hashed(text) {
+    if text.is_empty() || text == REDACTED || is_hashed(text) {
         return text.to_owned();
     }
     let hash = format!("{:x}", digest(text));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::filler::{filler, hashed, is_hashed};
-use super::shape::{is_beta, is_date, is_id, is_media, is_model, is_number, is_version};
+use super::shape::{is_beta, is_date, is_media, is_model, is_number, is_version};
 
 /// What a header holds, and so what becomes of its value.
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +228,7 @@ pub(super) fn path(path: &str) -> String {
     let mut before = "";
     let parts = path.split('/').map(|part| {
         let is_model = before == "models" && is_model(part);
-        let is_id = (part.starts_with("msgbatch_") || part.starts_with("file_")) && is_id(part);
+        let is_id = part.starts_with("msgbatch_") || part.starts_with("file_");
         before = part;
         match part {
             _ if PATH.contains(&part) || is_model => part.to_owned(),

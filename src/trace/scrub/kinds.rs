@@ -7,22 +7,26 @@ pub(super) enum FieldKind {
     Free,
     /// What somebody says in a message.
     Said,
-    /// A short name of the protocol, a tool or a parameter. It stays if it is shaped like one.
-    Name,
+    /// A word of the protocol itself: a type, a role, a reason. It stays if it is known.
+    Enumerated,
+    /// The name of a tool or of an output format. It stays if it is shaped like one.
+    ToolName,
     /// A model's name. It stays if it is shaped like one.
     Model,
     /// A media type such as `image/png`. It stays if it is shaped like one.
     Media,
-    /// An id by which blocks refer to each other. It stays if it is shaped like one, else it becomes a hash.
+    /// An id by which blocks refer to each other. It stays if it is shaped like those of the protocols, else it becomes a hash.
     Id,
     /// What identifies somebody or something: it becomes a hash, the same for the same value.
     Hash,
-    /// Numbers, switches and names, at any depth: they stay where the name of their field is known.
+    /// Numbers, switches and words of the protocol, at any depth: they stay where the name of their field is known.
     Settings,
     /// The arguments of a tool call, as JSON or as its text.
     Arguments,
     /// A value that a schema allows.
     Allowed,
+    /// A value that somebody chose among those. It stays if the schema lists it.
+    Default,
     /// A regular expression of a schema. It stays if it spells no words.
     Pattern,
     /// An address inside a schema, or that of the schema language. Others are free text.
@@ -33,8 +37,8 @@ pub(super) enum FieldKind {
     Result,
     /// The input of the Responses API: items, or a text, which is what the user says.
     Input,
-    /// A name, or fields of such an object.
-    NameOr(ObjectKind),
+    /// A word of the protocol, or fields of such an object.
+    EnumeratedOr(ObjectKind),
     /// An object whose keys are names, and whose values are such objects.
     ByName(ObjectKind),
 }

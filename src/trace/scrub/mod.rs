@@ -1,11 +1,13 @@
 //! Scrubbing: making a trace fit to be shared. Prose becomes filler; people and machines become anonymous.
 //!
 //! It works by an allow-list. What stays is listed: in `tables` and `answer_tables` for bodies and events, in `head` for headers,
-//! paths and the client's name. A listed name, id or number must also look like one (`shape`). Everything else becomes filler
+//! paths and the client's name. Where a word of a protocol is expected, only those of the protocols stay (`enumerations`); a listed
+//! name, id or number must look like one (`shape`). Everything else becomes filler
 //! (`filler`) or a hash, field names included. Every text keeps its length in characters, so that an answer is cut into the same
 //! deltas as before (`stream`).
 
 mod answer_tables;
+mod enumerations;
 mod filler;
 mod head;
 mod homes;
@@ -25,11 +27,12 @@ use self::kinds::{FieldKind, ObjectKind};
 use self::names::DeclaredNames;
 pub use self::walk::Turns;
 use self::walk::{Speaker, Walker};
+use super::Trace;
 use super::redact::Redactor;
-use super::redact_trace::redact_trace;
-use super::{Trace, assemble};
+use super::redact_trace::{assemble_redacted, redact_trace};
 
-/// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing.
+/// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing, and a valid
+/// trace stays valid.
 pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
     redact_trace(&mut trace, redactor);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };
@@ -41,8 +44,11 @@ pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
     stream::events(&walker, &mut trace.response.events);
     if trace.response.events.is_empty() {
         body(&walker, &mut trace.response.body, ObjectKind::Answer);
-    } else {
-        trace.response.body = assemble(&trace.response.events);
+    }
+    // Filler may read as a secret where it stands: a hash behind the name of a token, a word in place of a row of stars.
+    redact_trace(&mut trace, redactor);
+    if !trace.response.events.is_empty() {
+        trace.response.body = assemble_redacted(&trace.response.events, redactor);
     }
     trace
 }
@@ -52,6 +58,7 @@ pub fn scrub_arguments(arguments: &mut Value, request: &Value, turns: Turns, red
     redactor.json(arguments);
     let walker = Walker { turns, names: DeclaredNames::of(request) };
     walker.value(arguments, FieldKind::Arguments, Speaker::Other);
+    redactor.json(arguments);
 }
 
 /// Scrubs a body. One that is no JSON, as a string, is free text.

@@ -8,7 +8,7 @@ fn consists_of(text: &str, signs: &[u8]) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || signs.contains(&byte))
 }
 
-/// A tool, a parameter, a type, a reason.
+/// A tool, a parameter, a value of an enumeration.
 pub(super) fn is_name(text: &str) -> bool {
     consists_of(text, b"_-.:$")
 }
@@ -18,9 +18,28 @@ pub(super) fn is_model(text: &str) -> bool {
     consists_of(text, b"_-.:/@") && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && !text.contains("//")
 }
 
-/// An id of a block, a call or a message.
+/// How ids of blocks, calls, messages and items begin.
+const ID_STARTS: [&str; 15] = [
+    "toolu_",
+    "srvtoolu_",
+    "mcptoolu_",
+    "msg_",
+    "call_",
+    "chatcmpl-",
+    "cmpl-",
+    "resp_",
+    "fc_",
+    "rs_",
+    "ctc_",
+    "item_",
+    "msgbatch_",
+    "file_",
+    "functions.",
+];
+
+/// An id of a block, a call or a message. What begins in another way may be anybody's.
 pub(super) fn is_id(text: &str) -> bool {
-    consists_of(text, b"_-.:|")
+    consists_of(text, b"_-.:|") && ID_STARTS.iter().any(|start| text.starts_with(start))
 }
 
 /// A media type with its parameters: `text/plain; charset=utf-8`.
@@ -97,7 +116,7 @@ mod tests {
                 &["claude-opus-4-5", "us.anthropic.claude-v2:0", "mlx-community/Qwen3-4bit"],
                 &["/srv/models/ours", "https://gateway.corp/m", "our model", "~/m"],
             ),
-            ("id", is_id, &["toolu_01A", "functions.Read:0", "call_1|fc_2"], &["", "a b", "a/b"]),
+            ("id", is_id, &["toolu_01A", "functions.Read:0", "call_1|fc_2"], &["", "a b", "a/b", "Meier", "id1"]),
             (
                 "media",
                 is_media,

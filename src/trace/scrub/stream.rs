@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::enumerations::enumerated;
 use super::kinds::{FieldKind, ObjectKind};
 use super::walk::{Speaker, Walker};
 use crate::trace::RecordedEvent;
-use crate::trace::pieces::{DONE, PieceHolder, PieceId, pieces_in};
+use crate::trace::pieces::{PieceHolder, PieceId, pieces_in};
+use crate::wire::DONE;
 
 /// Scrubs events. Each piece of a text keeps its number of characters.
 pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
@@ -22,7 +24,7 @@ pub(super) fn events(walker: &Walker, events: &mut [RecordedEvent]) {
             ids.push(piece.id);
         }
         spelled.push(ids);
-        event.event = walker.text(&event.event, FieldKind::Name, Speaker::Other);
+        event.event = enumerated(&event.event);
         if event.data != DONE {
             let object = object_of(&event.data);
             walker.value(&mut event.data, FieldKind::In(object), Speaker::Other);

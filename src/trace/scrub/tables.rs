@@ -11,7 +11,7 @@ pub(super) const REQUEST: FieldTable = &[
     ("messages", In(ObjectKind::Message)),
     ("system", In(ObjectKind::Block)),
     ("tools", In(ObjectKind::Tool)),
-    ("tool_choice", NameOr(ObjectKind::Tool)),
+    ("tool_choice", EnumeratedOr(ObjectKind::Tool)),
     ("max_tokens", Settings),
     ("stream", Settings),
     ("temperature", Settings),
@@ -45,7 +45,7 @@ pub(super) const REQUEST: FieldTable = &[
     ("stop", Free),
     ("user", Hash),
     ("functions", In(ObjectKind::Tool)),
-    ("function_call", NameOr(ObjectKind::Tool)),
+    ("function_call", EnumeratedOr(ObjectKind::Tool)),
     ("prompt", Free),
     // Responses.
     ("input", Input),
@@ -62,7 +62,7 @@ pub(super) const REQUEST: FieldTable = &[
 ];
 
 pub(super) const MESSAGE: FieldTable = &[
-    ("role", Name),
+    ("role", Enumerated),
     ("content", In(ObjectKind::Block)),
     ("output_config", In(ObjectKind::OutputConfig)),
     ("cache_control", Settings),
@@ -78,15 +78,15 @@ pub(super) const MESSAGE: FieldTable = &[
 ];
 
 pub(super) const ITEM: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("id", Id),
-    ("role", Name),
+    ("role", Enumerated),
     ("content", In(ObjectKind::Block)),
-    ("status", Name),
+    ("status", Enumerated),
     ("call_id", Id),
     // Of a tool.
-    ("name", Name),
-    ("namespace", Name),
+    ("name", ToolName),
+    ("namespace", ToolName),
     ("arguments", Arguments),
     ("input", Arguments),
     ("output", Result),
@@ -95,14 +95,14 @@ pub(super) const ITEM: FieldTable = &[
 ];
 
 pub(super) const BLOCK: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("text", Said),
     ("thinking", Free),
     ("signature", Hash),
     ("data", Hash),
     ("id", Id),
     ("tool_use_id", Id),
-    ("name", Name),
+    ("name", ToolName),
     ("input", Arguments),
     ("content", Result),
     ("is_error", Settings),
@@ -113,10 +113,10 @@ pub(super) const BLOCK: FieldTable = &[
     ("context", Free),
     ("caller", Settings),
     ("tool", In(ObjectKind::Tool)),
-    ("tool_name", Name),
+    ("tool_name", ToolName),
     ("tool_references", In(ObjectKind::Block)),
     ("server_name", Free),
-    ("error_code", Name),
+    ("error_code", Enumerated),
     ("return_code", Settings),
     ("url", Free),
     ("page_age", Free),
@@ -133,8 +133,8 @@ pub(super) const BLOCK: FieldTable = &[
 ];
 
 pub(super) const TOOL: FieldTable = &[
-    ("name", Name),
-    ("type", Name),
+    ("name", ToolName),
+    ("type", Enumerated),
     ("description", Free),
     ("input_schema", In(ObjectKind::Schema)),
     ("cache_control", Settings),
@@ -179,7 +179,7 @@ pub(super) const SCHEMA: FieldTable = &[
     ("required", Allowed),
     ("enum", Allowed),
     ("const", Allowed),
-    ("default", Allowed),
+    ("default", Default),
     ("examples", Free),
     ("items", In(ObjectKind::Schema)),
     ("prefixItems", In(ObjectKind::Schema)),
@@ -200,7 +200,7 @@ pub(super) const SCHEMA: FieldTable = &[
     ("description", Free),
     ("$comment", Free),
     ("pattern", Pattern),
-    ("format", Name),
+    ("format", Enumerated),
     ("$schema", Reference),
     ("$ref", Reference),
     ("minimum", Settings),
@@ -221,14 +221,14 @@ pub(super) const SCHEMA: FieldTable = &[
     ("deprecated", Settings),
     ("readOnly", Settings),
     ("writeOnly", Settings),
-    ("contentEncoding", Name),
+    ("contentEncoding", Enumerated),
     ("contentMediaType", Media),
 ];
 
 pub(super) const FORMAT: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("schema", In(ObjectKind::Schema)),
-    ("name", Name),
+    ("name", ToolName),
     ("description", Free),
     ("strict", Settings),
     ("json_schema", In(ObjectKind::Format)),
@@ -238,10 +238,10 @@ pub(super) const OUTPUT_CONFIG: FieldTable =
     &[("effort", Settings), ("format", In(ObjectKind::Format)), ("verbosity", Settings), ("task_budget", Settings)];
 
 pub(super) const SOURCE: FieldTable =
-    &[("type", Name), ("media_type", Media), ("data", Free), ("content", Result), ("url", Free), ("file_id", Hash)];
+    &[("type", Enumerated), ("media_type", Media), ("data", Free), ("content", Result), ("url", Free), ("file_id", Hash)];
 
 pub(super) const CITATION: FieldTable = &[
-    ("type", Name),
+    ("type", Enumerated),
     ("cited_text", Free),
     ("document_title", Free),
     ("document_index", Settings),
@@ -261,7 +261,7 @@ pub(super) const CITATION: FieldTable = &[
 ];
 
 pub(super) const MCP_SERVER: FieldTable =
-    &[("type", Name), ("name", Free), ("url", Free), ("authorization_token", Free), ("tool_configuration", Settings)];
+    &[("type", Enumerated), ("name", Free), ("url", Free), ("authorization_token", Free), ("tool_configuration", Settings)];
 
 /// Further names of fields that stay: those inside of [`Settings`] and of what a client sends apart from text.
 pub(super) const SETTINGS: &[&str] = &[

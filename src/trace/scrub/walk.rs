@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::enumerations::{enumerated, is_enumerated};
 use super::filler::{filler, filler_beside_folder, hashed, is_hashed, user_turn};
 use super::homes::verbatim;
 use super::kinds::{FieldKind, ObjectKind};
 use super::names::DeclaredNames;
-use super::shape::{is_id, is_media, is_model, is_name, is_wordless};
+use super::shape::{is_beta, is_id, is_media, is_model, is_name, is_number, is_wordless};
 use super::structure::is_field;
 
 /// What replaces every image: a transparent pixel, as base64 of a PNG file.
@@ -55,10 +56,12 @@ impl Walker {
             (FieldKind::Input, value) => self.value(value, FieldKind::In(ObjectKind::Item), Speaker::Other),
             (kind, Value::Array(items)) => items.iter_mut().for_each(|item| self.value(item, kind, speaker)),
             (kind, Value::String(text)) => *text = self.text(text, kind, speaker),
-            (FieldKind::In(object) | FieldKind::NameOr(object), Value::Object(fields)) => self.fields(fields, object, speaker),
+            (FieldKind::In(object) | FieldKind::EnumeratedOr(object), Value::Object(fields)) => {
+                self.fields(fields, object, speaker)
+            }
             (FieldKind::ByName(object), Value::Object(fields)) => self.by_name(fields, object),
-            (FieldKind::Allowed, Value::Object(fields)) => self.allowed(fields),
-            (FieldKind::Allowed, _) | (_, Value::Null | Value::Bool(_)) => {}
+            (FieldKind::Allowed | FieldKind::Default, Value::Object(fields)) => self.allowed(fields, kind),
+            (FieldKind::Allowed | FieldKind::Default, _) | (_, Value::Null | Value::Bool(_)) => {}
             // The protocol has a text here. What stands here instead is not known.
             (_, value) => self.free(value),
         }
@@ -84,7 +87,9 @@ impl Walker {
     /// Scrubs a text in a field of this kind.
     pub(super) fn text(&self, text: &str, kind: FieldKind, speaker: Speaker) -> String {
         let stays = match kind {
-            FieldKind::Name | FieldKind::Allowed | FieldKind::NameOr(_) | FieldKind::Settings => is_name(text),
+            FieldKind::ToolName | FieldKind::Allowed => is_name(text),
+            FieldKind::Default => self.names.has(text),
+            FieldKind::Settings => is_enumerated(text) || self.names.has(text) || is_beta(text) || is_number(text) || is_id(text),
             FieldKind::Model => is_model(text),
             FieldKind::Media => is_media(text),
             FieldKind::Pattern => is_wordless(text),
@@ -93,13 +98,14 @@ impl Walker {
         };
         match kind {
             _ if stays => text.to_owned(),
+            FieldKind::Enumerated | FieldKind::EnumeratedOr(_) | FieldKind::Settings => enumerated(text),
             FieldKind::Id if is_id(text) => text.to_owned(),
             FieldKind::Id | FieldKind::Hash => hashed(text),
             FieldKind::Arguments => self.arguments_text(text),
             // A pattern of other words would allow other values.
             FieldKind::Pattern => ".*".to_owned(),
             FieldKind::Said | FieldKind::In(ObjectKind::Block) => self.said(text, speaker),
-            FieldKind::Allowed if self.turns == Turns::Kept => verbatim(text),
+            FieldKind::Allowed | FieldKind::Default if self.turns == Turns::Kept => verbatim(text),
             _ => self.prose(text),
         }
     }
@@ -165,9 +171,9 @@ impl Walker {
     }
 
     /// An object as a value of a schema, or the names that others depend on.
-    fn allowed(&self, fields: &mut Map<String, Value>) {
+    fn allowed(&self, fields: &mut Map<String, Value>, kind: FieldKind) {
         rename(fields, |key| if is_name(key) { Cow::Borrowed(key) } else { self.key(key) });
-        fields.values_mut().for_each(|value| self.value(value, FieldKind::Allowed, Speaker::Other));
+        fields.values_mut().for_each(|value| self.value(value, kind, Speaker::Other));
     }
 
     fn arguments(&self, value: &mut Value) {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::redact::Redactor;
+use super::super::redact_trace::{assemble_redacted, redact_trace};
 use super::super::validate;
 use super::super::{Draft, ExchangeOutcome, Opening, RecordedEvent, Trace, testing};
 use super::Turns::{self, Filler, Kept};
@@ -52,7 +53,8 @@ fn exchange(text: &str, input: &Value, size: usize) -> Trace {
     let mut draft = Draft::new(opening("/v1/messages?beta=true", headers, body));
     draft.respond(200, Map::new());
     let pieces = |text: &str| text.chars().collect::<Vec<_>>().chunks(size).map(String::from_iter).collect::<Vec<_>>();
-    let mut events = vec![json!({"type":"message_start","message":{"type":"message","content":[]}})];
+    let mut events = vec![json!({"type":"message_start","message":
+        {"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[]}})];
     events.push(json!({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}));
     for piece in pieces(text) {
         events.push(json!({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":piece}}));
@@ -64,6 +66,7 @@ fn exchange(text: &str, input: &Value, size: usize) -> Trace {
         events.push(json!({"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":piece}}));
     }
     events.push(json!({"type":"content_block_stop","index":1}));
+    events.push(json!({"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":5}}));
     events.push(json!({"type":"message_stop"}));
     for (at_us, data) in events.into_iter().enumerate() {
         draft.push(RecordedEvent { at_us: at_us as u64, ..event(data) });
@@ -153,4 +156,109 @@ proptest! {
             prop_assert_eq!(scrub(once.clone(), turns), once);
         }
     }
+
+    #[test]
+    fn what_was_valid_is_valid_however_it_names_its_secrets(
+        fields in prop::collection::vec((named(), value()), 1..5), texts in prop::collection::vec((named(), written()), 1..4)
+    ) {
+        let object: Map<String, Value> = fields.into_iter().collect();
+        let spelled = texts.iter().map(|(name, value)| format!("{name}{value}")).collect::<Vec<_>>().join("\n");
+        let mut trace = exchange(&spelled, &json!({ "file_path": spelled, "options": object }), 3);
+        trace.request.body["metadata"] = json!(object);
+        trace.request.body["container"] = json!(object);
+        trace.request.body["messages"][0]["content"][0]["text"] = json!(spelled);
+        for (name, value) in &object {
+            let header = value.as_str().unwrap_or("text");
+            trace.request.headers.insert(name.clone(), json!(header));
+            trace.request.path += &format!("&{name}={header}");
+        }
+        redact_trace(&mut trace, &Redactor::default());
+        trace.response.body = assemble_redacted(&trace.response.events, &Redactor::default());
+        prop_assert_eq!(problems_of(&trace), Vec::<String>::new());
+        for turns in [Filler, Kept] {
+            let scrubbed = scrub(trace.clone(), turns);
+            prop_assert_eq!(problems_of(&scrubbed), Vec::<String>::new());
+            prop_assert_eq!(scrub(scrubbed.clone(), turns), scrubbed);
+        }
+    }
+}
+
+/// Names of secrets, and others.
+fn named() -> impl Strategy<Value = String> {
+    let names = [
+        "password",
+        "api_key",
+        "session_token",
+        "token",
+        "key",
+        "cookie",
+        "user_id",
+        "Authorization",
+        "bearer",
+        "DB_PASS",
+        "yzxqwv",
+    ];
+    prop::sample::select(names.to_vec()).prop_map(str::to_owned)
+}
+
+/// What stands behind a name in a text.
+fn written() -> impl Strategy<Value = String> {
+    let signs = prop::sample::select(vec![": ", "=", " = \"", ": <", " "]);
+    (signs, placeholder()).prop_map(|(sign, value)| format!("{sign}{value}"))
+}
+
+/// What is no secret, or is none any more, though its name is that of one.
+fn placeholder() -> impl Strategy<Value = String> {
+    let texts = [
+        "[redacted]",
+        "$API_TOKEN",
+        "xxxx-xxxx",
+        "xxxxxxxx",
+        "<your key>",
+        "{{ token }}",
+        "***",
+        "",
+        "required",
+        "scrubbed-0123456789abcdef",
+        "ctrl+s",
+        "two words",
+    ];
+    prop::sample::select(texts.to_vec()).prop_map(str::to_owned)
+}
+
+/// A value of JSON that is no secret.
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        6 => placeholder().prop_map(Value::String),
+        1 => prop::sample::select(vec![json!(5), json!(true), json!(["[redacted]", "xxxx"]), json!({"value": "[redacted]", "token": "$TOKEN"})]),
+    ]
+}
+
+#[test]
+fn where_a_word_of_the_protocol_is_expected_no_other_stays() {
+    let block = |kind: &str| json!({"type": kind, "id": "zyqwex", "tool_use_id": "zyqwex", "error_code": "zyqwex", "caller": {"type": "zyqwex"}, "cache_control": {"type": "zyqwex", "ttl": "zyqwex"}});
+    let body = json!({
+        "model": "claude-x", "max_tokens": 5, "service_tier": "zyqwex", "thinking": {"type": "zyqwex", "display": "zyqwex"}, "betas": ["zyqwex"],
+        "output_config": {"effort": "zyqwex", "format": {"type": "zyqwex"}}, "tool_choice": "zyqwex", "truncation": "zyqwex", "include": ["zyqwex"],
+        "tools": [{"type": "zyqwex", "name": "Read", "allowed_callers": ["zyqwex"], "input_schema": {"type": "zyqwex", "format": "zyqwex", "default": "zyqwex"}}],
+        "context_management": {"edits": [{"type": "zyqwex", "keep": "zyqwex", "trigger": {"type": "zyqwex"}}]},
+        "messages": [{"role": "zyqwex", "content": [block("zyqwex"), block("text"), {"type": "image", "source": "zyqwex"}]}],
+        "input": [{"type": "zyqwex", "status": "zyqwex", "call_id": "zyqwex"}],
+    });
+    let answer = json!({"id": "zyqwex", "type": "zyqwex", "role": "zyqwex", "stop_reason": "zyqwex", "object": "zyqwex", "status": "zyqwex",
+        "error": {"type": "zyqwex", "code": "zyqwex"}, "usage": {"service_tier": "zyqwex"}, "choices": [{"finish_reason": "zyqwex"}]});
+    let mut draft = Draft::new(opening("/v1/messages", json!({}), body));
+    draft.respond(200, Map::new());
+    for kind in ["zyqwex", "response.zyqwex", "message_start"] {
+        draft.push(event(json!({"type": kind, "message": answer, "delta": {"type": "zyqwex"}, "item": {"status": "zyqwex"}, "item_id": "zyqwex"})));
+    }
+    let trace = draft.to_trace(ExchangeOutcome::Complete, None);
+    let scrubbed = scrub(trace, Filler);
+    let text = serde_json::to_string(&scrubbed).unwrap();
+    assert!(!text.contains(planted::MARKER), "{text}");
+    assert_eq!(scrub(scrubbed.clone(), Filler), scrubbed);
+    // What belongs together still does.
+    let block = &scrubbed.request.body["messages"][0]["content"][0];
+    assert_eq!(block["id"], block["tool_use_id"]);
+    assert_eq!(scrubbed.response.events[1].data["type"], scrubbed.response.events[1].event);
 }
