@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Acceptance, Finding, Kind, Measurement, MeasurementLabel, Phase};
 use crate::snapshot::Outcome;
-use crate::trace::is_malformed;
+use crate::trace::{CallEnd, is_malformed};
 
 /// Two measurements of one trace, at temperature 0, that gave different tool calls.
 ///
@@ -110,11 +110,12 @@ pub struct MalformedArguments {
     pub arguments: String,
 }
 
-/// The first call with malformed arguments. What `max_tokens` cut off is none.
+/// The first call with malformed arguments. What a limit cut off at the end of an answer is none.
 pub fn malformed_arguments(measurements: &[Measurement]) -> Option<MalformedArguments> {
     measurements.iter().find_map(|measurement| {
-        let outcome = &measurement.outcome;
-        let call = outcome.tool_use.iter().find(|call| is_malformed(&call.input, outcome.stop_reason.as_ref()))?;
+        let calls = &measurement.outcome.tool_use;
+        let end = |at: usize| if at + 1 == calls.len() { measurement.last_call } else { CallEnd::Finished };
+        let (_, call) = calls.iter().enumerate().find(|(at, call)| is_malformed(&call.input, end(*at)))?;
         let arguments = call.input.as_str().map_or_else(|| call.input.to_string(), str::to_owned);
         Some(MalformedArguments { measurement: measurement.label(), tool: call.name.clone(), arguments })
     })
@@ -141,7 +142,6 @@ mod tests {
     use super::*;
     use crate::replay::testing;
     use crate::snapshot::ToolUse;
-    use crate::wire::StopReason;
     use Phase::{Cached, Cold, Warm};
     use serde_json::{Value, json};
 
@@ -198,14 +198,19 @@ mod tests {
 
     #[test]
     fn malformed_arguments_are_those_that_nothing_cut() {
-        let malformed = |input: Value, reason: StopReason| {
-            let outcome = Outcome { stop_reason: Some(reason), ..outcome(&[("A", json!({})), ("B", input)]) };
-            malformed_arguments(&[Measurement { outcome, ..measured(Cold, 1, "A") }]).map(|found| (found.tool, found.arguments))
+        let malformed = |inputs: [Value; 2], last_call: CallEnd| {
+            let [first, last] = inputs;
+            let outcome = outcome(&[("A", first), ("B", last)]);
+            let found = malformed_arguments(&[Measurement { outcome, last_call, ..measured(Cold, 1, "A") }]);
+            found.map(|found| (found.tool, found.arguments))
         };
-        assert_eq!(malformed(json!("{\"a\": "), StopReason::ToolUse), Some(("B".into(), "{\"a\": ".into())));
-        assert_eq!(malformed(json!([1]), StopReason::ToolUse), Some(("B".into(), "[1]".into())));
-        assert_eq!(malformed(json!("{\"a\": "), StopReason::MaxTokens), None);
-        assert_eq!(malformed(json!({"a": 1}), StopReason::ToolUse), None);
+        let begun = || json!("{\"a\": ");
+        assert_eq!(malformed([json!({}), begun()], CallEnd::Finished), Some(("B".into(), "{\"a\": ".into())));
+        assert_eq!(malformed([json!({}), json!([1])], CallEnd::Finished), Some(("B".into(), "[1]".into())));
+        assert_eq!(malformed([json!({}), begun()], CallEnd::MayBeCut), None);
+        assert_eq!(malformed([begun(), json!({})], CallEnd::MayBeCut), Some(("A".into(), "{\"a\": ".into())));
+        assert_eq!(malformed([json!({}), json!("no JSON")], CallEnd::MayBeCut), Some(("B".into(), "no JSON".into())));
+        assert_eq!(malformed([json!({}), json!({"a": 1})], CallEnd::Finished), None);
     }
 
     #[test]

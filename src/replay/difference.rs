@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::align::align;
 use super::{Finding, Kind};
 use crate::snapshot::{Outcome, ToolUse};
-use crate::trace::is_malformed;
+use crate::trace::{CallEnd, is_malformed};
 use crate::wire::StopReason;
 
 /// The differences, the most important first; none if the outcomes are equal. `text` is that of the answer that came: it is in
@@ -55,7 +55,10 @@ fn of_calls(accepted: &Outcome, found: &Outcome) -> Vec<Finding> {
             }
             (None, Some(at)) if merged.contains(&at) => {}
             (None, Some(at)) => findings.push(Finding::at(Kind::CallAdded, place(at), None, Some(&call_json(&new[at])))),
-            (Some((_, call)), Some(at)) => of_call(call, &new[at], at, found.stop_reason.as_ref(), &mut findings),
+            (Some((_, call)), Some(at)) => {
+                let end = CallEnd::of(found.stop_reason.as_ref(), at + 1 == new.len());
+                of_call(call, &new[at], at, end, &mut findings);
+            }
             (None, None) => {}
         }
     }
@@ -126,7 +129,7 @@ fn has_in_it(call: &ToolUse, part: &ToolUse) -> bool {
 }
 
 /// The differences of one call. `at` is its position in the answer that came.
-fn of_call(old: &ToolUse, new: &ToolUse, at: usize, reason: Option<&StopReason>, findings: &mut Vec<Finding>) {
+fn of_call(old: &ToolUse, new: &ToolUse, at: usize, end: CallEnd, findings: &mut Vec<Finding>) {
     if old.name != new.name {
         let kind = if old.input == new.input { Kind::ToolRenamed } else { Kind::OtherTool };
         let (old_name, new_name) = (Value::from(old.name.as_str()), Value::from(new.name.as_str()));
@@ -136,7 +139,7 @@ fn of_call(old: &ToolUse, new: &ToolUse, at: usize, reason: Option<&StopReason>,
         }
     }
     let place = format!("{}.input", place(at));
-    if old.input.is_object() && is_malformed(&new.input, reason) && !is_escaped_twice(&old.input, &new.input) {
+    if old.input.is_object() && is_malformed(&new.input, end) && !is_escaped_twice(&old.input, &new.input) {
         findings.push(Finding::at(Kind::MalformedArguments, place, Some(&old.input), Some(&new.input)));
     } else {
         of_value(&old.input, &new.input, &place, findings);

@@ -10,6 +10,7 @@ use super::retry::Retries;
 use super::{Failure, Measurement, Phase, ReplayCase, ReplayStep};
 use crate::backend::{Backend, BackendError, CacheControl, EventStream, JudgeAnswers, Protocol};
 use crate::snapshot::Outcome;
+use crate::trace::CallEnd;
 use crate::trace::redact::Redactor;
 use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
 
@@ -144,6 +145,7 @@ impl<'a> Driver<'a> {
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
             outcome: Outcome::from(&message).redacted(),
+            last_call: CallEnd::of_last_call(&message),
             text: text(&message),
             retries: 0,
         })

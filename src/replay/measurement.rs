@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Phase;
 use crate::snapshot::Outcome;
+use crate::trace::CallEnd;
 
 /// One timed request and its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -31,6 +32,9 @@ pub struct Measurement {
     pub output_tokens: u64,
     /// The tool calls of the answer.
     pub outcome: Outcome,
+    /// Whether a limit may have cut the last of them.
+    #[serde(skip)]
+    pub last_call: CallEnd,
     /// The text of the answer.
     pub text: String,
     /// How often the request was sent again because the backend was busy.

@@ -12,7 +12,7 @@ use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
 use super::{Agreement, Phase};
 use crate::snapshot::{ExchangeId, Matching, Outcome, SnapshotError};
 use crate::trace::redact::Redactor;
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, read_body};
 use crate::wire::MessagesRequest;
 
 /// Length limit of a case's description, in characters.
@@ -226,8 +226,8 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
     if trace.response.status != 200 {
         return Err(Skip::NotAnswered);
     }
-    let request: MessagesRequest = serde_path_to_error::deserialize(&trace.request.body)
-        .map_err(|error| Skip::Unreadable(format!("request.body.{}: {}", error.path(), error.inner())))?;
+    let request: MessagesRequest =
+        read_body(&trace.request.body).map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
     let recorded = trace.message().as_ref().map(Outcome::from);
     let turn = last_user_turn(&request);
     Ok(ReplayCase {

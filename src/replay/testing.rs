@@ -8,6 +8,7 @@ use super::{
     malformed_arguments,
 };
 use crate::snapshot::{ExchangeId, Outcome, ToolUse};
+use crate::trace::CallEnd;
 use crate::wire::StopReason;
 
 /// An answer with one tool call.
@@ -29,6 +30,7 @@ pub fn measurement(phase: Phase, ttft_ms: u64, cache_read_tokens: Option<u64>) -
         cache_read_tokens,
         output_tokens: 10,
         outcome: outcome("Read", json!({"file_path": "hello.txt"})),
+        last_call: CallEnd::Finished,
         text: String::new(),
         retries: 0,
     }

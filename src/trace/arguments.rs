@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{ExchangeOutcome, RecordedEvent, Trace};
-use crate::wire::StopReason;
+use super::RecordedEvent;
+use crate::wire::{ContentBlock, Message, StopReason, from_json};
 
 /// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off
 /// in them.
@@ -29,25 +28,110 @@ pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
     texts
 }
 
-/// Whether arguments are malformed: no JSON object, in a call that the model finished. What a limit cut off is unfinished, not
-/// malformed. `arguments`: the call's input; a string if its text is no JSON.
-pub fn is_malformed(arguments: &Value, stop_reason: Option<&StopReason>) -> bool {
-    !arguments.is_object() && !stop_reason.is_some_and(StopReason::cuts)
+/// The arguments that a text spells: JSON, or else the text itself. A text without anything in it spells none.
+pub(super) fn spelled_arguments(text: &str) -> Value {
+    match text.trim() {
+        "" => Value::Object(Map::new()),
+        _ => from_json(text.as_bytes()).unwrap_or_else(|_| text.into()),
+    }
 }
 
-/// The indices of the content blocks of an answer that are calls with malformed arguments.
-pub(super) fn malformed_calls(trace: &Trace) -> Vec<u64> {
-    let body = &trace.response.body;
-    if !trace.is_messages() || trace.outcome != ExchangeOutcome::Complete {
-        return Vec::new();
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEnd {
+    /// The model finished it.
+    Finished,
+    /// A limit may have ended the answer in the middle of it.
+    MayBeCut,
+}
+
+impl CallEnd {
+    /// That of a call in an answer that stopped for this reason. `is_last`: whether nothing follows the call. What is followed by
+    /// something was not cut.
+    pub fn of(stop_reason: Option<&StopReason>, is_last: bool) -> Self {
+        if is_last && stop_reason.is_some_and(StopReason::cuts) { Self::MayBeCut } else { Self::Finished }
     }
-    let reason = StopReason::deserialize(&body["stop_reason"]).ok();
-    let unparsed = unparsed_arguments(&trace.response.events);
-    let is_call = |block: &Value| block["type"].as_str().is_some_and(|kind| kind.ends_with("tool_use"));
-    let blocks = (0..).zip(body["content"].as_array().into_iter().flatten()).filter(|(_, block)| is_call(block));
-    let malformed = blocks.filter(|(index, block)| match unparsed.get(index) {
-        Some(text) => is_malformed(&text.as_str().into(), reason.as_ref()),
-        None => is_malformed(&block["input"], reason.as_ref()),
-    });
-    malformed.map(|(index, _)| index).collect()
+
+    /// That of the last call in a message.
+    pub fn of_last_call(message: &Message) -> Self {
+        let is_last = matches!(message.content.last(), Some(ContentBlock::ToolUse { .. }));
+        Self::of(message.stop_reason.as_ref(), is_last)
+    }
+}
+
+/// Whether arguments are malformed: no JSON object, and not the beginning of one that was cut. `arguments`: the call's input; a
+/// string if its text is no JSON.
+pub fn is_malformed(arguments: &Value, end: CallEnd) -> bool {
+    match (arguments, end) {
+        (Value::Object(_), _) => false,
+        (Value::String(text), CallEnd::MayBeCut) => !begins_object(text),
+        _ => true,
+    }
+}
+
+/// Why arguments are malformed, in words; `None` if they are not.
+pub(super) fn argument_fault(arguments: &Value, end: CallEnd) -> Option<String> {
+    let reason = match arguments {
+        _ if !is_malformed(arguments, end) => return None,
+        Value::String(text) => match serde_json::from_str::<Value>(text) {
+            Err(error) => error.to_string(),
+            Ok(_) => "they are a string".into(),
+        },
+        Value::Array(_) => "they are a list".into(),
+        other => format!("they are {other}"),
+    };
+    Some(format!("are no JSON object: {reason}"))
+}
+
+/// Whether a text is the beginning of a JSON object.
+fn begins_object(text: &str) -> bool {
+    let text = text.trim_start();
+    let breaks_off = |text| serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof());
+    text.is_empty() || (text.starts_with('{') && breaks_off(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_the_beginning_of_an_object_may_be_cut() {
+        for (arguments, finished, cut) in [
+            (json!({"a": 1}), None, None),
+            (json!("{\"a\": \"rm -rf /"), Some("are no JSON object: EOF while parsing a string at line 1 column 15"), None),
+            (json!(" {\"a\": \"\\ud83d"), Some("are no JSON object: EOF while parsing a string at line 1 column 14"), None),
+            (
+                json!("{\"a\": }"),
+                Some("are no JSON object: expected value at line 1 column 7"),
+                Some("are no JSON object: expected value at line 1 column 7"),
+            ),
+            (
+                json!("[1"),
+                Some("are no JSON object: EOF while parsing a list at line 1 column 2"),
+                Some("are no JSON object: EOF while parsing a list at line 1 column 2"),
+            ),
+            (json!([1]), Some("are no JSON object: they are a list"), Some("are no JSON object: they are a list")),
+            (json!(5), Some("are no JSON object: they are 5"), Some("are no JSON object: they are 5")),
+        ] {
+            assert_eq!(argument_fault(&arguments, CallEnd::Finished).as_deref(), finished, "{arguments}");
+            assert_eq!(argument_fault(&arguments, CallEnd::MayBeCut).as_deref(), cut, "{arguments}");
+        }
+        assert!(is_malformed(&json!(""), CallEnd::Finished) && !is_malformed(&json!(""), CallEnd::MayBeCut));
+    }
+
+    #[test]
+    fn what_is_followed_by_something_was_not_cut() {
+        let call = json!({"type": "tool_use", "id": "t", "name": "Read", "input": "{\"a"});
+        let text = json!({"type": "text", "text": "Done."});
+        for (content, reason, end) in [
+            (json!([text, call]), "max_tokens", CallEnd::MayBeCut),
+            (json!([text, call]), "model_context_window_exceeded", CallEnd::MayBeCut),
+            (json!([call, text]), "max_tokens", CallEnd::Finished),
+            (json!([call]), "tool_use", CallEnd::Finished),
+        ] {
+            let message = json!({"id": "m", "role": "assistant", "model": "m", "content": content, "stop_reason": reason});
+            assert_eq!(CallEnd::of_last_call(&serde_json::from_value(message).unwrap()), end, "{content} {reason}");
+        }
+    }
 }

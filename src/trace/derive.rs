@@ -4,12 +4,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ItlPercentiles, RecordedEvent, Timing, Trace};
-use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent};
+use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent, from_json};
 
 impl Trace {
+    /// What the request asks for.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::of_path(&self.request.path)
+    }
+
     /// Whether the request asks for a message, and not for a token count or something else.
     pub fn is_messages(&self) -> bool {
-        Endpoint::of_path(&self.request.path) == Endpoint::Messages
+        self.endpoint() == Endpoint::Messages
     }
 
     /// The Messages request; `None` for another endpoint or a body that is not one.
@@ -80,7 +85,7 @@ pub fn assemble(events: &[RecordedEvent]) -> Value {
             }
             Some("content_block_stop") => {
                 if let Some(block) = open_block(&mut message, data)
-                    && let Ok(input) = serde_json::from_str::<Value>(&input_json)
+                    && let Ok(input) = from_json::<Value>(input_json.as_bytes())
                 {
                     block.insert("input".into(), input);
                 }

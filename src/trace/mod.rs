@@ -3,6 +3,7 @@
 //! The recorder writes traces, replay and review read them. Nothing here sees a socket.
 
 mod arguments;
+mod body;
 mod derive;
 mod file;
 mod format;
@@ -11,14 +12,17 @@ mod pieces;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
+mod spelled;
 #[cfg(test)]
 mod testing;
 pub mod validate;
 mod weight;
 
-pub use arguments::{is_malformed, unparsed_arguments};
+pub use arguments::{CallEnd, is_malformed, unparsed_arguments};
+pub use body::{BodyFault, read_body};
 pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
+pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use weight::json_weight;

@@ -142,6 +142,217 @@ fn show_tells_the_exchange() {
     "#);
 }
 
+#[test]
+fn calls_that_the_server_runs_are_shown_like_others() {
+    let sandbox = Sandbox::new();
+    let mut shown = String::new();
+    for kind in ["server_tool_use", "mcp_tool_use"] {
+        let mut trace = exchange_with_arguments("{\"query\": \"b.t", "max_tokens");
+        trace.response.events[4].data["content_block"]["type"] = json!(kind);
+        trace.response.body = trace::assemble(&trace.response.events);
+        trace.response.body["content"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!({"type": kind, "id": "srvtoolu_1", "name": "web_search", "input": {"query": "a"}}));
+        trace.response.events.clear();
+        trace.response.body["content"][2]["input"] = json!("{\"query\": \"b.t");
+        trace::write(&sandbox.path("a.json"), &trace).unwrap();
+        shown += &run(&sandbox, &["show", "--last", "a.json"]);
+    }
+    insta::assert_snapshot!(shown, @r#"
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/messages?beta=true → 200 complete
+
+    last user turn
+      tool_result (error) no such file
+      Try b.txt, please.
+
+    answer
+      server_tool_use web_search {
+        "query": "a"
+      }
+      I try b.txt.
+      server_tool_use Read (no whole JSON) {"query": "b.t
+
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/messages?beta=true → 200 complete
+
+    last user turn
+      tool_result (error) no such file
+      Try b.txt, please.
+
+    answer
+      mcp_tool_use web_search {
+        "query": "a"
+      }
+      I try b.txt.
+      mcp_tool_use Read (no whole JSON) {"query": "b.t
+    "#);
+    // As a stream has them.
+    let mut trace = exchange_with_arguments("{\"query\": \"b.t", "max_tokens");
+    trace.response.events[4].data["content_block"]["type"] = json!("server_tool_use");
+    trace.response.body = trace::assemble(&trace.response.events);
+    trace::write(&sandbox.path("a.json"), &trace).unwrap();
+    let shown = run(&sandbox, &["show", "--last", "a.json"]);
+    assert!(shown.contains("  server_tool_use Read (no whole JSON) {\"query\": \"b.t\n"), "{shown}");
+}
+
+/// An exchange in another protocol, streamed.
+fn streamed(path: &str, body: Value, events: &[Value]) -> Trace {
+    let mut request = exchange(1).request;
+    (request.path, request.body) = (path.into(), body);
+    let Trace { version, id, session, seq, recorded_at, client, mode, .. } = exchange(1);
+    let mut draft = Draft::new(Opening { version, id, session, seq, recorded_at, client, mode, request });
+    draft.respond(200, Map::new());
+    for data in events {
+        draft.push(RecordedEvent { at_us: 1, event: data["type"].as_str().unwrap_or("message").into(), data: data.clone() });
+    }
+    draft.to_trace(ExchangeOutcome::Complete, None)
+}
+
+#[test]
+fn streams_of_other_protocols_are_judged_by_their_own_rules_and_shown() {
+    let sandbox = Sandbox::new();
+    let chunk = |delta: Value, reason: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
+    let call = |arguments: &str| json!({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "Read", "arguments": arguments}}]});
+    let tools = json!([{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]);
+    let chat = json!({"model": "m", "tools": tools, "messages": [{"role": "user", "content": "Read a.txt"}]});
+    let item = json!({"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "Read", "arguments": "{\"a\": "});
+    let traces = [
+        streamed(
+            "/v1/chat/completions",
+            chat.clone(),
+            &[chunk(json!({"content": "Yes."}), Value::Null), chunk(call("{\"a\": 1}"), json!("tool_calls")), json!("[DONE]")],
+        ),
+        streamed("/v1/chat/completions", chat, &[json!(5), chunk(call("{\"a\": "), json!("tool_calls")), json!("[DONE]")]),
+        streamed(
+            "/v1/completions",
+            json!({"model": "m", "prompt": "Once"}),
+            &[json!({"choices": [{"index": 0, "text": " upon", "finish_reason": null}]})],
+        ),
+        streamed(
+            "/v1/responses",
+            json!({"model": "m", "input": "Read a.txt"}),
+            &[
+                json!({"type": "response.created", "response": {}}),
+                json!({"type": "response.output_item.added", "output_index": 0, "item": item}),
+                json!({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{\"a\": "}),
+                json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
+                json!({"type": "response.completed", "response": {}}),
+            ],
+        ),
+    ];
+    let mut told = String::new();
+    for trace in traces {
+        trace::write(&sandbox.path("a.json"), &trace).unwrap();
+        told += &run(&sandbox, &["show", "a.json"]);
+        told += &run(&sandbox, &["validate", "a.json"]);
+    }
+    insta::assert_snapshot!(told, @r#"
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/chat/completions → 200 complete
+
+    request
+      model     m
+      tools     1, 79 characters: Read
+      messages  1, 10 characters: user
+
+    last user turn
+      Read a.txt
+
+    answer
+      content Yes.
+      call 0 name Read
+      call 0 arguments {
+        "a": 1
+      }
+
+    timing       ttft -, e2e -, 3 events
+
+    exit 0
+    1 trace: 0 problems, 0 warnings
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/chat/completions → 200 complete
+
+    request
+      model     m
+      tools     1, 79 characters: Read
+      messages  1, 10 characters: user
+
+    last user turn
+      Read a.txt
+
+    answer
+      call 0 name Read
+      call 0 arguments (no whole JSON) {"a":
+
+    timing       ttft -, e2e -, 3 events
+
+    exit 2
+    problem: a.json: response.events[0]: its data is a number, no JSON object
+    problem: a.json: response.events: alternative 0: the arguments of call 0 are no JSON object: EOF while parsing a value at line 1 column 6
+    1 trace: 2 problems, 0 warnings
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/completions → 200 complete
+
+    request
+      model     m
+
+    last user turn
+      Once
+
+    answer
+      text  upon
+
+    timing       ttft -, e2e -, 1 events
+
+    exit 2
+    problem: a.json: response.events: alternative 0 has no finish_reason
+    1 trace: 1 problem, 0 warnings
+    exit 0
+    a.json
+    session demo #1, 2026-01-02T03:04:05.678Z, claude-cli/2.1 (external, cli)
+    POST /v1/responses → 200 complete
+
+    request
+      model     m
+
+    last user turn
+      Read a.txt
+
+    answer
+      item 0 function_call_arguments (no whole JSON) {"a":
+
+    timing       ttft -, e2e -, 5 events
+
+    exit 2
+    problem: a.json: response.events: the arguments of output item 0 are no JSON object: EOF while parsing a value at line 1 column 6
+    1 trace: 1 problem, 0 warnings
+    "#);
+}
+
+#[test]
+fn what_is_valid_is_valid_after_scrubbing() {
+    let sandbox = Sandbox::new();
+    let mut trace = exchange(1);
+    trace.request.body["metadata"] = json!({"user_id": "u", "session_token": "[redacted]", "api_key": "$API_KEY"});
+    trace::write(&path_of(&sandbox.path("traces"), "demo", 1), &trace).unwrap();
+    for folder in ["traces", "clean"] {
+        assert!(run(&sandbox, &["validate", folder]).starts_with("exit 0"), "{folder}");
+        run(&sandbox, &["scrub", "traces", "--out", "clean"]);
+    }
+}
+
 /// The exchange with other arguments in its call, and this stop reason.
 fn exchange_with_arguments(arguments: &str, stop_reason: &str) -> Trace {
     let mut trace = exchange(1);
@@ -175,7 +386,7 @@ fn arguments_that_are_no_json_are_shown_as_they_are_and_are_a_problem_where_noth
       tool_use Read (no whole JSON) {"file_path": "b.t
 
     exit 2
-    problem: a.json: response.body: the arguments of content block 1 are no JSON object
+    problem: a.json: response.body: the arguments of content block 1 are no JSON object: EOF while parsing a string at line 1 column 18
     1 trace: 1 problem, 0 warnings
     exit 0
     a.json
@@ -210,8 +421,9 @@ fn validate_lists_every_problem_and_exits_2() {
     exit 2
     warning: traces/demo: session demo has no numbers between 2 and 4
     problem: traces/demo/0004.json: response.body is not what response.events assemble to
+    problem: traces/demo/0004.json: response.body is null, no JSON object
     problem: traces/demo/0004.json: its id id-1 is also that of traces/demo/0001.json
-    3 traces: 2 problems, 1 warning
+    3 traces: 3 problems, 1 warning
     ");
 }
 
@@ -341,11 +553,11 @@ fn one_malformed_request_does_not_keep_the_others_from_being_counted() {
      demo/0001          158        0     0   -           -
      demo/0002          158      158   100   demo/0001   -
     158 of 316 characters shared with earlier requests (50%)
-    demo/0003 is not counted: its body is no JSON object
-    demo/0004 is not counted: it is no Messages request: model: invalid type: integer `5`, expected a string
-    demo/0005 is not counted: it is no Messages request: messages: invalid type: integer `7`, expected a sequence
-    demo/0006 is not counted: its body is no JSON object
-    demo/0007 is not counted: its body is no JSON object
+    demo/0003 is not counted: request.body is no JSON: expected ident at line 1 column 2
+    demo/0004 is not counted: request.body.model: invalid type: integer `5`, expected a string
+    demo/0005 is not counted: request.body.messages: invalid type: integer `7`, expected a sequence
+    demo/0006 is not counted: request.body is null, no JSON object
+    demo/0007 is not counted: request.body is a list, no JSON object
     error: traces/demo/0008.json:1:1: not a whole trace: EOF while parsing an object; it was cut short or edited, record it again or delete it
     ");
     for command in [&["ls"][..], &["show", "traces"], &["validate"]] {

@@ -11,7 +11,7 @@ use super::folder::or_default;
 use super::success_unless;
 use crate::cli::text::{self, grouped};
 use crate::cli::{CliError, print};
-use crate::trace::{Trace, find, read, unparsed_arguments};
+use crate::trace::{SpelledText, Trace, find, read, spelled_texts, unparsed_arguments};
 
 /// Writes a part of a trace.
 type Section = fn(&mut String, &Trace) -> std::fmt::Result;
@@ -84,7 +84,8 @@ fn request_outline(out: &mut String, body: &Value) -> std::fmt::Result {
         writeln!(out, "  system    {blocks}, {} characters", grouped(characters(system)))?;
     }
     if let Some(tools) = body["tools"].as_array() {
-        let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+        let name = |tool: &'_ Value| tool["name"].as_str().or(tool["function"]["name"].as_str()).map(str::to_owned);
+        let names: Vec<String> = tools.iter().filter_map(name).collect();
         let size = grouped(body["tools"].to_string().chars().count() as u64);
         writeln!(out, "  tools     {}, {size} characters: {}", names.len(), names.join(" "))?;
     }
@@ -123,19 +124,31 @@ fn section(out: &mut String, title: &str, content: &str) -> std::fmt::Result {
     content.lines().try_for_each(|line| writeln!(out, "{}", format!("  {line}").trim_end()))
 }
 
-/// The last message with the role of the user, tool results included.
+/// The last message with the role of the user, tool results included. Requests of other protocols may be a text.
 fn last_user_turn(body: &Value) -> String {
-    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    if let Some(text) = ["input", "prompt"].iter().find_map(|field| body[field].as_str()) {
+        return text.to_owned();
+    }
+    let messages = ["messages", "input"].iter().find_map(|field| body[field].as_array()).map_or(&[][..], Vec::as_slice);
     messages.iter().rev().find(|message| message["role"] == "user").map_or_else(String::new, |turn| content(&turn["content"]))
 }
 
 fn answer(trace: &Trace) -> String {
     match &trace.response.body {
-        Value::Null => String::new(),
+        Value::Null => texts(trace),
         Value::String(text) => text.clone(),
         body if body["content"].is_array() => content(&with_unparsed_arguments(trace)),
         body => pretty(body),
     }
+}
+
+/// What the events of another protocol spell, a line or more for each text.
+fn texts(trace: &Trace) -> String {
+    let shown = spelled_texts(&trace.response.events).into_iter().map(|SpelledText { name, text, is_json }| {
+        let text = if is_json { arguments(&serde_json::from_str(&text).unwrap_or(Value::String(text))) } else { text };
+        format!("{} {text}", style(name).cyan())
+    });
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 /// The answer's content, in which arguments that are no JSON are texts. The trace's body has none there.
@@ -162,9 +175,11 @@ fn content(value: &Value) -> String {
 fn block(block: &Value) -> String {
     let string = |field: &str| block[field].as_str().unwrap_or_default();
     match string("type") {
-        "text" => string("text").to_owned(),
+        "text" | "input_text" | "output_text" => string("text").to_owned(),
         "thinking" => format!("(thinking) {}", string("thinking")),
-        "tool_use" => format!("{} {} {}", style("tool_use").cyan(), string("name"), arguments(&block["input"])),
+        kind if kind.ends_with("tool_use") => {
+            format!("{} {} {}", style(kind).cyan(), string("name"), arguments(&block["input"]))
+        }
         "tool_result" => {
             let error = if block["is_error"] == true { " (error)" } else { "" };
             format!("{}{error} {}", style("tool_result").cyan(), content(&block["content"]))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
@@ -14,7 +14,7 @@ use super::success_unless;
 use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
 use crate::replay::one_line;
-use crate::trace::{find, read};
+use crate::trace::{find, read, read_body};
 use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System, Tool};
 
 #[derive(clap::Args, Debug)]
@@ -98,10 +98,10 @@ pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
             continue;
         }
         let name = format!("{}/{:04}", trace.session, trace.seq);
-        let request = match request_of(&trace.request.body) {
+        let request: MessagesRequest = match read_body(&trace.request.body) {
             Ok(request) => request,
-            Err(reason) => {
-                uncounted.push(Uncounted { request: name, reason });
+            Err(fault) => {
+                uncounted.push(Uncounted { request: name, reason: format!("request.body{fault}") });
                 continue;
             }
         };
@@ -128,15 +128,6 @@ pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     };
     print(&format!("{text}\n"))?;
     success_unless(errors)
-}
-
-/// The request in a body, or why there is none.
-fn request_of(body: &Value) -> Result<MessagesRequest, String> {
-    if !body.is_object() {
-        return Err("its body is no JSON object".into());
-    }
-    // The error says in which field.
-    serde_path_to_error::deserialize(body).map_err(|error| format!("it is no Messages request: {error}"))
 }
 
 /// What prompts are counted in: its name, and how to get it.
@@ -265,6 +256,7 @@ fn table(overlaps: &[PromptOverlap], unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn overlaps(requests: &[Value]) -> Vec<PromptOverlap> {
         let (_, units) = characters();

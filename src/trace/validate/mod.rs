@@ -1,14 +1,18 @@
 //! Checking trace files for everything that is wrong with them, not only the first thing.
 
-mod stream;
+mod answer;
+mod chat_stream;
+mod event_data;
+mod messages_stream;
+mod request;
+mod responses_stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::trace::arguments::malformed_calls;
 use crate::trace::redact::Redactor;
-use crate::trace::redact_trace::parts_with_secrets;
-use crate::trace::{ExchangeOutcome, Timing, Trace, assemble, read};
+use crate::trace::redact_trace::{assemble_redacted, parts_with_secrets};
+use crate::trace::{Timing, Trace, assemble, read};
 
 /// The result of a check.
 #[derive(Debug, Default, PartialEq)]
@@ -76,11 +80,10 @@ pub fn problems_of(trace: &Trace, redactor: &Redactor) -> Vec<String> {
     if !trace.request.path.starts_with('/') {
         problems.push(format!("request.path {:?} does not begin with /", trace.request.path));
     }
-    if trace.is_messages() && trace.messages_request().is_none() && trace.response.status < 400 {
-        problems.push("request.body is no Messages request".into());
-    }
+    problems.extend(request::problem_of(trace));
     if !events.is_empty() {
-        if assemble(events) != trace.response.body {
+        let body = &trace.response.body;
+        if assemble(events) != *body && assemble_redacted(events, redactor) != *body {
             problems.push("response.body is not what response.events assemble to".into());
         }
         if let Some(late) = events.windows(2).position(|pair| pair[1].at_us < pair[0].at_us) {
@@ -90,43 +93,53 @@ pub fn problems_of(trace: &Trace, redactor: &Redactor) -> Vec<String> {
             problems.push("timing is not what the events' at_us come to".into());
         }
     }
-    if trace.is_messages() && !events.is_empty() {
-        problems.extend(stream::problems_of(trace));
-    }
-    let malformed = malformed_calls(trace).into_iter();
-    problems.extend(malformed.map(|index| format!("response.body: the arguments of content block {index} are no JSON object")));
-    problems.extend(outcome_problem(trace).map(str::to_owned));
+    problems.extend(answer::problems_of(trace));
     let secret = |part| format!("{part} holds what looks like a secret; do not share this file");
     problems.extend(parts_with_secrets(trace, redactor).into_iter().map(secret));
     problems
-}
-
-fn outcome_problem(trace: &Trace) -> Option<&'static str> {
-    let response = &trace.response;
-    let stopped = response.events.iter().any(|event| event.event == "message_stop");
-    match trace.outcome {
-        ExchangeOutcome::Complete if response.status == 0 => Some("outcome is complete, but no answer came"),
-        ExchangeOutcome::Complete if response.status >= 400 => Some("outcome is complete, but the answer is an error"),
-        ExchangeOutcome::Complete if trace.is_messages() && !response.events.is_empty() && !stopped => {
-            Some("outcome is complete, but there is no message_stop")
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trace::testing::opening;
-    use crate::trace::{Draft, Opening, RecordedEvent, path_of, write};
+    use crate::trace::{Draft, ExchangeOutcome, Opening, RecordedEvent, path_of, write};
     use serde_json::{Map, Value, json};
 
-    fn trace(id: &str, seq: u32) -> Trace {
-        let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
-        let mut draft = Draft::new(Opening { id: id.into(), seq, ..opening("/v1/messages?beta=true", body) });
+    /// A request to this path.
+    pub(super) fn request_to(path: &str) -> Value {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        match path {
+            "/v1/responses" => json!({"model": "m", "input": "hi"}),
+            "/v1/completions" => json!({"model": "m", "prompt": "hi"}),
+            _ => json!({"model": "m", "max_tokens": 5, "messages": messages}),
+        }
+    }
+
+    /// What is wrong with a stream of these events, a line each.
+    pub(super) fn problems_of_stream(path: &str, events: &[Value], outcome: ExchangeOutcome) -> String {
+        let mut draft = Draft::new(opening(path, request_to(path)));
         draft.respond(200, Map::new());
-        for (at_us, data) in [(5, json!({"type":"message_start","message":{"content":[]}})), (9, json!({"type":"message_stop"}))]
-        {
+        for data in events {
+            let event = data["type"].as_str().unwrap_or("message").to_owned();
+            draft.push(RecordedEvent { at_us: 1, event, data: data.clone() });
+        }
+        problems_of(&draft.to_trace(outcome, None), &Redactor::default()).join("\n")
+    }
+
+    fn message(content: &[Value]) -> Value {
+        json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": content})
+    }
+
+    fn trace(id: &str, seq: u32) -> Trace {
+        let mut draft =
+            Draft::new(Opening { id: id.into(), seq, ..opening("/v1/messages?beta=true", request_to("/v1/messages")) });
+        draft.respond(200, Map::new());
+        for (at_us, data) in [
+            (5, json!({"type":"message_start","message":message(&[])})),
+            (8, json!({"type":"message_delta","delta":{"stop_reason":"end_turn"}})),
+            (9, json!({"type":"message_stop"})),
+        ] {
             draft.push(RecordedEvent { at_us, event: data["type"].as_str().unwrap().into(), data });
         }
         draft.to_trace(ExchangeOutcome::Complete, None)
@@ -146,11 +159,14 @@ mod tests {
         };
         insta::assert_snapshot!(spoil(&|t| t.id.clear()), @"id is empty");
         insta::assert_snapshot!(spoil(&|t| t.recorded_at = "yesterday".into()), @r#"recorded_at "yesterday" is no RFC 3339 time"#);
-        insta::assert_snapshot!(spoil(&|t| t.response.body = Value::Null), @"response.body is not what response.events assemble to");
+        insta::assert_snapshot!(spoil(&|t| t.response.body = Value::Null), @"response.body is not what response.events assemble to; response.body is null, no JSON object");
         insta::assert_snapshot!(spoil(&|t| t.response.events[0].at_us = 10), @"response.events[1] came before the one that it follows");
         insta::assert_snapshot!(spoil(&|t| t.timing.e2e_us = Some(1)), @"timing is not what the events' at_us come to");
         insta::assert_snapshot!(spoil(&|t| t.response.status = 529), @"outcome is complete, but the answer is an error");
-        insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is no Messages request");
+        insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is a list, no JSON object");
+        insta::assert_snapshot!(spoil(&|t| t.request.body = json!("{\"model\": }")), @"request.body is no JSON: expected value at line 1 column 11");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["messages"][0]["content"] = json!([{"type": "text"}])), @"request.body.messages[0].content[0]: missing field `text`");
+        insta::assert_snapshot!(spoil(&|t| (t.response.events, t.response.body, t.timing) = (vec![], json!("<html>"), Timing::default())), @"response.body is no JSON: expected value at line 1 column 1");
         insta::assert_snapshot!(spoil(&|t| t.request.body["x"] = json!("sk-ant-api03-abc")), @"request.body holds what looks like a secret; do not share this file");
         insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers holds what looks like a secret; do not share this file");
     }
@@ -161,7 +177,7 @@ mod tests {
         let mut streamed = Draft::new(opening("/v1/messages", trace("a", 1).request.body));
         streamed.respond(200, Map::new());
         for data in [
-            json!({"type":"message_start","message":{"type":"message","content":[]}}),
+            json!({"type":"message_start","message":message(&[])}),
             json!({"type":"content_block_start","index":0,"content_block":block(json!({}))}),
             json!({"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":arguments}}),
             json!({"type":"content_block_stop","index":0}),
@@ -173,24 +189,86 @@ mod tests {
         let mut whole = Draft::new(opening("/v1/messages", trace("a", 1).request.body));
         whole.respond(200, Map::new());
         let input = serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into());
-        whole.set_body(json!({"type": "message", "stop_reason": reason, "content": [block(input)]}));
+        let mut answer = message(&[block(input)]);
+        answer["stop_reason"] = json!(reason);
+        whole.set_body(answer);
         [streamed, whole]
             .map(|draft| problems_of(&draft.to_trace(ExchangeOutcome::Complete, None), &Redactor::default()).join("; "))
     }
 
     #[test]
     fn malformed_arguments_are_those_of_finished_calls_that_are_no_object() {
-        let malformed = "response.body: the arguments of content block 0 are no JSON object";
-        for (arguments, reason, expected) in [
-            ("{\"a\": 1}", "tool_use", ""),
-            ("{\"a\":", "tool_use", malformed),
-            ("[1]", "tool_use", malformed),
-            ("\"text\"", "end_turn", malformed),
-            ("{\"a\":", "max_tokens", ""),
-            ("[1", "model_context_window_exceeded", ""),
-        ] {
-            assert_eq!(problems_of_call(arguments, reason), [expected; 2], "{arguments} {reason}");
+        let cases = [
+            ("{\"a\": 1}", "tool_use", None),
+            ("{\"a\":", "tool_use", Some("EOF while parsing a value at line 1 column 5")),
+            ("[1]", "tool_use", Some("they are a list")),
+            ("5", "end_turn", Some("they are 5")),
+            ("{\"a\":", "max_tokens", None),
+            ("{\"a\": [1", "model_context_window_exceeded", None),
+            ("[1]", "max_tokens", Some("they are a list")),
+            ("{\"a\": }", "max_tokens", Some("expected value at line 1 column 7")),
+        ];
+        for (arguments, reason, fault) in cases {
+            let expected = fault.map_or_else(String::new, |fault| {
+                format!("response.body: the arguments of content block 0 are no JSON object: {fault}")
+            });
+            assert_eq!(problems_of_call(arguments, reason), [expected.clone(), expected], "{arguments} {reason}");
         }
+    }
+
+    #[test]
+    fn only_the_last_block_may_be_cut() {
+        let block = |index: u64, kind: &str| json!({"type": "content_block_start", "index": index, "content_block": {"type": kind, "id": "t", "name": "Read", "input": {}, "text": ""}});
+        let piece = |index: u64, json: &str| json!({"type": "content_block_delta", "index": index, "delta": {"type": "input_json_delta", "partial_json": json}});
+        let end = |index: u64| json!({"type": "content_block_stop", "index": index});
+        let found = |following: &str| {
+            let events = [
+                json!({"type": "message_start", "message": message(&[])}),
+                block(0, "tool_use"),
+                piece(0, "{\"a\": \"b"),
+                end(0),
+                block(1, following),
+                end(1),
+                json!({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}),
+                json!({"type": "message_stop"}),
+            ];
+            problems_of_stream("/v1/messages", &events, ExchangeOutcome::Complete)
+        };
+        for following in ["tool_use", "text"] {
+            assert_eq!(
+                found(following),
+                "response.body: the arguments of content block 0 are no JSON object: EOF while parsing a string at line 1 column 8"
+            );
+        }
+    }
+
+    #[test]
+    fn the_calls_of_other_protocols_are_judged_in_whole_answers_too() {
+        let whole = |path: &str, body: Value| {
+            let mut draft = Draft::new(opening(path, request_to(path)));
+            draft.respond(200, Map::new());
+            draft.set_body(body);
+            problems_of(&draft.to_trace(ExchangeOutcome::Complete, None), &Redactor::default()).join("\n")
+        };
+        let chat = |reason: &str| json!({"choices": [{"message": {"tool_calls": [{"function": {"name": "a", "arguments": "{\"a"}}]}, "finish_reason": reason}]});
+        insta::assert_snapshot!(whole("/v1/chat/completions", chat("tool_calls")), @"response.body.choices[0]: the arguments of call 0 are no JSON object: EOF while parsing a string at line 1 column 3");
+        assert_eq!(whole("/v1/chat/completions", chat("length")), "");
+        let response = |status: &str| json!({"status": status, "output": [{"type": "reasoning"}, {"type": "function_call", "arguments": "{\"a"}]});
+        insta::assert_snapshot!(whole("/v1/responses", response("completed")), @"response.body.output[1]: the arguments are no JSON object: EOF while parsing a string at line 1 column 3");
+        assert_eq!(whole("/v1/responses", response("incomplete")), "");
+    }
+
+    #[test]
+    fn requests_of_other_protocols_have_what_their_servers_ask_for() {
+        let found = |path: &str, body: Value| {
+            let mut draft = Draft::new(opening(path, body));
+            draft.respond(200, Map::new());
+            problems_of(&draft.to_trace(ExchangeOutcome::ClientClosed, None), &Redactor::default()).join("\n")
+        };
+        insta::assert_snapshot!(found("/v1/chat/completions", json!({"model": "m"})), @"request.body: missing field `messages`");
+        insta::assert_snapshot!(found("/v1/completions", json!("{")), @"request.body is no JSON: EOF while parsing an object at line 1 column 1");
+        insta::assert_snapshot!(found("/v1/responses", Value::Null), @"request.body is null, no JSON object");
+        assert_eq!(found("/v1/messages/count_tokens", Value::Null), "");
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Whether the body of a request is what its path asks for.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::trace::Trace;
+use crate::trace::body::read_body;
+use crate::wire::{Endpoint, MessagesRequest};
+
+/// What is wrong with the body of a request that was answered. One that is wrong is answered with an error.
+pub(super) fn problem_of(trace: &Trace) -> Option<String> {
+    if trace.response.status >= 400 {
+        return None;
+    }
+    let body = &trace.request.body;
+    let fault = match trace.endpoint() {
+        Endpoint::Messages => read_body::<MessagesRequest>(body).err(),
+        Endpoint::ChatCompletions => read_body::<ChatOutline>(body).err(),
+        Endpoint::Completions => read_body::<CompletionOutline>(body).err(),
+        Endpoint::Responses => read_body::<ResponseOutline>(body).err(),
+        Endpoint::CountTokens | Endpoint::Other => None,
+    };
+    fault.map(|fault| format!("request.body{fault}"))
+}
+
+/// What every server asks of a chat request. Beyond it they differ.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only their presence counts")]
+struct ChatOutline {
+    messages: Vec<Value>,
+}
+
+/// What every server asks of a text to be continued.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only their presence counts")]
+struct CompletionOutline {
+    prompt: Value,
+}
+
+/// What every server asks of a request to the Responses API: an object. Its input may be stored elsewhere.
+#[derive(Deserialize)]
+struct ResponseOutline {}
