@@ -105,7 +105,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
 
-    /// Succeed although traces are skipped because their requests cannot be read
+    /// Succeed although traces are skipped because their requests cannot be read, and although all are skipped
     #[arg(long)]
     pub allow_skips: bool,
 
@@ -166,7 +166,7 @@ Exit codes:
   1    an outcome changed or has no snapshot yet, or repeats or phases gave different tool calls, or a prompt has more or fewer
        tokens by more than 2%, or a trace's request cannot be read (unless --allow-skips), or without --filter a snapshot's
        trace is gone
-  2    wrong usage, or input that cannot be read
+  2    wrong usage, or input that cannot be read, or no trace with an answered Messages request (unless --allow-skips)
   3    the backend failed, or a phase did not happen
   4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, or margins past --max-drop
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed

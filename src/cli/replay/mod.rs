@@ -53,7 +53,8 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     replay.run(&replayer, &expectations).await
 }
 
-/// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success.
+/// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success, unless the user says that
+/// traces may be skipped. Traces that cannot be read are something to report.
 fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> {
     let found = trace::find(&args.traces)?;
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
@@ -65,11 +66,16 @@ fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> 
     for (path, skip) in plan.skipped.iter().filter(|(_, skip)| matches!(skip, Skip::Unreadable(_) | Skip::Twice(_))) {
         say(format!("warning: {}: skipped: {skip}", path.display()));
     }
-    if plan.cases.is_empty() {
+    let is_reported = args.allow_skips || plan.unreadable().next().is_some();
+    if plan.cases.is_empty() && is_reported && !plan.skipped.is_empty() {
+        say("warning: nothing is replayed: all traces are skipped");
+    } else if plan.cases.is_empty() {
         let folders = args.traces.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(CliError::input(match plan.skipped.len() {
             0 => format!("{folders}: no trace matches --filter {}", args.filter.join(" --filter ")),
-            skipped => format!("{folders}: nothing to replay; skipped {skipped}, none holds an answered Messages request"),
+            skipped => format!(
+                "{folders}: nothing to replay; skipped {skipped}, none holds an answered Messages request; --allow-skips succeeds all the same"
+            ),
         }));
     }
     let store = Store::new(&args.snapshots);

@@ -226,6 +226,45 @@ fn a_request_that_cannot_be_read_fails_the_replay_unless_it_may_be_skipped() {
 }
 
 #[test]
+fn where_all_traces_are_skipped_the_replay_passes_only_if_they_may_be() {
+    let (server, sandbox) = (healthy(), Sandbox::new());
+    write_trace(&sandbox, 1, &[("/request/body/messages/0/content", json!(7))]);
+    write_trace(&sandbox, 2, &[("/response/status", json!(500))]);
+    let replay = |more: &[&str], code: i32| {
+        let always = ["replay", "--backend", &server.url, "--json", "out.json", "--junit", "out.xml"];
+        let ran = sandbox.run(&[&always[..], more].concat()).exits(code);
+        format!(
+            "{}{}",
+            ran.stderr,
+            ran.stdout.lines().map(str::trim).filter(|line| line.starts_with("Summary ")).collect::<String>()
+        )
+    };
+    let told = [
+        replay(&[], 1),
+        replay(&["--allow-skips"], 0),
+        replay(&["--filter", "002"], 2),
+        replay(&["--filter", "002", "--allow-skips"], 0),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+    warning: traces/demo/001.json: skipped: request.body.messages[0].content: invalid type: integer `7`, expected a string or a list of content blocks
+    warning: nothing is replayed: all traces are skipped
+    Summary 0 traces: 0 as accepted, 1 unreadable, 1 skipped (no answered Messages request)
+    warning: traces/demo/001.json: skipped: request.body.messages[0].content: invalid type: integer `7`, expected a string or a list of content blocks
+    warning: nothing is replayed: all traces are skipped
+    Summary 0 traces: 0 as accepted, 2 skipped (no answered Messages request)
+    error: traces: nothing to replay; skipped 1, none holds an answered Messages request; --allow-skips succeeds all the same
+
+    warning: nothing is replayed: all traces are skipped
+    Summary 0 traces: 0 as accepted, 1 skipped (no answered Messages request)
+    ");
+    let figures: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
+    assert_eq!((&figures["summary"]["skipped"], &figures["cases"]), (&json!(1), &json!([])));
+    assert!(sandbox.read("out.xml").contains("traces/demo/002.json"));
+    // Wrong usage stays wrong.
+    replay(&["--filter", "nothing", "--allow-skips"], 2);
+}
+
+#[test]
 fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     let server = healthy();
     let to_server = ["--backend", server.url.as_str()];
@@ -267,7 +306,7 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     exit 2: error: traces/demo/001.json:25:869: not a whole trace: EOF while parsing a string; it was cut short or edited, record it again or delete it
     exit 2: error: traces/demo/001.json: trace version 99, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it
     exit 2: error: snapshots/demo__001.snap: the content is not a snapshot's JSON: EOF while parsing an object at line 2 column 0; delete it and replay again, or restore it from version control
-    exit 2: error: traces: nothing to replay; skipped 1, none holds an answered Messages request
+    exit 2: error: traces: nothing to replay; skipped 1, none holds an answered Messages request; --allow-skips succeeds all the same
     exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default
     exit 2: error: traces/demo/0001.json.partial: a recording that did not end; make it a trace with `anyclaude trace recover traces/demo`
     exit 2: error: traces/demo/0001.json.zst: no whole zstd file: Unknown frame descriptor; it was cut short or edited, record it again or delete it
