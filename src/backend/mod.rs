@@ -8,6 +8,7 @@ mod cache_report;
 mod error;
 pub mod fallback;
 mod http;
+mod learnt_models;
 mod margins;
 #[cfg(feature = "mlx")]
 pub mod mlx;
@@ -24,6 +25,7 @@ use futures::future::BoxFuture;
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};
+pub(crate) use omission_log::{WhyOmitted, say_omitted};
 
 use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
 

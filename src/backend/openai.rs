@@ -2,6 +2,8 @@
 //!
 //! Sends the requests and reads the event stream. What the fields mean is decided in `convert`.
 
+use std::sync::Arc;
+
 use async_stream::stream;
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
@@ -11,8 +13,8 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::http::{self, shorten};
-use super::omission_log::OmissionLog;
-use super::{Backend, BackendError, EventStream, Protocol};
+use super::learnt_models::LearntModels;
+use super::{Backend, BackendError, EventStream, Protocol, WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
@@ -28,7 +30,7 @@ pub struct OpenAiBackend {
     /// The model to ask for; `None` for the one that each request names.
     model: Option<String>,
     dialect: Dialect,
-    omissions: OmissionLog,
+    learnt: Arc<LearntModels>,
 }
 
 impl OpenAiBackend {
@@ -47,7 +49,7 @@ impl OpenAiBackend {
                 .insert(AUTHORIZATION, value.map_err(|reason| BackendError::Unreachable { address: address.clone(), reason })?);
         }
         let model = model.map(str::to_owned);
-        Ok(Self { address, client, headers, model, dialect, omissions: OmissionLog::default() })
+        Ok(Self { address, client, headers, model, dialect, learnt: Arc::default() })
     }
 
     /// The names of the server's models, in its order.
@@ -61,7 +63,7 @@ impl OpenAiBackend {
         Ok(models.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect())
     }
 
-    /// Converts a request. The names of omitted fields are logged.
+    /// Converts a request, as far as its model's limits are known. The names of omitted fields are logged.
     fn convert(&self, request: &MessagesRequest) -> ChatRequest {
         let model = self.model.as_deref().unwrap_or(&request.model);
         let no_limit = request.max_tokens == MessagesRequest::AS_MANY_AS_FIT;
@@ -69,8 +71,9 @@ impl OpenAiBackend {
         if no_limit {
             (request.max_tokens, request.max_completion_tokens) = (None, None);
         }
-        if let Some(fields) = self.omissions.new_names(&omitted) {
-            tracing::info!(fields, backend = self.address, "left out: the chat protocol has no counterpart");
+        say_omitted(&omitted, WhyOmitted::NoCounterpart);
+        if self.learnt.of(&request.model).refuses_pictures {
+            convert::leave_out_pictures(&mut request);
         }
         request
     }
@@ -96,8 +99,6 @@ impl OpenAiBackend {
         if let Some(reason) = convert::forced_server_tool(&request) {
             return Err(BackendError::new(ErrorKind::InvalidRequest, reason));
         }
-        let reader = ChunkReader::new(&request);
-        let url = format!("{}/chat/completions", self.address);
         let chat = self.convert(&request);
         let (sent, converted) = (request.messages.len(), chat.messages.len());
         tracing::debug!(
@@ -107,16 +108,59 @@ impl OpenAiBackend {
             "request converted: {sent} messages to {converted}"
         );
         tracing::trace!("chat request {}", redacted(&chat));
-        let post = self.client.post(url).headers(http::cache_headers(&request)).json(&chat);
-        let response = self.send(post).await?;
+        let model = chat.model.clone();
+        let mut reader = ChunkReader::new(&request);
+        if self.learnt.of(&model).begins_in_thoughts {
+            reader = reader.beginning_in_thoughts();
+        }
+        let response = self.post(chat, &http::cache_headers(&request)).await?;
         if let Err(content_type) = http::require_event_stream(&response) {
             // LM Studio answers a request for an unknown path with status 200 and an error.
             let text = response.text().await.unwrap_or_default();
             let answer = error_in(&text).map_or(content_type, |error| error.message);
             return Err(self.protocol_error(&format!("asked for a stream, it answered with {}", shorten(&answer))));
         }
-        Ok(events(self.address.clone(), response, reader))
+        let end = AnswerEnd { address: self.address.clone(), model, learnt: self.learnt.clone() };
+        Ok(events(end, response, reader))
     }
+
+    /// Posts a chat request. Of one that is refused because of its pictures, the rest is posted: pictures stay in a conversation, so
+    /// the error would end it.
+    async fn post(&self, mut chat: ChatRequest, headers: &HeaderMap) -> Result<Response, BackendError> {
+        let url = format!("{}/chat/completions", self.address);
+        let post = |chat: &ChatRequest| self.send(self.client.post(&url).headers(headers.clone()).json(chat));
+        let error = match post(&chat).await {
+            Err(error) if may_refuse_pictures(&error) && convert::leave_out_pictures(&mut chat) => error,
+            response => return response,
+        };
+        let Ok(response) = post(&chat).await else { return Err(error) };
+        let (backend, model) = (self.address.as_str(), chat.model.as_str());
+        // One picture may be broken; then others are shown.
+        let is_lasting = refuses_all_pictures(&error);
+        if is_lasting && self.learnt.learn(model, |traits| traits.refuses_pictures = true) {
+            tracing::warn!(backend, model, "the server refuses pictures: from now on they are described to this model ({error})");
+        } else if !is_lasting {
+            tracing::warn!(backend, model, "the server refused a request with pictures and took it without them ({error})");
+        }
+        Ok(response)
+    }
+}
+
+/// Whether an error may have been caused by a picture in the request: a refusal that has no other known cause.
+fn may_refuse_pictures(error: &BackendError) -> bool {
+    match error {
+        BackendError::Answered { status: 400 | 404 | 415 | 422 | 500 | 501, body, .. } => !convert::is_too_long(body),
+        _ => false,
+    }
+}
+
+/// What servers write where a model can be shown no picture at all.
+const NO_PICTURES: [&str; 7] = ["support", "multimodal", "multi-modal", "modalit", "mmproj", "vision", "only 'text'"];
+
+fn refuses_all_pictures(error: &BackendError) -> bool {
+    let text = error.to_string().to_lowercase();
+    // Of pictures in an unsupported format, others are taken.
+    !text.contains("format") && NO_PICTURES.iter().any(|words| text.contains(words))
 }
 
 impl Backend for OpenAiBackend {
@@ -147,16 +191,42 @@ fn redacted(request: &ChatRequest) -> Value {
     body
 }
 
+/// What is to be done at an answer's end.
+struct AnswerEnd {
+    address: String,
+    model: String,
+    learnt: Arc<LearntModels>,
+}
+
+impl AnswerEnd {
+    /// Logs the end, and learns from the answer.
+    fn come(&self, reader: &ChunkReader) {
+        let (backend, model) = (self.address.as_str(), self.model.as_str());
+        tracing::debug!(backend, finish_reason = reader.finish_reason(), "answer converted");
+        if !reader.has_usage() {
+            tracing::info!(backend, "the server reported no usage: no tokens are counted");
+        }
+        if reader.ended_unbegun_thoughts() && self.learnt.learn(model, |traits| traits.begins_in_thoughts = true) {
+            tracing::warn!(
+                backend,
+                model,
+                "an answer ended thoughts that it had not begun, so they were passed on as text; the next answers are read as \
+                 beginning in thoughts. Turn on the server's own parser of reasoning, if it has one"
+            );
+        }
+    }
+}
+
 /// Reads the answer's chunks. The events end with `message_stop` or an error.
-fn events(address: String, response: Response, mut reader: ChunkReader) -> EventStream {
+fn events(end: AnswerEnd, response: Response, mut reader: ChunkReader) -> EventStream {
     Box::pin(stream! {
         let mut frames = response.bytes_stream().eventsource();
         loop {
             let read = match frames.next().await {
                 None => Ok((reader.cut_off(), true)),
                 Some(Ok(frame)) if frame.data.trim() == "[DONE]" => Ok((reader.done(), true)),
-                Some(Ok(frame)) => parse(&address, &frame.data).map(|chunk| (reader.push(chunk), false)),
-                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &address, error)),
+                Some(Ok(frame)) => parse(&end.address, &frame.data).map(|chunk| (reader.push(chunk), false)),
+                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &end.address, error)),
             };
             let (events, is_last, failure) = match read {
                 Ok((events, is_last)) => (events, is_last, None),
@@ -164,7 +234,7 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
             };
             if is_last {
                 // Before the last event: a caller may stop reading there.
-                log_end(&address, &reader);
+                end.come(&reader);
             }
             for event in events {
                 match event {
@@ -183,13 +253,6 @@ fn events(address: String, response: Response, mut reader: ChunkReader) -> Event
             }
         }
     })
-}
-
-fn log_end(address: &str, reader: &ChunkReader) {
-    tracing::debug!(backend = address, finish_reason = reader.finish_reason(), "answer converted");
-    if !reader.has_usage() {
-        tracing::info!(backend = address, "the server reported no usage: no tokens are counted");
-    }
 }
 
 /// Parses one chunk. An error that is not in a chunk's `error` field is put there.

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use super::CliError;
+use super::log::LentTerminal;
 use super::signals::Signals;
 use crate::record::Upstream;
 use crate::server::{RunToken, TOKEN_HEADER};
@@ -69,18 +70,20 @@ pub(super) fn check_program(program: &str) -> Result<(), CliError> {
 /// The running child.
 pub(super) struct Child {
     process: tokio::process::Child,
+    _terminal: LentTerminal,
 }
 
 impl Child {
     /// Starts the command with these variables added to its environment.
     pub(super) fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
         let (program, arguments) = command.split_first().ok_or_else(|| CliError::input("no command after --"))?;
+        let terminal = LentTerminal::lend();
         let process = Command::new(program)
             .args(arguments)
             .envs(environment)
             .spawn()
             .map_err(|error| CliError::input(explain(program, &error)))?;
-        Ok(Self { process })
+        Ok(Self { process, _terminal: terminal })
     }
 
     /// Waits until the child ends and returns its exit code: 128 and the signal's number if a signal ended it. Meanwhile signals

@@ -1,7 +1,7 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`environment`], [`blocking`], [`text`] (figures as people read them),
+//! [`error`] (exit codes), [`output`] (printing), [`log`], [`environment`], [`blocking`], [`text`] (figures as people read them),
 //! [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`], [`signals`], [`child`] (the client as our child
 //! process) and [`local_model`] (the model in this process).
 
@@ -17,6 +17,7 @@ mod error;
 mod keys;
 mod launch;
 mod local_model;
+mod log;
 mod model;
 mod output;
 mod record;
@@ -34,7 +35,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::blocking::blocking;
-use self::environment::set_up_logging;
 pub use self::error::CliError;
 use self::output::{print, print_to_stderr, say, unless_reader_left};
 use crate::trace::redact::Redactor;
@@ -124,7 +124,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         true => blocking(|| Ok(Redactor::new(&crate::config::load(&serde_json::Map::new())?.settings.redact.patterns))).await?,
         false => Redactor::default(),
     };
-    set_up_logging(redactor.clone());
+    log::set_up(redactor.clone());
     dispatch(cli, redactor.clone()).await.map_err(|error| error.redacted(&redactor))
 }
 

@@ -5,6 +5,12 @@ use serde_json::{Map, Value, json};
 use super::Omitted;
 use crate::wire::Tool;
 
+/// Further fields of a tool that it keeps when it is written out.
+const KEPT: [&str; 3] = ["cache_control", "defer_loading", "strict"];
+
+/// The size of the screen that a tool uses.
+const DISPLAY: [&str; 2] = ["display_width_px", "display_height_px"];
+
 /// A tool that Anthropic defines, for a model that has not been trained on it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum AnthropicTool {
@@ -25,11 +31,16 @@ impl AnthropicTool {
             return tool.input_schema.as_object().is_none_or(Map::is_empty).then_some(Self::Server);
         };
         let mut tool = tool.clone();
-        tool.extra.retain(|field, _| ["cache_control", "defer_loading", "strict"].contains(&field.as_str()));
+        tool.extra.retain(|field, _| KEPT.contains(&field.as_str()));
         tool.description.get_or_insert(description);
         tool.input_schema = schema;
         Some(Self::Client(tool))
     }
+}
+
+/// Whether this is one of Anthropic's tools that clients run.
+pub fn is_run_by_client(tool: &Tool) -> bool {
+    matches!(AnthropicTool::of(tool), Some(AnthropicTool::Client(_)))
 }
 
 /// The tools that a client can run, with those that Anthropic defines written out. The types of the others are added to
@@ -37,7 +48,10 @@ impl AnthropicTool {
 pub(super) fn runnable(tools: Vec<Tool>, omitted: &mut Omitted) -> Vec<Tool> {
     let runnable = tools.into_iter().filter_map(|tool| match AnthropicTool::of(&tool) {
         None => Some(tool),
-        Some(AnthropicTool::Client(written_out)) => Some(written_out),
+        Some(AnthropicTool::Client(written_out)) => {
+            omitted.unread("tools", &tool.extra, &[&KEPT[..], &["type"], &DISPLAY].concat());
+            Some(written_out)
+        }
         Some(AnthropicTool::Server) => {
             omitted.add(format!("tools.{}", tool.anthropic_type().unwrap_or_default()));
             None
@@ -68,9 +82,8 @@ fn definition(family: &str, tool: &Tool) -> Option<(String, Value)> {
 
 /// The size of the screen that coordinates refer to, if the client says it.
 fn display_size(tool: &Tool) -> String {
-    let pixels = |field: &str| tool.extra.get(field).and_then(Value::as_u64);
-    match (pixels("display_width_px"), pixels("display_height_px")) {
-        (Some(width), Some(height)) => format!(" {width} x {height} pixel"),
+    match DISPLAY.map(|field| tool.extra.get(field).and_then(Value::as_u64)) {
+        [Some(width), Some(height)] => format!(" {width} x {height} pixel"),
         _ => String::new(),
     }
 }

@@ -161,7 +161,7 @@ pub fn completion(message: Message, created: i64) -> ChatCompletion {
                     input => input.to_string(),
                 };
                 let function = FunctionCall { name, arguments };
-                tool_calls.push(ChatToolCall { id, kind: CallKind::Function, function });
+                tool_calls.push(ChatToolCall { id, kind: CallKind::Function, function, extra: Map::new() });
             }
             // Chat clients could show nothing else.
             _ => {}

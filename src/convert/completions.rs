@@ -162,7 +162,7 @@ mod tests {
         let (text, settings, omitted) = convert(json!({"model": "m", "prompt": ["fn main"], "stop": "\n\n", "seed": 7, "top_k": 5,
             "temperature": 0.0, "n": 1, "best_of": 1, "echo": false, "suffix": null, "logprobs": null, "logit_bias": {}, "user": "ann"}))
         .unwrap();
-        assert_eq!((text.as_str(), omitted.to_string().as_str()), ("fn main", "user"));
+        assert_eq!((text.as_str(), omitted.to_string().as_str()), ("fn main", ""));
         assert_eq!((settings.max_tokens, settings.top_k, &settings.extra["seed"]), (16, Some(5), &json!(7)));
         assert_eq!((settings.stop_sequences, settings.messages), (vec!["\n\n".to_owned()], vec![]));
     }

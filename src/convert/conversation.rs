@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::pictures::NOT_SHOWN;
 use super::stand_in::{self, stand_in};
 use super::{Dialect, Omitted};
 use crate::wire::openai::{
@@ -45,7 +46,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn message(&mut self, message: &InputMessage) {
-        let blocks = &*message.content.blocks();
+        let blocks = &*message.blocks();
         self.omitted.fields("messages", &message.extra);
         match message.role {
             Role::Assistant => self.assistant(blocks),
@@ -72,7 +73,7 @@ impl<'a> Conversation<'a> {
                 ContentBlock::ToolUse { id, name, input, extra } => {
                     self.omitted.fields("tool_use", extra);
                     let function = FunctionCall { name: name.clone(), arguments: input.to_string() };
-                    calls.push(ChatToolCall { id: id.clone(), kind: CallKind::Function, function });
+                    calls.push(ChatToolCall { id: id.clone(), kind: CallKind::Function, function, extra: Map::new() });
                 }
                 other => {
                     self.omitted.add(format!("assistant.{}", other.kind()));
@@ -183,8 +184,11 @@ impl<'a> Conversation<'a> {
                 self.omitted.fields("image", extra);
                 let url = url_of(source);
                 Some(url.map_or_else(
-                    || self.note(owner, "image"),
-                    |url| ContentPart::ImageUrl { image_url: ImageUrl { url, extra: Map::new() } },
+                    || {
+                        self.omitted.add(format!("{owner}.image"));
+                        ContentPart::text(NOT_SHOWN)
+                    },
+                    |url| ContentPart::ImageUrl { image_url: ImageUrl { url, extra: Map::new() }, extra: Map::new() },
                 ))
             }
             ContentBlock::Document { source, extra } => Some(self.document(owner, source, extra)),
@@ -216,18 +220,14 @@ impl<'a> Conversation<'a> {
             (Some("base64"), Some(_)) if self.dialect.takes_files() => {
                 self.omitted.fields("document", &unread);
                 let filename = title.as_ref().and_then(Value::as_str).unwrap_or("document").to_owned();
-                ContentPart::File { file: ChatFile { filename: Some(filename), file_data: url_of(source), extra: Map::new() } }
+                let file = ChatFile { filename: Some(filename), file_data: url_of(source), extra: Map::new() };
+                ContentPart::File { file, extra: Map::new() }
             }
             _ => {
                 self.omitted.add(format!("{owner}.document"));
                 ContentPart::text(stand_in::document(source, extra))
             }
         }
-    }
-
-    fn note(&mut self, owner: &str, what: &str) -> ContentPart {
-        self.omitted.add(format!("{owner}.{what}"));
-        ContentPart::text(format!("[{what} left out: this model's server cannot be shown it]"))
     }
 }
 
@@ -249,7 +249,7 @@ fn texts(parts: &[ContentPart]) -> Vec<&str> {
 }
 
 /// Parts as content. Text alone becomes one string, which every server accepts.
-fn joined(parts: Vec<ContentPart>) -> ChatContent {
+pub(super) fn joined(parts: Vec<ContentPart>) -> ChatContent {
     let texts = texts(&parts);
     if texts.len() == parts.len() { ChatContent::Text(texts.join("\n\n")) } else { ChatContent::Parts(parts) }
 }

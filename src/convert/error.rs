@@ -8,6 +8,9 @@ use crate::wire::{ErrorBody, ErrorKind};
 /// How Anthropic's message begins when a prompt exceeds the context.
 const PROMPT_TOO_LONG: &str = "prompt is too long: ";
 
+/// How Anthropic's message begins where there is no such model.
+const MODEL: &str = "model: ";
+
 /// What servers write when a prompt exceeds the context.
 const TOO_LONG: [&str; 5] = ["context length", "context_length", "maximum context", "context size", "context window"];
 
@@ -25,6 +28,11 @@ pub fn error_body(error: &ChatError, status: Option<u16>) -> ErrorBody {
         return ErrorBody::new(ErrorKind::InvalidRequest, format!("{PROMPT_TOO_LONG}{message}"));
     }
     ErrorBody::new(kind, message)
+}
+
+/// Whether Anthropic's error says that the prompt exceeds the context.
+pub fn is_too_long(body: &ErrorBody) -> bool {
+    body.error.message.starts_with(PROMPT_TOO_LONG)
 }
 
 /// The kind of an error without a status: by its code, else by its type. Servers use OpenAI's names and Anthropic's.
@@ -69,6 +77,7 @@ pub fn chat_error(body: &ErrorBody, prompt: PromptField) -> ChatErrorBody {
         ErrorKind::InvalidRequest | ErrorKind::RequestTooLarge => ("invalid_request_error", None),
         ErrorKind::Authentication => ("invalid_request_error", Some("invalid_api_key")),
         ErrorKind::Permission => ("invalid_request_error", Some("permission_denied")),
+        ErrorKind::NotFound if message.starts_with(MODEL) => ("invalid_request_error", Some("model_not_found")),
         ErrorKind::NotFound => ("invalid_request_error", Some("not_found")),
         ErrorKind::RateLimit => ("rate_limit_error", Some("rate_limit_exceeded")),
         ErrorKind::Api => ("server_error", None),
@@ -88,6 +97,10 @@ pub fn chat_error(body: &ErrorBody, prompt: PromptField) -> ChatErrorBody {
             error(too_long(reason, prompt), Some(prompt.name()), Some("context_length_exceeded"))
         }
         (ErrorKind::InvalidRequest, None) => error(message.clone(), field(message), code),
+        (ErrorKind::NotFound, _) => match message.strip_prefix(MODEL) {
+            Some(model) => error(format!("The model '{model}' does not exist"), Some("model"), code),
+            None => error(message.clone(), None, code),
+        },
         _ => error(message.clone(), None, code),
     }
 }
@@ -150,6 +163,14 @@ mod tests {
         assert_eq!(
             converted(ErrorKind::Overloaded, "busy: later"),
             json!(["busy: later", "server_error", null, "service_unavailable"])
+        );
+        assert_eq!(
+            converted(ErrorKind::NotFound, "model: gpt-x"),
+            json!(["The model 'gpt-x' does not exist", invalid, "model", "model_not_found"])
+        );
+        assert_eq!(
+            converted(ErrorKind::NotFound, "no such path: /v1/x"),
+            json!(["no such path: /v1/x", invalid, null, "not_found"])
         );
         assert_eq!(converted(ErrorKind::Authentication, "no"), json!(["no", invalid, null, "invalid_api_key"]));
         assert_eq!(converted(ErrorKind::Api, "It failed: why"), json!(["It failed: why", "server_error", null, null]));

@@ -1,6 +1,6 @@
 //! Converting a Messages request to a chat request.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::anthropic_tools::runnable;
 use super::compaction::compacted;
@@ -97,7 +97,7 @@ fn tools(request: &MessagesRequest, omitted: &mut Omitted) -> Vec<ChatTool> {
             parameters: Some(input_schema),
             extra: strict.map(|strict| ("strict".to_owned(), strict)).into_iter().collect(),
         };
-        functions.push(ChatTool { kind: CallKind::Function, function });
+        functions.push(ChatTool { kind: CallKind::Function, function, extra: Map::new() });
     }
     functions
 }
@@ -105,15 +105,16 @@ fn tools(request: &MessagesRequest, omitted: &mut Omitted) -> Vec<ChatTool> {
 fn choose(chat: &mut ChatRequest, choice: &ToolChoice, dialect: Dialect) {
     let mode = |name: &str| Some(ChatToolChoice::Mode(name.into()));
     let (chosen, one_only) = match choice {
-        ToolChoice::Auto { disable_parallel_tool_use } => (mode("auto"), *disable_parallel_tool_use),
-        ToolChoice::Any { disable_parallel_tool_use } => (mode("required"), *disable_parallel_tool_use),
-        ToolChoice::Tool { name, disable_parallel_tool_use } if dialect.takes_named_choice() => {
-            let function = NamedFunction { name: name.clone() };
-            (Some(ChatToolChoice::Function { kind: CallKind::Function, function }), *disable_parallel_tool_use)
+        ToolChoice::Auto { disable_parallel_tool_use, .. } => (mode("auto"), *disable_parallel_tool_use),
+        ToolChoice::Any { disable_parallel_tool_use, .. } => (mode("required"), *disable_parallel_tool_use),
+        ToolChoice::Tool { name, disable_parallel_tool_use, .. } if dialect.takes_named_choice() => {
+            let function = NamedFunction { name: name.clone(), extra: Map::new() };
+            let choice = ChatToolChoice::Function { kind: CallKind::Function, function, extra: Map::new() };
+            (Some(choice), *disable_parallel_tool_use)
         }
         // The dialect cannot name a tool: require a call and offer only this one. If there is none, the server is asked for a
         // call of any, as it would refuse an empty list.
-        ToolChoice::Tool { name, disable_parallel_tool_use } => {
+        ToolChoice::Tool { name, disable_parallel_tool_use, .. } => {
             if chat.tools.iter().any(|tool| tool.function.name == *name) {
                 chat.tools.retain(|tool| tool.function.name == *name);
             }
@@ -162,7 +163,7 @@ mod tests {
                 "stream_options": {"include_usage": true}, "top_k": 5,
             })
         );
-        assert_eq!(omitted, "cache_control, context_management, metadata, tools.web_search_20250305");
+        assert_eq!(omitted, "cache_control, context_management, tools.web_search_20250305");
     }
 
     #[test]

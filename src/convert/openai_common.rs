@@ -40,10 +40,21 @@ pub(super) fn stop_sequences(stop: Option<StopSequences>) -> Vec<String> {
 /// The mode is unknown; the sentence names the field.
 pub(super) fn choice_of_mode(mode: &str, field: &str, disable_parallel_tool_use: bool) -> Result<ToolChoice, String> {
     match mode {
-        "auto" => Ok(ToolChoice::Auto { disable_parallel_tool_use }),
-        "required" => Ok(ToolChoice::Any { disable_parallel_tool_use }),
+        "auto" => Ok(ToolChoice::Auto { disable_parallel_tool_use, extra: Map::new() }),
+        "required" => Ok(ToolChoice::Any { disable_parallel_tool_use, extra: Map::new() }),
         "none" => Ok(ToolChoice::None),
         other => Err(format!("{field}: {other} is none of none, auto and required")),
+    }
+}
+
+/// Refuses fields of a choice of tools beyond those that are `read`: without them, other calls would be made than were asked for.
+///
+/// # Errors
+/// There is such a field; the sentence names it.
+pub(super) fn refuse_more(owner: &str, fields: &Map<String, Value>, read: &[&str]) -> Result<(), String> {
+    match fields.iter().find(|(name, value)| !value.is_null() && !read.contains(&name.as_str())) {
+        Some((name, _)) => Err(format!("{owner}.{name}: Extra inputs are not permitted")),
+        None => Ok(()),
     }
 }
 

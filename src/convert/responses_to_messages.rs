@@ -78,7 +78,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
     }
     if let Some(text) = responses.text {
         omitted.fields("text", &text.extra);
-        let format = text.format.as_ref().map(output_format).transpose()?.flatten();
+        let format = text.format.as_ref().map(|format| output_format(format, &mut omitted)).transpose()?.flatten();
         config.extend(format.map(|format| ("format".to_owned(), format)));
     }
     if !config.is_empty() {
@@ -142,7 +142,11 @@ fn means_nothing_here(name: &str, value: &Value) -> bool {
 }
 
 /// The counterpart of `text.format`; none for plain text.
-fn output_format(format: &Value) -> Result<Option<Value>, String> {
+fn output_format(format: &Value, omitted: &mut Omitted) -> Result<Option<Value>, String> {
+    if let Some(fields) = format.as_object() {
+        // The name says nothing.
+        omitted.unread("text.format", fields, &["type", "name", "schema", "strict"]);
+    }
     match format["type"].as_str() {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(any_object_format())),
@@ -264,8 +268,7 @@ mod tests {
                 "input_image.detail",
                 "reasoning.encrypted_content",
                 "reasoning.summary",
-                "text.verbosity",
-                "user"
+                "text.verbosity"
             ]
         );
         assert_eq!((&settings["temperature"], &settings["metadata"]["run"]), (&json!(0.7), &json!("1")));

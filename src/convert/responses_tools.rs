@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::Omitted;
-use super::openai_common::{choice_of_mode, input_schema};
+use super::openai_common::{choice_of_mode, input_schema, refuse_more};
 use crate::wire::openai::responses::{ClientTool, ResponsesTool, ResponsesToolChoice};
 use crate::wire::{Tool, ToolChoice};
 
@@ -83,7 +83,8 @@ impl OfferedResponsesTools {
         match tool {
             ResponsesTool::Function(tool) => self.push(tool, ToolKind::Function, namespace, path, omitted),
             ResponsesTool::Custom(tool) => self.push(tool, ToolKind::Custom, namespace, path, omitted),
-            ResponsesTool::Namespace { name, tools, .. } if namespace.is_none() => {
+            ResponsesTool::Namespace { name, tools, extra } if namespace.is_none() => {
+                omitted.fields("tools.namespace", &extra);
                 for (at, tool) in tools.into_iter().enumerate() {
                     self.add(tool, Some(&name), format!("{path}.tools.{at}"), omitted);
                 }
@@ -118,17 +119,25 @@ impl OfferedResponsesTools {
         let disable_parallel_tool_use = parallel == Some(false);
         let mode = |mode: &str, field: &str| choice_of_mode(mode, field, disable_parallel_tool_use);
         let choice = match choice {
-            None => return Ok(disable_parallel_tool_use.then_some(ToolChoice::Auto { disable_parallel_tool_use })),
+            None => {
+                return Ok(disable_parallel_tool_use.then_some(ToolChoice::Auto { disable_parallel_tool_use, extra: Map::new() }));
+            }
             Some(ResponsesToolChoice::Mode(name)) => return mode(&name, "tool_choice").map(Some),
             Some(ResponsesToolChoice::Choice(fields)) => fields,
         };
         let text = |field: &str| choice.get(field).and_then(Value::as_str);
         match text("type") {
             Some("function" | "custom") => {
+                refuse_more("tool_choice", &choice, &["type", "name", "namespace"])?;
                 let name = text("name").ok_or("tool_choice.name: Field required")?;
-                Ok(Some(ToolChoice::Tool { name: model_name(text("namespace"), name), disable_parallel_tool_use }))
+                Ok(Some(ToolChoice::Tool {
+                    name: model_name(text("namespace"), name),
+                    disable_parallel_tool_use,
+                    extra: Map::new(),
+                }))
             }
             Some("allowed_tools") => {
+                refuse_more("tool_choice", &choice, &["type", "mode", "tools"])?;
                 let allowed = choice.get("tools").and_then(Value::as_array).ok_or("tool_choice.tools: Field required")?;
                 self.keep_only(allowed)?;
                 mode(text("mode").unwrap_or("auto"), "tool_choice.mode").map(Some)
@@ -223,7 +232,10 @@ mod tests {
             ])
         );
         assert_eq!(offered.paths, ["tools.1", "tools.2", "tools.3.tools.0"]);
-        assert_eq!(omitted, "tools.defer_loading, tools.format (the model is told and not held to it), tools.web_search");
+        assert_eq!(
+            omitted,
+            "tools.defer_loading, tools.format (the model is told and not held to it), tools.namespace.description, tools.web_search"
+        );
         let list = ClientName { namespace: Some("mcp__files".into()), name: "list".into(), kind: ToolKind::Function };
         assert_eq!(offered.names.client_name("mcp__files__list"), list);
         assert_eq!(offered.names.client_name("patch").kind, ToolKind::Custom);

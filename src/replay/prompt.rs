@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Map;
 
 use crate::snapshot::Outcome;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChoice};
@@ -58,12 +59,12 @@ fn tool_choice(request: &MessagesRequest, recorded: Option<&Outcome>, mode: Tool
         return None;
     }
     match mode {
-        ToolChoiceMode::Auto => Some(ToolChoice::Auto { disable_parallel_tool_use: false }),
-        ToolChoiceMode::Any => Some(ToolChoice::Any { disable_parallel_tool_use: false }),
+        ToolChoiceMode::Auto => Some(ToolChoice::Auto { disable_parallel_tool_use: false, extra: Map::new() }),
+        ToolChoiceMode::Any => Some(ToolChoice::Any { disable_parallel_tool_use: false, extra: Map::new() }),
         ToolChoiceMode::Recorded => {
             let name = &recorded?.tool_use.first()?.name;
             let known = request.tools.iter().any(|tool| &tool.name == name);
-            known.then(|| ToolChoice::Tool { name: name.clone(), disable_parallel_tool_use: false })
+            known.then(|| ToolChoice::Tool { name: name.clone(), disable_parallel_tool_use: false, extra: Map::new() })
         }
     }
 }

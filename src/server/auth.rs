@@ -10,17 +10,26 @@ use axum::response::Response;
 
 use super::app::App;
 use super::error::ApiError;
+use super::observe::ErrorProtocol;
 use super::run_token::{TOKEN_HEADER, same};
 use crate::wire::ErrorKind;
 
 /// Refuses requests without the right key, if the server has one.
 pub(crate) async fn require_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
     if let Some(key) = &app.options.api_key {
+        let (missing, wrong) = match ErrorProtocol::of(request.uri().path(), request.headers()) {
+            ErrorProtocol::Anthropic => ("this server needs an API key: send it as x-api-key", "invalid x-api-key"),
+            ErrorProtocol::OpenAi(_) => (
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth \
+                 (i.e. Authorization: Bearer YOUR_KEY).",
+                "Incorrect API key provided.",
+            ),
+        };
         let refused = |reason: &str| Err(ApiError::new(ErrorKind::Authentication, reason));
         match offered_keys(request.headers())[..] {
-            [] => return refused("this server needs an API key: send it as x-api-key"),
+            [] => return refused(missing),
             ref offered if offered.iter().any(|offered| same(offered, key)) => {}
-            _ => return refused("invalid x-api-key"),
+            _ => return refused(wrong),
         }
     }
     Ok(next.run(request).await)

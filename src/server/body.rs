@@ -6,10 +6,10 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::ApiError;
+use super::error_path::RequestBody;
 use super::malformed_body::parse;
 use crate::wire::ErrorKind;
 
@@ -25,7 +25,7 @@ const LARGE: usize = 256 * 1024;
 /// A request's JSON body. Like Anthropic, it ignores the content type.
 pub(crate) struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: RequestBody + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -38,31 +38,50 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
             _ => ApiError::invalid(format!("the request's body cannot be read: {}", rejection.body_text())),
         })?;
         let parsed = match bytes.len() < LARGE {
-            true => parse(&bytes),
-            false => tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| ApiError::failed())?,
+            true => parse(&bytes, T::PATHS),
+            false => tokio::task::spawn_blocking(move || parse(&bytes, T::PATHS)).await.map_err(|_| ApiError::failed())?,
         };
         parsed.map(Self).map_err(ApiError::invalid)
     }
 }
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
-    match headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("unreadable")) {
-        None | Some("identity") => Ok(()),
-        Some(encoding) => {
-            Err(ApiError::invalid(format!("content-encoding {encoding} is not supported: send the body uncompressed")))
-        }
+    let named = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
+    let compressions: Vec<&str> = named.map(str::trim).filter(|name| !name.is_empty() && *name != "identity").collect();
+    match compressions.join(", ").as_str() {
+        "" => Ok(()),
+        encoding => Err(ApiError::invalid(format!("content-encoding {encoding} is not supported: send the body uncompressed"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::HeaderValue;
     use axum::response::IntoResponse;
     use futures::{StreamExt, stream};
     use serde_json::Value;
     use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::server::error_path::PathStyle;
+
+    impl RequestBody for Value {
+        const PATHS: PathStyle = PathStyle::Plain;
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_whatever_else_is_named() {
+        let refused = |named: &[&'static str]| {
+            let named = named.iter().map(|name| (CONTENT_ENCODING, HeaderValue::from_static(name)));
+            refuse_compressed(&named.collect()).err().map(|error| error.to_string())
+        };
+        assert_eq!([&[][..], &["identity"], &["identity, identity"], &["identity", ""]].map(refused), [None, None, None, None]);
+        for named in [&["gzip, gzip"][..], &["gzip", "gzip"], &["identity", "gzip, identity, gzip"]] {
+            let reason = "content-encoding gzip, gzip is not supported: send the body uncompressed";
+            assert_eq!(refused(named).as_deref(), Some(reason));
+        }
+    }
 
     async fn read(body: Body) -> Result<JsonBody<Value>, StatusCode> {
         let read = JsonBody::from_request(Request::new(body), &()).await;

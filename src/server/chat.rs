@@ -17,6 +17,7 @@ use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::frames;
 use super::refuse;
+use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkWriter, FromChat, PromptField};
 use crate::wire::openai::ChatRequest;
 
@@ -31,9 +32,7 @@ pub(crate) async fn completions(
     let FromChat { request, omitted, fields } = convert::from_chat(chat).map_err(ApiError::invalid)?;
     let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
-    if !omitted.is_empty() {
-        tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");
-    }
+    say_omitted(&omitted, WhyOmitted::NothingReadsIt);
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);

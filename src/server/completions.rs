@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::frames;
+use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, CompletionWriter, PromptField};
 use crate::wire::openai::CompletionRequest;
 
@@ -28,9 +29,7 @@ pub(crate) async fn completions(
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let mut writer = CompletionWriter::new(created, &completion.stream_options.clone().unwrap_or_default());
     let (text, settings, omitted) = convert::from_completion(completion).map_err(ApiError::invalid)?;
-    if !omitted.is_empty() {
-        tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");
-    }
+    say_omitted(&omitted, WhyOmitted::NothingReadsIt);
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = settings.stream;
     let events = continuation(app.backend.clone(), text, settings);

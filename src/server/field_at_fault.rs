@@ -7,22 +7,37 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::plain_words::expects_name;
+
 /// Most times that a body is parsed.
 const MOST_ATTEMPTS: usize = 200;
 
 /// The fields that decide how all beside them is read.
 const TAGS: [&str; 2] = ["type", "role"];
 
-/// The JSON pointer to the innermost part at fault, below the part that `pointer` leads to. Of an object that lacks a field, it
-/// leads to the object.
-pub(super) fn innermost<T: DeserializeOwned>(body: Value, pointer: String) -> String {
-    let Some(reason) = reason::<T>(&body) else { return pointer };
+/// The innermost part of a body that cannot be read.
+pub(super) struct FieldAtFault {
+    pub body: Value,
+    /// The JSON pointer to the part. Of an object that lacks a field, it leads to the object.
+    pub pointer: String,
+    /// What is wrong with it, in the parser's words.
+    pub reason: String,
+}
+
+/// The innermost part at fault, below the part that `pointer` leads to; `None` if the body can be read.
+pub(super) fn innermost<T: DeserializeOwned>(body: Value, pointer: String) -> Option<FieldAtFault> {
+    let reason = reason::<T>(&body)?;
     let mut search = FaultSearch::<T> { body, reason, attempts: 0, target: PhantomData };
     let missing = search.reason.strip_prefix("missing field `").and_then(|name| name.strip_suffix('`')).map(str::to_owned);
-    match missing {
+    let pointer = match missing {
         Some(name) => search.object_without(&name, &pointer).unwrap_or(pointer),
         None => search.deepest(pointer),
+    };
+    if expects_name(&search.reason) {
+        search.name_names(&pointer);
     }
+    let FaultSearch { body, reason, .. } = search;
+    Some(FieldAtFault { body, pointer, reason })
 }
 
 /// Why a body cannot be read.
@@ -44,13 +59,24 @@ impl<T: DeserializeOwned> FaultSearch<T> {
         while let Some(part) = self.parts(&pointer).into_iter().find(|part| self.is_at_fault(part)) {
             pointer = part;
         }
-        if self.reason.starts_with("unknown variant") {
-            let part = self.body.pointer(&pointer);
-            if let Some(tag) = TAGS.iter().find(|tag| part.is_some_and(|part| part.get(**tag).is_some())) {
-                pointer = step_below(&pointer, tag);
-            }
+        let tag = TAGS.iter().find_map(|tag| Some((tag, self.body.pointer(&pointer)?.get(*tag)?)));
+        match tag {
+            Some((tag, value)) if !value.is_string() || self.reason.starts_with("unknown variant") => step_below(&pointer, tag),
+            _ => pointer,
         }
-        pointer
+    }
+
+    /// Makes the reason list the names that may stand at the pointer, where something else than a name stands. The parser lists
+    /// them only for a name that it does not know.
+    fn name_names(&mut self, pointer: &str) {
+        let Some(part) = self.body.pointer_mut(pointer) else { return };
+        let given = std::mem::replace(part, Value::String(String::new()));
+        if let Some(reason) = reason::<T>(&self.body).filter(|reason| reason.starts_with("unknown variant")) {
+            self.reason = reason;
+        }
+        if let Some(part) = self.body.pointer_mut(pointer) {
+            *part = given;
+        }
     }
 
     /// The object at or below this pointer that lacks the required field: with it, the error is another one.
@@ -125,9 +151,9 @@ fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-/// A pointer as Anthropic writes paths: `messages.0.content.1`.
-pub(super) fn dotted(pointer: &str) -> String {
-    pointer.split('/').skip(1).map(unescaped).collect::<Vec<_>>().join(".")
+/// The steps of a pointer.
+pub(super) fn steps_of(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(unescaped).collect()
 }
 
 #[cfg(test)]
@@ -143,7 +169,7 @@ mod tests {
         let found = |block: Value| {
             let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "a"},
                 {"role": "user", "content": [{"type": "text", "text": "b"}, block]}]});
-            dotted(&innermost::<MessagesRequest>(body, "/messages/1".into()))
+            steps_of(&innermost::<MessagesRequest>(body, "/messages/1".into()).unwrap().pointer).join(".")
         };
         let at = |path: &str| format!("messages.1.content{path}");
         for (block, path) in [
@@ -179,7 +205,8 @@ mod tests {
             ),
         ] {
             let body = json!({"model": "m", "messages": [message]});
-            assert_eq!(dotted(&innermost::<ChatRequest>(body, "/messages/0".into())), format!("messages.0.{path}"), "{message}");
+            let pointer = innermost::<ChatRequest>(body, "/messages/0".into()).unwrap().pointer;
+            assert_eq!(steps_of(&pointer).join("."), format!("messages.0.{path}"), "{message}");
         }
     }
 
@@ -188,6 +215,6 @@ mod tests {
         let mut block = json!({"type": "text"});
         (0..1_000).for_each(|at| block[format!("field{at}")] = json!({}));
         let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]});
-        assert!(innermost::<MessagesRequest>(body, "/messages/0".into()).starts_with("/messages/0"));
+        assert!(innermost::<MessagesRequest>(body, "/messages/0".into()).unwrap().pointer.starts_with("/messages/0"));
     }
 }

@@ -23,8 +23,7 @@ pub(crate) async fn messages(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    refuse::check(&request).map_err(ApiError::invalid)?;
-    refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
+    refuse::check_as_anthropic(&request).map_err(ApiError::invalid)?;
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -41,8 +40,7 @@ pub(crate) async fn count_tokens(
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
     let request = MessagesRequest::from(request);
-    refuse::check(&request).map_err(ApiError::invalid)?;
-    refuse::check_end(&request.messages).map_err(ApiError::invalid)?;
+    refuse::check_as_anthropic(&request).map_err(ApiError::invalid)?;
     let tokens = app.backend.count_tokens(request).await?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }

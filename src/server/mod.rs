@@ -15,6 +15,7 @@ mod client;
 mod completions;
 mod connection;
 mod error;
+mod error_path;
 mod field_at_fault;
 mod foreign;
 mod host_name;

@@ -73,14 +73,14 @@ pub(crate) fn refusal(request: &Request, error: ApiError) -> Response {
 
 /// Whose clients read an error.
 #[derive(Clone, Copy)]
-enum ErrorProtocol {
+pub(super) enum ErrorProtocol {
     Anthropic,
     OpenAi(PromptField),
 }
 
 impl ErrorProtocol {
     /// By the path; where both protocols share it or neither has it, by the headers that only one of them uses.
-    fn of(path: &str, headers: &HeaderMap) -> Self {
+    pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
         let openais = [
             (CHAT_COMPLETIONS_PATH, PromptField::Messages),
             (RESPONSES_PATH, PromptField::Input),
@@ -90,7 +90,8 @@ impl ErrorProtocol {
             return Self::OpenAi(prompt);
         }
         let anthropics = ["anthropic-version", "x-api-key"].iter().any(|name| headers.contains_key(*name));
-        match path.starts_with("/v1/") && !path.starts_with(MESSAGES_PATH) && headers.contains_key(AUTHORIZATION) && !anthropics {
+        let is_api = path == "/v1" || path.starts_with("/v1/");
+        match is_api && !path.starts_with(MESSAGES_PATH) && headers.contains_key(AUTHORIZATION) && !anthropics {
             true => Self::OpenAi(PromptField::Messages),
             false => Self::Anthropic,
         }

@@ -37,7 +37,8 @@ fn tidied(uri: &Uri) -> Option<Uri> {
 /// The error for a path that does not exist. It says which do, for clients that were given a wrong base URL.
 pub(crate) fn unknown(uri: &Uri) -> ApiError {
     let path = uri.path();
-    let hint = match path.strip_prefix("/v1/") {
+    let below = path.strip_prefix("/v1").filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let hint = match below.map(|rest| rest.trim_start_matches('/')) {
         Some(rest) if rest == "v1" || rest.starts_with("v1/") => "; set the client's base URL without /v1".to_owned(),
         Some(_) => format!("; there are {}", API_PATHS.join(", ")),
         None => String::new(),
@@ -48,6 +49,17 @@ pub(crate) fn unknown(uri: &Uri) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_path_below_v1_is_told_which_there_are() {
+        let told = |path: &str| unknown(&path.parse().unwrap()).to_string();
+        let paths = API_PATHS.join(", ");
+        assert_eq!(told("/v1"), format!("no such path: /v1; there are {paths}"));
+        assert_eq!(told("/v1/embeddings"), format!("no such path: /v1/embeddings; there are {paths}"));
+        assert_eq!(told("/v1/v1"), "no such path: /v1/v1; set the client's base URL without /v1");
+        assert_eq!(told("/v1/v1/messages"), "no such path: /v1/v1/messages; set the client's base URL without /v1");
+        assert_eq!(told("/v1beta/x"), "no such path: /v1beta/x");
+    }
 
     #[test]
     fn slashes_too_many_are_taken_away() {

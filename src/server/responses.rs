@@ -18,6 +18,7 @@ use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::PING;
 use super::refuse;
+use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, FromResponses, ResponseWriter};
 use crate::wire::openai::responses::ResponsesRequest;
 use crate::wire::{StreamEvent, random_id};
@@ -32,9 +33,7 @@ pub(crate) async fn responses(
     let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
     let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
-    if !omitted.is_empty() {
-        tracing::info!(%id, fields = %omitted, "left out: nothing here reads them");
-    }
+    say_omitted(&omitted, WhyOmitted::NothingReadsIt);
     let mut writer = ResponseWriter::new(random_id("resp_"), created, request.model.clone(), settings, names);
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;

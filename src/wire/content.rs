@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -185,9 +185,21 @@ impl<'de> Deserialize<'de> for ContentBlock {
                 Self::deserialize(Value::Object(fields)).map_err(D::Error::custom)
             }
             Some(Value::String(_)) => Ok(Self::Other(fields)),
-            Some(_) => Err(D::Error::custom("type: a string is expected")),
+            Some(other) => Err(D::Error::invalid_type(unexpected(other), &"a string")),
             None => Err(D::Error::missing_field("type")),
         }
+    }
+}
+
+/// A JSON value as errors speak of it.
+pub(super) fn unexpected(value: &Value) -> Unexpected<'_> {
+    match value {
+        Value::Null => Unexpected::Unit,
+        Value::Bool(value) => Unexpected::Bool(*value),
+        Value::Number(_) => Unexpected::Other("number"),
+        Value::String(text) => Unexpected::Str(text),
+        Value::Array(_) => Unexpected::Seq,
+        Value::Object(_) => Unexpected::Map,
     }
 }
 
@@ -274,7 +286,7 @@ mod tests {
     fn an_error_says_what_is_wrong_with_the_block() {
         let contents = [json!([{"type": 7}]), json!(["hi"]), json!([{"type": "text"}]), json!([{"text": "hi"}]), json!(7)];
         insta::assert_snapshot!(contents.map(|content| format!("{content}: {}", message(content.clone()).unwrap_err())).join("\n"), @r#"
-        [{"type":7}]: type: a string is expected at line 1 column 37
+        [{"type":7}]: invalid type: number, expected a string at line 1 column 37
         ["hi"]: invalid type: string "hi", expected a map at line 1 column 30
         [{"type":"text"}]: missing field `text` at line 1 column 42
         [{"text":"hi"}]: missing field `type` at line 1 column 40

@@ -11,6 +11,7 @@ use super::{BlockDelta, ContentBlock, StreamEvent, TokenLogprob};
 pub struct ContentWriter {
     /// The index of the open block or, between blocks, of the next one.
     index: usize,
+    has_tool_use: bool,
     open: Option<OpenBlock>,
     /// White space for which no text block was opened yet. The API refuses blank text blocks when a client sends them back,
     /// so a text block opens only once other characters follow.
@@ -70,6 +71,7 @@ impl ContentWriter {
 
     /// Opens a tool call.
     pub fn start_tool_use(&mut self, id: String, name: String) {
+        self.has_tool_use = true;
         self.start(OpenBlock::ToolUse, ContentBlock::ToolUse { id, name, input: Value::Object(Map::new()), extra: Map::new() });
     }
 
@@ -97,6 +99,11 @@ impl ContentWriter {
         }
         self.events.push(StreamEvent::ContentBlockStop { index: self.index });
         self.index += 1;
+    }
+
+    /// Whether a tool call was opened.
+    pub fn has_tool_use(&self) -> bool {
+        self.has_tool_use
     }
 
     /// The events since the last call.

@@ -8,6 +8,7 @@
 //! add units and what the references leave out.
 
 mod assemble;
+mod billing_header;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod content;
 mod content_writer;
@@ -31,6 +32,7 @@ mod surrogates;
 mod tool_changes;
 
 pub use assemble::{AssembleError, Assembler};
+pub use billing_header::{BILLING_HEADER, without_billing_header};
 pub use content::{Content, ContentBlock};
 pub use content_writer::ContentWriter;
 pub use endpoint::{
@@ -41,9 +43,7 @@ pub use event::{BlockDelta, MessageDelta, StreamEvent};
 pub use id::random_id;
 pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;
-pub use request::{
-    BILLING_HEADER, CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice,
-};
+pub use request::{CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage};
 pub use sse::encode_event;
 pub use stream_end::{DONE, StreamSign};

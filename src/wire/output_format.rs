@@ -35,8 +35,9 @@ impl OutputFormat {
             Some("json_schema") if format["schema"].is_object() => {
                 Ok(Some(Self { schema: format["schema"].clone(), strict: format["strict"].as_bool(), field }))
             }
-            Some("json_schema") => Err(format!("{field}.schema: Input should be an object")),
-            _ => Err(format!("{field}.type: {} is none of \"json_schema\" and \"text\"", format["type"])),
+            Some("json_schema") if format.get("schema").is_none() => Err(format!("{field}.schema: Field required")),
+            Some("json_schema") => Err(format!("{field}.schema: Input should be a valid dictionary")),
+            _ => Err(format!("{field}.type: Input should be 'json_schema' or 'text'")),
         }
     }
 }
@@ -66,10 +67,10 @@ mod tests {
     #[test]
     fn an_error_names_the_field() {
         for (format, expected) in [
-            (json!({"type": "yaml"}), "output_config.format.type: \"yaml\" is none of"),
-            (json!({"type": "json_schema"}), "output_config.format.schema: Input should be an object"),
-            (json!({"type": "json_schema", "schema": true}), "output_config.format.schema: "),
-            (json!(7), "output_config.format.type: null"),
+            (json!({"type": "yaml"}), "output_config.format.type: Input should be 'json_schema' or 'text'"),
+            (json!({"type": "json_schema"}), "output_config.format.schema: Field required"),
+            (json!({"type": "json_schema", "schema": true}), "output_config.format.schema: Input should be a valid dictionary"),
+            (json!(7), "output_config.format.type: Input should be"),
         ] {
             let error = of(json!({"output_config": {"format": format}})).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::TopLogprobs;
+use super::billing_header::without_billing_header;
 use super::content::{Content, ContentBlock, TextOrList};
 use super::nullable::null_is_default;
 
@@ -110,10 +111,6 @@ pub enum System {
     Blocks(Vec<ContentBlock>),
 }
 
-/// How the line starts that Claude Code puts before its system prompt for accounting. Its value changes with every request, so in
-/// a prompt it would keep every request from finding the cached prefix of another.
-pub const BILLING_HEADER: &str = "x-anthropic-billing-header:";
-
 impl System {
     /// The prompt as one text without the billing header. Blocks are separated by blank lines.
     pub fn text(&self) -> String {
@@ -127,20 +124,8 @@ impl System {
                 })
                 .collect(),
         };
-        let texts = texts.into_iter().filter_map(without_billing_header);
-        texts.collect::<Vec<_>>().join("\n\n")
+        texts.into_iter().filter_map(without_billing_header).collect::<Vec<_>>().join("\n\n")
     }
-}
-
-/// The text without the line of the billing header, wherever that stands: gateways join it with other text. `None` where nothing
-/// else was there.
-fn without_billing_header(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(BILLING_HEADER) {
-        return Some(Cow::Borrowed(text));
-    }
-    let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(BILLING_HEADER));
-    let rest: String = lines.collect();
-    (!rest.trim().is_empty()).then_some(Cow::Owned(rest))
 }
 
 impl<'de> Deserialize<'de> for System {
@@ -183,6 +168,22 @@ impl InputMessage {
     /// A message without further fields.
     pub fn new(role: Role, content: Content) -> Self {
         Self { role, content, extra: Map::new() }
+    }
+
+    /// The content as blocks: a plain text becomes one text block. A system message is without the billing header.
+    pub fn blocks(&self) -> Cow<'_, [ContentBlock]> {
+        let blocks = self.content.blocks();
+        if self.role != Role::System {
+            return blocks;
+        }
+        let mut blocks = blocks.into_owned();
+        blocks.retain_mut(|block| {
+            let ContentBlock::Text { text, .. } = block else { return true };
+            let Some(rest) = without_billing_header(text).map(Cow::into_owned) else { return false };
+            *text = rest;
+            true
+        });
+        blocks.into()
     }
 }
 
@@ -239,15 +240,16 @@ impl<'de> Deserialize<'de> for Tool {
             extra: Map<String, Value>,
         }
         let Fields { name, description, input_schema, extra } = Fields::deserialize(deserializer)?;
+        let is_named = name.is_some();
         let tool = Self {
             name: name.unwrap_or_default(),
             description,
             input_schema: input_schema.unwrap_or_else(|| Value::Object(Map::new())),
             extra,
         };
-        match tool.name.as_str() {
-            "" if tool.anthropic_type().is_none() => Err(D::Error::missing_field("name")),
-            _ => Ok(tool),
+        match is_named || tool.anthropic_type().is_some() {
+            true => Ok(tool),
+            false => Err(D::Error::missing_field("name")),
         }
     }
 }
@@ -260,20 +262,46 @@ pub enum ToolChoice {
     Auto {
         #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// Any one tool must be called.
     Any {
         #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// This tool must be called.
     Tool {
         name: String,
         #[serde(default, deserialize_with = "null_is_default")]
         disable_parallel_tool_use: bool,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// No tool may be called.
     None,
+}
+
+impl ToolChoice {
+    /// The fields that have no place of their own.
+    pub fn extra(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Auto { extra, .. } | Self::Any { extra, .. } | Self::Tool { extra, .. } => Some(extra),
+            Self::None => None,
+        }
+    }
+
+    /// The choice's `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Auto { .. } => "auto",
+            Self::Any { .. } => "any",
+            Self::Tool { .. } => "tool",
+            Self::None => "none",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -292,7 +320,20 @@ mod tests {
         assert_eq!(text(json!([block(format!("{header}\nA\nB"))])), "A\nB");
         assert_eq!(text(json!(format!("A\n{header}\nB"))), "A\nB");
         assert_eq!(text(json!(header)), "");
-        assert_eq!(text(json!(format!("Say {header}"))), format!("Say {header}"));
+        assert_eq!(text(json!(format!("{header} A"))), "A");
+    }
+
+    #[test]
+    fn system_messages_lose_the_billing_header_too() {
+        let header = "x-anthropic-billing-header: cc_version=1; cch=ab12;";
+        let blocks = |role: &str, content: Value| {
+            let message: InputMessage = serde_json::from_value(json!({"role": role, "content": content})).unwrap();
+            serde_json::to_value(message.blocks()).unwrap()
+        };
+        let block = |text: &str| json!({"type": "text", "text": text});
+        assert_eq!(blocks("system", json!([block(header), block("A")])), json!([block("A")]));
+        assert_eq!(blocks("system", json!(format!("{header}\nA"))), json!([block("A")]));
+        assert_eq!(blocks("user", json!(header)), json!([block(header)]));
     }
 
     #[test]
@@ -306,7 +347,7 @@ mod tests {
         let [request, bare] = [request, bare].map(|body| serde_json::from_value::<MessagesRequest>(body).unwrap());
         assert_eq!(request, bare);
         let choice = json!({"type": "any", "disable_parallel_tool_use": null});
-        let any = ToolChoice::Any { disable_parallel_tool_use: false };
+        let any = ToolChoice::Any { disable_parallel_tool_use: false, extra: Map::new() };
         assert_eq!(serde_json::from_value::<ToolChoice>(choice).unwrap(), any);
         let tool = json!({"name": "t", "description": null, "input_schema": null});
         assert_eq!(serde_json::from_value::<Tool>(tool).unwrap().input_schema, json!({}));

@@ -77,7 +77,8 @@ fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<S
     let Finished { reason, called_tool, output_tokens, prefill, decode, choices: _ } = finished;
     tracing::info!(?reason, output_tokens, ?prefill, ?decode, "answered");
     let (stop_reason, sequence) = match reason {
-        EndReason::EndToken if called_tool => (StopReason::ToolUse, None),
+        // Clients look for the call that this promises.
+        EndReason::EndToken if called_tool && content.has_tool_use() => (StopReason::ToolUse, None),
         EndReason::EndToken => (StopReason::EndTurn, None),
         EndReason::MaxTokens | EndReason::OutputLimit | EndReason::Repetition { .. } => (StopReason::MaxTokens, None),
         EndReason::StopSequence(text) => (StopReason::StopSequence, Some(text)),
@@ -140,6 +141,7 @@ mod tests {
         events.push(finished(EndReason::EndToken, true));
         let message = message(events).await;
         assert!(message.id.starts_with("msg_") && message.id.len() == 28 && message.model == "claude-x");
+        assert_eq!(message.stop_reason, Some(StopReason::ToolUse));
         assert_eq!(message.content[0], ContentBlock::text("Let me look."));
         let ContentBlock::ToolUse { name, input, .. } = &message.content[1] else { panic!("{message:?}") };
         assert_eq!((name.as_str(), input), ("Read", &json!({"path": "a"})));
@@ -150,7 +152,6 @@ mod tests {
     async fn the_stop_reason_is_the_engines() {
         let cases = [
             (EndReason::EndToken, false, StopReason::EndTurn, None),
-            (EndReason::EndToken, true, StopReason::ToolUse, None),
             (EndReason::MaxTokens, true, StopReason::MaxTokens, None),
             (EndReason::OutputLimit, true, StopReason::MaxTokens, None),
             (EndReason::Repetition { period: 3 }, false, StopReason::MaxTokens, None),
@@ -160,6 +161,9 @@ mod tests {
             let message = message(vec![started(), finished(stop, called_tool)]).await;
             assert_eq!((message.stop_reason, message.stop_sequence), (Some(reason), sequence));
         }
+        // Whoever is told of a call must find one.
+        let without_call = message(vec![started(), finished(EndReason::EndToken, true)]).await;
+        assert_eq!(without_call.stop_reason, Some(StopReason::EndTurn));
     }
 
     #[tokio::test]

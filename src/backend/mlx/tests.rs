@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::wire::{Assembler, ContentBlock, Message, StopReason, ToolChoice};
@@ -138,7 +138,7 @@ async fn an_answer_goes_on_from_its_beginning() {
 #[tokio::test]
 async fn a_request_that_cannot_be_answered_is_an_invalid_request() {
     let mut request = tool_request("hi");
-    request.tool_choice = Some(ToolChoice::Tool { name: "Write".into(), disable_parallel_tool_use: false });
+    request.tool_choice = Some(ToolChoice::Tool { name: "Write".into(), disable_parallel_tool_use: false, extra: Map::new() });
     match backend().messages(request).await {
         Err(BackendError::Answered { status, .. }) => assert_eq!(status, 400),
         _ => panic!("accepted"),

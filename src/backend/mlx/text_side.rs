@@ -9,7 +9,7 @@ use super::begun_answer::{continued, take_begun_answer};
 use super::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
 use super::prompt_limit::{PromptLimit, count_in_slices};
 use super::shared_prefixes::SharedPrefixes;
-use crate::backend::omission_log::OmissionLog;
+use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert;
 use crate::engine::decode::{AnswerDecoders, Sampler, Sampling, ThinkingTags, ToolFormatName};
 use crate::engine::text::{ChatTemplate, KeptTokens, PromptTokenizer, Tokenizer, unmarked};
@@ -26,8 +26,6 @@ pub(super) struct TextSide {
     pub decoders: AnswerDecoders,
     pub tool_format: ToolFormatName,
     pub defaults: Sampling,
-    omissions: OmissionLog,
-    unread: OmissionLog,
 }
 
 /// A request, the text of its prompt, and the engine's task.
@@ -62,15 +60,13 @@ impl TextSide {
             template,
             shared_prefixes: SharedPrefixes::default(),
             defaults: recommended_sampling(dir)?,
-            omissions: OmissionLog::default(),
-            unread: OmissionLog::default(),
             tokenizer,
         })
     }
 
     /// Renders and tokenizes a request's prompt.
     pub(super) fn prepare(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Prepared, EngineError> {
-        let mut request = self.readable(request)?;
+        let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
         let refused = unwanted.child_token();
         let (text, prompt) = std::thread::scope(|scope| {
@@ -129,9 +125,9 @@ impl TextSide {
 
     /// The number of the prompt's tokens, whether the prompt is too long or not.
     pub(super) fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
-        let mut request = self.readable(request)?;
-        AnswerDecoders::check_choice(&request)?;
+        let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
+        self.decoders.check(&request)?;
         let text = self.prompt_text(&request, begun)?;
         match self.limit.is_suspicious(&text) {
             true => count_in_slices(&text, &self.tokenizer, unwanted),
@@ -158,21 +154,18 @@ impl TextSide {
         self.prompts.encode(text)
     }
 
+    /// The readable form of a request that somebody makes. Its fields without effect are logged.
+    fn asked(&self, request: MessagesRequest) -> Result<MessagesRequest, EngineError> {
+        say_omitted(&convert::unread_fields(&request), WhyOmitted::NoEffect);
+        self.readable(request)
+    }
+
     /// The request with text in place of all that the model cannot be given. What that was is logged.
     fn readable(&self, mut request: MessagesRequest) -> Result<MessagesRequest, EngineError> {
         if let Some(reason) = convert::forced_server_tool(&request) {
             return Err(EngineError::Request(reason));
         }
-        if let Some(fields) = self.unread.new_names(&convert::unread_fields(&request)) {
-            tracing::info!(fields, "left out: they have no effect on this model's answers");
-        }
-        let omitted = convert::for_text_model(&mut request);
-        if let Some(kinds) = self.omissions.new_names(&omitted) {
-            tracing::info!(
-                kinds,
-                "this model is given text only: other content is described to it, Anthropic's server tools are left out"
-            );
-        }
+        say_omitted(&convert::for_text_model(&mut request), WhyOmitted::TextOnly);
         Ok(request)
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
 use crate::replay::one_line;
 use crate::trace::{find, read, read_body};
-use crate::wire::{BILLING_HEADER, Content, ContentBlock, MessagesRequest, Role, System, Tool};
+use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool, without_billing_header};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -162,30 +162,38 @@ fn parts(request: &MessagesRequest) -> Vec<PromptPart> {
     let mut parts: Vec<PromptPart> = request.tools.iter().map(tool).collect();
     match &request.system {
         None => {}
-        Some(System::Text(text)) => parts.push(PromptPart { label: "system".into(), text: text.clone() }),
+        Some(System::Text(text)) => parts.extend(instruction("system".into(), text)),
         Some(System::Blocks(blocks)) => {
-            let blocks = blocks.iter().map(text).enumerate().filter(|(_, text)| !text.starts_with(BILLING_HEADER));
-            parts.extend(blocks.map(|(at, text)| PromptPart { label: format!("system block {}", at + 1), text }));
+            let blocks = blocks.iter().map(text).enumerate();
+            parts.extend(blocks.filter_map(|(at, text)| instruction(format!("system block {}", at + 1), &text)));
         }
     }
     for (at, message) in request.messages.iter().enumerate() {
-        let role = match message.role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-            Role::System => "system",
+        let (role, part): (_, fn(String, &str) -> Option<PromptPart>) = match message.role {
+            Role::User => ("user", said),
+            Role::Assistant => ("assistant", said),
+            Role::System => ("system", instruction),
         };
         let label = format!("message {} ({role})", at + 1);
         match &message.content {
-            Content::Text(text) => parts.push(PromptPart { label, text: text.clone() }),
-            Content::Blocks(blocks) => parts.extend(
-                blocks
-                    .iter()
-                    .enumerate()
-                    .map(|(at, block)| PromptPart { label: format!("{label}, block {}", at + 1), text: text(block) }),
-            ),
+            Content::Text(text) => parts.extend(part(label, text)),
+            Content::Blocks(blocks) => {
+                let blocks = blocks.iter().map(text).enumerate();
+                parts.extend(blocks.filter_map(|(at, text)| part(format!("{label}, block {}", at + 1), &text)));
+            }
         }
     }
     parts
+}
+
+/// A part of the conversation.
+fn said(label: String, text: &str) -> Option<PromptPart> {
+    Some(PromptPart { label, text: text.to_owned() })
+}
+
+/// A part of the system prompt or of a system message, unless it holds nothing but the billing header.
+fn instruction(label: String, text: &str) -> Option<PromptPart> {
+    said(label, &without_billing_header(text)?)
 }
 
 /// A content block as the text that the model sees.
@@ -258,6 +266,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
+    use crate::wire::BILLING_HEADER;
+
     fn overlaps(requests: &[Value]) -> Vec<PromptOverlap> {
         let (_, units) = characters();
         let mut prompts = Vec::new();
@@ -309,5 +319,21 @@ mod tests {
         );
         let last = "64 of 121 characters shared with earlier requests (52%)";
         assert_eq!(table(&overlaps, "characters").lines().last(), Some(last));
+    }
+    #[test]
+    fn the_billing_header_is_no_part_wherever_it_stands() {
+        let header = format!("{BILLING_HEADER} cch=1;");
+        let labels_and_texts = |system: Value| {
+            let messages = json!([{"role": "system", "content": format!("A\n{header}")}, {"role": "user", "content": header}]);
+            let request = json!({"model": "m", "max_tokens": 9, "system": system, "messages": messages});
+            let parts = parts(&serde_json::from_value(request).unwrap());
+            parts.into_iter().map(|part| format!("{}: {}", part.label, part.text.trim_end())).collect::<Vec<_>>()
+        };
+        let said = ["message 1 (system): A".to_owned(), format!("message 2 (user): {header}")];
+        let with = |system: &str| [vec![system.to_owned()], said.to_vec()].concat();
+        assert_eq!(labels_and_texts(json!(header)), said);
+        assert_eq!(labels_and_texts(json!(format!("{header} B"))), with("system: B"));
+        let blocks = json!([{"type": "text", "text": header}, {"type": "text", "text": "B"}]);
+        assert_eq!(labels_and_texts(blocks), with("system block 2: B"));
     }
 }

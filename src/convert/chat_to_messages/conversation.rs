@@ -67,6 +67,7 @@ fn assistant(message: AssistantMessage, at: usize, omitted: &mut Omitted) -> Res
         blocks.push(ContentBlock::text(text));
     }
     for call in message.tool_calls {
+        omitted.unread("tool_calls", &call.extra, &["index"]);
         let input = arguments_object(&call.function.arguments, "tool_calls.function.arguments", omitted);
         blocks.push(ContentBlock::ToolUse { id: call.id, name: call.function.name, input, extra: Map::new() });
     }
@@ -83,12 +84,15 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
                     omitted.fields("text", &extra);
                     text
                 }
-                ContentPart::Refusal { refusal } => refusal,
+                ContentPart::Refusal { refusal, extra } => {
+                    omitted.fields("refusal", &extra);
+                    refusal
+                }
                 ContentPart::ImageUrl { .. } => {
                     omitted.add("image_url outside a user's message");
                     stand_in(&ContentBlock::Image { source: Value::Null, extra: Map::new() })
                 }
-                ContentPart::File { file } => {
+                ContentPart::File { file, .. } => {
                     omitted.add("file outside a user's message");
                     stand_in(&file_block(file))
                 }
@@ -100,23 +104,35 @@ fn plain(content: ChatContent, omitted: &mut Omitted) -> String {
 
 fn block(part: ContentPart, omitted: &mut Omitted) -> Option<ContentBlock> {
     match part {
-        ContentPart::Text { text, mut extra } => {
-            // Some clients set cache breakpoints for Anthropic's models.
-            let breakpoint = extra.remove("cache_control").map(|control| ("cache_control".to_owned(), control));
-            omitted.fields("text", &extra);
-            Some(ContentBlock::Text { text, logprobs: Vec::new(), extra: breakpoint.into_iter().collect() })
+        ContentPart::Text { text, extra } => {
+            Some(ContentBlock::Text { text, logprobs: Vec::new(), extra: breakpoint("text", extra, omitted) })
         }
-        ContentPart::Refusal { refusal } => Some(ContentBlock::text(refusal)),
-        ContentPart::ImageUrl { image_url } => {
+        ContentPart::Refusal { refusal, extra } => {
+            omitted.fields("refusal", &extra);
+            Some(ContentBlock::text(refusal))
+        }
+        ContentPart::ImageUrl { image_url, extra } => {
             omitted.fields("image_url", &image_url.extra);
-            Some(ContentBlock::Image { source: source_at(&image_url.url), extra: Map::new() })
+            Some(ContentBlock::Image { source: source_at(&image_url.url), extra: breakpoint("image_url", extra, omitted) })
         }
-        ContentPart::File { file } if file.file_data.is_none() => {
+        ContentPart::File { file, extra } if file.file_data.is_none() => {
+            omitted.fields("file", &extra);
             omitted.add("file without file_data");
             Some(ContentBlock::text(stand_in(&file_block(file))))
         }
-        ContentPart::File { file } => Some(file_block(file)),
+        ContentPart::File { file, extra } => {
+            omitted.fields("file", &extra);
+            omitted.fields("file", &file.extra);
+            Some(file_block(file))
+        }
     }
+}
+
+/// The cache breakpoint among a part's further fields: some clients set them for Anthropic's models. The others are left out.
+fn breakpoint(owner: &str, mut extra: Map<String, Value>, omitted: &mut Omitted) -> Map<String, Value> {
+    let breakpoint = extra.remove_entry("cache_control");
+    omitted.fields(owner, &extra);
+    breakpoint.into_iter().collect()
 }
 
 fn file_block(ChatFile { filename, file_data, .. }: ChatFile) -> ContentBlock {

@@ -50,7 +50,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
     refuse_fields(&mut extra)?;
     let top_k = top_k(&mut extra)?;
     let top_logprobs = logprobs::asked_by_chat(&mut extra)?;
-    let counterparts = counterparts(&mut extra, chat.reasoning_effort)?;
+    let counterparts = counterparts(&mut extra, chat.reasoning_effort, &mut omitted)?;
     omitted.fields("", &extra);
     if let Some(options) = &chat.stream_options {
         omitted.fields("stream_options", &options.extra);
@@ -112,7 +112,11 @@ fn refuse_fields(extra: &mut Map<String, Value>) -> Result<(), String> {
 }
 
 /// Takes the fields from `extra` whose counterparts belong in [`MessagesRequest::extra`].
-fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Result<Map<String, Value>, String> {
+fn counterparts(
+    extra: &mut Map<String, Value>,
+    effort: Option<String>,
+    omitted: &mut Omitted,
+) -> Result<Map<String, Value>, String> {
     let mut fields = Map::new();
     fields.extend(ENGINE_FIELDS.iter().filter_map(|name| extra.remove_entry(*name)).filter(|(_, value)| !value.is_null()));
     let mut config = Map::new();
@@ -121,7 +125,7 @@ fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Resul
         Some("none") => drop(fields.insert("thinking".into(), json!({"type": "disabled"}))),
         Some(effort) => drop(config.insert("effort".into(), json!(effort))),
     }
-    let format = extra.remove("response_format").map(|format| output_format(&format)).transpose()?.flatten();
+    let format = extra.remove("response_format").map(|format| output_format(&format, omitted)).transpose()?.flatten();
     config.extend(format.map(|format| ("format".to_owned(), format)));
     if !config.is_empty() {
         fields.insert("output_config".into(), Value::Object(config));
@@ -130,13 +134,20 @@ fn counterparts(extra: &mut Map<String, Value>, effort: Option<String>) -> Resul
 }
 
 /// The counterpart of `response_format`; none for plain text.
-fn output_format(format: &Value) -> Result<Option<Value>, String> {
+fn output_format(format: &Value, omitted: &mut Omitted) -> Result<Option<Value>, String> {
+    if let Some(fields) = format.as_object() {
+        omitted.unread("response_format", fields, &["type", "json_schema"]);
+    }
     match format["type"].as_str() {
         None if format.is_null() => Ok(None),
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(any_object_format())),
         Some("json_schema") => {
             let named = &format["json_schema"];
+            if let Some(fields) = named.as_object() {
+                // The name says nothing.
+                omitted.unread("response_format.json_schema", fields, &["name", "schema", "strict"]);
+            }
             schema_format(&named["schema"], &named["strict"], "response_format.json_schema.schema").map(Some)
         }
         _ => Err(format!("response_format.type: {} is none of text, json_object and json_schema", format["type"])),

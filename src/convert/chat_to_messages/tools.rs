@@ -1,9 +1,9 @@
 //! The tools of a chat request, and which of them the model may or must call.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::convert::Omitted;
-use crate::convert::openai_common::{choice_of_mode, input_schema};
+use crate::convert::openai_common::{choice_of_mode, input_schema, refuse_more};
 use crate::wire::openai::{AllowedTool, AllowedTools, ChatTool, ChatToolChoice};
 use crate::wire::{Tool, ToolChoice};
 
@@ -36,14 +36,17 @@ impl OfferedChatTools {
         let of_mode = |mode: &str, field: &str| choice_of_mode(mode, field, disable_parallel_tool_use);
         Ok(match choice {
             None | Some(ChatToolChoice::Other(Value::Null)) if disable_parallel_tool_use => {
-                Some(ToolChoice::Auto { disable_parallel_tool_use })
+                Some(ToolChoice::Auto { disable_parallel_tool_use, extra: Map::new() })
             }
             None | Some(ChatToolChoice::Other(Value::Null)) => None,
-            Some(ChatToolChoice::Function { function, .. }) => {
-                Some(ToolChoice::Tool { name: function.name, disable_parallel_tool_use })
+            Some(ChatToolChoice::Function { function, extra, .. }) => {
+                refuse_more("tool_choice", &extra, &[])?;
+                refuse_more("tool_choice.function", &function.extra, &[])?;
+                Some(ToolChoice::Tool { name: function.name, disable_parallel_tool_use, extra: Map::new() })
             }
             Some(ChatToolChoice::Mode(mode)) => Some(of_mode(&mode, "tool_choice")?),
-            Some(ChatToolChoice::Allowed { allowed_tools: AllowedTools { mode, tools: allowed }, .. }) => {
+            Some(ChatToolChoice::Allowed { allowed_tools: AllowedTools { mode, tools: allowed }, extra, .. }) => {
+                refuse_more("tool_choice", &extra, &[])?;
                 for (at, AllowedTool { function, .. }) in allowed.iter().enumerate() {
                     if !self.tools.iter().any(|tool| tool.name == function.name) {
                         let field = format!("tool_choice.allowed_tools.tools.{at}.function.name");
@@ -63,6 +66,7 @@ impl OfferedChatTools {
 }
 
 fn tool(tool: ChatTool, omitted: &mut Omitted) -> Tool {
+    omitted.fields("tools", &tool.extra);
     let mut function = tool.function;
     let strict = function.extra.remove_entry("strict").filter(|(_, value)| *value == true);
     omitted.fields("tools.function", &function.extra);

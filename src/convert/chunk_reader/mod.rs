@@ -6,7 +6,7 @@ mod tests;
 use std::collections::HashSet;
 
 use super::content_queue::ContentQueue;
-use super::written_markup::{Written, WrittenMarkup};
+use super::written_markup::{Begins, Written, WrittenMarkup};
 use super::{error_body, usage};
 use crate::wire::openai::{ChatChunk, ChatError, ChatUsage, ChunkChoice};
 use crate::wire::{
@@ -55,6 +55,16 @@ impl ChunkReader {
         }
     }
 
+    /// The reader for an answer of a model whose prompts open the thoughts at their end.
+    pub fn beginning_in_thoughts(self) -> Self {
+        Self { markup: self.markup.beginning(Begins::Thoughts), ..self }
+    }
+
+    /// Whether the answer has ended thoughts that it had not begun: the prompt has opened them.
+    pub fn ended_unbegun_thoughts(&self) -> bool {
+        self.markup.ended_unbegun_thoughts()
+    }
+
     /// The events for one chunk. An error in the chunk ends the answer.
     pub fn push(&mut self, chunk: ChatChunk) -> Vec<StreamEvent> {
         if self.stage == StreamStage::Ended {
@@ -82,7 +92,14 @@ impl ChunkReader {
             return Vec::new();
         }
         let mut events = self.start();
-        events.extend(self.rest());
+        let written = self.markup.finish();
+        self.write(written);
+        // Of an answer that was cut, the thoughts may have been some.
+        if self.finish_reason.as_deref() != Some("length") {
+            let answer = self.markup.answer_after_all();
+            self.write(answer);
+        }
+        events.extend(self.content.finish());
         let usage = self.usage.as_ref().map(usage::from_chat).unwrap_or_default();
         events.push(StreamEvent::message_delta(self.stop_reason(), None, &usage));
         events.push(StreamEvent::MessageStop);
@@ -145,12 +162,16 @@ impl ChunkReader {
     fn choice(&mut self, choice: ChunkChoice) {
         let ChunkChoice { delta, finish_reason, .. } = choice;
         // Some servers send the same text under both names.
-        self.content.thinking(delta.reasoning_content.or(delta.reasoning).as_deref().unwrap_or(""));
+        let thinking = delta.reasoning_content.or(delta.reasoning).unwrap_or_default();
+        if !thinking.is_empty() {
+            self.markup.thoughts_are_apart();
+        }
+        self.content.thinking(&thinking);
         let mut written = self.markup.push(delta.content.as_deref().unwrap_or(""));
         let refusal = delta.refusal.unwrap_or_default();
         if !delta.tool_calls.is_empty() || !refusal.is_empty() {
             // In the order in which the model wrote.
-            written.extend(self.markup.finish());
+            written.extend(self.markup.interrupt());
         }
         self.write(written);
         self.content.text(&refusal);

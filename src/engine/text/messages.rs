@@ -52,7 +52,7 @@ pub(super) fn messages(request: &MessagesRequest) -> Result<Vec<TemplateMessage>
     let mut messages = system(request);
     let mut ids = CallIds::default();
     for message in &request.messages {
-        let blocks = &*message.content.blocks();
+        let blocks = &*message.blocks();
         match message.role {
             Role::Assistant => assistant(blocks, &mut ids, &mut messages)?,
             // As the first message it would be taken for the system prompt, which conversations share in the

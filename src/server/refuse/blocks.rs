@@ -103,15 +103,16 @@ fn fields(block_type: &str) -> (ExpectedFields, ExpectedFields) {
 fn check_source(source: &Value, field: &str) -> Result<(), String> {
     must_be_object(source, &format!(".{field}"))?;
     must_be_text(source.get("type"), &format!(".{field}.type"))?;
-    let required: &[&str] = match source["type"].as_str() {
-        Some("base64") => &["media_type", "data"],
-        Some("text") => &["data"],
-        Some("url") => &["url"],
-        Some("file") => &["file_id"],
-        Some("content") => return read::<Content>(source.get("content"), &format!("{field}.content")).map(drop),
+    let kind = source["type"].as_str().unwrap_or_default();
+    let required: &[&str] = match kind {
+        "base64" => &["media_type", "data"],
+        "text" => &["data"],
+        "url" => &["url"],
+        "file" => &["file_id"],
+        "content" => return read::<Content>(source.get("content"), &format!("{field}.{kind}.content")).map(drop),
         _ => &[],
     };
-    required.iter().try_for_each(|name| must_be_text(source.get(*name), &format!(".{field}.{name}")))
+    required.iter().try_for_each(|name| must_be_text(source.get(*name), &format!(".{field}.{kind}.{name}")))
 }
 
 #[cfg(test)]
@@ -170,36 +171,36 @@ mod tests {
             json!({"type": "tool_result", "tool_use_id": "t", "content": [document(json!({"title": 7}))]}),
         ];
         insta::assert_snapshot!(blocks.map(|block| in_message("user", block)).join("\n"), @r#"
-        messages.1.content.0.document.title: Input should be a string, not a number
-        messages.1.content.0.document.context: Input should be a string, not a list
-        messages.1.content.0.document.citations: Input should be an object, not a boolean
-        messages.1.content.0.document.source.data: Input should be a string, not an object
-        messages.1.content.0.document.source.content.0.text: Field required
-        messages.1.content.0.document.source.content: a string or a list of content blocks is expected, not 7
-        messages.1.content.0.document.source.content: a string or a list of content blocks is expected, not null
-        messages.1.content.0.image.source.data: Field required
-        messages.1.content.0.image.source.media_type: Field required
-        messages.1.content.0.image.source.url: Input should be a string, not a number
-        messages.1.content.0.text.cache_control: Input should be an object, not a string
+        messages.1.content.0.document.title: Input should be a valid string
+        messages.1.content.0.document.context: Input should be a valid string
+        messages.1.content.0.document.citations: Input should be a valid dictionary
+        messages.1.content.0.document.source.text.data: Input should be a valid string
+        messages.1.content.0.document.source.content.content.0.text.text: Field required
+        messages.1.content.0.document.source.content.content: Input should be a valid string or list
+        messages.1.content.0.document.source.content.content: Input should be a valid string or list
+        messages.1.content.0.image.source.base64.data: Field required
+        messages.1.content.0.image.source.base64.media_type: Field required
+        messages.1.content.0.image.source.url.url: Input should be a valid string
+        messages.1.content.0.text.cache_control: Input should be a valid dictionary
         messages.1.content.0.text.cache_control.type: Field required
-        messages.1.content.0.text.cache_control.type: "forever" is not "ephemeral"
-        messages.1.content.0.text.cache_control.ttl: "2h" is none of "5m" and "1h"
-        messages.1.content.0.text.citations: Input should be a list, not a string
-        messages.1.content.0.compaction.content: Input should be a string, not an object
+        messages.1.content.0.text.cache_control.type: Input should be 'ephemeral'
+        messages.1.content.0.text.cache_control.ephemeral.ttl: Input should be '5m' or '1h'
+        messages.1.content.0.text.citations: Input should be a valid list
+        messages.1.content.0.compaction.content: Input should be a valid string
         messages.1.content.0.search_result.title: Field required
-        messages.1.content.0.search_result.content.0.text: a string is expected, not 1
-        messages.1.content.0.server_tool_use.input: Input should be an object, not a string
+        messages.1.content.0.search_result.content.0.text.text: Input should be a valid string
+        messages.1.content.0.server_tool_use.input: Input should be a valid dictionary
         messages.1.content.0.mcp_tool_use.server_name: Field required
         messages.1.content.0.web_search_tool_result.tool_use_id: Field required
-        messages.1.content.0.web_search_tool_result.content: Input should be an object or a list, not a string
-        messages.1.content.0.mcp_tool_result.content: Input should be a string or a list, not an object
-        messages.1.content.0.mcp_tool_result.is_error: Input should be a boolean, not a string
+        messages.1.content.0.web_search_tool_result.content: Input should be a valid dictionary or list
+        messages.1.content.0.mcp_tool_result.content: Input should be a valid string or list
+        messages.1.content.0.mcp_tool_result.is_error: Input should be a valid boolean
         messages.1.content.0.container_upload.file_id: Field required
-        messages.1.content.0.tool.definition: an object is expected, not 7
+        messages.1.content.0.tool.definition: Input should be a valid dictionary
         messages.1.content.0.tool.definition.name: Field required
         messages.1.content.0.tool.definition.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'
-        messages.1.content.0.tool.definition.custom.input_schema: Input should be an object, not a number
-        messages.1.content.0.tool_result.content.0.document.title: Input should be a string, not a number
+        messages.1.content.0.tool.definition.custom.input_schema: Input should be a valid dictionary
+        messages.1.content.0.tool_result.content.0.document.title: Input should be a valid string
         "#);
     }
 
@@ -243,12 +244,12 @@ mod tests {
             (
                 "user",
                 json!({"type": "image", "source": "a.png"}),
-                "messages.1.content.0.image.source: Input should be an object, not a string",
+                "messages.1.content.0.image.source: Input should be a valid dictionary",
             ),
             (
                 "user",
                 result(json!([{"type": "text", "text": ""}, {"type": "document", "source": null}])),
-                "messages.1.content.0.tool_result.content.1.document.source: Input should be an object, not null",
+                "messages.1.content.0.tool_result.content.1.document.source: Input should be a valid dictionary",
             ),
             ("user", json!({"type": "image", "source": {}}), "messages.1.content.0.image.source.type: Field required"),
             (
@@ -259,7 +260,7 @@ mod tests {
             (
                 "system",
                 json!({"type": "tool_removal", "tool": {"name": 7}}),
-                "messages.1.content.0.tool.name: Input should be a string, not a number",
+                "messages.1.content.0.tool.name: Input should be a valid string",
             ),
             ("system", json!({"type": "tool_addition", "tool": {"definition": {"name": "a"}}}), ""),
         ] {

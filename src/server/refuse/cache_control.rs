@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::expected::{must_be_object, must_be_text};
+use super::expected::{must_be_object, must_be_one_of};
 
 /// How long Anthropic can be asked to keep a prefix.
 const LIFETIMES: [&str; 2] = ["5m", "1h"];
@@ -14,13 +14,9 @@ const LIFETIMES: [&str; 2] = ["5m", "1h"];
 pub(super) fn check(fields: &Map<String, Value>) -> Result<(), String> {
     let Some(breakpoint) = fields.get("cache_control").filter(|value| !value.is_null()) else { return Ok(()) };
     must_be_object(breakpoint, "cache_control")?;
-    must_be_text(breakpoint.get("type"), "cache_control.type")?;
-    if breakpoint["type"] != "ephemeral" {
-        return Err(format!("cache_control.type: {} is not \"ephemeral\"", breakpoint["type"]));
-    }
-    match &breakpoint["ttl"] {
-        Value::Null => Ok(()),
-        Value::String(lifetime) if LIFETIMES.contains(&lifetime.as_str()) => Ok(()),
-        other => Err(format!("cache_control.ttl: {other} is none of \"5m\" and \"1h\"")),
+    must_be_one_of(&["ephemeral"], breakpoint.get("type"), "cache_control.type")?;
+    match breakpoint.get("ttl") {
+        None | Some(Value::Null) => Ok(()),
+        given => must_be_one_of(&LIFETIMES, given, "cache_control.ephemeral.ttl"),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::server::error_path::PathStyle;
 use crate::server::malformed_body;
 
 /// A type of JSON values.
@@ -26,14 +27,14 @@ pub(super) fn must_be(expected: Expected, value: Option<&Value>, field: &str) ->
         | (Expected::Object | Expected::ObjectOrList, Some(Value::Object(_)))
         | (Expected::List | Expected::ObjectOrList | Expected::TextOrList, Some(Value::Array(_)))
         | (Expected::Boolean, Some(Value::Bool(_))) => return Ok(()),
-        (Expected::Text, _) => "a string",
-        (Expected::Object, _) => "an object",
-        (Expected::List, _) => "a list",
-        (Expected::Boolean, _) => "a boolean",
-        (Expected::ObjectOrList, _) => "an object or a list",
-        (Expected::TextOrList, _) => "a string or a list",
+        (Expected::Text, _) => "string",
+        (Expected::Object, _) => "dictionary",
+        (Expected::List, _) => "list",
+        (Expected::Boolean, _) => "boolean",
+        (Expected::ObjectOrList, _) => "dictionary or list",
+        (Expected::TextOrList, _) => "string or list",
     };
-    Err(format!("{field}: Input should be {wanted}, not {}", value.map(kind).unwrap_or_default()))
+    Err(format!("{field}: Input should be a valid {wanted}"))
 }
 
 /// Checks an optional field. `null` is as if it was not there.
@@ -56,18 +57,23 @@ pub(super) fn must_be_text(value: Option<&Value>, field: &str) -> Result<(), Str
 pub(super) fn read<T: DeserializeOwned>(value: Option<&Value>, field: &str) -> Result<T, String> {
     let required = || format!(".{field}: Field required");
     let body = json!({ field: value.ok_or_else(required)? }).to_string();
-    let mut fields: HashMap<String, T> = malformed_body::parse(body.as_bytes()).map_err(|reason| format!(".{reason}"))?;
+    let mut fields: HashMap<String, T> =
+        malformed_body::parse(body.as_bytes(), PathStyle::Anthropic).map_err(|reason| format!(".{reason}"))?;
     fields.remove(field).ok_or_else(required)
 }
 
-/// A value's type, as part of a sentence.
-pub(super) fn kind(value: &Value) -> &'static str {
+/// Checks a required field that holds one of a few names.
+pub(super) fn must_be_one_of(names: &[&str], value: Option<&Value>, field: &str) -> Result<(), String> {
     match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+        None => Err(format!("{field}: Field required")),
+        Some(Value::String(name)) if names.contains(&name.as_str()) => Ok(()),
+        Some(_) => {
+            let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+            let listed = match &quoted[..] {
+                [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+                names => names.join(""),
+            };
+            Err(format!("{field}: Input should be {listed}"))
+        }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cache_control;
 use super::expected::{Expected, may_be, must_be_object};
+use crate::convert::is_run_by_client;
 use crate::wire::Tool;
 
 /// The longest name of a tool, in characters.
@@ -29,17 +30,19 @@ pub(super) fn check_one(tool: &Tool) -> Result<(), String> {
         let where_instead = "name, description and input_schema stand in the tool itself";
         return Err(format!(".function: Extra inputs are not permitted: {where_instead}"));
     }
-    cache_control::check(&tool.extra).map_err(|reason| format!(".{reason}"))?;
+    let kind = tool.anthropic_type().unwrap_or("custom");
+    cache_control::check(&tool.extra).map_err(|reason| format!(".{kind}.{reason}"))?;
     for switch in ["strict", "defer_loading"] {
-        may_be(Expected::Boolean, tool.extra.get(switch), &format!(".{switch}"))?;
+        may_be(Expected::Boolean, tool.extra.get(switch), &format!(".{kind}.{switch}"))?;
     }
-    if tool.anthropic_type().is_some() {
-        return Ok(());
+    match tool.anthropic_type() {
+        Some(kind) if tool.name.is_empty() && is_run_by_client(tool) => Err(format!(".{kind}.name: Field required")),
+        Some(_) => Ok(()),
+        None => {
+            check_name(&tool.name).map_err(|reason| format!(".custom.name: {reason}"))?;
+            check_input_schema(tool).map_err(|reason| format!(".custom.input_schema{reason}"))
+        }
     }
-    if !is_name(&tool.name) {
-        return Err(format!(".custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'"));
-    }
-    check_input_schema(tool).map_err(|reason| format!(".custom.input_schema{reason}"))
 }
 
 /// Checks the schema of a tool's arguments. The reason continues the field's path.
@@ -53,8 +56,13 @@ fn check_input_schema(tool: &Tool) -> Result<(), String> {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+fn check_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("String should have at least 1 character".into()),
+        _ if name.len() > LONGEST_NAME => Err(format!("String should have at most {LONGEST_NAME} characters")),
+        _ if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') => Ok(()),
+        _ => Err(format!("String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'")),
+    }
 }
 
 #[cfg(test)]
@@ -71,8 +79,14 @@ mod tests {
                 json!({"type": "function", "function": {"name": "a"}}),
                 "tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself",
             ),
-            (json!({"name": "a", "strict": "x"}), "tools.0.strict: Input should be a boolean, not a string"),
-            (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be an object, not a string"),
+            (json!({"name": ""}), "tools.0.custom.name: String should have at least 1 character"),
+            (json!({"type": "bash_20250124"}), "tools.0.bash_20250124.name: Field required"),
+            (
+                json!({"name": "a", "cache_control": {"type": "ephemeral", "ttl": "2h"}}),
+                "tools.0.custom.cache_control.ephemeral.ttl: Input should be '5m' or '1h'",
+            ),
+            (json!({"name": "a", "strict": "x"}), "tools.0.custom.strict: Input should be a valid boolean"),
+            (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be a valid dictionary"),
             (
                 json!({"name": "a", "input_schema": {"type": "array"}}),
                 "tools.0.custom.input_schema.type: Input should be 'object'",

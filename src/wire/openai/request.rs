@@ -1,9 +1,9 @@
 //! The body of `POST /v1/chat/completions`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::TextOrParts;
+use super::text_or_parts::{TextOrParts, null_is_no_text};
 use super::token_limit::limit;
 use crate::wire::nullable::null_is_default;
 
@@ -43,7 +43,7 @@ pub struct ChatRequest {
 
 /// One text that ends generation, or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Input should be a valid string or list")]
 pub enum StopSequences {
     One(String),
     Many(Vec<String>),
@@ -114,10 +114,6 @@ fn no_text() -> ChatContent {
     ChatContent::Text(String::new())
 }
 
-fn null_is_no_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChatContent, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(no_text))
-}
-
 /// A part of a message's content. A part of an unknown `type` is an error that names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -129,14 +125,20 @@ pub enum ContentPart {
     },
     ImageUrl {
         image_url: ImageUrl,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// A file, such as a PDF.
     File {
         file: ChatFile,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// The text of a refusal.
     Refusal {
         refusal: String,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
 }
 
@@ -173,6 +175,8 @@ pub struct ChatTool {
     #[serde(rename = "type")]
     pub kind: CallKind,
     pub function: Function,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// The `type` of a tool or a call.
@@ -203,6 +207,8 @@ pub struct ChatToolCall {
     #[serde(rename = "type", default)]
     pub kind: CallKind,
     pub function: FunctionCall,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// The function's name, and its arguments as JSON text.
@@ -224,12 +230,16 @@ pub enum ChatToolChoice {
         #[serde(rename = "type", default)]
         kind: CallKind,
         function: NamedFunction,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// Only these of the request's tools may be called.
     Allowed {
         #[serde(rename = "type")]
         kind: AllowedKind,
         allowed_tools: AllowedTools,
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// Something else, for the error that shows it.
     Other(Value),
@@ -262,6 +272,8 @@ pub struct AllowedTool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedFunction {
     pub name: String,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 #[cfg(test)]

@@ -18,6 +18,13 @@ impl<'de, Part: Deserialize<'de>> Deserialize<'de> for TextOrParts<Part> {
     }
 }
 
+/// Reads `null`, which a tool without output gives, as an empty text.
+pub(super) fn null_is_no_text<'de, Part: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<TextOrParts<Part>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(|| TextOrParts::Text(String::new())))
+}
+
 impl<Part> From<String> for TextOrParts<Part> {
     fn from(text: String) -> Self {
         Self::Text(text)

@@ -108,12 +108,15 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
     let words = |said: &str| {
         let said = sandbox.portable(&said.replace(crate::support::clients::claude().to_str().unwrap(), "[client]"));
         let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("weights are computed in ")).collect();
-        regex::Regex::new(r"\d+(%| requests| prompt| output)").unwrap().replace_all(&said.join("\n"), "N$1").into_owned()
+        let said =
+            regex::Regex::new(r"\d+(%| requests| prompt| output)").unwrap().replace_all(&said.join("\n"), "N$1").into_owned();
+        regex::Regex::new(r"\d{4}-\d\d-\d\dT\S+Z").unwrap().replace_all(&said, "[now]").into_owned()
     };
     insta::assert_snapshot!(words(&ran.stderr), @"
     loading [repository]/fixtures/models/tiny
     loaded in [time]
     ready in [time]: mlx tiny answers [client] at http://127.0.0.1:[port]
+    [now]  WARN left out of requests, as this model has no use for them: messages.output_config, output_config.effort
     N requests, N prompt tokens (N% from the cache), N output tokens, about [time] saved
     recorded 2 exchanges to [home]/.anyclaude/traces/mlx/[session]
     ");
@@ -126,6 +129,7 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
     warming: the tools and system prompt of the last recording
     warmed in [time]
     ready in [time]: mlx tiny answers [client] at http://127.0.0.1:[port]
+    [now]  WARN left out of requests, as this model has no use for them: messages.output_config, output_config.effort
     N requests, N prompt tokens (N% from the cache), N output tokens, about [time] saved
     ");
     assert!(!said.contains("(0% from the cache)"), "{said}");

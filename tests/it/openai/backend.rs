@@ -141,6 +141,74 @@ async fn errors_keep_their_status_and_when_to_come_back() {
     }
 }
 
+/// A request with a picture.
+fn request_with_picture() -> MessagesRequest {
+    let source = json!({"type": "base64", "media_type": "image/png", "data": "AA=="});
+    let content = json!([{"type": "text", "text": "See:"}, {"type": "image", "source": source}]);
+    serde_json::from_value(json!({"model": "claude-x", "max_tokens": 64, "messages": [{"role": "user", "content": content}]}))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_request_whose_picture_is_refused_is_answered_without_it() {
+    let is_shown = |asked: &Asked| asked.body["messages"][0]["content"].is_array();
+    let cases = [
+        // Of a model that sees nothing, no more pictures are sent.
+        (
+            Reply::json(400, json!({"error": "Model does not support images. Please use a model that does."})),
+            [true, false, false],
+        ),
+        (
+            Reply::json(500, json!({"error": {"message": "image input is not supported - hint: you may need the mmproj"}})),
+            [true, false, false],
+        ),
+        (Reply::json(404, json!({"error": {"message": "No endpoints found that support image input"}})), [true, false, false]),
+        // A picture may be broken.
+        (Reply::json(400, json!({"error": {"message": "cannot decode the image"}})), [true, false, true]),
+        (Reply::json(400, json!({"error": {"message": "unsupported image format"}})), [true, false, true]),
+    ];
+    for (refusal, shown) in cases {
+        let Reply { status, headers: _, body } = refusal;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let upstream = ChatUpstream::start(move |asked| match is_shown(asked) {
+            true => Reply::json(status, body.clone()),
+            false => Reply::stream(lm_studio(asked, "A crab.", &[])),
+        });
+        let backend = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+        for _ in 0..2 {
+            let events = soon("the answer", backend.messages(request_with_picture())).await.unwrap();
+            assert!(soon("its end", events.all(|event| async move { event.is_ok() })).await);
+        }
+        assert_eq!(upstream.asked().iter().map(is_shown).take(3).collect::<Vec<_>>(), shown);
+        let told = upstream.asked()[1].body["messages"][0]["content"].as_str().unwrap().to_owned();
+        assert_eq!(told, "See:\n\n[image left out: this model's server cannot be shown it]");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_the_pictures_fault_is_passed_on() {
+    for (status, message, times) in
+        [(401, "no key", 1), (429, "slow down", 1), (400, "bad schema", 2), (400, "maximum context length is 9", 1)]
+    {
+        let upstream = ChatUpstream::start(move |_| Reply::json(status, json!({"error": {"message": message}})));
+        let backend = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+        let error = soon("the refusal", backend.messages(request_with_picture())).await.err().unwrap().to_string();
+        assert!(error.ends_with(message), "{error}");
+        assert_eq!(upstream.asked().len(), times, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn thoughts_that_the_servers_prompt_has_opened_are_thoughts_from_the_second_answer_on() {
+    let upstream = ChatUpstream::start(|asked| Reply::stream(lm_studio(asked, "A file, I think. </think> Here it is.", &[])));
+    let backend = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let first = content(&message(&backend).await.unwrap());
+    assert_eq!(first, json!([text("A file, I think. \n\nHere it is.")]));
+    let second = content(&message(&backend).await.unwrap());
+    assert_eq!(second, json!([{"type": "thinking", "thinking": "A file, I think. "}, text("Here it is.")]));
+}
+
 #[tokio::test]
 async fn what_is_not_the_protocol_is_told() {
     let wrong_path = json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"});

@@ -46,6 +46,24 @@ fn the_terminal_is_the_childs_but_for_a_line_at_the_start_and_one_at_the_end() {
 }
 
 #[test]
+fn the_log_waits_while_the_child_has_the_terminal() {
+    let sandbox = Sandbox::new();
+    let script = "echo $ANTHROPIC_BASE_URL; read _; echo child ends";
+    let recorder = around(&sandbox, LOCAL, script);
+    // A terminal of its own, for input and both outputs.
+    let mut command = sandbox.program("python3");
+    command.args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"]).arg(recorder.get_program()).args(recorder.get_args());
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    let address = running.prints("http://").trim().to_owned();
+    assert_eq!(Client::send(&address, "POST", "/v1/messages", &[], REQUEST).answer().status(), 502);
+    running.write("\n");
+    let shown = running.end().exits(0).stdout;
+    let place = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
+    assert!(place("child ends") < place("no answer from http://127.0.0.1:9"), "{shown}");
+    assert!(place("no answer from") < place("recorded 1 exchange"), "{shown}");
+}
+
+#[test]
 fn a_dummy_key_is_set_only_where_no_key_is_and_the_upstream_is_local() {
     let key = |upstream: &str, name: &str, value: &str| {
         let show = "echo \"$ANTHROPIC_API_KEY|$ANTHROPIC_AUTH_TOKEN|${ANTHROPIC_BASE_URL%:*}\"";

@@ -275,7 +275,7 @@ async fn bad_bodies_get_a_400_that_names_the_field() {
         (
             "/v1/messages",
             json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}),
-            "messages.0.content.0.text: Field required",
+            "messages.0.content.0.text.text: Field required",
         ),
         ("/v1/messages", json!({"model": "m", "max_tokens": 1, "messages": []}), "messages: at least one message is required"),
         ("/v1/messages/count_tokens", json!({"model": "m", "messages": []}), "messages: at least one message is required"),

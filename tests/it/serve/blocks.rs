@@ -73,7 +73,7 @@ fn a_session_goes_on_whatever_its_history_holds() {
     assert!(finished > 0, "no call has come to its end");
 
     for (name, reason) in [
-        ("Write", "tool_choice names the tool \"Write\", which is not among the tools that can be called"),
+        ("Write", "tool_choice: Tool 'Write' not found in provided tools"),
         (
             "web_search",
             "tool_choice.name: web_search (web_search_20250305) is run by Anthropic's servers, so this model cannot call it",
@@ -112,13 +112,13 @@ fn what_is_wrong_inside_of_a_block_is_named_by_its_path() {
     .map(refused)
     .collect();
     insta::assert_snapshot!(said.join("\n"), @r#"
-    400 messages.0.content.0.text: a string is expected, not 7
-    400 messages.0.content.0.text: Field required
-    400 messages.0.content.0.content.0.text: a string is expected, not null
-    400 messages.0.content.0.tool_result.content.0.image.source: Input should be an object, not a string
+    400 messages.0.content.0.text.text: Input should be a valid string
+    400 messages.0.content.0.text.text: Field required
+    400 messages.0.content.0.tool_result.content.0.text.text: Input should be a valid string
+    400 messages.0.content.0.tool_result.content.0.image.source: Input should be a valid dictionary
     400 messages.0.content.0: `tool_use` blocks can only be in `assistant` messages
-    400 max_tokens: a whole number from 0 on is expected, not "many"
-    400 tool_choice.type: "some" is none of "auto", "any", "tool", "none"
+    400 max_tokens: Input should be a valid integer
+    400 tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none'
     400 tools.0.function: Extra inputs are not permitted: name, description and input_schema stand in the tool itself
     400 the request is nested more than 127 levels deep
     "#);

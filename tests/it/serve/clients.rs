@@ -23,7 +23,7 @@ fn check_sdk(report: &Value) {
     assert_eq!((&report["first_event"], &report["last_event"]), (&json!("message_start"), &json!("message_stop")));
     assert_eq!((&report["counted"], &report["models"]), (&json!(10), &json!(["scripted"])));
     assert_eq!(report["error"]["type"], "invalid_request_error");
-    assert_eq!(report["error"]["message"], "messages.0.content.0.text: Field required");
+    assert_eq!(report["error"]["message"], "messages.0.content.0.text.text: Field required");
 }
 
 #[test]

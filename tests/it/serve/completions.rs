@@ -50,7 +50,7 @@ fn what_cannot_be_done_is_refused_in_openais_words() {
     ];
     insta::assert_snapshot!(refusals.concat(), @r#"
     400 "prompt": prompt: Field required
-    400 "prompt": prompt: a string is expected, not 7
+    400 "prompt": prompt: Input should be a valid string
     400 "prompt": prompt: one text is expected; several texts and tokens are not supported
     400 "suffix": suffix: not supported on /v1/completions
     400 null: scripted answers conversations only: use /v1/chat/completions

@@ -172,7 +172,7 @@ fn what_cannot_be_enforced_is_refused_by_its_place() {
         let format = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": looks_ahead, "strict": strict}});
         chat(json!({"response_format": format}))
     };
-    let tool = json!({"tools": [{"name": "Look", "input_schema": looks_ahead, "strict": true}]});
+    let tool_of = |schema: &Value| json!({"tools": [{"name": "Look", "input_schema": schema, "strict": true}]});
     let function =
         json!({"tools": [{"type": "function", "function": {"name": "Look", "parameters": looks_ahead, "strict": true}}]});
     let refusals = [
@@ -181,17 +181,19 @@ fn what_cannot_be_enforced_is_refused_by_its_place() {
         refusal("/v1/messages", &with_schema(&json!({"type": "array", "items": {"type": "colour"}}))),
         refusal("/v1/messages", &with_schema(&json!("object"))),
         refusal("/v1/messages", &format(json!({"type": "yaml"}))),
-        refusal("/v1/messages", &messages(tool)),
+        refusal("/v1/messages", &messages(tool_of(&looks_ahead))),
         refusal("/v1/chat/completions", &strict(true)),
         refusal("/v1/chat/completions", &chat(function)),
         refusal("/v1/chat/completions", &chat(json!({"response_format": {"type": "json_schema"}}))),
     ];
+    let counted = [with_schema(&looks_ahead), messages(tool_of(&looks_ahead))];
+    assert_eq!(counted.map(|body| refusal("/v1/messages/count_tokens", &body)), [refusals[0].clone(), refusals[5].clone()]);
     insta::assert_snapshot!(refusals.concat(), @r##"
     400 invalid_request_error: output_config.format.schema.properties.a: cannot be enforced: pattern "^(?=x)y"
     400 invalid_request_error: output_config.format.schema.properties.a.$ref: "#/$defs/gone" leads nowhere in this schema
     400 invalid_request_error: output_config.format.schema.items: Invalid type: colour
-    400 invalid_request_error: output_config.format.schema: Input should be an object
-    400 invalid_request_error: output_config.format.type: "yaml" is none of "json_schema" and "text"
+    400 invalid_request_error: output_config.format.schema: Input should be a valid dictionary
+    400 invalid_request_error: output_config.format.type: Input should be 'json_schema' or 'text'
     400 invalid_request_error: tools.Look.input_schema.properties.a: cannot be enforced: pattern "^(?=x)y"
     400 invalid_request_error: response_format.json_schema.schema.properties.a: cannot be enforced: pattern "^(?=x)y"
     400 invalid_request_error: tools.0.function.parameters.properties.a: cannot be enforced: pattern "^(?=x)y"

@@ -39,6 +39,29 @@ fn both_stop_signals_end_it_in_good_order_with_a_summary() {
 }
 
 #[test]
+fn what_is_not_honoured_is_said_once() {
+    let server = Serving::start(MODEL, &[]);
+    let messages = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "Hi", "colour": "red"}, {"type": "image", "source": {"type": "url", "url": "http://a/b.png"}}]}],
+        "speed": "fast", "metadata": {"user_id": "u"}, "tools": [{"name": "a", "input_schema": {"type": "object"}, "shade": 1}]});
+    let chat = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}], "verbosity": "low",
+        "user": "u", "response_format": {"type": "json_schema", "json_schema": {"name": "n", "description": "d", "schema": {}}},
+        "tools": [{"type": "function", "strict": true, "function": {"name": "a"}}]});
+    for _ in 0..2 {
+        post(&format!("{}/v1/messages", server.url), &messages).succeeds();
+        post(&format!("{}/v1/messages/count_tokens", server.url), &messages).succeeds();
+        post(&format!("{}/v1/chat/completions", server.url), &chat).succeeds();
+    }
+    let said = server.stop("TERM").stderr;
+    let warnings: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once(" WARN ")?.1)).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @"
+    left out of requests, as this model has no use for them: speed, text.colour, tools.shade
+    described to this model or left out, as it is given text only: image
+    left out of requests, as nothing here reads them: response_format.json_schema.description, tools.strict, verbosity
+    ");
+}
+
+#[test]
 fn a_server_whose_words_nobody_reads_any_more_still_stops_in_good_order() {
     let (reader, writer) = std::io::pipe().unwrap();
     let sandbox = Sandbox::new();

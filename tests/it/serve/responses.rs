@@ -192,7 +192,7 @@ fn what_is_wrong_is_refused_by_its_field() {
     ];
     insta::assert_snapshot!(refusals.concat(), @r#"
     400 "input": input: Field required
-    400 "input": input: a string or a list of items is expected, not 7
+    400 "input": input: Input should be a valid string or list
     400 "input": input: at least one message is required
     400 "input.0.content.0.text": input.0.content.0.text: Field required
     400 "input.0.call_id": input.0.call_id: Field required

@@ -138,6 +138,19 @@ fn a_key_is_asked_for_where_one_is_set() {
         assert_eq!(send(request).unwrap().status, status, "{header}: {value}");
     }
     assert_eq!(get(&url(&server, "/v1/models")).json()["error"]["type"], "authentication_error");
+    let refusal = |path: &str, key: &str| {
+        let request = client().post(url(&server, path));
+        let request = if key.is_empty() { request } else { request.bearer_auth(key) };
+        let error = send(request).unwrap().json()["error"].take();
+        format!("{} {}", error["message"].as_str().unwrap(), error["code"])
+    };
+    let refusals = ["/v1/messages", "/v1/chat/completions"].map(|path| ["", "wrong"].map(|key| refusal(path, key)).join("\n"));
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    this server needs an API key: send it as x-api-key null
+    invalid x-api-key null
+    You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). "invalid_api_key"
+    Incorrect API key provided. "invalid_api_key"
+    "#);
     assert_eq!(get(&url(&server, "/health")).status, 200);
 }
 
@@ -184,6 +197,12 @@ fn every_route_says_in_its_protocol_what_is_wrong() {
     let embeddings = client().post(url(&open, "/v1/embeddings"));
     let of_openai = send(embeddings.try_clone().unwrap().bearer_auth("x")).unwrap();
     assert!(of_openai.status == 404 && of_openai.json()["error"].get("param").is_some(), "{of_openai:?}");
+    let unknown_model = send(client().get(url(&open, "/v1/models/gpt-x")).bearer_auth("x")).unwrap();
+    let error = &unknown_model.json()["error"];
+    assert_eq!((unknown_model.status, &error["code"], &error["param"]), (404, &json!("model_not_found"), &json!("model")));
+    assert_eq!(error["message"], "The model 'gpt-x' does not exist");
+    let base = send(client().post(url(&open, "/v1")).bearer_auth("x")).unwrap();
+    assert!(base.status == 404 && base.json()["error"]["message"].as_str().unwrap().contains("/v1/chat/completions"), "{base:?}");
     has_its_envelope("/v1/embeddings", &send(embeddings.bearer_auth("x").header("anthropic-version", "2023-06-01")).unwrap());
 }
 

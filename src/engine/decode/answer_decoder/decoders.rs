@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::rules::Rules;
 use super::{AnswerDecoder, Stage};
 use crate::engine::EngineError;
-use crate::engine::decode::constraint::Grammars;
+use crate::engine::decode::constraint::{Follower, Grammars};
 use crate::engine::decode::form::Tag;
 use crate::engine::decode::logprob_trail::LogprobTrail;
 use crate::engine::decode::parser::Parser;
@@ -61,12 +61,24 @@ impl AnswerDecoders {
         }
     }
 
-    /// Checks what the request says about calling tools.
+    /// Checks whether a decoder for the answer to this request can be made.
     ///
     /// # Errors
-    /// `tool_choice` asks for a call that is not possible.
-    pub fn check_choice(request: &MessagesRequest) -> Result<(), EngineError> {
-        Rules::of(request).map(drop)
+    /// As for [`Self::start`].
+    pub fn check(&self, request: &MessagesRequest) -> Result<(), EngineError> {
+        self.output(request, &Rules::of(request)?).map(drop)
+    }
+
+    /// What the answer's text is held to, if it is held to anything. Strict tools are checked too.
+    fn output(&self, request: &MessagesRequest, rules: &Rules) -> Result<Option<Follower>, EngineError> {
+        let grammars = &self.parts.grammars;
+        for tool in request.after_tool_changes(request.tools.clone()) {
+            // By name: the list may have lost tools on the way here, so an index would mislead.
+            grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
+        }
+        let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
+        let next_call = call_ids::count(request) + 1;
+        output.map(|format| rules.fill(next_call, |fill| grammars.output(&format, fill))).transpose()
     }
 
     /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
@@ -78,13 +90,7 @@ impl AnswerDecoders {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
-        for tool in request.after_tool_changes(request.tools.clone()) {
-            // By name: the list may have lost tools on the way here, so an index would mislead.
-            parts.grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
-        }
-        let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
-        let with_output = |format: OutputFormat| rules.fill(earlier_calls + 1, |fill| parts.grammars.output(&format, fill));
-        let output = output.map(with_output).transpose()?;
+        let output = self.output(request, &rules)?;
         let stage = match (rules.must_call, &output) {
             (true, _) => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
             (false, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),

@@ -30,8 +30,8 @@ impl Rules {
         let (must_call, one_only) = match &request.tool_choice {
             None => (false, false),
             Some(ToolChoice::None) => return Ok(Self { tools: Arc::new([]), must_call: false, several: false, shows_thinking }),
-            Some(ToolChoice::Auto { disable_parallel_tool_use }) => (false, *disable_parallel_tool_use),
-            Some(ToolChoice::Any { disable_parallel_tool_use } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
+            Some(ToolChoice::Auto { disable_parallel_tool_use, .. }) => (false, *disable_parallel_tool_use),
+            Some(ToolChoice::Any { disable_parallel_tool_use, .. } | ToolChoice::Tool { disable_parallel_tool_use, .. }) => {
                 (true, *disable_parallel_tool_use)
             }
         };
@@ -39,11 +39,11 @@ impl Rules {
         if let Some(ToolChoice::Tool { name, .. }) = &request.tool_choice {
             tools.retain(|tool| tool.name == *name);
             if tools.is_empty() {
-                return bad(format!("tool_choice names the tool {name:?}, which is not among the tools that can be called"));
+                return bad(format!("tool_choice: Tool '{name}' not found in provided tools"));
             }
         }
         if must_call && tools.is_empty() {
-            return bad("tool_choice asks for a tool call, but the request has no tools".into());
+            return bad("tool_choice: asks for a tool call, but the request has no tools".into());
         }
         Ok(Self { tools: tools.into(), must_call, several: !one_only, shows_thinking })
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{ByType, by_type, kind_of};
 use crate::wire::nullable::null_is_default;
-use crate::wire::openai::TextOrParts;
+use crate::wire::openai::text_or_parts::{TextOrParts, null_is_no_text};
 
 /// One item of the conversation. Items of other types are kept as they came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum InputItem {
     },
     FunctionCallOutput {
         call_id: String,
+        /// `null`, which a tool without output gives, is read as an empty text.
+        #[serde(deserialize_with = "null_is_no_text")]
         output: ItemContent,
         #[serde(flatten)]
         extra: Map<String, Value>,
@@ -47,6 +49,8 @@ pub enum InputItem {
     },
     CustomToolCallOutput {
         call_id: String,
+        /// `null`, which a tool without output gives, is read as an empty text.
+        #[serde(deserialize_with = "null_is_no_text")]
         output: ItemContent,
         #[serde(flatten)]
         extra: Map<String, Value>,
@@ -226,7 +230,7 @@ mod tests {
         missing field `text`
         invalid type: integer `7`, expected a string or a list of content parts
         missing field `call_id`
-        type: a string is expected
+        invalid type: number, expected a string
         invalid type: integer `7`, expected a string or a list of items
         ");
     }

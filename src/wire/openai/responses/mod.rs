@@ -19,6 +19,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::wire::content::unexpected;
+
 /// What is read by its `type`: one of the types that this version knows, or all fields of another.
 enum ByType<T> {
     Known(T),
@@ -43,7 +45,7 @@ fn by_type<'de, D: Deserializer<'de>, T>(
             read(Value::Object(fields)).map(ByType::Known).map_err(D::Error::custom)
         }
         Some(Value::String(_)) => Ok(ByType::Other(fields)),
-        Some(_) => Err(D::Error::custom("type: a string is expected")),
+        Some(other) => Err(D::Error::invalid_type(unexpected(other), &"a string")),
         None => Err(D::Error::missing_field("type")),
     }
 }

@@ -77,7 +77,7 @@ pub struct ClientTool {
 
 /// Whether the model must call a tool, and which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Input should be a valid string or dictionary")]
 pub enum ResponsesToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),

@@ -131,16 +131,16 @@ fn a_tool_choice_that_cannot_be_met_is_refused() {
     let refusal = |more| start(more).err().unwrap().to_string();
     assert_eq!(
         refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}})),
-        "tool_choice names the tool \"Write\", which is not among the tools that can be called"
+        "tool_choice: Tool 'Write' not found in provided tools"
     );
     let deferred = json!([{"name": "Write", "defer_loading": true}]);
     assert_eq!(
         refusal(json!({"tool_choice": {"type": "tool", "name": "Write"}, "tools": deferred})),
-        "tool_choice names the tool \"Write\", which is not among the tools that can be called"
+        "tool_choice: Tool 'Write' not found in provided tools"
     );
     assert_eq!(
         refusal(json!({"tool_choice": {"type": "any"}, "tools": []})),
-        "tool_choice asks for a tool call, but the request has no tools"
+        "tool_choice: asks for a tool call, but the request has no tools"
     );
 }
 
