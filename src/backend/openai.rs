@@ -120,8 +120,8 @@ impl OpenAiBackend {
             let answer = error_in(&text).map_or(content_type, |error| error.message);
             return Err(self.protocol_error(&format!("asked for a stream, it answered with {}", shorten(&answer))));
         }
-        let end = AnswerEnd { address: self.address.clone(), model, learnt: self.learnt.clone() };
-        Ok(events(end, response, reader))
+        let asked = AskedModel { address: self.address.clone(), model, learnt: self.learnt.clone() };
+        Ok(events(asked, response, reader))
     }
 
     /// Posts a chat request. Of one that is refused because of its pictures, the rest is posted: pictures stay in a conversation, so
@@ -191,16 +191,16 @@ fn redacted(request: &ChatRequest) -> Value {
     body
 }
 
-/// What is to be done at an answer's end.
-struct AnswerEnd {
+/// The model that an answer comes from.
+struct AskedModel {
     address: String,
     model: String,
     learnt: Arc<LearntModels>,
 }
 
-impl AnswerEnd {
-    /// Logs the end, and learns from the answer.
-    fn come(&self, reader: &ChunkReader) {
+impl AskedModel {
+    /// Logs the end of an answer, and learns from it.
+    fn answered(&self, reader: &ChunkReader) {
         let (backend, model) = (self.address.as_str(), self.model.as_str());
         tracing::debug!(backend, finish_reason = reader.finish_reason(), "answer converted");
         if !reader.has_usage() {
@@ -218,15 +218,15 @@ impl AnswerEnd {
 }
 
 /// Reads the answer's chunks. The events end with `message_stop` or an error.
-fn events(end: AnswerEnd, response: Response, mut reader: ChunkReader) -> EventStream {
+fn events(asked: AskedModel, response: Response, mut reader: ChunkReader) -> EventStream {
     Box::pin(stream! {
         let mut frames = response.bytes_stream().eventsource();
         loop {
             let read = match frames.next().await {
                 None => Ok((reader.cut_off(), true)),
                 Some(Ok(frame)) if frame.data.trim() == "[DONE]" => Ok((reader.done(), true)),
-                Some(Ok(frame)) => parse(&end.address, &frame.data).map(|chunk| (reader.push(chunk), false)),
-                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &end.address, error)),
+                Some(Ok(frame)) => parse(&asked.address, &frame.data).map(|chunk| (reader.push(chunk), false)),
+                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &asked.address, error)),
             };
             let (events, is_last, failure) = match read {
                 Ok((events, is_last)) => (events, is_last, None),
@@ -234,7 +234,7 @@ fn events(end: AnswerEnd, response: Response, mut reader: ChunkReader) -> EventS
             };
             if is_last {
                 // Before the last event: a caller may stop reading there.
-                end.come(&reader);
+                asked.answered(&reader);
             }
             for event in events {
                 match event {
