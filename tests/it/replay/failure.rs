@@ -226,6 +226,33 @@ fn a_request_that_cannot_be_read_fails_the_replay_unless_it_may_be_skipped() {
 }
 
 #[test]
+fn a_call_that_something_follows_was_not_cut_by_a_limit() {
+    let call = json!({"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}});
+    let block = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let begun = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{\"file_path\": \"hel"}});
+    let end = |index: u64| json!({"type": "content_block_stop", "index": index});
+    let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []});
+    let replayed = |following: &[Value]| {
+        let events = [
+            &[json!({"type": "message_start", "message": message}), block(0, call.clone()), begun.clone(), end(0)],
+            following,
+            &[json!({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}), json!({"type": "message_stop"})],
+        ];
+        let frame = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+        let stream: String = events.concat().iter().map(frame).collect();
+        let server =
+            listen::routes(Router::new().fallback(async move || ([("content-type", "text/event-stream")], stream.clone())));
+        let ran = session().run(&["replay", "--backend", &server, "--filter", "001", "--phases", "cold"]).exits(1);
+        line_of(&ran.stdout, "Summary ").to_owned()
+    };
+    assert_eq!(replayed(&[]), "Summary 1 trace: 0 as accepted, 1 new");
+    for following in ["text", "tool_use"] {
+        let follows = json!({"type": following, "text": "", "id": "toolu_2", "name": "Read", "input": {}});
+        assert_eq!(replayed(&[block(1, follows), end(1)]), "Summary 1 trace: 0 as accepted, 1 with malformed arguments");
+    }
+}
+
+#[test]
 fn where_all_traces_are_skipped_the_replay_passes_only_if_they_may_be() {
     let (server, sandbox) = (healthy(), Sandbox::new());
     write_trace(&sandbox, 1, &[("/request/body/messages/0/content", json!(7))]);
