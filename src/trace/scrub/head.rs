@@ -222,6 +222,12 @@ fn is_program(text: &str) -> bool {
     parts.all(|part| is_known(part) || is_version(part))
 }
 
+/// Scrubs the method of a request: those of HTTP stay.
+pub(super) fn method(method: &str) -> String {
+    const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    if METHODS.contains(&method) { method.to_owned() } else { filler(method) }
+}
+
 /// Scrubs a path and its query.
 pub(super) fn path(path: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
@@ -296,6 +302,12 @@ mod tests {
         let once = fields.clone();
         headers(fields);
         assert_eq!(*fields, once);
+    }
+
+    #[test]
+    fn the_methods_of_http_stay() {
+        assert_eq!(method("POST"), "POST");
+        assert_eq!(method("SECRETIVE"), "ELEVATION");
     }
 
     #[test]

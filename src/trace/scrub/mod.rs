@@ -37,6 +37,7 @@ pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
     redact_trace(&mut trace, redactor);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };
     trace.client = head::user_agent(&trace.client);
+    trace.request.method = head::method(&trace.request.method);
     trace.request.path = head::path(&trace.request.path);
     head::headers(&mut trace.request.headers);
     head::headers(&mut trace.response.headers);
