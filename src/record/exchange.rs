@@ -79,9 +79,9 @@ fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<Owne
     Tap::new(state.writer.open(incoming, permit.clone()), endpoint)
 }
 
-/// Only API calls are recorded. Other paths are only forwarded.
+/// Only API calls are recorded. Other paths are only forwarded. Base URLs end with a slash too many at times.
 fn is_recorded(parts: &Parts) -> bool {
-    parts.uri.path().starts_with("/v1/")
+    parts.uri.path().trim_start_matches('/').starts_with("v1/")
 }
 
 fn path_and_query(parts: &Parts) -> &str {

@@ -12,6 +12,9 @@ pub enum BodyFault {
     /// It is a text that is no JSON.
     #[error(" is no JSON: {0}")]
     NoJson(serde_json::Error),
+    /// It is a text that reads as JSON.
+    #[error(" is a text, no JSON object: its bytes were no UTF-8, or it is too heavy")]
+    KeptAsText,
     /// It is something else than an object.
     #[error(" is {0}, no JSON object")]
     NoObject(&'static str),
@@ -38,7 +41,7 @@ pub fn read_body<T: DeserializeOwned>(body: &Value) -> Result<T, BodyFault> {
         Value::String(text) if text.starts_with(NOT_RECORDED) => return Err(BodyFault::NotRecorded(text.clone())),
         Value::String(text) => {
             let parsed = serde_json::from_str::<IgnoredAny>(text);
-            return Err(parsed.map_or_else(BodyFault::NoJson, |_| BodyFault::NoObject("a string")));
+            return Err(parsed.map_or_else(BodyFault::NoJson, |_| BodyFault::KeptAsText));
         }
         other => return Err(BodyFault::NoObject(kind_of(other))),
     }
@@ -73,7 +76,7 @@ mod tests {
         insta::assert_snapshot!(fault(Value::Null), @"request.body is null, no JSON object");
         insta::assert_snapshot!(fault(json!([1])), @"request.body is a list, no JSON object");
         insta::assert_snapshot!(fault(json!("{\"model\": 5,\n]")), @"request.body is no JSON: key must be a string at line 2 column 1");
-        insta::assert_snapshot!(fault(json!("{}")), @"request.body is a string, no JSON object");
+        insta::assert_snapshot!(fault(json!("{}")), @"request.body is a text, no JSON object: its bytes were no UTF-8, or it is too heavy");
         insta::assert_snapshot!(fault(json!("[not recorded: it broke off]")), @"request.body is [not recorded: it broke off]");
         insta::assert_snapshot!(fault(json!({"model": "m", "max_tokens": 5})), @"request.body: missing field `messages`");
         insta::assert_snapshot!(fault(json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": 7}]})), @"request.body.messages[0].content: invalid type: integer `7`, expected a string or a list of content blocks");

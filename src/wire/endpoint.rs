@@ -36,9 +36,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint at a path. A query after the path does not matter.
+    /// The endpoint at a path. A query after the path does not matter, and neither do slashes too many: base URLs end with one.
     pub fn of_path(path_and_query: &str) -> Self {
-        match path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path) {
+        let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        match format!("/{}", names.join("/")).as_str() {
             MESSAGES_PATH => Self::Messages,
             COUNT_TOKENS_PATH => Self::CountTokens,
             CHAT_COMPLETIONS_PATH => Self::ChatCompletions,
@@ -59,6 +61,7 @@ mod tests {
             ("/v1/messages", Endpoint::Messages),
             ("/v1/messages?beta=true", Endpoint::Messages),
             ("/v1/messages/count_tokens?beta=true", Endpoint::CountTokens),
+            ("//v1//messages/?beta=true", Endpoint::Messages),
             ("/v1/chat/completions", Endpoint::ChatCompletions),
             ("/v1/responses?x=1", Endpoint::Responses),
             ("/v1/completions", Endpoint::Completions),
