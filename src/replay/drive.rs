@@ -94,6 +94,12 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// What comes of a request that nobody times.
+    pub(super) async fn outcome(&self, request: MessagesRequest) -> Result<Outcome, Failure> {
+        let attempt = async || self.measure_once(request.clone(), Phase::Cached, 1).await;
+        Ok(self.retries.run(attempt).await?.outcome)
+    }
+
     /// How often requests were sent again since the last measurement.
     pub(super) fn retries_since_measuring(&self) -> u32 {
         self.retries.take()

@@ -78,6 +78,8 @@ pub enum Kind {
     TraceLost,
     /// A trace whose request cannot be read.
     Unreadable,
+    /// Answers that nobody forced are further from the recorded ones than allowed.
+    LowFidelity,
     /// The model is less sure of accepted calls than in the baseline.
     LessSure,
     /// Slower than the baseline.
@@ -97,7 +99,7 @@ pub enum Kind {
 }
 
 /// All kinds, in their order.
-const KINDS: [(Kind, &str, u8); 41] = [
+const KINDS: [(Kind, &str, u8); 42] = [
     (Kind::Unreachable, "unreachable", 3),
     (Kind::Timeout, "timeout", 3),
     (Kind::StreamCut, "stream-cut", 3),
@@ -131,6 +133,7 @@ const KINDS: [(Kind, &str, u8); 41] = [
     (Kind::NoSnapshot, "no-snapshot", 1),
     (Kind::TraceLost, "trace-lost", 1),
     (Kind::Unreadable, "unreadable", 1),
+    (Kind::LowFidelity, "low-fidelity", 4),
     (Kind::LessSure, "less-sure", 4),
     (Kind::Slower, "slower", 4),
     (Kind::OverBudget, "over-budget", 4),

@@ -16,6 +16,7 @@ mod difference;
 mod drive;
 mod failure;
 mod finding;
+mod free_fidelity;
 mod header;
 mod kind;
 mod learn;
@@ -38,12 +39,15 @@ pub use difference::differences;
 pub use drive::{Driver, StateControl};
 pub use failure::Failure;
 pub use finding::Finding;
+pub use free_fidelity::{CallFidelity, FreeFidelity};
 pub use kind::Kind;
 pub use learn::Learnt;
 pub use margins::{KnownAnswers, Margins};
 pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
-pub use plan::{DEFAULT_RETRIES, FlakyPolicy, Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps};
+pub use plan::{
+    DEFAULT_RETRIES, FidelityMode, FlakyPolicy, Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps,
+};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
 pub use replayer::{CaseEnding, Replayer};

@@ -32,6 +32,11 @@ pub struct ReplaySettings {
     pub max_tokens: u32,
     /// Which tool the model must call.
     pub tool_choice: ToolChoiceMode,
+    /// On which answers fidelity is measured.
+    pub fidelity: FidelityMode,
+    /// The least fidelity of free answers that passes, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_fidelity: Option<f64>,
     /// Texts of which a trace's name must contain one; if empty, all traces are replayed.
     pub filter: Vec<String>,
     /// How often a request is sent again while the backend is busy.
@@ -52,6 +57,8 @@ impl Default for ReplaySettings {
             repeat: 1,
             max_tokens: 256,
             tool_choice: ToolChoiceMode::Recorded,
+            fidelity: FidelityMode::Pinned,
+            min_fidelity: None,
             filter: Vec::new(),
             retries: DEFAULT_RETRIES,
             flaky: FlakyPolicy::default(),
@@ -59,6 +66,16 @@ impl Default for ReplaySettings {
             matching: Matching::default(),
         }
     }
+}
+
+/// On which answers fidelity is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FidelityMode {
+    /// On those that are compared with the snapshots, whose first tool may be forced.
+    Pinned,
+    /// On these, and on one more, for which no tool is forced.
+    Free,
 }
 
 /// What becomes of a trace whose repeats of one phase differ.
@@ -94,6 +111,8 @@ pub struct ReplayCase {
     pub trace: PathBuf,
     /// The request as replay sends it, unsalted.
     pub request: MessagesRequest,
+    /// The same without a forced tool, if fidelity is measured on such an answer.
+    pub free_request: Option<MessagesRequest>,
     /// The last user turn, shortened to one line.
     pub description: String,
     /// What the recorded upstream answered, if that is known.
@@ -230,12 +249,14 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
         read_body(&trace.request.body).map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
     let recorded = trace.message().as_ref().map(Outcome::from);
     let turn = last_user_turn(&request);
+    let shaped = |mode| shape(request.clone(), recorded.as_ref(), mode, settings.max_tokens);
     Ok(ReplayCase {
         id,
         trace: path.into(),
         // Secrets are found in the whole text, not in its beginning.
         description: one_line(&Redactor::default().text(&turn), DESCRIPTION_LENGTH),
-        request: shape(request, recorded.as_ref(), settings.tool_choice, settings.max_tokens),
+        request: shaped(settings.tool_choice),
+        free_request: (settings.fidelity == FidelityMode::Free).then(|| shaped(ToolChoiceMode::Auto)),
         // An answer that broke off is no reference.
         recorded: recorded.filter(|_| trace.outcome == ExchangeOutcome::Complete),
     })

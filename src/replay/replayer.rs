@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use super::compare::{inconsistency, most_frequent};
 use super::header::header_changes;
 use super::{
-    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, Kind, KnownAnswers, Margins, Measurement, Nearest, Phase, Policy,
-    ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
+    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, FreeFidelity, Kind, KnownAnswers, Margins, Measurement, Nearest,
+    Phase, Policy, ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
 };
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
@@ -50,16 +50,23 @@ impl Replayer<'_> {
         on_measure: &(dyn Fn(Phase) + Sync),
         interrupt: impl Future<Output = ()>,
     ) -> Result<(CaseResult, CaseEnding), SnapshotError> {
-        let mut measurements = Vec::new();
-        let ending = tokio::select! {
-            outcome = self.driver.run(case, steps, &mut measurements, on_measure) => {
-                outcome.map_or_else(CaseEnding::Failed, |()| CaseEnding::Finished)
+        let (mut measurements, mut free_outcome) = (Vec::new(), None);
+        let run = async {
+            self.driver.run(case, steps, &mut measurements, on_measure).await?;
+            if let Some(request) = &case.free_request {
+                free_outcome = Some(self.driver.outcome(request.clone()).await?);
             }
+            Ok::<(), Failure>(())
+        };
+        let ending = tokio::select! {
+            outcome = run => outcome.map_or_else(CaseEnding::Failed, |()| CaseEnding::Finished),
             () = interrupt => CaseEnding::Interrupted,
         };
         let file = tokio::task::block_in_place(|| self.store.accepted(&case.id))?;
         let acceptance = Acceptance::new(file.as_ref(), &self.settings.matching);
         let mut result = self.judge(case, measurements, &acceptance, &ending);
+        let answers = free_outcome.as_ref().zip(case.recorded.as_ref());
+        result.free_fidelity = answers.map(|(free, recorded)| FreeFidelity::of(free, recorded, &case.request.tools));
         if matches!(ending, CaseEnding::Finished) {
             tokio::task::block_in_place(|| self.compare_with_snapshot(case, file, &acceptance, &mut result))?;
         }
@@ -104,6 +111,7 @@ impl Replayer<'_> {
             fidelity: usual.as_ref().zip(case.recorded.as_ref()).map(|(usual, recorded)| Fidelity::of(usual, recorded)),
             rules_needed: usual.as_ref().map_or(0, |usual| acceptance.rules_needed(usual)),
             usual,
+            free_fidelity: None,
             margins: None,
             measurements,
         }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Agreement, Disagreement, Fidelity, Finding, Kind, MalformedArguments, Margins, Measurement, PhaseFailure};
+use super::{
+    Agreement, Disagreement, Fidelity, Finding, FreeFidelity, Kind, MalformedArguments, Margins, Measurement, PhaseFailure,
+};
 use crate::snapshot::{ExchangeId, Outcome, Rule};
 
 /// How a case's outcome compares with its accepted snapshot.
@@ -69,6 +71,9 @@ pub struct CaseResult {
     pub error: Option<String>,
     /// How the outcome compares with the recorded one; `None` if one of them is not known.
     pub fidelity: Option<Fidelity>,
+    /// How an answer to the request without a forced tool compares with the recorded one, if that was asked and both are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_fidelity: Option<FreeFidelity>,
     /// How sure the model was of the accepted calls, if that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margins: Option<Margins>,
@@ -258,7 +263,12 @@ impl ReplaySummary {
             _ if self.failed + self.phase_failures > 0 => 3,
             _ if self.changed + self.new + self.malformed_arguments + self.flaky + self.cache_failures > 0 => 1,
             _ if self.unreadable + self.without_trace > 0 => 1,
-            _ if [Kind::LessSure, Kind::Slower, Kind::OverBudget].iter().any(|kind| self.kinds.contains_key(kind)) => 4,
+            _ if [Kind::LowFidelity, Kind::LessSure, Kind::Slower, Kind::OverBudget]
+                .iter()
+                .any(|kind| self.kinds.contains_key(kind)) =>
+            {
+                4
+            }
             _ => 0,
         }
     }
@@ -284,6 +294,7 @@ mod tests {
             (ReplaySummary { failed: 1, ..base.clone() }, 3),
             (ReplaySummary { kinds: [(Kind::Slower, 1)].into(), ..base.clone() }, 4),
             (ReplaySummary { kinds: [(Kind::LessSure, 1)].into(), ..base.clone() }, 4),
+            (ReplaySummary { kinds: [(Kind::LowFidelity, 1)].into(), ..base.clone() }, 4),
             (ReplaySummary { kinds: [(Kind::OverBudget, 1)].into(), changed: 1, ..base }, 1),
         ];
         for (summary, code) in table {

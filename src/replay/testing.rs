@@ -59,6 +59,7 @@ pub fn case_result(seq: u32, measurements: Vec<Measurement>) -> CaseResult {
         phase_failures,
         error: None,
         fidelity: Some(Fidelity { same_tools: true, same_arguments: seq % 2 == 1 }),
+        free_fidelity: None,
         margins: None,
         measurements,
     })

@@ -6,7 +6,7 @@ use tabled::settings::{Alignment, Style};
 
 use super::Report;
 use super::problem::{Problem, problems};
-use super::table::{Table, percentiles, rates, speeds};
+use super::table::{Table, fidelity, percentiles, rates, speeds};
 use super::terminal::{budget_text, counts, what_is_replayed};
 use super::units::count;
 
@@ -55,9 +55,10 @@ fn times(report: &Report) -> String {
     }
     let mut tables = vec![percentiles(&report.latency), rates(&report.latency)];
     tables.extend(report.comparison.as_ref().map(speeds));
+    tables.extend(report.free_fidelity.as_ref().map(fidelity));
     let tables: String = tables.into_iter().map(|table| format!("{}\n\n", as_markdown(table))).collect();
     let budgets: String = report.budgets.iter().map(|result| format!("- {}\n", text(&budget_text(result)))).collect();
-    format!("<details><summary>Times</summary>\n\n{tables}{budgets}</details>\n\n")
+    format!("<details><summary>Figures</summary>\n\n{tables}{budgets}</details>\n\n")
 }
 
 fn as_markdown(Table { header, rows, words }: Table) -> String {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::sureness::in_words;
-use super::terminal::detail;
+use super::terminal::{detail, fidelity_text};
 use super::{Comparison, Report, SpeedVerdict};
 use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 
 /// The suite of cases that belong to no session.
 const OTHERS: &str = "files that are not tested";
 
-/// The suite of times beside a baseline and budgets.
-const SPEED: &str = "speed";
+/// The suite of times and of fidelity beside what is asked for.
+const SPEED: &str = "figures";
 
 /// The suite of margins beside a baseline.
 const MARGINS: &str = "margins";
@@ -114,6 +114,14 @@ fn speeds(report: &Report) -> Vec<(String, TestCaseStatus)> {
         };
         (format!("{} {} to baseline", speed.phase, speed.metric.name()), status)
     });
+    let fidelity = report.free_fidelity.iter().map(|summary| {
+        let status = match (summary.is_too_low(), summary.least) {
+            (true, _) => failed(NonSuccessKind::Failure, Kind::LowFidelity.name(), &fidelity_text(summary)),
+            (false, Some(_)) => TestCaseStatus::success(),
+            (false, None) => skipped(&fidelity_text(summary)),
+        };
+        ("fidelity with no tool forced".to_owned(), status)
+    });
     let budgets = report.budgets.iter().map(|result| {
         let status = match result.is_over() {
             Some(true) => failed(NonSuccessKind::Failure, Kind::OverBudget.name(), "the time is over its budget"),
@@ -122,7 +130,7 @@ fn speeds(report: &Report) -> Vec<(String, TestCaseStatus)> {
         };
         (format!("{} {} {}", result.phase, result.metric.name(), result.percentile.name()), status)
     });
-    speeds.chain(budgets).collect()
+    speeds.chain(fidelity).chain(budgets).collect()
 }
 
 fn failed(kind: NonSuccessKind, word: &str, message: &str) -> TestCaseStatus {

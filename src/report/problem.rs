@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sureness::in_words;
-use super::terminal::{budget_text, detail};
+use super::terminal::{budget_text, detail, fidelity_text};
 use super::{Comparison, Report};
 use crate::replay::{CaseResult, Finding, Kind, Status};
 
@@ -70,5 +70,7 @@ fn figures(report: &Report) -> impl Iterator<Item = Problem> {
         let name = format!("{} {} {}", result.phase, result.metric.name(), result.percentile.name());
         of_figure(Kind::OverBudget, name, budget_text(result))
     });
-    less_sure.chain(slower).chain(over)
+    let fidelity = report.free_fidelity.iter().filter(|summary| summary.is_too_low());
+    let fidelity = fidelity.map(move |summary| of_figure(Kind::LowFidelity, "fidelity".into(), fidelity_text(summary)));
+    fidelity.chain(less_sure).chain(slower).chain(over)
 }

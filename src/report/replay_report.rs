@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Baseline, BudgetResult, Budgets, Comparison, Limits, PhaseLatency, VERSION, budget_results, latencies};
+use super::{
+    Baseline, BudgetResult, Budgets, Comparison, FreeFidelitySummary, Limits, PhaseLatency, VERSION, budget_results, latencies,
+};
 use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
 use crate::snapshot::ModelDigest;
 
@@ -21,6 +23,9 @@ pub struct Report<'a> {
     pub summary: ReplaySummary,
     /// How many outcomes are as recorded.
     pub fidelity: FidelityShare,
+    /// How near answers come to the recorded ones if no tool is forced, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_fidelity: Option<FreeFidelitySummary>,
     /// The figures of each phase that was measured.
     pub latency: Vec<PhaseLatency>,
     /// The figures beside those of an earlier replay, if there is one.
@@ -79,7 +84,20 @@ impl<'a> Report<'a> {
         let (latency, fidelity) = (latencies(cases), FidelityShare::of(cases));
         let summary = ReplaySummary::new(cases, &untested);
         let (comparison, budgets) = (None, Vec::new());
-        Self { version: VERSION, target, settings, summary, fidelity, latency, comparison, budgets, cases, untested }
+        let free_fidelity = FreeFidelitySummary::of(cases);
+        Self {
+            version: VERSION,
+            target,
+            settings,
+            summary,
+            fidelity,
+            free_fidelity,
+            latency,
+            comparison,
+            budgets,
+            cases,
+            untested,
+        }
     }
 
     /// Compares the figures with an earlier replay and with their budgets. Not before the end: figures of some traces are not
@@ -89,8 +107,13 @@ impl<'a> Report<'a> {
         self.budgets = budget_results(budgets, &self.latency);
         let slower = self.comparison.iter().flat_map(Comparison::slower).count();
         let less_sure = self.comparison.iter().flat_map(Comparison::less_sure).count();
+        if let Some(least) = self.settings.min_fidelity {
+            self.free_fidelity.get_or_insert_default().least = Some(least);
+        }
+        let low_fidelity = usize::from(self.free_fidelity.as_ref().is_some_and(FreeFidelitySummary::is_too_low));
         let over = self.budgets.iter().filter(|result| result.is_over() == Some(true)).count();
-        let counts = [(Kind::LessSure, less_sure), (Kind::Slower, slower), (Kind::OverBudget, over)];
+        let counts =
+            [(Kind::LowFidelity, low_fidelity), (Kind::LessSure, less_sure), (Kind::Slower, slower), (Kind::OverBudget, over)];
         for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             self.summary.kinds.insert(kind, count);
         }

@@ -1,7 +1,7 @@
 //! The tables of times as data, which the terminal, the job's summary and the page render each in its own way. Pure.
 
 use super::units::{duration, number, percent};
-use super::{Comparison, Percentile, PhaseLatency, Speed, SpeedVerdict};
+use super::{Comparison, FreeFidelitySummary, Percentile, PhaseLatency, Speed, SpeedVerdict, ToolFidelity};
 
 /// Stands for a missing figure.
 pub(super) const NONE: &str = "–";
@@ -63,6 +63,24 @@ pub(super) fn speeds(comparison: &Comparison) -> Table {
     };
     let header = vec!["phase", "metric", "to baseline", "95% interval", "repeats", "verdict"];
     Table { header, rows: comparison.speeds.iter().map(row).collect(), words: 2 }
+}
+
+/// How near the free answers' calls come to the recorded ones, for each tool.
+pub(super) fn fidelity(summary: &FreeFidelitySummary) -> Table {
+    let row = |(name, tool): (&String, &ToolFidelity)| {
+        let ToolFidelity { recorded, same_tool, added, invalid, arguments, same_type, same_value } = tool;
+        let of = |part: &usize, whole: &usize| format!("{part} of {whole}");
+        vec![
+            name.clone(),
+            of(same_tool, recorded),
+            of(same_type, arguments),
+            of(same_value, arguments),
+            added.to_string(),
+            invalid.to_string(),
+        ]
+    };
+    let header = vec!["tool", "called as recorded", "arguments' types", "arguments' values", "added", "invalid"];
+    Table { header, rows: summary.tools.iter().map(row).collect(), words: 1 }
 }
 
 fn verdict_text(verdict: SpeedVerdict) -> String {

@@ -5,9 +5,9 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 
-use super::table::{NONE, Table, percentiles, rates, speeds};
+use super::table::{NONE, Table, fidelity, percentiles, rates, speeds};
 use super::units::duration;
-use super::{Comparison, Distribution, PhaseLatency};
+use super::{Comparison, Distribution, FreeFidelitySummary, PhaseLatency};
 
 /// The most rows that a text histogram has.
 const HISTOGRAM_ROWS: u64 = 8;
@@ -27,6 +27,11 @@ pub(super) fn ttft_histograms(phases: &[PhaseLatency]) -> String {
 /// How the figures compare with those of an earlier replay.
 pub(super) fn speed_table(comparison: &Comparison) -> String {
     as_text(speeds(comparison))
+}
+
+/// How near the free answers' calls come to the recorded ones.
+pub(super) fn fidelity_table(summary: &FreeFidelitySummary) -> String {
+    as_text(fidelity(summary))
 }
 
 fn as_text(Table { header, rows, words }: Table) -> String {

@@ -7,7 +7,7 @@ use clap::builder::RangedU64ValueParser;
 use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
 use crate::config::ReplayDefaults;
-use crate::replay::{FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
+use crate::replay::{FidelityMode, FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
 use crate::snapshot::Matching;
 
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
@@ -56,6 +56,14 @@ pub(crate) struct ReplayArgs {
     /// Which tool the model must call
     #[arg(long, value_parser = choices::tool_choice(), default_value = "recorded")]
     pub tool_choice: ToolChoiceMode,
+
+    /// Measure fidelity on one more answer to each trace, for which no tool is forced
+    #[arg(long)]
+    pub fidelity: bool,
+
+    /// Fail if the mean fidelity of such answers is below this, from 0 to 1; with --fidelity or without
+    #[arg(long, value_name = "SCORE", value_parser = min_fidelity)]
+    pub min_fidelity: Option<f64>,
 
     /// What becomes of a trace whose repeats of one phase differ
     #[arg(long, value_parser = choices::flaky(), default_value = "fail")]
@@ -137,6 +145,12 @@ fn pass_rate(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "a pass rate is a number above 0.5 and at most 1, such as 0.8".to_owned())
 }
 
+/// Parses a score of fidelity.
+fn min_fidelity(text: &str) -> Result<f64, String> {
+    let score = text.parse().ok().filter(|score: &f64| *score >= 0.0 && *score <= 1.0);
+    score.ok_or_else(|| "a score is a number from 0 to 1, such as 0.9".to_owned())
+}
+
 /// Parses the limit for drops of a margin.
 fn max_drop(text: &str) -> Result<f64, String> {
     let drop = text.parse().ok().filter(|drop: &f64| drop.is_finite() && *drop >= 0.0);
@@ -183,6 +197,11 @@ impl ReplayArgs {
             repeat: self.repeat,
             max_tokens: self.max_tokens,
             tool_choice: self.tool_choice,
+            fidelity: match self.fidelity || self.min_fidelity.is_some() {
+                true => FidelityMode::Free,
+                false => FidelityMode::Pinned,
+            },
+            min_fidelity: self.min_fidelity,
             filter: self.filter.clone(),
             retries: self.retries.unwrap_or(defaults.retries),
             flaky: self.flaky,

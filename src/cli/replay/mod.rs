@@ -204,6 +204,7 @@ impl Replay {
             self.files.print(&terminal::histograms(report))?;
         }
         self.files.print(&terminal::speed(report))?;
+        self.files.print(&terminal::free_fidelity(report))?;
         self.files.print(&terminal::margins(report))?;
         self.files.print(&terminal::details(report, self.id_width))?;
         self.files.print(&terminal::closing(report, policy))?;

@@ -7,8 +7,8 @@ use super::chart::{Curves, percentile_chart};
 use super::exchange::Exchange;
 use crate::replay::{CaseResult, Status};
 use crate::report::problem::{Problem, problems};
-use crate::report::table::{Table, percentiles, rates, speeds};
-use crate::report::terminal::{budget_text, counts, status_word, what_is_replayed};
+use crate::report::table::{Table, fidelity, percentiles, rates, speeds};
+use crate::report::terminal::{budget_text, counts, fidelity_text, status_word, what_is_replayed};
 use crate::report::units::count;
 use crate::report::{Metric, Report};
 
@@ -104,6 +104,10 @@ fn times(report: &Report) -> Markup {
                     (table("Percentiles", percentiles(&report.latency)))
                     (table("Rates", rates(&report.latency)))
                     @if let Some(comparison) = &report.comparison { (table("Beside the baseline", speeds(comparison))) }
+                    @if let Some(summary) = &report.free_fidelity {
+                        (table("Fidelity with no tool forced", fidelity(summary)))
+                        p { (fidelity_text(summary)) }
+                    }
                     @if !report.budgets.is_empty() {
                         h3 { "Budgets" }
                         ul { @for budget in &report.budgets { li { (budget_text(budget)) } } }

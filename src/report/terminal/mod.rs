@@ -9,9 +9,9 @@ use crate::replay::{
     Verdict,
 };
 use crate::report::sureness::in_words;
-use crate::report::tables::{latency_tables, speed_table, ttft_histograms};
+use crate::report::tables::{fidelity_table, latency_tables, speed_table, ttft_histograms};
 use crate::report::units::{count, duration, percent};
-use crate::report::{BudgetResult, Distribution, FidelityShare, MarginDrop, ReplayTarget, Report, States};
+use crate::report::{BudgetResult, Distribution, FidelityShare, FreeFidelitySummary, MarginDrop, ReplayTarget, Report, States};
 use crate::snapshot::{ExchangeId, Rule, Side, diff};
 
 /// Width of the right-aligned status words.
@@ -184,6 +184,30 @@ pub(super) fn budget_text(result: &BudgetResult) -> String {
         (None, _) => format!("{what} is not known: it takes {} times, and there are {count}", percentile.least_count()),
         (Some(_), None) => format!("{what} is not decided: what it is a share of was not measured"),
     }
+}
+
+/// How near answers come to the recorded ones if no tool is forced. Empty if nobody asked.
+pub fn free_fidelity(report: &Report) -> String {
+    let Some(summary) = &report.free_fidelity else { return String::new() };
+    let style = if summary.is_too_low() { Style::new().bold().red() } else { Style::new().bold() };
+    let word = if summary.is_too_low() { Kind::LowFidelity.name() } else { "Fidelity" };
+    let table = if summary.tools.is_empty() { String::new() } else { format!("\n{}", fidelity_table(summary)) };
+    format!("{table}\n{}", status_line(word, style, &fidelity_text(summary)))
+}
+
+/// The score of free answers as a sentence.
+pub(super) fn fidelity_text(summary: &FreeFidelitySummary) -> String {
+    let Some(score) = summary.score else { return "no answer was compared with a recorded one".into() };
+    let mut text = format!("with no tool forced: {score:.2} of 1 over {}", count(summary.compared, "trace"));
+    if let Some(least) = summary.least {
+        text.push_str(&format!(", at least {least:.2} is asked for"));
+    }
+    let apart =
+        [(summary.text_instead_of_call, "text instead of a call"), (summary.call_instead_of_text, "a call instead of text")];
+    for (n, what) in apart.iter().filter(|(n, _)| *n > 0) {
+        text.push_str(&format!(", {n} × {what}"));
+    }
+    text
 }
 
 /// How sure the model was of the accepted calls: beside the baseline's, or else where it was least sure. Empty if nobody asked.
@@ -372,6 +396,9 @@ fn next_steps(report: &Report, policy: Policy) -> String {
     let too_slow = report.summary.kinds.keys().any(|kind| matches!(kind, Kind::Slower | Kind::OverBudget));
     if too_slow {
         out.push_str(&next("find out what became slower: the outcomes are not the reason"));
+    }
+    if report.summary.kinds.contains_key(&Kind::LowFidelity) {
+        out.push_str(&next("find out where answers differ from the recorded ones if no tool is forced"));
     }
     if report.summary.kinds.contains_key(&Kind::LessSure) {
         out.push_str(&next("find out what made the model less sure: the next change may flip an answer"));
