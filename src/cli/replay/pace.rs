@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How many times as long as a write took the next one waits: so writing takes a twentieth of the time, however many traces there
+/// How many times as long as a write took the next one waits: so writing takes a hundredth of the time, however many traces there
 /// are.
-const WAIT: u32 = 20;
+const WAIT: u32 = 100;
 
 /// Says when the files are to be written again.
 #[derive(Default)]

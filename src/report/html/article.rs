@@ -4,19 +4,17 @@ use maud::{Markup, html};
 
 use super::diff::{Line, Row, SideBySide};
 use super::exchange::{Exchange, Lane};
-use crate::replay::Status;
 use crate::report::terminal::{phase_times, status_word, tools};
 use crate::report::units::count;
 
-/// The exchange that has this number on the page. One that is not as accepted is open from the beginning.
+/// The exchange that has this number on the page.
 pub(super) fn article(nth: usize, exchange: &Exchange) -> Markup {
     let case = exchange.case;
-    let is_fine = matches!(case.status, Status::AsAccepted | Status::Updated);
     let word = status_word(case.status);
     html! {
-        details id={ "x" (nth) } data-status=(word) open[!is_fine] {
+        details id={ "x" (nth) } data-status=(word) open[exchange.is_open] {
             summary {
-                span class={ "status " (if is_fine { "fine" } else { "wrong" }) } { (word) } " "
+                span class={ "status " (if exchange.is_fine() { "fine" } else { "wrong" }) } { (word) } " "
                 strong { (case.id) } " " span.tools { (tools(case)) } " "
                 span.medians { (phase_times(case).join(" · ")) }
             }

@@ -1,7 +1,7 @@
 //! What the page has to say of one exchange.
 
 use super::diff::SideBySide;
-use crate::replay::{CaseResult, Disagreement, Margins, Measurement, Phase, Verdict};
+use crate::replay::{CaseResult, Disagreement, Margins, Measurement, Phase, Status, Verdict};
 use crate::report::sureness::in_words;
 use crate::report::units::duration;
 use crate::report::{MarginDrop, Report};
@@ -9,6 +9,8 @@ use crate::report::{MarginDrop, Report};
 /// What the page has to say of one exchange, besides its result.
 pub(super) struct Exchange<'a> {
     pub case: &'a CaseResult,
+    /// Whether it is unfolded from the beginning.
+    pub is_open: bool,
     /// One of each phase that was measured.
     pub lanes: Vec<Lane>,
     /// What is accepted beside what came, and measurements that disagree.
@@ -30,12 +32,28 @@ pub(super) struct Lane {
     pub words: String,
 }
 
+/// The most exchanges that are unfolded from the beginning.
+const OPEN: usize = 20;
+
+/// What the page has to say of each exchange. The first of those that are not as accepted are unfolded.
+pub(super) fn exchanges<'a>(report: &Report<'a>) -> Vec<Exchange<'a>> {
+    let mut exchanges: Vec<_> = report.cases.iter().map(|case| Exchange::of(case, report)).collect();
+    exchanges.iter_mut().filter(|exchange| !exchange.is_fine()).take(OPEN).for_each(|exchange| exchange.is_open = true);
+    exchanges
+}
+
 impl<'a> Exchange<'a> {
-    pub(super) fn of(case: &'a CaseResult, report: &Report) -> Self {
+    /// Whether nothing is wrong with it.
+    pub(super) fn is_fine(&self) -> bool {
+        matches!(self.case.status, Status::AsAccepted | Status::Updated)
+    }
+
+    fn of(case: &'a CaseResult, report: &Report) -> Self {
         let shown: Vec<_> = Phase::ALL.into_iter().filter_map(|phase| median(case, phase)).collect();
         let longest = shown.iter().map(|one| one.e2e_us).max().unwrap_or(1).max(1);
         Self {
             case,
+            is_open: false,
             lanes: shown.into_iter().map(|one| Lane::of(one, longest)).collect(),
             diffs: diffs(case),
             margins: margins(case, report),

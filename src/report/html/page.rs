@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::article::article;
 use super::chart::{Curves, percentile_chart};
-use super::exchange::Exchange;
+use super::exchange::exchanges;
 use crate::replay::{CaseResult, Status};
 use crate::report::problem::{Problem, problems};
 use crate::report::table::{Table, fidelity, percentiles, rates, speeds};
@@ -47,7 +47,7 @@ pub fn to_html(report: &Report) -> String {
                 main {
                     (problem_list(report))
                     (times(report))
-                    (exchanges(report))
+                    (exchange_list(report))
                     (settings(report))
                 }
                 script { (PreEscaped(SCRIPT)) }
@@ -162,7 +162,7 @@ fn table(caption: &str, Table { header, rows, words }: Table) -> Markup {
     }
 }
 
-fn exchanges(report: &Report) -> Markup {
+fn exchange_list(report: &Report) -> Markup {
     let statuses = statuses(report.cases);
     html! {
         section aria-labelledby="exchanges" {
@@ -179,7 +179,7 @@ fn exchanges(report: &Report) -> Markup {
             }
             p.words { "In a timeline grey is the time until the first token, blue the answer; a mark is where a call begins." }
             div #list {
-                @for (nth, case) in report.cases.iter().enumerate() { (article(nth, &Exchange::of(case, report))) }
+                @for (nth, exchange) in exchanges(report).iter().enumerate() { (article(nth, exchange)) }
             }
         }
     }
