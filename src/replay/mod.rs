@@ -29,6 +29,7 @@ mod prompt;
 mod replayer;
 mod result;
 mod retry;
+mod settings;
 #[cfg(test)]
 pub mod testing;
 
@@ -45,10 +46,9 @@ pub use learn::Learnt;
 pub use margins::{KnownAnswers, Margins};
 pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
-pub use plan::{
-    DEFAULT_RETRIES, FidelityMode, FlakyPolicy, Plan, PlanError, ReplayCase, ReplaySettings, ReplayStep, Skip, steps,
-};
+pub use plan::{Plan, PlanError, ReplayCase, ReplayStep, Skip, steps};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
 pub use replayer::{CaseEnding, Replayer};
 pub use result::{CaseResult, ReplaySummary, SkippedTrace, Status, Untested, Verdict};
+pub use settings::{DEFAULT_RETRIES, FidelityMode, FlakyPolicy, ReplaySettings};

@@ -7,8 +7,8 @@ use tabled::settings::{Alignment, Style};
 use super::Report;
 use super::problem::{Problem, problems};
 use super::table::{Table, fidelity, percentiles, rates, speeds};
-use super::terminal::{budget_text, counts, what_is_replayed};
 use super::units::count;
+use super::words::{budget_text, counts, verdict, what_is_replayed};
 
 /// The largest summary that is written, in bytes. GitHub takes 1,024 KiB of a step, and drops all of it if there is more.
 pub const LARGEST: usize = 900 * 1024;
@@ -18,8 +18,7 @@ const LAST_SENTENCE: usize = 200;
 
 /// The summary, of at most this many bytes: what does not fit is left out by whole problems, and a sentence says how many.
 pub fn to_markdown(report: &Report, most: usize) -> String {
-    let verdict = if report.summary.exit_code() == 0 { "passed" } else { "failed" };
-    let mut out = format!("## Replay {verdict}\n\n{}\n\n", text(&counts(&report.summary)));
+    let mut out = format!("## Replay {}\n\n{}\n\n", verdict(&report.summary), text(&counts(&report.summary)));
     out.push_str(&text(&what_is_replayed(report.target, report.settings, report.cases.len())));
     out.push_str("\n\n");
     out.push_str(&times(report));

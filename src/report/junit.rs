@@ -7,7 +7,8 @@ use std::time::Duration;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::sureness::in_words;
-use super::terminal::{detail, fidelity_text};
+use super::terminal::detail;
+use super::words::fidelity_text;
 use super::{Comparison, Report, SpeedVerdict};
 use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 

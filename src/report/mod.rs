@@ -22,6 +22,7 @@ pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub(crate) mod units;
+mod words;
 
 pub use annotations::annotations;
 pub use baseline::{Baseline, BaselineError, Comparison, Limits, Speed, SpeedVerdict};

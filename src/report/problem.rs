@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::sureness::in_words;
-use super::terminal::{budget_text, detail, fidelity_text};
+use super::terminal::detail;
+use super::words::{budget_text, fidelity_text};
 use super::{Comparison, Report};
 use crate::replay::{CaseResult, Finding, Kind, Status};
 

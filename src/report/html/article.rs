@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::diff::{Line, Row, SideBySide};
 use super::exchange::{Exchange, Lane};
-use crate::report::terminal::{phase_times, status_word, tools};
 use crate::report::units::count;
+use crate::report::words::{phase_times, status_word, tools};
 
 /// The exchange that has this number on the page.
 pub(super) fn article(nth: usize, exchange: &Exchange) -> Markup {

@@ -8,8 +8,8 @@ use super::exchange::exchanges;
 use crate::replay::{CaseResult, Status};
 use crate::report::problem::{Problem, problems};
 use crate::report::table::{Table, fidelity, percentiles, rates, speeds};
-use crate::report::terminal::{budget_text, counts, fidelity_text, status_word, what_is_replayed};
 use crate::report::units::count;
+use crate::report::words::{budget_text, counts, fidelity_text, status_word, verdict, what_is_replayed};
 use crate::report::{Metric, Report};
 
 const STYLE: &str = include_str!("page.css");
@@ -24,7 +24,7 @@ const LISTED: usize = 50;
 /// The report as one HTML file.
 pub fn to_html(report: &Report) -> String {
     let what = what_is_replayed(report.target, report.settings, report.cases.len());
-    let verdict = if report.summary.exit_code() == 0 { "passed" } else { "failed" };
+    let verdict = verdict(&report.summary);
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -5,13 +5,13 @@ use console::{Alignment, Style, pad_str, style};
 
 use crate::backend::{CallMargin, LeastMargin};
 use crate::replay::{
-    CaseResult, Disagreement, Finding, Kind, Margins, Phase, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode,
-    Verdict,
+    CaseResult, Disagreement, Finding, Kind, Margins, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
 };
 use crate::report::sureness::in_words;
 use crate::report::tables::{fidelity_table, latency_tables, speed_table, ttft_histograms};
-use crate::report::units::{count, duration, percent};
-use crate::report::{BudgetResult, Distribution, FidelityShare, FreeFidelitySummary, MarginDrop, ReplayTarget, Report, States};
+use crate::report::units::{count, percent};
+use crate::report::words::{budget_text, counts, fidelity_text, phase_times, status_word, tools, what_is_replayed};
+use crate::report::{FidelityShare, MarginDrop, ReplayTarget, Report, States};
 use crate::snapshot::{ExchangeId, Rule, Side, diff};
 
 /// Width of the right-aligned status words.
@@ -20,19 +20,10 @@ const STATUS_WIDTH: usize = 12;
 const TOOLS_WIDTH: usize = 20;
 /// How many margins are shown, unless more are past their limit.
 const SHOWN_MARGINS: usize = 5;
-/// Width of a time.
-const TIME_WIDTH: usize = 7;
 
 /// The first line, which says what is going to happen.
 pub fn header(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -> String {
     status_line("Replaying", Style::new().bold().green(), &what_is_replayed(target, settings, traces))
-}
-
-/// The traces, phases and repeats, and what answers.
-pub(super) fn what_is_replayed(target: &ReplayTarget, settings: &ReplaySettings, traces: usize) -> String {
-    let phases: Vec<_> = settings.phases.iter().map(|phase| phase.name()).collect();
-    let repeat = if settings.repeat > 1 { format!(" × {}", settings.repeat) } else { String::new() };
-    format!("{} × {}{repeat} against {} (model {})", count(traces, "trace"), phases.join(", "), target.backend, target.model)
 }
 
 /// The status line of a trace. `id_width` is the width of the widest name.
@@ -55,22 +46,6 @@ fn status_line(word: &str, colour: Style, rest: &str) -> String {
     format!("{} {}\n", colour.apply_to(format!("{word:>STATUS_WIDTH$}")), rest.trim_end())
 }
 
-/// A status as people read it.
-pub(super) fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::AsAccepted => "PASS",
-        Status::Updated => "UPDATED",
-        Status::New => "NEW",
-        Status::Changed => "CHANGED",
-        Status::MalformedArguments => "MALFORMED",
-        Status::Flaky => "FLAKY",
-        Status::CacheFailure => "CACHE",
-        Status::PhaseFailure => "PHASE",
-        Status::Failed => "FAIL",
-        Status::Interrupted => "STOPPED",
-    }
-}
-
 fn status_style(status: Status) -> Style {
     let bold = Style::new().bold();
     match status {
@@ -79,32 +54,6 @@ fn status_style(status: Status) -> Style {
         Status::Flaky | Status::CacheFailure => bold.magenta(),
         Status::Changed | Status::MalformedArguments | Status::PhaseFailure | Status::Failed => bold.red(),
     }
-}
-
-/// The called tools, in order. Consecutive calls of one tool are shown once, with their number.
-pub(super) fn tools(case: &CaseResult) -> String {
-    let Some(outcome) = case.outcome() else { return String::new() };
-    let names = outcome.tool_names();
-    let calls = names.chunk_by(|a, b| a == b).map(|row| match row {
-        [name] => name.to_string(),
-        row => format!("{} ×{}", row[0], row.len()),
-    });
-    let calls = calls.collect::<Vec<_>>().join(", ");
-    if calls.is_empty() { "(no tool)".into() } else { calls }
-}
-
-/// The median TTFT of each phase that was measured.
-pub(super) fn phase_times(case: &CaseResult) -> Vec<String> {
-    Phase::ALL.into_iter().filter_map(|phase| median_ttft(case, phase)).collect()
-}
-
-/// The phase with its median TTFT, or a dash if no measurement of it is valid; `None` if it was not measured.
-fn median_ttft(case: &CaseResult, phase: Phase) -> Option<String> {
-    case.measurements.iter().find(|measurement| measurement.phase == phase)?;
-    let valid = case.valid_measurements().filter(|measurement| measurement.phase == phase);
-    let times = valid.filter_map(|measurement| measurement.ttft_us);
-    let median = Distribution::of(times).median_us().map_or_else(|| "–".into(), duration);
-    Some(format!("{phase} {median:>TIME_WIDTH$}"))
 }
 
 /// What is wrong with each trace that is not as accepted, below its status line. Empty if all are.
@@ -175,17 +124,6 @@ pub fn speed(report: &Report) -> String {
     out
 }
 
-/// A budget beside its figure, as a sentence.
-pub(super) fn budget_text(result: &BudgetResult) -> String {
-    let BudgetResult { phase, metric, percentile, limit_us, time_us, count } = result;
-    let what = format!("{phase} {} {}", metric.name(), percentile.name());
-    match (time_us, limit_us) {
-        (Some(time), Some(limit)) => format!("{what} is {}, of at most {}", duration(*time), duration(*limit)),
-        (None, _) => format!("{what} is not known: it takes {} times, and there are {count}", percentile.least_count()),
-        (Some(_), None) => format!("{what} is not decided: what it is a share of was not measured"),
-    }
-}
-
 /// How near answers come to the recorded ones if no tool is forced. Empty if nobody asked.
 pub fn free_fidelity(report: &Report) -> String {
     let Some(summary) = &report.free_fidelity else { return String::new() };
@@ -193,21 +131,6 @@ pub fn free_fidelity(report: &Report) -> String {
     let word = if summary.is_too_low() { Kind::LowFidelity.name() } else { "Fidelity" };
     let table = if summary.tools.is_empty() { String::new() } else { format!("\n{}", fidelity_table(summary)) };
     format!("{table}\n{}", status_line(word, style, &fidelity_text(summary)))
-}
-
-/// The score of free answers as a sentence.
-pub(super) fn fidelity_text(summary: &FreeFidelitySummary) -> String {
-    let Some(score) = summary.score else { return "no answer was compared with a recorded one".into() };
-    let mut text = format!("with no tool forced: {score:.2} of 1 over {}", count(summary.compared, "trace"));
-    if let Some(least) = summary.least {
-        text.push_str(&format!(", at least {least:.2} is asked for"));
-    }
-    let apart =
-        [(summary.text_instead_of_call, "text instead of a call"), (summary.call_instead_of_text, "a call instead of text")];
-    for (n, what) in apart.iter().filter(|(n, _)| *n > 0) {
-        text.push_str(&format!(", {n} × {what}"));
-    }
-    text
 }
 
 /// How sure the model was of the accepted calls: beside the baseline's, or else where it was least sure. Empty if nobody asked.
@@ -318,53 +241,6 @@ fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
 fn summary(summary: &ReplaySummary) -> String {
     let style = if summary.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
     status_line("Summary", style, &counts(summary))
-}
-
-/// How many traces came to what.
-pub(super) fn counts(summary: &ReplaySummary) -> String {
-    let ReplaySummary {
-        as_accepted,
-        changed,
-        new,
-        updated,
-        malformed_arguments,
-        flaky,
-        cache_failures,
-        phase_failures,
-        failed,
-        interrupted,
-        not_run,
-        skipped,
-        unreadable,
-        without_trace,
-        ..
-    } = *summary;
-    let wrong = malformed_arguments + flaky + cache_failures + phase_failures + failed;
-    let replayed = as_accepted + changed + new + updated + wrong + interrupted;
-    let parts = [
-        (changed, "changed".into()),
-        (new, "new".into()),
-        (updated, "updated".into()),
-        (malformed_arguments, "with malformed arguments".into()),
-        (flaky, "flaky".into()),
-        (cache_failures, plural(cache_failures, "cache failure")),
-        (phase_failures, plural(phase_failures, "phase failure")),
-        (failed, "failed".into()),
-        (interrupted, "stopped".into()),
-        (not_run, "not run".into()),
-        (unreadable, "unreadable".into()),
-        (without_trace, format!("{} without a trace", plural(without_trace, "snapshot"))),
-        (skipped, "skipped (no answered Messages request)".into()),
-    ];
-    let mut text = format!("{}: {as_accepted} as accepted", count(replayed, "trace"));
-    for (n, what) in parts.iter().filter(|(n, _)| *n > 0) {
-        text.push_str(&format!(", {n} {what}"));
-    }
-    text
-}
-
-fn plural(n: usize, noun: &str) -> String {
-    if n == 1 { noun.into() } else { format!("{noun}s") }
 }
 
 /// What to do about the traces that are not as accepted. Empty if all are.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::replay::Phase;
 use crate::replay::testing::{case_result, judged, measurement, outcome};
 use crate::replay::{Finding, Measurement, SkippedTrace, Untested, differences};
 use crate::report::testing::{settings, target};
