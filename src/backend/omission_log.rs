@@ -17,10 +17,10 @@ pub(crate) enum WhyOmitted {
     /// The request came in one of OpenAI's protocols.
     NothingReadsIt,
     /// The local model has no use for it.
-    #[cfg_attr(not(feature = "mlx"), expect(dead_code, reason = "there is no local model"))]
+    #[cfg_attr(not(feature = "mlx"), allow(dead_code, reason = "there is no local model"))]
     NoEffect,
     /// The local model sees neither pictures nor files, and Anthropic's servers run no tools for it.
-    #[cfg_attr(not(feature = "mlx"), expect(dead_code, reason = "there is no local model"))]
+    #[cfg_attr(not(feature = "mlx"), allow(dead_code, reason = "there is no local model"))]
     TextOnly,
     /// The backend is a chat server.
     NoCounterpart,

@@ -52,8 +52,11 @@ impl<'a> Conversation<'a> {
             Role::Assistant => self.assistant(blocks),
             Role::User => self.user(blocks),
             Role::System if self.dialect.takes_late_system() => {
-                let content = ChatContent::Text(texts(&self.parts("system", blocks)).join("\n\n"));
-                self.messages.push(ChatMessage::System { content, extra: Map::new() });
+                let text = texts(&self.parts("system", blocks)).join("\n\n");
+                // One that only changes settings says nothing.
+                if !text.is_empty() {
+                    self.messages.push(ChatMessage::System { content: text.into(), extra: Map::new() });
+                }
             }
             Role::System => self.user(blocks),
         }
@@ -352,6 +355,15 @@ mod tests {
         assert_eq!(openai[2], json!({"role": "assistant", "content": "Ho."}));
         assert_eq!(omitted, "assistant.redacted_thinking, assistant.thinking");
         assert_eq!(convert(messages, Dialect::OpenRouter).0[2]["reasoning"], "Hm.");
+    }
+
+    #[test]
+    fn a_system_message_without_text_is_none() {
+        let header = "x-anthropic-billing-header: cc_version=1; cch=ab12;";
+        let messages = json!([{"role": "user", "content": "Hi"}, {"role": "system", "output_config": {"effort": "low"}},
+            {"role": "system", "content": header}, {"role": "system", "content": format!("{header} Be brief.")}]);
+        let (chat, _) = convert(messages, Dialect::OpenAi);
+        assert_eq!(chat, json!([{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}]));
     }
 
     #[test]

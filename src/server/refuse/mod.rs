@@ -33,7 +33,9 @@ pub(crate) fn check(request: &MessagesRequest) -> Result<(), String> {
         }
     }
     for (at, block) in system_blocks(request).iter().enumerate() {
-        blocks::check_fields(block).map_err(|reason| format!("system.{at}{reason}"))?;
+        // All its blocks are text, so paths leave the type out.
+        let path = |reason: String| format!("system.{at}{}", reason.strip_prefix(".text").unwrap_or(&reason));
+        blocks::check_fields(block).map_err(path)?;
     }
     tools::check(&request.tools)?;
     check_stop_sequences(&request.stop_sequences)?;
@@ -124,6 +126,13 @@ mod tests {
         }
         let fine = json!({"thinking": {"type": "adaptive"}, "output_config": null, "metadata": {"user_id": "u"}});
         assert_eq!(check(&request(fine)), Ok(()));
+    }
+
+    #[test]
+    fn a_block_of_the_system_prompt_is_named_by_its_place_alone() {
+        let block = json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "2h"}});
+        let reason = "system.0.cache_control.ephemeral.ttl: Input should be '5m' or '1h'";
+        assert_eq!(check(&request(json!({"system": [block]}))), Err(reason.into()));
     }
 
     #[test]
