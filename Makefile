@@ -1,5 +1,5 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-peers soak build mlx clients browser nextest machete traces
+.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-peers soak build mlx clients browser nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
@@ -21,6 +21,7 @@ help:
 	@echo "  make bench-decode  what drafts, batches and the mask of constrained decoding are worth, in ratios"
 	@echo "  make bench-graph   operations of a decoding step on the GPU path, beside mlx-lm's: counts, no times"
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
+	@echo "  make bench-replay  what a replay of a thousand traces takes besides the backend's time"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops"
 	@echo "Maintain:"
@@ -76,6 +77,9 @@ bench-proxy: $(MITMDUMP)
 $(MITMDUMP):
 	python3 -m venv target/mitmproxy
 	target/mitmproxy/bin/python -m pip install --quiet --disable-pip-version-check mitmproxy==11.0.2
+
+bench-replay:
+	cargo bench --locked --quiet --no-default-features --bench replay -- traces 1000
 
 bench-peers: mlx
 	cargo build --locked --release --bin anyclaude

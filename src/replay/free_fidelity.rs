@@ -134,7 +134,7 @@ mod tests {
     fn a_score_is_half_the_tool_and_half_the_arguments() {
         let read = |input: Value| ("Read", input);
         let recorded = [read(json!({"file_path": "a", "limit": 5}))];
-        let table: [(&[(&str, Value)], f64, Option<bool>); 7] = [
+        let table: [(&[_], f64, _); 7] = [
             (&recorded, 1.0, Some(true)),
             // A value of the right type.
             (&[read(json!({"file_path": "b", "limit": 5}))], 0.875, Some(true)),
@@ -155,17 +155,17 @@ mod tests {
 
     #[test]
     fn number_and_order_of_calls_count() {
-        let [a, b] = ["a", "b"].map(|file| ("Read", json!({"file_path": file})));
-        let score = |found: &[(&str, Value)], recorded: &[(&str, Value)]| {
-            FreeFidelity::of(&outcome(found), &outcome(recorded), &tools()).score
+        let reads = |files: &str| {
+            let reads: Vec<_> = files.split_whitespace().map(|file| ("Read", json!({"file_path": file}))).collect();
+            outcome(&reads)
         };
-        assert_eq!(score(&[], &[]), 1.0);
-        assert_eq!(score(&[a.clone()], &[a.clone(), b.clone()]), 0.5);
-        assert_eq!(score(&[a.clone(), b.clone()], &[a.clone()]), 0.5);
-        assert_eq!(score(&[b.clone(), a.clone()], &[a.clone(), b.clone()]), 0.75);
-        let text = FreeFidelity::of(&outcome(&[]), &outcome(&[a.clone()]), &[]);
+        let fidelity = |found: &str, recorded: &str| FreeFidelity::of(&reads(found), &reads(recorded), &tools());
+        for (found, recorded, score) in [("", "", 1.0), ("a", "a b", 0.5), ("a b", "a", 0.5), ("b a", "a b", 0.75)] {
+            assert_eq!(fidelity(found, recorded).score, score, "{found} / {recorded}");
+        }
+        let text = fidelity("", "a");
         assert_eq!((text.is_text_instead_of_call(), text.is_call_instead_of_text()), (true, false));
-        let call = FreeFidelity::of(&outcome(&[a]), &outcome(&[]), &[]);
+        let call = fidelity("a", "");
         assert_eq!((call.is_text_instead_of_call(), call.is_call_instead_of_text()), (false, true));
     }
 }

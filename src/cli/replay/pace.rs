@@ -36,12 +36,18 @@ mod tests {
     #[test]
     fn a_write_waits_for_its_time() {
         let (mut pace, mut writes) = (Pace::default(), 0);
-        for _ in 0..2 {
-            pace.write::<()>(|| Ok(writes += 1)).unwrap();
-            pace.next = Some(Instant::now() + Duration::from_secs(3600));
-        }
+        let mut write = |pace: &mut Pace| {
+            let write = || {
+                writes += 1;
+                Ok::<(), ()>(())
+            };
+            pace.write(write).unwrap();
+            writes
+        };
+        assert_eq!(write(&mut pace), 1);
+        pace.next = Some(Instant::now() + Duration::from_secs(3600));
+        assert_eq!(write(&mut pace), 1);
         pace.next = Some(Instant::now());
-        pace.write::<()>(|| Ok(writes += 1)).unwrap();
-        assert_eq!(writes, 2);
+        assert_eq!(write(&mut pace), 2);
     }
 }
