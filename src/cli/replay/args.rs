@@ -171,6 +171,7 @@ Examples:
   anyclaude replay --check --junit replay.xml             in CI
   anyclaude replay --repeat 5 --html replay.html          a page for a browser
   anyclaude replay --json - | jq .summary
+  anyclaude replay --min-fidelity 0.9                     as the recorded upstream, with no tool forced
   anyclaude replay --repeat 5 --learn                     which arguments are not the same each time
   anyclaude replay --repeat 5 --json new.json --baseline old.json --max-slower 1.2
   anyclaude replay --margins --json old.json; anyclaude replay --baseline old.json --max-drop 0.5
@@ -182,7 +183,8 @@ Exit codes:
        trace is gone
   2    wrong usage, or input that cannot be read, or no trace with an answered Messages request (unless --allow-skips)
   3    the backend failed, or a phase did not happen
-  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, or margins past --max-drop
+  4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, margins past
+       --max-drop, or fidelity below --min-fidelity
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
 
 With CI set in the environment, nothing is written to the snapshots folder. With GITHUB_ACTIONS=true, what is not as it should
