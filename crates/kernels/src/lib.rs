@@ -12,12 +12,14 @@
 mod attention;
 mod delta_rule;
 mod exp2;
+mod packed;
 mod panel;
 mod product;
 mod swiglu;
 
 pub use attention::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequence, causal_attention};
 pub use delta_rule::{DeltaHeads, DeltaTokens, delta_rule};
+pub use packed::{MlxPacked, PackedMatrix, packed_product};
 pub use product::product;
 pub use swiglu::swiglu;
 
