@@ -1,5 +1,5 @@
-//! CPU kernels for what MLX computes slowly there: causal attention, the gated delta rule, products of few rows with a large
-//! matrix, and SwiGLU.
+//! CPU kernels for what MLX computes slowly there: causal attention, the gated delta rule, products of few rows with a large or
+//! packed matrix, and SwiGLU.
 //!
 //! They work on slices of `f32` and know nothing of MLX. They use all cores and the widest vectors that the processor has, which
 //! is found out at run time. This is a package of its own so that it is optimised in tests and debug builds too.

@@ -57,6 +57,17 @@ enum Projections {
 /// strengths before their sigmoid and the steps before their softplus, `Hv` each.
 type Projected = [Array; 4];
 
+impl Projections {
+    /// The same for the parts of `x`: see [`Linear::for_parts_of`].
+    fn for_parts_of(&self, x: &Array) -> Result<Self, Exception> {
+        let of = |layer: &Linear| layer.for_parts_of(x);
+        Ok(match self {
+            Self::ByKeyHead { qkvz, ba } => Self::ByKeyHead { qkvz: of(qkvz)?, ba: of(ba)? },
+            Self::Apart { qkv, z, b, a } => Self::Apart { qkv: of(qkv)?, z: of(z)?, b: of(b)?, a: of(a)? },
+        })
+    }
+}
+
 impl GatedDeltaNet {
     /// Loads a layer's `linear_attn`, with the projections of Qwen3-Next.
     pub(super) fn load_by_key_head(
@@ -119,10 +130,11 @@ impl GatedDeltaNet {
         let path = batch.path();
         let projected = match path {
             ComputePath::Cpu => {
-                let parts = by_rows(x, |x, _| self.project(x))?;
+                let projections = self.projections.for_parts_of(x)?;
+                let parts = by_rows(x, |x, _| self.project(&projections, x))?;
                 [joined(&parts, 0)?, joined(&parts, 1)?, joined(&parts, 2)?, joined(&parts, 3)?]
             }
-            ComputePath::Gpu => self.project(x)?,
+            ComputePath::Gpu => self.project(&self.projections, x)?,
         };
         let [inputs, gates, strengths, steps] = &projected;
         let (inputs, strengths, steps) = (rows(inputs)?, rows(strengths)?, rows(steps)?);
@@ -143,15 +155,18 @@ impl GatedDeltaNet {
             ComputePath::Gpu => lazy_swiglu(&gates.as_dtype(Dtype::Float32)?, &normed)?.as_dtype(x.dtype())?,
         };
         match path {
-            ComputePath::Cpu => joined(&by_rows(&gated, |gated, _| Ok([self.output.forward(gated)?]))?, 0),
+            ComputePath::Cpu => {
+                let output = self.output.for_parts_of(&gated)?;
+                joined(&by_rows(&gated, |gated, _| Ok([output.forward(gated)?]))?, 0)
+            }
             ComputePath::Gpu => self.output.forward(&gated),
         }
     }
 
     /// The projections of `[n, R / n, D]`.
-    fn project(&self, x: &Array) -> Result<Projected, Exception> {
+    fn project(&self, projections: &Projections, x: &Array) -> Result<Projected, Exception> {
         let DeltaConfig { key_heads, value_heads, key_width, value_width, .. } = self.sizes;
-        match &self.projections {
+        match projections {
             Projections::Apart { qkv, z, b, a } => Ok([qkv.forward(x)?, z.forward(x)?, b.forward(x)?, a.forward(x)?]),
             Projections::ByKeyHead { qkvz, ba } => {
                 let (keys, group) = (key_width as i32, (value_heads / key_heads) as i32);

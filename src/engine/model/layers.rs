@@ -31,6 +31,11 @@ impl Linear {
         })
     }
 
+    /// The same layer for the parts of `x`: see [`Matrix::for_parts_of`].
+    pub(super) fn for_parts_of(&self, x: &Array) -> Result<Self, Exception> {
+        Ok(Self { weight: self.weight.for_parts_of(x)?, bias: self.bias.clone() })
+    }
+
     /// `[n, R / n, input]` to `[n, R / n, output]`.
     pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
         match (&self.weight, &self.bias) {
@@ -92,8 +97,10 @@ impl Mlp {
     pub(super) fn forward(&self, x: &Array, path: ComputePath) -> Result<Array, Exception> {
         match path {
             ComputePath::Cpu => {
-                let inner = cpu_swiglu(&by_rows(x, |x, _| Ok([self.gate.forward(x)?, self.up.forward(x)?]))?)?;
-                joined(&by_rows(&inner, |inner, _| Ok([self.down.forward(inner)?]))?, 0)
+                let (gate, up) = (self.gate.for_parts_of(x)?, self.up.for_parts_of(x)?);
+                let inner = cpu_swiglu(&by_rows(x, |x, _| Ok([gate.forward(x)?, up.forward(x)?]))?)?;
+                let down = self.down.for_parts_of(&inner)?;
+                joined(&by_rows(&inner, |inner, _| Ok([down.forward(inner)?]))?, 0)
             }
             ComputePath::Gpu => self.down.forward(&lazy_swiglu(&self.gate.forward(x)?, &self.up.forward(x)?)?),
         }

@@ -6,6 +6,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{dequantize, expand_dims, gather_mm, gather_qmm, matmul, quantized_matmul, swap_axes};
 
 use super::cpu::cores::by_outputs;
+use super::cpu::packed::CpuPacked;
 use super::cpu::product::cpu_product;
 use super::quantization::Packing;
 
@@ -14,6 +15,8 @@ use super::quantization::Packing;
 pub(super) enum Matrix {
     /// Multiplied on the CPU path: by our kernel, or by OpenBLAS on all cores.
     OnCpu(Array),
+    /// The same with packed weights.
+    PackedOnCpu(CpuPacked),
     /// Multiplied by MLX's operations, in its own precision.
     Plain(Array),
     /// The same for a quantized one.
@@ -44,10 +47,23 @@ impl Matrix {
                 let product = |weight: &Array| matmul(x, swap_axes(expand_dims(weight, 0)?, -1, -2)?);
                 by_outputs(weight, product)
             }
+            Self::PackedOnCpu(packed) => match packed.product(x)? {
+                Some(product) => Ok(product),
+                None => Self::OnCpu(packed.unpacked()?).apply(x),
+            },
             Self::Plain(weight) => matmul(x, weight.transpose()?),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 quantized_matmul(x, words, scales, biases, true, packing.group_size as i32, packing.bits as i32)
             }
+        }
+    }
+
+    /// The matrix for products with `x` whose rows are split among the cores: one that would be unpacked for each of the parts is
+    /// unpacked once for all.
+    pub(super) fn for_parts_of(&self, x: &Array) -> Result<Self, Exception> {
+        match self {
+            Self::PackedOnCpu(packed) if !CpuPacked::multiplies(x) => Ok(Self::OnCpu(packed.unpacked()?)),
+            other => Ok(other.clone()),
         }
     }
 
@@ -56,6 +72,7 @@ impl Matrix {
     /// `sorted`: equal indices are neighbours, so that each matrix is read once.
     pub(super) fn apply_picked(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array, Exception> {
         match self {
+            Self::PackedOnCpu(stack) => stack.picked(x, indices),
             Self::OnCpu(stack) | Self::Plain(stack) => gather_mm(x, swap_axes(stack, -1, -2)?, None, indices, sorted),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 let (group_size, bits) = (packing.group_size as i32, packing.bits as i32);
@@ -69,6 +86,7 @@ impl Matrix {
         let of = |stack: &Array| stack.try_index((n, .., ..));
         Ok(match self {
             Self::OnCpu(stack) => Self::OnCpu(of(stack)?),
+            Self::PackedOnCpu(stack) => Self::PackedOnCpu(stack.nth(n)),
             Self::Plain(stack) => Self::Plain(of(stack)?),
             Self::Packed(Packed { words, scales, biases, packing }) => {
                 Self::Packed(Packed { words: of(words)?, scales: of(scales)?, biases: of(biases)?, packing: *packing })
@@ -80,6 +98,7 @@ impl Matrix {
     pub(super) fn rows(&self, ids: &Array) -> Result<Array, Exception> {
         match self {
             Self::OnCpu(weight) | Self::Plain(weight) => weight.take_axis(ids, 0),
+            Self::PackedOnCpu(packed) => packed.rows(ids),
             Self::Packed(packed) => Packed {
                 words: packed.words.take_axis(ids, 0)?,
                 scales: packed.scales.take_axis(ids, 0)?,
@@ -94,6 +113,7 @@ impl Matrix {
     pub(super) fn arrays(&self) -> Vec<&Array> {
         match self {
             Self::OnCpu(weight) | Self::Plain(weight) => vec![weight],
+            Self::PackedOnCpu(_) => vec![],
             Self::Packed(Packed { words, scales, biases, .. }) => vec![words, scales, biases],
         }
     }

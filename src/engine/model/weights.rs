@@ -1,7 +1,7 @@
 //! A model's weights: one safetensors file or several shards, read layer by layer and converted for the compute path.
 //!
-//! The GPU path computes with weights as the files hold them. On the CPU path all become f32: half precision and packed matrices
-//! are 25 times slower on a CPU.
+//! The GPU path computes with weights as the files hold them. On the CPU path half precision becomes f32, as MLX is 25 times slower
+//! with it there; packed matrices stay packed where our kernel can multiply them, else they become f32 too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
 
 use super::compute_path::ComputePath;
+use super::cpu::packed::CpuPacked;
 use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
 use super::progress::LoadProgress;
@@ -134,6 +135,9 @@ impl Weights {
             packing,
         };
         let matrix = match self.path {
+            ComputePath::Cpu if CpuPacked::takes(packing, weights_each(shape)) => {
+                Matrix::PackedOnCpu(CpuPacked::new(&packed.words, &packed.scales, &packed.biases, packing)?)
+            }
             ComputePath::Cpu => Matrix::OnCpu(packed.unpack()?),
             ComputePath::Gpu => Matrix::Packed(packed),
         };
@@ -168,13 +172,28 @@ impl Weights {
         let tensor = &self.tensors[name].array;
         let (path, part) = name.rsplit_once('.').unwrap_or(("", name));
         let packing = self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales")));
+        let stays_packed = |packing: Packing| {
+            let words = &self.tensors[&format!("{path}.weight")].array;
+            let unpacked = |(at, size): (usize, &i32)| {
+                if at + 1 == words.ndim() { *size as usize * 32 / packing.bits } else { *size as usize }
+            };
+            CpuPacked::takes(packing, weights_each(&words.shape().iter().enumerate().map(unpacked).collect::<Vec<_>>()))
+        };
         match (self.path, packing, part) {
+            (ComputePath::Cpu, Some(packing), "weight") if stays_packed(packing) => tensor.nbytes() as u64,
+            // Scales and biases are f32 then.
+            (ComputePath::Cpu, Some(packing), _) if stays_packed(packing) => tensor.size() as u64 * 4,
             (ComputePath::Cpu, Some(packing), "weight") => (tensor.size() * 32 / packing.bits * 4) as u64,
             (ComputePath::Cpu, Some(_), _) => 0,
             (ComputePath::Cpu, None, _) if is_half(tensor.dtype()) => tensor.size() as u64 * 4,
             (ComputePath::Cpu | ComputePath::Gpu, _, _) => tensor.nbytes() as u64,
         }
     }
+}
+
+/// Weights of a matrix `[output, input]`, or of each one of a stack `[n, output, input]`.
+fn weights_each(shape: &[usize]) -> usize {
+    shape.iter().rev().take(2).product()
 }
 
 fn is_half(dtype: Dtype) -> bool {
@@ -260,11 +279,11 @@ mod tests {
         assert!(text(dir.path(), error).starts_with("model.safetensors: No such file"));
     }
 
-    /// A folder with a matrix of 4 bits in groups of 64 and half-precision scales, and the same matrix unpacked.
-    fn packed_folder() -> (tempfile::TempDir, Quantization, Array) {
+    /// A folder with a matrix `[outputs, 128]` of 4 bits in groups of 64 with half-precision scales, and its weights unpacked.
+    fn packed_folder(outputs: i32) -> (tempfile::TempDir, Quantization, Array) {
         use mlx_rs::ops::{dequantize, quantize};
         let dir = tempfile::tempdir().unwrap();
-        let matrix = mlx_rs::random::normal::<f32>(&[4, 128], 0.0, 1.0, &mlx_rs::random::key(1).unwrap()).unwrap();
+        let matrix = mlx_rs::random::normal::<f32>(&[outputs, 128], 0.0, 1.0, &mlx_rs::random::key(1).unwrap()).unwrap();
         let (words, scales, biases) = quantize(&matrix, 64, 4).unwrap();
         let half = |a: &Array| a.as_dtype(Dtype::Bfloat16).unwrap();
         let full = |a: &Array| half(a).as_dtype(Dtype::Float32).unwrap();
@@ -275,8 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn packed_matrices_become_f32_on_the_cpu_path_and_progress_counts_that() {
-        let (dir, quantization, content) = packed_folder();
+    fn large_packed_matrices_stay_packed_on_the_cpu_path_and_progress_counts_that() {
+        let (dir, quantization, content) = packed_folder(256);
+        let mut weights = Weights::open(dir.path(), 1, quantization, ComputePath::Cpu).unwrap();
+        // Scales and biases become f32.
+        let memory = 256 * 64 + 2 * 256 * 2 * 4;
+        assert_eq!(weights.progress(), LoadProgress { read: 0, total: 256 * 64 + 2 * 256 * 2 * 2, memory });
+        let Matrix::PackedOnCpu(matrix) = weights.matrix("x", &[256, 128]).unwrap() else { panic!("unpacked") };
+        assert_eq!(matrix.unpacked().unwrap().as_slice::<f32>(), content.as_slice::<f32>());
+        assert_eq!(weights.progress().read, weights.progress().total);
+    }
+
+    #[test]
+    fn small_packed_matrices_become_f32_on_the_cpu_path_and_progress_counts_that() {
+        let (dir, quantization, content) = packed_folder(4);
         let mut weights = Weights::open(dir.path(), 1, quantization, ComputePath::Cpu).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 128 * 4 });
         let Matrix::OnCpu(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("still packed") };
@@ -286,7 +317,7 @@ mod tests {
 
     #[test]
     fn weights_stay_as_shipped_on_the_gpu_path() {
-        let (dir, quantization, content) = packed_folder();
+        let (dir, quantization, content) = packed_folder(4);
         let mut weights = Weights::open(dir.path(), 1, quantization, ComputePath::Gpu).unwrap();
         assert_eq!(weights.progress(), LoadProgress { read: 0, total: 4 * 64 + 2 * 16, memory: 4 * 64 + 2 * 16 });
         let Matrix::Packed(matrix) = weights.matrix("x", &[4, 128]).unwrap() else { panic!("unpacked") };
@@ -298,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_wrong_packing_names_the_tensor() {
-        let (dir, _, _) = packed_folder();
+        let (dir, _, _) = packed_folder(4);
         let other = Quantization::parse(&serde_json::json!({"group_size": 64, "bits": 8})).unwrap();
         let error =
             Weights::open(dir.path(), 1, other, ComputePath::Gpu).unwrap().matrix("x", &[4, 128]).err().expect("another shape");

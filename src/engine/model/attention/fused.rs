@@ -42,7 +42,7 @@ impl Attention {
     ) -> Result<(Vec<FusedInput>, Option<Array>), Exception> {
         let (query_norm, key_norm) = self.norms();
         let rotated = |projected: &Array, norm| self.rope.rotate_from(&self.heads_of(projected, norm)?, batch.starts());
-        let (queries, gates) = self.queries_and_gates(x)?;
+        let (queries, gates) = self.queries_and_gates(self.query.forward(x)?)?;
         let (queries, keys) = (rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?);
         let queries = Self::scaled(queries, batch.query_factors())?;
         let values = self.heads_of(&self.value.forward(x)?, None)?;

@@ -101,14 +101,15 @@ impl Attention {
         }
     }
 
-    /// Queries `[n, R / n, H · d]` and, where there are gates, these, `[n, R / n, H · d]`: before norms and RoPE.
-    fn queries_and_gates(&self, x: &Array) -> Result<(Array, Option<Array>), Exception> {
-        let projected = self.query.forward(x)?;
+    /// What the query projection gives, as queries `[n, R / n, H · d]` and, where there are gates, these, `[n, R / n, H · d]`:
+    /// before norms and RoPE.
+    fn queries_and_gates(&self, projected: Array) -> Result<(Array, Option<Array>), Exception> {
         if !self.gated {
             return Ok((projected, None));
         }
-        let flat = |heads: &Array| heads.reshape(&[x.dim(0), x.dim(1), -1]);
-        let halves = projected.reshape(&[x.dim(0), x.dim(1), -1, 2 * self.head_dim])?.split_equal(2, -1)?;
+        let (groups, rows) = (projected.dim(0), projected.dim(1));
+        let flat = |heads: &Array| heads.reshape(&[groups, rows, -1]);
+        let halves = projected.reshape(&[groups, rows, -1, 2 * self.head_dim])?.split_equal(2, -1)?;
         Ok((flat(&halves[0])?, Some(flat(&halves[1])?)))
     }
 

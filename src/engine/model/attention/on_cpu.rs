@@ -9,7 +9,7 @@ use crate::engine::model::batch::Batch;
 use crate::engine::model::cpu::attention::cpu_attention;
 use crate::engine::model::cpu::cores::{by_rows, joined};
 use crate::engine::model::kv_spans::AttendedSequence;
-use crate::engine::model::layers::RmsNorm;
+use crate::engine::model::layers::{Linear, RmsNorm};
 
 /// What the new tokens attend with and to.
 pub(super) struct Filled {
@@ -25,14 +25,17 @@ impl Attention {
     pub(super) fn forward_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let Filled { queries, gates, sequences } = self.fill_on_cpu(x, layer, batch)?;
         let attended = gated(batch.batched(cpu_attention(&queries, sequences, self.window)?)?, gates.as_ref())?;
-        joined(&by_rows(&attended, |attended, _| Ok([self.output.forward(attended)?]))?, 0)
+        let output = self.output.for_parts_of(&attended)?;
+        joined(&by_rows(&attended, |attended, _| Ok([output.forward(attended)?]))?, 0)
     }
 
     /// Appends the new keys and values to the caches.
     pub(super) fn fill_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Filled, Exception> {
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(|layer| layer.for_parts_of(x));
+        let projections = [query?, key?, value?];
         let parts = by_rows(x, |x, rows| {
             let factors = batch.query_factors().map(|factors| factors.try_index(rows.clone())).transpose()?;
-            self.project(x, &batch.positions().try_index(rows)?, factors.as_ref())
+            self.project(x, &projections, &batch.positions().try_index(rows)?, factors.as_ref())
         })?;
         let heads = |output| self.heads(&joined(&parts, output)?);
         let (queries, keys, values) = (heads(0)?, heads(1)?, heads(2)?);
@@ -47,9 +50,16 @@ impl Attention {
         Ok(Filled { queries, gates, sequences })
     }
 
-    /// Queries, keys and values of `[n, R / n, D]`: `[n, R / n, H · d]` and twice `[n, R / n, K · d]`. RoPE is applied to
-    /// queries and keys, by each row's position; `factors` of the queries, `[R]`, if they have any. Last come the gates, `[n, R / n, H · d]`; without gates, the values again.
-    fn project(&self, x: &Array, positions: &Array, factors: Option<&Array>) -> Result<[Array; 4], Exception> {
+    /// Queries, keys and values of `[n, R / n, D]`, by the projections of these: `[n, R / n, H · d]` and twice
+    /// `[n, R / n, K · d]`. RoPE is applied to queries and keys, by each row's position; queries are multiplied by `factors`,
+    /// `[R]`, if there are any. Last come the gates, `[n, R / n, H · d]`; without gates, the values again.
+    fn project(
+        &self,
+        x: &Array,
+        [query, key, value]: &[Linear; 3],
+        positions: &Array,
+        factors: Option<&Array>,
+    ) -> Result<[Array; 4], Exception> {
         let (query_norm, key_norm) = self.norms();
         let rotated = |projected: &Array, norm: Option<&RmsNorm>| {
             let heads = self.heads(projected)?;
@@ -57,11 +67,11 @@ impl Attention {
             self.rope.rotate(&heads, positions)
         };
         let flat = |heads: Array| heads.reshape(&[x.dim(0), x.dim(1), -1]);
-        let (queries, gates) = self.queries_and_gates(x)?;
-        let values = self.value.forward(x)?;
+        let (queries, gates) = self.queries_and_gates(query.forward(x)?)?;
+        let values = value.forward(x)?;
         let gates = gates.unwrap_or_else(|| values.clone());
         let queries = Self::scaled(rotated(&queries, query_norm)?, factors)?;
-        Ok([flat(queries)?, flat(rotated(&self.key.forward(x)?, key_norm)?)?, values, gates])
+        Ok([flat(queries)?, flat(rotated(&key.forward(x)?, key_norm)?)?, values, gates])
     }
 
     /// `[n, R / n, heads · d]` to `[R, heads, 1, d]`: to MLX, each row is a sequence of one token.

@@ -1,9 +1,10 @@
 //! The bridge to our CPU kernels: MLX's arrays as slices.
 //!
-//! `attention` and `product` call a kernel each, and `cores` splits MLX's own operations among the cores.
+//! `attention`, `product` and `packed` call a kernel each, and `cores` splits MLX's own operations among the cores.
 
 pub(super) mod attention;
 pub(super) mod cores;
+pub(super) mod packed;
 pub(super) mod product;
 
 use std::cell::RefCell;

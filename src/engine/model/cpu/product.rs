@@ -7,7 +7,7 @@ use mlx_rs::{Array, Dtype};
 use super::{MAX_ROW_EXACT, in_rows, numbers, written};
 
 /// Smallest matrix, in weights: for smaller ones, waiting for the input costs more than the kernel saves.
-const MIN_WEIGHTS: usize = 1 << 14;
+pub(super) const MIN_WEIGHTS: usize = 1 << 14;
 
 /// `x · weightᵀ`, `[n, R / n, input]` to `[n, R / n, output]`; waits until it is computed. Row-exact: no row's bits depend on
 /// the other rows. `None` if MLX should compute it: many rows, a small matrix, or another precision.
