@@ -26,7 +26,7 @@ pub fn unread_fields(request: &MessagesRequest) -> Omitted {
     }
     unread_inside("thinking", request.extra.get("thinking"), &["type", "display"], &mut unread);
     let config = request.extra.get("output_config");
-    unread_inside("output_config", config, &["format"], &mut unread);
+    unread_inside("output_config", config, &["format", "effort"], &mut unread);
     let format = config.and_then(|config| config.get("format"));
     unread_inside("output_config.format", format, &READ_OF_FORMATS, &mut unread);
     unread_inside("output_format", request.extra.get("output_format"), &READ_OF_FORMATS, &mut unread);
@@ -102,7 +102,7 @@ mod tests {
         let unread = unread_fields(&serde_json::from_value(request).unwrap());
         assert_eq!(
             unread.to_string(),
-            "context_management, document.citations, document.y, image.z, messages.name, output_config.effort, \
+            "context_management, document.citations, document.y, image.z, messages.name, \
              output_config.format.description, redacted_thinking, system.image, text.x, thinking.budget_tokens, \
              tools.input_examples"
         );

@@ -3,6 +3,7 @@
 mod environment;
 mod fit;
 mod past_calls;
+mod reasoning;
 mod shape;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use self::environment::{NAME, environment};
 pub(crate) use self::past_calls::{PastCall, PastCalls, calls as past_calls};
+use self::reasoning::Reasoning;
 pub(super) use self::shape::shaped;
 use super::markup_escaping::Markup;
 use super::messages::{self, TemplateMessage, Turn};
@@ -64,7 +66,7 @@ impl ChatTemplate {
         template.traits = fit::fit(&|trial, traits| {
             let function = |tool| messages::function(tool, traits.descriptions);
             let tools = (!trial.tools.is_empty()).then(|| Value::from(Serde(trial.tools.iter().map(function).collect::<Json>())));
-            template.fill(shaped(trial.messages.clone(), traits), tools, false).ok()
+            template.fill(shaped(trial.messages.clone(), traits), tools, &Reasoning::default()).ok()
         });
         template.known_tools = KnownTools::new(template.traits.descriptions);
         Ok(template)
@@ -95,6 +97,11 @@ impl ChatTemplate {
         names
     }
 
+    /// Whether the prompt depends on how much the model is asked to think.
+    pub fn reads_effort(&self) -> bool {
+        self.source.contains("reasoning_effort")
+    }
+
     /// The template's source text.
     pub fn source(&self) -> &str {
         &self.source
@@ -123,7 +130,7 @@ impl ChatTemplate {
         let tool = json!({"type": "function", "function": {"name": "find_trees", "description": "Finds trees.",
                           "parameters": {"type": "object", "properties": {"tree": {"type": "string", "description": "Which."}}}}});
         let tools = Value::from(Serde(vec![tool]));
-        PastCalls::of(|messages| self.fill(shaped(messages, &self.traits), Some(tools.clone()), false).ok())
+        PastCalls::of(|messages| self.fill(shaped(messages, &self.traits), Some(tools.clone()), &Reasoning::default()).ok())
     }
 
     /// The prompt up to where the answer starts. Escaped markup still has its marks, which [`Tokenizer::encode`]
@@ -161,19 +168,19 @@ impl ChatTemplate {
     }
 
     fn render_messages(&self, messages: Vec<TemplateMessage>, request: &MessagesRequest) -> Result<String, Error> {
-        let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
         let tools = self.known_tools.of(&request.tools, &self.markup);
-        self.fill(shaped(messages, &self.traits), tools, matches!(thinking, Some("enabled" | "adaptive")))
+        self.fill(shaped(messages, &self.traits), tools, &Reasoning::of(request))
     }
 
     /// Renders the template with the variables that transformers passes, after escaping markup in the messages.
-    fn fill(&self, messages: Vec<Json>, tools: Option<Value>, thinking: bool) -> Result<String, Error> {
+    fn fill(&self, messages: Vec<Json>, tools: Option<Value>, reasoning: &Reasoning) -> Result<String, Error> {
         self.environment.get_template(NAME)?.render(context! {
             messages => Serde(self.markup.mark(Json::Array(messages))),
             tools => tools,
             documents => (),
             add_generation_prompt => true,
-            enable_thinking => thinking,
+            enable_thinking => reasoning.enabled,
+            reasoning_effort => reasoning.effort.map_or(Value::UNDEFINED, Value::from),
             ..Value::from(Serde(&self.tokens))
         })
     }

@@ -367,6 +367,11 @@ fn templates_see_what_transformers_gives_them() {
         assert_eq!(render(source, body), expected, "{source}");
     }
     assert_eq!(render("{{ enable_thinking }}{{ tools is none }}", json!({"messages": []})), "FalseTrue");
+    let effort = "{{ reasoning_effort if reasoning_effort is defined else 'usual' }}";
+    for (asked, told) in [("low", "low"), ("max", "high"), ("odd", "usual")] {
+        assert_eq!(render(effort, json!({"messages": [], "output_config": {"effort": asked}})), told);
+    }
+    assert_eq!(render(effort, json!({"messages": []})), "usual");
 }
 
 #[test]
