@@ -31,10 +31,13 @@ pub(super) struct Interval {
 pub(super) fn interval(traces: &[ComparedTimes]) -> Option<Interval> {
     let ratio = mean_log(traces.iter().map(|times| log_ratio(&times.before, &times.now)))?;
     let mut random = StdRng::seed_from_u64(SEED);
-    let mut draws: Vec<f64> = Vec::with_capacity(DRAWS);
+    let (mut draws, mut drawn): (Vec<f64>, Vec<u64>) = (Vec::with_capacity(DRAWS), Vec::new());
     for _ in 0..DRAWS {
-        let drawn = traces.iter().map(|times| log_ratio(&redrawn(&times.before, &mut random), &redrawn(&times.now, &mut random)));
-        draws.extend(mean_log(drawn.collect::<Vec<_>>().into_iter()));
+        let ratios = traces.iter().map(|times| {
+            let before = redrawn_median(&times.before, &mut random, &mut drawn);
+            redrawn_median(&times.now, &mut random, &mut drawn).ln() - before.ln()
+        });
+        draws.extend(mean_log(ratios));
     }
     draws.sort_by(f64::total_cmp);
     let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize].exp();
@@ -50,16 +53,23 @@ fn log_ratio(before: &[u64], now: &[u64]) -> f64 {
     median(now).ln() - median(before).ln()
 }
 
-/// At least one microsecond, so that ratios exist.
+/// The median, and at least one microsecond, so that ratios exist.
 fn median(times: &[u64]) -> f64 {
-    let mut times = times.to_vec();
+    middle(&mut times.to_vec())
+}
+
+/// The same of times that may be put in order.
+fn middle(times: &mut [u64]) -> f64 {
     times.sort_unstable();
     let (low, high) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
     ((low + high) as f64 / 2.0).max(1.0)
 }
 
-fn redrawn(times: &[u64], random: &mut StdRng) -> Vec<u64> {
-    times.iter().map(|_| times[random.random_range(0..times.len())]).collect()
+/// The median of as many times, drawn anew. `drawn` is room for them: a thousand draws of a thousand traces would fill many vectors.
+fn redrawn_median(times: &[u64], random: &mut StdRng, drawn: &mut Vec<u64>) -> f64 {
+    drawn.clear();
+    drawn.extend(times.iter().map(|_| times[random.random_range(0..times.len())]));
+    middle(drawn)
 }
 
 fn mean_log(logs: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
