@@ -12,6 +12,7 @@ use crate::backend::{Backend, BackendError, CacheControl, EventStream, JudgeAnsw
 use crate::snapshot::Outcome;
 use crate::trace::CallEnd;
 use crate::trace::redact::Redactor;
+use crate::trace::validate::MessagesStream;
 use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
 
 /// Sends the requests of cases to one backend.
@@ -125,12 +126,15 @@ impl<'a> Driver<'a> {
     }
 
     async fn measure_once(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, Failure> {
-        let (mut clock, mut assembler) = (Clock::default(), Assembler::default());
+        let (mut clock, mut assembler, mut judge) = (Clock::default(), Assembler::default(), MessagesStream::default());
         let sent = Instant::now();
         let mut events = self.backend.messages(request).await.map_err(Failure::before)?;
         while let Some(event) = next(&mut events).await? {
             // 64 bits of microseconds last for half a million years.
             clock.event(sent.elapsed().as_micros() as u64, &event);
+            // Cannot fail: every field is a string, a number or a map with string keys.
+            let data = serde_json::to_value(&event).unwrap_or_default();
+            judge.event(event.name(), &data).map_err(|reason| self.protocol_error(reason))?;
             assembler.push(&event).map_err(|e| self.protocol_error(e))?;
             if event == StreamEvent::MessageStop {
                 break;

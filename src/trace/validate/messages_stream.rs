@@ -30,9 +30,9 @@ const DELTAS: [(&str, &str, &[&str]); 6] = [
     ("compaction_delta", "content", &["compaction"]),
 ];
 
-/// How far a stream has come.
+/// The judge of a Messages stream: how far it has come. A replay asks the same one about the answers of a backend.
 #[derive(Default)]
-struct MessagesStream {
+pub(crate) struct MessagesStream {
     started: bool,
     /// Whether a `message_delta` came.
     has_delta: bool,
@@ -52,8 +52,11 @@ struct StartedBlock {
 }
 
 impl MessagesStream {
-    /// Takes the next event. The error says what is wrong with it.
-    fn event(&mut self, name: &str, data: &Value) -> Result<(), String> {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn event(&mut self, name: &str, data: &Value) -> Result<(), String> {
         let fields = fields_of(data)?;
         let kind = type_of(name, fields)?;
         if self.stopped {

@@ -7,6 +7,8 @@ mod messages_stream;
 mod request;
 mod responses_stream;
 
+pub(crate) use messages_stream::MessagesStream;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 

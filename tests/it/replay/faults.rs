@@ -32,7 +32,7 @@ fn kinds(sandbox: &Sandbox) -> Vec<String> {
 
 type PlantedFault = (&'static str, i32, &'static [&'static str], fn(Asked, &mut Answer));
 
-const FAULTS: [PlantedFault; 25] = [
+const FAULTS: [PlantedFault; 31] = [
     ("", 0, &[], |_, _| {}),
     ("tool-renamed", 1, &[], |_, answer| answer.calls[0].0 = "read_file".into()),
     ("argument-lost", 1, &[], |_, answer| answer.calls[0].1 = answer.calls[0].1.replace(",\"limit\":5", "")),
@@ -73,7 +73,31 @@ const FAULTS: [PlantedFault; 25] = [
     ("server-error", 3, &[], |_, answer| answer.status = Some(500)),
     ("refused-request", 3, &[], |_, answer| answer.status = Some(400)),
     ("stream-cut", 3, &[], |_, answer| answer.is_cut = true),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = TEXT_IN_A_CALL),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = |events| events[2]["delta"] = ARGUMENTS()),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = |events| drop(events.remove(9))),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = |events| events.insert(1, events[0].clone())),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = |events| events[10]["delta"]["stop_reason"] = Value::Null),
+    ("protocol-broken", 3, &[], |_, answer| answer.edit = |events| events[7..=10].rotate_right(1)),
 ];
+
+/// Events 0 to 11: the message's start, three for each of the blocks, the stop reason, the end.
+const TEXT_IN_A_CALL: fn(&mut Vec<Value>) = |events| {
+    let delta = json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "a"}});
+    events.insert(5, delta);
+};
+
+const ARGUMENTS: fn() -> Value = || json!({"type": "input_json_delta", "partial_json": "{}"});
+
+#[test]
+fn a_broken_stream_becomes_no_snapshot() {
+    let sandbox = Sandbox::new();
+    write_trace(&sandbox, 1, &[]);
+    let url = start(|_, answer| answer.edit = TEXT_IN_A_CALL);
+    let ran = sandbox.run(&["replay", "--backend", &url, "--update"]).exits(3);
+    assert!(ran.stdout.contains("text_delta in content block 1, which is a tool_use block"), "{}", ran.stdout);
+    assert!(!sandbox.path("snapshots").exists());
+}
 
 #[test]
 fn each_fault_is_named_by_its_kind_and_exit_code() {

@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) prompt_tokens: u64,
     /// Whether the stream ends in the middle.
     pub(crate) is_cut: bool,
+    /// Changes the stream's events.
+    pub(crate) edit: fn(&mut Vec<Value>),
 }
 
 /// Which request an answer is for.
@@ -83,13 +85,16 @@ async fn messages(State(server): State<Arc<Server>>) -> Response {
         stop_reason: "tool_use".into(),
         prompt_tokens: 1000,
         is_cut: false,
+        edit: |_| {},
     };
     (server.fault)(asked, &mut answer);
     if let Some(status) = answer.status {
         return (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, "0")], "busy").into_response();
     }
     server.asked.lock().unwrap().cache = Cached::Everything;
-    let body: String = events(&answer, asked.cache).iter().map(frame).collect();
+    let mut events = events(&answer, asked.cache);
+    (answer.edit)(&mut events);
+    let body: String = events.iter().map(frame).collect();
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
