@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventsource_stream::EventStreamError;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
 
 use super::{BackendError, Protocol};
@@ -58,10 +58,29 @@ pub(crate) fn secret(scheme: &str, secret: &str, source: &str) -> Result<HeaderV
 /// Checks that a response is a stream of events.
 ///
 /// # Errors
-/// Its content type, if it is another one.
+/// Its content type, if it is another one; its compression, which no request here asks for.
 pub(crate) fn require_event_stream(response: &Response) -> Result<(), String> {
+    if let Some(compression) = compression(response.headers()) {
+        return Err(format!("a body in content-encoding {compression}"));
+    }
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
     if content_type.starts_with("text/event-stream") { Ok(()) } else { Err(content_type.to_owned()) }
+}
+
+/// The text of a response, to read and to show. Of one that is compressed, which no request here asks for, what it is.
+pub(crate) async fn text_of(response: Response) -> String {
+    match compression(response.headers()) {
+        Some(compression) => format!("a body in content-encoding {compression}"),
+        // A body that breaks off still leaves the status to report.
+        None => response.text().await.unwrap_or_default(),
+    }
+}
+
+/// How a body is compressed, if it is.
+fn compression(headers: &HeaderMap) -> Option<String> {
+    let applied = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
+    let applied: Vec<_> = applied.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).collect();
+    (!applied.is_empty()).then(|| shorten(&applied.join(", ")))
 }
 
 /// The error in an error response. `read` finds the server's own error in the body; if it finds none, the message shows the
@@ -74,8 +93,7 @@ pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnc
         let reason = format!("{address} answered {status}: it sends requests on to {}; give that address", shorten(&elsewhere));
         return BackendError::new(ErrorKind::Api, reason);
     }
-    // A body that breaks off still leaves the status to report.
-    let text = response.text().await.unwrap_or_default();
+    let text = text_of(response).await;
     let body = read(&text).unwrap_or_else(|| {
         let kind = ErrorKind::of_status(status.as_u16());
         ErrorBody::new(kind, format!("{address} answered {status}: {}", shorten(text.trim())))
@@ -94,13 +112,16 @@ pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStream
     }
 }
 
-/// The start of a text that may be long.
+/// The start of a text that may be long, and may be no text: what would steer a terminal becomes U+FFFD.
 pub(crate) fn shorten(text: &str) -> String {
     const CHARACTERS: usize = 200;
-    match text.char_indices().nth(CHARACTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let steers = |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t');
+    let mut start: String =
+        text.chars().take(CHARACTERS).map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if text.chars().nth(CHARACTERS).is_some() {
+        start.push('…');
     }
+    start
 }
 
 /// When to try again, as `retry-after` has it: in seconds, or a date. OpenAI also sends milliseconds, which are rounded up.
@@ -139,6 +160,22 @@ mod tests {
             assert!(body.error.message.starts_with(&format!("http://a answered {status}")), "{body:?}");
             assert!(body.error.message.ends_with(": <html>"), "{body:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn of_a_compressed_answer_the_compression_is_named_and_no_byte_shown() {
+        let bytes: &[u8] = &[0x1f, 0x8b, 8, 0, 0x1b, b'[', b'2', b'J'];
+        let response = |encoding: &str| -> Response {
+            let head = axum::http::Response::builder().status(500).header("content-encoding", encoding);
+            head.header("content-type", "text/event-stream").body(bytes).unwrap().into()
+        };
+        let error = answered("http://a", response("gzip"), |_| None).await;
+        insta::assert_snapshot!(error, @"api_error: http://a answered 500 Internal Server Error: a body in content-encoding gzip");
+        insta::assert_snapshot!(require_event_stream(&response("br")).unwrap_err(), @"a body in content-encoding br");
+        assert_eq!(require_event_stream(&response("identity")), Ok(()));
+        // One that does not say what it is.
+        let error = answered("http://a", response("identity"), |_| None).await.to_string();
+        assert!(!error.contains(char::is_control) && error.contains('\u{fffd}'), "{error:?}");
     }
 
     #[tokio::test]

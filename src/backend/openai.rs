@@ -116,7 +116,7 @@ impl OpenAiBackend {
         let response = self.post(chat, &http::cache_headers(&request)).await?;
         if let Err(content_type) = http::require_event_stream(&response) {
             // LM Studio answers a request for an unknown path with status 200 and an error.
-            let text = response.text().await.unwrap_or_default();
+            let text = http::text_of(response).await;
             let answer = error_in(&text).map_or(content_type, |error| error.message);
             return Err(self.protocol_error(&format!("asked for a stream, it answered with {}", shorten(&answer))));
         }
