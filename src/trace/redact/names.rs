@@ -16,6 +16,8 @@ pub(super) enum Evidence {
     Token,
     /// Like no ordinary word. The name says nothing, and that of the object around it says that there are secrets inside.
     NoWord,
+    /// Like a number of four digits or more. The name is that of a code: `otp`, `pin`.
+    Code,
     /// Like chance. The name is mostly used for other things, as `key` is.
     Chance,
 }
@@ -25,14 +27,14 @@ impl Evidence {
     pub(super) fn inside(self) -> Self {
         match self {
             Self::Name | Self::NoWord => Self::NoWord,
-            Self::Token | Self::Chance => Self::Chance,
+            Self::Token | Self::Code | Self::Chance => Self::Chance,
         }
     }
 }
 
 /// Every name of a secret contains one of these; other names need no closer look.
 static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt", "bearer"];
+    let stems = ["pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "sig", "jwt", "bearer", "otp", "pin"];
     // Building fails for gigabytes only; without it, names are just looked at longer.
     AhoCorasick::builder().ascii_case_insensitive(true).build(stems).ok()
 });
@@ -226,6 +228,9 @@ pub(super) fn evidence_for(name: &str) -> Option<Evidence> {
     if SECRET.iter().any(|part| bare.contains(part)) || ["pwd", "bearer"].contains(&last) {
         return Some(Evidence::Name);
     }
+    if ["otp", "totp", "pin"].contains(&last) {
+        return Some(Evidence::Code);
+    }
     // `DB_PASS`, `smtpPass`; not a pass over data.
     if last == "pass" && words.len() > 1 && !has(&OTHER_PASSES) {
         return Some(Evidence::Name);
@@ -320,6 +325,7 @@ mod tests {
             bearer Bearer my_bearer cookie Cookies Set-Cookie set_cookie cookieJar";
         let like_a_token = "token Token sig x-foo-auth auth jwt token_value tokenString bearer_token_2 accessTokens api_keys
             session-tokens oauth2 tokens_for_auth";
+        let like_a_code = "otp OTP totp smsOtp pin PIN card_pin";
         let like_chance = "key datadogKey key2 key_material apiKeyValue";
         let none =
             "max_tokens input_tokens output_tokens maxTokens cache_creation_input_tokens cache_read_input_tokens budget_tokens
@@ -327,10 +333,11 @@ mod tests {
             eosToken cancelToken cache_key cacheKey cache-key keys keyword keyboard publicKey public_key_pem primary_key
             primaryKeyName partitionKey sortKey idempotency_key key_id keyId access_key_id hotkeys
             password_field passwordLength secret_name cookie_policy authorization_url author authored_by authority tokenizer
-            bearer_format bearerType forbearer signature design assigned content compass passed bypass text_tokens";
+            bearer_format bearerType forbearer signature design assigned content compass passed bypass text_tokens pinned spin mapping pin_count adopt";
         for (evidence, names) in [
             (Some(Evidence::Name), by_name),
             (Some(Evidence::Token), like_a_token),
+            (Some(Evidence::Code), like_a_code),
             (Some(Evidence::Chance), like_chance),
             (None, none),
         ] {

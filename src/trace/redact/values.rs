@@ -33,10 +33,15 @@ pub(super) fn is_secret(value: &[u8], evidence: Evidence, form: ValueForm) -> bo
         // A sentence about a password.
         (Evidence::Name, ValueForm::Quoted) => !has_space || value.iter().any(u8::is_ascii_digit),
         (Evidence::Name, ValueForm::Line) if is_word(value) => true,
-        (Evidence::Name, ValueForm::Bare | ValueForm::Line) => (value.len() >= 5 && is_no_word(value)) || is_long_number(value),
+        (Evidence::Name, ValueForm::Bare | ValueForm::Line) => {
+            (value.len() >= 5 && is_no_word(value)) || is_long_number(value) || is_mixed_run(value)
+        }
         (Evidence::Name, ValueForm::Number) => is_long_number(value),
+        (Evidence::Code, _) => is_code(value),
         (_, ValueForm::Number) => false,
-        (Evidence::NoWord, _) => !has_space && value.len() >= 5 && is_no_word(value) && !is_compound(value),
+        (Evidence::NoWord, _) => {
+            !has_space && ((value.len() >= 5 && is_no_word(value) && !is_compound(value)) || is_mixed_run(value))
+        }
         (Evidence::Token, _) => !has_space && is_token(value),
         (Evidence::Chance, _) => !has_space && is_chance(value),
     }
@@ -123,10 +128,15 @@ fn is_long_number(value: &[u8]) -> bool {
     digits >= MIN_DIGITS && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
 
+/// Whether these are the digits of a code.
+fn is_code(value: &[u8]) -> bool {
+    value.len() >= MIN_DIGITS && value.iter().all(u8::is_ascii_digit)
+}
+
 fn is_token(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
     let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-    value.len() >= 8 && ((digits >= 2 && letters >= 2) || is_chance(value))
+    value.len() >= 8 && ((digits >= 2 && letters >= 2) || is_chance(value) || is_mixed_run(value))
 }
 
 /// The fewest letters and digits in a row that may be chance. Names, dates and versions have shorter words.
@@ -137,10 +147,24 @@ const MIN_ENTROPY: f64 = 3.0;
 
 /// Whether the longest word in it looks random: it is long, has letters and two digits or more, and few bytes repeat.
 pub(super) fn is_chance(value: &[u8]) -> bool {
-    let word = value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default();
+    let word = longest_word(value);
     let has = |kind: fn(&u8) -> bool| word.iter().any(kind);
     let mixed = has(u8::is_ascii_alphabetic) && word.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2;
     word.len() >= MIN_CHANCE && mixed && entropy(word) >= MIN_ENTROPY
+}
+
+/// Whether the longest word in it mixes large and small letters as chance does. One in twelve random words of 24 letters and
+/// digits has fewer than two digits. In names of code, `likeThisOneWithManyWords`, fewer letters than one in four are large.
+fn is_mixed_run(value: &[u8]) -> bool {
+    let word = longest_word(value);
+    let count = |kind: fn(&u8) -> bool| word.iter().filter(|byte| kind(byte)).count();
+    let (large, small) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+    word.len() >= MIN_CHANCE && large.min(small) * 4 >= large + small && large > 0 && entropy(word) >= MIN_ENTROPY
+}
+
+/// The longest run of ASCII letters and digits.
+fn longest_word(value: &[u8]) -> &[u8] {
+    value.split(|byte| !byte.is_ascii_alphanumeric()).max_by_key(|word| word.len()).unwrap_or_default()
 }
 
 /// Shannon entropy in bits for each byte.
@@ -151,4 +175,61 @@ fn entropy(bytes: &[u8]) -> f64 {
     }
     let share = |count: &u32| f64::from(*count) / bytes.len() as f64;
     counts.iter().filter(|count| **count > 0).map(share).map(|share| -share * share.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random words of 24 letters and digits, always the same.
+    fn random_words(count: usize) -> impl Iterator<Item = Vec<u8>> {
+        const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            BASE62[(state >> 33) as usize % 62]
+        };
+        (0..count).map(move |_| (0..24).map(|_| next()).collect())
+    }
+
+    #[test]
+    fn of_random_tokens_hardly_one_stays() {
+        for (evidence, form) in [
+            (Evidence::Token, ValueForm::Json),
+            (Evidence::Token, ValueForm::Literal),
+            (Evidence::NoWord, ValueForm::Json),
+            (Evidence::Name, ValueForm::Bare),
+        ] {
+            let stays = random_words(4000).filter(|word| !is_secret(word, evidence, form)).count();
+            assert!(stays <= 10, "{stays} of 4000 stay behind {evidence:?}, {form:?}");
+        }
+    }
+
+    #[test]
+    fn words_and_names_of_code_are_no_tokens() {
+        for value in [
+            "letmeinthirteen",
+            "getAccessTokenFromRequest",
+            "CancellationTokenSource",
+            "ACCESS_TOKEN_EXPIRED",
+            "anotherlongwordofall",
+        ] {
+            assert!(!is_secret(value.as_bytes(), Evidence::Token, ValueForm::Json), "{value}");
+        }
+    }
+
+    #[test]
+    fn codes_have_four_digits_or_more() {
+        for (value, form, is_one) in [
+            ("4711", ValueForm::Json, true),
+            ("482913", ValueForm::Number, true),
+            ("13", ValueForm::Bare, false),
+            ("1.25", ValueForm::Number, false),
+            ("left-top", ValueForm::Quoted, false),
+        ] {
+            assert_eq!(is_secret(value.as_bytes(), Evidence::Code, form), is_one, "{value}");
+        }
+    }
 }
