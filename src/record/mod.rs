@@ -20,6 +20,7 @@ mod session;
 mod sse;
 mod state;
 mod tap;
+mod unicode;
 mod upstream;
 mod weight;
 mod writer;

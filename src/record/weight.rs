@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::unicode::{UnicodeText, text_in};
 use crate::trace::json_weight;
 use crate::wire::from_json;
 
@@ -22,8 +23,12 @@ pub(super) fn body_value(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    let parsed = if json_weight(body) <= MAX_JSON { from_json(body).ok() } else { None };
-    parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(body).into_owned()))
+    let body = match text_in(body) {
+        UnicodeText::Utf8(text) => text,
+        UnicodeText::Utf32 => return Value::String("[not recorded: its text is UTF-32]".into()),
+    };
+    let parsed = if json_weight(&body) <= MAX_JSON { from_json(&body).ok() } else { None };
+    parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// How much the events of an exchange may still weigh.
@@ -40,11 +45,15 @@ impl Default for EventRoom {
 
 impl EventRoom {
     /// The data of an event: JSON, or else a string. `None` if there is no room for the event.
+    ///
+    /// A number or a word like `true` is no event of any protocol: it is a piece of a text that comes without JSON, and stays as
+    /// it was written.
     pub(crate) fn value(&mut self, data: String) -> Option<Value> {
         let weight = json_weight(data.as_bytes());
         let is_light = weight <= MAX_JSON;
         self.left = self.left.checked_sub(EVENT + data.len() + if is_light { weight } else { 0 })?;
         let parsed = if is_light { from_json(data.as_bytes()).ok() } else { None };
+        let parsed = parsed.filter(|value: &Value| value.is_object() || value.is_array() || value.is_string());
         Some(parsed.unwrap_or(Value::String(data)))
     }
 }
@@ -71,6 +80,20 @@ mod tests {
     }
 
     #[test]
+    fn json_in_utf_16_is_json() {
+        let json = serde_json::json!({"api_key": "hunter2", "text": "é\u{1f980}"});
+        let units: Vec<u16> = json.to_string().encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for (mark, bytes) in [(&[][..], &little), (&[], &big), (&[0xff, 0xfe], &little), (&[0xfe, 0xff], &big)] {
+            assert_eq!(body_value(&[mark, bytes].concat()), json, "{mark:x?}");
+        }
+        assert_eq!(body_value(&["\u{feff}".as_bytes(), json.to_string().as_bytes()].concat()), json);
+        let wide: Vec<u8> = json.to_string().chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        assert_eq!(body_value(&wide), Value::from("[not recorded: its text is UTF-32]"));
+    }
+
+    #[test]
     fn nesting_without_end_is_text() {
         let deep = "[".repeat(1 << 20);
         assert_eq!(body_value(deep.as_bytes()), Value::String(deep));
@@ -78,8 +101,8 @@ mod tests {
 
     #[test]
     fn events_are_taken_until_there_is_no_room() {
-        let mut room = EventRoom { left: 2 * (EVENT + VALUE + 1) };
-        let taken = ["1", "2", "3"].map(|data| room.value(data.into()));
-        assert_eq!(taken, [Some(Value::from(1)), Some(Value::from(2)), None]);
+        let mut room = EventRoom { left: 2 * (EVENT + VALUE + 4) };
+        let taken = ["1", "true", "3"].map(|data| room.value(data.into()));
+        assert_eq!(taken, [Some(Value::from("1")), Some(Value::from("true")), None]);
     }
 }

@@ -14,6 +14,7 @@ use super::scanner::Scanner;
 use super::spans::without;
 use crate::trace::RecordedEvent;
 use crate::trace::pieces::{PieceHolder, PieceId, TextPiece, pieces_in};
+use crate::wire::DONE;
 
 /// The most that is held back: bytes of text, and one for each event. Beyond it, the text that holds up the others is taken as
 /// ended. One text alone is decided earlier.
@@ -133,13 +134,15 @@ fn last_name(field: &str) -> &str {
     field.rsplit('/').next().unwrap_or(field)
 }
 
-/// Whether no text goes on behind this event. Pings come at any time, and chunks of chat completions may add nothing.
+/// Whether no text goes on behind this event. Pings come at any time, and chunks of chat completions may add nothing. Data that is
+/// no object is a piece of a text without a protocol, also where it reads as a number.
 fn ends_texts(event: &mut RecordedEvent) -> bool {
     let is_open_chunk = event.data["choices"].as_array().is_some_and(|choices| {
         let goes_on = |choice: &Value| choice["finish_reason"].is_null();
         choices.iter().all(goes_on)
     });
-    event.event != "ping" && !is_open_chunk && pieces_in(&mut event.data).is_empty()
+    let is_event = event.data.is_object() || event.data == DONE;
+    is_event && event.event != "ping" && !is_open_chunk && pieces_in(&mut event.data).is_empty()
 }
 
 #[cfg(test)]
@@ -225,6 +228,15 @@ mod tests {
         {"choices":[{"index":0,"delta":{"reasoning":""}},{"index":1,"delta":{"content":" x"}}]}
         "[DONE]"
         "#);
+    }
+
+    #[test]
+    fn a_text_without_json_goes_on_over_what_reads_as_numbers() {
+        let out = redacted(&["key ", "sk-a", "nt-", "api03", "-", "abcd", "12", "7", "Zk3vQ9xT", " end"].map(Value::from));
+        assert!(out.contains("[redacted]") && !out.contains("12") && !out.contains("Zk3"), "{out}");
+        // What an older recorder has kept as a number.
+        let out = redacted(&[json!("key sk-ant-api03-abcd"), json!(5), json!("Zk3vQ9xT"), json!(" end")]);
+        assert!(!out.contains("Zk3"), "{out}");
     }
 
     #[test]
