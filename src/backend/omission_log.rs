@@ -31,7 +31,9 @@ impl WhyOmitted {
         match self {
             Self::NothingReadsIt => "left out of requests, as nothing here reads them",
             Self::NoEffect => "left out of requests, as this model has no use for them",
-            Self::TextOnly => "described to this model or left out, as it is given text only",
+            Self::TextOnly => {
+                "described to this model or left out, as it sees text only and Anthropic's servers run no tools for it"
+            }
             Self::NoCounterpart => "left out of requests, as the chat protocol has no counterpart",
         }
     }

@@ -47,7 +47,13 @@ pub fn is_run_by_client(tool: &Tool) -> bool {
 /// `omitted`.
 pub(super) fn runnable(tools: Vec<Tool>, omitted: &mut Omitted) -> Vec<Tool> {
     let runnable = tools.into_iter().filter_map(|tool| match AnthropicTool::of(&tool) {
-        None => Some(tool),
+        None => {
+            // The client has written out a tool of a type that nobody here knows.
+            if let Some(kind) = tool.anthropic_type() {
+                omitted.add(format!("tools.type {kind}"));
+            }
+            Some(tool)
+        }
         Some(AnthropicTool::Client(written_out)) => {
             omitted.unread("tools", &tool.extra, &[&KEPT[..], &["type"], &DISPLAY].concat());
             Some(written_out)

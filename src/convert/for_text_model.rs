@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Omitted;
 use super::anthropic_tools::{AnthropicTool, runnable};
 use super::compaction::compacted;
-use super::stand_in::stand_in;
+use super::stand_in::{is_readable, stand_in};
 use crate::wire::{Content, ContentBlock, MessagesRequest, Role, Tool, ToolChoice};
 
 /// Puts text in place of all blocks that such a model cannot be given, and writes out the tools that Anthropic defines. Tools
@@ -68,13 +68,16 @@ fn replace(content: &mut Content, show: fn(String) -> String, omitted: &mut Omit
                     return write_out(definition, omitted);
                 }
             }
-            ContentBlock::Image { extra, .. } | ContentBlock::Document { extra, .. } | ContentBlock::Other(extra) => {
-                let breakpoint = extra.remove_entry("cache_control");
-                omitted.add(block.kind());
+            ContentBlock::Image { .. } | ContentBlock::Document { .. } | ContentBlock::Other(_) => {
                 let text = stand_in(block);
+                if !is_readable(block) {
+                    omitted.add(block.kind());
+                }
                 if text.is_empty() {
                     return false;
                 }
+                let breakpoint = block.extra().and_then(|extra| extra.get_key_value("cache_control"));
+                let breakpoint = breakpoint.map(|(name, value)| (name.clone(), value.clone()));
                 *block = ContentBlock::Text { text: show(text), logprobs: Vec::new(), extra: Map::from_iter(breakpoint) };
             }
             _ => {}

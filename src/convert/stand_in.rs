@@ -15,6 +15,11 @@ pub(super) fn stand_in(block: &ContentBlock) -> String {
     }
 }
 
+/// Whether nothing of the block is lost: a document that is text.
+pub(super) fn is_readable(block: &ContentBlock) -> bool {
+    matches!(block, ContentBlock::Document { source, .. } if source["type"] == "text")
+}
+
 /// A document's text, with its title and what the client says about it; of a file that is not text its name and size.
 pub(super) fn document(source: &Value, extra: &Map<String, Value>) -> String {
     let said = |field: &str| extra.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());

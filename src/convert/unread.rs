@@ -34,7 +34,8 @@ pub fn unread_fields(request: &MessagesRequest) -> Omitted {
         unread.unread("tools", &tool.extra, &READ_OF_TOOLS);
     }
     for message in &request.messages {
-        unread.fields("messages", &message.extra);
+        unread.unread("messages", &message.extra, &["output_config"]);
+        unread_inside("messages.output_config", message.extra.get("output_config"), &["effort"], &mut unread);
         message.content.listed().iter().for_each(|block| unread_of_block(block, &mut unread));
     }
     if let Some(System::Blocks(blocks)) = &request.system {
@@ -94,7 +95,8 @@ mod tests {
             "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
             "tools": [{"name": "a", "strict": true, "input_examples": []}, {"type": "bash_20250124", "name": "bash", "x": 1}],
             "system": [{"type": "image", "source": {}}, {"type": "text", "text": "a", "x": 1, "cache_control": {}}],
-            "messages": [{"role": "user", "name": "u", "content": [
+            "messages": [{"role": "system", "output_config": {"effort": "low", "verbosity": "low"}},
+                {"role": "user", "name": "u", "content": [
                     {"type": "document", "source": {}, "title": "t", "citations": {"enabled": true}, "y": 1},
                     {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {}, "z": 1}]},
                     {"type": "hologram", "depth": 3}]},
@@ -102,7 +104,7 @@ mod tests {
         let unread = unread_fields(&serde_json::from_value(request).unwrap());
         assert_eq!(
             unread.to_string(),
-            "context_management, document.citations, document.y, image.z, messages.name, \
+            "context_management, document.citations, document.y, image.z, messages.name, messages.output_config.verbosity, \
              output_config.format.description, redacted_thinking, system.image, text.x, thinking.budget_tokens, \
              tools.input_examples"
         );

@@ -47,7 +47,8 @@ impl<S: Send + Sync, T: RequestBody + Send + 'static> FromRequest<S> for JsonBod
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
     let named = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
-    let compressions: Vec<&str> = named.map(str::trim).filter(|name| !name.is_empty() && *name != "identity").collect();
+    let compressions: Vec<&str> =
+        named.map(str::trim).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).collect();
     match compressions.join(", ").as_str() {
         "" => Ok(()),
         encoding => Err(ApiError::invalid(format!("content-encoding {encoding} is not supported: send the body uncompressed"))),
@@ -76,7 +77,7 @@ mod tests {
             let named = named.iter().map(|name| (CONTENT_ENCODING, HeaderValue::from_static(name)));
             refuse_compressed(&named.collect()).err().map(|error| error.to_string())
         };
-        assert_eq!([&[][..], &["identity"], &["identity, identity"], &["identity", ""]].map(refused), [None, None, None, None]);
+        assert_eq!([&[][..], &["Identity"], &["identity, identity"], &["identity", ""]].map(refused), [None, None, None, None]);
         for named in [&["gzip, gzip"][..], &["gzip", "gzip"], &["identity", "gzip, identity, gzip"]] {
             let reason = "content-encoding gzip, gzip is not supported: send the body uncompressed";
             assert_eq!(refused(named).as_deref(), Some(reason));

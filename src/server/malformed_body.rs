@@ -21,6 +21,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], paths: PathStyle) -> Resu
         return Err("the request has no body: a JSON object is expected".into());
     }
     from_json(bytes).map_err(|error| {
+        if let Err(error) = std::str::from_utf8(bytes) {
+            return format!("the body is not UTF-8 at byte {}", error.valid_up_to());
+        }
         let repaired = without_lone_surrogates(bytes);
         explain::<T>(repaired.as_deref().unwrap_or(bytes), paths).unwrap_or_else(|| no_json(&error))
     })

@@ -78,6 +78,16 @@ impl MessagesRequest {
     /// The value of `max_tokens` that stands for "as many as the context leaves". Anthropic's API has no such value; chat
     /// requests without a limit become it.
     pub const AS_MANY_AS_FIT: u32 = u32::MAX;
+
+    /// How much the model is asked to think: `output_config.effort` of the last message that has one, else of the request.
+    /// Claude Code changes it in a system message.
+    pub fn effort(&self) -> Option<&str> {
+        fn of(extra: &Map<String, Value>) -> Option<&str> {
+            extra.get("output_config").and_then(|config| config["effort"].as_str())
+        }
+        let messages = self.messages.iter().rev().map(|message| &message.extra);
+        messages.chain([&self.extra]).find_map(of)
+    }
 }
 
 impl From<CountTokensRequest> for MessagesRequest {

@@ -157,8 +157,7 @@ impl TextSide {
     /// The readable form of a request that somebody makes. Its fields without effect are logged.
     fn asked(&self, request: MessagesRequest) -> Result<MessagesRequest, EngineError> {
         say_omitted(&convert::unread_fields(&request), WhyOmitted::NoEffect);
-        let effort = request.extra.get("output_config").map(|config| &config["effort"]);
-        if effort.is_some_and(|effort| !effort.is_null()) && !self.template.reads_effort() {
+        if request.effort().is_some() && !self.template.reads_effort() {
             // Claude Code always asks for one, so this is no warning.
             tracing::info!("output_config.effort has no effect: the model's template knows none");
         }

@@ -58,6 +58,7 @@ pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<Stri
     let mut left_out = remove_endless_references(&mut schema);
     let mut patterns: HashMap<String, bool> = HashMap::new();
     visit(&mut schema, &mut |keywords| {
+        left_out.extend(remove_unreachable_limits(keywords));
         bound_numbers(keywords);
         string_formats::narrow(keywords);
         for keyword in ["minLength", "maxLength"] {
@@ -214,6 +215,24 @@ pub(super) fn with_options(mut schema: Value) -> Value {
     schema
 }
 
+/// Removes limits of integers that lie beyond 64 bits, which grammars do not have. Returns those that forbid what is within.
+fn remove_unreachable_limits(keywords: &mut Map<String, Value>) -> Vec<String> {
+    if !has_type(keywords, "integer") || has_type(keywords, "number") {
+        return vec![];
+    }
+    let mut forbidding = Vec::new();
+    for (limit, is_lower) in [("minimum", true), ("exclusiveMinimum", true), ("maximum", false), ("exclusiveMaximum", false)] {
+        let Some(number) = keywords.get(limit).and_then(Value::as_f64).filter(|number| number.abs() >= i64::MAX as f64) else {
+            continue;
+        };
+        keywords.shift_remove(limit);
+        if is_lower == (number > 0.0) {
+            forbidding.push(format!("{limit} {number:e}"));
+        }
+    }
+    forbidding
+}
+
 /// Adds [`LARGEST_NUMBER`] as the limit of numbers that have none.
 fn bound_numbers(keywords: &mut Map<String, Value>) {
     let is_number = has_type(keywords, "number") || has_type(keywords, "integer");
@@ -282,6 +301,18 @@ mod tests {
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
         prepare_arguments(&tool, &|schema| whether(schema["properties"]["a"]["pattern"] != "(?=x)"))
+    }
+
+    #[test]
+    fn limits_of_integers_beyond_64_bits_are_left_out_and_those_that_forbid_something_are_named() {
+        let prepared = |schema: Value| {
+            let (schema, left_out) = prepare(schema, &|_| Ok(()));
+            ([schema["minimum"].clone(), schema["maximum"].clone()], left_out)
+        };
+        let within = || [json!(-LARGEST_NUMBER), json!(LARGEST_NUMBER)];
+        let beyond = prepared(json!({"type": "integer", "minimum": 1e30, "maximum": 2e30}));
+        assert_eq!(beyond, (within(), vec!["minimum 1e30".to_owned()]));
+        assert_eq!(prepared(json!({"type": "integer", "minimum": -1e30})), (within(), vec![]));
     }
 
     #[test]

@@ -27,13 +27,34 @@ pub(crate) fn check_as_anthropic(request: &MessagesRequest) -> Result<(), String
     Ok(())
 }
 
-/// Checks the text blocks of the conversation, but not those in results: a tool may well have nothing to say.
+/// Checks that the messages say something, but not those in results: a tool may well have nothing to say.
 fn check_texts(messages: &[InputMessage]) -> Result<(), String> {
-    let mut blocks = messages.iter().flat_map(|message| message.content.listed());
-    match blocks.any(|block| matches!(block, ContentBlock::Text { text, .. } if text.is_empty())) {
-        true => Err("messages: text content blocks must be non-empty".into()),
-        false => Ok(()),
+    let is_empty = |message: &InputMessage| match &message.content {
+        Content::Text(text) => text.is_empty(),
+        Content::Blocks(blocks) => blocks.is_empty(),
+    };
+    for (at, message) in messages.iter().enumerate() {
+        let may_be_empty = match message.role {
+            Role::User => false,
+            Role::Assistant => at + 1 == messages.len(),
+            // It may consist of settings.
+            Role::System => true,
+        };
+        if !may_be_empty && is_empty(message) {
+            let reason = "all messages must have non-empty content except for the optional final assistant message";
+            return Err(format!("messages.{at}: {reason}"));
+        }
+        for block in message.content.listed() {
+            let ContentBlock::Text { text, .. } = block else { continue };
+            if text.is_empty() {
+                return Err("messages: text content blocks must be non-empty".into());
+            }
+            if message.role == Role::User && text.trim().is_empty() {
+                return Err("messages: text content blocks must contain non-whitespace text".into());
+            }
+        }
     }
+    Ok(())
 }
 
 /// Checks the end of the conversation, where the assistant's text is the beginning of the answer.

@@ -71,14 +71,26 @@ fn check_breakpoints(request: &MessagesRequest) -> Result<(), String> {
     }
 }
 
-/// Fields that are objects, if they are there.
-const OBJECTS: [&str; 3] = ["thinking", "output_config", "metadata"];
+/// Settings whose types are checked, by their path; the objects of paths come first.
+const SETTINGS: [(&[&str], Expected); 9] = [
+    (&["thinking"], Expected::Object),
+    (&["output_config"], Expected::Object),
+    (&["metadata"], Expected::Object),
+    (&["context_management"], Expected::Object),
+    (&["mcp_servers"], Expected::List),
+    (&["service_tier"], Expected::Text),
+    (&["inference_geo"], Expected::Text),
+    (&["output_config", "effort"], Expected::Text),
+    (&["metadata", "user_id"], Expected::Text),
+];
 
 /// Checks the types of settings that would otherwise be taken for left out.
 fn check_settings(extra: &Map<String, Value>) -> Result<(), String> {
     let given = |name: &str| extra.get(name).filter(|value| !value.is_null());
-    for name in OBJECTS {
-        may_be(Expected::Object, extra.get(name), name)?;
+    for (path, expected) in SETTINGS {
+        let (first, inner) = (extra.get(path[0]), path.get(1));
+        let value = inner.map_or(first, |inner| first.and_then(|owner| owner.get(inner)));
+        may_be(expected, value, &path.join("."))?;
     }
     cache_control::check(extra)?;
     match given("thinking") {
@@ -117,6 +129,9 @@ mod tests {
         let refused = |extra: Value| check(&request(extra)).unwrap_err();
         for (extra, reason) in [
             (json!({"output_config": "x"}), "output_config: Input should be a valid dictionary"),
+            (json!({"output_config": {"effort": 5}}), "output_config.effort: Input should be a valid string"),
+            (json!({"metadata": {"user_id": 5}}), "metadata.user_id: Input should be a valid string"),
+            (json!({"mcp_servers": 5}), "mcp_servers: Input should be a valid list"),
             (json!({"thinking": true}), "thinking: Input should be a valid dictionary"),
             (json!({"metadata": []}), "metadata: Input should be a valid dictionary"),
             (json!({"thinking": {}}), "thinking.type: Field required"),

@@ -30,6 +30,7 @@ pub(super) fn check_one(tool: &Tool) -> Result<(), String> {
         let where_instead = "name, description and input_schema stand in the tool itself";
         return Err(format!(".function: Extra inputs are not permitted: {where_instead}"));
     }
+    may_be(Expected::Text, tool.extra.get("type"), ".type")?;
     let kind = tool.anthropic_type().unwrap_or("custom");
     cache_control::check(&tool.extra).map_err(|reason| format!(".{kind}.{reason}"))?;
     for switch in ["strict", "defer_loading"] {
@@ -85,6 +86,7 @@ mod tests {
                 json!({"name": "a", "cache_control": {"type": "ephemeral", "ttl": "2h"}}),
                 "tools.0.custom.cache_control.ephemeral.ttl: Input should be '5m' or '1h'",
             ),
+            (json!({"name": "a", "type": 5}), "tools.0.type: Input should be a valid string"),
             (json!({"name": "a", "strict": "x"}), "tools.0.custom.strict: Input should be a valid boolean"),
             (json!({"name": "a", "input_schema": "{}"}), "tools.0.custom.input_schema: Input should be a valid dictionary"),
             (

@@ -56,7 +56,7 @@ fn what_is_not_honoured_is_said_once() {
     let warnings: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once(" WARN ")?.1)).collect();
     insta::assert_snapshot!(warnings.join("\n"), @"
     left out of requests, as this model has no use for them: speed, text.colour, tools.shade
-    described to this model or left out, as it is given text only: image
+    described to this model or left out, as it sees text only and Anthropic's servers run no tools for it: image
     left out of requests, as nothing here reads them: response_format.json_schema.description, tools.strict, verbosity
     ");
 }

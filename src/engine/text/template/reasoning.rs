@@ -12,15 +12,15 @@ pub(super) struct Reasoning {
 }
 
 impl Reasoning {
-    /// By `thinking` and `output_config.effort`. Anthropic's levels above `high` are `high`.
+    /// By `thinking` and [`MessagesRequest::effort`]. Anthropic's levels above `high` are `high`.
     pub(super) fn of(request: &MessagesRequest) -> Self {
-        let text = |owner: &str, field: &str| request.extra.get(owner).and_then(|owner| owner[field].as_str());
-        let effort = match text("output_config", "effort") {
+        let thinking = request.extra.get("thinking").and_then(|thinking| thinking["type"].as_str());
+        let effort = match request.effort() {
             Some("low") => Some("low"),
             Some("medium") => Some("medium"),
             Some("high" | "xhigh" | "max") => Some("high"),
             _ => None,
         };
-        Self { enabled: matches!(text("thinking", "type"), Some("enabled" | "adaptive")), effort }
+        Self { enabled: matches!(thinking, Some("enabled" | "adaptive")), effort }
     }
 }

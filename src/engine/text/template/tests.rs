@@ -371,6 +371,8 @@ fn templates_see_what_transformers_gives_them() {
     for (asked, told) in [("low", "low"), ("max", "high"), ("odd", "usual")] {
         assert_eq!(render(effort, json!({"messages": [], "output_config": {"effort": asked}})), told);
     }
+    let later = json!([{"role": "user", "content": "a"}, {"role": "system", "output_config": {"effort": "high"}}]);
+    assert_eq!(render(effort, json!({"messages": later, "output_config": {"effort": "low"}})), "high");
     assert_eq!(render(effort, json!({"messages": []})), "usual");
 }
 
