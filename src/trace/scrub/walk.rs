@@ -89,7 +89,7 @@ impl Walker {
         let stays = match kind {
             FieldKind::ToolName | FieldKind::Allowed => is_name(text),
             FieldKind::Default => self.names.has(text),
-            FieldKind::Settings => is_enumerated(text) || self.names.has(text) || is_beta(text) || is_number(text) || is_id(text),
+            FieldKind::Settings => is_enumerated(text) || self.names.has(text) || is_beta(text) || is_number(text),
             FieldKind::Model => is_model(text),
             FieldKind::Media => is_media(text),
             FieldKind::Pattern => is_wordless(text),
@@ -157,7 +157,11 @@ impl Walker {
             Value::Array(items) => items.iter_mut().for_each(|item| self.settings(item)),
             Value::Object(fields) => {
                 for (key, value) in fields.iter_mut() {
-                    if is_field(key) { self.settings(value) } else { self.free(value) }
+                    match value {
+                        Value::String(id) if is_id_field(key) && is_id(id) => {}
+                        value if is_field(key) => self.settings(value),
+                        value => self.free(value),
+                    }
                 }
                 rename(fields, |key| self.key(key));
             }
@@ -250,4 +254,9 @@ fn every_string(value: &mut Value, scrub_text: fn(&str) -> String) {
         }
         _ => {}
     }
+}
+
+/// Whether a field of settings holds an id of something in the conversation, such as the call that called a tool.
+fn is_id_field(name: &str) -> bool {
+    ["id", "tool_id"].contains(&name)
 }

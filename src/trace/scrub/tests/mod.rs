@@ -262,3 +262,20 @@ fn where_a_word_of_the_protocol_is_expected_no_other_stays() {
     assert_eq!(block["id"], block["tool_use_id"]);
     assert_eq!(scrubbed.response.events[1].data["type"], scrubbed.response.events[1].event);
 }
+
+#[test]
+fn what_looks_like_an_id_stays_only_where_ids_stand() {
+    let id = "call_zyqwex";
+    let call = json!({"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {},
+        "caller": {"type": "direct", "tool_id": "srvtoolu_2"}});
+    let body = json!({
+        "model": "m", "max_tokens": id, "stream": id, "betas": [id], "service_tier": id, "temperature": id,
+        "context_management": {"edits": [{"type": id, "keep": id}]}, "messages": [{"role": "assistant", "content": [call]}],
+    });
+    let draft = Draft::new(opening("/v1/messages", json!({}), body));
+    let scrubbed = scrub(draft.to_trace(ExchangeOutcome::Complete, None), Filler);
+    let text = serde_json::to_string(&scrubbed).unwrap();
+    assert!(!text.contains(planted::MARKER), "{text}");
+    assert_eq!(scrubbed.request.body["messages"][0]["content"][0]["id"], "toolu_1");
+    assert_eq!(scrubbed.request.body["messages"][0]["content"][0]["caller"]["tool_id"], "srvtoolu_2");
+}
