@@ -11,8 +11,8 @@ use lru::LruCache;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::call_form::{CallForm, Part};
 use super::fault::{self, Fault};
-use super::form::{CallForm, Part};
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
 use super::schema_cost;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::form::{CallForm, Part};
+use super::call_form::{CallForm, Part};
 use crate::engine::text::Tokenizer;
 
 /// What grammars of the same form differ in from call to call.

@@ -5,12 +5,12 @@
 
 mod answer_decoder;
 mod arguments;
+mod call_form;
 mod choices;
 mod constraint;
 mod declared_properties;
 mod endless;
 mod fault;
-mod form;
 mod formats;
 mod grammar;
 mod json_schema;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Piece;
 use super::arguments::ArgumentReader;
-use super::form::Tag;
+use super::call_form::Tag;
 use super::logprob_trail::Placed;
 use super::syntax::{Cursor, Unread};
 use super::tool_format::{Head, HeadStart, Next, ToolFormat};

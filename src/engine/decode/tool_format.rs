@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::arguments::{StartArguments, find_json_arguments};
-use super::form::{CallForm, Tag};
+use super::call_form::{CallForm, Tag};
 use super::grammar::{self, Vocabulary};
 use super::syntax::{Cursor, Read};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::engine::decode::Piece;
-use crate::engine::decode::form::{CallForm, ListForm, Part, Tag};
+use crate::engine::decode::call_form::{CallForm, ListForm, Part, Tag};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::syntax::{Cursor, Read};

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::parameters_in_tags::{ParameterTags, Parameters, ValueLayout, parameter_grammar};
 use crate::engine::decode::arguments::ArgumentReader;
-use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{CallForm, Tag, markup, text};
+use crate::engine::decode::call_form::Part::Name;
+use crate::engine::decode::call_form::{CallForm, Tag, markup, text};
 use crate::engine::decode::grammar::Vocabulary;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};

@@ -7,8 +7,8 @@
 //! ```
 
 use crate::engine::decode::arguments::json_object;
-use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{CallForm, Tag, markup, text};
+use crate::engine::decode::call_form::Part::Name;
+use crate::engine::decode::call_form::{CallForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read};
 use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 

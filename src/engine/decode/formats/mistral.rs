@@ -8,8 +8,8 @@
 //! ```
 
 use crate::engine::decode::arguments::{json_object, json_object_or_string};
-use crate::engine::decode::form::Part::Name;
-use crate::engine::decode::form::{CallForm, ListForm, Tag, markup, text};
+use crate::engine::decode::call_form::Part::Name;
+use crate::engine::decode::call_form::{CallForm, ListForm, Tag, markup, text};
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::tool_format::{Head, HeadStart, Next, ToolFormat};
 

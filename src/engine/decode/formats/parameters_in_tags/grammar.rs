@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::declared::{declared, is_string, object, resolve};
 use super::{ParameterTags, ValueLayout};
-use crate::engine::decode::form::Part;
+use crate::engine::decode::call_form::Part;
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::json_schema::with_options;
 
