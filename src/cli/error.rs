@@ -70,7 +70,8 @@ impl From<TraceError> for CliError {
             | TraceError::Malformed { .. }
             | TraceError::Version { .. }
             | TraceError::Compressed { .. }
-            | TraceError::TooLarge { .. } => Self::input(error),
+            | TraceError::TooLarge { .. }
+            | TraceError::SessionName { .. } => Self::input(error),
         }
     }
 }

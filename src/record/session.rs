@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::RecordError;
-use crate::trace::path_of;
+use crate::trace::{is_session_name, path_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
 const BASE_URL_MODE: &str = "anthropic";
@@ -35,8 +35,7 @@ impl RecordingSession {
     /// The name cannot be a folder's name, the folder cannot be written to, or another recorder writes to it. Nothing is left
     /// behind.
     pub fn open(root: &Path, name: &str) -> Result<Self, RecordError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
+        if !is_session_name(name) {
             return Err(RecordError::SessionName { name: name.to_owned() });
         }
         let folder = root.join(name);

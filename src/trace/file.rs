@@ -41,6 +41,11 @@ pub enum TraceError {
     Compressed { path: PathBuf, source: io::Error },
     #[error("{}: larger than {} MiB in a file or in memory, which no trace is; it was edited, record it again or delete it", .path.display(), MAX_TRACE >> 20)]
     TooLarge { path: PathBuf },
+    #[error(
+        "{}: its session {session:?} cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first",
+        .path.display()
+    )]
+    SessionName { path: PathBuf, session: String },
     #[error("{}: a recording that did not end", .path.display())]
     Partial { path: PathBuf },
 }
@@ -63,7 +68,8 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The path of a trace: `<root>/<session>/<seq>.json`, with the number padded so that `ls` sorts it.
+/// The path of a trace: `<root>/<session>/<seq>.json`, with the number padded so that `ls` sorts it. A session that was read from
+/// somewhere must be a [name](super::is_session_name), or the path leads out of `root`.
 pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
     root.join(session).join(format!("{seq:04}.json"))
 }

@@ -12,6 +12,7 @@ mod pieces;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
+mod session_name;
 mod spelled;
 #[cfg(test)]
 mod testing;
@@ -24,5 +25,6 @@ pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
+pub use session_name::is_session_name;
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use weight::json_weight;

@@ -512,6 +512,39 @@ fn scrub_writes_over_nothing_without_being_told() {
 }
 
 #[test]
+fn a_session_that_is_no_folders_name_leads_nowhere() {
+    let sandbox = session();
+    let outside = sandbox.path("pwn").display().to_string();
+    for (seq, session) in (3..).zip(["../../pwn", &outside, "a/b", ".hid", "a\nb", ""]) {
+        let broken = Trace { session: session.into(), ..exchange(seq) };
+        trace::write(&path_of(&sandbox.path("traces"), "demo", seq), &broken).unwrap();
+    }
+    let told = |arguments: &[&str]| run(&sandbox, arguments).replace(&outside, "/pwn");
+    insta::assert_snapshot!(told(&["scrub", "traces", "--out", "x/y/clean"]), @r#"
+    exit 2
+    x/y/clean/demo/0001.json
+    x/y/clean/demo/0002.json
+    error: traces/demo/0003.json: its session "../../pwn" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    traces/demo/0004.json: its session "/pwn" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    traces/demo/0005.json: its session "a/b" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    traces/demo/0006.json: its session ".hid" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    traces/demo/0007.json: its session "a\nb" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    traces/demo/0008.json: its session "" cannot be a folder's name; use ASCII letters, digits, '-', '_' and '.' there, no dot first
+    "#);
+    assert!(!sandbox.path("pwn").exists() && !sandbox.path("x/pwn").exists());
+    insta::assert_snapshot!(told(&["validate", "traces"]).lines().filter(|line| line.contains("session")).collect::<Vec<_>>().join("\n"), @r#"
+    problem: traces/demo/0003.json: session "../../pwn" cannot be a folder's name
+    problem: traces/demo/0004.json: session "/pwn" cannot be a folder's name
+    problem: traces/demo/0005.json: session "a/b" cannot be a folder's name
+    problem: traces/demo/0006.json: session ".hid" cannot be a folder's name
+    problem: traces/demo/0007.json: session "a\nb" cannot be a folder's name
+    problem: traces/demo/0008.json: session is empty
+    "#);
+    // Written over, each stays where it is.
+    assert!(run(&sandbox, &["scrub", "--in-place"]).starts_with("exit 0"));
+}
+
+#[test]
 fn the_snapshots_of_scrubbed_traces_are_scrubbed_with_them_and_still_match() {
     let sandbox = session();
     let snapshot = "---\nsource: anyclaude replay\ndescription: '[tool error] no such file Try b.txt, please.'\ninput_file: traces/demo/0001.json\n---\n{\n  \"stop_reason\": \"tool_use\",\n  \"tool_use\": [{\"name\": \"Read\", \"input\": {\"file_path\": \"b.txt\"}}]\n}\n";

@@ -11,7 +11,7 @@ use crate::replay::{last_user_turn, one_line};
 use crate::snapshot::{ExchangeId, Snapshot, Store};
 use crate::trace::redact::Redactor;
 use crate::trace::scrub::{Turns, scrub, scrub_arguments};
-use crate::trace::{self, Trace, path_of};
+use crate::trace::{self, Trace, TraceError, is_session_name, path_of};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -44,7 +44,7 @@ struct Target {
     copy: PathBuf,
 }
 
-/// Scrubs the traces that can be read; the others are an error at the end. Nothing is written if two copies would be one file, or
+/// Scrubs the traces that can be read and have a place; the others are an error at the end. Nothing is written if two copies would be one file, or
 /// a copy one of the traces.
 pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let turns = if args.keep_turns { Turns::Kept } else { Turns::Filler };
@@ -52,15 +52,10 @@ pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode,
     let mut errors = Vec::new();
     let mut targets = Vec::new();
     for file in files {
-        let copy = match (&args.out, trace::read(&file)) {
-            (Some(out), Ok(trace)) => path_of(out, &trace.session, trace.seq),
-            (None, Ok(_)) => file.clone(),
-            (_, Err(error)) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        targets.push(Target { file, copy });
+        match copy_of(&file, args.out.as_deref()) {
+            Ok(copy) => targets.push(Target { file, copy }),
+            Err(error) => errors.push(error),
+        }
     }
     if !args.in_place {
         check(&targets)?;
@@ -82,6 +77,19 @@ pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode,
         }
     }
     success_unless(errors)
+}
+
+/// Where the copy of this trace goes: below `out`, or else over the trace.
+///
+/// # Errors
+/// The trace cannot be read, or what it calls its session would lead out of `out`.
+fn copy_of(file: &Path, out: Option<&Path>) -> Result<PathBuf, TraceError> {
+    let Trace { session, seq, .. } = trace::read(file)?;
+    match out {
+        None => Ok(file.to_owned()),
+        Some(out) if is_session_name(&session) => Ok(path_of(out, &session, seq)),
+        Some(_) => Err(TraceError::SessionName { path: file.to_owned(), session }),
+    }
 }
 
 /// Checks that no trace is lost.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::trace::redact::Redactor;
 use crate::trace::redact_trace::{assemble_redacted, parts_with_secrets};
-use crate::trace::{Timing, Trace, assemble, read};
+use crate::trace::{Timing, Trace, assemble, is_session_name, read};
 
 /// The result of a check.
 #[derive(Debug, Default, PartialEq)]
@@ -72,6 +72,9 @@ pub fn problems_of(trace: &Trace, redactor: &Redactor) -> Vec<String> {
         if value.is_empty() {
             problems.push(format!("{name} is empty"));
         }
+    }
+    if !trace.session.is_empty() && !is_session_name(&trace.session) {
+        problems.push(format!("session {:?} cannot be a folder's name", trace.session));
     }
     if trace.seq == 0 {
         problems.push("seq is 0; numbers begin at 1".into());
@@ -160,6 +163,7 @@ mod tests {
             problems_of(&trace, &Redactor::default()).join("; ")
         };
         insta::assert_snapshot!(spoil(&|t| t.id.clear()), @"id is empty");
+        insta::assert_snapshot!(spoil(&|t| t.session = "../../pwn\n".into()), @r#"session "../../pwn\n" cannot be a folder's name"#);
         insta::assert_snapshot!(spoil(&|t| t.recorded_at = "yesterday".into()), @r#"recorded_at "yesterday" is no RFC 3339 time"#);
         insta::assert_snapshot!(spoil(&|t| t.response.body = Value::Null), @"response.body is not what response.events assemble to; response.body is null, no JSON object");
         insta::assert_snapshot!(spoil(&|t| t.response.events[0].at_us = 10), @"response.events[1] came before the one that it follows");
