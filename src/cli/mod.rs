@@ -29,6 +29,7 @@ mod serve;
 mod signals;
 mod text;
 mod trace;
+mod visible;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! The two streams the user reads: results on standard output, everything else on standard error.
+//! The two streams the user reads: results on standard output, everything else on standard error. Control characters do not get
+//! through.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -6,22 +7,23 @@ use std::io::{self, ErrorKind, Write};
 use console::Term;
 
 use super::CliError;
+use super::visible::visible;
 
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure; any other failed write is, with exit
 /// code 3.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    unless_reader_left(write_all(io::stdout().lock(), text))
+    unless_reader_left(write_all(io::stdout().lock(), &visible(text)))
 }
 
 /// Prints a line to standard error. A failure has nowhere to be reported, and must not end a server or a recording as the panic
 /// of `eprintln!` would.
 pub(super) fn say(line: impl Display) {
-    let _ = Term::stderr().write_line(&line.to_string());
+    let _ = Term::stderr().write_line(&visible(&line.to_string()));
 }
 
 /// Prints to standard error, as [`say`] does, without a line's end of its own.
 pub(super) fn print_to_stderr(text: &str) {
-    let _ = Term::stderr().write_str(text);
+    let _ = Term::stderr().write_str(&visible(text));
 }
 
 /// The outcome of writing to standard output, with a closed pipe as a success.
