@@ -18,7 +18,7 @@ const LAST_SENTENCE: usize = 200;
 
 /// The summary, of at most this many bytes: what does not fit is left out by whole problems, and a sentence says how many.
 pub fn to_markdown(report: &Report, most: usize) -> String {
-    let mut out = format!("## Replay {}\n\n{}\n\n", verdict(&report.summary), text(&counts(&report.summary)));
+    let mut out = format!("## Replay {}\n\n{}\n\n", verdict(&report.summary), text(&counts(report)));
     out.push_str(&text(&what_is_replayed(report.target, report.settings, report.cases.len())));
     out.push_str("\n\n");
     out.push_str(&times(report));

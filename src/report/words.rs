@@ -1,11 +1,17 @@
 //! Parts of a report in words, which the terminal, the page and the files share.
 
 use super::units::{count, duration};
-use super::{BudgetResult, Distribution, FreeFidelitySummary, ReplayTarget};
-use crate::replay::{CaseResult, Phase, ReplaySettings, ReplaySummary, Status};
+use super::{BudgetResult, Distribution, FreeFidelitySummary, ReplayTarget, Report};
+use crate::replay::{CaseResult, Phase, ReplaySettings, ReplaySummary, SkippedTrace, Status, one_line};
 
 /// Width of a time.
 const TIME_WIDTH: usize = 7;
+
+/// How many reasons are named why traces are skipped.
+const MOST_REASONS: usize = 3;
+
+/// The longest reason, in characters.
+const REASON_LENGTH: usize = 80;
 
 /// How the whole replay ended.
 pub(super) fn verdict(summary: &ReplaySummary) -> &'static str {
@@ -92,7 +98,7 @@ pub(super) fn fidelity_text(summary: &FreeFidelitySummary) -> String {
 }
 
 /// How many traces came to what.
-pub(super) fn counts(summary: &ReplaySummary) -> String {
+pub(super) fn counts(report: &Report) -> String {
     let ReplaySummary {
         as_accepted,
         changed,
@@ -109,7 +115,7 @@ pub(super) fn counts(summary: &ReplaySummary) -> String {
         unreadable,
         without_trace,
         ..
-    } = *summary;
+    } = report.summary;
     let wrong = malformed_arguments + flaky + cache_failures + phase_failures + failed;
     let replayed = as_accepted + changed + new + updated + wrong + interrupted;
     let parts = [
@@ -125,13 +131,28 @@ pub(super) fn counts(summary: &ReplaySummary) -> String {
         (not_run, "not run".into()),
         (unreadable, "unreadable".into()),
         (without_trace, format!("{} without a trace", plural(without_trace, "snapshot"))),
-        (skipped, "skipped (no answered Messages request)".into()),
+        (skipped, format!("skipped ({})", reasons(&report.untested.skipped))),
     ];
     let mut text = format!("{}: {as_accepted} as accepted", count(replayed, "trace"));
     for (n, what) in parts.iter().filter(|(n, _)| *n > 0) {
         text.push_str(&format!(", {n} {what}"));
     }
     text
+}
+
+/// Why traces were skipped, each reason once and some of them at most.
+fn reasons(skipped: &[SkippedTrace]) -> String {
+    let mut reasons: Vec<String> = Vec::new();
+    for reason in skipped.iter().map(|trace| one_line(&trace.reason, REASON_LENGTH)) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    if reasons.len() > MOST_REASONS {
+        reasons.truncate(MOST_REASONS);
+        reasons.push("…".into());
+    }
+    reasons.join("; ")
 }
 
 fn plural(n: usize, noun: &str) -> String {

@@ -42,7 +42,7 @@ pub fn to_html(report: &Report) -> String {
                     h1 { "Replay " span class=(verdict) { (verdict) } }
                     (scheme())
                     p { (what) }
-                    p { strong { (counts(&report.summary)) } }
+                    p { strong { (counts(report)) } }
                 }
                 main {
                     (problem_list(report))

@@ -180,7 +180,7 @@ fn least_sure(cases: &[CaseResult]) -> Vec<(&ExchangeId, &CallMargin, &LeastMarg
 pub fn closing(report: &Report, policy: Policy) -> String {
     let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
     let (notices, retries) = (notices(report), retries(report.summary.retries));
-    format!("\n{notices}{fidelity}{retries}{}{}", summary(&report.summary), next_steps(report, policy))
+    format!("\n{notices}{fidelity}{retries}{}{}", summary(report), next_steps(report, policy))
 }
 
 /// What is only said, each once with the number of traces.
@@ -238,9 +238,9 @@ fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
     status_line("Fidelity", Style::new().bold(), &what)
 }
 
-fn summary(summary: &ReplaySummary) -> String {
-    let style = if summary.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
-    status_line("Summary", style, &counts(summary))
+fn summary(report: &Report) -> String {
+    let style = if report.summary.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
+    status_line("Summary", style, &counts(report))
 }
 
 /// What to do about the traces that are not as accepted. Empty if all are.

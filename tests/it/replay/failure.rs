@@ -37,7 +37,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
          FAIL demo/002
      overloaded: overloaded_error: try later
 
-      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (not a request for a message)
          Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(failed(Flaw::BreaksDown), @"
@@ -51,7 +51,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
          FAIL demo/002
      server-error: api_error: out of memory
 
-      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (not a request for a message)
          Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(failed(Flaw::BreaksOff), @"
@@ -65,7 +65,7 @@ fn a_backend_that_fails_exits_3_and_the_other_traces_are_tried() {
          FAIL demo/002
      stream-cut: http://127.0.0.1:[port] does not speak the Messages API: the stream ended without message_stop
 
-      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 2 failed, 1 skipped (not a request for a message)
          Next fix what failed (reasons above) and replay again: its times are left out
     ");
 }
@@ -85,7 +85,7 @@ fn malformed_arguments_are_a_changed_outcome_that_cannot_be_accepted() {
      malformed-arguments: "{\"file_path\":\"hello.txt\"" came: Read was called with what is no JSON object (cold, repeat 1)
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 1 of 2 (50.0%)
-      Summary 2 traces: 0 as accepted, 1 updated, 1 with malformed arguments, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 1 updated, 1 with malformed arguments, 1 skipped (not a request for a message)
          Next fix the server's tool calls: outcomes with malformed arguments were not written for review
     "#);
     assert_eq!(sandbox.files("snapshots"), ["demo__002.snap"]);
@@ -115,7 +115,7 @@ fn malformed_arguments_are_a_changed_outcome_that_cannot_be_accepted() {
        11    9 │  }
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 1 of 2 (50.0%)
-      Summary 2 traces: 1 as accepted, 1 with malformed arguments, 1 skipped (no answered Messages request)
+      Summary 2 traces: 1 as accepted, 1 with malformed arguments, 1 skipped (not a request for a message)
          Next fix the server's tool calls: outcomes with malformed arguments were not written for review
     "#);
 }
@@ -133,7 +133,7 @@ fn a_backend_that_goes_away_stops_the_replay_and_what_was_measured_is_printed() 
      unreachable: http://127.0.0.1:[port]: connection closed before message completed
 
      Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
-      Summary 1 trace: 0 as accepted, 1 failed, 1 not run, 1 skipped (no answered Messages request)
+      Summary 1 trace: 0 as accepted, 1 failed, 1 not run, 1 skipped (not a request for a message)
          Next fix what failed (reasons above) and replay again: its times are left out
     ");
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 3: error: http://127.0.0.1:[port]: connection closed before message completed; is the server running?");
@@ -221,7 +221,25 @@ fn a_request_that_cannot_be_read_fails_the_replay_unless_it_may_be_skipped() {
     let allowed = sandbox.run(&[&replay[..], &["--allow-skips"]].concat()).exits(0);
     insta::assert_snapshot!(told(&allowed), @"
     warning: traces/demo/009.json: skipped: request.body.messages: invalid type: integer `7`, expected a sequence
-    Summary 1 trace: 1 as accepted, 1 skipped (no answered Messages request)
+    Summary 1 trace: 1 as accepted, 1 skipped (request.body.messages: invalid type: integer `7`, expected a sequence)
+    ");
+}
+
+#[test]
+fn what_a_server_refuses_is_unreadable_before_a_model_sees_it() {
+    let (server, sandbox) = (healthy(), Sandbox::new());
+    for (number, input) in [(1, json!("{}")), (2, json!(5)), (3, Value::Null)] {
+        let call = json!({"type": "tool_use", "id": "t", "name": "Read", "input": input});
+        let messages =
+            json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": [call]}, {"role": "user", "content": "b"}]);
+        write_trace(&sandbox, number, &[("/request/body/messages", messages)]);
+    }
+    let failed = sandbox.run(&["replay", "--backend", &server.url, "--phases", "cold"]).exits(1);
+    insta::assert_snapshot!(failed.stderr, @"
+    warning: traces/demo/001.json: skipped: request.body: messages.1.content.0.tool_use.input: Input should be a valid dictionary
+    warning: traces/demo/002.json: skipped: request.body: messages.1.content.0.tool_use.input: Input should be a valid dictionary
+    warning: traces/demo/003.json: skipped: request.body: messages.1.content.0.tool_use.input: Input should be a valid dictionary
+    warning: nothing is replayed: all traces are skipped
     ");
 }
 
@@ -275,14 +293,14 @@ fn where_all_traces_are_skipped_the_replay_passes_only_if_they_may_be() {
     insta::assert_snapshot!(told.join("\n"), @r"
     warning: traces/demo/001.json: skipped: request.body.messages[0].content: invalid type: integer `7`, expected a string or a list of content blocks
     warning: nothing is replayed: all traces are skipped
-    Summary 0 traces: 0 as accepted, 1 unreadable, 1 skipped (no answered Messages request)
+    Summary 0 traces: 0 as accepted, 1 unreadable, 1 skipped (the recorded upstream did not answer it)
     warning: traces/demo/001.json: skipped: request.body.messages[0].content: invalid type: integer `7`, expected a string or a list of content blocks
     warning: nothing is replayed: all traces are skipped
-    Summary 0 traces: 0 as accepted, 2 skipped (no answered Messages request)
+    Summary 0 traces: 0 as accepted, 2 skipped (request.body.messages[0].content: invalid type: integer `7`, expected a string…; the recorded upstream did not answer it)
     error: traces: nothing to replay; skipped 1, none holds an answered Messages request; --allow-skips succeeds all the same
 
     warning: nothing is replayed: all traces are skipped
-    Summary 0 traces: 0 as accepted, 1 skipped (no answered Messages request)
+    Summary 0 traces: 0 as accepted, 1 skipped (the recorded upstream did not answer it)
     ");
     let figures: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
     assert_eq!((&figures["summary"]["skipped"], &figures["cases"]), (&json!(1), &json!([])));
@@ -384,7 +402,7 @@ fn a_signal_ends_it_with_what_was_measured() {
               STOPPED demo/001  Read                  cold [time]
 
              Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
-              Summary 1 trace: 0 as accepted, 1 stopped, 1 not run, 1 skipped (no answered Messages request)
+              Summary 1 trace: 0 as accepted, 1 stopped, 1 not run, 1 skipped (not a request for a message)
             ");
         }
         assert!(line_of(&ran.stdout, "cold ").contains("TTFT"));

@@ -67,7 +67,7 @@ fn a_dash_is_standard_output_and_the_lines_for_people_are_on_standard_error() {
     let ran = replay(&sandbox, &server, &["--json", "-"]).exits(0);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["summary"]["as_accepted"], 2);
-    insta::assert_snapshot!(line_of(&ran.stderr, "Summary "), @"Summary 2 traces: 2 as accepted, 1 skipped (no answered Messages request)");
+    insta::assert_snapshot!(line_of(&ran.stderr, "Summary "), @"Summary 2 traces: 2 as accepted, 1 skipped (not a request for a message)");
     assert!(!sandbox.path("-").exists());
 }
 

@@ -18,7 +18,7 @@ fn replay_exits_0_when_everything_is_as_accepted() {
          PASS demo/002  (no tool)             cold [time]  warm [time]  cached [time]
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-      Summary 2 traces: 2 as accepted, 1 skipped (no answered Messages request)
+      Summary 2 traces: 2 as accepted, 1 skipped (not a request for a message)
     ");
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__002.snap"]);
 }
@@ -36,7 +36,7 @@ fn a_server_without_cache_control_is_salted_and_the_report_says_so() {
     The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.
 
         Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-         Summary 2 traces: 2 as accepted, 1 skipped (no answered Messages request)
+         Summary 2 traces: 2 as accepted, 1 skipped (not a request for a message)
     ");
 }
 
@@ -110,7 +110,7 @@ fn replay_exits_1_when_a_tool_name_changed_and_shows_that_line() {
         8    8 │        }
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-      Summary 2 traces: 1 as accepted, 1 changed, 1 skipped (no answered Messages request)
+      Summary 2 traces: 1 as accepted, 1 changed, 1 skipped (not a request for a message)
          Next run `anyclaude review` to accept or reject 1 pending snapshot
     "#);
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__002.snap"]);
@@ -144,7 +144,7 @@ fn a_trace_without_snapshot_waits_for_review() {
           NEW demo/002  (no tool)             cold [time]  warm [time]  cached [time]
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-      Summary 2 traces: 0 as accepted, 2 new, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 2 new, 1 skipped (not a request for a message)
          Next run `anyclaude review` to accept or reject 2 pending snapshots
     ");
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap.new", "demo__002.snap.new"]);
@@ -191,7 +191,7 @@ fn in_ci_and_under_check_nothing_is_written() {
           NEW demo/002  (no tool)             cold [time]  warm [time]  cached [time]
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-      Summary 2 traces: 0 as accepted, 2 new, 1 skipped (no answered Messages request)
+      Summary 2 traces: 0 as accepted, 2 new, 1 skipped (not a request for a message)
          Next replay on your machine so that outcomes wait for review, run `anyclaude review`, commit what you accept
     ");
     replay(&sandbox, &server, &["--check"]).exits(1);
@@ -222,7 +222,7 @@ fn different_blocks_in_different_phases_are_a_cache_failure() {
        10   10 │    ]
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
-      Summary 2 traces: 1 as accepted, 1 cache failure, 1 skipped (no answered Messages request)
+      Summary 2 traces: 1 as accepted, 1 cache failure, 1 skipped (not a request for a message)
          Next fix the backend's cache: outcomes on which the phases disagree were not written for review
     "#);
     // Even if asked to, nothing is accepted from phases that disagree.
@@ -270,7 +270,7 @@ fn a_snapshot_whose_trace_is_gone_fails_a_replay_of_all() {
          PASS demo/001  Read                  cold [time]  warm [time]  cached [time]
 
      Fidelity as recorded: same tools 1 of 1 (100.0%) (the first tool was forced), same arguments 1 of 1 (100.0%)
-      Summary 1 trace: 1 as accepted, 1 snapshot without a trace, 1 skipped (no answered Messages request)
+      Summary 1 trace: 1 as accepted, 1 snapshot without a trace, 1 skipped (not a request for a message)
          Next bring back the traces of the snapshots that have none, or delete these snapshots
     ");
     insta::assert_snapshot!("junit", without_times(&sandbox.read("out/replay.xml")));
