@@ -14,6 +14,7 @@ mod files;
 pub mod hub;
 mod net;
 pub mod record;
+mod refuse;
 pub mod replay;
 pub mod report;
 pub mod server;

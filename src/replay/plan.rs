@@ -10,7 +10,7 @@ use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
 use super::{FidelityMode, Phase, ReplaySettings};
 use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
 use crate::trace::redact::Redactor;
-use crate::trace::{ExchangeOutcome, Trace, read_body};
+use crate::trace::{ExchangeOutcome, Trace, read_messages_request};
 use crate::wire::MessagesRequest;
 
 /// Length limit of a case's description, in characters.
@@ -40,7 +40,7 @@ pub enum Skip {
     OtherEndpoint,
     /// The recorded upstream's status is not 200.
     NotAnswered,
-    /// The body is no Messages request that can be read; with the field and the reason. Unlike the others, nobody expects this.
+    /// The body is no Messages request that a server takes; with the field and the reason. Unlike the others, nobody expects this.
     Unreadable(String),
     /// Another trace has the same name, and was found first.
     Twice(PathBuf),
@@ -144,8 +144,7 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
     if trace.response.status != 200 {
         return Err(Skip::NotAnswered);
     }
-    let request: MessagesRequest =
-        read_body(&trace.request.body).map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
+    let request = read_messages_request(&trace.request.body).map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
     let recorded = trace.message().as_ref().map(Outcome::from);
     let turn = last_user_turn(&request);
     let shaped = |mode| shape(request.clone(), recorded.as_ref(), mode, settings.max_tokens);

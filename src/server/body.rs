@@ -9,8 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::error::ApiError;
-use super::error_path::RequestBody;
-use super::malformed_body::parse;
+use crate::refuse::{RequestBody, parse};
 use crate::wire::ErrorKind;
 
 /// The largest request body that is read, in bytes. Anthropic has the same limit.
@@ -65,7 +64,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::server::error_path::PathStyle;
+    use crate::refuse::PathStyle;
 
     impl RequestBody for Value {
         const PATHS: PathStyle = PathStyle::Plain;

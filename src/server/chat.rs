@@ -16,9 +16,9 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::frames;
-use super::refuse;
 use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkWriter, FromChat, PromptField};
+use crate::refuse;
 use crate::wire::openai::ChatRequest;
 
 /// Answers with a stream of chunks, or with the whole completion.

@@ -14,7 +14,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
-use super::refuse;
+use crate::refuse;
 use crate::wire::{CountTokensRequest, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.

@@ -17,9 +17,9 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use super::openai_frames::PING;
-use super::refuse;
 use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, FromResponses, ResponseWriter};
+use crate::refuse;
 use crate::wire::openai::responses::ResponsesRequest;
 use crate::wire::{StreamEvent, random_id};
 

@@ -11,6 +11,13 @@ use crate::wire::{ContentBlock, Message, StopReason, from_json};
 /// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off
 /// in them.
 pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
+    let mut texts = streamed_arguments(events);
+    texts.retain(|_, text| serde_json::from_str::<IgnoredAny>(text).is_err());
+    texts
+}
+
+/// The arguments that deltas spell, as text, by the index of their content block, which need not have begun or ended.
+pub fn streamed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
     let mut texts: BTreeMap<u64, String> = BTreeMap::new();
     for RecordedEvent { data, .. } in events {
         let Some(index) = data["index"].as_u64() else { continue };
@@ -24,7 +31,7 @@ pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
             _ => {}
         }
     }
-    texts.retain(|_, text| !text.is_empty() && serde_json::from_str::<IgnoredAny>(text).is_err());
+    texts.retain(|_, text| !text.is_empty());
     texts
 }
 

@@ -3,6 +3,9 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
+use crate::refuse;
+use crate::wire::MessagesRequest;
+
 /// Why a body is not what is expected. Shown behind the body's name: `request.body` and `.messages: …`, or ` is no JSON: …`.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyFault {
@@ -26,6 +29,9 @@ pub enum BodyFault {
         /// What is wrong with it.
         reason: serde_json::Error,
     },
+    /// It parses, but no server of its protocol takes it; the field and the reason, in the words of Anthropic's servers.
+    #[error(": {0}")]
+    Refused(String),
 }
 
 /// How the recorder begins what stands in place of a body that it left out.
@@ -52,6 +58,16 @@ pub fn read_body<T: DeserializeOwned>(body: &Value) -> Result<T, BodyFault> {
     })
 }
 
+/// Reads a body as a Messages request that a server of Anthropic's protocol takes, as the one of `anyclaude serve` does.
+///
+/// # Errors
+/// It is no such request.
+pub fn read_messages_request(body: &Value) -> Result<MessagesRequest, BodyFault> {
+    let request = read_body(body)?;
+    refuse::check_as_anthropic(&request).map_err(BodyFault::Refused)?;
+    Ok(request)
+}
+
 /// What a value is, in words.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
@@ -67,7 +83,6 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MessagesRequest;
     use serde_json::json;
 
     #[test]

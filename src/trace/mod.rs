@@ -19,8 +19,8 @@ mod testing;
 pub mod validate;
 mod weight;
 
-pub use arguments::{CallEnd, is_malformed, unparsed_arguments};
-pub use body::{BodyFault, read_body};
+pub use arguments::{CallEnd, is_malformed, streamed_arguments, unparsed_arguments};
+pub use body::{BodyFault, read_body, read_messages_request};
 pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};

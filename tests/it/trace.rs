@@ -407,6 +407,62 @@ fn arguments_that_are_no_json_are_shown_as_they_are_and_are_a_problem_where_noth
 }
 
 #[test]
+fn broken_arguments_are_marked_wherever_they_stand() {
+    let without = |positions: &[usize]| {
+        let mut trace = exchange(1);
+        let mut position = 0..;
+        trace.response.events.retain(|_| !positions.contains(&position.next().unwrap()));
+        trace.response.body = trace::assemble(&trace.response.events);
+        trace
+    };
+    let whole = |path: &str, body: Value| {
+        let mut trace = without(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        (trace.request.path, trace.response.body) = (path.into(), body);
+        trace
+    };
+    let function = |arguments: &str| json!({"name": "Read", "arguments": arguments});
+    let calls = json!([{"function": function("{}")}, {"function": function("{\"a")}, {"function": function("[1]")}]);
+    let sandbox = Sandbox::new();
+    let shown = |trace: &Trace| {
+        trace::write(&sandbox.path("a.json"), trace).unwrap();
+        let shown = run(&sandbox, &["show", "--last", "a.json"]);
+        let (_, answer) = shown.split_once("answer\n").unwrap();
+        answer.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(&exchange_with_arguments("[1]", "tool_use")), "I try b.txt. tool_use Read (no JSON object) [ 1 ]");
+    let arguments = r#"{ "file_path": "b.txt" }"#;
+    assert_eq!(shown(&without(&[6, 7, 8])), format!("I try b.txt. tool_use Read {arguments}"));
+    assert_eq!(shown(&without(&[1, 2, 3, 4, 6, 7, 8])), format!("block 1 without a start {arguments}"));
+    let chat = shown(&whole("/v1/chat/completions", json!({"choices": [{"message": {"tool_calls": calls}}]})));
+    let marked = "} choices[0] call 1 (no whole JSON) {\"a choices[0] call 2 (no JSON object) [ 1 ]";
+    assert!(chat.ends_with(marked), "{chat}");
+    let item = json!({"type": "function_call", "arguments": "{\"a"});
+    let response = shown(&whole("/v1/responses", json!({"output": [{"type": "reasoning"}, item]})));
+    assert!(response.ends_with("} output[1] (no whole JSON) {\"a"), "{response}");
+}
+
+#[test]
+fn a_terminal_obeys_nothing_that_a_trace_says() {
+    let sandbox = Sandbox::new();
+    let mut trace = exchange(1);
+    trace.session = "s\u{1b}[2J".into();
+    trace.request.body["model"] = json!("m\u{1b}]0;title\u{7}");
+    trace.response.events[2].data["delta"]["text"] = json!("\u{9b}1;1H\rover\u{8}");
+    trace.response.body = trace::assemble(&trace.response.events);
+    trace::write(&sandbox.path("a.json"), &trace).unwrap();
+    for (command, said) in [
+        ("show", &["s\\u001b[2J", "m\\u001b]0;title\\u0007", "\\u009b1;1H\\u000dover\\u0008"][..]),
+        ("ls", &["s\\u001b[2J", "m\\u001b]0;title\\u0007"]),
+        ("validate", &["s\\u{1b}[2J"]),
+        ("stats", &["s\\u001b[2J"]),
+    ] {
+        let printed = run(&sandbox, &[command, "a.json"]);
+        assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{printed:?}");
+        assert!(said.iter().all(|said| printed.contains(said)), "{printed}");
+    }
+}
+
+#[test]
 fn validate_lists_every_problem_and_exits_2() {
     let sandbox = session();
     insta::assert_snapshot!(run(&sandbox, &["validate", "traces"]), @r"
@@ -574,6 +630,11 @@ fn one_malformed_request_does_not_keep_the_others_from_being_counted() {
         (5, json!({"model": "m", "max_tokens": 1, "messages": 7})),
         (6, Value::Null),
         (7, json!([])),
+        (
+            9,
+            json!({"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": "Read", "input": "{}"}]}]}),
+        ),
     ] {
         let mut trace = exchange(seq);
         trace.request.body = body;
@@ -591,12 +652,13 @@ fn one_malformed_request_does_not_keep_the_others_from_being_counted() {
     demo/0005 is not counted: request.body.messages: invalid type: integer `7`, expected a sequence
     demo/0006 is not counted: request.body is null, no JSON object
     demo/0007 is not counted: request.body is a list, no JSON object
+    demo/0009 is not counted: request.body: messages.0.content.0.tool_use.input: Input should be a valid dictionary
     error: traces/demo/0008.json:1:1: not a whole trace: EOF while parsing an object; it was cut short or edited, record it again or delete it
     ");
     for command in [&["ls"][..], &["show", "traces"], &["validate"]] {
         let out = run(&sandbox, command);
         assert!(out.starts_with("exit 2") && out.contains("traces/demo/0008.json:1:1: not a whole trace"), "{out}");
-        let shown = if command[0] == "validate" { "8 traces" } else { "demo" };
+        let shown = if command[0] == "validate" { "9 traces" } else { "demo" };
         assert!(out.contains(shown) && (command[0] != "show" || out.contains("session demo #7")), "{out}");
     }
 }

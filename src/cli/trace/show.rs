@@ -11,7 +11,8 @@ use super::folder::or_default;
 use super::success_unless;
 use crate::cli::text::{self, grouped};
 use crate::cli::{CliError, print};
-use crate::trace::{SpelledText, Trace, find, read, spelled_texts, unparsed_arguments};
+use crate::trace::{SpelledText, Trace, find, read, spelled_texts, streamed_arguments};
+use crate::wire::from_json;
 
 /// Writes a part of a trace.
 type Section = fn(&mut String, &Trace) -> std::fmt::Result;
@@ -137,30 +138,62 @@ fn answer(trace: &Trace) -> String {
     match &trace.response.body {
         Value::Null => texts(trace),
         Value::String(text) => text.clone(),
-        body if body["content"].is_array() => content(&with_unparsed_arguments(trace)),
-        body => pretty(body),
+        body if body["content"].is_array() => message(trace),
+        body => [vec![pretty(body)], broken_calls(body)].concat().join("\n"),
     }
+}
+
+/// The calls of a whole answer in OpenAI's protocols whose arguments are broken, a line each.
+fn broken_calls(body: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut calls = Vec::new();
+    for (at, choice) in list(&body["choices"]).iter().enumerate() {
+        let called = list(&choice["message"]["tool_calls"]);
+        let called = called.iter().enumerate().map(|(call, fields)| (format!("choices[{at}] call {call}"), &fields["function"]));
+        calls.extend(called.map(|(name, function)| (name, function["arguments"].clone())));
+    }
+    let items = list(&body["output"]);
+    let called = items.iter().enumerate().filter(|(_, item)| item["type"] == "function_call");
+    calls.extend(called.map(|(at, item)| (format!("output[{at}]"), item["arguments"].clone())));
+    let broken = calls.into_iter().filter_map(|(name, spelled)| {
+        let text = spelled.as_str().filter(|text| !text.trim().is_empty())?;
+        let spelled = read_arguments(text);
+        (!spelled.is_object()).then(|| format!("{} {}", style(name).cyan(), arguments(&spelled)))
+    });
+    broken.collect()
 }
 
 /// What the events of another protocol spell, a line or more for each text.
 fn texts(trace: &Trace) -> String {
     let shown = spelled_texts(&trace.response.events).into_iter().map(|SpelledText { name, text, is_json }| {
-        let text = if is_json { arguments(&serde_json::from_str(&text).unwrap_or(Value::String(text))) } else { text };
+        let text = if is_json { arguments(&read_arguments(&text)) } else { text };
         format!("{} {text}", style(name).cyan())
     });
     shown.collect::<Vec<_>>().join("\n")
 }
 
-/// The answer's content, in which arguments that are no JSON are texts. The trace's body has none there.
-fn with_unparsed_arguments(trace: &Trace) -> Value {
-    let mut content = trace.response.body["content"].clone();
-    for (index, text) in unparsed_arguments(&trace.response.events) {
-        let block = usize::try_from(index).ok().and_then(|index| content.get_mut(index));
-        if let Some(fields) = block.and_then(Value::as_object_mut) {
-            fields.insert("input".into(), Value::String(text));
+/// The message's content with the arguments that its events spell. Where they are no JSON, or their block is left open, the trace's
+/// body has none; blocks without a beginning are not in it at all.
+fn message(trace: &Trace) -> String {
+    let mut blocks = trace.response.body["content"].clone();
+    let mut without_start = Vec::new();
+    for (index, text) in streamed_arguments(&trace.response.events) {
+        let spelled = read_arguments(&text);
+        let block = usize::try_from(index).ok().and_then(|index| blocks.get_mut(index));
+        match block.and_then(Value::as_object_mut) {
+            Some(fields) => drop(fields.insert("input".into(), spelled)),
+            None => {
+                without_start.push(format!("{} {}", style(format!("block {index} without a start")).cyan(), arguments(&spelled)))
+            }
         }
     }
-    content
+    let shown = [content(&blocks)].into_iter().filter(|shown| !shown.is_empty());
+    shown.chain(without_start).collect::<Vec<_>>().join("\n")
+}
+
+/// The arguments that a text spells; the text itself if it is no JSON.
+fn read_arguments(text: &str) -> Value {
+    from_json(text.as_bytes()).unwrap_or_else(|_| text.into())
 }
 
 /// A message's content as text.
@@ -188,11 +221,12 @@ fn block(block: &Value) -> String {
     }
 }
 
-/// The arguments of a call. Those that are no JSON are shown as they are.
+/// The arguments of a call. Those that are no JSON object are shown as they are.
 fn arguments(input: &Value) -> String {
     match input {
+        Value::Object(_) => pretty(input),
         Value::String(text) => format!("{} {text}", style("(no whole JSON)").yellow()),
-        input => pretty(input),
+        other => format!("{} {}", style("(no JSON object)").yellow(), pretty(other)),
     }
 }
 

@@ -14,7 +14,7 @@ use super::success_unless;
 use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
 use crate::replay::one_line;
-use crate::trace::{find, read, read_body};
+use crate::trace::{find, read, read_messages_request};
 use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool, without_billing_header};
 
 #[derive(clap::Args, Debug)]
@@ -98,7 +98,7 @@ pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
             continue;
         }
         let name = format!("{}/{:04}", trace.session, trace.seq);
-        let request: MessagesRequest = match read_body(&trace.request.body) {
+        let request = match read_messages_request(&trace.request.body) {
             Ok(request) => request,
             Err(fault) => {
                 uncounted.push(Uncounted { request: name, reason: format!("request.body{fault}") });

@@ -48,8 +48,14 @@ fn outcome_problem(trace: &Trace) -> Option<&'static str> {
 /// What is wrong with a message, assembled or as it came.
 fn message_problems(trace: &Trace) -> Vec<String> {
     let body = &trace.response.body;
-    let mut problems: Vec<String> =
-        read_body::<Message>(body).err().map(|fault| format!("response.body{fault}")).into_iter().collect();
+    let mut problems = match read_body::<Message>(body) {
+        Err(fault) => vec![format!("response.body{fault}")],
+        // Of a stream's events it is said already.
+        Ok(Message { stop_reason: None, .. }) if trace.response.events.is_empty() => {
+            vec!["response.body.stop_reason is null, but the answer came whole".to_owned()]
+        }
+        Ok(_) => Vec::new(),
+    };
     let blocks = body["content"].as_array().map_or(&[][..], Vec::as_slice);
     let reason = StopReason::deserialize(&body["stop_reason"]).ok();
     let unparsed = unparsed_arguments(&trace.response.events);

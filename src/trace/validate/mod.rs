@@ -172,6 +172,19 @@ mod tests {
         insta::assert_snapshot!(spoil(&|t| t.request.body = json!([])), @"request.body is a list, no JSON object");
         insta::assert_snapshot!(spoil(&|t| t.request.body = json!("{\"model\": }")), @"request.body is no JSON: expected value at line 1 column 11");
         insta::assert_snapshot!(spoil(&|t| t.request.body["messages"][0]["content"] = json!([{"type": "text"}])), @"request.body.messages[0].content[0]: missing field `text`");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["messages"] = json!([])), @"request.body: messages: at least one message is required");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["tools"] = json!([{"name": "bad name!"}])), @"request.body: tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["tools"] = json!([{"name": "a"}, {"name": "a"}])), @"request.body: tools: Tool names must be unique.");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["temperature"] = json!(5)), @"request.body: temperature: range: 0..1");
+        insta::assert_snapshot!(spoil(&|t| t.request.body["messages"] = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b "}])), @"request.body: messages: final assistant content cannot end with trailing whitespace");
+        for (kind, input) in
+            [("tool_use", json!("{}")), ("tool_use", json!(5)), ("tool_use", json!(null)), ("server_tool_use", json!([]))]
+        {
+            let call = json!({"type": kind, "id": "t", "name": "Read", "input": input});
+            let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": [call]}, {"role": "user", "content": "b"}]);
+            let reason = format!("request.body: messages.1.content.0.{kind}.input: Input should be a valid dictionary");
+            assert_eq!(spoil(&|t| t.request.body["messages"] = messages.clone()), reason);
+        }
         insta::assert_snapshot!(spoil(&|t| (t.response.events, t.response.body, t.timing) = (vec![], json!("<html>"), Timing::default())), @"response.body is no JSON: expected value at line 1 column 1");
         insta::assert_snapshot!(spoil(&|t| t.request.body["x"] = json!("sk-ant-api03-abc")), @"request.body holds what looks like a secret; do not share this file");
         insta::assert_snapshot!(spoil(&|t| drop(t.request.headers.insert("x-api-key".into(), json!("k")))), @"request.headers holds what looks like a secret; do not share this file");
@@ -220,6 +233,15 @@ mod tests {
             });
             assert_eq!(problems_of_call(arguments, reason), [expected.clone(), expected], "{arguments} {reason}");
         }
+    }
+
+    #[test]
+    fn a_whole_message_says_why_it_ended() {
+        let mut draft = Draft::new(opening("/v1/messages", request_to("/v1/messages")));
+        draft.respond(200, Map::new());
+        draft.set_body(message(&[]));
+        let found = problems_of(&draft.to_trace(ExchangeOutcome::Complete, None), &Redactor::default());
+        assert_eq!(found, ["response.body.stop_reason is null, but the answer came whole"]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::trace::Trace;
-use crate::trace::body::read_body;
-use crate::wire::{Endpoint, MessagesRequest};
+use crate::trace::body::{read_body, read_messages_request};
+use crate::wire::Endpoint;
 
 /// What is wrong with the body of a request that was answered. One that is wrong is answered with an error.
 pub(super) fn problem_of(trace: &Trace) -> Option<String> {
@@ -14,7 +14,7 @@ pub(super) fn problem_of(trace: &Trace) -> Option<String> {
     }
     let body = &trace.request.body;
     let fault = match trace.endpoint() {
-        Endpoint::Messages => read_body::<MessagesRequest>(body).err(),
+        Endpoint::Messages => read_messages_request(body).err(),
         Endpoint::ChatCompletions => read_body::<ChatOutline>(body).err(),
         Endpoint::Completions => read_body::<CompletionOutline>(body).err(),
         Endpoint::Responses => read_body::<ResponseOutline>(body).err(),

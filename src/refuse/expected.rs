@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::server::error_path::PathStyle;
-use crate::server::malformed_body;
+use super::{PathStyle, malformed_body};
 
 /// A type of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

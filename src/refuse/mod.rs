@@ -1,15 +1,21 @@
-//! What Anthropic refuses in a Messages request although it parses, in Anthropic's words. What only the requests of its own clients
-//! are held to is in [`messages_route`].
+//! Which bodies of requests are refused, and in which words: those that do not parse, and Messages requests that Anthropic refuses
+//! although they parse. What only the requests of its own clients are held to is in [`messages_route`].
 
 mod blocks;
 mod cache_control;
+mod error_path;
 mod expected;
+mod field_at_fault;
+mod malformed_body;
 mod messages_route;
+mod plain_words;
 mod tools;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::error_path::{PathStyle, RequestBody};
 use self::expected::{Expected, may_be, must_be_one_of};
+pub(crate) use self::malformed_body::parse;
 pub(crate) use self::messages_route::check_as_anthropic;
 use crate::wire::{ContentBlock, MessagesRequest, OutputFormat, System};
 
