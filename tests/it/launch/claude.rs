@@ -116,7 +116,6 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
     loading [repository]/fixtures/models/tiny
     loaded in [time]
     ready in [time]: mlx tiny answers [client] at http://127.0.0.1:[port]
-    [now]  WARN left out of requests, as this model has no use for them: messages.output_config, output_config.effort
     N requests, N prompt tokens (N% from the cache), N output tokens, about [time] saved
     recorded 2 exchanges to [home]/.anyclaude/traces/mlx/[session]
     ");
@@ -129,7 +128,6 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
     warming: the tools and system prompt of the last recording
     warmed in [time]
     ready in [time]: mlx tiny answers [client] at http://127.0.0.1:[port]
-    [now]  WARN left out of requests, as this model has no use for them: messages.output_config, output_config.effort
     N requests, N prompt tokens (N% from the cache), N output tokens, about [time] saved
     ");
     assert!(!said.contains("(0% from the cache)"), "{said}");
