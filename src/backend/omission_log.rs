@@ -40,7 +40,7 @@ impl WhyOmitted {
 }
 
 /// Logs the names that no earlier request of this process has lost for the same reason: clients send the same blocks and fields
-/// with every request.
+/// with every request. Once [`MOST_NAMES`] are said, no further ones are.
 pub(crate) fn say_omitted(omitted: &Omitted, why: WhyOmitted) {
     static SAID: LazyLock<OmissionLog> = LazyLock::new(OmissionLog::default);
     if let Some(names) = SAID.new_names(omitted, why) {

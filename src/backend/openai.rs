@@ -124,8 +124,8 @@ impl OpenAiBackend {
         Ok(events(asked, response, reader))
     }
 
-    /// Posts a chat request. Of one that is refused because of its pictures, the rest is posted: pictures stay in a conversation, so
-    /// the error would end it.
+    /// Posts a chat request. If it is refused, perhaps because of its pictures, it is posted again without them: pictures stay
+    /// in a conversation, so the error would end it.
     async fn post(&self, mut chat: ChatRequest, headers: &HeaderMap) -> Result<Response, BackendError> {
         let url = format!("{}/chat/completions", self.address);
         let post = |chat: &ChatRequest| self.send(self.client.post(&url).headers(headers.clone()).json(chat));

@@ -32,7 +32,7 @@ pub(super) fn set_up(redactor: Redactor) {
 struct RedactedLog(Redactor);
 
 impl Write for RedactedLog {
-    /// Writes one whole line, as it is given.
+    /// `line` is one whole line of the log: the subscriber writes it at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = self.0.text(&text);

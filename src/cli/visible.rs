@@ -1,13 +1,14 @@
-//! Control characters in what is printed. Traces, backends and models may say anything, and a terminal obeys: `ESC ]` sets its title
-//! or the clipboard, `ESC [` moves the cursor over what was printed before.
+//! Control characters in what is printed. Traces, backends and models may say anything, and a terminal obeys: `ESC ]` sets its
+//! title or the clipboard, `ESC [` moves the cursor over what was printed before.
 
 use std::borrow::Cow;
 
-/// The numbers in the escape sequences of our own styles: all off, bold, dim, underlined, reverse, red to cyan. None of them hides
-/// text or moves the cursor, so it is no matter who wrote such a sequence.
+/// The numbers in the escape sequences of our own styles: all off, bold, dim, underlined, reverse, red to cyan. None of them
+/// hides text or moves the cursor, so it is no matter who wrote such a sequence.
 const STYLES: [&str; 11] = ["0", "1", "2", "4", "7", "31", "32", "33", "34", "35", "36"];
 
-/// The text with its control characters as JSON writes them (`\u001b`), so that JSON stays JSON. Line breaks, tabs and styles stay.
+/// The text with its control characters as JSON writes them (`\u001b`), so that JSON stays JSON. Line breaks, tabs and styles
+/// stay.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return text.into();

@@ -53,7 +53,7 @@ impl<'a> Conversation<'a> {
             Role::User => self.user(blocks),
             Role::System if self.dialect.takes_late_system() => {
                 let text = texts(&self.parts("system", blocks)).join("\n\n");
-                // One that only changes settings says nothing.
+                // A message that only changes settings has no text.
                 if !text.is_empty() {
                     self.messages.push(ChatMessage::System { content: text.into(), extra: Map::new() });
                 }

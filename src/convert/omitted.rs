@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Fields of requests on which no answer depends: clients keep account with them, or choose among Anthropic's and OpenAI's servers.
+/// Fields of requests on which no answer depends: clients keep account with them, or choose among Anthropic's and OpenAI's
+/// servers.
 const NO_MATTER: [&str; 9] = [
     "metadata",
     "user",

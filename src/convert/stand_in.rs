@@ -15,7 +15,8 @@ pub(super) fn stand_in(block: &ContentBlock) -> String {
     }
 }
 
-/// Whether nothing of the block is lost: a document that is text.
+/// Whether the block is a document whose source is text, of which the stand-in loses nothing. One of content blocks may have
+/// pictures.
 pub(super) fn is_readable(block: &ContentBlock) -> bool {
     matches!(block, ContentBlock::Document { source, .. } if source["type"] == "text")
 }

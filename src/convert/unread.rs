@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::Omitted;
 use crate::wire::{ContentBlock, ENGINE_FIELDS, MessagesRequest, System};
 
-/// Further fields of the request that the engine reads, beside those of its sampler. Of the objects among them it reads some fields.
+/// Further fields of the request that the engine reads, beside those of its sampler. Of the objects among them it reads some
+/// fields.
 const READ: [&str; 4] = ["thinking", "output_config", "output_format", "cache_control"];
 
 /// What a request says of taking parts out of a long conversation.

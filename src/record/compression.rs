@@ -117,12 +117,12 @@ impl AsyncWrite for BoundedOutput {
 }
 
 impl Compression {
-    /// None at all.
+    /// That of a body which is not compressed.
     pub(crate) fn none() -> Self {
         Self::new(Encoding::Identity, None)
     }
 
-    /// Whether it is none.
+    /// Whether the body is not compressed.
     pub(crate) fn is_none(&self) -> bool {
         matches!(self.encoding, Encoding::Identity)
     }
@@ -131,7 +131,7 @@ impl Compression {
         Self { encoding, room: MAX_BODY, member, members_left: MAX_MEMBERS }
     }
 
-    /// The one that is named so; `None` if it is not known.
+    /// The compression that `content-encoding` names so; `None` if it is not known.
     pub(crate) fn named(encoding: &str) -> Option<Self> {
         let (encoding, member) = match encoding {
             "gzip" | "x-gzip" => (Encoding::Unstarted(GZIP.start), Some(GZIP)),
@@ -143,7 +143,7 @@ impl Compression {
         Some(Self::new(encoding, member))
     }
 
-    /// Takes it off a chunk and appends the result to `decoded`.
+    /// Takes the compression off a chunk and appends the result to `decoded`.
     ///
     /// # Errors
     /// The rest of the body cannot be decoded, or is too large. What could be decoded is added.
@@ -207,7 +207,7 @@ impl Compression {
     }
 }
 
-/// Writes as much as belongs to the compression; how many bytes that was.
+/// Writes as much of the chunk as belongs to the compression. Returns how many bytes that was.
 async fn write(decompressor: &mut dyn Decompressor, chunk: &[u8]) -> io::Result<usize> {
     let taken = decompressor.write(chunk).await?;
     decompressor.flush().await?;

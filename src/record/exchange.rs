@@ -79,7 +79,7 @@ fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<Owne
     Tap::new(state.writer.open(incoming, permit.clone()), endpoint)
 }
 
-/// Only API calls are recorded. Other paths are only forwarded. Base URLs end with a slash too many at times.
+/// Only API calls are recorded. Other paths are only forwarded. Some base URLs end with a slash, so a path may begin with two.
 fn is_recorded(parts: &Parts) -> bool {
     parts.uri.path().trim_start_matches('/').starts_with("v1/")
 }

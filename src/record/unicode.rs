@@ -23,7 +23,7 @@ pub(super) fn text_in(body: &[u8]) -> UnicodeText<'_> {
     }
 }
 
-/// Half of a pair, and the odd byte at the end of a body that broke off, become U+FFFD or are left out.
+/// Half of a pair becomes U+FFFD. An odd byte at the end, as a body that broke off has it, is left out.
 fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> UnicodeText<'static> {
     let (pairs, _) = bytes.as_chunks::<2>();
     let characters = char::decode_utf16(pairs.iter().map(|pair| unit(*pair)));

@@ -1,5 +1,5 @@
-//! Which bodies of requests are refused, and in which words: those that do not parse, and Messages requests that Anthropic refuses
-//! although they parse. What only the requests of its own clients are held to is in [`messages_route`].
+//! Which bodies of requests are refused, and in which words: those that do not parse, and Messages requests that Anthropic
+//! refuses although they parse. What is refused at Anthropic's own route only is in [`messages_route`].
 
 mod blocks;
 mod cache_control;

@@ -53,13 +53,13 @@ pub enum CallEnd {
 }
 
 impl CallEnd {
-    /// That of a call in an answer that stopped for this reason. `is_last`: whether nothing follows the call. What is followed by
-    /// something was not cut.
+    /// How a call ends in an answer that stopped for this reason. `is_last`: whether nothing follows the call. What is followed
+    /// by something was not cut.
     pub fn of(stop_reason: Option<&StopReason>, is_last: bool) -> Self {
         if is_last && stop_reason.is_some_and(StopReason::cuts) { Self::MayBeCut } else { Self::Finished }
     }
 
-    /// That of the last call in a message.
+    /// How the last call in a message ends.
     pub fn of_last_call(message: &Message) -> Self {
         let is_last = matches!(message.content.last(), Some(ContentBlock::ToolUse { .. }));
         Self::of(message.stop_reason.as_ref(), is_last)

@@ -1,7 +1,7 @@
 //! Names of sessions, which become folders.
 
-/// Whether a session may have this name: ASCII letters, digits, `-`, `_` and `.`, not first a dot. So its folder is always inside of
-/// the one that it is made in, and no path is read out of a trace.
+/// Whether a session may have this name: ASCII letters, digits, `-`, `_` and `.`, no dot first. So its folder is always inside
+/// of the one that it is made in, and no path is read out of a trace.
 ///
 /// ```
 /// use anyclaude::trace::is_session_name;

@@ -1,5 +1,5 @@
-//! The line that Claude Code puts before its system prompt for accounting. Its value changes with every request, so in a prompt it
-//! would keep every request from finding the cached prefix of another.
+//! The line that Claude Code puts before its system prompt for accounting. Its value changes with every request, so in a prompt
+//! it would keep every request from finding the cached prefix of another.
 
 use std::borrow::Cow;
 

@@ -22,7 +22,7 @@ pub enum StreamSign {
 }
 
 impl StreamSign {
-    /// That of an event of an answer at this endpoint, by its name and its data as text.
+    /// What an event of an answer at this endpoint means, by its name and its data as text.
     pub fn of_event(endpoint: Endpoint, name: &str, data: &str) -> Self {
         match (endpoint, name) {
             (_, "error") => Self::Fails,
@@ -35,7 +35,7 @@ impl StreamSign {
         }
     }
 
-    /// That of a chunk of a chat completion.
+    /// What a chunk means, of a chat completion or a continued text.
     fn of_chunk(data: &str) -> Self {
         // Little is kept of it: the data may be far heavier as values than as text.
         #[derive(Deserialize)]

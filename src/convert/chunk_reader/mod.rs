@@ -94,7 +94,7 @@ impl ChunkReader {
         let mut events = self.start();
         let written = self.markup.finish();
         self.write(written);
-        // Of an answer that was cut, the thoughts may have been some.
+        // An answer that `length` has cut may have been cut in its thoughts, so they stay thoughts.
         if self.finish_reason.as_deref() != Some("length") {
             let answer = self.markup.answer_after_all();
             self.write(answer);

@@ -28,9 +28,10 @@ pub(crate) enum Written {
 
 /// Finds markup in text that arrives in pieces.
 ///
-/// Thinking is read at the start of the answer only. Where the prompt has opened it, only its end is in the answer; what came before
-/// that tag was passed on as text and stays so, unless the caller knew how answers begin. A call is read where a line begins with it, outside of code blocks, and if
-/// it calls a tool that was offered; whatever else looks like one is the model speaking of calls, and stays text.
+/// Thinking is read at the start of the answer only. Where the prompt has opened it, only its end is in the answer; what came
+/// before that tag was passed on as text and stays so, unless the caller has said that answers begin in thoughts. A call is read
+/// where a line begins with it, outside of code blocks, and if it calls a tool that was offered; whatever else looks like one is
+/// the model speaking of calls, and stays text.
 #[derive(Debug)]
 pub(crate) struct WrittenMarkup {
     /// The offered tools.

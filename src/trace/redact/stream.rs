@@ -134,8 +134,8 @@ fn last_name(field: &str) -> &str {
     field.rsplit('/').next().unwrap_or(field)
 }
 
-/// Whether no text goes on behind this event. Pings come at any time, and chunks of chat completions may add nothing. Data that is
-/// no object is a piece of a text without a protocol, also where it reads as a number.
+/// Whether no text goes on behind this event. Pings come at any time, and chunks of chat completions may add nothing. Data that
+/// is no object is a piece of a text without a protocol, also where it reads as a number.
 fn ends_texts(event: &mut RecordedEvent) -> bool {
     let is_open_chunk = event.data["choices"].as_array().is_some_and(|choices| {
         let goes_on = |choice: &Value| choice["finish_reason"].is_null();

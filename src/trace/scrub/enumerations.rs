@@ -93,7 +93,7 @@ static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     lists.into_iter().flat_map(str::split_ascii_whitespace).collect()
 });
 
-/// How the types of the Responses API's events begin. It tells what the rest of such an event is.
+/// How the types of the Responses API's events begin. It stays, as scrubbing tells by it which fields an event has.
 const RESPONSE: &str = "response.";
 
 /// Whether this is a word of a protocol, perhaps with a date behind it as types of tools have: `bash_20250124`.

@@ -151,8 +151,8 @@ pub(super) fn user_turn(text: &str) -> String {
     out + &verbatim(&text[done..])
 }
 
-/// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature. A secret that is gone
-/// already has nothing to hide, and a hash in its place would look like another.
+/// Replaces an opaque value with a hash of it: the id of a person, a machine or a request, or a signature. `[redacted]` stays: it
+/// tells nothing, and a hash in its place would look like a secret.
 pub(super) fn hashed(text: &str) -> String {
     if text.is_empty() || text == REDACTED || is_hashed(text) {
         return text.to_owned();

@@ -25,7 +25,7 @@ pub(super) enum FieldKind {
     Arguments,
     /// A value that a schema allows.
     Allowed,
-    /// A value that somebody chose among those. It stays if the schema lists it.
+    /// The default among the values that a schema allows. It stays if the request's schemas list it.
     Default,
     /// A regular expression of a schema. It stays if it spells no words.
     Pattern,

@@ -1,10 +1,9 @@
 //! Scrubbing: making a trace fit to be shared. Prose becomes filler; people and machines become anonymous.
 //!
 //! It works by an allow-list. What stays is listed: in `tables` and `answer_tables` for bodies and events, in `head` for headers,
-//! paths and the client's name. Where a word of a protocol is expected, only those of the protocols stay (`enumerations`); a listed
-//! name, id or number must look like one (`shape`). Everything else becomes filler
-//! (`filler`) or a hash, field names included. Every text keeps its length in characters, so that an answer is cut into the same
-//! deltas as before (`stream`).
+//! paths and the client's name. Where a word of a protocol is expected, only those of the protocols stay (`enumerations`); a
+//! listed name, id or number must look like one (`shape`). Everything else becomes filler (`filler`) or a hash, field names
+//! included. Filler keeps a text's length in characters, so that an answer is cut into the same deltas as before (`stream`).
 
 mod answer_tables;
 mod enumerations;
@@ -31,8 +30,8 @@ use super::Trace;
 use super::redact::Redactor;
 use super::redact_trace::{assemble_redacted, redact_trace};
 
-/// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing, and a valid
-/// trace stays valid.
+/// Scrubs a trace. Secrets that it still has are redacted. Scrubbing a scrubbed trace in the same way changes nothing, and a
+/// valid trace stays valid.
 pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
     redact_trace(&mut trace, redactor);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };

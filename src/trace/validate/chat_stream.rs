@@ -24,7 +24,7 @@ pub(super) fn problems_of(trace: &Trace) -> Vec<String> {
     problems
 }
 
-/// The end of a call in an alternative that ended for this reason.
+/// How a call ends in an alternative that ended for this reason. `is_last`: whether no call follows it.
 pub(super) fn call_end(finish_reason: Option<&str>, is_last: bool) -> CallEnd {
     let cuts = matches!(finish_reason, Some("length" | "content_filter"));
     if cuts && is_last { CallEnd::MayBeCut } else { CallEnd::Finished }

@@ -73,7 +73,7 @@ impl MessagesStream {
             "message_stop" => self.stop(),
             _ => Ok(()),
         };
-        // Said once.
+        // Only the first event that is too early is named.
         self.started |= is_early || kind == "message_start";
         if is_early { Err(format!("{kind} before message_start")) } else { step }
     }

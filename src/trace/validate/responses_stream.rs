@@ -61,7 +61,7 @@ impl ResponsesStream {
         self.sequence = number.or(before);
         let is_early = !self.created && !matches!(kind, "response.created" | "error");
         let step = self.step(kind, fields);
-        // Said once.
+        // Only the first event that is too early is named.
         self.created |= is_early || kind == "response.created";
         if is_early {
             return Err(format!("{kind} before response.created"));
