@@ -155,12 +155,13 @@ fn may_refuse_pictures(error: &BackendError) -> bool {
 }
 
 /// What servers write where a model can be shown no picture at all.
-const NO_PICTURES: [&str; 7] = ["support", "multimodal", "multi-modal", "modalit", "mmproj", "vision", "only 'text'"];
+const NO_PICTURES: [&str; 6] = ["multimodal", "multi-modal", "modalit", "mmproj", "vision", "only 'text'"];
 
 fn refuses_all_pictures(error: &BackendError) -> bool {
     let text = error.to_string().to_lowercase();
     // Of pictures in an unsupported format, others are taken.
-    !text.contains("format") && NO_PICTURES.iter().any(|words| text.contains(words))
+    let supports_none = text.contains("support") && ["image", "picture"].iter().any(|word| text.contains(word));
+    !text.contains("format") && (supports_none || NO_PICTURES.iter().any(|words| text.contains(words)))
 }
 
 impl Backend for OpenAiBackend {

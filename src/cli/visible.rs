@@ -44,8 +44,9 @@ fn harmless(text: &str) -> Option<usize> {
     if text.starts_with("\r\n") {
         return Some(2);
     }
-    let (number, _) = text.strip_prefix("\u{1b}[")?.split_once('m')?;
-    STYLES.contains(&number).then_some("\u{1b}[m".len() + number.len())
+    let rest = text.strip_prefix("\u{1b}[")?;
+    let number = STYLES.iter().find(|number| rest.strip_prefix(**number).is_some_and(|rest| rest.starts_with('m')))?;
+    Some("\u{1b}[m".len() + number.len())
 }
 
 #[cfg(test)]

@@ -47,7 +47,10 @@ impl<'a> Conversation<'a> {
 
     fn message(&mut self, message: &InputMessage) {
         let blocks = &*message.blocks();
-        self.omitted.fields("messages", &message.extra);
+        self.omitted.unread("messages", &message.extra, &["output_config"]);
+        if let Some(config) = message.extra.get("output_config").and_then(Value::as_object) {
+            self.omitted.unread("messages.output_config", config, &["effort"]);
+        }
         match message.role {
             Role::Assistant => self.assistant(blocks),
             Role::User => self.user(blocks),

@@ -48,7 +48,7 @@ impl RequestedThinking {
         Self {
             mode: field("thinking", "type").and_then(text),
             budget_tokens: field("thinking", "budget_tokens").and_then(Value::as_u64),
-            effort: field("output_config", "effort").and_then(text),
+            effort: request.effort().map(str::to_owned),
         }
     }
 

@@ -60,7 +60,7 @@ fn check_input_schema(tool: &Tool) -> Result<(), String> {
 fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("String should have at least 1 character".into()),
-        _ if name.len() > LONGEST_NAME => Err(format!("String should have at most {LONGEST_NAME} characters")),
+        _ if name.chars().count() > LONGEST_NAME => Err(format!("String should have at most {LONGEST_NAME} characters")),
         _ if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') => Ok(()),
         _ => Err(format!("String should match pattern '^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$'")),
     }

@@ -12,7 +12,7 @@ use crate::wire::{ContentBlock, Message, StopReason, from_json};
 /// in them.
 pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
     let mut texts = streamed_arguments(events);
-    texts.retain(|_, text| serde_json::from_str::<IgnoredAny>(text).is_err());
+    texts.retain(|_, text| from_json::<Value>(text.as_bytes()).is_err());
     texts
 }
 

@@ -6,6 +6,9 @@ use super::names::{Evidence, evidence_for};
 /// How far behind a name that is itself a value, as in `name: DB_PASSWORD`, its own value is looked for, in bytes.
 const NEAR: usize = 200;
 
+/// Most objects that are open one within the other. What stands deeper is judged by the last of them.
+const MOST_OBJECTS: usize = 8;
+
 /// A name that is the value of a field: `{"name": "DB_PASSWORD", "value": "…"}`, or the part of a form with that name.
 #[derive(Default)]
 pub(super) struct NamedElsewhere {
@@ -13,8 +16,8 @@ pub(super) struct NamedElsewhere {
     pub is_next: bool,
     /// What the last one asks of its value, and up to where that is looked for.
     last: Option<(Evidence, usize)>,
-    /// The object or list of JSON that stands behind the name of a secret, while it is open.
-    object: Option<NamedObject>,
+    /// The objects and lists of JSON behind names of secrets that are open, each within the one before.
+    objects: Vec<NamedObject>,
     /// Up to where a name is that of a form's part: the header that has it has begun.
     form_until: usize,
     /// The line ends since the name of a form's part, without anything between. Its value follows two.
@@ -38,14 +41,15 @@ impl NamedElsewhere {
 
     /// An object or a list begins behind a name. Inside of another one, only the name of a secret counts for more.
     pub(crate) fn enter(&mut self, evidence: Evidence, at: usize) {
-        if self.object.is_none() || evidence == Evidence::Name {
-            self.object = Some(NamedObject { evidence, until: at + NEAR, depth: 0 });
+        let counts = self.objects.is_empty() || evidence == Evidence::Name;
+        if counts && self.objects.len() < MOST_OBJECTS {
+            self.objects.push(NamedObject { evidence, until: at + NEAR, depth: 0 });
         }
     }
 
     /// What a value that stands in such an object must look like to be a secret.
     pub(crate) fn inside(&mut self, at: usize) -> Option<Evidence> {
-        let object = self.object.as_mut().filter(|object| at <= object.until)?;
+        let object = self.objects.last_mut().filter(|object| at <= object.until)?;
         object.until = at + NEAR;
         Some(object.evidence)
     }
@@ -59,14 +63,14 @@ impl NamedElsewhere {
 
     /// Counts the line ends, and the brackets of an object.
     pub(crate) fn pass(&mut self, byte: u8) {
-        if let Some(object) = &mut self.object {
+        if let Some(object) = self.objects.last_mut() {
             match byte {
                 b'{' | b'[' => object.depth = object.depth.saturating_add(1),
                 b'}' | b']' => object.depth = object.depth.saturating_sub(1),
                 _ => {}
             }
             if object.depth == 0 {
-                self.object = None;
+                self.objects.pop();
             }
         }
         match (&mut self.line_ends, byte) {

@@ -312,7 +312,7 @@ mod tests {
     fn the_values_of_an_object_below_such_a_name_are_judged_by_it() {
         let given = json!({
             "api_key": {"value": "opensesame", "name": "prod-1", "expires_at": "2027-01-01"}, "token": {"value": "abcd1234", "kind": "bot-2"},
-            "password": {"value": 12345678, "type": "string"}, "db_passwords": [{"val": "sunshine"}, {"value": ""}],
+            "password": {"value": 12345678, "type": "string"}, "db_passwords": [{"val": "sunshine"}, {"value": "moonlight"}],
             "secrets": {"STRIPE": "hunter2", "MODE": "enabled", "MAX": 5, "nested": {"deep": ["hunter-2"]}}, "bearer": "opensesame",
             "cookies": {"theme": "dark", "sid": "a1b2c3"}, "secret_scanning": {"status": "enabled-2"}, "key": {"value": "ctrl+s"},
             "properties": {"password": {"type": "object", "properties": {"value": {"type": "string", "default": "p4ssword-x"}}},
@@ -325,7 +325,7 @@ mod tests {
             body,
             json!({
                 "api_key": {"value": "[redacted]", "name": "prod-1", "expires_at": "2027-01-01"}, "token": {"value": "[redacted]", "kind": "bot-2"},
-                "password": {"value": "[redacted]", "type": "string"}, "db_passwords": [{"val": "[redacted]"}, {"value": ""}],
+                "password": {"value": "[redacted]", "type": "string"}, "db_passwords": [{"val": "[redacted]"}, {"value": "[redacted]"}],
                 "secrets": {"STRIPE": "[redacted]", "MODE": "enabled", "MAX": 5, "nested": {"deep": ["[redacted]"]}}, "bearer": "[redacted]",
                 "cookies": {"theme": "dark", "sid": "[redacted]"}, "secret_scanning": {"status": "enabled-2"}, "key": {"value": "ctrl+s"},
                 "properties": {"password": {"type": "object", "properties": {"value": {"type": "string", "default": "p4ssword-x"}}},
@@ -333,7 +333,7 @@ mod tests {
             })
         );
         // In a text, what is named value.
-        for secret in ["opensesame", "abcd1234", "12345678", "sunshine"] {
+        for secret in ["opensesame", "abcd1234", "12345678", "sunshine", "moonlight"] {
             assert!(!text.contains(secret), "{text}");
         }
         assert!(text.contains("ctrl+s") && text.contains("prod-1") && text.contains("p4ssword-x"), "{text}");

@@ -9,7 +9,8 @@ use crate::wire::Endpoint;
 
 /// What is wrong with the body of a request that was answered. One that is wrong is answered with an error.
 pub(super) fn problem_of(trace: &Trace) -> Option<String> {
-    if trace.response.status >= 400 {
+    // 0: nobody answered.
+    if trace.response.status == 0 || trace.response.status >= 400 {
         return None;
     }
     let body = &trace.request.body;

@@ -67,7 +67,9 @@ impl ResponsesStream {
             return Err(format!("{kind} before response.created"));
         }
         match (before, number) {
-            (Some(before), Some(number)) if number != before + 1 => Err(format!("sequence_number {number} follows {before}")),
+            (Some(before), Some(number)) if before.checked_add(1) != Some(number) => {
+                Err(format!("sequence_number {number} follows {before}"))
+            }
             _ => step,
         }
     }
