@@ -144,6 +144,12 @@ fn glm() {
     let two = [Text("before\n"), Call("Read", json!({"path": "12"})), Call("Read", json!({"path": "12"})), Text("after")];
     check(Glm, format!("before\n{tight}{tight}after").leak(), &two);
     check(Glm, "<tool_call>X\n</tool_call>", &[Call("X", json!({}))]);
+    // A string of JSON may contain what closes a value.
+    check(
+        Glm,
+        "<tool_call>Read\n<arg_key>lines</arg_key>\n<arg_value>[\"a</arg_value>\\\"\", 1]</arg_value>\n</tool_call>",
+        &[Call("Read", json!({"lines": ["a</arg_value>\"", 1]}))],
+    );
     // Without the tool's schema what reads as JSON is JSON; a forgotten tag before the value is no matter.
     check(
         Glm,

@@ -86,7 +86,8 @@ impl Parameters {
                 Ok(false)
             }
             ParameterState::Text => {
-                if let Some(text) = self.take_value(held) {
+                let end = held.find(self.tags.close);
+                if let Some(text) = self.take_value(held, end) {
                     json.push_str(&escaped(&text));
                     json.push('"');
                     self.state = ParameterState::Between;
@@ -98,7 +99,8 @@ impl Parameters {
                 Err(Unread::More)
             }
             ParameterState::Json => {
-                let text = self.take_value(held).ok_or(Unread::More)?;
+                let end = outside_strings(held, self.tags.close);
+                let text = self.take_value(held, end).ok_or(Unread::More)?;
                 json.push_str(&as_json(&text));
                 self.state = ParameterState::Between;
                 Ok(false)
@@ -116,10 +118,10 @@ impl Parameters {
         Ok(name)
     }
 
-    /// Removes the value and its end from `held`, and returns the value; `None` if its end has not arrived.
-    fn take_value(&self, held: &mut String) -> Option<String> {
-        let close = self.tags.close;
-        let own = held.find(close).map(|at| (at, close.len()));
+    /// Removes the value and its end from `held`, and returns the value; `None` if its end has not arrived. `close`: where its
+    /// closing tag is.
+    fn take_value(&self, held: &mut String, close: Option<usize>) -> Option<String> {
+        let own = close.map(|at| (at, self.tags.close.len()));
         let forgotten = self.next.iter().filter_map(|tag| Some((held.find(tag)? + 1, 0)));
         let (at, end) = own.into_iter().chain(forgotten).min()?;
         let value = &held[..at];
@@ -154,6 +156,24 @@ impl ArgumentReader for Parameters {
             }
         }
     }
+}
+
+/// Where the tag is that closes a value of JSON: its strings may contain the same text. Anything but a list, an object or a string
+/// of JSON ends at the first such text.
+fn outside_strings(text: &str, tag: &str) -> Option<usize> {
+    if !text.trim_start().starts_with(['{', '[', '"']) {
+        return text.find(tag);
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        // A tag begins with an ASCII character, so it begins between characters.
+        if !in_string && text.as_bytes()[at..].starts_with(tag.as_bytes()) {
+            return Some(at);
+        }
+        in_string ^= byte == b'"' && !escaped;
+        escaped = in_string && byte == b'\\' && !escaped;
+    }
+    None
 }
 
 /// The value as JSON text: unchanged if it is JSON, translated if it is Python's `True`, `False` or `None`,
