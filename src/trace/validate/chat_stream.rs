@@ -5,23 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::event_data::fields_of;
+use super::stream_problems::stream_problems;
+use crate::trace::Trace;
 use crate::trace::arguments::{CallEnd, argument_fault, spelled_arguments};
-use crate::trace::{ExchangeOutcome, Trace};
 use crate::wire::DONE;
 
 /// What is wrong with the chunks, a sentence each. A stream may end early unless the outcome is `complete`.
 pub(super) fn problems_of(trace: &Trace) -> Vec<String> {
-    let mut stream = ChatStream::default();
-    let mut problems = Vec::new();
-    for (position, event) in trace.response.events.iter().enumerate() {
-        if let Err(problem) = stream.chunk(&event.data) {
-            problems.push(format!("response.events[{position}]: {problem}"));
-        }
-    }
-    if trace.outcome == ExchangeOutcome::Complete {
-        problems.extend(stream.left_open().into_iter().map(|problem| format!("response.events: {problem}")));
-    }
-    problems
+    stream_problems(trace, |stream: &mut ChatStream, event| stream.chunk(&event.data), ChatStream::left_open)
 }
 
 /// How a call ends in an alternative that ended for this reason. `is_last`: whether no call follows it.
@@ -165,6 +156,7 @@ fn adds_something(fields: &Map<String, Value>, delta: &Map<String, Value>) -> bo
 mod tests {
     use super::super::tests::{problems_of_stream, request_to};
     use super::*;
+    use crate::trace::ExchangeOutcome;
     use serde_json::json;
 
     fn problems(chunks: &[Value]) -> String {

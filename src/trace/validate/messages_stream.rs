@@ -3,21 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::event_data::{fields_of, number_in, type_of};
-use crate::trace::{ExchangeOutcome, Trace};
+use super::stream_problems::stream_problems;
+use crate::trace::Trace;
 
 /// What is wrong with the events of a Messages stream, a sentence each. A stream may end early unless the outcome is `complete`.
 pub(super) fn problems_of(trace: &Trace) -> Vec<String> {
-    let mut stream = MessagesStream::default();
-    let mut problems = Vec::new();
-    for (position, event) in trace.response.events.iter().enumerate() {
-        if let Err(problem) = stream.event(&event.event, &event.data) {
-            problems.push(format!("response.events[{position}]: {problem}"));
-        }
-    }
-    if trace.outcome == ExchangeOutcome::Complete {
-        problems.extend(stream.left_open().map(|problem| format!("response.events: {problem}")));
-    }
-    problems
+    let at_end = |stream: &MessagesStream| stream.left_open().into_iter().collect();
+    stream_problems(trace, |stream: &mut MessagesStream, event| stream.event(&event.event, &event.data), at_end)
 }
 
 /// The deltas that are known, with the field that has their piece, and the blocks that they add to.
@@ -153,6 +145,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
+    use crate::trace::ExchangeOutcome;
     use crate::trace::testing::opening;
     use crate::trace::{Draft, RecordedEvent};
 

@@ -6,6 +6,7 @@ mod event_data;
 mod messages_stream;
 mod request;
 mod responses_stream;
+mod stream_problems;
 
 pub(crate) use messages_stream::MessagesStream;
 

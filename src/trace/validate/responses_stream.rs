@@ -5,24 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::event_data::{fields_of, number_in, type_of};
+use super::stream_problems::stream_problems;
+use crate::trace::Trace;
 use crate::trace::arguments::{CallEnd, argument_fault, spelled_arguments};
 use crate::trace::redact::REDACTED;
-use crate::trace::{ExchangeOutcome, Trace};
 
 /// What is wrong with the events, a sentence each. A stream may end early unless the outcome is `complete`.
 pub(super) fn problems_of(trace: &Trace) -> Vec<String> {
-    let mut stream = ResponsesStream::default();
-    let mut problems = Vec::new();
-    for (position, event) in trace.response.events.iter().enumerate() {
-        if let Err(problem) = stream.event(&event.event, &event.data) {
-            problems.push(format!("response.events[{position}]: {problem}"));
-        }
-    }
-    if trace.outcome == ExchangeOutcome::Complete {
-        problems.extend(stream.left_open().map(|problem| format!("response.events: {problem}")));
-        problems.extend(stream.faults().into_iter().map(|problem| format!("response.events: {problem}")));
-    }
-    problems
+    let at_end = |stream: &ResponsesStream| stream.left_open().map(str::to_owned).into_iter().chain(stream.faults()).collect();
+    stream_problems(trace, |stream: &mut ResponsesStream, event| stream.event(&event.event, &event.data), at_end)
 }
 
 /// What the end of a text has the whole of it in.
@@ -169,6 +160,7 @@ pub(super) fn function_call_fault(arguments: &Value, may_be_cut: bool) -> Option
 mod tests {
     use super::super::tests::problems_of_stream;
     use super::*;
+    use crate::trace::ExchangeOutcome;
     use serde_json::json;
 
     fn problems(events: &[Value]) -> String {
