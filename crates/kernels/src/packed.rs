@@ -178,16 +178,18 @@ fn unpack_words<const BITS: usize>(words: &[u32], lane: usize, (scale, bias): (f
     }
 }
 
-/// Rows of `length` numbers each, as tiles of [`LANES`] rows with the same place of each row side by side.
-fn side_by_side<Number: Copy + Default>(rows: &[Number], length: usize) -> Vec<Number> {
+/// Rows of `length` numbers each, as tiles of [`LANES`] rows with the same place of each row side by side; on all cores.
+fn side_by_side<Number: Copy + Default + Send + Sync>(rows: &[Number], length: usize) -> Vec<Number> {
     let tiles = (rows.len() / length).div_ceil(LANES);
     let mut ordered = vec![Number::default(); tiles * length * LANES];
-    for (at, row) in rows.chunks_exact(length).enumerate() {
-        let tile = &mut ordered[at / LANES * length * LANES..][..length * LANES];
-        for (place, number) in tile[at % LANES..].iter_mut().step_by(LANES).zip(row) {
-            *place = *number;
+    let size = length * LANES;
+    ordered.par_chunks_exact_mut(size).zip(rows.par_chunks(size)).for_each(|(tile, rows)| {
+        for (lane, row) in rows.chunks_exact(length).enumerate() {
+            for (place, number) in tile[lane..].iter_mut().step_by(LANES).zip(row) {
+                *place = *number;
+            }
         }
-    }
+    });
     ordered
 }
 
