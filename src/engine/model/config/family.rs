@@ -13,7 +13,6 @@ use super::hybrid::HybridConfig;
 pub enum Family {
     Llama(LlamaConfig),
     Mistral,
-    Ministral3,
     Qwen2,
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
@@ -41,12 +40,10 @@ impl Family {
     pub fn parse(config: &Value) -> Result<Self, String> {
         match config.get("model_type").and_then(Value::as_str) {
             Some("llama") => Ok(Self::Llama(LlamaConfig::deserialize(config).map_err(|e| e.to_string())?)),
-            Some("mistral") => Ok(Self::Mistral),
-            Some("ministral3") => Ok(Self::Ministral3),
+            Some("mistral" | "ministral3") => Ok(Self::Mistral),
             // A model that also reads images, around one of several text models.
             Some("mistral3") => match config.get(TEXT_MODEL_TYPE).and_then(Value::as_str) {
-                Some("ministral3") => Ok(Self::Ministral3),
-                Some("mistral") | None => Ok(Self::Mistral),
+                Some("mistral" | "ministral3") | None => Ok(Self::Mistral),
                 Some(other) => Err(format!("mistral3 with a text model {other:?} is not supported; {KNOWN}")),
             },
             Some("qwen2") => Ok(Self::Qwen2),
@@ -74,13 +71,7 @@ impl Family {
     pub fn hybrid(&self) -> Option<&HybridConfig> {
         match self {
             Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
-            Self::Llama(_)
-            | Self::Mistral
-            | Self::Ministral3
-            | Self::Qwen2
-            | Self::Qwen3
-            | Self::Qwen3Moe(_)
-            | Self::Glm4Moe(_) => None,
+            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) | Self::Glm4Moe(_) => None,
         }
     }
 

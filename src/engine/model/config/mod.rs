@@ -220,7 +220,7 @@ impl ConfigFile {
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
             Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) => (false, 0),
-            Family::Mistral | Family::Ministral3 => (true, 0),
+            Family::Mistral => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
             }

@@ -35,21 +35,16 @@ pub(super) struct Experts {
 }
 
 impl Experts {
-    /// Loads the router, `<path>.gate`, whose softmax chooses, and the experts, `<path>.switch_mlp.*` or `<path>.experts.<n>.*`.
-    pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, experts: &ExpertConfig) -> Result<Self, EngineError> {
-        let router = Router::load_softmax(weights, &format!("{path}.gate"), config, experts)?;
-        Ok(Self { router, mlps: ExpertMlps::load(weights, path, config, experts)?, shared: None })
-    }
-
-    /// The same with a router whose sigmoids choose.
-    pub(super) fn load_sigmoid(
+    /// Loads the router, `<path>.gate`, and the experts, `<path>.switch_mlp.*` or `<path>.experts.<n>.*`. `sigmoid`: how sigmoids
+    /// choose; `None`: the softmax over all experts does.
+    pub(super) fn load(
         weights: &mut Weights,
         path: &str,
         config: &Config,
         experts: &ExpertConfig,
-        routing: &SigmoidRouting,
+        sigmoid: Option<&SigmoidRouting>,
     ) -> Result<Self, EngineError> {
-        let router = Router::load_sigmoid(weights, &format!("{path}.gate"), config, experts, routing)?;
+        let router = Router::load(weights, &format!("{path}.gate"), config, experts, sigmoid)?;
         Ok(Self { router, mlps: ExpertMlps::load(weights, path, config, experts)?, shared: None })
     }
 

@@ -49,36 +49,21 @@ pub(super) struct Choice {
 }
 
 impl Router {
-    /// Loads `<path>.weight`, whose softmax chooses.
-    pub(super) fn load_softmax(
+    /// Loads `<path>.weight`, and for sigmoids `<path>.e_score_correction_bias`, `[E]`.
+    pub(super) fn load(
         weights: &mut Weights,
         path: &str,
         config: &Config,
         experts: &ExpertConfig,
+        sigmoid: Option<&SigmoidRouting>,
     ) -> Result<Self, EngineError> {
-        Self::load(weights, path, config, experts, Scoring::Softmax)
-    }
-
-    /// Loads `<path>.weight` and `<path>.e_score_correction_bias`, `[E]`.
-    pub(super) fn load_sigmoid(
-        weights: &mut Weights,
-        path: &str,
-        config: &Config,
-        experts: &ExpertConfig,
-        routing: &SigmoidRouting,
-    ) -> Result<Self, EngineError> {
-        let correction = weights.vector(&format!("{path}.e_score_correction_bias"), experts.num_experts)?;
-        let scoring = Scoring::Sigmoid { correction, scale: routing.routed_scaling_factor };
-        Self::load(weights, path, config, experts, scoring)
-    }
-
-    fn load(
-        weights: &mut Weights,
-        path: &str,
-        config: &Config,
-        experts: &ExpertConfig,
-        scoring: Scoring,
-    ) -> Result<Self, EngineError> {
+        let scoring = match sigmoid {
+            None => Scoring::Softmax,
+            Some(routing) => Scoring::Sigmoid {
+                correction: weights.vector(&format!("{path}.e_score_correction_bias"), experts.num_experts)?,
+                scale: routing.routed_scaling_factor,
+            },
+        };
         let ExpertConfig { num_experts, num_experts_per_tok, norm_topk_prob, .. } = *experts;
         let scores = Linear::load(weights, path, config.hidden_size, num_experts, false)?;
         let (experts, chosen) = (num_experts as i32, num_experts_per_tok as i32);

@@ -32,7 +32,7 @@ fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Glm4
     if layer < own.first_k_dense_replace {
         return Ok(FeedForward::Dense(Mlp::load(weights, &path, config, false)?));
     }
-    let experts = Experts::load_sigmoid(weights, &path, config, &own.experts, &own.routing)?;
+    let experts = Experts::load(weights, &path, config, &own.experts, Some(&own.routing))?;
     let shared_width = own.experts.moe_intermediate_size * own.n_shared_experts.unwrap_or(0);
     if shared_width == 0 {
         return Ok(FeedForward::Experts(Box::new(experts)));

@@ -1,4 +1,5 @@
-//! Mistral: Llama's transformer block without biases, usually with sliding-window attention.
+//! Mistral, Ministral 3 and Devstral Small 2: Llama's transformer block without biases, often with sliding-window attention. That
+//! Ministral's queries grow with their position is said by its RoPE's configuration.
 
 use super::llama;
 use crate::engine::EngineError;

@@ -5,7 +5,6 @@
 
 mod glm4_moe;
 mod llama;
-mod ministral3;
 mod mistral;
 mod qwen2;
 mod qwen3;
@@ -24,7 +23,6 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
     match &config.family {
         Family::Llama(own) => llama::block(weights, layer, config, own),
         Family::Mistral => mistral::block(weights, layer, config),
-        Family::Ministral3 => ministral3::block(weights, layer, config),
         Family::Qwen2 => qwen2::block(weights, layer, config),
         Family::Qwen3 => qwen3::block(weights, layer, config),
         Family::Qwen3Moe(own) => qwen3_moe::block(weights, layer, config, own),

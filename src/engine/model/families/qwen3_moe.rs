@@ -19,7 +19,7 @@ pub(super) fn block(
     let attention = qwen3::attention(weights, layer, config)?;
     let mlp = format!("model.layers.{layer}.mlp");
     let feed_forward = if own.has_experts(layer) {
-        FeedForward::Experts(Box::new(Experts::load(weights, &mlp, config, &own.experts)?))
+        FeedForward::Experts(Box::new(Experts::load(weights, &mlp, config, &own.experts, None)?))
     } else {
         FeedForward::Dense(Mlp::load(weights, &mlp, config, false)?)
     };

@@ -53,7 +53,7 @@ fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Hybr
     let path = format!("model.layers.{layer}.mlp");
     match &own.experts {
         Some(SharedExpertConfig { routed, shared_width }) if routed.has_experts(layer) => {
-            let experts = Experts::load(weights, &path, config, &routed.experts)?;
+            let experts = Experts::load(weights, &path, config, &routed.experts, None)?;
             let shared = SharedExpert::load_gated(weights, &path, config.hidden_size, *shared_width)?;
             Ok(FeedForward::Experts(Box::new(experts.with_shared(shared))))
         }
