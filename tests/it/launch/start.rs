@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use crate::support::TRACES;
 use crate::support::output::line_of;
-use crate::support::process::{Running, run};
+use crate::support::process::{Running, exits_7_on, run};
 use crate::support::sandbox::{Sandbox, portable};
 
 /// A server that nobody runs: for clients that send nothing.
@@ -57,8 +57,7 @@ fn the_reference_mode_leaves_the_client_as_it_is() {
 #[test]
 fn signals_reach_the_client() {
     let sandbox = Sandbox::new();
-    let waiting = "trap 'kill $!; exit 7' TERM; tail -f /dev/null & echo ready; wait";
-    let mut launched = Running::start(&mut sandbox.anyclaude(&script(waiting)));
+    let mut launched = Running::start(&mut sandbox.anyclaude(&script(&exits_7_on("TERM"))));
     launched.prints("ready");
     launched.signal("TERM");
     let ran = launched.end().exits(7);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyclaude::trace;
 
 use crate::support::output::line_of;
-use crate::support::process::{Ran, Running, run};
+use crate::support::process::{Ran, Running, exits_7_on, run};
 use crate::support::recorder::files;
 use crate::support::sandbox::Sandbox;
 use crate::support::upstream::{Client, REQUEST, Upstream};
@@ -105,8 +105,7 @@ fn the_childs_requests_are_recorded() {
 fn signals_reach_the_child_and_the_recorder_outlives_it() {
     for signal in ["INT", "TERM"] {
         let sandbox = Sandbox::new();
-        let waiting = format!("trap 'kill $!; exit 7' {signal}; tail -f /dev/null & echo ready; wait");
-        let mut running = Running::start(&mut around(&sandbox, LOCAL, &waiting));
+        let mut running = Running::start(&mut around(&sandbox, LOCAL, &exits_7_on(signal)));
         running.prints("ready");
         running.signal(signal);
         let ran = running.end().exits(7);

@@ -53,6 +53,13 @@ pub(crate) fn signal(process: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
 }
 
+/// A shell script that prints `ready` and then waits for a signal, at which it exits with 7. It waits in short sleeps: a process of
+/// its own that it had to kill could miss its signal, killed before it has replaced the shell's handler, and would keep the
+/// outputs open for ever.
+pub(crate) fn exits_7_on(signal: &str) -> String {
+    format!("trap 'exit 7' {signal}; echo ready; while :; do sleep 0.05; done")
+}
+
 impl Running {
     /// Starts a program; both its outputs are read from now on.
     #[track_caller]
