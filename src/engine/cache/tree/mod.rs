@@ -85,14 +85,18 @@ impl<P: Payload> PrefixTree<P> {
 
     /// The segments of the longest prefix of `tokens` from which a sequence can go on, in order. Counts as a use.
     pub fn lookup(&mut self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
-        self.touch(self.find(tokens).node);
-        self.segments(&tokens[..self.known(tokens)])
+        let found = self.find(tokens);
+        self.touch(found.node);
+        self.segments_before(self.resume_point(found))
     }
 
     /// The segments of the longest prefix of `tokens` that the tree has, whether or not a sequence can go on from it. Does not
     /// count as a use.
     pub fn segments(&self, tokens: &[u32]) -> Result<Vec<Segment<P>>, P::CopyError> {
-        let position = self.find(tokens);
+        self.segments_before(self.find(tokens))
+    }
+
+    fn segments_before(&self, position: PrefixMatch) -> Result<Vec<Segment<P>>, P::CopyError> {
         let mut found = Vec::new();
         for id in self.path(position.node) {
             let node = self.node(id);
@@ -107,16 +111,20 @@ impl<P: Payload> PrefixTree<P> {
 
     /// Length of the longest prefix of `tokens` from which a sequence can go on. Does not count as a use.
     pub fn known(&self, tokens: &[u32]) -> usize {
-        let PrefixMatch { mut node, mut within, tokens: mut end } = self.find(tokens);
-        while let Some(payload) = &self.node(node).payload {
-            if payload.resumes_after(within) {
-                return end;
+        self.resume_point(self.find(tokens)).tokens
+    }
+
+    /// The last position at or before this one from which a sequence can go on.
+    fn resume_point(&self, mut position: PrefixMatch) -> PrefixMatch {
+        while let Some(payload) = &self.node(position.node).payload {
+            if payload.resumes_after(position.within) {
+                break;
             }
-            end -= within;
-            node = self.node(node).parent;
-            within = self.node(node).tokens.len();
+            position.tokens -= position.within;
+            position.node = self.node(position.node).parent;
+            position.within = self.node(position.node).tokens.len();
         }
-        0
+        position
     }
 
     /// Adds the part of `tokens` that is new and evicts the least recently used prompts beyond the limits. `segments` must
