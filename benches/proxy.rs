@@ -294,8 +294,4 @@ fn print(args: &Args, results: &[Measured]) {
     for way in proxies {
         line(way, added(&way.request, &direct.request), added(&way.event, &direct.event));
     }
-    if let [ours, theirs] = proxies {
-        let ratio = added(&theirs.request, &direct.request)[0] / added(&ours.request, &direct.request)[0];
-        println!("\nmitmdump adds {ratio:.1}x of what anyclaude adds to a request (p50)");
-    }
 }
