@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use futures::{StreamExt, stream};
 
-use super::{Backend, BackendError, EventStream};
+use super::{Backend, BackendError, EventStream, ModelLimits};
 use crate::wire::{ErrorKind, MessagesRequest};
 
 /// A chain of backends.
@@ -106,6 +106,14 @@ impl Backend for FallbackBackend {
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         Box::pin(self.count(request))
+    }
+
+    /// Those that hold whichever backend answers.
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        Box::pin(async {
+            let limits = join_all(self.chain.iter().map(|link| link.backend.limits())).await;
+            limits.into_iter().fold(ModelLimits::default(), ModelLimits::of_either)
+        })
     }
 }
 

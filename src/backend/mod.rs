@@ -12,6 +12,7 @@ mod learnt_models;
 mod margins;
 #[cfg(feature = "mlx")]
 pub mod mlx;
+mod model_limits;
 mod omission_log;
 pub mod openai;
 pub mod remote;
@@ -20,11 +21,12 @@ pub mod trimmed;
 use std::pin::Pin;
 
 use futures::Stream;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};
+pub use model_limits::ModelLimits;
 pub(crate) use omission_log::{WhyOmitted, say_omitted};
 
 use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
@@ -70,6 +72,11 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// The request is invalid, or the backend cannot be reached or cannot count.
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>>;
+
+    /// How many tokens its model takes and gives, as far as the backend knows or can ask.
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        Box::pin(ready(ModelLimits::default()))
+    }
 
     /// How sure the model is of an answer, if the backend can tell.
     fn judge(&self) -> Option<&dyn JudgeAnswers> {

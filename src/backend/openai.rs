@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::http::{self, shorten};
 use super::learnt_models::LearntModels;
+use super::model_limits::{ModelLimits, listed_limits};
 use super::{Backend, BackendError, EventStream, Protocol, WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
@@ -181,6 +182,13 @@ impl Backend for OpenAiBackend {
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         let tokens = convert::estimated_tokens(&self.convert(&request));
         Box::pin(async move { Ok(tokens) })
+    }
+
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        Box::pin(async {
+            let Some(model) = &self.model else { return ModelLimits::default() };
+            listed_limits(&self.client, &self.headers, &format!("{}/models", self.address), model).await
+        })
     }
 }
 

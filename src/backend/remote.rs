@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{self, shorten};
-use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, Protocol};
+use super::model_limits::listed_limits;
+use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, ModelLimits, Protocol};
 use crate::net::root_cause;
 use crate::wire::{
-    COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MessagesRequest, StreamEvent, from_json,
+    COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,
 };
 
 /// Upper bound on generated tokens where the client sets none: Anthropic asks for one, and every model takes this.
@@ -208,6 +209,13 @@ impl Backend for RemoteBackend {
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         Box::pin(self.count(request))
+    }
+
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        Box::pin(async {
+            let Some(health) = &self.anyclaude else { return ModelLimits::default() };
+            listed_limits(&self.client, &self.headers, &self.url(MODELS_PATH), &health.model).await
+        })
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {

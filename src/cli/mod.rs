@@ -10,6 +10,7 @@ mod blocking;
 mod check;
 mod child;
 mod choices;
+mod client_limits;
 mod config;
 mod doctor;
 mod environment;

@@ -41,6 +41,7 @@ pub struct EngineOptions {
 /// Dropping it cancels the active answers and waits for the device's thread, at most one prefill chunk long.
 pub struct Engine {
     config: Config,
+    output: OutputLimits,
     commands: mpsc::Sender<WorkerCommand>,
     shared: SharedState,
     thread: Option<JoinHandle<()>>,
@@ -51,7 +52,7 @@ impl Engine {
     pub fn load(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let (commands, inbox) = mpsc::channel();
         let (loaded, when_loaded) = mpsc::channel();
-        let shared = SharedState::default();
+        let (shared, output) = (SharedState::default(), options.output);
         let thread = std::thread::Builder::new()
             .name("mlx".into())
             .spawn({
@@ -60,12 +61,17 @@ impl Engine {
             })
             .map_err(|e| EngineError::Device(format!("cannot start the engine's thread: {e}")))?;
         let config = when_loaded.recv().map_err(|_| gone())??;
-        Ok(Self { config, commands, shared, thread: Some(thread) })
+        Ok(Self { config, output, commands, shared, thread: Some(thread) })
     }
 
     /// The model's architecture and sizes.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The limits of every answer.
+    pub fn output_limits(&self) -> OutputLimits {
+        self.output
     }
 
     /// Queues an answer. `max_tokens` is reduced to what the model's context leaves. Dropping the receiver cancels the answer.

@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::app::App;
 use super::error::ApiError;
+use crate::backend::ModelLimits;
 use crate::wire::ErrorKind;
 
 /// `GET /` and `HEAD /`: some clients probe it to see whether a server is there.
@@ -43,23 +44,25 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
 /// `GET /v1/models`: the backend's one model, with the fields of Anthropic's list and of OpenAI's.
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let id = app.backend.model();
-    Json(json!({ "object": "list", "data": [describe(&app, &id)], "has_more": false, "first_id": id, "last_id": id }))
+    let described = describe(&app, &id).await;
+    Json(json!({ "object": "list", "data": [described], "has_more": false, "first_id": id, "last_id": id }))
 }
 
 /// `GET /v1/models/{id}`. Requests for any of Anthropic's models are answered by the local one, so all of them exist.
 pub(crate) async fn model(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Result<Json<Value>, ApiError> {
     let Path(id) = id.map_err(|rejection| ApiError::invalid(format!("model: {}", rejection.body_text())))?;
     if id == app.backend.model() || id.starts_with("claude-") {
-        Ok(Json(describe(&app, &id)))
+        Ok(Json(describe(&app, &id).await))
     } else {
         Err(ApiError::new(ErrorKind::NotFound, format!("model: {id}")))
     }
 }
 
-fn describe(app: &App, id: &str) -> Value {
+/// A model, with its limits under the names of Anthropic (`max_input_tokens`, `max_tokens`) and of servers of chat completions.
+async fn describe(app: &App, id: &str) -> Value {
     // A model folder has no creation date, so the server's start stands in. Formatting fails only after the year 9999.
     let created_at = app.started_at.format(&Rfc3339).unwrap_or_default();
-    json!({
+    let mut described = json!({
         "type": "model",
         "id": id,
         "display_name": app.backend.model(),
@@ -67,7 +70,14 @@ fn describe(app: &App, id: &str) -> Value {
         "object": "model",
         "created": app.started_at.unix_timestamp(),
         "owned_by": "anyclaude",
-    })
+    });
+    let ModelLimits { context, output } = app.backend.limits().await;
+    if let Some(context) = context {
+        described["max_input_tokens"] = context.into();
+        described["context_length"] = context.into();
+        described["max_tokens"] = output.map_or(context, |output| output.min(context)).into();
+    }
+    described
 }
 
 /// `GET /metrics`, in Prometheus' text format.

@@ -14,7 +14,7 @@ mod text_side;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use tokio_util::sync::CancellationToken;
 
 pub use self::admission::ClientLimits;
@@ -23,7 +23,7 @@ use self::answer_stream::answer_stream;
 use self::breakpoints::CacheBreakpoints;
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
-use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, JudgeAnswers, WarmUpReport};
+use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, JudgeAnswers, ModelLimits, WarmUpReport};
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{Engine, EngineError, EngineOptions, MemoryUse};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
@@ -135,6 +135,11 @@ impl Backend for MlxBackend {
             self.on_text_side(move |text, unwanted| Ok(text.count(request, unwanted)? as u64)).await
         }
         .boxed()
+    }
+
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        let output = self.engine.output_limits().tokens.map(|tokens| tokens.get() as u64);
+        ready(ModelLimits { context: Some(self.engine.config().context as u64), output }).boxed()
     }
 
     fn judge(&self) -> Option<&dyn JudgeAnswers> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 
-use super::{Backend, BackendError, EventStream};
+use super::{Backend, BackendError, EventStream, ModelLimits};
 use crate::wire::MessagesRequest;
 
 pub use bodies::TrimmedBodies;
@@ -80,5 +80,9 @@ impl Backend for TrimmedBackend {
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         self.inner.count_tokens(self.rules.apply(request))
+    }
+
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        self.inner.limits()
     }
 }

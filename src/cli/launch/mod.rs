@@ -26,6 +26,7 @@ use self::origin::{RunningOrigin, allowed};
 use self::recording::Recording;
 use self::summary::LaunchSummary;
 use super::child::{Child, check_program, environment, token_variable};
+use super::client_limits::client_limits;
 use super::record::{RecordingProgress, observe};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
@@ -145,6 +146,8 @@ impl Launch {
         let mut variables = environment(&address, &upstream);
         variables.push(token_variable(&token));
         variables.extend(client_variables(&self.settings));
+        // Whoever has set one of these knows why.
+        variables.extend(client_limits(origin.limits()).into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
         let child = Child::start(&self.command(), variables)?;
         let observed = observe_client(child, signals, recorder, notices).await?;
         self.sum_up(origin, observed).await

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use super::backend::LaunchBackend;
 use super::errors::launch_error;
 use super::modes::{AnswerSource, anthropic_url, sources};
-use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
 use crate::backend::trimmed::{TrimRules, TrimSavings, TrimmedBackend, TrimmedBodies};
+use crate::backend::{Backend, ModelLimits};
 use crate::cli::CliError;
 use crate::cli::allow::REMEDIES;
 use crate::cli::child::outer_token;
@@ -82,6 +82,7 @@ impl Origin {
                 engine: None,
                 chain: None,
                 trimmed: trimmed.map(TrimmedPrompts::Elsewhere),
+                limits: ModelLimits::default(),
             }),
             Self::Here { listener, sources, options, .. } => {
                 let LaunchBackend { backend, chain, engine } = LaunchBackend::connect(sources, settings).await?;
@@ -91,9 +92,10 @@ impl Origin {
                 };
                 let rules = trim_rules(settings);
                 let trimmed = (!rules.is_empty()).then(|| Arc::new(TrimmedBackend::new(backend.clone(), rules)));
+                let limits = backend.limits().await;
                 let backend = trimmed.clone().map_or(backend, |trimmed| trimmed as Arc<dyn Backend>);
                 let server = Some(OwnServer::start(backend, listener, options));
-                Ok(RunningOrigin { name, server, engine, chain, trimmed: trimmed.map(TrimmedPrompts::Here) })
+                Ok(RunningOrigin { name, server, engine, chain, trimmed: trimmed.map(TrimmedPrompts::Here), limits })
             }
         }
     }
@@ -118,6 +120,7 @@ pub(crate) struct RunningOrigin {
     engine: Option<Arc<dyn Backend>>,
     chain: Option<Arc<FallbackBackend>>,
     trimmed: Option<TrimmedPrompts>,
+    limits: ModelLimits,
 }
 
 /// What trims prompts: behind our own server, or on the way to another.
@@ -150,6 +153,11 @@ impl RunningOrigin {
     /// What to call it in output.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many tokens the model takes and gives, as far as that is known.
+    pub(crate) fn limits(&self) -> ModelLimits {
+        self.limits
     }
 
     /// The engine in this process, if there is one.

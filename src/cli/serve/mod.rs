@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::allow::AllowArgs;
+use super::client_limits::client_limits;
 use super::local_model::{self, CacheArgs, OutputArgs};
 use super::signals::{self, Signals};
+use super::text::grouped;
 use super::{CliError, blocking, choices, keys, say};
-use crate::backend::CacheControl;
 use crate::backend::mlx::MlxBackend;
+use crate::backend::{Backend, CacheControl, ModelLimits};
 use crate::engine::decode::ToolFormatName;
 use crate::engine::{ComputePath, EngineOptions};
 use crate::server::{Server, ServerOptions};
@@ -82,7 +84,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     let backend = Arc::new(local_model::load(folder, options).await?);
     // Before the address is announced: whoever reads it may stop us at once.
     let stop = stop_signal().map_err(CliError::backend)?;
-    announce(address, api_key.as_deref());
+    announce(address, api_key.as_deref(), backend.limits().await);
     let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
     // Clients that were given the name that we listen on may use it.
     let mut allowed = allow.allowed();
@@ -123,10 +125,14 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
     })
 }
 
-fn announce(address: SocketAddr, api_key: Option<&str>) {
+fn announce(address: SocketAddr, api_key: Option<&str>, limits: ModelLimits) {
     let key = if api_key.is_some() { "<the key>" } else { "local" };
     say(format_args!("listening on http://{address}"));
     say(format_args!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude"));
+    if let Some(context) = limits.context {
+        let variables: String = client_limits(limits).iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        say(format_args!("for its context of {} tokens set also:{variables}", grouped(context)));
+    }
 }
 
 /// Computes the tools and system prompt of a request in the background.

@@ -32,6 +32,28 @@ fn server(stream: Stream) -> ChatUpstream {
     })
 }
 
+/// A server whose model has a context of this many tokens, and says of every answer that its prompt took so many. It always
+/// asks for the same command, except where it is asked for a summary.
+fn nearly_full(context: u64, prompt_tokens: u64) -> ChatUpstream {
+    ChatUpstream::start(move |asked| {
+        if asked.path.ends_with("/models") {
+            return Reply::json(200, json!({"data": [{"id": "qwen3-8b", "max_model_len": context}]}));
+        }
+        let summary = asks_for_summary(asked);
+        let calls = [("Read", json!({"file_path": "hello.txt"}))];
+        let (text, calls) = if summary { ("<summary>Nothing was done.</summary>", &[][..]) } else { ("", &calls[..]) };
+        Reply::stream(
+            lm_studio(asked, text, calls).replace("\"prompt_tokens\":50", &format!("\"prompt_tokens\":{prompt_tokens}")),
+        )
+    })
+}
+
+/// Whether this is the client's own request to summarise the conversation.
+fn asks_for_summary(asked: &Asked) -> bool {
+    let last = asked.body["messages"].as_array().and_then(|messages| messages.last());
+    last.is_some_and(|last| last.to_string().contains("<summary>"))
+}
+
 fn launch(sandbox: &Sandbox, flags: &[&str]) -> Ran {
     launch_with(sandbox, flags, &[])
 }
@@ -64,9 +86,29 @@ fn lm_studio_answers_with_the_model_that_it_has() {
     let ran = launch(&sandbox, &["--mode", "lmstudio", "--base-url", &upstream.url]);
     check(&sandbox, &upstream, &ran);
     insta::assert_snapshot!(client_line(&ran.stderr, "ready in "), @"ready in [time]: lmstudio qwen3-8b answers [client] at http://127.0.0.1:[port]");
-    let mut completions = upstream.asked();
-    completions.retain(|asked| asked.path.ends_with("/completions"));
-    assert!(completions.iter().all(|asked| asked.body["model"] == "qwen3-8b"));
+    assert!(upstream.asked_to_answer().iter().all(|asked| asked.body["model"] == "qwen3-8b"));
+}
+
+#[test]
+fn the_client_summarises_before_the_servers_context_is_full() {
+    for (context, prompt_tokens, summarises) in [(40_000, 35_000, true), (40_000, 30_000, false), (200_000, 35_000, false)] {
+        let (sandbox, upstream) = (sandbox(), nearly_full(context, prompt_tokens));
+        let flags = ["--mode", "openai", "--base-url", &upstream.url, "--model", "qwen3-8b"];
+        run(&mut launching_claude(&sandbox, &flags, &["-p", "Read hello.txt", "--allowedTools", "Read", "--max-turns", "3"]));
+        let asked = upstream.asked_to_answer();
+        assert_eq!(asked.iter().any(asks_for_summary), summarises, "{context} {prompt_tokens}");
+        let most = asked.iter().filter_map(|asked| asked.body["max_tokens"].as_u64()).max();
+        assert_eq!(most, Some(context / 4));
+    }
+}
+
+#[test]
+fn a_user_who_has_set_the_clients_limits_is_not_overruled() {
+    let (sandbox, upstream) = (sandbox(), nearly_full(40_000, 50));
+    let show = "echo $CLAUDE_CODE_MAX_OUTPUT_TOKENS $CLAUDE_CODE_AUTO_COMPACT_WINDOW $CLAUDE_AUTOCOMPACT_PCT_OVERRIDE";
+    let flags = ["--mode", "openai", "--base-url", &upstream.url, "--model", "qwen3-8b", "--client", "sh", "--", "-c", show];
+    let ran = run(sandbox.anyclaude(&flags).env("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "123"));
+    assert_eq!(ran.stdout, "123 100000 37.8\n");
 }
 
 #[test]
@@ -98,11 +140,13 @@ fn any_server_of_the_protocol_answers() {
 fn the_client_gets_over_errors_before_and_in_the_middle_of_an_answer() {
     let (sandbox, answers) = (sandbox(), AtomicUsize::new(0));
     let upstream = ChatUpstream::start(move |asked| match answers.fetch_add(1, Ordering::Relaxed) {
-        0 => {
+        // The launcher asks for the model's context.
+        0 if asked.path.ends_with("/models") => Reply::json(404, json!({})),
+        1 => {
             let error = json!({"error": {"message": "slow down", "code": 429}});
             Reply::json(429, error).with("retry-after", "0")
         }
-        1 => {
+        2 => {
             let choice = json!({"index": 0, "delta": {"content": ""}, "finish_reason": "error"});
             let error = json!({"code": 502, "message": "Provider disconnected"});
             Reply::stream(

@@ -98,7 +98,7 @@ fn whoever_does_not_know_the_token_costs_nothing_and_is_told_nothing() {
             insta::allow_duplicates! { insta::assert_snapshot!(message, @"this port is for the client that anyclaude has started: it sends the header x-anyclaude-token, which it finds in its variable ANTHROPIC_CUSTOM_HEADERS. If that client is told this, its own settings replace the variable") }
         }
     }
-    assert_eq!(upstream.asked().len(), 0);
+    assert_eq!(upstream.asked_to_answer().len(), 0);
     // Clients send such a probe without their headers. It gets no further than the port.
     for path in ["/", "/v1/models", "/metrics"] {
         assert_eq!(send(launched.request(Method::HEAD, path)).unwrap(), ok(""), "{path}");
@@ -106,7 +106,7 @@ fn whoever_does_not_know_the_token_costs_nothing_and_is_told_nothing() {
 
     let reply = send(launched.request(Method::POST, "/v1/messages").header(HEADER, &launched.token)).unwrap();
     assert!(reply.status == 200 && reply.text.contains("message_stop"), "{reply:?}");
-    let asked = upstream.asked();
+    let asked = upstream.asked_to_answer();
     assert!(asked.len() == 1 && asked[0].headers["authorization"] == "Bearer or-key", "{asked:?}");
     assert!(!format!("{asked:?}").contains(&launched.token), "{asked:?}");
     let (_, traces) = launched.end();
@@ -129,7 +129,7 @@ fn foreign_names_and_pages_are_turned_away_even_with_the_token() {
             assert!(reply.json()["request_id"].as_str().unwrap().starts_with("req_"), "{reply:?}");
         }
     }
-    assert_eq!(upstream.asked().len(), 0);
+    assert_eq!(upstream.asked_to_answer().len(), 0);
     launched.end();
 }
 
@@ -204,7 +204,7 @@ fn the_server_behind_the_port_is_no_way_round_it() {
         }
         assert_eq!(send(client().get(format!("http://127.0.0.1:{port}/metrics"))).unwrap().status, 401);
     }
-    assert_eq!(upstream.asked().len(), 0);
+    assert_eq!(upstream.asked_to_answer().len(), 0);
     launched.end();
 }
 

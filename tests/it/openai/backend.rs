@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyclaude::backend::fallback::FallbackBackend;
 use anyclaude::backend::openai::OpenAiBackend;
 use anyclaude::backend::remote::RemoteBackend;
-use anyclaude::backend::{Backend, BackendError};
+use anyclaude::backend::{Backend, BackendError, ModelLimits};
 use anyclaude::convert::Dialect;
 use anyclaude::server::ServerOptions;
 use anyclaude::wire::{Assembler, Message, MessagesRequest};
@@ -94,6 +94,28 @@ async fn models_are_listed() {
     let backend = OpenAiBackend::new(&upstream.url, None, None, Dialect::LmStudio).unwrap();
     assert_eq!(soon("the models", backend.models()).await.unwrap(), ["qwen3-8b", "text-embedding-nomic"]);
     assert_eq!(upstream.asked()[0].path, "/v1/models");
+}
+
+#[tokio::test]
+async fn a_models_limits_are_those_that_the_server_lists() {
+    let cases = [
+        (json!({"id": "m", "context_length": 131_072}), Some(131_072), None),
+        (json!({"id": "m", "max_model_len": 32_768}), Some(32_768), None),
+        (json!({"id": "m", "context_window": 8_192, "max_completion_tokens": 4_096}), Some(8_192), Some(4_096)),
+        (json!({"id": "m", "max_context_length": 262_144, "max_tokens": 0}), Some(262_144), None),
+        (json!({"id": "m", "context_length": "long"}), None, None),
+        (json!({"id": "another", "context_length": 131_072}), None, None),
+        (json!("m"), None, None),
+    ];
+    for (entry, context, output) in cases {
+        let list = json!({"data": [entry]});
+        let upstream = ChatUpstream::start(move |_| Reply::json(200, list.clone()));
+        let backend = OpenAiBackend::new(&upstream.url, None, Some("m"), Dialect::Compatible).unwrap();
+        assert_eq!(soon("the limits", backend.limits()).await, ModelLimits { context, output });
+    }
+    let refusing = ChatUpstream::start(|_| Reply::json(404, json!({})));
+    let backend = OpenAiBackend::new(&refusing.url, None, Some("m"), Dialect::Compatible).unwrap();
+    assert_eq!(soon("the limits", backend.limits()).await, ModelLimits::default());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyclaude::backend::remote::RemoteBackend;
-use anyclaude::backend::{Backend, BackendError};
+use anyclaude::backend::{Backend, BackendError, ModelLimits};
 use anyclaude::server::ServerOptions;
 use anyclaude::wire::{self, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
 use futures::StreamExt;
@@ -91,6 +91,13 @@ async fn the_cache_of_an_anyclaude_server_is_controlled() {
     soon("the cache's answer", cache.clear()).await.unwrap();
     soon("the cache's answer", cache.keep_shared_prefix(request())).await.unwrap();
     assert_eq!(server.backend.cache_calls.all(), ["clear", "warm claude-opus-5-5"]);
+}
+
+#[tokio::test]
+async fn the_limits_of_an_anyclaude_servers_model_are_known() {
+    let ours = ours();
+    let limits = soon("the limits", connect(&ours.url).await.limits()).await;
+    assert_eq!(limits, ModelLimits { context: Some(65_536), output: Some(4_096) });
 }
 
 #[tokio::test]

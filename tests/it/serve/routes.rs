@@ -63,7 +63,10 @@ fn models_lists_the_local_one_and_knows_every_claude() {
           "created_at": null,
           "object": "model",
           "created": null,
-          "owned_by": "anyclaude"
+          "owned_by": "anyclaude",
+          "max_input_tokens": 65536,
+          "context_length": 65536,
+          "max_tokens": 4096
         }
       ],
       "has_more": false,

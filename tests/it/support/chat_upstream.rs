@@ -68,6 +68,13 @@ impl ChatUpstream {
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.asked.all()
     }
+
+    /// The requests for answers. The launcher asks for the list of models too.
+    pub(crate) fn asked_to_answer(&self) -> Vec<Asked> {
+        let mut asked = self.asked();
+        asked.retain(|asked| asked.path.ends_with("/completions"));
+        asked
+    }
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {

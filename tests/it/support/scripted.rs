@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyclaude::backend::{Backend, BackendError, CacheControl, EventStream};
+use anyclaude::backend::{Backend, BackendError, CacheControl, EventStream, ModelLimits};
 use anyclaude::server::ServerOptions;
 use anyclaude::wire::{Content, ContentBlock, Message, MessagesRequest, StreamEvent, Usage};
 use async_stream::stream;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -142,6 +142,10 @@ impl Backend for Scripted {
 
     fn model(&self) -> String {
         "scripted".into()
+    }
+
+    fn limits(&self) -> BoxFuture<'_, ModelLimits> {
+        Box::pin(ready(ModelLimits { context: Some(65_536), output: Some(4_096) }))
     }
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
