@@ -4,6 +4,8 @@ mod failure;
 mod faults;
 mod figures;
 mod matching;
+#[cfg(feature = "mlx")]
+mod matrix;
 mod outputs;
 mod page;
 #[cfg(feature = "mlx")]

@@ -1,14 +1,11 @@
 //! How sure the embedded model is of what was accepted, with its weights as they are and with noise in them.
 
 use std::fs;
-use std::path::Path;
 
-use mlx_rs::{Array, Dtype};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 use crate::support::MODEL;
+use crate::support::changed_model::write_noisy;
 use crate::support::process::Ran;
 use crate::support::sandbox::{Sandbox, repository};
 
@@ -17,32 +14,6 @@ fn replay(sandbox: &Sandbox, model: &str, more: &[&str]) -> Ran {
     let [traces, snapshots] = ["traces", "snapshots"].map(|folder| repository(folder).to_string_lossy().into_owned());
     let usual = ["replay", &traces, "--snapshots", &snapshots, "--model", model, "--check", "--phases", "cold", "--margins"];
     sandbox.run(&[&usual[..], &["--json", "out.json"], more].concat())
-}
-
-/// The embedded model with each weight multiplied by `1 + noise * x`, where `x` is from -√3 to √3 and has variance 1.
-fn write_noisy(folder: &Path, noise: f32) {
-    let mut random = StdRng::seed_from_u64(7);
-    fs::create_dir(folder).unwrap();
-    for entry in fs::read_dir(MODEL).unwrap() {
-        let path = entry.unwrap().path();
-        let copy = folder.join(path.file_name().unwrap());
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
-            let mut tensors: Vec<_> = Array::load_safetensors(&path).unwrap().into_iter().collect();
-            tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
-            let noisy = tensors.into_iter().map(|(name, tensor)| {
-                let tensor = tensor.as_dtype(Dtype::Float32).unwrap();
-                tensor.eval().unwrap();
-                let width = 3f32.sqrt() * noise;
-                let weights: Vec<f32> =
-                    tensor.as_slice::<f32>().iter().map(|weight| weight * (1.0 + random.random_range(-width..=width))).collect();
-                (name, Array::from_slice(&weights, tensor.shape()))
-            });
-            let noisy: Vec<(String, Array)> = noisy.collect();
-            Array::save_safetensors(noisy.iter().map(|(name, tensor)| (name, tensor)), None, copy).unwrap();
-        } else if path.is_file() {
-            fs::copy(&path, copy).unwrap();
-        }
-    }
 }
 
 /// How far each trace's least margin fell, by its name.

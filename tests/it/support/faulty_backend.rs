@@ -98,7 +98,8 @@ async fn messages(State(server): State<Arc<Server>>) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
-fn frame(event: &Value) -> String {
+/// An event as a stream has it.
+pub(crate) fn frame(event: &Value) -> String {
     format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
 }
 

@@ -1,11 +1,15 @@
 //! What the tests share: a sandbox for what they start, waits that end, servers and clients of all kinds.
 
 pub(crate) mod browser;
+#[cfg(feature = "mlx")]
+pub(crate) mod changed_model;
 pub(crate) mod chat_upstream;
 pub(crate) mod clients;
 pub(crate) mod deadline;
 pub(crate) mod demo;
 pub(crate) mod faulty_backend;
+#[cfg(feature = "mlx")]
+pub(crate) mod faulty_proxy;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod listen;
