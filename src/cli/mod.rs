@@ -55,9 +55,9 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  anyclaude --model fixtures/models/tiny                      Claude Code on a local model
+  anyclaude --model tiny                                      Claude Code on a local model
   anyclaude --mode claude --record -- -p \"Read hello.txt\"     record the reference
-  anyclaude serve --model fixtures/models/tiny --port 8081
+  anyclaude serve --model tiny --port 8081
   anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
   anyclaude replay traces/
   anyclaude review

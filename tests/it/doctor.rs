@@ -78,7 +78,7 @@ fn doctor_exits_3_and_names_the_file_that_a_model_folder_lacks() {
     fs::remove_file(sandbox.path("model/tokenizer.json")).unwrap();
     insta::assert_snapshot!(about(&doctor(&sandbox).exits(3)), @r"
     missing  model      model/tokenizer.json is missing: the model folder is incomplete, get it again
-                        name one with --model DIR; the repository has fixtures/models/tiny
+                        name another with --model; tiny is in this program
     lacking  client     no `claude` on PATH
                         install it: npm install -g @anthropic-ai/claude-code
     ");

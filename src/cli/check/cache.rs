@@ -20,8 +20,8 @@ use crate::trace;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  anyclaude check cache --model fixtures/models/tiny
-  anyclaude check cache --model fixtures/models/tiny --repeat 5 traces/read-file")]
+  anyclaude check cache --model tiny
+  anyclaude check cache --model tiny --repeat 5 traces/read-file")]
 pub(super) struct CheckCacheArgs {
     #[command(flatten)]
     flags: LaunchFlags,

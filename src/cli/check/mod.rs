@@ -15,8 +15,8 @@ use crate::trace::redact::Redactor;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  anyclaude check tools --model fixtures/models/tiny
-  anyclaude check cache --model fixtures/models/tiny traces/
+  anyclaude check tools --model tiny
+  anyclaude check cache --model tiny traces/
 
 Exit code 1 if something did not pass.")]
 pub(super) struct CheckArgs {

@@ -22,7 +22,7 @@ use crate::trace::{self, Trace};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  anyclaude check tools --model fixtures/models/tiny
+  anyclaude check tools --model tiny
   anyclaude check tools --mode lmstudio --patience-s 600")]
 pub(super) struct CheckToolsArgs {
     #[command(flatten)]

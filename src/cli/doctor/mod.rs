@@ -23,8 +23,8 @@ use super::{CliError, blocking, print};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
-    /// Model to check: a folder, or the name of a pulled model
-    #[arg(long, value_name = "DIR|NAME", default_value = "fixtures/models/tiny")]
+    /// Model to check: a folder, or the name of a pulled model, or tiny, which is in this program
+    #[arg(long, value_name = "DIR|NAME", default_value = local_model::EMBEDDED)]
     model: PathBuf,
     /// Write a page to attach to a bug report: the machine, what is found here, and a small bench beside mlx-lm, if python3 has
     /// it
@@ -90,7 +90,7 @@ fn model(given: &Path) -> Presence {
     describe_model(given).map_or_else(
         |error| {
             let reason = error.to_string();
-            let remedy = "name one with --model DIR; the repository has fixtures/models/tiny".into();
+            let remedy = "name another with --model; tiny is in this program".into();
             if cfg!(feature = "mlx") { Presence::Missing { reason, remedy } } else { Presence::Lacking { reason, remedy } }
         },
         Presence::Found,

@@ -53,8 +53,8 @@ pub(super) struct LaunchFlags {
     #[arg(long, value_parser = choices::mode())]
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
-    /// With mode mlx: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With other modes: the
-    /// model to ask for [default: the one that the client asks for]
+    /// With mode mlx: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. With other
+    /// modes: the model to ask for [default: the one that the client asks for]
     #[arg(long, value_name = "DIR|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,

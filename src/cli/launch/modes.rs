@@ -124,7 +124,7 @@ fn model_folder(model: Option<String>) -> Result<PathBuf, CliError> {
 
     use crate::cli::local_model::{self, ModelFolderError};
 
-    let given = crate::config::expand_home(Path::new(model.as_deref().unwrap_or("fixtures/models/tiny")));
+    let given = crate::config::expand_home(Path::new(model.as_deref().unwrap_or(local_model::EMBEDDED)));
     local_model::find(&given).map_err(|error| match error {
         ModelFolderError::NotPulled(_) => CliError::input(error),
         error => CliError::input(format!("{error}; name another with --model, or get one with: anyclaude model pull")),

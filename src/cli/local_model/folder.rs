@@ -50,8 +50,13 @@ pub(crate) enum ModelFolderError {
     Unreadable { path: PathBuf, reason: String },
 }
 
-/// The folder that `--model` means: a path, or the name of a model that was pulled. Looks only at which files are there.
+/// The folder that `--model` means: a path, the name of a model that was pulled, or that of the model in this program. Looks only at
+/// which files are there.
 pub(crate) fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
+    #[cfg(feature = "mlx")]
+    if given == Path::new(super::EMBEDDED) && !given.is_dir() {
+        return super::embedded::folder().map_err(|error| unreadable(given, error));
+    }
     let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());
     let folder = match name {
         Some(name) if !given.is_dir() => HubCache::from_env()?.snapshot(&name).ok_or(ModelFolderError::NotPulled(name))?,

@@ -4,6 +4,8 @@
 mod cache_args;
 #[cfg(feature = "mlx")]
 mod digest;
+#[cfg(feature = "mlx")]
+mod embedded;
 mod folder;
 #[cfg(feature = "mlx")]
 mod from_env;
@@ -11,6 +13,9 @@ mod from_env;
 mod loading;
 #[cfg(feature = "mlx")]
 mod output_args;
+
+/// The name of the model that is in this program.
+pub(super) const EMBEDDED: &str = "tiny";
 
 #[cfg(feature = "mlx")]
 pub(super) use self::cache_args::CacheArgs;

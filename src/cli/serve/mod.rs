@@ -33,7 +33,7 @@ const API_KEY: &str = "ANYCLAUDE_API_KEY";
 #[command(after_help = EXAMPLES)]
 pub(super) struct ServeArgs {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
-    /// pulled model
+    /// pulled model, or tiny, which is in this program
     #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// Address to listen on. One that other machines reach needs --api-key
@@ -61,7 +61,7 @@ pub(super) struct ServeArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  anyclaude serve --model fixtures/models/tiny
+  anyclaude serve --model tiny
   anyclaude serve --model mlx-community/Qwen3-4B-4bit --cache-dir ~/.cache/anyclaude
 
 Then, in another terminal:

@@ -21,7 +21,7 @@ use crate::wire::{Content, ContentBlock, MessagesRequest, Role, System, Tool, wi
 #[command(after_help = "\
 Examples:
   anyclaude trace stats traces/
-  anyclaude trace stats --model fixtures/models/tiny --json traces/")]
+  anyclaude trace stats --model tiny --json traces/")]
 pub(super) struct TraceStatsArgs {
     /// Files and folders [default: traces/, or else the launcher's recordings]
     #[arg(value_name = "PATH")]
