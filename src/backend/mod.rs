@@ -5,6 +5,8 @@
 //! (`trimmed`).
 
 mod cache_report;
+mod chat_judge;
+mod chat_margins;
 mod error;
 pub mod fallback;
 mod http;

@@ -11,9 +11,10 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::chat_judge::ChatJudge;
 use super::http::{self, shorten};
 use super::model_limits::listed_limits;
-use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, ModelLimits, Protocol};
+use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol};
 use crate::net::root_cause;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,
@@ -33,6 +34,8 @@ pub struct RemoteBackend {
     headers: HeaderMap,
     /// The health of an anyclaude server; `None` for any other server.
     anyclaude: Option<Health>,
+    /// Asks for log-probabilities, if the server has them.
+    judge: Option<ChatJudge>,
 }
 
 /// The part of an anyclaude server's `GET /health` that matters here.
@@ -56,13 +59,20 @@ impl RemoteBackend {
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
         let health = health.map_err(|error| unusable(root_cause(&error)))?.json::<Health>().await;
         let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
-        Ok(Self { address, client, headers, anyclaude })
+        Ok(Self { address, client, headers, anyclaude, judge: None })
     }
 
     /// Sends these names as `anthropic-beta`. Anthropic accepts some fields of a recorded body only with them.
     pub fn with_betas(mut self, betas: HeaderValue) -> Self {
         self.headers.insert("anthropic-beta", betas);
         self
+    }
+
+    /// Finds out whether the server also answers chat completions, with log-probabilities: those tell how sure this model is of its
+    /// calls.
+    pub async fn with_log_probabilities(self, model: &str) -> Self {
+        let judge = ChatJudge::new(self.address.clone(), self.client.clone(), self.headers.clone());
+        Self { judge: judge.has_log_probabilities(model).await.then_some(judge), ..self }
     }
 
     fn url(&self, path: &str) -> String {
@@ -216,6 +226,10 @@ impl Backend for RemoteBackend {
             let Some(health) = &self.anyclaude else { return ModelLimits::default() };
             listed_limits(&self.client, &self.headers, &self.url(MODELS_PATH), &health.model).await
         })
+    }
+
+    fn judge(&self) -> Option<&dyn JudgeAnswers> {
+        self.judge.as_ref().map(|judge| judge as _)
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {

@@ -22,8 +22,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
     pub backend: String,
 
-    /// With `mlx`: the model's folder, or the name of a pulled model [default: fixtures/models/tiny]. With a URL: the model to
-    /// ask for [default: as recorded]
+    /// With `mlx`: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. With a URL:
+    /// the model to ask for [default: as recorded]
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
 
@@ -165,7 +165,7 @@ fn max_slower(text: &str) -> Result<f64, String> {
 
 const AFTER_HELP: &str = "\
 Examples:
-  anyclaude replay                                        traces/ on the model in fixtures/models/tiny
+  anyclaude replay                                        traces/ on the model in this program
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --check --junit replay.xml             in CI
@@ -210,6 +210,11 @@ impl ReplayArgs {
             pass_rate: self.pass_rate,
             matching: Matching { rules: defaults.rules, unordered_calls: defaults.unordered_calls },
         }
+    }
+
+    /// Whether to ask how sure the model is of accepted calls.
+    pub(crate) fn wants_margins(&self) -> bool {
+        self.margins || self.max_drop.is_some()
     }
 
     /// Whether the engine in this process answers.

@@ -13,6 +13,7 @@ use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
 #[cfg(feature = "mlx")]
 use crate::cli::{blocking, local_model};
+use crate::replay::Plan;
 use crate::snapshot::ModelDigest;
 
 /// What answers.
@@ -30,8 +31,9 @@ impl Answerer {
     }
 }
 
-/// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with.
-pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Answerer, CliError> {
+/// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with. If margins are
+/// wanted, it is asked whether it can tell them of the model.
+pub(super) async fn connect(args: &ReplayArgs, plan: &Plan) -> Result<Answerer, CliError> {
     if args.is_in_process() {
         return in_process(args).await;
     }
@@ -39,18 +41,21 @@ pub(super) async fn connect(args: &ReplayArgs, betas: &[String]) -> Result<Answe
         let given = &args.backend;
         return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
-    let backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
-    if betas.is_empty() {
+    let mut backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    if let (true, Some(case)) = (args.wants_margins(), plan.cases.first()) {
+        backend = backend.with_log_probabilities(&case.request.model).await;
+    }
+    if plan.betas.is_empty() {
         return Ok(Answerer::server(backend));
     }
-    let names = HeaderValue::from_str(&betas.join(","));
+    let names = HeaderValue::from_str(&plan.betas.join(","));
     let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
     Ok(Answerer::server(backend.with_betas(names)))
 }
 
 #[cfg(feature = "mlx")]
 async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
-    let folder = PathBuf::from(args.model.as_deref().unwrap_or("fixtures/models/tiny"));
+    let folder = PathBuf::from(args.model.as_deref().unwrap_or(local_model::EMBEDDED));
     let folder = blocking(move || {
         let found = local_model::find(&folder);
         found.map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))

@@ -20,7 +20,7 @@ impl Expectations {
     /// Reads the baseline, before anything is measured. One of another machine is refused, unless that is meant.
     pub(super) fn read(args: &ReplayArgs, budgets: Budgets) -> Result<Self, CliError> {
         let limits = Limits { max_slower: args.max_slower, max_drop: args.max_drop };
-        let margins = args.margins || args.max_drop.is_some();
+        let margins = args.wants_margins();
         let Some(path) = &args.baseline else { return Ok(Self { baseline: None, limits, margins, budgets }) };
         let unusable = |reason: String| CliError::input(format!("--baseline {}: {reason}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
@@ -50,8 +50,7 @@ impl Expectations {
             return Ok(None);
         }
         if backend.judge().is_none() {
-            let reason =
-                "--margins: this backend gives no log-probabilities of calls; margins are known on the engine in this process";
+            let reason = "--margins: this backend gives no log-probabilities; the engine in this process does, and servers that answer chat completions with `logprobs`";
             return Err(CliError::input(reason));
         }
         let Some(baseline) = &self.baseline else { return Ok(Some(KnownAnswers::new())) };

@@ -46,7 +46,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
         let without_trace = without_trace(&args, &plan)?;
         Ok::<_, CliError>((expectations, settings, plan, without_trace))
     })?;
-    let answerer = connect(&args, &plan.betas).await?;
+    let answerer = connect(&args, &plan).await?;
     let replay = Replay::new(&args, settings, plan, without_trace, &answerer);
     let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
     let replayer = Replayer { known_answers, ..replayer(&args, &replay.settings, policy, &answerer) };

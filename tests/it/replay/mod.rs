@@ -1,5 +1,6 @@
 //! `anyclaude replay` as its users run it: the built binary, real sockets, real files.
 
+mod chat_margins;
 mod failure;
 mod faults;
 mod figures;

@@ -53,6 +53,11 @@ struct Server {
 
 /// Starts the server and gives its base URL.
 pub(crate) fn start(fault: impl Fn(Asked, &mut Answer) + Send + Sync + 'static) -> String {
+    start_beside(Router::new(), fault)
+}
+
+/// Starts the server with other routes beside its own.
+pub(crate) fn start_beside(others: Router, fault: impl Fn(Asked, &mut Answer) + Send + Sync + 'static) -> String {
     let asked = Mutex::new(Asked { nth: 0, cache: Cached::Nothing });
     let server = Arc::new(Server { fault: Box::new(fault), asked });
     let set = |cached| {
@@ -67,7 +72,7 @@ pub(crate) fn start(fault: impl Fn(Asked, &mut Answer) + Send + Sync + 'static) 
         .route("/cache/clear", post(set(Cached::Nothing)))
         .route("/cache/keep-only", post(set(Cached::SharedPrefix)))
         .route("/v1/messages", post(messages));
-    listen::routes(routes.with_state(server))
+    listen::routes(routes.with_state(server).merge(others))
 }
 
 async fn messages(State(server): State<Arc<Server>>) -> Response {
