@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use super::args::ReplayArgs;
 use crate::cli::{CliError, print, print_to_stderr};
 use crate::files::{Access, folder_of, write_atomically};
@@ -64,7 +66,7 @@ impl ResultFiles {
             write(path, &report.to_json())?;
         }
         if let Some(path) = &self.html {
-            write(path, &to_html(report))?;
+            write(path, &to_html(report, OffsetDateTime::now_utc()))?;
         }
         if let Some(path) = &self.junit {
             let xml = junit::to_junit(report).map_err(|error| unwritable(path, io::Error::other(error)))?;

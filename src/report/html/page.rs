@@ -1,6 +1,9 @@
 //! The page as a whole.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 
 use super::article::article;
 use super::chart::{Curves, percentile_chart};
@@ -21,8 +24,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// The most problems that are listed above the times. All are with their exchanges.
 const LISTED: usize = 50;
 
-/// The report as one HTML file.
-pub fn to_html(report: &Report) -> String {
+/// The report as one HTML file, made at this time.
+pub fn to_html(report: &Report, made_at: OffsetDateTime) -> String {
     let what = what_is_replayed(report.target, report.settings, report.cases.len());
     let verdict = verdict(&report.summary);
     let page = html! {
@@ -43,6 +46,7 @@ pub fn to_html(report: &Report) -> String {
                     (scheme())
                     p { (what) }
                     p { strong { (counts(report)) } }
+                    (made(made_at))
                 }
                 main {
                     (problem_list(report))
@@ -55,6 +59,14 @@ pub fn to_html(report: &Report) -> String {
         }
     };
     page.into_string()
+}
+
+/// When the report was made.
+fn made(made_at: OffsetDateTime) -> Markup {
+    // The format has only parts that a time has.
+    let machine = made_at.format(&Rfc3339).unwrap_or_default();
+    let people = made_at.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default();
+    html! { p { "Made " time datetime=(machine) { (people) } } }
 }
 
 /// The choice of light and dark, which the style sheet alone carries out.
