@@ -17,6 +17,7 @@ pub mod record;
 mod refuse;
 pub mod replay;
 pub mod report;
+pub mod review;
 pub mod server;
 pub mod snapshot;
 mod tensor_file;

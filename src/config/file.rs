@@ -21,7 +21,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
     };
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let parsed = if is_toml { checked(&text, from_toml, from_toml) } else { checked(&text, from_json, from_json) };
-    parsed.map(Some).map_err(|Mistake { line, column, reason }| ConfigError::File { path: path.to_owned(), line, column, reason })
+    parsed.map(Some).map_err(|mistake| mistake.in_file(path))
+}
+
+/// Checks that a text is valid as this TOML file of settings.
+pub(super) fn check_toml(path: &Path, text: &str) -> Result<(), ConfigError> {
+    from_toml::<Settings>(text).map(drop).map_err(|mistake| mistake.in_file(path))
 }
 
 /// What is wrong with a file, and where. Lines and columns count from 1.
@@ -29,6 +34,13 @@ struct Mistake {
     line: usize,
     column: usize,
     reason: String,
+}
+
+impl Mistake {
+    fn in_file(self, path: &Path) -> ConfigError {
+        let Self { line, column, reason } = self;
+        ConfigError::File { path: path.to_owned(), line, column, reason }
+    }
 }
 
 /// Checks that the text is valid as settings, then reads only the values that it names.

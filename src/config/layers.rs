@@ -98,6 +98,12 @@ fn files() -> Vec<PathBuf> {
     home.into_iter().chain(project).flat_map(|folder| FILE_NAMES.map(|name| folder.join(name))).collect()
 }
 
+/// The folder of the project's configuration files; this folder if there are none yet.
+pub(super) fn project_folder() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    project(&here, std::env::home_dir().as_deref()).unwrap_or(here)
+}
+
 /// The nearest folder that has a configuration file: this one or one above it, below the home folder, which is its own layer.
 fn project(folder: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let mut folders = folder.ancestors().take_while(|folder| Some(*folder) != home);

@@ -1,9 +1,10 @@
 //! The launcher's configuration: which settings there are, and finding their values.
 //!
 //! `settings` has the settings with their defaults; `layers` finds the values (flag, environment, project, home, default) and
-//! remembers where each came from; `file` reads one configuration file, with errors that name the line. What the settings do is
-//! up to the launcher.
+//! remembers where each came from; `file` reads one configuration file, with errors that name the line; `added_rules` adds to
+//! one. What the settings do is up to the launcher.
 
+mod added_rules;
 mod error;
 mod file;
 mod layers;
@@ -11,6 +12,7 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
+pub use added_rules::{add_rules, rules_as_toml};
 pub use error::ConfigError;
 pub use file::FILE_NAMES;
 pub use layers::{ConfigValue, Loaded, load};

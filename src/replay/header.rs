@@ -7,7 +7,7 @@ use crate::snapshot::Info;
 const SMALL_PART: u64 = 50;
 
 /// What the headers say. `allowance`: tokens by which prompts may differ for reasons of the replay itself.
-pub(super) fn header_changes(accepted: &Info, now: &Info, allowance: u64) -> Vec<Finding> {
+pub fn header_changes(accepted: &Info, now: &Info, allowance: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut changed = |kind: Kind, place: &str, old: &str, new: &str| {
         if old != new && !old.is_empty() && !new.is_empty() {

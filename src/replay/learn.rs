@@ -6,9 +6,6 @@ use serde_json::Value;
 
 use crate::snapshot::{Matching, Outcome, Rule, RuleText, ToolUse, WayName};
 
-/// The ways that need no pattern, the strictest first.
-const WAYS: [WayName; 6] = [WayName::Trim, WayName::Words, WayName::Path, WayName::Set, WayName::Type, WayName::Ignore];
-
 /// What is to be learnt from the outcomes of one trace or of several.
 #[derive(Clone, Debug, Default)]
 pub struct Learnt {
@@ -44,7 +41,7 @@ impl Learnt {
         let key = (one.name.clone(), path);
         // A way that was not enough for one trace is not enough for all.
         let from = self.ways.get(&key).copied();
-        let ways = WAYS.into_iter().filter(|way| from.is_none_or(|from| *way >= from));
+        let ways = WayName::WITHOUT_PATTERN.into_iter().filter(|way| from.is_none_or(|from| *way >= from));
         let equals = |way: &WayName| {
             let matching = Matching { rules: rule(&key.0, &key.1, *way).into_iter().collect(), unordered_calls: false };
             let covered = matching.covered(one, other);

@@ -41,6 +41,7 @@ pub use drive::{Driver, StateControl};
 pub use failure::Failure;
 pub use finding::Finding;
 pub use free_fidelity::{CallFidelity, FreeFidelity};
+pub use header::header_changes;
 pub use kind::Kind;
 pub use learn::Learnt;
 pub use margins::{KnownAnswers, Margins};

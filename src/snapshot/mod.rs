@@ -20,4 +20,4 @@ pub use file::{Info, Metadata, Snapshot};
 pub use matching::Matching;
 pub use outcome::{Outcome, ToolUse};
 pub use rule::{Rule, RuleText, WayName};
-pub use store::{ExchangeId, Store, accept, accept_beside, read_pending, reject};
+pub use store::{ExchangeId, Store, accept, accept_beside, pending_name, read_pending, reject};

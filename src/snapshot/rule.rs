@@ -59,6 +59,11 @@ pub enum WayName {
     Ignore,
 }
 
+impl WayName {
+    /// The ways that need no pattern and no schema, the strictest first.
+    pub const WITHOUT_PATTERN: [Self; 6] = [Self::Trim, Self::Words, Self::Path, Self::Set, Self::Type, Self::Ignore];
+}
+
 /// A rule that is ready for use.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RuleText", into = "RuleText")]
@@ -150,6 +155,11 @@ impl Rule {
     /// Whether the rule is for an argument of this call.
     pub fn selects(&self, call: &ToolUse) -> bool {
         self.is_for(&call.name) && !self.path.query(&call.input).is_empty()
+    }
+
+    /// Whether two values of the arguments that it is for are equal under it.
+    pub fn takes_for_equal(&self, one: &Value, other: &Value) -> bool {
+        self.form(one) == self.form(other)
     }
 
     /// Puts the values that it is for into their form. What is ignored is removed.

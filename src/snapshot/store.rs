@@ -161,6 +161,13 @@ impl Store {
     }
 }
 
+/// The name of the exchange that a pending file is of, such as `read-file/0001`.
+pub fn pending_name(pending: &Path) -> String {
+    let name = pending.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".snap.new").unwrap_or(&name);
+    name.rsplit_once("__").map_or_else(|| name.to_owned(), |(session, exchange)| format!("{session}/{exchange}"))
+}
+
 /// Reads a pending snapshot; it is an error if there is none.
 pub fn read_pending(pending: &Path) -> Result<Snapshot, SnapshotError> {
     let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };

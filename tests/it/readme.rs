@@ -87,8 +87,8 @@ fn a_session_is_recorded_replayed_and_reviewed() {
 
     let sandbox = project();
     let [serve] = commands("anyclaude serve")[..] else { panic!("README starts one server") };
-    assert_eq!(serve, "anyclaude serve --model fixtures/models/tiny --port 8081");
-    let serving = Serving::start(crate::support::MODEL, &[]);
+    assert_eq!(serve, "anyclaude serve --model tiny --port 8081");
+    let serving = Serving::start("tiny", &[]);
     let [record] = commands("anyclaude record")[..] else { panic!("README records once") };
     let recorded = run(&sandbox, &record.replace("http://127.0.0.1:8081", &serving.url), "").exits(0);
     insta::assert_snapshot!(sandbox.portable(line_of(&recorded.stderr, "recorded ")), @"recorded 2 exchanges to traces/[session]");

@@ -1,5 +1,8 @@
 //! `anyclaude review` as its users run it: keys through a pipe and through a terminal.
 
+mod by_name;
+mod full_screen;
+
 use std::process::Stdio;
 
 use anyclaude::snapshot::{ExchangeId, Info, Metadata, Outcome, Snapshot, Store, ToolUse};
@@ -272,7 +275,7 @@ fn a_broken_pending_file_exits_2_and_is_named() {
     insta::assert_snapshot!(review(&sandbox, "a\n").refusal(), @"exit 2: error: snapshots/demo__001.snap.new: a snapshot starts with a line of ---; delete it and replay again, or restore it from version control");
 }
 
-/// Single keys, no Enter: Python's pty plays the terminal.
+/// Single keys, no Enter, on a terminal that names no kind: Python's pty plays it.
 #[test]
 fn single_keys_on_a_terminal() {
     let sandbox = pending();

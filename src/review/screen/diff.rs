@@ -1,0 +1,72 @@
+//! One argument: what is accepted, what came, and what the recorded answer has there.
+
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use serde_json::Value;
+
+use crate::review::Recording;
+use crate::review::argument::Argument;
+use crate::review::change::differing;
+
+/// The width of the names before the values.
+const NAME: usize = 15;
+
+/// The lines of an argument. Values are JSON, so that white space is seen.
+pub(super) fn lines(argument: &Argument, recording: Option<&Recording>, width: u16) -> Vec<Line<'static>> {
+    let found = argument.found.as_ref().map(Value::to_string);
+    let recorded = recording.and_then(Recording::outcome).and_then(|outcome| argument.in_outcome(outcome));
+    let recorded = recorded.map(|value| value.to_string());
+    let width = usize::from(width);
+    let Some(kind) = &argument.kind else {
+        let value = found.unwrap_or_default();
+        let mut lines = vec![Line::from(vec!["  ".into(), format!("{}  {value}", argument.label).into()]).dim()];
+        if argument.accepted.is_none() {
+            lines = vec![Line::from(vec!["  ".into(), argument.label.clone().into()])];
+            lines.extend(valued("pending", &value, None, Style::new().fg(Color::Green), width));
+            lines.extend(recorded.into_iter().flat_map(|value| valued("recorded", &value, None, Style::new(), width)));
+        }
+        return lines;
+    };
+    let note = argument.note.as_ref().map(|note| format!("  {note}")).unwrap_or_default();
+    let mut lines =
+        vec![Line::from(vec!["  ".into(), argument.label.clone().bold(), "  ".into(), kind.clone().yellow(), note.into()])];
+    let accepted = argument.accepted.as_ref().map(Value::to_string);
+    let (gone, new) = match (&accepted, &found) {
+        (Some(old), Some(new)) => {
+            let (gone, added) = differing(old, new);
+            (Some(part(old, gone)), Some(part(new, added)))
+        }
+        _ => (None, None),
+    };
+    let nothing = || "(nothing)".to_owned();
+    lines.extend(valued("accepted", &accepted.unwrap_or_else(nothing), gone, Style::new().fg(Color::Red), width));
+    lines.extend(valued("pending", &found.unwrap_or_else(nothing), new, Style::new().fg(Color::Green), width));
+    lines.extend(recorded.into_iter().flat_map(|value| valued("recorded", &value, None, Style::new(), width)));
+    lines
+}
+
+/// Where a part of a text is, in characters.
+fn part(whole: &str, part: &str) -> (usize, usize) {
+    // It is a slice of the whole.
+    let start = whole[..part.as_ptr() as usize - whole.as_ptr() as usize].chars().count();
+    (start, start + part.chars().count())
+}
+
+/// A value with its name before it, in as many lines as it takes. `changed`: the characters that are emphasised.
+fn valued(name: &str, value: &str, changed: Option<(usize, usize)>, style: Style, width: usize) -> Vec<Line<'static>> {
+    let characters: Vec<char> = value.chars().collect();
+    let room = width.saturating_sub(NAME).max(1);
+    let (start, end) = changed.unwrap_or((0, 0));
+    let line = |(at, chunk): (usize, &[char])| {
+        let (from, first) = (at * room, if at == 0 { name } else { "" });
+        let mut spans = vec![Span::raw(format!("{first:>12}   "))];
+        let cut = |position: usize| position.clamp(from, from + chunk.len()) - from;
+        for (range, style) in
+            [(0..cut(start), style), (cut(start)..cut(end), style.bold().underlined()), (cut(end)..chunk.len(), style)]
+        {
+            spans.push(Span::styled(chunk[range].iter().collect::<String>(), style));
+        }
+        Line::from(spans)
+    };
+    characters.chunks(room).enumerate().map(line).collect()
+}
