@@ -8,6 +8,7 @@ mod cache;
 pub mod decode;
 mod error;
 mod handle;
+mod memory_forecast;
 mod model;
 mod schedule;
 mod segment;
@@ -20,6 +21,7 @@ pub use cache::{CacheLimits, CacheStats, CachedPrompt, DiskOptions, DiskStats, P
 pub use decode::{Sampler, Sampling};
 pub use error::EngineError;
 pub use handle::{Engine, EngineOptions};
+pub use memory_forecast::MemoryForecast;
 pub use model::{ComputePath, Config, DeviceWork, GenerationConfig, KvCache, LoadListener, LoadProgress, Model, SequenceInput};
 pub(crate) use schedule::MAX_ACTIVE;
 pub use schedule::{EndReason, EngineEvent, EventReceiver, Finished, Generation, MemoryUse, OutputLimits};

@@ -14,7 +14,7 @@ use std::str::FromStr;
 pub use cache::{HubCache, name_of};
 pub use client::{HubClient, Listing, RemoteFile};
 pub use error::HubError;
-pub use pull::{PullProgress, pull};
+pub use pull::{FoundModel, PullProgress};
 
 /// A model's name on the hub: `organisation/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::StatusCode;
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +21,9 @@ use tokio::task::spawn_blocking;
 use super::cache::failed;
 use super::{HubCache, HubClient, HubError, Listing, ModelName, RemoteFile};
 use crate::files::publish;
+
+/// How the names of weight files end.
+const WEIGHTS: &str = ".safetensors";
 
 /// How many files are downloaded at a time.
 const AT_A_TIME: usize = 4;
@@ -41,35 +45,69 @@ pub enum PullProgress {
     Lost(u64),
 }
 
-/// Downloads the files that a model needs into the cache, and returns its folder.
-///
-/// # Errors
-/// Any [`HubError`]. What was downloaded stays.
-pub async fn pull(
-    hub: &HubClient,
-    cache: &HubCache,
-    name: &ModelName,
-    report: &(dyn Fn(PullProgress) + Sync),
-) -> Result<PathBuf, HubError> {
-    let Listing { commit, files } = hub.list(name).await?;
-    let files = needed(name, files)?;
-    // Files with the same content share a blob.
-    let mut hashes = HashSet::new();
-    let blobs: Vec<&RemoteFile> = files.iter().filter(|file| hashes.insert(file.hash())).collect();
-    report(PullProgress::Total(blobs.iter().map(|file| file.size).sum()));
-    let pulled = stream::iter(blobs).map(|file| async {
-        let blob = cache.blob(name, file.hash())?;
-        Download { hub, name, commit: &commit, file, report }.finish(&blob).await
-    });
-    pulled.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
-    let (cache, name) = (cache.clone(), name.clone());
-    blocking(move || {
-        for file in &files {
-            cache.link(&name, &commit, &file.path, file.hash())?;
-        }
-        cache.point(&name, &commit)
-    })
-    .await
+/// A model that the hub has, before it is pulled.
+#[derive(Debug)]
+pub struct FoundModel<'a> {
+    hub: &'a HubClient,
+    cache: &'a HubCache,
+    name: &'a ModelName,
+    commit: String,
+    /// Those that the model is loaded from.
+    files: Vec<RemoteFile>,
+}
+
+impl<'a> FoundModel<'a> {
+    /// Asks the hub for a model's files.
+    ///
+    /// # Errors
+    /// The hub cannot be reached, refuses, or has no model of this name in a format that can be loaded.
+    pub async fn find(hub: &'a HubClient, cache: &'a HubCache, name: &'a ModelName) -> Result<Self, HubError> {
+        let Listing { commit, files } = hub.list(name).await?;
+        Ok(Self { hub, cache, name, commit, files: needed(name, files)? })
+    }
+
+    /// Size of the weight files, in bytes.
+    pub fn weight_bytes(&self) -> u64 {
+        self.files.iter().filter(|file| file.path.ends_with(WEIGHTS)).map(|file| file.size).sum()
+    }
+
+    /// Downloads one of the small files, and returns where its content is.
+    ///
+    /// # Errors
+    /// Any [`HubError`], also that the model has no such file.
+    pub async fn file(&self, path: &'static str) -> Result<PathBuf, HubError> {
+        let file = self.files.iter().find(|file| file.path == path);
+        let file = file.ok_or_else(|| HubError::NoModel { name: self.name.clone(), missing: path })?;
+        self.download(file, &|_| {}).await
+    }
+
+    /// Downloads the files that the model needs into the cache, and returns its folder.
+    ///
+    /// # Errors
+    /// Any [`HubError`]. What was downloaded stays.
+    pub async fn pull(self, report: &(dyn Fn(PullProgress) + Sync)) -> Result<PathBuf, HubError> {
+        // Files with the same content share a blob.
+        let mut hashes = HashSet::new();
+        let blobs: Vec<&RemoteFile> = self.files.iter().filter(|file| hashes.insert(file.hash())).collect();
+        report(PullProgress::Total(blobs.iter().map(|file| file.size).sum()));
+        let pulled = stream::iter(blobs).map(|file| self.download(file, report));
+        pulled.buffer_unordered(AT_A_TIME).try_for_each(|_| ready(Ok(()))).await?;
+        let (cache, name, commit, files) = (self.cache.clone(), self.name.clone(), self.commit, self.files);
+        blocking(move || {
+            for file in &files {
+                cache.link(&name, &commit, &file.path, file.hash())?;
+            }
+            cache.point(&name, &commit)
+        })
+        .await
+    }
+
+    /// Downloads a file, or what is missing of it, to its blob in the cache.
+    async fn download(&self, file: &RemoteFile, report: &(dyn Fn(PullProgress) + Sync)) -> Result<PathBuf, HubError> {
+        let blob = self.cache.blob(self.name, file.hash())?;
+        Download { hub: self.hub, name: self.name, commit: &self.commit, file, report }.finish(&blob).await?;
+        Ok(blob)
+    }
 }
 
 /// Runs work on the disk on a thread where it holds up no other download.
@@ -89,11 +127,11 @@ fn needed(name: &ModelName, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, H
     // Mistral's repositories contain all weights twice.
     let twice = has("model.safetensors.index.json") || has("model.safetensors");
     let is_needed = |file: &RemoteFile| {
-        let wanted = [".json", ".safetensors", ".jinja"].iter().any(|end| file.path.ends_with(end));
+        let wanted = [".json", WEIGHTS, ".jinja"].iter().any(|end| file.path.ends_with(end));
         wanted && !file.path.contains('/') && !(twice && file.path.starts_with("consolidated"))
     };
     let needed: Vec<RemoteFile> = files.into_iter().filter(is_needed).collect();
-    match needed.iter().any(|file| file.path.ends_with(".safetensors")) {
+    match needed.iter().any(|file| file.path.ends_with(WEIGHTS)) {
         true => Ok(needed),
         false => Err(HubError::NoModel { name: name.clone(), missing: "*.safetensors" }),
     }

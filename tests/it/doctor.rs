@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
+
 #[cfg(feature = "mlx")]
 use crate::support::output::{line_of, uncounted};
 use crate::support::process::{Ran, Running, run};
@@ -21,7 +23,12 @@ fn with_model() -> Sandbox {
     weights.extend(header.bytes());
     weights.extend(vec![0; 8_000_000]);
     sandbox.write("model/model.safetensors", weights);
-    sandbox.write("model/config.json", r#"{"model_type":"qwen3"}"#);
+    let config = json!({
+        "model_type": "qwen3", "vocab_size": 4096, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+        "max_position_embeddings": 4096, "dtype": "float32",
+    });
+    sandbox.write("model/config.json", config.to_string());
     sandbox.write("model/tokenizer.json", r#"{"model":{"vocab":{"a":0}},"added_tokens":[]}"#);
     sandbox.write("model/tokenizer_config.json", "{}");
     sandbox
@@ -46,6 +53,7 @@ fn doctor_exits_0_when_all_is_there() {
     let ran = doctor(&sandbox).exits(0);
     insta::assert_snapshot!(about(&ran), @r"
     ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     ok       client     2.1.331 (Claude Code)
     ");
     assert_eq!(ran.stdout.lines().next().unwrap(), format!("ok       anyclaude  {}", env!("CARGO_PKG_VERSION")));
@@ -55,6 +63,7 @@ fn doctor_exits_0_when_all_is_there() {
 fn doctor_exits_0_without_a_client_and_says_how_to_get_one() {
     insta::assert_snapshot!(about(&doctor(&with_model()).exits(0)), @r"
     ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     lacking  client     no `claude` on PATH
                         install it: npm install -g @anthropic-ai/claude-code
     ");
@@ -66,6 +75,7 @@ fn a_client_that_fails_is_told_with_its_words() {
     add_client(&sandbox, "echo 'no native binary' >&2; exit 1");
     insta::assert_snapshot!(about(&doctor(&sandbox)), @"
     ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     lacking  client     `claude --version` failed: no native binary
                         install it: npm install -g @anthropic-ai/claude-code
     ");

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::support::deadline::until;
 use crate::support::hub::{COMMIT, Hub, Repository};
 use crate::support::output::{line_of, uncounted};
@@ -76,7 +78,9 @@ fn pulled_weights(sandbox: &Sandbox) -> Vec<u8> {
 fn a_pulled_model_is_found_by_its_name_and_by_other_tools() {
     let (sandbox, hub) = (Sandbox::new(), Hub::start(tiny()));
     let ran = pull(&sandbox, &hub).exits(0);
+    // How much memory is free hangs on the machine. The embedded model fits everywhere.
     insta::assert_snapshot!(sandbox.portable(&ran.stderr), @"
+    org/tiny: takes about 10.51 MB of memory, and 4.10 kB for each token: its context of 65,536 tokens fits here
     pulling org/tiny
     pulled 5.53 MB in [time]; run it with: anyclaude --model org/tiny
     ");
@@ -99,6 +103,50 @@ fn a_pulled_model_is_found_by_its_name_and_by_other_tools() {
     let before = hub.asked().len();
     pull(&sandbox, &hub).exits(0);
     assert_eq!(hub.asked().len(), before);
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_model_that_will_not_run_here_is_not_pulled_unless_it_is_wanted_anyway() {
+    let mut repository = tiny();
+    repository.files.insert("config.json".into(), br#"{"model_type": "gpt_neox"}"#.to_vec());
+    let (sandbox, hub) = (Sandbox::new(), Hub::start(repository));
+    let refusal = pull(&sandbox, &hub).exits(2).stderr;
+    assert!(refusal.starts_with("error: org/tiny does not run here: model_type \"gpt_neox\" is not supported; "), "{refusal}");
+    assert!(refusal.ends_with("; --anyway pulls it all the same\n"), "{refusal}");
+    assert_eq!(hub.asked(), Vec::<String>::new());
+
+    run(sandbox.anyclaude(&["model", "pull", "org/tiny", "--anyway"]).env("HF_ENDPOINT", &hub.url)).exits(0);
+    assert_eq!(pulled_weights(&sandbox), weights());
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_model_is_checked_by_its_template_and_a_forced_call() {
+    let checked = Sandbox::new().run(&["model", "check", crate::support::MODEL]).exits(0).stdout;
+    insta::assert_snapshot!(uncounted(&checked), @r#"
+    ok       model          tiny: qwen3, 2.6 million parameters
+    ok       memory         takes about N MB of memory, and N kB for each token: its context of N tokens fits here
+    ok       tool format    hermes
+    ok       earlier calls  in the prompt, with their results
+    ok       conversations  as most are
+    ok       thinking       the template has no switch for it
+    ok       ends at        <|im_end|> <|endoftext|>
+    ok       forced call    {"name":"Read","input":{"file_path":"hello.txt"}} in [time]
+    "#);
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_template_that_loses_calls_fails_the_check() {
+    let (sandbox, model) = (Sandbox::new(), repository("fixtures/models/tiny"));
+    for file in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
+        sandbox.write(file, fs::read(model.join(file)).unwrap());
+    }
+    let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
+    sandbox.write("tokenizer_config.json", &json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
+    let ran = sandbox.run(&["model", "check", "."]).exits(1);
+    insta::assert_snapshot!(line_of(&ran.stdout, "BROKEN"), @"BROKEN   earlier calls  not in the prompt: the model forgets what it did");
 }
 
 #[cfg(feature = "mlx")]

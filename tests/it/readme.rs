@@ -1,5 +1,6 @@
 //! README's commands do what README says: each is run, with the real client, in a folder of its own.
 
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -54,14 +55,24 @@ fn claude_code_is_launched_on_the_embedded_model() {
 
 #[test]
 fn a_model_is_pulled() {
-    let file = |name: &str| (name.to_owned(), if name == "model.safetensors" { b"weights".to_vec() } else { b"{}".to_vec() });
+    let tiny = repository("fixtures/models/tiny");
+    let file = |name: &str| (name.to_owned(), fs::read(tiny.join(name)).unwrap());
     let files = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map(file);
     let hub = Hub::start(Repository { files: files.into(), ..Repository::default() });
-    let [pull] = commands("anyclaude model")[..] else { panic!("README pulls once") };
+    let [pull] = commands("anyclaude model pull")[..] else { panic!("README pulls once") };
     let (_, name) = pull.rsplit_once(' ').unwrap();
     run(&project(), &format!("HF_ENDPOINT={} {}", hub.url, pull.replace(name, "org/tiny")), "").exits(0);
     // What it is good for is said with the same name.
     assert!(README.contains(&format!("`anyclaude --model {name}`")));
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_model_is_checked_as_readme_shows_it() {
+    let [check] = commands("anyclaude model check")[..] else { panic!("README checks once") };
+    let shown = README.split(check).nth(1).unwrap().lines().skip(1).take_while(|line| line.starts_with("    "));
+    let shown: String = shown.map(|line| format!("{}\n", line.trim())).collect();
+    assert_eq!(uncounted(&run(&project(), check, "").exits(0).stdout), uncounted(&shown));
 }
 
 #[test]

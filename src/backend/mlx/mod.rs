@@ -5,6 +5,7 @@ mod answer_stream;
 mod begun_answer;
 mod breakpoints;
 mod continuation;
+mod conversation_traits;
 mod judge;
 mod prompt_limit;
 mod report;
@@ -21,6 +22,7 @@ pub use self::admission::ClientLimits;
 use self::admission::{Admission, for_client};
 use self::answer_stream::answer_stream;
 use self::breakpoints::CacheBreakpoints;
+pub use self::conversation_traits::{ConversationTraits, ThinkingSwitch};
 use self::report::report;
 use self::text_side::{Prepared, TextSide};
 use super::{Backend, BackendError, CacheControl, CacheReport, EventStream, JudgeAnswers, ModelLimits, WarmUpReport};
@@ -62,6 +64,14 @@ impl MlxBackend {
     /// How the model writes tool calls.
     pub fn tool_format(&self) -> ToolFormatName {
         self.text.tool_format
+    }
+
+    /// What the chat template and the vocabulary make of conversations.
+    ///
+    /// # Errors
+    /// The template fails on a conversation with a tool call.
+    pub fn conversation_traits(&self) -> Result<ConversationTraits, EngineError> {
+        self.text.conversation_traits()
     }
 
     /// The engine itself, for functions beyond the [`Backend`] trait.

@@ -64,6 +64,11 @@ impl TextSide {
         })
     }
 
+    /// The model's chat template.
+    pub(super) fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
     /// Renders and tokenizes a request's prompt.
     pub(super) fn prepare(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<Prepared, EngineError> {
         let mut request = self.asked(request)?;

@@ -51,7 +51,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     #[cfg(target_os = "macos")]
     requirements.extend(blocking(|| Ok(apple::requirements())).await?);
     let given = args.model.clone();
-    requirements.push(Requirement { thing: "model", presence: blocking(move || Ok(model(&given))).await? });
+    requirements.extend(blocking(move || Ok(model(&given))).await?);
     requirements.push(Requirement { thing: "client", presence: client().await });
     print(&requirements.iter().map(Requirement::line).collect::<String>())?;
     if let Some(file) = args.report {
@@ -86,15 +86,34 @@ fn engine() -> Vec<Requirement> {
     vec![Requirement { thing: "MLX", presence: Presence::Lacking { reason, remedy } }]
 }
 
-fn model(given: &Path) -> Presence {
-    describe_model(given).map_or_else(
+fn model(given: &Path) -> Vec<Requirement> {
+    let presence = describe_model(given).map_or_else(
         |error| {
             let reason = error.to_string();
             let remedy = "name another with --model; tiny is in this program".into();
             if cfg!(feature = "mlx") { Presence::Missing { reason, remedy } } else { Presence::Lacking { reason, remedy } }
         },
         Presence::Found,
-    )
+    );
+    let mut requirements = vec![Requirement { thing: "model", presence }];
+    #[cfg(feature = "mlx")]
+    requirements.extend(memory(given));
+    requirements
+}
+
+/// What the model will take, if there is a model.
+#[cfg(feature = "mlx")]
+fn memory(given: &Path) -> Option<Requirement> {
+    let folder = local_model::find(given).ok()?;
+    let weight_bytes = ModelFolder::inspect(&folder).ok()?.weight_bytes;
+    let presence = match local_model::forecast(&folder.join("config.json"), weight_bytes) {
+        Ok(sentence) => Presence::Found(sentence),
+        Err(error) => {
+            let remedy = "choose another model: README lists the families that run".into();
+            Presence::Missing { reason: error.to_string(), remedy }
+        }
+    };
+    Some(Requirement { thing: "memory", presence })
 }
 
 fn describe_model(given: &Path) -> Result<String, ModelFolderError> {

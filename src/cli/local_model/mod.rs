@@ -8,6 +8,8 @@ mod digest;
 mod embedded;
 mod folder;
 #[cfg(feature = "mlx")]
+mod forecast;
+#[cfg(feature = "mlx")]
 mod from_env;
 #[cfg(feature = "mlx")]
 mod loading;
@@ -22,6 +24,8 @@ pub(super) use self::cache_args::CacheArgs;
 #[cfg(feature = "mlx")]
 pub(super) use self::digest::digest;
 pub(super) use self::folder::{ModelFolder, ModelFolderError, find, in_words, vocabulary_size};
+#[cfg(feature = "mlx")]
+pub(super) use self::forecast::{ForecastError, forecast};
 #[cfg(feature = "mlx")]
 pub(super) use self::from_env::from_env;
 #[cfg(feature = "mlx")]

@@ -53,6 +53,11 @@ impl Quantization {
         Ok(Self { usual: Some(packing("quantization", value.clone())?), layers })
     }
 
+    /// The packing of most layers; `None`: their weights are plain.
+    pub fn usual(&self) -> Option<Packing> {
+        self.usual
+    }
+
     /// The packing of the layer at this path; `None`: its weights are plain.
     pub fn of(&self, path: &str) -> Option<Packing> {
         self.layers.get(path).copied().unwrap_or(self.usual)

@@ -81,7 +81,7 @@ impl MemoryLimit {
         working_set: Option<usize>,
     ) -> Self {
         let base = active();
-        let most = available(working_set).map_or(usize::MAX, |free| base + free / 10 * 9);
+        let most = usable(working_set).map_or(usize::MAX, |usable| base + usable);
         Self { base, most, token_bytes: token, state_bytes: state, path }
     }
 
@@ -115,6 +115,12 @@ impl MemoryLimit {
             Some(missing) => Room::Missing(missing),
         }
     }
+}
+
+/// Memory that the engine lets arrays take beside those that are there, in bytes: a tenth of what is left stays free. `None`: the
+/// system does not tell.
+pub(crate) fn usable(working_set: Option<usize>) -> Option<usize> {
+    Some(available(working_set)? / 10 * 9)
 }
 
 /// Memory that is left for arrays, in bytes: what the GPU works with, less the arrays that are there; without a GPU, what the

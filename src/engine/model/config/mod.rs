@@ -53,6 +53,8 @@ pub struct Config {
     pub context: usize,
     /// How each weight is stored.
     pub quantization: Quantization,
+    /// Bytes of a weight that is not packed, in the model's files.
+    pub plain_bytes: usize,
     /// The tokens that end an answer, and so a message in a prompt.
     pub end_tokens: Vec<u32>,
 }
@@ -109,6 +111,9 @@ struct ConfigFile {
     max_window_layers: Option<usize>,
     #[serde(default)]
     rope_traditional: bool,
+    dtype: Option<String>,
+    /// What `dtype` was called until Transformers 5.
+    torch_dtype: Option<String>,
     quantization: Option<Value>,
     quantization_config: Option<Value>,
 }
@@ -124,6 +129,14 @@ impl Config {
             config.end_tokens.extend(EndTokens::of(&read_json(&generation)?));
         }
         Ok(config)
+    }
+
+    /// Reads the text of a `config.json` that is not in a model folder.
+    ///
+    /// # Errors
+    /// What is missing or not supported, in words.
+    pub fn parse_text(text: &str) -> Result<Self, String> {
+        Self::parse(serde_json::from_str(text).map_err(|error| error.to_string())?)
     }
 
     fn parse(value: Value) -> Result<Self, String> {
@@ -147,6 +160,7 @@ impl Config {
             tied_head: file.tie_word_embeddings,
             context: rope.scaling.context().unwrap_or(0).max(file.max_position_embeddings),
             quantization: file.quantization()?,
+            plain_bytes: file.plain_bytes(),
             end_tokens,
             rope,
             family,
@@ -186,6 +200,13 @@ fn text_part(mut value: Value) -> Value {
 impl ConfigFile {
     fn head_dim(&self) -> usize {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    fn plain_bytes(&self) -> usize {
+        match self.dtype.as_ref().or(self.torch_dtype.as_ref()) {
+            Some(name) if name == "float32" => 4,
+            _ => 2,
+        }
     }
 
     fn kv_heads(&self) -> usize {
