@@ -144,7 +144,7 @@ fn a_template_that_loses_calls_fails_the_check() {
         sandbox.write(file, fs::read(model.join(file)).unwrap());
     }
     let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
-    sandbox.write("tokenizer_config.json", &json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
+    sandbox.write("tokenizer_config.json", json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
     let ran = sandbox.run(&["model", "check", "."]).exits(1);
     insta::assert_snapshot!(line_of(&ran.stdout, "BROKEN"), @"BROKEN   earlier calls  not in the prompt: the model forgets what it did");
 }
