@@ -29,17 +29,12 @@ impl State {
             None => rules.first(),
             Some(old) => rules.iter().find(|rule| rule.way > old.way),
         };
-        self.message = match next {
-            None => format!("no rule for {path} of {tool}"),
-            Some(rule) => {
-                self.marks.rules.push(rule.clone());
-                String::new()
-            }
-        };
+        self.marks.rules.extend(next.cloned());
         self.cover();
-        if let Some(Ok(rule)) = next.cloned().map(Rule::try_from) {
-            self.message = format!("rule: {rule}; {} need not wait. m: a less strict one", self.count(Decision::Covered));
-        }
+        self.message = match next.cloned().map(Rule::try_from) {
+            Some(Ok(rule)) => format!("rule: {rule}; {} need not wait. m: a less strict one", self.count(Decision::Covered)),
+            _ => format!("no rule for {path} of {tool}"),
+        };
     }
 
     /// Marks what the rules make equal to what is accepted, unless something else was decided.

@@ -37,6 +37,7 @@ async function run() {
   await page.goto(url);
 
   seen.charts = await page.locator("figure [role=img] svg polyline:not([stroke=\"#303030\"])").count();
+  seen.made = await page.locator("header time").getAttribute("datetime");
   seen.stops = await stops(page);
   const folded = page.locator("#list > details").last();
   await folded.locator("summary").focus();

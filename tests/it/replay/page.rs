@@ -1,6 +1,8 @@
 //! The page of a replay in a browser.
 
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{healthy, replay};
 use crate::support::browser::seen;
@@ -19,6 +21,8 @@ fn the_page_works_with_a_keyboard_in_light_and_dark_and_loads_nothing() {
     let Some(seen) = seen("report.cjs", &sandbox.path("report.html")) else { return };
     let page = format!("file://{}", sandbox.path("report.html").display());
     assert_eq!((&seen["console"], &seen["requests"]), (&json!([]), &json!([page])));
+    let made = seen["made"].as_str().unwrap();
+    assert!(OffsetDateTime::parse(made, &Rfc3339).is_ok(), "{made}");
     // TTFT and E2E, of three phases, now and in the baseline.
     assert_eq!(seen["charts"], 12);
     let stops = ["To the exchanges", "system", "demo/001", "Figures", "verdict", "search", "unfold", "fold", "exchange"];
