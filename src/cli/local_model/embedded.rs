@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::ModelFolderError;
 use crate::files::{Access, write_atomically};
 
 /// The model's files. The engine reads a folder, so they are written to one when the model is asked for.
@@ -20,12 +21,15 @@ const FILES: [(&str, &[u8]); 5] = [
 /// The model's folder. Another version of this program has another folder, so that they do not write over each other's model.
 ///
 /// # Errors
-/// There is no home folder, or nothing can be written there.
-pub(super) fn folder() -> io::Result<PathBuf> {
-    let home = std::env::home_dir().ok_or_else(|| io::Error::other("no home folder, where the model in this program goes"))?;
+/// It cannot be written.
+pub(super) fn folder() -> Result<PathBuf, ModelFolderError> {
+    // Without a home, the working folder is the next best place.
+    let home = std::env::home_dir().unwrap_or_default();
     let folder = home.join(".anyclaude/models").join(fingerprint()).join(super::EMBEDDED);
-    unpack(&folder)?;
-    Ok(folder)
+    match unpack(&folder) {
+        Ok(()) => Ok(folder),
+        Err(source) => Err(ModelFolderError::NotUnpacked { folder, source }),
+    }
 }
 
 fn fingerprint() -> String {

@@ -45,6 +45,10 @@ pub(crate) enum ModelFolderError {
     /// A file is missing.
     #[error("{} is missing: the model folder is incomplete, get it again", .0.display())]
     Missing(PathBuf),
+    /// The model in this program cannot be written to its folder.
+    #[cfg(feature = "mlx")]
+    #[error("{}: {source}: the model in this program is written there; make room and allow it", folder.display())]
+    NotUnpacked { folder: PathBuf, source: io::Error },
     /// A file cannot be read or understood.
     #[error("{}: {reason}: get the model folder again", path.display())]
     Unreadable { path: PathBuf, reason: String },
@@ -55,7 +59,7 @@ pub(crate) enum ModelFolderError {
 pub(crate) fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
     #[cfg(feature = "mlx")]
     if given == Path::new(super::EMBEDDED) && !given.is_dir() {
-        return super::embedded::folder().map_err(|error| unreadable(given, error));
+        return super::embedded::folder();
     }
     let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());
     let folder = match name {

@@ -1,9 +1,12 @@
 //! One argument: what is accepted, what came, and what the recorded answer has there.
 
+use std::ops::Range;
+
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
+use super::cut;
 use crate::review::Recording;
 use crate::review::argument::Argument;
 use crate::review::change::differing;
@@ -57,16 +60,19 @@ fn valued(name: &str, value: &str, changed: Option<(usize, usize)>, style: Style
     let characters: Vec<char> = value.chars().collect();
     let room = width.saturating_sub(NAME).max(1);
     let (start, end) = changed.unwrap_or((0, 0));
-    let line = |(at, chunk): (usize, &[char])| {
-        let (from, first) = (at * room, if at == 0 { name } else { "" });
+    let line = |(at, range): (usize, Range<usize>)| {
+        let (from, first) = (range.start, if at == 0 { name } else { "" });
+        let chunk = &characters[range];
         let mut spans = vec![Span::raw(format!("{first:>12}   "))];
-        let cut = |position: usize| position.clamp(from, from + chunk.len()) - from;
-        for (range, style) in
-            [(0..cut(start), style), (cut(start)..cut(end), style.bold().underlined()), (cut(end)..chunk.len(), style)]
-        {
+        let within = |position: usize| position.clamp(from, from + chunk.len()) - from;
+        for (range, style) in [
+            (0..within(start), style),
+            (within(start)..within(end), style.bold().underlined()),
+            (within(end)..chunk.len(), style),
+        ] {
             spans.push(Span::styled(chunk[range].iter().collect::<String>(), style));
         }
         Line::from(spans)
     };
-    characters.chunks(room).enumerate().map(line).collect()
+    cut(&characters, room).into_iter().enumerate().map(line).collect()
 }

@@ -6,10 +6,12 @@ mod open;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Stylize;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::State;
@@ -34,6 +36,22 @@ pub fn draw(state: &State, frame: &mut Frame) {
     };
     frame.render_widget(Paragraph::new(said).bold(), message);
     frame.render_widget(Paragraph::new(known_keys(state.mode)).dim(), keys);
+}
+
+/// Cuts a text into lines of at most so many columns, as ranges of its characters. Some characters take two columns.
+fn cut(text: &[char], width: usize) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let (mut from, mut columns) = (0, 0);
+    for (at, character) in text.iter().enumerate() {
+        let own = Span::raw(character.to_string()).width();
+        if columns + own > width && at > from {
+            lines.push(from..at);
+            (from, columns) = (at, 0);
+        }
+        columns += own;
+    }
+    lines.push(from..text.len());
+    lines
 }
 
 fn draw_lines(lines: Vec<Line>, frame: &mut Frame, area: Rect) {

@@ -6,7 +6,7 @@ use ratatui::style::Stylize;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
-use super::diff;
+use super::{cut, diff};
 use crate::review::argument::arguments;
 use crate::review::{PendingOutcome, Recording, State};
 
@@ -73,14 +73,11 @@ fn of_model(pending: &PendingOutcome) -> String {
     format!("model {}, tool calls as {}{tokens}", info.model, info.tool_format)
 }
 
-/// The text in lines of at most this many characters.
+/// The text in lines of at most this many columns.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let of_line = |line: &str| -> Vec<String> {
         let characters: Vec<char> = line.chars().collect();
-        if characters.is_empty() {
-            return vec![String::new()];
-        }
-        characters.chunks(width).map(|chunk| chunk.iter().collect()).collect()
+        cut(&characters, width).into_iter().map(|range| characters[range].iter().collect()).collect()
     };
     text.lines().flat_map(of_line).collect()
 }

@@ -195,3 +195,16 @@ fn help_fits_the_screen() {
     let shown = screen(review(), &[Key::Char('?')]);
     assert!(HELP.lines().all(|line| line.chars().count() <= 80 && shown.contains(line.trim_end())), "{shown}");
 }
+
+#[test]
+fn lines_are_cut_by_columns_and_lose_nothing() {
+    let cut_text = |text: &str, width: usize| {
+        let characters: Vec<char> = text.chars().collect();
+        let lines = cut(&characters, width).into_iter().map(|range| characters[range].iter().collect::<String>());
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(cut_text("abcde", 2), ["ab", "cd", "e"]);
+    assert_eq!(cut_text("文件夹a", 4), ["文件", "夹a"]);
+    assert_eq!(cut_text("文件", 1), ["文", "件"]);
+    assert_eq!(cut_text("", 3), [""]);
+}

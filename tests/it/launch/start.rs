@@ -108,6 +108,18 @@ fn a_missing_model_is_one_line_with_the_way_out() {
     insta::assert_snapshot!(Sandbox::new().run(&["--model", "absent", "--client", "sh"]).refusal(), @"exit 2: error: absent: no such folder: a model folder in Hugging Face layout is needed; name another with --model, or get one with: anyclaude model pull");
 }
 
+#[cfg(feature = "mlx")]
+#[test]
+fn without_a_model_the_one_in_the_program_is_written_to_the_home() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.run(&["doctor"]).stdout;
+    assert!(shown.contains("model      tiny: qwen3, 2.6 million parameters"), "{shown}");
+    let full = Sandbox::new();
+    full.write_home(".anyclaude", "no folder");
+    let refused = full.run(&["--client", "sh"]).refusal();
+    assert!(refused.contains("/tiny: ") && refused.contains("the model in this program is written there"), "{refused}");
+}
+
 #[test]
 fn flags_of_the_launcher_do_not_go_with_a_command() {
     let ran = Sandbox::new().run(&["--mode", "claude", "doctor"]).exits(2);
