@@ -5,7 +5,9 @@ use std::io;
 use std::task::Poll;
 
 use rustix::process::Signal;
+use signal_hook::low_level;
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::oneshot;
 
 /// Everything that a terminal or a supervisor sends to end a program.
 pub(super) const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
@@ -13,6 +15,9 @@ pub(super) const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 /// What stops a server. A hangup is left alone, so that one started with `nohup` outlives its terminal.
 #[cfg(feature = "mlx")]
 pub(super) const STOPPING: [Signal; 2] = [Signal::INT, Signal::TERM];
+
+/// The exit code of a program that was told twice to stop, as after Ctrl-C in a shell.
+const AT_ONCE: i32 = 130;
 
 /// Receives signals. From its creation on they no longer end the process by themselves.
 pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
@@ -33,6 +38,28 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Completes on the first of these signals, after `first` was called. The next one ends the process at once.
+pub(super) fn stop(
+    signals: &[Signal],
+    first: impl FnOnce() + Send + 'static,
+) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (stop, stopped) = oneshot::channel();
+    let mut signals = Signals::listen(signals)?;
+    tokio::spawn(async move {
+        signals.next().await;
+        first();
+        // Fails only if what is to be stopped has ended by itself.
+        let _ = stop.send(());
+        signals.next().await;
+        // Without what a process does at its end: it would take apart what MLX's threads compute with, and they would crash.
+        low_level::exit(AT_ONCE);
+    });
+    Ok(async {
+        // The sender is never dropped before it has sent.
+        let _ = stopped.await;
+    })
 }
 
 /// The exit code of a process that a signal ended, as shells have it: 128 and the signal's number.

@@ -52,7 +52,7 @@ Examples:
   anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
 
-/// Records until a signal comes, or until the command ends.
+/// Records until a signal comes, the second of which ends at once, or until the command ends.
 pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let RecordArgs { upstream, port, out, session, allow, command } = args;
     let door = Door { allowed: allow.allowed(), token: None };
@@ -88,14 +88,14 @@ struct RecorderOptions<'a> {
 
 async fn record_until_signal(recording: RecorderOptions<'_>, folder: &Path) -> Result<ExitCode, CliError> {
     let upstream = recording.upstream.clone();
-    let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
+    let stop = signals::stop(&signals::ENDING, || ()).map_err(CliError::backend)?;
     let (recorder, notices, address) = recording.bind().await?;
     let arrow = format!("{address} → {upstream}, into {}", folder.display());
     say(format_args!("recording {arrow}"));
     say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
     say("stop with Ctrl-C");
     let mut progress = RecordingProgress::visible(&arrow);
-    observe(recorder.run(signals.next()), notices, |notice| progress.take(notice)).await;
+    observe(recorder.run(stop), notices, |notice| progress.take(notice)).await;
     say(progress.summary(folder));
     progress.exit_code(0)
 }

@@ -2,20 +2,19 @@
 
 pub(super) mod heap;
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::allow::AllowArgs;
 use super::client_limits::client_limits;
 use super::local_model::{self, CacheArgs, OutputArgs};
-use super::signals::{self, Signals};
+use super::signals;
 use super::text::grouped;
 use super::{CliError, blocking, choices, keys, say};
 use crate::backend::mlx::MlxBackend;
@@ -67,6 +66,9 @@ Examples:
 Then, in another terminal:
   ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
 
+/// What the first signal is answered.
+const STOPPING: &str = "stopping: answers in flight get a few seconds; once more to stop at once";
+
 /// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     let ServeArgs { model, host, port, api_key, allow, cache, output, tool_format, compute_path } = args;
@@ -83,7 +85,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
     let backend = Arc::new(local_model::load(folder, options).await?);
     // Before the address is announced: whoever reads it may stop us at once.
-    let stop = stop_signal().map_err(CliError::backend)?;
+    let stop = signals::stop(&signals::STOPPING, || say(STOPPING)).map_err(CliError::backend)?;
     announce(address, api_key.as_deref(), backend.limits().await);
     let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
     // Clients that were given the name that we listen on may use it.
@@ -141,23 +143,5 @@ fn start_warm_up(backend: Arc<MlxBackend>, request: MessagesRequest) -> JoinHand
         if let Err(error) = backend.warm_up(request).await {
             tracing::warn!("the warm-up failed: {error}");
         }
-    })
-}
-
-/// Completes on the first Ctrl-C or SIGTERM. The next one ends the process at once.
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (stop, stopped) = oneshot::channel();
-    let mut signals = Signals::listen(&signals::STOPPING)?;
-    tokio::spawn(async move {
-        signals.next().await;
-        say("stopping: answers in flight get a few seconds; once more to stop at once");
-        // Fails only if the server has ended by itself.
-        let _ = stop.send(());
-        signals.next().await;
-        std::process::exit(130);
-    });
-    Ok(async {
-        // The sender is never dropped before it has sent.
-        let _ = stopped.await;
     })
 }
