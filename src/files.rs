@@ -1,8 +1,8 @@
 //! Writing files so that neither a reader nor a crash ever sees half of one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -41,6 +41,14 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io:
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_folder(path)
+}
+
+/// Makes a folder that only its owner may enter, and those around it that are missing. One that exists stays as it is.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Gives a file its final name and syncs the folder. The file itself must be whole and synced already.
@@ -91,6 +99,19 @@ mod tests {
             assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode & 0o044 != 0), (text, group_and_others));
         }
         assert_eq!(names_in(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_private_folder_is_entered_by_its_owner_only_and_one_that_exists_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (shared, private) = (folder.path().join("shared"), folder.path().join("a/b"));
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, Permissions::from_mode(0o755)).unwrap();
+        for path in [&shared, &private] {
+            make_private_folder(path).unwrap();
+        }
+        assert_eq!((mode(&shared), mode(&private), mode(&folder.path().join("a"))), (0o755, 0o700, 0o700));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::RecordError;
+use crate::files::make_private_folder;
 use crate::trace::{is_session_name, path_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
@@ -49,7 +50,7 @@ impl RecordingSession {
 
     fn open_folder(root: &Path, name: &str, folder: &Path) -> Result<Self, RecordError> {
         let refuse = |source| RecordError::Folder { folder: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(refuse)?;
+        make_private_folder(folder).map_err(refuse)?;
         tempfile::tempfile_in(folder).map_err(refuse)?;
         let lock = File::open(folder).map_err(refuse)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {

@@ -18,7 +18,7 @@ pub(crate) struct CacheArgs {
     /// How much memory the prefix cache may take, such as 4GB or 512MB [default: half of what is free after loading]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     cache_bytes: Option<usize>,
-    /// Folder in which the prefix cache outlives the server [default: none]
+    /// Folder in which the prefix cache outlives the server. It holds what your prompts say; only you can read it [default: none]
     #[arg(long, value_name = "DIR", env = "KV_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// How much disk space that folder may take, such as 50GB

@@ -4,14 +4,16 @@
 //! file truncates it at the first damaged or half-written record, such as a killed process leaves.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use crate::engine::EngineError;
+use crate::files::make_private_folder;
 
 const NAME: &str = "tokens";
 
@@ -43,10 +45,12 @@ impl KeptTokens {
     /// `tokenizer.json` or the token file cannot be read, or the folder cannot be written to.
     pub fn open(folder: &Path, model: &Path) -> Result<Self, EngineError> {
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.into(), reason: error.to_string() };
-        fs::create_dir_all(folder).map_err(error)?;
+        make_private_folder(folder).map_err(error)?;
         let tokenizer = Sha256::new().chain_update(fs::read(model.join("tokenizer.json")).map_err(error)?);
         let path = folder.join(NAME);
-        let file = File::options().create(true).append(true).read(true).open(&path).map_err(error)?;
+        let file = File::options().create(true).append(true).read(true).mode(0o600).open(&path).map_err(error)?;
+        // One that an earlier version made may be readable by others.
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(error)?;
         let bytes = fs::read(&path).map_err(error)?;
         let (known, mut whole) = records(&bytes);
         if whole < bytes.len() {

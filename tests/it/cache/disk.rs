@@ -1,6 +1,7 @@
 //! The prefix cache across restarts, through the built binary: kept, killed, damaged, of another model.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -111,6 +112,23 @@ fn a_restarted_server_knows_the_conversation_and_tells_so() {
     assert!(files(&folder).is_empty());
     let server = serve(&folder);
     assert_eq!(ask(&server.url, 1).1, 0);
+}
+
+#[test]
+fn nobody_else_can_read_what_lies_there() {
+    let (outer, umask) = (tempfile::tempdir().unwrap(), rustix::process::umask(rustix::fs::Mode::empty()));
+    let folder = outer.path().join("a/cache");
+    let server = Serving::start(MODEL, &["--cache-dir", folder.to_str().unwrap()]);
+    rustix::process::umask(umask);
+    ask(&server.url, 1);
+    server.stop("TERM");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&outer.path().join("a"))), (0o700, 0o700));
+    let files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 3 && folder.join("tokens").exists());
+    for file in files.iter().filter(|file| fs::metadata(file).unwrap().len() > 0) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Manifest {
 
     /// Writes it into a folder, complete or not at all.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?, Access::Everyone)
+        write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?, Access::Owner)
     }
 }
 
@@ -100,7 +100,23 @@ fn checksum(path: &Path) -> io::Result<(u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::damaged;
     use crate::engine::testing;
+
+    #[test]
+    fn a_damaged_manifest_is_none_or_another_models() {
+        let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        testing::write_model(dir.path());
+        let manifest = Manifest::of(dir.path(), ComputePath::Cpu).unwrap();
+        manifest.write(folder.path()).unwrap();
+        let bytes = fs::read(folder.path().join(NAME)).unwrap();
+        for variant in damaged(&bytes).into_iter().filter(|variant| *variant != bytes) {
+            fs::write(folder.path().join(NAME), variant).unwrap();
+            let read = Manifest::read(folder.path());
+            // Spaces between values mean nothing.
+            assert!(read.is_none_or(|read| read != manifest || read.root() == manifest.root()));
+        }
+    }
 
     #[test]
     fn other_weights_or_another_configuration_are_another_model() {

@@ -145,6 +145,7 @@ pub(super) fn read_header(path: &Path) -> Option<SegmentHeader> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::damaged;
     use crate::engine::segment::Payload;
     use crate::engine::testing;
     use proptest::prelude::*;
@@ -185,6 +186,20 @@ mod tests {
             ["", "x", "model.safetensors", "0-0.safetensors", &format!("{root}.safetensors"), &format!("{root}-0.safetensors")]
         {
             assert_eq!(text.parse::<FileName>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_segment_and_its_header_is_that_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (header, name, bytes) = encoded(&[3, 1, 4096]);
+        let path = dir.path().join(name.to_string());
+        for variant in damaged(&bytes).into_iter().filter(|variant| *variant != bytes) {
+            std::fs::write(&path, &variant).unwrap();
+            assert!(decode(name, &variant, testing::kv_shape(), 3).is_err());
+            if let Some(read) = read_header(&path) {
+                assert_eq!(read.id() == header.id(), read.parent == header.parent && read.tokens == header.tokens);
+            }
         }
     }
 

@@ -103,7 +103,7 @@ fn work(folder: &Path, inbox: &mpsc::Receiver<DiskJob>, waiting: &AtomicU64, fai
     for job in inbox {
         match job {
             DiskJob::Write(name, bytes) => {
-                if let Err(error) = write_atomically(&folder.join(name.to_string()), &bytes, Access::Everyone) {
+                if let Err(error) = write_atomically(&folder.join(name.to_string()), &bytes, Access::Owner) {
                     warn(error);
                     let _ = failures.send(name.id);
                 }
