@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
+use super::spare_descriptor::SpareDescriptor;
 use super::weight::{EventRoom, body_value};
 use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
@@ -119,7 +120,7 @@ impl ExchangeFile {
     }
 
     /// Adds an update.
-    pub(crate) fn apply(&mut self, update: ExchangeUpdate) {
+    pub(crate) fn apply(&mut self, update: ExchangeUpdate, spare: &mut SpareDescriptor) {
         match update {
             ExchangeUpdate::Response { status, headers, done } => {
                 let pairs = headers::as_text(&headers);
@@ -153,7 +154,7 @@ impl ExchangeFile {
             }
             ExchangeUpdate::Save { outcome, ended_us, done } => {
                 self.is_ended = true;
-                self.save(outcome, ended_us);
+                self.save(outcome, ended_us, spare);
                 // Fails if the exchange was dropped while it waited.
                 done.send(()).ok();
             }
@@ -177,13 +178,21 @@ impl ExchangeFile {
         }
     }
 
-    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
+    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>, spare: &mut SpareDescriptor) {
         let outcome = if self.room.is_some() { outcome } else { ExchangeOutcome::Truncated };
         let held_back = self.stream.finish();
         self.push(held_back);
         let mut trace = self.draft.to_trace(outcome, ended_us);
         self.redactor.json(&mut trace.response.body);
-        match self.trace.as_deref().map_or(Ok(()), |path| trace::write(path, &trace)) {
+        let mut write = |path| spare.lend(|| trace::write(path, &trace));
+        let mut written = self.trace.as_deref().map_or(Ok(()), &mut write);
+        if let (Some(path), Some(partial), Err(error)) = (&self.trace, &mut self.partial, &written)
+            && error.lacks_descriptors()
+        {
+            partial.release();
+            written = write(path);
+        }
+        match written {
             Ok(()) => {
                 if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
                     self.fail(error);
@@ -208,9 +217,9 @@ impl ExchangeFile {
     }
 
     /// Ends the exchange: saves what is unsaved as truncated, and reports what was recorded.
-    pub(crate) fn close(mut self) {
+    pub(crate) fn close(mut self, spare: &mut SpareDescriptor) {
         if !self.is_ended {
-            self.save(ExchangeOutcome::Truncated, None);
+            self.save(ExchangeOutcome::Truncated, None, spare);
         }
         if let Some(recorded) = self.saved.take() {
             // Fails if nothing listens to the notices any more.

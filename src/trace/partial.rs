@@ -4,7 +4,7 @@
 //! Recording and recovering build their traces with the same [`Draft`], so both get the same trace.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::file::{self, PARTIAL_SUFFIX, TraceError};
 use super::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
-use crate::files::is_temporary;
+use crate::files::{folder_of, is_temporary, make_private_folder};
 
 /// One line of a partial file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,38 +100,53 @@ impl Draft {
 #[derive(Debug)]
 pub struct PartialFile {
     path: PathBuf,
-    file: File,
+    /// `None` once it was released.
+    file: Option<File>,
 }
 
 impl PartialFile {
-    /// Creates and locks the file. Like a trace, only its owner can read it.
+    /// Creates and locks the file, in a folder that may have been deleted. Like a trace, only its owner can read it.
     ///
     /// # Errors
     /// It exists already, or cannot be created.
     pub fn create(path: PathBuf) -> Result<Self, TraceError> {
-        let file =
-            File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(TraceError::io("make", &path))?;
+        let open = || File::options().append(true).create_new(true).mode(0o600).open(&path);
+        let file = open().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => make_private_folder(folder_of(&path)).and_then(|()| open()),
+            _ => Err(error),
+        });
+        let file = file.map_err(TraceError::io("make", &path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| TraceError::io("lock", &path)(e.into()))?;
-        Ok(Self { path, file })
+        Ok(Self { path, file: Some(file) })
+    }
+
+    /// Gives its descriptor back. Nothing more can be appended; the file stays.
+    pub fn release(&mut self) {
+        self.file = None;
     }
 
     /// Appends a line in a single write.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or was released.
     pub fn append(&mut self, line: &PartialLine) -> Result<(), TraceError> {
         let mut bytes = serde_json::to_vec(line).map_err(|e| TraceError::io("write", &self.path)(e.into()))?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes).map_err(TraceError::io("write", &self.path))
+        let mut file =
+            self.file.as_ref().ok_or_else(|| TraceError::io("write", &self.path)(io::ErrorKind::NotConnected.into()))?;
+        file.write_all(&bytes).map_err(TraceError::io("write", &self.path))
     }
 
-    /// Removes the file, after its trace is on the disk.
+    /// Removes the file, after its trace is on the disk. It may be gone already, with its folder.
     ///
     /// # Errors
     /// The file cannot be removed.
     pub fn remove(self) -> Result<(), TraceError> {
-        fs::remove_file(&self.path).map_err(TraceError::io("remove", &self.path))
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TraceError::io("remove", &self.path)(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -241,6 +256,7 @@ fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
 mod tests {
     use super::file::partial_path;
     use super::*;
+    use crate::damage::assert_errors_name_the_file;
     use crate::trace::testing;
     use serde_json::json;
 
@@ -317,6 +333,19 @@ mod tests {
         file.append(&lines()[0]).unwrap();
         assert_eq!(recover_all(folder.path()), [Recovered::InUse { partial: path.clone() }]);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn damaged_partial_files_are_errors_that_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = write_partial(folder.path(), &lines());
+        let bytes = fs::read(&partial).unwrap();
+        assert_errors_name_the_file(&partial, &bytes, 20, || {
+            let recovered = recover(folder.path()).unwrap().remove(0);
+            // The next one is recovered anew.
+            fs::remove_file(folder.path().join("0001.json")).ok();
+            recovered
+        });
     }
 
     #[test]
