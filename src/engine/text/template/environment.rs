@@ -12,6 +12,13 @@ use crate::engine::text::tools::KnownTool;
 /// The name of the environment's only template.
 pub(super) const NAME: &str = "chat template";
 
+/// What a rendering may cost: an instruction each, and one for every 64 bytes that it makes, so a gigabyte at most. The longest
+/// conversations take a hundredth of it; a loop without end takes a second.
+pub(super) const FUEL: u64 = 16_000_000;
+
+/// What rendering the short conversations may cost with which a template is tried out when it is loaded.
+const TRIAL_FUEL: u64 = 200_000;
+
 /// An environment with this template.
 ///
 /// # Errors
@@ -19,6 +26,7 @@ pub(super) const NAME: &str = "chat template";
 pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_fuel(Some(TRIAL_FUEL));
     environment.set_formatter(write);
     environment.set_unknown_method_callback(python::method);
     environment.add_filter("tojson", to_json);

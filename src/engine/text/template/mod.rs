@@ -12,7 +12,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, Value, context};
 use serde_json::{Value as Json, json};
 
-use self::environment::{NAME, environment};
+use self::environment::{FUEL, NAME, environment};
 pub(crate) use self::past_calls::{PastCall, PastCalls, calls as past_calls};
 use self::reasoning::Reasoning;
 pub(super) use self::shape::shaped;
@@ -69,6 +69,7 @@ impl ChatTemplate {
             template.fill(shaped(trial.messages.clone(), traits), tools, &Reasoning::default()).ok()
         });
         template.known_tools = KnownTools::new(template.traits.descriptions);
+        template.environment.set_fuel(Some(FUEL));
         Ok(template)
     }
 
@@ -77,14 +78,14 @@ impl ChatTemplate {
     pub(crate) fn fixture(name: &str, tokenizer: &Tokenizer) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/templates").join(name).with_extension("jinja");
         let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        Self::from_source(source, tokenizer)
+        Self::from_source(source, tokenizer).unwrap()
     }
 
     /// A template of this source, with the tokens of our own test templates.
-    #[cfg(test)]
-    pub(crate) fn from_source(source: String, tokenizer: &Tokenizer) -> Self {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_source(source: String, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let markup = Markup::of(tokenizer, &source);
-        Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup).unwrap()
+        Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup)
     }
 
     /// The names of the test templates.
