@@ -1,32 +1,30 @@
 //! What the backends behind HTTP share: the client, its headers, and its errors.
 
-use std::time::Duration;
-
 use eventsource_stream::EventStreamError;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
+use serde::de::DeserializeOwned;
 
-use super::{BackendError, Protocol};
+use super::bounds::{self, BodyError};
+use super::{BackendError, Protocol, TimeLimits};
 use crate::convert::CacheKey;
 use crate::net::{is_loopback, root_cause};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest silence of a server. Anthropic and anyclaude send a ping every few seconds; others may send nothing during a
-/// prefill.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A client for the server at this base URL.
 ///
 /// # Errors
 /// The base URL is not an HTTP URL.
-pub(crate) fn client(base_url: &str) -> Result<Client, BackendError> {
+pub(crate) fn client(base_url: &str, limits: TimeLimits) -> Result<Client, BackendError> {
     let unusable = |reason| BackendError::Unreachable { address: base_url.to_owned(), reason };
     let url = parse_base_url(base_url).map_err(unusable)?;
     // Whoever a server sends us to must not get the user's key and prompt.
     let redirects = redirect::Policy::none();
-    let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(SILENCE_TIMEOUT).redirect(redirects);
+    let TimeLimits { connect, silence, answer } = limits;
+    let mut client = Client::builder().connect_timeout(connect).read_timeout(silence).redirect(redirects);
+    if let Some(answer) = answer {
+        client = client.timeout(answer);
+    }
     if is_loopback(&url) {
         client = client.no_proxy();
     }
@@ -67,12 +65,21 @@ pub(crate) fn require_event_stream(response: &Response) -> Result<(), String> {
     if content_type.starts_with("text/event-stream") { Ok(()) } else { Err(content_type.to_owned()) }
 }
 
+/// The JSON of a response.
+///
+/// # Errors
+/// It is none, or does not come whole.
+pub(crate) async fn json_of<T: DeserializeOwned>(response: Response) -> Result<T, String> {
+    let body = bounds::whole(response).await.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
+}
+
 /// The text of a response, to read and to show. Of one that is compressed, which no request here asks for, what it is.
 pub(crate) async fn text_of(response: Response) -> String {
     match compression(response.headers()) {
         Some(compression) => format!("a body in content-encoding {compression}"),
         // A body that breaks off still leaves the status to report.
-        None => response.text().await.unwrap_or_default(),
+        None => String::from_utf8_lossy(&bounds::whole(response).await.unwrap_or_default()).into_owned(),
     }
 }
 
@@ -102,12 +109,13 @@ pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnc
 }
 
 /// The error where reading a stream of events fails.
-pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<reqwest::Error>) -> BackendError {
+pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<BodyError>) -> BackendError {
     let address = address.to_owned();
     match error {
-        EventStreamError::Transport(error) => {
-            BackendError::Unreachable { address, reason: format!("the connection broke: {}", root_cause(&error)) }
+        EventStreamError::Transport(error @ BodyError::Broken(_)) => {
+            BackendError::Unreachable { address, reason: error.to_string() }
         }
+        EventStreamError::Transport(error) => BackendError::Protocol { protocol, address, reason: error.to_string() },
         other => BackendError::Protocol { protocol, address, reason: other.to_string() },
     }
 }

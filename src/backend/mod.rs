@@ -4,6 +4,7 @@
 //! OpenAI's chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first
 //! (`trimmed`).
 
+mod bounds;
 mod cache_report;
 mod chat_judge;
 mod chat_margins;
@@ -25,6 +26,7 @@ use std::pin::Pin;
 use futures::Stream;
 use futures::future::{BoxFuture, ready};
 
+pub use bounds::TimeLimits;
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};

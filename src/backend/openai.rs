@@ -12,10 +12,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
+use super::bounds::bounded;
 use super::http::{self, shorten};
 use super::learnt_models::LearntModels;
 use super::model_limits::{ModelLimits, listed_limits};
-use super::{Backend, BackendError, EventStream, Protocol, WhyOmitted, say_omitted};
+use super::{Backend, BackendError, EventStream, Protocol, TimeLimits, WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
@@ -41,7 +42,7 @@ impl OpenAiBackend {
     /// # Errors
     /// The base URL is not an HTTP URL, or the key has characters that no header may have.
     pub fn new(base_url: &str, api_key: Option<&str>, model: Option<&str>, dialect: Dialect) -> Result<Self, BackendError> {
-        let client = http::client(base_url)?;
+        let client = http::client(base_url, TimeLimits::default())?;
         let address = with_path(base_url.trim_end_matches('/'));
         let mut headers = HeaderMap::new();
         if let Some(key) = api_key.filter(|key| !key.is_empty()) {
@@ -59,7 +60,7 @@ impl OpenAiBackend {
     /// The server cannot be reached, refuses, or does not answer with a list.
     pub async fn models(&self) -> Result<Vec<String>, BackendError> {
         let response = self.send(self.client.get(format!("{}/models", self.address))).await?;
-        let list: Value = response.json().await.map_err(|error| self.protocol_error(&root_cause(&error)))?;
+        let list: Value = http::json_of(response).await.map_err(|reason| self.protocol_error(&reason))?;
         let models = list["data"].as_array().ok_or_else(|| self.protocol_error("its list of models has no data"))?;
         Ok(models.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect())
     }
@@ -229,7 +230,7 @@ impl AskedModel {
 /// Reads the answer's chunks. The events end with `message_stop` or an error.
 fn events(asked: AskedModel, response: Response, mut reader: ChunkReader) -> EventStream {
     Box::pin(stream! {
-        let mut frames = response.bytes_stream().eventsource();
+        let mut frames = Box::pin(bounded(response)).eventsource();
         loop {
             let read = match frames.next().await {
                 None => Ok((reader.cut_off(), true)),

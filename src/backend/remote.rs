@@ -11,10 +11,13 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::bounds::bounded;
 use super::chat_judge::ChatJudge;
 use super::http::{self, shorten};
 use super::model_limits::listed_limits;
-use super::{Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol};
+use super::{
+    Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol, TimeLimits,
+};
 use crate::net::root_cause;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,
@@ -52,12 +55,20 @@ impl RemoteBackend {
     /// # Errors
     /// The base URL is not an HTTP URL, a credential cannot be sent, or no server answers.
     pub async fn new(base_url: &str) -> Result<Self, BackendError> {
-        let client = http::client(base_url)?;
+        Self::within(base_url, TimeLimits::default()).await
+    }
+
+    /// The same, with time limits of its own.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub async fn within(base_url: &str, limits: TimeLimits) -> Result<Self, BackendError> {
+        let client = http::client(base_url, limits)?;
         let address = base_url.trim_end_matches('/').to_owned();
         let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
         let headers = headers_from_env().map_err(unusable)?;
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
-        let health = health.map_err(|error| unusable(root_cause(&error)))?.json::<Health>().await;
+        let health = http::json_of::<Health>(health.map_err(|error| unusable(root_cause(&error)))?).await;
         let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
         Ok(Self { address, client, headers, anyclaude, judge: None })
     }
@@ -130,7 +141,7 @@ impl RemoteBackend {
             fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
         }
         let response = self.post(COUNT_TOKENS_PATH, HeaderMap::new(), &body).await?;
-        let answer: Value = response.json().await.map_err(|error| self.protocol_error(root_cause(&error)))?;
+        let answer: Value = http::json_of(response).await.map_err(|reason| self.protocol_error(reason))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol_error("count_tokens gave no input_tokens"))
     }
 }
@@ -176,7 +187,7 @@ fn drop_foreign_thinking(request: &mut MessagesRequest) {
 /// Reads the answer's events. They end with `message_stop` or an error.
 fn events(address: String, response: Response) -> EventStream {
     Box::pin(try_stream! {
-        let mut frames = response.bytes_stream().eventsource();
+        let mut frames = Box::pin(bounded(response)).eventsource();
         while let Some(frame) = frames.next().await {
             let frame = frame.map_err(|error| http::stream_error(Protocol::Messages, &address, error))?;
             let event = parse(&address, &frame.data)?;

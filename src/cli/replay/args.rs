@@ -1,9 +1,11 @@
 //! The arguments of `anyclaude replay`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
+use crate::backend::TimeLimits;
 use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
 use crate::config::ReplayDefaults;
@@ -26,6 +28,9 @@ pub(crate) struct ReplayArgs {
     /// the model to ask for [default: as recorded]
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub limits: TimeLimitArgs,
 
     /// With `mlx`: how the model writes tool calls [default: as its chat template does]
     #[cfg(feature = "mlx")]
@@ -161,6 +166,33 @@ fn max_drop(text: &str) -> Result<f64, String> {
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
     ratio.ok_or_else(|| "a limit is a number from 1 on, such as 1.2".to_owned())
+}
+
+/// How long a server may take.
+#[derive(clap::Args, Debug)]
+pub(crate) struct TimeLimitArgs {
+    /// With a URL: how long connecting may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    connect_timeout: u64,
+
+    /// With a URL: how long the server may be silent, before the first byte of an answer and between two
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    silence_timeout: u64,
+
+    /// With a URL: how long a whole answer may take [default: as long as it goes on]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    answer_timeout: Option<u64>,
+}
+
+impl TimeLimitArgs {
+    /// The limits that they set.
+    pub(super) fn limits(&self) -> TimeLimits {
+        TimeLimits {
+            connect: Duration::from_secs(self.connect_timeout),
+            silence: Duration::from_secs(self.silence_timeout),
+            answer: self.answer_timeout.map(Duration::from_secs),
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

@@ -41,7 +41,7 @@ pub(super) async fn connect(args: &ReplayArgs, plan: &Plan) -> Result<Answerer, 
         let given = &args.backend;
         return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
     }
-    let mut backend = RemoteBackend::new(&args.backend).await.map_err(backend_error)?;
+    let mut backend = RemoteBackend::within(&args.backend, args.limits.limits()).await.map_err(backend_error)?;
     if let (true, Some(case)) = (args.wants_margins(), plan.cases.first()) {
         backend = backend.with_log_probabilities(&case.request.model).await;
     }
