@@ -8,9 +8,13 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod convert;
+#[cfg(test)]
+mod damage;
 #[cfg(feature = "mlx")]
 pub mod engine;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hub;
 mod net;
 pub mod record;

@@ -19,9 +19,14 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
     };
+    parse(path, &text).map(Some)
+}
+
+/// The values that the text of a file sets.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Dict, ConfigError> {
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
-    let parsed = if is_toml { checked(&text, from_toml, from_toml) } else { checked(&text, from_json, from_json) };
-    parsed.map(Some).map_err(|mistake| mistake.in_file(path))
+    let parsed = if is_toml { checked(text, from_toml, from_toml) } else { checked(text, from_json, from_json) };
+    parsed.map_err(|mistake| mistake.in_file(path))
 }
 
 /// Checks that a text is valid as this TOML file of settings.
@@ -101,6 +106,18 @@ fn unknown(reason: &str) -> Option<(&str, Vec<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::assert_errors_name_the_file;
+
+    #[test]
+    fn damaged_files_are_errors_that_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"mode": "openai", "port": 8081, "fallback": ["lmstudio"], "modes": {"openai": {"model": "m", "base_url": "http://127.0.0.1:1"}}}"#;
+        let toml = "mode = \"openai\"\nport = 8081\nfallback = [\"lmstudio\"]\n\n[modes.openai]\nmodel = \"m\"\n\n[redact]\npatterns = ['ACME-[0-9]{4}']\n";
+        for (name, text, refused) in [(FILE_NAMES[0], json, 150), (FILE_NAMES[1], toml, 100)] {
+            let path = folder.path().join(name);
+            assert_errors_name_the_file(&path, text.as_bytes(), refused, || read(&path));
+        }
+    }
 
     fn error(name: &str, text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ mod headers;
 mod notice;
 mod recorder;
 mod session;
+mod spare_descriptor;
 mod sse;
 mod state;
 mod tap;
@@ -30,4 +31,6 @@ pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;
 pub use session::{RecordingSession, remove_empty};
+#[cfg(any(test, fuzzing))]
+pub(crate) use sse::frames_of;
 pub use upstream::Upstream;

@@ -28,6 +28,15 @@ impl Frame {
     }
 }
 
+/// The names and the data of the events in a stream that comes in these pieces, for the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn frames_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(String, String)> {
+    let mut splitter = Splitter::default();
+    let mut frames: Vec<Frame> = pieces.into_iter().flat_map(|piece| splitter.push(piece)).collect();
+    frames.extend(splitter.finish());
+    frames.into_iter().map(|frame| (frame.name(), frame.data)).collect()
+}
+
 /// Splits bytes into events.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {

@@ -72,8 +72,21 @@ pub enum Piece {
     ToolEnd,
 }
 
+/// What a text is to a parser that gets it in these pieces, for the fuzz target of calls.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parsed<'a>(
+    format: std::sync::Arc<dyn ToolFormat>,
+    tools: std::sync::Arc<[crate::wire::Tool]>,
+    pieces: impl IntoIterator<Item = &'a str>,
+) -> Vec<Piece> {
+    let mut parser = parser::Parser::new(format, tools);
+    let mut placed: Vec<_> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
+    placed.extend(parser.finish());
+    joined(placed.into_iter().map(|placed| placed.piece))
+}
+
 /// Joins neighbouring pieces of the same kind.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();
     for piece in pieces {

@@ -361,7 +361,7 @@ mod tests {
         let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
         let lined = ChatTemplate::fixture("keys-and-values-in-tags", &tokenizer);
         let tight = lined.source().replace("call.name ~ '\\n'", "call.name");
-        let template = ChatTemplate::from_source(tight, &tokenizer);
+        let template = ChatTemplate::from_source(tight, &tokenizer).unwrap();
         let form = ToolFormatName::Glm.as_written_by(&template, &tokenizer).form(0);
         assert_eq!(form.after_name, [Part::Text("\n".into())]);
     }

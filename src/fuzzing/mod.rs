@@ -1,0 +1,67 @@
+//! What the fuzz targets of `fuzz/` call: everything that reads bytes from outside, and what must hold whatever they are.
+//!
+//! A test runs each of them over the committed corpus, so that a finding stays found. In a normal build there is nothing of this.
+
+#[cfg(feature = "mlx")]
+mod engine;
+mod wire;
+
+#[cfg(feature = "mlx")]
+pub use engine::{calls, template, tensor_file};
+pub use wire::{answer, chat, configuration, messages, redaction, snapshot, sse, trace};
+
+/// Cuts bytes into pieces. The first byte says how long they are.
+fn pieces(bytes: &[u8]) -> (&[u8], std::slice::Chunks<'_, u8>) {
+    let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
+    (rest, rest.chunks(usize::from(first % 16) + 1))
+}
+
+/// The same for text, cut between characters.
+fn text_pieces(bytes: &[u8]) -> (String, Vec<String>) {
+    let (rest, _) = pieces(bytes);
+    let text = String::from_utf8_lossy(rest).into_owned();
+    let length = usize::from(bytes.first().unwrap_or(&0) % 16) + 1;
+    let characters: Vec<char> = text.chars().collect();
+    (text, characters.chunks(length).map(String::from_iter).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    type Target = fn(&[u8]);
+
+    const TARGETS: [(&str, Target); 8] = [
+        ("answer", answer),
+        ("chat", chat),
+        ("configuration", configuration),
+        ("messages", messages),
+        ("redaction", redaction),
+        ("snapshot", snapshot),
+        ("sse", sse),
+        ("trace", trace),
+    ];
+
+    #[cfg(feature = "mlx")]
+    const ENGINE_TARGETS: [(&str, Target); 3] = [("calls", calls), ("template", template), ("tensor_file", tensor_file)];
+
+    #[cfg(not(feature = "mlx"))]
+    const ENGINE_TARGETS: [(&str, Target); 0] = [];
+
+    #[test]
+    fn what_must_hold_holds_for_the_whole_corpus() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        for (name, target) in TARGETS.into_iter().chain(ENGINE_TARGETS) {
+            let files: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{name}");
+            for file in files {
+                // A panic does not tell in which file.
+                println!("{}", file.display());
+                target(&fs::read(file).unwrap());
+            }
+        }
+    }
+}
