@@ -267,6 +267,7 @@ fn verdict(Interval { ratio, low, high }: Interval, limit: f64, repeats: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::assert_errors_name_the_file;
     use crate::replay::testing::{case_result, measurement};
     use crate::replay::{Measurement, Untested};
     use crate::report::testing::{settings, target};
@@ -285,6 +286,19 @@ mod tests {
         let (target, settings) = (target(States::CacheControl), settings());
         let earlier = Report::new(&target, &settings, before, Untested::default()).to_json();
         Comparison::new(now, &Baseline::parse(&earlier).unwrap(), Limits { max_slower: limit, max_drop: None })
+    }
+
+    #[test]
+    fn damaged_figures_are_errors_of_one_line() {
+        let (target, settings) = (target(States::CacheControl), settings());
+        let figures = Report::new(&target, &settings, &cases(1000, 2), Untested::default()).to_json();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("figures.json");
+        assert_errors_name_the_file(&path, figures.as_bytes(), 150, || {
+            // The command names the file.
+            let text = std::fs::read_to_string(&path).map_err(|error| format!("figures.json: {error}"))?;
+            Baseline::parse(&text).map_err(|error| format!("figures.json: {error}"))
+        });
     }
 
     fn ttft(comparison: &Comparison) -> &Speed {

@@ -159,6 +159,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::assert_errors_name_the_file;
     use crate::snapshot::ToolUse;
     use crate::wire::StopReason;
     use proptest::prelude::*;
@@ -179,6 +180,13 @@ mod tests {
             },
             alternatives: Vec::new(),
         }
+    }
+
+    #[test]
+    fn damaged_snapshots_are_errors_that_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("read-file__0001.snap");
+        assert_errors_name_the_file(&path, example().to_text().as_bytes(), 100, || Snapshot::read(&path));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Trace, VERSION, json_weight};
-use crate::files::{Access, folder_of, write_atomically};
+use crate::files::{Access, folder_of, make_private_folder, write_atomically};
 
 /// The most bytes of a trace, decompressed: more than the recorder writes.
 const MAX_TRACE: u64 = 2 << 30;
@@ -55,6 +56,11 @@ impl TraceError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
+    }
+
+    /// Whether the process, or the system, has no descriptor left.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE)))
     }
 
     fn malformed(path: &Path, error: &serde_json::Error) -> Self {
@@ -219,17 +225,26 @@ pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
     let mut bytes = serde_json::to_vec_pretty(trace).map_err(|e| TraceError::io("write", path)(e.into()))?;
     bytes.push(b'\n');
     if is_compressed(path) {
-        bytes = zstd::encode_all(&*bytes, 0).map_err(TraceError::io("compress", path))?;
+        bytes = compressed(&bytes).map_err(TraceError::io("compress", path))?;
     }
     let folder = folder_of(path);
-    fs::create_dir_all(folder).map_err(TraceError::io("make the folder", folder))?;
+    make_private_folder(folder).map_err(TraceError::io("make the folder", folder))?;
     write_atomically(path, &bytes, Access::Owner).map_err(TraceError::io("write", path))
+}
+
+/// With a checksum, so that a changed byte is found.
+fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 0)?;
+    encoder.include_checksum(true)?;
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{ExchangeOutcome, RecordedRequest, RecordedResponse, Timing};
     use super::*;
+    use crate::damage::assert_errors_name_the_file;
 
     fn trace(seq: u32) -> Trace {
         Trace {
@@ -268,6 +283,17 @@ mod tests {
         }
         let text = fs::read_to_string(folder.path().join("a/0001.json")).unwrap();
         assert!(text.starts_with("{\n  \"version\": 1,\n  \"id\": \"id-1\",\n  \"session\""), "{text}");
+    }
+
+    #[test]
+    fn damaged_traces_are_errors_that_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, refused) in [("0001.json", 140), ("0001.json.zst", 290)] {
+            let path = folder.path().join(name);
+            write(&path, &read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/traces/read-file/0001.json"))).unwrap()).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            assert_errors_name_the_file(&path, &bytes, refused, || read(&path));
+        }
     }
 
     #[test]
