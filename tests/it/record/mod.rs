@@ -3,6 +3,7 @@
 mod child;
 mod faults;
 mod pages;
+mod secret_matrix;
 mod secrets;
 mod stop;
 mod stream;

@@ -2,24 +2,17 @@
 //!
 //! Everything that looks like a secret is put together at run time, so that none stands in the source.
 
+mod kinds;
 mod places;
 mod shapes;
 mod work;
 
 use serde_json::json;
 
+use self::kinds::{CAPITALS, HEX, LETTERS, mixed};
 use super::patterns::{KeyPattern, Tail};
 use super::{Redactor, StreamRedactor};
 use crate::trace::RecordedEvent;
-
-const LETTERS: &[u8] = b"Zk3vQ9xT1mB7wR5hJ2nF8cY4dL6gPsUaEeKiOo0";
-const CAPITALS: &[u8] = b"Q7ZK3XW5B2MT9RHJ4NF8CY6DLGPSVUAE";
-const HEX: &[u8] = b"9f3c1a7e5b0d2846";
-
-/// Bytes of an alphabet that look like chance, `length` of them.
-fn mixed(alphabet: &[u8], length: usize) -> String {
-    (0..length).map(|at| char::from(alphabet[(at * 7 + at / alphabet.len() * 3 + length) % alphabet.len()])).collect()
-}
 
 /// What can follow the prefix of a rule.
 fn tail(rule: &KeyPattern, length: usize) -> String {
