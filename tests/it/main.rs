@@ -4,10 +4,12 @@
 
 #[cfg(feature = "mlx")]
 mod cache;
+mod chaos;
 mod check;
 #[cfg(feature = "mlx")]
 mod compute_paths;
 mod config;
+mod damaged;
 mod doctor;
 mod examples;
 mod help;

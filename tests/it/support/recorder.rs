@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyclaude::trace::{self, Trace};
 
@@ -29,11 +30,30 @@ impl Recorder {
     /// The same in a sandbox that has files already.
     #[track_caller]
     pub(crate) fn start_in(sandbox: Sandbox, upstream: &str, environment: &[(&str, &str)]) -> Self {
-        let mut command = sandbox.anyclaude(&["record", "--upstream", upstream, "--port", "0", "--session", "s"]);
-        let mut running = Running::start(command.envs(environment.iter().copied()));
+        let mut command = sandbox.anyclaude(&arguments(upstream));
+        command.envs(environment.iter().copied());
+        Self::listening(sandbox, &mut command)
+    }
+
+    /// The same through a shell script in the project, which ends with `exec "$@"`.
+    #[track_caller]
+    pub(crate) fn start_by_script(script: &str, upstream: &str) -> Self {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.program("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_anyclaude")]).args(arguments(upstream));
+        Self::listening(sandbox, &mut command)
+    }
+
+    #[track_caller]
+    fn listening(sandbox: Sandbox, command: &mut Command) -> Self {
+        let mut running = Running::start(command);
         let line = running.says("recording http://");
         let address = line.split(' ').nth(1).unwrap().to_owned();
         Self { running, address, sandbox }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.running.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -70,6 +90,11 @@ impl Recorder {
         assert_eq!(files.len(), 1, "{files:?}");
         trace::read(&files[0]).unwrap()
     }
+}
+
+/// A recorder that writes to `traces/s`.
+fn arguments(upstream: &str) -> [&str; 7] {
+    ["record", "--upstream", upstream, "--port", "0", "--session", "s"]
 }
 
 /// Every file under a folder, sorted.

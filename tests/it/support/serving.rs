@@ -26,10 +26,26 @@ impl Serving {
         self.running.id()
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        self.running.signal(name);
+    }
+
+    /// The next line of standard error that starts like this.
+    #[track_caller]
+    pub(crate) fn says(&mut self, start: &str) -> String {
+        self.running.says(start)
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ran {
+        self.running.end()
+    }
+
     /// Sends a signal (`INT`, `TERM`) and waits for the end.
     #[track_caller]
-    pub(crate) fn stop(mut self, signal: &str) -> Ran {
-        self.running.signal(signal);
-        self.running.end()
+    pub(crate) fn stop(self, signal: &str) -> Ran {
+        self.signal(signal);
+        self.end()
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use super::deadline::PATIENCE;
 
@@ -122,6 +123,12 @@ impl Answer {
         self.raw(body)
     }
 
+    /// Has the connection reset, not closed in order, once the script has returned an error.
+    pub(crate) fn reset(&mut self) -> io::Result<()> {
+        rustix::net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO))?;
+        Err(ErrorKind::ConnectionReset.into())
+    }
+
     /// Waits until the other side has closed the connection.
     pub(crate) fn wait_for_close(&mut self) {
         let mut rest = [0; 64];
@@ -185,14 +192,25 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Self {
+        Self::try_send(address, method, path, headers, body).unwrap()
+    }
+
+    /// The same to a server that may go away meanwhile.
+    pub(crate) fn try_send(
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: impl AsRef<[u8]>,
+    ) -> io::Result<Self> {
         let body = body.as_ref();
-        let mut socket = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+        let mut socket = TcpStream::connect(address.trim_start_matches("http://"))?;
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = if method == "POST" { format!("content-length: {}\r\n", body.len()) } else { String::new() };
-        write!(socket, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: test/1\r\n{length}{more}\r\n").unwrap();
-        socket.write_all(body).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { reader: BufReader::new(Socket { socket, asked: format!("{method} {path}") }) }
+        write!(socket, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: test/1\r\n{length}{more}\r\n")?;
+        socket.write_all(body)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::new(Socket { socket, asked: format!("{method} {path}") }) })
     }
 
     /// A Messages request.
@@ -227,6 +245,19 @@ impl Client {
     #[track_caller]
     pub(crate) fn read_to_the_end(&mut self) {
         while read_chunk(&mut self.reader).unwrap().is_some() {}
+    }
+
+    /// The next bytes of the answer as they are, `most` at most, and fewer where it ends; then leaves.
+    pub(crate) fn read_and_leave(mut self, most: usize) -> usize {
+        let mut bytes = vec![0; most];
+        let mut read = 0;
+        while read < most {
+            match self.reader.read(&mut bytes[read..]) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => read += count,
+            }
+        }
+        read
     }
 
     /// What comes until the connection is closed or broken, as it is.

@@ -1,0 +1,50 @@
+//! How much is done.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// The requests of the long form.
+const LONG: usize = 1000;
+
+/// How often the long form kills.
+const KILLS: usize = 200;
+
+/// How much is done, and the seed of everything that is left to chance.
+pub(super) struct Scale {
+    /// Requests of all cases together, about.
+    requests: usize,
+    /// How often programs are killed.
+    pub kills: usize,
+    /// The long answer of one case, in MB.
+    pub megabytes: usize,
+    pub seed: u64,
+}
+
+impl Scale {
+    /// What every test run does, with the same seed each time.
+    pub(super) fn short() -> Self {
+        Self { requests: 150, kills: 8, megabytes: 4, seed: 1 }
+    }
+
+    /// What `make chaos` does: the environment says how much, and names the seed if it is not to be a new one.
+    pub(super) fn from_environment() -> Self {
+        let number = |name: &str| std::env::var(format!("ANYCLAUDE_CHAOS_{name}")).ok().map(|text| text.parse().unwrap());
+        Self {
+            requests: number("REQUESTS").map_or(LONG, |requests: u64| requests as usize),
+            kills: number("KILLS").map_or(KILLS, |kills: u64| kills as usize),
+            megabytes: 100,
+            seed: number("SEED").unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        }
+    }
+
+    /// The requests of a case that has `share` of a thousand; at least one.
+    pub(super) fn of(&self, share: usize) -> usize {
+        (self.requests * share / LONG).max(1)
+    }
+
+    /// Numbers of chance for a case, the same for the same seed.
+    pub(super) fn random(&self, case: &str) -> StdRng {
+        let name: u64 = case.bytes().fold(0, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte));
+        StdRng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(name))
+    }
+}
