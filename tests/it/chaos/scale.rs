@@ -23,7 +23,7 @@ pub(super) struct Scale {
 impl Scale {
     /// What every test run does, with the same seed each time.
     pub(super) fn short() -> Self {
-        Self { requests: 150, kills: 8, megabytes: 4, seed: 1 }
+        Self { requests: 150, kills: 10, megabytes: 4, seed: 1 }
     }
 
     /// What `make chaos` does: the environment says how much, and names the seed if it is not to be a new one.
