@@ -10,7 +10,8 @@ use crate::exp2::exp2;
 /// Rows computed together in the inner loops: with more, their sums would not fit into the registers.
 const UNROLLED_ROWS: usize = 8;
 
-/// The highest score before any key: lower than any real score, but finite, so that differences are never NaN.
+/// The highest score before any key, where there is no sink: lower than any real score, but finite, so that differences are never
+/// NaN.
 const LOWEST: f32 = -1e30;
 
 /// One number per lane, in `V` vectors.
@@ -43,9 +44,9 @@ impl<S: Simd, const V: usize> Panel<S, V> {
     /// Most queries.
     pub(crate) const LANES: usize = V * S::F32_LANES;
 
-    /// A panel that has attended to nothing yet.
+    /// A panel that has attended to nothing but its sinks: the score of each query's, if there are any.
     #[inline(always)]
-    pub(crate) fn new(simd: S, queries: &[&[f32]], positions: Vec<usize>, window: usize) -> Self {
+    pub(crate) fn new(simd: S, queries: &[&[f32]], sinks: Option<&[f32]>, positions: Vec<usize>, window: usize) -> Self {
         let width = queries[0].len();
         let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
         let mut rows = vec![Self::zero(simd); width];
@@ -54,8 +55,12 @@ impl<S: Simd, const V: usize> Panel<S, V> {
                 numbers_mut::<S, V>(row)[lane] = number * scale;
             }
         }
-        let max = [simd.splat_f32s(LOWEST); V];
-        Self { queries: rows, positions, window, max, sum: Self::zero(simd), weighted: vec![Self::zero(simd); width] }
+        let (mut max, mut sum) = ([simd.splat_f32s(LOWEST); V], Self::zero(simd));
+        for (lane, sink) in sinks.unwrap_or_default().iter().enumerate() {
+            numbers_mut::<S, V>(&mut max)[lane] = sink * std::f32::consts::LOG2_E;
+            numbers_mut::<S, V>(&mut sum)[lane] = 1.0;
+        }
+        Self { queries: rows, positions, window, max, sum, weighted: vec![Self::zero(simd); width] }
     }
 
     /// Number of queries.

@@ -63,6 +63,12 @@ impl RmsNorm {
     pub(super) fn forward(&self, x: &Array) -> Result<Array, Exception> {
         rms_norm(x, Some(&self.weight), self.eps)
     }
+
+    /// Norms each part of `[n, R / n, parts · width]` by itself: `[n, R / n, parts, width]`.
+    pub(super) fn for_each_part(&self, x: &Array) -> Result<Array, Exception> {
+        let width = self.weight.dim(0);
+        self.forward(&x.reshape(&[x.dim(0), x.dim(1), x.dim(2) / width, width])?)
+    }
 }
 
 /// The gated MLP with SwiGLU (Shazeer 2020): `down(silu(gate(x)) · up(x))`.

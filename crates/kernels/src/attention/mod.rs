@@ -62,6 +62,8 @@ pub struct AttentionBatch<'a> {
     pub heads: Heads,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<usize>,
+    /// For each query head, the score of a key without a value that every query sees: what attention goes to nothing.
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// Writes the attention output of `queries`. Both are `[queries of all sequences, query heads, width]`, sequence by sequence.
@@ -74,7 +76,7 @@ pub fn causal_attention(queries: &[f32], batch: &AttentionBatch, output: &mut [f
 }
 
 fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mut [f32]) {
-    let AttentionBatch { sequences, common, heads, window } = batch;
+    let AttentionBatch { sequences, common, heads, window, sinks } = batch;
     let Heads { queries: query_heads, kv: kv_heads, width } = *heads;
     batch.check();
     let rows: usize = sequences.iter().map(|sequence| sequence.queries).sum();
@@ -88,6 +90,7 @@ fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mu
         .map(|task| AttentionTask {
             queries: Vec::with_capacity(tokens * group),
             output: Vec::with_capacity(tokens * group),
+            sinks: sinks.map(|_| Vec::with_capacity(tokens * group)),
             positions: Vec::with_capacity(tokens * group),
             sequences: Vec::new(),
             common: common / KEY_TILE * KEY_TILE,
@@ -102,7 +105,11 @@ fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mu
     let mut rows = queries.chunks_exact(width).zip(output.chunks_exact_mut(width));
     for (token, (sequence, position)) in positions.enumerate() {
         for (head, (query, output)) in rows.by_ref().take(query_heads).enumerate() {
-            tasks[token / tokens * kv_heads + head / group].push(query, output, position, sequence);
+            let task = &mut tasks[token / tokens * kv_heads + head / group];
+            task.push(query, output, position, sequence);
+            if let (Some(own), Some(sinks)) = (&mut task.sinks, sinks) {
+                own.push(sinks[head]);
+            }
         }
     }
     // In prefill, the last tokens see the most keys: starting with them keeps all cores busy to the end.
@@ -114,6 +121,7 @@ impl AttentionBatch<'_> {
     fn check(&self) {
         let Heads { queries, kv, width } = self.heads;
         assert!(kv > 0 && queries.is_multiple_of(kv), "query heads must be a multiple of key/value heads");
+        assert!(self.sinks.is_none_or(|sinks| sinks.len() == queries), "each query head needs its sink");
         for sequence in &self.sequences {
             for KvSlice { keys, values, range } in &sequence.kv {
                 let fits = keys.len() == values.len() && keys.len().is_multiple_of(kv * width);
@@ -169,6 +177,8 @@ fn append<'a>(numbers: &mut Cow<'a, [f32]>, more: &'a [f32]) {
 struct AttentionTask<'a> {
     queries: Vec<&'a [f32]>,
     output: Vec<&'a mut [f32]>,
+    /// The score of each query's sink.
+    sinks: Option<Vec<f32>>,
     /// Each query's position in its sequence.
     positions: Vec<usize>,
     /// The sequences and the lanes of each.
@@ -203,9 +213,11 @@ impl<'a> AttentionTask<'a> {
     #[inline(always)]
     fn attend<S: Simd, const V: usize>(mut self, simd: S) {
         let mut panels = Panels::<S, V> { panels: Vec::new(), scores: vec![Panel::<S, V>::zero(simd); KEY_TILE] };
-        let positions = self.positions.chunks(Panel::<S, V>::LANES);
-        for (queries, positions) in self.queries.chunks(Panel::<S, V>::LANES).zip(positions) {
-            panels.panels.push(Panel::new(simd, queries, positions.to_vec(), self.window));
+        for (at, queries) in self.queries.chunks(Panel::<S, V>::LANES).enumerate() {
+            let lanes = at * Panel::<S, V>::LANES..at * Panel::<S, V>::LANES + queries.len();
+            let (sinks, positions) =
+                (self.sinks.as_ref().map(|sinks| &sinks[lanes.clone()]), self.positions[lanes.clone()].to_vec());
+            panels.panels.push(Panel::new(simd, queries, sinks, positions, self.window));
         }
         let mut shared = 0;
         if let [(first, _), _, ..] = &self.sequences[..] {

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{arches, small_numbers};
 
 /// The attention output of one query by the formula, in f64.
-fn by_formula(query: &[f32], keys: &[f32], values: &[f32], visible: Range<usize>) -> Vec<f64> {
+fn by_formula(query: &[f32], keys: &[f32], values: &[f32], visible: Range<usize>, sink: Option<f32>) -> Vec<f64> {
     let width = query.len();
     let row = |numbers: &[f32], at: usize| numbers[at * width..][..width].iter().map(|n| f64::from(*n)).collect::<Vec<_>>();
     let dot = |key: Vec<f64>| query.iter().zip(key).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
@@ -13,7 +13,8 @@ fn by_formula(query: &[f32], keys: &[f32], values: &[f32], visible: Range<usize>
     for (weight, at) in weights.iter().zip(visible) {
         sum.iter_mut().zip(row(values, at)).for_each(|(sum, value)| *sum += weight * value);
     }
-    sum.into_iter().map(|sum| sum / weights.iter().sum::<f64>()).collect()
+    let all = weights.iter().sum::<f64>() + sink.map_or(0.0, |sink| f64::from(sink).exp());
+    sum.into_iter().map(|sum| sum / all).collect()
 }
 
 #[test]
@@ -21,17 +22,20 @@ fn the_output_is_that_of_the_formula_with_every_instruction_set() {
     let (all, new, width) = (300, 150, 24);
     let queries = small_numbers(new * 4 * width, 1);
     let (keys, values) = (small_numbers(2 * all * width, 2), small_numbers(2 * all * width, 3));
-    for (arch, window) in arches().into_iter().flat_map(|arch| [(arch, None), (arch, Some(40))]) {
+    // One sink that outweighs most keys, one that hardly counts.
+    let sinks = [0.5, 4.0, -30.0, 1.5];
+    let cases = [(None, None), (Some(40), None), (None, Some(&sinks[..])), (Some(40), Some(&sinks[..]))];
+    for (arch, (window, sinks)) in arches().into_iter().flat_map(|arch| cases.map(|case| (arch, case))) {
         let kv = vec![KvSlice { keys: &keys, values: &values, range: 0..all }];
         let sequences = vec![QueriedSequence { queries: new, kv }];
-        let batch = AttentionBatch { sequences, common: 0, heads: Heads { queries: 4, kv: 2, width }, window };
+        let batch = AttentionBatch { sequences, common: 0, heads: Heads { queries: 4, kv: 2, width }, window, sinks };
         let mut output = vec![f32::NAN; queries.len()];
         attention_on(arch, &queries, &batch, &mut output);
         for (index, (query, ours)) in queries.chunks(width).zip(output.chunks(width)).enumerate() {
             let (position, head) = (all - new + index / 4, index % 4 / 2);
             let own = head * all * width..(head + 1) * all * width;
             let visible = window.map_or(0, |window| (position + 1).saturating_sub(window))..position + 1;
-            let wanted = by_formula(query, &keys[own.clone()], &values[own], visible);
+            let wanted = by_formula(query, &keys[own.clone()], &values[own], visible, sinks.map(|sinks| sinks[index % 4]));
             assert!(ours.iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{arch:?}, query {index}");
         }
     }
@@ -59,9 +63,11 @@ fn a_sequence_gets_the_same_bits_alone() {
     };
     let row = 6 * 16;
     let queries = small_numbers(28 * row, 1);
-    for (arch, window) in arches().into_iter().flat_map(|arch| [(arch, None), (arch, Some(100)), (arch, Some(350))]) {
+    let sinks = [0.5, 4.0, -30.0, 1.5, 0.0, -1.0];
+    let cases = [(None, None), (Some(100), None), (Some(350), None), (Some(350), Some(&sinks[..]))];
+    for (arch, (window, sinks)) in arches().into_iter().flat_map(|arch| cases.map(|case| (arch, case))) {
         let attend = |queries: &[f32], sequences: Vec<QueriedSequence>, common| {
-            let batch = AttentionBatch { sequences, common, heads: Heads { queries: 6, kv: 2, width: 16 }, window };
+            let batch = AttentionBatch { sequences, common, heads: Heads { queries: 6, kv: 2, width: 16 }, window, sinks };
             let mut output = vec![f32::NAN; queries.len()];
             attention_on(arch, queries, &batch, &mut output);
             output
@@ -84,7 +90,8 @@ fn common_tokens_beyond_a_sequences_end_are_refused() {
     let (long, short) = (buffers(400, 1), buffers(300, 2));
     let of = |buffers, tokens| QueriedSequence { queries: 1, kv: vec![slice(buffers, 0..tokens)] };
     let sequences = vec![of(&long, 400), of(&short, 300)];
-    let batch = AttentionBatch { sequences, common: 301, heads: Heads { queries: 2, kv: 2, width: 16 }, window: None };
+    let batch =
+        AttentionBatch { sequences, common: 301, heads: Heads { queries: 2, kv: 2, width: 16 }, window: None, sinks: None };
     let queries = small_numbers(2 * 2 * 16, 3);
     causal_attention(&queries, &batch, &mut vec![0.0; queries.len()]);
 }

@@ -26,7 +26,8 @@ impl Attention {
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub(super) fn forward_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (inputs, gates) = self.fill_fused(x, layer, batch)?;
-        let outputs = inputs.iter().map(|input| attend(input, self.window)).collect::<Result<Vec<_>, _>>()?;
+        let outputs =
+            inputs.iter().map(|input| attend(input, self.window, self.sinks.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let heads = joined(outputs, x.dim(1))?;
         let attended = heads.transpose_axes(&[0, 2, 1, 3])?.reshape(&[x.dim(0), x.dim(1), -1])?;
         self.output.forward(&gated(attended, gates.as_ref())?)
@@ -58,8 +59,9 @@ impl Attention {
 
     /// The heads of a projection, `[n, R / n, heads · d]` to `[n, heads, R / n, d]`.
     fn heads_of(&self, projected: &Array, norm: Option<&RmsNorm>) -> Result<Array, Exception> {
-        let heads = projected.reshape(&[projected.dim(0), projected.dim(1), -1, self.head_dim])?;
-        let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
+        let normed = norm.map(|norm| norm.for_each_part(projected)).transpose()?;
+        let heads = projected.dim(2) / self.head_dim;
+        let heads = normed.as_ref().unwrap_or(projected).reshape(&[projected.dim(0), projected.dim(1), heads, self.head_dim])?;
         heads.transpose_axes(&[0, 2, 1, 3])
     }
 }
@@ -87,24 +89,28 @@ fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
 }
 
 /// The attention output of a sequence's new tokens, `[1, H, L, d]`. A token attends to itself and the tokens before it, with a
-/// `window` to at most that many in all.
-fn attend(FusedInput { queries, keys, values }: &FusedInput, window: Option<i32>) -> Result<Array, Exception> {
+/// `window` to at most that many in all; with `sinks`, `[H]`, also to nothing.
+fn attend(
+    FusedInput { queries, keys, values }: &FusedInput,
+    window: Option<i32>,
+    sinks: Option<&Array>,
+) -> Result<Array, Exception> {
     let (new, width, tokens) = (queries.dim(2), queries.dim(3), keys.dim(2));
     let scale = (width as f32).powf(-0.5);
     let Some(window) = window.filter(|window| *window < tokens) else {
         // A single new token sees all tokens: no mask.
         let mask = (new > 1).then_some(ScaledDotProductAttentionMask::Causal);
-        return scaled_dot_product_attention(queries, keys, values, scale, mask, None);
+        return scaled_dot_product_attention(queries, keys, values, scale, mask, sinks);
     };
     // No query sees a token before this one.
     let first = (tokens - new + 1 - window).max(0);
     let seen = |array: &Array| array.try_index((.., .., first..tokens, ..));
     let (keys, values) = (seen(keys)?, seen(values)?);
     if new == 1 {
-        return scaled_dot_product_attention(queries, keys, values, scale, None, None);
+        return scaled_dot_product_attention(queries, keys, values, scale, None, sinks);
     }
     let mask = window_mask(tokens - new - first..tokens - first, 0..tokens - first, window)?;
-    scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(&mask), None)
+    scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(&mask), sinks)
 }
 
 /// The mask `[queries, keys]` of a sliding window: true where a key is at its query's position or up to `window - 1` before.
@@ -152,22 +158,27 @@ mod tests {
         for (heads, kv_heads, width, new, all, cuts) in cases {
             let queries = normal(&[1, heads, new, width], 1);
             let (keys, values) = (normal(&[1, kv_heads, all, width], 2), normal(&[1, kv_heads, all, width], 3));
-            for window in [None, Some(1), Some(50), Some(700)] {
+            let sinks = normal(&[heads], 4);
+            for (window, sinks) in
+                [(None, None), (Some(1), None), (Some(50), Some(&sinks)), (Some(700), None), (None, Some(&sinks))]
+            {
                 let mask = window_mask(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
                 let mask = ScaledDotProductAttentionMask::Array(&mask);
                 let whole =
-                    scaled_dot_product_attention(&queries, &keys, &values, (width as f32).powf(-0.5), mask, None).unwrap();
+                    scaled_dot_product_attention(&queries, &keys, &values, (width as f32).powf(-0.5), mask, sinks).unwrap();
                 // `[1, H, L, d]` to `[L, H · d]`.
                 let in_rows = |heads: Array| heads.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, -1]).unwrap();
 
                 let input = FusedInput { queries: queries.clone(), keys: keys.clone(), values: values.clone() };
-                let fused = in_rows(attend(&input, window).unwrap());
+                let fused = in_rows(attend(&input, window, sinks).unwrap());
                 let attended = AttendedSequence { new_tokens: new, kv: spans(&keys, &values, cuts) };
-                let on_cpu = cpu_attention(&queries.transpose_axes(&[2, 1, 0, 3]).unwrap(), vec![attended], window).unwrap();
+                let on_cpu =
+                    cpu_attention(&queries.transpose_axes(&[2, 1, 0, 3]).unwrap(), vec![attended], window, sinks).unwrap();
                 let whole = in_rows(whole);
                 for (path, ours) in [("fused", fused), ("kernel", on_cpu)] {
                     let difference = largest(&subtract(&whole, ours).unwrap());
-                    assert!(difference < 3e-5, "{path}: {new} of {all} tokens, window {window:?}: differ by {difference}");
+                    let what = format!("{path}: {new} of {all} tokens, window {window:?}, sinks: {}", sinks.is_some());
+                    assert!(difference < 3e-5, "{what}: differ by {difference}");
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(super) struct Attention {
     pub key: Linear,
     pub value: Linear,
     pub output: Linear,
-    /// RMSNorm of each head's query and key, before RoPE (Qwen3).
+    /// RMSNorm of queries and of keys, before RoPE: of each head's (Qwen3), or of all heads' together (MiniMax).
     pub query_key_norms: Option<(RmsNorm, RmsNorm)>,
     /// Whether the query projection also gives gates, one for each number of the attention output (Qwen3-Next): for each head
     /// its query, then its gates.
@@ -36,6 +36,8 @@ pub(super) struct Attention {
     pub head_dim: i32,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<i32>,
+    /// For each query head, the score of a key without a value that every query sees, `[H]` (gpt-oss; Xiao et al. 2023).
+    pub sinks: Option<Array>,
 }
 
 /// The attention output times the sigmoids of its gates, if there are any.
@@ -82,6 +84,7 @@ impl Attention {
             rope: Rope::new(&config.rope)?,
             head_dim: width as i32,
             window: config.windows[layer],
+            sinks: None,
         })
     }
 

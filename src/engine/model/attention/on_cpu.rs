@@ -24,7 +24,8 @@ impl Attention {
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub(super) fn forward_on_cpu(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let Filled { queries, gates, sequences } = self.fill_on_cpu(x, layer, batch)?;
-        let attended = gated(batch.batched(cpu_attention(&queries, sequences, self.window)?)?, gates.as_ref())?;
+        let attended =
+            gated(batch.batched(cpu_attention(&queries, sequences, self.window, self.sinks.as_ref())?)?, gates.as_ref())?;
         let output = self.output.for_parts_of(&attended)?;
         joined(&by_rows(&attended, |attended, _| Ok([output.forward(attended)?]))?, 0)
     }
@@ -62,9 +63,8 @@ impl Attention {
     ) -> Result<[Array; 4], Exception> {
         let (query_norm, key_norm) = self.norms();
         let rotated = |projected: &Array, norm: Option<&RmsNorm>| {
-            let heads = self.heads(projected)?;
-            let heads = if let Some(norm) = norm { norm.forward(&heads)? } else { heads };
-            self.rope.rotate(&heads, positions)
+            let normed = norm.map(|norm| norm.for_each_part(projected)).transpose()?;
+            self.rope.rotate(&self.heads(normed.as_ref().unwrap_or(projected))?, positions)
         };
         let flat = |heads: Array| heads.reshape(&[x.dim(0), x.dim(1), -1]);
         let (queries, gates) = self.queries_and_gates(query.forward(x)?)?;

@@ -9,14 +9,20 @@ use mlx_rs::error::Exception;
 use super::{in_rows, numbers, written};
 use crate::engine::model::kv_spans::{AttendedSequence, KvSpan};
 
-/// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. Waits until it is
-/// computed.
+/// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. `sinks`, `[H]`: see
+/// [`AttentionBatch::sinks`]. Waits until it is computed.
 ///
 /// No query's bits depend on the tokens and sequences computed together with it, or on how keys and values are cut into spans.
-pub(crate) fn cpu_attention(queries: &Array, sequences: Vec<AttendedSequence>, window: Option<i32>) -> Result<Array, Exception> {
+pub(crate) fn cpu_attention(
+    queries: &Array,
+    sequences: Vec<AttendedSequence>,
+    window: Option<i32>,
+    sinks: Option<&Array>,
+) -> Result<Array, Exception> {
     let sequences: Vec<_> = sequences.into_iter().map(|sequence| within_window(sequence, window)).collect();
     let &[rows, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
     let dtype = queries.dtype();
+    let sinks = sinks.map(|sinks| in_rows([sinks])).transpose()?;
     let spans = sequences.iter().flat_map(|sequence| sequence.kv.as_slice());
     let arrays = in_rows(spans.flat_map(|span| [&span.key_buffer, &span.value_buffer]).chain([queries]))?;
     let mut arrays = arrays.iter();
@@ -36,6 +42,7 @@ pub(crate) fn cpu_attention(queries: &Array, sequences: Vec<AttendedSequence>, w
         common: common_tokens(&sequences),
         heads: Heads { queries: heads as usize, kv: kv_heads as usize, width: width as usize },
         window: window.map(|window| window as usize),
+        sinks: sinks.as_ref().map(|sinks| numbers(&sinks[0])).transpose()?,
     };
     let queries = next()?;
     let output = |output: &mut [f32]| anyclaude_kernels::causal_attention(queries, &batch, output);
@@ -129,14 +136,14 @@ mod tests {
                 let span = |(start, end): (i32, i32)| KvSpan { range: start..end, ..KvSpan::new(keys.clone(), values.clone()) };
                 KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
             };
-            let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), window).unwrap();
+            let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), window, None).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));
             cuts.sort();
             cuts.dedup();
             cuts.retain(|cut| *cut < end);
             let rows = queries.try_index((start..end, .., .., ..)).unwrap();
-            let chunk = cpu_attention(&rows, attended(end - start, spans(&cuts, end)), window).unwrap();
+            let chunk = cpu_attention(&rows, attended(end - start, spans(&cuts, end)), window, None).unwrap();
             let row = (heads * 16) as usize;
             let same = &whole.as_slice::<f32>()[start as usize * row..end as usize * row];
             prop_assert!(same == chunk.as_slice::<f32>());
