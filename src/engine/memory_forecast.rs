@@ -2,7 +2,7 @@
 
 use anyclaude_kernels::PackedMatrix;
 
-use super::model::{ComputePath, Config};
+use super::model::{ComputePath, Config, MXFP4_SHIPPED_BITS, Storage, mxfp4_bits};
 use super::schedule::device_memory::working_set;
 use super::schedule::memory::usable;
 
@@ -49,15 +49,18 @@ impl MemoryForecast {
     }
 }
 
-/// On a GPU weights stay as they are. On the CPU they are f32, but for those that its kernels read packed.
+/// On a GPU weights stay as they are. On the CPU they are f32, but for those that its kernels read packed. Both pack mxfp4 anew.
 fn weights_in_memory(config: &Config, in_files: u64, path: ComputePath) -> u64 {
     let stored_bytes = match (path, config.quantization.usual()) {
+        (path, Some(Storage::MxFp4)) => F32 * MXFP4_SHIPPED_BITS / mxfp4_bits(path) as f64,
         (ComputePath::Gpu, _) => F32,
         (ComputePath::Cpu, None) => config.plain_bytes as f64,
-        (ComputePath::Cpu, Some(packing)) if PackedMatrix::takes(packing.bits) => F32,
-        (ComputePath::Cpu, Some(packing)) => (packing.bits as f64 + GROUP_BITS / packing.group_size as f64) / 8.0,
+        (ComputePath::Cpu, Some(Storage::Affine(packing))) if PackedMatrix::takes(packing.bits) => F32,
+        (ComputePath::Cpu, Some(Storage::Affine(packing))) => {
+            (packing.bits as f64 + GROUP_BITS / packing.group_size as f64) / 8.0
+        }
     };
-    (in_files as f64 * F32 / stored_bytes) as u64
+    (in_files as f64 * F32 / stored_bytes).round() as u64
 }
 
 /// On the GPU path a running answer has a copy of what the prefix cache has.
@@ -108,6 +111,19 @@ mod tests {
             assert_eq!(in_memory(change.clone(), ComputePath::Cpu), on_cpu, "{change}");
             assert_eq!(in_memory(change, ComputePath::Gpu), 1_000);
         }
+    }
+
+    #[test]
+    fn weights_in_mxfp4_become_larger_on_both_paths() {
+        let config = json!({
+            "model_type": "gpt_oss", "vocab_size": 4096, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+            "max_position_embeddings": 4096, "num_local_experts": 4, "num_experts_per_tok": 2,
+            "quantization_config": {"quant_method": "mxfp4"},
+        });
+        let config = Config::parse_text(&config.to_string()).unwrap();
+        let in_memory = |path| weights_in_memory(&config, 4_250, path);
+        assert_eq!(ComputePath::ALL.map(in_memory), [10_000, 6_000]);
     }
 
     #[test]

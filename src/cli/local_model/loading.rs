@@ -59,7 +59,7 @@ fn listener(bar: &ProgressBar) -> LoadListener {
     LoadListener::new(move |LoadProgress { read, total, memory }| {
         if read == 0 && memory > total {
             let (memory, total) = (DecimalBytes(memory), DecimalBytes(total));
-            bar.suspend(|| say(format_args!("weights are computed in f32 here: {memory} in memory, {total} on disk")));
+            bar.suspend(|| say(format_args!("weights take {memory} in memory, {total} on disk")));
         }
         bar.set_length(total);
         bar.set_position(read);

@@ -10,7 +10,7 @@ pub struct LoadProgress {
     pub read: u64,
     /// Bytes of all tensors in the files.
     pub total: u64,
-    /// Bytes that all weights take in memory once loaded: more than `total` if they are converted to f32.
+    /// Bytes that all weights take in memory once loaded: more than `total` if they are converted to f32, or from mxfp4.
     pub memory: u64,
 }
 

@@ -1,11 +1,12 @@
 //! A model's weights: one safetensors file or several shards, read layer by layer and converted for the compute path.
 //!
-//! The GPU path computes with weights as the files hold them. On the CPU path half precision becomes f32, as MLX is 25 times slower
+//! The GPU path computes with weights as the files hold them, but for mxfp4. On the CPU path half precision becomes f32, as MLX is 25 times slower
 //! with it there; packed matrices stay packed where our kernel can multiply them, else they become f32 too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use anyclaude_kernels::MXFP4_GROUP;
 use mlx_rs::error::IoError;
 use mlx_rs::ops::stack;
 use mlx_rs::transforms::eval;
@@ -16,10 +17,11 @@ use super::compute_path::ComputePath;
 use super::cpu::packed::CpuPacked;
 use super::json_file::read_json;
 use super::matrix::{Matrix, Packed};
+use super::mxfp4;
 use super::progress::LoadProgress;
-use super::quantization::{Packing, Quantization};
-use super::raw_qwen::in_mlx_form;
+use super::quantization::{Packing, Quantization, Storage};
 use super::tensor_names::usual_name;
+use super::{raw_gpt_oss, raw_qwen};
 use crate::engine::EngineError;
 use crate::tensor_file::TensorFile;
 
@@ -67,11 +69,24 @@ impl Weights {
             let file = held_in.get(&name).unwrap_or(&source).clone();
             (name, UnreadTensor { array, file })
         };
-        let tensors = in_mlx_form(arrays)?.into_iter().map(unread).collect();
+        let tensors = raw_gpt_oss::in_mlx_form(raw_qwen::in_mlx_form(arrays)?)?.into_iter().map(unread).collect();
         let mut weights = Self { tensors, quantization, path, source, progress: LoadProgress::default() };
         weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
         weights.progress.memory = weights.tensors.keys().map(|name| weights.memory(name)).sum();
+        weights.tell_of_mxfp4();
         Ok(weights)
+    }
+
+    /// Says in the log that weights in mxfp4 become larger, if there are any.
+    fn tell_of_mxfp4(&self) {
+        let layers = self.tensors.keys().filter_map(|name| name.strip_suffix(".scales"));
+        if layers.into_iter().any(|path| self.stored(path) == Some(Storage::MxFp4)) {
+            let bits = mxfp4::mxfp4_bits(self.path);
+            tracing::warn!(
+                "weights in mxfp4 ({} bits each) are packed anew, without loss: {bits} bits each",
+                mxfp4::MXFP4_SHIPPED_BITS
+            );
+        }
     }
 
     /// How much has been read.
@@ -98,8 +113,15 @@ impl Weights {
     /// shape. It is packed if the configuration says so and `<path>.scales` exists.
     pub(super) fn matrix(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
         let weight = format!("{path}.weight");
-        match self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales"))) {
-            Some(packing) => self.packed(path, shape, packing),
+        match self.stored(path) {
+            Some(Storage::Affine(packing)) => {
+                let packed = self.affine(path, shape, packing)?;
+                self.placed(packed, shape)
+            }
+            Some(Storage::MxFp4) => {
+                let packed = self.mxfp4(path, shape)?;
+                self.placed(packed, shape)
+            }
             None => {
                 let matrix = self.read(&weight, shape)?;
                 Ok(self.plain(matrix))
@@ -123,20 +145,32 @@ impl Weights {
         }
     }
 
-    fn packed(&mut self, path: &str, shape: &[usize], packing: Packing) -> Result<Matrix, EngineError> {
-        // Never empty: every matrix has an input axis.
-        let (input, outer) = shape.split_last().unwrap_or((&0, &[]));
-        let with_last = |last: usize| [outer, &[last]].concat();
-        let groups = with_last(input / packing.group_size);
-        let packed = Packed {
-            words: self.take(&format!("{path}.weight"), &with_last(input * packing.bits / 32))?,
+    /// How a layer is stored; `None`: its weights are plain.
+    fn stored(&self, path: &str) -> Option<Storage> {
+        self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales")))
+    }
+
+    fn affine(&mut self, path: &str, shape: &[usize], packing: Packing) -> Result<Packed, EngineError> {
+        let groups = with_input(shape, |input| input / packing.group_size);
+        Ok(Packed {
+            words: self.take(&format!("{path}.weight"), &with_input(shape, |input| input * packing.bits / 32))?,
             scales: self.take(&format!("{path}.scales"), &groups)?,
             biases: self.take(&format!("{path}.biases"), &groups)?,
             packing,
-        };
+        })
+    }
+
+    fn mxfp4(&mut self, path: &str, shape: &[usize]) -> Result<Packed, EngineError> {
+        let codes = self.take(&format!("{path}.weight"), &with_input(shape, |input| input / 8))?;
+        let exponents = self.take(&format!("{path}.scales"), &with_input(shape, |input| input / MXFP4_GROUP))?;
+        Ok(mxfp4::as_affine(&codes, &exponents, self.path)?)
+    }
+
+    /// A packed matrix as the compute path keeps it.
+    fn placed(&self, packed: Packed, shape: &[usize]) -> Result<Matrix, EngineError> {
         let matrix = match self.path {
-            ComputePath::Cpu if CpuPacked::takes(packing, weights_each(shape)) => {
-                Matrix::PackedOnCpu(CpuPacked::new(&packed.words, &packed.scales, &packed.biases, packing)?)
+            ComputePath::Cpu if CpuPacked::takes(packed.packing, weights_each(shape)) => {
+                Matrix::PackedOnCpu(CpuPacked::new(&packed.words, &packed.scales, &packed.biases, packed.packing)?)
             }
             ComputePath::Cpu => Matrix::OnCpu(packed.unpack()?),
             ComputePath::Gpu => Matrix::Packed(packed),
@@ -167,28 +201,44 @@ impl Weights {
         }
     }
 
-    /// Bytes of a tensor in memory once loaded. A matrix that the CPU path unpacks counts with its words.
+    /// Bytes of a tensor in memory once loaded. A packed matrix counts with its words.
     fn memory(&self, name: &str) -> u64 {
         let tensor = &self.tensors[name].array;
         let (path, part) = name.rsplit_once('.').unwrap_or(("", name));
-        let packing = self.quantization.of(path).filter(|_| self.has(&format!("{path}.scales")));
-        let stays_packed = |packing: Packing| {
-            let words = &self.tensors[&format!("{path}.weight")].array;
-            let unpacked = |(at, size): (usize, &i32)| {
-                if at + 1 == words.ndim() { *size as usize * 32 / packing.bits } else { *size as usize }
-            };
-            CpuPacked::takes(packing, weights_each(&words.shape().iter().enumerate().map(unpacked).collect::<Vec<_>>()))
-        };
-        match (self.path, packing, part) {
-            (ComputePath::Cpu, Some(packing), "weight") if stays_packed(packing) => tensor.nbytes() as u64,
-            // Scales and biases are f32 then.
-            (ComputePath::Cpu, Some(packing), _) if stays_packed(packing) => tensor.size() as u64 * 4,
-            (ComputePath::Cpu, Some(packing), "weight") => (tensor.size() * 32 / packing.bits * 4) as u64,
-            (ComputePath::Cpu, Some(_), _) => 0,
-            (ComputePath::Cpu, None, _) if is_half(tensor.dtype()) => tensor.size() as u64 * 4,
+        match (self.path, self.stored(path), part) {
+            (_, Some(_), "scales" | "biases") => 0,
+            (_, Some(stored), "weight") => self.packed_memory(path, tensor, stored),
+            (ComputePath::Cpu, _, _) if is_half(tensor.dtype()) => tensor.size() as u64 * 4,
             (ComputePath::Cpu | ComputePath::Gpu, _, _) => tensor.nbytes() as u64,
         }
     }
+
+    /// The same of a packed matrix, scales and biases included.
+    fn packed_memory(&self, path: &str, words: &Array, stored: Storage) -> u64 {
+        let scales = &self.tensors[&format!("{path}.scales")].array;
+        let (shipped, kept) = match stored {
+            Storage::Affine(packing) => (packing.bits, packing),
+            Storage::MxFp4 => (4, mxfp4::packing(self.path)),
+        };
+        let shape: Vec<usize> = words.shape().iter().map(|size| *size as usize).collect();
+        let weights = words.size() * 32 / shipped;
+        let (packed, groups) = (weights * kept.bits / 8, 2 * scales.size());
+        let bytes = match (self.path, stored) {
+            // Scales and biases are f32 then.
+            (ComputePath::Cpu, _) if CpuPacked::takes(kept, weights_each(&shape) * 32 / shipped) => packed + groups * 4,
+            (ComputePath::Cpu, _) => weights * 4,
+            (ComputePath::Gpu, Storage::MxFp4) => packed + groups * 2,
+            (ComputePath::Gpu, Storage::Affine(_)) => packed + 2 * scales.nbytes(),
+        };
+        bytes as u64
+    }
+}
+
+/// A matrix's shape with another size of its last axis, which is the input's.
+fn with_input(shape: &[usize], change: impl FnOnce(usize) -> usize) -> Vec<usize> {
+    // Never empty: every matrix has an input axis.
+    let (input, outer) = shape.split_last().unwrap_or((&0, &[]));
+    [outer, &[change(*input)]].concat()
 }
 
 /// Weights of a matrix `[output, input]`, or of each one of a stack `[n, output, input]`.

@@ -92,7 +92,7 @@ fn serve_says_how_much_memory_the_weights_take() {
     let said = sandbox.portable(&Serving::start(MODEL, &[]).stop("TERM").stderr);
     insta::assert_snapshot!(said, @"
     loading [repository]/fixtures/models/tiny
-    weights are computed in f32 here: 10.50 MB in memory, 5.25 MB on disk
+    weights take 10.50 MB in memory, 5.25 MB on disk
     loaded in [time]
     listening on http://127.0.0.1:[port]
     point Claude Code at it with: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] ANTHROPIC_API_KEY=local claude
