@@ -42,6 +42,16 @@ GLM4 = dict(BASE, model_type="glm4_moe", head_dim=32, num_hidden_layers=3, parti
             attention_bias=True, use_qk_norm=True, n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=64,
             n_shared_experts=1, first_k_dense_replace=1, norm_topk_prob=True, routed_scaling_factor=1.8, n_group=1, topk_group=1)
 
+# Norms over all heads at once; experts chosen by sigmoids in every layer.
+MINIMAX = dict(BASE, model_type="minimax_m2", head_dim=32, rotary_dim=16, use_qk_norm=True, num_local_experts=8,
+               num_experts_per_tok=2, intermediate_size=64, shared_intermediate_size=0, scoring_func="sigmoid")
+
+# Sinks, a window in every other layer, experts with biases. Without "truncate": false, which mlx-lm does not read.
+GPT_OSS = dict(BASE, model_type="gpt_oss", head_dim=32, num_hidden_layers=4, sliding_window=128, rope_theta=150000,
+               rms_norm_eps=1e-5, num_local_experts=8, num_experts_per_tok=2, intermediate_size=64, attention_bias=True,
+               swiglu_limit=7.0, rope_scaling=dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=1024,
+                                                   beta_fast=32.0, beta_slow=1.0))
+
 
 def with_images(model_type, text, **changes):
     """The configuration of a model that also reads images: the text model's is within it."""
@@ -58,6 +68,10 @@ WIDE = dict(hidden_size=128)
 def packed(group_size, bits, **layers):
     """The `quantization` of a config; layers by the end of their path."""
     return dict(group_size=group_size, bits=bits, **layers)
+
+
+MXFP4 = dict(group_size=32, bits=4, mode="mxfp4")
+EXPERTS = ["experts.gate_proj", "experts.up_proj", "experts.down_proj"]
 
 
 # name: config, and how the weights are kept: type, packing, files, experts one by one
@@ -98,6 +112,15 @@ MODELS |= {
         GLM4 | dict(use_qk_norm=False, n_shared_experts=2, norm_topk_prob=False, first_k_dense_replace=0),
         dict(dtype=mx.bfloat16, split_experts=True, more_layers=True)),
     "glm4_moe-4bit": (GLM4 | WIDE, dict(packing=packed(64, 4))),
+    "minimax": (MINIMAX, {}),
+    "minimax-bf16-raw": (MINIMAX | dict(use_qk_norm=False), dict(dtype=mx.bfloat16, split_experts=True)),
+    "minimax-4bit": (MINIMAX | WIDE, dict(packing=packed(
+        64, 4, **{"block_sparse_moe.gate": dict(group_size=64, bits=8)}), dtype=mx.bfloat16)),
+    "gpt_oss": (GPT_OSS, {}),
+    "gpt_oss-8bit-mxfp4-experts": (GPT_OSS | dict(layer_types=["full_attention", "sliding_attention"] * 2), dict(
+        packing=packed(64, 8, **dict.fromkeys(EXPERTS, MXFP4)))),
+    "gpt_oss-8bit": (GPT_OSS, dict(packing=packed(64, 8), dtype=mx.bfloat16)),
+    "gpt_oss-mxfp4-raw": (GPT_OSS, dict(packing=packed(64, 8, others=False, **dict.fromkeys(EXPERTS, MXFP4)), openai=True)),
     "qwen3_next": (NEXT | dict(num_hidden_layers=8, mlp_only_layers=[1], head_dim=64), {}),
     "qwen3_next-4bit": (NEXT | WIDE, dict(packing=packed(
         64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8)}))),
@@ -114,7 +137,7 @@ MODELS |= {
 
 # MLX multiplies with plain experts in f32 only on a CPU. Of a hybrid in half precision, mlx-lm's own logits are up to 2 from those
 # in f32: where the delta rule is computed in another order, there is nothing to compare.
-F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
+F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "minimax-bf16-raw", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
 
 
 def randomize(model):
@@ -140,9 +163,10 @@ def pack(model, packing):
         if not hasattr(module, "to_quantized"):
             return False
         own = [value for end, value in packing.items() if path.endswith("." + end) or path == end]
-        if own:
-            written[path] = own[0]
-        return own[0] if own else usual
+        if not own:
+            return packing.get("others", usual)
+        written[path] = own[0]
+        return own[0]
     nn.quantize(model, **usual, class_predicate=choose)
     return written
 
@@ -150,6 +174,9 @@ def pack(model, packing):
 def single_experts(weights):
     """Stacks of experts taken apart, as Hugging Face keeps them."""
     for name, weight in weights.items():
+        if ".block_sparse_moe.switch_mlp." in name:
+            for part, raw in dict(gate_proj="w1", down_proj="w2", up_proj="w3").items():
+                name = name.replace(part, raw)
         if ".switch_mlp." in name:
             yield from ((name.replace("switch_mlp", f"experts.{i}"), expert) for i, expert in enumerate(weight))
         else:
@@ -180,6 +207,26 @@ def as_raw(weights):
     yield ("model.visual.patch_embed.proj.weight" if text else "mtp.fc.weight"), mx.zeros((4, 4))
 
 
+def as_openai(weights):
+    """gpt-oss as OpenAI keeps it: gates and ups in one tensor, row by row in turn, and codes as bytes in blocks."""
+    def whole(gates, ups):
+        return mx.stack([gates, ups], axis=2).flatten(1, 2)
+
+    def stored(part, array):
+        return mx.unflatten(array.view(mx.uint8), -1, (-1, 16)) if part == "blocks" else array
+    raw = dict(weight="blocks", scales="scales", bias="bias")
+    for name, weight in weights.items():
+        path, _, layer = name.partition(".experts.")
+        projection, _, part = layer.partition(".")
+        if projection == "gate_proj":
+            both = whole(weight, weights[f"{path}.experts.up_proj.{part}"])
+            yield f"{path}.experts.gate_up_proj_{raw[part]}", stored(raw[part], both)
+        elif projection == "down_proj":
+            yield f"{path}.experts.down_proj_{raw[part]}", stored(raw[part], weight)
+        elif projection != "up_proj":
+            yield name, weight
+
+
 def save(folder, weights, shards):
     names = sorted(weights)
     if shards == 1:
@@ -193,7 +240,8 @@ def save(folder, weights, shards):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, more_layers=False, raw=False):
+def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, more_layers=False, raw=False,
+         openai=False):
     model_class, arguments = _get_classes(config)
     model = model_class(arguments.from_dict(config))
     randomize(model)
@@ -209,6 +257,10 @@ def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts
         weights = dict(single_experts(weights))
     if raw:
         weights = dict(as_raw(weights))
+    if openai:
+        weights = dict(as_openai(weights))
+        del config["quantization"]
+        config["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=["lm_head"])
     if more_layers:
         # A layer beyond the last one, which guesses several tokens at once.
         weights[f"model.layers.{config['num_hidden_layers']}.eh_proj.weight"] = mx.zeros((4, 4))

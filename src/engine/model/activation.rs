@@ -1,9 +1,9 @@
-//! SwiGLU (Shazeer 2020): by MLX, or on the CPU path by our own kernel, because MLX's exponential is scalar on a CPU and on one
-//! core.
+//! SwiGLU (Shazeer 2020) and gpt-oss's form of it: by MLX, or on the CPU path by our own kernel, because MLX's exponential is scalar
+//! on a CPU and on one core.
 
-use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::{multiply, sigmoid};
+use mlx_rs::ops::{add, clip, minimum, multiply, sigmoid};
+use mlx_rs::{Array, array};
 
 use super::cpu;
 
@@ -33,6 +33,15 @@ pub(super) fn lazy_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> 
     multiply(multiply(gate, sigmoid(gate)?)?, up)
 }
 
+/// gpt-oss's form, lazily: `gate · sigmoid(1.702 · gate) · (up + 1)`, where nothing is above 7, and `up` not below -7.
+pub(super) fn lazy_clamped_swiglu(gate: &Array, up: &Array) -> Result<Array, Exception> {
+    let number = |number: f32| array!(number).as_dtype(gate.dtype());
+    let limit = number(7.0)?;
+    let (gate, up) = (minimum(gate, &limit)?, clip(up, (&number(-7.0)?, &limit))?);
+    let share = sigmoid(multiply(number(1.702)?, &gate)?)?;
+    multiply(add(up, number(1.0)?)?, multiply(gate, share)?)
+}
+
 #[cfg(test)]
 mod tests {
     use mlx_rs::ops::subtract;
@@ -50,5 +59,14 @@ mod tests {
             let difference = largest(&subtract(&ours, mlx).unwrap());
             assert!(ours.shape() == shape && difference < 1e-5, "{shape:?}: differ by {difference}");
         }
+    }
+
+    #[test]
+    fn gpt_oss_limits_what_it_multiplies() {
+        let numbers = |numbers: [f32; 4]| Array::from_slice(&numbers, &[4]);
+        let found = lazy_clamped_swiglu(&numbers([1.0, 9.0, -9.0, 7.0]), &numbers([2.0, 9.0, -9.0, -7.5])).unwrap();
+        let share = |gate: f32| gate / (1.0 + (-1.702 * gate).exp());
+        let wanted = [share(1.0) * 3.0, share(7.0) * 8.0, share(-9.0) * -6.0, share(7.0) * -6.0];
+        assert!(largest(&subtract(&found, numbers(wanted)).unwrap()) < 1e-5, "{found:?}");
     }
 }

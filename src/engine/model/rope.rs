@@ -42,6 +42,8 @@ pub enum Scaling {
         original_context: f32,
         beta_fast: f32,
         beta_slow: f32,
+        /// Whether the blend begins and ends at whole pairs; between pairs otherwise (gpt-oss).
+        whole_pairs: bool,
         /// Queries and keys are multiplied by this.
         magnitude: f32,
     },
@@ -64,6 +66,7 @@ pub struct RopeFields {
     mscale: Option<f32>,
     mscale_all_dim: Option<f32>,
     attention_factor: Option<f32>,
+    truncate: Option<bool>,
     pub partial_rotary_factor: Option<f32>,
     llama_4_scaling_beta: Option<f32>,
 }
@@ -121,6 +124,7 @@ impl Scaling {
                     original_context: original_context()?,
                     beta_fast: fields.beta_fast.unwrap_or(32.0),
                     beta_slow: fields.beta_slow.unwrap_or(1.0),
+                    whole_pairs: fields.truncate.unwrap_or(true),
                     magnitude: fields.attention_factor.unwrap_or(usual),
                 })
             }
@@ -178,8 +182,10 @@ impl Rope {
                 let stretched = llama3(&wavelengths, factor, low_freq_factor, high_freq_factor, original_context)?;
                 Self { theta: None, wavelengths: Some(stretched), ..plain }
             }
-            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, magnitude } => {
-                let (low, high) = yarn_range(width, config.theta, original_context, beta_fast, beta_slow);
+            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, whole_pairs, magnitude } => {
+                let range = yarn_range(width, config.theta, original_context, beta_fast, beta_slow);
+                let (low, high) = if whole_pairs { (range.0.floor(), range.1.ceil()) } else { range };
+                let (low, high) = yarn_bounds(low, high, width);
                 let stretched = yarn(&wavelengths(config.theta, width)?, factor, low, high)?;
                 Self { theta: None, wavelengths: Some(stretched), magnitude, ..plain }
             }
@@ -237,14 +243,18 @@ fn llama3(wavelengths: &Array, factor: f32, low: f32, high: f32, original_contex
     select(between, divide(&kept_or_stretched, blend)?, &kept_or_stretched)
 }
 
-/// The pairs between which YaRN blends: those that turn `beta_fast` and `beta_slow` times within the original context.
-fn yarn_range(width: i32, theta: f32, original_context: f32, beta_fast: f32, beta_slow: f32) -> (f32, f32) {
+/// The pairs between which YaRN blends, not rounded: those that turn `beta_fast` and `beta_slow` times within the original context.
+fn yarn_range(width: i32, theta: f32, original_context: f32, beta_fast: f32, beta_slow: f32) -> (f64, f64) {
     let pair = |turns: f32| {
         let tokens_per_radian = f64::from(original_context) / (f64::from(turns) * 2.0 * std::f64::consts::PI);
         f64::from(width) * tokens_per_radian.ln() / (2.0 * f64::from(theta).ln())
     };
-    let low = pair(beta_fast).floor().max(0.0) as f32;
-    let high = pair(beta_slow).ceil().min(f64::from(width - 1)) as f32;
+    (pair(beta_fast), pair(beta_slow))
+}
+
+/// The same range within the pairs that there are.
+fn yarn_bounds(low: f64, high: f64, width: i32) -> (f32, f32) {
+    let (low, high) = (low.max(0.0) as f32, high.min(f64::from(width - 1)) as f32);
     // `yarn` divides by the difference.
     (low, if low == high { high + 0.001 } else { high })
 }
@@ -306,5 +316,20 @@ mod tests {
         assert_eq!(yarn.context(), Some(131_072));
         let Scaling::Yarn { magnitude, .. } = yarn else { panic!("not yarn") };
         assert!((magnitude - 1.138_629_4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn gpt_oss_blends_between_pairs() {
+        // As its configuration has them; by hand, 64 · ln(4096 / (2π · 32)) / (2 · ln 150000) = 8.09, and 17.40 without the 32.
+        let (low, high) = yarn_range(64, 150_000.0, 4096.0, 32.0, 1.0);
+        assert!((low - 8.092_8).abs() < 1e-3 && (high - 17.398).abs() < 1e-3, "{low} {high}");
+        let whole_pairs = |fields: Value| match parse(fields) {
+            Ok(Scaling::Yarn { whole_pairs, .. }) => whole_pairs,
+            other => panic!("{other:?}"),
+        };
+        let fields = json!({"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096});
+        let mut between = fields.clone();
+        between["truncate"] = json!(false);
+        assert_eq!((whole_pairs(fields), whole_pairs(between)), (true, false));
     }
 }

@@ -79,7 +79,7 @@ fn compare(folder: &Path, path: ComputePath) -> bool {
     }
     let model = Model::load(folder, path, &LoadListener::default()).unwrap();
     let mut difference = Difference::new(reference.rounding());
-    let experts = std::fs::read_to_string(folder.join("config.json")).unwrap().contains("\"num_experts\"");
+    let experts = std::fs::read_to_string(folder.join("config.json")).unwrap().contains("\"num_experts_per_tok\"");
     for length in PROMPTS {
         let prompt = reference.tokens(&format!("prompt.{length}"));
         let expected = reference.logits(length);

@@ -34,7 +34,28 @@ fn one() -> usize {
     1
 }
 
+/// The sizes as written where no layer has a dense MLP: an expert's width then has the name of its width.
+#[derive(Deserialize)]
+struct WholeWidth {
+    num_local_experts: usize,
+    num_experts_per_tok: usize,
+    intermediate_size: usize,
+}
+
 impl ExpertConfig {
+    /// Reads the sizes where `intermediate_size` is an expert's width (MiniMax, gpt-oss). The weights of the chosen add up to 1.
+    pub(super) fn of_whole_width(config: &Value) -> Result<Self, String> {
+        let fields = WholeWidth::deserialize(config).map_err(|e| e.to_string())?;
+        let found = Self {
+            num_experts: fields.num_local_experts,
+            num_experts_per_tok: fields.num_experts_per_tok,
+            moe_intermediate_size: fields.intermediate_size,
+            norm_topk_prob: true,
+        };
+        found.check()?;
+        Ok(found)
+    }
+
     /// Refuses numbers that cannot be.
     pub(super) fn check(&self) -> Result<(), String> {
         let (experts, chosen) = (self.num_experts, self.num_experts_per_tok);

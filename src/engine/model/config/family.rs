@@ -1,12 +1,14 @@
 //! The model families, with the fields that only their own `config.json` has. What a family computes is in
-//! `model/families`; `experts`, `glm` and `hybrid` have the fields.
+//! `model/families`; the modules beside this one have the fields.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::experts::Qwen3MoeConfig;
+use super::experts::{ExpertConfig, Qwen3MoeConfig};
 use super::glm::Glm4MoeConfig;
+use super::gpt_oss;
 use super::hybrid::HybridConfig;
+use super::minimax::MiniMaxConfig;
 
 /// A family of models.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,8 @@ pub enum Family {
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
     Glm4Moe(Glm4MoeConfig),
+    MiniMax(MiniMaxConfig),
+    GptOss(ExpertConfig),
     Qwen3Next(HybridConfig),
     Qwen3_5(HybridConfig),
 }
@@ -33,7 +37,7 @@ pub struct LlamaConfig {
 /// Where the `model_type` of the text model within another is kept while a configuration is read.
 pub(super) const TEXT_MODEL_TYPE: &str = "text_model_type";
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, ministral3 and mistral3";
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, ministral3 and mistral3";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -50,6 +54,8 @@ impl Family {
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
             Some("glm4_moe") => Glm4MoeConfig::parse(config).map(Self::Glm4Moe),
+            Some("minimax_m2") => MiniMaxConfig::parse(config).map(Self::MiniMax),
+            Some("gpt_oss") => gpt_oss::parse(config).map(Self::GptOss),
             Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
             // With `_text`: the text model alone, in a file of its own.
             Some("qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text") => {
@@ -64,14 +70,21 @@ impl Family {
 impl Family {
     /// Whether RoPE may turn a part of each head only.
     pub fn has_partial_rope(&self) -> bool {
-        self.hybrid().is_some() || matches!(self, Self::Glm4Moe(_))
+        self.hybrid().is_some() || matches!(self, Self::Glm4Moe(_) | Self::MiniMax(_))
     }
 
     /// The fields of a family with recurrent layers; `None` for other families.
     pub fn hybrid(&self) -> Option<&HybridConfig> {
         match self {
             Self::Qwen3Next(own) | Self::Qwen3_5(own) => Some(own),
-            Self::Llama(_) | Self::Mistral | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe(_) | Self::Glm4Moe(_) => None,
+            Self::Llama(_)
+            | Self::Mistral
+            | Self::Qwen2
+            | Self::Qwen3
+            | Self::Qwen3Moe(_)
+            | Self::Glm4Moe(_)
+            | Self::MiniMax(_)
+            | Self::GptOss(_) => None,
         }
     }
 
@@ -80,6 +93,8 @@ impl Family {
         match self {
             Self::Qwen3Moe(own) => Some(own.experts.moe_intermediate_size),
             Self::Glm4Moe(own) => Some(own.experts.moe_intermediate_size),
+            Self::MiniMax(own) => Some(own.experts.moe_intermediate_size),
+            Self::GptOss(experts) => Some(experts.moe_intermediate_size),
             _ => self.hybrid()?.experts.as_ref().map(|own| own.routed.experts.moe_intermediate_size),
         }
     }

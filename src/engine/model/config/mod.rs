@@ -1,11 +1,14 @@
-//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family`, `experts`, `glm`
-//! and `hybrid` hold what only some have, `generation_config` reads the sampling defaults.
+//! A model's `config.json`: what all families have in common, checked and with defaults filled in. `family` and the modules that
+//! it uses hold what only some have, `generation_config` reads the sampling defaults.
 
 mod experts;
 mod family;
 mod generation_config;
 mod glm;
+mod gpt_oss;
 mod hybrid;
+mod minimax;
+mod sigmoid_routing;
 
 use std::path::Path;
 
@@ -15,8 +18,10 @@ use serde_json::Value;
 pub(super) use self::experts::{ExpertConfig, Qwen3MoeConfig};
 pub(super) use self::family::{Family, LlamaConfig};
 pub use self::generation_config::GenerationConfig;
-pub(super) use self::glm::{Glm4MoeConfig, SigmoidRouting};
+pub(super) use self::glm::Glm4MoeConfig;
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
+pub(super) use self::minimax::MiniMaxConfig;
+pub(super) use self::sigmoid_routing::SigmoidRouting;
 use super::json_file::read_json;
 use super::quantization::Quantization;
 use super::rope::{QueryScaling, RopeConfig, RopeFields, Scaling};
@@ -100,6 +105,8 @@ struct ConfigFile {
     tie_word_embeddings: Option<bool>,
     /// The fraction of a head's dimensions that RoPE rotates.
     partial_rotary_factor: Option<f32>,
+    /// The same as a number of dimensions (MiniMax).
+    rotary_dim: Option<usize>,
     max_position_embeddings: usize,
     hidden_act: Option<String>,
     layer_types: Option<Vec<String>>,
@@ -219,7 +226,8 @@ impl ConfigFile {
         let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
         let theta = self.rope_theta.or(parameters.and_then(|rope| rope.rope_theta)).or(usual).ok_or("rope_theta is missing")?;
         let scaling = self.rope_scaling.as_ref().or(parameters).map(Scaling::parse).transpose()?;
-        let part = self.partial_rotary_factor.or(parameters.and_then(|rope| rope.partial_rotary_factor)).unwrap_or(1.0);
+        let factor = self.partial_rotary_factor.or(parameters.and_then(|rope| rope.partial_rotary_factor));
+        let part = self.rotary_dim.map(|width| width as f32 / self.head_dim() as f32).or(factor).unwrap_or(1.0);
         if part != 1.0 && !family.has_partial_rope() {
             return Err("partial_rotary_factor is not supported for this model_type".into());
         }
@@ -236,21 +244,23 @@ impl ConfigFile {
         self.intermediate_size.or(family.expert_width()).ok_or_else(|| "missing field `intermediate_size`".into())
     }
 
-    /// Each layer's sliding window, by the rules of Hugging Face's transformers: with Mistral, all layers have it; with Qwen,
-    /// those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the layers explicitly.
+    /// Each layer's sliding window, by the rules of Hugging Face's transformers: with Mistral, all layers have it; with gpt-oss,
+    /// every other one; with Qwen, those from `max_window_layers` on if `use_sliding_window` is set. `layer_types` lists the
+    /// layers explicitly.
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
-            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) => (false, 0),
-            Family::Mistral => (true, 0),
+            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) | Family::MiniMax(_) => (false, 0),
+            Family::Mistral | Family::GptOss(_) => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
             }
         };
         // A larger window than `i32` holds is larger than any context.
         let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
-        let slides = |layer: usize| match &self.layer_types {
-            Some(types) => types.get(layer).is_none_or(|kind| kind == SLIDING),
-            None => layer >= first,
+        let slides = |layer: usize| match (&self.layer_types, family) {
+            (Some(types), _) => types.get(layer).is_none_or(|kind| kind == SLIDING),
+            (None, Family::GptOss(_)) => layer.is_multiple_of(2),
+            (None, _) => layer >= first,
         };
         (0..self.num_hidden_layers).map(|layer| window.filter(|_| slides(layer))).collect()
     }
@@ -260,6 +270,7 @@ impl ConfigFile {
         match (&self.quantization, &self.quantization_config) {
             (Some(affine), _) => Quantization::parse(affine),
             (None, None) => Ok(Quantization::default()),
+            (None, Some(other)) if other["quant_method"] == "mxfp4" => Ok(Quantization::mxfp4()),
             (None, Some(other)) => {
                 let method = other["quant_method"].as_str().unwrap_or("unknown");
                 Err(format!("quantization_config: quant_method {method:?} is not supported; take an MLX or a bf16 release"))
@@ -297,11 +308,11 @@ impl ConfigFile {
         if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
             return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
         }
-        if self.attention_bias && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_)) {
+        if self.attention_bias && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::GptOss(_)) {
             return Err("attention_bias is not supported for this model_type".into());
         }
         let hybrid = family.hybrid().is_some();
-        let windows = !hybrid && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_));
+        let windows = !hybrid && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::MiniMax(_));
         let known = |kind: &str| match kind {
             "full_attention" => true,
             SLIDING => windows,
@@ -348,7 +359,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, ministral3 and mistral3",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, ministral3 and mistral3",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),

@@ -5,26 +5,38 @@
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::ops::{argsort, concatenate, expand_dims, expand_dims_axes, floor_divide};
+use mlx_rs::ops::{add, argsort, concatenate, expand_dims, expand_dims_axes, floor_divide};
 
 use crate::engine::EngineError;
 use crate::engine::model::Config;
-use crate::engine::model::activation::lazy_swiglu;
+use crate::engine::model::activation::{lazy_clamped_swiglu, lazy_swiglu};
 use crate::engine::model::compute_path::ComputePath;
 use crate::engine::model::config::ExpertConfig;
 use crate::engine::model::matrix::Matrix;
 use crate::engine::model::weights::Weights;
 
-/// SwiGLU MLPs, with one stack `[E, output, input]` for each projection.
-pub(super) struct ExpertMlps {
-    gate: Matrix,
-    up: Matrix,
-    down: Matrix,
+/// Gated MLPs, with one stack for each projection.
+pub(in crate::engine::model) struct ExpertMlps {
+    gate: Projections,
+    up: Projections,
+    down: Projections,
+    activation: Activation,
+}
+
+/// What the gates and ups become: see the functions of [`activation`](crate::engine::model::activation).
+type Activation = fn(&Array, &Array) -> Result<Array, Exception>;
+
+/// One projection of all experts.
+struct Projections {
+    /// `[E, output, input]`.
+    weight: Matrix,
+    /// `[E, output]`.
+    bias: Option<Array>,
 }
 
 impl ExpertMlps {
-    /// Loads one stack per projection, `<path>.switch_mlp.*`, as MLX stores them, or single matrices, `<path>.experts.<n>.*`,
-    /// as Hugging Face does.
+    /// SwiGLU MLPs. Loads one stack per projection, `<path>.switch_mlp.*`, as MLX stores them, or single matrices,
+    /// `<path>.experts.<n>.*`, as Hugging Face does.
     pub(super) fn load(weights: &mut Weights, path: &str, config: &Config, experts: &ExpertConfig) -> Result<Self, EngineError> {
         let (hidden, inner, count) = (config.hidden_size, experts.moe_intermediate_size, experts.num_experts);
         let mut stack = |name: &str, input: usize, output: usize| {
@@ -35,10 +47,34 @@ impl ExpertMlps {
             let singles: Vec<String> = (0..count).map(|expert| format!("{path}.experts.{expert}.{name}.weight")).collect();
             weights.stack(&singles, &[output, input])
         };
+        let mut stack =
+            |name, input, output| Ok::<_, EngineError>(Projections { weight: stack(name, input, output)?, bias: None });
         Ok(Self {
             gate: stack("gate_proj", hidden, inner)?,
             up: stack("up_proj", hidden, inner)?,
             down: stack("down_proj", inner, hidden)?,
+            activation: lazy_swiglu,
+        })
+    }
+
+    /// MLPs with biases and clamped SwiGLU (gpt-oss). Loads stacks `<path>.gate_proj`, `up_proj` and `down_proj`.
+    pub(in crate::engine::model) fn load_clamped(
+        weights: &mut Weights,
+        path: &str,
+        config: &Config,
+        experts: &ExpertConfig,
+    ) -> Result<Self, EngineError> {
+        let (hidden, inner, count) = (config.hidden_size, experts.moe_intermediate_size, experts.num_experts);
+        let mut stack = |name: &str, input: usize, output: usize| {
+            let weight = weights.matrix(&format!("{path}.{name}"), &[count, output, input])?;
+            let bias = weights.tensor(&format!("{path}.{name}.bias"), &[count, output])?;
+            Ok::<_, EngineError>(Projections { weight, bias: Some(bias) })
+        };
+        Ok(Self {
+            gate: stack("gate_proj", hidden, inner)?,
+            up: stack("up_proj", hidden, inner)?,
+            down: stack("down_proj", inner, hidden)?,
+            activation: lazy_clamped_swiglu,
         })
     }
 
@@ -73,8 +109,8 @@ impl ExpertMlps {
             let (start, expert) = (end, same[0] as i32);
             end += same.len() as i32;
             let x = expand_dims(x.try_index((start..end, ..))?, 0)?;
-            let inner = lazy_swiglu(&self.gate.nth(expert)?.apply(&x)?, &self.up.nth(expert)?.apply(&x)?)?;
-            outputs.push(self.down.nth(expert)?.apply(&inner)?);
+            let inner = (self.activation)(&self.gate.apply(expert, &x)?, &self.up.apply(expert, &x)?)?;
+            outputs.push(self.down.apply(expert, &inner)?);
         }
         concatenate(&outputs, 1)?.reshape(&[x.dim(0), 1, x.dim(1)])
     }
@@ -84,7 +120,27 @@ impl ExpertMlps {
     fn apply(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
         let gate = self.gate.apply_picked(x, chosen, sorted)?;
         let up = self.up.apply_picked(x, chosen, sorted)?;
-        self.down.apply_picked(&lazy_swiglu(&gate, &up)?, chosen, sorted)
+        self.down.apply_picked(&(self.activation)(&gate, &up)?, chosen, sorted)
+    }
+}
+
+impl Projections {
+    /// One expert's: `[1, rows, input]` to `[1, rows, output]`.
+    fn apply(&self, expert: i32, x: &Array) -> Result<Array, Exception> {
+        let product = self.weight.nth(expert)?.apply(x)?;
+        match &self.bias {
+            Some(bias) => add(product, bias.try_index((expert, ..))?),
+            None => Ok(product),
+        }
+    }
+
+    /// As [`Matrix::apply_picked`].
+    fn apply_picked(&self, x: &Array, chosen: &Array, sorted: bool) -> Result<Array, Exception> {
+        let products = self.weight.apply_picked(x, chosen, sorted)?;
+        match &self.bias {
+            Some(bias) => add(products, expand_dims(bias.take_axis(chosen, 0)?, -2)?),
+            None => Ok(products),
+        }
     }
 }
 
@@ -96,8 +152,12 @@ mod tests {
     fn by_expert_gives_the_outputs_of_by_token() {
         let normal =
             |shape: &[i32], seed| mlx_rs::random::normal::<f32>(shape, 0.0, 0.3, &mlx_rs::random::key(seed).unwrap()).unwrap();
-        let stack = |output, input, seed| Matrix::OnCpu(normal(&[6, output, input], seed));
-        let experts = ExpertMlps { gate: stack(48, 32, 2), up: stack(48, 32, 3), down: stack(32, 48, 4) };
+        let stack = |output, input, seed| {
+            let (weight, bias) = (Matrix::OnCpu(normal(&[6, output, input], seed)), normal(&[6, output], seed + 9));
+            Projections { weight, bias: Some(bias) }
+        };
+        let (gate, up, down) = (stack(48, 32, 2), stack(48, 32, 3), stack(32, 48, 4));
+        let experts = ExpertMlps { gate, up, down, activation: lazy_swiglu };
         // No token chooses the fourth expert.
         let x = normal(&[50, 32], 5);
         let chosen: Vec<u32> = (0..100).map(|n| [0, 5, 1, 2, 5, 4][n % 6]).collect();

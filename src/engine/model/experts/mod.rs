@@ -15,12 +15,13 @@ use mlx_rs::ops::{add, expand_dims, multiply};
 use super::Config;
 use super::batch::{Batch, rows};
 use super::compute_path::ComputePath;
-use super::config::{ExpertConfig, SigmoidRouting};
+use super::config::ExpertConfig;
 use super::weights::Weights;
 use crate::engine::EngineError;
 
-use self::mlps::ExpertMlps;
-use self::router::{Choice, Router};
+pub(super) use self::mlps::ExpertMlps;
+use self::router::Choice;
+pub(super) use self::router::{Router, Scoring, SigmoidRounding};
 pub(super) use self::shared_expert::SharedExpert;
 
 /// Fewest choices of an expert, `R · k`, for which the GPU path sorts them.
@@ -35,17 +36,21 @@ pub(super) struct Experts {
 }
 
 impl Experts {
-    /// Loads the router, `<path>.gate`, and the experts, `<path>.switch_mlp.*` or `<path>.experts.<n>.*`. `sigmoid`: how sigmoids
-    /// choose; `None`: the softmax over all experts does.
+    /// Loads the router, `<path>.gate`, and the experts, `<path>.switch_mlp.*` or `<path>.experts.<n>.*`.
     pub(super) fn load(
         weights: &mut Weights,
         path: &str,
         config: &Config,
         experts: &ExpertConfig,
-        sigmoid: Option<&SigmoidRouting>,
+        scoring: Scoring,
     ) -> Result<Self, EngineError> {
-        let router = Router::load(weights, &format!("{path}.gate"), config, experts, sigmoid)?;
-        Ok(Self { router, mlps: ExpertMlps::load(weights, path, config, experts)?, shared: None })
+        let router = Router::load(weights, &format!("{path}.gate"), config, experts, scoring)?;
+        Ok(Self::new(router, ExpertMlps::load(weights, path, config, experts)?))
+    }
+
+    /// A router and its experts, loaded one by one; no expert for all tokens.
+    pub(super) fn new(router: Router, mlps: ExpertMlps) -> Self {
+        Self { router, mlps, shared: None }
     }
 
     /// The same with an expert that computes every token.

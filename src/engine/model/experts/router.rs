@@ -15,7 +15,7 @@ use crate::engine::model::layers::Linear;
 use crate::engine::model::weights::Weights;
 
 /// Scores the experts for each token, by a linear projection.
-pub(super) struct Router {
+pub(in crate::engine::model) struct Router {
     scores: Linear,
     scoring: Scoring,
     /// `E`.
@@ -27,17 +27,29 @@ pub(super) struct Router {
 }
 
 /// How a router's scores choose experts and weigh them.
-enum Scoring {
+pub(in crate::engine::model) enum Scoring {
     /// The softmax over all experts does both (Shazeer et al. 2017; Qwen).
     Softmax,
+    /// The scores choose as they are; the softmax over those of the chosen weighs (gpt-oss). The projection has a bias.
+    SoftmaxOfChosen,
     /// Each expert has a sigmoid of its own. A correction is added for the choice alone: training keeps the experts evenly used
-    /// by it (DeepSeek-V3; GLM).
+    /// by it (DeepSeek-V3; GLM, MiniMax).
     Sigmoid {
         /// `[E]`.
         correction: Array,
         /// Factor of all weights.
         scale: f32,
+        rounding: SigmoidRounding,
     },
+}
+
+/// What a router with sigmoids rounds where activations are in half precision; all else is f32.
+#[derive(Clone, Copy)]
+pub(in crate::engine::model) enum SigmoidRounding {
+    /// The scores, before their sigmoids (GLM).
+    Scores,
+    /// The weights in the end (MiniMax).
+    Weights,
 }
 
 /// The experts that compute each token.
@@ -48,49 +60,69 @@ pub(super) struct Choice {
     pub weights: Array,
 }
 
+impl Scoring {
+    /// Sigmoids, with the correction in the tensor `correction`, `[E]`.
+    pub(in crate::engine::model) fn sigmoid(
+        weights: &mut Weights,
+        correction: &str,
+        experts: &ExpertConfig,
+        routing: &SigmoidRouting,
+        rounding: SigmoidRounding,
+    ) -> Result<Self, EngineError> {
+        let correction = weights.vector(correction, experts.num_experts)?;
+        Ok(Self::Sigmoid { correction, scale: routing.routed_scaling_factor, rounding })
+    }
+}
+
 impl Router {
-    /// Loads `<path>.weight`, and for sigmoids `<path>.e_score_correction_bias`, `[E]`.
-    pub(super) fn load(
+    /// Loads `<path>.weight`, and `<path>.bias` where the way of choosing has one.
+    pub(in crate::engine::model) fn load(
         weights: &mut Weights,
         path: &str,
         config: &Config,
         experts: &ExpertConfig,
-        sigmoid: Option<&SigmoidRouting>,
+        scoring: Scoring,
     ) -> Result<Self, EngineError> {
-        let scoring = match sigmoid {
-            None => Scoring::Softmax,
-            Some(routing) => Scoring::Sigmoid {
-                correction: weights.vector(&format!("{path}.e_score_correction_bias"), experts.num_experts)?,
-                scale: routing.routed_scaling_factor,
-            },
-        };
         let ExpertConfig { num_experts, num_experts_per_tok, norm_topk_prob, .. } = *experts;
-        let scores = Linear::load(weights, path, config.hidden_size, num_experts, false)?;
+        let scores = Linear::load(weights, path, config.hidden_size, num_experts, matches!(scoring, Scoring::SoftmaxOfChosen))?;
         let (experts, chosen) = (num_experts as i32, num_experts_per_tok as i32);
         Ok(Self { scores, scoring, experts, chosen, normalize: norm_topk_prob })
     }
 
     /// Chooses for each row of `x`, `[n, R / n, D]`.
     pub(super) fn choose(&self, x: &Array) -> Result<Choice, Exception> {
-        let scores = rows(&self.scores.forward(x)?)?;
         let (scores, preferences) = match &self.scoring {
             Scoring::Softmax => {
-                let scores = softmax_axis(scores, -1, true)?;
+                let scores = softmax_axis(rows(&self.scores.forward(x)?)?, -1, true)?;
                 (scores.clone(), scores)
             }
-            Scoring::Sigmoid { correction, .. } => {
-                let scores = sigmoid(scores.as_dtype(Dtype::Float32)?)?;
+            Scoring::SoftmaxOfChosen => {
+                let scores = rows(&self.scores.forward(x)?)?;
+                (scores.clone(), scores)
+            }
+            Scoring::Sigmoid { correction, rounding, .. } => {
+                let scores = match rounding {
+                    SigmoidRounding::Scores => self.scores.forward(x)?.as_dtype(Dtype::Float32)?,
+                    SigmoidRounding::Weights => self.scores.forward(&x.as_dtype(Dtype::Float32)?)?,
+                };
+                let scores = sigmoid(rows(&scores)?)?;
                 (scores.clone(), add(&scores, correction)?)
             }
         };
         let first = self.experts - self.chosen;
         let experts = argpartition_axis(&preferences, first, -1)?.try_index((.., first..))?;
         let mut weights = take_along_axis(&scores, &experts, -1)?;
+        if let Scoring::SoftmaxOfChosen = self.scoring {
+            return Ok(Choice { experts, weights: softmax_axis(weights, -1, true)? });
+        }
         if self.normalize {
             weights = divide(&weights, weights.sum_axis(-1, true)?)?;
         }
-        if let Scoring::Sigmoid { scale, .. } = self.scoring {
+        if let Scoring::Sigmoid { scale, rounding, .. } = self.scoring {
             weights = multiply(weights, Array::from_f32(scale))?;
+            if let SigmoidRounding::Weights = rounding {
+                weights = weights.as_dtype(x.dtype())?;
+            }
         }
         Ok(Choice { experts, weights })
     }

@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::attention::{Attention, AttentionBias};
 use crate::engine::model::config::Glm4MoeConfig;
-use crate::engine::model::experts::{Experts, SharedExpert};
+use crate::engine::model::experts::{Experts, Scoring, SharedExpert, SigmoidRounding};
 use crate::engine::model::layers::Mlp;
 use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
@@ -32,7 +32,9 @@ fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Glm4
     if layer < own.first_k_dense_replace {
         return Ok(FeedForward::Dense(Mlp::load(weights, &path, config, false)?));
     }
-    let experts = Experts::load(weights, &path, config, &own.experts, Some(&own.routing))?;
+    let correction = format!("{path}.gate.e_score_correction_bias");
+    let scoring = Scoring::sigmoid(weights, &correction, &own.experts, &own.routing, SigmoidRounding::Scores)?;
+    let experts = Experts::load(weights, &path, config, &own.experts, scoring)?;
     let shared_width = own.experts.moe_intermediate_size * own.n_shared_experts.unwrap_or(0);
     if shared_width == 0 {
         return Ok(FeedForward::Experts(Box::new(experts)));

@@ -4,7 +4,9 @@
 //! A new family is a new file here, a line below, and a variant of [`Family`].
 
 mod glm4_moe;
+mod gpt_oss;
 mod llama;
+mod minimax;
 mod mistral;
 mod qwen2;
 mod qwen3;
@@ -27,6 +29,8 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
         Family::Qwen3 => qwen3::block(weights, layer, config),
         Family::Qwen3Moe(own) => qwen3_moe::block(weights, layer, config, own),
         Family::Qwen3Next(own) => qwen3_next::block(weights, layer, config, own),
+        Family::MiniMax(own) => minimax::block(weights, layer, config, own),
+        Family::GptOss(experts) => gpt_oss::block(weights, layer, config, experts),
         Family::Glm4Moe(own) => glm4_moe::block(weights, layer, config, own),
         Family::Qwen3_5(own) => qwen3_5::block(weights, layer, config, own),
     }

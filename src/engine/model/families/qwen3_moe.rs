@@ -4,7 +4,7 @@ use super::qwen3;
 use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::config::Qwen3MoeConfig;
-use crate::engine::model::experts::Experts;
+use crate::engine::model::experts::{Experts, Scoring};
 use crate::engine::model::layers::Mlp;
 use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
 use crate::engine::model::weights::Weights;
@@ -19,7 +19,7 @@ pub(super) fn block(
     let attention = qwen3::attention(weights, layer, config)?;
     let mlp = format!("model.layers.{layer}.mlp");
     let feed_forward = if own.has_experts(layer) {
-        FeedForward::Experts(Box::new(Experts::load(weights, &mlp, config, &own.experts, None)?))
+        FeedForward::Experts(Box::new(Experts::load(weights, &mlp, config, &own.experts, Scoring::Softmax)?))
     } else {
         FeedForward::Dense(Mlp::load(weights, &mlp, config, false)?)
     };

@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::attention::Attention;
 use crate::engine::model::config::{DeltaConfig, HybridConfig, SharedExpertConfig};
-use crate::engine::model::experts::{Experts, SharedExpert};
+use crate::engine::model::experts::{Experts, Scoring, SharedExpert};
 use crate::engine::model::gated_delta_net::GatedDeltaNet;
 use crate::engine::model::layers::Mlp;
 use crate::engine::model::transformer_block::{FeedForward, TokenMixer, TransformerBlock};
@@ -53,7 +53,7 @@ fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Hybr
     let path = format!("model.layers.{layer}.mlp");
     match &own.experts {
         Some(SharedExpertConfig { routed, shared_width }) if routed.has_experts(layer) => {
-            let experts = Experts::load(weights, &path, config, &routed.experts, None)?;
+            let experts = Experts::load(weights, &path, config, &routed.experts, Scoring::Softmax)?;
             let shared = SharedExpert::load_gated(weights, &path, config.hidden_size, *shared_width)?;
             Ok(FeedForward::Experts(Box::new(experts.with_shared(shared))))
         }
