@@ -69,6 +69,8 @@ pub(super) fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
             ToolFormatName::Mistral => "`[TOOL_CALLS]`: Mistral",
             ToolFormatName::DeepSeek => "`<｜tool▁calls▁begin｜>`: DeepSeek",
             ToolFormatName::Glm => "`<tool_call>…<arg_key>…</arg_key><arg_value>`: GLM",
+            ToolFormatName::MiniMax => "`<minimax:tool_call><invoke name=\"…\"><parameter name=\"…\">`: MiniMax",
+            ToolFormatName::Harmony => "`<|channel|>commentary to=functions.…`: gpt-oss",
             ToolFormatName::OpenAi => "`{\"tool_calls\": …}` or `{\"function_call\": …}` as text",
         })
     })

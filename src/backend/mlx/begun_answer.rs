@@ -27,12 +27,13 @@ pub(super) fn take_begun_answer(request: &mut MessagesRequest) -> Result<Option<
     Ok(Some(text))
 }
 
-/// The prompt with the beginning of the answer. If the template has opened thoughts, they are closed before.
-pub(super) fn continued(mut prompt: String, begun: &str) -> String {
+/// The prompt with the beginning of the answer, after what the format has before texts. If the template has opened thoughts, they
+/// are closed before.
+pub(super) fn continued(mut prompt: String, before_text: &str, begun: &str) -> String {
     if let Some(tags) = ThinkingTags::opened_by(&prompt) {
         prompt.push_str(&format!("\n{}\n\n", tags.close));
     }
-    prompt + begun
+    prompt + before_text + begun
 }
 
 #[cfg(test)]
@@ -67,7 +68,9 @@ mod tests {
 
     #[test]
     fn a_begun_answer_is_never_a_thought() {
-        assert_eq!(continued("<|im_start|>assistant\n".into(), "So"), "<|im_start|>assistant\nSo");
-        assert_eq!(continued("assistant<think>\n".into(), "So"), "assistant<think>\n\n</think>\n\nSo");
+        assert_eq!(continued("<|im_start|>assistant\n".into(), "", "So"), "<|im_start|>assistant\nSo");
+        assert_eq!(continued("assistant<think>\n".into(), "", "So"), "assistant<think>\n\n</think>\n\nSo");
+        let header = "<|channel|>final<|message|>";
+        assert_eq!(continued("<|start|>assistant".into(), header, "So"), format!("<|start|>assistant{header}So"));
     }
 }

@@ -144,7 +144,7 @@ impl TextSide {
     fn prompt_text(&self, request: &MessagesRequest, begun: Option<String>) -> Result<String, EngineError> {
         let prompt = self.template.render(request)?;
         Ok(match begun {
-            Some(begun) => continued(prompt, &self.template.escaped(begun)),
+            Some(begun) => continued(prompt, &self.decoders.before_text(), &self.template.escaped(begun)),
             None => prompt,
         })
     }

@@ -318,13 +318,15 @@ impl Grammars {
     /// As for [`Self::call`].
     pub(super) fn call_or_end(&self, fill: &Fill) -> Result<Follower, EngineError> {
         let form = self.forced_form();
-        self.opening("call or end", &form, fill, || grammar::answer(None, &form, fill, &self.vocabulary()))
+        self.opening("call or end", &form, fill, || grammar::answer(None, &[], &form, fill, &self.vocabulary()))
     }
 
     fn compile_answer(&self, schema: &Value, fill: &Fill) -> Result<Follower, String> {
         within_bounds(schema)?;
         let schema = json_schema::with_options(schema.clone());
-        self.compile(TopLevelGrammar::from_lark(grammar::answer(Some(&schema), &self.forced_form(), fill, &self.vocabulary())))
+        let before = self.format.before_text();
+        let grammar = grammar::answer(Some(&schema), &before, &self.forced_form(), fill, &self.vocabulary());
+        self.compile(TopLevelGrammar::from_lark(grammar))
     }
 
     /// The form in which calls are written wherever the grammar chooses the form.

@@ -14,13 +14,15 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes: its own, or that of one of our templates.
-pub(super) const FORMS: [(ToolFormatName, Option<&str>); 15] = [
+pub(super) const FORMS: [(ToolFormatName, Option<&str>); 19] = [
     (ToolFormatName::Hermes, None),
     (ToolFormatName::Qwen3Coder, None),
     (ToolFormatName::Llama3, None),
     (ToolFormatName::Mistral, None),
     (ToolFormatName::DeepSeek, None),
     (ToolFormatName::Glm, None),
+    (ToolFormatName::MiniMax, None),
+    (ToolFormatName::Harmony, None),
     (ToolFormatName::OpenAi, None),
     (ToolFormatName::Llama3, Some("calls-with-a-type")),
     (ToolFormatName::Mistral, Some("calls-in-a-list")),
@@ -30,6 +32,8 @@ pub(super) const FORMS: [(ToolFormatName, Option<&str>); 15] = [
     (ToolFormatName::DeepSeek, Some("calls-in-sections")),
     (ToolFormatName::Qwen3Coder, Some("parameters-in-tags")),
     (ToolFormatName::Glm, Some("keys-and-values-in-tags")),
+    (ToolFormatName::MiniMax, Some("invocations-in-tags")),
+    (ToolFormatName::Harmony, Some("messages-in-channels")),
 ];
 
 pub(super) fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {

@@ -77,14 +77,15 @@ pub(super) fn whole_opening(form: &CallForm, fill: &Fill, vocabulary: &Vocabular
 }
 
 /// An answer with an output format: a JSON value of the schema or, if there are tools, a call up to its arguments. Without a
-/// schema: such a call, or nothing.
-pub(super) fn answer(schema: Option<&Value>, form: &CallForm, fill: &Fill, vocabulary: &Vocabulary) -> String {
+/// schema: such a call, or nothing. `before`: what the value comes after.
+pub(super) fn answer(schema: Option<&Value>, before: &[Part], form: &CallForm, fill: &Fill, vocabulary: &Vocabulary) -> String {
+    let before = vocabulary.inline(before);
     let parts = [std::slice::from_ref(&form.tag), &form.open, &form.after_name].concat();
     let (call, terminals) = if fill.names.is_empty() { Default::default() } else { vocabulary.symbols(&parts, fill, "OPENING") };
     match schema {
         None => format!("start: call?\ncall: {call}\n{terminals}"),
-        Some(schema) if fill.names.is_empty() => format!("start: value\nvalue: %json {schema}"),
-        Some(schema) => format!("start: value | call\ncall: {call}\n{terminals}value: %json {schema}"),
+        Some(schema) if fill.names.is_empty() => format!("start: {before} value\nvalue: %json {schema}"),
+        Some(schema) => format!("start: {before} value | call\ncall: {call}\n{terminals}value: %json {schema}"),
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer_decoder;
 mod arguments;
 mod call_form;
+mod channels;
 mod choices;
 mod constraint;
 mod declared_properties;
@@ -23,6 +24,7 @@ mod references;
 mod sampler;
 mod schema_cost;
 mod schema_parts;
+mod separator;
 mod string_formats;
 mod syntax;
 mod text_flow;

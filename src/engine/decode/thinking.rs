@@ -23,7 +23,7 @@ impl ThinkingTags {
 }
 
 /// Separates thoughts from the answer. Blank lines around thoughts belong to the markup and are dropped.
-pub(super) struct Thinking {
+pub struct Thinking {
     state: ThinkingState,
     /// Text received but not yet returned: it may be part of a tag, or whitespace to drop.
     held: String,

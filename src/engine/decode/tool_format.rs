@@ -5,9 +5,11 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::arguments::{StartArguments, find_json_arguments};
-use super::call_form::{CallForm, Tag};
+use super::call_form::{CallForm, Part, Tag};
 use super::grammar::{self, Vocabulary};
+use super::separator::Separator;
 use super::syntax::{Cursor, Read};
+use super::thinking::{Thinking, ThinkingTags};
 
 /// A format of tool calls: the variants that the parser accepts, and the one form that the grammar writes.
 ///
@@ -36,6 +38,21 @@ pub trait ToolFormat: Send + Sync {
 
     /// The form of calls under the tag with this index.
     fn form(&self, tag: usize) -> CallForm;
+
+    /// How thoughts are told from the answer. `opened`: the tags around thoughts that the prompt has opened already.
+    fn separator(&self, opened: Option<&'static ThinkingTags>) -> Separator {
+        Separator::Tags(Thinking::new(opened))
+    }
+
+    /// Markup that must be seen, besides that of calls and of thoughts.
+    fn markup(&self) -> Vec<&'static str> {
+        vec![]
+    }
+
+    /// What the grammar writes before an answer's text.
+    fn before_text(&self) -> Vec<Part> {
+        vec![]
+    }
 
     /// Where the first arguments are in a text that begins before them.
     fn find_arguments(&self, text: &str) -> Option<Range<usize>> {

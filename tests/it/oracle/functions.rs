@@ -23,7 +23,19 @@ const PATIENCE: usize = 60;
 /// Tokens after which a call is taken to have no end: far more than any has needed.
 const ENDLESS: usize = 100_000;
 /// What ends a value or a call, in JSON and between tags.
-const ENDINGS: [&str; 8] = ["\"", "}", "]", ",", "\n</parameter>", "</arg_value>", "</function>", "</tool_call>"];
+const ENDINGS: [&str; 11] = [
+    "\"",
+    "}",
+    "]",
+    ",",
+    "\n</parameter>",
+    "</parameter>",
+    "</arg_value>",
+    "</function>",
+    "</invoke>",
+    "</tool_call>",
+    "</minimax:tool_call>",
+];
 
 #[test]
 #[ignore = "needs the functions: make oracle"]

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::rules::Rules;
 use super::{AnswerDecoder, Stage};
 use crate::engine::EngineError;
-use crate::engine::decode::call_form::Tag;
+use crate::engine::decode::call_form::{Part, Tag};
 use crate::engine::decode::constraint::{Follower, Grammars};
 use crate::engine::decode::logprob_trail::LogprobTrail;
 use crate::engine::decode::parser::Parser;
+use crate::engine::decode::separator::Separator;
 use crate::engine::decode::text_flow::TextFlow;
 use crate::engine::decode::thinking::{THINKING_TAGS, Thinking, ThinkingTags};
 use crate::engine::decode::tool_format::ToolFormat;
@@ -61,6 +62,16 @@ impl AnswerDecoders {
         }
     }
 
+    /// What the model's format has before the text of an answer.
+    pub fn before_text(&self) -> String {
+        let parts = self.parts.format.before_text();
+        let texts = parts.iter().filter_map(|part| match part {
+            Part::Text(text) | Part::Markup(text) => Some(text.as_str()),
+            Part::Name { .. } | Part::Id | Part::NextId => None,
+        });
+        texts.collect()
+    }
+
     /// Checks whether a decoder for the answer to this request can be made.
     ///
     /// # Errors
@@ -98,11 +109,11 @@ impl AnswerDecoders {
         };
         let mut markup = parts.grammars.markup();
         let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
-        markup.extend(tags.filter_map(|tag| parts.tokenizer.added_token(tag)));
+        markup.extend(tags.chain(parts.format.markup()).filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
             // A forced call leaves no room for thoughts.
-            thinking: Thinking::new(thinks.filter(|_| !rules.must_call)),
+            thinking: parts.format.separator(thinks.filter(|_| !rules.must_call)),
             parser: Parser::new(parts.format.clone(), rules.tools.clone()),
             flow: TextFlow::new(&request.stop_sequences),
             never_in_text: if rules.tools.is_empty() { parts.grammars.open_tokens() } else { Vec::new() },
@@ -125,7 +136,11 @@ impl AnswerDecoders {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_plain(&self, settings: &MessagesRequest) -> Result<AnswerDecoder, EngineError> {
-        Ok(AnswerDecoder { thinking: Thinking::none(), never_in_text: Vec::new(), ..self.start(settings, None)? })
+        Ok(AnswerDecoder {
+            thinking: Separator::Tags(Thinking::none()),
+            never_in_text: Vec::new(),
+            ..self.start(settings, None)?
+        })
     }
 }
 

@@ -9,12 +9,14 @@ pub use self::decoders::AnswerDecoders;
 use self::decoders::SharedParts;
 use self::rules::Rules;
 use super::Piece;
+use super::call_form::Tag;
 use super::choices::{ChoiceTrail, TokenChoice};
 use super::constraint::{Follower, TokenMask};
 use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
+use super::separator::{Separated, Separator};
 use super::text_flow::TextFlow;
-use super::thinking::{Split, THINKING_TAGS, Thinking};
+use super::thinking::THINKING_TAGS;
 use crate::engine::EngineError;
 use crate::engine::text::Detokenizer;
 
@@ -39,7 +41,7 @@ pub struct AnswerDecoder {
     parts: Arc<SharedParts>,
     rules: Rules,
     detokenizer: Detokenizer,
-    thinking: Thinking,
+    thinking: Separator,
     parser: Parser,
     flow: TextFlow,
     /// The tokens that open a call, if the answer must not call a tool; else empty.
@@ -242,27 +244,35 @@ impl AnswerDecoder {
     /// Passes text through the stages: thinking, parser, stop sequences.
     fn pass(&mut self, text: &str) -> Vec<Placed> {
         self.generated += text.len();
-        let split = self.thinking.push(text);
-        self.sort(split)
+        let parts = self.thinking.push(text);
+        self.sort(parts)
     }
 
     /// Passes thoughts on unchanged, and the answer through the parser, the stop sequences and the whitespace rules.
-    fn sort(&mut self, Split { thought, answer }: Split) -> Vec<Placed> {
+    fn sort(&mut self, parts: Vec<Separated>) -> Vec<Placed> {
         let mut pieces = Vec::new();
         let end = self.generated;
-        if self.rules.shows_thinking && !thought.is_empty() {
-            pieces.push(Placed { piece: Piece::Thinking(thought), end });
+        for part in parts {
+            let text = |text| vec![Placed { piece: Piece::Text(text), end }];
+            let read = match part {
+                Separated::Thought(thought) => {
+                    pieces.extend(self.rules.shows_thinking.then_some(Placed { piece: Piece::Thinking(thought), end }));
+                    continue;
+                }
+                Separated::Said(said) => text(self.decide(said)),
+                Separated::Answer(answer) => {
+                    let answer = self.decide(answer);
+                    // There are no calls without tools, nor inside a JSON value.
+                    if self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
+                        text(answer)
+                    } else {
+                        let read = self.parser.push(&answer);
+                        self.in_all_text(read)
+                    }
+                }
+            };
+            read.into_iter().for_each(|placed| self.flow.push(placed, &mut pieces));
         }
-        let answer = self.decide(answer);
-        let read = match self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {
-            // There are no calls without tools, nor inside a JSON value.
-            true => vec![Placed { piece: Piece::Text(answer), end }],
-            false => {
-                let read = self.parser.push(&answer);
-                self.in_all_text(read)
-            }
-        };
-        read.into_iter().for_each(|placed| self.flow.push(placed, &mut pieces));
         self.finished |= self.flow.stop_sequence().is_some();
         pieces
     }
@@ -275,7 +285,7 @@ impl AnswerDecoder {
 
     /// The pieces, with log-probabilities where the request asks for them.
     fn with_logprobs(&mut self, pieces: Vec<Placed>) -> Vec<Piece> {
-        let is_thinking = self.thinking.closing_so_far().is_some();
+        let is_thinking = self.thinking.is_thinking();
         match &mut self.trail {
             None => pieces.into_iter().map(|placed| placed.piece).collect(),
             Some(trail) => {
@@ -289,7 +299,7 @@ impl AnswerDecoder {
 
     /// The tokens that open thoughts, if thoughts may still come before a value of the output format.
     fn tokens_that_open_thoughts(&self) -> Vec<u32> {
-        let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && !self.thinking.is_over();
+        let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && self.thinking.may_open_tags();
         let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
         tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
     }
@@ -387,7 +397,8 @@ impl AnswerDecoder {
             return self.never_in_text.clone();
         }
         let tags = self.parts.format.tags().iter().zip(&self.parts.overshooting);
-        tags.flat_map(|(tag, overshooting)| &overshooting[self.parser.opening_so_far(tag)]).copied().collect()
+        let so_far = |tag: &Tag| self.parser.opening_so_far(tag).max(tag.so_far(self.thinking.opening(), true));
+        tags.flat_map(|(tag, overshooting)| &overshooting[so_far(tag)]).copied().collect()
     }
 
     /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Other

@@ -3,8 +3,10 @@
 mod as_written;
 mod deepseek;
 mod glm;
+mod harmony;
 mod hermes;
 mod llama3;
+mod minimax;
 mod mistral;
 mod openai;
 mod parameters_in_tags;
@@ -35,14 +37,27 @@ pub enum ToolFormatName {
     DeepSeek,
     /// `<tool_call>…<arg_key>…</arg_key><arg_value>`: GLM
     Glm,
+    /// `<minimax:tool_call><invoke name="…"><parameter name="…">`: MiniMax
+    MiniMax,
+    /// `<|channel|>commentary to=functions.…`: gpt-oss
+    Harmony,
     /// `{"tool_calls": …}` or `{"function_call": …}` as text
     OpenAi,
 }
 
 impl ToolFormatName {
     /// All formats.
-    pub const ALL: [Self; 7] =
-        [Self::Hermes, Self::Qwen3Coder, Self::Llama3, Self::Mistral, Self::DeepSeek, Self::Glm, Self::OpenAi];
+    pub const ALL: [Self; 9] = [
+        Self::Hermes,
+        Self::Qwen3Coder,
+        Self::Llama3,
+        Self::Mistral,
+        Self::DeepSeek,
+        Self::Glm,
+        Self::MiniMax,
+        Self::Harmony,
+        Self::OpenAi,
+    ];
 
     /// The name that users write in options and configuration.
     pub fn name(self) -> &'static str {
@@ -53,6 +68,8 @@ impl ToolFormatName {
             Self::Mistral => "mistral",
             Self::DeepSeek => "deepseek",
             Self::Glm => "glm",
+            Self::MiniMax => "minimax",
+            Self::Harmony => "harmony",
             Self::OpenAi => "openai",
         }
     }
@@ -66,6 +83,8 @@ impl ToolFormatName {
             Self::Mistral => Arc::new(mistral::Mistral),
             Self::DeepSeek => Arc::new(deepseek::DeepSeek),
             Self::Glm => Arc::new(glm::Glm),
+            Self::MiniMax => Arc::new(minimax::MiniMax),
+            Self::Harmony => Arc::new(harmony::Harmony),
             Self::OpenAi => Arc::new(openai::OpenAi),
         }
     }

@@ -110,6 +110,7 @@ fn conversations_with_calls() -> Vec<Trial> {
     };
     vec![
         trial(vec![called("Birch.", &[1]), result(1)], &["Birch.", "oak 1", "pine 1"]),
+        trial(vec![thought("Gum.", called("Birch.", &[1])), result(1)], &["Birch.", "oak 1", "pine 1"]),
         // Templates may leave out the text before calls in earlier turns, so it is not required here.
         trial(vec![called("Birch.", &[1]), result(1), said("Cedar."), user("Elm?")], &["oak 1", "pine 1", "Cedar.", "Elm?"]),
         trial(
@@ -144,6 +145,14 @@ fn called(text: &str, calls: &[usize]) -> TemplateMessage {
         input: json!({"tree": format!("oak {number}"), "age": 3}),
     };
     TemplateMessage::Assistant(Turn { text: text.into(), calls: calls.iter().map(call).collect(), ..Turn::default() })
+}
+
+/// The turn, with a thought. Templates may leave thoughts out.
+fn thought(text: &str, turn: TemplateMessage) -> TemplateMessage {
+    match turn {
+        TemplateMessage::Assistant(turn) => TemplateMessage::Assistant(Turn { reasoning: text.into(), ..turn }),
+        other => other,
+    }
 }
 
 fn result(number: usize) -> TemplateMessage {

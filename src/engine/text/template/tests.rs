@@ -101,7 +101,9 @@ fn templates_get_what_they_take() {
     calls-with-ids-before-arguments: roles alternate, so neighbours are joined
     described-tools: text before a call is a message of its own; every tool has a description
     generation-blocks: late system messages are the user's
+    invocations-in-tags: as most are
     keys-and-values-in-tags: as most are
+    messages-in-channels: late system messages are the user's; calls come one by one; text before a call is a message of its own
     names-and-arguments: as most are
     no-system-and-no-tools: the system prompt opens the user's first message; roles alternate, so neighbours are joined; late system messages are the user's; results are the user's
     one-call-a-turn: calls come one by one; text before a call is a message of its own
@@ -129,8 +131,16 @@ fn prompts_in_every_shape_start_those_of_their_continuations() {
     let messages = demanding_conversation();
     let keeps_its_past = |name: &str| {
         // The others move tools, thoughts or what opens the answer.
-        !["calls-in-a-list", "calls-as-json", "calls-in-sections", "calls-where-content-is-none", "keys-and-values-in-tags"]
-            .contains(&name)
+        let moving = [
+            "calls-in-a-list",
+            "calls-as-json",
+            "calls-in-sections",
+            "calls-where-content-is-none",
+            "invocations-in-tags",
+            "keys-and-values-in-tags",
+            "messages-in-channels",
+        ];
+        !moving.contains(&name)
     };
     for (name, template) in fixtures().into_iter().filter(|(name, _)| keeps_its_past(name)) {
         let prompt = |length: usize| template.render(&request(json!({"system": "S", "messages": messages[..length]}))).unwrap();

@@ -1,3 +1,4 @@
+mod channels;
 mod logprobs;
 mod output;
 

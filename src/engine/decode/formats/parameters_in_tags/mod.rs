@@ -39,8 +39,9 @@ impl ParameterTags {
         format!("\n{}{next}{}", self.open, self.after_name.concat())
     }
 
-    /// The range of the arguments in a text that begins before them.
+    /// The range of the first call's arguments in a text that begins before them.
     pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
+        let text = self.end.and_then(|end| text.find(end)).map_or(text, |end| &text[..end]);
         let end = text.rfind(self.close)? + self.close.len();
         Some(text.find(self.open)?..end + usize::from(text[end..].starts_with('\n')))
     }
