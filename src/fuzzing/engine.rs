@@ -17,15 +17,7 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     Tokenizer::load(&model).unwrap_or_else(|error| panic!("{error}"))
 });
 
-const FORMATS: [ToolFormatName; 7] = [
-    ToolFormatName::Hermes,
-    ToolFormatName::Qwen3Coder,
-    ToolFormatName::Llama3,
-    ToolFormatName::Mistral,
-    ToolFormatName::DeepSeek,
-    ToolFormatName::Glm,
-    ToolFormatName::OpenAi,
-];
+const FORMATS: [ToolFormatName; 9] = ToolFormatName::ALL;
 
 /// A conversation with a tool and a call of it.
 fn request() -> MessagesRequest {
