@@ -69,7 +69,7 @@ enum CliCommand {
     #[cfg(feature = "mlx")]
     Serve(serve::ServeArgs),
     Record(record::RecordArgs),
-    Replay(replay::ReplayArgs),
+    Replay(Box<replay::ReplayArgs>),
     Review(review::ReviewArgs),
     Trace(trace::TraceArgs),
     Model(model::ModelArgs),
@@ -136,7 +136,7 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
         #[cfg(feature = "mlx")]
         CliCommand::Serve(args) => serve::run(args).await,
         CliCommand::Record(args) => record::run(args, &redactor).await,
-        CliCommand::Replay(args) => replay::run(args).await,
+        CliCommand::Replay(args) => replay::run(*args).await,
         CliCommand::Review(args) => blocking(move || review::run(&args)).await,
         CliCommand::Trace(args) => blocking(move || trace::run(args, &redactor)).await,
         CliCommand::Model(args) => model::run(args).await,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+#[cfg(feature = "mlx")]
 use serde_json::json;
 
 use crate::support::deadline::until;

@@ -90,15 +90,22 @@ fn model(given: &Path) -> Vec<Requirement> {
     let presence = describe_model(given).map_or_else(
         |error| {
             let reason = error.to_string();
-            let remedy = "name another with --model; tiny is in this program".into();
-            if cfg!(feature = "mlx") { Presence::Missing { reason, remedy } } else { Presence::Lacking { reason, remedy } }
+            match cfg!(feature = "mlx") {
+                true => Presence::Missing { reason, remedy: "name another with --model; tiny is in this program".into() },
+                false => Presence::Lacking { reason, remedy: "name another with --model".into() },
+            }
         },
         Presence::Found,
     );
     let mut requirements = vec![Requirement { thing: "model", presence }];
-    #[cfg(feature = "mlx")]
     requirements.extend(memory(given));
     requirements
+}
+
+/// Nothing loads it in this build.
+#[cfg(not(feature = "mlx"))]
+fn memory(_given: &Path) -> Option<Requirement> {
+    None
 }
 
 /// What the model will take, if there is a model.
