@@ -10,7 +10,7 @@ use crate::trace::TraceError;
 const PLACEHOLDER: &str = "/dev/null";
 
 /// How often is tried again. A new connection may be faster at taking the descriptor.
-const TRIES: usize = 20;
+const TRIES: usize = 100;
 
 /// How long is waited between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
