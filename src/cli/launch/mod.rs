@@ -20,7 +20,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(super) use self::backend::LaunchBackend;
 pub(super) use self::errors::launch_error;
-pub(super) use self::modes::sources;
+pub(super) use self::modes::{AnswerSource, sources};
 pub(super) use self::origin::Origin;
 use self::origin::{RunningOrigin, allowed};
 use self::recording::Recording;

@@ -40,7 +40,11 @@ pub(crate) async fn sources(settings: &Settings) -> Result<Vec<(Mode, AnswerSour
 }
 
 impl AnswerSource {
-    fn of(mode: Mode, settings: ModeSettings) -> Result<Self, CliError> {
+    /// The source of a mode.
+    ///
+    /// # Errors
+    /// The mode needs something that the settings lack.
+    pub(crate) fn of(mode: Mode, settings: ModeSettings) -> Result<Self, CliError> {
         let ModeSettings { model, base_url } = settings;
         let url_or = |default: &str| base_url.clone().unwrap_or_else(|| default.to_owned());
         Ok(match mode {

@@ -20,12 +20,13 @@ pub(crate) struct ReplayArgs {
     #[arg(default_value = "traces")]
     pub traces: Vec<PathBuf>,
 
-    /// What answers: `mlx`, the engine in this process, or the base URL of a server
-    #[arg(long, default_value = "mlx", value_name = "mlx|URL")]
+    /// What answers: `mlx`, the engine in this process; the base URL of a server that speaks the Messages API; or a mode of
+    /// the launcher, such as lmstudio, with a URL where it is elsewhere
+    #[arg(long, default_value = "mlx", value_name = "mlx|URL|MODE[:URL]")]
     pub backend: String,
 
-    /// With `mlx`: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. With a URL:
-    /// the model to ask for [default: as recorded]
+    /// With `mlx`: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. Else: the model
+    /// to ask for [default: as recorded; openai and openrouter need one]
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
 
@@ -200,6 +201,8 @@ Examples:
   anyclaude replay                                        traces/ on the model in this program
   anyclaude replay --filter read-file --phases cold,cached --repeat 5
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
+  anyclaude replay --backend lmstudio                     as `anyclaude --mode lmstudio` would answer
+  OPENAI_API_KEY=… anyclaude replay --backend openai:http://127.0.0.1:8000/v1 --model qwen3
   anyclaude replay --check --junit replay.xml             in CI
   anyclaude replay --repeat 5 --html replay.html          a page for a browser
   anyclaude replay --json - | jq .summary

@@ -3,6 +3,7 @@
 use std::path::Path;
 #[cfg(feature = "mlx")]
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -11,46 +12,90 @@ use super::args::ReplayArgs;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
+use crate::cli::launch::AnswerSource;
 #[cfg(feature = "mlx")]
 use crate::cli::{blocking, local_model};
+use crate::config::{Mode, ModeSettings, Settings};
 use crate::replay::Plan;
 use crate::snapshot::ModelDigest;
 
 /// What answers.
 pub(super) struct Answerer {
-    pub backend: Box<dyn Backend>,
-    /// How its model writes tool calls; `messages` where a server hides it.
+    pub backend: Arc<dyn Backend>,
+    /// How its model writes tool calls; the protocol where a server hides it.
     pub tool_format: &'static str,
     /// Fingerprints of the model, if its files are here.
     pub digest: Option<ModelDigest>,
 }
 
-impl Answerer {
-    fn server(backend: RemoteBackend) -> Self {
-        Self { backend: Box::new(backend), tool_format: "messages", digest: None }
+/// What `--backend` means.
+#[derive(Debug, PartialEq, Eq)]
+enum Target<'a> {
+    /// The engine in this process.
+    InProcess,
+    /// A server that speaks the Messages API.
+    Messages { base_url: &'a str },
+    /// What a mode of the launcher answers with; its server may be elsewhere.
+    Mode { mode: Mode, base_url: Option<&'a str> },
+}
+
+impl<'a> Target<'a> {
+    fn parse(text: &'a str) -> Result<Self, CliError> {
+        let is_url = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if text == Mode::Mlx.name() {
+            return Ok(Self::InProcess);
+        }
+        if is_url(text) {
+            return Ok(Self::Messages { base_url: text });
+        }
+        let (name, base_url) = text.split_once(':').map_or((text, None), |(name, url)| (name, Some(url)));
+        match Mode::ALL.into_iter().find(|mode| mode.name() == name) {
+            Some(mode) if mode != Mode::Mlx && base_url.is_none_or(is_url) => Ok(Self::Mode { mode, base_url }),
+            _ => {
+                let modes = Mode::ALL.map(Mode::name).join(", ");
+                let wanted =
+                    format!("one of {modes}, alone or with `:` and a URL, or a URL that starts with http:// or https://");
+                Err(CliError::input(format!("--backend {text}: what answers is {wanted}")))
+            }
+        }
     }
 }
 
-/// The backend that `--backend` means. A server gets the `anthropic-beta` names that the traces were recorded with. If margins are
+/// The backend that `--backend` means.
+pub(super) async fn connect(args: &ReplayArgs, plan: &Plan, configured: &Settings) -> Result<Answerer, CliError> {
+    let (mode, base_url) = match Target::parse(&args.backend)? {
+        Target::InProcess => return in_process(args).await,
+        Target::Messages { base_url } => return messages(base_url, args, plan).await,
+        Target::Mode { mode, base_url } => (mode, base_url.map(str::to_owned)),
+    };
+    let ModeSettings { model, base_url: configured_url } = configured.of_mode(mode);
+    let settings = ModeSettings { model: args.model.clone().or(model), base_url: base_url.or(configured_url) };
+    if mode == Mode::Anthropic && settings.base_url.is_none() {
+        return Err(CliError::input("--backend anthropic needs the address of a server: anthropic:URL, or just the URL"));
+    }
+    match AnswerSource::of(mode, settings)? {
+        AnswerSource::Messages { base_url } => messages(&base_url, args, plan).await,
+        source => {
+            let backend = source.connect(configured).await?;
+            Ok(Answerer { backend, tool_format: "chat completions", digest: None })
+        }
+    }
+}
+
+/// A server that speaks the Messages API. It gets the `anthropic-beta` names that the traces were recorded with. If margins are
 /// wanted, it is asked whether it can tell them of the model.
-pub(super) async fn connect(args: &ReplayArgs, plan: &Plan) -> Result<Answerer, CliError> {
-    if args.is_in_process() {
-        return in_process(args).await;
-    }
-    if !Url::parse(&args.backend).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-        let given = &args.backend;
-        return Err(CliError::input(format!("--backend {given}: neither `mlx` nor a URL that starts with http:// or https://")));
-    }
-    let mut backend = RemoteBackend::within(&args.backend, args.limits.limits()).await.map_err(backend_error)?;
+async fn messages(base_url: &str, args: &ReplayArgs, plan: &Plan) -> Result<Answerer, CliError> {
+    let mut backend = RemoteBackend::within(base_url, args.limits.limits()).await.map_err(backend_error)?;
     if let (true, Some(case)) = (args.wants_margins(), plan.cases.first()) {
         backend = backend.with_log_probabilities(&case.request.model).await;
     }
-    if plan.betas.is_empty() {
-        return Ok(Answerer::server(backend));
+    if !plan.betas.is_empty() {
+        let names = HeaderValue::from_str(&plan.betas.join(","));
+        let names =
+            names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
+        backend = backend.with_betas(names);
     }
-    let names = HeaderValue::from_str(&plan.betas.join(","));
-    let names = names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
-    Ok(Answerer::server(backend.with_betas(names)))
+    Ok(Answerer { backend: Arc::new(backend), tool_format: "messages", digest: None })
 }
 
 #[cfg(feature = "mlx")]
@@ -69,7 +114,7 @@ async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
     })
     .await?;
     let backend = local_model::load_silently(folder, options).await?;
-    Ok(Answerer { tool_format: backend.tool_format().name(), digest: Some(digest), backend: Box::new(backend) })
+    Ok(Answerer { tool_format: backend.tool_format().name(), digest: Some(digest), backend: Arc::new(backend) })
 }
 
 #[cfg(not(feature = "mlx"))]
@@ -94,6 +139,28 @@ pub(super) fn model_name(args: &ReplayArgs, backend: &dyn Backend) -> String {
             let path = Path::new(&name);
             let last = path.file_name().filter(|_| path.is_absolute());
             last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_the_engine_a_url_or_a_mode() {
+        let url = "http://127.0.0.1:8000/v1";
+        let with_url = format!("openai:{url}");
+        for (text, target) in [
+            ("mlx", Target::InProcess),
+            (url, Target::Messages { base_url: url }),
+            ("lmstudio", Target::Mode { mode: Mode::Lmstudio, base_url: None }),
+            (with_url.as_str(), Target::Mode { mode: Mode::Openai, base_url: Some(url) }),
+        ] {
+            assert_eq!(Target::parse(text).unwrap(), target, "{text}");
+        }
+        for text in ["", "mlx:http://127.0.0.1", "openai:", "openai:8000", "ollama", "ftp://elsewhere", "Openai"] {
+            assert!(Target::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -38,15 +38,16 @@ use crate::trace;
 /// Replays the traces and prints the report.
 pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
-    let (expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
-        let defaults = config::load(&Map::new())?.settings.replay;
+    let (configured, expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
+        let configured = config::load(&Map::new())?.settings;
+        let defaults = configured.replay.clone();
         let expectations = Expectations::read(&args, defaults.budget.clone())?;
         let settings = args.settings(defaults);
         let plan = plan(&args, &settings)?;
         let without_trace = without_trace(&args, &plan)?;
-        Ok::<_, CliError>((expectations, settings, plan, without_trace))
+        Ok::<_, CliError>((configured, expectations, settings, plan, without_trace))
     })?;
-    let answerer = connect(&args, &plan).await?;
+    let answerer = connect(&args, &plan, &configured).await?;
     let replay = Replay::new(&args, settings, plan, without_trace, &answerer);
     let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
     let replayer = Replayer { known_answers, ..replayer(&args, &replay.settings, policy, &answerer) };

@@ -7,6 +7,7 @@ mod figures;
 mod matching;
 #[cfg(feature = "mlx")]
 mod matrix;
+mod modes;
 mod outputs;
 mod page;
 #[cfg(feature = "mlx")]
