@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::header::HeaderMap;
+use reqwest::{Client, Response};
 use serde_json::Value;
+
+use super::http;
+use crate::net::root_cause;
 
 /// How many tokens a model takes and gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,9 +38,12 @@ const OUTPUT_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// The limits of a model as the server's list of models at this URL has them. What it does not tell is not known.
 pub(crate) async fn listed_limits(client: &Client, headers: &HeaderMap, url: &str, model: &str) -> ModelLimits {
-    let list = client.get(url).headers(headers.clone()).timeout(PATIENCE).send();
-    let list = async { list.await?.error_for_status()?.json::<Value>().await };
-    match list.await {
+    let asked = client.get(url).headers(headers.clone()).timeout(PATIENCE).send().await;
+    let list = match asked.and_then(Response::error_for_status) {
+        Ok(response) => http::json_of::<Value>(response).await,
+        Err(error) => Err(root_cause(&error)),
+    };
+    match list {
         Ok(list) => list["data"].as_array().into_iter().flatten().find(|entry| entry["id"] == model).map_or_else(
             ModelLimits::default,
             |entry| ModelLimits { context: first_of(entry, &CONTEXT_FIELDS), output: first_of(entry, &OUTPUT_FIELDS) },

@@ -42,7 +42,21 @@ impl OpenAiBackend {
     /// # Errors
     /// The base URL is not an HTTP URL, or the key has characters that no header may have.
     pub fn new(base_url: &str, api_key: Option<&str>, model: Option<&str>, dialect: Dialect) -> Result<Self, BackendError> {
-        let client = http::client(base_url, TimeLimits::default())?;
+        Self::within(base_url, api_key, model, dialect, TimeLimits::default())
+    }
+
+    /// The same, with time limits of its own.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn within(
+        base_url: &str,
+        api_key: Option<&str>,
+        model: Option<&str>,
+        dialect: Dialect,
+        limits: TimeLimits,
+    ) -> Result<Self, BackendError> {
+        let client = http::client(base_url, limits)?;
         let address = with_path(base_url.trim_end_matches('/'));
         let mut headers = HeaderMap::new();
         if let Some(key) = api_key.filter(|key| !key.is_empty()) {

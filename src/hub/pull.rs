@@ -186,6 +186,10 @@ impl Download<'_> {
         while let Some(chunk) = response.chunk().await.map_err(|error| self.hub.unreachable(&error))? {
             incomplete.append(&chunk).await?;
             (self.report)(PullProgress::Got(chunk.len() as u64));
+            // It is not the file that was listed, which its hash will tell. There may be no end to it.
+            if incomplete.length > self.file.size {
+                break;
+            }
         }
         Ok(())
     }

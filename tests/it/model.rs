@@ -113,7 +113,10 @@ fn a_model_that_will_not_run_here_is_not_pulled_unless_it_is_wanted_anyway() {
     repository.files.insert("config.json".into(), br#"{"model_type": "gpt_neox"}"#.to_vec());
     let (sandbox, hub) = (Sandbox::new(), Hub::start(repository));
     let refusal = pull(&sandbox, &hub).exits(2).stderr;
-    assert!(refusal.starts_with("error: org/tiny does not run here: model_type \"gpt_neox\" is not supported; "), "{refusal}");
+    assert!(
+        refusal.starts_with("error: org/tiny does not run here: config.json: model_type \"gpt_neox\" is not supported; "),
+        "{refusal}"
+    );
     assert!(refusal.ends_with("; --anyway pulls it all the same\n"), "{refusal}");
     assert_eq!(hub.asked(), Vec::<String>::new());
 
@@ -148,6 +151,31 @@ fn a_template_that_loses_calls_fails_the_check() {
     sandbox.write("tokenizer_config.json", json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
     let ran = sandbox.run(&["model", "check", "."]).exits(1);
     insta::assert_snapshot!(line_of(&ran.stdout, "BROKEN"), @"BROKEN   earlier calls  not in the prompt: the model forgets what it did");
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn a_template_that_refuses_tools_fails_the_check() {
+    let (sandbox, model) = (Sandbox::new(), repository("fixtures/models/tiny"));
+    for file in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
+        sandbox.write(file, fs::read(model.join(file)).unwrap());
+    }
+    let template = "{% if tools %}{{ raise_exception('no tools') }}{% endif %}{{ messages }}";
+    sandbox.write("tokenizer_config.json", json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
+    let ran = sandbox.run(&["model", "check", "."]).exits(1);
+    let broken: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("BROKEN")).collect();
+    insta::assert_snapshot!(broken.join("\n"), @"
+    BROKEN   template       invalid operation: no tools (in chat template:1): the chat template takes no conversation with tools
+    BROKEN   forced call    invalid_request_error: invalid operation: no tools (in chat template:1)
+    ");
+}
+
+#[test]
+fn a_file_that_is_longer_than_listed_is_not_read_to_its_end() {
+    let sandbox = Sandbox::new();
+    let repository = Repository { endless: true, ..tiny() };
+    insta::assert_snapshot!(refusal(&sandbox, repository), @"exit 3: error: org/tiny: model.safetensors came damaged and was thrown away; pull again");
+    assert!(incomplete(&sandbox) == 0);
 }
 
 #[cfg(feature = "mlx")]

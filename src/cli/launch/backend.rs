@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::modes::AnswerSource;
-use crate::backend::Backend;
 use crate::backend::fallback::FallbackBackend;
+use crate::backend::{Backend, TimeLimits};
 use crate::cli::{CliError, say};
 use crate::config::{Mode, Settings};
 
@@ -25,7 +25,7 @@ impl LaunchBackend {
         let is_chain = sources.len() > 1;
         let (mut links, mut engine, mut last_error) = (Vec::new(), None, None);
         for (mode, source) in sources {
-            match source.connect(settings).await {
+            match source.connect(settings, TimeLimits::default()).await {
                 Ok(backend) => {
                     engine = engine.or_else(|| (mode == Mode::Mlx).then(|| backend.clone()));
                     links.push(backend);

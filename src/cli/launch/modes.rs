@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::openai::OpenAiBackend;
 use crate::backend::remote::RemoteBackend;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, TimeLimits};
 use crate::cli::{CliError, blocking, keys};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
@@ -73,14 +73,14 @@ impl AnswerSource {
         })
     }
 
-    /// The backend, ready to answer.
-    pub(crate) async fn connect(self, settings: &Settings) -> Result<Arc<dyn Backend>, CliError> {
+    /// The backend, ready to answer. A server gets these limits of time.
+    pub(crate) async fn connect(self, settings: &Settings, limits: TimeLimits) -> Result<Arc<dyn Backend>, CliError> {
         match self {
             Self::Engine { folder } => engine(folder, settings).await,
-            Self::Messages { base_url } => Ok(Arc::new(RemoteBackend::new(&base_url).await.map_err(unreachable)?)),
-            Self::Chat { base_url, key, model, dialect } => chat(&base_url, key.as_deref(), &model, dialect),
-            Self::LmStudio { base_url, model: Some(model) } => chat(&base_url, None, &model, Dialect::LmStudio),
-            Self::LmStudio { base_url, model: None } => lm_studio(&base_url).await,
+            Self::Messages { base_url } => Ok(Arc::new(RemoteBackend::within(&base_url, limits).await.map_err(unreachable)?)),
+            Self::Chat { base_url, key, model, dialect } => chat(&base_url, key.as_deref(), &model, dialect, limits),
+            Self::LmStudio { base_url, model: Some(model) } => chat(&base_url, None, &model, Dialect::LmStudio, limits),
+            Self::LmStudio { base_url, model: None } => lm_studio(&base_url, limits).await,
         }
     }
 }
@@ -103,19 +103,25 @@ fn no_key(variable: &str, mode: Mode) -> CliError {
     CliError::input(format!("mode {} needs a key: export {variable}=…", mode.name()))
 }
 
-fn chat(base_url: &str, key: Option<&str>, model: &str, dialect: Dialect) -> Result<Arc<dyn Backend>, CliError> {
-    Ok(Arc::new(OpenAiBackend::new(base_url, key, Some(model), dialect).map_err(CliError::input)?))
+fn chat(
+    base_url: &str,
+    key: Option<&str>,
+    model: &str,
+    dialect: Dialect,
+    limits: TimeLimits,
+) -> Result<Arc<dyn Backend>, CliError> {
+    Ok(Arc::new(OpenAiBackend::within(base_url, key, Some(model), dialect, limits).map_err(CliError::input)?))
 }
 
 /// LM Studio with the first model that it offers.
-async fn lm_studio(base_url: &str) -> Result<Arc<dyn Backend>, CliError> {
-    let server = OpenAiBackend::new(base_url, None, None, Dialect::LmStudio).map_err(CliError::input)?;
+async fn lm_studio(base_url: &str, limits: TimeLimits) -> Result<Arc<dyn Backend>, CliError> {
+    let server = OpenAiBackend::within(base_url, None, None, Dialect::LmStudio, limits).map_err(CliError::input)?;
     let models = server.models().await;
     let models = models.map_err(|error| CliError::backend(format!("{error}; start LM Studio's server: lms server start")))?;
     // Its embedding models answer nothing. They are recognised by their names.
     let first = models.iter().find(|model| !model.starts_with("text-embedding"));
     let first = first.ok_or_else(|| CliError::backend("LM Studio has no model; get one with: lms get"))?;
-    chat(base_url, None, first, Dialect::LmStudio)
+    chat(base_url, None, first, Dialect::LmStudio, limits)
 }
 
 fn unreachable(error: BackendError) -> CliError {

@@ -25,7 +25,7 @@ pub(crate) enum ForecastError {
 pub(crate) fn forecast(config: &Path, weight_bytes: u64) -> Result<String, ForecastError> {
     let text = std::fs::read_to_string(config)
         .map_err(|error| ForecastError::Unreadable { path: config.to_owned(), reason: error.to_string() })?;
-    let config = Config::parse_text(&text).map_err(ForecastError::NotSupported)?;
+    let config = Config::parse_text(&text).map_err(|reason| ForecastError::NotSupported(format!("config.json: {reason}")))?;
     Ok(sentence(&MemoryForecast::here(&config, weight_bytes)?))
 }
 

@@ -63,7 +63,13 @@ pub(super) async fn run(args: ModelCheckArgs) -> Result<ExitCode, CliError> {
         Finding::new("model", format!("{}: {}, {} parameters", backend.model(), size.kind, in_words(size.parameters))),
         Finding::new("memory", memory),
     ];
-    findings.extend(of_template(&backend.conversation_traits().map_err(CliError::backend)?));
+    match backend.conversation_traits() {
+        Ok(traits) => findings.extend(of_template(&traits)),
+        Err(error) => {
+            let reason = format!("{error}: the chat template takes no conversation with tools");
+            findings.push(Finding { works: false, ..Finding::new("template", reason) });
+        }
+    }
     findings.push(forced_call(&backend).await?);
     print(&findings.iter().map(Finding::line).collect::<String>())?;
     Ok(ExitCode::from(u8::from(findings.iter().any(|finding| !finding.works))))

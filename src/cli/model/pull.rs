@@ -27,8 +27,10 @@ pub(super) async fn run(name: &ModelName, anyway: bool) -> Result<ExitCode, CliE
     let pulled = tokio::select! {
         pulled = found.pull(&tell) => pulled,
         signal = signals.next() => {
+            // Finishing moves the bar to its end.
+            let got = DecimalBytes(bar.position());
             bar.finish_and_clear();
-            say(format_args!("stopped at {}; pull again to go on from there", DecimalBytes(bar.position())));
+            say(format_args!("stopped at {got}; pull again to go on from there"));
             return Ok(ExitCode::from(exit_code_of(signal)));
         }
     };

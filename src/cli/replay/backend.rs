@@ -76,7 +76,7 @@ pub(super) async fn connect(args: &ReplayArgs, plan: &Plan, configured: &Setting
     match AnswerSource::of(mode, settings)? {
         AnswerSource::Messages { base_url } => messages(&base_url, args, plan).await,
         source => {
-            let backend = source.connect(configured).await?;
+            let backend = source.connect(configured, args.limits.limits()).await?;
             Ok(Answerer { backend, tool_format: "chat completions", digest: None })
         }
     }

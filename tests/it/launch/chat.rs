@@ -91,14 +91,14 @@ fn lm_studio_answers_with_the_model_that_it_has() {
 
 #[test]
 fn the_client_summarises_before_the_servers_context_is_full() {
-    for (context, prompt_tokens, summarises) in [(40_000, 35_000, true), (40_000, 30_000, false), (200_000, 35_000, false)] {
+    for (context, prompt_tokens, summarises) in [(40_000, 35_000, true), (40_000, 28_000, false), (200_000, 35_000, false)] {
         let (sandbox, upstream) = (sandbox(), nearly_full(context, prompt_tokens));
         let flags = ["--mode", "openai", "--base-url", &upstream.url, "--model", "qwen3-8b"];
         run(&mut launching_claude(&sandbox, &flags, &["-p", "Read hello.txt", "--allowedTools", "Read", "--max-turns", "3"]));
         let asked = upstream.asked_to_answer();
         assert_eq!(asked.iter().any(asks_for_summary), summarises, "{context} {prompt_tokens}");
         let most = asked.iter().filter_map(|asked| asked.body["max_tokens"].as_u64()).max();
-        assert_eq!(most, Some(context / 4));
+        assert_eq!(most, Some((context / 5).min(32_000)));
     }
 }
 
@@ -108,7 +108,7 @@ fn a_user_who_has_set_the_clients_limits_is_not_overruled() {
     let show = "echo $CLAUDE_CODE_MAX_OUTPUT_TOKENS $CLAUDE_CODE_AUTO_COMPACT_WINDOW $CLAUDE_AUTOCOMPACT_PCT_OVERRIDE";
     let flags = ["--mode", "openai", "--base-url", &upstream.url, "--model", "qwen3-8b", "--client", "sh", "--", "-c", show];
     let ran = run(sandbox.anyclaude(&flags).env("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "123"));
-    assert_eq!(ran.stdout, "123 100000 37.8\n");
+    assert_eq!(ran.stdout, "123 100000 34.8\n");
 }
 
 #[test]

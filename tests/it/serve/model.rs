@@ -96,7 +96,7 @@ fn serve_says_how_much_memory_the_weights_take() {
     loaded in [time]
     listening on http://127.0.0.1:[port]
     point Claude Code at it with: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] ANTHROPIC_API_KEY=local claude
-    for its context of 65,536 tokens set also: CLAUDE_CODE_MAX_OUTPUT_TOKENS=16384 CLAUDE_CODE_AUTO_COMPACT_WINDOW=100000 CLAUDE_AUTOCOMPACT_PCT_OVERRIDE=66.6
+    for its context of 65,536 tokens set also: CLAUDE_CODE_MAX_OUTPUT_TOKENS=13107 CLAUDE_CODE_AUTO_COMPACT_WINDOW=100000 CLAUDE_AUTOCOMPACT_PCT_OVERRIDE=60.3
     stopping: answers in flight get a few seconds; once more to stop at once
     cache: 0 of 0 prompts hit, 0% of all prompt tokens known, about [time] saved; 0 kept in 0.0 MB, 0 evicted
     served 0 requests, 0 prompt tokens (0% from the cache), 0 output tokens

@@ -31,6 +31,8 @@ pub(crate) struct Repository {
     pub refuse: Option<u16>,
     /// Bytes of large files are given wrong.
     pub damage: bool,
+    /// Large files have no end.
+    pub endless: bool,
     /// The bearer token that must be sent.
     pub token: Option<&'static str>,
 }
@@ -121,6 +123,14 @@ impl Shared {
         self.asked.push(format!("{file} {}", range.unwrap_or(0)));
         let (status, content, break_after, stall_after) = {
             let repository = self.repository.lock().unwrap();
+            if repository.endless {
+                let content = repository.files[file].clone();
+                drop(repository);
+                answer.raw("HTTP/1.1 200 Scripted\r\nconnection: close\r\n\r\n")?;
+                loop {
+                    answer.raw(&content)?;
+                }
+            }
             let range: Option<usize> = range.filter(|_| !repository.without_ranges);
             let mut content = repository.files[file][range.unwrap_or(0)..].to_vec();
             content[0] ^= u8::from(repository.damage);

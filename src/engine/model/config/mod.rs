@@ -86,6 +86,9 @@ impl EndTokens {
 /// The name of a layer with a sliding window in `layer_types`.
 const SLIDING: &str = "sliding_attention";
 
+/// More layers than any model has; each takes memory while a configuration is read.
+const MOST_LAYERS: usize = 10_000;
+
 /// `config.json` as written, without the fields of single families. Some fields are only read to refuse their models.
 #[derive(Deserialize)]
 struct ConfigFile {
@@ -292,6 +295,9 @@ impl ConfigFile {
         ];
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || i32::try_from(*size).is_err()) {
             return Err(format!("{name} {size} is out of range"));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            return Err(format!("num_hidden_layers {} is out of range", self.num_hidden_layers));
         }
         let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
         if !heads.is_multiple_of(kv_heads) {
