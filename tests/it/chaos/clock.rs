@@ -1,6 +1,6 @@
 //! Clocks that jump.
 //!
-//! The recorder's wall clock is moved from outside, by a library that stands before the system's: each reading is a day away from
+//! The recorder's wall clock is moved from outside, by a library that stands before the system's: each reading is days away from
 //! the one before. No clock of ours can do this inside of the product, and the system's own clock is not ours to set.
 
 use std::process::Command;
@@ -10,23 +10,23 @@ use super::run::{Run, harming, stream};
 use super::scale::Scale;
 use crate::support::recorder::Recorder;
 
-/// Forward and back by a day, in turn. The monotonic clock, which measures durations, never jumps.
+/// Forward and back by up to three days, as if by chance. The monotonic clock, which measures durations, never jumps.
 const LIBRARY: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <time.h>
 int clock_gettime(clockid_t id, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
-    static int calls;
+    static unsigned calls;
     if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(id, now);
-    if (id == CLOCK_REALTIME) now->tv_sec += (__sync_fetch_and_add(&calls, 1) % 2 ? 1 : -1) * 86400;
+    if (id == CLOCK_REALTIME) now->tv_sec += ((int)(__sync_fetch_and_add(&calls, 1) * 2654435761u >> 16) % 7 - 3) * 86400;
     return result;
 }
 "#;
 
 pub(super) fn jumps(scale: &Scale) -> Line {
-    let case = "a clock that jumps a day with each look";
+    let case = "a clock that jumps by days with each look";
     let sandbox = crate::support::sandbox::Sandbox::new();
     sandbox.write("clock.c", LIBRARY);
     let (source, library) = (sandbox.path("clock.c"), sandbox.path("clock.so"));
@@ -34,7 +34,7 @@ pub(super) fn jumps(scale: &Scale) -> Line {
     if !cfg!(target_os = "linux") || !compiled.is_ok_and(|output| output.status.success()) {
         return Line::left_out(case, "it needs Linux and a C compiler");
     }
-    let requests = scale.of(20);
+    let requests = scale.of(20).max(12);
     let upstream = harming(|_, answer| stream(answer));
     let recorder = Recorder::start_with(&upstream.url(), &[("LD_PRELOAD", library.to_str().unwrap())]);
     let mut run = Run::with(case, recorder);
