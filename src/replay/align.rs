@@ -4,7 +4,7 @@ use crate::snapshot::ToolUse;
 
 /// Calls of two answers that belong together, by their positions; `None` where one answer has no such call. In the order of the
 /// answers.
-pub(super) type Pair = (Option<usize>, Option<usize>);
+pub type Pair = (Option<usize>, Option<usize>);
 
 /// What it costs to leave a call alone.
 const ALONE: u32 = 3;
@@ -20,7 +20,7 @@ fn cost(accepted: &ToolUse, found: &ToolUse) -> u32 {
 }
 
 /// Pairs the calls so that the least has changed.
-pub(super) fn align(accepted: &[ToolUse], found: &[ToolUse]) -> Vec<Pair> {
+pub fn align(accepted: &[ToolUse], found: &[ToolUse]) -> Vec<Pair> {
     let (rows, columns) = (accepted.len(), found.len());
     // least[i][j]: the least cost of the calls from i and from j on.
     let mut least = vec![vec![0; columns + 1]; rows + 1];

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::align::align;
+use super::place::member;
 use super::{Finding, Kind};
 use crate::snapshot::{Outcome, ToolUse};
 use crate::trace::{CallEnd, is_malformed};
@@ -154,12 +155,12 @@ fn of_value(old: &Value, new: &Value, place: &str, findings: &mut Vec<Finding>) 
     if let (Value::Object(old), Value::Object(new)) = (old, new) {
         for (name, value) in old {
             match new.get(name) {
-                Some(other) => of_value(value, other, &format!("{place}.{name}"), findings),
-                None => findings.push(Finding::at(Kind::ArgumentLost, format!("{place}.{name}"), Some(value), None)),
+                Some(other) => of_value(value, other, &format!("{place}{}", member(name)), findings),
+                None => findings.push(Finding::at(Kind::ArgumentLost, format!("{place}{}", member(name)), Some(value), None)),
             }
         }
         for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-            findings.push(Finding::at(Kind::ArgumentAdded, format!("{place}.{name}"), None, Some(value)));
+            findings.push(Finding::at(Kind::ArgumentAdded, format!("{place}{}", member(name)), None, Some(value)));
         }
         return;
     }
@@ -231,6 +232,7 @@ mod tests {
             (json!([read("/a/b")]), json!([bash("ls")]), "other-tool tool_use[0].name"),
             (json!([bash("ls")]), json!([["Bash", {"command": "ls"}]]), "argument-lost tool_use[0].input.timeout"),
             (json!([["Bash", {"command": "ls"}]]), json!([bash("ls")]), "argument-added tool_use[0].input.timeout"),
+            (json!([["Grep", {"-n": 1}]]), json!([["Grep", {"-n": 2}]]), "argument-changed tool_use[0].input['-n']"),
             (json!([bash("ls")]), json!([bash("pwd")]), "argument-changed tool_use[0].input.command"),
             (json!([bash("ls -l\n")]), json!([bash("ls  -l")]), "white-space tool_use[0].input.command"),
             (json!([read("/a/b c")]), json!([read("/x/b c")]), "path-changed tool_use[0].input.file_path"),

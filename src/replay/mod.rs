@@ -3,8 +3,8 @@
 //! `plan` decides what is sent in which order, `prompt` shapes the requests, `drive` sends them, `retry` sends them again where
 //! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen,
 //! `acceptance` has the accepted outcomes with the rules under which others are equal to them, `compare` compares the answers
-//! with each other and with the recorded one, `difference` names what differs from the accepted one, and `header` what else is
-//! not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive` and the replayer do
+//! with each other and with the recorded one, `difference` names what differs from the accepted one at
+//! which `place`, and `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive` and the replayer do
 //! I/O. Prints nothing: results are plain data.
 
 mod acceptance;
@@ -23,6 +23,7 @@ mod learn;
 mod margins;
 mod measurement;
 mod phase;
+mod place;
 mod plan;
 mod policy;
 mod prompt;
@@ -34,6 +35,7 @@ mod settings;
 pub mod testing;
 
 pub use acceptance::{Acceptance, Nearest};
+pub use align::{Pair, align};
 pub use check::{PhaseFailure, PhaseReason, check};
 pub use compare::{Agreement, Disagreement, Fidelity, MalformedArguments, agreement, disagreements, malformed_arguments};
 pub use difference::differences;
@@ -47,6 +49,7 @@ pub use learn::Learnt;
 pub use margins::{KnownAnswers, Margins};
 pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
+pub use place::{Step, member, steps_of, value_at};
 pub use plan::{Plan, PlanError, ReplayCase, ReplayStep, Skip, steps};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};
