@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::PendingOutcome;
+use crate::replay::{Finding, Kind, Step, align, member, steps_of, value_at};
 use crate::snapshot::{Outcome, ToolUse};
 
 /// One place of an outcome, as it is accepted and as it came.
@@ -26,28 +27,8 @@ pub struct Argument {
 
 /// The arguments of a pending outcome.
 pub fn arguments(pending: &PendingOutcome) -> Vec<Argument> {
-    let mut arguments: Vec<Argument> = Vec::new();
-    for finding in pending.findings.iter().filter(|finding| finding.place.is_some()) {
-        let place = finding.place.clone().unwrap_or_default();
-        let call = call_at(&place, &pending.seen).or_else(|| call_at(&place, pending.nearest.as_ref()?));
-        let path = place.split_once(".input").map(|(_, path)| path.to_owned());
-        let label = match (&call, &path) {
-            (Some(call), Some(path)) => format!("{}{}", call.name, in_words(path)),
-            (Some(call), None) if place.ends_with(".name") => format!("{} name", call.name),
-            (Some(call), None) => call.name.clone(),
-            (None, _) => place.clone(),
-        };
-        let rule_path = call.zip(path).map(|(call, path)| (call.name.clone(), format!("${}", any_item(&path))));
-        arguments.push(Argument {
-            place,
-            label,
-            kind: Some(finding.kind.to_string()),
-            accepted: finding.accepted.clone(),
-            found: finding.found.clone(),
-            note: finding.note.clone(),
-            rule_path,
-        });
-    }
+    let findings = pending.findings.iter().filter(|finding| finding.place.is_some());
+    let mut arguments: Vec<Argument> = findings.map(|finding| Argument::of(finding, pending)).collect();
     let unchanged = unchanged(pending, &arguments);
     arguments.extend(unchanged);
     arguments
@@ -58,7 +39,7 @@ fn unchanged(pending: &PendingOutcome, listed: &[Argument]) -> Vec<Argument> {
     let is_new = pending.nearest.is_none();
     let of_call = |(at, call): (usize, &ToolUse)| {
         let values = match &call.input {
-            Value::Object(values) => values.iter().map(|(name, value)| (format!(".{name}"), value.clone())).collect(),
+            Value::Object(values) => values.iter().map(|(name, value)| (member(name), value.clone())).collect(),
             other => vec![(String::new(), other.clone())],
         };
         let name = call.name.clone();
@@ -72,6 +53,8 @@ fn unchanged(pending: &PendingOutcome, listed: &[Argument]) -> Vec<Argument> {
             rule_path: None,
         })
     };
+    // The place of what is gone is one of the accepted outcome, and another call may be there now.
+    let listed: Vec<&Argument> = listed.iter().filter(|argument| argument.found.is_some()).collect();
     let is_listed = |argument: &Argument| {
         listed.iter().any(|other| is_within(&argument.place, &other.place) || is_within(&other.place, &argument.place))
     };
@@ -80,12 +63,79 @@ fn unchanged(pending: &PendingOutcome, listed: &[Argument]) -> Vec<Argument> {
 }
 
 impl Argument {
+    /// What a finding is about. Where it is about calls, they are whole here: nobody can judge a call by its name.
+    pub(super) fn of(finding: &Finding, pending: &PendingOutcome) -> Self {
+        let place = finding.place.clone().unwrap_or_default();
+        let argument = |place: String, label: String, accepted, found| Self {
+            place,
+            label,
+            kind: Some(finding.kind.to_string()),
+            accepted,
+            found,
+            note: finding.note.clone(),
+            rule_path: None,
+        };
+        let old_calls = || pending.nearest.as_ref().map(|nearest| &nearest.tool_use[..]).unwrap_or_default();
+        match finding.kind {
+            Kind::TextInsteadOfCall => argument(place, "calls".into(), Some(whole(old_calls())), None),
+            Kind::CallInsteadOfText => argument(place, "calls".into(), None, Some(whole(&pending.seen.tool_use))),
+            Kind::CallsReordered => {
+                argument(place, "calls".into(), Some(whole(old_calls())), Some(whole(&pending.seen.tool_use)))
+            }
+            Kind::OtherTool => {
+                let (accepted, found) = (call_before(&place, pending), call_at(&place, &pending.seen));
+                let label = found.map(|call| call.name.clone()).unwrap_or_default();
+                // Without its partner, all that is accepted stands for it.
+                let accepted = accepted.map_or_else(|| whole(old_calls()), |call| whole(std::slice::from_ref(call)));
+                let place = place.trim_end_matches(".name").to_owned();
+                argument(place, label, Some(accepted), found.map(|call| whole(std::slice::from_ref(call))))
+            }
+            Kind::CallMissing | Kind::CallAdded | Kind::CallsMerged => {
+                let (accepted, found) = (finding.accepted.clone(), finding.found.clone());
+                let name = |call: &Value| call["name"].as_str().map(str::to_owned);
+                let label = found.as_ref().or(accepted.as_ref()).and_then(name).unwrap_or_default();
+                argument(place, label, accepted, found)
+            }
+            _ => Self::of_input(finding, place, pending),
+        }
+    }
+
+    /// An argument of a call that differs, or something else that is no call.
+    fn of_input(finding: &Finding, place: String, pending: &PendingOutcome) -> Self {
+        let call = call_at(&place, &pending.seen);
+        let path = place.split_once(".input").map(|(_, path)| path.to_owned());
+        let label = match (&call, &path) {
+            (Some(call), Some(path)) => format!("{}{}", call.name, in_words(path)),
+            (Some(call), None) => format!("{} name", call.name),
+            (None, _) => place.clone(),
+        };
+        let rule_path = call.zip(path).map(|(call, path)| (call.name.clone(), format!("${}", any_item(&path))));
+        Self {
+            place,
+            label,
+            kind: Some(finding.kind.to_string()),
+            accepted: finding.accepted.clone(),
+            found: finding.found.clone(),
+            note: finding.note.clone(),
+            rule_path,
+        }
+    }
+
     /// The value at this place in another outcome.
     pub fn in_outcome(&self, outcome: &Outcome) -> Option<Value> {
-        let pointer = self.place.replace(']', "").replace(['.', '['], "/");
         // Strings and JSON values only: serializing them cannot fail.
-        serde_json::to_value(outcome).unwrap_or_default().pointer(&format!("/{pointer}")).cloned()
+        value_at(&serde_json::to_value(outcome).unwrap_or_default(), &self.place).cloned()
     }
+}
+
+/// Calls with all of their arguments; one call without a list around it.
+fn whole(calls: &[ToolUse]) -> Value {
+    // Strings and JSON values only: serializing them cannot fail.
+    match calls {
+        [call] => serde_json::to_value(call),
+        calls => serde_json::to_value(calls),
+    }
+    .unwrap_or_default()
 }
 
 /// Whether a place is another one, or a part of it.
@@ -93,63 +143,42 @@ fn is_within(place: &str, whole: &str) -> bool {
     place.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
+/// The number of the call that a place is in.
+fn number_at(place: &str) -> Option<usize> {
+    place.strip_prefix("tool_use[")?.split(']').next()?.parse().ok()
+}
+
 /// The call that a place is in.
 fn call_at<'a>(place: &str, outcome: &'a Outcome) -> Option<&'a ToolUse> {
-    let number = place.strip_prefix("tool_use[")?.split(']').next()?;
-    outcome.tool_use.get(number.parse::<usize>().ok()?)
+    outcome.tool_use.get(number_at(place)?)
+}
+
+/// The accepted call in whose stead another one came at this place.
+fn call_before<'a>(place: &str, pending: &'a PendingOutcome) -> Option<&'a ToolUse> {
+    let (at, nearest) = (number_at(place)?, pending.nearest.as_ref()?);
+    let pairs = align(&nearest.tool_use, &pending.seen.tool_use);
+    let old = pairs.into_iter().find(|(_, new)| *new == Some(at))?.0?;
+    nearest.tool_use.get(old)
 }
 
 /// `.todos[0].id` as ` todos[0].id`.
 fn in_words(path: &str) -> String {
-    path.strip_prefix('.').map_or_else(|| path.to_owned(), |path| format!(" {path}"))
+    match path.strip_prefix('.') {
+        Some(path) => format!(" {path}"),
+        None if path.is_empty() => String::new(),
+        None => format!(" {path}"),
+    }
 }
 
 /// A path with `*` in place of the numbers of items: rules are for lists of any length.
 fn any_item(path: &str) -> String {
-    let mut out = String::new();
-    for (at, part) in path.split('[').enumerate() {
-        match part.split_once(']') {
-            Some((number, rest)) if at > 0 && number.bytes().all(|byte| byte.is_ascii_digit()) => out += &format!("[*]{rest}"),
-            _ if at > 0 => out += &format!("[{part}"),
-            _ => out += part,
-        }
-    }
-    out
+    let written = |step: &Step| match step {
+        Step::Member(name) => member(name),
+        Step::Item(_) => "[*]".into(),
+    };
+    // A place that a comparison wrote is always read.
+    steps_of(path).map_or_else(|| path.to_owned(), |steps| steps.iter().map(written).collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::review::testing::{changed, new};
-    use serde_json::json;
-
-    #[test]
-    fn what_differs_is_first_and_has_the_path_of_a_rule() {
-        let input = |path: &str| json!({"limit": 5, "file_path": path, "todos": [{"id": 1}]});
-        let arguments = arguments(&changed(1, ("Read", input("/a/b")), ("Read", input("/c/b"))));
-        let labels: Vec<_> = arguments.iter().map(|argument| (argument.label.as_str(), argument.kind.as_deref())).collect();
-        assert_eq!(labels, [("Read file_path", Some("path-changed")), ("Read limit", None), ("Read todos", None)]);
-        assert_eq!(arguments[0].rule_path, Some(("Read".into(), "$.file_path".into())));
-        assert_eq!((&arguments[0].accepted, &arguments[0].found), (&Some(json!("/a/b")), &Some(json!("/c/b"))));
-    }
-
-    #[test]
-    fn a_renamed_tool_still_has_its_arguments() {
-        let arguments = arguments(&changed(1, ("Read", json!({"a": 1})), ("read_file", json!({"a": 1}))));
-        let labels: Vec<_> = arguments.iter().map(|argument| argument.label.as_str()).collect();
-        assert_eq!(labels, ["read_file name", "read_file a"]);
-    }
-
-    #[test]
-    fn a_new_outcome_has_nothing_accepted_and_the_recorded_value_is_found_by_its_place() {
-        let pending = new(1, "Read", json!({"file_path": "a"}));
-        let arguments = arguments(&pending);
-        assert_eq!((&arguments[0].accepted, &arguments[0].found), (&None, &Some(json!("a"))));
-        assert_eq!(arguments[0].in_outcome(&pending.snapshot.outcome), Some(json!("a")));
-    }
-
-    #[test]
-    fn items_of_lists_have_one_path() {
-        assert_eq!(any_item(".todos[12].id[x][0]"), ".todos[*].id[x][*]");
-    }
-}
+mod tests;

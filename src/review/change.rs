@@ -1,28 +1,39 @@
-//! What changed in a pending outcome, in one line: outcomes that changed in the same way have the same line. Pure.
+//! What changed in a pending outcome: outcomes that changed in the same way have the same change. Pure.
 
 use serde_json::Value;
 
 use super::PendingOutcome;
-use super::argument::arguments;
+use super::argument::Argument;
 use crate::replay::{Finding, Kind};
+use crate::snapshot::ToolUse;
 
-/// The longest part of a value in the line, in characters.
+/// The longest part of a value in a line, in characters.
 const SHOWN: usize = 30;
 
 /// What changed, such as `path-changed Read file_path: home/me → workspace`. Of changed values it has only the part that
-/// differs, so that one cause has one line in all traces that it changed.
-pub fn change(pending: &PendingOutcome) -> String {
-    let arguments = arguments(pending);
+/// differs, so that one cause is one change in all traces that it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// With whole values. What is equal here changed in the same way, and may be decided together.
+    pub whole: String,
+    /// With the beginnings of long values, for a line of text.
+    pub line: String,
+}
+
+/// Names what changed.
+pub fn change(pending: &PendingOutcome) -> Change {
+    Change { whole: words(pending, usize::MAX), line: words(pending, SHOWN) }
+}
+
+/// The changes in words, with at most so many characters of each value.
+fn words(pending: &PendingOutcome, longest: usize) -> String {
     let mut parts: Vec<String> = Vec::new();
     for finding in pending.findings.iter().filter(|finding| counts(finding.kind)) {
-        let label = arguments.iter().find(|argument| finding.place.as_ref() == Some(&argument.place));
-        let label = label.map(|argument| argument.label.as_str()).unwrap_or_default();
-        let part = match finding.kind {
-            Kind::NoSnapshot => format!("{} {}", finding.kind, called(pending)),
-            Kind::PromptTokensChanged | Kind::CutOff => finding.kind.to_string(),
-            // Their values are whole inputs, which differ from trace to trace.
-            Kind::JsonEscapedTwice | Kind::MalformedArguments => format!("{} {label}", finding.kind),
-            _ => described(finding, label),
+        let kind = finding.kind;
+        let part = match kind {
+            Kind::NoSnapshot => format!("{kind} {}", called(&pending.seen.tool_use, longest)),
+            Kind::PromptTokensChanged | Kind::CutOff => kind.to_string(),
+            _ => described(finding, &Argument::of(finding, pending), longest),
         };
         if !parts.contains(&part) {
             parts.push(part);
@@ -36,38 +47,50 @@ fn counts(kind: Kind) -> bool {
     kind.exit_code() != 0
 }
 
-fn called(pending: &PendingOutcome) -> String {
-    let names = pending.seen.tool_names();
-    if names.is_empty() { "(no tool)".into() } else { names.join(", ") }
+fn called(calls: &[ToolUse], longest: usize) -> String {
+    if calls.is_empty() {
+        return "(no tool)".into();
+    }
+    let call = |call: &ToolUse| format!("{} {}", call.name, shown(&call.input.to_string(), longest));
+    calls.iter().map(call).collect::<Vec<_>>().join(", ")
 }
 
-fn described(finding: &Finding, label: &str) -> String {
-    let kind = finding.kind;
-    match (&finding.accepted, &finding.found) {
-        (Some(old), Some(new)) if kind == Kind::CallsReordered || kind == Kind::CallsMerged => {
-            format!("{kind} {}", names(if kind == Kind::CallsMerged { new } else { old }))
+fn described(finding: &Finding, argument: &Argument, longest: usize) -> String {
+    let (kind, label) = (finding.kind, &argument.label);
+    let shown = |text: &str| shown(text, longest);
+    match (kind, &argument.accepted, &argument.found) {
+        // Their values are whole inputs, which differ from trace to trace.
+        (Kind::JsonEscapedTwice | Kind::MalformedArguments | Kind::ArgumentLost, ..) => format!("{kind} {label}"),
+        (Kind::ArgumentAdded, _, Some(value)) => format!("{kind} {label}: {}", shown(&value.to_string())),
+        (Kind::ToolRenamed, Some(Value::String(old)), Some(Value::String(new))) => format!("{kind} {old} → {new}"),
+        (
+            Kind::TextInsteadOfCall
+            | Kind::CallInsteadOfText
+            | Kind::CallsReordered
+            | Kind::CallsMerged
+            | Kind::OtherTool
+            | Kind::CallMissing
+            | Kind::CallAdded,
+            old,
+            new,
+        ) => {
+            let calls: Vec<String> = [old, new].into_iter().flatten().map(|value| calls(value, longest)).collect();
+            format!("{kind} {}", calls.join(" → "))
         }
-        (Some(Value::String(old)), Some(Value::String(new))) if matches!(kind, Kind::ToolRenamed | Kind::OtherTool) => {
-            format!("{kind} {old} → {new}")
-        }
-        (Some(Value::String(old)), Some(Value::String(new))) => {
+        (_, Some(Value::String(old)), Some(Value::String(new))) => {
             let (old, new) = differing(old, new);
             format!("{kind} {label}: {} → {}", shown(old), shown(new))
         }
-        (Some(_), None) | (None, Some(_)) if label.contains(' ') => format!("{kind} {label}"),
-        (Some(calls), None) | (None, Some(calls)) => format!("{kind} {}", names(calls)),
-        (Some(old), Some(new)) => format!("{kind} {label}: {} → {}", shown(&old.to_string()), shown(&new.to_string())),
-        (None, None) => kind.to_string(),
+        (_, Some(old), Some(new)) => format!("{kind} {label}: {} → {}", shown(&old.to_string()), shown(&new.to_string())),
+        (_, Some(_), None) | (_, None, Some(_)) => format!("{kind} {label}"),
+        (_, None, None) => kind.to_string(),
     }
 }
 
-/// The tools in a value of calls: a list of names, or of calls, or a call.
-fn names(calls: &Value) -> String {
-    let name = |call: &Value| call.as_str().or(call["name"].as_str()).unwrap_or_default().to_owned();
-    match calls {
-        Value::Array(calls) => calls.iter().map(name).collect::<Vec<_>>().join(", "),
-        call => name(call),
-    }
+/// The calls in a value: a call, or a list of them.
+fn calls(value: &Value, longest: usize) -> String {
+    let list = serde_json::from_value(value.clone()).or_else(|_| serde_json::from_value(value.clone()).map(|call| vec![call]));
+    list.map_or_else(|_| shown(&value.to_string(), longest), |calls: Vec<ToolUse>| called(&calls, longest))
 }
 
 /// The parts of two texts between what they begin and end with alike, in whole words.
@@ -88,9 +111,9 @@ pub(super) fn differing<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
     (&old[start..old.len() - end], &new[start..new.len() - end])
 }
 
-fn shown(text: &str) -> String {
+fn shown(text: &str, longest: usize) -> String {
     let text = if text.is_empty() || text.trim() != text { format!("{text:?}") } else { text.replace('\n', "\\n") };
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -99,15 +122,16 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::review::testing::{changed, new};
+    use crate::review::testing::{calls, changed, new};
     use serde_json::json;
 
     #[test]
     fn one_cause_has_one_line_in_all_traces() {
         let read = |folder: &str, file: &str| ("Read", json!({"file_path": format!("{folder}/{file}")}));
-        let lines = ["red.txt", "src/main.rs"].map(|file| change(&changed(1, read("/home/me", file), read("/workspace", file))));
-        assert_eq!(lines[0], lines[1]);
-        assert_eq!(lines[0], "path-changed Read file_path: home/me → workspace");
+        let changes =
+            ["red.txt", "src/main.rs"].map(|file| change(&changed(1, read("/home/me", file), read("/workspace", file))));
+        assert_eq!(changes[0], changes[1]);
+        assert_eq!(changes[0].line, "path-changed Read file_path: home/me → workspace");
     }
 
     #[test]
@@ -120,9 +144,31 @@ mod tests {
             (("Bash", json!({"n": 1})), ("Bash", json!({"n": 2})), "argument-changed Bash n: 1 → 2"),
         ];
         for (old, new, line) in table {
-            assert_eq!(change(&changed(1, old, new)), line);
+            assert_eq!(change(&changed(1, old, new)).line, line);
         }
-        assert_eq!(change(&new(1, "Bash", json!({}))), "no-snapshot Bash");
+        assert_eq!(change(&new(1, "Bash", json!({}))).line, "no-snapshot Bash {}");
+    }
+
+    #[test]
+    fn what_is_not_the_same_to_its_end_is_not_the_same_change() {
+        let bash = |command: &str| ("Bash", json!({"command": command}));
+        let long = "cd /home/someone/with/a/long/name/of/a/folder && ";
+        let (harmless, harmful) = (bash(&format!("{long}ls")), bash(&format!("{long}rm -rf /")));
+        let timeout = |seconds: i32| ("Bash", json!({"command": "ls", "timeout": seconds}));
+        let (ls, pwd) = (bash("ls"), bash("pwd"));
+        let pairs = [
+            [changed(1, pwd.clone(), harmless.clone()), changed(2, pwd.clone(), harmful.clone())],
+            [changed(1, ls.clone(), timeout(5)), changed(2, ls, timeout(99999))],
+            [calls(1, &[], &[&harmless]), calls(2, &[], &[&harmful])],
+            [calls(1, &[&pwd], &[&pwd, &harmless]), calls(2, &[&pwd], &[&pwd, &harmful])],
+            [new(1, harmless.0, harmless.1.clone()), new(2, harmful.0, harmful.1.clone())],
+        ];
+        for pair in pairs {
+            let [one, other] = pair.map(|pending| change(&pending).whole);
+            assert_ne!(one, other);
+        }
+        let line = change(&calls(1, &[], &[&harmful])).line;
+        assert_eq!(line, "call-instead-of-text Bash {\"command\":\"cd /home/someone/w…");
     }
 
     #[test]

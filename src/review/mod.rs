@@ -2,7 +2,7 @@
 //!
 //! `pending` reads a pending snapshot with what it is compared with, `change` names what changed so that like changes have one
 //! name, `argument` lists the arguments that differ. `state` is all that a full-screen review knows, `update` what a key does to it,
-//! and `screen` how it looks. Only `pending` does I/O: decisions are carried out by the caller.
+//! and `screen` how it looks. Only `pending` does I/O, when it reads a trace: decisions are carried out by the caller.
 
 mod argument;
 mod change;
@@ -16,7 +16,7 @@ mod testing;
 mod update;
 
 pub use argument::{Argument, arguments};
-pub use change::change;
+pub use change::{Change, change};
 pub use pending::{PendingOutcome, Recording};
 pub use screen::draw;
 pub use state::{Decision, State};

@@ -1,9 +1,9 @@
 //! A pending snapshot with everything that a reviewer is shown of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::replay::{Acceptance, Finding, Kind, header_changes, last_user_turn};
-use crate::snapshot::{Matching, Outcome, Snapshot, SnapshotError, pending_name, read_pending};
+use crate::snapshot::{Matching, Outcome, PendingFile, Snapshot, SnapshotError, pending_name};
 use crate::trace;
 
 /// A pending snapshot and how it compares with what is accepted.
@@ -11,8 +11,6 @@ use crate::trace;
 pub struct PendingOutcome {
     /// The exchange's name, such as `read-file/0001`.
     pub id: String,
-    /// The pending file.
-    pub path: PathBuf,
     /// What is accepted so far.
     pub accepted: Option<Snapshot>,
     /// What came.
@@ -26,17 +24,16 @@ pub struct PendingOutcome {
 }
 
 impl PendingOutcome {
-    /// Reads a pending file and the accepted one beside it.
+    /// What a pending file holds, compared with the accepted one beside it.
     ///
     /// # Errors
-    /// One of them cannot be read.
-    pub fn read(path: &Path, settings: &Matching) -> Result<Self, SnapshotError> {
-        let (accepted, snapshot) = (Snapshot::read(&path.with_extension(""))?, read_pending(path)?);
-        Ok(Self::new(pending_name(path), path.to_owned(), accepted, snapshot, settings))
+    /// One of them is not a snapshot.
+    pub fn of(file: &PendingFile, settings: &Matching) -> Result<Self, SnapshotError> {
+        Ok(Self::new(pending_name(file.path()), file.accepted()?, file.pending()?, settings))
     }
 
     /// Compares a pending snapshot with the accepted one.
-    pub fn new(id: String, path: PathBuf, accepted: Option<Snapshot>, snapshot: Snapshot, settings: &Matching) -> Self {
+    pub fn new(id: String, accepted: Option<Snapshot>, snapshot: Snapshot, settings: &Matching) -> Self {
         let nearest = Acceptance::new(accepted.as_ref(), settings).nearest(&snapshot.outcome, "");
         let (nearest, seen, mut findings) = match nearest {
             Some(nearest) => (Some(nearest.accepted), nearest.seen, nearest.findings),
@@ -44,7 +41,7 @@ impl PendingOutcome {
         };
         let headers = accepted.as_ref().and_then(|old| old.metadata.info.as_ref()).zip(snapshot.metadata.info.as_ref());
         findings.extend(headers.into_iter().flat_map(|(old, new)| header_changes(old, new, 0)));
-        Self { id, path, accepted, snapshot, nearest, seen, findings }
+        Self { id, accepted, snapshot, nearest, seen, findings }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rows of the list: a group's heading, and its outcomes where it is unfolded. Pure.
 
 use super::State;
-use super::state::{Group, Mode};
+use super::state::{Group, Mode, Opened};
 use crate::snapshot::Outcome;
 
 /// A row of the list.
@@ -43,7 +43,7 @@ impl State {
             let description = pending.snapshot.metadata.description.as_deref().unwrap_or_default();
             let calls = [Some(&pending.snapshot.outcome), pending.nearest.as_ref()];
             let calls: String = calls.into_iter().flatten().map(Outcome::to_text).collect();
-            let places = [pending.id.as_str(), &self.changes[*item], description, &calls];
+            let places = [pending.id.as_str(), &self.changes[*item].whole, description, &calls];
             places.iter().any(|place| place.to_lowercase().contains(&text))
         };
         group.members.iter().copied().filter(|item| text.is_empty() || holds(item)).collect()
@@ -52,7 +52,7 @@ impl State {
     /// The outcomes that a decision is for: those of a heading, or the one of a row.
     pub(super) fn chosen(&self) -> Vec<usize> {
         match (self.mode, self.row()) {
-            (Mode::Open { item, .. }, _) | (_, Some(Row::Item { item, .. })) => vec![item],
+            (Mode::Open(Opened { item, .. }), _) | (_, Some(Row::Item { item, .. })) => vec![item],
             (_, Some(Row::Group(group))) => self.found(&self.groups[group]),
             (_, None) => Vec::new(),
         }

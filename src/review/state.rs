@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::change;
+use super::change::{Change, change};
 use super::{PendingOutcome, Recording};
 use crate::snapshot::{Matching, RuleText};
 
@@ -24,7 +24,7 @@ pub enum Decision {
 /// Outcomes that changed in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
-    pub change: String,
+    pub change: Change,
     pub members: Vec<usize>,
 }
 
@@ -35,6 +35,33 @@ pub(super) struct Marks {
     pub rules: Vec<RuleText>,
 }
 
+/// An outcome that is shown alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub item: usize,
+    /// The chosen argument.
+    pub argument: usize,
+    pub page: Page,
+    /// The first line that is seen; `None` until it is drawn, from where the chosen argument changed.
+    pub scroll: Option<usize>,
+}
+
+/// What of an outcome is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// Its arguments.
+    Arguments,
+    /// Its request, with the recorded answer.
+    Request,
+}
+
+impl Opened {
+    /// The outcome from its first argument on.
+    pub(super) fn new(item: usize) -> Self {
+        Self { item, argument: 0, page: Page::Arguments, scroll: None }
+    }
+}
+
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -42,8 +69,8 @@ pub(super) enum Mode {
     List,
     /// The list, while a text to search for is typed.
     Search,
-    /// One outcome: the chosen argument, and how far its request is scrolled if that is shown.
-    Open { item: usize, argument: usize, request: Option<u16> },
+    /// One outcome.
+    Open(Opened),
     /// What the keys do.
     Help,
     /// Whether to write the decisions.
@@ -54,8 +81,8 @@ pub(super) enum Mode {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) items: Vec<PendingOutcome>,
-    /// The change of each item, in a line.
-    pub(super) changes: Vec<String>,
+    /// The change of each item.
+    pub(super) changes: Vec<Change>,
     /// The largest first.
     pub(super) groups: Vec<Group>,
     /// The match rules of the settings.
@@ -68,6 +95,8 @@ pub struct State {
     pub(super) cursor: usize,
     pub(super) search: String,
     pub(super) mode: Mode,
+    /// How many pending files cannot be read.
+    pub(super) unreadable: usize,
     /// What the last key came to, if there is anything to say of it.
     pub(super) message: String,
 }
@@ -75,7 +104,7 @@ pub struct State {
 impl State {
     /// A review of these outcomes, of which nothing is decided.
     pub fn new(items: Vec<PendingOutcome>, matching: Matching) -> Self {
-        let changes: Vec<String> = items.iter().map(change).collect();
+        let changes: Vec<Change> = items.iter().map(change).collect();
         let mut groups: Vec<Group> = Vec::new();
         for (item, change) in changes.iter().enumerate() {
             match groups.iter_mut().find(|group| group.change == *change) {
@@ -97,8 +126,14 @@ impl State {
             cursor: 0,
             search: String::new(),
             mode: Mode::List,
+            unreadable: 0,
             message: String::new(),
         }
+    }
+
+    /// The same review, of so many pending files more that cannot be read.
+    pub fn beside_unreadable(self, unreadable: usize) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// The outcome whose recording would be shown and is not known yet.

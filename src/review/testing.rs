@@ -1,14 +1,16 @@
 //! Pending outcomes for tests.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::{PendingOutcome, Recording, State};
 use crate::snapshot::{Info, Matching, Metadata, Outcome, Snapshot, ToolUse};
 use crate::wire::StopReason;
 
-fn snapshot(seq: usize, (tool, input): (&str, Value)) -> Snapshot {
+fn snapshot(seq: usize, call: (&str, Value)) -> Snapshot {
+    with_calls(seq, &[&call])
+}
+
+fn with_calls(seq: usize, calls: &[&(&str, Value)]) -> Snapshot {
     let info = Info { model: "tiny".into(), tool_format: "hermes".into(), ..Info::default() };
     let metadata = Metadata {
         description: Some("Please read hello.txt".into()),
@@ -16,19 +18,24 @@ fn snapshot(seq: usize, (tool, input): (&str, Value)) -> Snapshot {
         input_file: Some(format!("traces/demo/{seq:04}.json")),
         ..Metadata::default()
     };
-    let call = ToolUse { name: tool.into(), input };
-    let outcome = Outcome { stop_reason: Some(StopReason::ToolUse), tool_use: vec![call] };
+    let stop_reason = Some(if calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse });
+    let tool_use = calls.iter().map(|(tool, input)| ToolUse { name: (*tool).into(), input: input.clone() }).collect();
+    let outcome = Outcome { stop_reason, tool_use };
     Snapshot { metadata, outcome, alternatives: Vec::new() }
 }
 
 fn pending(seq: usize, accepted: Option<Snapshot>, snapshot: Snapshot) -> PendingOutcome {
-    let path = PathBuf::from(format!("snapshots/demo__{seq:04}.snap.new"));
-    PendingOutcome::new(format!("demo/{seq:04}"), path, accepted, snapshot, &Matching::default())
+    PendingOutcome::new(format!("demo/{seq:04}"), accepted, snapshot, &Matching::default())
 }
 
 /// A call that differs from the accepted one.
 pub(super) fn changed(seq: usize, accepted: (&str, Value), found: (&str, Value)) -> PendingOutcome {
     pending(seq, Some(snapshot(seq, accepted)), snapshot(seq, found))
+}
+
+/// Calls in the place of the accepted ones.
+pub(super) fn calls(seq: usize, accepted: &[&(&str, Value)], found: &[&(&str, Value)]) -> PendingOutcome {
+    pending(seq, Some(with_calls(seq, accepted)), with_calls(seq, found))
 }
 
 /// A call where nothing is accepted.

@@ -3,7 +3,7 @@
 use super::State;
 use super::argument::arguments;
 use super::rows::Row;
-use super::state::{Decision, Mode};
+use super::state::{Decision, Mode, Opened, Page};
 
 /// A key, as far as a review knows keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,13 @@ pub enum Next {
     Stay,
     /// It ends, and nothing is written.
     Leave,
+    /// It ends at once, as after Ctrl-C, and nothing is written.
+    Interrupted,
     /// It ends, and what was decided is carried out.
     Write,
 }
 
-/// Rows that PageUp and PageDown move by.
+/// Rows or lines that PageUp and PageDown move by.
 const PAGE: isize = 10;
 
 impl State {
@@ -45,12 +47,12 @@ impl State {
     pub fn update(&mut self, key: Key) -> Next {
         self.message.clear();
         if key == Key::Interrupt {
-            return Next::Leave;
+            return Next::Interrupted;
         }
         match self.mode {
             Mode::List => return self.in_list(key),
             Mode::Search => self.in_search(key),
-            Mode::Open { item, argument, request } => self.in_open(key, item, argument, request),
+            Mode::Open(opened) => self.in_open(key, opened),
             Mode::Help => self.mode = Mode::List,
             Mode::Confirm => match key {
                 Key::Char('y') => return Next::Write,
@@ -99,20 +101,30 @@ impl State {
         self.search_for(text);
     }
 
-    fn in_open(&mut self, key: Key, item: usize, argument: usize, request: Option<u16>) {
+    fn in_open(&mut self, key: Key, opened: Opened) {
+        let Opened { item, argument, page, scroll } = opened;
         let last = arguments(&self.items[item]).len().saturating_sub(1);
-        let mut show = |argument: usize, request: Option<u16>| self.mode = Mode::Open { item, argument, request };
-        match (key, request) {
+        let mut show = |opened: Opened| self.mode = Mode::Open(opened);
+        let mut scroll_by = |by: isize| show(Opened { scroll: Some(scroll.unwrap_or(0).saturating_add_signed(by)), ..opened });
+        match (key, page) {
+            (Key::PageUp, _) => scroll_by(-PAGE),
+            (Key::PageDown, _) => scroll_by(PAGE),
+            (Key::Home | Key::Char('g'), _) => scroll_by(isize::MIN),
+            (Key::End | Key::Char('G'), _) => scroll_by(isize::MAX),
+            (Key::Up | Key::Char('k'), Page::Request) => scroll_by(-1),
+            (Key::Down | Key::Char('j'), Page::Request) => scroll_by(1),
+            (Key::Up | Key::Char('k'), Page::Arguments) => {
+                show(Opened { argument: argument.saturating_sub(1), scroll: None, ..opened });
+            }
+            (Key::Down | Key::Char('j'), Page::Arguments) => {
+                show(Opened { argument: (argument + 1).min(last), scroll: None, ..opened });
+            }
+            (Key::Tab, Page::Request) => show(Opened { page: Page::Arguments, scroll: None, ..opened }),
+            (Key::Tab, Page::Arguments) => show(Opened { page: Page::Request, scroll: None, ..opened }),
             (Key::Esc | Key::Char('q'), _) => self.close(item),
-            (Key::Tab, Some(_)) => show(argument, None),
-            (Key::Tab, None) => show(argument, Some(0)),
-            (Key::Up | Key::Char('k'), Some(at)) => show(argument, Some(at.saturating_sub(1))),
-            (Key::Down | Key::Char('j'), Some(at)) => show(argument, Some(at.saturating_add(1))),
-            (Key::Up | Key::Char('k'), None) => show(argument.saturating_sub(1), None),
-            (Key::Down | Key::Char('j'), None) => show((argument + 1).min(last), None),
             (Key::Right | Key::Char('l'), _) => self.open_another(1),
             (Key::Left | Key::Char('h'), _) => self.open_another(-1),
-            (Key::Char('m'), None) => {
+            (Key::Char('m'), Page::Arguments) => {
                 self.remember();
                 self.turn_rule(item, argument);
             }
@@ -136,6 +148,13 @@ impl State {
         if items.is_empty() {
             return;
         }
+        let accepts = matches!(decision, Decision::Accept | Decision::AcceptBeside);
+        let is_malformed = |item: &usize| accepts && self.items[*item].snapshot.outcome.malformed_call().is_some();
+        let (malformed, items): (Vec<usize>, Vec<usize>) = items.into_iter().partition(is_malformed);
+        if items.is_empty() {
+            self.message = "malformed arguments cannot be accepted; fix the backend's tool calls".into();
+            return;
+        }
         self.remember();
         items.iter().for_each(|item| self.marks.decisions[*item] = Some(decision));
         let word = match decision {
@@ -145,9 +164,10 @@ impl State {
             Decision::Skip | Decision::Covered => "left pending",
         };
         let what = if let [item] = items[..] { self.items[item].id.clone() } else { items.len().to_string() };
-        self.message = format!("{what} {word}; u undoes it");
+        let not = if malformed.is_empty() { String::new() } else { format!("; {} malformed cannot be", malformed.len()) };
+        self.message = format!("{what} {word}{not}; u undoes it");
         match self.mode {
-            Mode::Open { .. } => self.open_next_undecided(),
+            Mode::Open(_) => self.open_next_undecided(),
             _ => self.go_to_next_undecided(),
         }
     }
@@ -180,7 +200,7 @@ impl State {
                     self.unfolded.insert(group);
                 }
             }
-            Some(Row::Item { item, .. }) => self.mode = Mode::Open { item, argument: 0, request: None },
+            Some(Row::Item { item, .. }) => self.mode = Mode::Open(Opened::new(item)),
             None => {}
         }
     }
@@ -234,23 +254,23 @@ impl State {
 
     /// Opens the outcome so many further on.
     fn open_another(&mut self, by: isize) {
-        let Mode::Open { item, .. } = self.mode else { return };
+        let Mode::Open(Opened { item, .. }) = self.mode else { return };
         let order = self.in_order();
         let at = order.iter().position(|other| *other == item).and_then(|at| at.checked_add_signed(by));
         if let Some(item) = at.and_then(|at| order.get(at)) {
-            self.mode = Mode::Open { item: *item, argument: 0, request: None };
+            self.mode = Mode::Open(Opened::new(*item));
         }
     }
 
     /// Opens the next outcome of which nothing is decided; back to the list if there is none.
     fn open_next_undecided(&mut self) {
-        let Mode::Open { item, .. } = self.mode else { return };
+        let Mode::Open(Opened { item, .. }) = self.mode else { return };
         let order = self.in_order();
         let at = order.iter().position(|other| *other == item).unwrap_or(0);
         let (before, after) = order.split_at((at + 1).min(order.len()));
         let next = after.iter().chain(before).find(|item| self.marks.decisions[**item].is_none());
         match next {
-            Some(item) => self.mode = Mode::Open { item: *item, argument: 0, request: None },
+            Some(item) => self.mode = Mode::Open(Opened::new(*item)),
             None => self.close(item),
         }
     }

@@ -21,6 +21,26 @@ pub enum SnapshotError {
         /// What is wrong in it, and where.
         reason: String,
     },
+    /// Nothing is pending there any more.
+    #[error("{}: nothing is pending there any more; a replay or another review has removed it", path.display())]
+    Gone {
+        /// The pending file.
+        path: PathBuf,
+    },
+    /// The file is not as the reviewer was shown it.
+    #[error("{}: it changed since it was shown; review it again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The outcome has a call that no client can carry out.
+    #[error("{}: the arguments of {tool} are no JSON object, and cannot be accepted; fix the backend's tool calls", path.display())]
+    MalformedArguments {
+        /// The pending file.
+        path: PathBuf,
+        /// The called tool.
+        tool: String,
+    },
     /// The name would leave the snapshots folder.
     #[error("{session:?} cannot name a snapshot: it must be one plain file name")]
     Session {

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod matching;
 mod outcome;
+mod pending_file;
 mod rule;
 mod store;
 
@@ -19,5 +20,6 @@ pub use error::SnapshotError;
 pub use file::{Info, Metadata, Snapshot};
 pub use matching::Matching;
 pub use outcome::{Outcome, ToolUse};
+pub use pending_file::PendingFile;
 pub use rule::{Rule, RuleText, WayName};
-pub use store::{ExchangeId, Store, accept, accept_beside, pending_name, read_pending, reject};
+pub use store::{ExchangeId, Store, Unreferenced, pending_name};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::trace::redact::Redactor;
+use crate::trace::{CallEnd, is_malformed};
 use crate::wire::{ContentBlock, Message, StopReason};
 
 /// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
@@ -48,6 +49,14 @@ impl Outcome {
             redactor.json(&mut call.input);
         }
         self
+    }
+
+    /// The first call whose arguments are no JSON object, and that no limit cut off.
+    pub fn malformed_call(&self) -> Option<&ToolUse> {
+        let last = self.tool_use.len().saturating_sub(1);
+        let end = |at: usize| CallEnd::of(self.stop_reason.as_ref(), at == last);
+        let mut calls = self.tool_use.iter().enumerate();
+        calls.find(|(at, call)| is_malformed(&call.input, end(*at))).map(|(_, call)| call)
     }
 
     /// The names of the called tools, in order.

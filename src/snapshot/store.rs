@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use super::pending_file::remove;
 use super::{Snapshot, SnapshotError};
 
 /// The one name of an exchange: of its trace, its snapshot and its results. It is that of the trace's folder and file, shown as
@@ -68,6 +69,15 @@ impl Serialize for ExchangeId {
     }
 }
 
+/// Accepted snapshots whose trace is gone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unreferenced {
+    /// Their paths, sorted by name.
+    pub paths: Vec<PathBuf>,
+    /// Why the traces may be somewhere else, and not gone: this may be the wrong folder.
+    pub doubt: Option<String>,
+}
+
 /// A folder of snapshots.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -118,13 +128,26 @@ impl Store {
     }
 
     /// Accepted snapshots whose trace is gone, sorted by name. Relative trace paths start at `root`.
-    pub fn unreferenced(&self, root: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
-        let mut unreferenced = Vec::new();
+    pub fn unreferenced(&self, root: &Path) -> Result<Unreferenced, SnapshotError> {
+        let mut unreferenced = Unreferenced::default();
+        let mut traces_found = 0;
         for path in self.files_ending_with(".snap")? {
-            let trace = Snapshot::read(&path)?.and_then(|snapshot| snapshot.metadata.input_file);
-            if !trace.is_some_and(|trace| root.join(trace).exists()) {
-                unreferenced.push(path);
+            let trace = Snapshot::read(&path)?.and_then(|snapshot| snapshot.metadata.input_file).map(|trace| root.join(trace));
+            if trace.as_ref().is_some_and(|trace| trace.exists()) {
+                traces_found += 1;
+                continue;
             }
+            // The folder of all sessions: traces/ of traces/read-file/0001.json.
+            let of_traces = trace.as_deref().and_then(Path::parent).and_then(Path::parent);
+            let is_lost = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+            if unreferenced.doubt.is_none() {
+                let lost = of_traces.filter(is_lost);
+                unreferenced.doubt = lost.map(|folder| format!("there is no folder {} here", folder.display()));
+            }
+            unreferenced.paths.push(path);
+        }
+        if traces_found == 0 && !unreferenced.paths.is_empty() && unreferenced.doubt.is_none() {
+            unreferenced.doubt = Some("not one of the snapshots has its trace here".into());
         }
         Ok(unreferenced)
     }
@@ -168,51 +191,10 @@ pub fn pending_name(pending: &Path) -> String {
     name.rsplit_once("__").map_or_else(|| name.to_owned(), |(session, exchange)| format!("{session}/{exchange}"))
 }
 
-/// Reads a pending snapshot; it is an error if there is none.
-pub fn read_pending(pending: &Path) -> Result<Snapshot, SnapshotError> {
-    let missing = || SnapshotError::Io { path: pending.into(), source: io::ErrorKind::NotFound.into() };
-    Snapshot::read(pending)?.ok_or_else(missing)
-}
-
-/// Makes a pending snapshot the accepted one, without what only its reviewer needed. Returns the accepted file's path.
-pub fn accept(pending: &Path) -> Result<PathBuf, SnapshotError> {
-    let accepted = pending.with_extension("");
-    let Snapshot { metadata, outcome, alternatives } = read_pending(pending)?;
-    Snapshot { metadata: metadata.trimmed(), outcome, alternatives }.write(&accepted)?;
-    remove(pending)?;
-    Ok(accepted)
-}
-
-/// Accepts a pending outcome beside those that are accepted already. Returns the accepted file's path.
-pub fn accept_beside(pending: &Path) -> Result<PathBuf, SnapshotError> {
-    let accepted = pending.with_extension("");
-    let Some(mut snapshot) = Snapshot::read(&accepted)? else { return accept(pending) };
-    let outcome = read_pending(pending)?.outcome;
-    if snapshot.accepted().all(|known| *known != outcome) {
-        snapshot.alternatives.push(outcome);
-        snapshot.write(&accepted)?;
-    }
-    remove(pending)?;
-    Ok(accepted)
-}
-
-/// Removes a pending snapshot. The accepted one stays.
-pub fn reject(pending: &Path) -> Result<(), SnapshotError> {
-    remove(pending)
-}
-
-fn remove(path: &Path) -> Result<(), SnapshotError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Io { path: path.into(), source }),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::names_in;
-    use crate::snapshot::{Metadata, Outcome, ToolUse};
+    use crate::snapshot::{Metadata, Outcome};
 
     fn snapshot(trace: &str) -> Snapshot {
         let metadata = Metadata { expression: Some("cold".into()), input_file: Some(trace.into()), ..Metadata::default() };
@@ -243,54 +225,30 @@ mod tests {
     }
 
     #[test]
-    fn accepting_moves_the_pending_file_and_trims_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
-        store.write_pending(&id, &snapshot("t")).unwrap();
-        let pending = store.pending().unwrap();
-        assert_eq!(pending, [store.pending_path(&id)]);
-        assert_eq!(accept(&pending[0]).unwrap(), store.accepted_path(&id));
-        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
-        assert_eq!(store.accepted(&id).unwrap().unwrap().metadata.expression, None);
-    }
-
-    #[test]
-    fn accepting_beside_keeps_what_is_accepted() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
-        let call = ToolUse { name: "Read".into(), input: serde_json::json!({}) };
-        let other = Outcome { stop_reason: None, tool_use: vec![call] };
-        let add = |pending: Outcome| {
-            store.write_pending(&id, &Snapshot { outcome: pending, ..snapshot("t") }).unwrap();
-            accept_beside(&store.pending_path(&id)).unwrap();
-            store.accepted(&id).unwrap().unwrap().alternatives
-        };
-        assert_eq!(add(snapshot("t").outcome), []);
-        for _ in 0..2 {
-            assert_eq!(add(other.clone()), std::slice::from_ref(&other));
-        }
-        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
-    }
-
-    #[test]
-    fn rejecting_leaves_the_accepted_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, id) = (Store::new(folder.path()), ExchangeId::new("demo", "0001").unwrap());
-        store.write_accepted(&id, snapshot("t")).unwrap();
-        store.write_pending(&id, &snapshot("t")).unwrap();
-        reject(&store.pending_path(&id)).unwrap();
-        assert_eq!(names_in(folder.path()), ["demo__0001.snap"]);
-    }
-
-    #[test]
     fn a_snapshot_without_its_trace_is_unreferenced() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("001.json"), "").unwrap();
         let store = Store::new(folder.path().join("snapshots"));
-        assert_eq!(store.unreferenced(folder.path()).unwrap(), [] as [PathBuf; 0]);
+        assert_eq!(store.unreferenced(folder.path()).unwrap(), Unreferenced::default());
         store.write_accepted(&ExchangeId::new("kept", "0001").unwrap(), snapshot("001.json")).unwrap();
         let gone = ExchangeId::new("gone", "0001").unwrap();
         store.write_accepted(&gone, snapshot("002.json")).unwrap();
-        assert_eq!(store.unreferenced(folder.path()).unwrap(), [store.accepted_path(&gone)]);
+        let unreferenced = Unreferenced { paths: vec![store.accepted_path(&gone)], doubt: None };
+        assert_eq!(store.unreferenced(folder.path()).unwrap(), unreferenced);
+    }
+
+    #[test]
+    fn traces_that_are_all_gone_may_be_somewhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("snapshots"));
+        let doubt = || store.unreferenced(folder.path()).unwrap().doubt.unwrap_or_default();
+        store.write_accepted(&ExchangeId::new("demo", "0001").unwrap(), snapshot("001.json")).unwrap();
+        assert_eq!(doubt(), "not one of the snapshots has its trace here");
+        // One trace is there, and another one's folder is not.
+        fs::write(folder.path().join("001.json"), "").unwrap();
+        store.write_accepted(&ExchangeId::new("demo", "0002").unwrap(), snapshot("traces/demo/0002.json")).unwrap();
+        assert!(doubt().ends_with("traces here"), "{}", doubt());
+        fs::create_dir(folder.path().join("traces")).unwrap();
+        assert_eq!(doubt(), "");
     }
 }

@@ -8,6 +8,7 @@ use console::{Key, Term, style};
 use super::shown::shown;
 use super::{CliError, Tally, print};
 use crate::review::Decision;
+use crate::snapshot::PendingFile;
 
 /// What to do next.
 enum Answer {
@@ -20,9 +21,19 @@ enum Answer {
 pub(super) fn ask_about_each(pending: &[PathBuf]) -> Result<Tally, CliError> {
     let mut tally = Tally::default();
     for (index, path) in pending.iter().enumerate() {
-        print(&shown(path, index + 1, pending.len())?)?;
+        let file = match PendingFile::read(path).and_then(|file| Ok((shown(&file, index + 1, pending.len())?, file))) {
+            Ok((text, file)) => {
+                print(&text)?;
+                file
+            }
+            Err(error) => {
+                print("\n")?;
+                tally.leave(&error)?;
+                continue;
+            }
+        };
         match ask()? {
-            Answer::Decided(decision) => tally.carry_out(path, decision)?,
+            Answer::Decided(decision) => tally.carry_out(&file, decision)?,
             Answer::Quit => {
                 tally.skipped += pending.len() - index;
                 break;

@@ -5,35 +5,49 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::CliError;
+use super::reading::Pending;
 use crate::replay::Finding;
-use crate::review::{PendingOutcome, change};
-use crate::snapshot::{Matching, pending_name};
+use crate::review::change;
+use crate::snapshot::pending_name;
 
 /// A pending snapshot in `--list --json`.
 #[derive(Serialize)]
 struct Listed<'a> {
-    id: &'a str,
+    id: String,
     file: &'a Path,
-    /// What changed, in a line; the same for snapshots that changed in the same way.
+    /// What changed; the same for snapshots that changed in the same way.
     change: String,
     findings: &'a [Finding],
+    /// Why the file cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// A line, or an item of a JSON list, for each pending snapshot.
-pub(super) fn listed(pending: &[PathBuf], matching: &Matching, as_json: bool) -> Result<String, CliError> {
-    let pending = pending.iter().map(|path| PendingOutcome::read(path, matching)).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn listed(pending: &[Pending], as_json: bool) -> Result<String, CliError> {
     if as_json {
-        let listed = pending.iter().map(|pending| Listed {
-            id: &pending.id,
-            file: &pending.path,
-            change: change(pending),
-            findings: &pending.findings,
-        });
-        let json = serde_json::to_string_pretty(&listed.collect::<Vec<_>>()).map_err(CliError::backend)?;
+        let json = serde_json::to_string_pretty(&pending.iter().map(item).collect::<Vec<_>>()).map_err(CliError::backend)?;
         return Ok(json + "\n");
     }
-    let width = pending.iter().map(|pending| pending.id.len()).max().unwrap_or_default();
-    Ok(pending.iter().map(|pending| format!("{:width$}  {}\n", pending.id, change(pending))).collect())
+    let width = pending.iter().map(|one| pending_name(&one.path).len()).max().unwrap_or_default();
+    let line = |one: &Pending| {
+        let words = match &one.read {
+            Ok(readable) => change(&readable.outcome).line,
+            Err(error) => format!("unreadable: {error}"),
+        };
+        format!("{:width$}  {words}\n", pending_name(&one.path))
+    };
+    Ok(pending.iter().map(line).collect())
+}
+
+fn item(pending: &Pending) -> Listed<'_> {
+    let (id, file) = (pending_name(&pending.path), pending.path.as_path());
+    match &pending.read {
+        Ok(readable) => {
+            Listed { id, file, change: change(&readable.outcome).whole, findings: &readable.outcome.findings, error: None }
+        }
+        Err(error) => Listed { id, file, change: "unreadable".into(), findings: &[], error: Some(error.to_string()) },
+    }
 }
 
 /// The pending snapshots of the named exchanges and sessions; all, if none is named.

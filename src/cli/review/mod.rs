@@ -3,6 +3,8 @@
 mod ask;
 mod full_screen;
 mod listing;
+mod reading;
+mod screen;
 mod shown;
 mod tally;
 mod unreferenced;
@@ -11,15 +13,17 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::process::Signal;
 use serde_json::Map;
 
 use self::tally::Tally;
 use self::unreferenced::UnreferencedAction;
 use super::environment::in_ci;
+use super::signals::exit_code_of;
 use super::{CliError, print};
 use crate::config;
 use crate::review::Decision;
-use crate::snapshot::{Matching, Store};
+use crate::snapshot::{Matching, PendingFile, Store};
 
 /// Accept or reject the pending snapshots
 #[derive(clap::Args, Debug)]
@@ -61,18 +65,20 @@ Examples:
   anyclaude review --show read-file/0001    one diff
   anyclaude review --accept read-file       all of a session, to be read with `git diff snapshots/`
   anyclaude review --accept                 everything
-  anyclaude review --unreferenced fail      exit code 1 if a snapshot's trace is gone
+  anyclaude review --unreferenced fail      exit code 1 if a snapshot's trace is gone; asks nothing
 
 On the full screen nothing is written until you leave with `q` and confirm it with `y`. Esc never decides anything; `?` lists
 the keys. With TERM=dumb, or through a pipe, each snapshot is shown and asked about in turn, and each answer is carried out at
-once.";
+once. A file that cannot be read, or that changed since it was shown, is left as it is, and the exit code is 2.";
+
+/// Why nothing is decided in CI.
+const IN_CI: &str = "review with CI set: accepting and rejecting is for people; unset CI to do it on purpose";
 
 /// Reviews the pending snapshots. Waits for the user's keys.
 pub(super) fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
-    let changes = args.accept.is_some() || args.reject.is_some() || args.unreferenced == UnreferencedAction::Delete;
+    let changes = args.decides_by_name() || args.unreferenced == UnreferencedAction::Delete;
     if changes && in_ci() {
-        let reason = "review with CI set: accepting and rejecting is for people; unset CI to do it on purpose";
-        return Err(CliError::input(reason));
+        return Err(CliError::input(IN_CI));
     }
     if let (Some(accept), Some(reject)) = (&args.accept, &args.reject)
         && (accept.is_empty() || reject.is_empty())
@@ -81,28 +87,54 @@ pub(super) fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
     }
     let store = Store::new(&args.snapshots);
     let pending = store.pending()?;
+    let mut tally = Tally::default();
     if args.list {
-        print(&listing::listed(&pending, &matching()?, args.json)?)?;
+        let pending = reading::read_all(&pending, &matching()?);
+        print(&listing::listed(&pending, args.json)?)?;
+        tally.left = pending.iter().filter(|one| one.read.is_err()).count();
     } else if let Some(id) = &args.show {
-        let path = listing::one_of(&pending, id)?;
-        print(&shown::shown(&path, 1, 1)?)?;
-    } else if pending.is_empty() {
+        let file = PendingFile::read(&listing::one_of(&pending, id)?)?;
+        print(&shown::shown(&file, 1, 1)?)?;
+    } else if pending.is_empty() && !args.only_checks() {
         print(&format!("Nothing pending in {}.\n", args.snapshots.display()))?;
-    } else {
-        print(&review(args, &pending)?.to_string())?;
+    } else if !args.only_checks() {
+        let Some(reviewed) = review(args, &pending)? else {
+            print("Nothing was written.\n")?;
+            return Ok(ExitCode::from(exit_code_of(Signal::INT)));
+        };
+        print(&reviewed.to_string())?;
+        tally = reviewed;
     }
     let is_for_people = !args.list && args.show.is_none();
-    args.unreferenced.apply(&store.unreferenced(Path::new(""))?, is_for_people)
+    let ending = args.unreferenced.apply(&store.unreferenced(Path::new(""))?, is_for_people);
+    tally.check_complete()?;
+    ending
 }
 
-fn review(args: &ReviewArgs, pending: &[PathBuf]) -> Result<Tally, CliError> {
-    if args.accept.is_some() || args.reject.is_some() {
-        return decide_by_name(args, pending);
+impl ReviewArgs {
+    fn decides_by_name(&self) -> bool {
+        self.accept.is_some() || self.reject.is_some()
     }
-    match has_full_screen() {
-        true => full_screen::run(pending, matching()?),
-        false => ask::ask_about_each(pending),
+
+    /// `--unreferenced fail` alone looks at the accepted snapshots and asks nothing.
+    fn only_checks(&self) -> bool {
+        self.unreferenced == UnreferencedAction::Fail && !self.decides_by_name()
     }
+}
+
+/// Reviews in the way that was asked for, or that the terminal can. `None` if Ctrl-C ended it.
+fn review(args: &ReviewArgs, pending: &[PathBuf]) -> Result<Option<Tally>, CliError> {
+    if args.decides_by_name() {
+        return decide_by_name(args, pending).map(Some);
+    }
+    if in_ci() {
+        return Err(CliError::input(IN_CI));
+    }
+    if !has_full_screen() {
+        return ask::ask_about_each(pending).map(Some);
+    }
+    let matching = matching()?;
+    full_screen::run(reading::read_all(pending, &matching), matching)
 }
 
 /// Carries out `--accept` and `--reject`. Nothing is done if a name is wrong.
@@ -119,7 +151,11 @@ fn decide_by_name(args: &ReviewArgs, pending: &[PathBuf]) -> Result<Tally, CliEr
             (_, true) => Decision::Reject,
             (false, false) => Decision::Skip,
         };
-        tally.carry_out(path, decision)?;
+        match (decision, PendingFile::read(path)) {
+            (Decision::Skip, _) => tally.skipped += 1,
+            (_, Ok(file)) => tally.carry_out(&file, decision)?,
+            (_, Err(error)) => tally.leave(&error)?,
+        }
     }
     Ok(tally)
 }

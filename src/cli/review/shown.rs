@@ -5,17 +5,16 @@ use std::path::Path;
 use console::style;
 
 use crate::replay::last_user_turn;
-use crate::snapshot::{Outcome, Side, Snapshot, SnapshotError, diff, read_pending};
+use crate::snapshot::{Outcome, PendingFile, Side, Snapshot, SnapshotError, diff};
 use crate::trace::{self, Trace};
 
 /// How much of the user turn is shown, in characters.
 const TURN_LENGTH: usize = 600;
 
 /// Everything a reviewer needs: what the user had said, what the recorded upstream answered, the diff.
-pub(super) fn shown(pending: &Path, number: usize, of: usize) -> Result<String, SnapshotError> {
-    let new = read_pending(pending)?;
-    let accepted_path = pending.with_extension("");
-    let accepted = Snapshot::read(&accepted_path)?;
+pub(super) fn shown(file: &PendingFile, number: usize, of: usize) -> Result<String, SnapshotError> {
+    let (new, accepted) = (file.pending()?, file.accepted()?);
+    let (pending, accepted_path) = (file.path(), file.accepted_path());
     let (old_label, old_text) = match &accepted {
         Some(old) => (format!("{} (accepted)", accepted_path.display()), old.content()),
         None => ("nothing accepted yet".into(), String::new()),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ratatui::style::{Color, Style, Stylize};
+use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(super) fn lines(argument: &Argument, recording: Option<&Recording>, width: u
     let width = usize::from(width);
     let Some(kind) = &argument.kind else {
         let value = found.unwrap_or_default();
-        let mut lines = vec![Line::from(vec!["  ".into(), format!("{}  {value}", argument.label).into()]).dim()];
+        let mut lines = unchanged(&format!("{}  {value}", argument.label), width);
         if argument.accepted.is_none() {
             lines = vec![Line::from(vec!["  ".into(), argument.label.clone().into()])];
             lines.extend(valued("pending", &value, None, Style::new().fg(Color::Green), width));
@@ -46,6 +46,18 @@ pub(super) fn lines(argument: &Argument, recording: Option<&Recording>, width: u
     lines.extend(valued("pending", &found.unwrap_or_else(nothing), new, Style::new().fg(Color::Green), width));
     lines.extend(recorded.into_iter().flat_map(|value| valued("recorded", &value, None, Style::new(), width)));
     lines
+}
+
+/// An argument that did not change, in as many lines as it takes.
+fn unchanged(text: &str, width: usize) -> Vec<Line<'static>> {
+    let characters: Vec<char> = text.chars().collect();
+    let line = |range: Range<usize>| Line::from(vec!["  ".into(), Span::raw(characters[range].iter().collect::<String>())]).dim();
+    cut(&characters, width.saturating_sub(2).max(1)).into_iter().map(line).collect()
+}
+
+/// Whether a line has a part that changed.
+pub(super) fn has_change(line: &Line) -> bool {
+    line.spans.iter().any(|span| span.style.add_modifier.contains(Modifier::UNDERLINED) && !span.content.is_empty())
 }
 
 /// Where a part of a text is, in characters.

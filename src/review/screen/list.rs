@@ -35,13 +35,13 @@ fn line(state: &State, row: &Row) -> Line<'static> {
             let decided = found.iter().filter(|item| state.marks.decisions[**item].is_some()).count();
             let sign = if state.unfolded.contains(&at) || !state.search.is_empty() { "▾" } else { "▸" };
             let decided = if decided > 0 { format!("  ({decided} decided)") } else { String::new() };
-            Line::from(format!("{sign} {} × {}{decided}", found.len(), group.change)).bold()
+            Line::from(format!("{sign} {} × {}{decided}", found.len(), group.change.line)).bold()
         }
         Row::Item { group, item } => {
             let pending = &state.items[item];
             let is_alone = state.groups[group].members.len() == 1;
             let (indent, words) = match is_alone {
-                true => ("", state.changes[item].clone()),
+                true => ("", state.changes[item].line.clone()),
                 false => ("  ", pending.snapshot.metadata.description.clone().unwrap_or_default()),
             };
             Line::from(vec![
@@ -82,6 +82,12 @@ fn draw_chosen(state: &State, frame: &mut Frame, area: Rect) {
         arguments(pending).iter().flat_map(|argument| diff::lines(argument, recording, inside.width)).collect();
     if lines.is_empty() {
         lines.push("  answers with text, and calls no tool".into());
+    }
+    let height = usize::from(inside.height);
+    if lines.len() > height && height > 0 {
+        let more = lines.len() - height + 1;
+        lines.truncate(height - 1);
+        lines.push(format!("  … {more} more lines: open it").bold().into());
     }
     frame.render_widget(Paragraph::new(lines), inside);
 }

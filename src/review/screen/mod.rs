@@ -15,17 +15,16 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::State;
-use super::state::{Decision, Mode};
+use super::state::{Decision, Mode, Opened, Page};
 
-/// Draws what the review shows now.
-pub fn draw(state: &State, frame: &mut Frame) {
+/// Draws what the review shows now, and keeps how far an open outcome is scrolled within its lines.
+pub fn draw(state: &mut State, frame: &mut Frame) {
     let one = Constraint::Length(1);
     let [title, body, message, keys] = Layout::vertical([one, Constraint::Fill(1), one, one]).areas(frame.area());
     frame.render_widget(Paragraph::new(tally(state)).reversed(), title);
     match state.mode {
         Mode::List | Mode::Search => list::draw(state, frame, body),
-        Mode::Open { item, argument, request: None } => open::draw_arguments(state, item, argument, frame, body),
-        Mode::Open { item, request: Some(scroll), .. } => open::draw_request(state, item, scroll, frame, body),
+        Mode::Open(opened) => state.mode = Mode::Open(open::draw(state, opened, frame, body)),
         Mode::Help => draw_lines(HELP.lines().map(Line::from).collect(), frame, body),
         Mode::Confirm => draw_lines(confirmation(state), frame, body),
     }
@@ -66,7 +65,10 @@ fn tally(state: &State) -> String {
     let accepted = accepted + beside;
     let left = all - accepted - rejected - skipped - covered;
     let covered = if covered > 0 { format!(", {covered} under new rules") } else { String::new() };
-    format!(" {all} pending: {accepted} to accept, {rejected} to reject, {skipped} skipped{covered}, {left} undecided")
+    let unreadable = if state.unreadable > 0 { format!(", {} unreadable", state.unreadable) } else { String::new() };
+    format!(
+        " {all} pending: {accepted} to accept, {rejected} to reject, {skipped} skipped{covered}, {left} undecided{unreadable}"
+    )
 }
 
 fn confirmation(state: &State) -> Vec<Line<'static>> {
@@ -96,8 +98,12 @@ fn known_keys(mode: Mode) -> &'static str {
     match mode {
         Mode::List => "a accept  r reject  s skip  A R all alike  u undo  Enter open  / find  ?  q quit",
         Mode::Search => "Enter keeps what is found  Esc shows all",
-        Mode::Open { request: None, .. } => "a accept  + beside  r reject  s skip  m rule  Tab request  ← → others  Esc back",
-        Mode::Open { request: Some(_), .. } => "a accept  + beside  r reject  s skip  ↑ ↓ scroll  Tab arguments  Esc back",
+        Mode::Open(Opened { page: Page::Arguments, .. }) => {
+            "a accept  + beside  r reject  s skip  m rule  Tab request  ← → others  Esc back"
+        }
+        Mode::Open(Opened { page: Page::Request, .. }) => {
+            "a accept  + beside  r reject  s skip  ↑ ↓ scroll  Tab arguments  Esc back"
+        }
         Mode::Help => "any key goes back",
         Mode::Confirm => "",
     }
@@ -114,6 +120,7 @@ const HELP: &str = "
 
   ↑ ↓ PgUp PgDn g G     move (j k too)
   Enter                 unfold a group; open an outcome
+                        in an outcome ↑ ↓ choose an argument, the others scroll
   ← →                   fold, unfold; in an outcome: the one before, the next
   Tab                   in an outcome: its arguments, or its request and the
                         recorded answer
@@ -121,4 +128,5 @@ const HELP: &str = "
                         again: a less strict one, at last none
   /                     find by name, change, description or arguments
   Esc                   back; it never decides
-  q                     quit: asks before anything is written";
+  q                     quit: asks before anything is written
+  Ctrl-Z                stops it until `fg`";

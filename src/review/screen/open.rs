@@ -8,17 +8,32 @@ use ratatui::widgets::Paragraph;
 
 use super::{cut, diff};
 use crate::review::argument::arguments;
+use crate::review::state::{Opened, Page};
 use crate::review::{PendingOutcome, Recording, State};
 
-pub(super) fn draw_arguments(state: &State, item: usize, chosen: usize, frame: &mut Frame, area: Rect) {
-    let pending = &state.items[item];
-    let recording = state.recordings.get(&item);
-    let mut lines = heading(state, item);
-    let mut first_of_chosen = 0;
-    for (at, argument) in arguments(pending).iter().enumerate() {
+/// Draws it, and gives it back with the line that is the first to be seen.
+pub(super) fn draw(state: &State, opened: Opened, frame: &mut Frame, area: Rect) -> Opened {
+    let (mut lines, start) = match opened.page {
+        Page::Arguments => of_arguments(state, opened, area),
+        Page::Request => (of_request(state, opened.item, area.width), 0),
+    };
+    let last_start = lines.len().saturating_sub(area.height.into());
+    let scroll = opened.scroll.unwrap_or(start).min(last_start);
+    frame.render_widget(Paragraph::new(lines.split_off(scroll)), area);
+    Opened { scroll: Some(scroll), ..opened }
+}
+
+/// The lines, and where to start: the chosen argument is to be seen with two lines above it, and with what changed of it.
+fn of_arguments(state: &State, opened: Opened, area: Rect) -> (Vec<Line<'static>>, usize) {
+    let recording = state.recordings.get(&opened.item);
+    let mut lines = heading(state, opened.item);
+    let mut start = 0;
+    for (at, argument) in arguments(&state.items[opened.item]).iter().enumerate() {
         let mut argument = diff::lines(argument, recording, area.width);
-        if at == chosen {
-            first_of_chosen = lines.len();
+        if at == opened.argument {
+            let changed = argument.iter().position(diff::has_change).unwrap_or(0);
+            let is_far_below = changed + 3 > usize::from(area.height);
+            start = (lines.len() + if is_far_below { changed } else { 0 }).saturating_sub(2);
             // Its first line begins with two spaces.
             if let Some(indent) = argument.first_mut().and_then(|line| line.spans.first_mut()) {
                 *indent = "▸ ".cyan().bold();
@@ -26,15 +41,12 @@ pub(super) fn draw_arguments(state: &State, item: usize, chosen: usize, frame: &
         }
         lines.extend(argument);
     }
-    // The chosen argument is to be seen, with two lines above it.
-    let last_start = lines.len().saturating_sub(area.height.into());
-    let scroll = if last_start == 0 { 0 } else { first_of_chosen.saturating_sub(2).min(last_start) };
-    frame.render_widget(Paragraph::new(lines.split_off(scroll)), area);
+    (lines, start)
 }
 
-pub(super) fn draw_request(state: &State, item: usize, scroll: u16, frame: &mut Frame, area: Rect) {
+fn of_request(state: &State, item: usize, width: u16) -> Vec<Line<'static>> {
     let mut lines = heading(state, item);
-    let width = usize::from(area.width).saturating_sub(4).max(1);
+    let width = usize::from(width).saturating_sub(4).max(1);
     let mut paragraph = |title: &str, text: &str| {
         lines.push(Line::from(format!("  {title}")).bold());
         lines.extend(wrapped(text, width).into_iter().map(|line| Line::from(format!("    {line}"))));
@@ -50,14 +62,13 @@ pub(super) fn draw_request(state: &State, item: usize, scroll: u16, frame: &mut 
             paragraph("request", request);
         }
     }
-    let scroll = usize::from(scroll).min(lines.len().saturating_sub(1));
-    frame.render_widget(Paragraph::new(lines.split_off(scroll)), area);
+    lines
 }
 
 fn heading(state: &State, item: usize) -> Vec<Line<'static>> {
     let pending = &state.items[item];
     let mut lines = vec![
-        Line::from(format!("  {}   {}", pending.id, state.changes[item])).bold(),
+        Line::from(format!("  {}   {}", pending.id, state.changes[item].line)).bold(),
         Line::from(format!("  {}", of_model(pending))),
     ];
     if let Some(Recording::Known { turn, .. }) = state.recordings.get(&item) {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::review::Key;
-use crate::review::testing::{changed, of, review};
+use crate::review::testing::{calls, changed, of, review};
 
 /// The screen of 80 columns and 24 rows after these keys.
 fn screen(mut state: State, keys: &[Key]) -> String {
@@ -12,7 +12,7 @@ fn screen(mut state: State, keys: &[Key]) -> String {
         state.update(*key);
     }
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-    terminal.draw(|frame| draw(&state, frame)).unwrap();
+    terminal.draw(|frame| draw(&mut state, frame)).unwrap();
     let buffer = terminal.backend().buffer();
     let rows = (0..24).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned());
     rows.collect::<Vec<_>>().join("\n")
@@ -24,7 +24,7 @@ fn the_list_has_like_changes_as_one_and_the_chosen_one_below() {
      5 pending: 0 to accept, 0 to reject, 0 skipped, 5 undecided
     ▸ 3 × path-changed Read file_path: home/me → workspace
       demo/0004  white-space Bash command: "" → " "
-      demo/0005  no-snapshot Bash
+      demo/0005  no-snapshot Bash {"command":"pwd"}
 
 
 
@@ -58,7 +58,7 @@ fn an_unfolded_group_shows_what_was_decided() {
       r demo/0002  Please read hello.txt
       s demo/0003  Please read hello.txt
     + demo/0004  white-space Bash command: "" → " "
-      demo/0005  no-snapshot Bash
+      demo/0005  no-snapshot Bash {"command":"pwd"}
 
 
 
@@ -207,4 +207,43 @@ fn lines_are_cut_by_columns_and_lose_nothing() {
     assert_eq!(cut_text("文件夹a", 4), ["文件", "夹a"]);
     assert_eq!(cut_text("文件", 1), ["文", "件"]);
     assert_eq!(cut_text("", 3), [""]);
+}
+
+#[test]
+fn calls_where_text_is_accepted_are_shown_whole() {
+    let bash = |command: &str| ("Bash", json!({"command": command}));
+    let state = || of(vec![calls(1, &[], &[&bash("rm -rf /")]), calls(2, &[], &[&bash("ls")])]);
+    let list = screen(state(), &[]);
+    assert!(list.contains(r#"{"name":"Bash","input":{"command":"rm -rf /"}}"#), "{list}");
+    assert!(!list.contains("2 ×"), "{list}");
+    let open = screen(state(), &[Key::Enter]);
+    assert!(open.contains(r#"{"name":"Bash","input":{"command":"rm -rf /"}}"#), "{open}");
+}
+
+/// Presses keys, each on a screen that was drawn.
+fn screen_by_screen(state: &mut State, keys: &[Key]) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    terminal.draw(|frame| draw(state, frame)).unwrap();
+    for key in keys {
+        state.update(*key);
+        terminal.draw(|frame| draw(state, frame)).unwrap();
+    }
+    terminal.backend().to_string()
+}
+
+#[test]
+fn a_value_longer_than_the_screen_starts_at_the_change_and_can_be_read_whole() {
+    let numbered = |word: &str| (0..400).map(|at| if at == 300 { word.into() } else { format!("n{at}") }).collect::<Vec<_>>();
+    let value = |word: &str| ("Write", json!({"content": numbered(word).join(" ")}));
+    let mut state = of(vec![changed(1, value("old-word"), value("new-word"))]);
+    let list = screen_by_screen(&mut state, &[]);
+    assert!(list.contains("more lines: open it"), "{list}");
+    let shown = screen_by_screen(&mut state, &[Key::Enter]);
+    assert!(shown.contains("old-word") && !shown.contains(" n0 "), "{shown}");
+    let shown = screen_by_screen(&mut state, &[Key::Char('g')]);
+    assert!(shown.contains("demo/0001   argument-changed") && shown.contains("\"n0 n1 "), "{shown}");
+    let shown = screen_by_screen(&mut state, &[Key::Char('G')]);
+    assert!(shown.contains(r#"n399""#) && !shown.contains("old-word"), "{shown}");
+    let shown = screen_by_screen(&mut state, &[Key::PageUp; 20]);
+    assert!(shown.contains("demo/0001   argument-changed"), "{shown}");
 }

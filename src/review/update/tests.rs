@@ -108,8 +108,39 @@ fn nothing_is_written_before_it_was_confirmed() {
     assert_eq!(ends("aqn"), Next::Leave);
     assert_eq!(ends("aq<enter>"), Next::Stay);
     assert_eq!(ends("aq<esc>y"), Next::Stay);
-    assert_eq!(ends("a<ctrl-c>"), Next::Leave);
-    assert_eq!(ends("aq<ctrl-c>"), Next::Leave);
+    assert_eq!(ends("a<ctrl-c>"), Next::Interrupted);
+    assert_eq!(ends("aq<ctrl-c>"), Next::Interrupted);
+}
+
+#[test]
+fn malformed_arguments_are_never_accepted() {
+    let malformed = || changed(1, ("Bash", json!({"command": "ls"})), ("Bash", json!("{\"command\": ")));
+    for key in ["a", "A", "+"] {
+        let mut state = of(vec![malformed()]);
+        press(&mut state, key);
+        assert_eq!(decided(&state), ".", "{key}");
+        assert_eq!(state.message, "malformed arguments cannot be accepted; fix the backend's tool calls");
+        press(&mut state, "r");
+        assert_eq!(decided(&state), "r");
+    }
+}
+
+#[test]
+fn a_rule_names_arguments_of_any_name() {
+    let grep = |value: i32| ("Grep", json!({"-n": value}));
+    let mut state = of(vec![changed(1, grep(1), grep(2))]);
+    press(&mut state, "<enter>m");
+    assert_eq!(state.rules()[0].path, "$['-n']");
+    assert_eq!(decided(&state), "m");
+}
+
+#[test]
+fn like_changes_are_like_to_their_end() {
+    let bash = |end: &str| ("Bash", json!({"command": format!("cd /home/someone/in/a/long/folder && {end}")}));
+    let old = || ("Bash", json!({"command": "pwd"}));
+    let mut state = of(vec![changed(1, old(), bash("ls")), changed(2, old(), bash("rm -rf /")), changed(3, old(), bash("ls"))]);
+    press(&mut state, "A");
+    assert_eq!(decided(&state), "a.a");
 }
 
 #[test]

@@ -9,11 +9,11 @@ use crate::support::output::line_of;
 use crate::support::process::{Ran, run};
 use crate::support::sandbox::Sandbox;
 
-/// Starts a review on a terminal of 80 columns and 24 rows, and types these keys once it is drawn. What it prints afterwards, on
-/// the usual screen, is the standard output.
-fn review(sandbox: &Sandbox, keys: &str) -> Ran {
+/// Starts a review on a terminal of 80 columns and 24 rows. Once it is drawn, a shell does something, and then these keys are
+/// typed. What it prints afterwards, on the usual screen, is the standard output. The terminal must be as it was before.
+fn review_while(sandbox: &Sandbox, action: &str, keys: &str) -> Ran {
     let script = "
-import fcntl, os, pty, struct, sys, termios
+import fcntl, os, pty, struct, subprocess, sys, termios
 child, terminal = pty.fork()
 if child == 0:
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
@@ -28,15 +28,24 @@ while True:
         break
     output += read
     if not typed and b'quit' in output:
-        os.write(terminal, sys.argv[2].encode())
+        subprocess.run(['sh', '-c', sys.argv[2]], check=True, env={**os.environ, 'REVIEW': str(child)})
+        os.write(terminal, sys.argv[3].encode())
         typed = True
 screen, _, after = output.rpartition(b'\\x1b[?1049l')
 assert b'\\x1b[?1049h' in screen, output
+assert output.rfind(b'\\x1b[?25h') > output.rfind(b'\\x1b[?25l'), output
+usual = termios.ICANON | termios.ECHO
+assert termios.tcgetattr(terminal)[3] & usual == usual, output
 sys.stdout.buffer.write(after)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
     let mut python = sandbox.program("python3");
-    run(python.args(["-c", script, env!("CARGO_BIN_EXE_anyclaude"), keys]).env("TERM", "xterm-256color"))
+    let arguments = ["-c", script, env!("CARGO_BIN_EXE_anyclaude"), action, keys];
+    run(python.args(arguments).env("TERM", "xterm-256color"))
+}
+
+fn review(sandbox: &Sandbox, keys: &str) -> Ran {
+    review_while(sandbox, "true", keys)
 }
 
 #[test]
@@ -50,7 +59,10 @@ fn what_was_decided_is_written_once_it_is_confirmed() {
 
 #[test]
 fn nothing_is_written_where_it_is_not() {
-    for keys in ["aaqn", "aa\u{3}", "q"] {
+    let sandbox = pending();
+    assert!(review(&sandbox, "aa\u{3}").exits(130).stdout.contains("Nothing was written."));
+    assert_eq!(sandbox.files("snapshots").len(), 4);
+    for keys in ["aaqn", "q"] {
         let sandbox = pending();
         let ran = review(&sandbox, keys).exits(0);
         insta::allow_duplicates! {
@@ -86,4 +98,111 @@ fn a_rule_is_added_to_the_settings_and_what_it_covers_waits_no_longer() {
     path = "$.command"
     as = "words"
     "##);
+}
+
+#[test]
+fn a_signal_ends_it_and_the_terminal_is_as_before() {
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let sandbox = pending();
+        review_while(&sandbox, &format!("kill -{signal} $REVIEW"), "").exits(code);
+        assert_eq!(sandbox.files("snapshots").len(), 4, "{signal}");
+    }
+}
+
+/// Whoever waits for keys of a terminal that is gone waits for ever, and busily.
+#[test]
+fn it_ends_with_its_terminal() {
+    let script = "
+import fcntl, os, pty, signal, struct, sys, termios
+child, terminal = pty.fork()
+if child == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.execv(sys.argv[1], [sys.argv[1], 'review'])
+output = b''
+while b'quit' not in output:
+    output += os.read(terminal, 4096)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+    let sandbox = pending();
+    let mut python = sandbox.program("python3");
+    run(python.args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")]).env("TERM", "xterm-256color")).exits(129);
+    assert_eq!(sandbox.files("snapshots").len(), 4);
+}
+
+/// As under a shell: Ctrl-Z stops the job on a terminal as it was before, and `fg` draws the screen anew.
+#[test]
+fn it_is_stopped_and_goes_on() {
+    let script = "
+import fcntl, os, pty, signal, struct, sys, termios
+shell, terminal = pty.fork()
+if shell == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    before = termios.tcgetattr(0)[:4]
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        os.execv(sys.argv[1], [sys.argv[1], 'review'])
+    status = os.waitpid(job, os.WUNTRACED)[1]
+    os.tcsetpgrp(0, os.getpid())
+    print('stopped', os.WIFSTOPPED(status), termios.tcgetattr(0)[:4] == before, flush=True)
+    os.tcsetpgrp(0, job)
+    os.kill(job, signal.SIGCONT)
+    status = os.waitpid(job, 0)[1]
+    os.tcsetpgrp(0, os.getpid())
+    print('ended', os.waitstatus_to_exitcode(status), termios.tcgetattr(0)[:4] == before, flush=True)
+    os._exit(0)
+output, keys = b'', [b'\\x1a', b'q']
+while True:
+    try:
+        read = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not read:
+        break
+    output += read
+    while keys and output.count(b'quit') > 2 - len(keys):
+        os.write(terminal, keys.pop(0))
+assert b'stopped True True' in output and b'ended 0 True' in output, output
+";
+    let sandbox = pending();
+    let mut python = sandbox.program("python3");
+    run(python.args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")]).env("TERM", "xterm-256color")).exits(0);
+}
+
+#[test]
+fn what_changed_while_the_screen_was_open_is_left_and_the_rest_is_written() {
+    let sandbox = pending();
+    // One is answered anew, as by a replay, and another one is gone, as by a second review.
+    let meanwhile = "sed s/Read/Bash/ snapshots/demo__001.snap.new > new && mv new snapshots/demo__001.snap.new
+        rm snapshots/demo__002.snap.new";
+    let ran = review_while(&sandbox, meanwhile, "aaqy").exits(2);
+    let reviewed = line_of(&ran.stdout, "Reviewed: ");
+    insta::assert_snapshot!(reviewed, @"Reviewed: 1 accepted, 0 rejected, 0 still pending, 2 left as they are");
+    assert!(ran.stdout.contains("demo__001.snap.new: it changed since it was shown"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("demo__002.snap.new: nothing is pending there any more"), "{}", ran.stdout);
+    assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__003.snap"]);
+}
+
+#[test]
+fn rules_that_cannot_be_added_lose_no_decision() {
+    let sandbox = pending();
+    let mut other = snapshot(1, "Write");
+    other.outcome.tool_use[0].input = json!({"file_path": "bye.txt"});
+    other.write(&sandbox.path("snapshots/demo__001.snap.new")).unwrap();
+    // Nothing can be added behind a list that is written in one line.
+    sandbox.write("anyclaude.toml", "[replay]\nmatch = [{path = '$.a', as = 'ignore'}]\n");
+    // The two new ones are accepted; then a rule for the third, which goes on from the heading to it by itself.
+    let ran = review(&sandbox, "a\rmqqy").exits(2);
+    let reviewed = line_of(&ran.stdout, "Reviewed: ");
+    insta::assert_snapshot!(reviewed, @"Reviewed: 2 accepted, 0 rejected, 1 still pending");
+    assert!(
+        ran.stdout.contains("the rules were not added: ") && ran.stdout.contains("add them by hand, and replay again"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__002.snap", "demo__003.snap"]);
 }

@@ -188,6 +188,9 @@ fn in_ci_nothing_is_accepted_or_rejected_without_a_person() {
             insta::assert_snapshot!(ran.refusal(), @"exit 2: error: review with CI set: accepting and rejecting is for people; unset CI to do it on purpose");
         }
     }
+    let mut running = Running::start(sandbox.anyclaude(&["review"]).env("CI", "true").stdin(Stdio::piped()));
+    running.write("a\n");
+    insta::assert_snapshot!(running.end().refusal(), @"exit 2: error: review with CI set: accepting and rejecting is for people; unset CI to do it on purpose");
     assert_eq!(sandbox.files("snapshots").len(), 4);
 }
 
@@ -262,17 +265,33 @@ fn a_missing_trace_does_not_stop_a_review_and_is_told() {
     [a]ccept, [+] accept beside the accepted one, [r]eject, [s]kip, [q]uit? 
 
     Reviewed: 0 accepted, 0 rejected, 3 still pending
-
-    Snapshots whose trace is gone (delete them, or restore the traces):
-      snapshots/demo__001.snap
     "#);
 }
 
 #[test]
-fn a_broken_pending_file_exits_2_and_is_named() {
+fn a_broken_pending_file_is_named_and_the_others_are_reviewed() {
     let sandbox = pending();
     sandbox.write("snapshots/demo__001.snap.new", "nonsense");
-    insta::assert_snapshot!(review(&sandbox, "a\n").refusal(), @"exit 2: error: snapshots/demo__001.snap.new: a snapshot starts with a line of ---; delete it and replay again, or restore it from version control");
+    let ran = review(&sandbox, "a\nr\n").exits(2);
+    let left = line_of(&ran.stdout, "left ");
+    insta::assert_snapshot!(left, @"left snapshots/demo__001.snap.new: a snapshot starts with a line of ---; delete it and replay again, or restore it from version control");
+    let reviewed = line_of(&ran.stdout, "Reviewed: ");
+    insta::assert_snapshot!(reviewed, @"Reviewed: 1 accepted, 1 rejected, 0 still pending, 1 left as they are");
+    assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__002.snap"]);
+}
+
+#[test]
+fn what_changed_since_it_was_shown_is_left() {
+    let sandbox = pending();
+    let mut running = Running::start(sandbox.anyclaude(&["review"]).stdin(Stdio::piped()));
+    running.prints("   8    8");
+    snapshot(1, "Bash").write(&sandbox.path("snapshots/demo__001.snap.new")).unwrap();
+    running.write("a\na\ns\n");
+    let ran = running.end().exits(2);
+    let reviewed = line_of(&ran.stdout, "Reviewed: ");
+    insta::assert_snapshot!(reviewed, @"Reviewed: 1 accepted, 0 rejected, 1 still pending, 1 left as they are");
+    assert!(sandbox.read("snapshots/demo__001.snap").contains("Write"));
+    assert!(sandbox.read("snapshots/demo__001.snap.new").contains("Bash"));
 }
 
 /// Single keys, no Enter, on a terminal that names no kind: Python's pty plays it.
