@@ -54,10 +54,10 @@ impl ChatJudge {
         if !response.status().is_success() {
             return Err(http::answered(&self.address, response, |text| serde_json::from_str(text).ok()).await);
         }
-        response.json().await.map_err(|error| BackendError::Protocol {
+        http::json_of(response).await.map_err(|reason| BackendError::Protocol {
             protocol: Protocol::ChatCompletions,
             address: self.address.clone(),
-            reason: root_cause(&error),
+            reason,
         })
     }
 }

@@ -24,7 +24,7 @@ use super::writer::TraceWriter;
 use crate::trace::redact::Redactor;
 
 /// How long open exchanges may go on after the recorder was told to stop.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The number of permits for open exchanges: more than a machine has sockets. Acquiring all of them waits for every exchange.
 const MAX_OPEN: u32 = 1 << 20;

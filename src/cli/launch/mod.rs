@@ -146,8 +146,11 @@ impl Launch {
         let mut variables = environment(&address, &upstream);
         variables.push(token_variable(&token));
         variables.extend(client_variables(&self.settings));
-        // Whoever has set one of these knows why.
-        variables.extend(client_limits(origin.limits()).into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
+        let limits = client_limits(origin.limits());
+        // They go together, and whoever has set one of them knows why.
+        if limits.iter().all(|(name, _)| std::env::var_os(name).is_none()) {
+            variables.extend(limits);
+        }
         let child = Child::start(&self.command(), variables)?;
         let observed = observe_client(child, signals, recorder, notices).await?;
         self.sum_up(origin, observed).await

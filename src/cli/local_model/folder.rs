@@ -58,7 +58,7 @@ pub(crate) enum ModelFolderError {
 /// which files are there.
 pub(crate) fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
     #[cfg(feature = "mlx")]
-    if given == Path::new(super::EMBEDDED) && !given.is_dir() {
+    if given == Path::new(super::EMBEDDED) && !given.join("config.json").is_file() {
         return super::embedded::folder();
     }
     let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());

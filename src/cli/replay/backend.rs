@@ -61,6 +61,14 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The model that the settings name for a mode which is the backend.
+pub(super) fn configured_model(backend: &str, configured: &Settings) -> Option<String> {
+    match Target::parse(backend) {
+        Ok(Target::Mode { mode, .. }) => configured.of_mode(mode).model,
+        _ => None,
+    }
+}
+
 /// The backend that `--backend` means.
 pub(super) async fn connect(args: &ReplayArgs, plan: &Plan, configured: &Settings) -> Result<Answerer, CliError> {
     let (mode, base_url) = match Target::parse(&args.backend)? {
@@ -68,8 +76,8 @@ pub(super) async fn connect(args: &ReplayArgs, plan: &Plan, configured: &Setting
         Target::Messages { base_url } => return messages(base_url, args, plan).await,
         Target::Mode { mode, base_url } => (mode, base_url.map(str::to_owned)),
     };
-    let ModeSettings { model, base_url: configured_url } = configured.of_mode(mode);
-    let settings = ModeSettings { model: args.model.clone().or(model), base_url: base_url.or(configured_url) };
+    let base_url = base_url.or_else(|| configured.of_mode(mode).base_url);
+    let settings = ModeSettings { model: args.model.clone(), base_url };
     if mode == Mode::Anthropic && settings.base_url.is_none() {
         return Err(CliError::input("--backend anthropic needs the address of a server: anthropic:URL, or just the URL"));
     }

@@ -50,7 +50,7 @@ impl Expectations {
             return Ok(None);
         }
         if backend.judge().is_none() {
-            let reason = "--margins: this backend gives no log-probabilities; the engine in this process does, and servers that answer chat completions with `logprobs`";
+            let reason = "--margins: this backend gives no log-probabilities; the engine in this process does, and servers that answer chat completions with `logprobs`, given as a plain URL";
             return Err(CliError::input(reason));
         }
         let Some(baseline) = &self.baseline else { return Ok(Some(KnownAnswers::new())) };

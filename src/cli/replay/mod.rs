@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use serde_json::Map;
 
 pub(super) use self::args::ReplayArgs;
-use self::backend::{Answerer, backend_error, connect, model_name};
+use self::backend::{Answerer, backend_error, configured_model, connect, model_name};
 use self::expectations::{Expectations, host_name};
 use self::github::GitHub;
 use self::pace::Pace;
@@ -36,11 +36,12 @@ use crate::snapshot::{Info, Rule, Store};
 use crate::trace;
 
 /// Replays the traces and prints the report.
-pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn run(mut args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = args.policy()?;
     let (configured, expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let defaults = configured.replay.clone();
+        args.model = args.model.take().or_else(|| configured_model(&args.backend, &configured));
         let expectations = Expectations::read(&args, defaults.budget.clone())?;
         let settings = args.settings(defaults);
         let plan = plan(&args, &settings)?;

@@ -26,6 +26,9 @@ const ROLE: &str = "assistant";
 /// Before the receiver of a message that is for no person, in its header.
 const RECEIVER: &str = " to=";
 
+/// The channels in which calls stand.
+const CALLING: [&str; 2] = ["commentary", "analysis"];
+
 /// Before the name of a function in the header of a call, without the dot between them.
 pub(super) const TO_FUNCTIONS: &str = " to=functions";
 
@@ -117,10 +120,18 @@ impl Channels {
 
     fn read_header(&mut self, parts: &mut Vec<Separated>) -> bool {
         let header = without_role(&self.held);
+        // Without a header, it is text: other models than gpt-oss may be given this format.
+        let begins = [START, CHANNEL, MESSAGE, CONSTRAIN, RECEIVER];
+        let may_be_header = begins.iter().any(|begin| header.starts_with(begin) || begin.starts_with(header));
+        if !may_be_header && !self.held.starts_with(START) {
+            self.begin(false, parts);
+            return true;
+        }
         let length = self.held.len() - header.len();
         let end = header.find(MESSAGE);
         if let Some(receiver) = header[..end.unwrap_or(header.len())].find(TO_FUNCTIONS) {
-            let start = length + header.find(CHANNEL).filter(|channel| *channel < receiver).unwrap_or(receiver);
+            let is_of_calls = |channel: &usize| CALLING.iter().any(|name| header[channel + CHANNEL.len()..].starts_with(name));
+            let start = length + header[..receiver].find(CHANNEL).filter(is_of_calls).unwrap_or(receiver);
             let rest = self.held.split_off(length + receiver + TO_FUNCTIONS.len());
             let opening = std::mem::replace(&mut self.held, rest).split_off(start);
             parts.push(Separated::Answer(opening));
@@ -133,14 +144,7 @@ impl Channels {
             self.begin(is_thought, parts);
             return true;
         }
-        // Without a header, it is text: other models than gpt-oss may be given this format.
-        let begins = [START, CHANNEL, MESSAGE, CONSTRAIN, RECEIVER];
-        let may_be_header = |text: &str| begins.iter().any(|begin| text.starts_with(begin) || begin.starts_with(text));
-        if may_be_header(header) || self.held.strip_prefix(START).is_some_and(|role| ROLE.starts_with(role)) {
-            return false;
-        }
-        self.begin(false, parts);
-        true
+        false
     }
 
     /// Begins a message's body. Texts for the user have a blank line between them.
@@ -248,6 +252,8 @@ mod tests {
             ),
             ("<|channel|>analysis to=python code<|message|>print()<|call|>", vec![thought("print()")]),
             ("<|message|>Yes", vec![said("Yes")]),
+            ("Hi<|end|><|start|>user<|message|>x", vec![said("Hi\n\nx")]),
+            ("<|channel|>final to=functions.X<|message|>{}<|call|>", vec![call(" to=functions.X<|message|>{}")]),
             ("Yes, <|channel|>.", vec![said("Yes, <|channel|>.")]),
             ("<|channel|>ana", vec![]),
             ("<|channel|>final<|message|>cut <|en", vec![said("cut <|en")]),

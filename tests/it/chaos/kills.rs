@@ -68,6 +68,9 @@ fn recorders(scale: &Scale) -> Line {
             Err(error) => line.fault(error.to_string()),
         }
     }
+    if whole.is_empty() {
+        line.fault("no client saw the end of an answer before a kill");
+    }
     let lost: Vec<&String> = whole.difference(&complete).collect();
     if !lost.is_empty() {
         line.fault(format!("{} exchanges are lost whose end a client saw: {lost:?}", lost.len()));
@@ -161,8 +164,8 @@ mod servers {
         }
         let server = Serving::start(MODEL, &arguments);
         let report = crate::support::http::get(&format!("{}/cache", server.url)).json();
-        if report["disk"]["dropped"] != 0 || report["disk"]["entries"].as_u64() == Some(0) {
-            line.fault(format!("the cache folder is damaged or empty: {}", report["disk"]));
+        if report["disk"]["dropped"] != 0 {
+            line.fault(format!("the cache folder is damaged: {}", report["disk"]));
         }
         line.next = (0..CONVERSATIONS).all(|number| content(&server.url, number).as_ref() == Some(&expected[number]));
         line.allow(&["as a cold server answers", "no answer"], &[])

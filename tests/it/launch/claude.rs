@@ -107,7 +107,7 @@ fn in_mode_mlx_a_file_is_read_and_reported() {
     // How many tokens there are hangs on the client's version, the date and the folder; whether weights grow, on the machine.
     let words = |said: &str| {
         let said = sandbox.portable(&said.replace(crate::support::clients::claude().to_str().unwrap(), "[client]"));
-        let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("weights are computed in ")).collect();
+        let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("weights take ")).collect();
         let said =
             regex::Regex::new(r"\d+(%| requests| prompt| output)").unwrap().replace_all(&said.join("\n"), "N$1").into_owned();
         regex::Regex::new(r"\d{4}-\d\d-\d\dT\S+Z").unwrap().replace_all(&said, "[now]").into_owned()

@@ -63,5 +63,5 @@ fn where_a_server_has_no_log_probabilities_margins_are_refused() {
     let sandbox = accepted();
     let url = start(|_: Asked, _: &mut Answer| {});
     let refused = sandbox.run(&["replay", "--backend", &url, "--check", "--margins"]);
-    insta::assert_snapshot!(refused.refusal(), @"exit 2: error: --margins: this backend gives no log-probabilities; the engine in this process does, and servers that answer chat completions with `logprobs`");
+    insta::assert_snapshot!(refused.refusal(), @"exit 2: error: --margins: this backend gives no log-probabilities; the engine in this process does, and servers that answer chat completions with `logprobs`, given as a plain URL");
 }
