@@ -49,7 +49,7 @@ test: mlx clients nextest
 	cargo test --locked --quiet --doc
 	$(if $(BROWSER),,@echo "NOT TESTED: the page of a replay, because there is no Chromium here; make browser installs it")
 
-# The last but one checks the lines for macOS, which no other machine compiles.
+# The one with target_os checks the lines for macOS, which no other machine compiles.
 lint: mlx machete deny
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -120,7 +120,7 @@ $(CLIENTS)/.done: tests/clients/package.json tests/clients/requirements.txt
 browser:
 	@scripts/browser.sh
 
-# Licences, sources and banned crates; the machine needs no network for it.
+# Licences, sources and banned crates, as Cargo.lock has them.
 deny: $(DENY)
 	$(DENY) --log-level error --locked check --hide-inclusion-graph bans licenses sources
 # Known faults of the dependencies, from a database on GitHub.
