@@ -260,6 +260,10 @@ impl AnswerDecoder {
                     continue;
                 }
                 Separated::Said(said) => text(self.decide(said)),
+                // In channels this is a call, here one of something that nobody offered: its markup is no text for the user.
+                Separated::Answer(_) if self.rules.tools.is_empty() && matches!(self.thinking, Separator::Channels(_)) => {
+                    continue;
+                }
                 Separated::Answer(answer) => {
                     let answer = self.decide(answer);
                     // There are no calls without tools, nor inside a JSON value.

@@ -65,3 +65,11 @@ fn a_value_of_a_schema_is_in_the_final_channel() {
     let call_text = [" to=functions.Read<|channel|>commentary json<|message|>", "{\"file_path\": \"a\"}"];
     assert_eq!(push_all(&mut calling, &call_text), call(r#"{"file_path": "a"}"#));
 }
+
+#[test]
+fn a_call_where_none_is_allowed_is_no_text() {
+    let mut decoder = start_in_channels(json!({"tool_choice": {"type": "none"}}));
+    let call_text =
+        ["<|channel|>commentary to=functions", ".Read <|constrain|>json<|message|>", "{\"file_path\": \"a\"}", "<|call|>"];
+    assert_eq!(push_all(&mut decoder, &call_text), []);
+}
