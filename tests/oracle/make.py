@@ -136,8 +136,10 @@ MODELS |= {
 }
 
 # MLX multiplies with plain experts in f32 only on a CPU. Of a hybrid in half precision, mlx-lm's own logits are up to 2 from those
-# in f32: where the delta rule is computed in another order, there is nothing to compare.
-F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "minimax-bf16-raw", "qwen3_next-raw", "qwen3_5-tied-bf16-raw"]
+# in f32: where the delta rule is computed in another order, there is nothing to compare. A router of gpt_oss-mxfp4-raw has two
+# experts that are as good but for rounding, in the longest prompt: what is computed after that hangs on how the prompt is cut.
+F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "gpt_oss-mxfp4-raw", "minimax-bf16-raw", "qwen3_next-raw",
+            "qwen3_5-tied-bf16-raw"]
 
 
 def randomize(model):

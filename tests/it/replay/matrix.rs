@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::sureness::UNMOVED;
 use crate::support::MODEL;
 use crate::support::changed_model::{write_noisy, write_with_template};
 use crate::support::demo::write_trace;
@@ -90,7 +91,7 @@ fn each_fault_within_the_embedded_model_has_its_kind_and_exit_code() {
     write_with_template(&accepted.path("renaming"), "(tool | tojson)", r#"(tool | tojson).replace('"Read"', '"read_file"')"#);
     write_with_template(&accepted.path("without tools"), "(tool | tojson)", "''");
     let mut table = Table::default();
-    let sure = ["--phases", "cold", "--baseline", "before.json", "--max-drop", "0"];
+    let sure = ["--phases", "cold", "--baseline", "before.json", "--max-drop", UNMOVED];
     table.row("nothing", &accepted, &[&["--model", MODEL], &sure[..]].concat());
     table.row("2% of noise in the weights", &accepted, &[&["--model", "noisy"], &sure[..]].concat());
     table.row("a tool has another name in the template", &accepted, &["--model", "renaming"]);
@@ -108,7 +109,7 @@ fn twenty_unchanged_runs_in_a_row_find_nothing() {
     let sandbox = traces();
     sandbox.run(&["replay", "--model", MODEL, "--update", "--margins", "--json", "before.json"]).exits(0);
     for _ in 0..20 {
-        let unchanged = ["--model", MODEL, "--phases", "cold", "--baseline", "before.json", "--max-drop", "0"];
+        let unchanged = ["--model", MODEL, "--phases", "cold", "--baseline", "before.json", "--max-drop", UNMOVED];
         let ran = replay(&sandbox, &unchanged).exits(0);
         assert_eq!(kinds(&sandbox), "", "{}", ran.stdout);
     }

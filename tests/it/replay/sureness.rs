@@ -16,6 +16,10 @@ fn replay(sandbox: &Sandbox, model: &str, more: &[&str]) -> Ran {
     sandbox.run(&[&usual[..], &["--json", "out.json"], more].concat())
 }
 
+/// The most by which a margin may move where nothing changed: rounding, on a busy machine. Noise of 2% moves it by more than ten
+/// times as much.
+pub(super) const UNMOVED: &str = "0.001";
+
 /// How far each trace's least margin fell, by its name.
 fn drops(sandbox: &Sandbox) -> Vec<(String, f64)> {
     let report: Value = serde_json::from_str(&sandbox.read("out.json")).unwrap();
@@ -54,10 +58,11 @@ fn margins_that_fell_exit_4_and_noise_in_the_weights_moves_them() {
 #[ignore = "takes many minutes: cargo nextest run --run-ignored only -E 'test(noise_is_seen_in_all)'"]
 fn noise_is_seen_in_all_committed_traces_and_none_in_twenty_unchanged_runs() {
     let sandbox = Sandbox::new();
-    let compared = [baseline(&sandbox, &[]), vec!["0"]].concat();
+    let compared = [baseline(&sandbox, &[]), vec![UNMOVED]].concat();
     for _ in 0..20 {
         replay(&sandbox, MODEL, &compared).exits(0);
-        assert!(drops(&sandbox).iter().all(|(_, drop)| *drop == 0.0), "{:?}", drops(&sandbox));
+        let unmoved: f64 = UNMOVED.parse().unwrap();
+        assert!(drops(&sandbox).iter().all(|(_, drop)| drop.abs() <= unmoved), "{:?}", drops(&sandbox));
     }
     write_noisy(&sandbox.path("noisy"), 0.02);
     let noisy = replay(&sandbox, "noisy", &compared).exits(4);
