@@ -5,9 +5,9 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use reqwest::{Client, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 
-use super::bounds::{self, BodyError};
 use super::{BackendError, Protocol, TimeLimits};
 use crate::convert::CacheKey;
+use crate::net::bounds::{self, BodyError};
 use crate::net::{is_loopback, root_cause};
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 

@@ -4,7 +4,6 @@
 //! OpenAI's chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first
 //! (`trimmed`).
 
-mod bounds;
 mod cache_report;
 mod chat_judge;
 mod chat_margins;
@@ -26,13 +25,13 @@ use std::pin::Pin;
 use futures::Stream;
 use futures::future::{BoxFuture, ready};
 
-pub use bounds::TimeLimits;
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};
 pub use model_limits::ModelLimits;
 pub(crate) use omission_log::{WhyOmitted, say_omitted};
 
+pub use crate::net::bounds::TimeLimits;
 use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
 
 /// The events of one answer, as they are generated. Dropping the stream cancels the request.

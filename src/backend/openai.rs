@@ -12,12 +12,12 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
-use super::bounds::bounded;
 use super::http::{self, shorten};
 use super::learnt_models::LearntModels;
 use super::model_limits::{ModelLimits, listed_limits};
 use super::{Backend, BackendError, EventStream, Protocol, TimeLimits, WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
+use crate::net::bounds::bounded;
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};

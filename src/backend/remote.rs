@@ -11,13 +11,13 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::bounds::bounded;
 use super::chat_judge::ChatJudge;
 use super::http::{self, shorten};
 use super::model_limits::listed_limits;
 use super::{
     Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol, TimeLimits,
 };
+use crate::net::bounds::bounded;
 use crate::net::root_cause;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,

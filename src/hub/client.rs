@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::cache::token;
 use super::{HubError, ModelName};
+use crate::net::bounds::{BodyError, whole};
 use crate::net::{is_loopback, root_cause};
 
 const HUGGING_FACE: &str = "https://huggingface.co";
@@ -17,9 +18,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest silence before a connection counts as lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Most bytes of a listing. The largest ones list some hundred files.
-const MOST_OF_LISTING: usize = 32 << 20;
 
 /// A client for the hub at a base URL.
 #[derive(Clone, Debug)]
@@ -104,15 +102,13 @@ impl HubClient {
     /// The hub cannot be reached, refuses, or does not answer with a listing.
     pub async fn list(&self, name: &ModelName) -> Result<Listing, HubError> {
         let url = format!("{}/api/models/{name}/revision/main?blobs=true", self.endpoint);
-        let mut response = self.send(name, self.client.get(url)).await?;
+        let response = self.send(name, self.client.get(url)).await?;
         let protocol = |reason: String| HubError::Protocol { endpoint: self.endpoint.clone(), reason };
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MOST_OF_LISTING {
-                return Err(protocol(format!("its listing is longer than {} MiB", MOST_OF_LISTING >> 20)));
-            }
-        }
+        let body = whole(response).await.map_err(|error| match error {
+            BodyError::Broken(error) => self.unreachable(&error),
+            BodyError::Size(most) => protocol(format!("its listing is longer than {} MiB", most >> 20)),
+            BodyError::Line => protocol(error.to_string()),
+        })?;
         let listing: Listing = serde_json::from_slice(&body).map_err(|error| protocol(error.to_string()))?;
         // The hashes become names of files.
         let is_hash = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());

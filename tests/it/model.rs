@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 #[cfg(feature = "mlx")]
-use serde_json::json;
-
+use crate::support::changed_model::write_with_own_template;
 use crate::support::deadline::until;
 use crate::support::hub::{COMMIT, Hub, Repository};
 use crate::support::output::{line_of, uncounted};
@@ -143,26 +142,20 @@ fn a_model_is_checked_by_its_template_and_a_forced_call() {
 #[cfg(feature = "mlx")]
 #[test]
 fn a_template_that_loses_calls_fails_the_check() {
-    let (sandbox, model) = (Sandbox::new(), repository("fixtures/models/tiny"));
-    for file in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
-        sandbox.write(file, fs::read(model.join(file)).unwrap());
-    }
+    let sandbox = Sandbox::new();
     let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
-    sandbox.write("tokenizer_config.json", json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
-    let ran = sandbox.run(&["model", "check", "."]).exits(1);
+    write_with_own_template(&sandbox.path("model"), template);
+    let ran = sandbox.run(&["model", "check", "model"]).exits(1);
     insta::assert_snapshot!(line_of(&ran.stdout, "BROKEN"), @"BROKEN   earlier calls  not in the prompt: the model forgets what it did");
 }
 
 #[cfg(feature = "mlx")]
 #[test]
 fn a_template_that_refuses_tools_fails_the_check() {
-    let (sandbox, model) = (Sandbox::new(), repository("fixtures/models/tiny"));
-    for file in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
-        sandbox.write(file, fs::read(model.join(file)).unwrap());
-    }
+    let sandbox = Sandbox::new();
     let template = "{% if tools %}{{ raise_exception('no tools') }}{% endif %}{{ messages }}";
-    sandbox.write("tokenizer_config.json", json!({"chat_template": template, "eos_token": "<|im_end|>"}).to_string());
-    let ran = sandbox.run(&["model", "check", "."]).exits(1);
+    write_with_own_template(&sandbox.path("model"), template);
+    let ran = sandbox.run(&["model", "check", "model"]).exits(1);
     let broken: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("BROKEN")).collect();
     insta::assert_snapshot!(broken.join("\n"), @"
     BROKEN   template       invalid operation: no tools (in chat template:1): the chat template takes no conversation with tools

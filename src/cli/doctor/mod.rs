@@ -87,32 +87,32 @@ fn engine() -> Vec<Requirement> {
 }
 
 fn model(given: &Path) -> Vec<Requirement> {
-    let presence = describe_model(given).map_or_else(
-        |error| {
-            let reason = error.to_string();
-            match cfg!(feature = "mlx") {
-                true => Presence::Missing { reason, remedy: "name another with --model; tiny is in this program".into() },
-                false => Presence::Lacking { reason, remedy: "name another with --model".into() },
-            }
-        },
-        Presence::Found,
-    );
-    let mut requirements = vec![Requirement { thing: "model", presence }];
-    requirements.extend(memory(given));
-    requirements
+    let missing = |error: ModelFolderError| {
+        let reason = error.to_string();
+        match cfg!(feature = "mlx") {
+            true => Presence::Missing { reason, remedy: "name another with --model; tiny is in this program".into() },
+            false => Presence::Lacking { reason, remedy: "name another with --model".into() },
+        }
+    };
+    let inspected = local_model::find(given).and_then(|folder| Ok((ModelFolder::inspect(&folder)?, folder)));
+    let (presence, memory) = match inspected {
+        Ok((model, folder)) => {
+            (describe_model(given, &folder, &model).map_or_else(missing, Presence::Found), memory(&folder, model.weight_bytes))
+        }
+        Err(error) => (missing(error), None),
+    };
+    std::iter::once(Requirement { thing: "model", presence }).chain(memory).collect()
 }
 
 /// Nothing loads it in this build.
 #[cfg(not(feature = "mlx"))]
-fn memory(_given: &Path) -> Option<Requirement> {
+fn memory(_folder: &Path, _weight_bytes: u64) -> Option<Requirement> {
     None
 }
 
-/// What the model will take, if there is a model.
+/// What the model will take.
 #[cfg(feature = "mlx")]
-fn memory(given: &Path) -> Option<Requirement> {
-    let folder = local_model::find(given).ok()?;
-    let weight_bytes = ModelFolder::inspect(&folder).ok()?.weight_bytes;
+fn memory(folder: &Path, weight_bytes: u64) -> Option<Requirement> {
     let presence = match local_model::forecast(&folder.join("config.json"), weight_bytes) {
         Ok(sentence) => Presence::Found(sentence),
         Err(error) => {
@@ -123,14 +123,13 @@ fn memory(given: &Path) -> Option<Requirement> {
     Some(Requirement { thing: "memory", presence })
 }
 
-fn describe_model(given: &Path) -> Result<String, ModelFolderError> {
-    let folder = local_model::find(given)?;
-    let ModelFolder { kind, weight_files, weight_bytes, parameters } = ModelFolder::inspect(&folder)?;
-    let vocabulary = local_model::vocabulary_size(&folder)?;
+fn describe_model(given: &Path, folder: &Path, model: &ModelFolder) -> Result<String, ModelFolderError> {
+    let ModelFolder { kind, weight_files, weight_bytes, parameters } = model;
+    let vocabulary = local_model::vocabulary_size(folder)?;
     Ok(format!(
         "{}: {kind}, {} parameters, {} MB of weights in {weight_files} file(s), tokenizer of {vocabulary} entries",
         given.display(),
-        in_words(parameters),
+        in_words(*parameters),
         weight_bytes.div_ceil(1_000_000),
     ))
 }

@@ -56,21 +56,30 @@ fn bar(name: &ModelName) -> ProgressBar {
 
 const TEMPLATE: &str = "{spinner} {msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 
-/// Finds a model at the hub, and says what is known of it from its configuration.
+/// Finds a model at the hub, and says what is known of it.
 ///
 /// # Errors
 /// The hub does not give it, or it does not run here and is not wanted `anyway`.
-#[cfg(feature = "mlx")]
 async fn look<'a>(
     hub: &'a HubClient,
     cache: &'a HubCache,
     name: &'a ModelName,
     anyway: bool,
 ) -> Result<FoundModel<'a>, CliError> {
+    let found = FoundModel::find(hub, cache, name).await?;
+    say_forecast(&found, name, anyway).await?;
+    Ok(found)
+}
+
+/// Says what a model will take here, as its configuration tells.
+///
+/// # Errors
+/// The configuration cannot be had, or the model does not run here and is not wanted `anyway`.
+#[cfg(feature = "mlx")]
+async fn say_forecast(found: &FoundModel<'_>, name: &ModelName, anyway: bool) -> Result<(), CliError> {
     use crate::cli::blocking;
     use crate::cli::local_model::{ForecastError, forecast};
 
-    let found = FoundModel::find(hub, cache, name).await?;
     let (config, weight_bytes) = (found.file("config.json").await?, found.weight_bytes());
     match blocking(move || Ok(forecast(&config, weight_bytes))).await? {
         Ok(sentence) => say(format_args!("{name}: {sentence}")),
@@ -79,18 +88,13 @@ async fn look<'a>(
         }
         Err(error) => say(format_args!("{name}: {error}")),
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Finds a model at the hub. Without the engine nothing runs here, so there is nothing to say of it.
+/// Without the engine nothing runs here, so there is nothing to say of it.
 #[cfg(not(feature = "mlx"))]
-async fn look<'a>(
-    hub: &'a HubClient,
-    cache: &'a HubCache,
-    name: &'a ModelName,
-    _anyway: bool,
-) -> Result<FoundModel<'a>, CliError> {
-    Ok(FoundModel::find(hub, cache, name).await?)
+async fn say_forecast(_found: &FoundModel<'_>, _name: &ModelName, _anyway: bool) -> Result<(), CliError> {
+    Ok(())
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Channels {
             ChannelState::Call(scan) => {
                 let end = self.held.bytes().position(|byte| scan.feed(byte)).map(|at| at + 1);
                 let rest = self.held.split_off(end.unwrap_or(self.held.len()));
-                give(Separated::Answer, std::mem::replace(&mut self.held, rest), parts);
+                give(Separated::Call, std::mem::replace(&mut self.held, rest), parts);
                 if end.is_some() {
                     self.state = ChannelState::Between;
                 }
@@ -134,7 +134,7 @@ impl Channels {
             let start = length + header[..receiver].find(CHANNEL).filter(is_of_calls).unwrap_or(receiver);
             let rest = self.held.split_off(length + receiver + TO_FUNCTIONS.len());
             let opening = std::mem::replace(&mut self.held, rest).split_off(start);
-            parts.push(Separated::Answer(opening));
+            parts.push(Separated::Call(opening));
             self.state = ChannelState::Call(JsonScan::default());
             return true;
         }
@@ -214,7 +214,7 @@ mod tests {
         for part in found {
             match (joined.last_mut(), part) {
                 (Some(Separated::Thought(text)), Separated::Thought(more))
-                | (Some(Separated::Answer(text)), Separated::Answer(more))
+                | (Some(Separated::Call(text)), Separated::Call(more))
                 | (Some(Separated::Said(text)), Separated::Said(more)) => text.push_str(&more),
                 (_, part) => joined.push(part),
             }
@@ -226,7 +226,7 @@ mod tests {
     fn messages_are_told_apart_however_they_are_split() {
         let thought = |text: &str| Separated::Thought(text.into());
         let said = |text: &str| Separated::Said(text.into());
-        let call = |text: &str| Separated::Answer(text.into());
+        let call = |text: &str| Separated::Call(text.into());
         let cases = [
             (
                 "<|channel|>analysis<|message|>So <|end it.<|end|><|start|>assistant<|channel|>final<|message|>Yes.\n<|return|>",

@@ -9,6 +9,8 @@ pub(super) enum Separated {
     Thought(String),
     /// Text that may hold calls.
     Answer(String),
+    /// Text of a call.
+    Call(String),
     /// Text that holds none.
     Said(String),
 }

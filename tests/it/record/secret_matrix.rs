@@ -14,7 +14,6 @@ use crate::support::recorder::{Recorder, files};
 use crate::support::upstream::{Answer, Client, Message, Upstream, frames};
 
 #[path = "../../../src/trace/redact/tests/kinds.rs"]
-#[allow(dead_code, reason = "its alphabets are for others")]
 mod kinds;
 
 /// The last that an answer says before it waits to be looked at.

@@ -24,13 +24,23 @@ pub(crate) fn copy(folder: &Path, changed: impl Fn(&Path, &Path) -> bool) {
 
 /// The embedded model with this text of its template replaced.
 pub(crate) fn write_with_template(folder: &Path, text: &str, by: &str) {
+    with_template(folder, |template| {
+        assert!(template.contains(text), "{text}");
+        template.replace(text, by)
+    });
+}
+
+/// The embedded model with another template.
+pub(crate) fn write_with_own_template(folder: &Path, template: &str) {
+    with_template(folder, |_| template.to_owned());
+}
+
+fn with_template(folder: &Path, changed: impl Fn(&str) -> String) {
     copy(folder, |path, to| {
         let has_template = path.ends_with("tokenizer_config.json");
         if has_template {
             let mut config: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-            let template = config["chat_template"].as_str().unwrap();
-            assert!(template.contains(text), "{text}");
-            config["chat_template"] = template.replace(text, by).into();
+            config["chat_template"] = changed(config["chat_template"].as_str().unwrap()).into();
             fs::write(to, config.to_string()).unwrap();
         }
         has_template

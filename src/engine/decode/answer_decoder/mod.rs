@@ -260,11 +260,9 @@ impl AnswerDecoder {
                     continue;
                 }
                 Separated::Said(said) => text(self.decide(said)),
-                // In channels this is a call, here one of something that nobody offered: its markup is no text for the user.
-                Separated::Answer(_) if self.rules.tools.is_empty() && matches!(self.thinking, Separator::Channels(_)) => {
-                    continue;
-                }
-                Separated::Answer(answer) => {
+                // Of something that nobody offered: its markup is no text for the user.
+                Separated::Call(_) if self.rules.tools.is_empty() => continue,
+                Separated::Answer(answer) | Separated::Call(answer) => {
                     let answer = self.decide(answer);
                     // There are no calls without tools, nor inside a JSON value.
                     if self.rules.tools.is_empty() || matches!(self.stage, Stage::Output(_)) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::Response;
 
-use crate::net::root_cause;
+use super::root_cause;
 
 /// The longest line of an event stream, in bytes: far more than any event has.
 const LONGEST_LINE: usize = 64 << 20;
@@ -37,7 +37,7 @@ impl Default for TimeLimits {
 
 /// Why no more of a body can be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("the connection broke: {}", root_cause(.0))]
     Broken(reqwest::Error),
     #[error("a line of more than {} MiB, which no event has", LONGEST_LINE >> 20)]
@@ -47,7 +47,7 @@ pub(super) enum BodyError {
 }
 
 /// The bytes of a streamed body, within the bounds.
-pub(super) fn bounded(response: Response) -> impl Stream<Item = Result<Bytes, BodyError>> {
+pub(crate) fn bounded(response: Response) -> impl Stream<Item = Result<Bytes, BodyError>> {
     let mut read = Read::default();
     response.bytes_stream().map(move |bytes| {
         let bytes = bytes.map_err(BodyError::Broken)?;
@@ -57,7 +57,7 @@ pub(super) fn bounded(response: Response) -> impl Stream<Item = Result<Bytes, Bo
 }
 
 /// A body that is no stream, whole.
-pub(super) async fn whole(response: Response) -> Result<Vec<u8>, BodyError> {
+pub(crate) async fn whole(response: Response) -> Result<Vec<u8>, BodyError> {
     let bytes = response.bytes_stream().map_err(BodyError::Broken);
     let add = |mut body: Vec<u8>, bytes: Bytes| async move {
         body.extend_from_slice(&bytes);

@@ -1,4 +1,6 @@
-//! What all our HTTP clients need: which addresses are local, and readable errors.
+//! What all our HTTP clients need: which addresses are local, readable errors, and bounds on what servers send.
+
+pub(crate) mod bounds;
 
 use std::net::IpAddr;
 
