@@ -3,6 +3,7 @@
 use anyclaude::snapshot::{ExchangeId, Outcome, Snapshot, Store, ToolUse};
 use serde_json::json;
 
+use super::terminal::python;
 use super::{pending, snapshot};
 use crate::support::demo::write_trace;
 use crate::support::output::line_of;
@@ -13,24 +14,16 @@ use crate::support::sandbox::Sandbox;
 /// typed. What it prints afterwards, on the usual screen, is the standard output. The terminal must be as it was before.
 fn review_while(sandbox: &Sandbox, action: &str, keys: &str) -> Ran {
     let script = "
-import fcntl, os, pty, struct, subprocess, sys, termios
 child, terminal = pty.fork()
 if child == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    small()
     os.execv(sys.argv[1], [sys.argv[1], 'review'])
-output, typed = b'', False
-while True:
-    try:
-        read = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not read:
-        break
-    output += read
-    if not typed and b'quit' in output:
+keys = [sys.argv[3].encode()]
+def type_once(output):
+    if keys and b'quit' in output:
         subprocess.run(['sh', '-c', sys.argv[2]], check=True, env={**os.environ, 'REVIEW': str(child)})
-        os.write(terminal, sys.argv[3].encode())
-        typed = True
+        os.write(terminal, keys.pop())
+output = play(terminal, type_once)
 screen, _, after = output.rpartition(b'\\x1b[?1049l')
 assert b'\\x1b[?1049h' in screen, output
 assert output.rfind(b'\\x1b[?25h') > output.rfind(b'\\x1b[?25l'), output
@@ -39,9 +32,7 @@ assert termios.tcgetattr(terminal)[3] & usual == usual, output
 sys.stdout.buffer.write(after)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
-    let mut python = sandbox.program("python3");
-    let arguments = ["-c", script, env!("CARGO_BIN_EXE_anyclaude"), action, keys];
-    run(python.args(arguments).env("TERM", "xterm-256color"))
+    run(python(sandbox, script).args([action, keys]).env("TERM", "xterm-256color"))
 }
 
 fn review(sandbox: &Sandbox, keys: &str) -> Ran {
@@ -113,10 +104,9 @@ fn a_signal_ends_it_and_the_terminal_is_as_before() {
 #[test]
 fn it_ends_with_its_terminal() {
     let script = "
-import fcntl, os, pty, signal, struct, sys, termios
 child, terminal = pty.fork()
 if child == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    small()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.execv(sys.argv[1], [sys.argv[1], 'review'])
 output = b''
@@ -126,8 +116,7 @@ os.close(terminal)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
     let sandbox = pending();
-    let mut python = sandbox.program("python3");
-    run(python.args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")]).env("TERM", "xterm-256color")).exits(129);
+    run(python(&sandbox, script).env("TERM", "xterm-256color")).exits(129);
     assert_eq!(sandbox.files("snapshots").len(), 4);
 }
 
@@ -135,10 +124,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 #[test]
 fn it_is_stopped_and_goes_on() {
     let script = "
-import fcntl, os, pty, signal, struct, sys, termios
 shell, terminal = pty.fork()
 if shell == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    small()
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     before = termios.tcgetattr(0)[:4]
     job = os.fork()
@@ -155,22 +143,15 @@ if shell == 0:
     os.tcsetpgrp(0, os.getpid())
     print('ended', os.waitstatus_to_exitcode(status), termios.tcgetattr(0)[:4] == before, flush=True)
     os._exit(0)
-output, keys = b'', [b'\\x1a', b'q']
-while True:
-    try:
-        read = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not read:
-        break
-    output += read
+keys = [b'\\x1a', b'q']
+def stop_and_quit(output):
     while keys and output.count(b'quit') > 2 - len(keys):
         os.write(terminal, keys.pop(0))
+output = play(terminal, stop_and_quit)
 assert b'stopped True True' in output and b'ended 0 True' in output, output
 ";
     let sandbox = pending();
-    let mut python = sandbox.program("python3");
-    run(python.args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")]).env("TERM", "xterm-256color")).exits(0);
+    run(python(&sandbox, script).env("TERM", "xterm-256color")).exits(0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod by_name;
 mod full_screen;
+mod terminal;
 
 use std::process::Stdio;
 
@@ -299,25 +300,17 @@ fn what_changed_since_it_was_shown_is_left() {
 fn single_keys_on_a_terminal() {
     let sandbox = pending();
     let script = "
-import os, pty, sys
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[1], [sys.argv[1], 'review'])
-output, keys = b'', [b's', b'r', b'a']
-while True:
-    try:
-        read = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not read:
-        break
-    output += read
+keys = [b's', b'r', b'a']
+def answer(output):
     while keys and output.count(b'uit? ') > 3 - len(keys):
         os.write(terminal, keys.pop(0))
-sys.stdout.buffer.write(output)
+sys.stdout.buffer.write(play(terminal, answer))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
-    let ran = run(sandbox.program("python3").args(["-c", script, env!("CARGO_BIN_EXE_anyclaude")])).exits(0);
+    let ran = run(&mut terminal::python(&sandbox, script)).exits(0);
     insta::assert_snapshot!(line_of(&ran.stdout, "Reviewed: "), @"Reviewed: 1 accepted, 1 rejected, 1 still pending");
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__003.snap"]);
 }
