@@ -65,7 +65,7 @@ fn weights_in_memory(config: &Config, in_files: u64, path: ComputePath) -> u64 {
 
 /// On the GPU path a running answer has a copy of what the prefix cache has.
 fn token_bytes(config: &Config, path: ComputePath) -> u64 {
-    let numbers = 2 * config.attention_layers() * config.kv_heads * config.head_dim;
+    let numbers: usize = config.kv_shapes().iter().map(|layer| 2 * layer.heads * layer.width).sum();
     let bytes = match path {
         ComputePath::Cpu => 4,
         ComputePath::Gpu => 2 * config.plain_bytes,

@@ -11,6 +11,7 @@ use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
 use super::Config;
+use super::config::KvLayerShape;
 use super::kv_buffer::LayerKv;
 use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
 use super::recurrent_state::{LayerState, StateShape};
@@ -54,11 +55,10 @@ impl Resumption {
 }
 
 /// The sizes that all segments of a model have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvShape {
-    layers: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    /// Those of each layer's keys and values.
+    layers: Vec<KvLayerShape>,
     /// Shapes of the recurrent layers' states, if there are any.
     states: Option<StateShape>,
 }
@@ -66,12 +66,7 @@ pub struct KvShape {
 impl KvShape {
     /// The sizes of a model's segments.
     pub fn of(config: &Config) -> Self {
-        Self {
-            layers: config.attention_layers(),
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            states: StateShape::of(config),
-        }
+        Self { layers: config.kv_shapes(), states: StateShape::of(config) }
     }
 
     /// Whether sequences can go on only where the state of recurrent layers was kept.
@@ -152,7 +147,7 @@ impl KvSegment {
 
     /// The way back from [`KvSegment::tensors`], for a segment of `tokens` tokens. The error names the tensor that is missing,
     /// too many or of another shape or type.
-    pub fn from_tensors(mut tensors: HashMap<String, Array>, shape: KvShape, tokens: usize) -> Result<Self, String> {
+    pub fn from_tensors(mut tensors: HashMap<String, Array>, shape: &KvShape, tokens: usize) -> Result<Self, String> {
         let has_states = tensors.keys().any(|name| name.starts_with("state."));
         let mut take = |name: String, wanted: &[i32]| {
             let array = tensors.remove(&name).ok_or_else(|| format!("tensor {name} is missing"))?;
@@ -164,12 +159,12 @@ impl KvSegment {
             }
             Ok(array)
         };
-        let wanted = [1, shape.kv_heads, tokens, shape.head_dim].map(|size| size as i32);
-        let mut layer = |layer| {
+        let layer = |(layer, KvLayerShape { heads, width }): (usize, &KvLayerShape)| {
+            let wanted = [1, *heads, tokens, *width].map(|size| size as i32);
             let mut part = |part: &str| take(format!("layer.{layer}.{part}"), &wanted);
             Ok(LayerKv { keys: part("keys")?, values: part("values")? })
         };
-        let layers: Vec<LayerKv> = (0..shape.layers).map(&mut layer).collect::<Result<_, String>>()?;
+        let layers: Vec<LayerKv> = shape.layers.iter().enumerate().map(layer).collect::<Result<_, String>>()?;
         let resumption = match shape.states {
             None => Resumption::Anywhere,
             Some(_) if !has_states => Resumption::Nowhere,
@@ -246,5 +241,38 @@ impl Payload for KvSegment {
     fn with_checkpoint_of(&self, other: Option<&Self>) -> Self {
         let resumption = other.map_or_else(|| self.resumption.inside(), |other| other.resumption.clone());
         Self { resumption, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::normal;
+
+    #[test]
+    fn layers_may_have_keys_and_values_of_different_shapes() {
+        let shapes = [(1, 4), (3, 8)].map(|(heads, width)| KvLayerShape { heads, width });
+        let shape = KvShape { layers: shapes.to_vec(), states: None };
+        // Room for two tokens more.
+        let buffer = |KvLayerShape { heads, width }: &KvLayerShape, seed| normal(&[1, *heads as i32, 7, *width as i32], seed);
+        let layers = shapes.iter().map(|shape| LayerKv { keys: buffer(shape, 1), values: buffer(shape, 2) }).collect();
+        let whole = KvSegment::new(layers, 5).unwrap();
+        assert_eq!(whole.bytes(), 5 * 2 * (4 + 3 * 8) * 4);
+        let (left, right) = whole.split(2).unwrap();
+        assert_eq!((left.bytes(), right.bytes()), (whole.bytes() / 5 * 2, whole.bytes() / 5 * 3));
+        let joined = left.join(&right).unwrap().tensors().unwrap();
+        let read = KvSegment::from_tensors(joined.into_iter().collect(), &shape, 5).unwrap();
+        let numbers = |segment: &KvSegment| {
+            segment
+                .tensors()
+                .unwrap()
+                .into_iter()
+                .map(|(name, array)| (name, array.as_slice::<f32>().to_vec()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&read), numbers(&whole));
+        let swapped = KvShape { layers: shapes.into_iter().rev().collect(), states: None };
+        let refused = KvSegment::from_tensors(read.tensors().unwrap().into_iter().collect(), &swapped, 5);
+        assert_eq!(refused.err().unwrap(), "tensor layer.0.keys has shape [1, 1, 5, 4] instead of [1, 3, 5, 8]");
     }
 }

@@ -59,7 +59,7 @@ impl Model {
 
     /// An empty KV cache for this model.
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(self.config.attention_layers(), self.path).with_recurrent(self.config.recurrent_layers())
+        KvCache::new(self.config.kv_shapes().len(), self.path).with_recurrent(self.config.recurrent_layers())
     }
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.

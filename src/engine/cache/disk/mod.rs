@@ -224,7 +224,7 @@ impl DiskCache {
         let name = self.index.name(id)?;
         let read = fs::read(self.folder.join(name.to_string()));
         let tokens = self.index.tokens(id).len();
-        let reason = match read.as_deref().map(|bytes| decode(name, bytes, self.shape, tokens)) {
+        let reason = match read.as_deref().map(|bytes| decode(name, bytes, &self.shape, tokens)) {
             Ok(Ok(payload)) => return Some(payload),
             // It may still be queued for writing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.writer.is_idle() => return None,

@@ -121,7 +121,7 @@ impl SegmentHeader {
 }
 
 /// The keys and values in the content of a file, which holds `tokens` tokens. An error says how the file is damaged.
-pub(super) fn decode(name: FileName, bytes: &[u8], shape: KvShape, tokens: usize) -> Result<KvSegment, String> {
+pub(super) fn decode(name: FileName, bytes: &[u8], shape: &KvShape, tokens: usize) -> Result<KvSegment, String> {
     if crc32fast::hash(bytes) != name.checksum {
         return Err("its checksum is wrong".into());
     }
@@ -163,7 +163,7 @@ mod tests {
         let path = dir.path().join(name.to_string());
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!((read_header(&path).unwrap(), name.to_string().parse()), (header.clone(), Ok(name)));
-        let again = decode(name, &bytes, testing::kv_shape(), 3).unwrap();
+        let again = decode(name, &bytes, &testing::kv_shape(), 3).unwrap();
         assert_eq!((header.encode(&again).unwrap(), again.bytes()), ((name, bytes), testing::kv(3).bytes()));
         // It is an ordinary safetensors file: MLX reads it too.
         let tensors = Array::load_safetensors(&path).unwrap();
@@ -196,7 +196,7 @@ mod tests {
         let path = dir.path().join(name.to_string());
         for variant in damaged(&bytes).into_iter().filter(|variant| *variant != bytes) {
             std::fs::write(&path, &variant).unwrap();
-            assert!(decode(name, &variant, testing::kv_shape(), 3).is_err());
+            assert!(decode(name, &variant, &testing::kv_shape(), 3).is_err());
             if let Some(read) = read_header(&path) {
                 assert_eq!(read.id() == header.id(), read.parent == header.parent && read.tokens == header.tokens);
             }
@@ -211,7 +211,7 @@ mod tests {
             let (_, name, mut bytes) = encoded(&[1, 2, 3]);
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-            prop_assert!(decode(name, &bytes, testing::kv_shape(), 3).is_err());
+            prop_assert!(decode(name, &bytes, &testing::kv_shape(), 3).is_err());
         }
     }
 }

@@ -7,6 +7,7 @@ mod generation_config;
 mod glm;
 mod gpt_oss;
 mod hybrid;
+mod kv_shape;
 mod minimax;
 mod sigmoid_routing;
 
@@ -20,6 +21,7 @@ pub(super) use self::family::{Family, LlamaConfig};
 pub use self::generation_config::GenerationConfig;
 pub(super) use self::glm::Glm4MoeConfig;
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
+pub(super) use self::kv_shape::KvLayerShape;
 pub(super) use self::minimax::MiniMaxConfig;
 pub(super) use self::sigmoid_routing::SigmoidRouting;
 use super::json_file::read_json;
@@ -183,9 +185,9 @@ impl Config {
         hybrid.recurrent[..layer].iter().filter(|recurrent| **recurrent == hybrid.recurrent[layer]).count()
     }
 
-    /// Layers with attention, which have keys and values.
-    pub fn attention_layers(&self) -> usize {
-        self.layers - self.recurrent_layers()
+    /// Whether a layer has a recurrent state in place of attention.
+    pub fn is_recurrent(&self, layer: usize) -> bool {
+        self.family.hybrid().is_some_and(|hybrid| hybrid.recurrent[layer])
     }
 
     /// Layers with a recurrent state.
