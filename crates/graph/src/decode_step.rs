@@ -138,6 +138,9 @@ fn count(model: &Model, computed: &KvCache, tokens: usize, step: DecodeStep) -> 
         Ok(cache)
     };
     let mut caches = (0..sequences).map(|_| cache()).collect::<Result<Vec<KvCache>, Exception>>()?;
+    if sequences > 1 {
+        KvCache::join(&mut caches.iter_mut().collect::<Vec<_>>())?;
+    }
     let input = vec![0; new];
     let inputs = caches.iter_mut().map(|cache| SequenceInput::new(&input, cache)).collect();
     Ok(operations(&model.lazy_logits(inputs)?)?)

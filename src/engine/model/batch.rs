@@ -8,7 +8,8 @@
 //! Other passes have `n = 1`.
 //!
 //! On the GPU path MLX multiplies all `n` matrices in one product, and attention wants the rows of a sequence side by side. So
-//! `n` is the number of sequences if all have as many new tokens, otherwise `n = R`.
+//! `n` is the number of sequences if all have as many new tokens, otherwise `n = R`. Attention works part by part: a part is a
+//! sequence, or all sequences of joint buffers (see `kv_joint`) if they have as many new tokens.
 
 use std::ops::Range;
 
@@ -19,6 +20,8 @@ use mlx_rs::ops::concatenate;
 use super::KvCache;
 use super::compute_path::ComputePath;
 use super::cpu::MAX_ROW_EXACT;
+use super::kv_buffer::LayerKv;
+use super::kv_joint::{JointPass, JointRow};
 use super::rope::{QueryScaling, Starts};
 
 /// The new tokens of one sequence and its KV cache.
@@ -64,9 +67,31 @@ impl NewTokens<'_> {
     }
 }
 
+/// Sequences whose attention is one call on the GPU path.
+struct Part {
+    /// The sequences, as a range of the inputs.
+    inputs: Range<usize>,
+    /// The sequences that share these ones' buffers, these included.
+    sharing: Range<usize>,
+    /// New tokens of each sequence.
+    new: usize,
+    /// Where these are all sequences of joint buffers.
+    joint: Option<JointPass>,
+}
+
+/// What the new tokens of a part attend to, in one layer.
+pub(super) struct Attended {
+    /// `[S, K, T, d]`.
+    pub kv: LayerKv,
+    /// Which of several sequences' tokens each new token sees, `[S, 1, new, T]`. Without it: its own sequence's, up to itself.
+    pub mask: Option<Array>,
+}
+
 /// The input of one forward pass: the new tokens of some sequences.
 pub(super) struct Batch<'a> {
     inputs: Vec<SequenceInput<'a>>,
+    /// On the GPU path, the parts that attention works on, in the order of the inputs.
+    parts: Vec<Part>,
     path: ComputePath,
     row_exact: bool,
     /// `n` in `[n, R / n, D]`.
@@ -84,12 +109,16 @@ impl<'a> Batch<'a> {
     /// or one has no new token. `scaling`: how the model's queries grow with their position, if they do.
     pub(super) fn new(
         path: ComputePath,
-        inputs: Vec<SequenceInput<'a>>,
+        mut inputs: Vec<SequenceInput<'a>>,
         scaling: Option<QueryScaling>,
     ) -> Result<Self, Exception> {
         if inputs.is_empty() || inputs.iter().any(|input| input.len() == 0) {
             return Err(Exception::custom("every sequence of a batch needs a token"));
         }
+        let parts = match path {
+            ComputePath::Cpu => Vec::new(),
+            ComputePath::Gpu => parts(&mut inputs)?,
+        };
         let row_exact = inputs.iter().all(|input| input.len() <= MAX_ROW_EXACT);
         let rows: usize = inputs.iter().map(SequenceInput::len).sum();
         let alike = inputs.iter().all(|input| input.len() == inputs[0].len());
@@ -107,7 +136,7 @@ impl<'a> Batch<'a> {
         let scaled = factors.iter().any(|factor| *factor != 1.0);
         let query_factors = scaled.then(|| Array::from_slice(&factors, &[rows as i32]));
         let positions = Array::from_slice(&positions, &[rows as i32]);
-        Ok(Self { inputs, path, row_exact, size: size as i32, positions, starts, query_factors })
+        Ok(Self { inputs, parts, path, row_exact, size: size as i32, positions, starts, query_factors })
     }
 
     /// How to compute it.
@@ -159,6 +188,26 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// Of each part that attention works on, how many sequences it has and how many new tokens each of them. Empty on the CPU path.
+    pub(super) fn part_sizes(&self) -> Vec<[i32; 2]> {
+        self.parts.iter().map(|part| [part.inputs.len(), part.new].map(|size| size as i32)).collect()
+    }
+
+    /// Writes a layer's keys and values of each part's new tokens, `[S, K, new, d]`, after the tokens present. Returns what these
+    /// attend to; where a part has several sequences, only what the layer's `window` shows. All is written before anything is read:
+    /// MLX writes in place only what nobody is about to read.
+    pub(super) fn append(
+        &mut self,
+        layer: usize,
+        window: Option<i32>,
+        new: &[(Array, Array)],
+    ) -> Result<Vec<Attended>, Exception> {
+        for (part, (keys, values)) in self.parts.iter().zip(new) {
+            part.write(&mut self.inputs, layer, keys, values)?;
+        }
+        self.parts.iter_mut().map(|part| part.attended(&self.inputs, layer, window)).collect()
+    }
+
     /// `[R, D]` to `[n, R / n, D]`: the inverse of [`rows`].
     pub(super) fn batched(&self, rows: Array) -> Result<Array, Exception> {
         rows.reshape(&[self.size, -1, rows.dim(1)])
@@ -173,6 +222,59 @@ impl<'a> Batch<'a> {
     pub(super) fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.inputs.iter().flat_map(|input| input.cache.arrays())
     }
+}
+
+impl Part {
+    fn write(&self, inputs: &mut [SequenceInput], layer: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
+        if let Some(joint) = &self.joint {
+            let mut all: Vec<_> = inputs[self.inputs.clone()].iter_mut().map(|input| &mut *input.cache).collect();
+            return joint.write(&mut all, layer, keys, values);
+        }
+        let cache = &mut *inputs[self.inputs.start].cache;
+        cache.add(layer, keys, values)?;
+        let written = cache.buffers(layer)?.clone();
+        for other in self.sharing.clone().filter(|at| *at != self.inputs.start) {
+            inputs[other].cache.share_buffers(layer, written.clone());
+        }
+        Ok(())
+    }
+
+    fn attended(&mut self, inputs: &[SequenceInput], layer: usize, window: Option<i32>) -> Result<Attended, Exception> {
+        let cache = &inputs[self.inputs.start].cache;
+        match &mut self.joint {
+            Some(joint) => {
+                let (kv, mask) = joint.attended(cache.buffers(layer)?, window)?;
+                Ok(Attended { kv, mask: Some(mask) })
+            }
+            None => Ok(Attended { kv: cache.own(layer, cache.tokens() + self.new)?, mask: None }),
+        }
+    }
+}
+
+/// The parts of some inputs. Sequences that share buffers with one that is not among them, or not in its place, get buffers of
+/// their own.
+fn parts(inputs: &mut [SequenceInput]) -> Result<Vec<Part>, Exception> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    while start < inputs.len() {
+        let rows = inputs[start].cache.joint_row().map_or(1, |row| row.rows() as usize);
+        let sharing = start..inputs.len().min(start + rows);
+        let places: Vec<_> = inputs[sharing.clone()].iter().map(|input| input.cache.joint_row()).collect();
+        let sharing = if JointRow::are_whole(&places) { sharing } else { start..start + 1 };
+        if sharing.len() == 1 {
+            inputs[start].cache.leave()?;
+        }
+        let new = |at: usize| inputs[at].len();
+        if sharing.len() > 1 && sharing.clone().all(|at| new(at) == new(start)) {
+            let lengths: Vec<_> = inputs[sharing.clone()].iter().map(|input| input.cache.tokens()).collect();
+            let joint = Some(JointPass::new(&lengths, new(start)));
+            parts.push(Part { inputs: sharing.clone(), sharing: sharing.clone(), new: new(start), joint });
+        } else {
+            let alone = |at| Part { inputs: at..at + 1, sharing: sharing.clone(), new: new(at), joint: None };
+            parts.extend(sharing.clone().map(alone));
+        }
+        start = sharing.end;
+    }
+    Ok(parts)
 }
 
 /// `[n, R / n, D]` to `[R, D]`.

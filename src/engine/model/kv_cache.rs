@@ -3,7 +3,7 @@
 //!
 //! On the CPU path they are a tail: the tokens after the segments. Our kernel reads segments where they are, so resuming from
 //! them copies nothing. On the GPU path they hold all tokens, because MLX's fused attention wants them side by side: what
-//! segments hold is copied into them once, when a sequence resumes.
+//! segments hold is copied into them once, when a sequence resumes. Sequences that decode together may share them (`kv_joint`).
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -11,6 +11,7 @@ use mlx_rs::error::Exception;
 use super::compute_path::ComputePath;
 use super::device_work::{count_copy, wait};
 use super::kv_buffer::LayerKv;
+use super::kv_joint::JointRow;
 use super::kv_segment::KvSegment;
 use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS};
 use super::recurrent_state::{LayerState, RecurrentLayer, Taken};
@@ -27,6 +28,8 @@ pub struct KvCache {
     sealed: usize,
     /// For each layer with attention the sequence's own buffers, with room for more; `None` while there are none.
     buffers: Vec<Option<LayerKv>>,
+    /// Its row of these buffers, where others share them.
+    joint: Option<JointRow>,
     /// The state of each recurrent layer.
     recurrent: Vec<RecurrentLayer>,
     /// Tokens in all.
@@ -38,6 +41,7 @@ pub struct KvCache {
 /// What a forward pass changes in a cache: see [`KvCache::exchange`].
 pub struct KvState {
     buffers: Vec<Option<LayerKv>>,
+    joint: Option<JointRow>,
     recurrent: Vec<RecurrentLayer>,
     len: usize,
 }
@@ -45,7 +49,8 @@ pub struct KvState {
 impl KvCache {
     /// An empty cache for `layers` layers with attention and no recurrent ones.
     pub fn new(layers: usize, path: ComputePath) -> Self {
-        Self { path, segments: Vec::new(), sealed: 0, buffers: vec![None; layers], recurrent: Vec::new(), len: 0, reserved: 0 }
+        let (segments, buffers, recurrent) = (Vec::new(), vec![None; layers], Vec::new());
+        Self { path, segments, sealed: 0, buffers, joint: None, recurrent, len: 0, reserved: 0 }
     }
 
     /// The same with `layers` recurrent layers.
@@ -69,6 +74,7 @@ impl KvCache {
         if segments.is_empty() {
             return Ok(());
         }
+        self.leave()?;
         self.resume_recurrent(&segments)?;
         let held = self.len;
         self.len = segments.iter().map(|segment| segment.tokens).sum();
@@ -134,7 +140,10 @@ impl KvCache {
     pub fn copied_bytes(&self) -> usize {
         match self.path {
             ComputePath::Cpu => 0,
-            ComputePath::Gpu => self.buffers.iter().flatten().map(|layer| layer.keys.nbytes() + layer.values.nbytes()).sum(),
+            ComputePath::Gpu => {
+                let all: usize = self.buffers.iter().flatten().map(|layer| layer.keys.nbytes() + layer.values.nbytes()).sum();
+                all / self.joint.as_ref().map_or(1, |row| row.rows() as usize)
+            }
         }
     }
 
@@ -163,17 +172,79 @@ impl KvCache {
     /// all tokens, on the GPU path as a single span. Once every layer has its own, [`KvCache::advance`] makes the new tokens
     /// count.
     pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<KvSpans, Exception> {
-        let start = self.len - self.buffer_start();
-        let end = start + keys.dim(TOKEN_AXIS) as usize;
-        self.write(layer, start, keys, values)?;
-        // Cannot fail: `write` makes the buffers.
-        let LayerKv { keys, values } = self.buffers[layer].clone().ok_or_else(|| Exception::custom("no keys and values"))?;
-        let own = KvSpan { range: 0..end as i32, ..KvSpan::new(keys, values) };
+        self.add(layer, keys, values)?;
+        self.spans(layer, keys.dim(TOKEN_AXIS) as usize)
+    }
+
+    /// Writes a layer's keys and values (`[1, kv_heads, new tokens, head_dim]`) after the tokens present. If others share the
+    /// buffers, they have to be given these ([`KvCache::share_buffers`]).
+    pub(super) fn add(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
+        self.write(layer, self.len - self.buffer_start(), keys, values)
+    }
+
+    /// A layer's keys and values of the tokens present and of `new` ones that were written after them.
+    pub(super) fn spans(&self, layer: usize, new: usize) -> Result<KvSpans, Exception> {
+        let end = self.len + new - self.buffer_start();
+        let own = match self.path {
+            ComputePath::Cpu => {
+                let LayerKv { keys, values } = self.buffers(layer)?;
+                KvSpan { range: 0..end as i32, ..KvSpan::new(keys.clone(), values.clone()) }
+            }
+            ComputePath::Gpu => {
+                let LayerKv { keys, values } = self.own(layer, end)?;
+                KvSpan::new(keys, values)
+            }
+        };
         let before: &[Segment<KvSegment>] = match self.path {
             ComputePath::Cpu => &self.segments,
             ComputePath::Gpu => &[],
         };
         Ok(KvSpans::new(before.iter().map(|segment| segment.payload.span(layer)).chain([own]).collect()))
+    }
+
+    /// A layer's buffers, which it has once something was written.
+    pub(super) fn buffers(&self, layer: usize) -> Result<&LayerKv, Exception> {
+        self.buffers[layer].as_ref().ok_or_else(|| Exception::custom("a layer has no keys and values"))
+    }
+
+    /// The first `tokens` tokens of its own row of a layer's buffers.
+    pub(super) fn own(&self, layer: usize, tokens: usize) -> Result<LayerKv, Exception> {
+        self.buffers(layer)?.row(self.row(), tokens)
+    }
+
+    /// Takes over a layer's buffers, which another member of its joint has written.
+    pub(super) fn share_buffers(&mut self, layer: usize, buffers: LayerKv) {
+        self.buffers[layer] = Some(buffers);
+    }
+
+    /// Its place in joint buffers, if others share them.
+    pub(super) fn joint_row(&self) -> Option<&JointRow> {
+        self.joint.as_ref()
+    }
+
+    /// Takes over buffers of all layers, which hold its tokens in this row, or are its own.
+    pub(super) fn place(&mut self, buffers: Vec<LayerKv>, joint: Option<JointRow>) {
+        self.buffers = buffers.into_iter().map(Some).collect();
+        self.joint = joint;
+    }
+
+    /// Number of layers with attention.
+    pub(super) fn layers(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// How many tokens the buffers have room for.
+    pub fn capacity(&self) -> usize {
+        self.buffers.iter().flatten().next().map_or(0, LayerKv::capacity)
+    }
+
+    /// Gets buffers of its own again, if others share them.
+    pub(super) fn leave(&mut self) -> Result<(), Exception> {
+        if self.joint.is_some() { Self::join(&mut [self]) } else { Ok(()) }
+    }
+
+    fn row(&self) -> i32 {
+        self.joint.as_ref().map_or(0, |row| row.index)
     }
 
     /// The state of a recurrent layer; `None` before the first token.
@@ -195,12 +266,13 @@ impl KvCache {
     /// The state of the buffers and of the recurrent layers. While it is held, MLX cannot write into the buffers in place: it
     /// copies them.
     pub fn state(&self) -> KvState {
-        KvState { buffers: self.buffers.clone(), recurrent: self.recurrent.clone(), len: self.len }
+        KvState { buffers: self.buffers.clone(), joint: self.joint.clone(), recurrent: self.recurrent.clone(), len: self.len }
     }
 
     /// Exchanges the state with another one: so a pass can be built ahead, taken back, and taken up again.
     pub fn exchange(&mut self, state: &mut KvState) {
         std::mem::swap(&mut self.buffers, &mut state.buffers);
+        std::mem::swap(&mut self.joint, &mut state.joint);
         std::mem::swap(&mut self.recurrent, &mut state.recurrent);
         std::mem::swap(&mut self.len, &mut state.len);
     }
@@ -223,17 +295,18 @@ impl KvCache {
         if self.unsealed() == 0 {
             return Ok(());
         }
-        let unsealed = || Exception::custom("a layer has no keys and values to seal");
         match self.path {
             ComputePath::Cpu => {
                 let tokens = self.unsealed();
-                let layers = self.buffers.iter_mut().map(Option::take).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
+                let layers = self.buffers.iter_mut().map(Option::take).collect::<Option<Vec<_>>>();
+                let layers = layers.ok_or_else(|| Exception::custom("a layer has no keys and values to seal"))?;
                 let payload = KvSegment::new(layers, tokens)?;
                 let payload = if self.recurrent.is_empty() { payload } else { payload.among_recurrent(None, false)? };
                 self.segments.push(Segment { tokens, payload });
             }
             ComputePath::Gpu => {
-                let layers = self.buffers.iter().map(Option::as_ref).collect::<Option<Vec<_>>>().ok_or_else(unsealed)?;
+                let layers = (0..self.layers()).map(|layer| self.own(layer, self.len)).collect::<Result<Vec<_>, _>>()?;
+                let layers: Vec<&LayerKv> = layers.iter().collect();
                 for start in (self.sealed..self.len).step_by(SEGMENT_TOKENS) {
                     let tokens = start..self.len.min(start + SEGMENT_TOKENS);
                     let payload = KvSegment::copied(&layers, tokens.clone())?;
@@ -273,9 +346,11 @@ impl KvCache {
         let end = start + keys.dim(TOKEN_AXIS) as usize;
         let capacity = match self.path {
             ComputePath::Cpu => end.next_multiple_of(STEP),
-            ComputePath::Gpu if end <= self.reserved => (self.reserved + 1).next_multiple_of(STEP),
+            ComputePath::Gpu if end <= self.reserved && self.joint.is_none() => (self.reserved + 1).next_multiple_of(STEP),
             ComputePath::Gpu => Self::grown_capacity(end),
         };
+        let row = self.row();
+        let is_joint = self.joint.is_some();
         let buffers = &mut self.buffers[layer];
         match (self.path, buffers) {
             // No spare capacity: the first tokens are mostly a whole prefill chunk, which is sealed as it is.
@@ -285,16 +360,18 @@ impl KvCache {
                 Ok(())
             }
             (ComputePath::Gpu, empty @ None) => {
-                empty.insert(LayerKv::with_room_like(keys, values, capacity)?).write(start, keys, values)
+                empty.insert(LayerKv::with_room_like(keys, values, 1, capacity)?).write(row, start, keys, values)
             }
             (_, Some(buffers)) => {
                 if buffers.capacity() < end {
+                    // Other rows may be longer.
+                    let kept = if is_joint { buffers.capacity() } else { start };
                     if self.path == ComputePath::Gpu {
-                        count_copy((buffers.keys.nbytes() + buffers.values.nbytes()) / buffers.capacity() * start);
+                        count_copy((buffers.keys.nbytes() + buffers.values.nbytes()) / buffers.capacity() * kept);
                     }
-                    *buffers = buffers.enlarged(start, capacity)?;
+                    *buffers = buffers.enlarged(kept, capacity)?;
                 }
-                buffers.write(start, keys, values)
+                buffers.write(row, start, keys, values)
             }
         }
     }

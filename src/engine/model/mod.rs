@@ -17,6 +17,7 @@ mod gated_delta_net;
 mod json_file;
 mod kv_buffer;
 mod kv_cache;
+mod kv_joint;
 mod kv_segment;
 mod kv_spans;
 mod language_model;

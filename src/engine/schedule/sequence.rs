@@ -42,6 +42,22 @@ impl Sequence {
         self.kv.copied_bytes()
     }
 
+    /// Copies the keys and values of sequences that decode together into joint buffers, or those of a single one back into buffers of
+    /// its own. Only on the GPU path.
+    pub(super) fn join(sequences: &mut [&mut Self]) -> Result<(), Exception> {
+        KvCache::join(&mut sequences.iter_mut().map(|sequence| &mut sequence.kv).collect::<Vec<_>>())
+    }
+
+    /// Whether [`Self::join`] would change nothing.
+    pub(super) fn are_joined(sequences: &[&Self]) -> bool {
+        KvCache::are_joined(&sequences.iter().map(|sequence| &sequence.kv).collect::<Vec<_>>())
+    }
+
+    /// How many tokens the joint buffers of these would have room for, in all rows.
+    pub(super) fn joint_tokens(sequences: &[&Self]) -> usize {
+        sequences.len() * sequences.iter().map(|sequence| sequence.kv.capacity()).max().unwrap_or(0)
+    }
+
     /// The computed tokens.
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens

@@ -1,5 +1,6 @@
-//! Attention on the GPU path: MLX's fused operation, once for each sequence and layer, over buffers in which the keys and values
-//! of a sequence lie side by side. How many operations a token takes does not depend on how long its sequence is.
+//! Attention on the GPU path: MLX's fused operation, once for each layer and each sequence or each sequences of joint buffers, over
+//! buffers in which the keys and values of a sequence lie side by side. How many operations a token takes does not depend on how
+//! long its sequence is.
 
 use std::ops::Range;
 
@@ -10,16 +11,18 @@ use mlx_rs::ops::{add, arange, concatenate, expand_dims, gt, le, logical_and};
 use mlx_rs::{Array, array};
 
 use super::{Attention, gated};
-use crate::engine::model::batch::Batch;
+use crate::engine::model::batch::{Attended, Batch};
 use crate::engine::model::layers::RmsNorm;
 
-/// The queries of one sequence's new tokens, and the keys and values that they attend to.
+/// The queries of the new tokens of one sequence, or of `S` that share buffers, and the keys and values that they attend to.
 pub(super) struct FusedInput {
-    /// Queries of the new tokens, `[1, H, L, d]`.
+    /// Queries of the new tokens, `[S, H, L, d]`.
     queries: Array,
-    /// Of all tokens, the new ones included, `[1, K, T, d]`.
+    /// Of the tokens, the new ones included, `[S, K, T, d]`.
     keys: Array,
     values: Array,
+    /// Which of several sequences' tokens each query sees, `[S, 1, L, T]`.
+    mask: Option<Array>,
 }
 
 impl Attention {
@@ -47,13 +50,12 @@ impl Attention {
         let (queries, keys) = (rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?);
         let queries = Self::scaled(queries, batch.query_factors())?;
         let values = self.heads_of(&self.value.forward(x)?, None)?;
-        let counts: Vec<i32> = batch.sequences().map(|(rows, _)| rows.end - rows.start).collect();
-        let (queries, keys, values) = (parted(queries, &counts)?, parted(keys, &counts)?, parted(values, &counts)?);
-        let mut inputs = Vec::new();
-        for ((((_, cache), queries), keys), values) in batch.sequences().zip(queries).zip(keys).zip(values) {
-            let (keys, values) = cache.append(layer, &keys, &values)?.concatenated()?;
-            inputs.push(FusedInput { queries, keys, values });
-        }
+        let sizes = batch.part_sizes();
+        let (queries, keys, values) = (parted(queries, &sizes)?, parted(keys, &sizes)?, parted(values, &sizes)?);
+        let new: Vec<_> = keys.into_iter().zip(values).collect();
+        let attended = batch.append(layer, self.window, &new)?;
+        let input = |(queries, Attended { kv, mask })| FusedInput { queries, keys: kv.keys, values: kv.values, mask };
+        let inputs = queries.into_iter().zip(attended).map(input).collect();
         Ok((inputs, gates))
     }
 
@@ -66,37 +68,49 @@ impl Attention {
     }
 }
 
-/// Each sequence's part, `[1, heads, L, d]`, of `[n, heads, R / n, d]`; `counts` are the sequences' numbers of rows `L`.
-fn parted(heads: Array, counts: &[i32]) -> Result<Vec<Array>, Exception> {
-    if let [_] = counts {
-        return Ok(vec![heads]);
-    }
+/// The parts of `[n, heads, R / n, d]`, each `[S, heads, L, d]`; `sizes` has `S` and `L` of each.
+fn parted(heads: Array, sizes: &[[i32; 2]]) -> Result<Vec<Array>, Exception> {
     let of_group = heads.dim(2);
-    let ends = counts.iter().scan(0, |end, count| {
-        *end += count / of_group;
+    let ends = sizes.iter().scan(0, |end, [sequences, rows]| {
+        *end += sequences * rows / of_group;
         Some(*end)
     });
-    let cuts: Vec<i32> = ends.take(counts.len() - 1).collect();
-    let parts = heads.split_at_indices(&cuts, 0)?;
-    parts.into_iter().map(|part| if part.dim(0) == 1 { Ok(part) } else { part.transpose_axes(&[2, 1, 0, 3]) }).collect()
+    let cuts: Vec<i32> = ends.take(sizes.len().saturating_sub(1)).collect();
+    let parts = if cuts.is_empty() { vec![heads] } else { heads.split_at_indices(&cuts, 0)? };
+    let part = |(part, [sequences, rows]): (Array, &[i32; 2])| {
+        if part.dim(2) == *rows {
+            return Ok(part);
+        }
+        // Groups of one row: `[S · L, heads, 1, d]`.
+        part.reshape(&[*sequences, *rows, part.dim(1), part.dim(3)])?.transpose_axes(&[0, 2, 1, 3])
+    };
+    parts.into_iter().zip(sizes).map(part).collect()
 }
 
 /// The way back from [`parted`], to groups of `of_group` rows.
 fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
-    let part = |part: Array| if part.dim(2) == of_group { Ok(part) } else { part.transpose_axes(&[2, 1, 0, 3]) };
+    let part = |part: Array| {
+        if part.dim(2) == of_group {
+            return Ok(part);
+        }
+        part.transpose_axes(&[0, 2, 1, 3])?.reshape(&[-1, part.dim(1), 1, part.dim(3)])
+    };
     let mut parts = parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     if let [_] = &parts[..] { Ok(parts.remove(0)) } else { concatenate(&parts, 0) }
 }
 
-/// The attention output of a sequence's new tokens, `[1, H, L, d]`. A token attends to itself and the tokens before it, with a
-/// `window` to at most that many in all; with `sinks`, `[H]`, also to nothing.
+/// The attention output of the new tokens of a part, `[S, H, L, d]`. A token attends to what the mask says; without one, to itself
+/// and the tokens before it, with a `window` to at most that many in all. With `sinks`, `[H]`, it also attends to nothing.
 fn attend(
-    FusedInput { queries, keys, values }: &FusedInput,
+    FusedInput { queries, keys, values, mask }: &FusedInput,
     window: Option<i32>,
     sinks: Option<&Array>,
 ) -> Result<Array, Exception> {
     let (new, width, tokens) = (queries.dim(2), queries.dim(3), keys.dim(2));
     let scale = (width as f32).powf(-0.5);
+    if let Some(mask) = mask {
+        return scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(mask), sinks);
+    }
     let Some(window) = window.filter(|window| *window < tokens) else {
         // A single new token sees all tokens: no mask.
         let mask = (new > 1).then_some(ScaledDotProductAttentionMask::Causal);
@@ -169,7 +183,7 @@ mod tests {
                 // `[1, H, L, d]` to `[L, H · d]`.
                 let in_rows = |heads: Array| heads.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, -1]).unwrap();
 
-                let input = FusedInput { queries: queries.clone(), keys: keys.clone(), values: values.clone() };
+                let input = FusedInput { queries: queries.clone(), keys: keys.clone(), values: values.clone(), mask: None };
                 let fused = in_rows(attend(&input, window, sinks).unwrap());
                 let attended = AttendedSequence { new_tokens: new, kv: spans(&keys, &values, cuts) };
                 let on_cpu =
@@ -186,11 +200,20 @@ mod tests {
 
     #[test]
     fn sequences_are_parted_and_joined_in_their_order() {
-        // Groups of rows `[n, R / n]`, and each sequence's rows.
-        for (groups, of_group, counts) in [(1, 3, &[3][..]), (4, 1, &[1, 1, 1, 1]), (2, 3, &[3, 3]), (6, 1, &[2, 1, 3])] {
+        // Groups of rows `[n, R / n]`, and each part's sequences and rows.
+        let cases = [
+            (1, 3, &[[1, 3]][..]),
+            (4, 1, &[[1, 1]; 4]),
+            (2, 3, &[[1, 3], [1, 3]]),
+            (6, 1, &[[1, 2], [1, 1], [1, 3]]),
+            (4, 1, &[[4, 1]]),
+            (4, 2, &[[1, 2], [3, 2]]),
+            (9, 1, &[[1, 1], [2, 3], [2, 1]]),
+        ];
+        for (groups, of_group, sizes) in cases {
             let heads = normal(&[groups, 2, of_group, 4], 1);
-            let parts = parted(heads.clone(), counts).unwrap();
-            assert!(parts.iter().zip(counts).all(|(part, count)| part.shape() == [1, 2, *count, 4]));
+            let parts = parted(heads.clone(), sizes).unwrap();
+            assert!(parts.iter().zip(sizes).all(|(part, [s, rows])| part.shape() == [*s, 2, *rows, 4]));
             let back = joined(parts, of_group).unwrap();
             assert_eq!(back.shape(), heads.shape());
             assert_eq!(largest(&subtract(&back, &heads).unwrap()), 0.0);

@@ -3,6 +3,7 @@
 //!
 //! `step` computes for all decoding answers together; here is what each of them makes of its rows.
 
+mod joining;
 mod step;
 
 use std::time::{Duration, Instant};

@@ -13,11 +13,12 @@ use mlx_rs::error::Exception;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::transforms::async_eval;
 
-use super::{ActiveAnswer, AnswerEnding};
+use super::{ActiveAnswer, AnswerEnding, joining};
 use crate::engine::EngineError;
 use crate::engine::decode::{Sampler, TokenMask};
 use crate::engine::model::{ComputePath, KvState, Model, wait};
 use crate::engine::schedule::device_choice::{NO_TOKEN, choose};
+use crate::engine::schedule::memory::MemoryLimit;
 use crate::engine::schedule::sequence::Sequence;
 
 /// The rows of one answer in a step that the device was given.
@@ -42,9 +43,13 @@ impl ActiveAnswer {
     /// Decodes one token for each of these answers, or several if a draft is accepted, all in one forward pass. Answers that join
     /// others whose step is already in work wait for the next one. Returns the endings of those that ended. An error of the
     /// device ends all of them, one of a single answer only that answer.
-    pub(in crate::engine::schedule) fn step(model: &Model, answers: &mut [&mut Self]) -> Vec<Option<AnswerEnding>> {
+    pub(in crate::engine::schedule) fn step(
+        model: &Model,
+        memory: &MemoryLimit,
+        answers: &mut [&mut Self],
+    ) -> Vec<Option<AnswerEnding>> {
         let start = Instant::now();
-        let ahead = match compute(model, answers) {
+        let ahead = match compute(model, memory, answers) {
             Ok(ahead) => ahead,
             Err(error) => return all_fail(answers, error),
         };
@@ -53,7 +58,9 @@ impl ActiveAnswer {
             Err(error) => Some(AnswerEnding::Failed(error)),
         };
         let endings: Vec<_> = answers.iter_mut().map(verify).collect();
-        let goes_on = endings.iter().all(Option::is_none) && answers.iter().all(|answer| answer.next.tokens.len() == 1);
+        let goes_on = endings.iter().all(Option::is_none)
+            && answers.iter().all(|answer| answer.next.tokens.len() == 1)
+            && !joining::is_due(answers, model.path(), memory);
         if let Some(ahead) = ahead.filter(|_| goes_on)
             && let Err(error) = ahead.submit(answers)
         {
@@ -69,8 +76,9 @@ fn all_fail(answers: &[&mut ActiveAnswer], error: Exception) -> Vec<Option<Answe
 }
 
 /// Waits until the step in work is computed, or one that it begins. Returns the step after it, if that can be built.
-fn compute(model: &Model, answers: &mut [&mut ActiveAnswer]) -> Result<Option<StepAhead>, Exception> {
+fn compute(model: &Model, memory: &MemoryLimit, answers: &mut [&mut ActiveAnswer]) -> Result<Option<StepAhead>, Exception> {
     if answers.iter().all(|answer| answer.submitted.is_none()) {
+        joining::join(answers, model.path(), memory)?;
         begin(model, answers)?;
     }
     for answer in answers.iter_mut() {

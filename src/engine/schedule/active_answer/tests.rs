@@ -66,7 +66,7 @@ impl<Folder> TestAnswers<Folder> {
         let mut steps = 0;
         let finished = loop {
             steps += 1;
-            match ActiveAnswer::step(&self.model, &mut [&mut answer]).remove(0) {
+            match ActiveAnswer::step(&self.model, &unlimited(), &mut [&mut answer]).remove(0) {
                 None => {}
                 Some(AnswerEnding::Finished(finished)) => break finished,
                 Some(AnswerEnding::Unwanted) => panic!("nobody left"),
@@ -106,6 +106,53 @@ impl<Folder> TestAnswers<Folder> {
         pieces.extend(decoder.finish());
         Said::of(pieces, reason, tokens)
     }
+}
+
+#[test]
+fn answers_that_decode_together_for_a_while_share_buffers_as_long_as_they_stay() {
+    let test = TestAnswers::new(ComputePath::Gpu);
+    let cache = &mut PrefixCache::new(CacheLimits::default(), None, Arc::default());
+    let requests = [(300, 60), (310, 30), (280, 45)];
+    let generation = |(prompt, tokens)| testing::generation(test.dir.path(), &testing::prompt(prompt), tokens);
+    let alone = requests.map(|request| test.answer(generation(request)).0.text);
+
+    let (events, mut received): (Vec<_>, Vec<_>) = requests.iter().map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
+    let start = |(request, events)| {
+        let mut answer = ActiveAnswer::start(&test.model, cache, generation(request), OutputLimits::default(), events).unwrap();
+        while answer.is_prefilling() {
+            answer.prefill_chunk(&test.model, cache, 512).unwrap();
+        }
+        answer
+    };
+    let mut answers: Vec<_> = requests.into_iter().zip(events).map(start).collect();
+    let joint =
+        |answers: &[ActiveAnswer]| Sequence::are_joined(&answers.iter().map(|answer| &answer.sequence).collect::<Vec<_>>());
+    let mut joined = Vec::new();
+    while !answers.is_empty() {
+        let endings = ActiveAnswer::step(&test.model, &unlimited(), &mut answers.iter_mut().collect::<Vec<_>>());
+        let mut endings = endings.into_iter();
+        answers.retain(|_| endings.next().unwrap().is_none());
+        joined.push((answers.len(), !answers.is_empty() && joint(&answers)));
+    }
+    assert!(!joined[0].1, "not at once: {joined:?}");
+    for left in [3, 2, 1] {
+        assert!(joined.contains(&(left, true)), "{left} share buffers, a last one has its own: {joined:?}");
+    }
+    let mut text = |received: &mut tokio::sync::mpsc::UnboundedReceiver<_>| {
+        let mut text = String::new();
+        while let Ok(event) = received.try_recv() {
+            if let Ok(EngineEvent::Piece(Piece::Text(more))) = event {
+                text.push_str(&more);
+            }
+        }
+        text
+    };
+    assert_eq!(received.iter_mut().map(&mut text).collect::<Vec<_>>(), alone);
+}
+
+/// As much memory as anybody wants.
+fn unlimited() -> MemoryLimit {
+    MemoryLimit { base: 0, most: usize::MAX, token_bytes: 1, state_bytes: 0, path: ComputePath::Gpu }
 }
 
 /// Requests for free text, with stop sequences, with tools that may or must be called.
@@ -249,6 +296,6 @@ fn on_the_gpu_path_there_is_room_for_the_answer_from_the_start() {
     let mut answer = ActiveAnswer::start(&test.model, cache, generation, OutputLimits::default(), events).unwrap();
     answer.prefill_chunk(&test.model, cache, 512).unwrap();
     let bytes = answer.sequence.copied_bytes();
-    while ActiveAnswer::step(&test.model, &mut [&mut answer]).remove(0).is_none() {}
+    while ActiveAnswer::step(&test.model, &unlimited(), &mut [&mut answer]).remove(0).is_none() {}
     assert_eq!((answer.output_tokens(), answer.sequence.copied_bytes()), (60, bytes));
 }

@@ -250,7 +250,7 @@ impl Worker {
         if decoding.is_empty() {
             return;
         }
-        let mut endings = ActiveAnswer::step(&self.model, &mut decoding).into_iter();
+        let mut endings = ActiveAnswer::step(&self.model, &self.memory, &mut decoding).into_iter();
         self.end_some(|answer| if answer.is_prefilling() { None } else { endings.next()? });
     }
 
