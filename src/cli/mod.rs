@@ -11,10 +11,12 @@ mod check;
 mod child;
 mod choices;
 mod client_limits;
+mod completions;
 mod config;
 mod doctor;
 mod environment;
 mod error;
+mod init;
 mod keys;
 mod launch;
 mod local_model;
@@ -75,8 +77,11 @@ enum CliCommand {
     Model(model::ModelArgs),
     Doctor(doctor::DoctorArgs),
     Check(check::CheckArgs),
+    Init(init::InitArgs),
     Config(config::ConfigArgs),
     Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 impl CliCommand {
@@ -87,6 +92,7 @@ impl CliCommand {
             Self::Serve(_) => true,
             Self::Record(_) | Self::Replay(_) | Self::Trace(_) | Self::Check(_) => true,
             Self::Review(_) | Self::Model(_) | Self::Doctor(_) | Self::Config(_) | Self::Schema(_) => false,
+            Self::Init(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -144,5 +150,8 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
         CliCommand::Check(args) => check::run(args, &redactor).await,
         CliCommand::Config(args) => blocking(move || config::run(&args)).await,
         CliCommand::Schema(args) => blocking(move || schema::run(&args)).await,
+        CliCommand::Init(args) => blocking(move || init::run(args)).await,
+        CliCommand::Completions(args) => completions::completions(&args),
+        CliCommand::Man(args) => blocking(move || completions::man(&args)).await,
     }
 }

@@ -1,0 +1,119 @@
+//! The files of a project that replays traces in CI.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Mode;
+use crate::files::{Access, folder_of, write_atomically};
+
+/// What the project is to get.
+pub(super) struct Project {
+    /// Its folder, which exists.
+    pub folder: PathBuf,
+    /// What answers Claude Code.
+    pub mode: Mode,
+    pub model: Option<String>,
+    pub ci: Vec<Ci>,
+}
+
+/// A CI system.
+pub(super) enum Ci {
+    /// With the repository and reference of anyclaude's action.
+    GitHub(String),
+    GitLab,
+}
+
+/// What became of a file.
+pub(super) struct Done {
+    /// Its path in the project.
+    pub file: String,
+    /// `wrote`, `added to` or `kept`.
+    pub what: &'static str,
+}
+
+/// Why a project cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProjectError {
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{}: no such folder", path.display())]
+    NoFolder { path: PathBuf },
+}
+
+/// What git must not see: recordings with private text, and snapshots that nobody has reviewed.
+const IGNORED: [&str; 2] = ["/traces/", "*.pending-snap"];
+
+impl Project {
+    /// Writes the files that are missing. Returns what became of each.
+    pub(super) fn prepare(&self) -> Result<Vec<Done>, ProjectError> {
+        if !self.folder.is_dir() {
+            return Err(ProjectError::NoFolder { path: self.folder.clone() });
+        }
+        let mut done = vec![
+            self.write("anyclaude.toml", &self.settings())?,
+            self.ignore()?,
+            self.write("ci/traces/README.md", include_str!("traces.md"))?,
+        ];
+        for ci in &self.ci {
+            done.push(match ci {
+                Ci::GitHub(action) => self.write(".github/workflows/anyclaude.yml", &workflow(action))?,
+                Ci::GitLab => self.write(".gitlab-ci.yml", include_str!("gitlab.yml"))?,
+            });
+        }
+        Ok(done)
+    }
+
+    fn settings(&self) -> String {
+        let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
+        let model = match &self.model {
+            Some(model) => format!("model = {}", text(model)),
+            None => "# model = \"mlx-community/Qwen3-4B-4bit\"".to_owned(),
+        };
+        include_str!("settings.toml").replace("{mode}", &text(self.mode.name())).replace("{model}", &model)
+    }
+
+    /// Adds the lines that .gitignore lacks.
+    fn ignore(&self) -> Result<Done, ProjectError> {
+        let path = self.folder.join(".gitignore");
+        let old = match fs::read_to_string(&path) {
+            Ok(old) => Some(old),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(ProjectError::Io { path, error }),
+        };
+        let mut text = old.clone().unwrap_or_default();
+        let missing: Vec<_> = IGNORED.into_iter().filter(|line| !text.lines().any(|old| old.trim() == *line)).collect();
+        if missing.is_empty() {
+            return Ok(Done { file: ".gitignore".into(), what: "kept" });
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        missing.iter().for_each(|line| text.extend([line, "\n"]));
+        put(&path, &text)?;
+        Ok(Done { file: ".gitignore".into(), what: if old.is_some() { "added to" } else { "wrote" } })
+    }
+
+    /// Writes a file, unless it is there.
+    fn write(&self, file: &str, text: &str) -> Result<Done, ProjectError> {
+        let path = self.folder.join(file);
+        let what = if path.exists() {
+            "kept"
+        } else {
+            put(&path, text)?;
+            "wrote"
+        };
+        Ok(Done { file: file.into(), what })
+    }
+}
+
+/// Writes a file, and the folders that it is in.
+fn put(path: &Path, text: &str) -> Result<(), ProjectError> {
+    let written = fs::create_dir_all(folder_of(path)).and_then(|()| write_atomically(path, text.as_bytes(), Access::Everyone));
+    written.map_err(|error| ProjectError::Io { path: path.into(), error })
+}
+
+fn workflow(action: &str) -> String {
+    let (repository, reference) = action.split_once('@').unwrap_or((action, "main"));
+    include_str!("github.yml").replace("{action}", &format!("{repository}/.github/actions/replay@{reference}"))
+}
