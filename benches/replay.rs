@@ -15,7 +15,7 @@ use anyclaude::report::{Baseline, Budgets, Limits, ReplayTarget, Report, States,
 use anyclaude::snapshot::{Info, Store};
 use anyclaude::wire::{ErrorKind, MessagesRequest, StreamEvent};
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, stream};
 use serde_json::{Value, json};
 use support::{Outcome, arguments, cases};
 
@@ -147,7 +147,7 @@ impl Backend for Prompt {
         let event = |value: Value| {
             serde_json::from_value::<StreamEvent>(value).map_err(|error| BackendError::new(ErrorKind::Api, error.to_string()))
         };
-        async move { Ok(stream::iter(events.into_iter().map(event)).boxed()) }.boxed()
+        async move { Ok(EventStream::new(stream::iter(events.into_iter().map(event)))) }.boxed()
     }
 
     fn count_tokens(&self, _: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {

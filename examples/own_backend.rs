@@ -37,7 +37,7 @@ impl Backend for Counting {
             StreamEvent::MessageStop,
         ];
         // What a real backend awaits here fails with the HTTP status of its error; later ones go into the stream.
-        async { Ok(Box::pin(stream::iter(events.map(Ok))) as EventStream) }.boxed()
+        async { Ok(EventStream::new(stream::iter(events.map(Ok)))) }.boxed()
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {

@@ -13,7 +13,7 @@ mod damage;
 #[cfg(feature = "mlx")]
 pub mod engine;
 mod files;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hub;
 mod net;

@@ -65,7 +65,10 @@ async fn first_event(backend: &dyn Backend, request: MessagesRequest) -> Result<
     let mut events = backend.messages(request).await?;
     match events.next().await {
         Some(Err(error)) => Err(error),
-        first => Ok(stream::iter(first).chain(events).boxed()),
+        first => {
+            let loosened = std::mem::take(&mut events.loosened);
+            Ok(EventStream::new(stream::iter(first).chain(events)).with_loosened(loosened))
+        }
     }
 }
 
@@ -168,7 +171,7 @@ mod tests {
                 Does::FailFirst => Ok(vec![Err(self.error(529))]),
                 Does::FailLater => Ok(vec![Ok(start), Err(self.error(529))]),
             };
-            Box::pin(async move { events.map(|events| stream::iter(events).boxed()) })
+            Box::pin(async move { events.map(|events| EventStream::new(stream::iter(events))) })
         }
 
         fn count_tokens(&self, _: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {

@@ -1,6 +1,5 @@
 //! What the backends behind HTTP share: the client, its headers, and its errors.
 
-use eventsource_stream::EventStreamError;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
 use serde::de::DeserializeOwned;
@@ -109,14 +108,11 @@ pub(crate) async fn answered(address: &str, response: Response, read: impl FnOnc
 }
 
 /// The error where reading a stream of events fails.
-pub(crate) fn stream_error(protocol: Protocol, address: &str, error: EventStreamError<BodyError>) -> BackendError {
-    let address = address.to_owned();
+pub(crate) fn stream_error(protocol: Protocol, address: &str, error: &BodyError) -> BackendError {
+    let (address, reason) = (address.to_owned(), error.to_string());
     match error {
-        EventStreamError::Transport(error @ BodyError::Broken(_)) => {
-            BackendError::Unreachable { address, reason: error.to_string() }
-        }
-        EventStreamError::Transport(error) => BackendError::Protocol { protocol, address, reason: error.to_string() },
-        other => BackendError::Protocol { protocol, address, reason: other.to_string() },
+        BodyError::Broken(_) => BackendError::Unreachable { address, reason },
+        _ => BackendError::Protocol { protocol, address, reason },
     }
 }
 

@@ -8,6 +8,7 @@ mod cache_report;
 mod chat_judge;
 mod chat_margins;
 mod error;
+mod event_stream;
 pub mod fallback;
 mod http;
 mod learnt_models;
@@ -20,22 +21,17 @@ pub mod openai;
 pub mod remote;
 pub mod trimmed;
 
-use std::pin::Pin;
-
-use futures::Stream;
 use futures::future::{BoxFuture, ready};
 
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
+pub use event_stream::EventStream;
 pub use margins::{CallMargin, JudgeAnswers, JudgedAnswer, LeastMargin};
 pub use model_limits::ModelLimits;
 pub(crate) use omission_log::{WhyOmitted, say_omitted};
 
 pub use crate::net::bounds::TimeLimits;
-use crate::wire::{ErrorKind, MessagesRequest, StreamEvent};
-
-/// The events of one answer, as they are generated. Dropping the stream cancels the request.
-pub type EventStream = Pin<Box<dyn Stream<Item = Result<StreamEvent, BackendError>> + Send>>;
+use crate::wire::{ErrorKind, MessagesRequest};
 
 /// The signature of thinking blocks that the in-process engine writes. Clients expect one and send it back. The engine does not
 /// check it; Anthropic would refuse it.

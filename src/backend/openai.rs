@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use async_stream::stream;
-use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -17,7 +16,7 @@ use super::learnt_models::LearntModels;
 use super::model_limits::{ModelLimits, listed_limits};
 use super::{Backend, BackendError, EventStream, Protocol, TimeLimits, WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkReader, Converted, Dialect};
-use crate::net::bounds::bounded;
+use crate::net::bounds;
 use crate::net::root_cause;
 use crate::trace::redact::Redactor;
 use crate::wire::openai::{ChatChunk, ChatError, ChatErrorBody, ChatRequest};
@@ -243,14 +242,14 @@ impl AskedModel {
 
 /// Reads the answer's chunks. The events end with `message_stop` or an error.
 fn events(asked: AskedModel, response: Response, mut reader: ChunkReader) -> EventStream {
-    Box::pin(stream! {
-        let mut frames = Box::pin(bounded(response)).eventsource();
+    EventStream::new(stream! {
+        let mut frames = Box::pin(bounds::events(response));
         loop {
             let read = match frames.next().await {
                 None => Ok((reader.cut_off(), true)),
                 Some(Ok(frame)) if frame.data.trim() == "[DONE]" => Ok((reader.done(), true)),
                 Some(Ok(frame)) => parse(&asked.address, &frame.data).map(|chunk| (reader.push(chunk), false)),
-                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &asked.address, error)),
+                Some(Err(error)) => Err(http::stream_error(Protocol::ChatCompletions, &asked.address, &error)),
             };
             let (events, is_last, failure) = match read {
                 Ok((events, is_last)) => (events, is_last, None),

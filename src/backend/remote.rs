@@ -3,7 +3,6 @@
 //! Sends the requests and reads the event stream. If the server is anyclaude's own, its prefix cache can be controlled too.
 
 use async_stream::try_stream;
-use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +16,7 @@ use super::model_limits::listed_limits;
 use super::{
     Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol, TimeLimits,
 };
-use crate::net::bounds::bounded;
+use crate::net::bounds;
 use crate::net::root_cause;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,
@@ -186,10 +185,10 @@ fn drop_foreign_thinking(request: &mut MessagesRequest) {
 
 /// Reads the answer's events. They end with `message_stop` or an error.
 fn events(address: String, response: Response) -> EventStream {
-    Box::pin(try_stream! {
-        let mut frames = Box::pin(bounded(response)).eventsource();
+    EventStream::new(try_stream! {
+        let mut frames = Box::pin(bounds::events(response));
         while let Some(frame) = frames.next().await {
-            let frame = frame.map_err(|error| http::stream_error(Protocol::Messages, &address, error))?;
+            let frame = frame.map_err(|error| http::stream_error(Protocol::Messages, &address, &error))?;
             let event = parse(&address, &frame.data)?;
             let last = event == StreamEvent::MessageStop;
             yield event;

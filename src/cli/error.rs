@@ -92,6 +92,7 @@ impl From<HubError> for CliError {
             | HubError::NoHome => Self::input(error),
             HubError::Answered { .. }
             | HubError::Unreachable { .. }
+            | HubError::NoSuchFile { .. }
             | HubError::Protocol { .. }
             | HubError::Damaged { .. }
             | HubError::Busy { .. }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use added_rules::{add_rules, rules_as_toml};
 pub use error::ConfigError;
 pub use file::FILE_NAMES;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::parse;
 pub use layers::{ConfigValue, Loaded, load};
 pub use settings::{Mode, ModeSettings, RedactSettings, ReplayDefaults, Settings};

@@ -6,12 +6,12 @@ use super::{pieces, text_pieces};
 use crate::convert::{
     ChunkReader, Dialect, estimated_tokens, for_text_model, from_chat, from_completion, from_responses, to_chat,
 };
-use crate::record::frames_of;
 use crate::refuse::{PathStyle, check_as_anthropic, parse};
 use crate::snapshot::Snapshot;
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::scrub::{Turns, scrub};
 use crate::trace::{RecordedEvent, Trace, validate};
+use crate::wire::frames_of;
 use crate::wire::openai::responses::ResponsesRequest;
 use crate::wire::openai::{ChatChunk, ChatRequest, CompletionRequest};
 use crate::wire::{Assembler, MessagesRequest, StreamEvent, from_json};

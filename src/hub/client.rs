@@ -107,7 +107,7 @@ impl HubClient {
         let body = whole(response).await.map_err(|error| match error {
             BodyError::Broken(error) => self.unreachable(&error),
             BodyError::Size(most) => protocol(format!("its listing is longer than {} MiB", most >> 20)),
-            BodyError::Line => protocol(error.to_string()),
+            BodyError::Event(_) => protocol(error.to_string()),
         })?;
         let listing: Listing = serde_json::from_slice(&body).map_err(|error| protocol(error.to_string()))?;
         // The hashes become names of files.
@@ -123,7 +123,10 @@ impl HubClient {
     pub async fn get(&self, name: &ModelName, commit: &str, file: &str, from: u64) -> Result<Response, HubError> {
         let request = self.client.get(format!("{}/{name}/resolve/{commit}/{file}", self.endpoint));
         let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
-        self.send(name, request).await
+        self.send(name, request).await.map_err(|error| match error {
+            HubError::NoSuchModel { endpoint, name } => HubError::NoSuchFile { endpoint, name, file: file.into() },
+            other => other,
+        })
     }
 
     /// The error for a broken connection.

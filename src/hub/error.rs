@@ -11,6 +11,8 @@ use super::ModelName;
 pub enum HubError {
     #[error("{endpoint} has no model {name}; check its name")]
     NoSuchModel { endpoint: String, name: ModelName },
+    #[error("{endpoint} lists {file} of {name} and does not have it; pull again later, or from another mirror (HF_ENDPOINT)")]
+    NoSuchFile { endpoint: String, name: ModelName, file: String },
     /// The hub answers alike for private models and for missing ones.
     #[error(
         "{endpoint} does not give {name} to everybody, or has no such model; check its name, or export HF_TOKEN=… of one who may"

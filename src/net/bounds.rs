@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::Response;
 
 use super::root_cause;
-
-/// The longest line of an event stream, in bytes: far more than any event has.
-const LONGEST_LINE: usize = 64 << 20;
+use crate::wire::{EventTooLarge, Frame, Splitter};
 
 /// The most bytes of a body, streamed or not: more than the longest answer with all its events has.
 const LARGEST_BODY: usize = 1 << 30;
@@ -40,20 +38,25 @@ impl Default for TimeLimits {
 pub(crate) enum BodyError {
     #[error("the connection broke: {}", root_cause(.0))]
     Broken(reqwest::Error),
-    #[error("a line of more than {} MiB, which no event has", LONGEST_LINE >> 20)]
-    Line,
+    #[error(transparent)]
+    Event(#[from] EventTooLarge),
     #[error("a body of more than {} MiB", .0 >> 20)]
     Size(usize),
 }
 
-/// The bytes of a streamed body, within the bounds.
-pub(crate) fn bounded(response: Response) -> impl Stream<Item = Result<Bytes, BodyError>> {
-    let mut read = Read::default();
-    response.bytes_stream().map(move |bytes| {
+/// The events of a streamed body, within the bounds.
+pub(crate) fn events(response: Response) -> impl Stream<Item = Result<Frame, BodyError>> {
+    events_of(response, LARGEST_BODY)
+}
+
+fn events_of(response: Response, largest: usize) -> impl Stream<Item = Result<Frame, BodyError>> {
+    let (mut read, mut splitter) = (0, Splitter::default());
+    let frames = response.bytes_stream().map(move |bytes| {
         let bytes = bytes.map_err(BodyError::Broken)?;
-        read.add(&bytes)?;
-        Ok(bytes)
-    })
+        read += bytes.len();
+        if read > largest { Err(BodyError::Size(largest)) } else { Ok(stream::iter(splitter.push(&bytes)?).map(Ok)) }
+    });
+    frames.try_flatten()
 }
 
 /// A body that is no stream, whole.
@@ -66,42 +69,28 @@ pub(crate) async fn whole(response: Response) -> Result<Vec<u8>, BodyError> {
     bytes.try_fold(Vec::new(), add).await
 }
 
-/// How much was read.
-#[derive(Default)]
-struct Read {
-    line: usize,
-    body: usize,
-}
-
-impl Read {
-    fn add(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
-        self.body += bytes.len();
-        self.line = match bytes.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
-            Some(end) => bytes.len() - end - 1,
-            None => self.line + bytes.len(),
-        };
-        match () {
-            () if self.line > LONGEST_LINE => Err(BodyError::Line),
-            () if self.body > LARGEST_BODY => Err(BodyError::Size(LARGEST_BODY)),
-            () => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_and_a_body_without_end_are_errors() {
-        let mut read = Read::default();
-        let megabyte = vec![b'x'; 1 << 20];
-        let error = (0..100).find_map(|_| read.add(&megabyte).err()).unwrap();
-        insta::assert_snapshot!(error, @"a line of more than 64 MiB, which no event has");
-        let mut read = Read::default();
-        let lines = [&megabyte[..], b"\n"].concat();
-        let error = (0..2000).find_map(|_| read.add(&lines).err()).unwrap();
-        insta::assert_snapshot!(error, @"a body of more than 1024 MiB");
+    /// What ends the reading of a body of this piece, again and again.
+    async fn end_of(piece: String) -> String {
+        let pieces = stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+        let response = axum::http::Response::new(reqwest::Body::wrap_stream(pieces));
+        let mut events = Box::pin(events_of(response.into(), 100 << 20));
+        loop {
+            if let Err(error) = events.next().await.unwrap() {
+                return error.to_string();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_and_a_body_without_end_are_errors() {
+        let megabyte = "x".repeat(1 << 20);
+        insta::assert_snapshot!(end_of(megabyte.clone()).await, @"an event of more than 64 MiB, which none has");
+        insta::assert_snapshot!(end_of(format!("data: {megabyte}\n")).await, @"an event of more than 64 MiB, which none has");
+        insta::assert_snapshot!(end_of(format!("data: {megabyte}\n\n")).await, @"a body of more than 100 MiB");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod compression;
 mod decompress;
+mod descriptors;
 mod door;
 mod error;
 mod exchange;
@@ -17,8 +18,6 @@ mod headers;
 mod notice;
 mod recorder;
 mod session;
-mod spare_descriptor;
-mod sse;
 mod state;
 mod tap;
 mod unicode;
@@ -31,6 +30,4 @@ pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;
 pub use session::{RecordingSession, remove_empty};
-#[cfg(any(test, fuzzing))]
-pub(crate) use sse::frames_of;
 pub use upstream::Upstream;

@@ -10,10 +10,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use super::compression::DecodeError;
 use super::decompress::Decoder;
 use super::exchange_file::ExchangeUpdate;
-use super::sse::{Frame, Splitter};
 use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
-use crate::wire::{Endpoint, StreamSign};
+use crate::wire::{Endpoint, Frame, Splitter, StreamSign};
 
 /// The recording of one exchange, from the moment its request is sent.
 pub(super) struct Tap {
@@ -94,11 +93,10 @@ impl Tap {
         let decoded = self.decode(chunk).await;
         match &mut self.body {
             AnswerBody::Whole(body) => body.extend(decoded),
-            AnswerBody::Events(splitter) => {
-                for frame in splitter.push(&decoded) {
-                    self.event(frame, at_us);
-                }
-            }
+            AnswerBody::Events(splitter) => match splitter.push(&decoded) {
+                Ok(frames) => frames.into_iter().for_each(|frame| self.event(frame, at_us)),
+                Err(_) => self.give_up(&DecodeError::TooLarge),
+            },
         }
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(chunk.len() as u64));
         if self.remaining == Some(0) {

@@ -2,16 +2,21 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::mem::take;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_stream::stream;
+use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures::future::ready;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::error::{ApiError, envelope};
@@ -19,8 +24,21 @@ use super::meter::Meter;
 use crate::backend::{Backend, BackendError, EventStream};
 use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
 
+/// The response header that names the schemas that an answer is held to only in part, each with what was left out.
+const LOOSENED_HEADER: &str = "x-anyclaude-loosened";
+
+/// The most bytes of that header. Clients refuse long ones; the log has all of it.
+const LONGEST_LOOSENED: usize = 2_000;
+
+/// An answer that was asked for.
+pub(crate) struct Answer {
+    events: BoxStream<'static, Result<StreamEvent, BackendError>>,
+    /// [`EventStream::loosened`], known once the answer is under way.
+    loosened: Arc<OnceLock<Vec<String>>>,
+}
+
 /// The backend's answer to a request.
-pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> EventStream {
+pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> Answer {
     whole_stream(async move {
         check_logprobs(backend.as_ref(), &request)?;
         backend.messages(request).await
@@ -28,7 +46,7 @@ pub(crate) fn answer(backend: Arc<dyn Backend>, request: MessagesRequest) -> Eve
 }
 
 /// The backend's continuation of a text. `settings`: how, in a request without messages.
-pub(crate) fn continuation(backend: Arc<dyn Backend>, text: String, settings: MessagesRequest) -> EventStream {
+pub(crate) fn continuation(backend: Arc<dyn Backend>, text: String, settings: MessagesRequest) -> Answer {
     whole_stream(async move {
         check_logprobs(backend.as_ref(), &settings)?;
         backend.continue_text(text, settings).await
@@ -47,11 +65,18 @@ fn check_logprobs(backend: &dyn Backend, request: &MessagesRequest) -> Result<()
 /// The events of an answer that starts like this. An error before the first event is an item of the stream too. Exactly one
 /// `message_stop` or one error ends it. A ping begins it: the request is not refused any more. The backend's other pings are left
 /// out, because the server sends its own.
-fn whole_stream(start: impl Future<Output = Result<EventStream, BackendError>> + Send + 'static) -> EventStream {
-    let start = stream::once(start).map_ok(marked).try_flatten();
+fn whole_stream(start: impl Future<Output = Result<EventStream, BackendError>> + Send + 'static) -> Answer {
+    let loosened = Arc::new(OnceLock::new());
+    let known = loosened.clone();
+    let begun = move |mut events: EventStream| {
+        // It is set once: an answer begins once.
+        known.set(take(&mut events.loosened)).ok();
+        marked(events)
+    };
+    let start = stream::once(start).map_ok(begun).try_flatten();
     // To the client, a bug in a backend must look like an error and not like a lost connection.
     let events = AssertUnwindSafe(start).catch_unwind().map(|event| event.unwrap_or_else(|_| Err(panicked())));
-    Box::pin(stream! {
+    let events = Box::pin(stream! {
         for await event in events {
             let is_last = matches!(event, Ok(StreamEvent::MessageStop) | Err(_));
             yield event;
@@ -60,11 +85,12 @@ fn whole_stream(start: impl Future<Output = Result<EventStream, BackendError>> +
             }
         }
         yield Err(BackendError::new(ErrorKind::Api, "the model's answer ended in the middle"));
-    })
+    });
+    Answer { events, loosened }
 }
 
 /// The events of an answer that is under way: one ping, then all that are no pings.
-fn marked(events: EventStream) -> EventStream {
+fn marked(events: EventStream) -> BoxStream<'static, Result<StreamEvent, BackendError>> {
     let others = events.try_filter(|event| ready(*event != StreamEvent::Ping));
     stream::once(ready(Ok(StreamEvent::Ping))).chain(others).boxed()
 }
@@ -73,8 +99,21 @@ fn panicked() -> BackendError {
     BackendError::new(ErrorKind::Api, "the model's backend failed unexpectedly: see the server's log")
 }
 
-/// The message that the events assemble to. The input of a tool call that was cut is a string, see [`Assembler`].
-pub(crate) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<Message, ApiError> {
+/// A response with the message that the events assemble to, as JSON. The input of a tool call that was cut is a string, see
+/// [`Assembler`].
+pub(crate) async fn whole<T: Serialize>(
+    answer: Answer,
+    meter: Meter,
+    encode: impl FnOnce(Message) -> T,
+) -> Result<Response, ApiError> {
+    let message = assembled(answer.events, meter).await?;
+    Ok((loosened_header(&answer.loosened), Json(encode(message))).into_response())
+}
+
+async fn assembled(
+    mut events: BoxStream<'static, Result<StreamEvent, BackendError>>,
+    mut meter: Meter,
+) -> Result<Message, ApiError> {
     let mut assembler = Assembler::default();
     while let Some(event) = events.next().await {
         let event = event.inspect_err(|error| meter.failed(error))?;
@@ -82,6 +121,15 @@ pub(crate) async fn whole(mut events: EventStream, mut meter: Meter) -> Result<M
         assembler.push(&event).map_err(|error| malformed(error, &mut meter))?;
     }
     assembler.finish().map_err(|error| malformed(error, &mut meter))
+}
+
+/// What is known by now of schemas that were loosened, as a header; none if there is nothing.
+fn loosened_header(loosened: &OnceLock<Vec<String>>) -> HeaderMap {
+    let mut text = loosened.get().map(|loosened| loosened.join("; ")).unwrap_or_default();
+    text.retain(|c| matches!(c, ' '..='~'));
+    text.truncate(LONGEST_LOOSENED);
+    let value = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
+    value.map(|value| (HeaderName::from_static(LOOSENED_HEADER), value)).into_iter().collect()
 }
 
 fn malformed(error: impl Display, meter: &mut Meter) -> ApiError {
@@ -96,7 +144,7 @@ const LONGEST_WITHOUT_STATUS: Duration = Duration::from_secs(20);
 /// A response of server-sent events, each framed by `encode`. An error before the first frame keeps its HTTP status; a later one
 /// becomes an event. The first frame waits until the request is accepted, and then for `ping_every` if need be.
 pub(crate) async fn streaming(
-    mut events: EventStream,
+    Answer { mut events, loosened }: Answer,
     mut meter: Meter,
     ping_every: Duration,
     encode: impl FnMut(&StreamEvent) -> Bytes + Send + 'static,
@@ -115,7 +163,7 @@ pub(crate) async fn streaming(
     };
     let frames = frames(stream::iter(first).chain(events), meter, ping_every, encode);
     let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
-    Ok((headers, Body::from_stream(frames)).into_response())
+    Ok((headers, loosened_header(&loosened), Body::from_stream(frames)).into_response())
 }
 
 /// The events as SSE frames, with a ping after each `ping_every` of silence.

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use time::OffsetDateTime;
 
 use super::answer::{answer, streaming, whole};
@@ -41,7 +41,7 @@ pub(crate) async fn completions(
         let frames = move |event: &_| frames(writer.push(event), event, PromptField::Messages);
         streaming(events, meter, app.options.ping_every, frames).await
     } else {
-        whole(events, meter).await.map(|message| Json(convert::completion(message, created)).into_response())
+        whole(events, meter, |message| convert::completion(message, created)).await
     };
     answered.map_err(|error| error.in_fields(&fields))
 }

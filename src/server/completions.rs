@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use time::OffsetDateTime;
 
 use super::answer::{continuation, streaming, whole};
@@ -37,7 +37,6 @@ pub(crate) async fn completions(
         streaming(events, meter, app.options.ping_every, move |event| frames(writer.push(event), event, PromptField::Prompt))
             .await
     } else {
-        let message = whole(events, meter).await?;
-        Ok(Json(writer.whole(&message)).into_response())
+        whole(events, meter, |message| writer.whole(&message)).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use crate::refuse;
-use crate::wire::{CountTokensRequest, MessagesRequest, StreamEvent, encode_event};
+use crate::wire::{CountTokensRequest, Message, MessagesRequest, StreamEvent, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.
 pub(crate) async fn messages(
@@ -30,7 +30,7 @@ pub(crate) async fn messages(
     if streamed {
         streaming(events, meter, app.options.ping_every, frame).await
     } else {
-        Ok(Json(whole(events, meter).await?.with_empty_unfinished_inputs()).into_response())
+        whole(events, meter, Message::with_empty_unfinished_inputs).await
     }
 }
 

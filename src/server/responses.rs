@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use time::OffsetDateTime;
 
 use super::answer::{answer, streaming, whole};
@@ -41,7 +41,7 @@ pub(crate) async fn responses(
     let answered = if streamed {
         streaming(events, meter, app.options.ping_every, move |event| frames(&mut writer, event)).await
     } else {
-        whole(events, meter).await.map(|message| Json(writer.whole(&message)).into_response())
+        whole(events, meter, |message| writer.whole(&message)).await
     };
     answered.map_err(|error| error.in_fields(&fields))
 }

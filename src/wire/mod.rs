@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod event;
+mod frames;
 mod id;
 mod logprobs;
 mod nullable;
@@ -40,6 +41,9 @@ pub use endpoint::{
 };
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{BlockDelta, MessageDelta, StreamEvent};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use frames::frames_of;
+pub(crate) use frames::{EventTooLarge, Frame, Splitter};
 pub use id::random_id;
 pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;

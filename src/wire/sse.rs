@@ -1,4 +1,4 @@
-//! Writing server-sent events. The `eventsource-stream` crate reads them.
+//! Writing server-sent events. `frames` reads them.
 
 use bytes::Bytes;
 

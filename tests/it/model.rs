@@ -232,15 +232,17 @@ fn what_cannot_be_had_is_one_line_with_the_way_out() {
     let refused = |status| refusal(&sandbox, Repository { refuse: Some(status), ..tiny() });
     let mut unfit = tiny();
     unfit.files.retain(|path, _| !path.ends_with(".safetensors"));
+    let incomplete = Repository { lost: Some("config.json"), ..tiny() };
     let damaged = Repository { damage: true, ..tiny() };
     let refusals: String = [404, 401, 403, 503].map(refused).concat();
-    let all = refusals + &refusal(&sandbox, unfit) + &refusal(&sandbox, damaged);
+    let all = [refusals, refusal(&sandbox, unfit), refusal(&sandbox, incomplete), refusal(&sandbox, damaged)].concat();
     insta::assert_snapshot!(all, @"
     exit 2: error: HUB has no model org/tiny; check its name
     exit 2: error: HUB does not give org/tiny to everybody, or has no such model; check its name, or export HF_TOKEN=… of one who may
     exit 2: error: org/tiny must be asked for: accept its terms at HUB/org/tiny and export HF_TOKEN=…
     exit 3: error: HUB answered 503; what has come is kept, so try again later
     exit 2: error: org/tiny has no *.safetensors; choose a model in safetensors or MLX format
+    exit 3: error: HUB lists config.json of org/tiny and does not have it; pull again later, or from another mirror (HF_ENDPOINT)
     exit 3: error: org/tiny: model.safetensors came damaged and was thrown away; pull again
     ");
     assert!(sandbox.run(&["model", "ls"]).stdout.is_empty());

@@ -1,6 +1,5 @@
 //! Converting the engine's events to the protocol's.
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use super::admission::ClientEvents;
@@ -58,7 +57,7 @@ pub(crate) fn answer_stream(
         }
         yield Err(BackendError::new(ErrorKind::Api, "engine: its thread ended during the answer"));
     };
-    stream.boxed()
+    EventStream::new(stream)
 }
 
 fn write(content: &mut ContentWriter, piece: Piece) {
@@ -94,8 +93,8 @@ fn ending(mut content: ContentWriter, usage: Usage, finished: Finished) -> Vec<S
 mod tests {
     use std::time::Duration;
 
-    use futures::FutureExt;
     use futures::future::ready;
+    use futures::{FutureExt, StreamExt};
 
     use super::*;
     use crate::engine::EngineError;

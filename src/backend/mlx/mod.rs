@@ -111,13 +111,13 @@ impl Backend for MlxBackend {
         async move {
             let admitted = self.admission.admit()?;
             let prepared = self.on_text_side(move |text, unwanted| text.prepare(request, unwanted));
-            let Prepared { request, text, generation } = prepared.await?;
+            let Prepared { request, text, generation, loosened } = prepared.await?;
             let (model, prompt) = (request.model.clone(), generation.prompt.clone());
             let slot = admitted.slot().await?;
             let events = for_client(self.engine.generate(generation)?, slot);
             // The breakpoints take several renderings of the prompt: they are located while the device computes.
             let breakpoints = self.on_text_side(move |side, _| side.breakpoints(&request, &text, &prompt));
-            Ok(answer_stream(model, breakpoints, events))
+            Ok(answer_stream(model, breakpoints, events).with_loosened(loosened))
         }
         .boxed()
     }

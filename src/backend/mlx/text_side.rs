@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub request: MessagesRequest,
     pub text: String,
     pub generation: Generation,
+    /// The schemas that the answer is held to only in part, each with what was left out.
+    pub loosened: Vec<String>,
 }
 
 impl TextSide {
@@ -74,14 +76,15 @@ impl TextSide {
         let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
         let refused = unwanted.child_token();
-        let (text, prompt) = std::thread::scope(|scope| {
+        let (text, prompt, loosened) = std::thread::scope(|scope| {
             // A prompt that is refused needs no grammars.
             let guard = refused.clone().drop_guard();
-            scope.spawn(|| self.decoders.compile(&request, &refused));
+            let compiling = scope.spawn(|| self.decoders.compile(&request, &refused));
             let text = self.prompt_text(&request, begun)?;
             let prompt = self.encode(&text, unwanted)?;
             guard.disarm();
-            Ok::<_, EngineError>((text, prompt))
+            let loosened = compiling.join().map_err(|_| EngineError::Device("the compiler of grammars failed".into()))?;
+            Ok::<_, EngineError>((text, prompt, loosened))
         })?;
         let generation = Generation {
             decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
@@ -89,7 +92,7 @@ impl TextSide {
             prompt,
             max_tokens: request.max_tokens as usize,
         };
-        Ok(Prepared { request, text, generation })
+        Ok(Prepared { request, text, generation, loosened })
     }
 
     /// The request's breakpoints as positions in the prompt, in tokens.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
-use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use lru::LruCache;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::call_form::{CallForm, Part};
 use super::fault::{self, Fault};
+use super::follower::Follower;
 use super::grammar::{self, Fill, Vocabulary};
 use super::json_schema;
 use super::schema_cost;
@@ -42,83 +43,6 @@ static LIMITS: LazyLock<ParserLimits> = LazyLock::new(|| ParserLimits {
     ..ParserLimits::default()
 });
 
-/// The tokens that may come next: one bit per token id.
-pub struct TokenMask(SimpleVob);
-
-impl TokenMask {
-    /// Allows these tokens and no others.
-    pub fn only(vocab_size: usize, tokens: &[u32]) -> Self {
-        let mut allowed = SimpleVob::alloc(vocab_size);
-        tokens.iter().for_each(|token| allowed.allow_token(*token));
-        Self(allowed)
-    }
-
-    /// Allows every token except these.
-    pub fn all_but(vocab_size: usize, tokens: &[u32]) -> Self {
-        let mut allowed = SimpleVob::alloc_ones(vocab_size);
-        tokens.iter().for_each(|token| allowed.disallow_token(*token));
-        Self(allowed)
-    }
-
-    /// Allows this token as well.
-    pub fn allow(&mut self, token: u32) {
-        self.0.allow_token(token);
-    }
-
-    /// Whether the token may come next. Ids beyond the tokenizer's vocabulary never may: a model's output can be
-    /// padded with some.
-    pub fn allows(&self, token: u32) -> bool {
-        (token as usize) < self.0.len() && self.0.is_allowed(token)
-    }
-
-    /// The allowed token ids, in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        self.0.iter()
-    }
-}
-
-/// A position in a compiled grammar, advanced token by token. Clones advance independently.
-#[derive(Clone)]
-pub(super) struct Follower(Matcher);
-
-impl Follower {
-    /// The tokens that the grammar allows next.
-    ///
-    /// # Errors
-    /// The grammar's automaton has outgrown llguidance's limits.
-    pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
-        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
-    }
-
-    /// Advances past this token.
-    ///
-    /// # Errors
-    /// The grammar does not allow the token here.
-    pub(super) fn push(&mut self, token: u32) -> Result<(), EngineError> {
-        self.0.consume_token(token).map_err(|error| {
-            EngineError::Device(format!("token {token} was generated where the answer's grammar does not allow it: {error}"))
-        })
-    }
-
-    /// The bytes that must come next because the grammar allows nothing else. Stops before added tokens, which have no bytes.
-    pub(super) fn forced(&self) -> Vec<u8> {
-        // Computing them advances the matcher, so a copy is asked.
-        let mut bytes = self.clone().0.compute_ff_bytes();
-        bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
-        bytes
-    }
-
-    /// The keywords of the schema that llguidance ignored.
-    fn not_enforced(&mut self) -> Vec<String> {
-        self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
-    }
-
-    /// Whether the grammar is at its end: nothing more can follow.
-    pub(super) fn is_done(&self) -> bool {
-        self.0.is_stopped() && !self.0.is_error()
-    }
-}
-
 /// For grammars without a tool call.
 const NO_CALL: Fill = Fill { names: &[], ids: [""; 2] };
 
@@ -134,17 +58,33 @@ pub(super) struct Grammars {
     tokenizer: Arc<Tokenizer>,
     format: Arc<dyn ToolFormat>,
     /// Compiled grammars and refusals, by the digest of a key that names everything they depend on.
-    compiled: Mutex<LruCache<[u8; 32], Result<Follower, EngineError>>>,
+    compiled: Mutex<LruCache<[u8; 32], Result<HeldTo, EngineError>>>,
 }
 
-/// A schema's grammar, and how completely it enforces the schema.
-struct HeldTo {
+/// A grammar, and how completely it enforces its schema, if it has one.
+#[derive(Clone)]
+pub(super) struct HeldTo {
     follower: Follower,
-    /// The parts of the schema that the grammar does not enforce, in words for a log line or error.
+    /// The parts of the schema that the grammar does not enforce, in words for people.
     not_enforced: Vec<String>,
 }
 
 impl HeldTo {
+    /// A grammar that enforces all that it stands for.
+    fn entirely(follower: Follower) -> Self {
+        Self { follower, not_enforced: vec![] }
+    }
+
+    /// The grammar alone.
+    pub(super) fn into_follower(self) -> Follower {
+        self.follower
+    }
+
+    /// What was left out of the schema of this name; `None` if nothing was.
+    pub(super) fn loosened(&self, name: &str) -> Option<String> {
+        (!self.not_enforced.is_empty()).then(|| format!("{name}: {}", self.not_enforced.join(", ")))
+    }
+
     /// Insists on the whole schema.
     ///
     /// # Errors
@@ -219,30 +159,38 @@ impl Grammars {
         fill: &Fill,
         grammar: impl FnOnce() -> String + Send,
     ) -> Result<Follower, EngineError> {
-        self.kept(format!("{what} {}", filled(form, fill)), || {
+        let held = self.kept(format!("{what} {}", filled(form, fill)), || {
             let refused = |error| EngineError::Request(format!("the tools' names cannot be made a grammar: {error}"));
-            self.compile(TopLevelGrammar::from_lark(grammar())).map_err(refused)
-        })
+            self.compile(TopLevelGrammar::from_lark(grammar())).map(HeldTo::entirely).map_err(refused)
+        });
+        held.map(HeldTo::into_follower)
     }
 
-    /// A call of this tool from its arguments to its end. Keywords of the schema that cannot be enforced are left out, with a
-    /// warning when the grammar is compiled first.
+    /// A call of this tool from its arguments to its end.
     ///
     /// # Errors
     /// Even the fallback grammar, any JSON object, does not compile.
     pub(super) fn arguments(&self, tag: usize, tool: &Tool) -> Result<Follower, EngineError> {
+        self.held_arguments(tag, tool).map(HeldTo::into_follower)
+    }
+
+    /// The same with what was left out of the schema because it cannot be enforced. When it is compiled first, that is logged.
+    ///
+    /// # Errors
+    /// As for [`Self::arguments`].
+    pub(super) fn held_arguments(&self, tag: usize, tool: &Tool) -> Result<HeldTo, EngineError> {
         let key = format!("arguments {tag} {} {}", tool.name, tool.input_schema);
-        self.kept(key, || match self.try_arguments(tag, tool) {
-            Ok(HeldTo { follower, not_enforced }) => {
-                if !not_enforced.is_empty() {
-                    tracing::warn!(tool = tool.name, "arguments are not held to: {}", not_enforced.join("; "));
-                }
-                Ok(follower)
+        self.kept(key, || {
+            let held = self.try_arguments(tag, tool).or_else(|reason| {
+                Ok::<_, EngineError>(HeldTo {
+                    not_enforced: vec![format!("its schema: {reason}")],
+                    follower: self.any_arguments(tag)?,
+                })
+            })?;
+            if !held.not_enforced.is_empty() {
+                tracing::warn!(tool = tool.name, "arguments are not held to: {}", held.not_enforced.join("; "));
             }
-            Err(reason) => {
-                tracing::warn!(tool = tool.name, "arguments can be any JSON object, its schema is beyond us: {reason}");
-                self.any_arguments(tag)
-            }
+            Ok(held)
         })
     }
 
@@ -255,7 +203,7 @@ impl Grammars {
             return Ok(());
         }
         let checked = self.kept(format!("strict {field} {}", tool.input_schema), || {
-            let in_full = self.try_arguments(0, tool).and_then(HeldTo::in_full).map(|held| held.follower);
+            let in_full = self.try_arguments(0, tool).and_then(HeldTo::in_full);
             let fault = |part: &Value| self.try_output(part, &NO_CALL).and_then(HeldTo::in_full).err();
             in_full.map_err(|reason| refused(field, &tool.input_schema, reason, &fault))
         });
@@ -283,7 +231,7 @@ impl Grammars {
     ///
     /// # Errors
     /// The schema does not compile, or must be enforced in full and cannot be. The error names the innermost part at fault.
-    pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<Follower, EngineError> {
+    pub(super) fn output(&self, format: &OutputFormat, fill: &Fill) -> Result<HeldTo, EngineError> {
         let OutputFormat { schema, field, .. } = format;
         let attempt = |schema: &Value, fill: &Fill| {
             let held = self.try_output(schema, fill)?;
@@ -292,15 +240,15 @@ impl Grammars {
         let key = format!("output {} {field} {} {schema}", format.in_full(), filled(&self.forced_form(), fill));
         self.kept(key, || {
             let field = format!("{field}.schema");
-            let HeldTo { mut follower, not_enforced } =
+            let mut held =
                 attempt(schema, fill).map_err(|reason| refused(&field, schema, reason, &|part| attempt(part, &NO_CALL).err()))?;
             // The first mask builds most of the automaton: if that is too large, refuse now and not in mid-answer.
             let too_large = |reason| EngineError::Request(format!("{field}: too large for a grammar: {reason}"));
-            follower.0.compute_mask().map_err(too_large)?;
-            if !not_enforced.is_empty() {
-                tracing::warn!("{field}: the answer is not held to: {}", not_enforced.join("; "));
+            held.follower.0.compute_mask().map_err(too_large)?;
+            if !held.not_enforced.is_empty() {
+                tracing::warn!("{field}: the answer is not held to: {}", held.not_enforced.join("; "));
             }
-            Ok(follower)
+            Ok(held)
         })
     }
 
@@ -340,7 +288,7 @@ impl Grammars {
     /// It does not compile.
     pub(super) fn any_arguments(&self, tag: usize) -> Result<Follower, EngineError> {
         let compiled = self.compile_schema(tag, json_schema::any_object());
-        compiled.map(|held| held.follower).map_err(EngineError::Device)
+        compiled.map(HeldTo::into_follower).map_err(EngineError::Device)
     }
 
     /// Grammar from arguments of this schema to the end of the call.
@@ -369,7 +317,7 @@ impl Grammars {
     }
 
     /// A fresh copy of the grammar under this key, compiled on first use. Failures are kept too, so that they cost nothing twice.
-    fn kept(&self, key: String, compile: impl FnOnce() -> Result<Follower, EngineError> + Send) -> Result<Follower, EngineError> {
+    fn kept(&self, key: String, compile: impl FnOnce() -> Result<HeldTo, EngineError> + Send) -> Result<HeldTo, EngineError> {
         let key: [u8; 32] = Sha256::digest(key).into();
         if let Some(known) = self.lock().get(&key) {
             return known.clone();
@@ -379,7 +327,7 @@ impl Grammars {
         new
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Result<Follower, EngineError>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Result<HeldTo, EngineError>>> {
         // A poisoned lock is fine: the map changes by single calls, so no panic can leave it half changed.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -402,18 +350,6 @@ fn on_a_deep_stack<T: Send>(compile: impl FnOnce() -> T + Send) -> Result<T, Eng
 /// Refuses a schema that would take too long to compile.
 fn within_bounds(schema: &Value) -> Result<(), String> {
     schema_cost::excess(schema).map_or(Ok(()), |excess| Err(excess.reason().into()))
-}
-
-/// Rewords llguidance's warning about an ignored keyword.
-fn in_our_words(warning: &str) -> String {
-    let keys = warning.split_once("Unimplemented keys: ").and_then(|(_, keys)| serde_json::from_str::<Vec<String>>(keys).ok());
-    match (keys, warning.split_once("Unknown format: ")) {
-        (Some(keys), _) => keys.join(", "),
-        (_, Some((_, format))) => format!("format {format:?}"),
-        _ if warning.contains("oneOf") => "oneOf with branches that may overlap".into(),
-        _ if warning.contains("min/maxProperties") => "minProperties or maxProperties beside optional properties".into(),
-        _ => warning.to_owned(),
-    }
 }
 
 /// The error for an unusable schema. It names the path of the innermost part at fault.

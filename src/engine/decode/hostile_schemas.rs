@@ -50,8 +50,15 @@ fn schemas() -> Vec<(&'static str, Value, Value)> {
     let string = || json!({"type": "string"});
     let merged: Vec<Value> = patterns(14).into_iter().map(|pattern| json!({"properties": {"q": pattern}})).collect();
     let merged = json!({"type": "object", "required": ["q"], "allOf": merged});
-    let alternatives: Vec<Value> =
-        (0..150).map(|at| object(json!({format!("key{at}"): {"type": "boolean"}}), &[&format!("key{at}")])).collect();
+    let alternatives = |count: usize| -> Value {
+        let one = |at: usize| object(json!({format!("key{at}"): {"type": "boolean"}}), &[&format!("key{at}")]);
+        let all: Vec<Value> = (0..count).map(one).collect();
+        object(json!({"p": {"anyOf": all}}), &["p"])
+    };
+    let tagged = |count: usize| -> Value {
+        let all: Vec<Value> = (0..count).map(|at| object(json!({"kind": {"const": format!("k{at}")}}), &["kind"])).collect();
+        object(json!({"p": {"anyOf": all}}), &["p"])
+    };
     vec![
         ("patterns", object(json!({"p": {"allOf": patterns(26)}}), &["p"]), object(json!({"p": string()}), &["p"])),
         ("merged", object(json!({"p": merged}), &["p"]), object(json!({"p": object(json!({"q": string()}), &["q"])}), &["p"])),
@@ -59,12 +66,10 @@ fn schemas() -> Vec<(&'static str, Value, Value)> {
         ("chain", chain(5_000), json!({"type": "object"})),
         ("endless", endless(), json!({"type": "object", "required": ["next"]})),
         ("too many optional", many_optional(3_000), json!({"type": "object"})),
-        ("optional", many_optional(600), many_optional(600)),
-        (
-            "alternatives",
-            object(json!({"p": {"anyOf": alternatives}}), &["p"]),
-            object(json!({"p": {"anyOf": alternatives}}), &["p"]),
-        ),
+        ("optional", many_optional(550), many_optional(550)),
+        ("alternatives", alternatives(150), alternatives(150)),
+        ("too many alternatives", alternatives(2_000), json!({"type": "object"})),
+        ("tagged alternatives", tagged(2_000), tagged(2_000)),
     ]
 }
 

@@ -12,6 +12,7 @@ mod constraint;
 mod declared_properties;
 mod endless;
 mod fault;
+mod follower;
 mod formats;
 mod grammar;
 mod json_schema;
@@ -41,7 +42,7 @@ mod schema_table;
 
 pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
 pub use choices::TokenChoice;
-pub use constraint::TokenMask;
+pub use follower::TokenMask;
 pub use formats::ToolFormatName;
 pub use sampler::{Sampler, Sampling};
 pub use thinking::ThinkingTags;
@@ -75,7 +76,7 @@ pub enum Piece {
 }
 
 /// What a text is to a parser that gets it in these pieces, for the fuzz target of calls.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parsed<'a>(
     format: std::sync::Arc<dyn ToolFormat>,
     tools: std::sync::Arc<[crate::wire::Tool]>,
@@ -88,7 +89,7 @@ pub(crate) fn parsed<'a>(
 }
 
 /// Joins neighbouring pieces of the same kind.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 fn joined(pieces: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();
     for piece in pieces {

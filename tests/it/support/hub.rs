@@ -31,6 +31,8 @@ pub(crate) struct Repository {
     pub refuse: Option<u16>,
     /// Bytes of large files are given wrong.
     pub damage: bool,
+    /// A file that is listed and is not there.
+    pub lost: Option<&'static str>,
     /// Large files have no end.
     pub endless: bool,
     /// The bearer token that must be sent.
@@ -111,7 +113,8 @@ impl Shared {
         if is_large(file) {
             return answer.whole(307, &[&format!("location: /storage/{file}")], "");
         }
-        match self.repository.lock().unwrap().files.get(file) {
+        let repository = self.repository.lock().unwrap();
+        match repository.files.get(file).filter(|_| repository.lost != Some(file)) {
             Some(content) => answer.whole(200, &[], content),
             None => answer.whole(404, &[], ""),
         }

@@ -154,7 +154,7 @@ impl Backend for Scripted {
         let mut unfinished = Unfinished(Some(self.cancelled.clone()));
         Box::pin(async move {
             let steps = script.inspect_err(|_| unfinished.0 = None)?;
-            let events: EventStream = Box::pin(stream! {
+            let events = EventStream::new(stream! {
                 let mut unfinished = unfinished;
                 for step in steps {
                     match step {

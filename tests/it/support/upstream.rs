@@ -241,10 +241,16 @@ impl Client {
         }
     }
 
+    /// The answer's next chunk; `None` at its end.
+    #[track_caller]
+    pub(crate) fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        read_chunk(&mut self.reader).unwrap()
+    }
+
     /// Reads the answer's chunks to their end.
     #[track_caller]
     pub(crate) fn read_to_the_end(&mut self) {
-        while read_chunk(&mut self.reader).unwrap().is_some() {}
+        while self.next_chunk().is_some() {}
     }
 
     /// The next bytes of the answer as they are, `most` at most, and fewer where it ends; then leaves.

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use super::{AnswerDecoder, Stage};
 use crate::engine::EngineError;
 use crate::engine::decode::call_form::{Part, Tag};
-use crate::engine::decode::constraint::{Follower, Grammars};
+use crate::engine::decode::constraint::{Grammars, HeldTo};
 use crate::engine::decode::logprob_trail::LogprobTrail;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::separator::Separator;
@@ -17,6 +17,7 @@ use crate::engine::decode::thinking::{THINKING_TAGS, Thinking, ThinkingTags};
 use crate::engine::decode::tool_format::ToolFormat;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
 use crate::wire::{MessagesRequest, OutputFormat};
+
 /// Most grammars of a request that are compiled before its answer begins.
 const MOST_COMPILED_AHEAD: usize = 512;
 
@@ -53,13 +54,24 @@ impl AnswerDecoders {
 
     /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
     /// is reported by [`Self::start`] or when it is needed. Ends early once the answer is `unwanted`.
-    pub fn compile(&self, request: &MessagesRequest, unwanted: &CancellationToken) {
-        let Ok(rules) = Rules::of(request) else { return };
+    ///
+    /// The result: the schemas that the answer is held to only in part, each with what was left out.
+    pub fn compile(&self, request: &MessagesRequest, unwanted: &CancellationToken) -> Vec<String> {
+        let mut loosened = Vec::new();
+        let Ok(rules) = Rules::of(request) else { return loosened };
         let tags = self.parts.format.tags().len();
         let calls = rules.tools.iter().flat_map(|tool| (0..tags).map(move |tag| (tool, tag)));
         for (tool, tag) in calls.take(MOST_COMPILED_AHEAD).take_while(|_| !unwanted.is_cancelled()) {
-            drop(self.parts.grammars.arguments(tag, tool));
+            loosened.extend(self.parts.grammars.held_arguments(tag, tool).ok().and_then(|held| held.loosened(&tool.name)));
         }
+        if !unwanted.is_cancelled()
+            && let Ok(Some(held)) = self.output(request, &rules)
+        {
+            loosened.extend(held.loosened("output format"));
+        }
+        // The same is left out whichever tag opens a call.
+        loosened.dedup();
+        loosened
     }
 
     /// What the model's format has before the text of an answer.
@@ -81,7 +93,7 @@ impl AnswerDecoders {
     }
 
     /// What the answer's text is held to, if it is held to anything. Strict tools are checked too.
-    fn output(&self, request: &MessagesRequest, rules: &Rules) -> Result<Option<Follower>, EngineError> {
+    fn output(&self, request: &MessagesRequest, rules: &Rules) -> Result<Option<HeldTo>, EngineError> {
         let grammars = &self.parts.grammars;
         for tool in request.after_tool_changes(request.tools.clone()) {
             // By name: the list may have lost tools on the way here, so an index would mislead.
@@ -101,7 +113,7 @@ impl AnswerDecoders {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
-        let output = self.output(request, &rules)?;
+        let output = self.output(request, &rules)?.map(HeldTo::into_follower);
         let stage = match (rules.must_call, &output) {
             (true, _) => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
             (false, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),

@@ -11,7 +11,7 @@ use self::rules::Rules;
 use super::Piece;
 use super::call_form::Tag;
 use super::choices::{ChoiceTrail, TokenChoice};
-use super::constraint::{Follower, TokenMask};
+use super::follower::{Follower, TokenMask};
 use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
 use super::separator::{Separated, Separator};

@@ -82,7 +82,7 @@ impl ChatTemplate {
     }
 
     /// A template of this source, with the tokens of our own test templates.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn from_source(source: String, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let markup = Markup::of(tokenizer, &source);
         Self::new(source, &json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}), markup)

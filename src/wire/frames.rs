@@ -1,12 +1,22 @@
 //! Splitting a byte stream into server-sent events, whatever its chunk boundaries.
 //!
-//! The `eventsource-stream` crate will not do: before the tap passes a chunk on, it must know whether an event ends in it.
+//! The `eventsource-stream` crate will not do. Before the recorder passes a chunk on, it must know whether an event ends in it. And
+//! an event without an end takes that crate time quadratic in its length, and memory without a bound.
 
+use memchr::memchr2;
 use serde::Deserialize;
+
+/// The largest event, in bytes: far more than any has.
+const LARGEST_EVENT: usize = 64 << 20;
+
+/// An event that has no end, or as good as none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event of more than {} MiB, which none has", LARGEST_EVENT >> 20)]
+pub(crate) struct EventTooLarge;
 
 /// One event as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// The `event:` line; empty if there was none.
     pub event: String,
     /// The `data:` lines, joined by line feeds.
@@ -29,17 +39,17 @@ impl Frame {
 }
 
 /// The names and the data of the events in a stream that comes in these pieces, for the fuzz targets.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn frames_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(String, String)> {
     let mut splitter = Splitter::default();
-    let mut frames: Vec<Frame> = pieces.into_iter().flat_map(|piece| splitter.push(piece)).collect();
+    let mut frames: Vec<Frame> = pieces.into_iter().flat_map(|piece| splitter.push(piece).unwrap_or_default()).collect();
     frames.extend(splitter.finish());
     frames.into_iter().map(|frame| (frame.name(), frame.data)).collect()
 }
 
 /// Splits bytes into events.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     /// The current line so far.
     line: Vec<u8>,
     /// Whether the last byte was a carriage return, to which a line feed would belong.
@@ -51,17 +61,24 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// The events that end in these bytes.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Frame> {
+    ///
+    /// # Errors
+    /// What has not ended is larger than any event.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Frame>, EventTooLarge> {
         let mut frames = Vec::new();
-        for &byte in bytes {
-            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-            match byte {
-                b'\n' if after_cr => {}
-                b'\n' | b'\r' => frames.extend(self.end_line()),
-                _ => self.line.push(byte),
+        while let Some(end) = memchr2(b'\n', b'\r', bytes) {
+            self.line.extend_from_slice(&bytes[..end]);
+            let ends_crlf = end == 0 && bytes[end] == b'\n' && self.after_cr;
+            if !ends_crlf {
+                frames.extend(self.end_line());
             }
+            self.after_cr = bytes[end] == b'\r';
+            bytes = &bytes[end + 1..];
         }
-        frames
+        self.after_cr &= bytes.is_empty();
+        self.line.extend_from_slice(bytes);
+        let held = self.line.len() + self.event.len() + self.data.as_ref().map_or(0, String::len);
+        if held > LARGEST_EVENT { Err(EventTooLarge) } else { Ok(frames) }
     }
 
     /// The event that ends with the stream. Its final blank line may be missing: clients accept that too.
@@ -103,7 +120,7 @@ mod tests {
 
     fn split(text: &str) -> Vec<Frame> {
         let mut splitter = Splitter::default();
-        let mut frames = splitter.push(text.as_bytes());
+        let mut frames = splitter.push(text.as_bytes()).unwrap();
         frames.extend(splitter.finish());
         frames
     }
@@ -134,6 +151,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_event_without_end_is_an_error() {
+        let megabyte = "x".repeat(1 << 20);
+        let lines = |line: String| {
+            let mut splitter = Splitter::default();
+            (0..100).find_map(|_| splitter.push(line.as_bytes()).err())
+        };
+        assert_eq!(lines(format!("data: {megabyte}\n")), Some(EventTooLarge));
+        assert_eq!(lines(megabyte.clone()), Some(EventTooLarge));
+        assert_eq!(lines(format!("data: {megabyte}\n\n")), None);
+    }
+
     proptest! {
         #[test]
         fn chunk_boundaries_do_not_matter(cuts in prop::collection::vec(0usize..70, 0..10)) {
@@ -142,7 +171,7 @@ mod tests {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
             cuts.sort();
             let mut splitter = Splitter::default();
-            let frames: Vec<Frame> = cuts.windows(2).flat_map(|pair| splitter.push(&bytes[pair[0]..pair[1]])).collect();
+            let frames: Vec<Frame> = cuts.windows(2).flat_map(|pair| splitter.push(&bytes[pair[0]..pair[1]]).unwrap()).collect();
             prop_assert_eq!(frames, split(text));
         }
     }

@@ -1,0 +1,52 @@
+//! Schemas that cannot be enforced in full, and those that are large: the answer comes, and its head says what was left out.
+
+use serde_json::{Map, Value, json};
+
+use crate::support::MODEL;
+use crate::support::serving::Serving;
+use crate::support::upstream::{Client, Message};
+
+fn object(properties: Map<String, Value>, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// An object of this one argument.
+fn argument(schema: Value) -> Value {
+    object(Map::from_iter([("p".to_owned(), schema)]), &["p"])
+}
+
+fn optional(count: usize) -> Value {
+    object((0..count).map(|at| (format!("key{at}"), json!({"type": "integer"}))).collect(), &[])
+}
+
+fn patterns(count: usize) -> Value {
+    argument(
+        json!({"allOf": (0..count).map(|at| json!({"type": "string", "pattern": format!(".*x{at}.*")})).collect::<Vec<_>>()}),
+    )
+}
+
+/// The answer to a request that forces a call of a tool with this schema.
+fn ask(server: &Serving, schema: &Value, stream: bool) -> Message {
+    let body = json!({"model": "m", "max_tokens": 40, "stream": stream, "temperature": 0,
+        "messages": [{"role": "user", "content": "Go on."}], "tools": [{"name": "Edit", "input_schema": schema}],
+        "tool_choice": {"type": "tool", "name": "Edit"}});
+    Client::send(&server.url, "POST", "/v1/messages", &["content-type: application/json"], body.to_string()).answer()
+}
+
+#[test]
+fn the_head_of_an_answer_says_which_schemas_were_loosened() {
+    let server = Serving::start(MODEL, &[]);
+    let loosened = |schema: &Value, stream: bool| {
+        let answer = ask(&server, schema, stream);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        answer.header("x-anyclaude-loosened").map(str::to_owned)
+    };
+    for stream in [true, false] {
+        assert_eq!(loosened(&patterns(2), stream), None);
+        assert_eq!(loosened(&optional(550), stream), None);
+        let patterns: Vec<String> = (0..20).map(|at| format!("pattern \".*x{at}.*\"")).collect();
+        assert_eq!(loosened(&self::patterns(20), stream), Some(format!("Edit: {}", patterns.join(", "))));
+        let reason = "Edit: its schema: an object has too many properties";
+        assert_eq!(loosened(&optional(1_500), stream).as_deref(), Some(reason));
+    }
+}
