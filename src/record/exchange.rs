@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::exchange_file::IncomingRequest;
 use super::headers;
@@ -18,7 +19,7 @@ use super::notice::Notice;
 use super::state::RecorderState;
 use super::tap::Tap;
 use crate::net::root_cause;
-use crate::server::TOKEN_HEADER;
+use crate::server::{LONGEST_ARRIVAL, TOKEN_HEADER};
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, ErrorBody, ErrorKind};
 
@@ -42,7 +43,11 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
         let message = format!("anyclaude record: the request is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge, &message);
     }
-    let Ok(body) = axum::body::to_bytes(body, MAX_REQUEST).await else {
+    let Ok(body) = timeout(LONGEST_ARRIVAL, axum::body::to_bytes(body, MAX_REQUEST)).await else {
+        let message = "anyclaude record: the request's body did not arrive in time";
+        return error(StatusCode::REQUEST_TIMEOUT, ErrorKind::InvalidRequest, message);
+    };
+    let Ok(body) = body else {
         let message =
             format!("anyclaude record: the request's body did not come whole, or it is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
-use super::spare_descriptor::SpareDescriptor;
 use super::weight::{EventRoom, body_value};
 use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
@@ -120,7 +119,7 @@ impl ExchangeFile {
     }
 
     /// Adds an update.
-    pub(crate) fn apply(&mut self, update: ExchangeUpdate, spare: &mut SpareDescriptor) {
+    pub(crate) fn apply(&mut self, update: ExchangeUpdate) {
         match update {
             ExchangeUpdate::Response { status, headers, done } => {
                 let pairs = headers::as_text(&headers);
@@ -154,7 +153,7 @@ impl ExchangeFile {
             }
             ExchangeUpdate::Save { outcome, ended_us, done } => {
                 self.is_ended = true;
-                self.save(outcome, ended_us, spare);
+                self.save(outcome, ended_us);
                 // Fails if the exchange was dropped while it waited.
                 done.send(()).ok();
             }
@@ -178,21 +177,13 @@ impl ExchangeFile {
         }
     }
 
-    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>, spare: &mut SpareDescriptor) {
+    fn save(&mut self, outcome: ExchangeOutcome, ended_us: Option<u64>) {
         let outcome = if self.room.is_some() { outcome } else { ExchangeOutcome::Truncated };
         let held_back = self.stream.finish();
         self.push(held_back);
         let mut trace = self.draft.to_trace(outcome, ended_us);
         self.redactor.json(&mut trace.response.body);
-        let mut write = |path| spare.lend(|| trace::write(path, &trace));
-        let mut written = self.trace.as_deref().map_or(Ok(()), &mut write);
-        if let (Some(path), Some(partial), Err(error)) = (&self.trace, &mut self.partial, &written)
-            && error.lacks_descriptors()
-        {
-            partial.release();
-            written = write(path);
-        }
-        match written {
+        match self.trace.as_deref().map_or(Ok(()), |path| trace::write(path, &trace)) {
             Ok(()) => {
                 if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
                     self.fail(error);
@@ -217,9 +208,9 @@ impl ExchangeFile {
     }
 
     /// Ends the exchange: saves what is unsaved as truncated, and reports what was recorded.
-    pub(crate) fn close(mut self, spare: &mut SpareDescriptor) {
+    pub(crate) fn close(mut self) {
         if !self.is_ended {
-            self.save(ExchangeOutcome::Truncated, None, spare);
+            self.save(ExchangeOutcome::Truncated, None);
         }
         if let Some(recorded) = self.saved.take() {
             // Fails if nothing listens to the notices any more.

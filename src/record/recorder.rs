@@ -1,6 +1,6 @@
 //! Starting and stopping a recorder.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::descriptors::most_clients;
 use super::door::{Door, guard};
 use super::error::RecordError;
 use super::exchange;
@@ -21,6 +21,7 @@ use super::session::RecordingSession;
 use super::state::RecorderState;
 use super::upstream::Upstream;
 use super::writer::TraceWriter;
+use crate::server::{Connections, serve};
 use crate::trace::redact::Redactor;
 
 /// How long open exchanges may go on after the recorder was told to stop.
@@ -82,11 +83,9 @@ impl Recorder {
             None => routes,
         };
         let routes = routes.with_state(state.clone());
-        // Otherwise the kernel makes an event wait for the next one.
-        let listener = self.listener.tap_io(|socket| drop(socket.set_nodelay(true)));
         let stopping = CancellationToken::new();
-        let server = axum::serve(listener, routes).with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let server = tokio::spawn(server.into_future());
+        let stopped = stopping.clone().cancelled_owned();
+        let server = tokio::spawn(serve(self.listener, Connections::new(routes), most_clients(), stopped));
         let output = stop.await;
         stopping.cancel();
         if tokio::time::timeout(GRACE, state.open.acquire_many(MAX_OPEN)).await.is_err() {

@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc, oneshot};
 
 use super::exchange_file::{ExchangeFile, ExchangeUpdate, IncomingRequest};
 use super::notice::Notice;
-use super::spare_descriptor::SpareDescriptor;
 use crate::trace::ExchangeOutcome;
 use crate::trace::redact::Redactor;
 
@@ -91,7 +90,7 @@ impl Drop for ExchangeWriter {
 /// The body of the thread.
 fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>, redactor: &Redactor) {
     lower_priority();
-    let (mut open, mut spare) = (HashMap::new(), SpareDescriptor::new());
+    let mut open = HashMap::new();
     for (seq, command) in commands {
         match command {
             WriterCommand::Open(incoming, permit) => {
@@ -99,12 +98,12 @@ fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::
             }
             WriterCommand::Update(update) => {
                 if let Some((file, _)) = open.get_mut(&seq) {
-                    file.apply(update, &mut spare);
+                    file.apply(update);
                 }
             }
             WriterCommand::Close => {
                 if let Some((file, permit)) = open.remove(&seq) {
-                    file.close(&mut spare);
+                    file.close();
                     drop(permit);
                 }
             }

@@ -16,7 +16,7 @@ use crate::wire::ErrorKind;
 pub const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
 /// How long the body may take to arrive.
-const LONGEST_ARRIVAL: Duration = Duration::from_secs(120);
+pub(crate) const LONGEST_ARRIVAL: Duration = Duration::from_secs(120);
 
 /// A body from this size on is parsed where it does not hold up other requests: ten megabytes take a tenth of a second.
 const LARGE: usize = 256 * 1024;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -18,27 +19,41 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tower::ServiceExt;
 
 use super::client::Client;
+use super::refused_head;
 
 /// Size of the kernel's send buffer, in bytes. By default it grows to megabytes: a whole answer fits in it, and nobody would ever
 /// notice that the client does not read.
 const SEND_BUFFER: usize = 32 * 1024;
 
+/// How long what follows a refused head is read.
+const LONGEST_LINGERING: Duration = Duration::from_secs(2);
+
 /// How connections are served.
 pub(crate) struct Connections {
     http: Builder,
     router: Router,
+    /// Size of the kernel's send buffer; `None` for the kernel's own choice.
+    send_buffer: Option<usize>,
 }
 
 impl Connections {
     pub(crate) fn new(router: Router) -> Self {
         let mut http = Builder::new();
+        // It limits how long a request's head may take.
+        http.timer(TokioTimer::new());
+        Self { http, router, send_buffer: None }
+    }
+
+    /// The same where answers take long to compute.
+    pub(crate) fn for_long_answers(mut self) -> Self {
         // A client that shuts its writing side down after the request still gets its answer. Whether it has left altogether is
-        // found out by `Client`. The timer limits how long a request's head may take.
-        http.half_close(true).timer(TokioTimer::new());
-        Self { http, router }
+        // found out by `Client`.
+        self.http.half_close(true);
+        Self { send_buffer: Some(SEND_BUFFER), ..self }
     }
 
     /// Serves one connection until it ends.
@@ -51,7 +66,9 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        if let Err(error) = set_socket_send_buffer_size(&stream, SEND_BUFFER) {
+        if let Some(size) = self.send_buffer
+            && let Err(error) = set_socket_send_buffer_size(&stream, size)
+        {
             tracing::debug!(%error, "no SO_SNDBUF");
         }
         let stream = Arc::new(stream);
@@ -64,18 +81,24 @@ impl Connections {
             }
             router.clone().oneshot(request)
         });
-        self.http.serve_connection(TokioIo::new(SharedStream(stream)), service)
+        self.http.serve_connection(TokioIo::new(SharedStream::new(stream)), service)
     }
 }
 
 /// A connection that is looked at from elsewhere while hyper reads and writes it.
-struct SharedStream(Arc<TcpStream>);
+struct SharedStream {
+    stream: Arc<TcpStream>,
+    /// What is left to write of the answer to a head that hyper has refused. It is the last one.
+    refusal: Option<Vec<u8>>,
+    /// How long the rest of what was refused is still read.
+    lingering: Option<Pin<Box<Sleep>>>,
+}
 
 impl AsyncRead for SharedStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(buffer.initialize_unfilled()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(read) => {
@@ -88,14 +111,53 @@ impl AsyncRead for SharedStream {
 }
 
 impl SharedStream {
+    fn new(stream: Arc<TcpStream>) -> Self {
+        Self { stream, refusal: None, lingering: None }
+    }
+
+    /// Writes our words in place of hyper's bare refusal, if that is what these bytes are; `None` if they are something else.
+    fn poll_refusing(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() {
+            self.refusal = refused_head::in_envelope(bytes);
+        }
+        let mut rest = self.refusal.take()?;
+        while !rest.is_empty() {
+            match self.poll_writing(context, |stream| stream.try_write(&rest)) {
+                Poll::Ready(Ok(written)) => drop(rest.drain(..written)),
+                other => {
+                    self.refusal = Some(rest);
+                    return Some(other);
+                }
+            }
+        }
+        self.refusal = Some(rest);
+        Some(Poll::Ready(Ok(bytes.len())))
+    }
+
+    /// Reads what the client still sends of a request that was refused: who is cut off while writing may not see the answer.
+    fn poll_lingering(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Box::pin(sleep(LONGEST_LINGERING)));
+        let mut unread = [0; 8192];
+        loop {
+            if lingering.as_mut().poll(context).is_ready() || ready!(self.stream.poll_read_ready(context)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.stream.try_read(&mut unread) {
+                Ok(read) if read > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
     fn poll_writing(
         &self,
         context: &mut Context<'_>,
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match write(&self.0) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -104,11 +166,23 @@ impl SharedStream {
 }
 
 impl AsyncWrite for SharedStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refusing(context, bytes) {
+            return refused;
+        }
         self.poll_writing(context, |stream| stream.try_write(bytes))
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [first, ..] = slices
+            && let Some(refused) = self.poll_refusing(context, first)
+        {
+            return refused;
+        }
         self.poll_writing(context, |stream| stream.try_write_vectored(slices))
     }
 
@@ -121,7 +195,13 @@ impl AsyncWrite for SharedStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shutdown(&*self.0, Shutdown::Write).map_err(io::Error::from))
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            shutdown(&*self.stream, Shutdown::Write)?;
+        }
+        if self.refusal.is_some() {
+            ready!(self.poll_lingering(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }

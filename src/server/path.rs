@@ -2,20 +2,35 @@
 
 use axum::extract::Request;
 use axum::http::Uri;
+use axum::middleware::Next;
+use axum::response::Response;
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
+use super::observe::refusal;
 use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH};
 
 /// The paths that clients of all protocols use.
 const API_PATHS: [&str; 6] =
     [MESSAGES_PATH, COUNT_TOKENS_PATH, CHAT_COMPLETIONS_PATH, RESPONSES_PATH, COMPLETIONS_PATH, MODELS_PATH];
 
-/// Makes one slash of several, and takes the last one off: `//v1/messages/` is `/v1/messages`.
-pub(crate) async fn tidy(mut request: Request) -> Request {
+/// Makes one slash of several, and takes the last one off: `//v1/messages/` is `/v1/messages`. A path whose escapes are no text is
+/// refused.
+pub(crate) async fn tidy(mut request: Request, next: Next) -> Response {
+    if !is_text(request.uri().path()) {
+        let reason = "the path is no text: after each % there must be two hexadecimal digits, of UTF-8";
+        return refusal(&request, ApiError::invalid(reason));
+    }
     if let Some(uri) = tidied(request.uri()) {
         *request.uri_mut() = uri;
     }
-    request
+    next.run(request).await
+}
+
+/// Whether each escape has its digits, and they are UTF-8.
+fn is_text(path: &str) -> bool {
+    let has_digits = |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    path.split('%').skip(1).all(has_digits) && percent_decode_str(path).decode_utf8().is_ok()
 }
 
 /// The tidy address; `None` if it is tidy already.
@@ -59,6 +74,13 @@ mod tests {
         assert_eq!(told("/v1/v1"), "no such path: /v1/v1; set the client's base URL without /v1");
         assert_eq!(told("/v1/v1/messages"), "no such path: /v1/v1/messages; set the client's base URL without /v1");
         assert_eq!(told("/v1beta/x"), "no such path: /v1beta/x");
+    }
+
+    #[test]
+    fn escapes_have_two_digits_and_are_text() {
+        let texts = ["/v1/models/a%2Fb", "/%c3%a9", "/"];
+        assert_eq!(texts.map(is_text), [true; 3]);
+        assert_eq!(["/%", "/%2", "/%zz", "/a%2-b", "/%ff", "/%+1"].map(is_text), [false; 6]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
-use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use super::app::App;
@@ -47,5 +47,5 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);
     // A layer of the router itself would come after the path has chosen the route.
-    Router::new().fallback_service(routes).layer(map_request(path::tidy))
+    Router::new().fallback_service(routes).layer(from_fn(path::tidy))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::io::Errno;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -50,30 +51,55 @@ impl Server {
     /// # Errors
     /// The listener fails.
     pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let connections = Connections::new(router(self.app.clone()));
-        let open = GracefulShutdown::new();
-        let mut served = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            // Ended connections would otherwise stay in the set until shutdown.
-            while served.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = &mut shutdown => break,
-            };
-            match accepted {
-                Ok((stream, peer)) => drop(served.spawn(open.watch(connections.serve(stream, peer)))),
-                Err(error) => wait_or_give_up(error).await?,
-            }
-        }
-        drop(listener);
-        if timeout(GRACE, open.shutdown()).await.is_err() {
-            tracing::info!("stopped in the middle of answers");
-            // They hold the backend, which must end before the process does.
-            served.shutdown().await;
-        }
-        Ok(())
+        let connections = Connections::new(router(self.app.clone())).for_long_answers();
+        serve(listener, connections, usize::MAX, shutdown).await
     }
+}
+
+/// Serves clients, `most` at once, until `shutdown` completes. Answers in progress then get a few more seconds.
+///
+/// # Errors
+/// The listener fails.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    connections: Connections,
+    most: usize,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    let accept = async || {
+        // The semaphore is never closed.
+        let place = room.clone().acquire_owned().await.ok();
+        listener.accept().await.map(|(stream, peer)| (place, stream, peer))
+    };
+    let open = GracefulShutdown::new();
+    let mut served = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        // Ended connections would otherwise stay in the set until shutdown.
+        while served.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            accepted = accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((place, stream, peer)) => {
+                let connection = open.watch(connections.serve(stream, peer));
+                served.spawn(async move {
+                    let _place = place;
+                    connection.await
+                });
+            }
+            Err(error) => wait_or_give_up(error).await?,
+        }
+    }
+    drop(listener);
+    if timeout(GRACE, open.shutdown()).await.is_err() {
+        tracing::info!("stopped in the middle of answers");
+        // They hold the backend, which must end before the process does.
+        served.shutdown().await;
+    }
+    Ok(())
 }
 
 /// Whether accepting can go on after this error, at once or after a pause.

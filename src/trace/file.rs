@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -56,11 +55,6 @@ impl TraceError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
-    }
-
-    /// Whether the process, or the system, has no descriptor left.
-    pub(crate) fn lacks_descriptors(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE)))
     }
 
     fn malformed(path: &Path, error: &serde_json::Error) -> Self {

@@ -100,8 +100,7 @@ impl Draft {
 #[derive(Debug)]
 pub struct PartialFile {
     path: PathBuf,
-    /// `None` once it was released.
-    file: Option<File>,
+    file: File,
 }
 
 impl PartialFile {
@@ -118,24 +117,17 @@ impl PartialFile {
         let file = file.map_err(TraceError::io("make", &path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| TraceError::io("lock", &path)(e.into()))?;
-        Ok(Self { path, file: Some(file) })
-    }
-
-    /// Gives its descriptor back. Nothing more can be appended; the file stays.
-    pub fn release(&mut self) {
-        self.file = None;
+        Ok(Self { path, file })
     }
 
     /// Appends a line in a single write.
     ///
     /// # Errors
-    /// The file cannot be written, or was released.
+    /// The file cannot be written.
     pub fn append(&mut self, line: &PartialLine) -> Result<(), TraceError> {
         let mut bytes = serde_json::to_vec(line).map_err(|e| TraceError::io("write", &self.path)(e.into()))?;
         bytes.push(b'\n');
-        let mut file =
-            self.file.as_ref().ok_or_else(|| TraceError::io("write", &self.path)(io::ErrorKind::NotConnected.into()))?;
-        file.write_all(&bytes).map_err(TraceError::io("write", &self.path))
+        self.file.write_all(&bytes).map_err(TraceError::io("write", &self.path))
     }
 
     /// Removes the file, after its trace is on the disk. It may be gone already, with its folder.

@@ -7,6 +7,8 @@ mod cases;
 mod clock;
 mod disk;
 mod h2;
+#[cfg(feature = "mlx")]
+mod hostile_schemas;
 mod kills;
 mod line;
 mod run;
@@ -29,6 +31,8 @@ fn cases(scale: &Scale) -> Vec<Line> {
     lines.extend(stop::all(scale));
     #[cfg(feature = "mlx")]
     lines.extend(server::all());
+    #[cfg(feature = "mlx")]
+    lines.push(hostile_schemas::beside_a_stream());
     lines
 }
 

@@ -2,6 +2,8 @@
 
 mod api;
 #[cfg(feature = "mlx")]
+mod bad_heads;
+#[cfg(feature = "mlx")]
 mod bad_requests;
 #[cfg(feature = "mlx")]
 mod blocks;
@@ -14,6 +16,8 @@ mod formats;
 #[cfg(feature = "mlx")]
 mod keys;
 mod leaving;
+#[cfg(feature = "mlx")]
+mod loosened;
 #[cfg(feature = "mlx")]
 mod model;
 mod pages;

@@ -1,0 +1,42 @@
+//! Heads of requests that are wrong, sent as they are: each gets its status, in Anthropic's envelope.
+
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::support::MODEL;
+use crate::support::serving::Serving;
+use crate::support::upstream::{Message, read_message};
+
+/// What the server answers to these bytes.
+fn answer(server: &Serving, head: &str) -> Message {
+    let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    read_message(&mut BufReader::new(socket))
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_refused_in_the_envelope() {
+    let server = Serving::start(MODEL, &[]);
+    let host = "host: localhost\r\n";
+    let post = |headers: &str| format!("POST /v1/messages HTTP/1.1\r\n{host}{headers}\r\n");
+    let many: String = (0..200).map(|at| format!("x-{at}: 1\r\n")).collect();
+    for (case, head, status) in [
+        ("escape", format!("GET /v1/models/%zz HTTP/1.1\r\n{host}\r\n"), 400),
+        ("escape that is no text", format!("GET /v1/models/%ff HTTP/1.1\r\n{host}\r\n"), 400),
+        ("address of 80 KB", format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(80_000)), 414),
+        ("header of 1 MB", post(&format!("x-long: {}\r\n", "a".repeat(1 << 20))), 431),
+        ("200 headers", post(&many), 431),
+        ("length below 0", post("content-length: -1\r\n"), 400),
+        ("length that is no number", post("content-length: many\r\n"), 400),
+        ("lengths that differ", post("content-length: 1\r\ncontent-length: 2\r\n"), 400),
+        ("no HTTP", "hello\r\n\r\n".to_owned(), 400),
+    ] {
+        let answer = answer(&server, &head);
+        assert_eq!(answer.status(), status, "{case}: {answer:?}");
+        let body: Value = serde_json::from_str(&answer.text()).unwrap_or_else(|_| panic!("{case}: {answer:?}"));
+        assert_eq!((&body["type"], &body["error"]["type"]), (&"error".into(), &"invalid_request_error".into()), "{case}");
+        assert_eq!(body["request_id"].as_str(), answer.header("request-id"), "{case}");
+    }
+}
