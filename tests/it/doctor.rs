@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -29,8 +30,10 @@ fn with_model() -> Sandbox {
         "max_position_embeddings": 4096, "dtype": "float32",
     });
     sandbox.write("model/config.json", config.to_string());
-    sandbox.write("model/tokenizer.json", r#"{"model":{"vocab":{"a":0}},"added_tokens":[]}"#);
-    sandbox.write("model/tokenizer_config.json", "{}");
+    for file in ["tokenizer.json", "tokenizer_config.json", "template.jinja"] {
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny").join(file), sandbox.path("model").join(file))
+            .unwrap();
+    }
     sandbox
 }
 
@@ -52,7 +55,7 @@ fn doctor_exits_0_when_all_is_there() {
     add_client(&sandbox, "echo '2.1.331 (Claude Code)'");
     let ran = doctor(&sandbox).exits(0);
     insta::assert_snapshot!(about(&ran), @r"
-    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 4096 entries
     ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     ok       client     2.1.331 (Claude Code)
     ");
@@ -62,7 +65,7 @@ fn doctor_exits_0_when_all_is_there() {
 #[test]
 fn doctor_exits_0_without_a_client_and_says_how_to_get_one() {
     insta::assert_snapshot!(about(&doctor(&with_model()).exits(0)), @r"
-    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 4096 entries
     ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     lacking  client     no `claude` on PATH
                         install it: npm install -g @anthropic-ai/claude-code
@@ -74,7 +77,7 @@ fn a_client_that_fails_is_told_with_its_words() {
     let sandbox = with_model();
     add_client(&sandbox, "echo 'no native binary' >&2; exit 1");
     insta::assert_snapshot!(about(&doctor(&sandbox)), @"
-    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 1 entries
+    ok       model      model: qwen3, 2.0 million parameters, 9 MB of weights in 1 file(s), tokenizer of 4096 entries
     ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     lacking  client     `claude --version` failed: no native binary
                         install it: npm install -g @anthropic-ai/claude-code
@@ -89,6 +92,20 @@ fn doctor_exits_3_and_names_the_file_that_a_model_folder_lacks() {
     insta::assert_snapshot!(about(&doctor(&sandbox).exits(3)), @r"
     missing  model      model/tokenizer.json is missing: the model folder is incomplete, get it again
                         name another with --model; tiny is in this program
+    lacking  client     no `claude` on PATH
+                        install it: npm install -g @anthropic-ai/claude-code
+    ");
+}
+
+#[cfg(feature = "mlx")]
+#[test]
+fn doctor_exits_3_for_a_chat_template_that_cannot_be_loaded() {
+    let sandbox = with_model();
+    sandbox.write("model/chat_template.jinja", "{% for message in %}");
+    insta::assert_snapshot!(about(&doctor(&sandbox).exits(3)), @"
+    missing  model      model/chat_template.jinja: syntax error: unexpected end of block (in chat template:1)
+                        name another with --model; tiny is in this program
+    ok       memory     takes about 8.00 MB of memory, and 1.02 kB for each token: its context of 4,096 tokens fits here
     lacking  client     no `claude` on PATH
                         install it: npm install -g @anthropic-ai/claude-code
     ");

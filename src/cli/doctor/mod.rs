@@ -18,6 +18,8 @@ use tokio::process::Command;
 use self::requirement::{Presence, Requirement};
 use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
 use super::{CliError, blocking, print};
+#[cfg(feature = "mlx")]
+use crate::engine::text::{ChatTemplate, Tokenizer};
 
 /// Check that this machine has what anyclaude needs, and say how to get what is missing
 #[derive(clap::Args, Debug)]
@@ -87,21 +89,33 @@ fn engine() -> Vec<Requirement> {
 }
 
 fn model(given: &Path) -> Vec<Requirement> {
-    let missing = |error: ModelFolderError| {
-        let reason = error.to_string();
-        match cfg!(feature = "mlx") {
-            true => Presence::Missing { reason, remedy: "name another with --model; tiny is in this program".into() },
-            false => Presence::Lacking { reason, remedy: "name another with --model".into() },
-        }
+    let missing = |reason: String| match cfg!(feature = "mlx") {
+        true => Presence::Missing { reason, remedy: "name another with --model; tiny is in this program".into() },
+        false => Presence::Lacking { reason, remedy: "name another with --model".into() },
     };
     let inspected = local_model::find(given).and_then(|folder| Ok((ModelFolder::inspect(&folder)?, folder)));
     let (presence, memory) = match inspected {
         Ok((model, folder)) => {
-            (describe_model(given, &folder, &model).map_or_else(missing, Presence::Found), memory(&folder, model.weight_bytes))
+            let described = describe_model(given, &folder, &model).map_err(|error| error.to_string());
+            let described = described.and_then(|found| check_text_side(&folder).map(|()| found));
+            (described.map_or_else(missing, Presence::Found), memory(&folder, model.weight_bytes))
         }
-        Err(error) => (missing(error), None),
+        Err(error) => (missing(error.to_string()), None),
     };
     std::iter::once(Requirement { thing: "model", presence }).chain(memory).collect()
+}
+
+/// Nothing loads it in this build.
+#[cfg(not(feature = "mlx"))]
+fn check_text_side(_folder: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Whether tokenizer and chat template can be loaded; else why not.
+#[cfg(feature = "mlx")]
+fn check_text_side(folder: &Path) -> Result<(), String> {
+    let loaded = Tokenizer::load(folder).and_then(|tokenizer| ChatTemplate::load(folder, &tokenizer));
+    loaded.map(drop).map_err(|error| error.to_string())
 }
 
 /// Nothing loads it in this build.

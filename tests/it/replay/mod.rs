@@ -12,6 +12,7 @@ mod outputs;
 mod page;
 #[cfg(feature = "mlx")]
 mod sureness;
+mod time_limits;
 mod verdict;
 
 use crate::support::demo::session;

@@ -1,0 +1,51 @@
+//! Servers that take too long: the flags that limit it end the replay with the backend's exit code, and say what was waited for.
+
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::demo::write_trace;
+use crate::support::process::Ran;
+use crate::support::sandbox::Sandbox;
+use crate::support::upstream::{Answer, Message, Upstream, frames, text_frame};
+
+/// A replay on a server that does this to the one request of the trace.
+fn replay(limit: [&str; 2], does: fn(&mut Answer) -> io::Result<()>) -> Ran {
+    let sandbox = Sandbox::new();
+    write_trace(&sandbox, 1, &[]);
+    let upstream =
+        Upstream::start(
+            move |request: Message, answer: &mut Answer| {
+                if request.line.starts_with("POST /v1/messages") { does(answer) } else { answer.whole(404, &[], "") }
+            },
+        );
+    let flags = ["--phases", "cold", "--retries", "0"];
+    sandbox.run(&[&["replay", "--backend", &upstream.url(), "--check"], &flags[..], &limit[..]].concat()).exits(3)
+}
+
+#[test]
+fn a_server_that_takes_too_long_is_given_up() {
+    let limit = ["--silence-timeout", "1"];
+    let before = replay(limit, |answer| {
+        answer.wait_for_close();
+        Ok(())
+    });
+    let within = replay(limit, |answer| {
+        answer.stream()?;
+        answer.chunk(frames()[..4].concat())?;
+        answer.wait_for_close();
+        Ok(())
+    });
+    // Never silent, and never at its end.
+    let endless = replay(["--answer-timeout", "1"], |answer| {
+        answer.stream()?;
+        answer.chunk(frames()[..2].concat())?;
+        loop {
+            answer.chunk(text_frame("more "))?;
+            sleep(Duration::from_millis(20));
+        }
+    });
+    for ran in [before, within, endless] {
+        assert!(ran.stdout.contains("timed out"), "{}{}", ran.stdout, ran.stderr);
+    }
+}
