@@ -55,6 +55,7 @@ lint: mlx machete deny
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo rustc --locked --quiet --lib --profile check -- -A explicit_builtin_cfgs_in_flags --cfg 'target_os="macos"'
+	cargo check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir target
 	$(MACHETE)
 	python3 scripts/msrv.py
 
