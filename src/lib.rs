@@ -13,6 +13,7 @@ mod damage;
 #[cfg(feature = "mlx")]
 pub mod engine;
 mod files;
+pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hub;

@@ -21,7 +21,7 @@ pub struct Trace {
     pub recorded_at: String,
     /// The client's `user-agent`.
     pub client: String,
-    /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode.
+    /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode; `import:` and the format's name where it is not known.
     pub mode: String,
     /// What the client sent.
     pub request: RecordedRequest,

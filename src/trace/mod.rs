@@ -25,6 +25,7 @@ pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
+pub(crate) use redact_trace::redact_trace;
 pub use session_name::is_session_name;
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use weight::json_weight;

@@ -7,7 +7,7 @@ use super::{RecordedEvent, Trace, assemble};
 
 /// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like
 /// ordinary text stays.
-pub(super) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
+pub(crate) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
     trace.client = redactor.text(&trace.client).into_owned();
     trace.request.path = redactor.path(&trace.request.path);
     redactor.recorded_headers(&mut trace.request.headers);

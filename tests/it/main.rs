@@ -13,6 +13,7 @@ mod damaged;
 mod doctor;
 mod examples;
 mod help;
+mod import;
 mod init;
 mod launch;
 mod model;

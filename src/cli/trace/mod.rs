@@ -1,6 +1,7 @@
-//! `anyclaude trace`: listing, showing, checking, recovering and scrubbing trace files.
+//! `anyclaude trace`: importing, listing, showing, checking, recovering and scrubbing trace files.
 
 mod folder;
+mod import;
 mod ls;
 mod scrub;
 mod show;
@@ -15,7 +16,7 @@ use super::{CliError, print};
 use crate::trace::redact::Redactor;
 use crate::trace::{self, Recovered, TraceError, validate};
 
-/// List, show, check, recover and scrub trace files
+/// Import, list, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TraceArgs {
@@ -28,6 +29,7 @@ Examples:
   anyclaude trace ls                            list the traces in traces/
   anyclaude trace show traces/demo/0001.json    read one exchange
   anyclaude trace stats                         see what a prefix cache could save
+  anyclaude trace import                        make traces of Claude Code's newest session here
   anyclaude trace recover                       finish the traces that a killed recorder left
   anyclaude trace scrub --out shared traces/    make copies that are fit to be shared
   anyclaude trace validate shared               check them";
@@ -71,6 +73,10 @@ Example:
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Make traces of other tools' recordings: Claude Code's own transcripts
+    ///
+    /// Secrets are redacted as by `anyclaude record`. What a file does not hold is said, and never guessed.
+    Import(import::TraceImportArgs),
     /// Turn the partial files that a killed recorder left into traces
     #[command(after_help = "\
 Examples:
@@ -98,6 +104,7 @@ pub(super) fn run(args: TraceArgs, redactor: &Redactor) -> Result<ExitCode, CliE
         TraceCommand::Show { paths, last: false } => show::run(paths, show::exchange),
         TraceCommand::Stats(args) => stats::run(args),
         TraceCommand::Validate { paths } => validate_all(&or_default(paths)?, redactor),
+        TraceCommand::Import(args) => import::run(args, redactor),
         TraceCommand::Recover { folder } => {
             let folders = or_default(folder.into_iter().collect())?;
             folders.first().map_or(Ok(ExitCode::SUCCESS), |folder| recover(folder))

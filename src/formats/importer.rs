@@ -1,0 +1,69 @@
+//! What every importer gets and gives.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use super::import::ImportError;
+use crate::trace::Trace;
+
+/// Reads the files of one other tool.
+pub trait Importer: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Whose files they are, in a few words.
+    fn title(&self) -> &'static str;
+
+    /// What none of its exchanges has, because its files do not hold it.
+    fn lacks(&self) -> &'static str;
+
+    /// Whether a file that begins like this is one of its files. `start`: at most [`START`] bytes, perhaps cut anywhere.
+    fn recognizes(&self, start: &[u8]) -> bool;
+
+    /// Other files that belong to this one and are read with it.
+    fn companions(&self, _path: &Path) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Reads a file from its beginning to its end and hands over what is in it, in order.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not of this format at all, or `found` fails.
+    fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError>;
+}
+
+/// How much of a file's beginning tells its format.
+pub(super) const START: usize = 256 << 10;
+
+/// A file that is being read.
+pub struct Source<'a> {
+    /// Its path, for names of sessions and for errors.
+    pub path: &'a Path,
+    /// Its bytes.
+    pub reader: &'a mut dyn BufRead,
+}
+
+/// What is found in a file.
+pub enum Found {
+    /// An exchange.
+    Exchange(Box<ImportedExchange>),
+    /// Something that might have been one.
+    Passed(Passed),
+}
+
+/// An exchange as far as the file holds it.
+pub struct ImportedExchange {
+    /// Its trace, before redaction; its number in the session is not known yet.
+    pub trace: Trace,
+    /// What this one lacks, beside what all of its format lack.
+    pub missing: Vec<String>,
+}
+
+/// Something that is not imported.
+#[derive(Debug)]
+pub struct Passed {
+    /// Where in the file it stands, such as `line 7`.
+    pub place: String,
+    /// Why it is no trace.
+    pub reason: String,
+}

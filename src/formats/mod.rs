@@ -1,0 +1,38 @@
+//! The files of other tools: reading their exchanges as traces, and writing traces as their files.
+//!
+//! Each format is one file or folder here, and one line in [`IMPORTERS`]. What a format does not hold is said for
+//! each exchange, never guessed.
+
+mod claude_code;
+mod import;
+mod importer;
+mod lines;
+
+pub use claude_code::{newest_session, projects_folder};
+pub use import::{Import, ImportError, ImportedSession};
+pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
+
+/// All formats that can be read.
+pub static IMPORTERS: [&dyn Importer; 1] = [&claude_code::Transcript];
+
+/// The importer of this name.
+pub fn importer_named(name: &str) -> Option<&'static dyn Importer> {
+    IMPORTERS.into_iter().find(|importer| importer.name() == name)
+}
+
+/// The importer of a file that begins like this.
+fn importer_of(start: &[u8]) -> Option<&'static dyn Importer> {
+    IMPORTERS.into_iter().find(|importer| importer.recognizes(start))
+}
+
+/// What the traces of an import have in place of the kind of upstream, which is not known.
+fn imported_mode(importer: &dyn Importer) -> String {
+    format!("import:{}", importer.name())
+}
+
+/// A name for a session, from a text of another tool's.
+fn session_name(text: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = text.trim_start_matches('.').chars().map(allowed).take(100).collect();
+    if name.is_empty() { "imported".to_owned() } else { name }
+}

@@ -1,0 +1,3 @@
+//! `anyclaude trace import`: files that other tools wrote.
+
+mod claude_code;
