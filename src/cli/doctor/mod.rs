@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+#[cfg(feature = "mlx")]
+use serde_json::json;
 use tokio::process::Command;
 
 use self::requirement::{Presence, Requirement};
@@ -20,6 +22,8 @@ use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
 use super::{CliError, blocking, print};
 #[cfg(feature = "mlx")]
 use crate::engine::text::{ChatTemplate, Tokenizer};
+#[cfg(feature = "mlx")]
+use crate::wire::MessagesRequest;
 
 /// Check that this machine has what anyclaude needs, and say how to get what is missing
 #[derive(clap::Args, Debug)]
@@ -111,11 +115,13 @@ fn check_text_side(_folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether tokenizer and chat template can be loaded; else why not.
+/// Whether tokenizer and chat template can be loaded and make a prompt; else why not.
 #[cfg(feature = "mlx")]
 fn check_text_side(folder: &Path) -> Result<(), String> {
+    let hello = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi."}]});
+    let hello: MessagesRequest = serde_json::from_value(hello).map_err(|error| error.to_string())?;
     let loaded = Tokenizer::load(folder).and_then(|tokenizer| ChatTemplate::load(folder, &tokenizer));
-    loaded.map(drop).map_err(|error| error.to_string())
+    loaded.and_then(|template| template.render(&hello)).map(drop).map_err(|error| error.to_string())
 }
 
 /// Nothing loads it in this build.
