@@ -130,6 +130,18 @@ impl Plan {
         Ok(Self { cases, steps: steps(&settings.phases, settings.repeat), skipped, betas })
     }
 
+    /// The same with requests that ask for this model, if it is given, in place of the recorded one.
+    pub fn asking_for(mut self, model: Option<&str>) -> Self {
+        let Some(model) = model else { return self };
+        for case in &mut self.cases {
+            model.clone_into(&mut case.request.model);
+            if let Some(request) = &mut case.free_request {
+                model.clone_into(&mut request.model);
+            }
+        }
+        self
+    }
+
     /// The number of timed requests.
     pub fn measurements(&self) -> usize {
         let timed = self.steps.iter().filter(|step| matches!(step, ReplayStep::Measure { .. })).count();

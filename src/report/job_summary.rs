@@ -4,11 +4,12 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
-use super::Report;
+use super::backends::{figures, problems_of_all, verdict_of_all};
 use super::problem::{Problem, problems};
 use super::table::{Table, fidelity, percentiles, rates, speeds};
 use super::units::count;
 use super::words::{budget_text, counts, verdict, what_is_replayed};
+use super::{Backends, Report};
 
 /// The largest summary that is written, in bytes. GitHub takes 1,024 KiB of a step, and drops all of it if there is more.
 pub const LARGEST: usize = 900 * 1024;
@@ -22,7 +23,19 @@ pub fn to_markdown(report: &Report, most: usize) -> String {
     out.push_str(&text(&what_is_replayed(report.target, report.settings, report.cases.len())));
     out.push_str("\n\n");
     out.push_str(&times(report));
-    let problems = problems(report);
+    add_problems(&mut out, &problems(report), most);
+    out
+}
+
+/// The summary of several backends side by side, of at most this many bytes.
+pub fn several_to_markdown(several: &Backends, most: usize) -> String {
+    let figures = as_markdown(figures(&several.backends));
+    let mut out = format!("## Replay {}\n\n{figures}\n\n", verdict_of_all(several));
+    add_problems(&mut out, &problems_of_all(several), most);
+    out
+}
+
+fn add_problems(out: &mut String, problems: &[Problem], most: usize) {
     if !problems.is_empty() {
         out.push_str("### What is not as it should be\n\n");
     }
@@ -35,7 +48,6 @@ pub fn to_markdown(report: &Report, most: usize) -> String {
         }
         out.push_str(&section);
     }
-    out
 }
 
 /// One problem; its details are folded away.
@@ -61,7 +73,7 @@ fn times(report: &Report) -> String {
 }
 
 fn as_markdown(Table { header, rows, words }: Table) -> String {
-    let mut table = Builder::from_iter([header.into_iter().map(String::from).collect()].into_iter().chain(rows)).build();
+    let mut table = Builder::from_iter([header].into_iter().chain(rows)).build();
     table.with(Style::markdown());
     table.modify(Columns::new(words..), Alignment::right());
     table.to_string()

@@ -1,17 +1,26 @@
 //! The JSON Schema of the file that `replay --json` writes, which is committed as docs/replay.schema.json.
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use super::Report;
+use super::{Backends, Report};
 
 /// The schema of the JSON file, made from the types that are written.
 pub fn json_schema() -> Schema {
+    of_type::<Report>("What anyclaude replay --json writes")
+}
+
+/// The schema of the file for several backends.
+pub fn backends_json_schema() -> Schema {
+    of_type::<Backends>("What anyclaude replay --json writes of several backends")
+}
+
+fn of_type<T: JsonSchema>(title: &str) -> Schema {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<Report>();
-    schema.insert("title".into(), "What anyclaude replay --json writes".into());
+    let mut schema = generator.into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
     RecursiveTransform(in_json_words).transform(&mut schema);
     schema
 }
@@ -31,12 +40,17 @@ mod tests {
 
     #[test]
     fn the_committed_schema_is_that_of_the_types() {
-        let now = format!("{:#}\n", json_schema().to_value());
-        let committed = include_str!("../../docs/replay.schema.json");
-        if committed != now {
-            let copy = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/replay.schema.json");
-            std::fs::write(&copy, now).unwrap();
-            panic!("docs/replay.schema.json is of other types: compare it with {0}, then cp {0} docs/", copy.display());
+        let schemas = [
+            ("replay.schema.json", json_schema(), include_str!("../../docs/replay.schema.json")),
+            ("replay-backends.schema.json", backends_json_schema(), include_str!("../../docs/replay-backends.schema.json")),
+        ];
+        for (name, schema, committed) in schemas {
+            let now = format!("{:#}\n", schema.to_value());
+            if committed != now {
+                let copy = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
+                std::fs::write(&copy, now).unwrap();
+                panic!("docs/{name} is of other types: compare it with {0}, then cp {0} docs/", copy.display());
+            }
         }
     }
 }

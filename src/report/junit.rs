@@ -9,7 +9,7 @@ use quick_junit::{FlakyOrRerun, NonSuccessKind, SerializeError, TestCase, TestCa
 use super::sureness::in_words;
 use super::terminal::detail;
 use super::words::fidelity_text;
-use super::{Comparison, Report, SpeedVerdict};
+use super::{Backends, Comparison, Report, SpeedVerdict};
 use crate::replay::{CaseResult, Kind, SkippedTrace, Status};
 
 /// The suite of cases that belong to no session.
@@ -29,6 +29,25 @@ const MARGINS: &str = "margins";
 /// # Errors
 /// The XML cannot be written. Characters that XML forbids are no reason: they are left out.
 pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
+    let mut junit = quick_junit::Report::new("anyclaude replay");
+    junit.add_test_suites(suites(report, ""));
+    junit.to_string()
+}
+
+/// The reports of several backends as JUnit XML, under the names of the backends.
+///
+/// # Errors
+/// As [`to_junit`].
+pub fn several_to_junit(several: &Backends) -> Result<String, SerializeError> {
+    let mut junit = quick_junit::Report::new("anyclaude replay");
+    for backend in &several.backends {
+        junit.add_test_suites(suites(&backend.report, &format!("{}: ", backend.name)));
+    }
+    junit.to_string()
+}
+
+/// The suites of one report; what comes before their names tells those of several backends apart.
+fn suites(report: &Report, prefix: &str) -> Vec<TestSuite> {
     let mut suites: BTreeMap<&str, Vec<TestCase>> = BTreeMap::new();
     for case in report.cases {
         suites.entry(case.id.session()).or_default().push(test_case(case, report));
@@ -58,15 +77,17 @@ pub fn to_junit(report: &Report) -> Result<String, SerializeError> {
     for (name, status) in speeds(report) {
         suites.entry(SPEED).or_default().push(named(SPEED, &name, status));
     }
-    let mut junit = quick_junit::Report::new("anyclaude replay");
-    for (name, cases) in suites {
-        let mut suite = TestSuite::new(name);
+    let suite = |(name, mut cases): (&str, Vec<TestCase>)| {
+        for class in cases.iter_mut().filter_map(|case| case.classname.as_mut()) {
+            *class = format!("{prefix}{}", class.as_str()).into();
+        }
+        let mut suite = TestSuite::new(format!("{prefix}{name}"));
         suite.add_property(("backend", report.target.backend.as_str()));
         suite.add_property(("model", report.target.model.as_str()));
         suite.add_test_cases(cases);
-        junit.add_test_suite(suite);
-    }
-    junit.to_string()
+        suite
+    };
+    suites.into_iter().map(suite).collect()
 }
 
 fn test_case(case: &CaseResult, report: &Report) -> TestCase {

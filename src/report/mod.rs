@@ -2,6 +2,7 @@
 //! text. Does no I/O.
 
 mod annotations;
+pub mod backends;
 mod baseline;
 mod bootstrap;
 mod budget;
@@ -25,10 +26,11 @@ pub(crate) mod units;
 mod words;
 
 pub use annotations::annotations;
+pub use backends::{Backends, ExchangeAnswers, NamedReport, SharedAnswer};
 pub use baseline::{Baseline, BaselineError, Comparison, Limits, Speed, SpeedVerdict};
 pub use budget::{Budget, BudgetResult, Budgets, budget_results};
 pub use fidelity::{FreeFidelitySummary, ToolFidelity};
-pub use json_schema::json_schema;
+pub use json_schema::{backends_json_schema, json_schema};
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
 pub use problem::{Problem, problems};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};

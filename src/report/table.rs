@@ -9,7 +9,7 @@ pub(super) const NONE: &str = "–";
 /// A table: its first columns are words, the others figures.
 pub(super) struct Table {
     /// What each column is.
-    pub header: Vec<&'static str>,
+    pub header: Vec<String>,
     /// A cell for each column.
     pub rows: Vec<Vec<String>>,
     /// How many columns are words.
@@ -29,7 +29,8 @@ pub(super) fn percentiles(phases: &[PhaseLatency]) -> Table {
             rows.push(row);
         }
     }
-    Table { header: vec!["phase", "metric", "count", "min", "p50", "p90", "p95", "p99", "max"], rows, words: 2 }
+    let header = words(&["phase", "metric", "count", "min", "p50", "p90", "p95", "p99", "max"]);
+    Table { header, rows, words: 2 }
 }
 
 /// The rates and ratios of each phase.
@@ -44,7 +45,7 @@ pub(super) fn rates(phases: &[PhaseLatency]) -> Table {
             figure(phase.ttft_to_cold, |ratio| format!("{}x", number(ratio))),
         ]
     };
-    let header = vec!["phase", "prefill tok/s", "decode tok/s", "cache hits", "TTFT to cold"];
+    let header = words(&["phase", "prefill tok/s", "decode tok/s", "cache hits", "TTFT to cold"]);
     Table { header, rows: phases.iter().map(row).collect(), words: 1 }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn speeds(comparison: &Comparison) -> Table {
             verdict_text(*verdict),
         ]
     };
-    let header = vec!["phase", "metric", "to baseline", "95% interval", "repeats", "verdict"];
+    let header = words(&["phase", "metric", "to baseline", "95% interval", "repeats", "verdict"]);
     Table { header, rows: comparison.speeds.iter().map(row).collect(), words: 2 }
 }
 
@@ -79,8 +80,12 @@ pub(super) fn fidelity(summary: &FreeFidelitySummary) -> Table {
             invalid.to_string(),
         ]
     };
-    let header = vec!["tool", "called as recorded", "arguments' types", "arguments' values", "added", "invalid"];
+    let header = words(&["tool", "called as recorded", "arguments' types", "arguments' values", "added", "invalid"]);
     Table { header, rows: summary.tools.iter().map(row).collect(), words: 1 }
+}
+
+fn words(header: &[&str]) -> Vec<String> {
+    header.iter().map(|word| word.to_string()).collect()
 }
 
 fn verdict_text(verdict: SpeedVerdict) -> String {

@@ -34,8 +34,8 @@ pub(super) fn fidelity_table(summary: &FreeFidelitySummary) -> String {
     as_text(fidelity(summary))
 }
 
-fn as_text(Table { header, rows, words }: Table) -> String {
-    let mut table = Builder::from_iter([header.into_iter().map(String::from).collect()].into_iter().chain(rows)).build();
+pub(super) fn as_text(Table { header, rows, words }: Table) -> String {
+    let mut table = Builder::from_iter([header].into_iter().chain(rows)).build();
     table.with(Style::empty()).with(Padding::new(2, 1, 0, 0));
     table.modify(Columns::new(words..), Alignment::right());
     let lines = table.to_string();

@@ -21,14 +21,15 @@ pub(crate) struct ReplayArgs {
     pub traces: Vec<PathBuf>,
 
     /// What answers: `mlx`, the engine in this process; the base URL of a server that speaks the Messages API; or a mode of
-    /// the launcher, such as lmstudio, with a URL where it is elsewhere
-    #[arg(long, default_value = "mlx", value_name = "mlx|URL|MODE[:URL]")]
-    pub backend: String,
+    /// the launcher, such as lmstudio, with a URL where it is elsewhere. Given several times, all are shown side by side, under
+    /// the names before `=` or names of their own
+    #[arg(long = "backend", default_value = "mlx", value_name = "[NAME=]mlx|URL|MODE[:URL]")]
+    pub backends: Vec<String>,
 
     /// With `mlx`: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. Else: the model
-    /// to ask for [default: as recorded; openai and openrouter need one]
-    #[arg(long, value_name = "DIR|NAME")]
-    pub model: Option<String>,
+    /// to ask for [default: as recorded; openai and openrouter need one]. With several backends, NAME= says for which
+    #[arg(long = "model", value_name = "[NAME=]DIR|NAME")]
+    pub models: Vec<String>,
 
     #[command(flatten)]
     pub limits: TimeLimitArgs,
@@ -203,6 +204,7 @@ Examples:
   anyclaude replay --backend http://127.0.0.1:8081 --json figures.json
   anyclaude replay --backend lmstudio                     as `anyclaude --mode lmstudio` would answer
   OPENAI_API_KEY=… anyclaude replay --backend openai:http://127.0.0.1:8000/v1 --model qwen3
+  anyclaude replay --backend here=mlx --backend there=http://127.0.0.1:8081   side by side
   anyclaude replay --check --junit replay.xml             in CI
   anyclaude replay --repeat 5 --html replay.html          a page for a browser
   anyclaude replay --json - | jq .summary
@@ -221,6 +223,9 @@ Exit codes:
   4    every outcome is as accepted, and times are past --max-slower or a budget of the settings, margins past
        --max-drop, or fidelity below --min-fidelity
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed
+
+With several backends the exit code is that of the worst: 3, then 1, then 4. Each is compared with the snapshots, and none is
+written there.
 
 With CI set in the environment, nothing is written to the snapshots folder. With GITHUB_ACTIONS=true, what is not as it should
 be is printed as annotations too, at most ten; a summary is appended to the file that GITHUB_STEP_SUMMARY names.";
@@ -250,11 +255,6 @@ impl ReplayArgs {
     /// Whether to ask how sure the model is of accepted calls.
     pub(crate) fn wants_margins(&self) -> bool {
         self.margins || self.max_drop.is_some()
-    }
-
-    /// Whether the engine in this process answers.
-    pub(crate) fn is_in_process(&self) -> bool {
-        self.backend == "mlx"
     }
 
     /// What may be written to the snapshots folder. In CI nothing is, and asking for it is a mistake.

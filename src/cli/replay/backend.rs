@@ -5,10 +5,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use super::args::ReplayArgs;
+use super::backend_arg::{Asked, Target};
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
@@ -28,56 +28,15 @@ pub(super) struct Answerer {
     pub digest: Option<ModelDigest>,
 }
 
-/// What `--backend` means.
-#[derive(Debug, PartialEq, Eq)]
-enum Target<'a> {
-    /// The engine in this process.
-    InProcess,
-    /// A server that speaks the Messages API.
-    Messages { base_url: &'a str },
-    /// What a mode of the launcher answers with; its server may be elsewhere.
-    Mode { mode: Mode, base_url: Option<&'a str> },
-}
-
-impl<'a> Target<'a> {
-    fn parse(text: &'a str) -> Result<Self, CliError> {
-        let is_url = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if text == Mode::Mlx.name() {
-            return Ok(Self::InProcess);
-        }
-        if is_url(text) {
-            return Ok(Self::Messages { base_url: text });
-        }
-        let (name, base_url) = text.split_once(':').map_or((text, None), |(name, url)| (name, Some(url)));
-        match Mode::ALL.into_iter().find(|mode| mode.name() == name) {
-            Some(mode) if mode != Mode::Mlx && base_url.is_none_or(is_url) => Ok(Self::Mode { mode, base_url }),
-            _ => {
-                let modes = Mode::ALL.map(Mode::name).join(", ");
-                let wanted =
-                    format!("one of {modes}, alone or with `:` and a URL, or a URL that starts with http:// or https://");
-                Err(CliError::input(format!("--backend {text}: what answers is {wanted}")))
-            }
-        }
-    }
-}
-
-/// The model that the settings name for a mode which is the backend.
-pub(super) fn configured_model(backend: &str, configured: &Settings) -> Option<String> {
-    match Target::parse(backend) {
-        Ok(Target::Mode { mode, .. }) => configured.of_mode(mode).model,
-        _ => None,
-    }
-}
-
 /// The backend that `--backend` means.
-pub(super) async fn connect(args: &ReplayArgs, plan: &Plan, configured: &Settings) -> Result<Answerer, CliError> {
-    let (mode, base_url) = match Target::parse(&args.backend)? {
-        Target::InProcess => return in_process(args).await,
+pub(super) async fn connect(asked: &Asked, args: &ReplayArgs, plan: &Plan, configured: &Settings) -> Result<Answerer, CliError> {
+    let (mode, base_url) = match &asked.backend.target {
+        Target::InProcess => return in_process(asked.model.as_deref(), args).await,
         Target::Messages { base_url } => return messages(base_url, args, plan).await,
-        Target::Mode { mode, base_url } => (mode, base_url.map(str::to_owned)),
+        Target::Mode { mode, base_url } => (*mode, base_url.clone()),
     };
     let base_url = base_url.or_else(|| configured.of_mode(mode).base_url);
-    let settings = ModeSettings { model: args.model.clone(), base_url };
+    let settings = ModeSettings { model: asked.model.clone(), base_url };
     if mode == Mode::Anthropic && settings.base_url.is_none() {
         return Err(CliError::input("--backend anthropic needs the address of a server: anthropic:URL, or just the URL"));
     }
@@ -107,8 +66,8 @@ async fn messages(base_url: &str, args: &ReplayArgs, plan: &Plan) -> Result<Answ
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
-    let folder = PathBuf::from(args.model.as_deref().unwrap_or(local_model::EMBEDDED));
+async fn in_process(model: Option<&str>, args: &ReplayArgs) -> Result<Answerer, CliError> {
+    let folder = PathBuf::from(model.unwrap_or(local_model::EMBEDDED));
     let folder = blocking(move || {
         let found = local_model::find(&folder);
         found.map_err(|error| CliError::input(format!("{error}; --model names the model's folder")))
@@ -126,7 +85,7 @@ async fn in_process(args: &ReplayArgs) -> Result<Answerer, CliError> {
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_args: &ReplayArgs) -> Result<Answerer, CliError> {
+async fn in_process(_model: Option<&str>, _args: &ReplayArgs) -> Result<Answerer, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 
@@ -139,36 +98,11 @@ pub(super) fn backend_error(error: BackendError) -> CliError {
 }
 
 /// The name of the model that answers, without this machine's folders.
-pub(super) fn model_name(args: &ReplayArgs, backend: &dyn Backend) -> String {
-    match &args.model {
-        Some(asked_for) if !args.is_in_process() => asked_for.clone(),
-        _ => {
-            let name = backend.model();
-            let path = Path::new(&name);
-            let last = path.file_name().filter(|_| path.is_absolute());
-            last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backend_is_the_engine_a_url_or_a_mode() {
-        let url = "http://127.0.0.1:8000/v1";
-        let with_url = format!("openai:{url}");
-        for (text, target) in [
-            ("mlx", Target::InProcess),
-            (url, Target::Messages { base_url: url }),
-            ("lmstudio", Target::Mode { mode: Mode::Lmstudio, base_url: None }),
-            (with_url.as_str(), Target::Mode { mode: Mode::Openai, base_url: Some(url) }),
-        ] {
-            assert_eq!(Target::parse(text).unwrap(), target, "{text}");
-        }
-        for text in ["", "mlx:http://127.0.0.1", "openai:", "openai:8000", "ollama", "ftp://elsewhere", "Openai"] {
-            assert!(Target::parse(text).is_err(), "{text}");
-        }
-    }
+pub(super) fn model_name(asked: &Asked, backend: &dyn Backend) -> String {
+    asked.model_to_send().map(str::to_owned).unwrap_or_else(|| {
+        let name = backend.model();
+        let path = Path::new(&name);
+        let last = path.file_name().filter(|_| path.is_absolute());
+        last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
+    })
 }

@@ -5,9 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::figures::Figures;
 use crate::cli::CliError;
-use crate::report::job_summary::{LARGEST, to_markdown};
-use crate::report::{Report, annotations, problems};
+use crate::report::annotations;
+use crate::report::job_summary::LARGEST;
 
 /// What is asked for.
 pub(super) struct GitHub {
@@ -25,17 +26,17 @@ impl GitHub {
     }
 
     /// The annotations, as lines to print; none if nobody asks for them.
-    pub(super) fn annotations(&self, report: &Report) -> String {
+    pub(super) fn annotations(&self, figures: Figures) -> String {
         let Some(repository) = &self.annotated else { return String::new() };
-        annotations(&problems(report), |path| in_repository(path, repository))
+        annotations(&figures.problems(), |path| in_repository(path, repository))
     }
 
     /// Appends the summary to what the step has written there.
-    pub(super) fn append_summary(&self, report: &Report) -> Result<(), CliError> {
+    pub(super) fn append_summary(&self, figures: Figures) -> Result<(), CliError> {
         let Some(path) = &self.summary else { return Ok(()) };
         let unwritable = |error| CliError::input(format!("cannot write {}: {error}; unset GITHUB_STEP_SUMMARY", path.display()));
         let room = LARGEST.saturating_sub(fs::metadata(path).map_or(0, |file| file.len() as usize));
-        let text = to_markdown(report, room);
+        let text = figures.to_markdown(room);
         // A summary that is too large is lost with all that the step wrote before.
         if text.len() > room {
             return Ok(());

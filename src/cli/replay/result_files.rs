@@ -3,13 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
-
 use super::args::ReplayArgs;
+use super::figures::Figures;
 use crate::cli::{CliError, print, print_to_stderr};
 use crate::files::{Access, folder_of, write_atomically};
-use crate::report::html::to_html;
-use crate::report::{Report, hgrm, junit};
+use crate::report::{Report, hgrm};
 
 /// Where figures are written.
 pub(super) struct ResultFiles {
@@ -52,36 +50,44 @@ impl ResultFiles {
     }
 
     /// Writes the figures for the last time, to standard output too.
-    pub(super) fn finish(&self, report: &Report) -> Result<(), CliError> {
-        self.write(report)?;
+    pub(super) fn finish(&self, figures: Figures) -> Result<(), CliError> {
+        self.write(figures)?;
         match &self.json {
-            Some(JsonPlace::StandardOutput) => print(&report.to_json()),
+            Some(JsonPlace::StandardOutput) => print(&figures.to_json()),
             Some(JsonPlace::File(_)) | None => Ok(()),
         }
     }
 
     /// Writes the figures so far, over those that were written before.
-    pub(super) fn write(&self, report: &Report) -> Result<(), CliError> {
+    pub(super) fn write(&self, figures: Figures) -> Result<(), CliError> {
         if let Some(JsonPlace::File(path)) = &self.json {
-            write(path, &report.to_json())?;
+            write(path, &figures.to_json())?;
         }
         if let Some(path) = &self.html {
-            write(path, &to_html(report, OffsetDateTime::now_utc()))?;
+            write(path, &figures.to_html())?;
         }
         if let Some(path) = &self.junit {
-            let xml = junit::to_junit(report).map_err(|error| unwritable(path, io::Error::other(error)))?;
+            let xml = figures.to_junit().map_err(|error| unwritable(path, io::Error::other(error)))?;
             write(path, &xml)?;
         }
         let Some(folder) = &self.hgrm else { return Ok(()) };
-        std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
-        for phase in &report.latency {
-            for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
-                let name = format!("{}-{}.hgrm", phase.phase, metric.name().to_lowercase());
-                write(&folder.join(name), &hgrm::to_hgrm(distribution))?;
-            }
+        for (folder, report) in figures.reports(folder) {
+            write_hgrm(&folder, report)?;
         }
         Ok(())
     }
+}
+
+/// Writes a file for each phase and metric.
+fn write_hgrm(folder: &Path, report: &Report) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
+    for phase in &report.latency {
+        for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
+            let name = format!("{}-{}.hgrm", phase.phase, metric.name().to_lowercase());
+            write(&folder.join(name), &hgrm::to_hgrm(distribution))?;
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {

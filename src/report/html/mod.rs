@@ -1,6 +1,7 @@
 //! A replay as a page for a browser: one file that loads nothing else. Pure.
 //!
-//! [`exchange`] and [`diff`] say what is on the page, [`chart`] draws the curves, [`page`] and [`article`] write the HTML, in which
+//! [`exchange`] and [`diff`] say what is on the page, [`chart`] draws the curves, [`page`],
+//! [`several`] and [`article`] write the HTML, in which
 //! `maud` escapes every text.
 
 mod article;
@@ -8,5 +9,7 @@ mod chart;
 mod diff;
 mod exchange;
 mod page;
+mod several;
 
 pub use page::to_html;
+pub use several::several_to_html;

@@ -28,6 +28,28 @@ const LISTED: usize = 50;
 pub fn to_html(report: &Report, made_at: OffsetDateTime) -> String {
     let what = what_is_replayed(report.target, report.settings, report.cases.len());
     let verdict = verdict(&report.summary);
+    let body = html! {
+        a.skip href="#exchanges" { "To the exchanges" }
+        header {
+            h1 { "Replay " span class=(verdict) { (verdict) } }
+            (scheme())
+            p { (what) }
+            p { strong { (counts(report)) } }
+            (made(made_at))
+        }
+        main {
+            (problem_list(report))
+            (times(report))
+            (exchange_list(report))
+            (settings(report))
+        }
+        script { (PreEscaped(SCRIPT)) }
+    };
+    whole(&format!("Replay {verdict}: {}", report.target.model), &body)
+}
+
+/// A whole page, which loads nothing.
+pub(super) fn whole(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -36,33 +58,17 @@ pub fn to_html(report: &Report, made_at: OffsetDateTime) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 link rel="icon" href="data:,";
-                title { "Replay " (verdict) ": " (report.target.model) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                a.skip href="#exchanges" { "To the exchanges" }
-                header {
-                    h1 { "Replay " span class=(verdict) { (verdict) } }
-                    (scheme())
-                    p { (what) }
-                    p { strong { (counts(report)) } }
-                    (made(made_at))
-                }
-                main {
-                    (problem_list(report))
-                    (times(report))
-                    (exchange_list(report))
-                    (settings(report))
-                }
-                script { (PreEscaped(SCRIPT)) }
-            }
+            body { (body) }
         }
     };
     page.into_string()
 }
 
 /// When the report was made.
-fn made(made_at: OffsetDateTime) -> Markup {
+pub(super) fn made(made_at: OffsetDateTime) -> Markup {
     // The format has only parts that a time has.
     let machine = made_at.format(&Rfc3339).unwrap_or_default();
     let people = made_at.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default();
@@ -70,7 +76,7 @@ fn made(made_at: OffsetDateTime) -> Markup {
 }
 
 /// The choice of light and dark, which the style sheet alone carries out.
-fn scheme() -> Markup {
+pub(super) fn scheme() -> Markup {
     html! {
         fieldset.scheme {
             legend { "Colours" }
@@ -153,7 +159,7 @@ fn chart(report: &Report, metric: Metric) -> Markup {
     }
 }
 
-fn table(caption: &str, Table { header, rows, words }: Table) -> Markup {
+pub(super) fn table(caption: &str, Table { header, rows, words }: Table) -> Markup {
     html! {
         // Wide tables scroll by themselves, with the keyboard too.
         div.scroll tabindex="0" role="region" aria-label=(caption) {

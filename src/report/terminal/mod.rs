@@ -46,7 +46,7 @@ fn status_line(word: &str, colour: Style, rest: &str) -> String {
     format!("{} {}\n", colour.apply_to(format!("{word:>STATUS_WIDTH$}")), rest.trim_end())
 }
 
-fn status_style(status: Status) -> Style {
+pub(super) fn status_style(status: Status) -> Style {
     let bold = Style::new().bold();
     match status {
         Status::AsAccepted | Status::Updated => bold.green(),
@@ -236,6 +236,11 @@ fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
     };
     let what = format!("as recorded: same tools {}{forced}, same arguments {}", of(share.same_tools), of(share.same_arguments));
     status_line("Fidelity", Style::new().bold(), &what)
+}
+
+/// What came of all traces, as one line.
+pub fn totals(report: &Report) -> String {
+    summary(report)
 }
 
 fn summary(report: &Report) -> String {

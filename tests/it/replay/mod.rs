@@ -10,6 +10,7 @@ mod matrix;
 mod modes;
 mod outputs;
 mod page;
+mod several;
 #[cfg(feature = "mlx")]
 mod sureness;
 mod time_limits;

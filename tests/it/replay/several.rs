@@ -1,0 +1,100 @@
+//! Several backends in one replay, side by side.
+
+use serde_json::{Value, json};
+
+use super::{accepted, healthy};
+use crate::support::process::{Ran, run};
+use crate::support::replay_backend::{Flaw, ReplayBackend};
+use crate::support::sandbox::{Sandbox, portable};
+
+fn replay(sandbox: &Sandbox, backends: &[(&str, &ReplayBackend)], more: &[&str]) -> Ran {
+    let named: Vec<_> = backends.iter().map(|(name, server)| format!("{name}={}", server.url)).collect();
+    let backends = named.iter().flat_map(|backend| ["--backend", backend]);
+    sandbox.run(&["replay"].into_iter().chain(backends).chain(more.iter().copied()).collect::<Vec<_>>())
+}
+
+/// The cells of a row of the table.
+fn row<'a>(ran: &'a Ran, name: &str) -> Vec<&'a str> {
+    let line = ran.stdout.lines().find(|line| line.trim_start().starts_with(name));
+    let cells = line.unwrap_or_else(|| panic!("no {name} in\n{}", ran.stdout)).trim_start().strip_prefix(name).unwrap();
+    cells.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
+#[test]
+fn each_backend_is_a_column_and_what_differs_is_below() {
+    let (good, bad) = (healthy(), ReplayBackend::without_cache_control(Flaw::MalformedArguments));
+    let sandbox = accepted(&good);
+    let files = ["--json", "side.json", "--junit", "side.xml", "--html", "side.html", "--hgrm", "hgrm"];
+    let ran = replay(&sandbox, &[("good", &good), ("bad", &bad)], &files).exits(1);
+    assert_eq!(row(&ran, "as accepted"), ["2 of 2", "1 of 2"]);
+    assert_eq!(row(&ran, "malformed arguments"), ["–", "1"]);
+    assert_eq!(row(&ran, "cold and warm made by"), ["its cache", "salts"]);
+    assert_eq!(row(&ran, "cold TTFT p50").len(), 2);
+    let below = ran.stdout.split_once("not as accepted\n").unwrap().1;
+    insta::assert_snapshot!(portable(below), @r#"
+      demo/001
+             PASS good: Read {"file_path":"hello.txt"}
+        MALFORMED bad: Read "{\"file_path\":\"hello.txt\""
+                  malformed-arguments: tool_use[0].input: {"file_path":"hello.txt"} is accepted, "{\"file_path\":\"hello.txt\"" came
+
+         Summary 1 exchange answered differently by 2 backends
+    "#);
+
+    // Of two backends, none may decide what is accepted.
+    assert!(!sandbox.files("snapshots").iter().any(|file| file.ends_with(".snap.new")), "{:?}", sandbox.files("snapshots"));
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/replay-backends.schema.json")).unwrap();
+    let side: Value = serde_json::from_str(&sandbox.read("side.json")).unwrap();
+    let errors: Vec<_> = jsonschema::validator_for(&schema).unwrap().iter_errors(&side).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!((&side["backends"][1]["name"], &side["differing"][0]["id"]), (&json!("bad"), &json!("demo/001")));
+    assert!(sandbox.read("side.xml").contains(r#"classname="bad: demo""#), "{}", sandbox.read("side.xml"));
+    assert!(sandbox.read("side.html").contains("<strong>MALFORMED</strong> bad: Read"), "{}", sandbox.read("side.html"));
+    assert!(sandbox.read("hgrm/bad/cold-ttft.hgrm").contains("Percentile"));
+}
+
+#[test]
+fn a_backend_that_is_gone_keeps_no_other_from_being_measured() {
+    let (good, gone) = (healthy(), ReplayBackend::without_cache_control(Flaw::DisconnectsAfterOne));
+    let sandbox = accepted(&good);
+    let ran = replay(&sandbox, &[("gone", &gone), ("good", &good)], &[]).exits(3);
+    assert_eq!(row(&ran, "as accepted"), ["0 of 2", "2 of 2"]);
+}
+
+#[test]
+fn backends_that_answer_alike_leave_nothing_to_say() {
+    let (one, other) = (healthy(), ReplayBackend::without_cache_control(Flaw::None));
+    let sandbox = accepted(&one);
+    let ran = replay(&sandbox, &[("one", &one), ("other", &other)], &["--filter", "001"]).exits(0);
+    assert!(ran.stdout.ends_with("Summary 0 exchanges answered differently by 2 backends\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn github_has_the_table_and_annotations_under_the_backends_names() {
+    let (good, bad) = (healthy(), ReplayBackend::with_cache_control(Flaw::MalformedArguments));
+    let sandbox = accepted(&good);
+    let [one, other] = [("good", &good), ("bad", &bad)].map(|(name, server)| format!("{name}={}", server.url));
+    let mut command = sandbox.anyclaude(&["replay", "--backend", &one, "--backend", &other]);
+    let command = command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", sandbox.path("summary.md"));
+    let ran = run(command).exits(1);
+    assert!(ran.stdout.contains("title=malformed-arguments%3A bad%3A demo/001::"), "{}", ran.stdout);
+    let summary = sandbox.read("summary.md");
+    assert!(summary.starts_with("## Replay failed\n\n|") && summary.contains("| as accepted"), "{summary}");
+}
+
+#[test]
+fn what_cannot_be_done_with_several_is_said() {
+    let server = healthy();
+    let sandbox = accepted(&server);
+    let backends = [("one", &server), ("other", &server)];
+    let twice = [("one", &server), ("one", &server)];
+    let refusals =
+        [(&backends, &["--update"][..]), (&backends, &["--baseline", "old.json"]), (&backends, &["--learn"]), (&twice, &[])];
+    let refusals = refusals.map(|(backends, more)| replay(&sandbox, backends, more));
+    let refusals: String = refusals.into_iter().map(|ran| ran.refusal()).collect();
+    insta::assert_snapshot!(portable(&refusals), @"
+    exit 2: error: --update with several backends: accept what one of them answers; give one --backend
+    exit 2: error: --baseline with several backends: its figures are of one; give one --backend
+    exit 2: error: --learn with several backends: its rules are for one; give one --backend
+    exit 2: error: --backend: two are named one; give each a name of its own: --backend NAME=http://127.0.0.1:[port]
+    ");
+}
