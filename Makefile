@@ -25,7 +25,7 @@ help:
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
 	@echo "  make bench-replay  what a replay of a thousand traces takes besides the backend's time"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
-	@echo "  make compare       the engine, mlx-lm's server and llama.cpp's on the same traces: a table; SESSIONS=part-of-a-name for others"
+	@echo "  make compare       the engine, mlx-lm's server and llama.cpp's on the same requests: a table; SESSIONS=part-of-a-name for committed traces"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops; SOAK_MINUTES=60 for an hour of all kinds"
 	@echo "Attack:"
 	@echo "  make chaos         a thousand requests with every fault we know, and 200 kills; SEED=number for the same chance again"
@@ -95,9 +95,9 @@ bench-peers: mlx
 	cargo build --locked --release --bin anyclaude
 	@tests/peers/run.sh
 
-# Two sessions, because mlx-lm takes about a minute for each prompt on two cores.
+# Claude Code's own prompts take mlx-lm a minute or more each on two cores, so they are only sent if SESSIONS names some.
 compare: build
-	@tests/peers/compare.sh target/debug/anyclaude $(addprefix --filter ,$(or $(SESSIONS),read-file text-only))
+	@tests/peers/compare.sh target/debug/anyclaude $(addprefix --filter ,$(SESSIONS))
 
 soak: mlx
 	cargo bench --locked --quiet --bench soak -- fixtures/models/tiny traces $(if $(SOAK_MINUTES),--minutes $(SOAK_MINUTES),100 1000)

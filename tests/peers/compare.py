@@ -53,8 +53,8 @@ def main(args):
             servers.append(ours)
             theirs, llama_url = llamacpp(args.llamacpp, args.gguf, llama_log)
             servers.append(theirs)
-            command = [args.anyclaude, "replay", "--check", "--model", f"mlx-lm={args.model}",
-                       "--backend", "engine=mlx", "--backend", f"mlx-lm=openai:{mlx_url}/v1", "--backend", f"llama.cpp={llama_url}"]
+            command = [args.anyclaude, "replay", "--check", "--model", f"mlx-lm={args.model}", "--model", f"llama.cpp={pathlib.Path(args.gguf).stem}",
+                       "--backend", "engine=mlx", "--backend", f"mlx-lm=openai:{mlx_url}/v1", "--backend", f"llama.cpp=openai:{llama_url}/v1"]
             # A key is asked for before a server is, and these want none.
             environment = {"OPENAI_API_KEY": "none", **os.environ}
             return subprocess.run(command + args.replay, env=environment).returncode

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Replays the committed traces on the engine, mlx-lm's server and llama.cpp's, all with the weights of the tiny model, and prints
-# them side by side. The first argument is the anyclaude binary; more go to replay.
+# Replays traces on the engine, mlx-lm's server and llama.cpp's, all with the weights of the tiny model, and prints them side by
+# side: short requests, or with more arguments than the anyclaude binary, which go to replay, the committed traces.
 set -eu
 cd "$(dirname "$0")/../.."
 anyclaude=$1
@@ -19,5 +19,14 @@ fi
 rm -rf "$llamacpp/f32"
 "$python" -m mlx_lm convert --hf-path fixtures/models/tiny --mlx-path "$llamacpp/f32" --dtype float32 > /dev/null
 # No tool is forced: mlx-lm's server does not do that, and llama.cpp's aborts in its grammar (llama-grammar.cpp) with this model.
-exec "$python" tests/peers/compare.py --anyclaude "$anyclaude" --model "$llamacpp/f32" \
-    --gguf "$llamacpp/tiny.gguf" --llamacpp "$llamacpp/bin/python" -- traces --snapshots snapshots --tool-choice auto "$@"
+compare() {
+    "$python" tests/peers/compare.py --anyclaude "$anyclaude" --model "$llamacpp/f32" --gguf "$llamacpp/tiny.gguf" \
+        --llamacpp "$llamacpp/bin/python" -- --tool-choice auto "$@"
+}
+if [ $# -gt 0 ]; then
+    compare traces --snapshots snapshots "$@"
+else
+    "$python" tests/peers/short.py "$llamacpp/traces"
+    "$anyclaude" replay "$llamacpp/traces" --snapshots "$llamacpp/snapshots" --tool-choice auto --phases cold --update > /dev/null
+    compare "$llamacpp/traces" --snapshots "$llamacpp/snapshots"
+fi
