@@ -65,12 +65,11 @@ fn weights_in_memory(config: &Config, in_files: u64, path: ComputePath) -> u64 {
 
 /// On the GPU path a running answer has a copy of what the prefix cache has.
 fn token_bytes(config: &Config, path: ComputePath) -> u64 {
-    let numbers: usize = config.kv_shapes().iter().map(|layer| 2 * layer.heads * layer.width).sum();
     let bytes = match path {
         ComputePath::Cpu => 4,
         ComputePath::Gpu => 2 * config.plain_bytes,
     };
-    (numbers * bytes) as u64
+    (config.kv_numbers() * bytes) as u64
 }
 
 #[cfg(test)]
@@ -78,12 +77,12 @@ mod tests {
     use serde_json::json;
 
     use super::super::schedule::Sequence;
-    use super::super::testing::{hybrid, model_with};
+    use super::super::testing::{gemma4, hybrid, model_with};
     use super::*;
 
     #[test]
     fn a_token_takes_what_was_forecast() {
-        for change in [json!({}), json!({"num_key_value_heads": 4, "num_hidden_layers": 3}), hybrid()] {
+        for change in [json!({}), json!({"num_key_value_heads": 4, "num_hidden_layers": 3}), hybrid(), gemma4()] {
             let (folder, model) = model_with(&change, ComputePath::Cpu);
             let config = Config::load(folder.path()).unwrap();
             assert_eq!(token_bytes(&config, ComputePath::Cpu), Sequence::memory(&model).unwrap().token as u64, "{change}");

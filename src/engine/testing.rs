@@ -1,13 +1,16 @@
 //! Helpers of the engine's tests: tiny model folders with random but reproducible weights, and requests for them.
 
+mod gemma4;
+
 use std::path::Path;
 
 use mlx_rs::{Array, random};
 use proptest::test_runner::{Config as ProptestConfig, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
+pub use self::gemma4::gemma4;
 use super::decode::{AnswerDecoders, ToolFormatName};
-use super::model::{ComputePath, Config, KvCache, KvSegment, KvShape, LoadListener, Model};
+use super::model::{ComputePath, Config, KvCache, KvSegment, KvShape, LayerKv, LoadListener, Model};
 use super::text::{Tokenizer, tiny_model};
 use super::{Generation, Sampler, Sampling};
 use crate::wire::{MessagesRequest, TopLogprobs};
@@ -109,8 +112,9 @@ pub fn kv_of(tokens: &[u32]) -> KvSegment {
     let of_head = || tokens.iter().flat_map(|token| vec![*token as f32; width]);
     let numbers: Vec<f32> = (0..heads).flat_map(|_| of_head()).collect();
     let array = Array::from_slice(&numbers, &[1, heads as i32, tokens.len() as i32, width as i32]);
+    let kv = LayerKv { keys: array.clone(), values: Some(array) };
     let mut cache = KvCache::new(2, ComputePath::Cpu);
-    (0..2).for_each(|layer| drop(cache.append(layer, &array, &array).unwrap()));
+    (0..2).for_each(|layer| drop(cache.append(layer, &kv).unwrap()));
     cache.advance(tokens.len());
     cache.seal().unwrap();
     cache.segments()[0].payload.clone()
@@ -141,6 +145,7 @@ pub fn prompt(tokens: usize) -> Vec<u32> {
 /// Random tensors under all names that any family may load.
 fn tensors(config: &Value) -> Vec<(String, Array)> {
     let size = |name: &str| config[name].as_i64().unwrap_or(0) as i32;
+    let is_gemma4 = config["model_type"] == "gemma4_text";
     let (vocab, hidden, inner, width) = (size("vocab_size"), size("hidden_size"), size("intermediate_size"), size("head_dim"));
     let (queries, keys) = (size("num_attention_heads") * width, size("num_key_value_heads") * width);
     let (delta_heads, delta_width) = (size("linear_num_value_heads"), size("linear_value_head_dim"));
@@ -151,7 +156,10 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     let (experts, small) = (size("num_experts"), size("moe_intermediate_size"));
     let mut shapes = vec![("model.embed_tokens.weight".to_string(), vec![vocab, hidden])];
     shapes.push(("model.norm.weight".into(), vec![hidden]));
-    for layer in 0..size("num_hidden_layers") {
+    if is_gemma4 {
+        shapes.extend(gemma4::shapes(config));
+    }
+    for layer in 0..if is_gemma4 { 0 } else { size("num_hidden_layers") } {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         shapes.extend([
             (name("input_layernorm.weight"), vec![hidden]),
@@ -195,7 +203,8 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     let random_tensor = |(index, (name, shape)): (usize, (String, Vec<i32>))| {
         let key = random::key(index as u64).unwrap();
         // Norm weights around 1; the others so large that distant tokens change the logits.
-        let (mean, deviation) = if name.contains("norm") { (1.0, 0.1) } else { (0.0, 0.2) };
+        let is_factor = name.contains("norm") || name.contains("scale") || name.contains("scalar");
+        let (mean, deviation) = if is_factor { (1.0, 0.1) } else { (0.0, 0.2) };
         (name, random::normal::<f32>(&shape[..], mean, deviation, &key).unwrap())
     };
     shapes.into_iter().enumerate().map(random_tensor).collect()

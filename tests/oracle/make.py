@@ -52,10 +52,25 @@ GPT_OSS = dict(BASE, model_type="gpt_oss", head_dim=32, num_hidden_layers=4, sli
                swiglu_limit=7.0, rope_scaling=dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=1024,
                                                    beta_fast=32.0, beta_slow=1.0))
 
+# As the small models are: the last layers borrow keys and values, and every layer has an input of its own.
+GEMMA4 = dict({k: v for k, v in BASE.items() if k not in ("rope_theta", "hidden_act")}, model_type="gemma4_text", head_dim=16,
+              global_head_dim=32, num_hidden_layers=7, sliding_window=128, num_kv_shared_layers=3, use_double_wide_mlp=True,
+              hidden_size_per_layer_input=64, vocab_size_per_layer_input=512, final_logit_softcapping=30.0,
+              hidden_activation="gelu_pytorch_tanh", attention_k_eq_v=False, enable_moe_block=False, tie_word_embeddings=True,
+              layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"] * 2)
+GEMMA4["layer_types"] = GEMMA4["layer_types"][:7]
+GEMMA4["rope_parameters"] = dict(
+    full_attention=dict(rope_type="proportional", rope_theta=1e6, partial_rotary_factor=0.25),
+    sliding_attention=dict(rope_type="default", rope_theta=10000.0))
+# As the large ones are: experts beside the MLP, and values that are their keys.
+GEMMA4_MOE = dict(GEMMA4, num_kv_shared_layers=0, use_double_wide_mlp=False, hidden_size_per_layer_input=0, attention_k_eq_v=True,
+                  num_global_key_value_heads=1, enable_moe_block=True, num_experts=8, top_k_experts=2, moe_intermediate_size=64)
+
 
 def with_images(model_type, text, **changes):
     """The configuration of a model that also reads images: the text model's is within it."""
-    return dict(model_type=model_type, text_config=text | changes, vision_config=dict(depth=1))
+    text = text | changes
+    return dict(model_type=model_type, text_config=text, vision_config=dict(depth=1), vocab_size=text["vocab_size"])
 
 
 TIED = dict(tie_word_embeddings=True)
@@ -121,6 +136,12 @@ MODELS |= {
         packing=packed(64, 8, **dict.fromkeys(EXPERTS, MXFP4)))),
     "gpt_oss-8bit": (GPT_OSS, dict(packing=packed(64, 8), dtype=mx.bfloat16)),
     "gpt_oss-mxfp4-raw": (GPT_OSS, dict(packing=packed(64, 8, others=False, **dict.fromkeys(EXPERTS, MXFP4)), openai=True)),
+    "gemma4": (with_images("gemma4", GEMMA4), {}),
+    "gemma4-text-4bit": (GEMMA4, dict(packing=packed(64, 4), dtype=mx.bfloat16)),
+    "gemma4-moe": (with_images("gemma4_unified", GEMMA4_MOE), {}),
+    "gemma4-moe-mixed-bits": (with_images("gemma4", GEMMA4_MOE), dict(packing=packed(
+        64, 4, **{"router.proj": dict(group_size=64, bits=8), "self_attn.q_proj": dict(group_size=32, bits=6)}))),
+    "gemma4-moe-bf16-raw": (with_images("gemma4", GEMMA4_MOE, num_kv_shared_layers=1), dict(dtype=mx.bfloat16, raw_gemma=True)),
     "qwen3_next": (NEXT | dict(num_hidden_layers=8, mlp_only_layers=[1], head_dim=64), {}),
     "qwen3_next-4bit": (NEXT | WIDE, dict(packing=packed(
         64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8)}))),
@@ -139,14 +160,14 @@ MODELS |= {
 # in f32: where the delta rule is computed in another order, there is nothing to compare. A router of gpt_oss-mxfp4-raw has two
 # experts that are as good but for rounding, in the longest prompt: what is computed after that hangs on how the prompt is cut.
 F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "gpt_oss-mxfp4-raw", "minimax-bf16-raw", "qwen3_next-raw",
-            "qwen3_5-tied-bf16-raw"]
+            "qwen3_5-tied-bf16-raw", "gemma4-moe-bf16-raw"]
 
 
 def randomize(model):
     """Weights large enough that tokens far back matter, and nothing saturates."""
     def value(path, old):
         noise = mx.random.normal(old.shape)
-        if "norm" in path:
+        if "norm" in path or path.endswith(("layer_scalar", "router.scale", "per_expert_scale")):
             return 1 + 0.1 * noise
         if path.endswith("A_log"):
             return noise
@@ -209,6 +230,22 @@ def as_raw(weights):
     yield ("model.visual.patch_embed.proj.weight" if text else "mtp.fc.weight"), mx.zeros((4, 4))
 
 
+def as_raw_gemma(weights, layers):
+    """Gemma 4 as Hugging Face keeps it: gates and ups in one tensor, and keys also in layers that borrow them."""
+    for name, weight in weights.items():
+        name = name.replace("language_model.model.", "model.language_model.")
+        if name.endswith(".switch_glu.gate_proj.weight"):
+            up = weights[name.replace("model.language_model.", "language_model.model.").replace("gate_proj", "up_proj")]
+            yield name.replace("switch_glu.gate_proj.weight", "gate_up_proj"), mx.concatenate([weight, up], axis=1)
+        elif name.endswith(".switch_glu.down_proj.weight"):
+            yield name.replace("switch_glu.down_proj.weight", "down_proj"), weight
+        elif ".switch_glu." not in name:
+            yield name, weight
+    yield f"model.language_model.layers.{layers - 1}.self_attn.k_proj.weight", mx.zeros((4, 4))
+    yield "model.vision_tower.patch_embedder.input_proj.weight", mx.zeros((4, 4))
+    yield "model.embed_vision.embedding_projection.weight", mx.zeros((4, 4))
+
+
 def as_openai(weights):
     """gpt-oss as OpenAI keeps it: gates and ups in one tensor, row by row in turn, and codes as bytes in blocks."""
     def whole(gates, ups):
@@ -243,7 +280,7 @@ def save(folder, weights, shards):
 
 
 def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, more_layers=False, raw=False,
-         openai=False):
+         raw_gemma=False, openai=False):
     model_class, arguments = _get_classes(config)
     model = model_class(arguments.from_dict(config))
     randomize(model)
@@ -259,6 +296,8 @@ def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts
         weights = dict(single_experts(weights))
     if raw:
         weights = dict(as_raw(weights))
+    if raw_gemma:
+        weights = dict(as_raw_gemma(weights, config["text_config"]["num_hidden_layers"]))
     if openai:
         weights = dict(as_openai(weights))
         del config["quantization"]

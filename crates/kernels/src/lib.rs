@@ -1,5 +1,5 @@
 //! CPU kernels for what MLX computes slowly there: causal attention, the gated delta rule, products of few rows with a large or
-//! packed matrix, and SwiGLU. One more brings weights in mxfp4 into the packing that MLX multiplies with.
+//! packed matrix, SwiGLU and GeGLU. One more brings weights in mxfp4 into the packing that MLX multiplies with.
 //!
 //! They work on slices of `f32` and know nothing of MLX. They use all cores and the widest vectors that the processor has, which
 //! is found out at run time. This is a package of its own so that it is optimised in tests and debug builds too.
@@ -12,18 +12,18 @@
 mod attention;
 mod delta_rule;
 mod exp2;
+mod gated;
 mod mxfp4;
 mod packed;
 mod panel;
 mod product;
-mod swiglu;
 
 pub use attention::{AttentionBatch, Heads, KEY_TILE, KvSlice, QueriedSequence, causal_attention};
 pub use delta_rule::{DeltaHeads, DeltaTokens, delta_rule};
+pub use gated::{geglu, swiglu};
 pub use mxfp4::{MXFP4_GROUP, mxfp4_numbers, mxfp4_scale_and_bias};
 pub use packed::{MlxPacked, PackedMatrix, packed_product};
 pub use product::product;
-pub use swiglu::swiglu;
 
 #[cfg(test)]
 mod testing {

@@ -21,23 +21,31 @@ pub(crate) type LaneRow<S, const V: usize> = [<S as Simd>::f32s; V];
 pub(crate) struct Panel<S: Simd, const V: usize> {
     /// The queries, scaled so that scores are to base 2: `width` rows.
     queries: Vec<LaneRow<S, V>>,
-    /// Each query's position in its sequence.
-    positions: Vec<usize>,
-    /// Sliding window: how many tokens a query sees, its own included.
-    window: usize,
+    sight: Sight,
     /// Each query's highest score so far.
     max: LaneRow<S, V>,
     /// Sum of the weights so far, `2^(score - max)`: the softmax's denominator.
     sum: LaneRow<S, V>,
-    /// Sum of the values so far, each by its weight: `width` rows.
+    /// Sum of the values so far, each by its weight: a row for each of a value's numbers.
     weighted: Vec<LaneRow<S, V>>,
 }
 
-/// Keys and values of consecutive tokens, each `[tokens, width]`.
+/// Which tokens queries see.
+pub(crate) struct Sight {
+    /// Each query's position in its sequence.
+    pub positions: Vec<usize>,
+    /// Sliding window: how many tokens a query sees, its own included.
+    pub window: usize,
+}
+
+/// Keys and values of consecutive tokens.
 pub(crate) struct KeyTile<'a> {
     pub tokens: Range<usize>,
+    /// `[tokens, width]`.
     pub keys: &'a [f32],
+    /// One value begins every `value_stride` numbers.
     pub values: &'a [f32],
+    pub value_stride: usize,
 }
 
 impl<S: Simd, const V: usize> Panel<S, V> {
@@ -46,9 +54,9 @@ impl<S: Simd, const V: usize> Panel<S, V> {
 
     /// A panel that has attended to nothing but its sinks: the score of each query's, if there are any.
     #[inline(always)]
-    pub(crate) fn new(simd: S, queries: &[&[f32]], sinks: Option<&[f32]>, positions: Vec<usize>, window: usize) -> Self {
+    pub(crate) fn new(simd: S, queries: &[&[f32]], sinks: Option<&[f32]>, sight: Sight, scale: f32, value_width: usize) -> Self {
         let width = queries[0].len();
-        let scale = (width as f32).powf(-0.5) * std::f32::consts::LOG2_E;
+        let scale = scale * std::f32::consts::LOG2_E;
         let mut rows = vec![Self::zero(simd); width];
         for (lane, query) in queries.iter().enumerate() {
             for (row, number) in rows.iter_mut().zip(*query) {
@@ -60,12 +68,12 @@ impl<S: Simd, const V: usize> Panel<S, V> {
             numbers_mut::<S, V>(&mut max)[lane] = sink * std::f32::consts::LOG2_E;
             numbers_mut::<S, V>(&mut sum)[lane] = 1.0;
         }
-        Self { queries: rows, positions, window, max, sum, weighted: vec![Self::zero(simd); width] }
+        Self { queries: rows, sight, max, sum, weighted: vec![Self::zero(simd); value_width] }
     }
 
     /// Number of queries.
     pub(crate) fn lanes(&self) -> usize {
-        self.positions.len()
+        self.sight.positions.len()
     }
 
     /// A row of zeros.
@@ -77,23 +85,24 @@ impl<S: Simd, const V: usize> Panel<S, V> {
     /// Lets the queries of some lanes attend to a tile. `scores` is a buffer with a row for each key.
     #[inline(always)]
     pub(crate) fn attend(&mut self, simd: S, lanes: Range<usize>, tile: &KeyTile, scores: &mut [LaneRow<S, V>]) {
-        let &KeyTile { ref tokens, keys, values } = tile;
-        let positions = || self.positions[lanes.clone()].iter();
+        let &KeyTile { ref tokens, keys, values, value_stride } = tile;
+        let Sight { positions, window } = &self.sight;
+        let positions = || positions[lanes.clone()].iter();
         let (Some(first), Some(last)) = (positions().min().copied(), positions().max().copied()) else { return };
         let end = tokens.end.min(last + 1);
-        if end <= tokens.start.max((first + 1).saturating_sub(self.window)) {
+        if end <= tokens.start.max((first + 1).saturating_sub(*window)) {
             return;
         }
         let scores = &mut scores[..end - tokens.start];
         self.score(simd, keys, scores);
-        if end > first + 1 || tokens.start + self.window <= last {
+        if end > first + 1 || tokens.start + window <= last {
             self.mask_keys(tokens.start, scores);
         }
-        if lanes.len() < self.positions.len() {
+        if lanes.len() < self.lanes() {
             self.mask_lanes(simd, lanes, scores);
         }
         let kept = self.weigh(simd, scores);
-        self.add_values(simd, values, scores, kept);
+        self.add_values(simd, values, value_stride, scores, kept);
     }
 
     /// Writes the scores of all lanes with all keys.
@@ -113,8 +122,9 @@ impl<S: Simd, const V: usize> Panel<S, V> {
     /// Sets the score to −∞ where a query does not see the key: causal mask and window.
     #[inline(always)]
     fn mask_keys(&self, start: usize, scores: &mut [LaneRow<S, V>]) {
-        for (lane, position) in self.positions.iter().enumerate() {
-            let visible = (position + 1).saturating_sub(self.window).max(start)..position + 1;
+        let Sight { positions, window } = &self.sight;
+        for (lane, position) in positions.iter().enumerate() {
+            let visible = (position + 1).saturating_sub(*window).max(start)..position + 1;
             for (token, score) in (start..).zip(scores.iter_mut()) {
                 if !visible.contains(&token) {
                     numbers_mut::<S, V>(score)[lane] = f32::NEG_INFINITY;
@@ -159,17 +169,17 @@ impl<S: Simd, const V: usize> Panel<S, V> {
         kept
     }
 
-    /// Adds the tile's values by their weights, after shrinking the sum so far by `kept`.
+    /// Adds the tile's values, `stride` numbers apart, by their weights, after shrinking the sum so far by `kept`.
     #[inline(always)]
-    fn add_values(&mut self, simd: S, values: &[f32], weights: &[LaneRow<S, V>], kept: LaneRow<S, V>) {
+    fn add_values(&mut self, simd: S, values: &[f32], stride: usize, weights: &[LaneRow<S, V>], kept: LaneRow<S, V>) {
         let width = self.weighted.len();
         let unrolled = width / UNROLLED_ROWS * UNROLLED_ROWS;
         for column in (0..unrolled).step_by(UNROLLED_ROWS) {
             let sums = &mut self.weighted[column..];
-            add_columns::<S, V, UNROLLED_ROWS>(simd, weights, &values[column..], width, kept, sums);
+            add_columns::<S, V, UNROLLED_ROWS>(simd, weights, &values[column..], stride, kept, sums);
         }
         for column in unrolled..width {
-            add_columns::<S, V, 1>(simd, weights, &values[column..], width, kept, &mut self.weighted[column..]);
+            add_columns::<S, V, 1>(simd, weights, &values[column..], stride, kept, &mut self.weighted[column..]);
         }
     }
 
@@ -204,13 +214,13 @@ fn dot<S: Simd, const V: usize, const N: usize>(simd: S, queries: &[LaneRow<S, V
     scores.copy_from_slice(&sums);
 }
 
-/// `sums = sums · kept + Σ weight · value` for `N` columns of the values, whose rows are `width` apart.
+/// `sums = sums · kept + Σ weight · value` for `N` columns of the values, whose rows are `stride` apart.
 #[inline(always)]
 fn add_columns<S: Simd, const V: usize, const N: usize>(
     simd: S,
     weights: &[LaneRow<S, V>],
     values: &[f32],
-    width: usize,
+    stride: usize,
     kept: LaneRow<S, V>,
     sums: &mut [LaneRow<S, V>],
 ) {
@@ -224,7 +234,7 @@ fn add_columns<S: Simd, const V: usize, const N: usize>(
                 added[row][vector] = simd.mul_add_e_f32s(number, weight[vector], added[row][vector]);
             }
         }
-        start += width;
+        start += stride;
     }
     let sums = &mut sums[..N];
     for row in 0..N {

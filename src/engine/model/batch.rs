@@ -193,18 +193,18 @@ impl<'a> Batch<'a> {
         self.parts.iter().map(|part| [part.inputs.len(), part.new].map(|size| size as i32)).collect()
     }
 
-    /// Writes a layer's keys and values of each part's new tokens, `[S, K, new, d]`, after the tokens present. Returns what these
+    /// Writes a layer's keys and values of each part's new tokens, of `S` rows, after the tokens present. Returns what these
     /// attend to; where a part has several sequences, only what the layer's `window` shows. All is written before anything is read:
     /// MLX writes in place only what nobody is about to read.
-    pub(super) fn append(
-        &mut self,
-        layer: usize,
-        window: Option<i32>,
-        new: &[(Array, Array)],
-    ) -> Result<Vec<Attended>, Exception> {
-        for (part, (keys, values)) in self.parts.iter().zip(new) {
-            part.write(&mut self.inputs, layer, keys, values)?;
+    pub(super) fn append(&mut self, layer: usize, window: Option<i32>, new: &[LayerKv]) -> Result<Vec<Attended>, Exception> {
+        for (part, new) in self.parts.iter().zip(new) {
+            part.write(&mut self.inputs, layer, new)?;
         }
+        self.attended(layer, window)
+    }
+
+    /// What the new tokens of each part attend to in a layer that has written its keys and values in this pass.
+    pub(super) fn attended(&mut self, layer: usize, window: Option<i32>) -> Result<Vec<Attended>, Exception> {
         self.parts.iter_mut().map(|part| part.attended(&self.inputs, layer, window)).collect()
     }
 
@@ -225,13 +225,13 @@ impl<'a> Batch<'a> {
 }
 
 impl Part {
-    fn write(&self, inputs: &mut [SequenceInput], layer: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
+    fn write(&self, inputs: &mut [SequenceInput], layer: usize, new: &LayerKv) -> Result<(), Exception> {
         if let Some(joint) = &self.joint {
             let mut all: Vec<_> = inputs[self.inputs.clone()].iter_mut().map(|input| &mut *input.cache).collect();
-            return joint.write(&mut all, layer, keys, values);
+            return joint.write(&mut all, layer, new);
         }
         let cache = &mut *inputs[self.inputs.start].cache;
-        cache.add(layer, keys, values)?;
+        cache.add(layer, new)?;
         let written = cache.buffers(layer)?.clone();
         for other in self.sharing.clone().filter(|at| *at != self.inputs.start) {
             inputs[other].cache.share_buffers(layer, written.clone());

@@ -15,7 +15,7 @@ use mlx_rs::ops::{add, concatenate, conv1d, exp, logaddexp, multiply, negative, 
 use mlx_rs::{Array, Dtype, array};
 
 use super::Config;
-use super::activation::{cpu_swiglu, lazy_swiglu};
+use super::activation::{GatedActivation, lazy_swiglu};
 use super::batch::{Batch, rows};
 use super::compute_path::ComputePath;
 use super::config::DeltaConfig;
@@ -150,7 +150,7 @@ impl GatedDeltaNet {
         let outputs = if let [one] = &outputs[..] { one.clone() } else { concatenate(&outputs, 0)? };
         let normed = self.norm.forward(&outputs.as_dtype(x.dtype())?)?.reshape(gates.shape())?;
         let gated = match path {
-            ComputePath::Cpu => cpu_swiglu(&[[gates.clone(), normed]])?,
+            ComputePath::Cpu => GatedActivation::SwiGlu.on_cpu(&[[gates.clone(), normed]])?,
             // In f32, as in mlx-lm.
             ComputePath::Gpu => lazy_swiglu(&gates.as_dtype(Dtype::Float32)?, &normed)?.as_dtype(x.dtype())?,
         };

@@ -13,7 +13,7 @@ use super::device_work::{count_copy, wait};
 use super::kv_buffer::LayerKv;
 use super::kv_joint::JointRow;
 use super::kv_segment::KvSegment;
-use super::kv_spans::{KvSpan, KvSpans, TOKEN_AXIS};
+use super::kv_spans::{KvSpan, KvSpans};
 use super::recurrent_state::{LayerState, RecurrentLayer, Taken};
 use crate::engine::segment::{Payload, SEGMENT_TOKENS, Segment};
 
@@ -141,7 +141,7 @@ impl KvCache {
         match self.path {
             ComputePath::Cpu => 0,
             ComputePath::Gpu => {
-                let all: usize = self.buffers.iter().flatten().map(|layer| layer.keys.nbytes() + layer.values.nbytes()).sum();
+                let all: usize = self.buffers.iter().flatten().map(LayerKv::bytes).sum();
                 all / self.joint.as_ref().map_or(1, |row| row.rows() as usize)
             }
         }
@@ -164,36 +164,29 @@ impl KvCache {
 
     /// The sequence's own buffers. MLX is lazy: the new tokens are computed once these are evaluated.
     pub fn arrays(&self) -> impl Iterator<Item = &Array> {
-        let buffers = self.buffers.iter().flatten().flat_map(|layer| [&layer.keys, &layer.values]);
+        let buffers = self.buffers.iter().flatten().flat_map(LayerKv::arrays);
         buffers.chain(self.recurrent.iter().flat_map(RecurrentLayer::arrays))
     }
 
-    /// Writes a layer's keys and values (`[1, kv_heads, new tokens, head_dim]`) after the tokens present; returns those of
-    /// all tokens, on the GPU path as a single span. Once every layer has its own, [`KvCache::advance`] makes the new tokens
-    /// count.
-    pub fn append(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<KvSpans, Exception> {
-        self.add(layer, keys, values)?;
-        self.spans(layer, keys.dim(TOKEN_AXIS) as usize)
+    /// Writes a layer's keys and values of new tokens after those present; returns those of all tokens, on the GPU path as a single
+    /// span. Once every layer has its own, [`KvCache::advance`] makes the new tokens count.
+    pub fn append(&mut self, layer: usize, new: &LayerKv) -> Result<KvSpans, Exception> {
+        self.add(layer, new)?;
+        self.spans(layer, new.capacity())
     }
 
-    /// Writes a layer's keys and values (`[1, kv_heads, new tokens, head_dim]`) after the tokens present. If others share the
-    /// buffers, they have to be given these ([`KvCache::share_buffers`]).
-    pub(super) fn add(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
-        self.write(layer, self.len - self.buffer_start(), keys, values)
+    /// Writes a layer's keys and values of new tokens after those present. If others share the buffers, they have to be given
+    /// these ([`KvCache::share_buffers`]).
+    pub(super) fn add(&mut self, layer: usize, new: &LayerKv) -> Result<(), Exception> {
+        self.write(layer, self.len - self.buffer_start(), new)
     }
 
     /// A layer's keys and values of the tokens present and of `new` ones that were written after them.
     pub(super) fn spans(&self, layer: usize, new: usize) -> Result<KvSpans, Exception> {
         let end = self.len + new - self.buffer_start();
         let own = match self.path {
-            ComputePath::Cpu => {
-                let LayerKv { keys, values } = self.buffers(layer)?;
-                KvSpan { range: 0..end as i32, ..KvSpan::new(keys.clone(), values.clone()) }
-            }
-            ComputePath::Gpu => {
-                let LayerKv { keys, values } = self.own(layer, end)?;
-                KvSpan::new(keys, values)
-            }
+            ComputePath::Cpu => KvSpan { range: 0..end as i32, ..KvSpan::new(self.buffers(layer)?.clone()) },
+            ComputePath::Gpu => KvSpan::new(self.own(layer, end)?),
         };
         let before: &[Segment<KvSegment>] = match self.path {
             ComputePath::Cpu => &self.segments,
@@ -333,17 +326,17 @@ impl KvCache {
         let missing = KvSpans::new(spans).slice(held as i32..self.len as i32);
         let mut start = held;
         for span in missing.as_slice() {
-            let (keys, values) = (span.keys()?, span.values()?);
-            count_copy(keys.nbytes() + values.nbytes());
-            self.write(layer, start, &keys, &values)?;
+            let views = span.views()?;
+            count_copy(views.bytes());
+            self.write(layer, start, &views)?;
             start += span.len() as usize;
         }
         Ok(())
     }
 
     /// Writes keys and values into a layer's buffers, which hold `start` tokens, and enlarges these if they are full.
-    fn write(&mut self, layer: usize, start: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
-        let end = start + keys.dim(TOKEN_AXIS) as usize;
+    fn write(&mut self, layer: usize, start: usize, new: &LayerKv) -> Result<(), Exception> {
+        let end = start + new.capacity();
         let capacity = match self.path {
             ComputePath::Cpu => end.next_multiple_of(STEP),
             ComputePath::Gpu if end <= self.reserved && self.joint.is_none() => (self.reserved + 1).next_multiple_of(STEP),
@@ -356,22 +349,20 @@ impl KvCache {
             // No spare capacity: the first tokens are mostly a whole prefill chunk, which is sealed as it is.
             (ComputePath::Cpu, empty @ None) => {
                 // Contiguous, as matrix products need it: they would copy a view again at every step.
-                *empty = Some(LayerKv { keys: keys.contiguous()?, values: values.contiguous()? });
+                *empty = Some(new.map(|array| array.contiguous())?);
                 Ok(())
             }
-            (ComputePath::Gpu, empty @ None) => {
-                empty.insert(LayerKv::with_room_like(keys, values, 1, capacity)?).write(row, start, keys, values)
-            }
+            (ComputePath::Gpu, empty @ None) => empty.insert(new.with_room(1, capacity)?).write(row, start, new),
             (_, Some(buffers)) => {
                 if buffers.capacity() < end {
                     // Other rows may be longer.
                     let kept = if is_joint { buffers.capacity() } else { start };
                     if self.path == ComputePath::Gpu {
-                        count_copy((buffers.keys.nbytes() + buffers.values.nbytes()) / buffers.capacity() * kept);
+                        count_copy(buffers.bytes() / buffers.capacity() * kept);
                     }
                     *buffers = buffers.enlarged(kept, capacity)?;
                 }
-                buffers.write(row, start, keys, values)
+                buffers.write(row, start, new)
             }
         }
     }
@@ -380,6 +371,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::model::kv_spans::TOKEN_AXIS;
 
     /// Keys or values of one head of width 1, with the given numbers.
     fn row(numbers: &[f32]) -> Array {
@@ -390,10 +382,14 @@ mod tests {
         array.contiguous().unwrap().as_slice::<f32>().to_vec()
     }
 
+    fn kv(new: &[f32]) -> LayerKv {
+        LayerKv { keys: row(new), values: Some(row(new)) }
+    }
+
     fn append(cache: &mut KvCache, new: &[f32]) -> Vec<f32> {
-        let (keys, values) = cache.append(0, &row(new), &row(new)).unwrap().concatenated().unwrap();
+        let LayerKv { keys, values } = cache.append(0, &kv(new)).unwrap().concatenated().unwrap();
         cache.advance(new.len());
-        assert_eq!(numbers(&keys), numbers(&values));
+        assert_eq!(numbers(&keys), numbers(&values.unwrap()));
         numbers(&keys)
     }
 
@@ -491,7 +487,7 @@ mod tests {
         let mut cache = KvCache::new(1, ComputePath::Gpu);
         cache.reserve(2000);
         for part in (0..2000).map(|n| n as f32).collect::<Vec<_>>().chunks(1000) {
-            let spans = cache.append(0, &row(part), &row(part)).unwrap();
+            let spans = cache.append(0, &kv(part)).unwrap();
             cache.advance(part.len());
             assert_eq!((spans.as_slice().len(), spans.tokens() as usize), (1, cache.tokens()));
             assert!(cache.arrays().all(|buffer| buffer.dim(TOKEN_AXIS) == 2048));

@@ -58,7 +58,7 @@ impl KvCache {
         let capacity = caches.iter().map(|cache| cache.capacity()).max().unwrap_or(0);
         let layers = caches.first().map_or(0, |cache| cache.layers());
         let joints = (0..layers).map(|layer| joint(caches, layer, capacity)).collect::<Result<Vec<_>, _>>()?;
-        wait(joints.iter().flat_map(|joint| [&joint.keys, &joint.values]))?;
+        wait(joints.iter().flat_map(LayerKv::arrays))?;
         let rows = (caches.len() > 1).then(|| Rc::new(caches.len() as i32));
         for (index, cache) in caches.iter_mut().enumerate() {
             let row = rows.clone().map(|rows| JointRow { rows, index: index as i32 });
@@ -89,15 +89,15 @@ impl JointPass {
         Self { positions, shortest: shortest.unwrap_or(0), end: longest.unwrap_or(0) + new, masks: Vec::new() }
     }
 
-    /// Writes a layer's keys and values, `[rows, kv_heads, new tokens, head_dim]`, after the tokens of all sequences.
-    pub(super) fn write(&self, all: &mut [&mut KvCache], layer: usize, keys: &Array, values: &Array) -> Result<(), Exception> {
+    /// Writes a layer's keys and values of new tokens, of as many rows, after the tokens of all sequences.
+    pub(super) fn write(&self, all: &mut [&mut KvCache], layer: usize, new: &LayerKv) -> Result<(), Exception> {
         let first = all.first().ok_or_else(|| Exception::custom("no sequence to write to"))?;
         let mut buffers = first.buffers(layer)?.clone();
         if buffers.capacity() < self.end {
-            count_copy(buffers.keys.nbytes() + buffers.values.nbytes());
+            count_copy(buffers.bytes());
             buffers = buffers.enlarged(buffers.capacity(), KvCache::grown_capacity(self.end))?;
         }
-        buffers.write_rows(&self.positions, keys, values)?;
+        buffers.write_rows(&self.positions, new)?;
         all.iter_mut().for_each(|cache| cache.share_buffers(layer, buffers.clone()));
         Ok(())
     }
@@ -134,10 +134,10 @@ fn joint(caches: &[&mut KvCache], layer: usize, capacity: usize) -> Result<Layer
     let all = caches.iter().map(|cache| cache.own(layer, cache.tokens())).collect::<Result<Vec<_>, _>>()?;
     // Cannot fail: there is at least one sequence.
     let first = all.first().ok_or_else(|| Exception::custom("no sequence to join"))?;
-    let mut joint = LayerKv::with_room_like(&first.keys, &first.values, all.len(), capacity)?;
+    let mut joint = first.with_room(all.len(), capacity)?;
     for (row, own) in all.iter().enumerate() {
-        count_copy(own.keys.nbytes() + own.values.nbytes());
-        joint.write(row as i32, 0, &own.keys, &own.values)?;
+        count_copy(own.bytes());
+        joint.write(row as i32, 0, own)?;
     }
     Ok(joint)
 }

@@ -6,14 +6,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use mlx_rs::error::Exception;
-use mlx_rs::ops::concatenate;
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
 use super::Config;
-use super::config::KvLayerShape;
+use super::config::{KvLayerShape, ValueShape};
 use super::kv_buffer::LayerKv;
-use super::kv_spans::{KvSpan, TOKEN_AXIS, tokens_of};
+use super::kv_spans::{KvSpan, KvSpans, tokens_of};
 use super::recurrent_state::{LayerState, StateShape};
 use crate::engine::segment::{Checkpoint, Payload};
 
@@ -85,8 +84,7 @@ impl KvSegment {
     /// A copy of some tokens of these buffers, one for each layer.
     pub fn copied(layers: &[&LayerKv], tokens: Range<usize>) -> Result<Self, Exception> {
         let own = |array: &Array| tokens_of(array, tokens.start as i32..tokens.end as i32)?.contiguous();
-        let layer = |layer: &&LayerKv| Ok(LayerKv { keys: own(&layer.keys)?, values: own(&layer.values)? });
-        let layers = layers.iter().map(layer).collect::<Result<_, Exception>>()?;
+        let layers = layers.iter().map(|layer| layer.map(own)).collect::<Result<_, Exception>>()?;
         let copy = Self { layers: Rc::new(layers), tokens: tokens.len(), resumption: Resumption::Anywhere };
         copy.evaluate()?;
         Ok(copy)
@@ -110,9 +108,8 @@ impl KvSegment {
 
     /// A layer's keys and values.
     pub fn span(&self, layer: usize) -> KvSpan {
-        let LayerKv { keys, values } = self.layers[layer].clone();
         let buffer_id = Some(Rc::as_ptr(&self.layers) as usize);
-        KvSpan { key_buffer: keys, value_buffer: values, range: 0..self.tokens as i32, buffer_id }
+        KvSpan { buffers: self.layers[layer].clone(), range: 0..self.tokens as i32, buffer_id }
     }
 
     /// Number of tokens that the buffers have room for.
@@ -130,7 +127,7 @@ impl KvSegment {
     pub fn tensors(&self) -> Result<Vec<(String, Array)>, Exception> {
         let mut tensors = Vec::new();
         for (layer, LayerKv { keys, values }) in self.layers.iter().enumerate() {
-            for (name, array) in [("keys", keys), ("values", values)] {
+            for (name, array) in [("keys", keys)].into_iter().chain(values.iter().map(|values| ("values", values))) {
                 tensors.push((format!("layer.{layer}.{name}"), tokens_of(array, 0..self.tokens as i32)?.contiguous()?));
             }
         }
@@ -159,10 +156,16 @@ impl KvSegment {
             }
             Ok(array)
         };
-        let layer = |(layer, KvLayerShape { heads, width }): (usize, &KvLayerShape)| {
-            let wanted = [1, *heads, tokens, *width].map(|size| size as i32);
-            let mut part = |part: &str| take(format!("layer.{layer}.{part}"), &wanted);
-            Ok(LayerKv { keys: part("keys")?, values: part("values")? })
+        let layer = |(layer, KvLayerShape { heads, width, values }): (usize, &KvLayerShape)| {
+            let mut part = |part: &str, width: usize| {
+                take(format!("layer.{layer}.{part}"), &[1, *heads, tokens, width].map(|size| size as i32))
+            };
+            let keys = part("keys", *width)?;
+            let values = match values {
+                ValueShape::Own(width) => Some(part("values", *width)?),
+                ValueShape::InKeys => None,
+            };
+            Ok(LayerKv { keys, values })
         };
         let layers: Vec<LayerKv> = shape.layers.iter().enumerate().map(layer).collect::<Result<_, String>>()?;
         let resumption = match shape.states {
@@ -185,7 +188,7 @@ impl KvSegment {
     }
 
     fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values])
+        self.layers.iter().flat_map(LayerKv::arrays)
     }
 
     fn evaluate(&self) -> Result<(), Exception> {
@@ -211,14 +214,8 @@ impl Payload for KvSegment {
     }
 
     fn join(&self, next: &Self) -> Result<Self, Exception> {
-        let both = |ours: &Array, theirs: &Array| {
-            let (ours, theirs) = (tokens_of(ours, 0..self.tokens as i32)?, tokens_of(theirs, 0..next.tokens as i32)?);
-            concatenate(&[ours, theirs], TOKEN_AXIS)
-        };
-        let layer = |(ours, theirs): (&LayerKv, &LayerKv)| {
-            Ok(LayerKv { keys: both(&ours.keys, &theirs.keys)?, values: both(&ours.values, &theirs.values)? })
-        };
-        let layers = self.layers.iter().zip(&*next.layers).map(layer).collect::<Result<_, Exception>>()?;
+        let both = |layer| KvSpans::new(vec![self.span(layer), next.span(layer)]).concatenated();
+        let layers = (0..self.layers.len()).map(both).collect::<Result<_, Exception>>()?;
         let joined = Self { layers: Rc::new(layers), tokens: self.tokens + next.tokens, resumption: next.resumption.clone() };
         joined.evaluate()?;
         Ok(joined)
@@ -251,13 +248,17 @@ mod tests {
 
     #[test]
     fn layers_may_have_keys_and_values_of_different_shapes() {
-        let shapes = [(1, 4), (3, 8)].map(|(heads, width)| KvLayerShape { heads, width });
+        let shapes = [(1, 4, ValueShape::Own(4)), (3, 8, ValueShape::Own(2)), (1, 6, ValueShape::InKeys)];
+        let shapes = shapes.map(|(heads, width, values)| KvLayerShape { heads, width, values });
         let shape = KvShape { layers: shapes.to_vec(), states: None };
         // Room for two tokens more.
-        let buffer = |KvLayerShape { heads, width }: &KvLayerShape, seed| normal(&[1, *heads as i32, 7, *width as i32], seed);
-        let layers = shapes.iter().map(|shape| LayerKv { keys: buffer(shape, 1), values: buffer(shape, 2) }).collect();
-        let whole = KvSegment::new(layers, 5).unwrap();
-        assert_eq!(whole.bytes(), 5 * 2 * (4 + 3 * 8) * 4);
+        let layer = |KvLayerShape { heads, width, values }: &KvLayerShape| {
+            let buffer = |width: usize, seed| normal(&[1, *heads as i32, 7, width as i32], seed);
+            let values = if let ValueShape::Own(width) = values { Some(buffer(*width, 2)) } else { None };
+            LayerKv { keys: buffer(*width, 1), values }
+        };
+        let whole = KvSegment::new(shapes.iter().map(layer).collect(), 5).unwrap();
+        assert_eq!(whole.bytes(), 5 * (4 + 4 + 3 * (8 + 2) + 6) * 4);
         let (left, right) = whole.split(2).unwrap();
         assert_eq!((left.bytes(), right.bytes()), (whole.bytes() / 5 * 2, whole.bytes() / 5 * 3));
         let joined = left.join(&right).unwrap().tensors().unwrap();
@@ -273,6 +274,6 @@ mod tests {
         assert_eq!(numbers(&read), numbers(&whole));
         let swapped = KvShape { layers: shapes.into_iter().rev().collect(), states: None };
         let refused = KvSegment::from_tensors(read.tensors().unwrap().into_iter().collect(), &swapped, 5);
-        assert_eq!(refused.err().unwrap(), "tensor layer.0.keys has shape [1, 1, 5, 4] instead of [1, 3, 5, 8]");
+        assert_eq!(refused.err().unwrap(), "tensor layer.0.keys has shape [1, 1, 5, 4] instead of [1, 1, 5, 6]");
     }
 }

@@ -4,17 +4,17 @@ use std::ops::Range;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
-use mlx_rs::ops::concatenate;
 use mlx_rs::ops::indexing::TryIndexOp;
 
-/// The axis of tokens in key and value buffers, which are `[1, kv_heads, tokens, head_dim]`.
+use super::kv_buffer::LayerKv;
+
+/// The axis of tokens in key and value buffers, which are `[1, kv_heads, tokens, width]`.
 pub(super) const TOKEN_AXIS: i32 = 2;
 
-/// One layer's keys and values of consecutive tokens: a range of two buffers `[1, kv_heads, tokens, head_dim]`.
+/// One layer's keys and values of consecutive tokens: a range of its buffers.
 #[derive(Clone)]
 pub struct KvSpan {
-    pub key_buffer: Array,
-    pub value_buffer: Array,
+    pub buffers: LayerKv,
     /// The tokens of the buffers that belong to the span.
     pub range: Range<i32>,
     /// Buffer identity: equal iff two spans share memory; valid while both live. `None` if no other sequence can share it.
@@ -23,8 +23,8 @@ pub struct KvSpan {
 
 impl KvSpan {
     /// A span of whole buffers that no other sequence shares.
-    pub fn new(key_buffer: Array, value_buffer: Array) -> Self {
-        Self { range: 0..key_buffer.dim(TOKEN_AXIS), key_buffer, value_buffer, buffer_id: None }
+    pub fn new(buffers: LayerKv) -> Self {
+        Self { range: 0..buffers.capacity() as i32, buffers, buffer_id: None }
     }
 
     /// Number of tokens.
@@ -32,14 +32,9 @@ impl KvSpan {
         self.range.end - self.range.start
     }
 
-    /// The span's keys, a view of the buffer.
-    pub fn keys(&self) -> Result<Array, Exception> {
-        tokens_of(&self.key_buffer, self.range.clone())
-    }
-
-    /// The span's values, a view of the buffer.
-    pub fn values(&self) -> Result<Array, Exception> {
-        tokens_of(&self.value_buffer, self.range.clone())
+    /// The span's keys and values, views of the buffers.
+    pub fn views(&self) -> Result<LayerKv, Exception> {
+        self.buffers.map(|buffer| tokens_of(buffer, self.range.clone()))
     }
 
     /// Some of the tokens, counted from the span's first.
@@ -82,15 +77,12 @@ impl KvSpans {
         Self(found)
     }
 
-    /// All keys and all values, each `[1, kv_heads, tokens, head_dim]`. Copies if there are several spans.
-    pub fn concatenated(&self) -> Result<(Array, Array), Exception> {
+    /// All keys and all values. Copies if there are several spans.
+    pub fn concatenated(&self) -> Result<LayerKv, Exception> {
         if let [span] = &self.0[..] {
-            return Ok((span.keys()?, span.values()?));
+            return span.views();
         }
-        let all = |part: fn(&KvSpan) -> Result<Array, Exception>| {
-            concatenate(&self.0.iter().map(part).collect::<Result<Vec<_>, _>>()?, TOKEN_AXIS)
-        };
-        Ok((all(KvSpan::keys)?, all(KvSpan::values)?))
+        LayerKv::joined(&self.0.iter().map(KvSpan::views).collect::<Result<Vec<_>, _>>()?)
     }
 }
 

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use mlx_rs::error::Exception;
+use mlx_rs::ops::{divide, multiply, tanh};
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype};
 
 use super::batch::{Batch, SequenceInput};
 use super::compute_path::ComputePath;
 use super::device_work::wait;
+use super::embedding::{Embedded, Embedding};
 use super::layers::{Linear, RmsNorm};
-use super::matrix::Matrix;
 use super::progress::LoadListener;
 use super::transformer_block::TransformerBlock;
 use super::weights::Weights;
@@ -21,7 +22,7 @@ use crate::engine::EngineError;
 pub struct Model {
     config: Config,
     path: ComputePath,
-    embedding: Matrix,
+    embedding: Embedding,
     blocks: Vec<TransformerBlock>,
     norm: RmsNorm,
     head: Linear,
@@ -34,10 +35,10 @@ impl Model {
         let config = Config::load(dir)?;
         let weights = &mut Weights::open(dir, config.layers, config.quantization.clone(), path)?;
         listener.tell(weights.progress());
-        let table = [config.vocab_size, config.hidden_size];
-        let embedding = weights.matrix("model.embed_tokens", &table)?;
+        let embedding = Embedding::load(weights, &config)?;
         let tied = config.tied_head.unwrap_or(!weights.has("lm_head.weight"));
-        let head = if tied { embedding.clone() } else { weights.matrix("lm_head", &table)? };
+        let table = [config.vocab_size, config.hidden_size];
+        let head = if tied { embedding.table().clone() } else { weights.matrix("lm_head", &table)? };
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             blocks.push(families::block(weights, layer, &config)?);
@@ -64,12 +65,12 @@ impl Model {
 
     /// Computes the keys and values of `tokens`, which follow those in the cache.
     ///
-    /// Leaves out what only logits need: the last transformer block's attention and MLP, and the LM head.
+    /// Leaves out what only logits need: all after the keys and values of the last transformer block that has any of its own.
     pub fn prefill(&self, tokens: &[u32], cache: &mut KvCache) -> Result<(), Exception> {
         let mut batch = Batch::new(self.path, vec![SequenceInput::new(tokens, cache)], self.config.rope.query_scaling)?;
-        let Some((last, earlier)) = self.blocks.split_last() else { return Ok(()) };
-        let x = self.through(earlier, &mut batch)?;
-        last.fill(&x, &mut batch)?;
+        let Some(last) = self.blocks.iter().rposition(TransformerBlock::remembers) else { return Ok(()) };
+        let x = self.through(&self.blocks[..last], &mut batch)?;
+        self.blocks[last].fill(&x, &mut batch)?;
         batch.advance();
         wait(batch.arrays())
     }
@@ -89,17 +90,26 @@ impl Model {
         let mut batch = Batch::new(self.path, inputs, self.config.rope.query_scaling)?;
         let hidden = self.through(&self.blocks, &mut batch)?;
         batch.advance();
-        self.head.forward(&self.norm.forward(&hidden)?)?.as_dtype(Dtype::Float32)
+        let logits = self.head.forward(&self.norm.forward(&hidden)?)?;
+        let cap = self.config.family.gemma4().and_then(|own| own.logit_cap);
+        let logits = if let Some(cap) = cap { capped(&logits, cap)? } else { logits };
+        logits.as_dtype(Dtype::Float32)
     }
 
     /// The batch's tokens through embedding and some transformer blocks: `[n, R / n, D]`. Does not yet advance the caches.
     fn through(&self, blocks: &[TransformerBlock], batch: &mut Batch) -> Result<Array, Exception> {
-        let mut x = self.embedding.rows(&batch.tokens()?)?;
-        for block in blocks {
-            x = block.forward(&x, batch)?;
+        let Embedded { stream: mut x, for_layers } = self.embedding.forward(&batch.tokens()?, self.path)?;
+        for (layer, block) in blocks.iter().enumerate() {
+            x = block.forward(&x, for_layers.get(layer), batch)?;
         }
         Ok(x)
     }
+}
+
+/// Logits that stay within `cap` of 0.
+fn capped(logits: &Array, cap: f32) -> Result<Array, Exception> {
+    let cap = Array::from_f32(cap).as_dtype(logits.dtype())?;
+    multiply(tanh(divide(logits, &cap)?)?, &cap)
 }
 
 #[cfg(test)]
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn any_split_of_the_prompt_gives_the_same_logits_on_both_paths() {
-        for config in [serde_json::json!({}), testing::hybrid()] {
+        for config in [serde_json::json!({}), testing::hybrid(), testing::gemma4()] {
             any_split_gives_the_same_logits(&config);
         }
     }
@@ -155,7 +165,7 @@ mod tests {
     fn logits_are_those_of_each_token_alone_on_the_cpu_path_to_the_bit() {
         // With these widths, the bits of OpenBLAS's products depend on the number of rows.
         let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
-        for mut config in [serde_json::json!({}), testing::hybrid()] {
+        for mut config in [serde_json::json!({}), testing::hybrid(), testing::gemma4()] {
             config.as_object_mut().unwrap().extend(wide.as_object().unwrap().clone());
             let (_dir, model) = testing::model_with(&config, ComputePath::Cpu);
             let (together, each) = together_and_alone(&model);
@@ -168,7 +178,7 @@ mod tests {
         let windowed = serde_json::json!({"use_sliding_window": true, "sliding_window": 20, "max_window_layers": 1});
         let experts = serde_json::json!({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2,
             "moe_intermediate_size": 16, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []});
-        for config in [serde_json::json!({}), windowed, experts, testing::hybrid()] {
+        for config in [serde_json::json!({}), windowed, experts, testing::hybrid(), testing::gemma4()] {
             let (_dir, model) = testing::model_with(&config, ComputePath::Gpu);
             let (together, each) = together_and_alone(&model);
             assert_close(&together, &each);
@@ -197,8 +207,9 @@ mod tests {
 
     #[test]
     fn the_tokens_of_a_rejected_draft_leave_no_trace() {
-        for (config, path) in
-            [serde_json::json!({}), testing::hybrid()].iter().flat_map(|it| ComputePath::ALL.map(|path| (it, path)))
+        for (config, path) in [serde_json::json!({}), testing::hybrid(), testing::gemma4()]
+            .iter()
+            .flat_map(|it| ComputePath::ALL.map(|path| (it, path)))
         {
             let (_dir, model) = testing::model_with(config, path);
             let after = |passes: &[(&[u32], usize)]| {

@@ -29,6 +29,12 @@ pub enum Scaling {
     Linear {
         factor: f32,
     },
+    /// Wavelengths are those of the whole width, but only the first pairs turn: this part of all. They are multiplied by `factor`
+    /// (Gemma 4).
+    Proportional {
+        part: f32,
+        factor: f32,
+    },
     /// Long wavelengths are multiplied by `factor`, short ones kept, and those between blended by wavelength.
     Llama3 {
         factor: f32,
@@ -95,6 +101,13 @@ impl QueryScaling {
     }
 }
 
+impl RopeFields {
+    /// Whether the kind of scaling is said.
+    pub fn has_type(&self) -> bool {
+        self.kind.is_some() || self.rope_type.is_some()
+    }
+}
+
 impl Scaling {
     /// Interprets the fields. The error names what is missing or not supported.
     pub fn parse(fields: &RopeFields) -> Result<Self, String> {
@@ -109,6 +122,10 @@ impl Scaling {
             // "mrope" differs from it for images only.
             "default" | "mrope" => Ok(Self::None),
             "linear" => Ok(Self::Linear { factor: needed("factor", fields.factor)? }),
+            "proportional" => match fields.partial_rotary_factor.unwrap_or(1.0) {
+                part if part > 0.0 && part <= 1.0 => Ok(Self::Proportional { part, factor: fields.factor.unwrap_or(1.0) }),
+                part => Err(format!("RoPE scaling {kind:?}: partial_rotary_factor {part} is out of range")),
+            },
             "llama3" => Ok(Self::Llama3 {
                 factor: needed("factor", fields.factor)?,
                 low_freq_factor: needed("low_freq_factor", fields.low_freq_factor)?,
@@ -128,7 +145,9 @@ impl Scaling {
                     magnitude: fields.attention_factor.unwrap_or(usual),
                 })
             }
-            other => Err(format!("RoPE scaling {other:?} is not supported; the engine knows linear, llama3 and yarn")),
+            other => {
+                Err(format!("RoPE scaling {other:?} is not supported; the engine knows linear, proportional, llama3 and yarn"))
+            }
         }
     }
 
@@ -177,6 +196,13 @@ impl Rope {
         Ok(match config.scaling {
             Scaling::None => plain,
             Scaling::Linear { factor } => Self { position_scale: 1.0 / factor, ..plain },
+            Scaling::Proportional { part, factor } => {
+                let turning = (width as f32 * part) as i32 / 2;
+                let longest = array!(f32::INFINITY);
+                let turns = lt(arange::<i32, i32>(0, width / 2, 1)?, array!(turning))?;
+                let stretched = multiply(wavelengths(config.theta, width)?, array!(factor))?;
+                Self { theta: None, wavelengths: Some(select(turns, stretched, longest)?), ..plain }
+            }
             Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 let wavelengths = wavelengths(config.theta, width)?;
                 let stretched = llama3(&wavelengths, factor, low_freq_factor, high_freq_factor, original_context)?;
@@ -292,7 +318,10 @@ mod tests {
             (json!({"type": "linear"}), "RoPE scaling \"linear\": factor is missing"),
             (json!({"type": "yarn", "factor": 0}), "RoPE scaling \"yarn\": factor 0 is out of range"),
             (json!({"type": "yarn", "factor": 4}), "RoPE scaling \"yarn\": original_max_position_embeddings is missing"),
-            (json!({"type": "longrope"}), "RoPE scaling \"longrope\" is not supported; the engine knows linear, llama3 and yarn"),
+            (
+                json!({"type": "longrope"}),
+                "RoPE scaling \"longrope\" is not supported; the engine knows linear, proportional, llama3 and yarn",
+            ),
         ];
         for (fields, reason) in cases {
             assert_eq!(parse(fields), Err(reason.to_string()));

@@ -6,14 +6,22 @@
 /// Where a text model is kept, and its usual place.
 const TEXT_MODELS: [(&str, &str); 2] = [("model.language_model.", "model."), ("language_model.", "")];
 
-/// Parts that the engine does not compute: images, and the prediction of several tokens at once.
-const LEFT_OUT: [&str; 8] = [
+/// Parts that the engine does not compute: images and sound, and the prediction of several tokens at once.
+const LEFT_OUT: [&str; 16] = [
     "vision_tower.",
     "model.vision_tower.",
     "multi_modal_projector.",
     "model.multi_modal_projector.",
     "model.visual.",
     "visual.",
+    "vision_embedder.",
+    "model.vision_embedder.",
+    "embed_vision.",
+    "model.embed_vision.",
+    "audio_tower.",
+    "model.audio_tower.",
+    "embed_audio.",
+    "model.embed_audio.",
     "mtp.",
     "model.mtp.",
 ];
@@ -53,6 +61,8 @@ mod tests {
             ("vision_tower.blocks.0.weight", None),
             ("model.multi_modal_projector.norm.weight", None),
             ("model.visual.blocks.0.weight", None),
+            ("model.embed_vision.embedding_projection.weight", None),
+            ("audio_tower.layers.0.weight", None),
             ("mtp.fc.weight", None),
             ("model.layers.2.mlp.gate.weight", None),
             ("model.layers.10.eh_proj.weight", None),

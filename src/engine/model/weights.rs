@@ -21,7 +21,7 @@ use super::mxfp4;
 use super::progress::LoadProgress;
 use super::quantization::{Packing, Quantization, Storage};
 use super::tensor_names::usual_name;
-use super::{raw_gpt_oss, raw_qwen};
+use super::{raw_gemma4, raw_gpt_oss, raw_qwen};
 use crate::engine::EngineError;
 use crate::tensor_file::TensorFile;
 
@@ -69,7 +69,8 @@ impl Weights {
             let file = held_in.get(&name).unwrap_or(&source).clone();
             (name, UnreadTensor { array, file })
         };
-        let tensors = raw_gpt_oss::in_mlx_form(raw_qwen::in_mlx_form(arrays)?)?.into_iter().map(unread).collect();
+        let tensors =
+            raw_gemma4::in_mlx_form(raw_gpt_oss::in_mlx_form(raw_qwen::in_mlx_form(arrays)?)?)?.into_iter().map(unread).collect();
         let mut weights = Self { tensors, quantization, path, source, progress: LoadProgress::default() };
         weights.progress.total = weights.tensors.values().map(|stored| stored.array.nbytes() as u64).sum();
         weights.progress.memory = weights.tensors.keys().map(|name| weights.memory(name)).sum();

@@ -1,4 +1,4 @@
-//! Causal grouped-query attention, `softmax(q · kᵀ / √d) · v`, of the last tokens of sequences to all of their tokens.
+//! Causal grouped-query attention, `softmax(scale · q · kᵀ) · v`, of the last tokens of sequences to all of their tokens.
 //!
 //! Like FlashAttention (Dao et al. 2022), it visits the keys tile by tile and keeps each query's highest score and sums so far
 //! ("online softmax"), so that no matrix of scores exists. A vector's lanes are queries: keys and values are read where they
@@ -15,7 +15,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::panel::{KeyTile, LaneRow, Panel};
+use crate::panel::{KeyTile, LaneRow, Panel, Sight};
 
 /// Keys per tile. A sequence without its first tokens has the same tiles otherwise if their number is a multiple of this.
 pub const KEY_TILE: usize = 128;
@@ -30,16 +30,18 @@ pub struct Heads {
     pub queries: usize,
     /// Key/value heads. Each serves `queries / kv` consecutive query heads.
     pub kv: usize,
-    /// Numbers in one head's query, key or value.
+    /// Numbers in one head's query or key.
     pub width: usize,
+    /// Numbers in one head's value.
+    pub value_width: usize,
 }
 
-/// Keys and values of consecutive tokens: a range of two buffers `[kv heads, tokens, width]`.
+/// Keys and values of consecutive tokens: a range of two buffers, `[kv heads, tokens, width]` and `[kv heads, tokens, value width]`.
 pub struct KvSlice<'a> {
     /// The whole buffer of keys.
     pub keys: &'a [f32],
-    /// The whole buffer of values.
-    pub values: &'a [f32],
+    /// The whole buffer of values; `None`: a value is the beginning of its key.
+    pub values: Option<&'a [f32]>,
     /// The tokens of the buffers that belong to the slice.
     pub range: Range<usize>,
 }
@@ -60,13 +62,16 @@ pub struct AttentionBatch<'a> {
     pub common: usize,
     /// The same in all sequences.
     pub heads: Heads,
+    /// Factor of all scores, sinks apart.
+    pub scale: f32,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<usize>,
     /// For each query head, the score of a key without a value that every query sees: what attention goes to nothing.
     pub sinks: Option<&'a [f32]>,
 }
 
-/// Writes the attention output of `queries`. Both are `[queries of all sequences, query heads, width]`, sequence by sequence.
+/// Writes the attention output of `queries`, sequence by sequence: `[queries of all sequences, query heads, width]` to the same with
+/// the values' width.
 ///
 /// # Panics
 ///
@@ -76,12 +81,12 @@ pub fn causal_attention(queries: &[f32], batch: &AttentionBatch, output: &mut [f
 }
 
 fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mut [f32]) {
-    let AttentionBatch { sequences, common, heads, window, sinks } = batch;
-    let Heads { queries: query_heads, kv: kv_heads, width } = *heads;
+    let AttentionBatch { sequences, common, heads, scale, window, sinks } = batch;
+    let Heads { queries: query_heads, kv: kv_heads, width, value_width } = *heads;
     batch.check();
     let rows: usize = sequences.iter().map(|sequence| sequence.queries).sum();
     assert_eq!(queries.len(), rows * query_heads * width, "queries do not fit");
-    assert_eq!(output.len(), queries.len(), "each query needs its output");
+    assert_eq!(output.len(), rows * query_heads * value_width, "each query needs its output");
 
     // A task has the queries of some tokens and of the heads that share a key/value head: its lanes see nearly the same keys.
     let group = query_heads / kv_heads;
@@ -95,14 +100,15 @@ fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mu
             sequences: Vec::new(),
             common: common / KEY_TILE * KEY_TILE,
             window: window.unwrap_or(usize::MAX / 2),
-            head: KvHead { index: task % kv_heads, heads: kv_heads, width },
+            scale: *scale,
+            head: KvHead { index: task % kv_heads, heads: kv_heads, width, value_width },
         })
         .collect();
     let positions = sequences.iter().flat_map(|sequence| {
         let length = sequence.tokens();
         (length - sequence.queries..length).map(move |position| (sequence, position))
     });
-    let mut rows = queries.chunks_exact(width).zip(output.chunks_exact_mut(width));
+    let mut rows = queries.chunks_exact(width).zip(output.chunks_exact_mut(value_width));
     for (token, (sequence, position)) in positions.enumerate() {
         for (head, (query, output)) in rows.by_ref().take(query_heads).enumerate() {
             let task = &mut tasks[token / tokens * kv_heads + head / group];
@@ -119,13 +125,15 @@ fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mu
 impl AttentionBatch<'_> {
     /// Panics if something does not fit.
     fn check(&self) {
-        let Heads { queries, kv, width } = self.heads;
+        let Heads { queries, kv, width, value_width } = self.heads;
         assert!(kv > 0 && queries.is_multiple_of(kv), "query heads must be a multiple of key/value heads");
         assert!(self.sinks.is_none_or(|sinks| sinks.len() == queries), "each query head needs its sink");
         for sequence in &self.sequences {
             for KvSlice { keys, values, range } in &sequence.kv {
-                let fits = keys.len() == values.len() && keys.len().is_multiple_of(kv * width);
-                assert!(fits && range.end <= keys.len() / (kv * width), "a slice of keys and values does not fit");
+                let tokens = keys.len() / (kv * width);
+                let values_fit = values.map_or(value_width <= width, |values| values.len() == tokens * kv * value_width);
+                let fits = values_fit && keys.len() == tokens * kv * width && range.end <= tokens;
+                assert!(fits, "a slice of keys and values does not fit");
             }
             assert!(sequence.queries <= sequence.tokens(), "a sequence has more queries than tokens");
             assert!(self.common <= sequence.tokens(), "common tokens beyond a sequence's end");
@@ -147,10 +155,12 @@ struct KvHead {
     /// Key/value heads in all.
     heads: usize,
     width: usize,
+    value_width: usize,
 }
 
 impl KvHead {
-    /// This head's keys and values of some tokens, each `[tokens, width]`. Copies only if they are in several slices.
+    /// This head's keys and values of some tokens, `[tokens, width]` and `[tokens, value width]`, without values where these are in
+    /// the keys. Copies only if they are in several slices.
     fn tile<'a>(&self, slices: &[KvSlice<'a>], tokens: Range<usize>) -> (Cow<'a, [f32]>, Cow<'a, [f32]>) {
         let (mut keys, mut values) = (Cow::Borrowed(&[][..]), Cow::Borrowed(&[][..]));
         let mut end = 0;
@@ -160,9 +170,11 @@ impl KvHead {
             let (from, to) = (tokens.start.max(start), tokens.end.min(end));
             if from < to {
                 let first = self.index * (slice.keys.len() / (self.heads * self.width)) + slice.range.start;
-                let numbers = (first + from - start) * self.width..(first + to - start) * self.width;
-                append(&mut keys, &slice.keys[numbers.clone()]);
-                append(&mut values, &slice.values[numbers]);
+                let numbers = |width| (first + from - start) * width..(first + to - start) * width;
+                append(&mut keys, &slice.keys[numbers(self.width)]);
+                if let Some(own) = slice.values {
+                    append(&mut values, &own[numbers(self.value_width)]);
+                }
             }
         }
         (keys, values)
@@ -186,6 +198,7 @@ struct AttentionTask<'a> {
     /// Common first tokens, in whole tiles.
     common: usize,
     window: usize,
+    scale: f32,
     head: KvHead,
 }
 
@@ -217,7 +230,8 @@ impl<'a> AttentionTask<'a> {
             let lanes = at * Panel::<S, V>::LANES..at * Panel::<S, V>::LANES + queries.len();
             let (sinks, positions) =
                 (self.sinks.as_ref().map(|sinks| &sinks[lanes.clone()]), self.positions[lanes.clone()].to_vec());
-            panels.panels.push(Panel::new(simd, queries, sinks, positions, self.window));
+            let sight = Sight { positions, window: self.window };
+            panels.panels.push(Panel::new(simd, queries, sinks, sight, self.scale, self.head.value_width));
         }
         let mut shared = 0;
         if let [(first, _), _, ..] = &self.sequences[..] {
@@ -249,7 +263,8 @@ impl<S: Simd, const V: usize> Panels<S, V> {
     #[inline(always)]
     fn attend(&mut self, simd: S, head: &KvHead, slices: &[KvSlice], lanes: &Range<usize>, tokens: Range<usize>) {
         let (keys, values) = head.tile(slices, tokens.clone());
-        let tile = KeyTile { tokens, keys: &keys, values: &values };
+        let (values, value_stride) = if values.is_empty() { (&keys, head.width) } else { (&values, head.value_width) };
+        let tile = KeyTile { tokens, keys: &keys, values, value_stride };
         for (at, panel) in self.panels.iter_mut().enumerate() {
             let first = at * Panel::<S, V>::LANES;
             let own = lanes.start.max(first)..lanes.end.min(first + panel.lanes());

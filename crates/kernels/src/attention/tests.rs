@@ -17,6 +17,37 @@ fn by_formula(query: &[f32], keys: &[f32], values: &[f32], visible: Range<usize>
     sum.into_iter().map(|sum| sum / all).collect()
 }
 
+fn heads(queries: usize, kv: usize, width: usize) -> Heads {
+    Heads { queries, kv, width, value_width: width }
+}
+
+fn scale(width: usize) -> f32 {
+    (width as f32).powf(-0.5)
+}
+
+#[test]
+fn values_in_their_keys_are_read_there() {
+    let (all, new, width, value_width) = (300, 20, 24, 16);
+    let (queries, keys) = (small_numbers(new * 4 * width, 1), small_numbers(all * width, 2));
+    let values: Vec<f32> = keys.chunks(width).flat_map(|key| &key[..value_width]).copied().collect();
+    for arch in arches() {
+        let attend = |values, cuts: &[usize]| {
+            let ends = cuts.iter().copied().chain([all]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            let kv = starts.zip(ends).map(|(start, end)| KvSlice { keys: &keys, values, range: start..end }).collect();
+            let heads = Heads { queries: 4, kv: 1, width, value_width };
+            let sequences = vec![QueriedSequence { queries: new, kv }];
+            let batch = AttentionBatch { sequences, common: 0, heads, scale: 0.3, window: None, sinks: None };
+            let mut output = vec![f32::NAN; new * 4 * value_width];
+            attention_on(arch, &queries, &batch, &mut output);
+            output
+        };
+        let wanted = attend(Some(&values[..]), &[]);
+        assert!(wanted.iter().all(|number| number.is_finite()));
+        assert!(attend(None, &[]) == wanted && attend(None, &[5, 150, 280]) == wanted, "{arch:?}");
+    }
+}
+
 #[test]
 fn the_output_is_that_of_the_formula_with_every_instruction_set() {
     let (all, new, width) = (300, 150, 24);
@@ -26,9 +57,9 @@ fn the_output_is_that_of_the_formula_with_every_instruction_set() {
     let sinks = [0.5, 4.0, -30.0, 1.5];
     let cases = [(None, None), (Some(40), None), (None, Some(&sinks[..])), (Some(40), Some(&sinks[..]))];
     for (arch, (window, sinks)) in arches().into_iter().flat_map(|arch| cases.map(|case| (arch, case))) {
-        let kv = vec![KvSlice { keys: &keys, values: &values, range: 0..all }];
+        let kv = vec![KvSlice { keys: &keys, values: Some(&values), range: 0..all }];
         let sequences = vec![QueriedSequence { queries: new, kv }];
-        let batch = AttentionBatch { sequences, common: 0, heads: Heads { queries: 4, kv: 2, width }, window, sinks };
+        let batch = AttentionBatch { sequences, common: 0, heads: heads(4, 2, width), scale: scale(width), window, sinks };
         let mut output = vec![f32::NAN; queries.len()];
         attention_on(arch, &queries, &batch, &mut output);
         for (index, (query, ours)) in queries.chunks(width).zip(output.chunks(width)).enumerate() {
@@ -47,7 +78,7 @@ fn buffers(tokens: usize, seed: usize) -> (Vec<f32>, Vec<f32>) {
 }
 
 fn slice((keys, values): &(Vec<f32>, Vec<f32>), range: Range<usize>) -> KvSlice<'_> {
-    KvSlice { keys, values, range }
+    KvSlice { keys, values: Some(values), range }
 }
 
 #[test]
@@ -67,7 +98,7 @@ fn a_sequence_gets_the_same_bits_alone() {
     let cases = [(None, None), (Some(100), None), (Some(350), None), (Some(350), Some(&sinks[..]))];
     for (arch, (window, sinks)) in arches().into_iter().flat_map(|arch| cases.map(|case| (arch, case))) {
         let attend = |queries: &[f32], sequences: Vec<QueriedSequence>, common| {
-            let batch = AttentionBatch { sequences, common, heads: Heads { queries: 6, kv: 2, width: 16 }, window, sinks };
+            let batch = AttentionBatch { sequences, common, heads: heads(6, 2, 16), scale: scale(16), window, sinks };
             let mut output = vec![f32::NAN; queries.len()];
             attention_on(arch, queries, &batch, &mut output);
             output
@@ -90,8 +121,7 @@ fn common_tokens_beyond_a_sequences_end_are_refused() {
     let (long, short) = (buffers(400, 1), buffers(300, 2));
     let of = |buffers, tokens| QueriedSequence { queries: 1, kv: vec![slice(buffers, 0..tokens)] };
     let sequences = vec![of(&long, 400), of(&short, 300)];
-    let batch =
-        AttentionBatch { sequences, common: 301, heads: Heads { queries: 2, kv: 2, width: 16 }, window: None, sinks: None };
+    let batch = AttentionBatch { sequences, common: 301, heads: heads(2, 2, 16), scale: scale(16), window: None, sinks: None };
     let queries = small_numbers(2 * 2 * 16, 3);
     causal_attention(&queries, &batch, &mut vec![0.0; queries.len()]);
 }

@@ -10,17 +10,17 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::ops::{add, arange, concatenate, expand_dims, gt, le, logical_and};
 use mlx_rs::{Array, array};
 
-use super::{Attention, gated};
+use super::{Attention, Scores, gated};
 use crate::engine::model::batch::{Attended, Batch};
+use crate::engine::model::kv_buffer::LayerKv;
 use crate::engine::model::layers::RmsNorm;
 
 /// The queries of the new tokens of one sequence, or of `S` that share buffers, and the keys and values that they attend to.
 pub(super) struct FusedInput {
     /// Queries of the new tokens, `[S, H, L, d]`.
     queries: Array,
-    /// Of the tokens, the new ones included, `[S, K, T, d]`.
-    keys: Array,
-    values: Array,
+    /// Of the tokens, the new ones included, `[S, K, T, width]`.
+    kv: LayerKv,
     /// Which of several sequences' tokens each query sees, `[S, 1, L, T]`.
     mask: Option<Array>,
 }
@@ -29,8 +29,7 @@ impl Attention {
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
     pub(super) fn forward_fused(&self, x: &Array, layer: usize, batch: &mut Batch) -> Result<Array, Exception> {
         let (inputs, gates) = self.fill_fused(x, layer, batch)?;
-        let outputs =
-            inputs.iter().map(|input| attend(input, self.window, self.sinks.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let outputs = inputs.iter().map(|input| attend(input, self.scores())).collect::<Result<Vec<_>, _>>()?;
         let heads = joined(outputs, x.dim(1))?;
         let attended = heads.transpose_axes(&[0, 2, 1, 3])?.reshape(&[x.dim(0), x.dim(1), -1])?;
         self.output.forward(&gated(attended, gates.as_ref())?)
@@ -44,18 +43,23 @@ impl Attention {
         layer: usize,
         batch: &mut Batch,
     ) -> Result<(Vec<FusedInput>, Option<Array>), Exception> {
-        let (query_norm, key_norm) = self.norms();
         let rotated = |projected: &Array, norm| self.rope.rotate_from(&self.heads_of(projected, norm)?, batch.starts());
         let (queries, gates) = self.queries_and_gates(self.query.forward(x)?)?;
-        let (queries, keys) = (rotated(&queries, query_norm)?, rotated(&self.key.forward(x)?, key_norm)?);
-        let queries = Self::scaled(queries, batch.query_factors())?;
-        let values = self.heads_of(&self.value.forward(x)?, None)?;
+        let queries = Self::scaled(rotated(&queries, self.query_norm.as_ref())?, batch.query_factors())?;
         let sizes = batch.part_sizes();
-        let (queries, keys, values) = (parted(queries, &sizes)?, parted(keys, &sizes)?, parted(values, &sizes)?);
-        let new: Vec<_> = keys.into_iter().zip(values).collect();
-        let attended = batch.append(layer, self.window, &new)?;
-        let input = |(queries, Attended { kv, mask })| FusedInput { queries, keys: kv.keys, values: kv.values, mask };
-        let inputs = queries.into_iter().zip(attended).map(input).collect();
+        let attended = match &self.own {
+            Some(own) => {
+                let (keys, values) = own.project(x)?;
+                let keys = rotated(&keys, own.key_norm.as_ref())?;
+                let values = own.normed_values(self.heads_of(&values, None)?)?;
+                let (keys, values) = (parted(keys, &sizes)?, parted(values, &sizes)?);
+                let of_part = |(keys, values)| LayerKv { keys, values: Some(values) };
+                batch.append(layer, self.window, &keys.into_iter().zip(values).map(of_part).collect::<Vec<_>>())?
+            }
+            None => batch.attended(layer, self.window)?,
+        };
+        let input = |(queries, Attended { kv, mask })| FusedInput { queries, kv, mask };
+        let inputs = parted(queries, &sizes)?.into_iter().zip(attended).map(input).collect();
         Ok((inputs, gates))
     }
 
@@ -101,13 +105,10 @@ fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
 
 /// The attention output of the new tokens of a part, `[S, H, L, d]`. A token attends to what the mask says; without one, to itself
 /// and the tokens before it, with a `window` to at most that many in all. With `sinks`, `[H]`, it also attends to nothing.
-fn attend(
-    FusedInput { queries, keys, values, mask }: &FusedInput,
-    window: Option<i32>,
-    sinks: Option<&Array>,
-) -> Result<Array, Exception> {
-    let (new, width, tokens) = (queries.dim(2), queries.dim(3), keys.dim(2));
-    let scale = (width as f32).powf(-0.5);
+fn attend(FusedInput { queries, kv, mask }: &FusedInput, Scores { scale, window, sinks }: Scores) -> Result<Array, Exception> {
+    let LayerKv { keys, values } = kv;
+    let values = values.as_ref().unwrap_or(keys);
+    let (new, tokens) = (queries.dim(2), keys.dim(2));
     if let Some(mask) = mask {
         return scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(mask), sinks);
     }
@@ -148,7 +149,7 @@ mod tests {
         let starts = [&[0], cuts].concat();
         let ends = [cuts, &[keys.dim(2)]].concat();
         let part = |array: &Array, start, end| array.try_index((.., .., start..end, ..)).unwrap();
-        let span = |(start, end)| KvSpan::new(part(keys, start, end), part(values, start, end));
+        let span = |(start, end)| KvSpan::new(LayerKv { keys: part(keys, start, end), values: Some(part(values, start, end)) });
         KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
     }
 
@@ -178,16 +179,16 @@ mod tests {
             {
                 let mask = window_mask(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
                 let mask = ScaledDotProductAttentionMask::Array(&mask);
-                let whole =
-                    scaled_dot_product_attention(&queries, &keys, &values, (width as f32).powf(-0.5), mask, sinks).unwrap();
+                let scores = Scores { scale: (width as f32).powf(-0.5), window, sinks };
+                let whole = scaled_dot_product_attention(&queries, &keys, &values, scores.scale, mask, sinks).unwrap();
                 // `[1, H, L, d]` to `[L, H · d]`.
                 let in_rows = |heads: Array| heads.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, -1]).unwrap();
 
-                let input = FusedInput { queries: queries.clone(), keys: keys.clone(), values: values.clone(), mask: None };
-                let fused = in_rows(attend(&input, window, sinks).unwrap());
+                let kv = LayerKv { keys: keys.clone(), values: Some(values.clone()) };
+                let input = FusedInput { queries: queries.clone(), kv, mask: None };
+                let fused = in_rows(attend(&input, scores).unwrap());
                 let attended = AttendedSequence { new_tokens: new, kv: spans(&keys, &values, cuts) };
-                let on_cpu =
-                    cpu_attention(&queries.transpose_axes(&[2, 1, 0, 3]).unwrap(), vec![attended], window, sinks).unwrap();
+                let on_cpu = cpu_attention(&queries.transpose_axes(&[2, 1, 0, 3]).unwrap(), vec![attended], scores).unwrap();
                 let whole = in_rows(whole);
                 for (path, ours) in [("fused", fused), ("kernel", on_cpu)] {
                     let difference = largest(&subtract(&whole, ours).unwrap());

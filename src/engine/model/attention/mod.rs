@@ -10,6 +10,7 @@ mod on_cpu;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
+use mlx_rs::fast::rms_norm;
 use mlx_rs::ops::{multiply, sigmoid};
 
 use super::Config;
@@ -24,20 +25,44 @@ use crate::engine::EngineError;
 /// attends to itself and the tokens before it.
 pub(super) struct Attention {
     pub query: Linear,
-    pub key: Linear,
-    pub value: Linear,
+    /// `None`: it attends to the keys and values of an earlier layer (Gemma 4).
+    pub own: Option<KeysAndValues>,
     pub output: Linear,
-    /// RMSNorm of queries and of keys, before RoPE: of each head's (Qwen3), or of all heads' together (MiniMax).
-    pub query_key_norms: Option<(RmsNorm, RmsNorm)>,
+    /// RMSNorm of queries, before RoPE: of each head's (Qwen3), or of all heads' together (MiniMax).
+    pub query_norm: Option<RmsNorm>,
     /// Whether the query projection also gives gates, one for each number of the attention output (Qwen3-Next): for each head
     /// its query, then its gates.
     pub gated: bool,
     pub rope: Rope,
     pub head_dim: i32,
+    /// Factor of all scores.
+    pub scale: f32,
     /// Sliding window: how many tokens a token sees, itself included; `None`: all before it.
     pub window: Option<i32>,
     /// For each query head, the score of a key without a value that every query sees, `[H]` (gpt-oss; Xiao et al. 2023).
     pub sinks: Option<Array>,
+}
+
+/// How a layer projects its keys and values.
+pub(super) struct KeysAndValues {
+    pub key: Linear,
+    /// `None`: a value is its key as projected.
+    pub value: Option<Linear>,
+    /// RMSNorm of keys, before RoPE, like that of queries.
+    pub key_norm: Option<RmsNorm>,
+    /// RMSNorm of each head's value, without a weight: what is added to the mean square (Gemma 4).
+    pub value_norm_eps: Option<f32>,
+}
+
+/// How queries score keys.
+#[derive(Clone, Copy)]
+pub(super) struct Scores<'a> {
+    /// Factor of all scores, sinks apart.
+    pub scale: f32,
+    /// See [`Attention::window`].
+    pub window: Option<i32>,
+    /// See [`Attention::sinks`].
+    pub sinks: Option<&'a Array>,
 }
 
 /// The attention output times the sigmoids of its gates, if there are any.
@@ -53,7 +78,7 @@ pub(super) struct AttentionBias {
 }
 
 impl Attention {
-    /// Loads a layer's `self_attn.q_proj`, `k_proj`, `v_proj` and `o_proj`; no query and key norms.
+    /// Loads a layer's `self_attn.q_proj`, `k_proj`, `v_proj` and `o_proj`; no norms.
     pub(super) fn load(weights: &mut Weights, layer: usize, config: &Config, bias: AttentionBias) -> Result<Self, EngineError> {
         Self::load_with(weights, layer, config, bias, false)
     }
@@ -74,18 +99,31 @@ impl Attention {
         let (width, hidden) = (config.head_dim, config.hidden_size);
         let (queries, keys) = (config.heads * width, config.kv_heads * width);
         let queries_and_gates = if gated { 2 * queries } else { queries };
+        let query = Linear::load(weights, &format!("{path}.q_proj"), hidden, queries_and_gates, bias.qkv)?;
+        let key = Linear::load(weights, &format!("{path}.k_proj"), hidden, keys, bias.qkv)?;
+        let value = Linear::load(weights, &format!("{path}.v_proj"), hidden, keys, bias.qkv)?;
         Ok(Self {
-            query: Linear::load(weights, &format!("{path}.q_proj"), hidden, queries_and_gates, bias.qkv)?,
-            key: Linear::load(weights, &format!("{path}.k_proj"), hidden, keys, bias.qkv)?,
-            value: Linear::load(weights, &format!("{path}.v_proj"), hidden, keys, bias.qkv)?,
+            query,
+            own: Some(KeysAndValues { key, value: Some(value), key_norm: None, value_norm_eps: None }),
             output: Linear::load(weights, &format!("{path}.o_proj"), queries, hidden, bias.output)?,
-            query_key_norms: None,
+            query_norm: None,
             gated,
             rope: Rope::new(&config.rope)?,
             head_dim: width as i32,
+            scale: (width as f32).powf(-0.5),
             window: config.windows[layer],
             sinks: None,
         })
+    }
+
+    /// The same with norms of queries and of keys.
+    pub(super) fn with_norms(self, query: RmsNorm, key: RmsNorm) -> Self {
+        let own = self.own.map(|own| KeysAndValues { key_norm: Some(key), ..own });
+        Self { query_norm: Some(query), own, ..self }
+    }
+
+    fn scores(&self) -> Scores<'_> {
+        Scores { scale: self.scale, window: self.window, sinks: self.sinks.as_ref() }
     }
 
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.
@@ -122,9 +160,28 @@ impl Attention {
         let factors = factors.reshape(&[queries.dim(0), 1, queries.dim(2), 1])?;
         multiply(&queries, factors.as_dtype(queries.dtype())?)
     }
+}
 
-    /// The norms of queries and of keys, if there are any.
-    fn norms(&self) -> (Option<&RmsNorm>, Option<&RmsNorm>) {
-        self.query_key_norms.as_ref().map(|(query, key)| (query, key)).unzip()
+impl KeysAndValues {
+    /// Keys, before norm and RoPE, and values, before their norm, of `[n, R / n, D]`.
+    fn project(&self, x: &Array) -> Result<(Array, Array), Exception> {
+        let keys = self.key.forward(x)?;
+        let values = if let Some(value) = &self.value { value.forward(x)? } else { keys.clone() };
+        Ok((keys, values))
+    }
+
+    /// The same with its matrices for parts of `x`: see [`Linear::for_parts_of`].
+    fn for_parts_of(&self, x: &Array) -> Result<Self, Exception> {
+        Ok(Self {
+            key: self.key.for_parts_of(x)?,
+            value: self.value.as_ref().map(|value| value.for_parts_of(x)).transpose()?,
+            key_norm: self.key_norm.clone(),
+            value_norm_eps: self.value_norm_eps,
+        })
+    }
+
+    /// Values `[.., d]`, normed if the family does so.
+    fn normed_values(&self, values: Array) -> Result<Array, Exception> {
+        if let Some(eps) = self.value_norm_eps { rms_norm(values, None, eps) } else { Ok(values) }
     }
 }

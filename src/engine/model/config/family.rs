@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::experts::{ExpertConfig, Qwen3MoeConfig};
+use super::gemma4::Gemma4Config;
 use super::glm::Glm4MoeConfig;
 use super::gpt_oss;
 use super::hybrid::HybridConfig;
@@ -21,6 +22,7 @@ pub enum Family {
     Glm4Moe(Glm4MoeConfig),
     MiniMax(MiniMaxConfig),
     GptOss(ExpertConfig),
+    Gemma4(Box<Gemma4Config>),
     Qwen3Next(HybridConfig),
     Qwen3_5(HybridConfig),
 }
@@ -37,7 +39,7 @@ pub struct LlamaConfig {
 /// Where the `model_type` of the text model within another is kept while a configuration is read.
 pub(super) const TEXT_MODEL_TYPE: &str = "text_model_type";
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, ministral3 and mistral3";
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -57,7 +59,10 @@ impl Family {
             Some("minimax_m2") => MiniMaxConfig::parse(config).map(Self::MiniMax),
             Some("gpt_oss") => gpt_oss::parse(config).map(Self::GptOss),
             Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
-            // With `_text`: the text model alone, in a file of its own.
+            // With `_text`: the text model alone, in a file of its own. Here and below.
+            Some("gemma4" | "gemma4_text" | "gemma4_unified" | "gemma4_unified_text") => {
+                Ok(Self::Gemma4(Box::new(Gemma4Config::parse(config)?)))
+            }
             Some("qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text") => {
                 HybridConfig::parse(config).map(Self::Qwen3_5)
             }
@@ -84,8 +89,14 @@ impl Family {
             | Self::Qwen3Moe(_)
             | Self::Glm4Moe(_)
             | Self::MiniMax(_)
-            | Self::GptOss(_) => None,
+            | Self::GptOss(_)
+            | Self::Gemma4(_) => None,
         }
+    }
+
+    /// The fields of Gemma 4; `None` for other families.
+    pub fn gemma4(&self) -> Option<&Gemma4Config> {
+        if let Self::Gemma4(own) = self { Some(own) } else { None }
     }
 
     /// Width inside an expert's MLP, where there are experts.
@@ -95,6 +106,7 @@ impl Family {
             Self::Glm4Moe(own) => Some(own.experts.moe_intermediate_size),
             Self::MiniMax(own) => Some(own.experts.moe_intermediate_size),
             Self::GptOss(experts) => Some(experts.moe_intermediate_size),
+            Self::Gemma4(own) => Some(own.experts.as_ref()?.moe_intermediate_size),
             _ => self.hybrid()?.experts.as_ref().map(|own| own.routed.experts.moe_intermediate_size),
         }
     }

@@ -3,6 +3,7 @@
 
 mod experts;
 mod family;
+mod gemma4;
 mod generation_config;
 mod glm;
 mod gpt_oss;
@@ -18,10 +19,11 @@ use serde_json::Value;
 
 pub(super) use self::experts::{ExpertConfig, Qwen3MoeConfig};
 pub(super) use self::family::{Family, LlamaConfig};
+pub(super) use self::gemma4::{Gemma4Config, LayerInputConfig};
 pub use self::generation_config::GenerationConfig;
 pub(super) use self::glm::Glm4MoeConfig;
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
-pub(super) use self::kv_shape::KvLayerShape;
+pub(super) use self::kv_shape::{KvLayerShape, ValueShape};
 pub(super) use self::minimax::MiniMaxConfig;
 pub(super) use self::sigmoid_routing::SigmoidRouting;
 use super::json_file::read_json;
@@ -179,12 +181,6 @@ impl Config {
         })
     }
 
-    /// A layer's number among those of its kind, counted from 0: those with attention, or recurrent ones.
-    pub fn slot(&self, layer: usize) -> usize {
-        let Some(hybrid) = self.family.hybrid() else { return layer };
-        hybrid.recurrent[..layer].iter().filter(|recurrent| **recurrent == hybrid.recurrent[layer]).count()
-    }
-
     /// Whether a layer has a recurrent state in place of attention.
     pub fn is_recurrent(&self, layer: usize) -> bool {
         self.family.hybrid().is_some_and(|hybrid| hybrid.recurrent[layer])
@@ -226,6 +222,9 @@ impl ConfigFile {
     }
 
     fn rope(&self, family: &Family) -> Result<RopeConfig, String> {
+        if let Family::Gemma4(own) = family {
+            return Ok(own.windowed_rope.clone());
+        }
         let parameters = self.rope_parameters.as_ref();
         // Llama 2's configurations leave `rope_theta` out.
         let usual = matches!(family, Family::Llama(_)).then_some(10_000.0);
@@ -254,6 +253,7 @@ impl ConfigFile {
     /// layers explicitly.
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
+            Family::Gemma4(_) => (true, 0),
             Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) | Family::MiniMax(_) => (false, 0),
             Family::Mistral | Family::GptOss(_) => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
@@ -263,6 +263,7 @@ impl ConfigFile {
         // A larger window than `i32` holds is larger than any context.
         let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
         let slides = |layer: usize| match (&self.layer_types, family) {
+            (_, Family::Gemma4(own)) => own.sliding[layer],
             (Some(types), _) => types.get(layer).is_none_or(|kind| kind == SLIDING),
             (None, Family::GptOss(_)) => layer.is_multiple_of(2),
             (None, _) => layer >= first,
@@ -367,7 +368,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, ministral3 and mistral3",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),

@@ -7,46 +7,50 @@ use mlx_rs::Array;
 use mlx_rs::error::Exception;
 
 use super::{in_rows, numbers, written};
+use crate::engine::model::attention::Scores;
+use crate::engine::model::kv_buffer::LayerKv;
 use crate::engine::model::kv_spans::{AttendedSequence, KvSpan};
 
-/// The attention output, `[R, H · d]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. `sinks`, `[H]`: see
-/// [`AttentionBatch::sinks`]. Waits until it is computed.
+/// The attention output, `[R, H · width of values]`, of queries `[R, H, 1, d]`, one for each new token of the sequences. Waits until
+/// it is computed.
 ///
 /// No query's bits depend on the tokens and sequences computed together with it, or on how keys and values are cut into spans.
 pub(crate) fn cpu_attention(
     queries: &Array,
     sequences: Vec<AttendedSequence>,
-    window: Option<i32>,
-    sinks: Option<&Array>,
+    Scores { scale, window, sinks }: Scores,
 ) -> Result<Array, Exception> {
     let sequences: Vec<_> = sequences.into_iter().map(|sequence| within_window(sequence, window)).collect();
     let &[rows, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
     let dtype = queries.dtype();
     let sinks = sinks.map(|sinks| in_rows([sinks])).transpose()?;
     let spans = sequences.iter().flat_map(|sequence| sequence.kv.as_slice());
-    let arrays = in_rows(spans.flat_map(|span| [&span.key_buffer, &span.value_buffer]).chain([queries]))?;
+    let arrays = in_rows(spans.flat_map(|span| span.buffers.arrays()).chain([queries]))?;
     let mut arrays = arrays.iter();
-    // Cannot fail: `arrays` has two for each span, then the queries, and is read in that order.
-    let mut next = || numbers(arrays.next().expect("two arrays for each span, and the queries"));
+    // Cannot fail: `arrays` has those of each span, then the queries, and is read in that order.
+    let mut next = || numbers(arrays.next().expect("the arrays of each span, and the queries"));
     let mut slices = Vec::with_capacity(sequences.len());
     for AttendedSequence { new_tokens, kv } in &sequences {
-        let slice = |KvSpan { range, .. }: &KvSpan| {
-            Ok(KvSlice { keys: next()?, values: next()?, range: range.start as usize..range.end as usize })
+        let slice = |KvSpan { buffers, range, .. }: &KvSpan| {
+            let (keys, values) = (next()?, buffers.values.as_ref().map(|_| next()).transpose()?);
+            Ok(KvSlice { keys, values, range: range.start as usize..range.end as usize })
         };
         let kv = kv.as_slice().iter().map(slice).collect::<Result<_, Exception>>()?;
         slices.push(QueriedSequence { queries: *new_tokens as usize, kv });
     }
-    let kv_heads = sequences[0].kv.as_slice()[0].key_buffer.dim(1);
+    let LayerKv { keys, values } = &sequences[0].kv.as_slice()[0].buffers;
+    let (kv_heads, value_width) = (keys.dim(1), values.as_ref().map_or(width, |values| values.dim(3)));
     let batch = AttentionBatch {
         sequences: slices,
         common: common_tokens(&sequences),
-        heads: Heads { queries: heads as usize, kv: kv_heads as usize, width: width as usize },
+        heads: Heads { queries: heads as usize, kv: kv_heads as usize, width: width as usize, value_width: value_width as usize },
+        scale,
         window: window.map(|window| window as usize),
         sinks: sinks.as_ref().map(|sinks| numbers(&sinks[0])).transpose()?,
     };
     let queries = next()?;
     let output = |output: &mut [f32]| anyclaude_kernels::causal_attention(queries, &batch, output);
-    written(&[rows, heads * width], output).as_dtype(dtype)
+    written(&[rows, heads * value_width], output).as_dtype(dtype)
 }
 
 /// Leaves out the tokens before the first one that a query sees, in whole key tiles, so that the other tiles stay the same.
@@ -97,7 +101,11 @@ mod tests {
     #[test]
     fn common_tokens_are_those_that_begin_all_sequences_in_the_same_memory() {
         let array = normal(&[1, 1, 300, 4], 1);
-        let span = |range, buffer_id| KvSpan { range, buffer_id, ..KvSpan::new(array.clone(), array.clone()) };
+        let span = |range, buffer_id| KvSpan {
+            range,
+            buffer_id,
+            ..KvSpan::new(LayerKv { keys: array.clone(), values: Some(array.clone()) })
+        };
         // Ranges and buffers; buffer 0 is shared with nobody.
         let sequence = |spans: &[(std::ops::Range<i32>, usize)]| {
             let spans = spans.iter().map(|(range, buffer)| span(range.clone(), Some(*buffer).filter(|buffer| *buffer > 0)));
@@ -133,17 +141,19 @@ mod tests {
                 let starts = [&[0], cuts].concat();
                 let ends = [cuts, &[end]].concat();
                 // The buffers begin before their span and end after it.
-                let span = |(start, end): (i32, i32)| KvSpan { range: start..end, ..KvSpan::new(keys.clone(), values.clone()) };
+                let kv = || LayerKv { keys: keys.clone(), values: Some(values.clone()) };
+                let span = |(start, end): (i32, i32)| KvSpan { range: start..end, ..KvSpan::new(kv()) };
                 KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
             };
-            let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), window, None).unwrap();
+            let scores = Scores { scale: 0.25, window, sinks: None };
+            let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), scores).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));
             cuts.sort();
             cuts.dedup();
             cuts.retain(|cut| *cut < end);
             let rows = queries.try_index((start..end, .., .., ..)).unwrap();
-            let chunk = cpu_attention(&rows, attended(end - start, spans(&cuts, end)), window, None).unwrap();
+            let chunk = cpu_attention(&rows, attended(end - start, spans(&cuts, end)), scores).unwrap();
             let row = (heads * 16) as usize;
             let same = &whole.as_slice::<f32>()[start as usize * row..end as usize * row];
             prop_assert!(same == chunk.as_slice::<f32>());

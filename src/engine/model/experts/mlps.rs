@@ -9,7 +9,7 @@ use mlx_rs::ops::{add, argsort, concatenate, expand_dims, expand_dims_axes, floo
 
 use crate::engine::EngineError;
 use crate::engine::model::Config;
-use crate::engine::model::activation::{lazy_clamped_swiglu, lazy_swiglu};
+use crate::engine::model::activation::{lazy_clamped_swiglu, lazy_geglu, lazy_swiglu};
 use crate::engine::model::compute_path::ComputePath;
 use crate::engine::model::config::ExpertConfig;
 use crate::engine::model::matrix::Matrix;
@@ -64,17 +64,38 @@ impl ExpertMlps {
         config: &Config,
         experts: &ExpertConfig,
     ) -> Result<Self, EngineError> {
+        Self::load_stacked(weights, path, config, experts, true, lazy_clamped_swiglu)
+    }
+
+    /// MLPs with GeGLU (Gemma). Loads the same stacks.
+    pub(in crate::engine::model) fn load_geglu(
+        weights: &mut Weights,
+        path: &str,
+        config: &Config,
+        experts: &ExpertConfig,
+    ) -> Result<Self, EngineError> {
+        Self::load_stacked(weights, path, config, experts, false, lazy_geglu)
+    }
+
+    fn load_stacked(
+        weights: &mut Weights,
+        path: &str,
+        config: &Config,
+        experts: &ExpertConfig,
+        bias: bool,
+        activation: Activation,
+    ) -> Result<Self, EngineError> {
         let (hidden, inner, count) = (config.hidden_size, experts.moe_intermediate_size, experts.num_experts);
         let mut stack = |name: &str, input: usize, output: usize| {
             let weight = weights.matrix(&format!("{path}.{name}"), &[count, output, input])?;
-            let bias = weights.tensor(&format!("{path}.{name}.bias"), &[count, output])?;
-            Ok::<_, EngineError>(Projections { weight, bias: Some(bias) })
+            let tensor = || weights.tensor(&format!("{path}.{name}.bias"), &[count, output]);
+            Ok::<_, EngineError>(Projections { weight, bias: bias.then(tensor).transpose()? })
         };
         Ok(Self {
             gate: stack("gate_proj", hidden, inner)?,
             up: stack("up_proj", hidden, inner)?,
             down: stack("down_proj", inner, hidden)?,
-            activation: lazy_clamped_swiglu,
+            activation,
         })
     }
 

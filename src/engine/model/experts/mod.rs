@@ -60,13 +60,13 @@ impl Experts {
 
     /// `[n, R / n, D]` to the same shape.
     pub(super) fn forward(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
-        let chosen = self.routed(x, batch)?;
+        let chosen = self.routed(x, x, batch)?;
         if let Some(shared) = &self.shared { add(chosen, shared.forward(x, batch.path())?) } else { Ok(chosen) }
     }
 
-    /// The outputs of the chosen experts, weighted: `[n, R / n, D]` to the same shape.
-    fn routed(&self, x: &Array, batch: &Batch) -> Result<Array, Exception> {
-        let Choice { experts, weights } = self.router.choose(x)?;
+    /// The outputs of the experts that the router chooses for other activations, weighted: `[n, R / n, D]` twice to the same shape.
+    pub(super) fn routed(&self, x: &Array, chosen_for: &Array, batch: &Batch) -> Result<Array, Exception> {
+        let Choice { experts, weights } = self.router.choose(chosen_for)?;
         let x = rows(x)?;
         let outputs = match batch.path() {
             ComputePath::Cpu if batch.is_row_exact() => self.mlps.by_token(&x, &experts)?,

@@ -11,11 +11,13 @@ use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::batch::rows;
 use crate::engine::model::config::{ExpertConfig, SigmoidRouting};
-use crate::engine::model::layers::Linear;
+use crate::engine::model::layers::{Linear, RmsNorm};
 use crate::engine::model::weights::Weights;
 
 /// Scores the experts for each token, by a linear projection.
 pub(in crate::engine::model) struct Router {
+    /// Of what is scored, if it is normed (Gemma).
+    norm: Option<RmsNorm>,
     scores: Linear,
     scoring: Scoring,
     /// `E`.
@@ -32,6 +34,11 @@ pub(in crate::engine::model) enum Scoring {
     Softmax,
     /// The scores choose as they are; the softmax over those of the chosen weighs (gpt-oss). The projection has a bias.
     SoftmaxOfChosen,
+    /// The same without a bias, in the precision of activations, and times a factor for each expert (Gemma).
+    ScaledSoftmaxOfChosen {
+        /// `[E]`.
+        factors: Array,
+    },
     /// Each expert has a sigmoid of its own. A correction is added for the choice alone: training keeps the experts evenly used
     /// by it (DeepSeek-V3; GLM, MiniMax).
     Sigmoid {
@@ -86,17 +93,24 @@ impl Router {
         let ExpertConfig { num_experts, num_experts_per_tok, norm_topk_prob, .. } = *experts;
         let scores = Linear::load(weights, path, config.hidden_size, num_experts, matches!(scoring, Scoring::SoftmaxOfChosen))?;
         let (experts, chosen) = (num_experts as i32, num_experts_per_tok as i32);
-        Ok(Self { scores, scoring, experts, chosen, normalize: norm_topk_prob })
+        Ok(Self { norm: None, scores, scoring, experts, chosen, normalize: norm_topk_prob })
+    }
+
+    /// The same that norms what it scores.
+    pub(in crate::engine::model) fn with_norm(self, norm: RmsNorm) -> Self {
+        Self { norm: Some(norm), ..self }
     }
 
     /// Chooses for each row of `x`, `[n, R / n, D]`.
     pub(super) fn choose(&self, x: &Array) -> Result<Choice, Exception> {
+        let normed = self.norm.as_ref().map(|norm| norm.forward(x)).transpose()?;
+        let x = normed.as_ref().unwrap_or(x);
         let (scores, preferences) = match &self.scoring {
             Scoring::Softmax => {
                 let scores = softmax_axis(rows(&self.scores.forward(x)?)?, -1, true)?;
                 (scores.clone(), scores)
             }
-            Scoring::SoftmaxOfChosen => {
+            Scoring::SoftmaxOfChosen | Scoring::ScaledSoftmaxOfChosen { .. } => {
                 let scores = rows(&self.scores.forward(x)?)?;
                 (scores.clone(), scores)
             }
@@ -112,8 +126,13 @@ impl Router {
         let first = self.experts - self.chosen;
         let experts = argpartition_axis(&preferences, first, -1)?.try_index((.., first..))?;
         let mut weights = take_along_axis(&scores, &experts, -1)?;
-        if let Scoring::SoftmaxOfChosen = self.scoring {
-            return Ok(Choice { experts, weights: softmax_axis(weights, -1, true)? });
+        match &self.scoring {
+            Scoring::SoftmaxOfChosen => return Ok(Choice { experts, weights: softmax_axis(weights, -1, true)? }),
+            Scoring::ScaledSoftmaxOfChosen { factors } => {
+                let weights = multiply(softmax_axis(weights, -1, false)?, factors.take_axis(&experts, 0)?)?;
+                return Ok(Choice { experts, weights });
+            }
+            Scoring::Softmax | Scoring::Sigmoid { .. } => {}
         }
         if self.normalize {
             weights = divide(&weights, weights.sum_axis(-1, true)?)?;

@@ -20,7 +20,8 @@ pub(super) fn block(
 ) -> Result<TransformerBlock, EngineError> {
     let mut attention = Attention::load(weights, layer, config, AttentionBias { qkv: own.attention_bias, output: false })?;
     if own.use_qk_norm {
-        attention.query_key_norms = Some(qwen3::norms(weights, layer, config)?);
+        let (query, key) = qwen3::norms(weights, layer, config)?;
+        attention = attention.with_norms(query, key);
     }
     let feed_forward = feed_forward(weights, layer, config, own)?;
     TransformerBlock::load(weights, layer, config, attention, feed_forward)

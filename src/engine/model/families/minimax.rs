@@ -22,7 +22,7 @@ pub(super) fn block(
         let mut norm = |name: &str, heads: usize| {
             RmsNorm::load(weights, &format!("model.layers.{layer}.self_attn.{name}"), heads * config.head_dim, config)
         };
-        attention.query_key_norms = Some((norm("q_norm", config.heads)?, norm("k_norm", config.kv_heads)?));
+        attention = attention.with_norms(norm("q_norm", config.heads)?, norm("k_norm", config.kv_heads)?);
     }
     let path = format!("model.layers.{layer}.block_sparse_moe");
     let correction = format!("{path}.e_score_correction_bias");

@@ -3,6 +3,7 @@
 //!
 //! A new family is a new file here, a line below, and a variant of [`Family`].
 
+mod gemma4;
 mod glm4_moe;
 mod gpt_oss;
 mod llama;
@@ -31,6 +32,7 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
         Family::Qwen3Next(own) => qwen3_next::block(weights, layer, config, own),
         Family::MiniMax(own) => minimax::block(weights, layer, config, own),
         Family::GptOss(experts) => gpt_oss::block(weights, layer, config, experts),
+        Family::Gemma4(own) => gemma4::block(weights, layer, config, own),
         Family::Glm4Moe(own) => glm4_moe::block(weights, layer, config, own),
         Family::Qwen3_5(own) => qwen3_5::block(weights, layer, config, own),
     }

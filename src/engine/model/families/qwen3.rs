@@ -18,7 +18,8 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
 /// Attention with query and key norms.
 pub(super) fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
     let plain = Attention::load(weights, layer, config, AttentionBias { qkv: false, output: false })?;
-    Ok(Attention { query_key_norms: Some(norms(weights, layer, config)?), ..plain })
+    let (query, key) = norms(weights, layer, config)?;
+    Ok(plain.with_norms(query, key))
 }
 
 /// The norms of queries and of keys.

@@ -45,7 +45,8 @@ pub(super) fn block_with(
 /// Attention with query and key norms and output gates.
 fn attention(weights: &mut Weights, layer: usize, config: &Config) -> Result<Attention, EngineError> {
     let gated = Attention::load_gated(weights, layer, config)?;
-    Ok(Attention { query_key_norms: Some(qwen3::norms(weights, layer, config)?), ..gated })
+    let (query, key) = qwen3::norms(weights, layer, config)?;
+    Ok(gated.with_norms(query, key))
 }
 
 /// Experts beside a shared one, where the layer has them; else a dense MLP.
