@@ -50,7 +50,7 @@ impl Slope for Silu {
 struct Gelu;
 
 /// `2 √(2/π)`.
-const GELU_SLOPE: f32 = 1.595_769_1;
+const GELU_SLOPE: f32 = 1.595_769;
 
 impl Slope for Gelu {
     #[inline(always)]
