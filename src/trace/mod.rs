@@ -7,6 +7,7 @@ mod body;
 mod derive;
 mod file;
 mod format;
+pub mod minimize;
 mod partial;
 mod pieces;
 pub mod redact;

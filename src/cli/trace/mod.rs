@@ -1,8 +1,9 @@
-//! `anyclaude trace`: importing, listing, showing, checking, recovering and scrubbing trace files.
+//! `anyclaude trace`: importing, listing, showing, checking, recovering, scrubbing and shrinking trace files.
 
 mod folder;
 mod import;
 mod ls;
+mod minimize;
 mod scrub;
 mod show;
 mod stats;
@@ -32,7 +33,8 @@ Examples:
   anyclaude trace import                        make traces of Claude Code's newest session here
   anyclaude trace recover                       finish the traces that a killed recorder left
   anyclaude trace scrub --out shared traces/    make copies that are fit to be shared
-  anyclaude trace validate shared               check them";
+  anyclaude trace validate shared               check them
+  anyclaude trace minimize traces/demo/0001.json --out small.json --check ./still-wrong.sh";
 
 #[derive(clap::Subcommand, Debug)]
 enum TraceCommand {
@@ -93,6 +95,8 @@ Examples:
     /// other text becomes filler of the same length. Read the copies before you publish them: names of sessions, tools and
     /// parameters stay.
     Scrub(scrub::TraceScrubArgs),
+    /// Shrink a trace to the smallest request that still shows a fault, for a bug report
+    Minimize(minimize::TraceMinimizeArgs),
 }
 
 /// Runs the command. Reads and writes files.
@@ -110,6 +114,7 @@ pub(super) fn run(args: TraceArgs, redactor: &Redactor) -> Result<ExitCode, CliE
             folders.first().map_or(Ok(ExitCode::SUCCESS), |folder| recover(folder))
         }
         TraceCommand::Scrub(args) => scrub::run(args, redactor),
+        TraceCommand::Minimize(args) => minimize::run(args),
     }
 }
 
