@@ -16,15 +16,23 @@ pub(super) enum Cut {
     },
 }
 
-/// The stages, in their order: a name, and what can be left out of a request then.
-pub(super) const STAGES: [(&str, fn(&Value) -> Vec<Cut>); 7] = [
-    ("turns", turns),
-    ("tools", |body| elements(body, "/tools")),
-    ("fields", fields),
-    ("blocks", blocks),
-    ("lines", |body| pieces(body, |text| text.split_inclusive('\n').map(str::len).collect())),
-    ("words", |body| pieces(body, |text| text.split_inclusive(' ').map(str::len).collect())),
-    ("schemas", schemas),
+/// A stage of the search.
+pub(super) struct Stage {
+    /// What it leaves out, for people.
+    pub name: &'static str,
+    /// What can be left out of a request then.
+    pub cuts: fn(&Value) -> Vec<Cut>,
+}
+
+/// The stages, in their order.
+pub(super) const STAGES: [Stage; 7] = [
+    Stage { name: "turns", cuts: turns },
+    Stage { name: "tools", cuts: |body| elements(body, "/tools") },
+    Stage { name: "fields", cuts: fields },
+    Stage { name: "blocks", cuts: blocks },
+    Stage { name: "lines", cuts: |body| pieces(body, |text| text.split_inclusive('\n').map(str::len).collect()) },
+    Stage { name: "words", cuts: |body| pieces(body, |text| text.split_inclusive(' ').map(str::len).collect()) },
+    Stage { name: "schemas", cuts: schemas },
 ];
 
 /// Fields without which a request is none.

@@ -45,8 +45,8 @@ pub fn minimize<E>(
     let (mut best, mut tests, mut is_cut_short) = (body, 0, false);
     loop {
         let before = size(&best);
-        for (stage, cuts) in STAGES {
-            let parts: Vec<Cut> = cuts(&best);
+        for stage in STAGES {
+            let parts = (stage.cuts)(&best);
             let whole = best.clone();
             let gone = smallest(parts.len(), |gone| {
                 let candidate = Cut::apply(parts.iter().zip(gone).filter(|(_, gone)| **gone).map(|(cut, _)| cut), &whole);
@@ -58,12 +58,11 @@ pub fn minimize<E>(
                     return Ok(false);
                 }
                 tests += 1;
-                shows(&candidate, Progress { stage, tests, bytes: size(&best).min(size(&whole)) }).map(|shown| {
-                    if shown {
-                        best = candidate;
-                    }
-                    shown
-                })
+                let shown = shows(&candidate, Progress { stage: stage.name, tests, bytes: size(&best) })?;
+                if shown {
+                    best = candidate;
+                }
+                Ok(shown)
             });
             gone?;
         }
