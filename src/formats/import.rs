@@ -66,12 +66,14 @@ pub struct Import<'a> {
     pub sessions: BTreeMap<String, ImportedSession>,
     /// What is in the files and no trace, by file.
     pub passed: Vec<(PathBuf, Passed)>,
+    /// How much else is in the files: requests to other servers, for example.
+    pub unrelated: usize,
 }
 
 impl<'a> Import<'a> {
     /// An import into a folder of traces.
     pub fn into(out: &'a Path, redactor: &'a Redactor) -> Self {
-        Self { out, redactor, sessions: BTreeMap::new(), passed: Vec::new() }
+        Self { out, redactor, sessions: BTreeMap::new(), passed: Vec::new(), unrelated: 0 }
     }
 
     /// Imports a file and those that belong to it; returns how its format is read.
@@ -94,6 +96,10 @@ impl<'a> Import<'a> {
     fn read(&mut self, importer: &dyn Importer, path: &Path, reader: &mut dyn BufRead) -> Result<(), ImportError> {
         let read = importer.import(Source { path, reader }, &mut |found| match found {
             Found::Exchange(exchange) => self.write(*exchange),
+            Found::Unrelated => {
+                self.unrelated += 1;
+                Ok(())
+            }
             Found::Passed(passed) => {
                 self.passed.push((path.to_owned(), passed));
                 Ok(())
@@ -108,7 +114,10 @@ impl<'a> Import<'a> {
     fn write(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
         let session = self.sessions.entry(trace.session.clone()).or_default();
         trace.seq = session.exchanges + 1;
-        redact_trace(&mut trace, self.redactor);
+        // The other tool may have kept the client's credentials; they may stand in texts too.
+        let headers = trace.request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        let redactor = self.redactor.for_request(headers, &trace.request.path);
+        redact_trace(&mut trace, &redactor);
         let path = path_of(self.out, &trace.session, trace.seq);
         // An import that is repeated, perhaps of a session that went on since, writes the same again.
         if path.exists() && trace::read(&path)?.id != trace.id {

@@ -47,7 +47,9 @@ pub struct Source<'a> {
 pub enum Found {
     /// An exchange.
     Exchange(Box<ImportedExchange>),
-    /// Something that might have been one.
+    /// Something that is no call of a model's API.
+    Unrelated,
+    /// Something that might have been an exchange.
     Passed(Passed),
 }
 

@@ -1,19 +1,35 @@
 //! The files of other tools: reading their exchanges as traces, and writing traces as their files.
 //!
-//! Each format is one file or folder here, and one line in [`IMPORTERS`]. What a format does not hold is said for
+//! Each format is one file or folder here, and one word in [`IMPORTERS`], [`EXPORTERS`] or both. What a format does not hold is said for
 //! each exchange, never guessed.
 
 mod claude_code;
+mod claude_trace;
+mod exporter;
+mod har;
+mod http;
 mod import;
 mod importer;
 mod lines;
+mod mitmproxy;
+mod otlp;
 
 pub use claude_code::{newest_session, projects_folder};
+pub use exporter::{Export, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 
 /// All formats that can be read.
-pub static IMPORTERS: [&dyn Importer; 1] = [&claude_code::Transcript];
+pub static IMPORTERS: [&dyn Importer; 4] =
+    [&claude_code::Transcript, &har::Har, &mitmproxy::Mitmproxy, &claude_trace::ClaudeTrace];
+
+/// All formats that can be written.
+pub static EXPORTERS: [&dyn Exporter; 2] = [&har::Har, &otlp::Otlp];
+
+/// The exporter of this name.
+pub fn exporter_named(name: &str) -> Option<&'static dyn Exporter> {
+    EXPORTERS.into_iter().find(|exporter| exporter.name() == name)
+}
 
 /// The importer of this name.
 pub fn importer_named(name: &str) -> Option<&'static dyn Importer> {

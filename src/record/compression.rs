@@ -18,7 +18,7 @@ pub(super) const MAX_MEMBERS: usize = 4096;
 
 /// Why the rest of a body is not recorded.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     #[error("content-encoding {0} is not known")]
     UnknownEncoding(String),
     #[error(

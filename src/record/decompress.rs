@@ -85,7 +85,7 @@ impl Decoder {
 ///
 /// # Errors
 /// It cannot be recorded.
-pub(super) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
+pub(crate) fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
     let mut decoder = Decoder::for_body(headers)?;
     if decoder.is_identity() {
         return Ok(Cow::Borrowed(body));

@@ -25,9 +25,11 @@ mod upstream;
 mod weight;
 mod writer;
 
+pub(crate) use decompress::decompressed;
 pub use door::Door;
 pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;
 pub use session::{RecordingSession, remove_empty};
 pub use upstream::Upstream;
+pub(crate) use weight::body_value;

@@ -19,7 +19,7 @@ const EVENT: usize = 128;
 
 /// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy. Null if it is empty. Half of a
 /// UTF-16 pair, which JSON allows and no text can hold, becomes U+FFFD, as for the server.
-pub(super) fn body_value(body: &[u8]) -> Value {
+pub(crate) fn body_value(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }

@@ -13,6 +13,7 @@ mod pieces;
 pub mod redact;
 mod redact_trace;
 pub mod scrub;
+mod search;
 mod session_name;
 mod spelled;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, wr
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
 pub(crate) use redact_trace::redact_trace;
+pub use search::TextMatch;
 pub use session_name::is_session_name;
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use weight::json_weight;

@@ -32,6 +32,8 @@ mod schema;
 mod serve;
 mod support;
 mod trace;
+mod trace_export;
+mod trace_grep;
 
 use std::fs;
 use std::path::Path;

@@ -88,6 +88,9 @@ fn report(import: &Import<'_>, importers: &[&dyn Importer], out: &Path) -> Strin
     if !import.passed.is_empty() {
         text.push_str(&format!("{} {}\n", style("not imported:").yellow().bold(), import.passed.len()));
     }
+    if import.unrelated > 0 {
+        text.push_str(&format!("passed over what is no call of a model: {}\n", import.unrelated));
+    }
     for (file, passed) in &import.passed {
         text.push_str(&format!("  {}: {}: {}\n", file.display(), passed.place, passed.reason));
     }

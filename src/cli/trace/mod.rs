@@ -1,6 +1,9 @@
-//! `anyclaude trace`: importing, listing, showing, checking, recovering, scrubbing and shrinking trace files.
+//! `anyclaude trace`: importing and exporting, listing, searching, showing, checking, recovering, scrubbing and shrinking trace
+//! files.
 
+mod export;
 mod folder;
+mod grep;
 mod import;
 mod ls;
 mod minimize;
@@ -17,7 +20,7 @@ use super::{CliError, print};
 use crate::trace::redact::Redactor;
 use crate::trace::{self, Recovered, TraceError, validate};
 
-/// Import, list, show, check, recover and scrub trace files
+/// Import, list, search, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TraceArgs {
@@ -30,6 +33,7 @@ Examples:
   anyclaude trace ls                            list the traces in traces/
   anyclaude trace show traces/demo/0001.json    read one exchange
   anyclaude trace stats                         see what a prefix cache could save
+  anyclaude trace grep swordfish                find the exchanges that have a text
   anyclaude trace import                        make traces of Claude Code's newest session here
   anyclaude trace recover                       finish the traces that a killed recorder left
   anyclaude trace scrub --out shared traces/    make copies that are fit to be shared
@@ -75,10 +79,17 @@ Example:
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Make traces of other tools' recordings: Claude Code's own transcripts
+    /// Make traces of other tools' recordings: Claude Code's own transcripts, HTTP archives, mitmproxy's flows, claude-trace's logs
     ///
     /// Secrets are redacted as by `anyclaude record`. What a file does not hold is said, and never guessed.
     Import(import::TraceImportArgs),
+    /// Write traces as a file of another tool: an HTTP archive, OpenTelemetry's spans
+    ///
+    /// What is written has what the traces have: secrets are redacted, people and prompts are not. `anyclaude trace scrub` first
+    /// what you share.
+    Export(export::TraceExportArgs),
+    /// Find the exchanges that have a text, and where in them it stands
+    Grep(grep::TraceGrepArgs),
     /// Turn the partial files that a killed recorder left into traces
     #[command(after_help = "\
 Examples:
@@ -108,6 +119,8 @@ pub(super) fn run(args: TraceArgs, redactor: &Redactor) -> Result<ExitCode, CliE
         TraceCommand::Show { paths, last: false } => show::run(paths, show::exchange),
         TraceCommand::Stats(args) => stats::run(args),
         TraceCommand::Validate { paths } => validate_all(&or_default(paths)?, redactor),
+        TraceCommand::Export(args) => export::run(args),
+        TraceCommand::Grep(args) => grep::run(args),
         TraceCommand::Import(args) => import::run(args, redactor),
         TraceCommand::Recover { folder } => {
             let folders = or_default(folder.into_iter().collect())?;

@@ -65,6 +65,7 @@ fn import(text: &str) -> (Vec<ImportedExchange>, Vec<String>) {
     let source = Source { path: Path::new("t.jsonl"), reader: &mut text.as_bytes() };
     let read = Transcript.import(source, &mut |found| {
         match found {
+            Found::Unrelated => {}
             Found::Exchange(exchange) => exchanges.push(*exchange),
             Found::Passed(passed) => said.push(format!("{}: {}", passed.place, passed.reason)),
         }

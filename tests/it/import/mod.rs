@@ -1,3 +1,4 @@
 //! `anyclaude trace import`: files that other tools wrote.
 
 mod claude_code;
+mod http;

@@ -1,0 +1,120 @@
+//! claude-trace's logs, `.claude-trace/log-….jsonl`: a request and its answer a line.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::http::{Headers, HttpAnswer, HttpExchange};
+use super::import::ImportError;
+use super::importer::{Found, Importer, Passed, Source};
+use super::lines::{for_each_line, lines_of};
+
+/// The importer.
+pub(super) struct ClaudeTrace;
+
+#[derive(Deserialize)]
+struct Pair {
+    request: Request,
+    response: Option<Response>,
+    /// When it was written: no other tool's pairs have it.
+    logged_at: Value,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    /// Seconds since 1970.
+    timestamp: f64,
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    body: Value,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    timestamp: f64,
+    status_code: u16,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    /// Of an answer in one piece.
+    #[serde(default)]
+    body: Value,
+    /// Of a stream.
+    body_raw: Option<String>,
+}
+
+impl Importer for ClaudeTrace {
+    fn name(&self) -> &'static str {
+        "claude-trace"
+    }
+
+    fn title(&self) -> &'static str {
+        "claude-trace's logs"
+    }
+
+    fn lacks(&self) -> &'static str {
+        "events and their times"
+    }
+
+    fn recognizes(&self, start: &[u8]) -> bool {
+        // A line is often longer than what is seen of it.
+        let Some(line) = lines_of(start).next() else { return false };
+        line.starts_with(b"{\"request\":{\"timestamp\":")
+            || serde_json::from_slice::<Pair>(line).is_ok_and(|pair| !pair.logged_at.is_null())
+    }
+
+    fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
+        let Source { path, reader } = source;
+        for_each_line(reader, |number, line| {
+            let place = format!("line {number}");
+            found(match serde_json::from_slice::<Pair>(line) {
+                Ok(pair) => exchange(place, pair).into_found(self, path),
+                Err(error) => Found::Passed(Passed { place, reason: format!("no pair of a request and an answer: {error}") }),
+            })
+        })
+    }
+}
+
+fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange {
+    let answer = response.map(|response| HttpAnswer {
+        status: response.status_code,
+        headers: headers(response.headers),
+        body: response.body_raw.map(String::into_bytes).or_else(|| bytes(&response.body)),
+        e2e_us: Some(micros(response.timestamp - request.timestamp)),
+        event_times: None,
+    });
+    HttpExchange {
+        place,
+        started: time_of(request.timestamp),
+        method: request.method,
+        url: request.url,
+        headers: headers(request.headers),
+        body: bytes(&request.body),
+        answer,
+    }
+}
+
+/// A time from seconds since 1970; 1970 itself if it is beyond what calendars hold.
+pub(super) fn time_of(seconds: f64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Microseconds; none if it is less.
+pub(super) fn micros(seconds: f64) -> u64 {
+    // Casts of floats stop at the bounds of the type.
+    (seconds * 1e6).round() as u64
+}
+
+fn headers(headers: Map<String, Value>) -> Headers {
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    headers.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+fn bytes(body: &Value) -> Option<Vec<u8>> {
+    match body {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone().into_bytes()),
+        json => Some(json.to_string().into_bytes()),
+    }
+}

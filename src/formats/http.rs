@@ -1,0 +1,216 @@
+//! Exchanges as tools record them that know HTTP and no protocol above it.
+
+use std::path::Path;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Builder;
+
+use super::importer::{Found, ImportedExchange, Importer, Passed};
+use super::{imported_mode, session_name};
+use crate::record::{body_value, decompressed};
+use crate::trace::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
+use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
+
+/// Names and values of headers, in order.
+pub(super) type Headers = Vec<(String, String)>;
+
+/// A request with its answer, if that came.
+pub(super) struct HttpExchange {
+    /// Where in its file it stands.
+    pub place: String,
+    pub started: OffsetDateTime,
+    pub method: String,
+    /// The address, or only its path and query.
+    pub url: String,
+    pub headers: Headers,
+    /// Decompressed; `None` if the file does not hold it.
+    pub body: Option<Vec<u8>>,
+    pub answer: Option<HttpAnswer>,
+}
+
+/// An answer.
+pub(super) struct HttpAnswer {
+    pub status: u16,
+    pub headers: Headers,
+    /// Decompressed; `None` if the file does not hold it.
+    pub body: Option<Vec<u8>>,
+    /// Microseconds from the request to the answer's end, if that is known.
+    pub e2e_us: Option<u64>,
+    /// Microseconds from the request to each event, if that is known.
+    pub event_times: Option<Vec<u64>>,
+}
+
+/// What an answer's body turned out to be.
+struct Read {
+    body: Value,
+    events: Vec<RecordedEvent>,
+    outcome: ExchangeOutcome,
+    missing: Option<&'static str>,
+}
+
+impl HttpExchange {
+    /// The exchange as a trace, if it is a call of a model's API. `file`: the name of its session, if no header has one.
+    pub(super) fn into_found(self, importer: &dyn Importer, file: &Path) -> Found {
+        let place = self.place.clone();
+        let endpoint = Endpoint::of_path(path_of(&self.url));
+        if endpoint == Endpoint::Other || self.method != "POST" {
+            return Found::Unrelated;
+        }
+        match self.into_trace(endpoint, importer, file) {
+            Ok(exchange) => Found::Exchange(Box::new(exchange)),
+            Err(reason) => Found::Passed(Passed { place, reason: reason.to_owned() }),
+        }
+    }
+
+    fn into_trace(self, endpoint: Endpoint, importer: &dyn Importer, file: &Path) -> Result<ImportedExchange, &'static str> {
+        let body = body_value(&self.body.ok_or("the file does not hold the request's body")?);
+        if !body.is_object() {
+            return Err("the request's body is no JSON object");
+        }
+        let id = id_of(&[&self.place, &self.started.to_string(), &body.to_string()]);
+        let headers = by_name(self.headers);
+        let (status, answer_headers, e2e_us, read) = match self.answer {
+            None => {
+                let missing = Some("the answer");
+                (0, Map::new(), None, Read { missing, ..Read::nothing() })
+            }
+            Some(HttpAnswer { status, headers, body, e2e_us, event_times }) => {
+                let headers = by_name(headers);
+                let read = read_answer(endpoint, status, &headers, body, event_times)?;
+                (status, headers, e2e_us, read)
+            }
+        };
+        let text = |name: &str| headers.get(name).and_then(Value::as_str).map(str::to_owned);
+        let trace = Trace {
+            version: VERSION,
+            id,
+            session: session_of(&headers, file),
+            seq: 0,
+            recorded_at: self.started.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default(),
+            client: text("user-agent").unwrap_or_default(),
+            mode: imported_mode(importer),
+            request: RecordedRequest { method: self.method, path: path_of(&self.url).to_owned(), headers, body },
+            response: RecordedResponse { status, headers: answer_headers, events: read.events, body: read.body },
+            timing: Timing { e2e_us: e2e_us.filter(|_| read.outcome == ExchangeOutcome::Complete), ..Timing::default() },
+            outcome: read.outcome,
+        };
+        Ok(ImportedExchange { trace, missing: read.missing.map(str::to_owned).into_iter().collect() })
+    }
+}
+
+/// A body as it was before it was compressed.
+///
+/// # Errors
+/// It is damaged, or compressed in a way that nobody knows.
+pub(super) fn decompress(headers: &Headers, body: &[u8]) -> Option<Vec<u8>> {
+    let pairs = headers.iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(name, value);
+    }
+    decompressed(&map, body).ok().map(std::borrow::Cow::into_owned)
+}
+
+/// The path and query of an address.
+fn path_of(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://") else { return url };
+    rest.find('/').map_or("/", |start| &rest[start..])
+}
+
+/// Headers as a trace has them: names in lower case, and a list of values where a name came more than once. Those that are parts
+/// of HTTP/2's first line are none.
+fn by_name(headers: Headers) -> Map<String, Value> {
+    let mut map: Map<String, Value> = Map::new();
+    for (name, value) in headers.into_iter().filter(|(name, _)| !name.starts_with(':')) {
+        let value = Value::String(value);
+        match map.get_mut(&name.to_ascii_lowercase()) {
+            None => drop(map.insert(name.to_ascii_lowercase(), value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    map
+}
+
+/// The session that Claude Code says it is, or else the file's name. A sub-agent's requests are a session of their own.
+fn session_of(headers: &Map<String, Value>, file: &Path) -> String {
+    let header = |name: &str| headers.get(name).and_then(Value::as_str);
+    let session = header("x-claude-code-session-id").map_or_else(
+        || file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        |session| header("x-claude-code-agent-id").map_or_else(|| session.to_owned(), |agent| format!("{session}-agent-{agent}")),
+    );
+    session_name(&session)
+}
+
+/// An id in the form of a UUID that is the same each time the exchange is imported.
+fn id_of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    Builder::from_random_bytes(id).into_uuid().to_string()
+}
+
+impl Read {
+    /// Of what is not there.
+    fn nothing() -> Self {
+        Self { body: Value::Null, events: Vec::new(), outcome: ExchangeOutcome::Truncated, missing: None }
+    }
+}
+
+fn read_answer(
+    endpoint: Endpoint,
+    status: u16,
+    headers: &Map<String, Value>,
+    body: Option<Vec<u8>>,
+    times: Option<Vec<u64>>,
+) -> Result<Read, &'static str> {
+    let Some(body) = body else { return Ok(Read { missing: Some("the answer's body"), ..Read::nothing() }) };
+    let is_stream = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("text/event-stream"));
+    if is_stream {
+        return read_stream(endpoint, &body, times);
+    }
+    let outcome = if (200..300).contains(&status) { ExchangeOutcome::Complete } else { ExchangeOutcome::UpstreamError };
+    Ok(Read { body: body_value(&body), outcome, ..Read::nothing() })
+}
+
+/// The message that a stream spells. Its events are kept only with their times, since a trace says when each came.
+fn read_stream(endpoint: Endpoint, body: &[u8], times: Option<Vec<u64>>) -> Result<Read, &'static str> {
+    let mut splitter = Splitter::default();
+    let mut frames: Vec<Frame> = splitter.push(body).map_err(|_| "an event of its answer is larger than any is")?;
+    frames.extend(splitter.finish());
+    let times = times.filter(|times| times.len() == frames.len());
+    if endpoint != Endpoint::Messages && times.is_none() {
+        return Err(
+            "its answer is a stream of another protocol than Anthropic's, and the file does not say when its events came",
+        );
+    }
+    let mut signs = frames.iter().map(|frame| StreamSign::of_event(endpoint, &frame.name(), &frame.data));
+    let end = signs.rfind(|sign| *sign != StreamSign::GoesOn);
+    let (outcome, missing) = match end {
+        Some(StreamSign::Fails) => (ExchangeOutcome::UpstreamError, None),
+        Some(_) => (ExchangeOutcome::Complete, None),
+        None => (ExchangeOutcome::Truncated, Some("the answer's end")),
+    };
+    let mut at_us = times.iter().flatten();
+    let events: Vec<RecordedEvent> = frames
+        .into_iter()
+        .map(|frame| RecordedEvent {
+            at_us: at_us.next().copied().unwrap_or_default(),
+            event: frame.name(),
+            data: from_json(frame.data.as_bytes()).unwrap_or(Value::String(frame.data)),
+        })
+        .collect();
+    let body = assemble(&events);
+    Ok(Read { body, events: if times.is_some() { events } else { Vec::new() }, outcome, missing })
+}

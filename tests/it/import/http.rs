@@ -1,0 +1,103 @@
+//! Files of tools that record HTTP. fixtures/imports/README.md says how they were made.
+
+use anyclaude::trace::{self, Trace};
+use serde_json::{Value, json};
+
+use crate::support::sandbox::{Sandbox, repository};
+
+/// What is said of an import of one of the fixtures, and its traces.
+fn imported(fixture: &str) -> (String, Vec<Trace>) {
+    let sandbox = Sandbox::new();
+    let file = repository("fixtures/imports").join(fixture);
+    let said = sandbox.run(&["trace", "import", file.to_str().unwrap()]).exits(0).stdout;
+    sandbox.run(&["trace", "validate", "traces"]).exits(0);
+    let files = trace::find(&[sandbox.path("traces")]).unwrap();
+    (sandbox.portable(&said), files.iter().map(|file| trace::read(file).unwrap()).collect())
+}
+
+/// What was asked and what came, a line for each trace.
+fn outline(traces: &[Trace]) -> String {
+    let line = |trace: &Trace| {
+        let Trace { session, seq, request, response, outcome, .. } = trace;
+        let calls = response.body["content"].as_array().map_or(Value::Null, |blocks| json!(blocks));
+        let asked = &request.body["messages"][0]["content"];
+        format!("{session}/{seq} {} {asked} {} {outcome:?} {calls}", request.path, response.status)
+    };
+    traces.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_flow_file_of_mitmproxy_and_its_archive_hold_the_same_exchanges() {
+    let (said, flows) = imported("flows.mitm");
+    insta::assert_snapshot!(said, @"
+    traces/demo: 2 exchanges
+    traces/demo-agent-a1: 1 exchange
+      1 without the answer's end
+    traces/flows: 2 exchanges
+    mitmproxy's flow files do not hold: events and their times
+    passed over what is no call of a model: 1
+    ");
+    insta::assert_snapshot!(outline(&flows), @r#"
+    demo/1 /v1/messages?beta=true "Read é.txt with [redacted]" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    demo/2 /v1/messages "Again" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    demo-agent-a1/1 /v1/messages "To its end" 200 Truncated [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    flows/1 /v1/messages "Hi" 529 UpstreamError null
+    flows/2 /v1/messages/count_tokens "Hi" 200 Complete null
+    "#);
+    let (said, entries) = imported("flows.har");
+    insta::assert_snapshot!(said, @"
+    traces/demo: 2 exchanges
+    traces/demo-agent-a1: 1 exchange
+      1 without the answer's end
+    traces/flows: 2 exchanges
+    HTTP archives, HAR 1.2 do not hold: events and their times
+    passed over what is no call of a model: 1
+    ");
+    assert_eq!(outline(&entries), outline(&flows));
+
+    for (flow, entry) in flows.iter().zip(&entries) {
+        assert_eq!(flow.request.body, entry.request.body);
+        assert_eq!(flow.response.body, entry.response.body);
+        assert_eq!(flow.request.headers["x-api-key"], "[redacted]");
+        assert_eq!(flow.client, "claude-cli/2.1.331 (external, cli)");
+        assert_eq!((&flow.mode[..], &entry.mode[..]), ("import:mitmproxy", "import:har"));
+        assert!(flow.response.events.is_empty() && flow.timing.ttft_us.is_none());
+    }
+    let whole = flows.iter().filter(|trace| trace.timing.e2e_us.is_some()).count();
+    assert_eq!((whole, flows.len()), (3, 5));
+}
+
+#[test]
+fn a_log_of_claude_trace_is_read_line_by_line() {
+    let stream = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\
+        \"model\":\"m\",\"content\":[],\"stop_reason\":null,\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n\
+        event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n\
+        event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let ask = |body: Value| {
+        json!({"timestamp": 1764567890.5, "method": "POST", "url": "https://api.anthropic.com/v1/messages?beta=true",
+            "headers": {"authorization": "Bearer sk-ant...", "user-agent": "claude-cli/1.0"}, "body": body})
+    };
+    let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]});
+    let whole = json!({"timestamp": 1764567891.75, "status_code": 200, "headers": {"content-type": "text/event-stream"}, "body_raw": stream});
+    let lines = [
+        json!({"request": ask(body.clone()), "response": whole, "logged_at": "2025-12-01T05:44:52.000Z"}),
+        json!({"request": ask(body), "response": null, "logged_at": "2025-12-01T05:44:53.000Z", "note": "orphaned"}),
+        json!({"request": ask(Value::Null), "response": null, "logged_at": "2025-12-01T05:44:53.000Z"}),
+        json!({"request": 7, "logged_at": "2025-12-01T05:44:53.000Z"}),
+    ];
+    let sandbox = Sandbox::new();
+    sandbox.write("log.jsonl", lines.map(|line| line.to_string()).join("\n"));
+    let said = sandbox.run(&["trace", "import", "log.jsonl"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    traces/log: 2 exchanges
+      1 without the answer
+    claude-trace's logs do not hold: events and their times
+    not imported: 2
+      log.jsonl: line 3: the file does not hold the request's body
+      log.jsonl: line 4: no pair of a request and an answer: invalid type: integer `7`, expected struct Request at line 1 column 12
+    ");
+    let first = trace::read(&sandbox.path("traces/log/0001.json")).unwrap();
+    assert_eq!((first.recorded_at.as_str(), first.timing.e2e_us), ("2025-12-01T05:44:50.5Z", Some(1_250_000)));
+    assert_eq!(first.response.body["stop_reason"], "end_turn");
+    sandbox.run(&["trace", "validate", "traces"]).exits(0);
+}

@@ -1,0 +1,94 @@
+//! `anyclaude trace export`: traces as other tools' files.
+
+use std::path::Path;
+
+use anyclaude::trace::{self, Trace};
+use serde_json::{Value, json};
+
+use crate::support::sandbox::{Sandbox, repository};
+
+fn traces(folder: &Path) -> Vec<Trace> {
+    trace::find(&[folder.to_owned()]).unwrap().iter().map(|file| trace::read(file).unwrap()).collect()
+}
+
+#[test]
+fn traces_come_back_from_an_archive_as_they_were() {
+    let sandbox = Sandbox::new();
+    let committed = repository("traces");
+    let said = sandbox.run(&["trace", "export", "--to", "har", "--out", "all.har", committed.to_str().unwrap()]).exits(0).stdout;
+    let originals = traces(&committed);
+    assert_eq!(said, format!("all.har: {} exchanges\n", originals.len()));
+    sandbox.run(&["trace", "import", "all.har"]).exits(0);
+    let imported = traces(&sandbox.path("traces"));
+    assert_eq!(imported.len(), originals.len());
+    for (imported, original) in imported.iter().zip(&originals) {
+        assert_eq!(imported, original);
+    }
+    assert!(originals.iter().any(|trace| !trace.response.events.is_empty()));
+}
+
+#[test]
+fn an_archive_has_all_that_the_format_asks_for() {
+    let sandbox = Sandbox::new();
+    let file = repository("traces/read-file/0001.json");
+    sandbox.run(&["trace", "export", "--to", "har", "--out", "one.har", file.to_str().unwrap()]).exits(0);
+    let archive: Value = serde_json::from_str(&sandbox.read("one.har")).unwrap();
+    assert_eq!((&archive["log"]["version"], &archive["log"]["creator"]["name"]), (&json!("1.2"), &json!("anyclaude")));
+    let entry = &archive["log"]["entries"][0];
+    let trace = trace::read(&file).unwrap();
+    assert_eq!(entry["request"]["postData"]["text"].as_str().unwrap(), trace.request.body.to_string());
+    let timings = &entry["timings"];
+    let parts: f64 = ["send", "wait", "receive"].iter().map(|part| timings[part].as_f64().unwrap()).sum();
+    assert!((entry["time"].as_f64().unwrap() - parts).abs() < 1e-6, "{timings}");
+    let text = entry["response"]["content"]["text"].as_str().unwrap();
+    assert!(text.starts_with("event: message_start\ndata: {"), "{text}");
+    assert_eq!(text.matches("\n\n").count(), trace.response.events.len());
+}
+
+#[test]
+fn a_span_has_what_the_conventions_for_generative_ai_name() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["trace", "import", repository("fixtures/imports/flows.mitm").to_str().unwrap()]).exits(0);
+    let said = sandbox.run(&["trace", "export", "--to", "otlp", "--out", "spans.jsonl"]).exits(0).stdout;
+    assert_eq!(said, "spans.jsonl: 4 exchanges\nnot exported, since they ask for no answer of a model: 1\n");
+    let lines = sandbox.read("spans.jsonl");
+    let spans: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let span = &spans[0]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    let took = ["startTimeUnixNano", "endTimeUnixNano"].map(|field| span[field].as_str().unwrap().parse::<u64>().unwrap());
+    let e2e_us = trace::read(&sandbox.path("traces/demo/0001.json")).unwrap().timing.e2e_us.unwrap();
+    assert_eq!(took[1] - took[0], e2e_us * 1_000);
+    let head = ["traceId", "spanId", "name", "kind", "status"].map(|field| format!("{field}: {}", span[field]));
+    let attributes = span["attributes"].as_array().unwrap().iter();
+    let attributes = attributes.map(|attribute| format!("{}: {}", attribute["key"].as_str().unwrap(), attribute["value"]));
+    insta::assert_snapshot!(head.into_iter().chain(attributes).collect::<Vec<_>>().join("\n"), @r#"
+    traceId: "2a97516c354b68848cdbd8f54a226a0a"
+    spanId: "3a665d89cd918098"
+    name: "chat tiny"
+    kind: 3
+    status: {}
+    gen_ai.operation.name: {"stringValue":"chat"}
+    gen_ai.provider.name: {"stringValue":"anthropic"}
+    gen_ai.conversation.id: {"stringValue":"demo"}
+    gen_ai.request.model: {"stringValue":"tiny"}
+    gen_ai.request.max_tokens: {"intValue":"9"}
+    gen_ai.request.stream: {"boolValue":true}
+    gen_ai.response.id: {"stringValue":"msg_1"}
+    gen_ai.response.model: {"stringValue":"tiny"}
+    gen_ai.response.finish_reasons: {"arrayValue":{"values":[{"stringValue":"tool_call"}]}}
+    gen_ai.usage.input_tokens: {"intValue":"7"}
+    gen_ai.usage.output_tokens: {"intValue":"9"}
+    gen_ai.input.messages: {"stringValue":"[{\"role\":\"user\",\"parts\":[{\"type\":\"text\",\"content\":\"Read é.txt with [redacted]\"}]}]"}
+    gen_ai.output.messages: {"stringValue":"[{\"role\":\"assistant\",\"parts\":[{\"type\":\"tool_call\",\"id\":\"toolu_1\",\"name\":\"Read\",\"arguments\":{\"file_path\":\"é.txt\"}}],\"finish_reason\":\"tool_call\"}]"}
+    gen_ai.tool.definitions: {"stringValue":"[{\"type\":\"function\",\"name\":\"Read\",\"description\":\"Reads.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"file_path\":{\"type\":\"string\"}}}}]"}
+    server.address: {"stringValue":"127.0.0.1"}
+    server.port: {"intValue":"9788"}
+    "#);
+    let failed = spans.iter().map(|line| &line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]);
+    let errors: Vec<_> = failed.filter(|span| span["status"]["code"] == 2).map(|span| attribute(span, "error.type")).collect();
+    assert_eq!(errors, [json!({"stringValue": "truncated"}), json!({"stringValue": "overloaded_error"})]);
+}
+
+fn attribute(span: &Value, name: &str) -> Value {
+    let attributes = span["attributes"].as_array().unwrap();
+    attributes.iter().find(|attribute| attribute["key"] == name).map_or(Value::Null, |attribute| attribute["value"].clone())
+}
