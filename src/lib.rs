@@ -17,6 +17,7 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hub;
+pub mod load;
 mod net;
 pub mod record;
 mod refuse;

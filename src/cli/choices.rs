@@ -5,6 +5,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::config::Mode;
 #[cfg(feature = "mlx")]
 use crate::engine::{ComputePath, decode::ToolFormatName};
+use crate::load::Arrivals;
 use crate::replay::{FlakyPolicy, Phase, ToolChoiceMode};
 
 /// `--mode`.
@@ -33,6 +34,16 @@ pub(super) fn phase() -> impl TypedValueParser<Value = Phase> {
             Phase::Cold => "Nothing of the prompt is cached",
             Phase::Warm => "The tools and the system prompt are cached, the conversation is not",
             Phase::Cached => "The prompt up to its last turn is cached",
+        })
+    })
+}
+
+/// `--arrivals`.
+pub(super) fn arrivals() -> impl TypedValueParser<Value = Arrivals> {
+    one_of(Arrivals::ALL, |arrivals| {
+        PossibleValue::new(arrivals.name()).help(match arrivals {
+            Arrivals::Poisson => "By chance, as independent clients come",
+            Arrivals::Constant => "All at the same distance",
         })
     })
 }

@@ -6,6 +6,7 @@
 //! process) and [`local_model`] (the model in this process).
 
 mod allow;
+mod answerer;
 mod blocking;
 mod check;
 mod child;
@@ -19,12 +20,14 @@ mod error;
 mod init;
 mod keys;
 mod launch;
+mod load;
 mod local_model;
 mod log;
 mod model;
 mod output;
 mod record;
 mod replay;
+mod report;
 mod review;
 mod schema;
 #[cfg(feature = "mlx")]
@@ -72,6 +75,8 @@ enum CliCommand {
     Serve(serve::ServeArgs),
     Record(record::RecordArgs),
     Replay(Box<replay::ReplayArgs>),
+    Load(Box<load::LoadArgs>),
+    Report(report::ReportArgs),
     Review(review::ReviewArgs),
     Trace(trace::TraceArgs),
     Model(model::ModelArgs),
@@ -90,8 +95,8 @@ impl CliCommand {
         match self {
             #[cfg(feature = "mlx")]
             Self::Serve(_) => true,
-            Self::Record(_) | Self::Replay(_) | Self::Trace(_) | Self::Check(_) => true,
-            Self::Review(_) | Self::Model(_) | Self::Doctor(_) | Self::Config(_) | Self::Schema(_) => false,
+            Self::Record(_) | Self::Replay(_) | Self::Load(_) | Self::Trace(_) | Self::Check(_) => true,
+            Self::Report(_) | Self::Review(_) | Self::Model(_) | Self::Doctor(_) | Self::Config(_) | Self::Schema(_) => false,
             Self::Init(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
@@ -143,6 +148,8 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
         CliCommand::Serve(args) => serve::run(args).await,
         CliCommand::Record(args) => record::run(args, &redactor).await,
         CliCommand::Replay(args) => replay::run(*args).await,
+        CliCommand::Load(args) => load::run(*args).await,
+        CliCommand::Report(args) => blocking(move || report::run(args)).await,
         CliCommand::Review(args) => blocking(move || review::run(&args)).await,
         CliCommand::Trace(args) => blocking(move || trace::run(args, &redactor)).await,
         CliCommand::Model(args) => model::run(args).await,

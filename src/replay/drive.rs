@@ -1,8 +1,7 @@
 //! Sending the requests: creates each state of the cache, sends, times. Knows nothing of snapshots.
 
-use std::time::Instant;
-
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
@@ -99,6 +98,11 @@ impl<'a> Driver<'a> {
     pub(super) async fn outcome(&self, request: MessagesRequest) -> Result<Outcome, Failure> {
         let attempt = async || self.measure_once(request.clone(), Phase::Cached, 1).await;
         Ok(self.retries.run(attempt).await?.outcome)
+    }
+
+    /// The answer to one request, sent once whatever the cache holds. Its phase means nothing.
+    pub(crate) async fn timed(&self, request: MessagesRequest) -> Result<Measurement, Failure> {
+        self.measure_once(request, Phase::Cached, 1).await
     }
 
     /// How often requests were sent again since the last measurement.

@@ -50,6 +50,7 @@ pub use margins::{KnownAnswers, Margins};
 pub use measurement::{Measurement, MeasurementLabel, tpot_us};
 pub use phase::Phase;
 pub use place::{Step, member, steps_of, value_at};
+pub(crate) use plan::betas_of;
 pub use plan::{Plan, PlanError, ReplayCase, ReplayStep, Skip, steps};
 pub use policy::Policy;
 pub use prompt::{ToolChoiceMode, last_user_turn, one_line};

@@ -172,7 +172,8 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
     })
 }
 
-fn betas_of(trace: &Trace) -> impl Iterator<Item = String> {
+/// The `anthropic-beta` names with which a trace was recorded.
+pub(crate) fn betas_of(trace: &Trace) -> impl Iterator<Item = String> {
     let header = trace.request.headers.get("anthropic-beta").and_then(Value::as_str).unwrap_or_default();
     header.split(',').map(|beta| beta.trim().to_owned()).filter(|beta| !beta.is_empty())
 }

@@ -5,7 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use super::{Backends, Report};
+use super::{Backends, Measured, Report};
 
 /// The schema of the JSON file, made from the types that are written.
 pub fn json_schema() -> Schema {
@@ -15,6 +15,11 @@ pub fn json_schema() -> Schema {
 /// The schema of the file for several backends.
 pub fn backends_json_schema() -> Schema {
     of_type::<Backends>("What anyclaude replay --json writes of several backends")
+}
+
+/// The schema of the file that `load --json` writes.
+pub fn load_json_schema() -> Schema {
+    of_type::<Measured>("What anyclaude load --json writes")
 }
 
 fn of_type<T: JsonSchema>(title: &str) -> Schema {
@@ -43,6 +48,7 @@ mod tests {
         let schemas = [
             ("replay.schema.json", json_schema(), include_str!("../../docs/replay.schema.json")),
             ("replay-backends.schema.json", backends_json_schema(), include_str!("../../docs/replay-backends.schema.json")),
+            ("load.schema.json", load_json_schema(), include_str!("../../docs/load.schema.json")),
         ];
         for (name, schema, committed) in schemas {
             let now = format!("{:#}\n", schema.to_value());

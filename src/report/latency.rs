@@ -202,6 +202,25 @@ impl Distribution {
         Self { histogram, range_us }
     }
 
+    /// The distribution with these counts of times, and with these ends.
+    pub(super) fn of_counts(counts: &[(u64, u64)], range_us: Option<(u64, u64)>) -> Self {
+        let mut distribution = Self::of(std::iter::empty());
+        for (us, count) in counts {
+            distribution.histogram.saturating_record_n(*us, *count);
+        }
+        Self { range_us, ..distribution }
+    }
+
+    /// Both together.
+    pub(super) fn added(&self, other: &Self) -> Self {
+        let mut histogram = self.histogram.clone();
+        // Both have the same bounds, so every value of one fits into the other.
+        histogram += &other.histogram;
+        let ranges = [self.range_us, other.range_us].into_iter().flatten();
+        let range_us = ranges.reduce(|(low, high), (min, max)| (low.min(min), high.max(max)));
+        Self { histogram, range_us }
+    }
+
     /// The number of times.
     pub fn count(&self) -> u64 {
         self.histogram.len()

@@ -16,6 +16,7 @@ mod help;
 mod import;
 mod init;
 mod launch;
+mod load;
 mod minimize;
 mod model;
 mod openai;

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use super::args::ReplayArgs;
-use super::backend::backend_error;
 use super::expectations::Expectations;
 use super::figures::Figures;
 use super::github::GitHub;
 use super::on_backend::{Replay, RunEnd};
 use super::result_files::ResultFiles;
+use crate::cli::answerer::backend_error;
 use crate::cli::signals::exit_code_of;
 use crate::cli::{CliError, say};
 use crate::replay::{CaseResult, Learnt};

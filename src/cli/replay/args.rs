@@ -1,11 +1,10 @@
 //! The arguments of `anyclaude replay`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
-use crate::backend::TimeLimits;
+use crate::cli::answerer::BackendArgs;
 use crate::cli::environment::in_ci;
 use crate::cli::{CliError, choices};
 use crate::config::ReplayDefaults;
@@ -20,29 +19,8 @@ pub(crate) struct ReplayArgs {
     #[arg(default_value = "traces")]
     pub traces: Vec<PathBuf>,
 
-    /// What answers: `mlx`, the engine in this process; the base URL of a server that speaks the Messages API; or a mode of
-    /// the launcher, such as lmstudio, with a URL where it is elsewhere. Given several times, all are shown side by side, under
-    /// the names before `=` or names of their own
-    #[arg(long = "backend", default_value = "mlx", value_name = "[NAME=]mlx|URL|MODE[:URL]")]
-    pub backends: Vec<String>,
-
-    /// With `mlx`: the model's folder, or the name of a pulled model [default: tiny, which is in this program]. Else: the model
-    /// to ask for [default: as recorded; openai and openrouter need one]. With several backends, NAME= says for which
-    #[arg(long = "model", value_name = "[NAME=]DIR|NAME")]
-    pub models: Vec<String>,
-
     #[command(flatten)]
-    pub limits: TimeLimitArgs,
-
-    /// With `mlx`: how the model writes tool calls [default: as its chat template does]
-    #[cfg(feature = "mlx")]
-    #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
-    pub tool_format: Option<crate::engine::decode::ToolFormatName>,
-
-    /// With `mlx`: how the engine computes [default: as MLX's device does it best]
-    #[cfg(feature = "mlx")]
-    #[arg(long, value_name = "PATH", value_parser = choices::compute_path())]
-    pub compute_path: Option<crate::engine::ComputePath>,
+    pub answerer: BackendArgs,
 
     /// States of the prefix cache in which to measure
     #[arg(long, value_parser = choices::phase(), value_delimiter = ',', default_value = "cold,warm,cached")]
@@ -168,33 +146,6 @@ fn max_drop(text: &str) -> Result<f64, String> {
 fn max_slower(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio >= 1.0);
     ratio.ok_or_else(|| "a limit is a number from 1 on, such as 1.2".to_owned())
-}
-
-/// How long a server may take.
-#[derive(clap::Args, Debug)]
-pub(crate) struct TimeLimitArgs {
-    /// With a URL: how long connecting may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    connect_timeout: u64,
-
-    /// With a URL: how long the server may be silent, before the first byte of an answer and between two
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
-    silence_timeout: u64,
-
-    /// With a URL: how long a whole answer may take [default: as long as it goes on]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    answer_timeout: Option<u64>,
-}
-
-impl TimeLimitArgs {
-    /// The limits that they set.
-    pub(super) fn limits(&self) -> TimeLimits {
-        TimeLimits {
-            connect: Duration::from_secs(self.connect_timeout),
-            silence: Duration::from_secs(self.silence_timeout),
-            answer: self.answer_timeout.map(Duration::from_secs),
-        }
-    }
 }
 
 const AFTER_HELP: &str = "\

@@ -3,6 +3,7 @@
 use super::args::ReplayArgs;
 use crate::backend::Backend;
 use crate::cli::CliError;
+use crate::cli::answerer::host_name;
 use crate::replay::KnownAnswers;
 use crate::report::{Baseline, Budgets, Limits, Report};
 use crate::snapshot::ModelDigest;
@@ -65,9 +66,4 @@ impl Expectations {
     pub(super) fn compare(&self, report: &mut Report) {
         report.compare(self.baseline.as_ref().map(|baseline| (baseline, self.limits)), &self.budgets);
     }
-}
-
-/// The name of this machine, as times on another one mean something else.
-pub(super) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -2,8 +2,6 @@
 
 mod alone;
 mod args;
-mod backend;
-mod backend_arg;
 mod expectations;
 mod figures;
 mod github;
@@ -19,11 +17,10 @@ use std::process::ExitCode;
 use serde_json::Map;
 
 pub(super) use self::args::ReplayArgs;
-use self::backend::connect;
-use self::backend_arg::Asked;
 use self::expectations::Expectations;
 use self::on_backend::Replay;
 use self::result_files::ResultFiles;
+use super::answerer::{Asked, Wanted, connect};
 use super::{CliError, say};
 use crate::config;
 use crate::replay::{Plan, Policy, ReplaySettings, Skip};
@@ -36,7 +33,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let (configured, asked, expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let defaults = configured.replay.clone();
-        let asked = Asked::of(&args, &configured)?;
+        let asked = Asked::of(&args.answerer, &configured)?;
         let expectations = Expectations::read(&args, defaults.budget.clone())?;
         let settings = args.settings(defaults);
         let plan = plan(&args, &settings)?;
@@ -46,7 +43,9 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     // All are connected before the first is measured: what is wrong with the last is not found out after an hour.
     let mut replays = Vec::new();
     for asked in asked {
-        let answerer = connect(&asked, &args, &plan, &configured).await?;
+        let model = plan.cases.first().map(|case| asked.model_to_send().unwrap_or(&case.request.model));
+        let wanted = Wanted { betas: &plan.betas, margins_of: model.filter(|_| args.wants_margins()) };
+        let answerer = connect(&asked, &args.answerer, &wanted, &configured).await?;
         let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
         let plan = plan.clone().asking_for(asked.model_to_send());
         let mut replay = Replay::new(&args, policy, &asked, settings.clone(), plan, answerer);
@@ -64,7 +63,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 /// What may be written to the snapshots. Of several backends none has more right than the others to do so.
 fn policy(args: &ReplayArgs) -> Result<Policy, CliError> {
     let policy = args.policy()?;
-    if args.backends.len() == 1 {
+    if args.answerer.backends.len() == 1 {
         return Ok(policy);
     }
     let of_one = [

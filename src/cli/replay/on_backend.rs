@@ -8,13 +8,11 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use rustix::process::Signal;
 
 use super::args::ReplayArgs;
-use super::backend::{Answerer, model_name};
-use super::backend_arg::Asked;
-use super::expectations::host_name;
 use super::pace::Pace;
 use super::result_files::ResultFiles;
 use crate::backend::BackendError;
 use crate::cli::CliError;
+use crate::cli::answerer::{Answerer, Asked, host_name, model_name};
 use crate::cli::signals::{self, Signals};
 use crate::replay::{
     CaseEnding, CaseResult, Driver, Kind, KnownAnswers, Phase, Plan, Policy, ReplaySettings, Replayer, Skip, SkippedTrace,

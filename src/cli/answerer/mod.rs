@@ -1,4 +1,7 @@
-//! What a replay is driven against: the engine in this process, or a server.
+//! What answers a command's requests: the engine in this process, or a server.
+
+mod args;
+mod asked;
 
 use std::path::Path;
 #[cfg(feature = "mlx")]
@@ -7,8 +10,9 @@ use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 
-use super::args::ReplayArgs;
-use super::backend_arg::{Asked, Target};
+pub(crate) use self::args::BackendArgs;
+pub(super) use self::asked::Asked;
+use self::asked::Target;
 use crate::backend::remote::RemoteBackend;
 use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
@@ -16,7 +20,6 @@ use crate::cli::launch::AnswerSource;
 #[cfg(feature = "mlx")]
 use crate::cli::{blocking, local_model};
 use crate::config::{Mode, ModeSettings, Settings};
-use crate::replay::Plan;
 use crate::snapshot::ModelDigest;
 
 /// What answers.
@@ -28,11 +31,24 @@ pub(super) struct Answerer {
     pub digest: Option<ModelDigest>,
 }
 
+/// What a command wants of a server beside answers.
+pub(super) struct Wanted<'a> {
+    /// The `anthropic-beta` names that it is sent.
+    pub betas: &'a [String],
+    /// The model of which it is asked how sure it is.
+    pub margins_of: Option<&'a str>,
+}
+
 /// The backend that `--backend` means.
-pub(super) async fn connect(asked: &Asked, args: &ReplayArgs, plan: &Plan, configured: &Settings) -> Result<Answerer, CliError> {
+pub(super) async fn connect(
+    asked: &Asked,
+    args: &BackendArgs,
+    wanted: &Wanted<'_>,
+    configured: &Settings,
+) -> Result<Answerer, CliError> {
     let (mode, base_url) = match &asked.backend.target {
         Target::InProcess => return in_process(asked.model.as_deref(), args).await,
-        Target::Messages { base_url } => return messages(base_url, args, plan).await,
+        Target::Messages { base_url } => return messages(base_url, args, wanted).await,
         Target::Mode { mode, base_url } => (*mode, base_url.clone()),
     };
     let base_url = base_url.or_else(|| configured.of_mode(mode).base_url);
@@ -41,7 +57,7 @@ pub(super) async fn connect(asked: &Asked, args: &ReplayArgs, plan: &Plan, confi
         return Err(CliError::input("--backend anthropic needs the address of a server: anthropic:URL, or just the URL"));
     }
     match AnswerSource::of(mode, settings)? {
-        AnswerSource::Messages { base_url } => messages(&base_url, args, plan).await,
+        AnswerSource::Messages { base_url } => messages(&base_url, args, wanted).await,
         source => {
             let backend = source.connect(configured, args.limits.limits()).await?;
             Ok(Answerer { backend, tool_format: "chat completions", digest: None })
@@ -51,13 +67,13 @@ pub(super) async fn connect(asked: &Asked, args: &ReplayArgs, plan: &Plan, confi
 
 /// A server that speaks the Messages API. It gets the `anthropic-beta` names that the traces were recorded with. If margins are
 /// wanted, it is asked whether it can tell them of the model.
-async fn messages(base_url: &str, args: &ReplayArgs, plan: &Plan) -> Result<Answerer, CliError> {
+async fn messages(base_url: &str, args: &BackendArgs, wanted: &Wanted<'_>) -> Result<Answerer, CliError> {
     let mut backend = RemoteBackend::within(base_url, args.limits.limits()).await.map_err(backend_error)?;
-    if let (true, Some(case)) = (args.wants_margins(), plan.cases.first()) {
-        backend = backend.with_log_probabilities(&case.request.model).await;
+    if let Some(model) = wanted.margins_of {
+        backend = backend.with_log_probabilities(model).await;
     }
-    if !plan.betas.is_empty() {
-        let names = HeaderValue::from_str(&plan.betas.join(","));
+    if !wanted.betas.is_empty() {
+        let names = HeaderValue::from_str(&wanted.betas.join(","));
         let names =
             names.map_err(|error| CliError::input(format!("anthropic-beta of the traces: {error}; record them again")))?;
         backend = backend.with_betas(names);
@@ -66,7 +82,7 @@ async fn messages(base_url: &str, args: &ReplayArgs, plan: &Plan) -> Result<Answ
 }
 
 #[cfg(feature = "mlx")]
-async fn in_process(model: Option<&str>, args: &ReplayArgs) -> Result<Answerer, CliError> {
+async fn in_process(model: Option<&str>, args: &BackendArgs) -> Result<Answerer, CliError> {
     let folder = PathBuf::from(model.unwrap_or(local_model::EMBEDDED));
     let folder = blocking(move || {
         let found = local_model::find(&folder);
@@ -85,7 +101,7 @@ async fn in_process(model: Option<&str>, args: &ReplayArgs) -> Result<Answerer, 
 }
 
 #[cfg(not(feature = "mlx"))]
-async fn in_process(_model: Option<&str>, _args: &ReplayArgs) -> Result<Answerer, CliError> {
+async fn in_process(_model: Option<&str>, _args: &BackendArgs) -> Result<Answerer, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
 }
 
@@ -105,4 +121,9 @@ pub(super) fn model_name(asked: &Asked, backend: &dyn Backend) -> String {
         let last = path.file_name().filter(|_| path.is_absolute());
         last.map(|last| last.to_string_lossy().into_owned()).unwrap_or(name)
     })
+}
+
+/// The name of this machine, as times on another one mean something else.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-use super::args::ReplayArgs;
+use super::BackendArgs;
 use crate::cli::CliError;
 use crate::config::{Mode, Settings};
 
@@ -32,7 +32,7 @@ pub(crate) enum Target {
 
 /// A backend, and the model to ask it for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(in crate::cli) struct Asked {
     pub backend: BackendArg,
     /// `None` for what the backend or the trace has.
     pub model: Option<String>,
@@ -98,7 +98,7 @@ impl Target {
 impl Asked {
     /// Every backend of the arguments with its model: that which `--model NAME=MODEL` says of it, else `--model MODEL`, else what
     /// the settings have for its mode.
-    pub(super) fn of(args: &ReplayArgs, configured: &Settings) -> Result<Vec<Self>, CliError> {
+    pub(in crate::cli) fn of(args: &BackendArgs, configured: &Settings) -> Result<Vec<Self>, CliError> {
         let parsed = args.backends.iter().map(|text| {
             let backend: Result<BackendArg, String> = text.parse();
             backend.map_err(|wanted| CliError::input(format!("--backend {text}: {wanted}")))
@@ -130,8 +130,15 @@ impl Asked {
         Ok(asked.collect())
     }
 
+    /// The one backend of a command that takes no more.
+    pub(in crate::cli) fn one(args: &BackendArgs, configured: &Settings) -> Result<Self, CliError> {
+        let [one] = <[Self; 1]>::try_from(Self::of(args, configured)?)
+            .map_err(|_| CliError::input("--backend: several; this command takes one"))?;
+        Ok(one)
+    }
+
     /// The model's name that requests carry in place of the recorded one.
-    pub(super) fn model_to_send(&self) -> Option<&str> {
+    pub(in crate::cli) fn model_to_send(&self) -> Option<&str> {
         self.model.as_deref().filter(|_| self.backend.target != Target::InProcess)
     }
 }
@@ -145,12 +152,12 @@ mod tests {
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
-        replay: ReplayArgs,
+        answerer: BackendArgs,
     }
 
     fn asked(arguments: &[&str]) -> Result<Vec<(String, Option<String>)>, String> {
-        let cli = Cli::try_parse_from([&["replay"], arguments].concat()).unwrap();
-        let asked = Asked::of(&cli.replay, &Settings::default()).map_err(|error| error.to_string())?;
+        let cli = Cli::try_parse_from([&["anyclaude"], arguments].concat()).unwrap();
+        let asked = Asked::of(&cli.answerer, &Settings::default()).map_err(|error| error.to_string())?;
         Ok(asked.into_iter().map(|asked| (asked.backend.name, asked.model)).collect())
     }
 

@@ -1,0 +1,157 @@
+//! The arguments of `anyclaude load`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+
+use crate::cli::answerer::BackendArgs;
+use crate::cli::choices;
+use crate::load::{Arrivals, Budget, Pattern, Shard};
+
+/// Send recorded conversations as load: many at once, at a rate, or when they came; time each from when it was meant to begin
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct LoadArgs {
+    /// Trace files, or folders to search for them
+    #[arg(default_value = "traces")]
+    pub traces: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub answerer: BackendArgs,
+
+    #[command(flatten)]
+    pub pattern: PatternArgs,
+
+    /// How many requests all shards send together; the traces are sent again and again, each time as new conversations
+    /// [default: each trace once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: Option<u64>,
+
+    /// Send one part of the load, beside other load generators that send the others
+    #[arg(long, value_name = "NTH/OF", default_value = "1/1")]
+    pub shard: Shard,
+
+    /// Longest answer, in tokens [default: as long as the recorded one]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    pub max_tokens: Option<u32>,
+
+    /// An answer is good if its first content comes within this time, such as 500ms or 2s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    ttft_budget: Option<Duration>,
+
+    /// An answer is good if its tokens come within this time each, such as 50ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    tpot_budget: Option<Duration>,
+
+    /// From what Poisson arrivals follow: the same number, the same arrivals
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Write all figures to this file; `anyclaude report merge` adds those of several shards
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// When requests come: one of them.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PatternArgs {
+    /// So many conversations at once, each of which sends its next request when the last one is answered
+    #[arg(long, value_name = "N", group = "pattern", required_unless_present_any = ["rate", "as_recorded", "find_rate"])]
+    concurrency: Option<NonZeroUsize>,
+
+    /// So many requests per second, of all shards together, whatever becomes of those before
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive)]
+    rate: Option<f64>,
+
+    /// When conversations began in the recording, with the users' and tools' own times between their requests
+    #[arg(long, group = "pattern")]
+    as_recorded: bool,
+
+    /// Look for the highest rate with 99% of the requests within the budgets, beginning at this one
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive, requires = "ttft_budget")]
+    pub find_rate: Option<f64>,
+
+    /// With a rate: how the requests are spread
+    #[arg(long, value_parser = choices::arrivals(), default_value = "poisson", conflicts_with_all = ["concurrency", "as_recorded"])]
+    pub arrivals: Arrivals,
+
+    /// With --as-recorded: how many times as fast
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = positive, conflicts_with_all = ["concurrency", "rate", "find_rate"])]
+    speed: f64,
+}
+
+impl PatternArgs {
+    /// The pattern; that of the first try where a rate is looked for.
+    pub(super) fn pattern(&self) -> Pattern {
+        match (self.concurrency, self.rate.or(self.find_rate)) {
+            (Some(at_once), _) => Pattern::Concurrency(at_once),
+            (None, Some(per_s)) => Pattern::Rate { per_s, arrivals: self.arrivals },
+            (None, None) => Pattern::AsRecorded { speed: self.speed },
+        }
+    }
+}
+
+impl LoadArgs {
+    pub(super) fn budget(&self) -> Budget {
+        Budget { ttft: self.ttft_budget, tpot: self.tpot_budget }
+    }
+
+    /// This shard's part of the requests.
+    pub(super) fn own_requests(&self) -> Option<usize> {
+        let Shard { nth, of } = self.shard;
+        self.requests.map(|requests| (requests as usize + of - nth) / of)
+    }
+}
+
+/// Parses a rate or a factor.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "this is a number above 0, such as 2.5".to_owned())
+}
+
+/// Parses a time with its unit.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_s = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => f64::NAN,
+    };
+    let seconds = digits.parse::<f64>().ok().map(|number| number * unit_s).filter(|seconds| *seconds > 0.0);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "a time is a number with us, ms or s, such as 500ms".to_owned())
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  anyclaude load traces/ --backend http://127.0.0.1:8081 --concurrency 16
+  anyclaude load traces/ --backend http://gateway:8000 --rate 5 --requests 1000 --ttft-budget 2s --tpot-budget 50ms
+  anyclaude load traces/ --backend openai:http://127.0.0.1:8000/v1 --model qwen3 --as-recorded --speed 10
+  anyclaude load traces/ --backend http://gateway:8000 --find-rate 1 --requests 500 --ttft-budget 2s
+  anyclaude load traces/ --backend http://gateway:8000 --rate 40 --requests 4000 --shard 2/4 --json 2.json
+  anyclaude report merge 1.json 2.json 3.json 4.json
+
+Exit codes:
+  0    requests were answered, and with a budget 99% of them within it
+  2    wrong usage, or input that cannot be read, or no trace with a Messages request
+  3    the backend cannot be reached, or answered nothing
+  4    fewer than 99% of the requests were answered within the budget; with --find-rate: at no rate
+  130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, expected) in [("500ms", 500_000), ("2s", 2_000_000), ("1.5ms", 1_500), ("40us", 40)] {
+            assert_eq!(time(text).unwrap(), Duration::from_micros(expected), "{text}");
+        }
+        for text in ["", "5", "ms", "-1s", "0s", "5m", "1e999s", "NaNs"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `anyclaude load`: sends recorded conversations as load and prints what came of it.
+
+mod args;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::ProgressBar;
+use rustix::process::Signal;
+use serde_json::Map;
+
+pub(super) use self::args::LoadArgs;
+use super::answerer::{Answerer, Asked, Wanted, connect, host_name, model_name};
+use super::signals::{self, Signals, exit_code_of};
+use super::{CliError, print, say};
+use crate::config;
+use crate::files::{Access, write_atomically};
+use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, run as send, schedule};
+use crate::replay::betas_of;
+use crate::report::{LoadTarget, Measured, load};
+use crate::trace;
+
+/// Sends the load and prints what came of it.
+pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
+    let (configured, asked, workload, betas) = tokio::task::block_in_place(|| {
+        let configured = config::load(&Map::new())?.settings;
+        let asked = Asked::one(&args.answerer, &configured)?;
+        let (workload, betas) = workload(&args.traces)?;
+        let workload = workload.asking_for(asked.model_to_send(), args.max_tokens);
+        Ok::<_, CliError>((configured, asked, workload, betas))
+    })?;
+    let wanted = Wanted { betas: &betas, margins_of: None };
+    let answerer = connect(&asked, &args.answerer, &wanted, &configured).await?;
+    let target = LoadTarget {
+        backend: asked.backend.text.clone(),
+        model: model_name(&asked, answerer.backend.as_ref()),
+        host: host_name(),
+    };
+    let generator = Generator { args: &args, workload, answerer, target };
+    match args.pattern.find_rate {
+        Some(start) => generator.find_rate(start).await,
+        None => generator.send_once().await,
+    }
+}
+
+/// The conversations of the traces, and the `anthropic-beta` names with which they were recorded.
+fn workload(paths: &[PathBuf]) -> Result<(Workload, Vec<String>), CliError> {
+    let (mut traces, mut betas) = (Vec::new(), Vec::new());
+    for path in trace::find(paths)? {
+        let trace = trace::read(&path)?;
+        betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
+        traces.push((path, trace));
+    }
+    let workload = Workload::of(traces).map_err(CliError::input)?;
+    match workload.requests() {
+        0 => Err(CliError::input(format!(
+            "nothing to send: none of {} traces holds an answered Messages request",
+            workload.skipped
+        ))),
+        _ => Ok((workload, betas)),
+    }
+}
+
+/// What sends the load.
+struct Generator<'a> {
+    args: &'a LoadArgs,
+    workload: Workload,
+    answerer: Answerer,
+    target: LoadTarget,
+}
+
+impl Generator<'_> {
+    async fn send_once(&self) -> Result<ExitCode, CliError> {
+        let (measured, stopped) = self.send(self.args.pattern.pattern()).await?;
+        print(&load::to_terminal(&measured))?;
+        self.write(&measured)?;
+        Ok(ExitCode::from(stopped.map_or_else(|| exit_code(&measured), exit_code_of)))
+    }
+
+    /// Sends the load at one rate after the other, and prints a line for each.
+    async fn find_rate(&self, start: f64) -> Result<ExitCode, CliError> {
+        let (mut search, mut best) = (RateSearch::from(start), None);
+        while let Some(per_s) = search.next() {
+            let (measured, stopped) = self.send(Pattern::Rate { per_s, arrivals: self.args.pattern.arrivals }).await?;
+            let share = measured.good_share().unwrap_or(0.0);
+            print(&load::rate_line(per_s, &measured))?;
+            if let Some(signal) = stopped {
+                return Ok(ExitCode::from(exit_code_of(signal)));
+            }
+            search.tried(share);
+            if search.found() == Some(per_s) {
+                best = Some(measured);
+            }
+        }
+        let Some(best) = best else {
+            print("\n  No rate has 99% of the requests within the budget\n")?;
+            return Ok(ExitCode::from(4));
+        };
+        print(&format!("\n{}", load::to_terminal(&best)))?;
+        self.write(&best)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Sends all requests of a pattern; gives what was measured, and the signal that stopped it.
+    async fn send(&self, pattern: Pattern) -> Result<(Measured, Option<Signal>), CliError> {
+        let Self { args, workload, .. } = self;
+        let dice = Dice { seed: args.seed, run: rand::random() };
+        let schedule = schedule(workload, pattern, args.own_requests(), args.shard, dice);
+        let requests: usize = schedule.conversations.iter().map(|conversation| conversation.turns.len()).sum();
+        say(format_args!("sending {requests} requests of {} conversations, {pattern}", schedule.conversations.len()));
+        let (progress, mut samples) = (ProgressBar::new(requests as u64), Vec::<Sample>::with_capacity(requests));
+        let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
+        let on_sample = |sample| {
+            progress.inc(1);
+            samples.push(sample);
+        };
+        let stopped = tokio::select! {
+            () = send(schedule, self.answerer.backend.clone(), on_sample) => None,
+            signal = signals.next() => Some(signal),
+        };
+        progress.finish_and_clear();
+        Ok((Measured::of(&samples, self.target.clone(), pattern, args.shard, args.budget()), stopped))
+    }
+
+    fn write(&self, measured: &Measured) -> Result<(), CliError> {
+        self.args.json.as_deref().map_or(Ok(()), |path| write(path, measured))
+    }
+}
+
+/// Writes the figures to a file.
+pub(super) fn write(path: &Path, measured: &Measured) -> Result<(), CliError> {
+    tokio::task::block_in_place(|| write_atomically(path, measured.to_json().as_bytes(), Access::Everyone))
+        .map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place with --json", path.display())))
+}
+
+/// 3 if nothing was answered, 4 if too little was within the budget.
+pub(super) fn exit_code(measured: &Measured) -> u8 {
+    match measured.good_share() {
+        _ if measured.answered == 0 => 3,
+        Some(share) if share < ENOUGH_WITHIN_BUDGET => 4,
+        _ => 0,
+    }
+}

@@ -1,0 +1,67 @@
+//! `anyclaude report`: reports that were written before.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{CliError, load, print};
+use crate::report::{Measured, load as load_report};
+
+/// Work with the reports that --json wrote
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  anyclaude report merge 1.json 2.json")]
+pub(super) struct ReportArgs {
+    #[command(subcommand)]
+    command: ReportCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum ReportCommand {
+    Merge(MergeArgs),
+}
+
+/// Add the reports of several load generators: their histograms, not their percentiles
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  anyclaude report merge 1.json 2.json 3.json 4.json --json all.json
+
+The exit code is that of `anyclaude load` with the same figures.")]
+struct MergeArgs {
+    /// Reports of `anyclaude load --shard NTH/OF --json FILE`
+    #[arg(required = true)]
+    reports: Vec<PathBuf>,
+
+    /// Write the sum to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
+    let ReportCommand::Merge(args) = args.command;
+    let mut merged: Option<Measured> = None;
+    for path in &args.reports {
+        let report = read(path)?;
+        let sum = merged.map_or(Ok(report.clone()), |merged| merged.merged(&report));
+        merged = Some(sum.map_err(|error| CliError::input(format!("{}: {error}", path.display())))?);
+    }
+    // Clap asks for one at least.
+    let Some(merged) = merged else { return Ok(ExitCode::SUCCESS) };
+    print(&load_report::to_terminal(&merged))?;
+    if let Some(path) = &args.json {
+        load::write(path, &merged)?;
+    }
+    Ok(ExitCode::from(load::exit_code(&merged)))
+}
+
+fn read(path: &Path) -> Result<Measured, CliError> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        CliError::input(format!("{}: {error}; give what `anyclaude load --json` wrote", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(&error))
+}

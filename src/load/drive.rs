@@ -1,0 +1,58 @@
+//! Sending the requests of a schedule, each as near as possible to when it is meant to begin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Answered, PlannedConversation, Sample, Schedule, Start};
+use crate::backend::Backend;
+use crate::replay::Driver;
+
+/// Sends all requests of a schedule, and gives each sample to `on_sample` as it comes, until all are there. Dropping the future
+/// drops the requests that are under way.
+pub async fn run(schedule: Schedule, backend: Arc<dyn Backend>, mut on_sample: impl FnMut(Sample)) {
+    let began = Instant::now();
+    let (samples, mut received) = mpsc::unbounded_channel();
+    let places = Arc::new(Semaphore::new(schedule.at_once.min(Semaphore::MAX_PERMITS)));
+    let mut clients = JoinSet::new();
+    for conversation in schedule.conversations {
+        let (backend, samples, places) = (backend.clone(), samples.clone(), places.clone());
+        clients.spawn(async move {
+            // Places are given in the order in which they are asked for. The semaphore is never closed.
+            let _place = places.acquire().await;
+            play(conversation, backend.as_ref(), began, &samples).await;
+        });
+    }
+    drop(samples);
+    while let Some(sample) = received.recv().await {
+        on_sample(sample);
+    }
+}
+
+/// One conversation, turn after turn. A turn that failed keeps no other from being sent: each has its whole prompt.
+async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: Instant, samples: &mpsc::UnboundedSender<Sample>) {
+    let driver = Driver::new(backend, 0);
+    let mut free = Instant::now();
+    for turn in conversation.turns {
+        let intended = match turn.start {
+            Start::At(time) => began + time,
+            Start::After(time) => free + time,
+        };
+        sleep_until(intended.max(free)).await;
+        let waited_us = us(intended.elapsed());
+        let answer = driver.timed(turn.request).await;
+        free = Instant::now();
+        let answer = answer.map(|measured| Answered::of(&measured, waited_us)).map_err(|failure| failure.kind());
+        let sample = Sample { id: turn.id, intended_us: us(intended.saturating_duration_since(began)), waited_us, answer };
+        // Nobody listens any more only where all is being dropped.
+        samples.send(sample).ok();
+    }
+}
+
+/// 64 bits of microseconds last for half a million years.
+fn us(duration: Duration) -> u64 {
+    duration.as_micros() as u64
+}

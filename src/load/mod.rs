@@ -1,0 +1,26 @@
+//! Sending recorded conversations as load: many at once, at a rate, or when they came in the recording.
+//!
+//! [`Workload`] is what there is to send, [`schedule`] when each request is meant to begin, [`drive`](run) sends, and a
+//! [`Sample`] is what came of one request. Times are counted from the moment at which a request was *meant* to begin: a backend
+//! that keeps the next request from being sent does not hide its delay by that. [`RateSearch`] looks for the highest rate that a
+//! backend bears. Prints nothing.
+
+mod drive;
+mod pattern;
+mod rate_search;
+mod sample;
+mod schedule;
+mod workload;
+
+pub use drive::run;
+pub use pattern::{Arrivals, Pattern, Shard};
+pub use rate_search::RateSearch;
+pub use sample::{Answered, Budget, Sample};
+pub use schedule::{Dice, PlannedConversation, PlannedTurn, Schedule, Start, schedule};
+pub use workload::{Conversation, Turn, Workload};
+
+/// The share of the requests that must be within the budget.
+pub const ENOUGH_WITHIN_BUDGET: f64 = 0.99;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! When requests come, as plain data.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// So many conversations are open at once. Each sends its next request as soon as the last one is answered.
+    Concurrency(NonZeroUsize),
+    /// So many requests come in a second, whatever becomes of those before.
+    Rate {
+        /// Requests per second, of all shards together.
+        per_s: f64,
+        /// How they are spread.
+        arrivals: Arrivals,
+    },
+    /// Conversations begin when they began in the recording, and each request follows the answer before after the recorded time.
+    AsRecorded {
+        /// How many times as fast as recorded.
+        speed: f64,
+    },
+}
+
+/// How the requests of a rate are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// By chance, as independent clients come.
+    #[default]
+    Poisson,
+    /// All at the same distance.
+    Constant,
+}
+
+impl Arrivals {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Poisson, Self::Constant];
+
+    /// The name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Poisson => "poisson",
+            Self::Constant => "constant",
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Concurrency(at_once) => write!(f, "{at_once} at once"),
+            Self::Rate { per_s, arrivals } => write!(f, "{per_s} requests/s, {}", arrivals.name()),
+            Self::AsRecorded { speed } if *speed == 1.0 => f.write_str("as recorded"),
+            Self::AsRecorded { speed } => write!(f, "as recorded, {speed} times as fast"),
+        }
+    }
+}
+
+/// One of several load generators that share a workload. Written `2/4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shard {
+    /// Which one, from 1.
+    pub nth: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Shard {
+    /// The only one.
+    pub const WHOLE: Self = Self { nth: 1, of: 1 };
+
+    /// Whether the conversation with this number belongs to it.
+    pub(super) fn has(self, index: usize) -> bool {
+        index % self.of == self.nth - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(nth, of)| Some(Self { nth: nth.parse().ok()?, of: of.parse().ok()? }));
+        let shard = parts.filter(|shard| (1..=shard.of).contains(&shard.nth));
+        shard.ok_or_else(|| "a shard is a number and how many there are, such as 2/4".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_conversation_belongs_to_one_shard() {
+        let shards: Vec<Shard> = (1..=3).map(|nth| format!("{nth}/3").parse().unwrap()).collect();
+        for index in 0..10 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(index)).count(), 1, "{index}");
+        }
+        for text in ["", "0/2", "3/2", "1", "1/0", "a/b"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

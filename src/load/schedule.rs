@@ -1,0 +1,146 @@
+//! When each request of a workload is meant to begin. Pure: chance comes from a seed.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Arrivals, Pattern, Shard, Turn, Workload};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest};
+
+/// When each request is meant to begin.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The conversations, in the order in which they may begin.
+    pub conversations: Vec<PlannedConversation>,
+    /// How many may be open at once.
+    pub at_once: usize,
+}
+
+/// The requests of one conversation, one after the other.
+#[derive(Clone, Debug)]
+pub struct PlannedConversation {
+    /// The requests.
+    pub turns: Vec<PlannedTurn>,
+}
+
+/// A request, and when it is meant to begin.
+#[derive(Clone, Debug)]
+pub struct PlannedTurn {
+    /// The trace's name.
+    pub id: String,
+    /// What is sent.
+    pub request: MessagesRequest,
+    /// When.
+    pub start: Start,
+}
+
+/// When a request is meant to begin. None begins before the answer to the one before it in its conversation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This long after the beginning of all.
+    At(Duration),
+    /// This long after the answer before, or after the conversation may begin.
+    After(Duration),
+}
+
+/// What tells the conversations of one run from those of another, and how chance falls.
+#[derive(Clone, Copy, Debug)]
+pub struct Dice {
+    /// From which the arrivals follow.
+    pub seed: u64,
+    /// A number that no earlier run had, so that no earlier run's prompts are in a cache.
+    pub run: u64,
+}
+
+/// Plans so many requests: the workload once, or as often as it takes. Each copy of a conversation has a mark of its own in its first
+/// message, so that what is found in a cache is what a conversation of its own would find: the tools and the system prompt, and the
+/// turns before.
+///
+/// At a rate, the first requests of all conversations come first, then the second ones, so that few have to wait for the answer
+/// before them.
+pub fn schedule(workload: &Workload, pattern: Pattern, requests: Option<usize>, shard: Shard, dice: Dice) -> Schedule {
+    let mut conversations = copies(workload, requests, shard, dice.run);
+    let mut at_once = conversations.len().max(1);
+    let turns = conversations.iter_mut().flat_map(|conversation| &mut conversation.turns);
+    match pattern {
+        Pattern::Concurrency(limit) => {
+            at_once = limit.get();
+            turns.for_each(|turn| turn.start = Start::After(Duration::ZERO));
+        }
+        Pattern::AsRecorded { speed } => turns.for_each(|turn| turn.start = turn.start.at_speed(speed)),
+        Pattern::Rate { per_s, arrivals } => set_arrivals(&mut conversations, per_s, arrivals, shard, dice.seed),
+    }
+    Schedule { conversations, at_once }
+}
+
+impl Start {
+    fn at_speed(self, speed: f64) -> Self {
+        match self {
+            Self::At(time) => Self::At(time.div_f64(speed)),
+            Self::After(time) => Self::After(time.div_f64(speed)),
+        }
+    }
+}
+
+/// The conversations of a shard, as they were recorded, once or as often as it takes.
+fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) -> Vec<PlannedConversation> {
+    let mut planned = Vec::new();
+    let mut left = requests.unwrap_or(usize::MAX);
+    let last = workload.conversations.iter().map(|conversation| conversation.begins).max().unwrap_or_default();
+    let copies = if requests.is_none() || workload.requests() == 0 { 1 } else { usize::MAX };
+    for copy in 0..copies {
+        for (index, conversation) in workload.conversations.iter().enumerate() {
+            if left == 0 {
+                return planned;
+            }
+            // Copies are dealt out too, so that a few conversations are enough for many shards.
+            if !shard.has(index + copy * workload.conversations.len()) {
+                continue;
+            }
+            let mark = format!("{run:016x}-{copy}");
+            let begins = conversation.begins + last * copy as u32;
+            let turns = conversation.turns.iter().enumerate().take(left);
+            let turns: Vec<_> = turns.map(|(nth, turn)| planned_turn(turn, nth, begins, &mark)).collect();
+            left -= turns.len();
+            planned.push(PlannedConversation { turns });
+        }
+    }
+    planned
+}
+
+fn planned_turn(turn: &Turn, nth: usize, begins: Duration, mark: &str) -> PlannedTurn {
+    let start = if nth == 0 { Start::At(begins) } else { Start::After(turn.think) };
+    PlannedTurn { id: turn.id.to_string(), request: marked(turn.request.clone(), mark), start }
+}
+
+/// The request with a mark at the start of its first message.
+fn marked(mut request: MessagesRequest, mark: &str) -> MessagesRequest {
+    let block = ContentBlock::text(format!("[{mark}]"));
+    if let Some(InputMessage { content, .. }) = request.messages.first_mut() {
+        match content {
+            Content::Text(text) => *content = Content::Blocks(vec![block, ContentBlock::text(std::mem::take(text))]),
+            Content::Blocks(blocks) => blocks.insert(0, block),
+        }
+    }
+    request
+}
+
+fn set_arrivals(conversations: &mut [PlannedConversation], per_s: f64, arrivals: Arrivals, shard: Shard, seed: u64) {
+    let mut dice = StdRng::seed_from_u64(seed.wrapping_add(shard.nth as u64));
+    let mut at_s = 0.0;
+    let mut nth = 0;
+    let most = conversations.iter().map(|conversation| conversation.turns.len()).max().unwrap_or(0);
+    for turn in 0..most {
+        for planned in conversations.iter_mut().filter_map(|conversation| conversation.turns.get_mut(turn)) {
+            at_s = match arrivals {
+                // Shards take turns, so that all together are at the same distance.
+                Arrivals::Constant => (nth * shard.of + shard.nth - 1) as f64 / per_s,
+                // Independent Poisson processes add up to one.
+                Arrivals::Poisson => at_s - (1.0 - dice.random::<f64>()).ln() * shard.of as f64 / per_s,
+            };
+            planned.start = Start::At(Duration::from_secs_f64(at_s));
+            nth += 1;
+        }
+    }
+}

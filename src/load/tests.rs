@@ -1,0 +1,262 @@
+//! A mock of 64 workers with known latencies, on a clock that only the tests move: what is reported is what was planted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::*;
+use crate::backend::{Backend, BackendError, EventStream};
+use crate::report::{LoadTarget, Measured};
+use crate::snapshot::ExchangeId;
+use crate::wire::{ErrorBody, ErrorKind, MessagesRequest, StreamEvent};
+
+const WORKERS: usize = 64;
+const TTFT: Duration = Duration::from_millis(200);
+const TPOT: Duration = Duration::from_millis(10);
+/// A text of so many events, each a token.
+const TOKENS: u32 = 21;
+/// How long a worker is taken.
+const BUSY: Duration = Duration::from_millis(400);
+
+/// Each request takes one of the workers, waits for one where all are taken, and is then answered in the planted times.
+struct Workers {
+    free: Arc<Semaphore>,
+    /// The answers to these numbers of `max_tokens` are refused.
+    refused: u32,
+}
+
+impl Workers {
+    fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self { free: Arc::new(Semaphore::new(count)), refused: u32::MAX })
+    }
+}
+
+impl Backend for Workers {
+    fn name(&self) -> String {
+        "workers".into()
+    }
+
+    fn model(&self) -> String {
+        "mock".into()
+    }
+
+    fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        Box::pin(async move {
+            if request.max_tokens == self.refused {
+                return Err(BackendError::from(ErrorBody::new(ErrorKind::Overloaded, "no")));
+            }
+            let worker = self.free.clone().acquire_owned().await.unwrap();
+            let start = json!({"type": "message_start", "message": {
+                "id": "m", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": null,
+                "stop_sequence": null, "usage": {"input_tokens": 100, "cache_read_input_tokens": 900, "output_tokens": 0},
+            }});
+            let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+            let token = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a "}});
+            let mut events = vec![(Duration::ZERO, start), (Duration::ZERO, block), (TTFT, token.clone())];
+            events.extend((1..TOKENS).map(|_| (TPOT, token.clone())));
+            events.extend([
+                (Duration::ZERO, json!({"type": "content_block_stop", "index": 0})),
+                (
+                    Duration::ZERO,
+                    json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+                    "usage": {"output_tokens": TOKENS}}),
+                ),
+                (Duration::ZERO, json!({"type": "message_stop"})),
+            ]);
+            let events = stream::unfold((events.into_iter(), worker), |(mut events, worker)| async move {
+                let (wait, event) = events.next()?;
+                sleep(wait).await;
+                let event: StreamEvent = serde_json::from_value(event).unwrap();
+                Some((Ok(event), (events, worker)))
+            });
+            Ok(EventStream::new(events))
+        })
+    }
+
+    fn count_tokens(&self, _request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(async { Ok(1000) })
+    }
+}
+
+/// Conversations of two turns, a second of thought between them, one every 100 ms.
+fn workload(conversations: u64) -> Workload {
+    let turn = |conversation: u64, seq: u32| Turn {
+        id: ExchangeId::new(&format!("s{conversation}"), &format!("{seq:04}")).unwrap(),
+        request: serde_json::from_value(json!({
+            "model": "m", "max_tokens": 9 + seq, "messages": [{"role": "user", "content": format!("hello {conversation}")}],
+        }))
+        .unwrap(),
+        think: if seq == 1 { Duration::ZERO } else { Duration::from_secs(1) },
+    };
+    let conversation = |nth| Conversation { begins: Duration::from_millis(100 * nth), turns: vec![turn(nth, 1), turn(nth, 2)] };
+    Workload { conversations: (0..conversations).map(conversation).collect(), skipped: 0 }
+}
+
+const DICE: Dice = Dice { seed: 7, run: 1 };
+
+async fn samples(pattern: Pattern, requests: usize, backend: Arc<Workers>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    run(schedule(&workload(50), pattern, Some(requests), Shard::WHOLE, DICE), backend, |sample| samples.push(sample)).await;
+    samples
+}
+
+fn measured(samples: &[Sample], pattern: Pattern, budget: Budget) -> Measured {
+    let target = LoadTarget { backend: "workers".into(), model: "mock".into(), host: "here".into() };
+    Measured::of(samples, target, pattern, Shard::WHOLE, budget)
+}
+
+fn assert_near(found_us: u64, planted: Duration) {
+    let (found, planted) = (found_us as f64, planted.as_micros() as f64);
+    assert!((found - planted).abs() <= planted * 0.02, "{found} µs is not {planted} µs");
+}
+
+fn constant(per_s: f64) -> Pattern {
+    Pattern::Rate { per_s, arrivals: Arrivals::Constant }
+}
+
+/// 100 requests a second take 40 of 64 workers, so none waits.
+#[tokio::test(start_paused = true)]
+async fn below_capacity_the_planted_latencies_are_reported() {
+    let pattern = constant(100.0);
+    let samples = samples(pattern, 1000, Workers::new(WORKERS)).await;
+    let measured = measured(&samples, pattern, Budget::default());
+    for (times, planted) in [(&measured.ttft, TTFT), (&measured.tpot, TPOT), (&measured.e2e, BUSY)] {
+        for us in [times.distribution().median_us().unwrap(), times.distribution().range_us().unwrap().1] {
+            assert_near(us, planted);
+        }
+    }
+    assert_eq!((measured.requests, measured.answered, measured.errors.len()), (1000, 1000, 0));
+    assert_eq!((measured.prompt_tokens, measured.cache_read_tokens), (1_000_000, Some(900_000)));
+    // The last request comes after 9.99 s.
+    assert_near(measured.wall_us, Duration::from_micros(9_990_000) + BUSY);
+}
+
+/// 64 workers that are taken for 400 ms each answer 160 requests a second. Of 320 a second, every further one waits 3.125 ms more:
+/// the thousandth 3.1 s. A load generator that waited for answers would not see that.
+#[tokio::test(start_paused = true)]
+async fn above_capacity_the_queue_is_in_the_latencies() {
+    let pattern = constant(320.0);
+    let samples = samples(pattern, 1000, Workers::new(WORKERS)).await;
+    let patience = Duration::from_millis(300);
+    let budget = Budget { ttft: Some(TTFT + patience), tpot: Some(TPOT * 2) };
+    let measured = measured(&samples, pattern, budget);
+    let waits: Vec<Duration> = (0..1000u32)
+        .map(|nth| {
+            // The workers are free in rounds of 64.
+            let free = BUSY * (nth / WORKERS as u32) + Duration::from_secs_f64(f64::from(nth % WORKERS as u32) / 320.0);
+            free.saturating_sub(Duration::from_secs_f64(f64::from(nth) / 320.0))
+        })
+        .collect();
+    let longest = TTFT + *waits.iter().max().unwrap();
+    assert_near(measured.ttft.distribution().range_us().unwrap().1, longest);
+    let mut sorted = waits.clone();
+    sorted.sort();
+    assert_near(measured.ttft.distribution().median_us().unwrap(), TTFT + sorted[499]);
+    let good = waits.iter().filter(|wait| **wait <= patience).count();
+    assert_eq!(measured.within_budget, Some(good as u64));
+}
+
+/// A conversation goes on when the answer before is there, and as long after it as the user took.
+#[tokio::test(start_paused = true)]
+async fn recorded_conversations_keep_their_arrivals_and_their_thinking() {
+    let samples = samples(Pattern::AsRecorded { speed: 1.0 }, 100, Workers::new(WORKERS)).await;
+    for sample in &samples {
+        let (session, seq) = sample.id.split_once('/').unwrap();
+        let begins = Duration::from_millis(100 * session[1..].parse::<u64>().unwrap());
+        let planted = if seq == "0001" { begins } else { begins + BUSY + Duration::from_secs(1) };
+        // Tokio's clock goes by milliseconds.
+        assert!(sample.intended_us.abs_diff(planted.as_micros() as u64) <= 5_000, "{sample:?}");
+    }
+    assert_eq!(samples.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn twice_as_fast_takes_half_of_the_pauses() {
+    let samples = samples(Pattern::AsRecorded { speed: 2.0 }, 100, Workers::new(WORKERS)).await;
+    let last = samples.iter().map(|sample| sample.intended_us).max().unwrap();
+    assert_near(last, Duration::from_millis(2450) + BUSY + Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_more_than_so_many_at_once() {
+    let pattern = Pattern::Concurrency(8.try_into().unwrap());
+    let samples = samples(pattern, 160, Workers::new(WORKERS)).await;
+    let measured = measured(&samples, pattern, Budget::default());
+    // 160 requests of 400 ms, 8 at a time: nobody thinks.
+    assert_near(measured.wall_us, BUSY * 20);
+    assert_near(measured.ttft.distribution().range_us().unwrap().1, TTFT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_counted_by_kind_and_are_never_good() {
+    let pattern = constant(100.0);
+    let refusing = Arc::new(Workers { free: Arc::new(Semaphore::new(WORKERS)), refused: 11 });
+    let samples = samples(pattern, 100, refusing).await;
+    let measured = measured(&samples, pattern, Budget { ttft: Some(Duration::from_secs(9)), tpot: None });
+    assert_eq!((measured.answered, measured.errors["overloaded"], measured.within_budget), (50, 50, Some(50)));
+}
+
+/// What two halves of a load measured is, together, what one generator of all of it measures.
+#[tokio::test(start_paused = true)]
+async fn the_reports_of_shards_merge_to_that_of_the_whole() {
+    let pattern = constant(100.0);
+    let whole = samples(pattern, 1000, Workers::new(WORKERS)).await;
+    let mut parts = Vec::new();
+    for nth in [1, 2] {
+        let shard = Shard { nth, of: 2 };
+        let mut samples = Vec::new();
+        run(schedule(&workload(50), pattern, Some(500), shard, DICE), Workers::new(WORKERS), |sample| samples.push(sample)).await;
+        let target = LoadTarget { backend: "workers".into(), model: "mock".into(), host: "here".into() };
+        let part = Measured::of(&samples, target, pattern, shard, Budget::default());
+        // As it comes back from a file.
+        parts.push(serde_json::from_str::<Measured>(&serde_json::to_string(&part).unwrap()).unwrap());
+    }
+    let merged = parts.into_iter().reduce(|one, other| one.merged(&other).unwrap()).unwrap();
+    let whole = measured(&whole, pattern, Budget::default());
+    assert_eq!((merged.requests, merged.answered), (whole.requests, whole.answered));
+    assert_eq!(merged.ttft.distribution().count(), 1000);
+    assert_near(merged.e2e.distribution().median_us().unwrap(), BUSY);
+    assert_near(merged.wall_us, Duration::from_micros(whole.wall_us));
+}
+
+/// By chance, and over many requests at the rate that was asked for.
+#[test]
+fn poisson_arrivals_come_at_their_rate() {
+    let pattern = Pattern::Rate { per_s: 50.0, arrivals: Arrivals::Poisson };
+    let starts = |seed| {
+        let planned = schedule(&workload(50), pattern, Some(4000), Shard::WHOLE, Dice { seed, run: 0 });
+        let mut starts: Vec<Duration> = planned
+            .conversations
+            .iter()
+            .flat_map(|conversation| &conversation.turns)
+            .map(|turn| {
+                let Start::At(time) = turn.start else { panic!("{turn:?}") };
+                time
+            })
+            .collect();
+        starts.sort();
+        starts
+    };
+    let times = starts(1);
+    assert_eq!((times.len(), times == starts(1), times == starts(2)), (4000, true, false));
+    assert!((times[3999].as_secs_f64() - 80.0).abs() < 4.0, "{:?}", times[3999]);
+    // The gaps of a Poisson process are as wide as they vary.
+    let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+    assert!((deviation / mean - 1.0).abs() < 0.1, "{deviation} {mean}");
+}
+
+/// A second copy of a conversation must not find the first one's turns in a cache.
+#[test]
+fn copies_of_a_conversation_differ_in_their_first_message() {
+    let planned = schedule(&workload(1), constant(1.0), Some(4), Shard::WHOLE, DICE);
+    let first = |nth: usize, turn: usize| planned.conversations[nth].turns[turn].request.messages[0].clone();
+    assert_eq!(first(0, 0), first(0, 1));
+    assert_ne!(first(0, 0), first(1, 0));
+}

@@ -1,0 +1,58 @@
+//! What a load measured, for people.
+
+use super::{BudgetUs, Measured, Times};
+use crate::report::Percentile;
+use crate::report::table::{NONE, Table};
+use crate::report::tables::as_text;
+use crate::report::units::{duration, number, percent};
+
+/// A table of times, and lines on throughput, errors and goodput.
+pub fn to_terminal(measured: &Measured) -> String {
+    let mut out = format!("{}\n", as_text(times(measured)));
+    let rate = |amount| measured.per_s(amount).map_or_else(|| NONE.into(), number);
+    let mut say = |what: &str, text: String| out.push_str(&format!("  {what:<11} {text}\n"));
+    let answered = format!("{} of {} in {}", measured.answered, measured.requests, duration(measured.wall_us));
+    say(
+        "Answered",
+        format!("{answered}: {} requests/s, {} output tokens/s", rate(measured.answered), rate(measured.output_tokens)),
+    );
+    if let (Some(read), true) = (measured.cache_read_tokens, measured.prompt_tokens > 0) {
+        say("Cache hits", percent(read as f64 / measured.prompt_tokens as f64));
+    }
+    if !measured.errors.is_empty() {
+        let errors: Vec<_> = measured.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        say("Errors", errors.join(", "));
+    }
+    if let (Some(share), Some(good)) = (measured.good_share(), measured.within_budget) {
+        let limits = limits(measured.budget);
+        say("Goodput", format!("{} within {limits}: {} good requests/s", percent(share), rate(good)));
+    }
+    out
+}
+
+/// A line on one of the rates that are tried.
+pub fn rate_line(per_s: f64, measured: &Measured) -> String {
+    let share = measured.good_share().map_or_else(|| NONE.into(), percent);
+    let ttft = measured.ttft.distribution().percentile_us(Percentile::P99).map_or_else(|| NONE.into(), duration);
+    format!("  {:>8} requests/s  {share:>6} within the budget, TTFT p99 {ttft}\n", number(per_s))
+}
+
+fn limits(BudgetUs { ttft_us, tpot_us }: BudgetUs) -> String {
+    let limits = [("TTFT", ttft_us), ("TPOT", tpot_us)].into_iter().filter_map(|(name, us)| Some((name, us?)));
+    limits.map(|(name, us)| format!("{name} {}", duration(us))).collect::<Vec<_>>().join(" and ")
+}
+
+fn times(measured: &Measured) -> Table {
+    let Measured { ttft, tpot, e2e, waited, .. } = measured;
+    let row = |(name, times): (&str, &Times)| {
+        let times = times.distribution();
+        let (min, max) = times.range_us().unzip();
+        let percentiles = Percentile::ALL.map(|percentile| times.percentile_us(percentile));
+        let cells = [min].into_iter().chain(percentiles).chain([max]);
+        let cells = cells.map(|us| us.map_or_else(|| NONE.into(), duration));
+        [name.to_owned(), times.count().to_string()].into_iter().chain(cells).collect()
+    };
+    let header = ["", "count", "min", "p50", "p90", "p95", "p99", "max"].map(str::to_owned).into();
+    let rows = [("TTFT", ttft), ("TPOT", tpot), ("E2E", e2e), ("waited", waited)].map(row).into();
+    Table { header, rows, words: 1 }
+}

@@ -1,0 +1,143 @@
+//! `anyclaude load` and `anyclaude report merge` as their users run them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use axum::routing::post;
+use futures::stream;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use crate::support::demo::session;
+use crate::support::listen;
+use crate::support::process::Ran;
+use crate::support::replay_backend::{Flaw, ReplayBackend};
+use crate::support::sandbox::{Sandbox, portable};
+
+fn load(sandbox: &Sandbox, server: &ReplayBackend, more: &[&str]) -> Ran {
+    sandbox.run(&[&["load", "--backend", &server.url], more].concat())
+}
+
+fn report(sandbox: &Sandbox, file: &str) -> Value {
+    serde_json::from_str(&sandbox.read(file)).unwrap()
+}
+
+#[test]
+fn each_copy_of_a_conversation_is_a_new_one() {
+    let (sandbox, server) = (session(), ReplayBackend::with_cache_control(Flaw::None));
+    let ran = load(&sandbox, &server, &["--concurrency", "4", "--requests", "21", "--json", "load.json"]).exits(0);
+    assert!(ran.stdout.contains("Answered    21 of 21 in "), "{}", ran.stdout);
+    let report = report(&sandbox, "load.json");
+    assert_eq!((&report["requests"], &report["answered"], &report["errors"]), (&json!(21), &json!(21), &json!({})));
+    assert_eq!((&report["ttft"]["count"], &report["pattern"]), (&json!(21), &json!({"concurrency": 4})));
+    let first_messages: std::collections::HashSet<String> =
+        server.requests().iter().map(|request| serde_json::to_string(&request.messages[0]).unwrap()).collect();
+    assert_eq!(first_messages.len(), 21);
+}
+
+#[test]
+fn shards_send_it_all_and_their_reports_merge() {
+    let (sandbox, server) = (session(), ReplayBackend::with_cache_control(Flaw::None));
+    for shard in ["1/2", "2/2"] {
+        let file = format!("{}.json", &shard[..1]);
+        let rate = ["--rate", "500", "--arrivals", "constant", "--requests", "41", "--ttft-budget", "60s"];
+        load(&sandbox, &server, &[&rate[..], &["--shard", shard, "--json", &file]].concat()).exits(0);
+    }
+    let ran = sandbox.run(&["report", "merge", "1.json", "2.json", "--json", "all.json"]).exits(0);
+    assert!(
+        ran.stdout.contains("Answered    41 of 41 in ") && ran.stdout.contains("100.0% within TTFT 1m 00s"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(report(&sandbox, "all.json")["e2e"]["count"], json!(41));
+    sandbox.write("no.json", "{}");
+    let refusals = [&["1.json", "1.json"][..], &["1.json", "no.json"], &["missing.json"]];
+    let refusals: String =
+        refusals.into_iter().map(|files| sandbox.run(&[&["report", "merge"], files].concat()).refusal()).collect();
+    insta::assert_snapshot!(portable(&refusals), @"
+    exit 2: error: 1.json: shard 1/2 comes twice: give each report once
+    exit 2: error: no.json: missing field `version` at line 1 column 2; give what `anyclaude load --json` wrote
+    exit 2: error: missing.json: No such file or directory (os error [number]); give what `anyclaude load --json` wrote
+    ");
+}
+
+#[test]
+fn errors_are_counted_and_slow_answers_are_not_good() {
+    let sandbox = session();
+    let busy = ReplayBackend::without_cache_control(Flaw::Overloaded);
+    let ran = load(&sandbox, &busy, &["--as-recorded", "--speed", "100"]).exits(3);
+    assert!(ran.stdout.contains("Errors      2 overloaded"), "{}", ran.stdout);
+    let server = ReplayBackend::without_cache_control(Flaw::None);
+    let ran = load(&sandbox, &server, &["--concurrency", "1", "--ttft-budget", "1us"]).exits(4);
+    assert!(ran.stdout.contains("0.0% within TTFT 1 µs"), "{}", ran.stdout);
+    let ran = load(&sandbox, &server, &["--find-rate", "2000", "--requests", "2", "--ttft-budget", "1us"]).exits(4);
+    assert!(ran.stdout.contains("No rate has 99%"), "{}", ran.stdout);
+}
+
+#[test]
+fn requests_come_in_one_way() {
+    let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
+    for wrong in [&[][..], &["--rate", "1", "--as-recorded"], &["--concurrency", "2", "--speed", "2"], &["--find-rate", "1"]] {
+        load(&sandbox, &server, wrong).exits(2);
+    }
+    let two = ["--concurrency", "1", "--backend", "http://127.0.0.1:9"];
+    insta::assert_snapshot!(load(&sandbox, &server, &two).refusal(), @"exit 2: error: --backend: several; this command takes one");
+}
+
+const WORKERS: usize = 64;
+const TTFT: Duration = Duration::from_millis(500);
+const TPOT: Duration = Duration::from_millis(25);
+const TOKENS: u32 = 21;
+
+/// A server of 64 workers, each of which takes [`TTFT`] and then [`TPOT`] for each token.
+fn workers() -> String {
+    let free = Arc::new(Semaphore::new(WORKERS));
+    let answer = move || {
+        let free = free.clone();
+        async move {
+            let worker = free.acquire_owned().await.unwrap();
+            let token = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a "}});
+            let start = json!({"type": "message_start", "message": {
+                "id": "m", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": null,
+                "stop_sequence": null, "usage": {"input_tokens": 100, "output_tokens": 0},
+            }});
+            let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+            let stop = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+                "usage": {"output_tokens": TOKENS}});
+            let mut events = vec![(Duration::ZERO, start), (Duration::ZERO, block), (TTFT, token.clone())];
+            events.extend((1..TOKENS).map(|_| (TPOT, token.clone())));
+            let ends = [json!({"type": "content_block_stop", "index": 0}), stop, json!({"type": "message_stop"})];
+            events.extend(ends.map(|event| (Duration::ZERO, event)));
+            let frames = stream::unfold((events.into_iter(), worker), |(mut events, worker)| async move {
+                let (wait, event) = events.next()?;
+                sleep(wait).await;
+                let frame = format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+                Some((Ok::<_, std::io::Error>(Bytes::from(frame)), (events, worker)))
+            });
+            Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(frames)).unwrap()
+        }
+    };
+    listen::routes(Router::new().route("/v1/messages", post(answer)))
+}
+
+/// In real time, so it needs a machine with nothing else to do.
+#[test]
+#[ignore = "takes real time, which a busy machine does not give: cargo test --test it -- --ignored load::what_64_workers"]
+fn what_64_workers_were_told_to_take_is_reported() {
+    let (sandbox, url) = (session(), workers());
+    // 50 requests of a second each: below what 64 workers bear.
+    let load = ["load", "--backend", &url, "--rate", "50", "--requests", "500", "--json", "load.json"];
+    sandbox.run(&load).exits(0);
+    let report = report(&sandbox, "load.json");
+    for (metric, planted) in [("ttft", TTFT), ("tpot", TPOT), ("e2e", TTFT + TPOT * (TOKENS - 1))] {
+        for percentile in ["p50_us", "p99_us"] {
+            let (found, planted) = (report[metric][percentile].as_f64().unwrap(), planted.as_micros() as f64);
+            println!("{metric} {percentile}: {found} µs of {planted} µs planted");
+            assert!((found / planted - 1.0).abs() <= 0.02, "{metric} {percentile}: {found} µs is not {planted} µs");
+        }
+    }
+}
