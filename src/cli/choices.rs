@@ -82,6 +82,7 @@ pub(super) fn tool_format() -> impl TypedValueParser<Value = ToolFormatName> {
             ToolFormatName::Glm => "`<tool_call>…<arg_key>…</arg_key><arg_value>`: GLM",
             ToolFormatName::MiniMax => "`<minimax:tool_call><invoke name=\"…\"><parameter name=\"…\">`: MiniMax",
             ToolFormatName::Harmony => "`<|channel|>commentary to=functions.…`: gpt-oss",
+            ToolFormatName::Gemma => "`<|tool_call>call:…{…}` with strings between `<|\"|>`: Gemma 4",
             ToolFormatName::OpenAi => "`{\"tool_calls\": …}` or `{\"function_call\": …}` as text",
         })
     })

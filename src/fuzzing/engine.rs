@@ -17,7 +17,7 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     Tokenizer::load(&model).unwrap_or_else(|error| panic!("{error}"))
 });
 
-const FORMATS: [ToolFormatName; 9] = ToolFormatName::ALL;
+const FORMATS: [ToolFormatName; 10] = ToolFormatName::ALL;
 
 /// A conversation with a tool and a call of it.
 fn request() -> MessagesRequest {

@@ -14,7 +14,7 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes: its own, or that of one of our templates.
-pub(super) const FORMS: [(ToolFormatName, Option<&str>); 19] = [
+pub(super) const FORMS: [(ToolFormatName, Option<&str>); 21] = [
     (ToolFormatName::Hermes, None),
     (ToolFormatName::Qwen3Coder, None),
     (ToolFormatName::Llama3, None),
@@ -23,6 +23,7 @@ pub(super) const FORMS: [(ToolFormatName, Option<&str>); 19] = [
     (ToolFormatName::Glm, None),
     (ToolFormatName::MiniMax, None),
     (ToolFormatName::Harmony, None),
+    (ToolFormatName::Gemma, None),
     (ToolFormatName::OpenAi, None),
     (ToolFormatName::Llama3, Some("calls-with-a-type")),
     (ToolFormatName::Mistral, Some("calls-in-a-list")),
@@ -34,6 +35,7 @@ pub(super) const FORMS: [(ToolFormatName, Option<&str>); 19] = [
     (ToolFormatName::Glm, Some("keys-and-values-in-tags")),
     (ToolFormatName::MiniMax, Some("invocations-in-tags")),
     (ToolFormatName::Harmony, Some("messages-in-channels")),
+    (ToolFormatName::Gemma, Some("calls-in-marks")),
 ];
 
 pub(super) fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {

@@ -15,7 +15,7 @@ use crate::wire::Tool;
 
 /// 2^53 - 1, the largest whole number that every JSON parser reads exactly. Unbounded numbers get this bound, since a grammar
 /// would otherwise allow hundreds of digits.
-const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
+pub(super) const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
 /// Length limits above this are dropped: the automaton needs memory for each character.
 const LONGEST_LIMIT: u64 = 2_000;

@@ -11,9 +11,12 @@ pub struct ThinkingTags {
     pub close: &'static str,
 }
 
-/// The pairs that models use: the first by Qwen, DeepSeek and most others, the second by Mistral.
-pub(super) const THINKING_TAGS: [ThinkingTags; 2] =
-    [ThinkingTags { open: "<think>", close: "</think>" }, ThinkingTags { open: "[THINK]", close: "[/THINK]" }];
+/// The pairs that models use: the first by Qwen, DeepSeek and most others, the second by Mistral, the third by Gemma.
+pub(super) const THINKING_TAGS: [ThinkingTags; 3] = [
+    ThinkingTags { open: "<think>", close: "</think>" },
+    ThinkingTags { open: "[THINK]", close: "[/THINK]" },
+    ThinkingTags { open: "<|channel>thought", close: "<channel|>" },
+];
 
 impl ThinkingTags {
     /// The tags that the prompt opens at its very end, if it does: then the answer begins inside thoughts.
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn thoughts_are_told_from_the_answer_however_they_are_split() {
-        let [angle, square] = &THINKING_TAGS;
+        let [angle, square, channel] = &THINKING_TAGS;
         let cases = [
             (None, "<think>\nOne\n\ntwo.\n</think>\n\nAnswer\n", "One\n\ntwo.", "Answer\n"),
             (None, "\n<think>a<tool_call></thin</think><tool_call>", "a<tool_call></thin", "<tool_call>"),
@@ -176,6 +179,9 @@ mod tests {
             (None, "[THINK]a</think>[/THINK]b", "a</think>", "b"),
             (None, "[TH", "", "[TH"),
             (Some(square), "hm</think>[/THI", "hm</think>[/THI", ""),
+            (None, "<|channel>thought\nOne <|.\n<channel|>Answer", "One <|.", "Answer"),
+            (None, "<|channel>thoug", "", "<|channel>thoug"),
+            (Some(channel), "\nhm<channel|><|tool_call>", "hm", "<|tool_call>"),
         ];
         for (opened, text, thought, answer) in cases {
             let expected = (thought.to_owned(), answer.to_owned());

@@ -23,10 +23,12 @@ const PATIENCE: usize = 60;
 /// Tokens after which a call is taken to have no end: far more than any has needed.
 const ENDLESS: usize = 100_000;
 /// What ends a value or a call, in JSON and between tags.
-const ENDINGS: [&str; 11] = [
+const ENDINGS: [&str; 13] = [
     "\"",
     "}",
     "]",
+    "<|\"|>",
+    "}<tool_call|>",
     ",",
     "\n</parameter>",
     "</parameter>",

@@ -1,7 +1,9 @@
 //! The formats in which models write tool calls, one file each.
 
 mod as_written;
+mod declared;
 mod deepseek;
+mod gemma;
 mod glm;
 mod harmony;
 mod hermes;
@@ -10,6 +12,7 @@ mod minimax;
 mod mistral;
 mod openai;
 mod parameters_in_tags;
+mod patterns;
 mod qwen3_coder;
 
 #[cfg(test)]
@@ -41,13 +44,15 @@ pub enum ToolFormatName {
     MiniMax,
     /// `<|channel|>commentary to=functions.…`: gpt-oss
     Harmony,
+    /// `<|tool_call>call:…{…}` with strings between `<|"|>`: Gemma 4
+    Gemma,
     /// `{"tool_calls": …}` or `{"function_call": …}` as text
     OpenAi,
 }
 
 impl ToolFormatName {
     /// All formats.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Hermes,
         Self::Qwen3Coder,
         Self::Llama3,
@@ -56,6 +61,7 @@ impl ToolFormatName {
         Self::Glm,
         Self::MiniMax,
         Self::Harmony,
+        Self::Gemma,
         Self::OpenAi,
     ];
 
@@ -70,6 +76,7 @@ impl ToolFormatName {
             Self::Glm => "glm",
             Self::MiniMax => "minimax",
             Self::Harmony => "harmony",
+            Self::Gemma => "gemma",
             Self::OpenAi => "openai",
         }
     }
@@ -85,6 +92,7 @@ impl ToolFormatName {
             Self::Glm => Arc::new(glm::Glm),
             Self::MiniMax => Arc::new(minimax::MiniMax),
             Self::Harmony => Arc::new(harmony::Harmony),
+            Self::Gemma => Arc::new(gemma::Gemma),
             Self::OpenAi => Arc::new(openai::OpenAi),
         }
     }

@@ -94,6 +94,7 @@ fn templates_get_what_they_take() {
     insta::assert_snapshot!(traits.join("\n"), @r"
     calls-as-json: as most are
     calls-in-a-list: roles alternate, so neighbours are joined; late system messages are the user's
+    calls-in-marks: as most are
     calls-in-other-tags: as most are
     calls-in-sections: late system messages are the user's
     calls-where-content-is-none: late system messages are the user's; arguments are JSON text; text before a call is a message of its own
@@ -134,6 +135,7 @@ fn prompts_in_every_shape_start_those_of_their_continuations() {
         let moving = [
             "calls-in-a-list",
             "calls-as-json",
+            "calls-in-marks",
             "calls-in-sections",
             "calls-where-content-is-none",
             "invocations-in-tags",

@@ -1,6 +1,7 @@
 //! One table of cases for each format: what a model writes, and what is read in it, however it comes.
 
 mod in_json;
+mod in_marks;
 mod in_tags;
 
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ use crate::engine::decode::{Piece, joined};
 use crate::engine::text::{ChatTemplate, Tokenizer, tiny_model};
 use crate::wire::Tool;
 
-const FORMATS: [ToolFormatName; 9] = ToolFormatName::ALL;
+const FORMATS: [ToolFormatName; 10] = ToolFormatName::ALL;
 
 /// What is read, in short: a text, a call with its arguments, or arguments that were cut short.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,7 @@ fn the_format_is_the_one_in_which_the_template_writes_calls() {
     insta::assert_snapshot!(formats.collect::<Vec<_>>().join("\n"), @r"
     calls-as-json: hermes
     calls-in-a-list: mistral
+    calls-in-marks: gemma
     calls-in-other-tags: none
     calls-in-sections: deepseek
     calls-where-content-is-none: deepseek
@@ -123,6 +125,11 @@ fn answers() -> impl Strategy<Value = String> {
         "<arg_key>all",
         "<arg_value>",
         "</arg_value>",
+        "<|tool_call>call:Read{",
+        "path:<|\"|>",
+        "<|\"|>",
+        ",all:",
+        "}<tool_call|>",
         "<minimax:tool_call>",
         "<invoke name=\"Read\">",
         "<parameter name=\"path\">",

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::declared::{declared, is_string, object, resolve};
 use super::{ParameterTags, ValueLayout};
 use crate::engine::decode::call_form::Part;
+use crate::engine::decode::formats::declared::{beyond_arguments, declared, is_string, object, resolve};
+use crate::engine::decode::formats::patterns::{anchored, has_choice};
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::json_schema::with_options;
 
@@ -49,8 +50,7 @@ pub(in crate::engine::decode::formats) fn parameter_grammar(
     end: &[Part],
     vocabulary: &Vocabulary,
 ) -> (String, Vec<String>) {
-    let mut grammar = ParameterGrammar { tags, vocabulary, root, rules: String::new(), left_out: Vec::new() };
-    grammar.keywords();
+    let mut grammar = ParameterGrammar { tags, vocabulary, root, rules: String::new(), left_out: beyond_arguments(root) };
     let schema = object(root);
     let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     let required = |name: &str| required.iter().any(|one| one == name);
@@ -92,28 +92,6 @@ impl ParameterGrammar<'_> {
             }
             ValueLayout::Inline => Closing { within: Some(lark_string(close)), after: LINE_BREAK.into() },
         }
-    }
-
-    /// Records keywords that constrain the arguments as a whole, which this grammar cannot enforce.
-    fn keywords(&mut self) {
-        let schema = object(self.root);
-        const HELD_OR_SILENT: [&str; 12] = [
-            "type",
-            "properties",
-            "required",
-            "additionalProperties",
-            "$ref",
-            "$defs",
-            "definitions",
-            "$schema",
-            "title",
-            "description",
-            "default",
-            "x-guidance",
-        ];
-        let keywords = schema.as_object().into_iter().chain(self.root.as_object()).flatten().map(|(key, _)| key.as_str());
-        let beyond = keywords.filter(|key| !HELD_OR_SILENT.contains(key));
-        self.left_out.extend(beyond.map(|key| format!("{key} of all arguments")));
     }
 
     /// A rule for parameters of any name, for tools that declare none.
@@ -200,41 +178,4 @@ impl ParameterGrammar<'_> {
             }
         }
     }
-}
-
-/// Turns a JSON Schema pattern, which may match anywhere in a text, into one for the whole text, and escapes its
-/// slashes for Lark.
-fn anchored(pattern: &str) -> String {
-    let any = "(?s:.*)";
-    let (before, pattern) = pattern.strip_prefix('^').map_or((any, pattern), |rest| ("", rest));
-    let ends = pattern.ends_with('$') && !pattern.ends_with("\\$");
-    let (pattern, after) = if ends { (&pattern[..pattern.len() - 1], "") } else { (pattern, any) };
-    let mut escaped = String::new();
-    let mut backslash = false;
-    for c in pattern.chars() {
-        if c == '/' && !backslash {
-            escaped.push('\\');
-        }
-        backslash = c == '\\' && !backslash;
-        escaped.push(c);
-    }
-    format!("{before}(?:{escaped}){after}")
-}
-
-/// Whether the pattern has a `|` outside all brackets. An anchor then belongs to one alternative only, which
-/// [`anchored`] cannot handle.
-fn has_choice(pattern: &str) -> bool {
-    let mut depth = 0;
-    let mut backslash = false;
-    for c in pattern.chars() {
-        match c {
-            _ if backslash => {}
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth -= 1,
-            '|' if depth == 0 => return true,
-            _ => {}
-        }
-        backslash = c == '\\' && !backslash;
-    }
-    false
 }

@@ -1,7 +1,6 @@
 //! Arguments as tags, one for each parameter: strings without quotes or escapes, other values as JSON. What the tags are is up to
-//! the format; `grammar` writes them, `reader` reads them, `declared` is what a tool's schema says of its parameters.
+//! the format; `grammar` writes them, `reader` reads them.
 
-mod declared;
 mod grammar;
 mod reader;
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::declared::{declared, is_string, resolve};
 use super::{ParameterTags, ValueLayout};
 use crate::engine::decode::arguments::{ArgumentReader, escaped};
+use crate::engine::decode::formats::declared::{declared, is_string, resolve};
 use crate::engine::decode::syntax::{Cursor, Read, Unread, ending_with_start_of};
 use crate::wire::Tool;
 

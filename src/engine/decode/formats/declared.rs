@@ -37,3 +37,24 @@ pub(super) fn declared(root: &Value) -> Vec<(&str, &Value)> {
     declared.extend(silent);
     declared
 }
+
+/// The keywords that constrain the arguments as a whole, which grammars of single arguments cannot enforce.
+pub(super) fn beyond_arguments(root: &Value) -> Vec<String> {
+    const HELD_OR_SILENT: [&str; 12] = [
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "$ref",
+        "$defs",
+        "definitions",
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "x-guidance",
+    ];
+    let keywords = object(root).as_object().into_iter().chain(root.as_object()).flatten().map(|(key, _)| key.as_str());
+    let beyond = keywords.filter(|key| !HELD_OR_SILENT.contains(key));
+    beyond.map(|key| format!("{key} of all arguments")).collect()
+}
