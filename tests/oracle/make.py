@@ -52,6 +52,12 @@ GPT_OSS = dict(BASE, model_type="gpt_oss", head_dim=32, num_hidden_layers=4, sli
                swiglu_limit=7.0, rope_scaling=dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=1024,
                                                    beta_fast=32.0, beta_slow=1.0))
 
+# Attention through a latent space.
+GLM4_LITE = dict(BASE, model_type="glm4_moe_lite", num_key_value_heads=4, rms_norm_eps=1e-5, num_hidden_layers=3, q_lora_rank=64,
+                 kv_lora_rank=64, qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=48, n_routed_experts=8, n_shared_experts=1,
+                 num_experts_per_tok=2, moe_intermediate_size=64, routed_scaling_factor=1.8, norm_topk_prob=True, n_group=1,
+                 topk_group=1, scoring_func="sigmoid", topk_method="noaux_tc", first_k_dense_replace=1, moe_layer_freq=1,
+                 num_nextn_predict_layers=1, attention_bias=False)
 # As the small models are: the last layers borrow keys and values, and every layer has an input of its own.
 GEMMA4 = dict({k: v for k, v in BASE.items() if k not in ("rope_theta", "hidden_act")}, model_type="gemma4_text", head_dim=16,
               global_head_dim=32, num_hidden_layers=7, sliding_window=128, num_kv_shared_layers=3, use_double_wide_mlp=True,
@@ -127,6 +133,10 @@ MODELS |= {
         GLM4 | dict(use_qk_norm=False, n_shared_experts=2, norm_topk_prob=False, first_k_dense_replace=0),
         dict(dtype=mx.bfloat16, split_experts=True, more_layers=True)),
     "glm4_moe-4bit": (GLM4 | WIDE, dict(packing=packed(64, 4))),
+    "glm4_moe_lite": (GLM4_LITE, {}),
+    "glm4_moe_lite-bf16-raw": (GLM4_LITE | dict(q_lora_rank=None, n_shared_experts=2), dict(
+        dtype=mx.bfloat16, split_experts=True, more_layers=True, raw_latent=True)),
+    "glm4_moe_lite-4bit": (GLM4_LITE | WIDE | dict(qk_nope_head_dim=64), dict(packing=packed(64, 4))),
     "minimax": (MINIMAX, {}),
     "minimax-bf16-raw": (MINIMAX | dict(use_qk_norm=False), dict(dtype=mx.bfloat16, split_experts=True)),
     "minimax-4bit": (MINIMAX | WIDE, dict(packing=packed(
@@ -160,7 +170,8 @@ MODELS |= {
 # in f32: where the delta rule is computed in another order, there is nothing to compare. A router of gpt_oss-mxfp4-raw has two
 # experts that are as good but for rounding, in the longest prompt: what is computed after that hangs on how the prompt is cut.
 F32_ONLY = ["qwen3_moe-sparse-single-experts", "glm4_moe-bf16-raw", "gpt_oss-mxfp4-raw", "minimax-bf16-raw", "qwen3_next-raw",
-            "qwen3_5-tied-bf16-raw", "gemma4-moe-bf16-raw"]
+            "qwen3_5-tied-bf16-raw", "gemma4-moe-bf16-raw",
+            "glm4_moe_lite-bf16-raw"]
 
 
 def randomize(model):
@@ -230,6 +241,16 @@ def as_raw(weights):
     yield ("model.visual.patch_embed.proj.weight" if text else "mtp.fc.weight"), mx.zeros((4, 4))
 
 
+def as_raw_latent(weights):
+    """Each head's matrices between keys, values and latents in one tensor, as Hugging Face keeps them."""
+    for name, weight in weights.items():
+        if name.endswith("embed_q.weight"):
+            values = weights[name.replace("embed_q", "unembed_out")]
+            yield name.replace("embed_q", "kv_b_proj"), mx.concatenate([weight.swapaxes(-1, -2), values], axis=1).flatten(0, 1)
+        elif "unembed_out" not in name:
+            yield name, weight
+
+
 def as_raw_gemma(weights, layers):
     """Gemma 4 as Hugging Face keeps it: gates and ups in one tensor, and keys also in layers that borrow them."""
     for name, weight in weights.items():
@@ -280,7 +301,7 @@ def save(folder, weights, shards):
 
 
 def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts=False, more_layers=False, raw=False,
-         raw_gemma=False, openai=False):
+         raw_gemma=False, raw_latent=False, openai=False):
     model_class, arguments = _get_classes(config)
     model = model_class(arguments.from_dict(config))
     randomize(model)
@@ -296,6 +317,8 @@ def make(folder, config, dtype=mx.float32, packing=None, shards=1, split_experts
         weights = dict(single_experts(weights))
     if raw:
         weights = dict(as_raw(weights))
+    if raw_latent:
+        weights = dict(as_raw_latent(weights))
     if raw_gemma:
         weights = dict(as_raw_gemma(weights, config["text_config"]["num_hidden_layers"]))
     if openai:

@@ -58,6 +58,15 @@ impl Matrix {
         }
     }
 
+    /// Products with each matrix of a stack `[heads, output, input]`: `[n, heads, rows, input]` to `[n, heads, rows, output]`.
+    pub(super) fn apply_to_heads(&self, x: &Array) -> Result<Array, Exception> {
+        match self {
+            Self::OnCpu(stack) | Self::Plain(stack) => matmul(x, swap_axes(stack, -1, -2)?),
+            Self::PackedOnCpu(stack) => Self::OnCpu(stack.unpacked()?).apply_to_heads(x),
+            Self::Packed(_) => self.apply(x),
+        }
+    }
+
     /// The matrix for products with `x` whose rows are split among the cores: one that would be unpacked for each of the parts is
     /// unpacked once for all.
     pub(super) fn for_parts_of(&self, x: &Array) -> Result<Self, Exception> {

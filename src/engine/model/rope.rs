@@ -186,13 +186,22 @@ pub(super) struct Rope {
     position_scale: f32,
     wavelengths: Option<Array>,
     magnitude: f32,
+    /// Whether a pair is two neighbours, and not one dimension of each half.
+    pairs_neighbours: bool,
 }
 
 impl Rope {
     /// As configured.
     pub(super) fn new(config: &RopeConfig) -> Result<Self, Exception> {
         let width = config.width as i32;
-        let plain = Self { width, theta: Some(config.theta), position_scale: 1.0, wavelengths: None, magnitude: 1.0 };
+        let plain = Self {
+            width,
+            theta: Some(config.theta),
+            position_scale: 1.0,
+            wavelengths: None,
+            magnitude: 1.0,
+            pairs_neighbours: false,
+        };
         Ok(match config.scaling {
             Scaling::None => plain,
             Scaling::Linear { factor } => Self { position_scale: 1.0 / factor, ..plain },
@@ -218,6 +227,11 @@ impl Rope {
         })
     }
 
+    /// The same that turns pairs of neighbours (GLM-4.7-Flash).
+    pub(super) fn interleaved(self) -> Self {
+        Self { pairs_neighbours: true, ..self }
+    }
+
     /// Rotates `[n, heads, L, d]`, the consecutive tokens of `n` sequences that begin at `positions`, `[n]`. With rows of one
     /// token, each row has a position of its own.
     pub(super) fn rotate(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
@@ -229,13 +243,15 @@ impl Rope {
     pub(super) fn rotate_from(&self, x: &Array, starts: &Starts) -> Result<Array, Exception> {
         let x = self.magnified(x)?;
         match starts {
-            Starts::One(start) => rope(x, self.width, false, self.theta, self.position_scale, *start, self.wavelengths.as_ref()),
+            Starts::One(start) => {
+                rope(x, self.width, self.pairs_neighbours, self.theta, self.position_scale, *start, self.wavelengths.as_ref())
+            }
             Starts::Each(starts) => self.turned(&x, starts),
         }
     }
 
     fn turned(&self, x: &Array, positions: &Array) -> Result<Array, Exception> {
-        rope_dynamic(x, self.width, false, self.theta, self.position_scale, positions, self.wavelengths.as_ref())
+        rope_dynamic(x, self.width, self.pairs_neighbours, self.theta, self.position_scale, positions, self.wavelengths.as_ref())
     }
 
     fn magnified(&self, x: &Array) -> Result<Array, Exception> {

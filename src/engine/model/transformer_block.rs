@@ -7,7 +7,7 @@ use mlx_rs::ops::{add, multiply};
 
 use super::Config;
 use super::activation::lazy_gelu;
-use super::attention::Attention;
+use super::attention::{Attention, LatentAttention};
 use super::batch::Batch;
 use super::experts::Experts;
 use super::gated_delta_net::GatedDeltaNet;
@@ -48,6 +48,7 @@ pub(super) struct LayerInput {
 /// The part of a transformer block that lets tokens know of those before them.
 pub(super) enum TokenMixer {
     Attention(Box<Attention>),
+    Latent(Box<LatentAttention>),
     GatedDelta(Box<GatedDeltaNet>),
 }
 
@@ -113,7 +114,7 @@ impl TransformerBlock {
     pub(super) fn remembers(&self) -> bool {
         match &self.mixer {
             TokenMixer::Attention(attention) => attention.own.is_some(),
-            TokenMixer::GatedDelta(_) => true,
+            TokenMixer::Latent(_) | TokenMixer::GatedDelta(_) => true,
         }
     }
 
@@ -129,6 +130,7 @@ impl TransformerBlock {
         let normed = self.mixer_norm.forward(x)?;
         let mixed = match &self.mixer {
             TokenMixer::Attention(attention) => attention.forward(&normed, self.slot, batch)?,
+            TokenMixer::Latent(attention) => attention.forward(&normed, self.slot, batch)?,
             TokenMixer::GatedDelta(net) => net.forward(&normed, self.slot, batch)?,
         };
         let x = added(x, mixed, mixer_output_norm)?;
@@ -150,6 +152,7 @@ impl TransformerBlock {
         let normed = self.mixer_norm.forward(x)?;
         match &self.mixer {
             TokenMixer::Attention(attention) => attention.fill(&normed, self.slot, batch),
+            TokenMixer::Latent(attention) => attention.fill(&normed, self.slot, batch),
             TokenMixer::GatedDelta(net) => net.forward(&normed, self.slot, batch).map(drop),
         }
     }

@@ -139,7 +139,27 @@ impl Weights {
         Ok(self.plain(stack))
     }
 
-    fn plain(&self, matrix: Array) -> Matrix {
+    /// Takes a stack `[heads, output, input]` for products of each head: on the CPU path unpacked, as these matrices are small.
+    pub(super) fn head_matrices(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
+        match self.path {
+            ComputePath::Cpu => Ok(Matrix::OnCpu(self.unpacked(path, shape)?)),
+            ComputePath::Gpu => self.matrix(path, shape),
+        }
+    }
+
+    /// Takes a layer's matrix or stack without its packing.
+    pub(super) fn unpacked(&mut self, path: &str, shape: &[usize]) -> Result<Array, EngineError> {
+        let matrix = match self.stored(path) {
+            Some(Storage::Affine(packing)) => self.affine(path, shape, packing)?.unpack()?,
+            Some(Storage::MxFp4) => self.mxfp4(path, shape)?.unpack()?,
+            None => self.take(&format!("{path}.weight"), shape)?,
+        };
+        eval([&matrix])?;
+        Ok(matrix)
+    }
+
+    /// A matrix that is not packed, as the compute path keeps it.
+    pub(super) fn plain(&self, matrix: Array) -> Matrix {
         match self.path {
             ComputePath::Cpu => Matrix::OnCpu(matrix),
             ComputePath::Gpu => Matrix::Plain(matrix),

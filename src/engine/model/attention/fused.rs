@@ -18,11 +18,11 @@ use crate::engine::model::layers::RmsNorm;
 /// The queries of the new tokens of one sequence, or of `S` that share buffers, and the keys and values that they attend to.
 pub(super) struct FusedInput {
     /// Queries of the new tokens, `[S, H, L, d]`.
-    queries: Array,
+    pub queries: Array,
     /// Of the tokens, the new ones included, `[S, K, T, width]`.
-    kv: LayerKv,
+    pub kv: LayerKv,
     /// Which of several sequences' tokens each query sees, `[S, 1, L, T]`.
-    mask: Option<Array>,
+    pub mask: Option<Array>,
 }
 
 impl Attention {
@@ -73,7 +73,7 @@ impl Attention {
 }
 
 /// The parts of `[n, heads, R / n, d]`, each `[S, heads, L, d]`; `sizes` has `S` and `L` of each.
-fn parted(heads: Array, sizes: &[[i32; 2]]) -> Result<Vec<Array>, Exception> {
+pub(super) fn parted(heads: Array, sizes: &[[i32; 2]]) -> Result<Vec<Array>, Exception> {
     let of_group = heads.dim(2);
     let ends = sizes.iter().scan(0, |end, [sequences, rows]| {
         *end += sequences * rows / of_group;
@@ -92,7 +92,7 @@ fn parted(heads: Array, sizes: &[[i32; 2]]) -> Result<Vec<Array>, Exception> {
 }
 
 /// The way back from [`parted`], to groups of `of_group` rows.
-fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
+pub(super) fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
     let part = |part: Array| {
         if part.dim(2) == of_group {
             return Ok(part);
@@ -105,9 +105,17 @@ fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exception> {
 
 /// The attention output of the new tokens of a part, `[S, H, L, d]`. A token attends to what the mask says; without one, to itself
 /// and the tokens before it, with a `window` to at most that many in all. With `sinks`, `[H]`, it also attends to nothing.
-fn attend(FusedInput { queries, kv, mask }: &FusedInput, Scores { scale, window, sinks }: Scores) -> Result<Array, Exception> {
+pub(super) fn attend(
+    FusedInput { queries, kv, mask }: &FusedInput,
+    Scores { scale, window, sinks, value_width }: Scores,
+) -> Result<Array, Exception> {
     let LayerKv { keys, values } = kv;
-    let values = values.as_ref().unwrap_or(keys);
+    let values = match (values, value_width) {
+        (Some(values), _) => values.clone(),
+        (None, Some(width)) => keys.try_index((.., .., .., 0..width))?,
+        (None, None) => keys.clone(),
+    };
+    let values = &values;
     let (new, tokens) = (queries.dim(2), keys.dim(2));
     if let Some(mask) = mask {
         return scaled_dot_product_attention(queries, keys, values, scale, ScaledDotProductAttentionMask::Array(mask), sinks);
@@ -179,7 +187,7 @@ mod tests {
             {
                 let mask = window_mask(all - new..all, 0..all, window.unwrap_or(all)).unwrap();
                 let mask = ScaledDotProductAttentionMask::Array(&mask);
-                let scores = Scores { scale: (width as f32).powf(-0.5), window, sinks };
+                let scores = Scores { scale: (width as f32).powf(-0.5), window, sinks, value_width: None };
                 let whole = scaled_dot_product_attention(&queries, &keys, &values, scores.scale, mask, sinks).unwrap();
                 // `[1, H, L, d]` to `[L, H · d]`.
                 let in_rows = |heads: Array| heads.transpose_axes(&[2, 1, 0, 3]).unwrap().reshape(&[new, -1]).unwrap();

@@ -6,7 +6,10 @@
 //! tokens in all; `D` hidden size; `H` query heads; `K` key/value heads; `d` head width.
 
 mod fused;
+mod latent;
 mod on_cpu;
+
+pub(super) use self::latent::LatentAttention;
 
 use mlx_rs::Array;
 use mlx_rs::error::Exception;
@@ -63,6 +66,8 @@ pub(super) struct Scores<'a> {
     pub window: Option<i32>,
     /// See [`Attention::sinks`].
     pub sinks: Option<&'a Array>,
+    /// Where values are in their keys: numbers of a value.
+    pub value_width: Option<i32>,
 }
 
 /// The attention output times the sigmoids of its gates, if there are any.
@@ -123,7 +128,7 @@ impl Attention {
     }
 
     fn scores(&self) -> Scores<'_> {
-        Scores { scale: self.scale, window: self.window, sinks: self.sinks.as_ref() }
+        Scores { scale: self.scale, window: self.window, sinks: self.sinks.as_ref(), value_width: None }
     }
 
     /// `[n, R / n, D]` to the same shape. Appends the new keys and values to the caches.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::experts::{ExpertConfig, Qwen3MoeConfig};
 use super::gemma4::Gemma4Config;
 use super::glm::Glm4MoeConfig;
+use super::glm_lite::GlmLiteConfig;
 use super::gpt_oss;
 use super::hybrid::HybridConfig;
 use super::minimax::MiniMaxConfig;
@@ -20,6 +21,7 @@ pub enum Family {
     Qwen3,
     Qwen3Moe(Qwen3MoeConfig),
     Glm4Moe(Glm4MoeConfig),
+    Glm4MoeLite(GlmLiteConfig),
     MiniMax(MiniMaxConfig),
     GptOss(ExpertConfig),
     Gemma4(Box<Gemma4Config>),
@@ -39,7 +41,7 @@ pub struct LlamaConfig {
 /// Where the `model_type` of the text model within another is kept while a configuration is read.
 pub(super) const TEXT_MODEL_TYPE: &str = "text_model_type";
 
-const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3";
+const KNOWN: &str = "the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, glm4_moe_lite, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3";
 
 impl Family {
     /// The family of a `config.json`, by its `model_type`; the error names what is unknown or missing.
@@ -56,6 +58,7 @@ impl Family {
             Some("qwen3") => Ok(Self::Qwen3),
             Some("qwen3_moe") => Qwen3MoeConfig::parse(config).map(Self::Qwen3Moe),
             Some("glm4_moe") => Glm4MoeConfig::parse(config).map(Self::Glm4Moe),
+            Some("glm4_moe_lite") => GlmLiteConfig::parse(config).map(Self::Glm4MoeLite),
             Some("minimax_m2") => MiniMaxConfig::parse(config).map(Self::MiniMax),
             Some("gpt_oss") => gpt_oss::parse(config).map(Self::GptOss),
             Some("qwen3_next") => HybridConfig::parse(config).map(Self::Qwen3Next),
@@ -88,6 +91,7 @@ impl Family {
             | Self::Qwen3
             | Self::Qwen3Moe(_)
             | Self::Glm4Moe(_)
+            | Self::Glm4MoeLite(_)
             | Self::MiniMax(_)
             | Self::GptOss(_)
             | Self::Gemma4(_) => None,
@@ -103,7 +107,8 @@ impl Family {
     pub fn expert_width(&self) -> Option<usize> {
         match self {
             Self::Qwen3Moe(own) => Some(own.experts.moe_intermediate_size),
-            Self::Glm4Moe(own) => Some(own.experts.moe_intermediate_size),
+            Self::Glm4Moe(own) => Some(own.feed_forward.experts.moe_intermediate_size),
+            Self::Glm4MoeLite(own) => Some(own.feed_forward.experts.moe_intermediate_size),
             Self::MiniMax(own) => Some(own.experts.moe_intermediate_size),
             Self::GptOss(experts) => Some(experts.moe_intermediate_size),
             Self::Gemma4(own) => Some(own.experts.as_ref()?.moe_intermediate_size),

@@ -10,14 +10,7 @@ use super::sigmoid_routing::SigmoidRouting;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Glm4MoeConfig {
     #[serde(flatten)]
-    pub experts: ExpertConfig,
-    #[serde(flatten)]
-    pub routing: SigmoidRouting,
-    /// Experts that compute every token; side by side they are one, as wide as all of them.
-    pub n_shared_experts: Option<usize>,
-    /// The first layers, which have a dense MLP.
-    #[serde(default)]
-    pub first_k_dense_replace: usize,
+    pub feed_forward: GlmExpertConfig,
     /// Whether the projections of queries, keys and values have a bias.
     #[serde(default)]
     pub attention_bias: bool,
@@ -26,12 +19,33 @@ pub struct Glm4MoeConfig {
     pub use_qk_norm: bool,
 }
 
+/// The experts of all GLMs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct GlmExpertConfig {
+    #[serde(flatten)]
+    pub experts: ExpertConfig,
+    #[serde(flatten)]
+    pub routing: SigmoidRouting,
+    /// Experts that compute every token; side by side they are one, as wide as all of them.
+    pub n_shared_experts: Option<usize>,
+    /// The first layers, which have a dense MLP.
+    #[serde(default)]
+    pub first_k_dense_replace: usize,
+}
+
+impl GlmExpertConfig {
+    /// Refuses what cannot be, or would silently be computed otherwise.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.experts.check()?;
+        self.routing.check()
+    }
+}
+
 impl Glm4MoeConfig {
     /// Reads the fields; the error names what is missing or not supported.
     pub(super) fn parse(config: &Value) -> Result<Self, String> {
         let found = Self::deserialize(config).map_err(|e| e.to_string())?;
-        found.experts.check()?;
-        found.routing.check()?;
+        found.feed_forward.check()?;
         Ok(found)
     }
 }
@@ -50,9 +64,12 @@ mod tests {
 
     #[test]
     fn fields_that_are_missing_have_their_defaults() {
-        let config = parse(json!({})).unwrap();
-        assert_eq!((config.experts.num_experts, config.n_shared_experts, config.first_k_dense_replace), (8, None, 0));
-        assert_eq!((config.routing.routed_scaling_factor, config.use_qk_norm), (1.0, false));
+        let Glm4MoeConfig { feed_forward, use_qk_norm, .. } = parse(json!({})).unwrap();
+        assert_eq!(
+            (feed_forward.experts.num_experts, feed_forward.n_shared_experts, feed_forward.first_k_dense_replace),
+            (8, None, 0)
+        );
+        assert_eq!((feed_forward.routing.routed_scaling_factor, use_qk_norm), (1.0, false));
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Config {
     pub fn kv_shape(&self, layer: usize) -> KvLayerShape {
         match &self.family {
             Family::Gemma4(own) if !own.sliding[layer] => KvLayerShape::new(own.full.kv_heads, own.full.head_dim),
+            Family::Glm4MoeLite(own) => KvLayerShape { heads: 1, width: own.latent.key_width(), values: ValueShape::InKeys },
             _ => KvLayerShape::new(self.kv_heads, self.head_dim),
         }
     }

@@ -6,6 +6,7 @@ mod family;
 mod gemma4;
 mod generation_config;
 mod glm;
+mod glm_lite;
 mod gpt_oss;
 mod hybrid;
 mod kv_shape;
@@ -21,7 +22,8 @@ pub(super) use self::experts::{ExpertConfig, Qwen3MoeConfig};
 pub(super) use self::family::{Family, LlamaConfig};
 pub(super) use self::gemma4::{Gemma4Config, LayerInputConfig};
 pub use self::generation_config::GenerationConfig;
-pub(super) use self::glm::Glm4MoeConfig;
+pub(super) use self::glm::{Glm4MoeConfig, GlmExpertConfig};
+pub(super) use self::glm_lite::{GlmLiteConfig, LatentConfig};
 pub(super) use self::hybrid::{DeltaConfig, HybridConfig, SharedExpertConfig};
 pub(super) use self::kv_shape::{KvLayerShape, ValueShape};
 pub(super) use self::minimax::MiniMaxConfig;
@@ -239,6 +241,13 @@ impl ConfigFile {
         if part > 1.0 || width < 2 || !width.is_multiple_of(2) {
             return Err(format!("partial_rotary_factor {part} is out of range for head_dim {}", self.head_dim()));
         }
+        if let Family::Glm4MoeLite(own) = family {
+            let scaling = scaling.filter(|scaling| *scaling != Scaling::None);
+            return match scaling {
+                Some(_) => Err("RoPE scaling is not supported for this model_type".into()),
+                None => Ok(RopeConfig { theta, width: own.latent.qk_rope_head_dim, scaling: Scaling::None, query_scaling: None }),
+            };
+        }
         let query_scaling = self.rope_scaling.as_ref().or(parameters).map(QueryScaling::parse).transpose()?.flatten();
         Ok(RopeConfig { theta, width, scaling: scaling.unwrap_or(Scaling::None), query_scaling })
     }
@@ -254,7 +263,12 @@ impl ConfigFile {
     fn windows(&self, family: &Family) -> Vec<Option<i32>> {
         let (switched_on, first) = match family {
             Family::Gemma4(_) => (true, 0),
-            Family::Llama(_) | Family::Qwen3Next(_) | Family::Qwen3_5(_) | Family::Glm4Moe(_) | Family::MiniMax(_) => (false, 0),
+            Family::Llama(_)
+            | Family::Qwen3Next(_)
+            | Family::Qwen3_5(_)
+            | Family::Glm4Moe(_)
+            | Family::Glm4MoeLite(_)
+            | Family::MiniMax(_) => (false, 0),
             Family::Mistral | Family::GptOss(_) => (true, 0),
             Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe(_) => {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
@@ -317,11 +331,14 @@ impl ConfigFile {
         if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
             return Err(format!("hidden_act {other:?} is not supported; the engine computes \"silu\""));
         }
-        if self.attention_bias && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::GptOss(_)) {
+        if self.attention_bias
+            && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::Glm4MoeLite(_) | Family::GptOss(_))
+        {
             return Err("attention_bias is not supported for this model_type".into());
         }
         let hybrid = family.hybrid().is_some();
-        let windows = !hybrid && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::MiniMax(_));
+        let windows =
+            !hybrid && !matches!(family, Family::Llama(_) | Family::Glm4Moe(_) | Family::Glm4MoeLite(_) | Family::MiniMax(_));
         let known = |kind: &str| match kind {
             "full_attention" => true,
             SLIDING => windows,
@@ -368,7 +385,7 @@ mod tests {
         let cases = [
             (
                 json!({"model_type": "gpt2"}),
-                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3",
+                "model_type \"gpt2\" is not supported; the engine runs llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, glm4_moe, glm4_moe_lite, minimax_m2, gpt_oss, gemma4, ministral3 and mistral3",
             ),
             (json!({"model_type": "qwen3_moe"}), "missing field `num_experts`"),
             (json!({"rope_theta": null}), "rope_theta is missing"),

@@ -18,7 +18,7 @@ use crate::engine::model::kv_spans::{AttendedSequence, KvSpan};
 pub(crate) fn cpu_attention(
     queries: &Array,
     sequences: Vec<AttendedSequence>,
-    Scores { scale, window, sinks }: Scores,
+    Scores { scale, window, sinks, value_width }: Scores,
 ) -> Result<Array, Exception> {
     let sequences: Vec<_> = sequences.into_iter().map(|sequence| within_window(sequence, window)).collect();
     let &[rows, heads, 1, width] = queries.shape() else { return Err(Exception::custom("queries must be [R, H, 1, d]")) };
@@ -39,7 +39,7 @@ pub(crate) fn cpu_attention(
         slices.push(QueriedSequence { queries: *new_tokens as usize, kv });
     }
     let LayerKv { keys, values } = &sequences[0].kv.as_slice()[0].buffers;
-    let (kv_heads, value_width) = (keys.dim(1), values.as_ref().map_or(width, |values| values.dim(3)));
+    let (kv_heads, value_width) = (keys.dim(1), values.as_ref().map_or(value_width.unwrap_or(width), |values| values.dim(3)));
     let batch = AttentionBatch {
         sequences: slices,
         common: common_tokens(&sequences),
@@ -145,7 +145,7 @@ mod tests {
                 let span = |(start, end): (i32, i32)| KvSpan { range: start..end, ..KvSpan::new(kv()) };
                 KvSpans::new(starts.into_iter().zip(ends).map(span).collect())
             };
-            let scores = Scores { scale: 0.25, window, sinks: None };
+            let scores = Scores { scale: 0.25, window, sinks: None, value_width: None };
             let whole = cpu_attention(&queries, attended(TOKENS, spans(&[], TOKENS)), scores).unwrap();
 
             let (start, end) = (chunk.0.min(chunk.1) - 1, chunk.0.max(chunk.1));

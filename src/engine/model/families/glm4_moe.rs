@@ -5,7 +5,7 @@ use super::qwen3;
 use crate::engine::EngineError;
 use crate::engine::model::Config;
 use crate::engine::model::attention::{Attention, AttentionBias};
-use crate::engine::model::config::Glm4MoeConfig;
+use crate::engine::model::config::{Glm4MoeConfig, GlmExpertConfig};
 use crate::engine::model::experts::{Experts, Scoring, SharedExpert, SigmoidRounding};
 use crate::engine::model::layers::Mlp;
 use crate::engine::model::transformer_block::{FeedForward, TransformerBlock};
@@ -23,12 +23,17 @@ pub(super) fn block(
         let (query, key) = qwen3::norms(weights, layer, config)?;
         attention = attention.with_norms(query, key);
     }
-    let feed_forward = feed_forward(weights, layer, config, own)?;
+    let feed_forward = feed_forward(weights, layer, config, &own.feed_forward)?;
     TransformerBlock::load(weights, layer, config, attention, feed_forward)
 }
 
 /// A dense MLP in the first layers, else experts.
-fn feed_forward(weights: &mut Weights, layer: usize, config: &Config, own: &Glm4MoeConfig) -> Result<FeedForward, EngineError> {
+pub(super) fn feed_forward(
+    weights: &mut Weights,
+    layer: usize,
+    config: &Config,
+    own: &GlmExpertConfig,
+) -> Result<FeedForward, EngineError> {
     let path = format!("model.layers.{layer}.mlp");
     if layer < own.first_k_dense_replace {
         return Ok(FeedForward::Dense(Mlp::load(weights, &path, config, false)?));

@@ -5,6 +5,7 @@
 
 mod gemma4;
 mod glm4_moe;
+mod glm4_moe_lite;
 mod gpt_oss;
 mod llama;
 mod minimax;
@@ -33,6 +34,7 @@ pub(super) fn block(weights: &mut Weights, layer: usize, config: &Config) -> Res
         Family::MiniMax(own) => minimax::block(weights, layer, config, own),
         Family::GptOss(experts) => gpt_oss::block(weights, layer, config, experts),
         Family::Gemma4(own) => gemma4::block(weights, layer, config, own),
+        Family::Glm4MoeLite(own) => glm4_moe_lite::block(weights, layer, config, own),
         Family::Glm4Moe(own) => glm4_moe::block(weights, layer, config, own),
         Family::Qwen3_5(own) => qwen3_5::block(weights, layer, config, own),
     }
