@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tower::ServiceExt;
 
+use super::at_work::{AtWork, GuardedBody};
 use super::client::Client;
 use super::refused_head;
 
@@ -73,21 +74,28 @@ impl Connections {
         }
         let stream = Arc::new(stream);
         let (router, client) = (self.router.clone(), Client::new(stream.clone()));
+        let at_work = AtWork::default();
+        let stream = SharedStream::new(stream, at_work.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let guard = at_work.begin();
             request.extensions_mut().insert(ConnectInfo(peer));
             // HTTP/1.0 has no interim answers.
             if request.version() == Version::HTTP_11 {
                 request.extensions_mut().insert(client.clone());
             }
-            router.clone().oneshot(request)
+            let answer = router.clone().oneshot(request);
+            async move { answer.await.map(|answer| answer.map(|body| GuardedBody { body, _guard: guard })) }
         });
-        self.http.serve_connection(TokioIo::new(SharedStream::new(stream)), service)
+        self.http.serve_connection(TokioIo::new(stream), service)
     }
 }
 
 /// A connection that is looked at from elsewhere while hyper reads and writes it.
 struct SharedStream {
     stream: Arc<TcpStream>,
+    at_work: AtWork,
+    /// Whether the request that comes or is at work is a HEAD; `None` before its first byte.
+    is_head: Option<bool>,
     /// What is left to write of the answer to a head that hyper has refused. It is the last one.
     refusal: Option<Vec<u8>>,
     /// How long the rest of what was refused is still read.
@@ -95,7 +103,7 @@ struct SharedStream {
 }
 
 impl AsyncRead for SharedStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
             match self.stream.try_read(buffer.initialize_unfilled()) {
@@ -103,6 +111,8 @@ impl AsyncRead for SharedStream {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(read) => {
                     buffer.advance(read);
+                    let start = buffer.filled().trim_ascii_start();
+                    self.is_head.get_or_insert_with(|| start.starts_with(b"HEAD "));
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -111,14 +121,14 @@ impl AsyncRead for SharedStream {
 }
 
 impl SharedStream {
-    fn new(stream: Arc<TcpStream>) -> Self {
-        Self { stream, refusal: None, lingering: None }
+    fn new(stream: Arc<TcpStream>, at_work: AtWork) -> Self {
+        Self { stream, at_work, is_head: None, refusal: None, lingering: None }
     }
 
     /// Writes our words in place of hyper's bare refusal, if that is what these bytes are; `None` if they are something else.
     fn poll_refusing(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
-        if self.refusal.is_none() {
-            self.refusal = refused_head::in_envelope(bytes);
+        if self.refusal.is_none() && self.at_work.is_idle() {
+            self.refusal = refused_head::in_envelope(bytes, self.is_head.unwrap_or_default());
         }
         let mut rest = self.refusal.take()?;
         while !rest.is_empty() {
@@ -190,8 +200,11 @@ impl AsyncWrite for SharedStream {
         true
     }
 
-    /// The kernel holds what is written; there is nothing to flush.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The kernel holds what is written; there is nothing to flush. Hyper comes here once its own buffer is empty.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.at_work.written() {
+            self.is_head = None;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod app;
+mod at_work;
 mod auth;
 mod body;
 mod cache;

@@ -96,6 +96,16 @@ fn an_error_status_passes_with_its_headers_and_is_recorded() {
 }
 
 #[test]
+fn an_upstreams_answer_of_a_bare_status_passes_as_it_is() {
+    const BARE: &str = "HTTP/1.1 400 Bad Request\r\nx-upstream: 1\r\ncontent-length: 0\r\n\r\n";
+    let upstream = Upstream::start(|_, answer| answer.raw(BARE));
+    let recorder = Recorder::start(&upstream.url());
+    let answer = Client::post(&recorder.address, REQUEST).answer();
+    assert_eq!((answer.status(), answer.header("x-upstream"), answer.text().as_str()), (400, Some("1"), ""));
+    assert_eq!((answer.header("request-id"), recorder.trace().response.status), (None, 400));
+}
+
+#[test]
 fn a_request_too_large_to_hold_is_refused_before_it_is_read() {
     let upstream = streaming(64);
     let recorder = Recorder::start(&upstream.url());

@@ -1,6 +1,6 @@
 //! Heads of requests that are wrong, sent as they are: each gets its status, in Anthropic's envelope.
 
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -39,4 +39,18 @@ fn a_head_that_cannot_be_read_is_refused_in_the_envelope() {
         assert_eq!((&body["type"], &body["error"]["type"]), (&"error".into(), &"invalid_request_error".into()), "{case}");
         assert_eq!(body["request_id"].as_str(), answer.header("request-id"), "{case}");
     }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_refused_so_behind_a_good_request_too_and_without_a_body_to_head() {
+    let server = Serving::start(MODEL, &[]);
+    let mut socket = BufReader::new(TcpStream::connect(server.url.trim_start_matches("http://")).unwrap());
+    socket.get_mut().write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    assert_eq!(read_message(&mut socket).status(), 200);
+    let refused = format!("HEAD /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(80_000));
+    socket.get_mut().write_all(refused.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 414 ") && answer.contains("\r\nrequest-id: "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n") && !answer.contains('{'), "{answer}");
 }
