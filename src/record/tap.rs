@@ -12,7 +12,7 @@ use super::decompress::Decoder;
 use super::exchange_file::ExchangeUpdate;
 use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
-use crate::wire::{Endpoint, Frame, Splitter, StreamSign};
+use crate::wire::{Endpoint, EventTooLarge, Frame, Splitter, StreamSign};
 
 /// The recording of one exchange, from the moment its request is sent.
 pub(super) struct Tap {
@@ -94,8 +94,11 @@ impl Tap {
         match &mut self.body {
             AnswerBody::Whole(body) => body.extend(decoded),
             AnswerBody::Events(splitter) => match splitter.push(&decoded) {
-                Ok(frames) => frames.into_iter().for_each(|frame| self.event(frame, at_us)),
-                Err(_) => self.give_up(&DecodeError::TooLarge),
+                Ok(frames) => self.events(frames, at_us),
+                Err(EventTooLarge { before }) => {
+                    self.events(before, at_us);
+                    self.give_up(&DecodeError::TooLarge);
+                }
             },
         }
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(chunk.len() as u64));
@@ -156,6 +159,10 @@ impl Tap {
         let outcome = *self.ended.get_or_insert(outcome);
         self.unsaved = false;
         self.writer.save(outcome, ended_us).await;
+    }
+
+    fn events(&mut self, frames: Vec<Frame>, at_us: u64) {
+        frames.into_iter().for_each(|frame| self.event(frame, at_us));
     }
 
     fn event(&mut self, frame: Frame, at_us: u64) {

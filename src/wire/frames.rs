@@ -9,10 +9,13 @@ use serde::Deserialize;
 /// The largest event, in bytes: far more than any has.
 const LARGEST_EVENT: usize = 64 << 20;
 
-/// An event that has no end, or as good as none.
+/// An event that has no end, or as good as none. What came of it is dropped.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {} MiB, which none has", LARGEST_EVENT >> 20)]
-pub(crate) struct EventTooLarge;
+pub(crate) struct EventTooLarge {
+    /// The whole events that came with it, before it.
+    pub before: Vec<Frame>,
+}
 
 /// One event as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +81,11 @@ impl Splitter {
         self.after_cr &= bytes.is_empty();
         self.line.extend_from_slice(bytes);
         let held = self.line.len() + self.event.len() + self.data.as_ref().map_or(0, String::len);
-        if held > LARGEST_EVENT { Err(EventTooLarge) } else { Ok(frames) }
+        if held > LARGEST_EVENT {
+            *self = Self::default();
+            return Err(EventTooLarge { before: frames });
+        }
+        Ok(frames)
     }
 
     /// The event that ends with the stream. Its final blank line may be missing: clients accept that too.
@@ -158,9 +165,19 @@ mod tests {
             let mut splitter = Splitter::default();
             (0..100).find_map(|_| splitter.push(line.as_bytes()).err())
         };
-        assert_eq!(lines(format!("data: {megabyte}\n")), Some(EventTooLarge));
-        assert_eq!(lines(megabyte.clone()), Some(EventTooLarge));
+        let too_large = || Some(EventTooLarge { before: Vec::new() });
+        assert_eq!(lines(format!("data: {megabyte}\n")), too_large());
+        assert_eq!(lines(megabyte.clone()), too_large());
         assert_eq!(lines(format!("data: {megabyte}\n\n")), None);
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_takes_no_others_along_and_no_memory() {
+        let mut splitter = Splitter::default();
+        let endless = format!("data: 1\n\nevent: a\ndata: {}", "x".repeat(LARGEST_EVENT));
+        assert_eq!(splitter.push(endless.as_bytes()), Err(EventTooLarge { before: vec![frame("", "1")] }));
+        assert_eq!(splitter.line.capacity(), 0);
+        assert_eq!((splitter.push(b""), splitter.finish()), (Ok(Vec::new()), None));
     }
 
     proptest! {
