@@ -76,10 +76,11 @@ impl<'a> Import<'a> {
         Self { out, redactor, sessions: BTreeMap::new(), passed: Vec::new(), unrelated: 0 }
     }
 
-    /// Imports a file and those that belong to it; returns how its format is read.
+    /// Imports a file and those that belong to it; returns how its format is read. What belongs to it and cannot be read is passed
+    /// over: it is no reason to lose the rest.
     ///
     /// # Errors
-    /// A file cannot be read, its format is not known, or a trace cannot be written.
+    /// The file cannot be read, its format is not known, or a trace cannot be written.
     pub fn file(&mut self, path: &Path, from: Option<&'static dyn Importer>) -> Result<&'static dyn Importer, ImportError> {
         let mut reader = open(path)?;
         let start = reader.fill_buf().map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
@@ -87,8 +88,14 @@ impl<'a> Import<'a> {
         let importer = recognized.ok_or_else(|| ImportError::Unknown { path: path.to_owned() })?;
         self.read(importer, path, &mut reader)?;
         for companion in importer.companions(path) {
-            let mut reader = open(&companion)?;
-            self.read(importer, &companion, &mut reader)?;
+            let read = open(&companion).and_then(|mut reader| self.read(importer, &companion, &mut reader));
+            let reason = match read {
+                Ok(()) => continue,
+                Err(ImportError::Malformed { reason, .. }) => reason,
+                Err(ImportError::Io { source, .. }) => format!("cannot be read: {source}"),
+                Err(other) => return Err(other),
+            };
+            self.passed.push((companion, Passed { place: "the whole file".to_owned(), reason }));
         }
         Ok(importer)
     }

@@ -20,6 +20,8 @@ struct Answer {
     message: Map<String, Value>,
     /// The blocks, each with its place.
     blocks: Vec<(usize, Value)>,
+    /// Whether there are blocks of which no place is said. They are left out.
+    has_unplaced: bool,
     request_id: Option<String>,
 }
 
@@ -43,8 +45,12 @@ impl Answers {
         }
         let answer = self.0.entry(request).or_default();
         if let Some(Value::Array(blocks)) = message.remove("content") {
-            let first = api_block_index.unwrap_or(answer.blocks.len());
-            answer.blocks.extend((first..).zip(blocks));
+            for (at, block) in blocks.into_iter().enumerate() {
+                match api_block_index.and_then(|first| first.checked_add(at)) {
+                    Some(place) => answer.blocks.push((place, block)),
+                    None => answer.has_unplaced = true,
+                }
+            }
         }
         answer.message = message;
         answer.request_id = request_id.or(answer.request_id.take());
@@ -52,12 +58,12 @@ impl Answers {
 
     /// Takes the answer to a request.
     pub(super) fn take(&mut self, request: &str) -> FoundAnswer {
-        let Some(Answer { message, mut blocks, request_id }) = self.0.remove(request) else {
+        let Some(Answer { message, mut blocks, has_unplaced, request_id }) = self.0.remove(request) else {
             let response = RecordedResponse { status: 0, headers: Map::new(), events: Vec::new(), body: Value::Null };
             return FoundAnswer { response, outcome: ExchangeOutcome::Truncated, missing: Some("the answer") };
         };
         blocks.sort_by_key(|(index, _)| *index);
-        let has_gap = blocks.iter().enumerate().any(|(at, (index, _))| at != *index);
+        let has_gap = has_unplaced || blocks.iter().enumerate().any(|(at, (index, _))| at != *index);
         let ended = message.get("stop_reason").is_some_and(Value::is_string);
         let missing = match (has_gap, ended) {
             (true, _) => Some("blocks of the answer"),

@@ -41,6 +41,10 @@ pub(super) enum Unknown {
     Cut(String),
     #[error("it marks a place for caching that it does not have")]
     Mark,
+    #[error("it keeps more messages than there can be")]
+    Keep,
+    #[error("it has no digest, so what is rebuilt cannot be checked")]
+    NoDigest,
     #[error("what was rebuilt is not what was sent: the digests differ")]
     Digest,
 }
@@ -73,7 +77,8 @@ impl Requests {
     fn messages_of<'a>(&'a self, kept: &'a Kept) -> Result<Vec<&'a Known>, Unknown> {
         // From the last to the first.
         let mut messages: Vec<&Known> = Vec::new();
-        let (mut at, mut wanted) = (kept, kept.request.keep + kept.tail.len());
+        let mut wanted = kept.request.keep.checked_add(kept.tail.len()).ok_or(Unknown::Keep)?;
+        let mut at = kept;
         loop {
             let from_tail = wanted.checked_sub(at.request.keep);
             let tail = from_tail.map_or(Some(&[][..]), |count| at.tail.get(..count));
@@ -112,7 +117,7 @@ impl Requests {
         for mark in &request.cache_control {
             set(&mut body, mark).ok_or(Unknown::Mark)?;
         }
-        if request.request_digest.as_ref().is_some_and(|wanted| digest(&body) != *wanted) {
+        if digest(&body) != *request.request_digest.as_ref().ok_or(Unknown::NoDigest)? {
             return Err(Unknown::Digest);
         }
         // They were sent as a header.

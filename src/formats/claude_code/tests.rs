@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::canonical::{digest, message_digest, uncached_digest};
 use super::*;
+use crate::formats::Import;
 use crate::trace::ExchangeOutcome;
+use crate::trace::redact::Redactor;
 
 /// The lines of a transcript.
 struct Script(Vec<Value>);
@@ -54,9 +56,13 @@ impl Script {
 
     /// The traces that it makes, and what is said of the rest.
     fn import(&self) -> (Vec<ImportedExchange>, Vec<String>) {
+        import(&self.text())
+    }
+
+    fn text(&self) -> String {
         let lines: Vec<String> =
             self.0.iter().map(|line| if line.is_string() { "{\"type".into() } else { line.to_string() }).collect();
-        import(&lines.join("\n"))
+        lines.join("\n")
     }
 }
 
@@ -126,7 +132,9 @@ fn what_cannot_be_rebuilt_is_named_with_all_that_begins_like_it() {
         .request("f", None, one, json!({"cut": {"kind": "too-large"}, "requestDigest": null}))
         .request("g", None, one, json!({"params": {"model": "other"}}))
         .request("h", None, one, json!({"cacheControl": [{"path": ["messages", 7], "value": {}}]}))
-        .request("i", None, one, json!({"withheld": ["extra"]}));
+        .request("i", None, one, json!({"withheld": ["extra"]}))
+        .request("j", None, one, json!({"requestDigest": null}))
+        .request("k", None, one, json!({"keep": usize::MAX}));
     script.0.push(json!({"type": "api-request-blob", "hash": "0", "message": {"role": "user", "content": "Ho"}}));
     script.0.push(json!({"type": "api-request", "id": 7}));
     script.0.push("a line that broke off".into());
@@ -137,9 +145,9 @@ fn what_cannot_be_rebuilt_is_named_with_all_that_begins_like_it() {
         [("c", "the answer".to_owned()), ("i", "the answer, `extra` of the request, which Claude Code keeps back".into())]
     );
     insta::assert_snapshot!(said.join("\n"), @"
-    line 12: what it holds is not what its digest says
-    line 13: no line of a transcript: invalid type: integer `7`, expected a string at line 1 column 28
-    line 14: no line of a transcript: EOF while parsing a string at line 1 column 6
+    line 14: what it holds is not what its digest says
+    line 15: no line of a transcript: invalid type: integer `7`, expected a string at line 1 column 28
+    line 16: no line of a transcript: EOF while parsing a string at line 1 column 6
     request 1: message 2 of 2 is not in the transcript (its digest begins 6c228337dc78)
     request 2: message 2 of 3 is not in the transcript (its digest begins 6c228337dc78)
     request 4: the request begins like one that is not in the transcript (nobody)
@@ -147,13 +155,21 @@ fn what_cannot_be_rebuilt_is_named_with_all_that_begins_like_it() {
     request 6: a part that was too large is not in the transcript (too-large)
     request 7: what was rebuilt is not what was sent: the digests differ
     request 8: it marks a place for caching that it does not have
+    request 10: it has no digest, so what is rebuilt cannot be checked
+    request 11: it keeps more messages than there can be
     ");
 }
 
 #[test]
 fn an_answer_that_is_not_whole_says_so() {
     let request = |script: Script| script.user(json!("Hi")).request("a", None, &[("user", texts(&["Hi"]))], json!({}));
+    let mut unplaced = request(Script::new()).answer("a", 0, "b", Some("end_turn")).answer("a", 1, "c", Some("end_turn"));
+    unplaced.0.last_mut().unwrap()["apiBlockIndex"] = Value::Null;
+    let mut far = request(Script::new()).answer("a", usize::MAX, "b", Some("end_turn"));
+    far.0.last_mut().unwrap()["message"]["content"].as_array_mut().unwrap().push(text_block("c"));
     let cases = [
+        (unplaced, "blocks of the answer"),
+        (far, "blocks of the answer"),
         (request(Script::new()).answer("a", 1, "b", Some("end_turn")), "blocks of the answer"),
         (request(Script::new()).answer("a", 0, "b", None), "the answer's end"),
     ];
@@ -173,6 +189,29 @@ fn a_transcript_without_requests_is_no_corpus() {
         Script(vec![json!({"type": "user", "sessionId": "s", "message": {"role": "user", "content": "Hi"}})]).import();
     assert!(exchanges.is_empty());
     insta::assert_snapshot!(said.join("\n"), @"t.jsonl: it holds no requests; Claude Code 2.1.331 and later write them");
+}
+
+#[test]
+fn a_sub_agents_transcript_without_requests_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = folder.path().join("s/subagents");
+    std::fs::create_dir_all(&agents).unwrap();
+    let asks = |change: Value| {
+        let script = Script::new().user(json!("Hi")).request("a", None, &[("user", texts(&["Hi"]))], change);
+        script.text()
+    };
+    let session = folder.path().join("s.jsonl");
+    std::fs::write(&session, asks(json!({}))).unwrap();
+    std::fs::write(agents.join("agent-a.jsonl"), Script::new().text()).unwrap();
+    std::fs::write(agents.join("agent-b.jsonl"), asks(json!({"agentId": "b"}))).unwrap();
+    let (out, redactor) = (folder.path().join("traces"), Redactor::default());
+    let mut import = Import::into(&out, &redactor);
+    import.file(&session, None).unwrap();
+    assert_eq!(import.sessions.keys().collect::<Vec<_>>(), ["s", "s-agent-b"]);
+    let [(file, passed)] = &import.passed[..] else { panic!("{:?}", import.passed) };
+    assert!(file.ends_with("agent-a.jsonl"));
+    insta::assert_snapshot!(format!("{}: {}", passed.place, passed.reason),
+        @"the whole file: it holds no requests; Claude Code 2.1.331 and later write them");
 }
 
 proptest::proptest! {
