@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -25,10 +26,16 @@ use crate::backend::{Backend, BackendError, EventStream};
 use crate::wire::{Assembler, ErrorKind, Message, MessagesRequest, StreamEvent};
 
 /// The response header that names the schemas that an answer is held to only in part, each with what was left out.
-const LOOSENED_HEADER: &str = "x-anyclaude-loosened";
+pub(super) const LOOSENED_HEADER: &str = "x-anyclaude-loosened";
 
 /// The most bytes of that header. Clients refuse long ones; the log has all of it.
 const LONGEST_LOOSENED: usize = 2_000;
+
+/// Ends the header where it was cut.
+const CUT: &str = "...";
+
+/// What is percent-encoded in the header, beside all that is not ASCII.
+const NOT_IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
 /// An answer that was asked for.
 pub(crate) struct Answer {
@@ -125,11 +132,26 @@ async fn assembled(
 
 /// What is known by now of schemas that were loosened, as a header; none if there is nothing.
 fn loosened_header(loosened: &OnceLock<Vec<String>>) -> HeaderMap {
-    let mut text = loosened.get().map(|loosened| loosened.join("; ")).unwrap_or_default();
-    text.retain(|c| matches!(c, ' '..='~'));
-    text.truncate(LONGEST_LOOSENED);
-    let value = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty());
+    let text = loosened.get().map(|loosened| loosened.join("; ")).unwrap_or_default();
+    let value = HeaderValue::try_from(header_text(&text)).ok().filter(|value| !value.is_empty());
     value.map(|value| (HeaderName::from_static(LOOSENED_HEADER), value)).into_iter().collect()
+}
+
+/// A text as a header can have it, cut between characters if it is too long.
+fn header_text(text: &str) -> String {
+    let encode = |text| utf8_percent_encode(text, NOT_IN_HEADER).to_string();
+    let whole = encode(text);
+    if whole.len() <= LONGEST_LOOSENED {
+        return whole;
+    }
+    let mut cut = String::new();
+    for character in text.split_inclusive(|_| true).map(encode) {
+        if cut.len() + character.len() + CUT.len() > LONGEST_LOOSENED {
+            break;
+        }
+        cut.push_str(&character);
+    }
+    cut + CUT
 }
 
 fn malformed(error: impl Display, meter: &mut Meter) -> ApiError {
@@ -202,6 +224,15 @@ mod tests {
     use crate::wire::encode_event;
 
     const PING_EVERY: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn a_headers_text_loses_nothing_unseen() {
+        assert_eq!(header_text("Größe: 5% of\n~"), "Gr%C3%B6%C3%9Fe: 5%25 of%0A~");
+        let fits = "x".repeat(LONGEST_LOOSENED);
+        assert_eq!(header_text(&fits), fits);
+        let cut = header_text(&"日".repeat(LONGEST_LOOSENED));
+        assert!(cut.len() <= LONGEST_LOOSENED && cut.ends_with("%E6%97%A5..."), "{cut}");
+    }
 
     /// The status of an answer that is refused after this time, and when the client has it.
     async fn refused_after(wait: Duration) -> (StatusCode, Duration) {

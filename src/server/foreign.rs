@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::answer::LOOSENED_HEADER;
 use super::error::ApiError;
 use super::host_name::HostName;
 use super::page_origin::PageOrigin;
@@ -98,7 +99,7 @@ impl Allowed {
                 .allow_methods([Method::GET, Method::HEAD, Method::POST])
                 .allow_headers(AllowHeaders::mirror_request())
                 .allow_private_network(true)
-                .expose_headers([HeaderName::from_static("request-id"), RETRY_AFTER])
+                .expose_headers([HeaderName::from_static("request-id"), HeaderName::from_static(LOOSENED_HEADER), RETRY_AFTER])
                 .max_age(REMEMBER)
         })
     }
