@@ -43,6 +43,21 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io:
     sync_folder(path)
 }
 
+/// Writes a file that the user has named: as [`write_atomically`] does, but through symbolic links, and straight into what is no
+/// regular file (`/dev/stdout`, a pipe), which must not be replaced by one.
+///
+/// # Errors
+/// As there.
+pub(crate) fn write_as_named(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(bytes),
+        Ok(_) => write_atomically(&fs::canonicalize(path)?, bytes, access),
+        // A link to what is not there yet.
+        Err(_) if path.is_symlink() => fs::write(path, bytes),
+        Err(_) => write_atomically(path, bytes, access),
+    }
+}
+
 /// Makes a folder that only its owner may enter, and those around it that are missing. One that exists stays as it is.
 ///
 /// # Errors
@@ -99,6 +114,27 @@ mod tests {
             assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode & 0o044 != 0), (text, group_and_others));
         }
         assert_eq!(names_in(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_is_written_as_named_through_links_and_into_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, dangling] = ["file", "link", "dangling"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::symlink("to-come", &dangling).unwrap();
+        for path in [&link, &dangling] {
+            write_as_named(path, b"new", Access::Everyone).unwrap();
+            assert!(path.is_symlink());
+        }
+        for written in ["file", "to-come"] {
+            assert_eq!(fs::read_to_string(folder.path().join(written)).unwrap(), "new");
+        }
+        let null = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        write_as_named(&null, b"new", Access::Everyone).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file() && null.is_symlink());
+        assert!(write_as_named(folder.path(), b"new", Access::Everyone).is_err());
     }
 
     #[test]

@@ -11,22 +11,22 @@ use crate::support::sandbox::{Sandbox, repository};
 #[test]
 fn init_writes_what_is_missing_and_keeps_what_is_there() {
     let sandbox = Sandbox::new();
-    sandbox.write(".gitignore", "target\n*.pending-snap");
+    sandbox.write(".gitignore", "target\n*.snap.new");
     let arguments = ["init", "--model", "my \"own\" model", "--github", "me/anyclaude@v0.1.0", "--gitlab"];
     let ran = sandbox.run(&arguments).exits(0);
     insta::assert_snapshot!(ran.stdout, @r#"
-    wrote    anyclaude.toml
     added to .gitignore
+    wrote    anyclaude.toml
     wrote    ci/traces/README.md
     wrote    .github/workflows/anyclaude.yml
     wrote    .gitlab-ci.yml
 
     Next:
-      anyclaude -- -p "Read README.md and tell me what this project is" --allowedTools Read
+      anyclaude --record -- -p "Read README.md and tell me what this project is" --allowedTools Read
       anyclaude trace scrub --keep-turns --out ci/traces traces/
       anyclaude replay ci/traces --snapshots ci/traces/snapshots --update
     "#);
-    assert_eq!(sandbox.read(".gitignore"), "target\n*.pending-snap\n/traces/\n");
+    assert_eq!(sandbox.read(".gitignore"), "target\n*.snap.new\n/traces/\n");
     assert!(sandbox.read(".github/workflows/anyclaude.yml").contains("uses: me/anyclaude/.github/actions/replay@v0.1.0\n"));
     let settings: Value = serde_json::from_str(&sandbox.run(&["config", "show", "--json"]).exits(0).stdout).unwrap();
     let found = ["mode", "model", "record", "traces"].map(|key| settings[key]["value"].clone());

@@ -29,7 +29,20 @@ fn a_check_that_cannot_tell_is_refused() {
     let refusal = |check| {
         sandbox.portable(&sandbox.run(&["trace", "minimize", &original, "--out", "small.json", "--check", check]).refusal())
     };
-    insta::assert_snapshot!(refusal("false"), @"exit 2: error: [repository]/traces/read-file/0001.json: --check does not succeed for the trace as it is; run it by hand with TRACE=[repository]/traces/read-file/0001.json");
+    insta::assert_snapshot!(refusal("echo 'no model' >&2; false"), @"exit 2: error: [repository]/traces/read-file/0001.json: --check does not succeed for the trace as it is; it says: no model");
     insta::assert_snapshot!(refusal("no-such-program"), @"exit 2: error: --check: sh cannot run `no-such-program`");
     assert!(sandbox.files("").is_empty());
+}
+
+#[test]
+fn the_trace_itself_is_never_written_over() {
+    let sandbox = Sandbox::new();
+    let original = std::fs::read(format!("{TRACES}/read-file/0001.json")).unwrap();
+    sandbox.write("0001.json", &original);
+    std::os::unix::fs::symlink("0001.json", sandbox.path("link.json")).unwrap();
+    for out in ["0001.json", "link.json", "/dev/null"] {
+        let ran = sandbox.run(&["trace", "minimize", "0001.json", "--out", out, "--check", "true"]).exits(2);
+        assert!(ran.stderr.contains("--out"), "{}", ran.stderr);
+    }
+    assert_eq!(std::fs::read(sandbox.path("0001.json")).unwrap(), original);
 }

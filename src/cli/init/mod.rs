@@ -2,11 +2,11 @@
 
 mod project;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::project::{Ci, Done, Project};
-use super::{CliError, choices, print};
+use super::{CliError, choices, print, say};
 use crate::config::Mode;
 
 /// Prepare a project for recordings and for replaying them in CI
@@ -52,19 +52,25 @@ fn action(name: &str) -> Result<String, String> {
 pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
     let InitArgs { folder, mode, model, github, gitlab } = args;
     let ci = github.map(Ci::GitHub).into_iter().chain(gitlab.then_some(Ci::GitLab)).collect();
-    let done = Project { folder, mode, model, ci }.prepare().map_err(CliError::input)?;
+    let elsewhere = folder != Path::new(".");
+    let done = Project { folder: folder.clone(), mode, model, ci }.prepare().map_err(CliError::input)?;
     let mut text = String::new();
-    for Done { file, what } in done {
+    for Done { file, what } in &done {
         text.push_str(&format!("{what:8} {file}\n"));
     }
-    print(&(text + NEXT))?;
+    print(&text)?;
+    for Done { file, .. } in done.iter().filter(|done| done.what == "kept" && done.file != ".gitignore") {
+        say(format_args!("{file} stays as it is: what was asked for is not in it unless you add it"));
+    }
+    let there = if elsewhere { format!("  cd {}\n", folder.display()) } else { String::new() };
+    print(&NEXT.replace("{there}", &there))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to do now. The first one records because the settings say so.
+/// What to do now.
 const NEXT: &str = "
 Next:
-  anyclaude -- -p \"Read README.md and tell me what this project is\" --allowedTools Read
+{there}  anyclaude --record -- -p \"Read README.md and tell me what this project is\" --allowedTools Read
   anyclaude trace scrub --keep-turns --out ci/traces traces/
   anyclaude replay ci/traces --snapshots ci/traces/snapshots --update
 ";

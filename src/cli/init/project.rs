@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Mode;
-use crate::files::{Access, folder_of, write_atomically};
+use crate::files::{Access, folder_of, write_as_named};
 
 /// What the project is to get.
 pub(super) struct Project {
@@ -42,7 +42,7 @@ pub(super) enum ProjectError {
 }
 
 /// What git must not see: recordings with private text, and snapshots that nobody has reviewed.
-const IGNORED: [&str; 2] = ["/traces/", "*.pending-snap"];
+const IGNORED: [&str; 2] = ["/traces/", "*.snap.new"];
 
 impl Project {
     /// Writes the files that are missing. Returns what became of each.
@@ -51,8 +51,8 @@ impl Project {
             return Err(ProjectError::NoFolder { path: self.folder.clone() });
         }
         let mut done = vec![
-            self.write("anyclaude.toml", &self.settings())?,
             self.ignore()?,
+            self.write("anyclaude.toml", &self.settings())?,
             self.write("ci/traces/README.md", include_str!("traces.md"))?,
         ];
         for ci in &self.ci {
@@ -97,7 +97,7 @@ impl Project {
     /// Writes a file, unless it is there.
     fn write(&self, file: &str, text: &str) -> Result<Done, ProjectError> {
         let path = self.folder.join(file);
-        let what = if path.exists() {
+        let what = if path.exists() || path.is_symlink() {
             "kept"
         } else {
             put(&path, text)?;
@@ -109,7 +109,7 @@ impl Project {
 
 /// Writes a file, and the folders that it is in.
 fn put(path: &Path, text: &str) -> Result<(), ProjectError> {
-    let written = fs::create_dir_all(folder_of(path)).and_then(|()| write_atomically(path, text.as_bytes(), Access::Everyone));
+    let written = fs::create_dir_all(folder_of(path)).and_then(|()| write_as_named(path, text.as_bytes(), Access::Everyone));
     written.map_err(|error| ProjectError::Io { path: path.into(), error })
 }
 

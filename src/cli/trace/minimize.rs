@@ -15,7 +15,7 @@ use crate::trace::{self, Trace};
 Examples:
   # Still another call than the accepted one?
   anyclaude trace minimize traces/demo/0003.json --out small.json \\
-    --check '! anyclaude replay \"$TRACE\" --check --phases cold --model my-model'
+    --check 'anyclaude replay \"$TRACE\" --check --phases cold --model my-model; [ $? = 1 ]'
 
   # Right on one model, still wrong on the other? So the request cannot become one that no model would understand.
   anyclaude trace minimize traces/demo/0003.json --out small.json --check '
@@ -51,17 +51,20 @@ impl Check<'_> {
         trace
     }
 
-    /// Whether the command succeeds for a request.
-    fn shows(&self, body: &Value) -> Result<bool, CliError> {
+    /// Whether the command succeeds for a request; if not, what it says on standard error.
+    fn shows(&self, body: &Value) -> Result<Result<(), String>, CliError> {
         trace::write(&self.candidate, &self.trace(body))?;
         let mut command = Command::new("sh");
         command.args(["-c", self.command]).env("TRACE", &self.candidate);
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let status = status.map_err(|error| CliError::backend(format!("cannot run sh: {error}")))?;
-        match status.code() {
+        let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
+        let output = output.map_err(|error| CliError::backend(format!("cannot run sh: {error}")))?;
+        match output.status.code() {
             Some(126 | 127) => Err(CliError::input(format!("--check: sh cannot run `{}`", self.command))),
-            Some(code) => Ok(code == 0),
-            None => Err(CliError::backend("the check was ended by a signal; --out has the smallest request until then")),
+            Some(0) => Ok(Ok(())),
+            Some(_) => Ok(Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())),
+            None => {
+                Err(CliError::backend("the check was ended by a signal; --out has the smallest request found before, if any"))
+            }
         }
     }
 }
@@ -70,32 +73,38 @@ impl Check<'_> {
 pub(super) fn run(args: TraceMinimizeArgs) -> Result<ExitCode, CliError> {
     let TraceMinimizeArgs { trace: file, check: command, out, budget } = args;
     let original = trace::read(&file)?;
+    if let Ok(existing) = std::fs::canonicalize(&out) {
+        let is_the_trace = std::fs::canonicalize(&file).is_ok_and(|file| file == existing);
+        if is_the_trace || !existing.is_file() {
+            let what = if is_the_trace { "the trace itself" } else { "no file" };
+            return Err(CliError::input(format!("--out {}: that is {what}; name another file", out.display())));
+        }
+    }
     let folder = tempfile::tempdir().map_err(|error| CliError::backend(format!("no temporary folder: {error}")))?;
     let name = file.file_name().unwrap_or("0001.json".as_ref());
     let candidate = folder.path().join(session_folder(&original)).join(name);
     let check = Check { original: &original, command: &command, candidate };
-    if !check.shows(&original.request.body)? {
-        return Err(CliError::input(format!(
-            "{}: --check does not succeed for the trace as it is; run it by hand with TRACE={}",
-            file.display(),
-            file.display()
-        )));
+    if let Err(says) = check.shows(&original.request.body)? {
+        let says = says.lines().last().map_or_else(String::new, |says| format!("; it says: {says}"));
+        return Err(CliError::input(format!("{}: --check does not succeed for the trace as it is{says}", file.display())));
     }
     let terminal = Term::stderr();
-    let found = minimize(original.request.body.clone(), budget, |body, progress| {
+    let found = minimize(original.request.body.clone(), budget.saturating_sub(1), |body, progress| {
         show(&terminal, progress);
-        let shown = check.shows(body)?;
+        let shown = check.shows(body)?.is_ok();
         if shown {
             trace::write(&out, &check.trace(body))?;
         }
         Ok::<_, CliError>(shown)
     });
-    let _ = terminal.clear_line();
+    if terminal.is_term() {
+        let _ = terminal.clear_line();
+    }
     let Minimized { body, tests, is_cut_short } = found?;
     trace::write(&out, &check.trace(&body))?;
     let [before, after] = [&original.request.body, &body].map(|body| body.to_string().len());
     let end = if is_cut_short { "; more may go with a larger --budget" } else { "" };
-    print(&format!("{}: {before} bytes of request became {after} in {tests} checks{end}\n", out.display()))?;
+    print(&format!("{}: {before} bytes of request became {after} in {} checks{end}\n", out.display(), tests + 1))?;
     Ok(ExitCode::SUCCESS)
 }
 

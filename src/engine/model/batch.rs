@@ -117,7 +117,7 @@ impl<'a> Batch<'a> {
         }
         let parts = match path {
             ComputePath::Cpu => Vec::new(),
-            ComputePath::Gpu => parts(&mut inputs)?,
+            ComputePath::Gpu => parts(&mut inputs),
         };
         let row_exact = inputs.iter().all(|input| input.len() <= MAX_ROW_EXACT);
         let rows: usize = inputs.iter().map(SequenceInput::len).sum();
@@ -251,20 +251,19 @@ impl Part {
     }
 }
 
-/// The parts of some inputs. Sequences that share buffers with one that is not among them, or not in its place, get buffers of
-/// their own.
-fn parts(inputs: &mut [SequenceInput]) -> Result<Vec<Part>, Exception> {
+/// The parts of some inputs. Sequences that share buffers with one that is not among them, or not in its place, part from it.
+fn parts(inputs: &mut [SequenceInput]) -> Vec<Part> {
     let (mut parts, mut start) = (Vec::new(), 0);
     while start < inputs.len() {
-        let rows = inputs[start].cache.joint_row().map_or(1, |row| row.rows() as usize);
-        let sharing = start..inputs.len().min(start + rows);
-        let places: Vec<_> = inputs[sharing.clone()].iter().map(|input| input.cache.joint_row()).collect();
-        let sharing = if JointRow::are_whole(&places) { sharing } else { start..start + 1 };
-        if sharing.len() == 1 {
-            inputs[start].cache.leave()?;
+        let row = |at: usize| inputs[at].cache.joint_row();
+        let knows = |at: &usize| row(start).zip(row(*at)).is_some_and(|(first, row)| first.shares_with(row));
+        let sharing = start..start + 1 + (start + 1..inputs.len()).take_while(knows).count();
+        let is_whole = JointRow::are_whole(&sharing.clone().map(row).collect::<Vec<_>>());
+        if !is_whole {
+            JointRow::part(&mut inputs[sharing.clone()].iter_mut().map(|input| &mut *input.cache).collect::<Vec<_>>());
         }
         let new = |at: usize| inputs[at].len();
-        if sharing.len() > 1 && sharing.clone().all(|at| new(at) == new(start)) {
+        if is_whole && sharing.clone().all(|at| new(at) == new(start)) {
             let lengths: Vec<_> = inputs[sharing.clone()].iter().map(|input| input.cache.tokens()).collect();
             let joint = Some(JointPass::new(&lengths, new(start)));
             parts.push(Part { inputs: sharing.clone(), sharing: sharing.clone(), new: new(start), joint });
@@ -274,7 +273,7 @@ fn parts(inputs: &mut [SequenceInput]) -> Result<Vec<Part>, Exception> {
         }
         start = sharing.end;
     }
-    Ok(parts)
+    parts
 }
 
 /// `[n, R / n, D]` to `[R, D]`.

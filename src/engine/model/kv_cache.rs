@@ -215,15 +215,33 @@ impl KvCache {
         self.joint.as_ref()
     }
 
-    /// Takes over buffers of all layers, which hold its tokens in this row, or are its own.
-    pub(super) fn place(&mut self, buffers: Vec<LayerKv>, joint: Option<JointRow>) {
-        self.buffers = buffers.into_iter().map(Some).collect();
+    /// Says which row of its buffers, in all layers, is its own; `None` if no other sequence has one.
+    pub(super) fn place(&mut self, joint: Option<JointRow>) {
         self.joint = joint;
+    }
+
+    /// Forgets its buffers, after an error that left only some of them right: from now on every use of them is an error.
+    pub(super) fn forget_buffers(&mut self) {
+        self.buffers.fill(None);
     }
 
     /// Number of layers with attention.
     pub(super) fn layers(&self) -> usize {
         self.buffers.len()
+    }
+
+    /// How many tokens buffers need room for that no token to come should outgrow.
+    pub(super) fn wanted_capacity(&self) -> usize {
+        (self.reserved.max(self.len) + 1).next_multiple_of(STEP)
+    }
+
+    /// The memory that joining would take beside that of the buffers which the sequences have, in bytes, where a token takes
+    /// `token_bytes` in all layers. Layers are copied one after the other.
+    pub fn bytes_to_join(caches: &[&Self], token_bytes: usize) -> usize {
+        let wanted = caches.len() * caches.iter().map(|cache| cache.wanted_capacity()).max().unwrap_or(0);
+        let held: usize = caches.iter().map(|cache| cache.capacity()).sum();
+        let layers = caches.first().map_or(1, |cache| cache.layers().max(1));
+        (wanted.saturating_sub(held) + wanted / layers) * token_bytes
     }
 
     /// How many tokens the buffers have room for.
@@ -339,7 +357,7 @@ impl KvCache {
         let end = start + new.capacity();
         let capacity = match self.path {
             ComputePath::Cpu => end.next_multiple_of(STEP),
-            ComputePath::Gpu if end <= self.reserved && self.joint.is_none() => (self.reserved + 1).next_multiple_of(STEP),
+            ComputePath::Gpu if end <= self.reserved && self.joint.is_none() => self.wanted_capacity(),
             ComputePath::Gpu => Self::grown_capacity(end),
         };
         let row = self.row();

@@ -3,7 +3,8 @@
 //!
 //! A row begins with its sequence's first token, and what follows its last one is not attended to. Each member has handles of
 //! the same arrays. A write makes new arrays (in place, where nobody else holds the old ones), so whoever writes gives all
-//! members the new ones.
+//! members the new ones. Members that compute without some of the others part from these: they know only each other then, and the
+//! arrays of the others stay as they are.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -31,11 +32,25 @@ impl JointRow {
         *self.rows
     }
 
+    /// Whether two sequences know each other.
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.rows, &other.rows)
+    }
+
+    /// Lets members know only each other from now on.
+    pub(super) fn part(members: &mut [&mut KvCache]) {
+        let Some(rows) = members.first().and_then(|first| first.joint_row()).map(|row| Rc::new(row.rows())) else { return };
+        for member in members {
+            let row = member.joint_row().map(|row| Self { rows: rows.clone(), index: row.index });
+            member.place(row);
+        }
+    }
+
     /// Whether these are all rows of one joint, in their order.
     pub(super) fn are_whole(rows: &[Option<&Self>]) -> bool {
         let first = rows.first().copied().flatten();
         let in_place = |(index, row): (usize, &Option<&Self>)| match (first, row) {
-            (Some(first), Some(row)) => Rc::ptr_eq(&first.rows, &row.rows) && row.index as usize == index,
+            (Some(first), Some(row)) => first.shares_with(row) && row.index as usize == index,
             _ => false,
         };
         rows.iter().enumerate().all(in_place) && first.is_some_and(|first| first.rows() as usize == rows.len())
@@ -51,20 +66,26 @@ impl KvCache {
         }
     }
 
-    /// Copies the keys and values of these sequences into joint buffers, with room for as many tokens as the largest of their
-    /// buffers. A single one gets buffers of its own again. Only on the GPU path, and where every layer has keys and values. After
-    /// an error all is as it was.
+    /// Copies the keys and values of these sequences into joint buffers, with room for the longest. A single one gets buffers of
+    /// its own again. Layers are copied one after the other, so that each one's old buffers are gone before the next. Only on the
+    /// GPU path, and where every layer has keys and values. After an error the sequences cannot go on.
     pub fn join(caches: &mut [&mut Self]) -> Result<(), Exception> {
-        let capacity = caches.iter().map(|cache| cache.capacity()).max().unwrap_or(0);
+        let capacity = caches.iter().map(|cache| cache.wanted_capacity()).max().unwrap_or(0);
         let layers = caches.first().map_or(0, |cache| cache.layers());
-        let joints = (0..layers).map(|layer| joint(caches, layer, capacity)).collect::<Result<Vec<_>, _>>()?;
-        wait(joints.iter().flat_map(LayerKv::arrays))?;
+        let copied = (0..layers).try_for_each(|layer| {
+            let joint = joint(caches, layer, capacity)?;
+            wait(joint.arrays())?;
+            caches.iter_mut().for_each(|cache| cache.share_buffers(layer, joint.clone()));
+            Ok(())
+        });
+        if copied.is_err() {
+            caches.iter_mut().for_each(|cache| cache.forget_buffers());
+        }
         let rows = (caches.len() > 1).then(|| Rc::new(caches.len() as i32));
         for (index, cache) in caches.iter_mut().enumerate() {
-            let row = rows.clone().map(|rows| JointRow { rows, index: index as i32 });
-            cache.place(joints.clone(), row);
+            cache.place(rows.clone().map(|rows| JointRow { rows, index: index as i32 }));
         }
-        Ok(())
+        copied
     }
 }
 
@@ -149,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::engine::model::{ComputePath, Model, SequenceInput};
-    use crate::engine::testing::{hybrid, model_with, prompt, same_cases};
+    use crate::engine::testing::{gemma4, hybrid, model_with, prompt, same_cases};
 
     /// What happens to some sequences.
     #[derive(Clone, Debug)]
@@ -241,7 +262,7 @@ mod tests {
     #[test]
     fn sequences_that_join_compute_what_they_compute_alone() {
         let windows = json!({"model_type": "mistral", "sliding_window": 40});
-        for config in [json!({}), windows, hybrid()] {
+        for config in [json!({}), windows, hybrid(), gemma4()] {
             let (_dir, model) = model_with(&config, ComputePath::Gpu);
             let cases = prop::collection::vec(happening(), 1..20);
             same_cases(24).run(&cases, |happenings| compare(&model, &happenings)).unwrap();
@@ -252,6 +273,7 @@ mod tests {
     fn a_pass_over_joint_buffers_writes_in_place_until_they_are_full() {
         let (_dir, model) = model_with(&Value::Object(Default::default()), ComputePath::Gpu);
         let mut caches = sequences(&model);
+        caches.iter_mut().for_each(|cache| cache.reserve(300));
         join(&mut caches);
         let address = |cache: &KvCache| cache.buffers(0).unwrap().keys.as_slice::<f32>().as_ptr();
         let (before, capacity) = (address(&caches[0]), caches[0].capacity());
@@ -260,9 +282,24 @@ mod tests {
             pass(&model, &mut caches, &tokens);
             assert!(caches.iter().all(|cache| address(cache) == before));
         }
-        while caches[0].capacity() == capacity {
-            pass(&model, &mut caches, &[1; 4].map(|tokens| vec![9; tokens]));
+        // A pass that is built ahead, put aside, and taken up again; then without a member that has ended.
+        for ended in [false, true] {
+            if ended {
+                caches.remove(1);
+            }
+            let mut aside: Vec<_> = caches.iter().map(KvCache::state).collect();
+            let inputs = caches.iter_mut().map(|cache| SequenceInput::new(&[7], cache)).collect();
+            let logits = model.lazy_logits(inputs).unwrap();
+            caches.iter_mut().zip(&mut aside).for_each(|(cache, state)| cache.exchange(state));
+            caches.iter_mut().zip(aside).for_each(|(cache, mut state)| cache.exchange(&mut state));
+            wait([&logits]).unwrap();
+            assert!(caches.iter().all(|cache| address(cache) == before), "ended: {ended}");
         }
-        assert!(caches[1].tokens() > capacity && KvCache::are_joined(&caches.iter().collect::<Vec<_>>()));
+        join(&mut caches);
+        while caches[0].capacity() == capacity {
+            pass(&model, &mut caches, &[8; 3].map(|tokens| vec![9; tokens]));
+        }
+        assert!(caches.iter().any(|cache| cache.tokens() > capacity));
+        assert!(KvCache::are_joined(&caches.iter().collect::<Vec<_>>()));
     }
 }

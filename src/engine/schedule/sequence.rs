@@ -53,9 +53,9 @@ impl Sequence {
         KvCache::are_joined(&sequences.iter().map(|sequence| &sequence.kv).collect::<Vec<_>>())
     }
 
-    /// How many tokens the joint buffers of these would have room for, in all rows.
-    pub(super) fn joint_tokens(sequences: &[&Self]) -> usize {
-        sequences.len() * sequences.iter().map(|sequence| sequence.kv.capacity()).max().unwrap_or(0)
+    /// The memory that joining would take, in bytes, where a token takes `token_bytes`.
+    pub(super) fn bytes_to_join(sequences: &[&Self], token_bytes: usize) -> usize {
+        KvCache::bytes_to_join(&sequences.iter().map(|sequence| &sequence.kv).collect::<Vec<_>>(), token_bytes)
     }
 
     /// The computed tokens.

@@ -33,6 +33,8 @@ pub(super) struct ActiveAnswer {
     lookup: PromptLookup,
     watch: OutputWatch,
     output_tokens: usize,
+    /// Tokens generated since its keys and values were last copied, for `joining`.
+    decoded_since_copy: usize,
     prefill: Duration,
     decode: Duration,
 }
@@ -75,7 +77,20 @@ impl ActiveAnswer {
         // No draft before the first token, whose latency the client notices.
         let next = DraftedStep { tokens: vec![next], from_lookup: false };
         let (lookup, watch) = (PromptLookup::default(), OutputWatch::new(limits));
-        Ok(Self { generation, events, sequence, next, submitted: None, lookup, watch, output_tokens: 0, prefill, decode })
+        let (output_tokens, decoded_since_copy) = (0, 0);
+        Ok(Self {
+            generation,
+            events,
+            sequence,
+            next,
+            submitted: None,
+            lookup,
+            watch,
+            output_tokens,
+            decoded_since_copy,
+            prefill,
+            decode,
+        })
     }
 
     /// Whether somebody still waits for it.
@@ -197,6 +212,7 @@ impl ActiveAnswer {
             decoder.weigh(token, step.logits(row)?, mask.as_ref());
         }
         self.output_tokens += 1;
+        self.decoded_since_copy += 1;
         let pieces = decoder.push(token)?;
         let full = self.watch.is_full(self.output_tokens).then_some(EndReason::OutputLimit);
         let reason = end_reason(decoder, self.output_tokens, *max_tokens).or(full);
