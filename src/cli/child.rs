@@ -33,6 +33,19 @@ pub(super) fn environment(address: &str, upstream: &Upstream) -> Vec<(&'static s
 /// The variable by which Claude Code and Anthropic's SDKs are told of headers to send, a line each.
 const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
+/// The variables with credentials of the client, and the header in which it sends each.
+const CREDENTIALS: [(&str, &str); 3] =
+    [("ANTHROPIC_API_KEY", "x-api-key"), ("ANTHROPIC_AUTH_TOKEN", "authorization"), ("CLAUDE_CODE_OAUTH_TOKEN", "authorization")];
+
+/// The headers that a client started from here would send, as far as its environment names them.
+pub(super) fn own_headers() -> Vec<(String, String)> {
+    let value = |variable| Some(std::env::var_os(variable)?.to_string_lossy().into_owned());
+    let keys = CREDENTIALS.into_iter().filter_map(|(variable, header)| Some((header.to_owned(), value(variable)?)));
+    let lines = value(CUSTOM_HEADERS).unwrap_or_default();
+    let custom = lines.lines().filter_map(|line| line.split_once(':'));
+    keys.chain(custom.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))).collect()
+}
+
 /// The variable by which the client sends a run's token with every request, beside the headers that the user has set there.
 pub(super) fn token_variable(token: &RunToken) -> (&'static str, String) {
     let headers = std::env::var_os(CUSTOM_HEADERS).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Times, sizes and outcomes as people read them.
 
+use std::fmt::Display;
+
 pub(super) use crate::report::units::{count, duration};
 use crate::trace::ExchangeOutcome;
 
@@ -29,6 +31,11 @@ pub(super) fn outcome(outcome: ExchangeOutcome) -> &'static str {
         ExchangeOutcome::ClientClosed => "client_closed",
         ExchangeOutcome::UpstreamError => "upstream_error",
     }
+}
+
+/// A text, such as a file's name, without line breaks: it would look like lines of ours.
+pub(super) fn one_line(text: impl Display) -> String {
+    text.to_string().replace('\n', "\\n")
 }
 
 /// A table's lines without the blanks around them.

@@ -21,8 +21,11 @@ pub trait Importer: Sync {
     fn recognizes(&self, start: &[u8]) -> bool;
 
     /// Other files that belong to this one and are read with it.
-    fn companions(&self, _path: &Path) -> Vec<PathBuf> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// A folder that may have some cannot be read.
+    fn companions(&self, _path: &Path) -> Result<Vec<PathBuf>, ImportError> {
+        Ok(Vec::new())
     }
 
     /// Reads a file from its beginning to its end and hands over what is in it, in order.

@@ -14,7 +14,7 @@ mod lines;
 mod mitmproxy;
 mod otlp;
 
-pub use claude_code::{newest_session, projects_folder};
+pub use claude_code::{Newest, newest_session, projects_folder};
 pub use exporter::{Export, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};

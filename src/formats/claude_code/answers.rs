@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::canonical::into_blocks;
 use super::line::AssistantLine;
 use crate::trace::{ExchangeOutcome, RecordedResponse};
 
@@ -44,8 +45,8 @@ impl Answers {
             return;
         }
         let answer = self.0.entry(request).or_default();
-        if let Some(Value::Array(blocks)) = message.remove("content") {
-            for (at, block) in blocks.into_iter().enumerate() {
+        if let Some(content) = message.remove("content").filter(|content| !content.is_null()) {
+            for (at, block) in into_blocks(content).into_iter().enumerate() {
                 match api_block_index.and_then(|first| first.checked_add(at)) {
                     Some(place) => answer.blocks.push((place, block)),
                     None => answer.has_unplaced = true,

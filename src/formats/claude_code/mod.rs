@@ -6,20 +6,21 @@
 mod answers;
 mod canonical;
 mod line;
+mod marks;
 mod messages;
+mod newest;
 mod place;
 mod requests;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use self::answers::{Answers, FoundAnswer};
 use self::line::{Line, Request};
 use self::messages::Messages;
-pub use self::place::{newest_session, projects_folder};
+pub use self::newest::{Newest, newest_session};
+pub use self::place::projects_folder;
 use self::requests::Requests;
 use super::import::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
@@ -45,17 +46,10 @@ impl Importer for Transcript {
     }
 
     fn recognizes(&self, start: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        #[allow(dead_code, reason = "only their presence matters")]
-        struct Marks {
-            r#type: IgnoredAny,
-            session_id: IgnoredAny,
-        }
-        lines_of(start).any(|line| serde_json::from_slice::<Marks>(line).is_ok())
+        lines_of(start).any(marks::are_in)
     }
 
-    fn companions(&self, path: &Path) -> Vec<PathBuf> {
+    fn companions(&self, path: &Path) -> Result<Vec<PathBuf>, ImportError> {
         place::subagents_of(path)
     }
 
@@ -63,19 +57,19 @@ impl Importer for Transcript {
         let Source { path, reader } = source;
         let mut reading = Reading::default();
         for_each_line(reader, |number, line| {
-            let added = reading.add(line);
+            let added = reading.add(number, line);
             added.map_or_else(|reason| found(passed(format!("line {number}"), reason)), Ok)
         })?;
         let Reading { requests, mut answers, .. } = reading;
-        let mut seen = 0;
-        for (request, body) in requests.rebuilt() {
-            seen += 1;
+        let mut is_empty = true;
+        for (number, request, body) in requests.rebuilt() {
+            is_empty = false;
             found(match body {
                 Ok(body) => Found::Exchange(Box::new(exchange(request, body, answers.take(&request.id)))),
-                Err(unknown) => passed(format!("request {seen}"), unknown.to_string()),
+                Err(unknown) => passed(format!("line {number}"), unknown.to_string()),
             })?;
         }
-        if seen == 0 {
+        if is_empty {
             let reason = "it holds no requests; Claude Code 2.1.331 and later write them";
             return Err(ImportError::Malformed { path: path.to_owned(), reason: reason.to_owned() });
         }
@@ -96,16 +90,16 @@ struct Reading {
 }
 
 impl Reading {
-    /// Adds a line.
+    /// Adds the line with this number.
     ///
     /// # Errors
     /// It cannot be used, for this reason.
-    fn add(&mut self, line: &[u8]) -> Result<(), String> {
+    fn add(&mut self, number: usize, line: &[u8]) -> Result<(), String> {
         let is_right = match line::read(line).map_err(|error| format!("no line of a transcript: {error}"))? {
             Line::Shape(shape) => self.requests.add_shape(shape),
             Line::Blob(blob) => self.messages.add_blob(blob),
             Line::Request(request) => {
-                self.requests.add(*request, &mut self.messages);
+                self.requests.add(number, *request, &mut self.messages);
                 true
             }
             Line::Assistant(line) => {

@@ -22,6 +22,8 @@ pub(super) struct Requests {
 
 /// A request, with what its messages are.
 struct Kept {
+    /// The number of its line.
+    line: usize,
     request: Request,
     /// The place of the request whose messages it begins with.
     base: Option<usize>,
@@ -60,17 +62,17 @@ impl Requests {
         is_right
     }
 
-    /// Adds a request, with the messages that are known by now.
-    pub(super) fn add(&mut self, request: Request, messages: &mut Messages) {
+    /// Adds the request of a line, with the messages that are known by now.
+    pub(super) fn add(&mut self, line: usize, request: Request, messages: &mut Messages) {
         let base = request.base.as_ref().and_then(|base| self.places.get(base).copied());
         let tail = request.tail.iter().map(|digest| messages.find(digest).ok_or_else(|| digest.clone())).collect();
         self.places.insert(request.id.clone(), self.all.len());
-        self.all.push(Kept { request, base, tail });
+        self.all.push(Kept { line, request, base, tail });
     }
 
-    /// Each request, in order, with its body or the reason why that cannot be rebuilt.
-    pub(super) fn rebuilt(&self) -> impl Iterator<Item = (&Request, Result<Value, Unknown>)> {
-        self.all.iter().map(|kept| (&kept.request, self.body(kept)))
+    /// Each request, in order, with the number of its line and its body, or the reason why that cannot be rebuilt.
+    pub(super) fn rebuilt(&self) -> impl Iterator<Item = (usize, &Request, Result<Value, Unknown>)> {
+        self.all.iter().map(|kept| (kept.line, &kept.request, self.body(kept)))
     }
 
     /// The messages of a request.

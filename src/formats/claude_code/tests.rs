@@ -148,15 +148,15 @@ fn what_cannot_be_rebuilt_is_named_with_all_that_begins_like_it() {
     line 14: what it holds is not what its digest says
     line 15: no line of a transcript: invalid type: integer `7`, expected a string at line 1 column 28
     line 16: no line of a transcript: EOF while parsing a string at line 1 column 6
-    request 1: message 2 of 2 is not in the transcript (its digest begins 6c228337dc78)
-    request 2: message 2 of 3 is not in the transcript (its digest begins 6c228337dc78)
-    request 4: the request begins like one that is not in the transcript (nobody)
-    request 5: its system prompt and tools are not in the transcript (their digest begins 0123456789ab)
-    request 6: a part that was too large is not in the transcript (too-large)
-    request 7: what was rebuilt is not what was sent: the digests differ
-    request 8: it marks a place for caching that it does not have
-    request 10: it has no digest, so what is rebuilt cannot be checked
-    request 11: it keeps more messages than there can be
+    line 3: message 2 of 2 is not in the transcript (its digest begins 6c228337dc78)
+    line 4: message 2 of 3 is not in the transcript (its digest begins 6c228337dc78)
+    line 6: the request begins like one that is not in the transcript (nobody)
+    line 7: its system prompt and tools are not in the transcript (their digest begins 0123456789ab)
+    line 8: a part that was too large is not in the transcript (too-large)
+    line 9: what was rebuilt is not what was sent: the digests differ
+    line 10: it marks a place for caching that it does not have
+    line 12: it has no digest, so what is rebuilt cannot be checked
+    line 13: it keeps more messages than there can be
     ");
 }
 
@@ -184,6 +184,34 @@ fn an_answer_that_is_not_whole_says_so() {
 }
 
 #[test]
+fn an_answer_that_is_a_text_is_the_block_that_it_stands_for() {
+    let mut script = Script::new().user(json!("Hi")).request("a", None, &[("user", texts(&["Hi"]))], json!({})).answer(
+        "a",
+        0,
+        "",
+        Some("end_turn"),
+    );
+    script.0.last_mut().unwrap()["message"]["content"] = json!("Hello.");
+    assert_eq!(script.import().0[0].trace.response.body["content"], texts(&["Hello."]));
+}
+
+#[test]
+fn a_folder_of_sub_agents_that_cannot_be_read_is_named_and_the_session_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::new().user(json!("Hi")).request("a", None, &[("user", texts(&["Hi"]))], json!({}));
+    let session = folder.path().join("s.jsonl");
+    std::fs::write(&session, script.text()).unwrap();
+    std::fs::create_dir(folder.path().join("s")).unwrap();
+    // No folder at all.
+    std::fs::write(folder.path().join("s/subagents"), "").unwrap();
+    let (out, redactor) = (folder.path().join("traces"), Redactor::default());
+    let mut import = Import::into(&out, &redactor);
+    let error = import.file(&session, None).unwrap_err().to_string();
+    assert!(error.contains("s/subagents: ") && error.starts_with("cannot read "), "{error}");
+    assert_eq!(import.sessions["s"].exchanges, 1);
+}
+
+#[test]
 fn a_transcript_without_requests_is_no_corpus() {
     let (exchanges, said) =
         Script(vec![json!({"type": "user", "sessionId": "s", "message": {"role": "user", "content": "Hi"}})]).import();
@@ -196,14 +224,14 @@ fn a_sub_agents_transcript_without_requests_does_not_stop_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let agents = folder.path().join("s/subagents");
     std::fs::create_dir_all(&agents).unwrap();
-    let asks = |change: Value| {
-        let script = Script::new().user(json!("Hi")).request("a", None, &[("user", texts(&["Hi"]))], change);
+    let asks = |id: &str, change: Value| {
+        let script = Script::new().user(json!("Hi")).request(id, None, &[("user", texts(&["Hi"]))], change);
         script.text()
     };
     let session = folder.path().join("s.jsonl");
-    std::fs::write(&session, asks(json!({}))).unwrap();
+    std::fs::write(&session, asks("a", json!({}))).unwrap();
     std::fs::write(agents.join("agent-a.jsonl"), Script::new().text()).unwrap();
-    std::fs::write(agents.join("agent-b.jsonl"), asks(json!({"agentId": "b"}))).unwrap();
+    std::fs::write(agents.join("agent-b.jsonl"), asks("b", json!({"agentId": "b"}))).unwrap();
     let (out, redactor) = (folder.path().join("traces"), Redactor::default());
     let mut import = Import::into(&out, &redactor);
     import.file(&session, None).unwrap();

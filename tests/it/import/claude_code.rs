@@ -150,3 +150,21 @@ fn an_unknown_file_is_refused_with_the_formats_that_are_known() {
     let said = import(&sandbox, &["notes.txt"]).exits(2).stderr;
     insta::assert_snapshot!(said, @"error: notes.txt: no format that anyclaude knows; it reads claude-code (Claude Code's session transcripts), har (HTTP archives, HAR 1.2), mitmproxy (mitmproxy's flow files), claude-trace (claude-trace's logs). If it is one of these, say which with --from");
 }
+
+#[test]
+fn the_clients_credentials_in_the_environment_are_redacted_in_traces_and_messages() {
+    let sandbox = Sandbox::new();
+    let pair = |text: &str| {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]});
+        let request = json!({"timestamp": 1.0, "method": "POST", "url": "http://h/v1/messages", "body": body});
+        json!({"request": request, "response": null, "logged_at": "2026-01-02T03:04:05Z"})
+    };
+    let lines = format!("{}\n{}\n", pair("not correct-horse nor battery-staple"), json!("correct-horse"));
+    fs::write(sandbox.path("correct-horse.jsonl"), lines).unwrap();
+    let mut command = sandbox.anyclaude(&["trace", "import", "correct-horse.jsonl", "correct-horse.txt"]);
+    command.env("ANTHROPIC_API_KEY", "correct-horse").env("ANTHROPIC_CUSTOM_HEADERS", "X-Auth-Token: battery-staple");
+    let ran = run(&mut command).exits(2);
+    assert!(!ran.stdout.contains("correct-horse:") && !ran.stderr.contains("correct-horse"), "{ran:?}");
+    let traces = traces(&sandbox, "traces", false);
+    assert_eq!(traces[0].request.body["messages"][0]["content"], "not [redacted] nor [redacted]");
+}
