@@ -133,10 +133,6 @@ MODELS |= {
         GLM4 | dict(use_qk_norm=False, n_shared_experts=2, norm_topk_prob=False, first_k_dense_replace=0),
         dict(dtype=mx.bfloat16, split_experts=True, more_layers=True)),
     "glm4_moe-4bit": (GLM4 | WIDE, dict(packing=packed(64, 4))),
-    "glm4_moe_lite": (GLM4_LITE, {}),
-    "glm4_moe_lite-bf16-raw": (GLM4_LITE | dict(q_lora_rank=None, n_shared_experts=2), dict(
-        dtype=mx.bfloat16, split_experts=True, more_layers=True, raw_latent=True)),
-    "glm4_moe_lite-4bit": (GLM4_LITE | WIDE | dict(qk_nope_head_dim=64), dict(packing=packed(64, 4))),
     "minimax": (MINIMAX, {}),
     "minimax-bf16-raw": (MINIMAX | dict(use_qk_norm=False), dict(dtype=mx.bfloat16, split_experts=True)),
     "minimax-4bit": (MINIMAX | WIDE, dict(packing=packed(
@@ -146,12 +142,6 @@ MODELS |= {
         packing=packed(64, 8, **dict.fromkeys(EXPERTS, MXFP4)))),
     "gpt_oss-8bit": (GPT_OSS, dict(packing=packed(64, 8), dtype=mx.bfloat16)),
     "gpt_oss-mxfp4-raw": (GPT_OSS, dict(packing=packed(64, 8, others=False, **dict.fromkeys(EXPERTS, MXFP4)), openai=True)),
-    "gemma4": (with_images("gemma4", GEMMA4), {}),
-    "gemma4-text-4bit": (GEMMA4, dict(packing=packed(64, 4), dtype=mx.bfloat16)),
-    "gemma4-moe": (with_images("gemma4_unified", GEMMA4_MOE), {}),
-    "gemma4-moe-mixed-bits": (with_images("gemma4", GEMMA4_MOE), dict(packing=packed(
-        64, 4, **{"router.proj": dict(group_size=64, bits=8), "self_attn.q_proj": dict(group_size=32, bits=6)}))),
-    "gemma4-moe-bf16-raw": (with_images("gemma4", GEMMA4_MOE, num_kv_shared_layers=1), dict(dtype=mx.bfloat16, raw_gemma=True)),
     "qwen3_next": (NEXT | dict(num_hidden_layers=8, mlp_only_layers=[1], head_dim=64), {}),
     "qwen3_next-4bit": (NEXT | WIDE, dict(packing=packed(
         64, 4, **{"mlp.gate": dict(group_size=64, bits=8), "mlp.shared_expert_gate": dict(group_size=64, bits=8)}))),
@@ -164,6 +154,16 @@ MODELS |= {
                   "linear_attn.in_proj_qkv": dict(group_size=32, bits=6), "linear_attn.in_proj_a": False,
                   "self_attn.v_proj": dict(group_size=128, bits=8)}))),
     "qwen3_5_moe-raw": (with_images("qwen3_5_moe", QWEN35 | SHARED_MOE), dict(raw=True)),
+    "glm4_moe_lite": (GLM4_LITE, {}),
+    "glm4_moe_lite-bf16-raw": (GLM4_LITE | dict(q_lora_rank=None, n_shared_experts=2), dict(
+        dtype=mx.bfloat16, split_experts=True, more_layers=True, raw_latent=True)),
+    "glm4_moe_lite-4bit": (GLM4_LITE | WIDE | dict(qk_nope_head_dim=64), dict(packing=packed(64, 4))),
+    "gemma4": (with_images("gemma4", GEMMA4), {}),
+    "gemma4-text-4bit": (GEMMA4, dict(packing=packed(64, 4), dtype=mx.bfloat16)),
+    "gemma4-moe": (with_images("gemma4_unified", GEMMA4_MOE), {}),
+    "gemma4-moe-mixed-bits": (with_images("gemma4", GEMMA4_MOE), dict(packing=packed(
+        64, 4, **{"router.proj": dict(group_size=64, bits=8), "self_attn.q_proj": dict(group_size=32, bits=6)}))),
+    "gemma4-moe-bf16-raw": (with_images("gemma4", GEMMA4_MOE, num_kv_shared_layers=1), dict(dtype=mx.bfloat16, raw_gemma=True)),
 }
 
 # MLX multiplies with plain experts in f32 only on a CPU. Of a hybrid in half precision, mlx-lm's own logits are up to 2 from those
@@ -373,11 +373,13 @@ def make_and_ask(folder, seed):
 
 def main(out, some):
     """Makes all models, or only those whose name contains `some`."""
+    # A model is the same whichever others are made: its place in the list is its seed, so new ones come last.
+    seeds = [seed for seed, name in enumerate(MODELS) if some in name]
     folders = [out / name for name in MODELS if some in name]
     for folder in [out] if not some else folders:
         shutil.rmtree(folder, ignore_errors=True)
     with concurrent.futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        for name in pool.map(make_and_ask, folders, range(len(folders))):
+        for name in pool.map(make_and_ask, folders, seeds):
             print(f"oracle: made {name}", flush=True)
 
 
