@@ -5,6 +5,7 @@
 //! that keeps the next request from being sent does not hide its delay by that. [`RateSearch`] looks for the highest rate that a
 //! backend bears. Prints nothing.
 
+mod backlog;
 mod drive;
 mod pattern;
 mod rate_search;
@@ -12,6 +13,7 @@ mod sample;
 mod schedule;
 mod workload;
 
+pub use backlog::falls_behind;
 pub use drive::run;
 pub use pattern::{Arrivals, Pattern, Shard};
 pub use rate_search::RateSearch;

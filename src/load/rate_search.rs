@@ -34,10 +34,10 @@ impl RateSearch {
         (!near && self.tries < most).then_some(self.next)
     }
 
-    /// Takes in the share of the requests that was within the budget at the last rate.
-    pub fn tried(&mut self, share: f64) {
+    /// Takes in the share of the requests that was within the budget at the last rate, and whether the backend kept up with it.
+    pub fn tried(&mut self, share: f64, kept_up: bool) {
         self.tries += 1;
-        match share >= ENOUGH_WITHIN_BUDGET {
+        match kept_up && share >= ENOUGH_WITHIN_BUDGET {
             true => self.good = Some(self.next),
             false => self.bad = Some(self.next),
         }
@@ -53,6 +53,11 @@ impl RateSearch {
     pub fn found(&self) -> Option<f64> {
         self.good
     }
+
+    /// The lowest rate that did not.
+    pub fn too_much(&self) -> Option<f64> {
+        self.bad
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +69,7 @@ mod tests {
         for (start, limit) in [(1.0, 37.0), (100.0, 0.9), (8.0, 8.0)] {
             let mut search = RateSearch::from(start);
             while let Some(rate) = search.next() {
-                search.tried(if rate <= limit { 1.0 } else { 0.98 });
+                search.tried(if rate <= limit { 1.0 } else { 0.98 }, true);
             }
             let found = search.found().unwrap();
             assert!(found <= limit && found * NEAR >= limit, "{found} for {limit}");
@@ -75,8 +80,16 @@ mod tests {
     fn a_backend_that_bears_nothing_ends_the_search() {
         let mut search = RateSearch::from(4.0);
         while search.next().is_some() {
-            search.tried(0.0);
+            search.tried(0.0, true);
         }
         assert_eq!((search.found(), search.tries), (None, MOST_HALVINGS));
+    }
+
+    #[test]
+    fn a_rate_that_the_backend_does_not_keep_up_with_is_too_much() {
+        let mut search = RateSearch::from(4.0);
+        search.tried(1.0, true);
+        search.tried(1.0, false);
+        assert_eq!((search.found(), search.too_much()), (Some(4.0), Some(8.0)));
     }
 }

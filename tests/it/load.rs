@@ -74,8 +74,11 @@ fn errors_are_counted_and_slow_answers_are_not_good() {
     let server = ReplayBackend::without_cache_control(Flaw::None);
     let ran = load(&sandbox, &server, &["--concurrency", "1", "--ttft-budget", "1us"]).exits(4);
     assert!(ran.stdout.contains("0.0% within TTFT 1 µs"), "{}", ran.stdout);
-    let ran = load(&sandbox, &server, &["--find-rate", "2000", "--requests", "2", "--ttft-budget", "1us"]).exits(4);
-    assert!(ran.stdout.contains("No rate has 99%"), "{}", ran.stdout);
+    let search = ["--find-rate", "2000", "--requests", "2", "--try-for", "1ms", "--ttft-budget"];
+    let ran = load(&sandbox, &server, &[&search[..], &["1us"]].concat()).exits(4);
+    assert!(ran.stdout.contains("No rate went well, down to 15"), "{}", ran.stdout);
+    let ran = load(&sandbox, &busy, &[&search[..], &["60s"]].concat()).exits(3);
+    assert!(ran.stdout.contains("overloaded") && ran.stderr.contains("answered nothing"), "{} {}", ran.stdout, ran.stderr);
 }
 
 #[test]

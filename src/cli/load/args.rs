@@ -69,9 +69,13 @@ pub(crate) struct PatternArgs {
     #[arg(long, group = "pattern")]
     as_recorded: bool,
 
-    /// Look for the highest rate with 99% of the requests within the budgets, beginning at this one
-    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive, requires = "ttft_budget")]
+    /// Look for the highest rate with 99% of the requests within the budgets, and no queue that grows; begins at this one
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive, requires = "ttft_budget", conflicts_with = "shard")]
     pub find_rate: Option<f64>,
+
+    /// With --find-rate: how long each rate is tried at least; in a shorter time no queue builds up
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "20s", conflicts_with_all = ["concurrency", "rate", "as_recorded"])]
+    pub try_for: Duration,
 
     /// With a rate: how the requests are spread
     #[arg(long, value_parser = choices::arrivals(), default_value = "poisson", conflicts_with_all = ["concurrency", "as_recorded"])]

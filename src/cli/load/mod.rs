@@ -12,10 +12,11 @@ use serde_json::Map;
 pub(super) use self::args::LoadArgs;
 use super::answerer::{Answerer, Asked, Wanted, connect, host_name, model_name};
 use super::signals::{self, Signals, exit_code_of};
+use super::text::count;
 use super::{CliError, print, say};
 use crate::config;
 use crate::files::{Access, write_atomically};
-use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, run as send, schedule};
+use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, falls_behind, run as send, schedule};
 use crate::replay::betas_of;
 use crate::report::{LoadTarget, Measured, load};
 use crate::trace;
@@ -57,7 +58,12 @@ fn workload(paths: &[PathBuf]) -> Result<(Workload, Vec<String>), CliError> {
             "nothing to send: none of {} traces holds an answered Messages request",
             workload.skipped
         ))),
-        _ => Ok((workload, betas)),
+        _ => {
+            if workload.skipped > 0 {
+                say(format_args!("{} left out: no answered Messages request", count(workload.skipped, "trace")));
+            }
+            Ok((workload, betas))
+        }
     }
 }
 
@@ -71,7 +77,8 @@ struct Generator<'a> {
 
 impl Generator<'_> {
     async fn send_once(&self) -> Result<ExitCode, CliError> {
-        let (measured, stopped) = self.send(self.args.pattern.pattern()).await?;
+        let (samples, measured, stopped) = self.send(self.args.pattern.pattern(), self.args.own_requests()).await?;
+        drop(samples);
         print(&load::to_terminal(&measured))?;
         self.write(&measured)?;
         Ok(ExitCode::from(stopped.map_or_else(|| exit_code(&measured), exit_code_of)))
@@ -81,33 +88,50 @@ impl Generator<'_> {
     async fn find_rate(&self, start: f64) -> Result<ExitCode, CliError> {
         let (mut search, mut best) = (RateSearch::from(start), None);
         while let Some(per_s) = search.next() {
-            let (measured, stopped) = self.send(Pattern::Rate { per_s, arrivals: self.args.pattern.arrivals }).await?;
-            let share = measured.good_share().unwrap_or(0.0);
-            print(&load::rate_line(per_s, &measured))?;
+            let pattern = Pattern::Rate { per_s, arrivals: self.args.pattern.arrivals };
+            let least = (per_s * self.args.pattern.try_for.as_secs_f64()).ceil() as usize;
+            let requests = self.args.own_requests().unwrap_or(0).max(least).max(1);
+            let (samples, measured, stopped) = self.send(pattern, Some(requests)).await?;
             if let Some(signal) = stopped {
+                self.end(best, &search)?;
                 return Ok(ExitCode::from(exit_code_of(signal)));
             }
-            search.tried(share);
+            let kept_up = !falls_behind(&samples);
+            print(&load::rate_line(per_s, &measured, kept_up))?;
+            if measured.answered == 0 {
+                return Err(CliError::backend("the backend answered nothing at this rate; the search ends here"));
+            }
+            search.tried(measured.good_share().unwrap_or(0.0), kept_up);
             if search.found() == Some(per_s) {
                 best = Some(measured);
             }
         }
-        let Some(best) = best else {
-            print("\n  No rate has 99% of the requests within the budget\n")?;
-            return Ok(ExitCode::from(4));
-        };
+        self.end(best, &search)
+    }
+
+    /// Prints and writes what came of a search.
+    fn end(&self, best: Option<Measured>, search: &RateSearch) -> Result<ExitCode, CliError> {
+        print(&load::search_line(search.found(), search.too_much()))?;
+        let Some(best) = best else { return Ok(ExitCode::from(4)) };
         print(&format!("\n{}", load::to_terminal(&best)))?;
         self.write(&best)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Sends all requests of a pattern; gives what was measured, and the signal that stopped it.
-    async fn send(&self, pattern: Pattern) -> Result<(Measured, Option<Signal>), CliError> {
+    /// Sends so many requests of a pattern, or each trace once; gives what came of each, what was measured, and the signal that
+    /// stopped it.
+    async fn send(&self, pattern: Pattern, requests: Option<usize>) -> Result<(Vec<Sample>, Measured, Option<Signal>), CliError> {
         let Self { args, workload, .. } = self;
         let dice = Dice { seed: args.seed, run: rand::random() };
-        let schedule = schedule(workload, pattern, args.own_requests(), args.shard, dice);
+        let schedule = schedule(workload, pattern, requests, args.shard, dice);
         let requests: usize = schedule.conversations.iter().map(|conversation| conversation.turns.len()).sum();
-        say(format_args!("sending {requests} requests of {} conversations, {pattern}", schedule.conversations.len()));
+        let conversations = schedule.conversations.len();
+        say(format_args!("sending {requests} requests of {conversations} conversations, {pattern}"));
+        if let Pattern::Concurrency(at_once) = pattern
+            && conversations < at_once.get()
+        {
+            say(format_args!("only {conversations} can be sent at once: more --requests make more conversations"));
+        }
         let (progress, mut samples) = (ProgressBar::new(requests as u64), Vec::<Sample>::with_capacity(requests));
         let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
         let on_sample = |sample| {
@@ -119,7 +143,14 @@ impl Generator<'_> {
             signal = signals.next() => Some(signal),
         };
         progress.finish_and_clear();
-        Ok((Measured::of(&samples, self.target.clone(), pattern, args.shard, args.budget()), stopped))
+        if stopped.is_some() {
+            say(format_args!(
+                "stopped: {} of {requests} requests have no answer, and are in no figure",
+                requests - samples.len()
+            ));
+        }
+        let measured = Measured::of(&samples, self.target.clone(), pattern, args.shard, args.budget());
+        Ok((samples, measured, stopped))
     }
 
     fn write(&self, measured: &Measured) -> Result<(), CliError> {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use mlx_rs::error::Exception;
-use mlx_rs::ops::{add, arange, gt, le, logical_and};
+use mlx_rs::ops::{arange, gt, le, logical_and, subtract};
 use mlx_rs::{Array, array};
 
 use super::KvCache;
@@ -145,7 +145,7 @@ fn mask(positions: &Array, keys: Range<usize>, window: Option<i32>) -> Result<Ar
     let keys = arange::<i32, i32>(keys.start as i32, keys.end as i32, 1)?;
     let before = le(&keys, positions)?;
     match window {
-        Some(window) => logical_and(before, gt(add(&keys, array!(window))?, positions)?),
+        Some(window) => logical_and(before, gt(&keys, subtract(positions, array!(window))?)?),
         None => Ok(before),
     }
 }

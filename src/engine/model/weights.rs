@@ -1,7 +1,7 @@
 //! A model's weights: one safetensors file or several shards, read layer by layer and converted for the compute path.
 //!
-//! The GPU path computes with weights as the files hold them, but for mxfp4. On the CPU path half precision becomes f32, as MLX is 25 times slower
-//! with it there; packed matrices stay packed where our kernel can multiply them, else they become f32 too.
+//! The GPU path computes with weights as the files hold them, but for mxfp4. On the CPU path half precision becomes f32, as MLX is
+//! 25 times slower with it there; packed matrices stay packed where our kernel can multiply them, else they become f32 too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

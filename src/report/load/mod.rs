@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use merge::MergeError;
-pub use terminal::{rate_line, to_terminal};
+pub use terminal::{rate_line, search_line, to_terminal};
 pub use times::Times;
 
 use crate::load::{Budget, Pattern, Sample, Shard};

@@ -31,10 +31,23 @@ pub fn to_terminal(measured: &Measured) -> String {
 }
 
 /// A line on one of the rates that are tried.
-pub fn rate_line(per_s: f64, measured: &Measured) -> String {
+pub fn rate_line(per_s: f64, measured: &Measured, kept_up: bool) -> String {
     let share = measured.good_share().map_or_else(|| NONE.into(), percent);
     let ttft = measured.ttft.distribution().percentile_us(Percentile::P99).map_or_else(|| NONE.into(), duration);
-    format!("  {:>8} requests/s  {share:>6} within the budget, TTFT p99 {ttft}\n", number(per_s))
+    let errors = measured.errors.iter().map(|(kind, count)| format!(", {count} {kind}")).collect::<String>();
+    let behind = if kept_up { "" } else { ", later and later" };
+    format!("  {:>8} requests/s  {share:>6} within the budget, TTFT p99 {ttft}{behind}{errors}\n", number(per_s))
+}
+
+/// A line on what a search for the highest rate has come to: the highest that went well, and the lowest that did not.
+pub fn search_line(found: Option<f64>, too_much: Option<f64>) -> String {
+    let rate = |rate: Option<f64>| rate.map_or_else(|| NONE.into(), number);
+    let line = match (found, too_much) {
+        (Some(_), Some(_)) => format!("Between {} and {} requests/s", rate(found), rate(too_much)),
+        (Some(_), None) => format!("At least {} requests/s: no higher rate was tried", rate(found)),
+        (None, _) => format!("No rate went well, down to {} requests/s", rate(too_much)),
+    };
+    format!("\n  {line}\n")
 }
 
 fn limits(BudgetUs { ttft_us, tpot_us }: BudgetUs) -> String {
