@@ -43,18 +43,20 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io:
     sync_folder(path)
 }
 
-/// Writes a file that the user has named: as [`write_atomically`] does, but through symbolic links, and straight into what is no
-/// regular file (`/dev/stdout`, a pipe), which must not be replaced by one.
+/// Writes a file that the user has named, for everyone to read: as [`write_atomically`] does, but through symbolic links, and
+/// straight into what is no regular file (`/dev/stdout`, a pipe), which must not be replaced by one. Makes its folder if that is
+/// missing.
 ///
 /// # Errors
-/// As there.
-pub(crate) fn write_as_named(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+/// The folder cannot be made, or something cannot be written.
+pub(crate) fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder_of(path))?;
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(bytes),
-        Ok(_) => write_atomically(&fs::canonicalize(path)?, bytes, access),
+        Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(text.as_bytes()),
+        Ok(_) => write_atomically(&fs::canonicalize(path)?, text.as_bytes(), Access::Everyone),
         // A link to what is not there yet.
-        Err(_) if path.is_symlink() => fs::write(path, bytes),
-        Err(_) => write_atomically(path, bytes, access),
+        Err(_) if path.is_symlink() => fs::write(path, text),
+        Err(_) => write_atomically(path, text.as_bytes(), Access::Everyone),
     }
 }
 
@@ -124,7 +126,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         std::os::unix::fs::symlink("to-come", &dangling).unwrap();
         for path in [&link, &dangling] {
-            write_as_named(path, b"new", Access::Everyone).unwrap();
+            write_as_named(path, "new").unwrap();
             assert!(path.is_symlink());
         }
         for written in ["file", "to-come"] {
@@ -132,9 +134,9 @@ mod tests {
         }
         let null = folder.path().join("null");
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
-        write_as_named(&null, b"new", Access::Everyone).unwrap();
+        write_as_named(&null, "new").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file() && null.is_symlink());
-        assert!(write_as_named(folder.path(), b"new", Access::Everyone).is_err());
+        assert!(write_as_named(folder.path(), "new").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod project;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use self::project::{Ci, Done, Project};
+use self::project::{Ci, Done, Project, What};
 use super::{CliError, choices, print, say};
 use crate::config::Mode;
 
@@ -56,10 +56,10 @@ pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
     let done = Project { folder: folder.clone(), mode, model, ci }.prepare().map_err(CliError::input)?;
     let mut text = String::new();
     for Done { file, what } in &done {
-        text.push_str(&format!("{what:8} {file}\n"));
+        text.push_str(&format!("{:8} {file}\n", what.text()));
     }
     print(&text)?;
-    for Done { file, .. } in done.iter().filter(|done| done.what == "kept" && done.file != ".gitignore") {
+    for Done { file, .. } in done.iter().filter(|done| done.what == What::Kept && done.file != ".gitignore") {
         say(format_args!("{file} stays as it is: what was asked for is not in it unless you add it"));
     }
     let there = if elsewhere { format!("  cd {}\n", folder.display()) } else { String::new() };

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Mode;
-use crate::files::{Access, folder_of, write_as_named};
+use crate::files::write_as_named;
 
 /// What the project is to get.
 pub(super) struct Project {
@@ -28,8 +28,26 @@ pub(super) enum Ci {
 pub(super) struct Done {
     /// Its path in the project.
     pub file: String,
-    /// `wrote`, `added to` or `kept`.
-    pub what: &'static str,
+    pub what: What,
+}
+
+/// What can become of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Wrote,
+    AddedTo,
+    Kept,
+}
+
+impl What {
+    /// In words.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Wrote => "wrote",
+            Self::AddedTo => "added to",
+            Self::Kept => "kept",
+        }
+    }
 }
 
 /// Why a project cannot be prepared.
@@ -84,24 +102,24 @@ impl Project {
         let mut text = old.clone().unwrap_or_default();
         let missing: Vec<_> = IGNORED.into_iter().filter(|line| !text.lines().any(|old| old.trim() == *line)).collect();
         if missing.is_empty() {
-            return Ok(Done { file: ".gitignore".into(), what: "kept" });
+            return Ok(Done { file: ".gitignore".into(), what: What::Kept });
         }
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         missing.iter().for_each(|line| text.extend([line, "\n"]));
         put(&path, &text)?;
-        Ok(Done { file: ".gitignore".into(), what: if old.is_some() { "added to" } else { "wrote" } })
+        Ok(Done { file: ".gitignore".into(), what: if old.is_some() { What::AddedTo } else { What::Wrote } })
     }
 
     /// Writes a file, unless it is there.
     fn write(&self, file: &str, text: &str) -> Result<Done, ProjectError> {
         let path = self.folder.join(file);
         let what = if path.exists() || path.is_symlink() {
-            "kept"
+            What::Kept
         } else {
             put(&path, text)?;
-            "wrote"
+            What::Wrote
         };
         Ok(Done { file: file.into(), what })
     }
@@ -109,8 +127,7 @@ impl Project {
 
 /// Writes a file, and the folders that it is in.
 fn put(path: &Path, text: &str) -> Result<(), ProjectError> {
-    let written = fs::create_dir_all(folder_of(path)).and_then(|()| write_as_named(path, text.as_bytes(), Access::Everyone));
-    written.map_err(|error| ProjectError::Io { path: path.into(), error })
+    write_as_named(path, text).map_err(|error| ProjectError::Io { path: path.into(), error })
 }
 
 fn workflow(action: &str) -> String {

@@ -15,7 +15,7 @@ use super::signals::{self, Signals, exit_code_of};
 use super::text::count;
 use super::{CliError, print, say};
 use crate::config;
-use crate::files::{Access, write_atomically};
+use crate::files::write_as_named;
 use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, falls_behind, run as send, schedule};
 use crate::replay::betas_of;
 use crate::report::{LoadTarget, Measured, load};
@@ -77,8 +77,7 @@ struct Generator<'a> {
 
 impl Generator<'_> {
     async fn send_once(&self) -> Result<ExitCode, CliError> {
-        let (samples, measured, stopped) = self.send(self.args.pattern.pattern(), self.args.own_requests()).await?;
-        drop(samples);
+        let (_, measured, stopped) = self.send(self.args.pattern.pattern(), self.args.own_requests()).await?;
         print(&load::to_terminal(&measured))?;
         self.write(&measured)?;
         Ok(ExitCode::from(stopped.map_or_else(|| exit_code(&measured), exit_code_of)))
@@ -160,7 +159,7 @@ impl Generator<'_> {
 
 /// Writes the figures to a file.
 pub(super) fn write(path: &Path, measured: &Measured) -> Result<(), CliError> {
-    tokio::task::block_in_place(|| write_atomically(path, measured.to_json().as_bytes(), Access::Everyone))
+    tokio::task::block_in_place(|| write_as_named(path, &measured.to_json()))
         .map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place with --json", path.display())))
 }
 

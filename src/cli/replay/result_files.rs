@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::ReplayArgs;
 use super::figures::Figures;
 use crate::cli::{CliError, print, print_to_stderr};
-use crate::files::{Access, folder_of, write_as_named};
+use crate::files::write_as_named;
 use crate::report::{Report, hgrm};
 
 /// Where figures are written.
@@ -91,9 +91,7 @@ fn write_hgrm(folder: &Path, report: &Report) -> Result<(), CliError> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    std::fs::create_dir_all(folder_of(path))
-        .and_then(|()| write_as_named(path, text.as_bytes(), Access::Everyone))
-        .map_err(|error| unwritable(path, error))
+    write_as_named(path, text).map_err(|error| unwritable(path, error))
 }
 
 fn unwritable(path: &Path, error: io::Error) -> CliError {
