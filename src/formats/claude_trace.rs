@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 
-use super::http::{Headers, HttpAnswer, HttpExchange};
+use super::http::{Headers, HttpAnswer, HttpExchange, micros, time_of};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
@@ -93,17 +92,6 @@ fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange
         body: bytes(&request.body),
         answer,
     }
-}
-
-/// A time from seconds since 1970; 1970 itself if it is beyond what calendars hold.
-pub(super) fn time_of(seconds: f64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// Microseconds; none if it is less.
-pub(super) fn micros(seconds: f64) -> u64 {
-    // Casts of floats stop at the bounds of the type.
-    (seconds * 1e6).round() as u64
 }
 
 fn headers(headers: Map<String, Value>) -> Headers {

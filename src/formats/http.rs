@@ -18,6 +18,17 @@ use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
 /// Names and values of headers, in order.
 pub(super) type Headers = Vec<(String, String)>;
 
+/// A time from seconds since 1970; 1970 itself if it is beyond what calendars hold.
+pub(super) fn time_of(seconds: f64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Microseconds; none if it is less.
+pub(super) fn micros(seconds: f64) -> u64 {
+    // Casts of floats stop at the bounds of the type.
+    (seconds * 1e6).round() as u64
+}
+
 /// A request with its answer, if that came.
 pub(super) struct HttpExchange {
     /// Where in its file it stands.

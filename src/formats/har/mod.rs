@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::http::{Headers, HttpAnswer, HttpExchange};
+use super::http::{Headers, HttpAnswer, HttpExchange, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::session_name;
@@ -132,7 +132,7 @@ fn exchange(place: &str, entry: Entry, own: Option<&Own>) -> Result<HttpExchange
         status,
         headers: pairs(response.headers),
         body: response.content.and_then(bytes),
-        e2e_us: time.map(|ms| super::claude_trace::micros(ms / 1e3)),
+        e2e_us: time.map(|ms| micros(ms / 1e3)),
         event_times: own.map(|own| own.at_us.clone()),
     });
     let body = request.post_data.and_then(bytes);

@@ -5,8 +5,7 @@ mod tnetstring;
 use std::io;
 
 use self::tnetstring::Item;
-use super::claude_trace::{micros, time_of};
-use super::http::{Headers, HttpAnswer, HttpExchange, decompress};
+use super::http::{Headers, HttpAnswer, HttpExchange, decompress, micros, time_of};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 
