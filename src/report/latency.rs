@@ -243,6 +243,13 @@ impl Distribution {
         Some(self.histogram.value_at_percentile(percentile.percent()).clamp(min, max))
     }
 
+    /// How it is written.
+    pub(super) fn summary(&self) -> DistributionSummary {
+        let (min_us, max_us) = self.range_us.unzip();
+        let [p50_us, p90_us, p95_us, p99_us] = Percentile::ALL.map(|percentile| self.percentile_us(percentile));
+        DistributionSummary { count: self.count(), min_us, p50_us, p90_us, p95_us, p99_us, max_us }
+    }
+
     /// The histogram itself, in microseconds.
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
@@ -250,23 +257,21 @@ impl Distribution {
 }
 
 /// How a distribution is written: a percentile that its times do not carry is null.
-#[derive(Serialize, JsonSchema)]
-struct DistributionSummary {
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct DistributionSummary {
     /// The number of times.
     count: u64,
-    min_us: Option<u64>,
+    pub min_us: Option<u64>,
     p50_us: Option<u64>,
     p90_us: Option<u64>,
     p95_us: Option<u64>,
     p99_us: Option<u64>,
-    max_us: Option<u64>,
+    pub max_us: Option<u64>,
 }
 
 impl Serialize for Distribution {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (min_us, max_us) = self.range_us.unzip();
-        let [p50_us, p90_us, p95_us, p99_us] = Percentile::ALL.map(|percentile| self.percentile_us(percentile));
-        DistributionSummary { count: self.count(), min_us, p50_us, p90_us, p95_us, p99_us, max_us }.serialize(serializer)
+        self.summary().serialize(serializer)
     }
 }
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::report::{Distribution, Percentile};
+use crate::report::Distribution;
+use crate::report::latency::DistributionSummary;
 
 /// A distribution of times, with all of its counts.
 #[derive(Clone, Debug)]
@@ -14,14 +15,8 @@ pub struct Times(Distribution);
 /// How it is written.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Written {
-    /// The number of times.
-    count: u64,
-    min_us: Option<u64>,
-    p50_us: Option<u64>,
-    p90_us: Option<u64>,
-    p95_us: Option<u64>,
-    p99_us: Option<u64>,
-    max_us: Option<u64>,
+    #[serde(flatten)]
+    summary: DistributionSummary,
     /// The buckets of the HdrHistogram that are not empty: the highest time of each, in microseconds, and how many there are.
     counts: Vec<(u64, u64)>,
 }
@@ -45,18 +40,16 @@ impl Times {
 
 impl Serialize for Times {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (min_us, max_us) = self.0.range_us().unzip();
-        let [p50_us, p90_us, p95_us, p99_us] = Percentile::ALL.map(|percentile| self.0.percentile_us(percentile));
         let buckets = self.0.histogram().iter_recorded();
         let counts = buckets.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())).collect();
-        Written { count: self.0.count(), min_us, p50_us, p90_us, p95_us, p99_us, max_us, counts }.serialize(serializer)
+        Written { summary: self.0.summary(), counts }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Written { min_us, max_us, counts, .. } = Written::deserialize(deserializer)?;
-        Ok(Self(Distribution::of_counts(&counts, min_us.zip(max_us))))
+        let Written { summary, counts } = Written::deserialize(deserializer)?;
+        Ok(Self(Distribution::of_counts(&counts, summary.min_us.zip(summary.max_us))))
     }
 }
 
