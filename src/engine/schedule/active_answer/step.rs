@@ -58,9 +58,7 @@ impl ActiveAnswer {
             Err(error) => Some(AnswerEnding::Failed(error)),
         };
         let endings: Vec<_> = answers.iter_mut().map(verify).collect();
-        let goes_on = endings.iter().all(Option::is_none)
-            && answers.iter().all(|answer| answer.next.tokens.len() == 1)
-            && !joining::is_due(answers, model.path(), memory);
+        let goes_on = endings.iter().all(Option::is_none) && answers.iter().all(|answer| answer.next.tokens.len() == 1);
         if let Some(ahead) = ahead.filter(|_| goes_on)
             && let Err(error) = ahead.submit(answers)
         {
@@ -84,7 +82,8 @@ fn compute(model: &Model, memory: &MemoryLimit, answers: &mut [&mut ActiveAnswer
     for answer in answers.iter_mut() {
         answer.choose(model.path())?;
     }
-    let ahead = StepAhead::build(model, answers)?;
+    // The step after this one begins anew if answers are to join before it.
+    let ahead = if joining::is_due(answers, model.path(), memory) { None } else { StepAhead::build(model, answers)? };
     wait(answers.iter().filter_map(|answer| answer.submitted.as_ref()).flat_map(Submitted::arrays))?;
     Ok(ahead)
 }
