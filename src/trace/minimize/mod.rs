@@ -42,15 +42,19 @@ pub fn minimize<E>(
     budget: usize,
     mut shows: impl FnMut(&Value, Progress) -> Result<bool, E>,
 ) -> Result<Minimized, E> {
-    let (mut best, mut tests, mut is_cut_short) = (body, 0, false);
+    let (mut bytes, mut best, mut tests, mut is_cut_short) = (size(&body), body, 0, false);
     loop {
-        let before = size(&best);
+        let before = bytes;
         for stage in STAGES {
             let parts = (stage.cuts)(&best);
-            let whole = best.clone();
+            let (whole, most) = (best.clone(), bytes);
             let gone = smallest(parts.len(), |gone| {
                 let candidate = Cut::apply(parts.iter().zip(gone).filter(|(_, gone)| **gone).map(|(cut, _)| cut), &whole);
-                if !is_sound(&candidate) || size(&candidate) >= size(&whole) {
+                if !is_sound(&candidate) {
+                    return Ok(false);
+                }
+                let candidate_bytes = size(&candidate);
+                if candidate_bytes >= most {
                     return Ok(false);
                 }
                 if tests >= budget {
@@ -58,15 +62,16 @@ pub fn minimize<E>(
                     return Ok(false);
                 }
                 tests += 1;
-                let shown = shows(&candidate, Progress { stage: stage.name, tests, bytes: size(&best) })?;
+                let shown = shows(&candidate, Progress { stage: stage.name, tests, bytes })?;
                 if shown {
                     best = candidate;
+                    bytes = candidate_bytes;
                 }
                 Ok(shown)
             });
             gone?;
         }
-        if size(&best) == before || is_cut_short {
+        if bytes == before || is_cut_short {
             return Ok(Minimized { body: best, tests, is_cut_short });
         }
     }
