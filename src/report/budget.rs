@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::units::parse_time;
 use super::{Metric, Percentile, PhaseLatency};
 use crate::replay::Phase;
 
@@ -39,15 +40,11 @@ impl From<Budget> for String {
 }
 
 fn parse(text: &str) -> Option<Budget> {
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
-    if let Some((share, phase)) = text.split_once('*') {
-        let phase = Phase::ALL.into_iter().find(|known| known.name() == phase.trim())?;
-        return Some(Budget::Share(number(share)?, phase));
-    }
-    // `ms` before `s`, which it ends in.
-    let units = [("µs", 1.0), ("us", 1.0), ("ms", 1e3), ("s", 1e6)];
-    let (count, us) = units.iter().find_map(|(unit, us)| Some((text.trim().strip_suffix(unit)?, us)))?;
-    Some(Budget::Time((number(count)? * us) as u64))
+    let Some((share, phase)) = text.split_once('*') else {
+        return Some(Budget::Time(parse_time(text)?.as_micros().try_into().ok()?));
+    };
+    let share = share.trim().parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0)?;
+    Some(Budget::Share(share, Phase::ALL.into_iter().find(|known| known.name() == phase.trim())?))
 }
 
 /// A budget beside what was measured.

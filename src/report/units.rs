@@ -1,4 +1,20 @@
-//! Numbers as people read them.
+//! Numbers as people read and write them.
+
+use std::time::Duration;
+
+/// The units of a time that users write, each in microseconds. A unit comes before those that it ends in.
+const UNITS: [(&str, f64); 6] = [("µs", 1.0), ("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6), ("h", 3600e6)];
+
+/// The longest time that users may write, in microseconds: about 30 years.
+const LONGEST_US: f64 = 1e15;
+
+/// A time that a user wrote, such as `500ms` or `1.5 h`: at least a microsecond.
+pub(crate) fn parse_time(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (count, unit_us) = UNITS.iter().find_map(|(unit, us)| Some((text.strip_suffix(unit)?, us)))?;
+    let us = count.trim().parse::<f64>().ok()? * unit_us;
+    (1.0..=LONGEST_US).contains(&us).then(|| Duration::from_micros(us.round() as u64))
+}
 
 /// Microseconds with three significant digits, in the unit that fits.
 pub(crate) fn duration(us: u64) -> String {
@@ -10,7 +26,8 @@ pub(crate) fn duration(us: u64) -> String {
         100_000..1_000_000 => format!("{ms:.0} ms"),
         1_000_000..10_000_000 => format!("{s:.2} s"),
         10_000_000..60_000_000 => format!("{s:.1} s"),
-        _ => format!("{}m {:02}s", us / 60_000_000, us / 1_000_000 % 60),
+        60_000_000..3_600_000_000 => format!("{}m {:02}s", us / 60_000_000, us / 1_000_000 % 60),
+        _ => format!("{}h {:02}m", us / 3_600_000_000, us / 60_000_000 % 60),
     }
 }
 
@@ -50,9 +67,29 @@ mod tests {
             (1_234_567, "1.23 s"),
             (12_345_678, "12.3 s"),
             (123_456_789, "2m 03s"),
+            (200_000_000_000, "55h 33m"),
         ];
         for (us, expected) in table {
             assert_eq!(duration(us), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_its_unit() {
+        let table = [
+            ("500ms", 500_000),
+            ("2s", 2_000_000),
+            ("1.5 ms", 1_500),
+            ("40us", 40),
+            (" 7 µs", 7),
+            ("5m", 300_000_000),
+            ("1.5h", 5_400_000_000),
+        ];
+        for (text, us) in table {
+            assert_eq!(parse_time(text), Some(Duration::from_micros(us)), "{text}");
+        }
+        for text in ["", "5", "ms", "-1s", "0s", "0.4us", "1e999s", "1e12h", "infs", "NaNs", "5d"] {
+            assert_eq!(parse_time(text), None, "{text}");
         }
     }
 

@@ -9,6 +9,7 @@ use clap::builder::RangedU64ValueParser;
 use crate::cli::answerer::BackendArgs;
 use crate::cli::choices;
 use crate::load::{Arrivals, Budget, Pattern, Shard};
+use crate::report::units::parse_time;
 
 /// Send recorded conversations as load: many at once, at a rate, or when they came; time each from when it was meant to begin
 #[derive(clap::Args, Debug)]
@@ -117,16 +118,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Parses a time with its unit.
 fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_s = match &text[digits.len()..] {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        _ => f64::NAN,
-    };
-    let seconds = digits.parse::<f64>().ok().map(|number| number * unit_s).filter(|seconds| *seconds > 0.0);
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| "a time is a number with us, ms or s, such as 500ms".to_owned())
+    parse_time(text).ok_or_else(|| "a time is a number with us, ms, s, m or h, such as 500ms".to_owned())
 }
 
 const AFTER_HELP: &str = "\
@@ -144,18 +136,3 @@ Exit codes:
   3    the backend cannot be reached, or answered nothing
   4    fewer than 99% of the requests were answered within the budget; with --find-rate: at no rate
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, expected) in [("500ms", 500_000), ("2s", 2_000_000), ("1.5ms", 1_500), ("40us", 40)] {
-            assert_eq!(time(text).unwrap(), Duration::from_micros(expected), "{text}");
-        }
-        for text in ["", "5", "ms", "-1s", "0s", "5m", "1e999s", "NaNs"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
-}
