@@ -72,6 +72,9 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// The most load generators that share a workload.
+    const MOST: usize = 1000;
+
     /// The only one.
     pub const WHOLE: Self = Self { nth: 1, of: 1 };
 
@@ -86,8 +89,8 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(nth, of)| Some(Self { nth: nth.parse().ok()?, of: of.parse().ok()? }));
-        let shard = parts.filter(|shard| (1..=shard.of).contains(&shard.nth));
-        shard.ok_or_else(|| "a shard is a number and how many there are, such as 2/4".to_owned())
+        let shard = parts.filter(|shard| (1..=shard.of).contains(&shard.nth) && shard.of <= Self::MOST);
+        shard.ok_or_else(|| format!("a shard is a number and how many there are, at most {}, such as 2/4", Self::MOST))
     }
 }
 
@@ -101,7 +104,7 @@ mod tests {
         for index in 0..10 {
             assert_eq!(shards.iter().filter(|shard| shard.has(index)).count(), 1, "{index}");
         }
-        for text in ["", "0/2", "3/2", "1", "1/0", "a/b"] {
+        for text in ["", "0/2", "3/2", "1", "1/0", "a/b", "1/1001", "1/18446744073709551615"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
     }

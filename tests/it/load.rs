@@ -91,6 +91,42 @@ fn requests_come_in_one_way() {
     insta::assert_snapshot!(load(&sandbox, &server, &two).refusal(), @"exit 2: error: --backend: several; this command takes one");
 }
 
+/// A number that no clock counts to is refused before anything is read or sent.
+#[test]
+fn numbers_beyond_all_clocks_are_refused() {
+    let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
+    let wrong = [
+        &["--rate", "1e-20"][..],
+        &["--rate", "inf"],
+        &["--find-rate", "1e300", "--ttft-budget", "1s"],
+        &["--as-recorded", "--speed", "0"],
+        &["--rate", "1", "--shard", "1/18446744073709551615"],
+        &["--rate", "1", "--requests", "18446744073709551615"],
+    ];
+    let lines = wrong.map(|wrong| {
+        let ran = load(&sandbox, &server, wrong).exits(2);
+        ran.stderr.lines().next().unwrap_or_default().to_owned() + "\n"
+    });
+    insta::assert_snapshot!(lines.concat(), @"
+    error: invalid value '1e-20' for '--rate <PER_S>': this is a number from 0.0001 to 1000000, such as 2.5
+    error: invalid value 'inf' for '--rate <PER_S>': this is a number from 0.0001 to 1000000, such as 2.5
+    error: invalid value '1e300' for '--find-rate <PER_S>': this is a number from 0.0001 to 1000000, such as 2.5
+    error: invalid value '0' for '--speed <TIMES>': this is a number from 0.0001 to 1000000, such as 2.5
+    error: invalid value '1/18446744073709551615' for '--shard <NTH/OF>': a shard is a number and how many there are, at most 1000, such as 2/4
+    error: invalid value '18446744073709551615' for '--requests <N>': 18446744073709551615 is not in 1..=10000000
+    ");
+}
+
+/// More load generators than conversations: one has nothing to do, which is no failure.
+#[test]
+fn a_shard_with_nothing_to_send_succeeds_and_says_so() {
+    let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
+    let ran = load(&sandbox, &server, &["--concurrency", "2", "--shard", "4/4", "--ttft-budget", "1us", "--json", "4.json"]).exits(0);
+    assert!(ran.stderr.contains("nothing to send: fewer conversations than shards"), "{}", ran.stderr);
+    assert!(server.requests().is_empty());
+    assert_eq!(report(&sandbox, "4.json")["requests"], json!(0));
+}
+
 const WORKERS: usize = 64;
 const TTFT: Duration = Duration::from_millis(500);
 const TPOT: Duration = Duration::from_millis(25);

@@ -11,6 +11,9 @@ use crate::cli::choices;
 use crate::load::{Arrivals, Budget, Pattern, Shard};
 use crate::report::units::parse_time;
 
+/// The most requests of one run: their plan is held in memory.
+pub(super) const MOST_REQUESTS: usize = 10_000_000;
+
 /// Send recorded conversations as load: many at once, at a rate, or when they came; time each from when it was meant to begin
 #[derive(clap::Args, Debug)]
 #[command(after_help = AFTER_HELP)]
@@ -27,7 +30,7 @@ pub(crate) struct LoadArgs {
 
     /// How many requests all shards send together; the traces are sent again and again, each time as new conversations
     /// [default: each trace once]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_REQUESTS as u64))]
     pub requests: Option<u64>,
 
     /// Send one part of the load, beside other load generators that send the others
@@ -63,7 +66,7 @@ pub(crate) struct PatternArgs {
     concurrency: Option<NonZeroUsize>,
 
     /// So many requests per second, of all shards together, whatever becomes of those before
-    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive)]
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = factor)]
     rate: Option<f64>,
 
     /// When conversations began in the recording, with the users' and tools' own times between their requests
@@ -71,7 +74,7 @@ pub(crate) struct PatternArgs {
     as_recorded: bool,
 
     /// Look for the highest rate with 99% of the requests within the budgets, and no queue that grows; begins at this one
-    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = positive, requires = "ttft_budget", conflicts_with = "shard")]
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = factor, requires = "ttft_budget", conflicts_with = "shard")]
     pub find_rate: Option<f64>,
 
     /// With --find-rate: how long each rate is tried at least; in a shorter time no queue builds up
@@ -83,7 +86,7 @@ pub(crate) struct PatternArgs {
     pub arrivals: Arrivals,
 
     /// With --as-recorded: how many times as fast
-    #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = positive, conflicts_with_all = ["concurrency", "rate", "find_rate"])]
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = factor, conflicts_with_all = ["concurrency", "rate", "find_rate"])]
     speed: f64,
 }
 
@@ -110,10 +113,10 @@ impl LoadArgs {
     }
 }
 
-/// Parses a rate or a factor.
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "this is a number above 0, such as 2.5".to_owned())
+/// Parses a rate or a factor. Its bounds keep all times within what clocks count.
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0001..=1e6).contains(number));
+    number.ok_or_else(|| "this is a number from 0.0001 to 1000000, such as 2.5".to_owned())
 }
 
 /// Parses a time with its unit.
@@ -131,7 +134,7 @@ Examples:
   anyclaude report merge 1.json 2.json 3.json 4.json
 
 Exit codes:
-  0    requests were answered, and with a budget 99% of them within it
+  0    requests were answered, and with a budget 99% of them within it; or this shard has nothing to send
   2    wrong usage, or input that cannot be read, or no trace with a Messages request
   3    the backend cannot be reached, or answered nothing
   4    fewer than 99% of the requests were answered within the budget; with --find-rate: at no rate

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Map;
 
 pub(super) use self::args::LoadArgs;
+use self::args::MOST_REQUESTS;
 use super::answerer::{Answerer, Asked, Wanted, connect, host_name, model_name};
 use super::signals::{self, Signals, exit_code_of};
 use super::text::count;
@@ -89,7 +90,7 @@ impl Generator<'_> {
         while let Some(per_s) = search.next() {
             let pattern = Pattern::Rate { per_s, arrivals: self.args.pattern.arrivals };
             let least = (per_s * self.args.pattern.try_for.as_secs_f64()).ceil() as usize;
-            let requests = self.args.own_requests().unwrap_or(0).max(least).max(1);
+            let requests = self.args.own_requests().unwrap_or(0).max(least).clamp(1, MOST_REQUESTS);
             let (samples, measured, stopped) = self.send(pattern, Some(requests)).await?;
             if let Some(signal) = stopped {
                 self.end(best, &search)?;
@@ -125,9 +126,12 @@ impl Generator<'_> {
         let schedule = schedule(workload, pattern, requests, args.shard, dice);
         let requests: usize = schedule.conversations.iter().map(|conversation| conversation.turns.len()).sum();
         let conversations = schedule.conversations.len();
-        say(format_args!("sending {requests} requests of {conversations} conversations, {pattern}"));
+        match conversations {
+            0 => say("nothing to send: fewer conversations than shards; --requests sends copies of them"),
+            _ => say(format_args!("sending {requests} requests of {conversations} conversations, {pattern}")),
+        }
         if let Pattern::Concurrency(at_once) = pattern
-            && conversations < at_once.get()
+            && (1..at_once.get()).contains(&conversations)
         {
             say(format_args!("only {conversations} can be sent at once: more --requests make more conversations"));
         }
@@ -163,10 +167,10 @@ pub(super) fn write(path: &Path, measured: &Measured) -> Result<(), CliError> {
         .map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place with --json", path.display())))
 }
 
-/// 3 if nothing was answered, 4 if too little was within the budget.
+/// 3 if nothing of what was sent was answered, 4 if too little was within the budget.
 pub(super) fn exit_code(measured: &Measured) -> u8 {
     match measured.good_share() {
-        _ if measured.answered == 0 => 3,
+        _ if measured.requests > 0 && measured.answered == 0 => 3,
         Some(share) if share < ENOUGH_WITHIN_BUDGET => 4,
         _ => 0,
     }
