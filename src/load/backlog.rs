@@ -6,11 +6,11 @@ use super::Sample;
 /// How much later answers may begin for each second of sending.
 const LATER: f64 = 0.05;
 
-/// Whether the requests of the last quarter waited for their first content much longer than those of the first: by more than 5% of
-/// the time between them.
+/// Whether the requests of the last quarter had their first content much later after their planned time than those of the first:
+/// by more than 5% of the time between them. Being held back counts here: a rate that was not sent was not borne.
 pub fn falls_behind(samples: &[Sample]) -> bool {
-    let mut begins: Vec<(u64, u64)> =
-        samples.iter().filter_map(|sample| Some((sample.intended_us, first_content(sample)?))).collect();
+    let begun = |sample: &Sample| Some((sample.intended_us - sample.held_us, first_content(sample)? + sample.held_us));
+    let mut begins: Vec<(u64, u64)> = samples.iter().filter_map(begun).collect();
     begins.sort_unstable();
     let quarter = begins.len() / 4;
     if quarter == 0 {
@@ -24,7 +24,7 @@ fn first_content(sample: &Sample) -> Option<u64> {
     sample.answer.as_ref().ok()?.ttft_us
 }
 
-/// The medians of when requests were meant to begin, and of how long they waited; of at least one.
+/// The medians of when requests were planned to begin, and of how long they waited; of at least one.
 fn medians(begins: &[(u64, u64)]) -> (u64, u64) {
     let mut waits: Vec<u64> = begins.iter().map(|(_, wait)| *wait).collect();
     waits.sort_unstable();
@@ -50,7 +50,7 @@ mod tests {
                     cache_read_tokens: None,
                     output_tokens: 1,
                 };
-                Sample { id: "a".into(), intended_us, waited_us: 0, answer: Ok(answer) }
+                Sample { id: "a".into(), intended_us, held_us: 0, late_us: 0, answer: Ok(answer) }
             })
             .collect()
     }

@@ -35,18 +35,22 @@ pub async fn run(schedule: Schedule, backend: Arc<dyn Backend>, mut on_sample: i
 /// One conversation, turn after turn. A turn that failed keeps no other from being sent: each has its whole prompt.
 async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: Instant, samples: &mpsc::UnboundedSender<Sample>) {
     let driver = Driver::new(backend, 0);
-    let mut free = Instant::now();
+    let opened = Instant::now();
+    let mut answered: Option<Instant> = None;
     for turn in conversation.turns {
-        let intended = match turn.start {
+        let planned = match turn.start {
             Start::At(time) => began + time,
-            Start::After(time) => free + time,
+            Start::After(time) => answered.unwrap_or(opened) + time,
         };
-        sleep_until(intended.max(free)).await;
-        let waited_us = us(intended.elapsed());
+        // No client has anything to ask before it has its last answer.
+        let intended = answered.map_or(planned, |answered| planned.max(answered));
+        sleep_until(intended).await;
+        let late_us = us(intended.elapsed());
         let answer = driver.timed(turn.request).await;
-        free = Instant::now();
-        let answer = answer.map(|measured| Answered::of(&measured, waited_us)).map_err(|failure| failure.kind());
-        let sample = Sample { id: turn.id, intended_us: us(intended.saturating_duration_since(began)), waited_us, answer };
+        answered = Some(Instant::now());
+        let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(|failure| failure.kind());
+        let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
+        let sample = Sample { id: turn.id, intended_us, held_us, late_us, answer };
         // Nobody listens any more only where all is being dropped.
         samples.send(sample).ok();
     }

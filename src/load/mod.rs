@@ -1,9 +1,10 @@
 //! Sending recorded conversations as load: many at once, at a rate, or when they came in the recording.
 //!
 //! [`Workload`] is what there is to send, [`schedule`] when each request is meant to begin, [`drive`](run) sends, and a
-//! [`Sample`] is what came of one request. Times are counted from the moment at which a request was *meant* to begin: a backend
-//! that keeps the next request from being sent does not hide its delay by that. [`RateSearch`] looks for the highest rate that a
-//! backend bears. Prints nothing.
+//! [`Sample`] is what came of one request. Times are counted from the moment at which a request was *meant* to begin: a load
+//! generator that is late does not hide a delay by that. A request is never meant to begin before the answer before it in its
+//! conversation has ended; how much later than planned that is, is a figure of its own. [`RateSearch`] looks for the highest rate
+//! that a backend bears. Prints nothing.
 
 mod backlog;
 mod drive;

@@ -9,10 +9,12 @@ use crate::replay::{Kind, Measurement};
 pub struct Sample {
     /// The trace's name.
     pub id: String,
-    /// When it was meant to begin, from the beginning of all.
+    /// When it was meant to begin, from the beginning of all: as planned, but not before the answer before it in its conversation.
     pub intended_us: u64,
-    /// How long it waited after that until it was sent: for the answer before it, or for the load generator.
-    pub waited_us: u64,
+    /// How much later than planned that is.
+    pub held_us: u64,
+    /// How much later than that it was sent, because the load generator was busy.
+    pub late_us: u64,
     /// The answer, or what kind of failure there was.
     pub answer: Result<Answered, Kind>,
 }
@@ -44,12 +46,12 @@ pub struct Budget {
 }
 
 impl Answered {
-    /// An answer to a request that had waited so long.
-    pub(super) fn of(measured: &Measurement, waited_us: u64) -> Self {
+    /// An answer to a request that was sent so late.
+    pub(super) fn of(measured: &Measurement, late_us: u64) -> Self {
         Self {
-            ttft_us: measured.ttft_us.map(|us| us + waited_us),
+            ttft_us: measured.ttft_us.map(|us| us + late_us),
             tpot_us: measured.tpot_us(),
-            e2e_us: measured.e2e_us + waited_us,
+            e2e_us: measured.e2e_us + late_us,
             prompt_tokens: measured.prompt_tokens,
             cache_read_tokens: measured.cache_read_tokens,
             output_tokens: measured.output_tokens,

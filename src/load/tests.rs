@@ -141,7 +141,12 @@ async fn below_capacity_the_planted_latencies_are_reported() {
 #[tokio::test(start_paused = true)]
 async fn above_capacity_the_queue_is_in_the_latencies() {
     let pattern = constant(320.0);
-    let samples = samples(pattern, 1000, Workers::new(WORKERS)).await;
+    // Conversations of one request, so that none is held back by an answer.
+    let first_only = |conversation: Conversation| Conversation { turns: vec![conversation.turns[0].clone()], ..conversation };
+    let alone = Workload { conversations: workload(50).conversations.into_iter().map(first_only).collect(), skipped: 0 };
+    let mut samples = Vec::new();
+    let planned = schedule(&alone, pattern, Some(1000), Shard::WHOLE, DICE);
+    run(planned, Workers::new(WORKERS), |sample| samples.push(sample)).await;
     let patience = Duration::from_millis(300);
     let budget = Budget { ttft: Some(TTFT + patience), tpot: Some(TPOT * 2) };
     let measured = measured(&samples, pattern, budget);
@@ -159,6 +164,36 @@ async fn above_capacity_the_queue_is_in_the_latencies() {
     assert_near(measured.ttft.distribution().median_us().unwrap(), TTFT + sorted[499]);
     let good = waits.iter().filter(|wait| **wait <= patience).count();
     assert_eq!(measured.within_budget, Some(good as u64));
+}
+
+/// Two conversations whose second requests are due before the answers to their first ones end.
+/// Nobody asks on without an answer, so the server is not blamed for that, and the report says how long they were held back.
+#[tokio::test(start_paused = true)]
+async fn the_answer_before_is_no_delay_of_the_next_request() {
+    let (pattern, mut samples) = (constant(100.0), Vec::new());
+    let planned = schedule(&workload(2), pattern, Some(4), Shard::WHOLE, DICE);
+    run(planned, Workers::new(WORKERS), |sample| samples.push(sample)).await;
+    let measured = measured(&samples, pattern, Budget::default());
+    for us in [measured.ttft.distribution().median_us().unwrap(), measured.ttft.distribution().range_us().unwrap().1] {
+        assert_near(us, TTFT);
+    }
+    // The third request is due after 20 ms, and the answer to the first ends after 400.
+    assert_near(measured.held.distribution().range_us().unwrap().1, BUSY - Duration::from_millis(20));
+    // Tokio's clock goes by milliseconds.
+    assert!(measured.late.distribution().range_us().unwrap().1 <= 1_000);
+}
+
+/// A rate that one conversation cannot send was not borne, however fast each answer is.
+#[tokio::test(start_paused = true)]
+async fn a_rate_at_which_requests_are_held_back_is_fallen_behind() {
+    let turns = workload(1).conversations[0].turns.repeat(10);
+    let long = Workload { conversations: vec![Conversation { begins: Duration::ZERO, turns }], skipped: 0 };
+    for (per_s, behind) in [(2.0, false), (5.0, true)] {
+        let mut samples = Vec::new();
+        let planned = schedule(&long, constant(per_s), None, Shard::WHOLE, DICE);
+        run(planned, Workers::new(WORKERS), |sample| samples.push(sample)).await;
+        assert_eq!(falls_behind(&samples), behind, "{per_s}");
+    }
 }
 
 /// A conversation goes on when the answer before is there, and as long after it as the user took.

@@ -50,7 +50,8 @@ impl Measured {
         self.ttft = self.ttft.added(&other.ttft);
         self.tpot = self.tpot.added(&other.tpot);
         self.e2e = self.e2e.added(&other.e2e);
-        self.waited = self.waited.added(&other.waited);
+        self.held = self.held.added(&other.held);
+        self.late = self.late.added(&other.late);
         self.prompt_tokens += other.prompt_tokens;
         self.cache_read_tokens = self.cache_read_tokens.zip(other.cache_read_tokens).map(|(one, more)| one + more);
         self.output_tokens += other.output_tokens;

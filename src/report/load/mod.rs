@@ -15,8 +15,8 @@ pub use times::Times;
 
 use crate::load::{Budget, Pattern, Sample, Shard};
 
-/// Version of the JSON layout.
-const VERSION: u32 = 1;
+/// Version of the JSON layout. Version 1 had `waited` in place of `held` and `late`, which is their sum.
+const VERSION: u32 = 2;
 
 /// What a load measured. Serialized, it is the JSON file. Counts and times add up: two of them merge to what one load generator
 /// would have measured.
@@ -44,9 +44,10 @@ pub struct Measured {
     pub tpot: Times,
     /// Times to the end of the answer, from when a request was meant to begin.
     pub e2e: Times,
-    /// How long requests waited after they were meant to begin: for the answer before them in their conversation, or for the load
-    /// generator.
-    pub waited: Times,
+    /// How much later than planned requests were meant to begin, as the answer before them in their conversation had not ended.
+    pub held: Times,
+    /// How much later than that they were sent, because the load generator was busy.
+    pub late: Times,
     /// Prompt tokens of all answers, cached ones too.
     pub prompt_tokens: u64,
     /// Those of them that were read from the prefix cache; null if the backend does not report them.
@@ -88,7 +89,7 @@ impl Measured {
             *errors.entry(kind.name().to_owned()).or_default() += 1;
         }
         let begins = samples.iter().map(|sample| sample.intended_us).min().unwrap_or(0);
-        let end = |sample: &Sample| sample.intended_us + sample.answer.as_ref().map_or(sample.waited_us, |answer| answer.e2e_us);
+        let end = |sample: &Sample| sample.intended_us + sample.answer.as_ref().map_or(sample.late_us, |answer| answer.e2e_us);
         let in_us = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_micros() as u64);
         Self {
             version: VERSION,
@@ -102,7 +103,8 @@ impl Measured {
             ttft: Times::of(answers().filter_map(|answer| answer.ttft_us)),
             tpot: Times::of(answers().filter_map(|answer| answer.tpot_us)),
             e2e: Times::of(answers().map(|answer| answer.e2e_us)),
-            waited: Times::of(samples.iter().map(|sample| sample.waited_us)),
+            held: Times::of(samples.iter().map(|sample| sample.held_us)),
+            late: Times::of(samples.iter().map(|sample| sample.late_us)),
             prompt_tokens: answers().map(|answer| answer.prompt_tokens).sum(),
             cache_read_tokens: answers().map(|answer| answer.cache_read_tokens).sum(),
             output_tokens: answers().map(|answer| answer.output_tokens).sum(),

@@ -56,7 +56,7 @@ fn limits(BudgetUs { ttft_us, tpot_us }: BudgetUs) -> String {
 }
 
 fn times(measured: &Measured) -> Table {
-    let Measured { ttft, tpot, e2e, waited, .. } = measured;
+    let Measured { ttft, tpot, e2e, held, late, .. } = measured;
     let row = |(name, times): (&str, &Times)| {
         let times = times.distribution();
         let (min, max) = times.range_us().unzip();
@@ -66,6 +66,6 @@ fn times(measured: &Measured) -> Table {
         [name.to_owned(), times.count().to_string()].into_iter().chain(cells).collect()
     };
     let header = ["", "count", "min", "p50", "p90", "p95", "p99", "max"].map(str::to_owned).into();
-    let rows = [("TTFT", ttft), ("TPOT", tpot), ("E2E", e2e), ("waited", waited)].map(row).into();
+    let rows = [("TTFT", ttft), ("TPOT", tpot), ("E2E", e2e), ("held back", held), ("sent late", late)].map(row).into();
     Table { header, rows, words: 1 }
 }
