@@ -37,7 +37,7 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
     let driver = Driver::new(backend, 0);
     let opened = Instant::now();
     let mut answered: Option<Instant> = None;
-    for turn in conversation.turns {
+    for turn in &conversation.turns {
         let planned = match turn.start {
             Start::At(time) => began + time,
             Start::After(time) => answered.unwrap_or(opened) + time,
@@ -45,12 +45,13 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
         // No client has anything to ask before it has its last answer.
         let intended = answered.map_or(planned, |answered| planned.max(answered));
         sleep_until(intended).await;
+        let request = turn.request(&conversation.mark);
         let late_us = us(intended.elapsed());
-        let answer = driver.timed(turn.request).await;
+        let answer = driver.timed(request).await;
         answered = Some(Instant::now());
         let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(|failure| failure.kind());
         let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
-        let sample = Sample { id: turn.id, intended_us, held_us, late_us, answer };
+        let sample = Sample { id: turn.turn.id.to_string(), intended_us, held_us, late_us, answer };
         // Nobody listens any more only where all is being dropped.
         samples.send(sample).ok();
     }

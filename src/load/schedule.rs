@@ -1,5 +1,6 @@
 //! When each request of a workload is meant to begin. Pure: chance comes from a seed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -20,6 +21,8 @@ pub struct Schedule {
 /// The requests of one conversation, one after the other.
 #[derive(Clone, Debug)]
 pub struct PlannedConversation {
+    /// What tells it from other copies, at the start of its first message.
+    pub mark: String,
     /// The requests.
     pub turns: Vec<PlannedTurn>,
 }
@@ -27,12 +30,17 @@ pub struct PlannedConversation {
 /// A request, and when it is meant to begin.
 #[derive(Clone, Debug)]
 pub struct PlannedTurn {
-    /// The trace's name.
-    pub id: String,
-    /// What is sent.
-    pub request: MessagesRequest,
+    /// What is sent, without the mark.
+    pub turn: Arc<Turn>,
     /// When.
     pub start: Start,
+}
+
+impl PlannedTurn {
+    /// The request as it is sent, with the conversation's mark. Made when it is sent: a copy of each in memory would be too much.
+    pub(super) fn request(&self, mark: &str) -> MessagesRequest {
+        marked(self.turn.request.clone(), mark)
+    }
 }
 
 /// When a request is meant to begin. None begins before the answer to the one before it in its conversation has ended.
@@ -101,17 +109,17 @@ fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) 
             let mark = format!("{run:016x}-{copy}");
             let begins = conversation.begins + last * copy as u32;
             let turns = conversation.turns.iter().enumerate().take(left);
-            let turns: Vec<_> = turns.map(|(nth, turn)| planned_turn(turn, nth, begins, &mark)).collect();
+            let turns: Vec<_> = turns.map(|(nth, turn)| planned_turn(turn, nth, begins)).collect();
             left -= turns.len();
-            planned.push(PlannedConversation { turns });
+            planned.push(PlannedConversation { mark, turns });
         }
     }
     planned
 }
 
-fn planned_turn(turn: &Turn, nth: usize, begins: Duration, mark: &str) -> PlannedTurn {
+fn planned_turn(turn: &Arc<Turn>, nth: usize, begins: Duration) -> PlannedTurn {
     let start = if nth == 0 { Start::At(begins) } else { Start::After(turn.think) };
-    PlannedTurn { id: turn.id.to_string(), request: marked(turn.request.clone(), mark), start }
+    PlannedTurn { turn: turn.clone(), start }
 }
 
 /// The request with a mark at the start of its first message.

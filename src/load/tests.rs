@@ -93,7 +93,7 @@ fn workload(conversations: u64) -> Workload {
         .unwrap(),
         think: if seq == 1 { Duration::ZERO } else { Duration::from_secs(1) },
     };
-    let conversation = |nth| Conversation { begins: Duration::from_millis(100 * nth), turns: vec![turn(nth, 1), turn(nth, 2)] };
+    let conversation = |nth| Conversation { begins: Duration::from_millis(100 * nth), turns: vec![turn(nth, 1).into(), turn(nth, 2).into()] };
     Workload { conversations: (0..conversations).map(conversation).collect(), skipped: 0 }
 }
 
@@ -291,7 +291,19 @@ fn poisson_arrivals_come_at_their_rate() {
 #[test]
 fn copies_of_a_conversation_differ_in_their_first_message() {
     let planned = schedule(&workload(1), constant(1.0), Some(4), Shard::WHOLE, DICE);
-    let first = |nth: usize, turn: usize| planned.conversations[nth].turns[turn].request.messages[0].clone();
+    let first = |nth: usize, turn: usize| {
+        let conversation = &planned.conversations[nth];
+        conversation.turns[turn].request(&conversation.mark).messages[0].clone()
+    };
     assert_eq!(first(0, 0), first(0, 1));
     assert_ne!(first(0, 0), first(1, 0));
+}
+
+/// A million requests of 100 kB are planned before the first is sent: all copies share what was recorded.
+#[test]
+fn copies_of_a_conversation_share_their_requests() {
+    let workload = workload(1);
+    let planned = schedule(&workload, constant(1.0), Some(1000), Shard::WHOLE, DICE);
+    let recorded = &workload.conversations[0].turns[1];
+    assert!(planned.conversations.iter().all(|conversation| Arc::ptr_eq(&conversation.turns[1].turn, recorded)));
 }

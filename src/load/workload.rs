@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,8 +27,8 @@ pub struct Workload {
 pub struct Conversation {
     /// When it began, from the beginning of the recording.
     pub begins: Duration,
-    /// Its requests, in order.
-    pub turns: Vec<Turn>,
+    /// Its requests, in order. All copies that are sent share them.
+    pub turns: Vec<Arc<Turn>>,
 }
 
 /// One request of a conversation.
@@ -45,7 +46,7 @@ pub struct Turn {
 struct Open {
     begins: OffsetDateTime,
     ends: OffsetDateTime,
-    turns: Vec<Turn>,
+    turns: Vec<Arc<Turn>>,
 }
 
 impl Workload {
@@ -69,7 +70,7 @@ impl Workload {
             });
             let conversation = &mut open[nth];
             let think = Duration::try_from(begins - conversation.ends).unwrap_or_default();
-            conversation.turns.push(Turn { id, request, think });
+            conversation.turns.push(Arc::new(Turn { id, request, think }));
             conversation.ends = conversation.ends.max(ends);
         }
         let first = open.iter().map(|conversation| conversation.begins).min();
@@ -88,6 +89,8 @@ impl Workload {
     /// The same for a backend that is asked for this model, if it is given, and with answers of at most so many tokens.
     pub fn asking_for(mut self, model: Option<&str>, max_tokens: Option<u32>) -> Self {
         for turn in self.conversations.iter_mut().flat_map(|conversation| &mut conversation.turns) {
+            // No copy is made: nobody shares them yet.
+            let turn = Arc::make_mut(turn);
             if let Some(model) = model {
                 model.clone_into(&mut turn.request.model);
             }
