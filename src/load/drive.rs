@@ -32,23 +32,32 @@ pub async fn run(schedule: Schedule, backend: Arc<dyn Backend>, mut on_sample: i
     }
 }
 
+/// The request before, in a conversation.
+struct Before {
+    /// When it was meant to begin.
+    began: Instant,
+    /// When its answer ended.
+    answered: Instant,
+}
+
 /// One conversation, turn after turn. A turn that failed keeps no other from being sent: each has its whole prompt.
 async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: Instant, samples: &mpsc::UnboundedSender<Sample>) {
     let driver = Driver::new(backend, 0);
     let opened = Instant::now();
-    let mut answered: Option<Instant> = None;
+    let mut before: Option<Before> = None;
     for turn in &conversation.turns {
         let planned = match turn.start {
             Start::At(time) => began + time,
-            Start::After(time) => answered.unwrap_or(opened) + time,
+            Start::AfterAnswer(time) => before.as_ref().map_or(opened, |before| before.answered) + time,
+            Start::AfterRequest(time) => before.as_ref().map_or(opened, |before| before.began) + time,
         };
         // No client has anything to ask before it has its last answer.
-        let intended = answered.map_or(planned, |answered| planned.max(answered));
+        let intended = before.map_or(planned, |before| planned.max(before.answered));
         sleep_until(intended).await;
         let request = turn.request(&conversation.mark);
         let late_us = us(intended.elapsed());
         let answer = driver.timed(request).await;
-        answered = Some(Instant::now());
+        before = Some(Before { began: intended, answered: Instant::now() });
         let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(|failure| failure.kind());
         let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
         let sample = Sample { id: turn.turn.id.to_string(), intended_us, held_us, late_us, answer };

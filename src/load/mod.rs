@@ -12,15 +12,16 @@ mod pattern;
 mod rate_search;
 mod sample;
 mod schedule;
+mod timeline;
 mod workload;
 
 pub use backlog::falls_behind;
 pub use drive::run;
-pub use pattern::{Arrivals, Pattern, Shard};
+pub use pattern::{Arrivals, Pattern, Shard, Start};
 pub use rate_search::RateSearch;
 pub use sample::{Answered, Budget, Sample};
-pub use schedule::{Dice, PlannedConversation, PlannedTurn, Schedule, Start, schedule};
-pub use workload::{Conversation, Turn, Workload};
+pub use schedule::{Dice, PlannedConversation, PlannedTurn, Schedule, schedule};
+pub use workload::{Conversation, CutPauses, Turn, Workload};
 
 /// The share of the requests that must be within the budget.
 pub const ENOUGH_WITHIN_BUDGET: f64 = 0.99;

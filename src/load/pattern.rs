@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,43 @@ pub enum Pattern {
     AsRecorded {
         /// How many times as fast as recorded.
         speed: f64,
+        /// Pauses of the recording in which nobody asked anything were cut to this, in microseconds.
+        longest_pause_us: u64,
     },
+}
+
+/// When a request is meant to begin. None begins before the answer to the one before it in its conversation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This long after the beginning of all.
+    At(Duration),
+    /// This long after the end of the answer before, or after the conversation may begin.
+    AfterAnswer(Duration),
+    /// This long after the beginning of the request before. So where nobody knows when its answer ended.
+    AfterRequest(Duration),
+}
+
+/// Nothing is planned to begin later than this: clocks do not count forever. A hundred years.
+const LATEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+impl Start {
+    /// The same, so many times as fast.
+    pub(super) fn at_speed(self, speed: f64) -> Self {
+        let faster = |time: Duration| Duration::try_from_secs_f64(time.as_secs_f64() / speed).unwrap_or(LATEST).min(LATEST);
+        match self {
+            Self::At(time) => Self::At(faster(time)),
+            Self::AfterAnswer(time) => Self::AfterAnswer(faster(time)),
+            Self::AfterRequest(time) => Self::AfterRequest(faster(time)),
+        }
+    }
+
+    /// The same for a copy that begins so much later.
+    pub(super) fn later(self, by: Duration) -> Self {
+        match self {
+            Self::At(time) => Self::At(time.saturating_add(by)),
+            Self::AfterAnswer(_) | Self::AfterRequest(_) => self,
+        }
+    }
 }
 
 /// How the requests of a rate are spread.
@@ -56,8 +93,8 @@ impl fmt::Display for Pattern {
         match self {
             Self::Concurrency(at_once) => write!(f, "{at_once} at once"),
             Self::Rate { per_s, arrivals } => write!(f, "{per_s} requests/s, {}", arrivals.name()),
-            Self::AsRecorded { speed } if *speed == 1.0 => f.write_str("as recorded"),
-            Self::AsRecorded { speed } => write!(f, "as recorded, {speed} times as fast"),
+            Self::AsRecorded { speed, .. } if *speed == 1.0 => f.write_str("as recorded"),
+            Self::AsRecorded { speed, .. } => write!(f, "as recorded, {speed} times as fast"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Arrivals, Pattern, Shard, Turn, Workload};
+use super::{Arrivals, Pattern, Shard, Start, Turn, Workload};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest};
 
 /// When each request is meant to begin.
@@ -43,15 +43,6 @@ impl PlannedTurn {
     }
 }
 
-/// When a request is meant to begin. None begins before the answer to the one before it in its conversation has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// This long after the beginning of all.
-    At(Duration),
-    /// This long after the answer before, or after the conversation may begin.
-    After(Duration),
-}
-
 /// What tells the conversations of one run from those of another, and how chance falls.
 #[derive(Clone, Copy, Debug)]
 pub struct Dice {
@@ -74,28 +65,18 @@ pub fn schedule(workload: &Workload, pattern: Pattern, requests: Option<usize>, 
     match pattern {
         Pattern::Concurrency(limit) => {
             at_once = limit.get();
-            turns.for_each(|turn| turn.start = Start::After(Duration::ZERO));
+            turns.for_each(|turn| turn.start = Start::AfterAnswer(Duration::ZERO));
         }
-        Pattern::AsRecorded { speed } => turns.for_each(|turn| turn.start = turn.start.at_speed(speed)),
+        Pattern::AsRecorded { speed, .. } => turns.for_each(|turn| turn.start = turn.start.at_speed(speed)),
         Pattern::Rate { per_s, arrivals } => set_arrivals(&mut conversations, per_s, arrivals, shard, dice.seed),
     }
     Schedule { conversations, at_once }
-}
-
-impl Start {
-    fn at_speed(self, speed: f64) -> Self {
-        match self {
-            Self::At(time) => Self::At(time.div_f64(speed)),
-            Self::After(time) => Self::After(time.div_f64(speed)),
-        }
-    }
 }
 
 /// The conversations of a shard, as they were recorded, once or as often as it takes.
 fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) -> Vec<PlannedConversation> {
     let mut planned = Vec::new();
     let mut left = requests.unwrap_or(usize::MAX);
-    let last = workload.conversations.iter().map(|conversation| conversation.begins).max().unwrap_or_default();
     let copies = if requests.is_none() || workload.requests() == 0 { 1 } else { usize::MAX };
     for copy in 0..copies {
         for (index, conversation) in workload.conversations.iter().enumerate() {
@@ -107,19 +88,15 @@ fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) 
                 continue;
             }
             let mark = format!("{run:016x}-{copy}");
-            let begins = conversation.begins + last * copy as u32;
-            let turns = conversation.turns.iter().enumerate().take(left);
-            let turns: Vec<_> = turns.map(|(nth, turn)| planned_turn(turn, nth, begins)).collect();
+            // A copy begins when the last answer of the one before has ended.
+            let later = workload.lasts.saturating_mul(copy.try_into().unwrap_or(u32::MAX));
+            let turns = conversation.turns.iter().take(left);
+            let turns: Vec<_> = turns.map(|turn| PlannedTurn { turn: turn.clone(), start: turn.start.later(later) }).collect();
             left -= turns.len();
             planned.push(PlannedConversation { mark, turns });
         }
     }
     planned
-}
-
-fn planned_turn(turn: &Arc<Turn>, nth: usize, begins: Duration) -> PlannedTurn {
-    let start = if nth == 0 { Start::At(begins) } else { Start::After(turn.think) };
-    PlannedTurn { turn: turn.clone(), start }
 }
 
 /// The request with a mark at the start of its first message.

@@ -91,10 +91,14 @@ fn workload(conversations: u64) -> Workload {
             "model": "m", "max_tokens": 9 + seq, "messages": [{"role": "user", "content": format!("hello {conversation}")}],
         }))
         .unwrap(),
-        think: if seq == 1 { Duration::ZERO } else { Duration::from_secs(1) },
+        start: match seq {
+            1 => Start::At(Duration::from_millis(100 * conversation)),
+            _ => Start::AfterAnswer(Duration::from_secs(1)),
+        },
     };
-    let conversation = |nth| Conversation { begins: Duration::from_millis(100 * nth), turns: vec![turn(nth, 1).into(), turn(nth, 2).into()] };
-    Workload { conversations: (0..conversations).map(conversation).collect(), skipped: 0 }
+    let conversation = |nth| Conversation { turns: vec![turn(nth, 1).into(), turn(nth, 2).into()] };
+    let lasts = Duration::from_millis(100 * conversations) + BUSY * 2 + Duration::from_secs(1);
+    Workload { conversations: (0..conversations).map(conversation).collect(), lasts, ..Workload::default() }
 }
 
 const DICE: Dice = Dice { seed: 7, run: 1 };
@@ -142,8 +146,8 @@ async fn below_capacity_the_planted_latencies_are_reported() {
 async fn above_capacity_the_queue_is_in_the_latencies() {
     let pattern = constant(320.0);
     // Conversations of one request, so that none is held back by an answer.
-    let first_only = |conversation: Conversation| Conversation { turns: vec![conversation.turns[0].clone()], ..conversation };
-    let alone = Workload { conversations: workload(50).conversations.into_iter().map(first_only).collect(), skipped: 0 };
+    let first_only = |conversation: Conversation| Conversation { turns: vec![conversation.turns[0].clone()] };
+    let alone = Workload { conversations: workload(50).conversations.into_iter().map(first_only).collect(), ..Workload::default() };
     let mut samples = Vec::new();
     let planned = schedule(&alone, pattern, Some(1000), Shard::WHOLE, DICE);
     run(planned, Workers::new(WORKERS), |sample| samples.push(sample)).await;
@@ -187,7 +191,7 @@ async fn the_answer_before_is_no_delay_of_the_next_request() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_at_which_requests_are_held_back_is_fallen_behind() {
     let turns = workload(1).conversations[0].turns.repeat(10);
-    let long = Workload { conversations: vec![Conversation { begins: Duration::ZERO, turns }], skipped: 0 };
+    let long = Workload { conversations: vec![Conversation { turns }], ..Workload::default() };
     for (per_s, behind) in [(2.0, false), (5.0, true)] {
         let mut samples = Vec::new();
         let planned = schedule(&long, constant(per_s), None, Shard::WHOLE, DICE);
@@ -199,7 +203,7 @@ async fn a_rate_at_which_requests_are_held_back_is_fallen_behind() {
 /// A conversation goes on when the answer before is there, and as long after it as the user took.
 #[tokio::test(start_paused = true)]
 async fn recorded_conversations_keep_their_arrivals_and_their_thinking() {
-    let samples = samples(Pattern::AsRecorded { speed: 1.0 }, 100, Workers::new(WORKERS)).await;
+    let samples = samples(Pattern::AsRecorded { speed: 1.0, longest_pause_us: 60_000_000 }, 100, Workers::new(WORKERS)).await;
     for sample in &samples {
         let (session, seq) = sample.id.split_once('/').unwrap();
         let begins = Duration::from_millis(100 * session[1..].parse::<u64>().unwrap());
@@ -212,9 +216,33 @@ async fn recorded_conversations_keep_their_arrivals_and_their_thinking() {
 
 #[tokio::test(start_paused = true)]
 async fn twice_as_fast_takes_half_of_the_pauses() {
-    let samples = samples(Pattern::AsRecorded { speed: 2.0 }, 100, Workers::new(WORKERS)).await;
+    let samples = samples(Pattern::AsRecorded { speed: 2.0, longest_pause_us: 60_000_000 }, 100, Workers::new(WORKERS)).await;
     let last = samples.iter().map(|sample| sample.intended_us).max().unwrap();
     assert_near(last, Duration::from_millis(2450) + BUSY + Duration::from_millis(500));
+}
+
+/// A second copy of the recording does not begin in the middle of the first one's last conversation.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_the_recording_begins_when_it_is_over() {
+    let (pattern, mut samples) = (Pattern::AsRecorded { speed: 1.0, longest_pause_us: 60_000_000 }, Vec::new());
+    let workload = workload(1);
+    run(schedule(&workload, pattern, Some(4), Shard::WHOLE, DICE), Workers::new(WORKERS), |sample| samples.push(sample)).await;
+    samples.sort_by_key(|sample| sample.intended_us);
+    let begins: Vec<_> = samples.iter().map(|sample| sample.intended_us).collect();
+    assert_near(begins[2], workload.lasts);
+    assert_near(begins[3], workload.lasts + BUSY + Duration::from_secs(1));
+}
+
+/// Where nobody knows when an answer ended, a server that is slower than the recorded one still puts off what follows.
+#[tokio::test(start_paused = true)]
+async fn without_the_recorded_end_the_distance_of_the_requests_is_kept() {
+    for (recorded, expected) in [(Duration::from_secs(3), Duration::from_secs(3)), (Duration::from_millis(1), BUSY)] {
+        let mut workload = workload(1);
+        Arc::make_mut(&mut workload.conversations[0].turns[1]).start = Start::AfterRequest(recorded);
+        let (pattern, mut samples) = (Pattern::AsRecorded { speed: 1.0, longest_pause_us: 60_000_000 }, Vec::new());
+        run(schedule(&workload, pattern, None, Shard::WHOLE, DICE), Workers::new(WORKERS), |sample| samples.push(sample)).await;
+        assert_near(samples[1].intended_us, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

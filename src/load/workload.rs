@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Start;
+use super::timeline::{Moment, Timeline};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::{Trace, read_messages_request};
 use crate::wire::MessagesRequest;
@@ -18,15 +20,28 @@ use crate::wire::MessagesRequest;
 pub struct Workload {
     /// The conversations, in the order in which they began.
     pub conversations: Vec<Conversation>,
+    /// How long the recording took, to the end of the last answer.
+    pub lasts: Duration,
+    /// The pauses that were cut.
+    pub pauses: CutPauses,
+    /// How many answers there are of which nobody knows when they ended.
+    pub without_end: usize,
     /// How many traces hold no Messages request that a server takes.
     pub skipped: usize,
+}
+
+/// The pauses of a recording that were cut to the longest one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutPauses {
+    /// How many.
+    pub count: usize,
+    /// How much of them was left out.
+    pub left_out: Duration,
 }
 
 /// The requests of one conversation. A session has several where the client asked side by side, as its sub-agents do.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// When it began, from the beginning of the recording.
-    pub begins: Duration,
     /// Its requests, in order. All copies that are sent share them.
     pub turns: Vec<Arc<Turn>>,
 }
@@ -38,47 +53,50 @@ pub struct Turn {
     pub id: ExchangeId,
     /// The request, to be answered by at most as many tokens as it was when it was recorded.
     pub request: MessagesRequest,
-    /// The time between the end of the answer before and this request; none before the first.
-    pub think: Duration,
+    /// When it came in the recording.
+    pub start: Start,
 }
 
-/// A conversation while it is put together.
-struct Open {
-    begins: OffsetDateTime,
-    ends: OffsetDateTime,
-    turns: Vec<Arc<Turn>>,
+/// A request with the moments at which it was recorded.
+struct Recorded {
+    id: ExchangeId,
+    request: MessagesRequest,
+    begins: Moment,
+    /// When its answer ended, if that is known.
+    ends: Option<Moment>,
 }
 
 impl Workload {
-    /// The conversations of these traces, which are given with their paths, those of a session in order.
+    /// The conversations of these traces, which are given with their paths, those of a session in order. In no pause of theirs is
+    /// more time than in the longest one: what is longer is cut.
     ///
     /// # Errors
     /// A trace has a name that cannot be used.
-    pub fn of(traces: impl IntoIterator<Item = (PathBuf, Trace)>) -> Result<Self, SnapshotError> {
-        let (mut open, mut known, mut skipped): (Vec<Open>, HashMap<Value, usize>, usize) = Default::default();
+    pub fn of(
+        traces: impl IntoIterator<Item = (PathBuf, Trace)>,
+        longest_pause: Duration,
+    ) -> Result<Self, SnapshotError> {
+        let (mut recorded, mut known, mut skipped): (Vec<Vec<Recorded>>, HashMap<Value, usize>, usize) = Default::default();
         for (path, trace) in traces {
             let id = ExchangeId::of_trace(&path, &trace.session)?;
-            let (Some(request), Some(begins)) = (request_of(&trace), time_of(&trace)) else {
+            let (Some(request), Some(begins)) = (request_of(&trace), begin_of(&trace)) else {
                 skipped += 1;
                 continue;
             };
-            let ends = begins + Duration::from_micros(trace.timing.e2e_us.unwrap_or(0));
             let key = json!([id.session(), opening(&trace.request.body)]);
             let nth = *known.entry(key).or_insert_with(|| {
-                open.push(Open { begins, ends: begins, turns: Vec::new() });
-                open.len() - 1
+                recorded.push(Vec::new());
+                recorded.len() - 1
             });
-            let conversation = &mut open[nth];
-            let think = Duration::try_from(begins - conversation.ends).unwrap_or_default();
-            conversation.turns.push(Arc::new(Turn { id, request, think }));
-            conversation.ends = conversation.ends.max(ends);
+            recorded[nth].push(Recorded { id, request, begins, ends: end_of(&trace, begins) });
         }
-        let first = open.iter().map(|conversation| conversation.begins).min();
-        let since_first = |time: OffsetDateTime| first.and_then(|first| (time - first).try_into().ok()).unwrap_or_default();
-        let closed = |open: Open| Conversation { begins: since_first(open.begins), turns: open.turns };
-        let mut conversations: Vec<_> = open.into_iter().map(closed).collect();
-        conversations.sort_by_key(|conversation| conversation.begins);
-        Ok(Self { conversations, skipped })
+        let all = || recorded.iter().flatten();
+        let without_end = all().filter(|turn| turn.ends.is_none()).count();
+        let timeline = Timeline::of(all().map(|turn| (turn.begins, turn.ends.unwrap_or(turn.begins))).collect(), longest_pause);
+        let (count, left_out) = timeline.left_out();
+        recorded.sort_by_key(|turns| turns.first().map(|turn| turn.begins));
+        let conversations = recorded.into_iter().map(|turns| Conversation { turns: planned(turns, &timeline) }).collect();
+        Ok(Self { conversations, lasts: timeline.lasts(), pauses: CutPauses { count, left_out }, without_end, skipped })
     }
 
     /// The number of requests.
@@ -117,8 +135,33 @@ fn request_of(trace: &Trace) -> Option<MessagesRequest> {
     Some(request)
 }
 
-fn time_of(trace: &Trace) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(&trace.recorded_at, &Rfc3339).ok()
+/// The requests of a conversation, each with when it came: the first one at its time, the others after the one before.
+fn planned(recorded: Vec<Recorded>, timeline: &Timeline) -> Vec<Arc<Turn>> {
+    let mut before: Option<(Moment, Option<Moment>)> = None;
+    let turn = |Recorded { id, request, begins, ends }| {
+        let since = |moment: Moment| timeline.at(begins).saturating_sub(timeline.at(moment));
+        let start = match before {
+            None => Start::At(timeline.at(begins)),
+            Some((_, Some(ended))) => Start::AfterAnswer(since(ended)),
+            Some((began, None)) => Start::AfterRequest(since(began)),
+        };
+        before = Some((begins, ends));
+        Arc::new(Turn { id, request, start })
+    };
+    recorded.into_iter().map(turn).collect()
+}
+
+fn begin_of(trace: &Trace) -> Option<Moment> {
+    let time = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339).ok()?;
+    Some(time.unix_timestamp_nanos() / 1000)
+}
+
+/// When the answer ended, as far as it came; `None` where the recording does not say, as other tools' files often do not.
+fn end_of(trace: &Trace, begins: Moment) -> Option<Moment> {
+    let last_event = || trace.response.events.last().map(|event| event.at_us);
+    // Events of which nobody knows the times are all at 0.
+    let took_us = trace.timing.e2e_us.or_else(last_event).filter(|us| *us > 0)?;
+    Some(begins + Moment::from(took_us))
 }
 
 /// What all requests of a conversation have in common: its first message and the names of its tools, without the marks of the
@@ -131,3 +174,6 @@ fn opening(body: &Value) -> Value {
     }
     json!([first, tools])
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::support::demo::session;
+use crate::support::demo::{session, write_trace};
 use crate::support::listen;
 use crate::support::process::Ran;
 use crate::support::replay_backend::{Flaw, ReplayBackend};
@@ -114,6 +114,19 @@ fn numbers_beyond_all_clocks_are_refused() {
     error: invalid value '0' for '--speed <TIMES>': this is a number from 0.0001 to 1000000, such as 2.5
     error: invalid value '1/18446744073709551615' for '--shard <NTH/OF>': a shard is a number and how many there are, at most 1000, such as 2/4
     error: invalid value '18446744073709551615' for '--requests <N>': 18446744073709551615 is not in 1..=10000000
+    ");
+}
+
+#[test]
+fn what_does_not_come_as_recorded_is_said() {
+    let (sandbox, server) = (Sandbox::new(), ReplayBackend::without_cache_control(Flaw::None));
+    write_trace(&sandbox, 1, &[("/timing/e2e_us", Value::Null)]);
+    write_trace(&sandbox, 2, &[("/recorded_at", json!("2026-01-04T00:00:00Z"))]);
+    let ran = load(&sandbox, &server, &["--as-recorded", "--longest-pause", "10ms"]).exits(0);
+    insta::assert_snapshot!(ran.stderr, @"
+    sending 2 requests of 1 conversations, as recorded
+    1 pause cut to 10.0 ms, 71h 59m left out; --longest-pause sets that
+    1 answer without a recorded end: the request after each comes as long after the one before as recorded
     ");
 }
 

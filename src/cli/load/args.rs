@@ -88,6 +88,10 @@ pub(crate) struct PatternArgs {
     /// With --as-recorded: how many times as fast
     #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = factor, conflicts_with_all = ["concurrency", "rate", "find_rate"])]
     speed: f64,
+
+    /// With --as-recorded: pauses in which nobody asked anything are cut to this, as if the recording had gone on sooner
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, conflicts_with_all = ["concurrency", "rate", "find_rate"])]
+    pub longest_pause: Duration,
 }
 
 impl PatternArgs {
@@ -96,7 +100,11 @@ impl PatternArgs {
         match (self.concurrency, self.rate.or(self.find_rate)) {
             (Some(at_once), _) => Pattern::Concurrency(at_once),
             (None, Some(per_s)) => Pattern::Rate { per_s, arrivals: self.arrivals },
-            (None, None) => Pattern::AsRecorded { speed: self.speed },
+            (None, None) => {
+                // Times that users write have fewer microseconds than 64 bits hold.
+                let longest_pause_us = self.longest_pause.as_micros() as u64;
+                Pattern::AsRecorded { speed: self.speed, longest_pause_us }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod args;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ pub(super) use self::args::LoadArgs;
 use self::args::MOST_REQUESTS;
 use super::answerer::{Answerer, Asked, Wanted, connect, host_name, model_name};
 use super::signals::{self, Signals, exit_code_of};
-use super::text::count;
+use super::text::{count, duration};
 use super::{CliError, print, say};
 use crate::config;
 use crate::files::write_as_named;
@@ -27,7 +28,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let (configured, asked, workload, betas) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let asked = Asked::one(&args.answerer, &configured)?;
-        let (workload, betas) = workload(&args.traces)?;
+        let (workload, betas) = workload(&args.traces, args.pattern.longest_pause)?;
         let workload = workload.asking_for(asked.model_to_send(), args.max_tokens);
         Ok::<_, CliError>((configured, asked, workload, betas))
     })?;
@@ -46,14 +47,14 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The conversations of the traces, and the `anthropic-beta` names with which they were recorded.
-fn workload(paths: &[PathBuf]) -> Result<(Workload, Vec<String>), CliError> {
+fn workload(paths: &[PathBuf], longest_pause: Duration) -> Result<(Workload, Vec<String>), CliError> {
     let (mut traces, mut betas) = (Vec::new(), Vec::new());
     for path in trace::find(paths)? {
         let trace = trace::read(&path)?;
         betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
         traces.push((path, trace));
     }
-    let workload = Workload::of(traces).map_err(CliError::input)?;
+    let workload = Workload::of(traces, longest_pause).map_err(CliError::input)?;
     match workload.requests() {
         0 => Err(CliError::input(format!(
             "nothing to send: none of {} traces holds an answered Messages request",
@@ -130,6 +131,9 @@ impl Generator<'_> {
             0 => say("nothing to send: fewer conversations than shards; --requests sends copies of them"),
             _ => say(format_args!("sending {requests} requests of {conversations} conversations, {pattern}")),
         }
+        if let Pattern::AsRecorded { longest_pause_us, .. } = pattern {
+            self.say_what_is_not_as_recorded(longest_pause_us);
+        }
         if let Pattern::Concurrency(at_once) = pattern
             && (1..at_once.get()).contains(&conversations)
         {
@@ -154,6 +158,22 @@ impl Generator<'_> {
         }
         let measured = Measured::of(&samples, self.target.clone(), pattern, args.shard, args.budget());
         Ok((samples, measured, stopped))
+    }
+
+    /// Says where the requests cannot or should not come when they came.
+    fn say_what_is_not_as_recorded(&self, longest_pause_us: u64) {
+        let Workload { pauses, without_end, .. } = &self.workload;
+        if pauses.count > 0 {
+            let (pauses, left_out) = (count(pauses.count, "pause"), pauses.left_out.as_micros() as u64);
+            let longest = duration(longest_pause_us);
+            say(format_args!("{pauses} cut to {longest}, {} left out; --longest-pause sets that", duration(left_out)));
+        }
+        if *without_end > 0 {
+            let answers = count(*without_end, "answer");
+            say(format_args!(
+                "{answers} without a recorded end: the request after each comes as long after the one before as recorded"
+            ));
+        }
     }
 
     fn write(&self, measured: &Measured) -> Result<(), CliError> {
