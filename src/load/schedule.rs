@@ -87,7 +87,7 @@ fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) 
             if !shard.has(index + copy * workload.conversations.len()) {
                 continue;
             }
-            let mark = format!("{run:016x}-{copy}");
+            let mark = format!("{run:016x}-{copy}-{index}");
             // A copy begins when the last answer of the one before has ended.
             let later = workload.lasts.saturating_mul(copy.try_into().unwrap_or(u32::MAX));
             let turns = conversation.turns.iter().take(left);

@@ -327,6 +327,14 @@ fn copies_of_a_conversation_differ_in_their_first_message() {
     assert_ne!(first(0, 0), first(1, 0));
 }
 
+/// Sessions may begin with the same words, and are not each other's: what one sent is in no cache of the other.
+#[test]
+fn conversations_of_one_copy_have_marks_of_their_own() {
+    let planned = schedule(&workload(3), constant(1.0), Some(12), Shard::WHOLE, DICE);
+    let marks: std::collections::HashSet<_> = planned.conversations.iter().map(|conversation| &conversation.mark).collect();
+    assert_eq!(marks.len(), 6);
+}
+
 /// A million requests of 100 kB are planned before the first is sent: all copies share what was recorded.
 #[test]
 fn copies_of_a_conversation_share_their_requests() {

@@ -11,8 +11,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Start;
 use super::timeline::{Moment, Timeline};
+use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
-use crate::trace::{Trace, read_messages_request};
+use crate::trace::{ExchangeOutcome, Trace, read_messages_request};
 use crate::wire::MessagesRequest;
 
 /// What there is to send.
@@ -28,6 +29,8 @@ pub struct Workload {
     pub without_end: usize,
     /// How many traces hold no Messages request that a server takes.
     pub skipped: usize,
+    /// The `anthropic-beta` names with which the others were recorded, each once.
+    pub betas: Vec<String>,
 }
 
 /// The pauses of a recording that were cut to the longest one.
@@ -51,7 +54,7 @@ pub struct Conversation {
 pub struct Turn {
     /// The trace's name.
     pub id: ExchangeId,
-    /// The request, to be answered by at most as many tokens as it was when it was recorded.
+    /// The request, to be answered by at most as many tokens as it was when it was recorded, if that answer came whole.
     pub request: MessagesRequest,
     /// When it came in the recording.
     pub start: Start,
@@ -72,18 +75,17 @@ impl Workload {
     ///
     /// # Errors
     /// A trace has a name that cannot be used.
-    pub fn of(
-        traces: impl IntoIterator<Item = (PathBuf, Trace)>,
-        longest_pause: Duration,
-    ) -> Result<Self, SnapshotError> {
+    pub fn of(traces: impl IntoIterator<Item = (PathBuf, Trace)>, longest_pause: Duration) -> Result<Self, SnapshotError> {
         let (mut recorded, mut known, mut skipped): (Vec<Vec<Recorded>>, HashMap<Value, usize>, usize) = Default::default();
+        let mut betas: Vec<String> = Vec::new();
         for (path, trace) in traces {
             let id = ExchangeId::of_trace(&path, &trace.session)?;
             let (Some(request), Some(begins)) = (request_of(&trace), begin_of(&trace)) else {
                 skipped += 1;
                 continue;
             };
-            let key = json!([id.session(), opening(&trace.request.body)]);
+            betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
+            let key = json!([id.session(), opening(&trace)]);
             let nth = *known.entry(key).or_insert_with(|| {
                 recorded.push(Vec::new());
                 recorded.len() - 1
@@ -96,7 +98,8 @@ impl Workload {
         let (count, left_out) = timeline.left_out();
         recorded.sort_by_key(|turns| turns.first().map(|turn| turn.begins));
         let conversations = recorded.into_iter().map(|turns| Conversation { turns: planned(turns, &timeline) }).collect();
-        Ok(Self { conversations, lasts: timeline.lasts(), pauses: CutPauses { count, left_out }, without_end, skipped })
+        let (lasts, pauses) = (timeline.lasts(), CutPauses { count, left_out });
+        Ok(Self { conversations, lasts, pauses, without_end, skipped, betas })
     }
 
     /// The number of requests.
@@ -118,13 +121,15 @@ impl Workload {
     }
 }
 
-/// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one.
+/// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came whole.
 fn request_of(trace: &Trace) -> Option<MessagesRequest> {
     if trace.request.method != "POST" || !trace.is_messages() || trace.response.status != 200 {
         return None;
     }
     let mut request = read_messages_request(&trace.request.body).ok()?;
-    let recorded = trace.message().map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);
+    // Of an answer that broke off, nobody knows how long it would have become.
+    let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
+    let recorded = whole.map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);
     request.max_tokens = request.max_tokens.min(recorded.and_then(|tokens| tokens.try_into().ok()).unwrap_or(u32::MAX)).max(1);
     request.stream = true;
     request.temperature = Some(0.0);
@@ -164,15 +169,17 @@ fn end_of(trace: &Trace, begins: Moment) -> Option<Moment> {
     Some(begins + Moment::from(took_us))
 }
 
-/// What all requests of a conversation have in common: its first message and the names of its tools, without the marks of the
-/// cache, which wander.
-fn opening(body: &Value) -> Value {
-    let tools: Vec<_> = body["tools"].as_array().into_iter().flatten().map(|tool| &tool["name"]).collect();
+/// What all requests of a conversation have in common, and a request that the client makes beside it has not: who asked, whether
+/// there are tools, and the first message without the marks of the cache, which wander. Which tools there are changes in the middle
+/// of a conversation, as servers of tools come and go.
+fn opening(trace: &Trace) -> Value {
+    let body = &trace.request.body;
+    let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
     let mut first = body["messages"][0].clone();
     for block in first["content"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
         block.shift_remove("cache_control");
     }
-    json!([first, tools])
+    json!([trace.request.headers.get("x-claude-code-agent-id"), has_tools, first])
 }
 
 #[cfg(test)]

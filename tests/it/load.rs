@@ -124,7 +124,7 @@ fn what_does_not_come_as_recorded_is_said() {
     write_trace(&sandbox, 2, &[("/recorded_at", json!("2026-01-04T00:00:00Z"))]);
     let ran = load(&sandbox, &server, &["--as-recorded", "--longest-pause", "10ms"]).exits(0);
     insta::assert_snapshot!(ran.stderr, @"
-    sending 2 requests of 1 conversations, as recorded
+    sending 2 requests of 1 conversation, as recorded
     1 pause cut to 10.0 ms, 71h 59m left out; --longest-pause sets that
     1 answer without a recorded end: the request after each comes as long after the one before as recorded
     ");

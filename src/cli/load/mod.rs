@@ -19,20 +19,19 @@ use super::{CliError, print, say};
 use crate::config;
 use crate::files::write_as_named;
 use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, falls_behind, run as send, schedule};
-use crate::replay::betas_of;
 use crate::report::{LoadTarget, Measured, load};
 use crate::trace;
 
 /// Sends the load and prints what came of it.
 pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
-    let (configured, asked, workload, betas) = tokio::task::block_in_place(|| {
+    let (configured, asked, workload) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let asked = Asked::one(&args.answerer, &configured)?;
-        let (workload, betas) = workload(&args.traces, args.pattern.longest_pause)?;
+        let workload = workload(&args.traces, args.pattern.longest_pause)?;
         let workload = workload.asking_for(asked.model_to_send(), args.max_tokens);
-        Ok::<_, CliError>((configured, asked, workload, betas))
+        Ok::<_, CliError>((configured, asked, workload))
     })?;
-    let wanted = Wanted { betas: &betas, margins_of: None };
+    let wanted = Wanted { betas: &workload.betas, margins_of: None };
     let answerer = connect(&asked, &args.answerer, &wanted, &configured).await?;
     let target = LoadTarget {
         backend: asked.backend.text.clone(),
@@ -46,14 +45,10 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// The conversations of the traces, and the `anthropic-beta` names with which they were recorded.
-fn workload(paths: &[PathBuf], longest_pause: Duration) -> Result<(Workload, Vec<String>), CliError> {
-    let (mut traces, mut betas) = (Vec::new(), Vec::new());
-    for path in trace::find(paths)? {
-        let trace = trace::read(&path)?;
-        betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
-        traces.push((path, trace));
-    }
+/// The conversations of the traces.
+fn workload(paths: &[PathBuf], longest_pause: Duration) -> Result<Workload, CliError> {
+    let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace));
+    let traces = trace::find(paths)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let workload = Workload::of(traces, longest_pause).map_err(CliError::input)?;
     match workload.requests() {
         0 => Err(CliError::input(format!(
@@ -64,7 +59,7 @@ fn workload(paths: &[PathBuf], longest_pause: Duration) -> Result<(Workload, Vec
             if workload.skipped > 0 {
                 say(format_args!("{} left out: no answered Messages request", count(workload.skipped, "trace")));
             }
-            Ok((workload, betas))
+            Ok(workload)
         }
     }
 }
@@ -129,7 +124,9 @@ impl Generator<'_> {
         let conversations = schedule.conversations.len();
         match conversations {
             0 => say("nothing to send: fewer conversations than shards; --requests sends copies of them"),
-            _ => say(format_args!("sending {requests} requests of {conversations} conversations, {pattern}")),
+            _ => {
+                say(format_args!("sending {} of {}, {pattern}", count(requests, "request"), count(conversations, "conversation")))
+            }
         }
         if let Pattern::AsRecorded { longest_pause_us, .. } = pattern {
             self.say_what_is_not_as_recorded(longest_pause_us);

@@ -46,10 +46,7 @@ fn nobody_sleeps_through_the_days_between_sessions() {
     ]);
     assert_eq!(
         starts(&workload),
-        [
-            vec![Start::At(s(0)), Start::AfterAnswer(s(20)), Start::AfterAnswer(s(60))],
-            vec![Start::At(s(105 + 60))],
-        ]
+        [vec![Start::At(s(0)), Start::AfterAnswer(s(20)), Start::AfterAnswer(s(60))], vec![Start::At(s(105 + 60))],]
     );
     let left_out = s(u64::from(2 * day) - 165);
     assert_eq!(workload.pauses, CutPauses { count: 2, left_out });
@@ -70,4 +67,61 @@ fn a_request_after_an_answer_without_an_end_keeps_its_distance_from_the_one_befo
     let expected = [Start::At(s(0)), Start::AfterRequest(s(30)), Start::AfterRequest(s(20)), Start::AfterAnswer(s(6))];
     assert_eq!(starts(&workload), [expected]);
     assert_eq!(workload.without_end, 2);
+}
+
+#[test]
+fn a_conversation_goes_on_with_other_tools_and_not_beside_itself() {
+    let tools = |names: &[&str]| {
+        json!(names.iter().map(|name| json!({"name": name, "input_schema": {"type": "object"}})).collect::<Vec<_>>())
+    };
+    let marked =
+        json!([{"role": "user", "content": [{"type": "text", "text": "Read it", "cache_control": {"type": "ephemeral"}}]}]);
+    let plain = json!([{"role": "user", "content": [{"type": "text", "text": "Read it"}]}]);
+    let agent = json!({"x-claude-code-agent-id": "7"});
+    let workload = of(vec![
+        trace("a", 1, 0, Some(1), &[("/request/body/messages", marked)]),
+        // The title of the session, which the client asks for beside it.
+        trace("a", 2, 0, Some(1), &[("/request/body/messages", plain.clone()), ("/request/body/tools", json!([]))]),
+        trace("a", 3, 0, Some(1), &[("/request/body/messages", plain.clone()), ("/request/headers", agent)]),
+        trace(
+            "a",
+            4,
+            5,
+            Some(1),
+            &[("/request/body/messages", plain), ("/request/body/tools", tools(&["Read", "mcp__late__find"]))],
+        ),
+    ]);
+    let ids =
+        workload.conversations.iter().map(|conversation| conversation.turns.iter().map(|turn| turn.id.to_string()).collect());
+    assert_eq!(ids.collect::<Vec<Vec<String>>>(), [&["a/001", "a/004"][..], &["a/002"], &["a/003"]]);
+}
+
+#[test]
+fn only_an_answer_that_came_whole_says_how_long_it_is() {
+    let workload = of(vec![
+        trace("a", 1, 0, Some(1), &[]),
+        trace("a", 2, 5, Some(1), &[("/outcome", json!("truncated"))]),
+        trace("a", 3, 9, Some(1), &[("/outcome", json!("client_closed"))]),
+    ]);
+    let most: Vec<_> = workload.conversations[0].turns.iter().map(|turn| turn.request.max_tokens).collect();
+    assert_eq!(most, [7, 64000, 64000]);
+}
+
+/// A server that does not know a beta of a request that is not sent would refuse all others.
+#[test]
+fn a_trace_that_is_skipped_asks_for_no_beta() {
+    let betas = |names: &str| json!({"anthropic-beta": names});
+    let workload = of(vec![
+        trace("a", 1, 0, Some(1), &[("/request/headers", betas("one, two"))]),
+        trace("a", 2, 1, Some(1), &[("/request/headers", betas("two,three"))]),
+        trace(
+            "a",
+            3,
+            2,
+            Some(1),
+            &[("/request/headers", betas("counting")), ("/request/path", json!("/v1/messages/count_tokens"))],
+        ),
+        trace("a", 4, 3, Some(1), &[("/request/headers", betas("refused")), ("/response/status", json!(400))]),
+    ]);
+    assert_eq!((workload.betas, workload.skipped), (["one", "two", "three"].map(str::to_owned).to_vec(), 2));
 }
