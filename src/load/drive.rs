@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Answered, PlannedConversation, Sample, Schedule, Start};
+use super::{Answered, Failed, PlannedConversation, Sample, Schedule, Start};
 use crate::backend::Backend;
 use crate::replay::Driver;
 
@@ -58,7 +58,7 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
         let late_us = us(intended.elapsed());
         let answer = driver.timed(request).await;
         before = Some(Before { began: intended, answered: Instant::now() });
-        let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(|failure| failure.kind());
+        let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(Failed::from);
         let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
         let sample = Sample { id: turn.turn.id.to_string(), intended_us, held_us, late_us, answer };
         // Nobody listens any more only where all is being dropped.

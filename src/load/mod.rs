@@ -19,7 +19,7 @@ pub use backlog::falls_behind;
 pub use drive::run;
 pub use pattern::{Arrivals, Pattern, Shard, Start};
 pub use rate_search::RateSearch;
-pub use sample::{Answered, Budget, Sample};
+pub use sample::{Answered, Budget, Failed, Sample};
 pub use schedule::{Dice, PlannedConversation, PlannedTurn, Schedule, schedule};
 pub use workload::{Conversation, CutPauses, Turn, Workload};
 

@@ -2,21 +2,31 @@
 
 use std::time::Duration;
 
-use crate::replay::{Kind, Measurement};
+use crate::replay::{Failure, Kind, Measurement};
 
 /// What came of one request. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The trace's name.
     pub id: String,
-    /// When it was meant to begin, from the beginning of all: as planned, but not before the answer before it in its conversation.
+    /// When it was meant to begin, from the beginning of all: as planned, but not before the answer before it in its conversation
+    /// had ended.
     pub intended_us: u64,
     /// How much later than planned that is.
     pub held_us: u64,
     /// How much later than that it was sent, because the load generator was busy.
     pub late_us: u64,
-    /// The answer, or what kind of failure there was.
-    pub answer: Result<Answered, Kind>,
+    /// The answer, or why there is none.
+    pub answer: Result<Answered, Failed>,
+}
+
+/// Why a request has no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What kind of failure it was.
+    pub kind: Kind,
+    /// What the backend said, or what became of the connection; without secrets.
+    pub text: String,
 }
 
 /// An answer. Times are counted from when the request was meant to begin.
@@ -43,6 +53,13 @@ pub struct Budget {
     pub ttft: Option<Duration>,
     /// The longest time per output token after the first.
     pub tpot: Option<Duration>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        // What an error of a backend displays is redacted.
+        Self { kind: failure.kind(), text: failure.error.to_string() }
+    }
 }
 
 impl Answered {

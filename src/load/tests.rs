@@ -261,7 +261,8 @@ async fn errors_are_counted_by_kind_and_are_never_good() {
     let refusing = Arc::new(Workers { free: Arc::new(Semaphore::new(WORKERS)), refused: 11 });
     let samples = samples(pattern, 100, refusing).await;
     let measured = measured(&samples, pattern, Budget { ttft: Some(Duration::from_secs(9)), tpot: None });
-    assert_eq!((measured.answered, measured.errors["overloaded"], measured.within_budget), (50, 50, Some(50)));
+    assert_eq!((measured.answered, measured.errors["overloaded"].count, measured.within_budget), (50, 50, Some(50)));
+    assert_eq!(measured.errors["overloaded"].example, "overloaded_error: no");
 }
 
 /// What two halves of a load measured is, together, what one generator of all of it measures.

@@ -70,7 +70,7 @@ fn errors_are_counted_and_slow_answers_are_not_good() {
     let sandbox = session();
     let busy = ReplayBackend::without_cache_control(Flaw::Overloaded);
     let ran = load(&sandbox, &busy, &["--as-recorded", "--speed", "100"]).exits(3);
-    assert!(ran.stdout.contains("Errors      2 overloaded"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Errors      2 overloaded, such as: overloaded_error: "), "{}", ran.stdout);
     let server = ReplayBackend::without_cache_control(Flaw::None);
     let ran = load(&sandbox, &server, &["--concurrency", "1", "--ttft-budget", "1us"]).exits(4);
     assert!(ran.stdout.contains("0.0% within TTFT 1 µs"), "{}", ran.stdout);

@@ -1,6 +1,6 @@
 //! Several load generators' figures as those of one. Pure.
 
-use super::Measured;
+use super::{Errors, Measured};
 
 /// Why two reports cannot be merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +43,9 @@ impl Measured {
         self.shards.extend(&other.shards);
         self.requests += other.requests;
         self.answered += other.answered;
-        for (kind, count) in &other.errors {
-            *self.errors.entry(kind.clone()).or_default() += count;
+        for (kind, more) in &other.errors {
+            let first = || Errors { count: 0, example: more.example.clone() };
+            self.errors.entry(kind.clone()).or_insert_with(first).count += more.count;
         }
         self.wall_us = self.wall_us.max(other.wall_us);
         self.ttft = self.ttft.added(&other.ttft);

@@ -13,9 +13,10 @@ pub use merge::MergeError;
 pub use terminal::{rate_line, search_line, to_terminal};
 pub use times::Times;
 
-use crate::load::{Budget, Pattern, Sample, Shard};
+use crate::load::{Budget, Failed, Pattern, Sample, Shard};
 
-/// Version of the JSON layout. Version 1 had `waited` in place of `held` and `late`, which is their sum.
+/// Version of the JSON layout. Version 1 had `waited` in place of `held` and `late`, which is their sum, and no examples of
+/// errors.
 const VERSION: u32 = 2;
 
 /// What a load measured. Serialized, it is the JSON file. Counts and times add up: two of them merge to what one load generator
@@ -35,7 +36,7 @@ pub struct Measured {
     /// Requests that were answered whole.
     pub answered: u64,
     /// The others, by the kind of failure.
-    pub errors: BTreeMap<String, u64>,
+    pub errors: BTreeMap<String, Errors>,
     /// From the first request's beginning to the last answer's end, in microseconds.
     pub wall_us: u64,
     /// Times to the first content event, from when a request was meant to begin.
@@ -58,6 +59,15 @@ pub struct Measured {
     pub budget: BudgetUs,
     /// Requests that were answered within the budget; null without one.
     pub within_budget: Option<u64>,
+}
+
+/// Requests that failed in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Errors {
+    /// How many.
+    pub count: u64,
+    /// What the backend said of one of them, or what became of the connection; without secrets.
+    pub example: String,
 }
 
 /// What a load was sent to.
@@ -85,8 +95,9 @@ impl Measured {
     pub fn of(samples: &[Sample], target: LoadTarget, pattern: Pattern, shard: Shard, budget: Budget) -> Self {
         let answers = || samples.iter().filter_map(|sample| sample.answer.as_ref().ok());
         let mut errors = BTreeMap::new();
-        for kind in samples.iter().filter_map(|sample| sample.answer.as_ref().err()) {
-            *errors.entry(kind.name().to_owned()).or_default() += 1;
+        for Failed { kind, text } in samples.iter().filter_map(|sample| sample.answer.as_ref().err()) {
+            let first = || Errors { count: 0, example: text.clone() };
+            errors.entry(kind.name().to_owned()).or_insert_with(first).count += 1;
         }
         let begins = samples.iter().map(|sample| sample.intended_us).min().unwrap_or(0);
         let end = |sample: &Sample| sample.intended_us + sample.answer.as_ref().map_or(sample.late_us, |answer| answer.e2e_us);

@@ -1,10 +1,14 @@
 //! What a load measured, for people.
 
-use super::{BudgetUs, Measured, Times};
+use super::{BudgetUs, Errors, Measured, Times};
+use crate::replay::one_line;
 use crate::report::Percentile;
 use crate::report::table::{NONE, Table};
 use crate::report::tables::as_text;
 use crate::report::units::{duration, number, percent};
+
+/// The longest text of an error in a line, in characters. The `--json` file has it whole.
+const SHOWN: usize = 160;
 
 /// A table of times, and lines on throughput, errors and goodput.
 pub fn to_terminal(measured: &Measured) -> String {
@@ -19,9 +23,9 @@ pub fn to_terminal(measured: &Measured) -> String {
     if let (Some(read), true) = (measured.cache_read_tokens, measured.prompt_tokens > 0) {
         say("Cache hits", percent(read as f64 / measured.prompt_tokens as f64));
     }
-    if !measured.errors.is_empty() {
-        let errors: Vec<_> = measured.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        say("Errors", errors.join(", "));
+    for (nth, (kind, Errors { count, example })) in measured.errors.iter().enumerate() {
+        let example = one_line(example, SHOWN);
+        say(if nth == 0 { "Errors" } else { "" }, format!("{count} {kind}, such as: {example}"));
     }
     if let (Some(share), Some(good)) = (measured.good_share(), measured.within_budget) {
         let limits = limits(measured.budget);
@@ -34,7 +38,7 @@ pub fn to_terminal(measured: &Measured) -> String {
 pub fn rate_line(per_s: f64, measured: &Measured, kept_up: bool) -> String {
     let share = measured.good_share().map_or_else(|| NONE.into(), percent);
     let ttft = measured.ttft.distribution().percentile_us(Percentile::P99).map_or_else(|| NONE.into(), duration);
-    let errors = measured.errors.iter().map(|(kind, count)| format!(", {count} {kind}")).collect::<String>();
+    let errors = measured.errors.iter().map(|(kind, errors)| format!(", {} {kind}", errors.count)).collect::<String>();
     let behind = if kept_up { "" } else { ", later and later" };
     format!("  {:>8} requests/s  {share:>6} within the budget, TTFT p99 {ttft}{behind}{errors}\n", number(per_s))
 }
