@@ -29,7 +29,10 @@ enum ReportCommand {
 Example:
   anyclaude report merge 1.json 2.json 3.json 4.json --json all.json
 
-The exit code is that of `anyclaude load` with the same figures.")]
+Exit codes:
+  0, 4  as those of `anyclaude load` with the same figures
+  2     wrong usage, or reports that do not belong together, or one shard twice
+  3     nothing was answered, or reports of shards are missing: what there is is printed all the same")]
 struct MergeArgs {
     /// Reports of `anyclaude load --shard NTH/OF --json FILE`
     #[arg(required = true)]
@@ -51,11 +54,11 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
     }
     // Clap asks for one at least.
     let Some(merged) = merged else { return Ok(ExitCode::SUCCESS) };
-    print(&load_report::to_terminal(&merged))?;
+    print(&format!("{}{}", load_report::to_terminal(&merged), load_report::shards_line(&merged)))?;
     if let Some(path) = &args.json {
         load::write(path, &merged)?;
     }
-    Ok(ExitCode::from(load::exit_code(&merged)))
+    Ok(ExitCode::from(if merged.is_whole() { load::exit_code(&merged) } else { 3 }))
 }
 
 fn read(path: &Path) -> Result<Measured, CliError> {
@@ -63,5 +66,5 @@ fn read(path: &Path) -> Result<Measured, CliError> {
         CliError::input(format!("{}: {error}; give what `anyclaude load --json` wrote", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-    serde_json::from_str(&text).map_err(|error| unreadable(&error))
+    Measured::parse(&text).map_err(|error| unreadable(&error))
 }

@@ -115,6 +115,11 @@ impl Shard {
     /// The only one.
     pub const WHOLE: Self = Self { nth: 1, of: 1 };
 
+    /// Whether there can be such a one.
+    pub fn is_possible(self) -> bool {
+        (1..=self.of).contains(&self.nth) && self.of <= Self::MOST
+    }
+
     /// Whether the conversation with this number belongs to it.
     pub(super) fn has(self, index: usize) -> bool {
         index % self.of == self.nth - 1
@@ -126,7 +131,7 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(nth, of)| Some(Self { nth: nth.parse().ok()?, of: of.parse().ok()? }));
-        let shard = parts.filter(|shard| (1..=shard.of).contains(&shard.nth) && shard.of <= Self::MOST);
+        let shard = parts.filter(|shard| shard.is_possible());
         shard.ok_or_else(|| format!("a shard is a number and how many there are, at most {}, such as 2/4", Self::MOST))
     }
 }

@@ -147,7 +147,8 @@ async fn above_capacity_the_queue_is_in_the_latencies() {
     let pattern = constant(320.0);
     // Conversations of one request, so that none is held back by an answer.
     let first_only = |conversation: Conversation| Conversation { turns: vec![conversation.turns[0].clone()] };
-    let alone = Workload { conversations: workload(50).conversations.into_iter().map(first_only).collect(), ..Workload::default() };
+    let alone =
+        Workload { conversations: workload(50).conversations.into_iter().map(first_only).collect(), ..Workload::default() };
     let mut samples = Vec::new();
     let planned = schedule(&alone, pattern, Some(1000), Shard::WHOLE, DICE);
     run(planned, Workers::new(WORKERS), |sample| samples.push(sample)).await;
@@ -190,7 +191,7 @@ async fn the_answer_before_is_no_delay_of_the_next_request() {
 /// A rate that one conversation cannot send was not borne, however fast each answer is.
 #[tokio::test(start_paused = true)]
 async fn a_rate_at_which_requests_are_held_back_is_fallen_behind() {
-    let turns = workload(1).conversations[0].turns.repeat(10);
+    let turns: Vec<_> = workload(1).conversations[0].turns.iter().cycle().take(20).cloned().collect();
     let long = Workload { conversations: vec![Conversation { turns }], ..Workload::default() };
     for (per_s, behind) in [(2.0, false), (5.0, true)] {
         let mut samples = Vec::new();
@@ -278,7 +279,7 @@ async fn the_reports_of_shards_merge_to_that_of_the_whole() {
         let target = LoadTarget { backend: "workers".into(), model: "mock".into(), host: "here".into() };
         let part = Measured::of(&samples, target, pattern, shard, Budget::default());
         // As it comes back from a file.
-        parts.push(serde_json::from_str::<Measured>(&serde_json::to_string(&part).unwrap()).unwrap());
+        parts.push(Measured::parse(&part.to_json()).unwrap());
     }
     let merged = parts.into_iter().reduce(|one, other| one.merged(&other).unwrap()).unwrap();
     let whole = measured(&whole, pattern, Budget::default());

@@ -33,7 +33,7 @@ pub use budget::{Budget, BudgetResult, Budgets, budget_results};
 pub use fidelity::{FreeFidelitySummary, ToolFidelity};
 pub use json_schema::{backends_json_schema, json_schema, load_json_schema};
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
-pub use load::{LoadTarget, Measured, MergeError};
+pub use load::{LoadTarget, Measured, MeasuredError, MergeError};
 pub use problem::{Problem, problems};
 pub use replay_report::{FidelityShare, ReplayTarget, Report, States};
 pub use sureness::MarginDrop;

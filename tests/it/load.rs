@@ -48,6 +48,7 @@ fn shards_send_it_all_and_their_reports_merge() {
         load(&sandbox, &server, &[&rate[..], &["--shard", shard, "--json", &file]].concat()).exits(0);
     }
     let ran = sandbox.run(&["report", "merge", "1.json", "2.json", "--json", "all.json"]).exits(0);
+    assert!(ran.stdout.contains("Shards      1, 2 of 2\n"), "{}", ran.stdout);
     assert!(
         ran.stdout.contains("Answered    41 of 41 in ") && ran.stdout.contains("100.0% within TTFT 1m 00s"),
         "{}",
@@ -55,14 +56,41 @@ fn shards_send_it_all_and_their_reports_merge() {
     );
     assert_eq!(report(&sandbox, "all.json")["e2e"]["count"], json!(41));
     sandbox.write("no.json", "{}");
-    let refusals = [&["1.json", "1.json"][..], &["1.json", "no.json"], &["missing.json"]];
+    let (good, version) = (sandbox.read("1.json"), r#""version": 2"#);
+    assert!(good.contains(version));
+    sandbox.write("old.json", good.replace(version, r#""version": 1"#));
+    sandbox.write("odd.json", good.replace(r#""nth": 1"#, r#""nth": 3"#));
+    let refusals = [
+        &["1.json", "1.json"][..],
+        &["all.json", "2.json"],
+        &["1.json", "no.json"],
+        &["1.json", "old.json"],
+        &["odd.json"],
+        &["missing.json"],
+    ];
     let refusals: String =
         refusals.into_iter().map(|files| sandbox.run(&[&["report", "merge"], files].concat()).refusal()).collect();
     insta::assert_snapshot!(portable(&refusals), @"
     exit 2: error: 1.json: shard 1/2 comes twice: give each report once
-    exit 2: error: no.json: missing field `version` at line 1 column 2; give what `anyclaude load --json` wrote
+    exit 2: error: 2.json: shard 2/2 comes twice: give each report once
+    exit 2: error: no.json: not the figures of a load: missing field `version` at line 1 column 2; give what `anyclaude load --json` wrote
+    exit 2: error: old.json: figures of version 1, but this anyclaude reads version 2; measure again with it; give what `anyclaude load --json` wrote
+    exit 2: error: odd.json: not the figures of a load: no load has such `shards`; give what `anyclaude load --json` wrote
     exit 2: error: missing.json: No such file or directory (os error [number]); give what `anyclaude load --json` wrote
     ");
+}
+
+/// One of four load generators broke down. Nobody takes the sum of the others for the whole.
+#[test]
+fn a_missing_shard_is_said_and_fails() {
+    let (sandbox, server) = (session(), ReplayBackend::with_cache_control(Flaw::None));
+    for (shard, file) in [("1/4", "1.json"), ("3/4", "3.json")] {
+        load(&sandbox, &server, &["--concurrency", "2", "--requests", "8", "--shard", shard, "--json", file]).exits(0);
+    }
+    let ran = sandbox.run(&["report", "merge", "3.json", "1.json", "--json", "some.json"]).exits(3);
+    assert!(ran.stdout.contains("Shards      1, 3 of 4; 2, 4 missing\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Answered    4 of 4 in "), "{}", ran.stdout);
+    assert_eq!(report(&sandbox, "some.json")["requests"], json!(4));
 }
 
 #[test]
@@ -134,7 +162,8 @@ fn what_does_not_come_as_recorded_is_said() {
 #[test]
 fn a_shard_with_nothing_to_send_succeeds_and_says_so() {
     let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
-    let ran = load(&sandbox, &server, &["--concurrency", "2", "--shard", "4/4", "--ttft-budget", "1us", "--json", "4.json"]).exits(0);
+    let ran =
+        load(&sandbox, &server, &["--concurrency", "2", "--shard", "4/4", "--ttft-budget", "1us", "--json", "4.json"]).exits(0);
     assert!(ran.stderr.contains("nothing to send: fewer conversations than shards"), "{}", ran.stderr);
     assert!(server.requests().is_empty());
     assert_eq!(report(&sandbox, "4.json")["requests"], json!(0));

@@ -41,11 +41,12 @@ impl Measured {
             return Err(MergeError::Twice { nth: twice.nth, of: twice.of });
         }
         self.shards.extend(&other.shards);
-        self.requests += other.requests;
-        self.answered += other.answered;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.answered = self.answered.saturating_add(other.answered);
         for (kind, more) in &other.errors {
             let first = || Errors { count: 0, example: more.example.clone() };
-            self.errors.entry(kind.clone()).or_insert_with(first).count += more.count;
+            let sum = self.errors.entry(kind.clone()).or_insert_with(first);
+            sum.count = sum.count.saturating_add(more.count);
         }
         self.wall_us = self.wall_us.max(other.wall_us);
         self.ttft = self.ttft.added(&other.ttft);
@@ -53,10 +54,10 @@ impl Measured {
         self.e2e = self.e2e.added(&other.e2e);
         self.held = self.held.added(&other.held);
         self.late = self.late.added(&other.late);
-        self.prompt_tokens += other.prompt_tokens;
-        self.cache_read_tokens = self.cache_read_tokens.zip(other.cache_read_tokens).map(|(one, more)| one + more);
-        self.output_tokens += other.output_tokens;
-        self.within_budget = self.within_budget.zip(other.within_budget).map(|(one, more)| one + more);
+        self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
+        self.cache_read_tokens = self.cache_read_tokens.zip(other.cache_read_tokens).map(|(one, more)| one.saturating_add(more));
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.within_budget = self.within_budget.zip(other.within_budget).map(|(one, more)| one.saturating_add(more));
         if self.target.host != other.target.host {
             self.target.host = format!("{}, {}", self.target.host, other.target.host);
         }

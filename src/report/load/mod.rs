@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use merge::MergeError;
-pub use terminal::{rate_line, search_line, to_terminal};
+pub use terminal::{rate_line, search_line, shards_line, to_terminal};
 pub use times::Times;
 
 use crate::load::{Budget, Failed, Pattern, Sample, Shard};
@@ -70,6 +70,20 @@ pub struct Errors {
     pub example: String,
 }
 
+/// Why a file is none that `load` wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasuredError {
+    /// It is not its JSON.
+    #[error("not the figures of a load: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("figures of version {0}, but this anyclaude reads version {VERSION}; measure again with it")]
+    Version(u64),
+    /// No load has such shards.
+    #[error("not the figures of a load: no load has such `shards`")]
+    Shards,
+}
+
 /// What a load was sent to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadTarget {
@@ -122,6 +136,37 @@ impl Measured {
             budget: BudgetUs { ttft_us: in_us(budget.ttft), tpot_us: in_us(budget.tpot) },
             within_budget: (!budget.is_none()).then(|| samples.iter().filter(|sample| budget.allows(sample)).count() as u64),
         }
+    }
+
+    /// Reads the JSON file.
+    ///
+    /// # Errors
+    /// It is not what `load` writes, or of another version.
+    pub fn parse(text: &str) -> Result<Self, MeasuredError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        match serde_json::from_str::<Versioned>(text)?.version {
+            version if version == u64::from(VERSION) => {}
+            version => return Err(MeasuredError::Version(version)),
+        }
+        let measured: Self = serde_json::from_str(text)?;
+        match measured.shards.is_empty() || !measured.shards.iter().all(|shard| shard.is_possible()) {
+            true => Err(MeasuredError::Shards),
+            false => Ok(measured),
+        }
+    }
+
+    /// The numbers of the shards that are in here, in order, and of those that are not.
+    fn shards_here_and_missing(&self) -> (Vec<usize>, Vec<usize>) {
+        let of = self.shards.first().map_or(0, |shard| shard.of);
+        (1..=of).partition(|nth| self.shards.iter().any(|shard| shard.nth == *nth))
+    }
+
+    /// Whether these are the figures of all shards of a load.
+    pub fn is_whole(&self) -> bool {
+        self.shards_here_and_missing().1.is_empty()
     }
 
     /// The share of the requests that was answered within the budget, from 0 to 1; `None` without a budget or a request.

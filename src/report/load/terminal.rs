@@ -34,6 +34,13 @@ pub fn to_terminal(measured: &Measured) -> String {
     out
 }
 
+/// A line on which shards' figures are in here.
+pub fn shards_line(measured: &Measured) -> String {
+    let (here, missing) = measured.shards_here_and_missing();
+    let missing_too = if missing.is_empty() { String::new() } else { format!("; {} missing", list(&missing)) };
+    format!("  Shards      {} of {}{missing_too}\n", list(&here), here.len() + missing.len())
+}
+
 /// A line on one of the rates that are tried.
 pub fn rate_line(per_s: f64, measured: &Measured, kept_up: bool) -> String {
     let share = measured.good_share().map_or_else(|| NONE.into(), percent);
@@ -52,6 +59,10 @@ pub fn search_line(found: Option<f64>, too_much: Option<f64>) -> String {
         (None, _) => format!("No rate went well, down to {} requests/s", rate(too_much)),
     };
     format!("\n  {line}\n")
+}
+
+fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn limits(BudgetUs { ttft_us, tpot_us }: BudgetUs) -> String {
