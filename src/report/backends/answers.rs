@@ -12,6 +12,8 @@ use crate::snapshot::{ExchangeId, Outcome};
 pub struct ExchangeAnswers {
     /// The exchange's name.
     pub id: ExchangeId,
+    /// Whether two backends answered and the answers are not the same. One that failed did not answer otherwise.
+    pub answered_differently: bool,
     /// Each answer once, in the order of the backends.
     pub answers: Vec<SharedAnswer>,
 }
@@ -39,6 +41,8 @@ pub(super) fn differing(backends: &[NamedReport]) -> Vec<ExchangeAnswers> {
 
 fn of_exchange(id: &ExchangeId, nth: usize, backends: &[NamedReport]) -> Option<ExchangeAnswers> {
     let cases = backends.iter().filter_map(|backend| Some((backend, backend.report.cases.get(nth)?)));
+    // What the user stopped says nothing.
+    let cases = cases.filter(|(_, case)| case.status != Status::Interrupted);
     let mut groups: Vec<(Vec<String>, &CaseResult)> = Vec::new();
     for (backend, case) in cases {
         let rules = Acceptance::new(None, &backend.report.settings.matching);
@@ -47,17 +51,20 @@ fn of_exchange(id: &ExchangeId, nth: usize, backends: &[NamedReport]) -> Option<
             None => groups.push((vec![backend.name.clone()], case)),
         }
     }
-    let is_fine = |case: &CaseResult| matches!(case.status, Status::AsAccepted | Status::New | Status::Interrupted);
+    let is_fine = |case: &CaseResult| matches!(case.status, Status::AsAccepted | Status::New);
     if groups.len() < 2 && groups.iter().all(|(_, case)| is_fine(case)) {
         return None;
     }
+    let outcomes: Vec<&Outcome> = groups.iter().filter_map(|(_, case)| case.outcome()).collect();
+    let rules = Acceptance::new(None, &backends.first()?.report.settings.matching);
+    let answered_differently = outcomes.windows(2).any(|pair| !rules.same(pair[0], pair[1]));
     let answers = groups.into_iter().map(|(backends, case)| SharedAnswer {
         backends,
         status: case.status,
         outcome: case.outcome().cloned(),
         findings: case.findings.iter().filter(|finding| !finding.kind.is_notice()).cloned().collect(),
     });
-    Some(ExchangeAnswers { id: id.clone(), answers: answers.collect() })
+    Some(ExchangeAnswers { id: id.clone(), answered_differently, answers: answers.collect() })
 }
 
 /// Whether two backends answered an exchange alike: as accepted, or with the same calls.

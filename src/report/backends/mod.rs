@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use answers::{ExchangeAnswers, SharedAnswer};
-pub(super) use render::{answer_line, verdict_of_all};
+pub(super) use render::{answer_line, summary, verdict_of_all};
 pub use render::{problems_of_all, to_terminal};
 pub(super) use table::figures;
 

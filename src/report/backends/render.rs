@@ -2,7 +2,7 @@
 
 use console::{Style, style};
 
-use super::{Backends, SharedAnswer, figures};
+use super::{Backends, ExchangeAnswers, SharedAnswer, figures};
 use crate::replay::ToolChoiceMode;
 use crate::report::problem::{Problem, problems};
 use crate::report::tables::as_text;
@@ -32,9 +32,18 @@ pub fn to_terminal(side: &Backends) -> String {
         }
     }
     let worst = if side.exit_code() == 0 { Style::new().bold().green() } else { Style::new().bold().red() };
-    let differing = side.differing.iter().filter(|exchange| exchange.answers.len() > 1).count();
-    let summary = format!("{} answered differently by {}", count(differing, "exchange"), count(side.backends.len(), "backend"));
-    format!("{out}\n{} {summary}\n", worst.apply_to("     Summary"))
+    format!("{out}\n{} {}\n", worst.apply_to("     Summary"), summary(side))
+}
+
+/// How many exchanges are not answered alike, and how many not by all.
+pub(in crate::report) fn summary(side: &Backends) -> String {
+    let has_none = |exchange: &&ExchangeAnswers| exchange.answers.iter().any(|answer| answer.outcome.is_none());
+    let unanswered = match side.differing.iter().filter(has_none).count() {
+        0 => String::new(),
+        some => format!(", {} not answered by all", count(some, "exchange")),
+    };
+    let differing = side.differing.iter().filter(|exchange| exchange.answered_differently).count();
+    format!("{} answered differently by {}{unanswered}", count(differing, "exchange"), count(side.backends.len(), "backend"))
 }
 
 /// Who answered so, and the calls.

@@ -92,6 +92,25 @@ fn what_no_snapshot_knows_is_compared_between_the_backends() {
     assert_eq!(side.differing.iter().map(|exchange| exchange.id.to_string()).collect::<Vec<_>>(), ["demo/0002"]);
 }
 
+/// A backend that broke down, or was stopped, did not answer otherwise than the others.
+#[test]
+fn no_answer_is_no_other_answer() {
+    let (target, settings) = (target(States::CacheControl), settings());
+    let answered = [1, 2].map(|seq| case_result(seq, measured("hello.txt", 120, Some(990))));
+    let failed = judged(CaseResult { error: Some("gone".into()), usual: None, ..case_result(1, vec![]) });
+    let stopped = judged(CaseResult { verdict: Verdict::Unfinished, usual: None, ..case_result(2, vec![]) });
+    let there = [failed, stopped];
+    let side = Backends::new(vec![named("engine", &target, &settings, &answered), named("there", &target, &settings, &there)]);
+    let listed: Vec<_> = side.differing.iter().map(|exchange| (exchange.id.to_string(), exchange.answered_differently)).collect();
+    assert_eq!(listed, [("demo/0001".to_owned(), false)]);
+    let shown = to_terminal(&side);
+    let shown = console::strip_ansi_codes(&shown);
+    assert!(
+        shown.ends_with("Summary 0 exchanges answered differently by 2 backends, 1 exchange not answered by all\n"),
+        "{shown}"
+    );
+}
+
 /// A figure that is missing decides nothing; wrong answers weigh more than slow ones.
 #[test]
 fn the_exit_code_is_that_of_the_worst_backend() {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use time::OffsetDateTime;
 
 use super::page::{made, scheme, table, whole};
-use crate::report::backends::{answer_line, figures, verdict_of_all};
+use crate::report::backends::{answer_line, figures, summary, verdict_of_all};
 use crate::report::units::count;
 use crate::report::words::{status_word, what_is_replayed};
 use crate::report::{Backends, SharedAnswer};
@@ -31,7 +31,7 @@ pub fn several_to_html(several: &Backends, made_at: OffsetDateTime) -> String {
             }
             section aria-labelledby="exchanges" {
                 h2 #exchanges { "Answered differently, or not as accepted" }
-                p { (count(several.differing.len(), "exchange")) }
+                p { (summary(several)) }
                 @for exchange in &several.differing {
                     h3 { (exchange.id) }
                     ul { @for shared in &exchange.answers { (answer(shared)) } }
