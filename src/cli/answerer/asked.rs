@@ -137,9 +137,14 @@ impl Asked {
         Ok(one)
     }
 
+    /// Whether the engine in this process answers.
+    pub(in crate::cli) fn is_in_process(&self) -> bool {
+        self.backend.target == Target::InProcess
+    }
+
     /// The model's name that requests carry in place of the recorded one.
     pub(in crate::cli) fn model_to_send(&self) -> Option<&str> {
-        self.model.as_deref().filter(|_| self.backend.target != Target::InProcess)
+        self.model.as_deref().filter(|_| !self.is_in_process())
     }
 }
 

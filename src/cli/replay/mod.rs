@@ -40,6 +40,10 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
         let without_trace = without_trace(&args, &plan)?;
         Ok::<_, CliError>((configured, asked, expectations, settings, plan, without_trace))
     })?;
+    let in_process = asked.iter().filter(|asked| asked.is_in_process()).count();
+    if in_process > 1 {
+        say(format!("warning: {in_process} models are loaded at once; where memory is short, replay them one at a time"));
+    }
     // All are connected before the first is measured: what is wrong with the last is not found out after an hour.
     let mut replays = Vec::new();
     for asked in asked {

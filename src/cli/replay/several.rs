@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use rustix::process::Signal;
+
 use super::args::ReplayArgs;
 use super::expectations::Expectations;
 use super::figures::Figures;
@@ -22,7 +24,10 @@ pub(super) async fn run(
     expectations: &Expectations,
 ) -> Result<ExitCode, CliError> {
     tokio::task::block_in_place(|| files.write(Figures::Several(&beside(replays, &[]))))?;
-    let (mut finished, mut signal): (Vec<Vec<CaseResult>>, _) = (Vec::new(), None);
+    for snapshot in replays.first().into_iter().flat_map(|replay| &replay.without_trace) {
+        say(format!("warning: {}: its trace is gone, so nothing tests it", snapshot.display()));
+    }
+    let (mut finished, mut early): (Vec<Vec<CaseResult>>, Option<Early>) = (Vec::new(), None);
     for replay in replays {
         files.print(&format!("{}\n{}", replay.name, replay.header()))?;
         let mut results = Vec::new();
@@ -30,7 +35,7 @@ pub(super) async fn run(
             let so_far: Vec<_> = finished.iter().map(Vec::as_slice).chain([results]).collect();
             files.write(Figures::Several(&beside(replays, &so_far)))
         };
-        let end = replay.run_cases(files, &mut results, write).await?;
+        let end = replay.run_cases(files, &mut results, write).await;
         let report = replay.report(&results);
         files.print(&terminal::totals(&report))?;
         if args.histogram {
@@ -38,17 +43,18 @@ pub(super) async fn run(
         }
         finished.push(results);
         match end {
-            RunEnd::Whole => {}
-            RunEnd::Unreachable(error) => say(format_args!("warning: {} is gone: {error}", replay.name)),
-            RunEnd::Interrupted(received) => {
-                signal = Some(received);
-                break;
-            }
+            Ok(RunEnd::Whole) => {}
+            Ok(RunEnd::Unreachable(error)) => say(format_args!("warning: {} is gone: {error}", replay.name)),
+            Ok(RunEnd::Interrupted(signal)) => early = Some(Early::Interrupted(signal)),
+            Err(error) => early = Some(Early::Failed(error)),
+        }
+        if early.is_some() {
+            break;
         }
     }
     let finished: Vec<_> = finished.iter().map(Vec::as_slice).collect();
     let mut side = beside(replays, &finished);
-    if signal.is_none() {
+    if early.is_none() {
         side.backends.iter_mut().for_each(|backend| expectations.compare(&mut backend.report));
     }
     files.print(&backends::to_terminal(&side))?;
@@ -57,7 +63,19 @@ pub(super) async fn run(
         files.finish(Figures::Several(&side))?;
         GitHub::from_environment().append_summary(Figures::Several(&side))
     })?;
-    Ok(ExitCode::from(signal.map_or_else(|| side.exit_code(), exit_code_of)))
+    match early {
+        None => Ok(ExitCode::from(side.exit_code())),
+        Some(Early::Interrupted(signal)) => Ok(ExitCode::from(exit_code_of(signal))),
+        Some(Early::Failed(error)) => Err(error),
+    }
+}
+
+/// Why not all backends were measured. What was measured until then is shown all the same.
+enum Early {
+    /// This signal stopped it.
+    Interrupted(Signal),
+    /// A file could not be read or written.
+    Failed(CliError),
 }
 
 /// All backends, with the results so far.

@@ -60,6 +60,28 @@ fn a_backend_that_is_gone_keeps_no_other_from_being_measured() {
     assert_eq!(row(&ran, "as accepted"), ["0 of 2", "2 of 2"]);
 }
 
+/// A snapshot that nothing tests is named, as with one backend.
+#[test]
+fn a_snapshot_whose_trace_is_gone_is_named_once() {
+    let (one, other) = (healthy(), healthy());
+    let sandbox = accepted(&one);
+    std::fs::remove_file(sandbox.path("traces/demo/002.json")).unwrap();
+    let ran = replay(&sandbox, &[("one", &one), ("other", &other)], &[]).exits(1);
+    assert_eq!(ran.stderr, "warning: snapshots/demo__002.snap: its trace is gone, so nothing tests it\n");
+}
+
+/// A file that cannot be written ends the replay. What was measured until then is shown all the same.
+#[test]
+fn an_error_loses_no_figures() {
+    let (one, other) = (healthy(), healthy());
+    let sandbox = accepted(&one);
+    // A folder where the second backend's first figures would go.
+    std::fs::create_dir_all(sandbox.path("hgrm/other/cold-ttft.hgrm")).unwrap();
+    let ran = replay(&sandbox, &[("one", &one), ("other", &other)], &["--hgrm", "hgrm"]).exits(2);
+    assert_eq!(row(&ran, "as accepted"), ["2 of 2", "1 of 2"]);
+    assert!(ran.stderr.contains("cannot write hgrm/other/cold-ttft.hgrm"), "{}", ran.stderr);
+}
+
 #[test]
 fn backends_that_answer_alike_leave_nothing_to_say() {
     let (one, other) = (healthy(), ReplayBackend::without_cache_control(Flaw::None));
