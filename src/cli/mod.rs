@@ -12,6 +12,7 @@ mod check;
 mod child;
 mod choices;
 mod client_limits;
+mod compare;
 mod completions;
 mod config;
 mod doctor;
@@ -77,6 +78,7 @@ enum CliCommand {
     Replay(Box<replay::ReplayArgs>),
     Load(Box<load::LoadArgs>),
     Report(report::ReportArgs),
+    Compare(compare::CompareArgs),
     Review(review::ReviewArgs),
     Trace(trace::TraceArgs),
     Model(model::ModelArgs),
@@ -96,8 +98,8 @@ impl CliCommand {
             #[cfg(feature = "mlx")]
             Self::Serve(_) => true,
             Self::Record(_) | Self::Replay(_) | Self::Load(_) | Self::Trace(_) | Self::Check(_) => true,
-            Self::Report(_) | Self::Review(_) | Self::Model(_) | Self::Doctor(_) | Self::Config(_) | Self::Schema(_) => false,
-            Self::Init(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Report(_) | Self::Compare(_) | Self::Review(_) | Self::Model(_) | Self::Doctor(_) => false,
+            Self::Config(_) | Self::Schema(_) | Self::Init(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -150,6 +152,7 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
         CliCommand::Replay(args) => replay::run(*args).await,
         CliCommand::Load(args) => load::run(*args).await,
         CliCommand::Report(args) => blocking(move || report::run(args)).await,
+        CliCommand::Compare(args) => blocking(move || compare::run(&args)).await,
         CliCommand::Review(args) => blocking(move || review::run(&args)).await,
         CliCommand::Trace(args) => blocking(move || trace::run(args, &redactor)).await,
         CliCommand::Model(args) => model::run(args).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Agreement, Disagreement, Fidelity, Finding, FreeFidelity, Kind, MalformedArguments, Margins, Measurement, PhaseFailure,
@@ -80,7 +80,7 @@ pub struct CaseResult {
 }
 
 /// What a case came to, in one word: the first of these that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The backend failed.

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
+use super::figures_file::{FiguresError, read};
 use super::sureness::drops;
-use super::{Distribution, MarginDrop, Metric, VERSION};
+use super::{Distribution, MarginDrop, Metric};
 use crate::replay::{CaseResult, KnownAnswers, Margins, Phase, tpot_us};
 use crate::snapshot::ModelDigest;
 
@@ -56,28 +57,13 @@ struct BaselineLabel {
     repeat: u32,
 }
 
-/// Why a file is no baseline.
-#[derive(Debug, thiserror::Error)]
-pub enum BaselineError {
-    /// It is not the JSON of a replay.
-    #[error("not the figures of a replay: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It is of another version.
-    #[error("figures of version {0}, but this anyclaude reads version {VERSION}; replay again with it to make others")]
-    Version(u64),
-}
-
 impl Baseline {
     /// Reads the `--json` of an earlier replay.
-    pub fn parse(text: &str) -> Result<Self, BaselineError> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u64,
-        }
-        match serde_json::from_str::<Versioned>(text)?.version {
-            version if version == u64::from(VERSION) => Ok(serde_json::from_str(text)?),
-            version => Err(BaselineError::Version(version)),
-        }
+    ///
+    /// # Errors
+    /// It is none, or of another version, or of several backends.
+    pub fn parse(text: &str) -> Result<Self, FiguresError> {
+        read(text)
     }
 
     /// The machine on which its times were taken.

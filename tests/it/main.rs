@@ -6,6 +6,7 @@
 mod cache;
 mod chaos;
 mod check;
+mod compare;
 #[cfg(feature = "mlx")]
 mod compute_paths;
 mod config;

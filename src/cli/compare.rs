@@ -1,0 +1,44 @@
+//! `anyclaude compare`: two finished replays beside each other.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{CliError, print};
+use crate::report::compare::{FinishedRun, Flips, to_terminal};
+
+/// Compare two finished replays: which traces the second one lost or won, then the times and cache hits
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyclaude replay --json old.json; anyclaude replay --model qwen3 --json new.json
+  anyclaude compare old.json new.json
+
+A trace is lost if it was as accepted and is not any more, or was answered and now fails, or is not replayed.
+
+Exit codes:
+  0    no trace is lost
+  1    B lost a trace that A had
+  2    wrong usage, or a file that is not the figures of a replay")]
+pub(super) struct CompareArgs {
+    /// The replay before: what `anyclaude replay --json A` wrote
+    #[arg(value_name = "A")]
+    before: PathBuf,
+
+    /// The replay to compare with it
+    #[arg(value_name = "B")]
+    now: PathBuf,
+}
+
+/// Prints what differs.
+pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
+    let (before, now) = (read(&args.before)?, read(&args.now)?);
+    let flips = Flips::between(&before, &now);
+    print(&to_terminal(&before, &now, &flips))?;
+    Ok(ExitCode::from(flips.exit_code()))
+}
+
+fn read(path: &Path) -> Result<FinishedRun, CliError> {
+    let unusable = |reason: &dyn std::fmt::Display| CliError::input(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
+    FinishedRun::parse(&text).map_err(|error| unusable(&error))
+}
