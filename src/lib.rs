@@ -19,6 +19,7 @@ pub mod fuzzing;
 pub mod hub;
 pub mod load;
 mod net;
+pub mod playback;
 pub mod record;
 mod refuse;
 pub mod replay;

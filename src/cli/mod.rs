@@ -31,7 +31,6 @@ mod replay;
 mod report;
 mod review;
 mod schema;
-#[cfg(feature = "mlx")]
 mod serve;
 mod signals;
 mod text;
@@ -72,8 +71,7 @@ Set ANYCLAUDE_DEBUG=1, 2 or 3 for more and more detail on stderr.";
 
 #[derive(Subcommand, Debug)]
 enum CliCommand {
-    #[cfg(feature = "mlx")]
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Record(record::RecordArgs),
     Replay(Box<replay::ReplayArgs>),
     Load(Box<load::LoadArgs>),
@@ -95,9 +93,7 @@ impl CliCommand {
     /// Whether it writes or shows what is redacted, so that it needs the user's patterns.
     fn redacts(&self) -> bool {
         match self {
-            #[cfg(feature = "mlx")]
-            Self::Serve(_) => true,
-            Self::Record(_) | Self::Replay(_) | Self::Load(_) | Self::Trace(_) | Self::Check(_) => true,
+            Self::Serve(_) | Self::Record(_) | Self::Replay(_) | Self::Load(_) | Self::Trace(_) | Self::Check(_) => true,
             Self::Report(_) | Self::Compare(_) | Self::Review(_) | Self::Model(_) | Self::Doctor(_) => false,
             Self::Config(_) | Self::Schema(_) | Self::Init(_) | Self::Completions(_) | Self::Man(_) => false,
         }
@@ -146,8 +142,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
     let Some(command) = cli.command else { return launch::run(cli.launch, &redactor).await };
     match command {
-        #[cfg(feature = "mlx")]
-        CliCommand::Serve(args) => serve::run(args).await,
+        CliCommand::Serve(args) => serve::run(*args, &redactor).await,
         CliCommand::Record(args) => record::run(args, &redactor).await,
         CliCommand::Replay(args) => replay::run(*args).await,
         CliCommand::Load(args) => load::run(*args).await,

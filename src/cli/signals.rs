@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 pub(super) const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// What stops a server. A hangup is left alone, so that one started with `nohup` outlives its terminal.
-#[cfg(feature = "mlx")]
 pub(super) const STOPPING: [Signal; 2] = [Signal::INT, Signal::TERM];
 
 /// The exit code of a program that was told twice to stop, as after Ctrl-C in a shell.

@@ -1,40 +1,46 @@
-//! `anyclaude serve`: the Messages API on a model folder.
+//! `anyclaude serve`: the Messages API on a model folder, or on recorded answers.
 
+#[cfg(feature = "mlx")]
+mod engine;
+#[cfg(feature = "mlx")]
 pub(super) mod heap;
+mod playback;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::allow::AllowArgs;
 use super::client_limits::client_limits;
-use super::local_model::{self, CacheArgs, OutputArgs};
 use super::signals;
 use super::text::grouped;
-use super::{CliError, blocking, choices, keys, say};
-use crate::backend::mlx::MlxBackend;
-use crate::backend::{Backend, CacheControl, ModelLimits};
-use crate::engine::decode::ToolFormatName;
-use crate::engine::{ComputePath, EngineOptions};
+use super::{CliError, keys, say};
+use crate::backend::{Backend, ModelLimits};
 use crate::server::{Server, ServerOptions};
-use crate::wire::MessagesRequest;
+use crate::trace::redact::Redactor;
 
 /// The variable that stands in for `--api-key`, and does not show in a list of processes.
 const API_KEY: &str = "ANYCLAUDE_API_KEY";
 
-/// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs
+/// Serve a model folder as the Anthropic Messages API, for Claude Code and the SDKs; or recorded answers, without a model
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ServeArgs {
-    /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
-    /// pulled model, or tiny, which is in this program
-    #[arg(long, value_name = "DIR|NAME")]
-    model: PathBuf,
+    #[cfg(feature = "mlx")]
+    #[command(flatten)]
+    engine: engine::EngineArgs,
+    #[command(flatten)]
+    playback: playback::PlaybackArgs,
+    #[command(flatten)]
+    listening: Listening,
+}
+
+/// Where to listen, and whom to answer.
+#[derive(clap::Args, Debug)]
+struct Listening {
     /// Address to listen on. One that other machines reach needs --api-key
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
@@ -46,65 +52,69 @@ pub(super) struct ServeArgs {
     api_key: Option<String>,
     #[command(flatten)]
     allow: AllowArgs,
-    #[command(flatten)]
-    cache: CacheArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    /// How the model writes tool calls [default: as its chat template does]
-    #[arg(long, value_name = "FORMAT", value_parser = choices::tool_format())]
-    tool_format: Option<ToolFormatName>,
-    /// How the engine computes [default: as MLX's device does it best]
-    #[arg(long, value_name = "PATH", value_parser = choices::compute_path())]
-    compute_path: Option<ComputePath>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   anyclaude serve --model tiny
   anyclaude serve --model mlx-community/Qwen3-4B-4bit --cache-dir ~/.cache/anyclaude
+  anyclaude serve --traces traces/read-file             what was recorded, without a model
+  anyclaude serve --traces traces/ --speed 10           with a tenth of the recorded pauses
 
 Then, in another terminal:
-  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude";
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude
+
+Exit codes with --traces:
+  0    every request was answered as recorded
+  1    a request had no recording: it was answered with status 400 and what differs from the nearest one";
 
 /// What the first signal is answered.
 const STOPPING: &str = "stopping: answers in flight get a few seconds; once more to stop at once";
 
-/// Loads the model, serves until Ctrl-C or SIGTERM, sums up.
-pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    let ServeArgs { model, host, port, api_key, allow, cache, output, tool_format, compute_path } = args;
-    let api_key = checked_key(api_key)?;
-    let folder = blocking(move || local_model::find(&model).map_err(CliError::input)).await?;
-    let listener = bind(&host, port).await?;
-    let address = listener.local_addr().map_err(CliError::backend)?;
-    if !address.ip().is_loopback() && api_key.is_none() {
-        let reason = "can be reached from other machines: set --api-key, so that not everybody there can use it";
-        return Err(CliError::input(format!("--host {host} {reason}")));
+/// Serves until Ctrl-C or SIGTERM.
+pub(super) async fn run(args: ServeArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
+    #[cfg(feature = "mlx")]
+    if let Some(model) = args.engine.model.clone() {
+        return engine::run(args.engine, model, args.listening).await;
     }
-    let (limits, disk, output) = (cache.limits(), cache.disk(None), output.limits());
-    let options = EngineOptions { cache: limits, disk, output, tool_format, compute_path, ..EngineOptions::default() };
-    let warm_up_request = blocking(move || cache.warm_up(Path::new("traces"))).await?;
-    let backend = Arc::new(local_model::load(folder, options).await?);
-    // Before the address is announced: whoever reads it may stop us at once.
-    let stop = signals::stop(&signals::STOPPING, || say(STOPPING)).map_err(CliError::backend)?;
-    announce(address, api_key.as_deref(), backend.limits().await);
-    let warm_up = warm_up_request.map(|request| start_warm_up(backend.clone(), request));
-    // Clients that were given the name that we listen on may use it.
-    let mut allowed = allow.allowed();
-    allowed.hosts.extend(host.parse());
-    let options = ServerOptions { api_key, allowed, ..ServerOptions::default() };
-    let server = Server::new(backend, options);
-    let served = server.run(listener, stop).await;
-    if let Some(warm_up) = warm_up {
-        // It holds the engine, which must end before the process does.
-        warm_up.abort();
-        drop(warm_up.await);
+    playback::run(args.playback, args.listening, redactor).await
+}
+
+/// An address that is listened on already, and whom to answer there.
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: ServerOptions,
+}
+
+impl Listening {
+    async fn bind(self) -> Result<Bound, CliError> {
+        let Self { host, port, api_key, allow } = self;
+        let api_key = checked_key(api_key)?;
+        let listener = bind(&host, port).await?;
+        let address = listener.local_addr().map_err(CliError::backend)?;
+        if !address.ip().is_loopback() && api_key.is_none() {
+            let reason = "can be reached from other machines: set --api-key, so that not everybody there can use it";
+            return Err(CliError::input(format!("--host {host} {reason}")));
+        }
+        // Clients that were given the name that we listen on may use it.
+        let mut allowed = allow.allowed();
+        allowed.hosts.extend(host.parse());
+        Ok(Bound { listener, address, options: ServerOptions { api_key, allowed, ..ServerOptions::default() } })
     }
-    served.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
-    if let Some(report) = server.cache_report() {
-        say(format_args!("cache: {report}"));
+}
+
+impl Bound {
+    /// Says the address and answers there until Ctrl-C or SIGTERM; the server, for what it counted.
+    async fn serve(self, backend: Arc<dyn Backend>) -> Result<Server, CliError> {
+        let Self { listener, address, options } = self;
+        // Before the address is announced: whoever reads it may stop us at once.
+        let stop = signals::stop(&signals::STOPPING, || say(STOPPING)).map_err(CliError::backend)?;
+        announce(address, options.api_key.as_deref(), backend.limits().await);
+        let server = Server::new(backend, options);
+        server.run(listener, stop).await.map_err(|error| CliError::backend(format!("{address}: {error}")))?;
+        Ok(server)
     }
-    say(format_args!("served {}", server.totals()));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The key that clients must send, if one is set.
@@ -135,13 +145,4 @@ fn announce(address: SocketAddr, api_key: Option<&str>, limits: ModelLimits) {
         let variables: String = client_limits(limits).iter().map(|(name, value)| format!(" {name}={value}")).collect();
         say(format_args!("for its context of {} tokens set also:{variables}", grouped(context)));
     }
-}
-
-/// Computes the tools and system prompt of a request in the background.
-fn start_warm_up(backend: Arc<MlxBackend>, request: MessagesRequest) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(error) = backend.warm_up(request).await {
-            tracing::warn!("the warm-up failed: {error}");
-        }
-    })
 }

@@ -21,6 +21,7 @@ mod loosened;
 #[cfg(feature = "mlx")]
 mod model;
 mod pages;
+mod playback;
 mod remote;
 mod responses;
 mod routes;

@@ -1,0 +1,15 @@
+//! Recorded answers in place of a model: a [`Playback`] is a backend that knows the answers of its recordings and no others.
+//!
+//! `canonical` is what of a request counts, `recording` the answer to one and when its events came, `nearest` says of a request
+//! without a recording which one comes nearest and where it differs.
+
+mod backend;
+mod canonical;
+mod nearest;
+mod recording;
+mod speed;
+#[cfg(test)]
+mod tests;
+
+pub use backend::Playback;
+pub use speed::Speed;

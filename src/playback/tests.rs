@@ -1,0 +1,150 @@
+//! Recordings as they answer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::*;
+use crate::backend::{Backend, BackendError};
+use crate::trace::Trace;
+use crate::trace::redact::Redactor;
+use crate::wire::{Assembler, CountTokensRequest, Message, MessagesRequest};
+
+fn asks(text: &str) -> Value {
+    json!({"model": "m", "max_tokens": 100, "stream": true, "tools": [{"name": "Read", "input_schema": {"type": "object"}}],
+        "messages": [{"role": "user", "content": text}]})
+}
+
+fn says(text: &str) -> Value {
+    json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn", "stop_sequence": null,
+        "content": [{"type": "text", "text": text}], "usage": {"input_tokens": 9, "output_tokens": 3}})
+}
+
+fn trace(seq: u32, request: Value, more: &[(&str, Value)]) -> (PathBuf, Trace) {
+    let mut trace = json!({
+        "version": 1, "id": "x", "session": "demo", "seq": seq, "client": "c", "mode": "anthropic", "outcome": "complete",
+        "recorded_at": "2026-01-01T00:00:00Z", "timing": {"ttft_us": null, "e2e_us": null, "itl_us": null},
+        "request": {"method": "POST", "path": "/v1/messages", "headers": {}, "body": request},
+        "response": {"status": 200, "headers": {}, "events": [], "body": says("first")},
+    });
+    for (pointer, value) in more {
+        *trace.pointer_mut(pointer).unwrap() = value.clone();
+    }
+    (PathBuf::from(format!("traces/demo/{seq:04}.json")), serde_json::from_value(trace).unwrap())
+}
+
+fn playback(traces: Vec<(PathBuf, Trace)>, speed: Speed) -> Playback {
+    Playback::of(traces, Redactor::default(), speed).unwrap()
+}
+
+fn request(body: Value) -> MessagesRequest {
+    serde_json::from_value(body).unwrap()
+}
+
+async fn message(playback: &Playback, body: Value) -> Result<Message, BackendError> {
+    let mut events = playback.messages(request(body)).await?;
+    let mut assembler = Assembler::default();
+    while let Some(event) = events.next().await {
+        assembler.push(&event?).unwrap();
+    }
+    Ok(assembler.finish().unwrap())
+}
+
+/// An answer of which only the whole is recorded comes as events that make it again.
+#[tokio::test]
+async fn an_answer_without_events_is_whole_again() {
+    let content = json!([
+        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+        {"type": "redacted_thinking", "data": "d"},
+        {"type": "text", "text": "Reading."},
+        {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"file_path": "a", "limit": 2}},
+        {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "q"}},
+    ]);
+    let mut body = says("");
+    (body["content"], body["stop_reason"]) = (content, json!("tool_use"));
+    let playback = playback(vec![trace(1, asks("hi"), &[("/response/body", body.clone())])], Speed::Max);
+    let answered = message(&playback, asks("hi")).await.unwrap();
+    assert_eq!(answered, serde_json::from_value(body).unwrap());
+}
+
+#[tokio::test]
+async fn several_answers_to_one_request_come_in_their_order() {
+    let traces = ["first", "second"].iter().zip(1..);
+    let traces = traces.map(|(text, seq)| trace(seq, asks("hi"), &[("/response/body", says(text))])).collect();
+    let playback = playback(traces, Speed::Max);
+    for expected in ["first", "second", "second"] {
+        assert_eq!(serde_json::to_value(message(&playback, asks("hi")).await.unwrap()).unwrap(), says(expected));
+    }
+    assert_eq!((playback.answered(), playback.misses()), (3, Vec::<String>::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_when_they_came() {
+    let event = |at_us: u64, data: Value| json!({"at_us": at_us, "event": data["type"], "data": data});
+    let start = json!({"type": "message_start", "message": says("")});
+    let events = json!([event(2_000_000, start), event(5_000_000, json!({"type": "ping"})), event(20_000_000, json!({"type": "message_stop"}))]);
+    for (speed, expected) in [("1", [2, 5, 20]), ("0.5", [4, 10, 40]), ("max", [0, 0, 0])] {
+        let playback = playback(vec![trace(1, asks("hi"), &[("/response/events", events.clone())])], speed.parse().unwrap());
+        let asked = Instant::now();
+        let mut events = playback.messages(request(asks("hi"))).await.unwrap();
+        for second in expected {
+            events.next().await.unwrap().unwrap();
+            // Tokio's clock goes by milliseconds.
+            assert_eq!((asked.elapsed() + Duration::from_millis(1)).as_secs(), second, "{speed}");
+        }
+    }
+    for wrong in ["", "0", "inf", "-1", "fast"] {
+        assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_error_is_the_answer() {
+    let body = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
+    let failed = [("/response/status", json!(529)), ("/response/body", body), ("/response/headers", json!({"retry-after": "7"}))];
+    let playback = playback(vec![trace(1, asks("hi"), &failed)], Speed::Max);
+    let error = message(&playback, asks("hi")).await.unwrap_err();
+    let BackendError::Answered { status, body, retry_after } = error else { panic!("{error}") };
+    assert_eq!((status, body.error.message.as_str(), retry_after.as_deref()), (529, "busy", Some("7")));
+    assert_eq!(playback.misses(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_miss_names_the_nearest_recording_and_where_it_differs() {
+    let mut long = asks("Please read the file hello.txt");
+    long["system"] = json!("Be brief.");
+    let other = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "a title, please"}]});
+    let playback = playback(vec![trace(1, other, &[]), trace(2, long.clone(), &[])], Speed::Max);
+    let mut asked = long.clone();
+    asked["messages"][0]["content"] = json!("Please read the file hallo.txt");
+    let mut more_tools = long.clone();
+    more_tools["tools"].as_array_mut().unwrap().push(json!({"name": "Bash", "input_schema": {"type": "object"}}));
+    let mut told = String::new();
+    for body in [asked, more_tools] {
+        let error = message(&playback, body).await.unwrap_err();
+        let BackendError::Answered { status: 400, body, .. } = error else { panic!("{error}") };
+        told += &format!("{}: {}\n", body.error.kind, body.error.message);
+    }
+    insta::assert_snapshot!(told, @r#"
+    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at messages[0].content[0].text: "…se read the file hello.txt" is recorded, "…se read the file hallo.txt" came
+    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at tools[1]: nothing is recorded, {"name":"Bash","input_schema":{"type":"object"}} came
+    "#);
+    assert_eq!(playback.misses().len(), 2);
+}
+
+#[tokio::test]
+async fn tokens_are_counted_as_recorded() {
+    let count = json!({"model": "m", "messages": [{"role": "user", "content": "count me"}]});
+    let counted = [("/request/path", json!("/v1/messages/count_tokens")), ("/response/body", json!({"input_tokens": 1234}))];
+    let playback = playback(vec![trace(1, count.clone(), &counted), trace(2, asks("hi"), &[])], Speed::Max);
+    let mut answered = asks("hi");
+    answered.as_object_mut().unwrap().retain(|name, _| !["stream", "max_tokens"].contains(&name.as_str()));
+    for (body, expected) in [(count, Some(1234)), (answered, Some(9)), (json!({"model": "m", "messages": []}), None)] {
+        let request = serde_json::from_value::<CountTokensRequest>(body).unwrap();
+        assert_eq!(playback.count_tokens(request.into()).await.ok(), expected);
+    }
+    assert_eq!((playback.recordings(), playback.misses().len()), (1, 1));
+}

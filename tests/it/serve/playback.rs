@@ -1,0 +1,69 @@
+//! `anyclaude serve --traces` as its users run it.
+
+use serde_json::{Value, json};
+
+use crate::support::demo::session;
+use crate::support::http::post;
+use crate::support::process::Running;
+use crate::support::sandbox::{Sandbox, portable, repository};
+
+/// A server over recordings, and its address.
+fn playing(sandbox: &Sandbox, traces: &str) -> (Running, String) {
+    let mut running = Running::start(&mut sandbox.anyclaude(&["serve", "--traces", traces, "--port", "0"]));
+    let url = running.says("listening on ").replace("listening on ", "");
+    (running, url)
+}
+
+fn stopped(mut running: Running, code: i32) -> String {
+    running.signal("INT");
+    let stderr = running.end().exits(code).stderr;
+    // What is said of requests, behind the lines of every server.
+    let lines = stderr.lines().filter(|line| ["missed: ", "answering", "1 request", "2 request", "0 request"].iter().any(|start| line.starts_with(start)));
+    portable(&lines.map(|line| format!("{line}\n")).collect::<String>())
+}
+
+/// What the real client sent and got, committed as this repository's own recordings.
+#[test]
+fn a_recorded_request_gets_its_recorded_events() {
+    let folder = repository("traces/read-file");
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("0001.json")).unwrap()).unwrap();
+    let sandbox = Sandbox::new();
+    let (running, url) = playing(&sandbox, folder.to_str().unwrap());
+    let mut request = trace["request"]["body"].clone();
+    request["metadata"] = json!({"user_id": "somebody else"});
+    let answer = post(&format!("{url}/v1/messages"), &request).succeeds();
+    let data = answer.text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).filter(|event: &Value| event["type"] != "ping").collect();
+    let recorded = trace["response"]["events"].as_array().unwrap().iter().map(|event| event["data"].clone());
+    assert_eq!(events, recorded.filter(|event| event["type"] != "ping").collect::<Vec<_>>());
+    insta::assert_snapshot!(stopped(running, 0), @"
+    answering with 2 recorded answers
+    1 request as recorded, 0 without a recording
+    ");
+}
+
+#[test]
+fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
+    let sandbox = session();
+    let (running, url) = playing(&sandbox, "traces");
+    let mut request = serde_json::from_str::<Value>(&sandbox.read("traces/demo/001.json")).unwrap()["request"]["body"].take();
+    request["messages"][0]["content"] = json!("Please read goodbye.txt");
+    let reply = post(&format!("{url}/v1/messages"), &request);
+    let error = reply.json();
+    assert_eq!((reply.status, &error["type"], &error["error"]["type"]), (400, &json!("error"), &json!("invalid_request_error")));
+    assert!(error["error"]["message"].as_str().unwrap().contains("demo/001 comes nearest"), "{error}");
+    insta::assert_snapshot!(stopped(running, 1), @r#"
+    answering with 2 recorded answers
+    missed: no recording has this request; demo/001 comes nearest and differs first at messages[0].content[0].text: "Please read hello.txt" is recorded, "Please read goodbye.txt" came
+    0 requests as recorded, 1 without a recording
+    "#);
+}
+
+#[test]
+fn traces_or_a_model_and_something_to_play() {
+    let sandbox = Sandbox::new();
+    sandbox.write("traces/readme.txt", "nothing");
+    let ran = sandbox.run(&["serve", "--traces", "missing"]);
+    insta::assert_snapshot!(portable(&ran.refusal()), @"");
+    sandbox.run(&["serve"]).exits(2);
+}
