@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::{BoxFuture, ready};
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep_until};
 
-use super::Speed;
 use super::canonical::Canonical;
 use super::nearest::nearest;
 use super::recording::Answer;
+use super::{Fault, FaultKind, Speed};
 use crate::backend::{Backend, BackendError, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
@@ -27,6 +27,7 @@ pub struct Playback {
     counts: HashMap<String, u64>,
     redactor: Redactor,
     speed: Speed,
+    faults: Vec<Fault>,
     played: Mutex<Played>,
 }
 
@@ -41,6 +42,8 @@ struct Recording {
 struct Played {
     /// How often each request came.
     times: HashMap<String, usize>,
+    /// How many requests for a message came.
+    asked: usize,
     answered: usize,
     misses: Vec<String>,
 }
@@ -74,7 +77,12 @@ impl Playback {
         for (at, recording) in recordings.iter().enumerate() {
             by_key.entry(recording.request.key()).or_default().push(at);
         }
-        Ok(Self { recordings, by_key, counts, redactor, speed, played: Mutex::default() })
+        Ok(Self { recordings, by_key, counts, redactor, speed, faults: Vec::new(), played: Mutex::default() })
+    }
+
+    /// The same with faults.
+    pub fn with_faults(self, faults: Vec<Fault>) -> Self {
+        Self { faults, ..self }
     }
 
     /// How many recorded answers there are.
@@ -95,6 +103,13 @@ impl Playback {
     fn lock(&self) -> std::sync::MutexGuard<'_, Played> {
         // What is in it is whole at any moment.
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes wrong with the request that comes now.
+    fn fault(&self) -> Option<FaultKind> {
+        let mut played = self.lock();
+        played.asked += 1;
+        self.faults.iter().find(|fault| fault.nth == played.asked).map(|fault| fault.kind)
     }
 
     /// The recorded answer. Of several to the same request each is given once, in their order, and then the last one again.
@@ -147,8 +162,17 @@ impl Backend for Playback {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         Box::pin(async move {
-            let (asked, answer) = (Instant::now(), self.answer(&request)?);
+            let (asked, fault) = (Instant::now(), self.fault());
+            // The client sends it again, and then it gets what was recorded.
+            if let Some(FaultKind::Status(status)) = fault {
+                return Err(Fault::error(status));
+            }
+            let answer = self.answer(&request)?;
             match answer.as_ref() {
+                Answer::Events(recorded) if fault == Some(FaultKind::Cut) => {
+                    let half = events(answer.clone(), asked, self.speed).take(recorded.len().div_ceil(2));
+                    Ok(EventStream::new(half.chain(stream::once(ready(Err(Fault::cut()))))))
+                }
                 Answer::Events(_) => Ok(events(answer, asked, self.speed)),
                 Answer::Error { status, body, retry_after, at_us } => {
                     sleep_until(asked + self.speed.at(*at_us)).await;

@@ -5,6 +5,7 @@
 
 mod backend;
 mod canonical;
+mod fault;
 mod nearest;
 mod recording;
 mod speed;
@@ -12,4 +13,5 @@ mod speed;
 mod tests;
 
 pub use backend::Playback;
+pub use fault::{Fault, FaultKind};
 pub use speed::Speed;

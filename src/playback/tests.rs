@@ -135,6 +135,36 @@ async fn a_miss_names_the_nearest_recording_and_where_it_differs() {
     assert_eq!(playback.misses().len(), 2);
 }
 
+/// A client that asks again gets what was recorded, as if nothing had happened.
+#[tokio::test]
+async fn faults_come_with_their_requests() {
+    let faults = ["529@1", "cut@3"].map(|fault| fault.parse().unwrap());
+    let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).with_faults(faults.to_vec());
+    let mut came = Vec::new();
+    for _ in 0..4 {
+        came.push(message(&playback, asks("hi")).await.map(|_| "whole").map_err(|error| error.to_string()));
+    }
+    insta::assert_debug_snapshot!(came, @r#"
+    [
+        Err(
+            "overloaded_error: planned with --fault",
+        ),
+        Ok(
+            "whole",
+        ),
+        Err(
+            "api_error: the answer broke off, as planned with --fault",
+        ),
+        Ok(
+            "whole",
+        ),
+    ]
+    "#);
+    for wrong in ["", "529", "cut@0", "200@1", "cut@x", "teapot@1"] {
+        assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_are_counted_as_recorded() {
     let count = json!({"model": "m", "messages": [{"role": "user", "content": "count me"}]});

@@ -60,6 +60,7 @@ Examples:
   anyclaude serve --model mlx-community/Qwen3-4B-4bit --cache-dir ~/.cache/anyclaude
   anyclaude serve --traces traces/read-file             what was recorded, without a model
   anyclaude serve --traces traces/ --speed 10           with a tenth of the recorded pauses
+  anyclaude serve --traces traces/ --fault 529@1,cut@4  and what the client makes of failures
 
 Then, in another terminal:
   ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Listening;
 use crate::cli::text::count;
 use crate::cli::{CliError, blocking, say};
-use crate::playback::{Playback, Speed};
+use crate::playback::{Fault, Playback, Speed};
 use crate::trace;
 use crate::trace::redact::Redactor;
 
@@ -20,6 +20,10 @@ pub(super) struct PlaybackArgs {
     /// With --traces: how fast events come, max or how many times as fast as they were recorded
     #[arg(long, value_name = "max|TIMES", default_value = "max", requires = "traces")]
     speed: Speed,
+    /// With --traces: what goes wrong with which requests, such as 529@3,cut@5: the third is answered with status 529, the answer
+    /// to the fifth breaks off in the middle
+    #[arg(long, value_name = "WHAT@NTH", value_delimiter = ',', requires = "traces")]
+    fault: Vec<Fault>,
 }
 
 /// Serves the recorded answers until Ctrl-C or SIGTERM. Exit code 1 if a request had none.
@@ -42,6 +46,6 @@ fn playback(args: &PlaybackArgs, redactor: Redactor) -> Result<Playback, CliErro
     let playback = Playback::of(traces, redactor, args.speed).map_err(CliError::input)?;
     match playback.recordings() {
         0 => Err(CliError::input(format!("nothing to play: none of {found} traces holds an answered Messages request"))),
-        _ => Ok(playback),
+        _ => Ok(playback.with_faults(args.fault.clone())),
     }
 }
