@@ -28,6 +28,8 @@ pub struct Playback {
     redactor: Redactor,
     speed: Speed,
     faults: Vec<Fault>,
+    /// Who answers what was not recorded.
+    elsewhere: Option<Arc<dyn Backend>>,
     played: Mutex<Played>,
 }
 
@@ -45,6 +47,8 @@ struct Played {
     /// How many requests for a message came.
     asked: usize,
     answered: usize,
+    /// How many requests without a recording were answered elsewhere.
+    elsewhere: usize,
     misses: Vec<String>,
 }
 
@@ -77,7 +81,13 @@ impl Playback {
         for (at, recording) in recordings.iter().enumerate() {
             by_key.entry(recording.request.key()).or_default().push(at);
         }
-        Ok(Self { recordings, by_key, counts, redactor, speed, faults: Vec::new(), played: Mutex::default() })
+        let (faults, elsewhere, played) = (Vec::new(), None, Mutex::default());
+        Ok(Self { recordings, by_key, counts, redactor, speed, faults, elsewhere, played })
+    }
+
+    /// The same with another backend for what was not recorded.
+    pub fn asking(self, elsewhere: Arc<dyn Backend>) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
     }
 
     /// The same with faults.
@@ -95,7 +105,12 @@ impl Playback {
         self.lock().answered
     }
 
-    /// Of each request that no recording has, what it was told.
+    /// How many requests without a recording were answered elsewhere.
+    pub fn answered_elsewhere(&self) -> usize {
+        self.lock().elsewhere
+    }
+
+    /// Of each request that no recording has and nobody answered, what it was told.
     pub fn misses(&self) -> Vec<String> {
         self.lock().misses.clone()
     }
@@ -113,16 +128,22 @@ impl Playback {
     }
 
     /// The recorded answer. Of several to the same request each is given once, in their order, and then the last one again.
-    fn answer(&self, request: &MessagesRequest) -> Result<Arc<Answer>, BackendError> {
-        let request = Canonical::of(request, &self.redactor);
+    fn answer(&self, request: &Canonical) -> Option<Arc<Answer>> {
         let key = request.key();
-        let Some(recorded) = self.by_key.get(&key) else { return Err(self.missed(self.nearest(&request))) };
+        let recorded = self.by_key.get(&key)?;
         let mut played = self.lock();
         played.answered += 1;
         let times = played.times.entry(key).or_default();
         let at = recorded[(*times).min(recorded.len() - 1)];
         *times += 1;
-        Ok(self.recordings[at].answer.clone())
+        Some(self.recordings[at].answer.clone())
+    }
+
+    /// Who answers a request without a recording, if anybody does.
+    fn elsewhere(&self) -> Option<&dyn Backend> {
+        let backend = self.elsewhere.as_deref()?;
+        self.lock().elsewhere += 1;
+        Some(backend)
     }
 
     /// Remembers that a request has no recording, and tells why.
@@ -167,7 +188,11 @@ impl Backend for Playback {
             if let Some(FaultKind::Status(status)) = fault {
                 return Err(Fault::error(status));
             }
-            let answer = self.answer(&request)?;
+            let wanted = Canonical::of(&request, &self.redactor);
+            let Some(answer) = self.answer(&wanted) else {
+                let Some(backend) = self.elsewhere() else { return Err(self.missed(self.nearest(&wanted))) };
+                return backend.messages(request).await;
+            };
             match answer.as_ref() {
                 Answer::Events(recorded) if fault == Some(FaultKind::Cut) => {
                     let half = events(answer.clone(), asked, self.speed).take(recorded.len().div_ceil(2));
@@ -184,7 +209,13 @@ impl Backend for Playback {
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
         let known = self.counts.get(&Canonical::of(&request, &self.redactor).prompt_key()).copied();
-        Box::pin(ready(known.ok_or_else(|| self.missed("no recording says how many tokens this prompt has".to_owned()))))
+        Box::pin(async move {
+            match (known, &self.elsewhere) {
+                (Some(tokens), _) => Ok(tokens),
+                (None, Some(backend)) => backend.count_tokens(request).await,
+                (None, None) => Err(self.missed("no recording says how many tokens this prompt has".to_owned())),
+            }
+        })
     }
 }
 

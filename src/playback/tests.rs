@@ -85,7 +85,11 @@ async fn several_answers_to_one_request_come_in_their_order() {
 async fn events_come_when_they_came() {
     let event = |at_us: u64, data: Value| json!({"at_us": at_us, "event": data["type"], "data": data});
     let start = json!({"type": "message_start", "message": says("")});
-    let events = json!([event(2_000_000, start), event(5_000_000, json!({"type": "ping"})), event(20_000_000, json!({"type": "message_stop"}))]);
+    let events = json!([
+        event(2_000_000, start),
+        event(5_000_000, json!({"type": "ping"})),
+        event(20_000_000, json!({"type": "message_stop"}))
+    ]);
     for (speed, expected) in [("1", [2, 5, 20]), ("0.5", [4, 10, 40]), ("max", [0, 0, 0])] {
         let playback = playback(vec![trace(1, asks("hi"), &[("/response/events", events.clone())])], speed.parse().unwrap());
         let asked = Instant::now();
@@ -129,10 +133,20 @@ async fn a_miss_names_the_nearest_recording_and_where_it_differs() {
         told += &format!("{}: {}\n", body.error.kind, body.error.message);
     }
     insta::assert_snapshot!(told, @r#"
-    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at messages[0].content[0].text: "…se read the file hello.txt" is recorded, "…se read the file hallo.txt" came
+    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at messages[0].content[0].text: "…ease read the file hello.txt" is recorded, "…ease read the file hallo.txt" came
     invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at tools[1]: nothing is recorded, {"name":"Bash","input_schema":{"type":"object"}} came
     "#);
     assert_eq!(playback.misses().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_not_recorded_is_asked_elsewhere() {
+    let elsewhere = playback(vec![trace(1, asks("new"), &[("/response/body", says("from elsewhere"))])], Speed::Max);
+    let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).asking(std::sync::Arc::new(elsewhere));
+    for (text, expected) in [("hi", "first"), ("new", "from elsewhere")] {
+        assert_eq!(serde_json::to_value(message(&playback, asks(text)).await.unwrap()).unwrap(), says(expected));
+    }
+    assert_eq!((playback.answered(), playback.answered_elsewhere(), playback.misses().len()), (1, 1, 0));
 }
 
 /// A client that asks again gets what was recorded, as if nothing had happened.

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Listening;
+use crate::backend::remote::RemoteBackend;
+use crate::cli::answerer::backend_error;
 use crate::cli::text::count;
 use crate::cli::{CliError, blocking, say};
 use crate::playback::{Fault, Playback, Speed};
@@ -20,22 +23,56 @@ pub(super) struct PlaybackArgs {
     /// With --traces: how fast events come, max or how many times as fast as they were recorded
     #[arg(long, value_name = "max|TIMES", default_value = "max", requires = "traces")]
     speed: Speed,
+    /// With --traces: what becomes of a request that was not recorded: fail, or ask: and the URL of a server that speaks the
+    /// Messages API. It gets ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN of the environment
+    #[arg(long, value_name = "fail|ask:URL", default_value = "fail", requires = "traces")]
+    on_miss: OnMiss,
     /// With --traces: what goes wrong with which requests, such as 529@3,cut@5: the third is answered with status 529, the answer
     /// to the fifth breaks off in the middle
     #[arg(long, value_name = "WHAT@NTH", value_delimiter = ',', requires = "traces")]
     fault: Vec<Fault>,
 }
 
+/// What becomes of a request that was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OnMiss {
+    /// It is answered with an error, and the run fails.
+    Fail,
+    /// The server at this URL answers it.
+    Ask(String),
+}
+
+impl FromStr for OnMiss {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("ask:")) {
+            ("fail", _) => Ok(Self::Fail),
+            (_, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => Ok(Self::Ask(url.to_owned())),
+            _ => Err("this is fail, or ask: and a URL, such as ask:http://127.0.0.1:8082".to_owned()),
+        }
+    }
+}
+
 /// Serves the recorded answers until Ctrl-C or SIGTERM. Exit code 1 if a request had none.
 pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Redactor) -> Result<ExitCode, CliError> {
-    let redactor = redactor.clone();
-    let playback = Arc::new(blocking(move || playback(&args, redactor)).await?);
+    let (redactor, on_miss) = (redactor.clone(), args.on_miss.clone());
+    let mut playback = blocking(move || playback(&args, redactor)).await?;
+    if let OnMiss::Ask(url) = on_miss {
+        playback = playback.asking(Arc::new(RemoteBackend::new(&url).await.map_err(backend_error)?));
+    }
+    let playback = Arc::new(playback);
     say(format_args!("answering with {}", count(playback.recordings(), "recorded answer")));
     let server = listening.bind().await?.serve(playback.clone()).await?;
     say(format_args!("served {}", server.totals()));
     let misses = playback.misses();
     misses.iter().for_each(|miss| say(format_args!("missed: {miss}")));
-    say(format_args!("{} as recorded, {} without a recording", count(playback.answered(), "request"), misses.len()));
+    let elsewhere = match playback.answered_elsewhere() {
+        0 => String::new(),
+        asked => format!(", {asked} answered elsewhere"),
+    };
+    let answered = count(playback.answered(), "request");
+    say(format_args!("{answered} as recorded{elsewhere}, {} without a recording", misses.len()));
     Ok(ExitCode::from(u8::from(!misses.is_empty())))
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::demo::session;
 use crate::support::http::post;
 use crate::support::process::Running;
+use crate::support::replay_backend::{Flaw, ReplayBackend};
 use crate::support::sandbox::{Sandbox, portable, repository};
 
 /// A server over recordings, and its address.
@@ -18,7 +19,9 @@ fn stopped(mut running: Running, code: i32) -> String {
     running.signal("INT");
     let stderr = running.end().exits(code).stderr;
     // What is said of requests, behind the lines of every server.
-    let lines = stderr.lines().filter(|line| ["missed: ", "answering", "1 request", "2 request", "0 request"].iter().any(|start| line.starts_with(start)));
+    let lines = stderr.lines().filter(|line| {
+        ["missed: ", "answering", "1 request", "2 request", "0 request"].iter().any(|start| line.starts_with(start))
+    });
     portable(&lines.map(|line| format!("{line}\n")).collect::<String>())
 }
 
@@ -33,7 +36,8 @@ fn a_recorded_request_gets_its_recorded_events() {
     request["metadata"] = json!({"user_id": "somebody else"});
     let answer = post(&format!("{url}/v1/messages"), &request).succeeds();
     let data = answer.text.lines().filter_map(|line| line.strip_prefix("data: "));
-    let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).filter(|event: &Value| event["type"] != "ping").collect();
+    let events: Vec<Value> =
+        data.map(|data| serde_json::from_str(data).unwrap()).filter(|event: &Value| event["type"] != "ping").collect();
     let recorded = trace["response"]["events"].as_array().unwrap().iter().map(|event| event["data"].clone());
     assert_eq!(events, recorded.filter(|event| event["type"] != "ping").collect::<Vec<_>>());
     insta::assert_snapshot!(stopped(running, 0), @"
@@ -60,10 +64,26 @@ fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
 }
 
 #[test]
+fn what_was_not_recorded_may_be_asked_elsewhere() {
+    let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
+    let ask = format!("ask:{}", server.url);
+    let mut running = Running::start(&mut sandbox.anyclaude(&["serve", "--traces", "traces", "--port", "0", "--on-miss", &ask]));
+    let url = running.says("listening on ").replace("listening on ", "");
+    let mut request = serde_json::from_str::<Value>(&sandbox.read("traces/demo/001.json")).unwrap()["request"]["body"].take();
+    request["messages"][0]["content"] = json!("Please read goodbye.txt");
+    post(&format!("{url}/v1/messages"), &request).succeeds();
+    assert_eq!(server.requests().len(), 1);
+    insta::assert_snapshot!(stopped(running, 0), @"
+    answering with 2 recorded answers
+    0 requests as recorded, 1 answered elsewhere, 0 without a recording
+    ");
+}
+
+#[test]
 fn traces_or_a_model_and_something_to_play() {
     let sandbox = Sandbox::new();
     sandbox.write("traces/readme.txt", "nothing");
     let ran = sandbox.run(&["serve", "--traces", "missing"]);
-    insta::assert_snapshot!(portable(&ran.refusal()), @"");
+    insta::assert_snapshot!(portable(&ran.refusal()), @"exit 2: error: missing: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default");
     sandbox.run(&["serve"]).exits(2);
 }
