@@ -14,7 +14,7 @@ use crate::wire::MessagesRequest;
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Tokenizer::load(&tiny_model()).unwrap());
 
 /// Every form that some format's grammar writes: its own, or that of one of our templates.
-pub(super) const FORMS: [(ToolFormatName, Option<&str>); 21] = [
+pub(super) const FORMS: [(ToolFormatName, Option<&str>); 22] = [
     (ToolFormatName::Hermes, None),
     (ToolFormatName::Qwen3Coder, None),
     (ToolFormatName::Llama3, None),
@@ -36,6 +36,7 @@ pub(super) const FORMS: [(ToolFormatName, Option<&str>); 21] = [
     (ToolFormatName::MiniMax, Some("invocations-in-tags")),
     (ToolFormatName::Harmony, Some("messages-in-channels")),
     (ToolFormatName::Gemma, Some("calls-in-marks")),
+    (ToolFormatName::Gemma, Some("calls-in-marks-in-one-turn")),
 ];
 
 pub(super) fn decoders((name, template): (ToolFormatName, Option<&str>)) -> AnswerDecoders {

@@ -18,6 +18,8 @@ pub struct TemplateTraits {
     pub arguments: ArgumentShape,
     /// Where text before calls goes.
     pub said: TextBeforeCalls,
+    /// Where thoughts before such text go, if it is apart from the calls.
+    pub thoughts: ThoughtsBeforeCalls,
     /// The role of tool results.
     pub results: Results,
     /// Whether every tool must have a description.
@@ -83,8 +85,20 @@ pub enum TextBeforeCalls {
     Beside,
     /// In a message of its own, before the one with the calls.
     Apart,
+    /// Like [`Self::Apart`], in the role `model`: for templates that open a turn for it and for the calls only then (Gemma 4).
+    ApartAsModel,
     /// Like [`Self::Apart`], and the message with the calls has `none` as its content.
     ApartFromNone,
+}
+
+/// Where the thoughts go that the model had before text and calls, if these are apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ThoughtsBeforeCalls {
+    /// In the message with the text, which comes first.
+    #[default]
+    WithText,
+    /// In the message with the calls, for templates that show no others.
+    WithCalls,
 }
 
 /// The role of tool results.
@@ -110,7 +124,7 @@ pub enum Descriptions {
 impl TemplateTraits {
     /// Every trait that differs from the default, in words.
     fn unusual(&self) -> Vec<&'static str> {
-        let Self { system, turns, late_system, calls, arguments, said, results, descriptions } = self;
+        let Self { system, turns, late_system, calls, arguments, said, thoughts, results, descriptions } = self;
         let unusual = [
             (*system == SystemPrompt::InFirstUser, "the system prompt opens the user's first message"),
             (*turns == TurnOrder::Alternate, "roles alternate, so neighbours are joined"),
@@ -118,6 +132,8 @@ impl TemplateTraits {
             (*calls == Calls::OneByOne, "calls come one by one"),
             (*arguments == ArgumentShape::Json, "arguments are JSON text"),
             (*said != TextBeforeCalls::Beside, "text before a call is a message of its own"),
+            (*said == TextBeforeCalls::ApartAsModel, "that message's role is \"model\""),
+            (*thoughts == ThoughtsBeforeCalls::WithCalls, "thoughts before both stay with the call"),
             (*results == Results::User, "results are the user's"),
             (*descriptions == Descriptions::Always, "every tool has a description"),
         ];

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use crate::engine::text::messages::{TemplateMessage, ToolResult, Turn};
 use crate::engine::text::python;
 use crate::engine::text::template_traits::{
-    ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, TurnOrder,
+    ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, ThoughtsBeforeCalls, TurnOrder,
 };
+
+/// The role of the model's messages.
+const ASSISTANT: &str = "assistant";
 
 /// The messages in the shape of these traits, as the JSON that transformers would pass to the template.
 pub(crate) fn shaped(mut messages: Vec<TemplateMessage>, traits: &TemplateTraits) -> Vec<Value> {
@@ -25,10 +28,7 @@ pub(crate) fn shaped(mut messages: Vec<TemplateMessage>, traits: &TemplateTraits
     if traits.turns == TurnOrder::Alternate {
         messages = alternating(messages);
     }
-    if traits.said != TextBeforeCalls::Beside {
-        messages = messages.into_iter().flat_map(text_apart).collect();
-    }
-    messages.into_iter().map(|message| as_json(message, traits)).collect()
+    messages.into_iter().flat_map(|message| as_json(message, traits)).collect()
 }
 
 fn put_system_into_first_user(messages: &mut Vec<TemplateMessage>) {
@@ -120,35 +120,43 @@ fn joined(mut text: String, more: &str) -> String {
     text + more
 }
 
-/// Splits a turn with text and calls into one message for each.
-fn text_apart(message: TemplateMessage) -> Vec<TemplateMessage> {
+/// One message, or two for a turn whose text is apart from its calls.
+fn as_json(message: TemplateMessage, traits: &TemplateTraits) -> Vec<Value> {
     match message {
-        TemplateMessage::Assistant(Turn { reasoning, text, calls }) if !text.is_empty() && !calls.is_empty() => {
-            let said = Turn { reasoning, text, ..Turn::default() };
-            vec![TemplateMessage::Assistant(said), TemplateMessage::Assistant(Turn { calls, ..Turn::default() })]
-        }
-        other => vec![other],
-    }
-}
-
-fn as_json(message: TemplateMessage, traits: &TemplateTraits) -> Value {
-    match message {
-        TemplateMessage::System(text) => json!({"role": "system", "content": text}),
-        TemplateMessage::User(text) => json!({"role": "user", "content": text}),
+        TemplateMessage::System(text) => vec![json!({"role": "system", "content": text})],
+        TemplateMessage::User(text) => vec![json!({"role": "user", "content": text})],
         TemplateMessage::Result(ToolResult { call_id, name, text }) => {
             let mut message = json!({"role": "tool", "tool_call_id": call_id, "content": text});
             if let Some(name) = name {
                 message["name"] = json!(name);
             }
-            message
+            vec![message]
         }
-        TemplateMessage::Assistant(turn) => assistant(turn, traits),
+        TemplateMessage::Assistant(turn) if turn.text.is_empty() || turn.calls.is_empty() => vec![said(turn, ASSISTANT, traits)],
+        TemplateMessage::Assistant(turn) => text_and_calls(turn, traits),
     }
 }
 
-fn assistant(Turn { reasoning, text, calls }: Turn, traits: &TemplateTraits) -> Value {
+/// A turn with text and calls.
+fn text_and_calls(turn: Turn, traits: &TemplateTraits) -> Vec<Value> {
+    let role = match traits.said {
+        TextBeforeCalls::Beside => return vec![said(turn, ASSISTANT, traits)],
+        TextBeforeCalls::Apart | TextBeforeCalls::ApartFromNone => ASSISTANT,
+        TextBeforeCalls::ApartAsModel => "model",
+    };
+    let Turn { reasoning, text, calls } = turn;
+    let (with_text, with_calls) = match traits.thoughts {
+        ThoughtsBeforeCalls::WithText => (reasoning, String::new()),
+        ThoughtsBeforeCalls::WithCalls => (String::new(), reasoning),
+    };
+    let text = Turn { reasoning: with_text, text, calls: vec![] };
+    let calls = Turn { reasoning: with_calls, text: String::new(), calls };
+    vec![said(text, role, traits), said(calls, ASSISTANT, traits)]
+}
+
+fn said(Turn { reasoning, text, calls }: Turn, role: &str, traits: &TemplateTraits) -> Value {
     let none = traits.said == TextBeforeCalls::ApartFromNone && text.is_empty() && !calls.is_empty();
-    let mut message = json!({"role": "assistant", "content": if none { Value::Null } else { json!(text) }});
+    let mut message = json!({"role": role, "content": if none { Value::Null } else { json!(text) }});
     if !reasoning.is_empty() {
         // Templates use one name or the other.
         message["reasoning_content"] = json!(reasoning);
@@ -297,6 +305,24 @@ mod tests {
             TemplateTraits { said: TextBeforeCalls::ApartFromNone, arguments: ArgumentShape::Json, ..TemplateTraits::default() };
         let calls = [1, 2].map(|number| format!("assistant: none call \"{{\\\"a\\\": {number}}}\""));
         assert_eq!(shape(&messages, none)[1..], calls);
+        let as_model = TemplateTraits { said: TextBeforeCalls::ApartAsModel, ..TemplateTraits::default() };
+        let messages = [&messages[..], &[assistant("b", &[])]].concat();
+        let calls = [1, 2].map(|number| format!("assistant:  call {{\"a\":{number}}}"));
+        assert_eq!(shape(&messages, as_model), ["model: a", &calls[0], &calls[1], "assistant: b"]);
+    }
+
+    #[test]
+    fn thoughts_are_where_the_template_shows_them() {
+        let TemplateMessage::Assistant(turn) = assistant("a", &[1]) else { panic!("a turn") };
+        let turn = TemplateMessage::Assistant(Turn { reasoning: "hm".into(), ..turn });
+        let thoughts = |said, thoughts| {
+            let messages = shaped(vec![turn.clone()], &TemplateTraits { said, thoughts, ..TemplateTraits::default() });
+            messages.iter().map(|message| message["reasoning_content"].clone()).collect::<Vec<_>>()
+        };
+        use ThoughtsBeforeCalls::{WithCalls, WithText};
+        assert_eq!(thoughts(TextBeforeCalls::Beside, WithText), [json!("hm")]);
+        assert_eq!(thoughts(TextBeforeCalls::Apart, WithText), [json!("hm"), Value::Null]);
+        assert_eq!(thoughts(TextBeforeCalls::Apart, WithCalls), [Value::Null, json!("hm")]);
     }
 
     #[test]

@@ -91,10 +91,11 @@ fn what_would_never_end_or_fill_the_memory_is_an_error() {
 #[test]
 fn templates_get_what_they_take() {
     let traits: Vec<String> = fixtures().iter().map(|(name, template)| format!("{name}: {}", template.traits())).collect();
-    insta::assert_snapshot!(traits.join("\n"), @r"
+    insta::assert_snapshot!(traits.join("\n"), @r#"
     calls-as-json: as most are
     calls-in-a-list: roles alternate, so neighbours are joined; late system messages are the user's
-    calls-in-marks: as most are
+    calls-in-marks: text before a call is a message of its own; that message's role is "model"; thoughts before both stay with the call
+    calls-in-marks-in-one-turn: text before a call is a message of its own
     calls-in-other-tags: as most are
     calls-in-sections: late system messages are the user's
     calls-where-content-is-none: late system messages are the user's; arguments are JSON text; text before a call is a message of its own
@@ -104,12 +105,12 @@ fn templates_get_what_they_take() {
     generation-blocks: late system messages are the user's
     invocations-in-tags: as most are
     keys-and-values-in-tags: as most are
-    messages-in-channels: late system messages are the user's; calls come one by one; text before a call is a message of its own
+    messages-in-channels: late system messages are the user's; calls come one by one; text before a call is a message of its own; thoughts before both stay with the call
     names-and-arguments: as most are
     no-system-and-no-tools: the system prompt opens the user's first message; roles alternate, so neighbours are joined; late system messages are the user's; results are the user's
     one-call-a-turn: calls come one by one; text before a call is a message of its own
     parameters-in-tags: as most are
-    ");
+    "#);
 }
 
 #[test]
@@ -136,6 +137,7 @@ fn prompts_in_every_shape_start_those_of_their_continuations() {
             "calls-in-a-list",
             "calls-as-json",
             "calls-in-marks",
+            "calls-in-marks-in-one-turn",
             "calls-in-sections",
             "calls-where-content-is-none",
             "invocations-in-tags",

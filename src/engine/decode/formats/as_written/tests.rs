@@ -61,6 +61,8 @@ fn the_grammar_accepts_what_the_template_writes_for_past_calls() {
     calls-in-a-list: [TOOL_CALLS][{"name": "fell_tree", "arguments": {"tree": "oak-tree", "age": 31}, "id": "call00001"}, {"name": "plant_tree", "arguments": {"tree": "fir-tree", "age": 32}, "id": "call00002"}]
     calls-in-marks: <|tool_call>call:fell_tree{age:31,tree:<|"|>oak-tree<|"|>}<tool_call|>
     calls-in-marks: <|tool_call>call:fell_tree{age:31,tree:<|"|>oak-tree<|"|>}<tool_call|><|tool_call>call:plant_tree{age:32,tree:<|"|>fir-tree<|"|>}<tool_call|>
+    calls-in-marks-in-one-turn: <|tool_call>call:fell_tree{age:31,tree:<|"|>oak-tree<|"|>}<tool_call|>
+    calls-in-marks-in-one-turn: <|tool_call>call:fell_tree{age:31,tree:<|"|>oak-tree<|"|>}<tool_call|><|tool_call>call:plant_tree{age:32,tree:<|"|>fir-tree<|"|>}<tool_call|>
     calls-in-sections: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>fell_tree<｜tool▁sep｜>{"tree": "oak-tree", "age": 31}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
     calls-in-sections: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>fell_tree<｜tool▁sep｜>{"tree": "oak-tree", "age": 31}<｜tool▁call▁end｜><｜tool▁call▁begin｜>plant_tree<｜tool▁sep｜>{"tree": "fir-tree", "age": 32}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
     calls-where-content-is-none: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>fell_tree

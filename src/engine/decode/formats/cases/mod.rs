@@ -84,6 +84,7 @@ fn the_format_is_the_one_in_which_the_template_writes_calls() {
     calls-as-json: hermes
     calls-in-a-list: mistral
     calls-in-marks: gemma
+    calls-in-marks-in-one-turn: gemma
     calls-in-other-tags: none
     calls-in-sections: deepseek
     calls-where-content-is-none: deepseek
