@@ -45,8 +45,7 @@ impl TextSide {
     pub(super) fn conversation_traits(&self) -> Result<ConversationTraits, EngineError> {
         let plain = self.template().render(&conversation("disabled")?)?;
         let thinking = self.template().render(&conversation("enabled")?)?;
-        let ends =
-            self.tokenizer.eos_tokens().iter().map(|token| String::from_utf8_lossy(self.tokenizer.bytes(*token)).into_owned());
+        let ends = self.decoders.ends().iter().map(|token| String::from_utf8_lossy(self.tokenizer.bytes(*token)).into_owned());
         Ok(ConversationTraits {
             tool_format: ToolFormatName::written_by(self.template(), &self.tokenizer),
             template: self.template().traits().to_string(),

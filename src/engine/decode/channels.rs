@@ -17,8 +17,8 @@ pub(super) const CHANNEL: &str = "<|channel|>";
 pub(super) const MESSAGE: &str = "<|message|>";
 pub(super) const CONSTRAIN: &str = "<|constrain|>";
 const END: &str = "<|end|>";
-const RETURN: &str = "<|return|>";
-const CALL: &str = "<|call|>";
+pub(super) const RETURN: &str = "<|return|>";
+pub(super) const CALL: &str = "<|call|>";
 
 /// The role that writes answers.
 const ROLE: &str = "assistant";

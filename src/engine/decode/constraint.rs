@@ -95,13 +95,13 @@ impl HeldTo {
 }
 
 impl Grammars {
-    /// Prepares the vocabulary; grammars are compiled when first needed.
+    /// Prepares the vocabulary, whose answers end with one of these tokens; grammars are compiled when first needed.
     ///
     /// # Errors
     /// llguidance refuses the vocabulary.
-    pub(super) fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
+    pub(super) fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>, ends: &[u32]) -> Result<Self, EngineError> {
         let refused = |error| EngineError::Device(format!("the vocabulary cannot be constrained: {error}"));
-        let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer)).map_err(refused)?;
+        let mut factory = ParserFactory::new_simple(&token_environment(&tokenizer, ends)).map_err(refused)?;
         factory.set_stderr_log_level(0);
         *factory.limits_mut() = LIMITS.clone();
         Ok(Self { factory, tokenizer, format, compiled: Mutex::new(LruCache::new(MOST_COMPILED)) })
@@ -364,13 +364,13 @@ fn refused(field: &str, schema: &Value, reason: String, fault: &dyn Fn(&Value) -
 }
 
 /// The vocabulary for llguidance. Added tokens are marked as special, so that none is accepted for its text inside JSON.
-fn token_environment(tokenizer: &Tokenizer) -> TokEnv {
+fn token_environment(tokenizer: &Tokenizer, ends: &[u32]) -> TokEnv {
     let words = (0..tokenizer.vocab_size() as u32).map(|token| match (tokenizer.kind(token), tokenizer.bytes(token)) {
         (TokenKind::Text, bytes) => bytes.to_vec(),
         (_, []) => vec![],
         (_, bytes) => [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat(),
     });
     let words: Vec<_> = words.collect();
-    let info = TokRxInfo::new(words.len() as u32, tokenizer.eos_tokens()[0]);
-    Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words).with_eos_tokens(tokenizer.eos_tokens())))
+    let info = TokRxInfo::new(words.len() as u32, ends[0]);
+    Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words).with_eos_tokens(ends)))
 }

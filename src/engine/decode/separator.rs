@@ -69,6 +69,14 @@ impl Separator {
         matches!(self, Self::Tags(thinking) if !thinking.is_over())
     }
 
+    /// What is still to come of a tag around thoughts whose markup is there: see [`Thinking::rest_of_opening`].
+    pub(super) fn rest_of_opening(&self) -> Option<&'static str> {
+        match self {
+            Self::Tags(thinking) => thinking.rest_of_opening(),
+            Self::Channels(_) => None,
+        }
+    }
+
     /// The text of a message's beginning that is held back, as it may become a call.
     pub(super) fn opening(&self) -> &str {
         match self {

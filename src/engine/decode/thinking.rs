@@ -7,15 +7,17 @@ use super::syntax::ending_with_start_of;
 pub struct ThinkingTags {
     /// Before the first thought.
     pub open: &'static str,
+    /// The markup that `open` begins with.
+    pub begin: &'static str,
     /// After the last.
     pub close: &'static str,
 }
 
 /// The pairs that models use: the first by Qwen, DeepSeek and most others, the second by Mistral, the third by Gemma.
 pub(super) const THINKING_TAGS: [ThinkingTags; 3] = [
-    ThinkingTags { open: "<think>", close: "</think>" },
-    ThinkingTags { open: "[THINK]", close: "[/THINK]" },
-    ThinkingTags { open: "<|channel>thought", close: "<channel|>" },
+    ThinkingTags { open: "<think>", begin: "<think>", close: "</think>" },
+    ThinkingTags { open: "[THINK]", begin: "[THINK]", close: "[/THINK]" },
+    ThinkingTags { open: "<|channel>thought", begin: "<|channel>", close: "<channel|>" },
 ];
 
 impl ThinkingTags {
@@ -75,6 +77,14 @@ impl Thinking {
             }
             ThinkingState::Undecided | ThinkingState::Closed | ThinkingState::Answer => None,
         }
+    }
+
+    /// What is still to come of the opening tag, if its markup is there but not the whole of it.
+    pub(super) fn rest_of_opening(&self) -> Option<&'static str> {
+        let text = self.held.trim_start();
+        let undecided = matches!(self.state, ThinkingState::Undecided);
+        let mut begun = THINKING_TAGS.iter().filter(|tags| undecided && text.starts_with(tags.begin));
+        begun.find_map(|tags| tags.open.strip_prefix(text))
     }
 
     /// Adds text; returns what is decided now.

@@ -49,6 +49,11 @@ pub trait ToolFormat: Send + Sync {
         vec![]
     }
 
+    /// Markup that ends an answer besides what the model's files name. It need not be in the vocabulary.
+    fn ends(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What the grammar writes before an answer's text.
     fn before_text(&self) -> Vec<Part> {
         vec![]

@@ -52,3 +52,22 @@ fn read_optional_json(dir: &Path, name: &str) -> Result<Option<serde_json::Value
 pub(crate) fn tiny_model() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny")
 }
+
+/// That model's tokenizer with more markup, each a token of its own.
+#[cfg(test)]
+pub(crate) fn tiny_tokenizer_with(markup: &[&str]) -> std::sync::Arc<Tokenizer> {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["generation_config.json", "tokenizer_config.json"] {
+        std::fs::copy(tiny_model().join(file), dir.path().join(file)).unwrap();
+    }
+    let text = std::fs::read_to_string(tiny_model().join("tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+    let next = 1 + added.iter().filter_map(|token| token["id"].as_u64()).max().unwrap();
+    for (id, text) in (next..).zip(markup) {
+        added.push(serde_json::json!({"id": id, "content": text, "special": true, "single_word": false, "lstrip": false,
+                                      "rstrip": false, "normalized": false}));
+    }
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    Tokenizer::load(dir.path()).unwrap()
+}

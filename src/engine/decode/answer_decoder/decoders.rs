@@ -31,6 +31,8 @@ pub(super) struct SharedParts {
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) format: Arc<dyn ToolFormat>,
     pub(super) grammars: Grammars,
+    /// The tokens that end an answer: those that the model's files name, and those of the format. At least one.
+    pub(super) ends: Vec<u32>,
     /// Indexed by tag, then by how many of the tag's bytes the text ends with: the tokens that would complete the tag and
     /// continue past it. They are forbidden, since the grammar must decide what follows the tag.
     pub(super) overshooting: Vec<Vec<Vec<u32>>>,
@@ -44,12 +46,13 @@ impl AnswerDecoders {
     /// # Errors
     /// llguidance refuses the vocabulary.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
-        let grammars = Grammars::new(tokenizer.clone(), format.clone())?;
+        let ends = ends(&tokenizer, &*format);
+        let grammars = Grammars::new(tokenizer.clone(), format.clone(), &ends)?;
         let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
         let closing = |tags: &'static ThinkingTags| Tag { words: std::slice::from_ref(&tags.close), only_after: None };
         let overshooting_close = THINKING_TAGS.iter().map(closing).map(|tag| of_tag(&tag)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, overshooting, overshooting_close }) })
+        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, ends, overshooting, overshooting_close }) })
     }
 
     /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
@@ -82,6 +85,11 @@ impl AnswerDecoders {
             Part::Name { .. } | Part::Id | Part::NextId => None,
         });
         texts.collect()
+    }
+
+    /// The tokens that end an answer.
+    pub fn ends(&self) -> &[u32] {
+        &self.parts.ends
     }
 
     /// Checks whether a decoder for the answer to this request can be made.
@@ -120,7 +128,7 @@ impl AnswerDecoders {
             (false, _) => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
-        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open, tags.close]);
+        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.begin, tags.close]);
         markup.extend(tags.chain(parts.format.markup()).filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),
@@ -154,6 +162,13 @@ impl AnswerDecoders {
             ..self.start(settings, None)?
         })
     }
+}
+
+/// The tokens that end an answer: those that the model's files name first, then those of its format.
+fn ends(tokenizer: &Tokenizer, format: &dyn ToolFormat) -> Vec<u32> {
+    let named = tokenizer.eos_tokens();
+    let of_format = format.ends().iter().filter_map(|markup| tokenizer.added_token(markup));
+    named.iter().copied().chain(of_format.filter(|token| !named.contains(token))).collect()
 }
 
 /// The tokens that complete the tag and continue past it, if the text ends with the tag's first `there` bytes.

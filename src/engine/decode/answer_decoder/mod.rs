@@ -1,6 +1,7 @@
 //! Decodes one answer: takes each sampled token, returns what it adds, and says which tokens may come next.
 
 mod decoders;
+mod free_text;
 mod rules;
 
 use std::sync::Arc;
@@ -9,14 +10,12 @@ pub use self::decoders::AnswerDecoders;
 use self::decoders::SharedParts;
 use self::rules::Rules;
 use super::Piece;
-use super::call_form::Tag;
 use super::choices::{ChoiceTrail, TokenChoice};
 use super::follower::{Follower, TokenMask};
 use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
 use super::separator::{Separated, Separator};
 use super::text_flow::TextFlow;
-use super::thinking::THINKING_TAGS;
 use crate::engine::EngineError;
 use crate::engine::text::Detokenizer;
 
@@ -72,13 +71,10 @@ impl AnswerDecoder {
         let vocab_size = parts.tokenizer.vocab_size();
         let think = self.tokens_that_open_thoughts();
         if self.finished {
-            return Ok(Some(TokenMask::only(vocab_size, parts.tokenizer.eos_tokens())));
+            return Ok(Some(TokenMask::only(vocab_size, &parts.ends)));
         }
         let mask = match &mut self.stage {
-            Stage::Text => {
-                let forbidden = self.forbidden_in_text();
-                return Ok((!forbidden.is_empty()).then(|| TokenMask::all_but(vocab_size, &forbidden)));
-            }
+            Stage::Text => return Ok(self.mask_of_text()),
             Stage::Start(follower, _) => follower.mask().map(|mut mask| {
                 think.into_iter().for_each(|token| mask.allow(token));
                 mask
@@ -139,10 +135,10 @@ impl AnswerDecoder {
             return Ok(vec![]);
         }
         let opens_thoughts = self.tokens_that_open_thoughts().contains(&token);
-        let ends = self.parts.tokenizer.eos_tokens().contains(&token);
+        let ends = self.parts.ends.contains(&token);
         match &mut self.stage {
             Stage::Text => {
-                if self.forbidden_in_text().contains(&token) {
+                if !self.may_come_in_text(token) {
                     return Err(EngineError::Device(format!("token {token} was generated where it may not come")));
                 }
                 if ends {
@@ -299,13 +295,6 @@ impl AnswerDecoder {
         }
     }
 
-    /// The tokens that open thoughts, if thoughts may still come before a value of the output format.
-    fn tokens_that_open_thoughts(&self) -> Vec<u32> {
-        let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && self.thinking.may_open_tags();
-        let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
-        tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open)).collect()
-    }
-
     /// Holds back text until it is clear whether a tool call begins or a value of the output format.
     fn decide(&mut self, answer: String) -> String {
         let Stage::Start(follower, text) = &mut self.stage else { return answer };
@@ -382,25 +371,6 @@ impl AnswerDecoder {
         let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
         let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
         Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
-    }
-
-    /// The tokens that must not come next in free text: those that open a call where calls are not allowed, and those that
-    /// contain an opening tag and more.
-    fn forbidden_in_text(&self) -> Vec<u32> {
-        if let Some((tags, there)) = self.thinking.closing_so_far() {
-            if self.output.is_none() {
-                return vec![];
-            }
-            // The answer must not end inside thoughts, and the value after them must begin with a token of its own.
-            let close = THINKING_TAGS.iter().position(|known| known == tags).map(|at| &self.parts.overshooting_close[at][there]);
-            return close.into_iter().flatten().chain(self.parts.tokenizer.eos_tokens()).copied().collect();
-        }
-        if self.rules.tools.is_empty() {
-            return self.never_in_text.clone();
-        }
-        let tags = self.parts.format.tags().iter().zip(&self.parts.overshooting);
-        let so_far = |tag: &Tag| self.parser.opening_so_far(tag).max(tag.so_far(self.thinking.opening(), true));
-        tags.flat_map(|(tag, overshooting)| &overshooting[so_far(tag)]).copied().collect()
     }
 
     /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Other

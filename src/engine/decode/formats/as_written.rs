@@ -55,6 +55,10 @@ impl ToolFormat for AsWritten {
         self.format.markup()
     }
 
+    fn ends(&self) -> &'static [&'static str] {
+        self.format.ends()
+    }
+
     fn before_text(&self) -> Vec<Part> {
         self.format.before_text()
     }

@@ -6,12 +6,12 @@
 //! <|start|>assistant<|channel|>commentary to=functions.Read <|constrain|>json<|message|>{"file_path": "a.txt"}<|call|>
 //! ```
 //!
-//! `<|call|>` ends the answer, so it is no part of the call here.
+//! `<|call|>` ends the answer, whether or not the model's files say so; it is no part of the call here.
 
 use crate::engine::decode::arguments::json_object;
 use crate::engine::decode::call_form::Part::Name;
 use crate::engine::decode::call_form::{CallForm, Part, Tag, markup, text};
-use crate::engine::decode::channels::{CHANNEL, CONSTRAIN, Channels, MESSAGE, TO_FUNCTIONS};
+use crate::engine::decode::channels::{CALL, CHANNEL, CONSTRAIN, Channels, MESSAGE, RETURN, TO_FUNCTIONS};
 use crate::engine::decode::separator::Separator;
 use crate::engine::decode::syntax::{Cursor, Read, Unread};
 use crate::engine::decode::thinking::ThinkingTags;
@@ -74,6 +74,10 @@ impl ToolFormat for Harmony {
 
     fn markup(&self) -> Vec<&'static str> {
         Channels::markup().into()
+    }
+
+    fn ends(&self) -> &'static [&'static str] {
+        &[CALL, RETURN]
     }
 
     fn before_text(&self) -> Vec<Part> {

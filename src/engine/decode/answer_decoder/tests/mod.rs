@@ -1,8 +1,10 @@
 mod channels;
+mod in_marks;
 mod logprobs;
 mod output;
 
 use super::*;
+use crate::engine::decode::thinking::THINKING_TAGS;
 use crate::engine::decode::{ToolFormatName, joined};
 use crate::engine::text::{Tokenizer, tiny_model};
 use crate::wire::MessagesRequest;

@@ -5,10 +5,13 @@
 //! <|tool_call>call:Read{file_path:<|"|>a.txt<|"|>,lines:[1,2]}<tool_call|>
 //! ```
 //!
-//! `grammar` writes it, `reader` reads it. `<|tool_response>`, which the model writes after its last call, ends the answer.
+//! `grammar` writes it, `reader` reads it. `<|tool_response>`, which the model writes after its last call, ends the answer, whether
+//! or not the model's files say so.
 
 mod grammar;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -73,6 +76,10 @@ impl ToolFormat for Gemma {
 
     fn markup(&self) -> Vec<&'static str> {
         vec![MARK, CHANNEL]
+    }
+
+    fn ends(&self) -> &'static [&'static str] {
+        &[RESPONSE]
     }
 
     /// The members between the braces.
