@@ -93,7 +93,7 @@ impl EndTokens {
 const SLIDING: &str = "sliding_attention";
 
 /// More layers than any model has; each takes memory while a configuration is read.
-const MOST_LAYERS: usize = 10_000;
+const MOST_LAYERS: u64 = 10_000;
 
 /// `config.json` as written, without the fields of single families. Some fields are only read to refuse their models.
 #[derive(Deserialize)]
@@ -157,6 +157,7 @@ impl Config {
 
     fn parse(value: Value) -> Result<Self, String> {
         let value = text_part(value);
+        check_layers(&value)?;
         let family = Family::parse(&value)?;
         let end_tokens = EndTokens::of(&value);
         let file: ConfigFile = serde_json::from_value(value).map_err(|e| e.to_string())?;
@@ -191,6 +192,14 @@ impl Config {
     /// Layers with a recurrent state.
     pub fn recurrent_layers(&self) -> usize {
         self.family.hybrid().map_or(0, HybridConfig::recurrent_layers)
+    }
+}
+
+/// Refuses a number of layers that no model has, before anything is made for each of them.
+fn check_layers(config: &Value) -> Result<(), String> {
+    match config["num_hidden_layers"].as_u64() {
+        Some(layers) if layers > MOST_LAYERS => Err(format!("num_hidden_layers {layers} is out of range")),
+        _ => Ok(()),
     }
 }
 
@@ -313,9 +322,6 @@ impl ConfigFile {
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || i32::try_from(*size).is_err()) {
             return Err(format!("{name} {size} is out of range"));
         }
-        if self.num_hidden_layers > MOST_LAYERS {
-            return Err(format!("num_hidden_layers {} is out of range", self.num_hidden_layers));
-        }
         let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
         if !heads.is_multiple_of(kv_heads) {
             return Err(format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"));
@@ -436,6 +442,41 @@ mod tests {
         ];
         for (change, windows) in cases {
             assert_eq!(parse_with(change.clone()).unwrap().windows, windows, "{change}");
+        }
+    }
+
+    #[test]
+    fn more_layers_than_fit_in_memory_are_refused_in_every_family() {
+        let own = json!({
+            "num_hidden_layers": 1u64 << 45, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+            "linear_value_head_dim": 12, "linear_conv_kernel_dim": 4, "num_local_experts": 4, "num_experts_per_tok": 2,
+            "moe_intermediate_size": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
+        });
+        for family in [
+            "llama",
+            "mistral3",
+            "qwen3_moe",
+            "qwen3_next",
+            "qwen3_5",
+            "glm4_moe",
+            "glm4_moe_lite",
+            "minimax_m2",
+            "gpt_oss",
+            "gemma4",
+            "gemma4_text",
+        ] {
+            for is_nested in [false, true] {
+                let mut config = file();
+                config.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+                if is_nested {
+                    config = json!({"text_config": config});
+                }
+                config["model_type"] = json!(family);
+                let dir = tempfile::tempdir().unwrap();
+                std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+                let error = Config::load(dir.path()).unwrap_err().to_string();
+                assert!(error.ends_with("num_hidden_layers 35184372088832 is out of range"), "{family}: {error}");
+            }
         }
     }
 
