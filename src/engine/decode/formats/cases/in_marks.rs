@@ -19,6 +19,7 @@ fn gemma() {
         "<|tool_call>call:X{ \"a\" : \"b\\\"}\\n\" , <|\"|>c d<|\"|>:True, e : [ 1 , None , ], f:{\"g\": 1}}<tool_call|>",
         &[Call("X", json!({"a": "b\"}\n", "c d": true, "e": [1, null], "f": {"g": 1}}))],
     );
+    check(Gemma, "<|tool_call>call:X{\"a\\\"b:\":1,c d :2}<tool_call|>", &[Call("X", json!({"a\"b:": 1, "c d": 2}))]);
     // A forgotten mark before a word, and a value that is missing.
     check(Gemma, "<|tool_call>call:X{a:oak tree,b:}<tool_call|>", &[Call("X", json!({"a": "oak tree", "b": null}))]);
     // Without its end, and cut.

@@ -6,18 +6,23 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::MARK;
+use super::reader::stands_bare;
 use crate::engine::decode::call_form::Part;
 use crate::engine::decode::formats::declared::{beyond_arguments, declared, object, resolve};
-use crate::engine::decode::formats::patterns::{anchored, has_choice};
+use crate::engine::decode::formats::patterns::anchored;
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::json_schema::{LARGEST_NUMBER, with_options};
+use crate::engine::decode::string_formats;
 
 /// Keywords that say nothing about which values are valid, or nothing in the place where they are.
 const SILENT: [&str; 10] =
     ["title", "description", "default", "examples", "$comment", "$schema", "$defs", "definitions", "x-guidance", "deprecated"];
 
-/// Members of any name: the names that keys may have.
-const ANY_KEY: &str = "/[A-Za-z_][A-Za-z0-9_-]*/";
+/// Members of any name: the names that stand without marks, as words with nothing in them that ends keys or values.
+const BARE_KEY: &str = r#"/[^\s:,{}\[\]"<]+( [^\s:,{}\[\]"<]+)*/"#;
+
+/// Keywords that narrow a string.
+const STRING_KEYWORDS: [&str; 5] = ["minLength", "maxLength", "pattern", "format", "allOf"];
 
 /// Deeper schemas are written as JSON.
 const DEEPEST: usize = 24;
@@ -113,7 +118,7 @@ impl<'a> NotationGrammar<'a> {
             keywords.keys().all(told)
         };
         match kind {
-            "string" if known(&["minLength", "maxLength", "pattern"]) => self.string(keywords),
+            "string" if known(&STRING_KEYWORDS) => self.string(keywords),
             "array" if known(&["items", "minItems", "maxItems"]) => self.list(keywords),
             "object" if known(&["properties", "required", "additionalProperties"]) => self.object(keywords),
             "integer" | "number" | "boolean" | "null" => Some(self.json(schema)),
@@ -173,17 +178,35 @@ impl<'a> NotationGrammar<'a> {
     }
 
     fn string(&mut self, keywords: &Map<String, Value>) -> Option<String> {
-        let mut text = "/(?s:.*)/".to_owned();
+        let mut limits = Vec::new();
+        self.narrow(keywords, &mut limits)?;
+        let any = "/(?s:.*)/".to_owned();
+        Some(self.text(&if limits.is_empty() { any } else { limits.join(" & ") }))
+    }
+
+    /// Adds the expressions that a string of these keywords must match; `None` if there are others.
+    fn narrow(&mut self, keywords: &Map<String, Value>, limits: &mut Vec<String>) -> Option<()> {
         if keywords.contains_key("minLength") || keywords.contains_key("maxLength") {
             let least = keywords.get("minLength").and_then(Value::as_u64).unwrap_or(0);
             let most = keywords.get("maxLength").and_then(Value::as_u64).map(|most| most.to_string()).unwrap_or_default();
-            text = format!("/(?s:.{{{least},{most}}})/");
+            limits.push(format!("/(?s:.{{{least},{most}}})/"));
         }
         if let Some(pattern) = keywords.get("pattern") {
-            let pattern = pattern.as_str().filter(|pattern| !has_choice(pattern))?;
-            text.push_str(&format!(" & /{}/", anchored(pattern)));
+            limits.push(format!("/{}/", anchored(pattern.as_str()?)));
         }
-        Some(self.text(&text))
+        if let Some(format) = keywords.get("format") {
+            match string_formats::pattern(format.as_str()?) {
+                Some(pattern) => limits.push(format!("/{}/", anchored(&pattern))),
+                None => self.left_out.push(format!("format {format}")),
+            }
+        }
+        for part in keywords.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            let known = |key: &String| key == "type" || STRING_KEYWORDS.contains(&key.as_str()) || SILENT.contains(&key.as_str());
+            let part =
+                part.as_object().filter(|part| part.keys().all(known) && part.get("type").is_none_or(|kind| kind == "string"));
+            self.narrow(part?, limits)?;
+        }
+        Some(())
     }
 
     /// A rule for a string of this content, an expression for a terminal, between its marks.
@@ -253,7 +276,7 @@ impl<'a> NotationGrammar<'a> {
         let (mut first, mut later) = (self.rule(end), self.rule(end));
         for (name, schema) in members.into_iter().rev() {
             let value = self.value(schema);
-            let key = lark_string(&format!("{}:", written_key(name)));
+            let key = self.key(name);
             let mut next = |comma: &str, skipped: &str| {
                 let skip = if is_required(name) { String::new() } else { format!(" | {skipped}") };
                 self.rule(&format!("{comma} {key} {value} {later}{skip}"))
@@ -267,8 +290,26 @@ impl<'a> NotationGrammar<'a> {
     /// Members of any name whose values have this schema, and what ends them.
     fn any_members(&mut self, schema: &'a Value, end: &str) -> String {
         let value = self.value(schema);
-        let member = self.rule(&format!("{ANY_KEY} \":\" {value}"));
+        let member = self.any_member(&value);
         self.rule(&format!("({member} (\",\" {member})*)? {end}"))
+    }
+
+    /// A rule for a member of any name with this value.
+    fn any_member(&mut self, value: &str) -> String {
+        let marked = self.text("/(?s:.*)/");
+        self.rule(&format!("({BARE_KEY} | {marked}) \":\" {value}"))
+    }
+
+    /// A key of this name and its colon, without marks if it can stand so.
+    fn key(&self, name: &str) -> String {
+        if stands_bare(name) {
+            return lark_string(&format!("{name}:"));
+        }
+        if name.contains(MARK) {
+            return lark_string(&format!("{}:", json!(name)));
+        }
+        let mark = || Part::Markup(MARK.into());
+        self.vocabulary.inline(&[mark(), Part::Text(name.into()), mark(), Part::Text(":".into())])
     }
 
     /// A rule for any value.
@@ -293,7 +334,7 @@ impl<'a> NotationGrammar<'a> {
 
     fn object_of_any(&mut self) -> String {
         let any = self.any();
-        let member = self.rule(&format!("{ANY_KEY} \":\" {any}"));
+        let member = self.any_member(&any);
         self.rule(&format!("\"{{\" ({member} (\",\" {member})*)? \"}}\""))
     }
 
@@ -307,12 +348,6 @@ impl<'a> NotationGrammar<'a> {
         }
         self.rule(&format!("%json {}", with_options(schema)))
     }
-}
-
-/// A key without quotes, if it can stand so.
-fn written_key(name: &str) -> String {
-    let plain = !name.is_empty() && !name.contains([':', ',', '{', '}', '[', ']', '"', '<', ' ', '\n']);
-    if plain { name.to_owned() } else { json!(name).to_string() }
 }
 
 /// Whether a value is of a schema's `type`.

@@ -33,6 +33,9 @@ const MARK: &str = "<|\"|>";
 /// Begins thoughts; a name follows.
 const CHANNEL: &str = "<|channel>";
 
+/// Begins a result.
+const RESPONSE: &str = "<|tool_response>";
+
 pub(super) struct Gemma;
 
 /// Starts after the brace that opens the arguments.

@@ -173,21 +173,35 @@ fn skip_space(held: &mut String) {
 /// Takes a key and the colon after it.
 fn take_key(held: &mut String) -> Read<String> {
     let text = after_space(held);
-    let start = held.len() - text.len();
-    let colon = match [MARK, "\""].into_iter().find(|quote| text.starts_with(quote)) {
-        None => start + text.find(':').ok_or(Unread::More)?,
-        Some(quote) => {
-            let end = start + quote.len() + text[quote.len()..].find(quote).ok_or(Unread::More)? + quote.len();
-            end + held[end..].find(':').ok_or(Unread::More)?
-        }
+    let (key, rest) = if let Some(marked) = text.strip_prefix(MARK) {
+        let (key, rest) = marked.split_once(MARK).ok_or(Unread::More)?;
+        (key.to_owned(), rest)
+    } else if text.starts_with('"') {
+        quoted_key(text)?
+    } else {
+        let end = text.find(':').ok_or(Unread::More)?;
+        (text[..end].trim_end().to_owned(), &text[end..])
     };
-    let key = held[..colon].trim();
-    let key = [MARK, "\""]
-        .into_iter()
-        .fold(key, |key, quote| key.strip_prefix(quote).and_then(|key| key.strip_suffix(quote)).unwrap_or(key));
-    let key = key.to_owned();
+    let colon = held.len() - rest.len() + rest.find(':').ok_or(Unread::More)?;
     held.drain(..=colon);
     Ok(key)
+}
+
+/// A key that is a JSON string, and the text after it. What is no JSON stands for itself.
+fn quoted_key(text: &str) -> Read<(String, &str)> {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let closing = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closing
+    });
+    let (quoted, rest) = text.split_at(end.ok_or(Unread::More)? + 2);
+    Ok((serde_json::from_str(quoted).unwrap_or_else(|_| quoted[1..quoted.len() - 1].to_owned()), rest))
+}
+
+/// Whether a key without marks is read as what it is.
+pub(super) fn stands_bare(name: &str) -> bool {
+    !name.starts_with(['}', ']', ',']) && take_key(&mut format!("{name}:")).is_ok_and(|read| read == name)
 }
 
 /// A value without marks as JSON text: unchanged if it is JSON, translated if it is Python's `True`, `False` or `None`, otherwise as

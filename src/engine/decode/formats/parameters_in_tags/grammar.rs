@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::{ParameterTags, ValueLayout};
 use crate::engine::decode::call_form::Part;
 use crate::engine::decode::formats::declared::{beyond_arguments, declared, is_string, object, resolve};
-use crate::engine::decode::formats::patterns::{anchored, has_choice};
+use crate::engine::decode::formats::patterns::anchored;
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
 use crate::engine::decode::json_schema::with_options;
+use crate::engine::decode::string_formats;
 
 /// A tool's parameters as Lark rules. Rule `p0` matches the first parameter and everything after it, `p1` the second, and so on.
 struct ParameterGrammar<'a> {
@@ -168,11 +169,14 @@ impl ParameterGrammar<'_> {
             text.push_str(&format!(" & /(?s:.{{{least},{most}}})/"));
         }
         for (keyword, value) in schema.as_object().into_iter().flatten() {
+            let of_format = value.as_str().filter(|_| keyword == "format").and_then(string_formats::pattern);
+            if let Some(pattern) = of_format {
+                text.push_str(&format!(" & /{}/", anchored(&pattern)));
+                continue;
+            }
             match (keyword.as_str(), value) {
                 ("type" | "minLength" | "maxLength" | "title" | "description" | "default" | "examples", _) => {}
-                ("pattern", Value::String(pattern)) if !has_choice(pattern) => {
-                    text.push_str(&format!(" & /{}/", anchored(pattern)));
-                }
+                ("pattern", Value::String(pattern)) => text.push_str(&format!(" & /{}/", anchored(pattern))),
                 ("allOf", Value::Array(schemas)) => schemas.iter().for_each(|schema| self.narrow(name, schema, text)),
                 _ => self.left_out.push(format!("{keyword} {value} of {name}")),
             }
