@@ -28,7 +28,7 @@ use crate::engine::model::kv_spans::AttendedSequence;
 use crate::engine::model::layers::{Linear, RmsNorm};
 use crate::engine::model::matrix::Matrix;
 use crate::engine::model::rope::Rope;
-use crate::engine::model::weights::Weights;
+use crate::engine::model::weights::{HEAD_MATRICES, JOINED_HEAD_MATRICES, Weights};
 use crate::engine::model::{Config, KvCache};
 
 /// Attention of `H` heads through a latent space.
@@ -179,15 +179,17 @@ impl LatentAttention {
     }
 }
 
-/// The matrices between heads and latent space: `embed_q` and `unembed_out`, as MLX stores them, or both of each head in
-/// `kv_b_proj`, the first turned, as Hugging Face does.
+/// The matrices between heads and latent space: two stacks, as MLX stores them, or both of each head in one matrix, the first
+/// turned, as Hugging Face does.
 fn head_matrices(weights: &mut Weights, path: &str, heads: usize, sizes: &LatentConfig) -> Result<(Matrix, Matrix), EngineError> {
     let LatentConfig { kv_lora_rank: latent, qk_nope_head_dim: keys, v_head_dim: values, .. } = *sizes;
-    if !weights.has(&format!("{path}.kv_b_proj.weight")) {
-        let to_latent = weights.head_matrices(&format!("{path}.embed_q"), &[heads, latent, keys])?;
-        return Ok((to_latent, weights.head_matrices(&format!("{path}.unembed_out"), &[heads, values, latent])?));
+    let joined = format!("{path}.{JOINED_HEAD_MATRICES}");
+    if !weights.has(&format!("{joined}.weight")) {
+        let [to_latent, to_values] = HEAD_MATRICES.map(|name| format!("{path}.{name}"));
+        let to_latent = weights.head_matrices(&to_latent, &[heads, latent, keys])?;
+        return Ok((to_latent, weights.head_matrices(&to_values, &[heads, values, latent])?));
     }
-    let both = weights.unpacked(&format!("{path}.kv_b_proj"), &[heads * (keys + values), latent])?;
+    let both = weights.unpacked(&joined, &[heads * (keys + values), latent])?;
     let both = both.reshape(&[heads as i32, (keys + values) as i32, latent as i32])?;
     let parts = both.split_at_indices(&[keys as i32], 1)?;
     Ok((weights.plain(swap_axes(&parts[0], -1, -2)?.contiguous()?), weights.plain(parts[1].contiguous()?)))

@@ -12,6 +12,8 @@ use crate::engine::model::rope::{RopeConfig, RopeFields, Scaling};
 pub struct Gemma4Config {
     /// For each layer, whether it sees a window only; the others see all tokens.
     pub sliding: Vec<bool>,
+    /// How many tokens these see, the newest included.
+    pub window: u32,
     /// RoPE in the layers with a window.
     pub windowed_rope: RopeConfig,
     /// Attention in the layers that see all tokens.
@@ -50,10 +52,14 @@ pub struct LayerInputConfig {
 /// The fields as written.
 #[derive(Deserialize)]
 struct Fields {
+    model_type: String,
+    sliding_window: Option<u32>,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     num_key_value_heads: usize,
     head_dim: usize,
+    /// Null: the same as `head_dim`.
+    #[serde(default = "full_head_width")]
     global_head_dim: Option<usize>,
     num_global_key_value_heads: Option<usize>,
     #[serde(default)]
@@ -89,8 +95,24 @@ struct RopeByKind {
 /// Where `layer_types` is missing, every sixth layer sees all tokens.
 const EVERY: usize = 6;
 
-/// The width of the layers' own inputs where the configuration does not say it.
-const LAYER_INPUT_WIDTH: usize = 256;
+/// A head's width in layers that see all tokens where the configuration does not say it.
+fn full_head_width() -> Option<usize> {
+    Some(512)
+}
+
+/// What is usual in models of one kind, where the configuration does not say it.
+struct Usual {
+    window: u32,
+    /// Of the layers' own inputs; 0: there are none.
+    layer_input_width: usize,
+}
+
+impl Usual {
+    /// Of models with encoders of their own for images, or none.
+    const GEMMA4: Self = Self { window: 512, layer_input_width: 256 };
+    /// Of models that read images as they read text.
+    const UNIFIED: Self = Self { window: 1024, layer_input_width: 0 };
+}
 
 impl Gemma4Config {
     /// Reads the fields; the error names what is missing or not supported.
@@ -115,10 +137,13 @@ impl Gemma4Config {
             rope: full_rope(ropes.map(|ropes| &ropes.full_attention), fields.full_head_dim())?,
             values_are_keys: fields.attention_k_eq_v,
         };
-        let width = fields.hidden_size_per_layer_input.unwrap_or(LAYER_INPUT_WIDTH);
+        let usual = fields.usual();
+        let says_width = config.get("hidden_size_per_layer_input").is_some();
+        let width = fields.hidden_size_per_layer_input.unwrap_or(if says_width { 0 } else { usual.layer_input_width });
         let vocab_size = fields.vocab_size_per_layer_input.unwrap_or(fields.vocab_size);
         Ok(Self {
             sliding,
+            window: fields.sliding_window.unwrap_or(usual.window),
             windowed_rope,
             full,
             borrowing_layers: fields.num_kv_shared_layers,
@@ -143,6 +168,10 @@ impl Gemma4Config {
 }
 
 impl Fields {
+    fn usual(&self) -> Usual {
+        if self.model_type.starts_with("gemma4_unified") { Usual::UNIFIED } else { Usual::GEMMA4 }
+    }
+
     fn full_head_dim(&self) -> usize {
         self.global_head_dim.unwrap_or(self.head_dim)
     }
@@ -216,11 +245,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parse(change: Value) -> Result<Gemma4Config, String> {
-        let mut config = json!({"num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    fn file(change: Value) -> Value {
+        let mut config = json!({"model_type": "gemma4_text", "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
                                 "global_head_dim": 16, "vocab_size": 300, "hidden_size_per_layer_input": 0});
         config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        Gemma4Config::parse(&config)
+        config
+    }
+
+    fn parse(change: Value) -> Result<Gemma4Config, String> {
+        Gemma4Config::parse(&file(change))
     }
 
     #[test]
@@ -242,6 +275,19 @@ mod tests {
         assert_eq!((config.borrowing_width, config.layer_inputs, config.experts, config.logit_cap), (1, None, None, None));
         let inputs = parse(json!({"hidden_size_per_layer_input": 4})).unwrap().layer_inputs;
         assert_eq!(inputs, Some(LayerInputConfig { width: 4, vocab_size: 300 }));
+        let of_kind = |model_type: &str| {
+            let mut config = file(json!({"model_type": model_type}));
+            config
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| !["global_head_dim", "hidden_size_per_layer_input"].contains(&&**name));
+            let found = Gemma4Config::parse(&config).unwrap();
+            (found.window, found.full.head_dim, found.layer_inputs.map(|inputs| inputs.width))
+        };
+        assert_eq!(["gemma4", "gemma4_text"].map(of_kind), [(512, 512, Some(256)); 2]);
+        assert_eq!(["gemma4_unified", "gemma4_unified_text"].map(of_kind), [(1024, 512, None); 2]);
+        let null = parse(json!({"sliding_window": 40, "global_head_dim": null, "hidden_size_per_layer_input": null})).unwrap();
+        assert_eq!((null.window, null.full.head_dim, null.layer_inputs), (40, 8, None));
     }
 
     #[test]

@@ -283,8 +283,9 @@ impl ConfigFile {
                 (self.use_sliding_window, self.max_window_layers.unwrap_or(28))
             }
         };
+        let window = family.gemma4().map(|own| own.window).or(self.sliding_window).filter(|_| switched_on);
         // A larger window than `i32` holds is larger than any context.
-        let window = self.sliding_window.filter(|_| switched_on).map(|window| i32::try_from(window).unwrap_or(i32::MAX));
+        let window = window.map(|window| i32::try_from(window).unwrap_or(i32::MAX));
         let slides = |layer: usize| match (&self.layer_types, family) {
             (_, Family::Gemma4(own)) => own.sliding[layer],
             (Some(types), _) => types.get(layer).is_none_or(|kind| kind == SLIDING),
