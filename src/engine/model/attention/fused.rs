@@ -15,6 +15,15 @@ use crate::engine::model::batch::{Attended, Batch};
 use crate::engine::model::kv_buffer::LayerKv;
 use crate::engine::model::layers::RmsNorm;
 
+/// Most bytes of scores that are made at once. They are made only where MLX has no fused kernel.
+const MOST_SCORE_BYTES: usize = 256 << 20;
+
+/// The widest heads for whose prefill MLX has one.
+const WIDEST_FUSED: i32 = 128;
+
+/// Fewer new tokens than this at once, or a multiple of it: matrix products are computed in tiles of this size.
+const TILE: usize = 32;
+
 /// The queries of the new tokens of one sequence, or of `S` that share buffers, and the keys and values that they attend to.
 pub(super) struct FusedInput {
     /// Queries of the new tokens, `[S, H, L, d]`.
@@ -105,7 +114,37 @@ pub(super) fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exceptio
 
 /// The attention output of the new tokens of a part, `[S, H, L, d]`. A token attends to what the mask says; without one, to itself
 /// and the tokens before it, with a `window` to at most that many in all. With `sinks`, `[H]`, it also attends to nothing.
-pub(super) fn attend(
+pub(super) fn attend(input: &FusedInput, scores: Scores) -> Result<Array, Exception> {
+    let at_once = if input.queries.dim(3) > WIDEST_FUSED { rows_at_once(input, MOST_SCORE_BYTES) } else { i32::MAX };
+    attend_in_parts(input, scores, at_once)
+}
+
+/// How many new tokens may attend at once so that the scores take at most this many bytes; at least one.
+fn rows_at_once(FusedInput { queries, kv, .. }: &FusedInput, most_bytes: usize) -> i32 {
+    let of_row = [queries.dim(0), queries.dim(1), kv.keys.dim(2)].iter().map(|size| *size as usize).product::<usize>();
+    let rows = most_bytes / (of_row * queries.item_size()).max(1);
+    let rows = if rows > TILE { rows / TILE * TILE } else { rows.max(1) };
+    i32::try_from(rows).unwrap_or(i32::MAX)
+}
+
+/// The same, at most this many new tokens at once, each part with the keys up to its last token.
+fn attend_in_parts(input: &FusedInput, scores: Scores, at_once: i32) -> Result<Array, Exception> {
+    let FusedInput { queries, kv, mask } = input;
+    let (new, tokens) = (queries.dim(2), kv.keys.dim(2));
+    if mask.is_some() || new <= at_once {
+        return attend_whole(input, scores);
+    }
+    let part = |start: i32| {
+        let end = (start + at_once).min(new);
+        let seen = |array: &Array| array.try_index((.., .., 0..tokens - new + end, ..));
+        let kv = LayerKv { keys: seen(&kv.keys)?, values: kv.values.as_ref().map(seen).transpose()? };
+        attend_whole(&FusedInput { queries: queries.try_index((.., .., start..end, ..))?, kv, mask: None }, scores)
+    };
+    concatenate(&(0..new).step_by(at_once as usize).map(part).collect::<Result<Vec<_>, _>>()?, 2)
+}
+
+/// The same by one operation.
+fn attend_whole(
     FusedInput { queries, kv, mask }: &FusedInput,
     Scores { scale, window, sinks, value_width }: Scores,
 ) -> Result<Array, Exception> {
@@ -204,6 +243,38 @@ mod tests {
                     assert!(difference < 3e-5, "{what}: differ by {difference}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn new_tokens_attend_in_parts_as_they_do_at_once() {
+        let sinks = normal(&[4], 4);
+        for (window, sinks, value_width) in
+            [(None, None, None), (Some(50), None, None), (Some(900), Some(&sinks), None), (None, None, Some(100))]
+        {
+            let values = value_width.is_none().then(|| normal(&[1, 2, 700, 136], 3));
+            let kv = LayerKv { keys: normal(&[1, 2, 700, 136], 2), values };
+            let input = FusedInput { queries: normal(&[1, 4, 300, 136], 1), kv, mask: None };
+            let scores = Scores { scale: 0.05, window, sinks, value_width };
+            let whole = attend_whole(&input, scores).unwrap();
+            for at_once in [1, 64, 299] {
+                let difference = largest(&subtract(&whole, attend_in_parts(&input, scores, at_once).unwrap()).unwrap());
+                assert!(difference < 1e-5, "{at_once} at once, window {window:?}: differ by {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_take_no_more_than_their_bound() {
+        let input = |heads, new, tokens| {
+            let zeros = |shape: &[i32]| mlx_rs::ops::zeros::<f32>(shape).unwrap();
+            let kv = LayerKv { keys: zeros(&[1, 1, tokens, 1]), values: None };
+            FusedInput { queries: zeros(&[1, heads, new, 1]), kv, mask: None }
+        };
+        for (heads, tokens, rows) in [(32, 100_000, 20), (8, 100_000, 64), (8, 4_096, 2_048), (32, 10_000_000, 1)] {
+            let found = rows_at_once(&input(heads, 2_048, tokens), MOST_SCORE_BYTES);
+            assert_eq!(found, rows, "{heads} heads, {tokens} tokens");
+            assert!(found == 1 || (found * heads) as usize * tokens as usize * 4 <= MOST_SCORE_BYTES);
         }
     }
 
