@@ -77,12 +77,12 @@ mod tests {
     use serde_json::json;
 
     use super::super::schedule::Sequence;
-    use super::super::testing::{gemma4, hybrid, model_with};
+    use super::super::testing::{gemma4, glm_lite, hybrid, model_with};
     use super::*;
 
     #[test]
     fn a_token_takes_what_was_forecast() {
-        for change in [json!({}), json!({"num_key_value_heads": 4, "num_hidden_layers": 3}), hybrid(), gemma4()] {
+        for change in [json!({}), json!({"num_key_value_heads": 4, "num_hidden_layers": 3}), hybrid(), gemma4(), glm_lite()] {
             let (folder, model) = model_with(&change, ComputePath::Cpu);
             let config = Config::load(folder.path()).unwrap();
             assert_eq!(token_bytes(&config, ComputePath::Cpu), Sequence::memory(&model).unwrap().token as u64, "{change}");

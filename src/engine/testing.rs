@@ -1,6 +1,7 @@
 //! Helpers of the engine's tests: tiny model folders with random but reproducible weights, and requests for them.
 
 mod gemma4;
+mod glm_lite;
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use proptest::test_runner::{Config as ProptestConfig, RngAlgorithm, TestRng, Tes
 use serde_json::{Value, json};
 
 pub use self::gemma4::gemma4;
+pub use self::glm_lite::glm_lite;
 use super::decode::{AnswerDecoders, ToolFormatName};
 use super::model::{ComputePath, Config, KvCache, KvSegment, KvShape, LayerKv, LoadListener, Model};
 use super::text::{Tokenizer, tiny_model};
@@ -145,7 +147,6 @@ pub fn prompt(tokens: usize) -> Vec<u32> {
 /// Random tensors under all names that any family may load.
 fn tensors(config: &Value) -> Vec<(String, Array)> {
     let size = |name: &str| config[name].as_i64().unwrap_or(0) as i32;
-    let is_gemma4 = config["model_type"] == "gemma4_text";
     let (vocab, hidden, inner, width) = (size("vocab_size"), size("hidden_size"), size("intermediate_size"), size("head_dim"));
     let (queries, keys) = (size("num_attention_heads") * width, size("num_key_value_heads") * width);
     let (delta_heads, delta_width) = (size("linear_num_value_heads"), size("linear_value_head_dim"));
@@ -156,10 +157,14 @@ fn tensors(config: &Value) -> Vec<(String, Array)> {
     let (experts, small) = (size("num_experts"), size("moe_intermediate_size"));
     let mut shapes = vec![("model.embed_tokens.weight".to_string(), vec![vocab, hidden])];
     shapes.push(("model.norm.weight".into(), vec![hidden]));
-    if is_gemma4 {
-        shapes.extend(gemma4::shapes(config));
-    }
-    for layer in 0..if is_gemma4 { 0 } else { size("num_hidden_layers") } {
+    let own_shapes = match config["model_type"].as_str() {
+        Some("gemma4_text") => Some(gemma4::shapes(config)),
+        Some("glm4_moe_lite") => Some(glm_lite::shapes(config)),
+        _ => None,
+    };
+    let usual_layers = if own_shapes.is_some() { 0 } else { size("num_hidden_layers") };
+    shapes.extend(own_shapes.into_iter().flatten());
+    for layer in 0..usual_layers {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         shapes.extend([
             (name("input_layernorm.weight"), vec![hidden]),

@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::engine::model::{ComputePath, Model, SequenceInput};
-    use crate::engine::testing::{gemma4, hybrid, model_with, prompt, same_cases};
+    use crate::engine::testing::{gemma4, glm_lite, hybrid, model_with, prompt, same_cases};
 
     /// What happens to some sequences.
     #[derive(Clone, Debug)]
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn sequences_that_join_compute_what_they_compute_alone() {
         let windows = json!({"model_type": "mistral", "sliding_window": 40});
-        for config in [json!({}), windows, hybrid(), gemma4()] {
+        for config in [json!({}), windows, hybrid(), gemma4(), glm_lite()] {
             let (_dir, model) = model_with(&config, ComputePath::Gpu);
             let cases = prop::collection::vec(happening(), 1..20);
             same_cases(24).run(&cases, |happenings| compare(&model, &happenings)).unwrap();

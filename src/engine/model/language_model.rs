@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn any_split_of_the_prompt_gives_the_same_logits_on_both_paths() {
-        for config in [serde_json::json!({}), testing::hybrid(), testing::gemma4()] {
+        for config in [serde_json::json!({}), testing::hybrid(), testing::gemma4(), testing::glm_lite()] {
             any_split_gives_the_same_logits(&config);
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     fn logits_are_those_of_each_token_alone_on_the_cpu_path_to_the_bit() {
         // With these widths, the bits of OpenBLAS's products depend on the number of rows.
         let wide = serde_json::json!({"hidden_size": 192, "intermediate_size": 512, "head_dim": 64});
-        for mut config in [serde_json::json!({}), testing::hybrid(), testing::gemma4()] {
+        for mut config in [serde_json::json!({}), testing::hybrid(), testing::gemma4(), testing::glm_lite()] {
             config.as_object_mut().unwrap().extend(wide.as_object().unwrap().clone());
             let (_dir, model) = testing::model_with(&config, ComputePath::Cpu);
             let (together, each) = together_and_alone(&model);
@@ -178,7 +178,7 @@ mod tests {
         let windowed = serde_json::json!({"use_sliding_window": true, "sliding_window": 20, "max_window_layers": 1});
         let experts = serde_json::json!({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2,
             "moe_intermediate_size": 16, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []});
-        for config in [serde_json::json!({}), windowed, experts, testing::hybrid(), testing::gemma4()] {
+        for config in [serde_json::json!({}), windowed, experts, testing::hybrid(), testing::gemma4(), testing::glm_lite()] {
             let (_dir, model) = testing::model_with(&config, ComputePath::Gpu);
             let (together, each) = together_and_alone(&model);
             assert_close(&together, &each);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_tokens_of_a_rejected_draft_leave_no_trace() {
-        for (config, path) in [serde_json::json!({}), testing::hybrid(), testing::gemma4()]
+        for (config, path) in [serde_json::json!({}), testing::hybrid(), testing::gemma4(), testing::glm_lite()]
             .iter()
             .flat_map(|it| ComputePath::ALL.map(|path| (it, path)))
         {

@@ -169,11 +169,11 @@ fn in_rows(logits: Array) -> Result<Array, Exception> {
 mod tests {
     use super::*;
     use crate::engine::model::{ComputePath, wait};
-    use crate::engine::testing::{hybrid, model_with, prompt};
+    use crate::engine::testing::{gemma4, glm_lite, hybrid, model_with, prompt};
 
     #[test]
     fn a_pass_built_ahead_leaves_no_trace_until_it_is_adopted() {
-        for config in [serde_json::json!({}), hybrid()] {
+        for config in [serde_json::json!({}), hybrid(), gemma4(), glm_lite()] {
             let (_dir, model) = model_with(&config, ComputePath::Gpu);
             let coming = Array::from_slice(&[7u32], &[1]);
             let prefilled = || {

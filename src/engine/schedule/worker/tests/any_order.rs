@@ -64,6 +64,17 @@ proptest! {
     }
 }
 
+/// The same cases each time, as no other family's attention is like these.
+#[test]
+fn every_answer_of_gemma_4_and_of_glm_4_7_flash_equals_a_cold_run_on_both_paths() {
+    for config in [testing::gemma4(), testing::glm_lite()] {
+        for path in ComputePath::ALL {
+            let mut runner = testing::same_cases(5);
+            runner.run(&steps(), |(steps, entries)| equals_a_cold_run(&config, path, steps, entries)).unwrap();
+        }
+    }
+}
+
 /// The same cases each time, as an answer's own tokens are computed in another way than a prompt's: equal to rounding.
 #[test]
 fn every_answer_of_a_hybrid_equals_a_cold_run_on_both_paths() {

@@ -243,7 +243,7 @@ fn text(events: &mut EventReceiver) -> String {
 }
 
 /// Models of several families, so wide that the bits of OpenBLAS's products depend on the number of rows.
-fn families() -> [Value; 5] {
+fn families() -> [Value; 7] {
     let experts = json!({"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": true});
     let sizes = json!({"hidden_size": 192, "intermediate_size": 512, "num_key_value_heads": 1, "head_dim": 64});
     let family = |name: &str, more: &Value| {
@@ -257,11 +257,9 @@ fn families() -> [Value; 5] {
         family("qwen2", &json!({})),
         family("qwen3_moe", &experts),
         family("mistral", &json!({"sliding_window": 20})),
-        {
-            let mut hybrid = family("qwen3_5", &json!({}));
-            hybrid.as_object_mut().unwrap().extend(testing::hybrid().as_object().unwrap().clone());
-            hybrid
-        },
+        family("qwen3_5", &testing::hybrid()),
+        family("gemma4_text", &testing::gemma4()),
+        family("glm4_moe_lite", &testing::glm_lite()),
     ]
 }
 
