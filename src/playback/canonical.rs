@@ -6,10 +6,13 @@ use sha2::{Digest, Sha256};
 use crate::trace::redact::Redactor;
 use crate::wire::{MessagesRequest, System};
 
-/// A request without what changes from run to run: the billing header, the ids of calls, who asks, the marks of the cache; and
-/// without how the answer is sent. A text counts as the one block that it stands for. Secrets are as recordings have them.
+/// A request without what changes from run to run: the billing header, the ids of calls, who asks, the marks of the cache; without
+/// how the answer is sent; and without how long it may be, which clients set by what they know of a model's limits. A text counts as the one block that it stands for. Secrets are as recordings have them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Canonical(pub Map<String, Value>);
+
+/// The fields that do not count.
+const LEFT_OUT: [&str; 3] = ["metadata", "stream", "max_tokens"];
 
 /// What counts for the number of a prompt's tokens.
 const PROMPT: [&str; 5] = ["model", "system", "tools", "tool_choice", "messages"];
@@ -24,7 +27,7 @@ impl Canonical {
         }
         redactor.json(&mut body);
         let Value::Object(mut fields) = body else { return Self(Map::new()) };
-        fields.retain(|name, value| !value.is_null() && !["metadata", "stream"].contains(&name.as_str()));
+        fields.retain(|name, value| !value.is_null() && !LEFT_OUT.contains(&name.as_str()));
         Self(fields)
     }
 
@@ -98,7 +101,8 @@ mod tests {
         let mut messages = call("toolu_2");
         messages[0]["content"] = marked;
         messages[2]["content"][0]["content"] = json!([{"type": "text", "text": "It."}]);
-        let other = canonical(json!({"system": billing(2), "messages": messages, "metadata": {"user_id": "b"}}));
+        let other =
+            canonical(json!({"system": billing(2), "messages": messages, "metadata": {"user_id": "b"}, "max_tokens": 64000}));
         assert_eq!((one.key(), one.prompt_key()), (other.key(), other.prompt_key()));
     }
 
@@ -109,7 +113,7 @@ mod tests {
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": input}]},
             ]})
         };
-        let same_prompt = [json!({}), json!({"max_tokens": 8}), json!({"temperature": 1.0})].map(canonical);
+        let same_prompt = [json!({}), json!({"top_k": 8}), json!({"temperature": 1.0})].map(canonical);
         let keys: std::collections::HashSet<_> = same_prompt.iter().map(Canonical::key).collect();
         let prompts: std::collections::HashSet<_> = same_prompt.iter().map(Canonical::prompt_key).collect();
         assert_eq!((keys.len(), prompts.len()), (3, 1));

@@ -66,7 +66,9 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     let server = listening.bind().await?.serve(playback.clone()).await?;
     say(format_args!("served {}", server.totals()));
     let misses = playback.misses();
-    misses.iter().for_each(|miss| say(format_args!("missed: {miss}")));
+    for (miss, times) in counted(&misses) {
+        say(format_args!("missed {}: {miss}", count(times, "time")));
+    }
     let elsewhere = match playback.answered_elsewhere() {
         0 => String::new(),
         asked => format!(", {asked} answered elsewhere"),
@@ -74,6 +76,18 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     let answered = count(playback.answered(), "request");
     say(format_args!("{answered} as recorded{elsewhere}, {} without a recording", misses.len()));
     Ok(ExitCode::from(u8::from(!misses.is_empty())))
+}
+
+/// Each text once, with how often it is there, in the order of the first: a client that tries again misses again.
+fn counted(texts: &[String]) -> Vec<(&str, usize)> {
+    let mut counted: Vec<(&str, usize)> = Vec::new();
+    for text in texts {
+        match counted.iter_mut().find(|(known, _)| known == text) {
+            Some((_, times)) => *times += 1,
+            None => counted.push((text, 1)),
+        }
+    }
+    counted
 }
 
 fn playback(args: &PlaybackArgs, redactor: Redactor) -> Result<Playback, CliError> {

@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "mlx")]
+use crate::support::MODEL;
+#[cfg(feature = "mlx")]
+use crate::support::clients::{launch_claude, run_claude};
 use crate::support::demo::session;
 use crate::support::http::post;
 use crate::support::process::Running;
@@ -20,7 +24,7 @@ fn stopped(mut running: Running, code: i32) -> String {
     let stderr = running.end().exits(code).stderr;
     // What is said of requests, behind the lines of every server.
     let lines = stderr.lines().filter(|line| {
-        ["missed: ", "answering", "1 request", "2 request", "0 request"].iter().any(|start| line.starts_with(start))
+        ["missed ", "answering", "1 request", "2 request", "0 request"].iter().any(|start| line.starts_with(start))
     });
     portable(&lines.map(|line| format!("{line}\n")).collect::<String>())
 }
@@ -46,6 +50,29 @@ fn a_recorded_request_gets_its_recorded_events() {
     ");
 }
 
+/// Claude Code itself does on the recordings what it did on a model, and reads the file again. A file that says something else makes
+/// another request.
+#[cfg(feature = "mlx")]
+#[test]
+fn the_real_client_does_again_what_it_did() {
+    let sandbox = Sandbox::new();
+    sandbox.write("hello.txt", "hello\n");
+    let asked = ["-p", "Read hello.txt", "--allowedTools", "Read"];
+    let recorded = launch_claude(&sandbox, &["--model", MODEL, "--record"], &asked).exits(0);
+    let traces = sandbox.home(".anyclaude/traces");
+    let (running, url) = playing(&sandbox, traces.to_str().unwrap());
+    assert_eq!(run_claude(&sandbox, &url, &asked).exits(0).stdout, recorded.stdout);
+    let said = stopped(running, 0);
+    assert!(said.ends_with("2 requests as recorded, 0 without a recording\n"), "{said}");
+
+    sandbox.write("hello.txt", "goodbye\n");
+    let (running, url) = playing(&sandbox, traces.to_str().unwrap());
+    let refused = run_claude(&sandbox, &url, &asked);
+    assert!(refused.stdout.contains("no recording has this request"), "{refused:?}");
+    let said = stopped(running, 1);
+    assert!(said.contains("is recorded, \"1 goodbye 2\" came"), "{said}");
+}
+
 #[test]
 fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
     let sandbox = session();
@@ -58,7 +85,7 @@ fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
     assert!(error["error"]["message"].as_str().unwrap().contains("demo/001 comes nearest"), "{error}");
     insta::assert_snapshot!(stopped(running, 1), @r#"
     answering with 2 recorded answers
-    missed: no recording has this request; demo/001 comes nearest and differs first at messages[0].content[0].text: "Please read hello.txt" is recorded, "Please read goodbye.txt" came
+    missed 1 time: no recording has this request; demo/001 comes nearest and differs first at messages[0].content[0].text: "Please read hello.txt" is recorded, "Please read goodbye.txt" came
     0 requests as recorded, 1 without a recording
     "#);
 }
