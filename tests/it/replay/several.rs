@@ -70,6 +70,16 @@ fn a_snapshot_whose_trace_is_gone_is_named_once() {
     assert_eq!(ran.stderr, "warning: snapshots/demo__002.snap: its trace is gone, so nothing tests it\n");
 }
 
+/// Two models take the memory of both from the beginning on.
+#[cfg(feature = "mlx")]
+#[test]
+fn models_that_are_loaded_at_once_are_said() {
+    let sandbox = accepted(&healthy());
+    let two = ["replay", "--backend", "a=mlx", "--backend", "b=mlx", "--filter", "001", "--phases", "cold", "--max-tokens", "1"];
+    let ran = sandbox.run(&two);
+    assert!(ran.stderr.contains("warning: 2 models are loaded at once; where memory is short"), "{}", ran.stderr);
+}
+
 /// A file that cannot be written ends the replay. What was measured until then is shown all the same.
 #[test]
 fn an_error_loses_no_figures() {
