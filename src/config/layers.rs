@@ -71,6 +71,18 @@ pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
     Ok(Loaded { settings, figment })
 }
 
+/// The settings that the files in this folder set, over the defaults.
+pub fn load_folder(folder: &Path) -> Result<Settings, ConfigError> {
+    let mut figment = Figment::from(Layer { name: "default".into(), values: values(&Settings::default()) });
+    for path in FILE_NAMES.map(|name| folder.join(name)) {
+        if let Some(values) = read(&path)? {
+            figment = figment.merge(Layer { name: path.display().to_string(), values });
+        }
+    }
+    // Files have been checked already.
+    Ok(figment.extract().unwrap_or_default())
+}
+
 /// What the environment sets.
 fn environment(keys: &[&str]) -> Dict {
     let profiles = Env::prefixed(PREFIX).only(keys).data().ok();

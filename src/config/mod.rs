@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use file::FILE_NAMES;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::parse;
-pub use layers::{ConfigValue, Loaded, load};
+pub use layers::{ConfigValue, Loaded, load, load_folder};
 pub use settings::{Mode, ModeSettings, RedactSettings, ReplayDefaults, Settings};
 
 /// The path with a leading `~` replaced by the user's home folder.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Headers, HttpAnswer, HttpExchange, micros, time_of};
+use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
@@ -81,11 +81,10 @@ fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange
         headers: headers(response.headers),
         body: response.body_raw.map(String::into_bytes).or_else(|| bytes(&response.body)),
         e2e_us: Some(micros(response.timestamp - request.timestamp)),
-        event_times: None,
     });
     HttpExchange {
         place,
-        started: time_of(request.timestamp),
+        started: Started::at_seconds(request.timestamp),
         method: request.method,
         url: request.url,
         headers: headers(request.headers),

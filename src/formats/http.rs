@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Builder;
 
 use super::importer::{Found, ImportedExchange, Importer, Passed};
-use super::{imported_mode, session_name};
+use super::{imported_mode, session_name, stem};
 use crate::record::{body_value, decompressed};
 use crate::trace::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
 use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
@@ -18,9 +18,34 @@ use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
 /// Names and values of headers, in order.
 pub(super) type Headers = Vec<(String, String)>;
 
-/// A time from seconds since 1970; 1970 itself if it is beyond what calendars hold.
-pub(super) fn time_of(seconds: f64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+/// When a request was made.
+pub(super) struct Started {
+    time: OffsetDateTime,
+    /// In RFC 3339 and UTC: as the file spells it, if it does.
+    text: String,
+}
+
+impl Started {
+    /// The time at these seconds since 1970; 1970 itself if it is beyond what calendars hold.
+    pub(super) fn at_seconds(seconds: f64) -> Self {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000);
+        Self::at(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+    }
+
+    /// The time that a text of RFC 3339 says.
+    ///
+    /// # Errors
+    /// It says none.
+    pub(super) fn parse(text: &str) -> Result<Self, time::error::Parse> {
+        let time = OffsetDateTime::parse(text, &Rfc3339)?;
+        let is_utc = text.ends_with('Z');
+        Ok(if is_utc { Self { time, text: text.to_owned() } } else { Self::at(time.to_offset(time::UtcOffset::UTC)) })
+    }
+
+    fn at(time: OffsetDateTime) -> Self {
+        // Formatting fails only after the year 9999.
+        Self { time, text: time.format(&Rfc3339).unwrap_or_default() }
+    }
 }
 
 /// Microseconds; none if it is less.
@@ -33,7 +58,7 @@ pub(super) fn micros(seconds: f64) -> u64 {
 pub(super) struct HttpExchange {
     /// Where in its file it stands.
     pub place: String,
-    pub started: OffsetDateTime,
+    pub started: Started,
     pub method: String,
     /// The address, or only its path and query.
     pub url: String,
@@ -51,14 +76,11 @@ pub(super) struct HttpAnswer {
     pub body: Option<Vec<u8>>,
     /// Microseconds from the request to the answer's end, if that is known.
     pub e2e_us: Option<u64>,
-    /// Microseconds from the request to each event, if that is known.
-    pub event_times: Option<Vec<u64>>,
 }
 
 /// What an answer's body turned out to be.
 struct Read {
     body: Value,
-    events: Vec<RecordedEvent>,
     outcome: ExchangeOutcome,
     missing: Option<&'static str>,
 }
@@ -82,30 +104,33 @@ impl HttpExchange {
         if !body.is_object() {
             return Err("the request's body is no JSON object");
         }
-        let id = id_of(&[&self.place, &self.started.to_string(), &body.to_string()]);
         let headers = by_name(self.headers);
         let (status, answer_headers, e2e_us, read) = match self.answer {
             None => {
                 let missing = Some("the answer");
                 (0, Map::new(), None, Read { missing, ..Read::nothing() })
             }
-            Some(HttpAnswer { status, headers, body, e2e_us, event_times }) => {
+            Some(HttpAnswer { status, headers, body, e2e_us }) => {
                 let headers = by_name(headers);
-                let read = read_answer(endpoint, status, &headers, body, event_times)?;
+                let read = read_answer(endpoint, status, &headers, body)?;
                 (status, headers, e2e_us, read)
             }
         };
+        let path = path_of(&self.url).to_owned();
+        // Not where it stands: two files may hold the same exchange.
+        let when = self.started.time.unix_timestamp_nanos().to_string();
+        let id = id_of(&[&when, &path, &body.to_string(), &status.to_string(), &read.body.to_string()]);
         let text = |name: &str| headers.get(name).and_then(Value::as_str).map(str::to_owned);
         let trace = Trace {
             version: VERSION,
             id,
             session: session_of(&headers, file),
             seq: 0,
-            recorded_at: self.started.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default(),
+            recorded_at: self.started.text,
             client: text("user-agent").unwrap_or_default(),
             mode: imported_mode(importer),
-            request: RecordedRequest { method: self.method, path: path_of(&self.url).to_owned(), headers, body },
-            response: RecordedResponse { status, headers: answer_headers, events: read.events, body: read.body },
+            request: RecordedRequest { method: self.method, path, headers, body },
+            response: RecordedResponse { status, headers: answer_headers, events: Vec::new(), body: read.body },
             timing: Timing { e2e_us: e2e_us.filter(|_| read.outcome == ExchangeOutcome::Complete), ..Timing::default() },
             outcome: read.outcome,
         };
@@ -129,14 +154,14 @@ pub(super) fn decompress(headers: &Headers, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The path and query of an address.
-fn path_of(url: &str) -> &str {
+pub(super) fn path_of(url: &str) -> &str {
     let Some((_, rest)) = url.split_once("://") else { return url };
     rest.find('/').map_or("/", |start| &rest[start..])
 }
 
 /// Headers as a trace has them: names in lower case, and a list of values where a name came more than once. Those that are parts
 /// of HTTP/2's first line are none.
-fn by_name(headers: Headers) -> Map<String, Value> {
+pub(super) fn by_name(headers: Headers) -> Map<String, Value> {
     let mut map: Map<String, Value> = Map::new();
     for (name, value) in headers.into_iter().filter(|(name, _)| !name.starts_with(':')) {
         let value = Value::String(value);
@@ -153,7 +178,7 @@ fn by_name(headers: Headers) -> Map<String, Value> {
 fn session_of(headers: &Map<String, Value>, file: &Path) -> String {
     let header = |name: &str| headers.get(name).and_then(Value::as_str);
     let session = header("x-claude-code-session-id").map_or_else(
-        || file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        || stem(file).file_name().unwrap_or_default().to_string_lossy().into_owned(),
         |session| header("x-claude-code-agent-id").map_or_else(|| session.to_owned(), |agent| format!("{session}-agent-{agent}")),
     );
     session_name(&session)
@@ -175,7 +200,7 @@ fn id_of(parts: &[&str]) -> String {
 impl Read {
     /// Of what is not there.
     fn nothing() -> Self {
-        Self { body: Value::Null, events: Vec::new(), outcome: ExchangeOutcome::Truncated, missing: None }
+        Self { body: Value::Null, outcome: ExchangeOutcome::Truncated, missing: None }
     }
 }
 
@@ -184,24 +209,20 @@ fn read_answer(
     status: u16,
     headers: &Map<String, Value>,
     body: Option<Vec<u8>>,
-    times: Option<Vec<u64>>,
 ) -> Result<Read, &'static str> {
     let Some(body) = body else { return Ok(Read { missing: Some("the answer's body"), ..Read::nothing() }) };
     let is_stream = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("text/event-stream"));
     if is_stream {
-        return read_stream(endpoint, &body, times);
+        return read_stream(endpoint, &body);
     }
     let outcome = if (200..300).contains(&status) { ExchangeOutcome::Complete } else { ExchangeOutcome::UpstreamError };
     Ok(Read { body: body_value(&body), outcome, ..Read::nothing() })
 }
 
-/// The message that a stream spells. Its events are kept only with their times, since a trace says when each came.
-fn read_stream(endpoint: Endpoint, body: &[u8], times: Option<Vec<u64>>) -> Result<Read, &'static str> {
-    let mut splitter = Splitter::default();
-    let mut frames: Vec<Frame> = splitter.push(body).map_err(|_| "an event of its answer is larger than any is")?;
-    frames.extend(splitter.finish());
-    let times = times.filter(|times| times.len() == frames.len());
-    if endpoint != Endpoint::Messages && times.is_none() {
+/// The message that a stream spells. A trace says when each event came, so those without a time are not kept.
+fn read_stream(endpoint: Endpoint, body: &[u8]) -> Result<Read, &'static str> {
+    let frames = frames_of(body).ok_or("an event of its answer is larger than any is")?;
+    if endpoint != Endpoint::Messages {
         return Err(
             "its answer is a stream of another protocol than Anthropic's, and the file does not say when its events came",
         );
@@ -213,15 +234,20 @@ fn read_stream(endpoint: Endpoint, body: &[u8], times: Option<Vec<u64>>) -> Resu
         Some(_) => (ExchangeOutcome::Complete, None),
         None => (ExchangeOutcome::Truncated, Some("the answer's end")),
     };
-    let mut at_us = times.iter().flatten();
-    let events: Vec<RecordedEvent> = frames
-        .into_iter()
-        .map(|frame| RecordedEvent {
-            at_us: at_us.next().copied().unwrap_or_default(),
-            event: frame.name(),
-            data: from_json(frame.data.as_bytes()).unwrap_or(Value::String(frame.data)),
-        })
-        .collect();
-    let body = assemble(&events);
-    Ok(Read { body, events: if times.is_some() { events } else { Vec::new() }, outcome, missing })
+    let events: Vec<RecordedEvent> = frames.into_iter().map(|frame| event_of(frame, 0)).collect();
+    Ok(Read { body: assemble(&events), outcome, missing })
+}
+
+/// The events of a whole stream; `None` if one is larger than any is.
+pub(super) fn frames_of(stream: &[u8]) -> Option<Vec<Frame>> {
+    let mut splitter = Splitter::default();
+    let mut frames: Vec<Frame> = splitter.push(stream).ok()?;
+    frames.extend(splitter.finish());
+    Some(frames)
+}
+
+/// An event as a trace has it, so many microseconds after the request.
+pub(super) fn event_of(frame: Frame, at_us: u64) -> RecordedEvent {
+    let data = from_json(frame.data.as_bytes());
+    RecordedEvent { at_us, event: frame.name(), data: data.unwrap_or_else(|_| Value::String(frame.data.clone())) }
 }

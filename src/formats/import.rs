@@ -1,12 +1,12 @@
 //! Importing: from files of any format to traces in their sessions' folders.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
-use super::{IMPORTERS, importer_of};
+use super::open::open;
+use super::{IMPORTERS, imported_mode, importer_of};
 use crate::trace::redact::Redactor;
 use crate::trace::{self, TraceError, path_of, redact_trace};
 
@@ -62,6 +62,8 @@ fn known() -> String {
 pub struct ImportedSession {
     /// How many traces were written.
     pub exchanges: u32,
+    /// The number of the last.
+    last: u32,
     /// What some of them lack, and how many.
     pub missing: BTreeMap<String, u32>,
 }
@@ -83,8 +85,10 @@ pub struct Import<'a> {
     pub repeated_files: Vec<PathBuf>,
     /// How many exchanges came again, by the file in which they did.
     pub repeated: BTreeMap<PathBuf, usize>,
-    /// How the files are read, each once.
-    pub importers: Vec<&'static dyn Importer>,
+    /// The files that hold nothing at all.
+    pub empty: Vec<PathBuf>,
+    /// The formats, each once, whose exchanges lack what their format does not hold.
+    pub lacking: Vec<&'static dyn Importer>,
 }
 
 impl<'a> Import<'a> {
@@ -101,7 +105,8 @@ impl<'a> Import<'a> {
             unrelated: 0,
             repeated_files: Vec::new(),
             repeated: BTreeMap::new(),
-            importers: Vec::new(),
+            empty: Vec::new(),
+            lacking: Vec::new(),
         }
     }
 
@@ -121,16 +126,16 @@ impl<'a> Import<'a> {
         if path.is_dir() {
             return Err(ImportError::Folder { path: path.to_owned() });
         }
-        let mut reader = open(path)?;
-        let start = reader.fill_buf().map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
-        let recognized = from.or_else(|| importer_of(start));
+        let unreadable = |source| ImportError::Io { path: path.to_owned(), source };
+        let mut reader = open(path).map_err(unreadable)?;
+        let mut start = Vec::new();
+        (&mut reader).take(START as u64).read_to_end(&mut start).map_err(unreadable)?;
+        let recognized = from.or_else(|| importer_of(&start));
         let importer = recognized.ok_or_else(|| ImportError::Unknown { path: path.to_owned() })?;
-        if self.importers.iter().all(|known| known.name() != importer.name()) {
-            self.importers.push(importer);
-        }
-        self.read(importer, path, &mut reader)?;
+        self.read(importer, path, &mut start.chain(reader))?;
         for companion in importer.companions(path)? {
-            let read = open(&companion).and_then(|mut reader| self.read(importer, &companion, &mut reader));
+            let opened = open(&companion).map_err(|source| ImportError::Io { path: companion.clone(), source });
+            let read = opened.and_then(|mut reader| self.read(importer, &companion, &mut reader));
             let reason = match read {
                 Ok(()) => continue,
                 Err(ImportError::Malformed { reason, .. }) => reason,
@@ -142,18 +147,40 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn read(&mut self, importer: &dyn Importer, path: &Path, reader: &mut dyn BufRead) -> Result<(), ImportError> {
+    fn read(&mut self, importer: &'static dyn Importer, path: &Path, reader: &mut dyn BufRead) -> Result<(), ImportError> {
         let file = path.canonicalize().map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
         if !self.files.insert(file) {
             self.repeated_files.push(path.to_owned());
             return Ok(());
         }
-        let read = importer.import(Source { path, reader }, &mut |found| match found {
+        let mut is_empty = true;
+        let read = importer.import(Source { path, reader }, &mut |found| {
+            is_empty = false;
+            self.take(importer, path, found)
+        });
+        if is_empty && read.is_ok() {
+            self.empty.push(path.to_owned());
+        }
+        read.map_err(|error| match error {
+            ImportError::Read(source) => ImportError::Io { path: path.to_owned(), source },
+            other => other,
+        })
+    }
+
+    fn take(&mut self, importer: &'static dyn Importer, path: &Path, found: Found) -> Result<(), ImportError> {
+        match found {
             Found::Exchange(exchange) if !self.ids.insert(exchange.trace.id.clone()) => {
                 *self.repeated.entry(path.to_owned()).or_default() += 1;
                 Ok(())
             }
-            Found::Exchange(exchange) => self.write(*exchange),
+            Found::Exchange(exchange) => {
+                // What comes back from another format than the recorder's has the mode that it had.
+                let is_lacking = exchange.trace.mode == imported_mode(importer);
+                if is_lacking && self.lacking.iter().all(|known| known.name() != importer.name()) {
+                    self.lacking.push(importer);
+                }
+                self.write(*exchange)
+            }
             Found::Unrelated => {
                 self.unrelated += 1;
                 Ok(())
@@ -162,16 +189,15 @@ impl<'a> Import<'a> {
                 self.passed.push((path.to_owned(), passed));
                 Ok(())
             }
-        });
-        read.map_err(|error| match error {
-            ImportError::Read(source) => ImportError::Io { path: path.to_owned(), source },
-            other => other,
-        })
+        }
     }
 
     fn write(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
         let session = self.sessions.entry(trace.session.clone()).or_default();
-        trace.seq = session.exchanges + 1;
+        if trace.seq == 0 {
+            trace.seq = session.last + 1;
+        }
+        session.last = session.last.max(trace.seq);
         // The other tool may have kept the client's credentials; they may stand in texts too.
         let headers = trace.request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
         let known = self.credentials.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -189,11 +215,6 @@ impl<'a> Import<'a> {
         }
         Ok(())
     }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>, ImportError> {
-    let file = File::open(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
-    Ok(BufReader::with_capacity(START, file))
 }
 
 #[cfg(test)]
@@ -225,7 +246,37 @@ mod tests {
         }
         assert_eq!(import.sessions.values().map(|session| session.exchanges).collect::<Vec<_>>(), [1]);
         assert_eq!(import.repeated_files, [at("./a.har")]);
+        assert_eq!(import.lacking.len(), 1);
         assert_eq!(import.repeated.into_iter().collect::<Vec<_>>(), [(at("copy.har"), 1)]);
+    }
+
+    #[test]
+    fn an_exchange_is_the_same_wherever_it_stands_in_an_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, both] = ["one.har", "both.har"].map(|name| folder.path().join(name));
+        let other: Value = serde_json::from_str(&archive("Before")).unwrap();
+        let mut longer: Value = serde_json::from_str(&archive("Hi")).unwrap();
+        longer["log"]["entries"].as_array_mut().unwrap().insert(0, other["log"]["entries"][0].clone());
+        fs::write(&one, archive("Hi")).unwrap();
+        fs::write(&both, longer.to_string()).unwrap();
+        let (out, redactor) = (folder.path().join("traces"), Redactor::default());
+        let mut import = Import::into(&out, &redactor);
+        import.file(&one, None).unwrap();
+        import.file(&both, None).unwrap();
+        assert_eq!(import.sessions.values().map(|session| session.exchanges).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(import.repeated.into_iter().collect::<Vec<_>>(), [(both, 1)]);
+    }
+
+    #[test]
+    fn an_archive_without_entries_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.har");
+        fs::write(&file, json!({"log": {"version": "1.2", "creator": {}, "entries": []}}).to_string()).unwrap();
+        let (out, redactor) = (folder.path().join("traces"), Redactor::default());
+        let mut import = Import::into(&out, &redactor);
+        import.file(&file, None).unwrap();
+        assert_eq!((import.empty, import.sessions.len()), (vec![file], 0));
+        assert!(!out.exists());
     }
 
     #[test]

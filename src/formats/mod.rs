@@ -12,8 +12,12 @@ mod import;
 mod importer;
 mod lines;
 mod mitmproxy;
+mod open;
 mod otlp;
 
+use std::path::{Path, PathBuf};
+
+use self::open::COMPRESSIONS;
 pub use claude_code::{Newest, newest_session, projects_folder};
 pub use exporter::{Export, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
@@ -44,6 +48,13 @@ fn importer_of(start: &[u8]) -> Option<&'static dyn Importer> {
 /// What the traces of an import have in place of the kind of upstream, which is not known.
 fn imported_mode(importer: &dyn Importer) -> String {
     format!("import:{}", importer.name())
+}
+
+/// A file's path without what its name ends in for its format and, if it is compressed, for that.
+fn stem(path: &Path) -> PathBuf {
+    let is_compressed = path.extension().is_some_and(|ending| COMPRESSIONS.iter().any(|name| ending == *name));
+    let plain = if is_compressed { path.with_extension("") } else { path.to_owned() };
+    plain.with_extension("")
 }
 
 /// A name for a session, from a text of another tool's.

@@ -33,9 +33,39 @@ fn init_writes_what_is_missing_and_keeps_what_is_there() {
     assert_eq!(found[..3], ["mlx".into(), "my \"own\" model".into(), Value::Bool(true)]);
 
     sandbox.write("anyclaude.toml", "mode = \"claude\"\n");
-    let again = sandbox.run(&arguments).exits(0).stdout;
-    assert!(again.lines().take(5).all(|line| line.starts_with("kept ")), "{again}");
+    let again = sandbox.run(&arguments).exits(0);
+    assert!(again.stdout.lines().take(5).all(|line| line.starts_with("kept ")), "{again:?}");
     assert_eq!(sandbox.read("anyclaude.toml"), "mode = \"claude\"\n");
+    insta::assert_snapshot!(again.stderr, @"anyclaude.toml stays as it is: what was asked for is not in it unless you add it");
+}
+
+#[test]
+fn the_folder_that_settings_name_for_recordings_is_ignored_too() {
+    let sandbox = Sandbox::new();
+    let here = sandbox.path("").canonicalize().unwrap();
+    let ignored = |settings: &str| {
+        sandbox.write("anyclaude.toml", settings);
+        sandbox.write(".gitignore", "traces/\n");
+        sandbox.run(&["init"]).exits(0);
+        sandbox.read(".gitignore").lines().skip(1).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(ignored(""), "*.snap.new");
+    assert_eq!(ignored("traces = \"./own/recordings\""), "*.snap.new /own/recordings/");
+    assert_eq!(ignored(&format!("traces = {:?}", here.join("in"))), "*.snap.new /in/");
+    for outside in ["../beside", "/elsewhere", "~/mine", "."] {
+        assert_eq!(ignored(&format!("traces = {outside:?}")), "*.snap.new", "{outside}");
+    }
+    sandbox.write("anyclaude.toml", "traces = 5");
+    insta::assert_snapshot!(sandbox.portable(&sandbox.run(&["init"]).refusal()), @"exit 2: error: ./anyclaude.toml:1:10: invalid type: integer `5`, expected path string");
+}
+
+#[test]
+fn a_pipeline_that_is_kept_is_said() {
+    let sandbox = Sandbox::new();
+    sandbox.write(".gitlab-ci.yml", "stages: [test]\n");
+    let ran = sandbox.run(&["init", "--gitlab"]).exits(0);
+    assert!(ran.stdout.contains("kept     .gitlab-ci.yml\n"), "{ran:?}");
+    insta::assert_snapshot!(ran.stderr, @".gitlab-ci.yml stays as it is: no job in it replays traces unless you add the one that `init --gitlab` writes in an empty folder");
 }
 
 #[test]
@@ -92,4 +122,21 @@ fn shells_can_read_the_completions_and_man_the_pages() {
     sandbox.run(&["man", "pages/man1"]).exits(0);
     let page = sandbox.read("pages/man1/anyclaude-replay.1");
     assert!(page.starts_with(".ie") && page.contains(".TH"), "{page}");
+}
+
+#[test]
+fn examples_in_a_manual_page_stand_as_they_are_typed() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["man", "pages"]).exits(0);
+    let page = sandbox.read("pages/anyclaude-trace-grep.1");
+    let (_, examples) = page.split_once(".SH EXAMPLES\n.nf\n").unwrap();
+    insta::assert_snapshot!(examples, @r#"
+      anyclaude trace grep swordfish
+      anyclaude trace grep \-i \*(Aqno such file\*(Aq traces/20261128\-040649
+      anyclaude trace grep \*(Aq"?git push\*(Aq \-\-json traces/ | jq \-r \*(Aq.[].file\*(Aq | sort \-u
+
+    Exit codes: 0 something was found, 1 nothing was.
+    .fi
+    "#);
+    assert!(!page.contains("EXTRA"));
 }

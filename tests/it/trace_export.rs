@@ -88,6 +88,24 @@ fn a_span_has_what_the_conventions_for_generative_ai_name() {
     assert_eq!(errors, [json!({"stringValue": "truncated"}), json!({"stringValue": "overloaded_error"})]);
 }
 
+#[test]
+fn what_was_imported_and_exported_comes_back_as_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["trace", "import", repository("fixtures/imports/flows.mitm").to_str().unwrap()]).exits(0);
+    // One that begins in the middle of its session.
+    std::fs::remove_file(sandbox.path("traces/demo/0001.json")).unwrap();
+    let originals = traces(&sandbox.path("traces"));
+    sandbox.run(&["trace", "export", "--to", "har", "--out", "all.har"]).exits(0);
+    let said = sandbox.run(&["trace", "import", "--out", "again", "all.har"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    again/demo: 1 exchange
+    again/demo-agent-a1: 1 exchange
+    again/flows: 2 exchanges
+    ");
+    assert_eq!(traces(&sandbox.path("again")), originals);
+    assert!(sandbox.path("again/demo/0002.json").exists());
+}
+
 fn attribute(span: &Value, name: &str) -> Value {
     let attributes = span["attributes"].as_array().unwrap();
     attributes.iter().find(|attribute| attribute["key"] == name).map_or(Value::Null, |attribute| attribute["value"].clone())

@@ -59,8 +59,14 @@ pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
         text.push_str(&format!("{:8} {file}\n", what.text()));
     }
     print(&text)?;
-    for Done { file, .. } in done.iter().filter(|done| done.what == What::Kept && done.file != ".gitignore") {
-        say(format_args!("{file} stays as it is: what was asked for is not in it unless you add it"));
+    for Done { file, .. } in done.iter().filter(|done| done.what == What::Kept) {
+        let next = match &**file {
+            ".gitlab-ci.yml" => {
+                "no job in it replays traces unless you add the one that `init --gitlab` writes in an empty folder"
+            }
+            _ => "what was asked for is not in it unless you add it",
+        };
+        say(format_args!("{file} stays as it is: {next}"));
     }
     let there = if elsewhere { format!("  cd {}\n", folder.display()) } else { String::new() };
     print(&NEXT.replace("{there}", &there))?;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use crate::config::Mode;
+use path_clean::PathClean;
+
+use crate::config::{self, ConfigError, Mode};
 use crate::files::write_as_named;
 
 /// What the project is to get.
@@ -36,7 +38,10 @@ pub(super) struct Done {
 pub(super) enum What {
     Wrote,
     AddedTo,
+    /// It is there, and is not what would be written.
     Kept,
+    /// It is there as it would be written.
+    Same,
 }
 
 impl What {
@@ -45,7 +50,7 @@ impl What {
         match self {
             Self::Wrote => "wrote",
             Self::AddedTo => "added to",
-            Self::Kept => "kept",
+            Self::Kept | Self::Same => "kept",
         }
     }
 }
@@ -57,10 +62,9 @@ pub(super) enum ProjectError {
     Io { path: PathBuf, error: io::Error },
     #[error("{}: no such folder", path.display())]
     NoFolder { path: PathBuf },
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
 }
-
-/// What git must not see: recordings with private text, and snapshots that nobody has reviewed.
-const IGNORED: [&str; 2] = ["/traces/", "*.snap.new"];
 
 impl Project {
     /// Writes the files that are missing. Returns what became of each.
@@ -68,11 +72,8 @@ impl Project {
         if !self.folder.is_dir() {
             return Err(ProjectError::NoFolder { path: self.folder.clone() });
         }
-        let mut done = vec![
-            self.ignore()?,
-            self.write("anyclaude.toml", &self.settings())?,
-            self.write("ci/traces/README.md", include_str!("traces.md"))?,
-        ];
+        let settings = self.write("anyclaude.toml", &self.settings())?;
+        let mut done = vec![self.ignore()?, settings, self.write("ci/traces/README.md", include_str!("traces.md"))?];
         for ci in &self.ci {
             done.push(match ci {
                 Ci::GitHub(action) => self.write(".github/workflows/anyclaude.yml", &workflow(action))?,
@@ -100,9 +101,10 @@ impl Project {
             Err(error) => return Err(ProjectError::Io { path, error }),
         };
         let mut text = old.clone().unwrap_or_default();
-        let missing: Vec<_> = IGNORED.into_iter().filter(|line| !text.lines().any(|old| old.trim() == *line)).collect();
+        let is_there = |line: &String| text.lines().any(|old| old.trim().trim_matches('/') == line.trim_matches('/'));
+        let missing: Vec<_> = self.ignored()?.into_iter().filter(|line| !is_there(line)).collect();
         if missing.is_empty() {
-            return Ok(Done { file: ".gitignore".into(), what: What::Kept });
+            return Ok(Done { file: ".gitignore".into(), what: What::Same });
         }
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
@@ -112,11 +114,23 @@ impl Project {
         Ok(Done { file: ".gitignore".into(), what: if old.is_some() { What::AddedTo } else { What::Wrote } })
     }
 
+    /// What git must not see: recordings with private text, where the commands and the settings put them, and snapshots that
+    /// nobody has reviewed.
+    fn ignored(&self) -> Result<Vec<String>, ProjectError> {
+        let traces = config::expand_home(&config::load_folder(&self.folder)?.traces).clean();
+        let absolute = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        let inside = if traces.is_absolute() { traces.strip_prefix(&absolute).ok() } else { Some(&*traces) };
+        let inside = inside.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
+        let named = inside.map(|path| format!("/{}/", path.display())).filter(|line| line != "/traces/");
+        Ok(["/traces/".to_owned(), "*.snap.new".to_owned()].into_iter().chain(named).collect())
+    }
+
     /// Writes a file, unless it is there.
     fn write(&self, file: &str, text: &str) -> Result<Done, ProjectError> {
         let path = self.folder.join(file);
         let what = if path.exists() || path.is_symlink() {
-            What::Kept
+            let is_same = fs::read_to_string(&path).is_ok_and(|there| there == text);
+            if is_same { What::Same } else { What::Kept }
         } else {
             put(&path, text)?;
             What::Wrote

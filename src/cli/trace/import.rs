@@ -17,8 +17,11 @@ use crate::trace::redact::Redactor;
 Examples:
   anyclaude trace import                        the newest session of Claude Code in this folder
   anyclaude trace import ~/.claude/projects/-home-me-app/*.jsonl
-  anyclaude trace import --out corpus recording.har
-  anyclaude trace import --from claude-code old.txt")]
+  anyclaude trace import --out corpus recording.har more.har.gz
+  anyclaude trace import --from claude-code old.txt
+
+Files may be compressed by gzip or zstd.
+Exit codes: 0 something was imported, 2 nothing was, or a file cannot be read.")]
 pub(super) struct TraceImportArgs {
     /// Files of other tools [default: the transcript of Claude Code's newest session with requests in this folder]
     #[arg(value_name = "FILE")]
@@ -99,8 +102,11 @@ fn report(import: &Import<'_>, out: &Path) -> String {
             text.push_str(&format!("  {} without {}\n", times, one_line(lack)));
         }
     }
-    for importer in import.importers.iter().filter(|_| !import.sessions.is_empty()) {
+    for importer in &import.lacking {
         text.push_str(&format!("{} do not hold: {}\n", importer.title(), importer.lacks()));
+    }
+    for file in &import.empty {
+        text.push_str(&format!("nothing is in {}\n", one_line(file.display())));
     }
     for file in &import.repeated_files {
         text.push_str(&format!("imported once, though named or found again: {}\n", one_line(file.display())));

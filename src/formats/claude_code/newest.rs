@@ -1,8 +1,8 @@
 //! The newest session of a folder.
 
 use std::cmp::Reverse;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,6 +11,7 @@ use memchr::memmem;
 use super::line::{self, Line};
 use super::place::transcripts_in;
 use crate::formats::lines::for_each_line;
+use crate::formats::open::open;
 
 /// What a search for the newest session found.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ impl From<io::Error> for Stop {
 /// Whether a transcript has a request.
 fn has_request(path: &Path) -> io::Result<bool> {
     let kind = memmem::Finder::new("\"api-request\"");
-    let read = for_each_line(&mut BufReader::new(File::open(path)?), |_, line| {
+    let read = for_each_line(&mut *open(path)?, |_, line| {
         // Most lines are others, and long.
         let is_request = kind.find(line).is_some() && matches!(line::read(line), Ok(Line::Request(_)));
         if is_request { Err(Stop::Found) } else { Ok(()) }
@@ -96,7 +97,7 @@ mod tests {
         let files = [("a.jsonl", request, 1), ("b.jsonl", request, 2), ("c.jsonl", r#"{"type":"user","message":{}}"#, 3)];
         for (name, text, second) in files {
             fs::write(at(name), text).unwrap();
-            File::options()
+            fs::File::options()
                 .write(true)
                 .open(at(name))
                 .unwrap()

@@ -5,7 +5,7 @@ use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use crate::formats::ImportError;
+use crate::formats::{ImportError, stem};
 
 /// The longest name that Claude Code gives a folder as it is. It cuts longer ones here, and puts a hash behind.
 const MAX_NAME: usize = 200;
@@ -44,14 +44,15 @@ fn name_of(folder: &Path) -> String {
 /// # Errors
 /// Their folder cannot be read.
 pub(super) fn subagents_of(transcript: &Path) -> Result<Vec<PathBuf>, ImportError> {
-    let folder = transcript.with_extension("").join("subagents");
+    let folder = stem(transcript).join("subagents");
     transcripts_in(&folder).map_err(|source| ImportError::Io { path: folder, source })
 }
 
 /// The transcripts right in a folder, sorted; none if there is no such folder.
 pub(super) fn transcripts_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = entries_of(folder)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    let endings = [".jsonl", ".jsonl.gz", ".jsonl.zst"];
+    paths.retain(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)));
     paths.sort();
     Ok(paths)
 }

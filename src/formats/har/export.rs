@@ -1,10 +1,12 @@
 //! Traces as an HTTP archive. What HAR has no place for stands in `_anyclaude`, so that importing it again gives the same traces.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{Har, Own};
 use crate::formats::exporter::{Exporter, Frame};
 use crate::trace::{RecordedEvent, Trace};
+use crate::wire::from_json;
 
 impl Exporter for Har {
     fn name(&self) -> &'static str {
@@ -30,15 +32,6 @@ impl Exporter for Har {
     fn exchange(&self, trace: &Trace) -> Option<Value> {
         let wait = trace.response.events.first().map(|event| event.at_us).or(trace.timing.e2e_us).map_or(0.0, ms);
         let total = trace.timing.e2e_us.map_or(wait, ms).max(wait);
-        let own = Own {
-            id: trace.id.clone(),
-            session: trace.session.clone(),
-            client: trace.client.clone(),
-            mode: trace.mode.clone(),
-            at_us: trace.response.events.iter().map(|event| event.at_us).collect(),
-            timing: trace.timing.clone(),
-            outcome: trace.outcome,
-        };
         Some(json!({
             "startedDateTime": trace.recorded_at,
             "time": total,
@@ -46,7 +39,7 @@ impl Exporter for Har {
             "response": response(trace),
             "cache": {},
             "timings": {"blocked": -1, "dns": -1, "connect": -1, "send": 0, "wait": wait, "receive": total - wait, "ssl": -1},
-            "_anyclaude": own,
+            "_anyclaude": Own::of(trace),
         }))
     }
 }
@@ -92,11 +85,11 @@ fn response(trace: &Trace) -> Value {
     })
 }
 
-/// A body as it went over the wire: JSON, or the text that it was.
+/// A body as it went over the wire: JSON, or the text that it was. A text that reads as JSON was in quotes.
 fn text_of(body: &Value) -> String {
     match body {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) if !text.is_empty() && from_json::<IgnoredAny>(text.as_bytes()).is_err() => text.clone(),
         json => json.to_string(),
     }
 }

@@ -1,21 +1,19 @@
 //! HAR 1.2 (HTTP archives), as browsers' developer tools, Charles, Proxyman and mitmproxy write them.
 
 mod export;
+mod own;
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::http::{Headers, HttpAnswer, HttpExchange, micros};
+use self::own::Own;
+use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
-use super::importer::{Found, Importer, Passed, Source};
-use super::session_name;
-use crate::trace::{ExchangeOutcome, Timing};
+use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
 
 /// The importer.
 pub(super) struct Har;
@@ -31,19 +29,6 @@ struct Entry {
     /// What only `anyclaude trace export` has written.
     #[serde(rename = "_anyclaude")]
     own: Option<Own>,
-}
-
-/// What HAR has no place for.
-#[derive(Serialize, Deserialize)]
-struct Own {
-    id: String,
-    session: String,
-    client: String,
-    mode: String,
-    /// Of each event, in microseconds from the request.
-    at_us: Vec<u64>,
-    timing: Timing,
-    outcome: ExchangeOutcome,
 }
 
 #[derive(Deserialize)]
@@ -104,10 +89,13 @@ impl Importer for Har {
             seen += 1;
             let place = format!("entry {seen}");
             let own = entry.own.take();
-            let found = found(match exchange(&place, entry, own.as_ref()) {
-                Ok(exchange) => with_own(exchange.into_found(self, path), own),
-                Err(reason) => Found::Passed(Passed { place, reason }),
-            });
+            let read = match own {
+                Some(own) => {
+                    own.trace(entry).map(|trace| Found::Exchange(Box::new(ImportedExchange { trace, missing: Vec::new() })))
+                }
+                None => exchange(&place, entry).map(|exchange| exchange.into_found(self, path)),
+            };
+            let found = found(read.unwrap_or_else(|reason| Found::Passed(Passed { place, reason })));
             found.map_err(|error| drop(failed.replace(error)))
         };
         let read = Inside { key: "log", seed: Inside { key: "entries", seed: Each(&mut take) } }
@@ -123,32 +111,23 @@ impl Importer for Har {
     }
 }
 
-fn exchange(place: &str, entry: Entry, own: Option<&Own>) -> Result<HttpExchange, String> {
+fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
     let Entry { started_date_time, time, request, response, .. } = entry;
-    let started = OffsetDateTime::parse(&started_date_time, &Rfc3339)
-        .map_err(|error| format!("its time, {started_date_time}, is none: {error}"))?;
+    let started = started(&started_date_time)?;
     let status = u16::try_from(response.status).unwrap_or_default();
     let answer = (status > 0).then(|| HttpAnswer {
         status,
         headers: pairs(response.headers),
         body: response.content.and_then(bytes),
         e2e_us: time.map(|ms| micros(ms / 1e3)),
-        event_times: own.map(|own| own.at_us.clone()),
     });
     let body = request.post_data.and_then(bytes);
     let headers = pairs(request.headers);
     Ok(HttpExchange { place: place.to_owned(), started, method: request.method, url: request.url, headers, body, answer })
 }
 
-/// What was found, with what HAR has no place for.
-fn with_own(mut found: Found, own: Option<Own>) -> Found {
-    if let (Found::Exchange(exchange), Some(Own { id, session, client, mode, timing, outcome, .. })) = (&mut found, own) {
-        let trace = &mut exchange.trace;
-        (trace.id, trace.client, trace.mode, trace.timing, trace.outcome) = (id, client, mode, timing, outcome);
-        trace.session = session_name(&session);
-        exchange.missing.clear();
-    }
-    found
+fn started(text: &str) -> Result<Started, String> {
+    Started::parse(text).map_err(|error| format!("its time, {text}, is none: {error}"))
 }
 
 fn pairs(headers: Vec<Header>) -> Headers {

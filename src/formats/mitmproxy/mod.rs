@@ -5,7 +5,7 @@ mod tnetstring;
 use std::io;
 
 use self::tnetstring::Item;
-use super::http::{Headers, HttpAnswer, HttpExchange, decompress, micros, time_of};
+use super::http::{Headers, HttpAnswer, HttpExchange, Started, decompress, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 
@@ -85,11 +85,18 @@ fn exchange(place: &str, flow: &Item) -> Result<Option<HttpExchange>, String> {
             headers,
             body,
             e2e_us: ended.map(|ended| micros(ended - started)),
-            event_times: None,
         }
     });
     let place = place.to_owned();
-    Ok(Some(HttpExchange { place, started: time_of(started), method: text("method"), url: text("path"), headers, body, answer }))
+    Ok(Some(HttpExchange {
+        place,
+        started: Started::at_seconds(started),
+        method: text("method"),
+        url: text("path"),
+        headers,
+        body,
+        answer,
+    }))
 }
 
 /// The headers and the body of a message, which is kept as it was sent.

@@ -101,3 +101,24 @@ fn a_log_of_claude_trace_is_read_line_by_line() {
     assert_eq!(first.response.body["stop_reason"], "end_turn");
     sandbox.run(&["trace", "validate", "traces"]).exits(0);
 }
+
+#[test]
+fn an_archive_that_is_compressed_or_holds_the_same_again_or_nothing_is_said() {
+    let sandbox = Sandbox::new();
+    let fixture = |name: &str| std::fs::read(repository("fixtures/imports").join(name)).unwrap();
+    sandbox.write("flows.har.zst", zstd::encode_all(&fixture("flows.har")[..], 0).unwrap());
+    sandbox.write("flows.mitm", fixture("flows.mitm"));
+    sandbox.write("empty.har", r#"{"log": {"version": "1.2", "creator": {"name": "a", "version": "1"}, "entries": []}}"#);
+    let said = sandbox.run(&["trace", "import", "flows.har.zst", "flows.mitm", "empty.har"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    traces/demo: 2 exchanges
+    traces/demo-agent-a1: 1 exchange
+      1 without the answer's end
+    traces/flows: 2 exchanges
+    HTTP archives, HAR 1.2 do not hold: events and their times
+    nothing is in empty.har
+    imported before, and passed over: 5 exchanges of flows.mitm
+    passed over what is no call of a model: 2
+    ");
+    insta::assert_snapshot!(sandbox.run(&["trace", "import", "empty.har"]).exits(2).stdout, @"nothing is in empty.har");
+}
