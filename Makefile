@@ -1,5 +1,5 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-peers compare soak chaos fuzz deny advisories build mlx clients browser nextest machete traces
+.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-corpus bench-peers compare soak chaos fuzz deny advisories build mlx clients browser nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
@@ -24,6 +24,7 @@ help:
 	@echo "  make bench-graph   operations of a decoding step on the GPU path, beside mlx-lm's: counts, no times"
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
 	@echo "  make bench-replay  what a replay of a thousand traces takes besides the backend's time"
+	@echo "  make bench-corpus  import, list, stats and grep of 10,000 exchanges: times, peak memory, and whether that is as promised"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
 	@echo "  make compare       the engine, mlx-lm's server and llama.cpp's on the same requests: a table; SESSIONS=part-of-a-name for committed traces"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops; SOAK_MINUTES=60 for an hour of all kinds"
@@ -90,6 +91,9 @@ $(MITMDUMP):
 
 bench-replay:
 	cargo bench --locked --quiet --no-default-features --bench replay -- traces 1000
+
+bench-corpus:
+	cargo bench --locked --quiet --no-default-features --bench corpus -- traces/edit-file/0001.json 10000 $(CURDIR)/target/corpus
 
 bench-peers: mlx
 	cargo build --locked --release --bin anyclaude

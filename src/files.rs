@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
 
 /// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
 const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
@@ -27,20 +28,36 @@ pub(crate) enum Access {
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let file = temporary_beside(path, access)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    (&file).write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(path)
+}
+
+/// Writes a whole file, or leaves the old one, for as long as the machine runs: what is not on the disk yet when it crashes is
+/// lost. For what can be made again, and is many files.
+///
+/// # Errors
+/// The folder is missing, or something cannot be written. No temporary file is left.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let file = temporary_beside(path, access)?;
+    (&file).write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
     let mode = match access {
         Access::Owner => 0o600,
         Access::Everyone => 0o666,
     };
-    let mut file = tempfile::Builder::new()
+    tempfile::Builder::new()
         .prefix(TEMPORARY.0)
         .suffix(TEMPORARY.1)
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder(path)
+        .tempfile_in(folder_of(path))
 }
 
 /// Writes a file that the user has named, for everyone to read: as [`write_atomically`] does, but through symbolic links, and

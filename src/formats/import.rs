@@ -1,14 +1,18 @@
 //! Importing: from files of any format to traces in their sessions' folders.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
 use super::open::open;
 use super::{IMPORTERS, imported_mode, importer_of};
 use crate::trace::redact::Redactor;
-use crate::trace::{self, TraceError, path_of, redact_trace};
+use crate::trace::{self, SharedRedactor, Trace, TraceError, path_of, write_spelled};
 
 /// Why an import ended.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +72,25 @@ pub struct ImportedSession {
     pub missing: BTreeMap<String, u32>,
 }
 
+/// How many exchanges are written at once, each by any thread.
+const AT_ONCE: usize = 32;
+
+/// An exchange that is to be written.
+struct Ready {
+    path: PathBuf,
+    trace: Trace,
+    missing: Vec<String>,
+    redactor: Arc<SharedRedactor>,
+}
+
 /// An import at work: the sessions so far, and what could not be imported.
 pub struct Import<'a> {
     out: &'a Path,
     redactor: &'a Redactor,
     credentials: Vec<(String, String)>,
+    /// The redactor of the last exchange, with the credentials that it knows.
+    shared: Option<(Vec<String>, Arc<SharedRedactor>)>,
+    ready: Vec<Ready>,
     files: HashSet<PathBuf>,
     ids: HashSet<String>,
     /// By name.
@@ -98,6 +116,8 @@ impl<'a> Import<'a> {
             out,
             redactor,
             credentials: Vec::new(),
+            shared: None,
+            ready: Vec::new(),
             files: HashSet::new(),
             ids: HashSet::new(),
             sessions: BTreeMap::new(),
@@ -161,7 +181,9 @@ impl<'a> Import<'a> {
         if is_empty && read.is_ok() {
             self.empty.push(path.to_owned());
         }
-        read.map_err(|error| match error {
+        // What was found before an error is written, too.
+        let written = self.write_ready();
+        read.and(written).map_err(|error| match error {
             ImportError::Read(source) => ImportError::Io { path: path.to_owned(), source },
             other => other,
         })
@@ -179,7 +201,8 @@ impl<'a> Import<'a> {
                 if is_lacking && self.lacking.iter().all(|known| known.name() != importer.name()) {
                     self.lacking.push(importer);
                 }
-                self.write(*exchange)
+                self.prepare(*exchange);
+                if self.ready.len() < AT_ONCE { Ok(()) } else { self.write_ready() }
             }
             Found::Unrelated => {
                 self.unrelated += 1;
@@ -192,29 +215,64 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn write(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
+    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) {
         let session = self.sessions.entry(trace.session.clone()).or_default();
         if trace.seq == 0 {
             trace.seq = session.last + 1;
         }
         session.last = session.last.max(trace.seq);
-        // The other tool may have kept the client's credentials; they may stand in texts too.
+        let redactor = self.redactor_for(&trace);
+        self.ready.push(Ready { path: path_of(self.out, &trace.session, trace.seq), trace, missing, redactor });
+    }
+
+    /// The other tool may have kept the client's credentials; they may stand in texts too.
+    fn redactor_for(&mut self, trace: &Trace) -> Arc<SharedRedactor> {
         let headers = trace.request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
         let known = self.credentials.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let redactor = self.redactor.for_request(headers.chain(known), &trace.request.path);
-        redact_trace(&mut trace, &redactor);
-        let path = path_of(self.out, &trace.session, trace.seq);
-        // An import that is repeated, perhaps of a session that went on since, writes the same again.
-        if path.exists() && trace::read(&path)?.id != trace.id {
-            return Err(ImportError::Occupied { path });
+        let credentials = Redactor::credentials_in(headers.chain(known), &trace.request.path);
+        match &self.shared {
+            Some((same, redactor)) if *same == credentials => redactor.clone(),
+            _ => {
+                let redactor = Arc::new(SharedRedactor::new(self.redactor.knowing(&credentials)));
+                self.shared = Some((credentials, redactor.clone()));
+                redactor
+            }
         }
-        trace::write(&path, &trace)?;
-        session.exchanges += 1;
-        for lack in missing {
-            *session.missing.entry(lack).or_default() += 1;
-        }
-        Ok(())
     }
+
+    fn write_ready(&mut self) -> Result<(), ImportError> {
+        let ready = std::mem::take(&mut self.ready);
+        let written = ready.into_par_iter().map(|Ready { path, trace, missing, redactor }| {
+            let session = trace.session.clone();
+            write(&path, trace, &redactor).map(|()| (session, missing))
+        });
+        let mut failed = Ok(());
+        for one in written.collect::<Vec<_>>() {
+            match one {
+                Ok((session, missing)) => {
+                    let session = self.sessions.entry(session).or_default();
+                    session.exchanges += 1;
+                    missing.into_iter().for_each(|lack| *session.missing.entry(lack).or_default() += 1);
+                }
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
+    }
+}
+
+/// Writes a trace, unless another exchange is there. An import that is repeated, perhaps of a session that went on since, finds
+/// what it would write.
+fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), ImportError> {
+    let id = trace.id.clone();
+    let text = redactor.spelled(trace, path)?;
+    match fs::read(path) {
+        Ok(there) if there == text => return Ok(()),
+        Ok(_) if trace::read(path)?.id != id => return Err(ImportError::Occupied { path: path.to_owned() }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ImportError::Io { path: path.to_owned(), source }),
+        _ => {}
+    }
+    Ok(write_spelled(path, &text)?)
 }
 
 #[cfg(test)]

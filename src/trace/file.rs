@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Trace, VERSION, json_weight};
-use crate::files::{Access, folder_of, make_private_folder, write_atomically};
+use crate::files::{Access, folder_of, make_private_folder, write_atomically, write_whole};
 
 /// The most bytes of a trace, decompressed: more than the recorder writes.
 const MAX_TRACE: u64 = 2 << 30;
 
 /// The most that a trace may weigh in memory, in bytes: more than the recorder writes.
-const MAX_WEIGHT: usize = 2 << 30;
+pub(super) const MAX_WEIGHT: usize = 2 << 30;
 
 /// What is added to a trace's name while its exchange is open.
 pub const PARTIAL_SUFFIX: &str = ".partial";
@@ -57,7 +57,7 @@ impl TraceError {
         move |source| Self::Io { doing, path, source }
     }
 
-    fn malformed(path: &Path, error: &serde_json::Error) -> Self {
+    pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
         Self::Malformed { path: path.to_owned(), line: error.line(), column: error.column(), reason }
@@ -125,6 +125,12 @@ pub fn read(path: &Path) -> Result<Trace, TraceError> {
 
 /// The file's JSON text, decompressed.
 pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
+    read_json_into(path, Vec::new())
+}
+
+/// The same, in the memory of this text, which is not needed any more.
+pub(super) fn read_json_into(path: &Path, mut text: Vec<u8>) -> Result<Vec<u8>, TraceError> {
+    text.clear();
     if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
         return Err(TraceError::Partial { path: path.to_owned() });
     }
@@ -133,25 +139,24 @@ pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
         _ => TraceError::io("read", path)(e),
     })?;
     if !is_compressed(path) {
-        return read_bounded(file, path)?.map_err(TraceError::io("read", path));
+        return read_bounded(file, path, text)?.map_err(TraceError::io("read", path));
     }
     let compressed = |source| TraceError::Compressed { path: path.to_owned(), source };
     let decoder = zstd::Decoder::new(file).map_err(compressed)?;
-    read_bounded(decoder, path)?.map_err(compressed)
+    read_bounded(decoder, path, text)?.map_err(compressed)
 }
 
 /// The lines of a partial file.
 pub(super) fn read_partial(path: &Path) -> Result<Vec<u8>, TraceError> {
     let file = fs::File::open(path).map_err(TraceError::io("read", path))?;
-    read_bounded(file, path)?.map_err(TraceError::io("read", path))
+    read_bounded(file, path, Vec::new())?.map_err(TraceError::io("read", path))
 }
 
-/// Everything that there is to read.
+/// Everything that there is to read, behind what is in `bytes`.
 ///
 /// # Errors
 /// It is more than a trace has. The error inside is that of reading.
-fn read_bounded(reader: impl io::Read, path: &Path) -> Result<io::Result<Vec<u8>>, TraceError> {
-    let mut bytes = Vec::new();
+fn read_bounded(reader: impl io::Read, path: &Path, mut bytes: Vec<u8>) -> Result<io::Result<Vec<u8>>, TraceError> {
     let read = reader.take(MAX_TRACE + 1).read_to_end(&mut bytes);
     if bytes.len() as u64 > MAX_TRACE {
         return Err(TraceError::TooLarge { path: path.to_owned() });
@@ -224,6 +229,16 @@ pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
     let folder = folder_of(path);
     make_private_folder(folder).map_err(TraceError::io("make the folder", folder))?;
     write_atomically(path, &bytes, Access::Owner).map_err(TraceError::io("write", path))
+}
+
+/// Writes the text of a trace that can be made again. After a crash of the machine it may be empty.
+///
+/// # Errors
+/// The folder or the file cannot be written.
+pub(crate) fn write_spelled(path: &Path, text: &[u8]) -> Result<(), TraceError> {
+    let folder = folder_of(path);
+    make_private_folder(folder).map_err(TraceError::io("make the folder", folder))?;
+    write_whole(path, text, Access::Owner).map_err(TraceError::io("write", path))
 }
 
 /// With a checksum, so that a changed byte is found.

@@ -9,10 +9,13 @@ use serde::Serialize;
 
 use super::folder::or_default;
 use crate::cli::{CliError, print};
-use crate::trace::{self, Trace};
+use crate::trace::{self, Outline, TextMatch, Trace, find_in_item, outlines};
 
 /// The most characters of a line that are shown around a match.
 const SHOWN: usize = 160;
+
+/// How many files are searched before what is found in them is printed.
+const AT_ONCE: usize = 2048;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -50,27 +53,40 @@ struct Hit<'a> {
 pub(super) fn run(args: TraceGrepArgs) -> Result<ExitCode, CliError> {
     let pattern = RegexBuilder::new(&args.pattern).case_insensitive(args.ignore_case).build();
     let pattern = pattern.map_err(|error| CliError::input(format!("the pattern is no regular expression: {error}")))?;
-    let mut lines = Vec::new();
-    let mut found = false;
-    for file in trace::find(&or_default(args.paths)?)? {
-        let trace = trace::read(&file)?;
-        for hit in hits(&file, &trace, &pattern) {
-            found = true;
-            match args.json {
-                true => lines.push(serde_json::to_string(&hit).map_err(CliError::input)?),
-                false => print(&text_line(&hit, &pattern))?,
-            }
-        }
+    let files = trace::find(&or_default(args.paths)?)?;
+    let shown = |hit: &Hit<'_>| match args.json {
+        true => serde_json::to_string(hit).map_err(CliError::input),
+        false => Ok(text_line(hit, &pattern)),
+    };
+    let mut found = 0;
+    for some in files.chunks(AT_ONCE) {
+        let lines = outlines(
+            some,
+            |_, _, json| find_in_item(json, &pattern),
+            |file, outline| {
+                let outline = outline?;
+                hits(file, &outline, &pattern).iter().map(shown).collect::<Result<Vec<_>, CliError>>()
+            },
+        );
+        let lines: Vec<String> = lines.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+        let begin = match (args.json, found, lines.is_empty()) {
+            (false, ..) | (true, _, true) => "",
+            (true, 0, _) => "[",
+            (true, ..) => ",\n",
+        };
+        found += lines.len();
+        print(&format!("{begin}{}", lines.join(if args.json { ",\n" } else { "" })))?;
     }
     if args.json {
-        print(&format!("[{}]\n", lines.join(",\n")))?;
+        print(if found == 0 { "[]\n" } else { "]\n" })?;
     }
-    Ok(ExitCode::from(if found { 0 } else { 1 }))
+    Ok(ExitCode::from(if found > 0 { 0 } else { 1 }))
 }
 
-fn hits<'a>(file: &'a Path, trace: &'a Trace, pattern: &Regex) -> impl Iterator<Item = Hit<'a>> {
-    let found = trace.search(pattern).into_iter();
-    found.map(move |hit| Hit { file, session: &trace.session, seq: trace.seq, place: hit.place, line: hit.line })
+fn hits<'a>(file: &'a Path, outline: &'a Outline<Vec<TextMatch>>, pattern: &Regex) -> Vec<Hit<'a>> {
+    let Trace { session, seq, .. } = &outline.trace;
+    let found = outline.search(pattern).into_iter();
+    found.map(|TextMatch { place, line }| Hit { file, session, seq: *seq, place, line }).collect()
 }
 
 fn text_line(hit: &Hit<'_>, pattern: &Regex) -> String {

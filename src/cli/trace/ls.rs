@@ -9,7 +9,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use crate::cli::{CliError, print, text};
-use crate::trace::{ExchangeOutcome, Trace, find, read};
+use crate::trace::{ExchangeOutcome, Outline, find, outlines};
 use crate::wire::{ContentBlock, Endpoint};
 
 /// What is listed of a trace.
@@ -34,7 +34,8 @@ pub(super) struct TraceLine {
 }
 
 impl TraceLine {
-    fn of(file: &Path, trace: &Trace) -> Self {
+    fn of(file: &Path, outline: &Outline<()>) -> Self {
+        let trace = &outline.trace;
         let blocks = trace.message().map(|message| message.content).unwrap_or_default();
         let tools_called = blocks.into_iter().filter_map(|block| match block {
             ContentBlock::ToolUse { name, .. } => Some(name),
@@ -48,7 +49,7 @@ impl TraceLine {
             recorded_at: trace.recorded_at.clone(),
             path: trace.request.path.clone(),
             model: body["model"].as_str().map(str::to_owned),
-            messages: body["messages"].as_array().map_or(0, Vec::len),
+            messages: outline.items("messages").len(),
             tools_called: tools_called.collect(),
             status: trace.response.status,
             outcome: trace.outcome,
@@ -91,9 +92,10 @@ const RIGHT: [usize; 5] = [1, 4, 8, 9, 10];
 pub(super) fn run(paths: &[PathBuf], format: impl Fn(&[TraceLine]) -> Result<String, CliError>) -> Result<ExitCode, CliError> {
     let mut lines = Vec::new();
     let mut errors = Vec::new();
-    for file in find(paths)? {
-        match read(&file) {
-            Ok(trace) => lines.push(TraceLine::of(&file, &trace)),
+    let read = outlines(&find(paths)?, |_, _, _| Ok(()), |file, outline| Ok(TraceLine::of(file, &outline?)));
+    for line in read {
+        match line {
+            Ok(line) => lines.push(line),
             Err(error) => errors.push(error),
         }
     }

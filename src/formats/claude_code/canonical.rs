@@ -40,14 +40,13 @@ pub(super) fn into_blocks(content: Value) -> Vec<Value> {
     }
 }
 
-fn hex(content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
-    let mut hash = io::BufWriter::with_capacity(64 << 10, Sha256::new());
-    // Writing to a hash cannot fail.
-    let written = content(&mut hash).and_then(|()| hash.into_inner().map_err(io::IntoInnerError::into_error));
-    written.map(|hash| format!("{:x}", hash.finalize())).unwrap_or_default()
+fn hex(content: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut text = Vec::new();
+    // Writing into memory cannot fail.
+    content(&mut text).map(|()| format!("{:x}", Sha256::digest(&text))).unwrap_or_default()
 }
 
-fn write(value: &Value, without: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+fn write(value: &Value, without: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
     match value {
         Value::Array(items) => {
             out.write_all(b"[")?;
@@ -59,7 +58,7 @@ fn write(value: &Value, without: Option<&str>, out: &mut dyn Write) -> io::Resul
     }
 }
 
-fn write_list(items: &[Value], without: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+fn write_list(items: &[Value], without: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             out.write_all(b",")?;
@@ -69,7 +68,7 @@ fn write_list(items: &[Value], without: Option<&str>, out: &mut dyn Write) -> io
     Ok(())
 }
 
-fn write_object(fields: &Map<String, Value>, without: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+fn write_object(fields: &Map<String, Value>, without: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
     let mut sorted: Vec<_> = fields.iter().filter(|(key, _)| without != Some(key.as_str())).collect();
     sorted.sort_by_key(|(key, _)| *key);
     out.write_all(b"{")?;

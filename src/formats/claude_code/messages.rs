@@ -1,7 +1,7 @@
 //! The messages of a transcript by the digests that its requests name them by.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ const JOINED: usize = 8;
 /// What is known so far.
 #[derive(Default)]
 pub(super) struct Messages {
-    by_digest: HashMap<String, Rc<Value>>,
+    by_digest: HashMap<String, Arc<Value>>,
     /// The lines of the user and of tools since the last whole answer, in blocks. Claude Code sends those of one turn as one
     /// message: several tools' results, and what the user typed meanwhile.
     turn: Vec<Vec<Value>>,
@@ -35,7 +35,7 @@ impl Messages {
         let message = Value::Object(message);
         let is_right = uncached_digest(&message) == hash;
         if is_right {
-            self.by_digest.insert(hash, Rc::new(message));
+            self.by_digest.insert(hash, Arc::new(message));
         }
         is_right
     }
@@ -58,7 +58,7 @@ impl Messages {
         self.answer.extend(into_blocks(content.clone()));
     }
 
-    pub(super) fn find(&mut self, digest: &str) -> Option<Rc<Value>> {
+    pub(super) fn find(&mut self, digest: &str) -> Option<Arc<Value>> {
         self.end_answer();
         let known = self.by_digest.get(digest).cloned();
         known.or_else(|| self.joined(digest)).or_else(|| self.begun(digest))
@@ -81,7 +81,7 @@ impl Messages {
     }
 
     /// Some of the last lines as one message.
-    fn joined(&mut self, digest: &str) -> Option<Rc<Value>> {
+    fn joined(&mut self, digest: &str) -> Option<Arc<Value>> {
         let lines: Vec<&Vec<Value>> = self.earlier.iter().chain(&self.turn).collect();
         let lines = &lines[lines.len().saturating_sub(JOINED)..];
         let runs = (0..=lines.len()).rev().flat_map(|end| (0..end.saturating_sub(1)).rev().map(move |start| start..end));
@@ -91,7 +91,7 @@ impl Messages {
     }
 
     /// The first blocks of the last answer: what a client sends back of one that broke off.
-    fn begun(&mut self, digest: &str) -> Option<Rc<Value>> {
+    fn begun(&mut self, digest: &str) -> Option<Arc<Value>> {
         let mut beginnings = (1..self.answer.len()).rev().map(|length| &self.answer[..length]);
         let blocks = beginnings.find(|blocks| message_digest("assistant", blocks) == digest)?.to_vec();
         Some(self.insert(digest.to_owned(), message_of("assistant", blocks)))
@@ -102,12 +102,12 @@ impl Messages {
         self.by_digest.entry(digest).or_insert_with(|| message_of(role, blocks));
     }
 
-    fn insert(&mut self, digest: String, message: Rc<Value>) -> Rc<Value> {
+    fn insert(&mut self, digest: String, message: Arc<Value>) -> Arc<Value> {
         self.by_digest.insert(digest, message.clone());
         message
     }
 }
 
-fn message_of(role: &str, content: Vec<Value>) -> Rc<Value> {
-    Rc::new(json!({"role": role, "content": content}))
+fn message_of(role: &str, content: Vec<Value>) -> Arc<Value> {
+    Arc::new(json!({"role": role, "content": content}))
 }

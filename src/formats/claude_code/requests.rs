@@ -1,16 +1,20 @@
 //! The requests of a transcript, rebuilt from what changed between them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::canonical::{CACHE_CONTROL, digest, uncached_digest};
 use super::line::{CacheMark, Request, Shape};
 use super::messages::Messages;
 
+/// How many requests are rebuilt at once, each by any thread.
+const AT_ONCE: usize = 32;
+
 /// A message, or the digest of one that the transcript does not hold.
-type Known = Result<Rc<Value>, String>;
+type Known = Result<Arc<Value>, String>;
 
 /// The requests so far, in order. What they have in common is in memory once.
 #[derive(Default)]
@@ -72,7 +76,10 @@ impl Requests {
 
     /// Each request, in order, with the number of its line and its body, or the reason why that cannot be rebuilt.
     pub(super) fn rebuilt(&self) -> impl Iterator<Item = (usize, &Request, Result<Value, Unknown>)> {
-        self.all.iter().map(|kept| (kept.line, &kept.request, self.body(kept)))
+        self.all.chunks(AT_ONCE).flat_map(|some| {
+            let rebuilt = some.par_iter().map(|kept| (kept.line, &kept.request, self.body(kept)));
+            rebuilt.collect::<Vec<_>>()
+        })
     }
 
     /// The messages of a request.

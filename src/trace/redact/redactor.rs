@@ -40,6 +40,11 @@ impl Redactor {
 
     /// The same, which also knows the credentials in these request headers and in this path's query.
     pub fn for_request<'a>(&self, headers: impl IntoIterator<Item = (&'a str, &'a str)>, path: &str) -> Self {
+        self.knowing(&Self::credentials_in(headers, path))
+    }
+
+    /// The credentials in these request headers and in this path's query, each once and sorted.
+    pub(crate) fn credentials_in<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>, path: &str) -> Vec<String> {
         let mut credentials: Vec<String> = Vec::new();
         for (_, value) in headers.into_iter().filter(|(name, _)| is_secret_header(name)) {
             credentials.extend(basic_password(value));
@@ -55,8 +60,13 @@ impl Redactor {
         credentials.retain(|value| value.len() >= MIN_CREDENTIAL);
         credentials.sort();
         credentials.dedup();
+        credentials
+    }
+
+    /// The same, which also knows these credentials.
+    pub(crate) fn knowing(&self, credentials: &[String]) -> Self {
         // Fails only for gigabytes of credentials, far more than headers have.
-        Self { credentials: Credentials::new(&credentials).unwrap_or_default(), patterns: self.patterns.clone() }
+        Self { credentials: Credentials::new(credentials).unwrap_or_default(), patterns: self.patterns.clone() }
     }
 
     /// Headers as a trace has them: a string per name, or a list of strings if the name came more than once.
@@ -142,6 +152,11 @@ impl Redactor {
     /// Replaces secrets in all strings and keys of a JSON value, and the values of fields named like secrets.
     pub fn json(&self, value: &mut Value) {
         self.json_named(value, None);
+    }
+
+    /// Replaces secrets in an item of the list that is in the field with this name.
+    pub(crate) fn item_of(&self, field: &str, item: &mut Value) {
+        self.json_named(item, evidence_for(field));
     }
 
     /// `evidence`: how much like a secret a text or number must look, by the name of the field that holds it. Each text of a list

@@ -1,0 +1,184 @@
+//! A request as a prefix cache sees it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::trace::read_messages_request;
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, without_billing_header};
+
+/// The parts of a request in the order of the prompt.
+pub(super) struct Prompt {
+    /// Its session and number.
+    pub name: String,
+    pub items: Vec<Arc<PromptItem>>,
+}
+
+/// An item of one of a request's lists, or a whole request.
+#[derive(Default)]
+pub(in crate::cli::trace) struct PromptItem {
+    pub parts: Vec<PromptPart>,
+    /// Whether a server takes it, going by itself alone.
+    pub is_sound: bool,
+    /// How many cache breakpoints are in it, at most.
+    pub breakpoints: usize,
+}
+
+/// A tool, a system block or a content block of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::cli::trace) struct PromptPart {
+    /// What to call it in output, such as `message 1 (user), block 2`.
+    pub label: String,
+    pub text: String,
+    /// The text's length.
+    pub characters: usize,
+}
+
+impl PromptPart {
+    pub(super) fn new(label: String, text: String) -> Self {
+        let characters = text.chars().count();
+        Self { label, text, characters }
+    }
+}
+
+impl Prompt {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &PromptPart> {
+        self.items.iter().flat_map(|item| &item.parts)
+    }
+
+    /// The label of the first part in which it differs from another; `None` if one only has more parts at its end.
+    pub(super) fn first_difference(&self, other: &Self) -> Option<String> {
+        let differ = |(a, b): &(&PromptPart, &PromptPart)| !std::ptr::eq(*a, *b) && a != b;
+        self.parts().zip(other.parts()).find(differ).map(|(part, _)| part.label.clone())
+    }
+
+    /// How many bytes of text it begins with that it has in memory together with another.
+    pub(super) fn bytes_held_with(&self, other: &Self) -> usize {
+        let held = self.items.iter().zip(&other.items).take_while(|(one, other)| Arc::ptr_eq(one, other));
+        held.flat_map(|(item, _)| &item.parts).map(|part| part.text.len()).sum()
+    }
+}
+
+impl PromptItem {
+    /// A whole request.
+    pub(in crate::cli::trace) fn of_request(request: &MessagesRequest) -> Self {
+        let mut parts: Vec<PromptPart> = request.tools.iter().map(of_tool).collect();
+        match &request.system {
+            None => {}
+            Some(System::Text(text)) => parts.extend(of_system_text(text)),
+            Some(System::Blocks(blocks)) => {
+                parts.extend(blocks.iter().enumerate().filter_map(|(at, block)| of_system_block(at, block)));
+            }
+        }
+        parts.extend(request.messages.iter().enumerate().flat_map(|(at, message)| of_message(at, message)));
+        Self { parts, is_sound: true, breakpoints: 0 }
+    }
+
+    /// The item at this place of a list of a request's body. What a server would refuse is not sound.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub(super) fn read(list: &str, at: usize, json: &[u8]) -> serde_json::Result<Self> {
+        let item: Value = serde_json::from_slice(json)?;
+        // Whether citations are possible depends on other fields.
+        let depends_on_others = memchr::memmem::find(json, b"\"citations\"").is_some();
+        let breakpoints = memchr::memmem::find_iter(json, b"\"cache_control\"").count();
+        let mut body = json!({"model": "-", "max_tokens": 1, "messages": [{"role": "user", "content": "-"}]});
+        match list {
+            // In front, since the last message may be what others may not.
+            "messages" => body["messages"].as_array_mut().into_iter().for_each(|messages| messages.insert(0, item.clone())),
+            _ => body[list] = json!([item]),
+        }
+        let Ok(request) = read_messages_request(&body) else { return Ok(Self::default()) };
+        let parts = match (list, &request.system) {
+            ("tools", _) => request.tools.iter().map(of_tool).collect(),
+            ("system", Some(System::Blocks(blocks))) => blocks.iter().filter_map(|block| of_system_block(at, block)).collect(),
+            ("messages", _) => of_message(at, &request.messages[0]),
+            _ => return Ok(Self::default()),
+        };
+        Ok(Self { parts, is_sound: !depends_on_others, breakpoints })
+    }
+}
+
+fn of_tool(tool: &Tool) -> PromptPart {
+    let text = json!([tool.name, tool.description, tool.input_schema]).to_string();
+    PromptPart::new(format!("tool {}", tool.name), text)
+}
+
+/// A system prompt that is no list.
+pub(super) fn of_system_text(text: &str) -> Option<PromptPart> {
+    instruction("system".into(), text)
+}
+
+fn of_system_block(at: usize, block: &ContentBlock) -> Option<PromptPart> {
+    instruction(format!("system block {}", at + 1), &text(block))
+}
+
+fn of_message(at: usize, message: &InputMessage) -> Vec<PromptPart> {
+    let (role, part): (_, fn(String, &str) -> Option<PromptPart>) = match message.role {
+        Role::User => ("user", said),
+        Role::Assistant => ("assistant", said),
+        Role::System => ("system", instruction),
+    };
+    let label = format!("message {} ({role})", at + 1);
+    match &message.content {
+        Content::Text(text) => part(label, text).into_iter().collect(),
+        Content::Blocks(blocks) => {
+            let blocks = blocks.iter().map(text).enumerate();
+            blocks.filter_map(|(at, text)| part(format!("{label}, block {}", at + 1), &text)).collect()
+        }
+    }
+}
+
+/// A part of the conversation.
+fn said(label: String, text: &str) -> Option<PromptPart> {
+    Some(PromptPart::new(label, text.to_owned()))
+}
+
+/// A part of the system prompt or of a system message, unless it holds nothing but the billing header.
+fn instruction(label: String, text: &str) -> Option<PromptPart> {
+    said(label, &without_billing_header(text)?)
+}
+
+/// A content block as the text that the model sees.
+fn text(block: &ContentBlock) -> String {
+    match block {
+        ContentBlock::Text { text, .. } => text.clone(),
+        ContentBlock::Thinking { thinking, .. } => thinking.clone(),
+        ContentBlock::ToolUse { name, input, .. } => json!([name, input]).to_string(),
+        ContentBlock::ToolResult { content: Some(Content::Text(text)), .. } => text.clone(),
+        ContentBlock::ToolResult { content: Some(Content::Blocks(blocks)), .. } => blocks.iter().map(text).collect(),
+        ContentBlock::ToolResult { content: None, .. } | ContentBlock::RedactedThinking { .. } => String::new(),
+        ContentBlock::Image { source, .. } | ContentBlock::Document { source, .. } => source.to_string(),
+        ContentBlock::ToolReference { tool_name, .. } => tool_name.clone(),
+        ContentBlock::ToolAddition { tool, .. } | ContentBlock::ToolRemoval { tool, .. } => tool.to_string(),
+        ContentBlock::Other(fields) => json!(fields).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::BILLING_HEADER;
+
+    #[test]
+    fn the_billing_header_is_no_part_wherever_it_stands() {
+        let header = format!("{BILLING_HEADER} cch=1;");
+        let labels_and_texts = |system: Value| {
+            let messages = json!([{"role": "system", "content": format!("A\n{header}")}, {"role": "user", "content": header}]);
+            let request = json!({"model": "m", "max_tokens": 9, "system": system, "messages": messages});
+            let request: MessagesRequest = serde_json::from_value(request).unwrap();
+            PromptItem::of_request(&request)
+                .parts
+                .into_iter()
+                .map(|part| format!("{}: {}", part.label, part.text.trim_end()))
+                .collect::<Vec<_>>()
+        };
+        let said = ["message 1 (system): A".to_owned(), format!("message 2 (user): {header}")];
+        let with = |system: &str| [vec![system.to_owned()], said.to_vec()].concat();
+        assert_eq!(labels_and_texts(json!(header)), said);
+        assert_eq!(labels_and_texts(json!(format!("{header} B"))), with("system: B"));
+        let blocks = json!([{"type": "text", "text": header}, {"type": "text", "text": "B"}]);
+        assert_eq!(labels_and_texts(blocks), with("system block 2: B"));
+    }
+}
