@@ -34,6 +34,7 @@ mod schema;
 mod serve;
 mod support;
 mod trace;
+mod trace_diff;
 mod trace_export;
 mod trace_grep;
 

@@ -1,6 +1,8 @@
-//! `anyclaude trace`: importing and exporting, listing, searching, showing, checking, recovering, scrubbing and shrinking trace
-//! files.
+//! `anyclaude trace`: importing and exporting, listing, searching, comparing, showing, checking, recovering, scrubbing and
+//! shrinking trace files.
 
+mod dedupe;
+mod diff;
 mod export;
 mod folder;
 mod grep;
@@ -20,7 +22,7 @@ use super::{CliError, print};
 use crate::trace::redact::Redactor;
 use crate::trace::{self, Recovered, TraceError, validate};
 
-/// Import, list, search, show, check, recover and scrub trace files
+/// Import, list, search, compare, show, check, recover and scrub trace files
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TraceArgs {
@@ -34,6 +36,8 @@ Examples:
   anyclaude trace show traces/demo/0001.json    read one exchange
   anyclaude trace stats                         see what a prefix cache could save
   anyclaude trace grep swordfish                find the exchanges that have a text
+  anyclaude trace diff traces/demo/0001.json traces/demo/0002.json
+  anyclaude trace dedupe                        find the exchanges that ask the same
   anyclaude trace import                        make traces of Claude Code's newest session here
   anyclaude trace recover                       finish the traces that a killed recorder left
   anyclaude trace scrub --out shared traces/    make copies that are fit to be shared
@@ -90,6 +94,10 @@ Example:
     Export(export::TraceExportArgs),
     /// Find the exchanges that have a text, and where in them it stands
     Grep(grep::TraceGrepArgs),
+    /// Show what differs between two exchanges: the requests by place, the answers by block and call
+    Diff(diff::TraceDiffArgs),
+    /// Find the traces that ask what another one asks, and remove them with --delete
+    Dedupe(dedupe::TraceDedupeArgs),
     /// Turn the partial files that a killed recorder left into traces
     #[command(after_help = "\
 Examples:
@@ -121,6 +129,8 @@ pub(super) fn run(args: TraceArgs, redactor: &Redactor) -> Result<ExitCode, CliE
         TraceCommand::Validate { paths } => validate_all(&or_default(paths)?, redactor),
         TraceCommand::Export(args) => export::run(args),
         TraceCommand::Grep(args) => grep::run(args),
+        TraceCommand::Diff(args) => diff::run(args),
+        TraceCommand::Dedupe(args) => dedupe::run(args),
         TraceCommand::Import(args) => import::run(args, redactor),
         TraceCommand::Recover { folder } => {
             let folders = or_default(folder.into_iter().collect())?;
