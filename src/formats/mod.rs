@@ -12,14 +12,16 @@ mod import;
 mod importer;
 mod lines;
 mod mitmproxy;
+mod mooncake;
 mod open;
+mod openai;
 mod otlp;
 
 use std::path::{Path, PathBuf};
 
 use self::open::COMPRESSIONS;
 pub use claude_code::{Newest, newest_session, projects_folder};
-pub use exporter::{Export, Exporter, Frame};
+pub use exporter::{CountTokens, Export, ExportExchange, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 
@@ -28,7 +30,7 @@ pub static IMPORTERS: [&dyn Importer; 4] =
     [&claude_code::Transcript, &har::Har, &mitmproxy::Mitmproxy, &claude_trace::ClaudeTrace];
 
 /// All formats that can be written.
-pub static EXPORTERS: [&dyn Exporter; 2] = [&har::Har, &otlp::Otlp];
+pub static EXPORTERS: [&dyn Exporter; 4] = [&har::Har, &otlp::Otlp, &openai::OpenAi, &mooncake::Mooncake];
 
 /// The exporter of this name.
 pub fn exporter_named(name: &str) -> Option<&'static dyn Exporter> {

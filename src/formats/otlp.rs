@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::exporter::{Exporter, Frame};
+use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
 
 /// The exporter.
@@ -25,17 +25,25 @@ impl Exporter for Otlp {
     }
 
     fn frame(&self) -> Frame {
-        Frame { before: "", between: "\n", behind: "\n" }
+        Frame::LINES
     }
 
-    fn exchange(&self, trace: &Trace) -> Option<Value> {
-        if !trace.is_messages() {
-            return None;
-        }
-        let resource = json!({"attributes": [attribute("service.name", &json!("claude-code"))]});
-        let scope = json!({"name": "anyclaude", "version": env!("CARGO_PKG_VERSION")});
-        Some(json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": [span(trace)?]}]}]}))
+    fn leaves_out(&self) -> &'static str {
+        "ask for no answer of a model"
     }
+
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+        Box::new(line)
+    }
+}
+
+fn line(trace: &Trace) -> Option<Value> {
+    if !trace.is_messages() {
+        return None;
+    }
+    let resource = json!({"attributes": [attribute("service.name", &json!("claude-code"))]});
+    let scope = json!({"name": "anyclaude", "version": env!("CARGO_PKG_VERSION")});
+    Some(json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": [span(trace)?]}]}]}))
 }
 
 /// The span of an exchange; `None` if its time is none.

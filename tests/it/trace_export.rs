@@ -106,6 +106,38 @@ fn what_was_imported_and_exported_comes_back_as_it_was() {
     assert!(sandbox.path("again/demo/0002.json").exists());
 }
 
+#[test]
+fn a_conversation_is_a_line_of_chat_messages() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["trace", "import", repository("fixtures/imports/flows.mitm").to_str().unwrap()]).exits(0);
+    let said = sandbox.run(&["trace", "export", "--to", "openai", "--out", "chat.jsonl"]).exits(0).stdout;
+    assert_eq!(said, "chat.jsonl: 2 exchanges\nnot exported, since they have no whole answer in Anthropic's protocol: 3\n");
+    insta::assert_snapshot!(sandbox.read("chat.jsonl").lines().next().unwrap(), @r#"{"messages":[{"role":"user","content":"Read é.txt with [redacted]"},{"role":"assistant","content":null,"tool_calls":[{"id":"toolu_1","type":"function","function":{"name":"Read","arguments":"{\"file_path\":\"é.txt\"}"}}]}],"tools":[{"type":"function","function":{"name":"Read","description":"Reads.","parameters":{"type":"object","properties":{"file_path":{"type":"string"}}}}}]}"#);
+}
+
+#[test]
+fn an_arrival_has_lengths_and_the_numbers_of_blocks() {
+    let sandbox = Sandbox::new();
+    let committed = repository("traces/follow-up");
+    let said = sandbox.run(&["trace", "export", "--to", "mooncake", "--out", "arrivals.jsonl", committed.to_str().unwrap()]);
+    let said = said.exits(0);
+    assert_eq!(said.stdout, "arrivals.jsonl: 4 exchanges\n");
+    insta::assert_snapshot!(said.stderr, @"prompts are counted by an estimate, a token for every four bytes; --model counts in a model's own tokens");
+    let lines: Vec<Value> = sandbox.read("arrivals.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut last = 0;
+    for (line, trace) in lines.iter().zip(traces(&committed)) {
+        let blocks: Vec<u64> = line["hash_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        assert_eq!(blocks.len() as u64, line["input_length"].as_u64().unwrap().div_ceil(512));
+        assert_eq!(line["output_length"], trace.response.body["usage"]["output_tokens"]);
+        // The tools and the system prompt are the same in all of them.
+        assert_eq!(blocks[..15], (0..15).collect::<Vec<_>>());
+        let timestamp = line["timestamp"].as_u64().unwrap();
+        assert!(timestamp >= last);
+        last = timestamp;
+    }
+    assert_eq!((lines[0]["timestamp"].as_u64(), lines.len()), (Some(0), 4));
+}
+
 fn attribute(span: &Value, name: &str) -> Value {
     let attributes = span["attributes"].as_array().unwrap();
     attributes.iter().find(|attribute| attribute["key"] == name).map_or(Value::Null, |attribute| attribute["value"].clone())

@@ -6,17 +6,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::folder::or_default;
+use super::stats::PromptItem;
 use crate::cli::text::count;
-use crate::cli::{CliError, print};
-use crate::formats::{EXPORTERS, Export, exporter_named};
-use crate::trace;
+use crate::cli::{CliError, print, say};
+use crate::formats::{CountTokens, EXPORTERS, Export, exporter_named};
+use crate::trace::{self, TraceError, outlines};
+use crate::wire::MessagesRequest;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   anyclaude trace export --to har --out traces.har traces/
   anyclaude trace export --to otlp --out spans.jsonl traces/20261128-040649
+  anyclaude trace export --to openai --out conversations.jsonl traces/
+  anyclaude trace export --to mooncake --model ~/models/qwen3 --out arrivals.jsonl traces/
   while read -r line; do curl -H 'content-type: application/json' -d \"$line\" http://127.0.0.1:4318/v1/traces; done < spans.jsonl")]
 pub(super) struct TraceExportArgs {
     /// Files and folders [default: traces/, or else the launcher's recordings]
@@ -28,6 +35,11 @@ pub(super) struct TraceExportArgs {
     /// The file to write; readable by its owner only, and written over if it exists
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// For mooncake: count in tokens of this model, with the prompt as its chat template renders it [default: a token for every
+    /// four bytes of text]
+    #[cfg(feature = "mlx")]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
 }
 
 fn format_parser() -> clap::builder::PossibleValuesParser {
@@ -36,19 +48,53 @@ fn format_parser() -> clap::builder::PossibleValuesParser {
 
 pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
     let exporter = exporter_named(&args.to).ok_or_else(|| CliError::input(format!("no format {}", args.to)))?;
-    let files = trace::find(&or_default(args.paths)?)?;
+    let files = by_time(trace::find(&or_default(args.paths)?)?)?;
+    #[cfg(feature = "mlx")]
+    let counted = args.model.as_deref().map(tokens_of).transpose()?;
+    #[cfg(not(feature = "mlx"))]
+    let counted: Option<Box<CountTokens<'_>>> = None;
+    let is_estimated = counted.is_none() && exporter.counts_tokens();
+    let tokens = counted.unwrap_or_else(|| Box::new(estimated_tokens));
     let failed = |error: std::io::Error| CliError::input(format!("cannot write {}: {error}", args.out.display()));
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&args.out).map_err(failed)?;
     let mut out = BufWriter::new(file);
-    let mut export = Export::begin(exporter, &mut out).map_err(failed)?;
+    let mut export = Export::begin(exporter, &*tokens, &mut out).map_err(failed)?;
     for file in files {
         export.add(&trace::read(&file)?).map_err(failed)?;
     }
     let (written, passed) = (export.written, export.passed);
     export.end().map_err(failed)?;
     print(&format!("{}: {}\n", args.out.display(), count(written, "exchange")))?;
+    if is_estimated {
+        say("prompts are counted by an estimate, a token for every four bytes; --model counts in a model's own tokens");
+    }
     if passed > 0 {
-        print(&format!("not exported, since they ask for no answer of a model: {passed}\n"))?;
+        print(&format!("not exported, since they {}: {passed}\n", exporter.leaves_out()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The files in the order in which their exchanges were recorded.
+fn by_time(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
+    let times =
+        outlines(&files, |_, _, _| Ok(()), |_, outline| Ok(OffsetDateTime::parse(&outline?.trace.recorded_at, &Rfc3339).ok()));
+    let mut files: Vec<_> = times.into_iter().collect::<Result<Vec<_>, TraceError>>()?.into_iter().zip(files).collect();
+    // Those of one time stay in their sessions' order.
+    files.sort_by_key(|(time, _)| *time);
+    Ok(files.into_iter().map(|(_, file)| file).collect())
+}
+
+/// A token for every four bytes, which is about what Claude Code's prompts have.
+fn estimated_tokens(request: &MessagesRequest) -> Option<Vec<u32>> {
+    let text: Vec<u8> = PromptItem::of_request(request).parts.into_iter().flat_map(|part| part.text.into_bytes()).collect();
+    let token = |bytes: &[u8]| bytes.iter().fold(0, |token, byte| token << 8 | u32::from(*byte));
+    Some(text.chunks(4).map(token).collect())
+}
+
+#[cfg(feature = "mlx")]
+fn tokens_of(model: &std::path::Path) -> Result<Box<CountTokens<'static>>, CliError> {
+    use crate::engine::text::{ChatTemplate, Tokenizer};
+    let tokenizer = Tokenizer::load(model).map_err(CliError::input)?;
+    let template = ChatTemplate::load(model, &tokenizer).map_err(CliError::input)?;
+    Ok(Box::new(move |request| template.render(request).and_then(|text| tokenizer.encode(&text)).ok()))
 }

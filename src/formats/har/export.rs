@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{Har, Own};
-use crate::formats::exporter::{Exporter, Frame};
+use crate::formats::exporter::{CountTokens, ExportExchange, Exporter, Frame};
 use crate::trace::{RecordedEvent, Trace};
 use crate::wire::from_json;
 
@@ -29,19 +29,28 @@ impl Exporter for Har {
         }
     }
 
-    fn exchange(&self, trace: &Trace) -> Option<Value> {
-        let wait = trace.response.events.first().map(|event| event.at_us).or(trace.timing.e2e_us).map_or(0.0, ms);
-        let total = trace.timing.e2e_us.map_or(wait, ms).max(wait);
-        Some(json!({
-            "startedDateTime": trace.recorded_at,
-            "time": total,
-            "request": request(trace),
-            "response": response(trace),
-            "cache": {},
-            "timings": {"blocked": -1, "dns": -1, "connect": -1, "send": 0, "wait": wait, "receive": total - wait, "ssl": -1},
-            "_anyclaude": Own::of(trace),
-        }))
+    fn leaves_out(&self) -> &'static str {
+        "are none of HTTP"
     }
+
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+        Box::new(|trace| Some(entry(trace)))
+    }
+}
+
+/// An exchange as an entry of the archive.
+pub(super) fn entry(trace: &Trace) -> Value {
+    let wait = trace.response.events.first().map(|event| event.at_us).or(trace.timing.e2e_us).map_or(0.0, ms);
+    let total = trace.timing.e2e_us.map_or(wait, ms).max(wait);
+    json!({
+        "startedDateTime": trace.recorded_at,
+        "time": total,
+        "request": request(trace),
+        "response": response(trace),
+        "cache": {},
+        "timings": {"blocked": -1, "dns": -1, "connect": -1, "send": 0, "wait": wait, "receive": total - wait, "ssl": -1},
+        "_anyclaude": Own::of(trace),
+    })
 }
 
 fn ms(us: u64) -> f64 {

@@ -95,8 +95,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::formats::exporter::Exporter;
-    use crate::formats::har::Har;
+    use crate::formats::har::export::entry;
 
     /// A trace that differs in all that it can from what an importer would take a field to be.
     fn trace(path: &str, body: Value, events: Vec<RecordedEvent>, answer: Value) -> Trace {
@@ -119,9 +118,9 @@ mod tests {
 
     #[track_caller]
     fn comes_back(trace: &Trace) {
-        let mut entry: Entry = serde_json::from_value(Har.exchange(trace).unwrap()).unwrap();
-        let own = entry.own.take().unwrap();
-        assert_eq!(own.trace(entry).as_ref(), Ok(trace));
+        let mut read: Entry = serde_json::from_value(entry(trace)).unwrap();
+        let own = read.own.take().unwrap();
+        assert_eq!(own.trace(read).as_ref(), Ok(trace));
     }
 
     #[test]
@@ -146,10 +145,10 @@ mod tests {
     #[test]
     fn an_archive_that_was_edited_gives_no_wrong_trace() {
         let event = RecordedEvent { at_us: 5, event: "ping".into(), data: json!({"type": "ping"}) };
-        let mut entry = Har.exchange(&trace("/", Value::Null, vec![event], Value::Null)).unwrap();
-        entry["response"]["content"]["text"] = "".into();
-        let mut entry: Entry = serde_json::from_value(entry).unwrap();
-        let own = entry.own.take().unwrap();
-        assert_eq!(own.trace(entry), Err("it was edited: 0 events and 1 times of events".into()));
+        let mut edited = entry(&trace("/", Value::Null, vec![event], Value::Null));
+        edited["response"]["content"]["text"] = "".into();
+        let mut read: Entry = serde_json::from_value(edited).unwrap();
+        let own = read.own.take().unwrap();
+        assert_eq!(own.trace(read), Err("it was edited: 0 events and 1 times of events".into()));
     }
 }
