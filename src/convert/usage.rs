@@ -27,7 +27,7 @@ pub(crate) fn to_chat(usage: &Usage) -> ChatUsage {
     ChatUsage {
         prompt_tokens: usage.prompt_tokens(),
         completion_tokens: usage.output_tokens,
-        total_tokens: usage.prompt_tokens() + usage.output_tokens,
+        total_tokens: usage.prompt_tokens().saturating_add(usage.output_tokens),
         prompt_tokens_details: usage.cache_read_input_tokens.map(details),
         ..ChatUsage::default()
     }

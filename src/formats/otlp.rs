@@ -110,8 +110,8 @@ fn attributes(trace: &Trace) -> Vec<Value> {
 /// All tokens of the prompt, as the conventions want it: Anthropic counts those from the cache apart.
 fn input_tokens(usage: &Value) -> Option<u64> {
     let count = |field: &str| usage[field].as_u64().unwrap_or_default();
-    let others = count("cache_read_input_tokens") + count("cache_creation_input_tokens");
-    usage["input_tokens"].as_u64().map(|computed| computed + others)
+    let others = count("cache_read_input_tokens").saturating_add(count("cache_creation_input_tokens"));
+    usage["input_tokens"].as_u64().map(|computed| computed.saturating_add(others))
 }
 
 fn error_type(trace: &Trace) -> Value {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::replay::{CaseResult, Measurement, Phase};
+use crate::wire::total_tokens;
 
 /// A percentile of a distribution. It takes a certain number of times to mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -175,14 +176,14 @@ impl PhaseLatency {
 
 /// Tokens per second over all measurements together. `figures` gives a measurement's tokens and microseconds.
 fn rate(measurements: &[&Measurement], figures: impl Fn(&Measurement) -> Option<(u64, u64)>) -> Option<f64> {
-    let sum = |(tokens, us): (u64, u64), (more_tokens, more_us)| (tokens + more_tokens, us + more_us);
+    let sum = |(tokens, us): (u64, u64), (more_tokens, more_us)| (tokens.saturating_add(more_tokens), us.saturating_add(more_us));
     let (tokens, us) = measurements.iter().filter_map(|m| figures(m)).reduce(sum)?;
     ratio(tokens as f64, us as f64 / 1e6)
 }
 
 fn cache_hit_share(measurements: &[&Measurement]) -> Option<f64> {
-    let read: Option<u64> = measurements.iter().map(|m| m.cache_read_tokens).sum();
-    ratio(read? as f64, measurements.iter().map(|m| m.prompt_tokens).sum::<u64>() as f64)
+    let read = total_tokens(measurements.iter().map(|m| m.cache_read_tokens).collect::<Option<Vec<_>>>()?);
+    ratio(read as f64, total_tokens(measurements.iter().map(|m| m.prompt_tokens)) as f64)
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {

@@ -6,7 +6,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, I
 
 use super::cache_metrics::CacheMetrics;
 use super::registry::register;
-use crate::wire::Usage;
+use crate::wire::{Usage, total_tokens};
 
 /// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -70,7 +70,7 @@ pub struct Totals {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { requests, prompt_tokens, cached_tokens, output_tokens } = self;
-        let share = 100 * cached_tokens / (*prompt_tokens).max(1);
+        let share = 100 * u128::from(*cached_tokens) / u128::from((*prompt_tokens).max(1));
         let noun = if *requests == 1 { "request" } else { "requests" };
         write!(f, "{requests} {noun}, {prompt_tokens} prompt tokens ({share}% from the cache), {output_tokens} output tokens")
     }
@@ -126,7 +126,7 @@ impl Metrics {
         let cached_tokens = self.cache_read_tokens.get();
         Totals {
             requests: EndKind::ALL.into_iter().map(|outcome| self.answers_with(outcome).get()).sum(),
-            prompt_tokens: self.input_tokens.get() + self.cache_creation_tokens.get() + cached_tokens,
+            prompt_tokens: total_tokens([self.input_tokens.get(), self.cache_creation_tokens.get(), cached_tokens]),
             cached_tokens,
             output_tokens: self.output_tokens.get(),
         }
@@ -155,6 +155,17 @@ mod tests {
         }
         let text = String::from_utf8(metrics.text()).unwrap();
         assert!(text.contains("\nanyclaude_cache_hits_total 5\n") && text.contains("\nanyclaude_cache_bytes 30\n"), "{text}");
+    }
+
+    /// A recording, or another server, may say any number.
+    #[test]
+    fn impossible_numbers_of_tokens_are_summed_up_too() {
+        let metrics = Metrics::new();
+        let usage = Usage { input_tokens: u64::MAX, cache_read_input_tokens: Some(u64::MAX), ..Usage::default() };
+        metrics.count_answer(EndKind::Complete, &usage);
+        let Totals { prompt_tokens, .. } = metrics.totals();
+        assert_eq!((prompt_tokens, usage.prompt_tokens()), (u64::MAX, u64::MAX));
+        assert!(metrics.totals().to_string().contains("(100% from the cache)"), "{}", metrics.totals());
     }
 
     #[test]

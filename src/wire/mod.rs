@@ -48,7 +48,7 @@ pub use id::random_id;
 pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;
 pub use request::{CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
-pub use response::{Message, StopReason, Usage};
+pub use response::{Message, StopReason, Usage, total_tokens};
 pub use sse::encode_event;
 pub use stream_end::{DONE, StreamSign};
 pub use surrogates::{from_json, without_lone_surrogates};

@@ -99,10 +99,16 @@ pub struct Usage {
     pub extra: Map<String, Value>,
 }
 
+/// So many tokens together. Servers say what they like: past the largest number it stays at that.
+pub fn total_tokens(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 impl Usage {
     /// All tokens of the prompt, cached or not.
     pub fn prompt_tokens(&self) -> u64 {
-        self.input_tokens + self.cache_creation_input_tokens.unwrap_or(0) + self.cache_read_input_tokens.unwrap_or(0)
+        let cached = [self.cache_creation_input_tokens, self.cache_read_input_tokens].map(Option::unwrap_or_default);
+        total_tokens([self.input_tokens].into_iter().chain(cached))
     }
 
     /// Overwrites the fields that a later `usage` object repeats: `message_delta` carries only some of them.

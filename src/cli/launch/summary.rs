@@ -6,7 +6,7 @@ use crate::cli::text::count;
 use crate::record::{Notice, Recorded};
 use crate::server::Totals;
 use crate::trace::ExchangeOutcome;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, total_tokens};
 
 /// Prompts of which fewer tokens were computed say nothing about the speed: their TTFT is mostly connecting and queueing.
 const MEASURABLE_TOKENS: u64 = 1_000;
@@ -41,14 +41,14 @@ impl LaunchSummary {
         let Some(usage) = &recorded.usage else { return };
         let (prompt_tokens, cached_tokens) = (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or(0));
         self.totals.requests += 1;
-        self.totals.prompt_tokens += prompt_tokens;
-        self.totals.cached_tokens += cached_tokens;
-        self.totals.output_tokens += usage.output_tokens;
+        self.totals.prompt_tokens = total_tokens([self.totals.prompt_tokens, prompt_tokens]);
+        self.totals.cached_tokens = total_tokens([self.totals.cached_tokens, cached_tokens]);
+        self.totals.output_tokens = total_tokens([self.totals.output_tokens, usage.output_tokens]);
         // No prompt is empty: without prompt tokens, nothing was counted.
         self.uncounted += usize::from(prompt_tokens == 0);
         let computed = prompt_tokens.saturating_sub(cached_tokens);
         if let (Some(ttft_us), MEASURABLE_TOKENS..) = (recorded.ttft_us, computed) {
-            self.prefill.tokens += computed;
+            self.prefill.tokens = total_tokens([self.prefill.tokens, computed]);
             self.prefill.ttft_us += ttft_us;
         }
     }

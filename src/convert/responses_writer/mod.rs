@@ -240,7 +240,7 @@ fn usage(usage: &Usage) -> ResponsesUsage {
         input_tokens_details: InputDetails { cached_tokens: usage.cache_read_input_tokens.unwrap_or(0) },
         output_tokens: usage.output_tokens,
         output_tokens_details: OutputDetails { reasoning_tokens: 0 },
-        total_tokens: usage.prompt_tokens() + usage.output_tokens,
+        total_tokens: usage.prompt_tokens().saturating_add(usage.output_tokens),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::replay::Phase;
 use crate::report::table::{NONE, Table};
 use crate::report::units::{duration, number, percent};
 use crate::report::{Distribution, Percentile};
+use crate::wire::total_tokens;
 
 /// A time of a measurement.
 type Time = fn(&RunMeasurement) -> Option<u64>;
@@ -55,7 +56,7 @@ fn valid<'a>(run: &'a FinishedRun, phase: Phase, of: &HashSet<&str>) -> Vec<&'a 
 
 /// The share of the prompt tokens that was read from the cache; `None` if that is not known of all.
 fn cache_hits(measurements: &[&RunMeasurement]) -> Option<f64> {
-    let read: u64 = measurements.iter().map(|one| one.cache_read_tokens).sum::<Option<u64>>()?;
-    let all: u64 = measurements.iter().map(|one| one.prompt_tokens).sum();
+    let read = total_tokens(measurements.iter().map(|one| one.cache_read_tokens).collect::<Option<Vec<_>>>()?);
+    let all = total_tokens(measurements.iter().map(|one| one.prompt_tokens));
     (all > 0).then(|| read as f64 / all as f64)
 }

@@ -14,6 +14,7 @@ pub use terminal::{rate_line, search_line, shards_line, to_terminal};
 pub use times::Times;
 
 use crate::load::{Budget, Failed, Pattern, Sample, Shard};
+use crate::wire::total_tokens;
 
 /// Version of the JSON layout. Version 1 had `waited` in place of `held` and `late`, which is their sum, and no examples of
 /// errors.
@@ -130,9 +131,9 @@ impl Measured {
             e2e: Times::of(answers().map(|answer| answer.e2e_us)),
             held: Times::of(samples.iter().map(|sample| sample.held_us)),
             late: Times::of(samples.iter().map(|sample| sample.late_us)),
-            prompt_tokens: answers().map(|answer| answer.prompt_tokens).sum(),
-            cache_read_tokens: answers().map(|answer| answer.cache_read_tokens).sum(),
-            output_tokens: answers().map(|answer| answer.output_tokens).sum(),
+            prompt_tokens: total_tokens(answers().map(|answer| answer.prompt_tokens)),
+            cache_read_tokens: answers().map(|answer| answer.cache_read_tokens).collect::<Option<Vec<_>>>().map(total_tokens),
+            output_tokens: total_tokens(answers().map(|answer| answer.output_tokens)),
             budget: BudgetUs { ttft_us: in_us(budget.ttft), tpot_us: in_us(budget.tpot) },
             within_budget: (!budget.is_none()).then(|| samples.iter().filter(|sample| budget.allows(sample)).count() as u64),
         }
