@@ -92,7 +92,10 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Concurrency(at_once) => write!(f, "{at_once} at once"),
-            Self::Rate { per_s, arrivals } => write!(f, "{per_s} requests/s, {}", arrivals.name()),
+            Self::Rate { per_s, arrivals } => {
+                // A search tries rates with many digits, and none is below a ten-thousandth.
+                write!(f, "{} requests/s, {}", (per_s * 1e4).round() / 1e4, arrivals.name())
+            }
             Self::AsRecorded { speed, .. } if *speed == 1.0 => f.write_str("as recorded"),
             Self::AsRecorded { speed, .. } => write!(f, "as recorded, {speed} times as fast"),
         }
@@ -139,6 +142,13 @@ impl FromStr for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_reads_well() {
+        let shown = |per_s| Pattern::Rate { per_s, arrivals: Arrivals::Poisson }.to_string();
+        let expected = ["7.0711 requests/s, poisson", "5 requests/s, poisson", "0.0001 requests/s, poisson"];
+        assert_eq!([50_f64.sqrt(), 5.0, 0.0001].map(shown), expected);
+    }
 
     #[test]
     fn every_conversation_belongs_to_one_shard() {

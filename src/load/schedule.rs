@@ -73,11 +73,16 @@ pub fn schedule(workload: &Workload, pattern: Pattern, requests: Option<usize>, 
     Schedule { conversations, at_once }
 }
 
+/// How long a recording is taken to last of which nobody knows: one request whose answer has no recorded end. Otherwise all its
+/// copies would come at once.
+const UNKNOWN_PERIOD: Duration = Duration::from_secs(1);
+
 /// The conversations of a shard, as they were recorded, once or as often as it takes.
 fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) -> Vec<PlannedConversation> {
     let mut planned = Vec::new();
     let mut left = requests.unwrap_or(usize::MAX);
     let copies = if requests.is_none() || workload.requests() == 0 { 1 } else { usize::MAX };
+    let period = if workload.lasts.is_zero() { UNKNOWN_PERIOD } else { workload.lasts };
     for copy in 0..copies {
         for (index, conversation) in workload.conversations.iter().enumerate() {
             if left == 0 {
@@ -89,7 +94,7 @@ fn copies(workload: &Workload, requests: Option<usize>, shard: Shard, run: u64) 
             }
             let mark = format!("{run:016x}-{copy}-{index}");
             // A copy begins when the last answer of the one before has ended.
-            let later = workload.lasts.saturating_mul(copy.try_into().unwrap_or(u32::MAX));
+            let later = period.saturating_mul(copy.try_into().unwrap_or(u32::MAX));
             let turns = conversation.turns.iter().take(left);
             let turns: Vec<_> = turns.map(|turn| PlannedTurn { turn: turn.clone(), start: turn.start.later(later) }).collect();
             left -= turns.len();

@@ -345,3 +345,30 @@ fn copies_of_a_conversation_share_their_requests() {
     let recorded = &workload.conversations[0].turns[1];
     assert!(planned.conversations.iter().all(|conversation| Arc::ptr_eq(&conversation.turns[1].turn, recorded)));
 }
+
+/// One imported trace of which nobody knows when its answer ended has no length, and its copies come one after the other.
+#[test]
+fn copies_of_a_recording_without_a_length_do_not_come_at_once() {
+    let one = Workload { lasts: Duration::ZERO, ..workload(1) };
+    let pattern = Pattern::AsRecorded { speed: 1.0, longest_pause_us: 0 };
+    let planned = schedule(&one, pattern, Some(6), Shard::WHOLE, DICE);
+    let starts: Vec<Start> = planned.conversations.iter().map(|conversation| conversation.turns[0].start).collect();
+    assert_eq!(starts, [0, 1, 2].map(|second| Start::At(Duration::from_secs(second))));
+}
+
+/// A server may say any number, and the sum of two does not end the run.
+#[test]
+fn impossible_numbers_of_tokens_are_summed_up_too() {
+    let answer = Answered {
+        ttft_us: None,
+        tpot_us: None,
+        e2e_us: 1,
+        prompt_tokens: u64::MAX,
+        cache_read_tokens: Some(u64::MAX),
+        output_tokens: u64::MAX,
+    };
+    let sample = Sample { id: "a".into(), intended_us: 0, held_us: 0, late_us: 0, answer: Ok(answer) };
+    let measured = measured(&[sample.clone(), sample], constant(1.0), Budget::default());
+    let sums = (measured.prompt_tokens, measured.cache_read_tokens, measured.output_tokens);
+    assert_eq!(sums, (u64::MAX, Some(u64::MAX), u64::MAX));
+}

@@ -1,7 +1,7 @@
 //! The conversations of recorded traces. Pure.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ impl Workload {
                 continue;
             };
             betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
-            let key = json!([id.session(), opening(&trace)]);
+            // Recordings in two folders are two, whatever their sessions are called.
+            let key = json!([path.parent().map(Path::to_string_lossy), id.session(), opening(&trace)]);
             let nth = *known.entry(key).or_insert_with(|| {
                 recorded.push(Vec::new());
                 recorded.len() - 1

@@ -1,6 +1,8 @@
 //! `anyclaude load` and `anyclaude report merge` as their users run them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
@@ -109,6 +111,39 @@ fn errors_are_counted_and_slow_answers_are_not_good() {
     assert!(ran.stdout.contains("overloaded") && ran.stderr.contains("answered nothing"), "{} {}", ran.stdout, ran.stderr);
 }
 
+/// A server that answers so many requests and no more.
+fn dying(answers: usize) -> String {
+    let left = Arc::new(AtomicUsize::new(answers));
+    let events = [
+        json!({"type": "message_start", "message": {
+            "id": "m", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": null,
+            "stop_sequence": null, "usage": {"input_tokens": 100, "output_tokens": 0},
+        }}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": 1}}),
+        json!({"type": "message_stop"}),
+    ];
+    let frames = events.map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).concat();
+    let answer = move || {
+        let is_alive = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        let response = Response::builder().header("content-type", "text/event-stream");
+        let response =
+            if is_alive { response.body(Body::from(frames.clone())) } else { response.status(500).body(Body::empty()) };
+        async move { response.unwrap() }
+    };
+    listen::routes(Router::new().route("/v1/messages", post(answer)))
+}
+
+/// The search cannot go on, and what was measured before is not lost.
+#[test]
+fn a_server_that_dies_in_a_search_leaves_what_was_found_before() {
+    let (sandbox, url) = (session(), dying(4));
+    let search = ["--find-rate", "1000", "--requests", "4", "--try-for", "1ms", "--ttft-budget", "60s", "--json", "load.json"];
+    let ran = sandbox.run(&[&["load", "--backend", &url], &search[..]].concat()).exits(3);
+    assert!(ran.stdout.contains("Between 1000 and 2000 requests/s") && ran.stdout.contains("Answered    4 of 4"), "{ran:?}");
+    assert!(ran.stderr.contains("answered nothing at this rate"), "{}", ran.stderr);
+    assert_eq!(report(&sandbox, "load.json")["answered"], json!(4));
+}
+
 #[test]
 fn requests_come_in_one_way() {
     let (sandbox, server) = (session(), ReplayBackend::without_cache_control(Flaw::None));
@@ -167,6 +202,8 @@ fn a_shard_with_nothing_to_send_succeeds_and_says_so() {
     assert!(ran.stderr.contains("nothing to send: fewer conversations than shards"), "{}", ran.stderr);
     assert!(server.requests().is_empty());
     assert_eq!(report(&sandbox, "4.json")["requests"], json!(0));
+    let ran = load(&sandbox, &server, &["--concurrency", "2", "--shard", "4/4", "--requests", "2"]).exits(0);
+    assert!(ran.stderr.contains("nothing to send: fewer --requests than shards"), "{}", ran.stderr);
 }
 
 const WORKERS: usize = 64;

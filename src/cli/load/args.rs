@@ -144,6 +144,6 @@ Examples:
 Exit codes:
   0    requests were answered, and with a budget 99% of them within it; or this shard has nothing to send
   2    wrong usage, or input that cannot be read, or no trace with a Messages request
-  3    the backend cannot be reached, or answered nothing
+  3    the backend cannot be reached, or answered nothing; with --find-rate: at a rate, and what was found before is printed
   4    fewer than 99% of the requests were answered within the budget; with --find-rate: at no rate
   130  stopped with Ctrl-C (143: with SIGTERM); what was measured until then is printed";

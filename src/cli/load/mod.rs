@@ -95,6 +95,11 @@ impl Generator<'_> {
             let kept_up = !falls_behind(&samples);
             print(&load::rate_line(per_s, &measured, kept_up))?;
             if measured.answered == 0 {
+                // What was found before that is measured all the same.
+                if best.is_some() {
+                    search.tried(0.0, kept_up);
+                    self.end(best, &search)?;
+                }
                 return Err(CliError::backend("the backend answered nothing at this rate; the search ends here"));
             }
             search.tried(measured.good_share().unwrap_or(0.0), kept_up);
@@ -123,6 +128,7 @@ impl Generator<'_> {
         let requests: usize = schedule.conversations.iter().map(|conversation| conversation.turns.len()).sum();
         let conversations = schedule.conversations.len();
         match conversations {
+            0 if args.requests.is_some() => say("nothing to send: fewer --requests than shards"),
             0 => say("nothing to send: fewer conversations than shards; --requests sends copies of them"),
             _ => {
                 say(format_args!("sending {} of {}, {pattern}", count(requests, "request"), count(conversations, "conversation")))

@@ -125,3 +125,11 @@ fn a_trace_that_is_skipped_asks_for_no_beta() {
     ]);
     assert_eq!((workload.betas, workload.skipped), (["one", "two", "three"].map(str::to_owned).to_vec(), 2));
 }
+
+/// Two people may have called their sessions alike, and asked the same.
+#[test]
+fn sessions_of_the_same_name_in_two_folders_are_two() {
+    let (_, one) = trace("a", 1, 0, Some(1), &[]);
+    let traces = ["mine/a/001.json", "yours/a/001.json"].map(|path| (PathBuf::from(path), one.clone()));
+    assert_eq!(of(traces.to_vec()).conversations.len(), 2);
+}
