@@ -18,7 +18,8 @@ A trace is lost if it was as accepted and is not any more, or was answered and n
 Exit codes:
   0    no trace is lost
   1    B lost a trace that A had
-  2    wrong usage, or a file that is not the figures of a replay")]
+  2    wrong usage, or a file that is not the figures of a replay
+  3    no trace is lost, and A or B did not finish: it was stopped, or replayed nothing")]
 pub(super) struct CompareArgs {
     /// The replay before: what `anyclaude replay --json A` wrote
     #[arg(value_name = "A")]

@@ -27,6 +27,8 @@ pub struct Flips<'a> {
     pub same: usize,
     /// How many only the second replay has.
     pub added: usize,
+    /// Whether the first replay did all that was planned, and whether the second did.
+    pub finished: [bool; 2],
 }
 
 /// How much a status is worth.
@@ -46,7 +48,7 @@ impl<'a> Flips<'a> {
         let there: HashMap<&str, &RunCase> = now.cases.iter().map(|case| (case.id.as_str(), case)).collect();
         let known: HashSet<&str> = before.cases.iter().map(|case| case.id.as_str()).collect();
         let added = there.keys().filter(|id| !known.contains(*id)).count();
-        let mut flips = Self { added, ..Self::default() };
+        let mut flips = Self { added, finished: [before, now].map(FinishedRun::is_finished), ..Self::default() };
         for before in &before.cases {
             let flip = Flip { before, now: there.get(before.id.as_str()).copied() };
             let worth_now = flip.now.map_or(Worth::Nothing, |case| worth(case.status));
@@ -60,9 +62,13 @@ impl<'a> Flips<'a> {
         flips
     }
 
-    /// 1 if the second replay lost a trace that the first had.
+    /// 1 if the second replay lost a trace that the first had; otherwise 3 if one of them did not finish, so that nobody knows.
     pub fn exit_code(&self) -> u8 {
-        u8::from(!self.lost.is_empty())
+        match (self.lost.is_empty(), self.finished) {
+            (false, _) => 1,
+            (true, [true, true]) => 0,
+            (true, _) => 3,
+        }
     }
 }
 

@@ -15,6 +15,14 @@ pub struct FinishedRun {
     /// How it was asked.
     pub(super) settings: Map<String, Value>,
     pub(super) cases: Vec<RunCase>,
+    untested: RunUntested,
+}
+
+/// What was not replayed.
+#[derive(Clone, Debug, Deserialize)]
+struct RunUntested {
+    /// Planned, and never started.
+    not_run: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -62,6 +70,12 @@ impl FinishedRun {
     /// It is none, or of another version, or of several backends.
     pub fn parse(text: &str) -> Result<Self, FiguresError> {
         read(text)
+    }
+
+    /// Whether it did all that was planned: it was not stopped, and had something to do.
+    pub(super) fn is_finished(&self) -> bool {
+        let is_whole = self.untested.not_run.is_empty() && self.cases.iter().all(|case| case.status != Status::Interrupted);
+        is_whole && !self.cases.is_empty()
     }
 }
 

@@ -30,26 +30,27 @@ pub fn to_terminal(before: &FinishedRun, now: &FinishedRun, flips: &Flips) -> St
         }
     }
     out.push_str(&format!("\n{}", as_text(figures(before, now))));
-    for note in notes(before, now) {
+    for note in notes(before, now, flips) {
         out.push_str(&format!("\n{}\n", style(note).yellow()));
     }
-    let verdict = if flips.lost.is_empty() { good } else { bad };
+    let verdict = if flips.exit_code() == 0 { good } else { bad };
     out + &format!("\n{} {}\n", verdict.apply_to("     Summary"), summary(flips))
 }
 
 fn target(RunTarget { backend, model, host }: &RunTarget) -> String {
-    format!("{backend} (model {model}) on {host}")
+    one_line(&format!("{backend} (model {model}) on {host}"), usize::MAX)
 }
 
 /// The trace, its status before and now, and below it why, or both answers.
 fn lines(Flip { before, now }: &Flip) -> String {
+    let id = one_line(&before.id, SHOWN);
     let Some(now) = now else {
-        return format!("    {}  {} → not replayed\n", before.id, status_word(before.status));
+        return format!("    {id}  {} → not replayed\n", status_word(before.status));
     };
-    let mut out = format!("    {}  {} → {}\n", before.id, status_word(before.status), status_word(now.status));
+    let mut out = format!("    {id}  {} → {}\n", status_word(before.status), status_word(now.status));
     let (why_before, why) = (before.finding(), now.finding());
     match why.filter(|_| why != why_before) {
-        Some(finding) => out.push_str(&format!("        {finding}\n")),
+        Some(finding) => out.push_str(&format!("        {}\n", one_line(&finding.to_string(), usize::MAX))),
         None if before.usual() != now.usual() => {
             let [before, now] = [before.usual(), now.usual()].map(answer);
             out.push_str(&format!("        A: {before}\n        B: {now}\n"));
@@ -66,8 +67,10 @@ fn answer(outcome: Option<&Outcome>) -> String {
 }
 
 /// What makes the figures or the outcomes less comparable than they look.
-fn notes(before: &FinishedRun, now: &FinishedRun) -> Vec<String> {
-    let mut notes = Vec::new();
+fn notes(before: &FinishedRun, now: &FinishedRun, flips: &Flips) -> Vec<String> {
+    let unfinished = ["A", "B"].into_iter().zip(flips.finished).filter(|(_, is_finished)| !is_finished);
+    let mut notes: Vec<_> =
+        unfinished.map(|(name, _)| format!("{name} did not finish: it was stopped, or replayed nothing.")).collect();
     if before.target.host != now.target.host {
         notes.push("The times are of two machines.".to_owned());
     }
@@ -79,7 +82,7 @@ fn notes(before: &FinishedRun, now: &FinishedRun) -> Vec<String> {
     notes
 }
 
-fn summary(Flips { lost, won, changed, same, added }: &Flips) -> String {
+fn summary(Flips { lost, won, changed, same, added, .. }: &Flips) -> String {
     let only_in_b = if *added > 0 { format!(", {added} only in B") } else { String::new() };
     format!("{} lost, {} won, {} changed, {same} the same{only_in_b}", lost.len(), won.len(), changed.len())
 }

@@ -122,6 +122,39 @@ fn the_same_twice_has_lost_nothing() {
     ");
 }
 
+/// Against a replay that was stopped or did nothing, winning says nothing.
+#[test]
+fn a_replay_that_did_not_finish_is_said() {
+    let (target, settings) = (target(States::CacheControl), settings());
+    let whole = run(&[accepted(1, 100)], &target, &settings);
+    let stopped = judged(CaseResult { verdict: Verdict::Unfinished, ..case_result(1, vec![]) });
+    let (stopped, empty) = (run(&[stopped], &target, &settings), run(&[], &target, &settings));
+    for (unfinished, code_as_b) in [(&stopped, 1), (&empty, 1)] {
+        let (code, text) = shown(unfinished, &whole);
+        assert!(code == 3 && text.contains("A did not finish"), "{code} {text}");
+        let (code, text) = shown(&whole, unfinished);
+        assert!(code == code_as_b && text.contains("B did not finish"), "{code} {text}");
+    }
+    assert_eq!(shown(&empty, &empty).0, 3);
+}
+
+/// A file may have been made by anybody.
+#[test]
+fn no_name_writes_escapes_to_the_terminal() {
+    let (target, settings) = (target(States::CacheControl), settings());
+    let named = |id: &str| {
+        let report = Report::new(&target, &settings, &[accepted(1, 100)], Untested::default()).to_json();
+        let mut report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        report["cases"][0]["id"] = json!(id);
+        FinishedRun::parse(&report.to_string()).unwrap()
+    };
+    let (hostile, other) = (named("a\u{1b}[2J\nPASS"), named("b"));
+    let text = to_terminal(&hostile, &other, &Flips::between(&hostile, &other));
+    let plain = console::strip_ansi_codes(&text);
+    assert!(!plain.contains('\u{1b}') && plain.contains("    a [2J PASS  PASS → not replayed\n"), "{plain:?}");
+    assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+}
+
 /// Times of a trace that only one of them measured would make the other look slow.
 #[test]
 fn figures_are_of_the_traces_that_both_measured() {
