@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, ready};
 use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::canonical::Canonical;
@@ -20,7 +22,9 @@ use crate::wire::{CountTokensRequest, Endpoint, ErrorKind, MessagesRequest, Stre
 
 /// A backend that answers each request as it was answered when it was recorded, and others with an error.
 pub struct Playback {
-    recordings: Vec<Recording>,
+    recordings: Arc<[Recording]>,
+    /// How many traces there is nothing to answer with.
+    left_out: usize,
     /// The recordings of each request, in their order.
     by_key: HashMap<String, Vec<usize>>,
     /// The number of a prompt's tokens, as far as it was recorded.
@@ -30,7 +34,9 @@ pub struct Playback {
     faults: Vec<Fault>,
     /// Who answers what was not recorded.
     elsewhere: Option<Arc<dyn Backend>>,
-    played: Mutex<Played>,
+    /// One request at a time is compared with all recordings.
+    comparing: Arc<Semaphore>,
+    played: Arc<Mutex<Played>>,
 }
 
 struct Recording {
@@ -47,6 +53,8 @@ struct Played {
     /// How many requests for a message came.
     asked: usize,
     answered: usize,
+    /// How many of these answers end in the middle, as they do in the recording.
+    cut: usize,
     /// How many requests without a recording were answered elsewhere.
     elsewhere: usize,
     misses: Vec<String>,
@@ -63,14 +71,17 @@ impl Playback {
         redactor: Redactor,
         speed: Speed,
     ) -> Result<Self, SnapshotError> {
-        let (mut recordings, mut counts) = (Vec::new(), HashMap::new());
-        for (path, trace) in traces.into_iter().filter(|(_, trace)| trace.request.method == "POST") {
+        let (mut recordings, mut counts, mut left_out) = (Vec::new(), HashMap::new(), 0);
+        for (path, trace) in traces {
             let id = ExchangeId::of_trace(&path, &trace.session)?;
             if let Some((prompt, tokens)) = counted(&trace, &redactor) {
                 counts.insert(prompt, tokens);
+                continue;
             }
-            let request = read_messages_request(&trace.request.body).ok().filter(|_| trace.is_messages());
-            let Some((request, answer)) = request.zip(Answer::of(&trace)) else { continue };
+            let Some((request, answer)) = request_of(&trace).zip(Answer::of(&trace)) else {
+                left_out += 1;
+                continue;
+            };
             let request = Canonical::of(&request, &redactor);
             if let Some(message) = trace.message() {
                 counts.entry(request.prompt_key()).or_insert(message.usage.prompt_tokens());
@@ -81,8 +92,9 @@ impl Playback {
         for (at, recording) in recordings.iter().enumerate() {
             by_key.entry(recording.request.key()).or_default().push(at);
         }
-        let (faults, elsewhere, played) = (Vec::new(), None, Mutex::default());
-        Ok(Self { recordings, by_key, counts, redactor, speed, faults, elsewhere, played })
+        let (faults, elsewhere, played) = (Vec::new(), None, Arc::default());
+        let (recordings, comparing) = (recordings.into(), Arc::new(Semaphore::new(1)));
+        Ok(Self { recordings, left_out, by_key, counts, redactor, speed, faults, elsewhere, comparing, played })
     }
 
     /// The same with another backend for what was not recorded.
@@ -100,6 +112,22 @@ impl Playback {
         self.recordings.len()
     }
 
+    /// How many traces there is nothing to answer with: no answered Messages request, and no count of tokens.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The faults that no request came for, and how many requests came.
+    pub fn faults_to_come(&self) -> (Vec<Fault>, usize) {
+        let asked = self.lock().asked;
+        (self.faults.iter().copied().filter(|fault| fault.nth > asked).collect(), asked)
+    }
+
+    /// How many of the answers ended in the middle, as they do in the recording.
+    pub fn cut(&self) -> usize {
+        self.lock().cut
+    }
+
     /// How many requests were answered as recorded.
     pub fn answered(&self) -> usize {
         self.lock().answered
@@ -115,9 +143,8 @@ impl Playback {
         self.lock().misses.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Played> {
-        // What is in it is whole at any moment.
-        self.played.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Played> {
+        locked(&self.played)
     }
 
     /// What goes wrong with the request that comes now.
@@ -127,23 +154,22 @@ impl Playback {
         self.faults.iter().find(|fault| fault.nth == played.asked).map(|fault| fault.kind)
     }
 
-    /// The recorded answer. Of several to the same request each is given once, in their order, and then the last one again.
-    fn answer(&self, request: &Canonical) -> Option<Arc<Answer>> {
+    /// The recorded answer to a request. Of several to the same request each is given once, in their order, and then the last one
+    /// again. One that a fault cuts is still to come: the client sends its request again, and then it gets what was recorded.
+    fn answer(&self, request: &Canonical, fault: Option<FaultKind>) -> Option<Given> {
         let key = request.key();
         let recorded = self.by_key.get(&key)?;
         let mut played = self.lock();
-        played.answered += 1;
         let times = played.times.entry(key).or_default();
-        let at = recorded[(*times).min(recorded.len() - 1)];
+        let answer = self.recordings[recorded[(*times).min(recorded.len() - 1)]].answer.clone();
+        if let (Answer::Events(events), Some(FaultKind::Cut)) = (answer.as_ref(), fault) {
+            let half = events.len().div_ceil(2);
+            return Some(Given::Half(answer, half));
+        }
         *times += 1;
-        Some(self.recordings[at].answer.clone())
-    }
-
-    /// Who answers a request without a recording, if anybody does.
-    fn elsewhere(&self) -> Option<&dyn Backend> {
-        let backend = self.elsewhere.as_deref()?;
-        self.lock().elsewhere += 1;
-        Some(backend)
+        played.answered += 1;
+        played.cut += usize::from(answer.is_cut());
+        Some(Given::Whole(answer))
     }
 
     /// Remembers that a request has no recording, and tells why.
@@ -152,20 +178,54 @@ impl Playback {
         BackendError::new(ErrorKind::InvalidRequest, why)
     }
 
-    /// Which recording a request without one comes nearest to.
-    fn nearest(&self, request: &Canonical) -> String {
-        let recorded = self.recordings.iter().map(|recording| (&recording.id, &recording.request));
-        let nearest = nearest(request, recorded).and_then(|(id, comparison)| Some((id, comparison.first?)));
-        nearest.map_or_else(
-            || "no recording has this request".to_owned(),
-            |(id, first)| format!("no recording has this request; {id} comes nearest and differs first at {first}"),
-        )
+    /// Counts what came of a request that was asked elsewhere.
+    fn asked_elsewhere<T>(&self, result: Result<T, BackendError>) -> Result<T, BackendError> {
+        let mut played = self.lock();
+        match &result {
+            Ok(_) => played.elsewhere += 1,
+            Err(error) => played.misses.push(failed_elsewhere(error)),
+        }
+        result
     }
+
+    /// Which recording a request without one comes nearest to. Recorded answers do not wait for that.
+    async fn nearest(&self, request: Canonical) -> String {
+        const NO_RECORDING: &str = "no recording has this request";
+        let (recordings, turn) = (self.recordings.clone(), self.comparing.clone().acquire_owned().await);
+        let compared = spawn_blocking(move || {
+            let _turn = turn;
+            let recorded = recordings.iter().map(|recording| (&recording.id, &recording.request));
+            let (id, first) = nearest(&request, recorded)?;
+            Some(format!("{NO_RECORDING}; {id} comes nearest and differs first at {}", first?))
+        });
+        compared.await.ok().flatten().unwrap_or_else(|| NO_RECORDING.to_owned())
+    }
+}
+
+/// What a request is answered with.
+enum Given {
+    Whole(Arc<Answer>),
+    /// So many of its events, and then an error.
+    Half(Arc<Answer>, usize),
+}
+
+fn locked(played: &Mutex<Played>) -> MutexGuard<'_, Played> {
+    // What is in it is whole at any moment.
+    played.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed_elsewhere(error: &BackendError) -> String {
+    format!("no recording has this request, and the server that was asked failed: {error}")
+}
+
+/// The request of a trace that asks for a message.
+fn request_of(trace: &Trace) -> Option<MessagesRequest> {
+    read_messages_request(&trace.request.body).ok().filter(|_| trace.request.method == "POST" && trace.is_messages())
 }
 
 /// The prompt of a count of tokens, and what it came to.
 fn counted(trace: &Trace, redactor: &Redactor) -> Option<(String, u64)> {
-    let is_count = Endpoint::of_path(&trace.request.path) == Endpoint::CountTokens;
+    let is_count = Endpoint::of_path(&trace.request.path) == Endpoint::CountTokens && trace.request.method == "POST";
     let tokens = trace.response.body["input_tokens"].as_u64().filter(|_| is_count)?;
     let request: CountTokensRequest = read_body(&trace.request.body).ok()?;
     Some((Canonical::of(&request.into(), redactor).prompt_key(), tokens))
@@ -189,20 +249,24 @@ impl Backend for Playback {
                 return Err(Fault::error(status));
             }
             let wanted = Canonical::of(&request, &self.redactor);
-            let Some(answer) = self.answer(&wanted) else {
-                let Some(backend) = self.elsewhere() else { return Err(self.missed(self.nearest(&wanted))) };
-                return backend.messages(request).await;
-            };
-            match answer.as_ref() {
-                Answer::Events(recorded) if fault == Some(FaultKind::Cut) => {
-                    let half = events(answer.clone(), asked, self.speed).take(recorded.len().div_ceil(2));
+            match (self.answer(&wanted, fault), &self.elsewhere) {
+                (Some(Given::Half(answer, half)), _) => {
+                    let half = events(answer, asked, self.speed).take(half);
                     Ok(EventStream::new(half.chain(stream::once(ready(Err(Fault::cut()))))))
                 }
-                Answer::Events(_) => Ok(events(answer, asked, self.speed)),
-                Answer::Error { status, body, retry_after, at_us } => {
-                    sleep_until(asked + self.speed.at(*at_us)).await;
-                    Err(BackendError::Answered { status: *status, body: body.clone(), retry_after: retry_after.clone() })
+                (Some(Given::Whole(answer)), _) => {
+                    if let Answer::Error { status, body, retry_after, at_us } = answer.as_ref() {
+                        sleep_until(asked + self.speed.at(*at_us)).await;
+                        let (status, body, retry_after) = (*status, body.clone(), retry_after.clone());
+                        return Err(BackendError::Answered { status, body, retry_after });
+                    }
+                    Ok(events(answer, asked, self.speed))
                 }
+                (None, Some(backend)) => {
+                    let answer = self.asked_elsewhere(backend.messages(request).await)?;
+                    Ok(watched(answer, self.played.clone()))
+                }
+                (None, None) => Err(self.missed(self.nearest(wanted).await)),
             }
         })
     }
@@ -212,11 +276,24 @@ impl Backend for Playback {
         Box::pin(async move {
             match (known, &self.elsewhere) {
                 (Some(tokens), _) => Ok(tokens),
-                (None, Some(backend)) => backend.count_tokens(request).await,
+                (None, Some(backend)) => self.asked_elsewhere(backend.count_tokens(request).await),
                 (None, None) => Err(self.missed("no recording says how many tokens this prompt has".to_owned())),
             }
         })
     }
+}
+
+/// The events from elsewhere. If they end in an error, the request counts as one that nobody answered.
+fn watched(events: EventStream, played: Arc<Mutex<Played>>) -> EventStream {
+    let loosened = events.loosened.clone();
+    let events = events.inspect(move |event| {
+        if let Err(error) = event {
+            let mut played = locked(&played);
+            played.elsewhere -= 1;
+            played.misses.push(failed_elsewhere(error));
+        }
+    });
+    EventStream::new(events).with_loosened(loosened)
 }
 
 /// The events of an answer, each when it is due.

@@ -1,5 +1,6 @@
 //! What goes wrong on purpose.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::backend::BackendError;
@@ -33,6 +34,15 @@ impl Fault {
     /// The error behind the half of an answer.
     pub(super) fn cut() -> BackendError {
         BackendError::new(ErrorKind::Api, "the answer broke off, as planned with --fault")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.kind {
+            FaultKind::Status(status) => write!(f, "{status}@{}", self.nth),
+            FaultKind::Cut => write!(f, "cut@{}", self.nth),
+        }
     }
 }
 

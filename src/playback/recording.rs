@@ -21,10 +21,10 @@ impl Answer {
         let at_us = trace.timing.e2e_us.unwrap_or(0);
         match response.status {
             0 => None,
-            200 if response.events.is_empty() => {
+            200..=299 if response.events.is_empty() => {
                 Some(Self::Events(events_of(trace.message()?).into_iter().map(|event| (at_us, event)).collect()))
             }
-            200 => {
+            200..=299 => {
                 // Every JSON value is an event: one that nobody knows stays as it is.
                 let read =
                     |data: &Value| serde_json::from_value(data.clone()).unwrap_or_else(|_| StreamEvent::Other(data.clone()));
@@ -37,6 +37,12 @@ impl Answer {
                 Some(Self::Error { status, body: body.unwrap_or_else(unknown), retry_after, at_us })
             }
         }
+    }
+
+    /// Whether the recording ends in the middle: neither the answer's end came nor an error.
+    pub(super) fn is_cut(&self) -> bool {
+        let ends = |event: &StreamEvent| matches!(event, StreamEvent::MessageStop | StreamEvent::Error { .. });
+        matches!(self, Self::Events(events) if !events.iter().any(|(_, event)| ends(event)))
     }
 }
 

@@ -147,12 +147,16 @@ async fn what_was_not_recorded_is_asked_elsewhere() {
         assert_eq!(serde_json::to_value(message(&playback, asks(text)).await.unwrap()).unwrap(), says(expected));
     }
     assert_eq!((playback.answered(), playback.answered_elsewhere(), playback.misses().len()), (1, 1, 0));
+    // Elsewhere it is not known either.
+    message(&playback, asks("newer")).await.unwrap_err();
+    playback.count_tokens(request(asks("newer"))).await.unwrap_err();
+    assert_eq!((playback.answered(), playback.answered_elsewhere(), playback.misses().len()), (1, 1, 2));
 }
 
 /// A client that asks again gets what was recorded, as if nothing had happened.
 #[tokio::test]
 async fn faults_come_with_their_requests() {
-    let faults = ["529@1", "cut@3"].map(|fault| fault.parse().unwrap());
+    let faults = ["529@1", "cut@3", "cut@9"].map(|fault| fault.parse().unwrap());
     let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).with_faults(faults.to_vec());
     let mut came = Vec::new();
     for _ in 0..4 {
@@ -174,9 +178,38 @@ async fn faults_come_with_their_requests() {
         ),
     ]
     "#);
+    assert_eq!((playback.answered(), playback.faults_to_come()), (2, (vec!["cut@9".parse().unwrap()], 4)));
     for wrong in ["", "529", "cut@0", "200@1", "cut@x", "teapot@1"] {
         assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
     }
+}
+
+/// The answer that was cut is the one that comes when the client asks again.
+#[tokio::test]
+async fn a_fault_does_not_use_up_a_recording() {
+    let traces = ["first", "second"].iter().zip(1..);
+    let traces = traces.map(|(text, seq)| trace(seq, asks("hi"), &[("/response/body", says(text))])).collect();
+    let playback = playback(traces, Speed::Max).with_faults(vec!["cut@1".parse().unwrap()]);
+    message(&playback, asks("hi")).await.unwrap_err();
+    for expected in ["first", "second"] {
+        assert_eq!(serde_json::to_value(message(&playback, asks("hi")).await.unwrap()).unwrap(), says(expected));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_played_is_counted_and_what_was_cut_is_known() {
+    let cut = json!([{"at_us": 0, "event": "message_start", "data": {"type": "message_start", "message": says("")}}]);
+    let traces = vec![
+        trace(1, asks("created"), &[("/response/status", json!(201))]),
+        trace(2, asks("cut"), &[("/response/events", cut)]),
+        trace(3, asks("unanswered"), &[("/response/status", json!(0))]),
+        trace(4, json!(null), &[("/request/method", json!("GET")), ("/request/path", json!("/v1/models"))]),
+    ];
+    let playback = playback(traces, Speed::Max);
+    assert_eq!((playback.recordings(), playback.left_out()), (2, 2));
+    message(&playback, asks("created")).await.unwrap();
+    assert_eq!(playback.messages(request(asks("cut"))).await.unwrap().count().await, 1);
+    assert_eq!((playback.answered(), playback.cut()), (2, 1));
 }
 
 #[tokio::test]

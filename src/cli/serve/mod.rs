@@ -66,8 +66,9 @@ Then, in another terminal:
   ANTHROPIC_BASE_URL=http://127.0.0.1:8081 ANTHROPIC_API_KEY=local claude
 
 Exit codes with --traces:
-  0    every request was answered as recorded
-  1    a request had no recording: it was answered with status 400 and what differs from the nearest one";
+  0    every request was answered as recorded, by the server of --on-miss, or as --fault says
+  1    a request had no recording and no answer: it got status 400 and what differs from the nearest one, or the error of the
+       server of --on-miss";
 
 /// What the first signal is answered.
 const STOPPING: &str = "stopping: answers in flight get a few seconds; once more to stop at once";

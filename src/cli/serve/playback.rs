@@ -73,8 +73,16 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
         0 => String::new(),
         asked => format!(", {asked} answered elsewhere"),
     };
+    let cut = match playback.cut() {
+        0 => String::new(),
+        cut => format!(" ({cut} of them cut, as in the recording)"),
+    };
     let answered = count(playback.answered(), "request");
-    say(format_args!("{answered} as recorded{elsewhere}, {} without a recording", misses.len()));
+    say(format_args!("{answered} as recorded{cut}{elsewhere}, {} without a recording", misses.len()));
+    let (faults, asked) = playback.faults_to_come();
+    for fault in faults {
+        say(format_args!("--fault {fault} did not happen: {} for a message came", count(asked, "request")));
+    }
     Ok(ExitCode::from(u8::from(!misses.is_empty())))
 }
 
@@ -97,6 +105,11 @@ fn playback(args: &PlaybackArgs, redactor: Redactor) -> Result<Playback, CliErro
     let playback = Playback::of(traces, redactor, args.speed).map_err(CliError::input)?;
     match playback.recordings() {
         0 => Err(CliError::input(format!("nothing to play: none of {found} traces holds an answered Messages request"))),
-        _ => Ok(playback.with_faults(args.fault.clone())),
+        _ => {
+            if playback.left_out() > 0 {
+                say(format_args!("{} left out: no answered Messages request", count(playback.left_out(), "trace")));
+            }
+            Ok(playback.with_faults(args.fault.clone()))
+        }
     }
 }
