@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use tokio::task::JoinHandle;
 
 use super::Listening;
@@ -15,8 +18,42 @@ use crate::engine::decode::ToolFormatName;
 use crate::engine::{ComputePath, EngineOptions};
 use crate::wire::MessagesRequest;
 
+/// [`EngineArgs`] that nobody gives together with recordings, which need no engine. Variables of the environment may be set for
+/// other runs, so clap's conflicts, which count them, do not do.
+#[derive(Debug)]
+pub(super) struct WithoutTraces(pub EngineArgs);
+
+impl Args for WithoutTraces {
+    fn augment_args(command: Command) -> Command {
+        EngineArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        EngineArgs::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for WithoutTraces {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_given = |option: &Arg| matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let options = EngineArgs::augment_args(Command::new(""));
+        let given = options.get_arguments().filter(|option| is_given(option)).find_map(Arg::get_long);
+        match given.filter(|_| matches.value_source("traces").is_some()) {
+            Some(name) => {
+                let reason = format!("the argument '--traces <DIR>...' cannot be used with '--{name}'\n");
+                Err(clap::Error::raw(ErrorKind::ArgumentConflict, reason))
+            }
+            None => EngineArgs::from_arg_matches(matches).map(Self),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 /// The model, and how it is run.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 pub(super) struct EngineArgs {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
     /// pulled model, or tiny, which is in this program

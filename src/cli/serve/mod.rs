@@ -31,7 +31,7 @@ const API_KEY: &str = "ANYCLAUDE_API_KEY";
 pub(super) struct ServeArgs {
     #[cfg(feature = "mlx")]
     #[command(flatten)]
-    engine: engine::EngineArgs,
+    engine: engine::WithoutTraces,
     #[command(flatten)]
     playback: playback::PlaybackArgs,
     #[command(flatten)]
@@ -76,8 +76,8 @@ const STOPPING: &str = "stopping: answers in flight get a few seconds; once more
 /// Serves until Ctrl-C or SIGTERM.
 pub(super) async fn run(args: ServeArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     #[cfg(feature = "mlx")]
-    if let Some(model) = args.engine.model.clone() {
-        return engine::run(args.engine, model, args.listening).await;
+    if let Some(model) = args.engine.0.model.clone() {
+        return engine::run(args.engine.0, model, args.listening).await;
     }
     playback::run(args.playback, args.listening, redactor).await
 }

@@ -114,3 +114,20 @@ fn traces_or_a_model_and_something_to_play() {
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 2: error: missing: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default");
     sandbox.run(&["serve"]).exits(2);
 }
+
+/// An option that has no effect is refused; a variable of the environment may be for other runs.
+#[cfg(feature = "mlx")]
+#[test]
+fn options_of_the_engine_are_none_of_the_recordings() {
+    let sandbox = session();
+    for option in [["--compute-path", "cpu"], ["--cache-dir", "kept"], ["--max-output", "9"], ["--tool-format", "hermes"]] {
+        let ran = sandbox.run(&[&["serve", "--traces", "traces", "--port", "0"], &option[..]].concat()).exits(2);
+        assert!(ran.stderr.contains(&format!("'--traces <DIR>...' cannot be used with '{}", option[0])), "{}", ran.stderr);
+    }
+    let mut command = sandbox.anyclaude(&["serve", "--traces", "traces", "--port", "0", "--fault", "529@9"]);
+    let mut running = Running::start(command.env("KV_CACHE_DIR", "kept"));
+    running.says("listening on ");
+    running.signal("INT");
+    let ended = running.end().exits(0);
+    assert!(ended.stderr.contains("--fault 529@9 did not happen: 0 requests for a message came"), "{}", ended.stderr);
+}
