@@ -93,6 +93,8 @@ pub struct Import<'a> {
     ready: Vec<Ready>,
     files: HashSet<PathBuf>,
     ids: HashSet<String>,
+    /// The files of the traces taken: two exchanges of one session may have the same number.
+    claimed: HashSet<PathBuf>,
     /// By name.
     pub sessions: BTreeMap<String, ImportedSession>,
     /// What is in the files and no trace, by file.
@@ -120,6 +122,7 @@ impl<'a> Import<'a> {
             ready: Vec::new(),
             files: HashSet::new(),
             ids: HashSet::new(),
+            claimed: HashSet::new(),
             sessions: BTreeMap::new(),
             passed: Vec::new(),
             unrelated: 0,
@@ -201,7 +204,7 @@ impl<'a> Import<'a> {
                 if is_lacking && self.lacking.iter().all(|known| known.name() != importer.name()) {
                     self.lacking.push(importer);
                 }
-                self.prepare(*exchange);
+                self.prepare(*exchange)?;
                 if self.ready.len() < AT_ONCE { Ok(()) } else { self.write_ready() }
             }
             Found::Unrelated => {
@@ -215,14 +218,19 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) {
+    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
         let session = self.sessions.entry(trace.session.clone()).or_default();
         if trace.seq == 0 {
-            trace.seq = session.last + 1;
+            trace.seq = session.last.saturating_add(1);
         }
         session.last = session.last.max(trace.seq);
+        let path = path_of(self.out, &trace.session, trace.seq);
+        if !self.claimed.insert(path.clone()) {
+            return Err(ImportError::Occupied { path });
+        }
         let redactor = self.redactor_for(&trace);
-        self.ready.push(Ready { path: path_of(self.out, &trace.session, trace.seq), trace, missing, redactor });
+        self.ready.push(Ready { path, trace, missing, redactor });
+        Ok(())
     }
 
     /// The other tool may have kept the client's credentials; they may stand in texts too.
@@ -323,6 +331,35 @@ mod tests {
         import.file(&both, None).unwrap();
         assert_eq!(import.sessions.values().map(|session| session.exchanges).collect::<Vec<_>>(), [1, 1]);
         assert_eq!(import.repeated.into_iter().collect::<Vec<_>>(), [(both, 1)]);
+    }
+
+    #[test]
+    fn two_exchanges_of_one_number_are_refused_and_the_first_is_kept() {
+        for number in [1, u32::MAX] {
+            let folder = tempfile::tempdir().unwrap();
+            let (file, out) = (folder.path().join("a.har"), folder.path().join("traces"));
+            let entry = |text: &str| {
+                let mut archive: Value = serde_json::from_str(&archive(text)).unwrap();
+                archive["log"]["entries"][0].take()
+            };
+            let mut entries = [entry("Hi"), entry("Bye")];
+            let own = |id: &str, seq: u32| {
+                json!({
+                    "id": id, "session": "s", "seq": seq, "client": "c", "mode": "m", "at_us": [], "timing": {},
+                    "outcome": "complete",
+                })
+            };
+            entries[0]["_anyclaude"] = own("a", number);
+            // 0: the number after the last.
+            entries[1]["_anyclaude"] = own("b", if number == 1 { 1 } else { 0 });
+            fs::write(&file, json!({"log": {"version": "1.2", "creator": {}, "entries": entries}}).to_string()).unwrap();
+            let redactor = Redactor::default();
+            let mut import = Import::into(&out, &redactor);
+            let error = import.file(&file, None).unwrap_err();
+            assert!(matches!(error, ImportError::Occupied { .. }), "{error}");
+            let kept = trace::read(&path_of(&out, "s", number)).unwrap();
+            assert_eq!(kept.request.body["messages"][0]["content"], "Hi");
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! What of a request counts when its recording is looked for. Pure.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::trace::redact::Redactor;
 use crate::wire::{MessagesRequest, System};
 
-/// A request without what changes from run to run: the billing header, the ids of calls, who asks, the marks of the cache; without
-/// how the answer is sent; and without how long it may be, which clients set by what they know of a model's limits. A text counts as the one block that it stands for. Secrets are as recordings have them.
+/// A request without what changes from run to run: the billing header, who asks, the marks of the cache; without how the answer is
+/// sent; and without how long it may be, which clients set by what they know of a model's limits. A call's id is its number: it
+/// counts which result belongs to which call. A text counts as the one block that it stands for. Secrets are as recordings have
+/// them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Canonical(pub Map<String, Value>);
 
@@ -22,8 +26,9 @@ impl Canonical {
         let mut request = request.clone();
         request.system = request.system.map(|system| System::Text(system.text()));
         let mut body = serde_json::to_value(request).unwrap_or_default();
+        let mut calls = HashMap::new();
         for name in ["messages", "tools"] {
-            clean(&mut body[name]);
+            clean(&mut body[name], &mut calls);
         }
         redactor.json(&mut body);
         let Value::Object(mut fields) = body else { return Self(Map::new()) };
@@ -50,21 +55,24 @@ fn digest(fields: &Map<String, Value>) -> String {
 }
 
 /// Cleans messages, tools, or blocks of content, at any depth. Arguments and schemas are left as they are: a name in them means
-/// what the tool says.
-fn clean(value: &mut Value) {
+/// what the tool says. `calls` has the number of each call met before, by its id.
+fn clean(value: &mut Value, calls: &mut HashMap<String, usize>) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean(item, calls)),
         Value::Object(fields) => {
             fields.shift_remove("cache_control");
-            fields.shift_remove("tool_use_id");
-            if fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("tool_use")) {
-                fields.shift_remove("id");
+            let is_call = fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("tool_use"));
+            for name in ["tool_use_id", "id"].iter().filter(|name| is_call || **name != "id") {
+                if let Some(id @ Value::String(_)) = fields.get_mut(*name) {
+                    let next = calls.len();
+                    *id = (*calls.entry(id.as_str().unwrap_or_default().to_owned()).or_insert(next)).into();
+                }
             }
             if let Some(content @ Value::String(_)) = fields.get_mut("content") {
                 *content = json!([{"type": "text", "text": content.take()}]);
             }
             let inner = fields.iter_mut().filter(|(name, _)| !["input", "input_schema"].contains(&name.as_str()));
-            inner.for_each(|(_, value)| clean(value));
+            inner.for_each(|(_, value)| clean(value, calls));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -104,6 +112,18 @@ mod tests {
         let other =
             canonical(json!({"system": billing(2), "messages": messages, "metadata": {"user_id": "b"}, "max_tokens": 64000}));
         assert_eq!((one.key(), one.prompt_key()), (other.key(), other.prompt_key()));
+    }
+
+    #[test]
+    fn which_result_belongs_to_which_call_counts() {
+        let asked = |ids: [&str; 2], results: [&str; 2]| {
+            let calls = ids.map(|id| json!({"type": "tool_use", "id": id, "name": "Read", "input": {}}));
+            let results = [(results[0], "one"), (results[1], "two")]
+                .map(|(id, text)| json!({"type": "tool_result", "tool_use_id": id, "content": text}));
+            canonical(json!({"messages": [{"role": "assistant", "content": calls}, {"role": "user", "content": results}]})).key()
+        };
+        assert_eq!(asked(["a", "b"], ["a", "b"]), asked(["x", "y"], ["x", "y"]));
+        assert_ne!(asked(["a", "b"], ["a", "b"]), asked(["a", "b"], ["b", "a"]));
     }
 
     #[test]

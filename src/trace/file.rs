@@ -1,5 +1,6 @@
 //! Trace files: their names, reading, finding and writing them.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -192,7 +193,11 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TraceError> {
         return Err(partial.map_or(TraceError::NothingFound { paths: paths.to_vec() }, |path| TraceError::Partial { path }));
     }
     found.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-    found.dedup();
+    if paths.len() > 1 {
+        // One file can be named in many ways, as `traces` and `./traces` do.
+        let mut known = HashSet::new();
+        found.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    }
     Ok(found)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use memchr::{memchr, memmem};
+use serde::ser::Error as _;
 use serde_json::Value;
 
 use super::outline::LISTS;
@@ -59,7 +60,8 @@ impl SharedRedactor {
                 let body = self.body(&body, &lists)?;
                 let without = serde_json::to_vec_pretty(&trace)?;
                 // The only field at this depth before the response, and the last of the request.
-                let place = memmem::find(&without, b"\n    \"body\": null\n").map_or(0, |at| at + "\n    \"body\": ".len());
+                let place = memmem::find(&without, b"\n    \"body\": null\n").map(|at| at + "\n    \"body\": ".len());
+                let place = place.ok_or_else(|| serde_json::Error::custom("the request has no place for its body"))?;
                 [&without[..place], &body, &without[place + "null".len()..]].concat()
             }
             _ => serde_json::to_vec_pretty(&trace)?,

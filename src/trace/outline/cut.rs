@@ -1,5 +1,6 @@
 //! Cutting the lists out of a request's body in a trace's JSON, without parsing what is in them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
@@ -27,14 +28,13 @@ pub(super) fn lists_in<K>(json: &[u8], known: impl Fn(usize, usize, &[u8]) -> Op
     let mut cursor = Cursor { json, at: 0 };
     cursor.find("request")?;
     cursor.find("body")?;
-    let mut names: Vec<&[u8]> = Vec::new();
+    let mut names: HashSet<&[u8]> = HashSet::new();
     let mut lists = Vec::new();
     cursor.take(b'{')?;
     while let Some(name) = cursor.key() {
-        if names.contains(&name) {
+        if !names.insert(name) {
             return None;
         }
-        names.push(name);
         let list = LISTS.iter().position(|known| known.as_bytes() == name).filter(|_| cursor.take(b'[').is_some());
         match list {
             Some(list) => lists.push(CutList { list, items: cursor.items(|nth, rest| known(list, nth, rest))? }),
