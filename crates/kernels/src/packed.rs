@@ -25,6 +25,9 @@ const VECTORS: usize = 2;
 /// Bits of a mantissa: a number that ends below becomes a float by masking.
 const MANTISSA_BITS: usize = 23;
 
+/// Fewest weights, times rows, that one core takes at a time: with fewer, waking another core takes longer than it saves.
+const TASK_WEIGHTS: usize = 512 * 1024;
+
 /// 2^23, whose last bit counts 1.
 const MAGIC: f32 = 8_388_608.0;
 
@@ -237,7 +240,8 @@ fn packed_product_on(arch: Arch, rows: &[f32], matrix: &PackedMatrix, out: &mut 
             task.out.push(out);
         }
     }
-    tasks.into_par_iter().for_each(|task| arch.dispatch(task));
+    let least = TASK_WEIGHTS / (rows.len() * LANES);
+    tasks.into_par_iter().with_min_len(least.max(1)).for_each(|task| arch.dispatch(task));
 }
 
 /// The products of all rows with one tile.

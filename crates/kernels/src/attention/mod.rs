@@ -20,6 +20,9 @@ use crate::panel::{KeyTile, LaneRow, Panel, Sight};
 /// Keys per tile. A sequence without its first tokens has the same tiles otherwise if their number is a multiple of this.
 pub const KEY_TILE: usize = 128;
 
+/// Fewest products of two numbers that are shared among cores: with fewer, waking another core takes longer than it saves.
+const LEAST_SHARED: usize = 1024 * 1024;
+
 /// Queries that one task computes: they visit a key tile together, while it is in the processor's cache.
 const TASK_LANES: usize = 128;
 
@@ -117,6 +120,10 @@ fn attention_on(arch: Arch, queries: &[f32], batch: &AttentionBatch, output: &mu
                 own.push(sinks[head]);
             }
         }
+    }
+    let pairs: usize = sequences.iter().map(|sequence| sequence.queries * sequence.tokens()).sum();
+    if pairs * query_heads * (width + value_width) < LEAST_SHARED {
+        return tasks.into_iter().for_each(|task| arch.dispatch(task));
     }
     // In prefill, the last tokens see the most keys: starting with them keeps all cores busy to the end.
     tasks.into_par_iter().rev().with_max_len(1).for_each(|task| arch.dispatch(task));
