@@ -15,6 +15,10 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// The first cause of an error, which reqwest's own text leaves out.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    // The cause of this one, "deadline has elapsed", does not say whose.
+    if error.is_connect() && error.is_timeout() {
+        return "connecting timed out".to_owned();
+    }
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.last().map_or_else(|| error.to_string(), |cause| cause.to_string())
 }
