@@ -49,7 +49,9 @@ pub struct LayerInputConfig {
     pub vocab_size: usize,
 }
 
-/// The fields as written.
+/// The fields as written. Where one is missing, transformers and mlx-lm sometimes assume different values: transformers has no
+/// `final_logit_softcapping`, 0 `num_kv_shared_layers`, no `use_double_wide_mlp` and every sixth layer seeing all tokens; mlx-lm 30,
+/// 20, true and every fifth. Transformers is followed: models are published in its format, and mlx-lm's values suit one size only.
 #[derive(Deserialize)]
 struct Fields {
     model_type: String,
@@ -72,7 +74,6 @@ struct Fields {
     use_double_wide_mlp: bool,
     hidden_size_per_layer_input: Option<usize>,
     vocab_size_per_layer_input: Option<usize>,
-    vocab_size: usize,
     #[serde(default)]
     enable_moe_block: bool,
     num_experts: Option<usize>,
@@ -92,8 +93,11 @@ struct RopeByKind {
     sliding_attention: RopeFields,
 }
 
-/// Where `layer_types` is missing, every sixth layer sees all tokens.
+/// Where `layer_types` is missing, every sixth layer sees all tokens. The last one always does.
 const EVERY: usize = 6;
+
+/// Tokens in the table of the layers' own inputs where the configuration does not say it, whatever its `vocab_size`.
+const USUAL_INPUT_TOKENS: usize = 262_144;
 
 /// A head's width in layers that see all tokens where the configuration does not say it.
 fn full_head_width() -> Option<usize> {
@@ -120,10 +124,12 @@ impl Gemma4Config {
         let fields = Fields::deserialize(config).map_err(|e| e.to_string())?;
         fields.check()?;
         let layers = fields.num_hidden_layers;
-        let sliding: Vec<bool> = match &fields.layer_types {
+        let mut sliding: Vec<bool> = match &fields.layer_types {
             Some(types) => types.iter().map(|kind| kind == SLIDING).collect(),
             None => (1..=layers).map(|number| !number.is_multiple_of(EVERY)).collect(),
         };
+        // As in transformers, whatever `layer_types` says of it.
+        sliding[layers - 1] = false;
         let own_layers = layers - fields.num_kv_shared_layers;
         if let Some(lender) = sliding[own_layers..].iter().find(|kind| !sliding[..own_layers].contains(kind)) {
             let kind = if *lender { SLIDING } else { "full_attention" };
@@ -140,7 +146,7 @@ impl Gemma4Config {
         let usual = fields.usual();
         let says_width = config.get("hidden_size_per_layer_input").is_some();
         let width = fields.hidden_size_per_layer_input.unwrap_or(if says_width { 0 } else { usual.layer_input_width });
-        let vocab_size = fields.vocab_size_per_layer_input.unwrap_or(fields.vocab_size);
+        let vocab_size = fields.vocab_size_per_layer_input.unwrap_or(USUAL_INPUT_TOKENS);
         Ok(Self {
             sliding,
             window: fields.sliding_window.unwrap_or(usual.window),
@@ -261,7 +267,7 @@ mod tests {
         let types = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"];
         let types: Vec<&str> = types.into_iter().chain(["sliding_attention"]).collect();
         let config = parse(json!({"layer_types": types, "num_kv_shared_layers": 3})).unwrap();
-        assert_eq!((0..6).map(|layer| config.kv_layer(layer)).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 2]);
+        assert_eq!((0..6).map(|layer| config.kv_layer(layer)).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 1]);
         assert_eq!(config.own_layers(), 3);
     }
 
@@ -274,7 +280,7 @@ mod tests {
         assert_eq!(config.full, FullAttention { kv_heads: 2, head_dim: 16, rope, values_are_keys: false });
         assert_eq!((config.borrowing_width, config.layer_inputs, config.experts, config.logit_cap), (1, None, None, None));
         let inputs = parse(json!({"hidden_size_per_layer_input": 4})).unwrap().layer_inputs;
-        assert_eq!(inputs, Some(LayerInputConfig { width: 4, vocab_size: 300 }));
+        assert_eq!(inputs, Some(LayerInputConfig { width: 4, vocab_size: 262_144 }));
         let of_kind = |model_type: &str| {
             let mut config = file(json!({"model_type": model_type}));
             config
@@ -288,6 +294,14 @@ mod tests {
         assert_eq!(["gemma4_unified", "gemma4_unified_text"].map(of_kind), [(1024, 512, None); 2]);
         let null = parse(json!({"sliding_window": 40, "global_head_dim": null, "hidden_size_per_layer_input": null})).unwrap();
         assert_eq!((null.window, null.full.head_dim, null.layer_inputs), (40, 8, None));
+    }
+
+    #[test]
+    fn the_last_layer_sees_all_tokens() {
+        let sliding = |change: Value| parse(change).unwrap().sliding;
+        assert_eq!(sliding(json!({"layer_types": vec![SLIDING; 6]})), [true, true, true, true, true, false]);
+        let without_list = sliding(json!({"num_hidden_layers": 8}));
+        assert_eq!(without_list, [true, true, true, true, true, false, true, false]);
     }
 
     #[test]
