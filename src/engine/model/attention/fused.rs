@@ -18,10 +18,12 @@ use crate::engine::model::layers::RmsNorm;
 /// Most bytes of scores that are made at once. They are made only where MLX has no fused kernel.
 const MOST_SCORE_BYTES: usize = 256 << 20;
 
-/// The widest heads for whose prefill MLX has one.
-const WIDEST_FUSED: i32 = 128;
+/// The widths of heads for whose prefill MLX has one on Metal, if values are as wide as keys. Newer versions of MLX may have one for
+/// more widths, such as 96; a bound costs these no more than a few operations.
+const FUSED_WIDTHS: [i32; 3] = [64, 80, 128];
 
-/// Fewer new tokens than this at once, or a multiple of it: matrix products are computed in tiles of this size.
+/// Matrix products are computed in tiles of this many rows, so a part has a multiple of it where that many fit; a part with fewer
+/// would leave the rest of its last tile unused.
 const TILE: usize = 32;
 
 /// The queries of the new tokens of one sequence, or of `S` that share buffers, and the keys and values that they attend to.
@@ -115,8 +117,14 @@ pub(super) fn joined(parts: Vec<Array>, of_group: i32) -> Result<Array, Exceptio
 /// The attention output of the new tokens of a part, `[S, H, L, d]`. A token attends to what the mask says; without one, to itself
 /// and the tokens before it, with a `window` to at most that many in all. With `sinks`, `[H]`, it also attends to nothing.
 pub(super) fn attend(input: &FusedInput, scores: Scores) -> Result<Array, Exception> {
-    let at_once = if input.queries.dim(3) > WIDEST_FUSED { rows_at_once(input, MOST_SCORE_BYTES) } else { i32::MAX };
+    let width = input.queries.dim(3);
+    let at_once = if is_fused(width, scores.value_width) { i32::MAX } else { rows_at_once(input, MOST_SCORE_BYTES) };
     attend_in_parts(input, scores, at_once)
+}
+
+/// Whether MLX has a fused prefill kernel for keys of this width, and for values of another one if that is given.
+fn is_fused(width: i32, value_width: Option<i32>) -> bool {
+    FUSED_WIDTHS.contains(&width) && value_width.is_none_or(|values| values == width)
 }
 
 /// How many new tokens may attend at once so that the scores take at most this many bytes; at least one.
@@ -262,6 +270,14 @@ mod tests {
                 assert!(difference < 1e-5, "{at_once} at once, window {window:?}: differ by {difference}");
             }
         }
+    }
+
+    #[test]
+    fn scores_are_bounded_where_no_kernel_avoids_them() {
+        let fused = |widths: &[i32]| widths.iter().map(|width| is_fused(*width, None)).collect::<Vec<_>>();
+        assert_eq!(fused(&[64, 80, 128]), [true; 3]);
+        assert_eq!(fused(&[16, 100, 112, 192, 256, 512, 576]), [false; 7]);
+        assert_eq!([Some(128), Some(64)].map(|values| is_fused(128, values)), [true, false]);
     }
 
     #[test]
