@@ -5,19 +5,19 @@ use super::syntax::ending_with_start_of;
 /// The pair of tags around thoughts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ThinkingTags {
-    /// Before the first thought.
+    /// The whole of what stands before the first thought.
     pub open: &'static str,
-    /// The markup that `open` begins with.
-    pub begin: &'static str,
+    /// The part of `open` that is markup: all of it, or what stands before a word such as Gemma's `thought`.
+    pub open_markup: &'static str,
     /// After the last.
     pub close: &'static str,
 }
 
 /// The pairs that models use: the first by Qwen, DeepSeek and most others, the second by Mistral, the third by Gemma.
 pub(super) const THINKING_TAGS: [ThinkingTags; 3] = [
-    ThinkingTags { open: "<think>", begin: "<think>", close: "</think>" },
-    ThinkingTags { open: "[THINK]", begin: "[THINK]", close: "[/THINK]" },
-    ThinkingTags { open: "<|channel>thought", begin: "<|channel>", close: "<channel|>" },
+    ThinkingTags { open: "<think>", open_markup: "<think>", close: "</think>" },
+    ThinkingTags { open: "[THINK]", open_markup: "[THINK]", close: "[/THINK]" },
+    ThinkingTags { open: "<|channel>thought", open_markup: "<|channel>", close: "<channel|>" },
 ];
 
 impl ThinkingTags {
@@ -83,7 +83,7 @@ impl Thinking {
     pub(super) fn rest_of_opening(&self) -> Option<&'static str> {
         let text = self.held.trim_start();
         let undecided = matches!(self.state, ThinkingState::Undecided);
-        let mut begun = THINKING_TAGS.iter().filter(|tags| undecided && text.starts_with(tags.begin));
+        let mut begun = THINKING_TAGS.iter().filter(|tags| undecided && text.starts_with(tags.open_markup));
         begun.find_map(|tags| tags.open.strip_prefix(text))
     }
 

@@ -145,7 +145,8 @@ impl Weights {
         Ok(self.plain(stack))
     }
 
-    /// Takes a stack `[heads, output, input]`, one of [`HEAD_MATRICES`], for products of each head: on the CPU path unpacked, as they are small.
+    /// Takes a stack `[heads, output, input]`, one of [`HEAD_MATRICES`], for products of each head: on the CPU path unpacked, as
+    /// they are small.
     pub(super) fn head_matrices(&mut self, path: &str, shape: &[usize]) -> Result<Matrix, EngineError> {
         match self.path {
             ComputePath::Cpu => Ok(Matrix::OnCpu(self.unpacked(path, shape)?)),

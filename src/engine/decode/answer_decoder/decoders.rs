@@ -128,7 +128,7 @@ impl AnswerDecoders {
             (false, _) => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
-        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.begin, tags.close]);
+        let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open_markup, tags.close]);
         markup.extend(tags.chain(parts.format.markup()).filter_map(|tag| parts.tokenizer.added_token(tag)));
         Ok(AnswerDecoder {
             detokenizer: Detokenizer::new(parts.tokenizer.clone(), markup),

@@ -30,7 +30,7 @@ impl AnswerDecoder {
     pub(super) fn tokens_that_open_thoughts(&self) -> Vec<u32> {
         let may = matches!(&self.stage, Stage::Start(_, text) if text.is_empty()) && self.thinking.may_open_tags();
         let tags = THINKING_TAGS.iter().filter(|_| may && self.rules.shows_thinking);
-        tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.begin)).collect()
+        tags.filter_map(|tags| self.parts.tokenizer.added_token(tags.open_markup)).collect()
     }
 
     /// What must still come of a tag around thoughts, before a value of the output format: nothing else can then begin with its

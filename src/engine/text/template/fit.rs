@@ -29,9 +29,9 @@ pub(super) fn fit(render: &Render) -> TemplateTraits {
     best(&[calling, TemplateTraits { descriptions: Descriptions::Always, ..calling }], &[undescribed_tool()], render)
 }
 
-/// Of the ways to pass text apart from calls, the one whose calls are in a turn of the model, and which shows thoughts, before the
-/// text where that can be; among equals, the one that was found. All show what that one shows. Nothing changes if text goes beside
-/// calls.
+/// Where a template takes text and calls only in separate messages, improves the `found` way to pass them. Only ways whose prompts
+/// show at least as many facts as the found one's are considered. Best is a way that puts the call in a turn of the model; then
+/// one that shows the thoughts; then one that shows them before the text. If nothing is better than the found way, it stays.
 fn within_turns(found: TemplateTraits, render: &Render) -> TemplateTraits {
     let roles = match found.said {
         TextBeforeCalls::Beside => return found,
