@@ -48,11 +48,8 @@ fn format_parser() -> clap::builder::PossibleValuesParser {
 
 pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
     let exporter = exporter_named(&args.to).ok_or_else(|| CliError::input(format!("no format {}", args.to)))?;
+    let counted = tokenizer(&args)?;
     let files = by_time(trace::find(&or_default(args.paths)?)?)?;
-    #[cfg(feature = "mlx")]
-    let counted = args.model.as_deref().map(tokens_of).transpose()?;
-    #[cfg(not(feature = "mlx"))]
-    let counted: Option<Box<CountTokens<'_>>> = None;
     let is_estimated = counted.is_none() && exporter.counts_tokens();
     let tokens = counted.unwrap_or_else(|| Box::new(estimated_tokens));
     let failed = |error: std::io::Error| CliError::input(format!("cannot write {}: {error}", args.out.display()));
@@ -91,10 +88,18 @@ fn estimated_tokens(request: &MessagesRequest) -> Option<Vec<u32>> {
     Some(text.chunks(4).map(token).collect())
 }
 
+/// Counts tokens as the model does that was named, if one was.
 #[cfg(feature = "mlx")]
-fn tokens_of(model: &std::path::Path) -> Result<Box<CountTokens<'static>>, CliError> {
+fn tokenizer(args: &TraceExportArgs) -> Result<Option<Box<CountTokens<'static>>>, CliError> {
     use crate::engine::text::{ChatTemplate, Tokenizer};
+    let Some(model) = &args.model else { return Ok(None) };
     let tokenizer = Tokenizer::load(model).map_err(CliError::input)?;
     let template = ChatTemplate::load(model, &tokenizer).map_err(CliError::input)?;
-    Ok(Box::new(move |request| template.render(request).and_then(|text| tokenizer.encode(&text)).ok()))
+    Ok(Some(Box::new(move |request| template.render(request).and_then(|text| tokenizer.encode(&text)).ok())))
+}
+
+/// Models are read by the engine, which is not there.
+#[cfg(not(feature = "mlx"))]
+fn tokenizer(_: &TraceExportArgs) -> Result<Option<Box<CountTokens<'static>>>, CliError> {
+    Ok(None)
 }
