@@ -5,8 +5,6 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
 use crate::trace::ExchangeOutcome;
@@ -45,7 +43,7 @@ impl Exporter for Mooncake {
             let request = trace.messages_request()?;
             let output = trace.response.body["usage"]["output_tokens"].as_u64();
             let output = output.filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
-            let came = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339).ok()?;
+            let came = trace.came_at()?;
             let prompt = tokens(&request).filter(|prompt| !prompt.is_empty())?;
             let since = came - *first.get_or_insert(came);
             Some(json!({

@@ -2,8 +2,6 @@
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
@@ -48,7 +46,7 @@ fn line(trace: &Trace) -> Option<Value> {
 
 /// The span of an exchange; `None` if its time is none.
 fn span(trace: &Trace) -> Option<Value> {
-    let start = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339).ok()?.unix_timestamp_nanos();
+    let start = trace.came_at()?.unix_timestamp_nanos();
     let took_us = trace.timing.e2e_us.or(trace.response.events.last().map(|event| event.at_us)).unwrap_or_default();
     let model = trace.request.body["model"].as_str().unwrap_or_default();
     let failed = trace.outcome != ExchangeOutcome::Complete;

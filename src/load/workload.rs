@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::Start;
 use super::timeline::{Moment, Timeline};
@@ -158,8 +156,7 @@ fn planned(recorded: Vec<Recorded>, timeline: &Timeline) -> Vec<Arc<Turn>> {
 }
 
 fn begin_of(trace: &Trace) -> Option<Moment> {
-    let time = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339).ok()?;
-    Some(time.unix_timestamp_nanos() / 1000)
+    Some(trace.came_at()?.unix_timestamp_nanos() / 1000)
 }
 
 /// When the answer ended, as far as it came; `None` where the recording does not say, as other tools' files often do not.

@@ -2,11 +2,18 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{ItlPercentiles, RecordedEvent, Timing, Trace};
 use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent, from_json};
 
 impl Trace {
+    /// When the request came; `None` if the trace does not tell.
+    pub fn came_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(&self.recorded_at, &Rfc3339).ok()
+    }
+
     /// What the request asks for.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::of_path(&self.request.path)

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::folder::or_default;
 use super::success_unless;
@@ -47,7 +46,7 @@ impl Asked {
             file: file.to_owned(),
             key: outline.request_key(),
             is_whole: outline.trace.outcome == ExchangeOutcome::Complete,
-            recorded_at: OffsetDateTime::parse(&outline.trace.recorded_at, &Rfc3339).ok(),
+            recorded_at: outline.trace.came_at(),
         })
     }
 

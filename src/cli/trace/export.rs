@@ -6,9 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use super::folder::or_default;
 use super::stats::PromptItem;
 use crate::cli::text::count;
@@ -73,8 +70,7 @@ pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
 
 /// The files in the order in which their exchanges were recorded.
 fn by_time(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
-    let times =
-        outlines(&files, |_, _, _| Ok(()), |_, outline| Ok(OffsetDateTime::parse(&outline?.trace.recorded_at, &Rfc3339).ok()));
+    let times = outlines(&files, |_, _, _| Ok(()), |_, outline| Ok(outline?.trace.came_at()));
     let mut files: Vec<_> = times.into_iter().collect::<Result<Vec<_>, TraceError>>()?.into_iter().zip(files).collect();
     // Those of one time stay in their sessions' order.
     files.sort_by_key(|(time, _)| *time);
