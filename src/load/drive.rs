@@ -1,15 +1,19 @@
 //! Sending the requests of a schedule, each as near as possible to when it is meant to begin.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Answered, Failed, PlannedConversation, Sample, Schedule, Start};
+use super::{Answered, Failed, FailureKind, PlannedConversation, Sample, Schedule, Start};
 use crate::backend::Backend;
-use crate::replay::Driver;
+use crate::replay::{Driver, Measurement};
+use crate::wire::MessagesRequest;
 
 /// Sends all requests of a schedule, and gives each sample to `on_sample` as it comes, until all are there. Dropping the future
 /// drops the requests that are under way.
@@ -56,14 +60,28 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
         sleep_until(intended).await;
         let request = turn.request(&conversation.mark);
         let late_us = us(intended.elapsed());
-        let answer = driver.timed(request).await;
+        let answer = answer(&driver, request).await.map(|measured| Answered::of(&measured, &turn.turn, late_us));
         before = Some(Before { began: intended, answered: Instant::now() });
-        let answer = answer.map(|measured| Answered::of(&measured, late_us)).map_err(Failed::from);
         let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
         let sample = Sample { id: turn.turn.id.to_string(), intended_us, held_us, late_us, answer };
         // Nobody listens any more only where all is being dropped.
         samples.send(sample).ok();
     }
+}
+
+/// The answer to a request. A panic is a failure like others: without a sample it would be in no figure, and so would all that
+/// follow in its conversation.
+async fn answer(driver: &Driver<'_>, request: MessagesRequest) -> Result<Measurement, Failed> {
+    match AssertUnwindSafe(driver.timed(request)).catch_unwind().await {
+        Ok(answer) => answer.map_err(Failed::from),
+        Err(panic) => Err(Failed { kind: FailureKind::Panicked, text: said(panic.as_ref()) }),
+    }
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 /// 64 bits of microseconds last for half a million years.

@@ -19,9 +19,9 @@ pub use backlog::falls_behind;
 pub use drive::run;
 pub use pattern::{Arrivals, Pattern, Shard, Start};
 pub use rate_search::RateSearch;
-pub use sample::{Answered, Budget, Failed, Sample};
+pub use sample::{Answered, Budget, Failed, FailureKind, Sample};
 pub use schedule::{Dice, PlannedConversation, PlannedTurn, Schedule, schedule};
-pub use workload::{Conversation, CutPauses, Turn, Workload};
+pub use workload::{Changes, Conversation, CutPauses, Turn, Workload, WorkloadError};
 
 /// The share of the requests that must be within the budget.
 pub const ENOUGH_WITHIN_BUDGET: f64 = 0.99;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Turn;
 use crate::replay::{Failure, Kind, Measurement};
 
 /// What came of one request. Times are in microseconds.
@@ -23,10 +24,19 @@ pub struct Sample {
 /// Why a request has no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// What kind of failure it was.
-    pub kind: Kind,
+    /// Whose failure it was, and of what kind.
+    pub kind: FailureKind,
     /// What the backend said, or what became of the connection; without secrets.
     pub text: String,
+}
+
+/// Whose failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The backend's, or that of the connection to it.
+    Backend(Kind),
+    /// Our own: the code that sends a request and times its answer panicked.
+    Panicked,
 }
 
 /// An answer. Times are counted from when the request was meant to begin.
@@ -34,6 +44,8 @@ pub struct Failed {
 pub struct Answered {
     /// Until the first content event; `None` for an answer without content.
     pub ttft_us: Option<u64>,
+    /// Whether it has no content, and the recorded answer is not known to have none.
+    pub lacks_content: bool,
     /// Per output token after the first; `None` without two tokens.
     pub tpot_us: Option<u64>,
     /// Until the end.
@@ -58,15 +70,26 @@ pub struct Budget {
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         // What an error of a backend displays is redacted.
-        Self { kind: failure.kind(), text: failure.error.to_string() }
+        Self { kind: FailureKind::Backend(failure.kind()), text: failure.error.to_string() }
+    }
+}
+
+impl FailureKind {
+    /// The name under which such failures are counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backend(kind) => kind.name(),
+            Self::Panicked => "panicked",
+        }
     }
 }
 
 impl Answered {
-    /// An answer to a request that was sent so late.
-    pub(super) fn of(measured: &Measurement, late_us: u64) -> Self {
+    /// An answer to the request of a turn that was sent so late.
+    pub(super) fn of(measured: &Measurement, turn: &Turn, late_us: u64) -> Self {
         Self {
             ttft_us: measured.ttft_us.map(|us| us + late_us),
+            lacks_content: measured.ttft_us.is_none() && !turn.recorded_without_content,
             tpot_us: measured.tpot_us(),
             e2e_us: measured.e2e_us + late_us,
             prompt_tokens: measured.prompt_tokens,
@@ -82,10 +105,13 @@ impl Budget {
         self == Self::default()
     }
 
-    /// Whether a request was answered in time. What has no such time, such as a TPOT of one token, is in time.
+    /// Whether a request was answered in time. What has no such time, such as a TPOT of one token, is in time; but an answer
+    /// without content answers nothing, unless the recorded one has none either.
     pub fn allows(self, sample: &Sample) -> bool {
         let within =
             |us: Option<u64>, limit: Option<Duration>| us.zip(limit).is_none_or(|(us, limit)| Duration::from_micros(us) <= limit);
-        sample.answer.as_ref().is_ok_and(|answer| within(answer.ttft_us, self.ttft) && within(answer.tpot_us, self.tpot))
+        let is_good =
+            |answer: &Answered| !answer.lacks_content && within(answer.ttft_us, self.ttft) && within(answer.tpot_us, self.tpot);
+        sample.answer.as_ref().is_ok_and(is_good)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 
 use super::{Arrivals, Pattern, Shard, Start, Turn, Workload};
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest};
@@ -39,7 +40,7 @@ pub struct PlannedTurn {
 impl PlannedTurn {
     /// The request as it is sent, with the conversation's mark. Made when it is sent: a copy of each in memory would be too much.
     pub(super) fn request(&self, mark: &str) -> MessagesRequest {
-        marked(self.turn.request.clone(), mark)
+        marked(self.turn.request(), mark)
     }
 }
 
@@ -116,8 +117,17 @@ fn marked(mut request: MessagesRequest, mark: &str) -> MessagesRequest {
     request
 }
 
+/// The chance of one shard. Hashed, so that shards and seeds beside each other have nothing in common.
+fn dice(seed: u64, shard: Shard) -> StdRng {
+    let mut hash = Sha256::new();
+    for number in [seed, shard.nth as u64, shard.of as u64] {
+        hash.update(number.to_le_bytes());
+    }
+    StdRng::from_seed(hash.finalize().into())
+}
+
 fn set_arrivals(conversations: &mut [PlannedConversation], per_s: f64, arrivals: Arrivals, shard: Shard, seed: u64) {
-    let mut dice = StdRng::seed_from_u64(seed.wrapping_add(shard.nth as u64));
+    let mut dice = dice(seed, shard);
     let mut at_s = 0.0;
     let mut nth = 0;
     let most = conversations.iter().map(|conversation| conversation.turns.len()).max().unwrap_or(0);

@@ -26,13 +26,22 @@ const BUSY: Duration = Duration::from_millis(400);
 /// Each request takes one of the workers, waits for one where all are taken, and is then answered in the planted times.
 struct Workers {
     free: Arc<Semaphore>,
-    /// The answers to these numbers of `max_tokens` are refused.
-    refused: u32,
+    /// What becomes of requests with this number of `max_tokens`.
+    odd: Option<(u32, Odd)>,
+}
+
+/// What may come in place of an answer with content.
+#[derive(Clone, Copy, PartialEq)]
+enum Odd {
+    Refused,
+    Panic,
+    /// An answer that takes as long as others, and has nothing in it.
+    Empty,
 }
 
 impl Workers {
     fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { free: Arc::new(Semaphore::new(count)), refused: u32::MAX })
+        Arc::new(Self { free: Arc::new(Semaphore::new(count)), odd: None })
     }
 }
 
@@ -47,8 +56,11 @@ impl Backend for Workers {
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         Box::pin(async move {
-            if request.max_tokens == self.refused {
-                return Err(BackendError::from(ErrorBody::new(ErrorKind::Overloaded, "no")));
+            let odd = self.odd.filter(|(max_tokens, _)| request.max_tokens == *max_tokens).map(|(_, odd)| odd);
+            match odd {
+                Some(Odd::Refused) => return Err(BackendError::from(ErrorBody::new(ErrorKind::Overloaded, "no"))),
+                Some(Odd::Panic) => panic!("a fault of the client"),
+                Some(Odd::Empty) | None => {}
             }
             let worker = self.free.clone().acquire_owned().await.unwrap();
             let start = json!({"type": "message_start", "message": {
@@ -59,10 +71,14 @@ impl Backend for Workers {
             let token = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a "}});
             let mut events = vec![(Duration::ZERO, start), (Duration::ZERO, block), (TTFT, token.clone())];
             events.extend((1..TOKENS).map(|_| (TPOT, token.clone())));
+            if odd == Some(Odd::Empty) {
+                events.truncate(1);
+            } else {
+                events.push((Duration::ZERO, json!({"type": "content_block_stop", "index": 0})));
+            }
             events.extend([
-                (Duration::ZERO, json!({"type": "content_block_stop", "index": 0})),
                 (
-                    Duration::ZERO,
+                    if odd == Some(Odd::Empty) { BUSY } else { Duration::ZERO },
                     json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
                     "usage": {"output_tokens": TOKENS}}),
                 ),
@@ -85,16 +101,16 @@ impl Backend for Workers {
 
 /// Conversations of two turns, a second of thought between them, one every 100 ms.
 fn workload(conversations: u64) -> Workload {
-    let turn = |conversation: u64, seq: u32| Turn {
-        id: ExchangeId::new(&format!("s{conversation}"), &format!("{seq:04}")).unwrap(),
-        request: serde_json::from_value(json!({
+    let turn = |conversation: u64, seq: u32| {
+        let request = json!({
             "model": "m", "max_tokens": 9 + seq, "messages": [{"role": "user", "content": format!("hello {conversation}")}],
-        }))
-        .unwrap(),
-        start: match seq {
+        });
+        let start = match seq {
             1 => Start::At(Duration::from_millis(100 * conversation)),
             _ => Start::AfterAnswer(Duration::from_secs(1)),
-        },
+        };
+        let id = ExchangeId::new(&format!("s{conversation}"), &format!("{seq:04}")).unwrap();
+        Turn::new(id, &serde_json::from_value(request).unwrap(), start)
     };
     let conversation = |nth| Conversation { turns: vec![turn(nth, 1).into(), turn(nth, 2).into()] };
     let lasts = Duration::from_millis(100 * conversations) + BUSY * 2 + Duration::from_secs(1);
@@ -259,11 +275,59 @@ async fn never_more_than_so_many_at_once() {
 #[tokio::test(start_paused = true)]
 async fn errors_are_counted_by_kind_and_are_never_good() {
     let pattern = constant(100.0);
-    let refusing = Arc::new(Workers { free: Arc::new(Semaphore::new(WORKERS)), refused: 11 });
+    let refusing = odd(11, Odd::Refused);
     let samples = samples(pattern, 100, refusing).await;
     let measured = measured(&samples, pattern, Budget { ttft: Some(Duration::from_secs(9)), tpot: None });
     assert_eq!((measured.answered, measured.errors["overloaded"].count, measured.within_budget), (50, 50, Some(50)));
     assert_eq!(measured.errors["overloaded"].example, "overloaded_error: no");
+}
+
+fn odd(max_tokens: u32, odd: Odd) -> Arc<Workers> {
+    Arc::new(Workers { free: Arc::new(Semaphore::new(WORKERS)), odd: Some((max_tokens, odd)) })
+}
+
+/// A panic in the middle of a request is counted, and the rest of its conversation is sent.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_panics_is_counted_as_such() {
+    let pattern = constant(100.0);
+    let samples = samples(pattern, 100, odd(10, Odd::Panic)).await;
+    let measured = measured(&samples, pattern, Budget { ttft: Some(Duration::from_secs(9)), tpot: None });
+    assert_eq!((measured.requests, measured.answered, measured.within_budget), (100, 50, Some(50)));
+    let errors = &measured.errors["panicked"];
+    assert_eq!((errors.count, errors.example.as_str()), (50, "a fault of the client"));
+}
+
+/// A server under load that gives nothing, quickly, is no good one; but what was empty when it was recorded may be.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_content_is_good_only_if_the_recorded_one_has_none() {
+    let (pattern, budget) = (constant(100.0), Budget { ttft: Some(Duration::from_secs(9)), tpot: None });
+    for (recorded_without_content, good) in [(false, 50), (true, 100)] {
+        let mut workload = workload(50);
+        for conversation in &mut workload.conversations {
+            Arc::make_mut(&mut conversation.turns[1]).recorded_without_content = recorded_without_content;
+        }
+        let mut samples = Vec::new();
+        let planned = schedule(&workload, pattern, None, Shard::WHOLE, DICE);
+        run(planned, odd(11, Odd::Empty), |sample| samples.push(sample)).await;
+        let measured = measured(&samples, pattern, budget);
+        assert_eq!((measured.answered, measured.ttft.distribution().count()), (100, 50));
+        assert_eq!(measured.within_budget, Some(good));
+    }
+}
+
+/// Two load generators that come at the same moments are one that sends twice as much at once.
+#[test]
+fn no_shard_comes_when_one_of_the_seed_beside_it_does() {
+    let pattern = Pattern::Rate { per_s: 50.0, arrivals: Arrivals::Poisson };
+    let mut firsts = std::collections::HashSet::new();
+    for seed in 0..4 {
+        for nth in 1..=4 {
+            let planned = schedule(&workload(8), pattern, Some(4), Shard { nth, of: 4 }, Dice { seed, run: 0 });
+            let Start::At(first) = planned.conversations[0].turns[0].start else { panic!("{planned:?}") };
+            firsts.insert(first);
+        }
+    }
+    assert_eq!(firsts.len(), 16);
 }
 
 /// What two halves of a load measured is, together, what one generator of all of it measures.
@@ -284,6 +348,7 @@ async fn the_reports_of_shards_merge_to_that_of_the_whole() {
     let merged = parts.into_iter().reduce(|one, other| one.merged(&other).unwrap()).unwrap();
     let whole = measured(&whole, pattern, Budget::default());
     assert_eq!((merged.requests, merged.answered), (whole.requests, whole.answered));
+    assert_eq!(merged.target.host, "here");
     assert_eq!(merged.ttft.distribution().count(), 1000);
     assert_near(merged.e2e.distribution().median_us().unwrap(), BUSY);
     assert_near(merged.wall_us, Duration::from_micros(whole.wall_us));
@@ -361,6 +426,7 @@ fn copies_of_a_recording_without_a_length_do_not_come_at_once() {
 fn impossible_numbers_of_tokens_are_summed_up_too() {
     let answer = Answered {
         ttft_us: None,
+        lacks_content: false,
         tpot_us: None,
         e2e_us: 1,
         prompt_tokens: u64::MAX,

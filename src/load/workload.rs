@@ -11,8 +11,8 @@ use super::Start;
 use super::timeline::{Moment, Timeline};
 use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
-use crate::trace::{ExchangeOutcome, Trace, read_messages_request};
-use crate::wire::MessagesRequest;
+use crate::trace::{ExchangeOutcome, Trace, TraceError, read_messages_request};
+use crate::wire::{ContentBlock, MessagesRequest};
 
 /// What there is to send.
 #[derive(Clone, Debug, Default)]
@@ -52,16 +52,54 @@ pub struct Conversation {
 pub struct Turn {
     /// The trace's name.
     pub id: ExchangeId,
-    /// The request, to be answered by at most as many tokens as it was when it was recorded, if that answer came whole.
-    pub request: MessagesRequest,
     /// When it came in the recording.
     pub start: Start,
+    /// Whether the recorded answer came whole and has no content, so that one without content is as good.
+    pub recorded_without_content: bool,
+    request: PackedRequest,
+}
+
+/// A request as JSON, which takes a fraction of the memory that a parsed one does: a corpus has many, and few are under way.
+#[derive(Clone, Debug)]
+struct PackedRequest(Vec<u8>);
+
+impl PackedRequest {
+    fn of(request: &MessagesRequest) -> Self {
+        // Cannot fail: every field is a string, a number or a map with string keys.
+        Self(serde_json::to_vec(request).unwrap_or_default())
+    }
+
+    fn get(&self) -> MessagesRequest {
+        // Cannot fail: this is how a request was written, and requests are read as they are written.
+        serde_json::from_slice(&self.0).expect("a request that was packed")
+    }
+}
+
+/// How the recorded requests are changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes<'a> {
+    /// The model that all ask for; `None` for the recorded ones.
+    pub model: Option<&'a str>,
+    /// The longest answer that they ask for, in tokens.
+    pub max_tokens: Option<u32>,
+}
+
+/// Why traces make no workload.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// A trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A trace has a name that cannot be used.
+    #[error(transparent)]
+    Name(#[from] SnapshotError),
 }
 
 /// A request with the moments at which it was recorded.
 struct Recorded {
     id: ExchangeId,
-    request: MessagesRequest,
+    request: PackedRequest,
+    without_content: bool,
     begins: Moment,
     /// When its answer ended, if that is known.
     ends: Option<Moment>,
@@ -69,16 +107,21 @@ struct Recorded {
 
 impl Workload {
     /// The conversations of these traces, which are given with their paths, those of a session in order. In no pause of theirs is
-    /// more time than in the longest one: what is longer is cut.
+    /// more time than in the longest one: what is longer is cut. Of each trace only what its request needs stays in memory.
     ///
     /// # Errors
-    /// A trace has a name that cannot be used.
-    pub fn of(traces: impl IntoIterator<Item = (PathBuf, Trace)>, longest_pause: Duration) -> Result<Self, SnapshotError> {
+    /// A trace cannot be read, or has a name that cannot be used.
+    pub fn of(
+        traces: impl IntoIterator<Item = Result<(PathBuf, Trace), TraceError>>,
+        changes: Changes,
+        longest_pause: Duration,
+    ) -> Result<Self, WorkloadError> {
         let (mut recorded, mut known, mut skipped): (Vec<Vec<Recorded>>, HashMap<Value, usize>, usize) = Default::default();
         let mut betas: Vec<String> = Vec::new();
-        for (path, trace) in traces {
+        for trace in traces {
+            let (path, trace) = trace?;
             let id = ExchangeId::of_trace(&path, &trace.session)?;
-            let (Some(request), Some(begins)) = (request_of(&trace), begin_of(&trace)) else {
+            let (Some(request), Some(begins)) = (request_of(&trace, changes), begin_of(&trace)) else {
                 skipped += 1;
                 continue;
             };
@@ -89,7 +132,8 @@ impl Workload {
                 recorded.push(Vec::new());
                 recorded.len() - 1
             });
-            recorded[nth].push(Recorded { id, request, begins, ends: end_of(&trace, begins) });
+            let (request, without_content) = (PackedRequest::of(&request), is_without_content(&trace));
+            recorded[nth].push(Recorded { id, request, without_content, begins, ends: end_of(&trace, begins) });
         }
         let all = || recorded.iter().flatten();
         let without_end = all().filter(|turn| turn.ends.is_none()).count();
@@ -105,23 +149,30 @@ impl Workload {
     pub fn requests(&self) -> usize {
         self.conversations.iter().map(|conversation| conversation.turns.len()).sum()
     }
+}
 
-    /// The same for a backend that is asked for this model, if it is given, and with answers of at most so many tokens.
-    pub fn asking_for(mut self, model: Option<&str>, max_tokens: Option<u32>) -> Self {
-        for turn in self.conversations.iter_mut().flat_map(|conversation| &mut conversation.turns) {
-            // No copy is made: nobody shares them yet.
-            let turn = Arc::make_mut(turn);
-            if let Some(model) = model {
-                model.clone_into(&mut turn.request.model);
-            }
-            turn.request.max_tokens = turn.request.max_tokens.min(max_tokens.unwrap_or(u32::MAX));
-        }
-        self
+impl Turn {
+    /// A turn with this request.
+    #[cfg(test)]
+    pub(super) fn new(id: ExchangeId, request: &MessagesRequest, start: Start) -> Self {
+        Self { id, start, recorded_without_content: false, request: PackedRequest::of(request) }
+    }
+
+    /// The request, to be answered by at most as many tokens as it was when it was recorded, if that answer came whole.
+    pub fn request(&self) -> MessagesRequest {
+        self.request.get()
     }
 }
 
+/// Whether the answer came whole and has nothing in it.
+fn is_without_content(trace: &Trace) -> bool {
+    let is_empty = |block: &ContentBlock| matches!(block, ContentBlock::Text { text, .. } if text.is_empty());
+    let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
+    whole.is_some_and(|message| message.content.iter().all(is_empty))
+}
+
 /// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came whole.
-fn request_of(trace: &Trace) -> Option<MessagesRequest> {
+fn request_of(trace: &Trace, changes: Changes) -> Option<MessagesRequest> {
     if trace.request.method != "POST" || !trace.is_messages() || trace.response.status != 200 {
         return None;
     }
@@ -130,6 +181,10 @@ fn request_of(trace: &Trace) -> Option<MessagesRequest> {
     let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
     let recorded = whole.map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);
     request.max_tokens = request.max_tokens.min(recorded.and_then(|tokens| tokens.try_into().ok()).unwrap_or(u32::MAX)).max(1);
+    request.max_tokens = request.max_tokens.min(changes.max_tokens.unwrap_or(u32::MAX));
+    if let Some(model) = changes.model {
+        model.clone_into(&mut request.model);
+    }
     request.stream = true;
     request.temperature = Some(0.0);
     (request.top_p, request.top_k) = (None, None);
@@ -142,7 +197,7 @@ fn request_of(trace: &Trace) -> Option<MessagesRequest> {
 /// The requests of a conversation, each with when it came: the first one at its time, the others after the one before.
 fn planned(recorded: Vec<Recorded>, timeline: &Timeline) -> Vec<Arc<Turn>> {
     let mut before: Option<(Moment, Option<Moment>)> = None;
-    let turn = |Recorded { id, request, begins, ends }| {
+    let turn = |Recorded { id, request, without_content, begins, ends }| {
         let since = |moment: Moment| timeline.at(begins).saturating_sub(timeline.at(moment));
         let start = match before {
             None => Start::At(timeline.at(begins)),
@@ -150,7 +205,7 @@ fn planned(recorded: Vec<Recorded>, timeline: &Timeline) -> Vec<Arc<Turn>> {
             Some((began, None)) => Start::AfterRequest(since(began)),
         };
         before = Some((begins, ends));
-        Arc::new(Turn { id, request, start })
+        Arc::new(Turn { id, start, recorded_without_content: without_content, request })
     };
     recorded.into_iter().map(turn).collect()
 }

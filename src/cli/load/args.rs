@@ -53,7 +53,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Write all figures to this file; `anyclaude report merge` adds those of several shards
+    /// Write all figures to this file, whose folder is made if it is missing; `anyclaude report merge` adds those of several shards
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

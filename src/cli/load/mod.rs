@@ -18,7 +18,10 @@ use super::text::{count, duration};
 use super::{CliError, print, say};
 use crate::config;
 use crate::files::write_as_named;
-use crate::load::{Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, falls_behind, run as send, schedule};
+use crate::load::{
+    Changes, Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, WorkloadError, falls_behind, run as send,
+    schedule,
+};
 use crate::report::{LoadTarget, Measured, load};
 use crate::trace;
 
@@ -27,8 +30,8 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let (configured, asked, workload) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let asked = Asked::one(&args.answerer, &configured)?;
-        let workload = workload(&args.traces, args.pattern.longest_pause)?;
-        let workload = workload.asking_for(asked.model_to_send(), args.max_tokens);
+        let changes = Changes { model: asked.model_to_send(), max_tokens: args.max_tokens };
+        let workload = workload(&args.traces, changes, args.pattern.longest_pause)?;
         Ok::<_, CliError>((configured, asked, workload))
     })?;
     let wanted = Wanted { betas: &workload.betas, margins_of: None };
@@ -46,10 +49,13 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The conversations of the traces.
-fn workload(paths: &[PathBuf], longest_pause: Duration) -> Result<Workload, CliError> {
+fn workload(paths: &[PathBuf], changes: Changes, longest_pause: Duration) -> Result<Workload, CliError> {
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace));
-    let traces = trace::find(paths)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let workload = Workload::of(traces, longest_pause).map_err(CliError::input)?;
+    let traces = trace::find(paths)?.into_iter().map(read);
+    let workload = Workload::of(traces, changes, longest_pause).map_err(|error| match error {
+        WorkloadError::Trace(error) => error.into(),
+        WorkloadError::Name(error) => CliError::input(error),
+    })?;
     match workload.requests() {
         0 => Err(CliError::input(format!(
             "nothing to send: none of {} traces holds an answered Messages request",

@@ -23,7 +23,7 @@ fn trace(session: &str, seq: u32, at_s: u32, took_s: Option<u64>, more: &[(&str,
 }
 
 fn of(traces: Vec<(PathBuf, Trace)>) -> Workload {
-    Workload::of(traces, Duration::from_secs(60)).unwrap()
+    Workload::of(traces.into_iter().map(Ok), Changes::default(), Duration::from_secs(60)).unwrap()
 }
 
 fn starts(workload: &Workload) -> Vec<Vec<Start>> {
@@ -103,7 +103,7 @@ fn only_an_answer_that_came_whole_says_how_long_it_is() {
         trace("a", 2, 5, Some(1), &[("/outcome", json!("truncated"))]),
         trace("a", 3, 9, Some(1), &[("/outcome", json!("client_closed"))]),
     ]);
-    let most: Vec<_> = workload.conversations[0].turns.iter().map(|turn| turn.request.max_tokens).collect();
+    let most: Vec<_> = workload.conversations[0].turns.iter().map(|turn| turn.request().max_tokens).collect();
     assert_eq!(most, [7, 64000, 64000]);
 }
 
@@ -132,4 +132,26 @@ fn sessions_of_the_same_name_in_two_folders_are_two() {
     let (_, one) = trace("a", 1, 0, Some(1), &[]);
     let traces = ["mine/a/001.json", "yours/a/001.json"].map(|path| (PathBuf::from(path), one.clone()));
     assert_eq!(of(traces.to_vec()).conversations.len(), 2);
+}
+
+/// A title that the client asks for may be empty, and such an answer is then as good.
+#[test]
+fn an_answer_is_known_to_have_no_content_if_it_came_whole() {
+    let (nothing, empty) = (json!([]), json!([{"type": "text", "text": ""}]));
+    let workload = of(vec![
+        trace("a", 1, 0, Some(1), &[]),
+        trace("a", 2, 1, Some(1), &[("/response/body/content", nothing.clone())]),
+        trace("a", 3, 2, Some(1), &[("/response/body/content", empty)]),
+        trace("a", 4, 3, Some(1), &[("/response/body/content", nothing), ("/outcome", json!("truncated"))]),
+    ]);
+    let known: Vec<_> = workload.conversations[0].turns.iter().map(|turn| turn.recorded_without_content).collect();
+    assert_eq!(known, [false, true, true, false]);
+}
+
+#[test]
+fn requests_are_changed_as_the_user_wants() {
+    let changes = Changes { model: Some("other"), max_tokens: Some(3) };
+    let workload = Workload::of([Ok(trace("a", 1, 0, Some(1), &[]))], changes, Duration::ZERO).unwrap();
+    let request = workload.conversations[0].turns[0].request();
+    assert_eq!((request.model.as_str(), request.max_tokens, request.stream), ("other", 3, true));
 }

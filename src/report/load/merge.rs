@@ -1,5 +1,7 @@
 //! Several load generators' figures as those of one. Pure.
 
+use std::collections::HashSet;
+
 use super::{Errors, Measured};
 
 /// Why two reports cannot be merged.
@@ -58,9 +60,11 @@ impl Measured {
         self.cache_read_tokens = self.cache_read_tokens.zip(other.cache_read_tokens).map(|(one, more)| one.saturating_add(more));
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
         self.within_budget = self.within_budget.zip(other.within_budget).map(|(one, more)| one.saturating_add(more));
-        if self.target.host != other.target.host {
-            self.target.host = format!("{}, {}", self.target.host, other.target.host);
-        }
+        // The names of machines have no comma.
+        let mut hosts: Vec<_> = self.target.host.split(", ").chain(other.target.host.split(", ")).collect();
+        let mut known = HashSet::new();
+        hosts.retain(|host| known.insert(*host));
+        self.target.host = hosts.join(", ");
         Ok(self)
     }
 }

@@ -92,7 +92,7 @@ pub struct LoadTarget {
     pub backend: String,
     /// The model's name.
     pub model: String,
-    /// The machine that sent the load.
+    /// The machine that sent the load; several, with commas between them, after a merge.
     pub host: String,
 }
 
