@@ -1,5 +1,6 @@
 //! `anyclaude replay`: drives recorded traces against a backend or several, prints the report, writes the figures.
 
+mod absent;
 mod alone;
 mod args;
 mod expectations;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use serde_json::Map;
 
+use self::absent::absent;
 pub(super) use self::args::ReplayArgs;
 use self::expectations::Expectations;
 use self::on_backend::Replay;
@@ -44,13 +46,21 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     if in_process > 1 {
         say(format!("warning: {in_process} models are loaded at once; where memory is short, replay them one at a time"));
     }
+    let is_one_of_several = asked.len() > 1;
     // All are connected before the first is measured: what is wrong with the last is not found out after an hour.
     let mut replays = Vec::new();
     for asked in asked {
         let model = plan.cases.first().map(|case| asked.model_to_send().unwrap_or(&case.request.model));
         let wanted = Wanted { betas: &plan.betas, margins_of: model.filter(|_| args.wants_margins()) };
-        let answerer = connect(&asked, &args.answerer, &wanted, &configured).await?;
-        let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
+        let (answerer, known_answers) = match connect(&asked, &args.answerer, &wanted, &configured).await {
+            Ok(answerer) => {
+                let known_answers = expectations.known_answers(answerer.backend.as_ref(), answerer.digest.as_ref())?;
+                (answerer, known_answers)
+            }
+            // The others are measured, and it is a column of failures.
+            Err(CliError::Backend(reason)) if is_one_of_several => (absent(&asked, reason), None),
+            Err(error) => return Err(error),
+        };
         let plan = plan.clone().asking_for(asked.model_to_send());
         let mut replay = Replay::new(&args, policy, &asked, settings.clone(), plan, answerer);
         replay.known_answers = known_answers;

@@ -60,6 +60,27 @@ fn a_backend_that_is_gone_keeps_no_other_from_being_measured() {
     assert_eq!(row(&ran, "as accepted"), ["0 of 2", "2 of 2"]);
 }
 
+/// Nobody listens there from the beginning on, wherever it stands among the others.
+#[test]
+fn a_backend_that_was_never_there_is_a_column_of_failures() {
+    let good = healthy();
+    let sandbox = accepted(&good);
+    let (down, good) = ("down=http://127.0.0.1:1".to_owned(), format!("good={}", good.url));
+    for (first, second, accepted) in [(&down, &good, ["0 of 2", "2 of 2"]), (&good, &down, ["2 of 2", "0 of 2"])] {
+        let ran = sandbox.run(&["replay", "--json", "side.json", "--backend", first, "--backend", second]).exits(3);
+        assert_eq!(row(&ran, "as accepted"), accepted);
+        assert!(
+            ran.stderr.contains("warning: down is gone: http://127.0.0.1:1: ") && ran.stderr.contains("refused"),
+            "{}",
+            ran.stderr
+        );
+        let side: Value = serde_json::from_str(&sandbox.read("side.json")).unwrap();
+        let down = side["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "down").unwrap();
+        assert_eq!(down["report"]["summary"]["kinds"], json!({"skipped": 1, "unreachable": 1}));
+        assert_eq!(down["report"]["untested"]["not_run"], json!(["demo/002"]));
+    }
+}
+
 /// A snapshot that nothing tests is named, as with one backend.
 #[test]
 fn a_snapshot_whose_trace_is_gone_is_named_once() {
