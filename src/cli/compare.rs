@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{CliError, print};
-use crate::report::compare::{FinishedRun, Flips, to_terminal};
+use super::{CliError, print, print_to_stderr};
+use crate::files::write_as_named;
+use crate::report::compare::{Compared, FinishedRun, Flips, to_terminal};
 
 /// Compare two finished replays: which traces the second one lost or won, then the times and cache hits
 #[derive(clap::Args, Debug)]
@@ -12,6 +13,7 @@ use crate::report::compare::{FinishedRun, Flips, to_terminal};
 Examples:
   anyclaude replay --json old.json; anyclaude replay --model qwen3 --json new.json
   anyclaude compare old.json new.json
+  anyclaude compare old.json new.json --json - | jq -r '.lost[].id'
 
 A trace is lost if it was as accepted and is not any more, or was answered and now fails, or is not replayed.
 
@@ -28,13 +30,30 @@ pub(super) struct CompareArgs {
     /// The replay to compare with it
     #[arg(value_name = "B")]
     now: PathBuf,
+
+    /// Write what differs and all figures to this file, or with `-` to standard output; the lines for people are then on standard
+    /// error
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// Prints what differs.
 pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
     let (before, now) = (read(&args.before)?, read(&args.now)?);
     let flips = Flips::between(&before, &now);
-    print(&to_terminal(&before, &now, &flips))?;
+    let (text, compared) = (to_terminal(&before, &now, &flips), Compared::of(&before, &now, &flips));
+    match &args.json {
+        None => print(&text)?,
+        Some(path) if path == Path::new("-") => {
+            print_to_stderr(&text);
+            print(&compared.to_json())?;
+        }
+        Some(path) => {
+            print(&text)?;
+            let unwritable = |error| CliError::input(format!("cannot write {}: {error}; choose another place", path.display()));
+            write_as_named(path, &compared.to_json()).map_err(unwritable)?;
+        }
+    }
     Ok(ExitCode::from(flips.exit_code()))
 }
 

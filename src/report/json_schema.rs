@@ -5,6 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use super::compare::Compared;
 use super::{Backends, Measured, Report};
 
 /// The schema of the JSON file, made from the types that are written.
@@ -20,6 +21,11 @@ pub fn backends_json_schema() -> Schema {
 /// The schema of the file that `load --json` writes.
 pub fn load_json_schema() -> Schema {
     of_type::<Measured>("What anyclaude load --json writes")
+}
+
+/// The schema of the file that `compare --json` writes.
+pub fn compare_json_schema() -> Schema {
+    of_type::<Compared>("What anyclaude compare --json writes")
 }
 
 fn of_type<T: JsonSchema>(title: &str) -> Schema {
@@ -49,14 +55,20 @@ mod tests {
             ("replay.schema.json", json_schema(), include_str!("../../docs/replay.schema.json")),
             ("replay-backends.schema.json", backends_json_schema(), include_str!("../../docs/replay-backends.schema.json")),
             ("load.schema.json", load_json_schema(), include_str!("../../docs/load.schema.json")),
+            ("compare.schema.json", compare_json_schema(), include_str!("../../docs/compare.schema.json")),
         ];
+        let mut of_other_types = Vec::new();
         for (name, schema, committed) in schemas {
             let now = format!("{:#}\n", schema.to_value());
             if committed != now {
                 let copy = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
                 std::fs::write(&copy, now).unwrap();
-                panic!("docs/{name} is of other types: compare it with {0}, then cp {0} docs/", copy.display());
+                of_other_types.push(copy);
             }
         }
+        assert!(
+            of_other_types.is_empty(),
+            "of other types in docs/: compare them with {of_other_types:?}, then copy these there"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! `anyclaude compare` as its users run it.
 
+use serde_json::{Value, json};
+
 use crate::support::demo::session;
 use crate::support::process::Ran;
 use crate::support::replay_backend::{Flaw, ReplayBackend};
@@ -27,6 +29,29 @@ fn a_lost_trace_is_named_and_fails() {
     assert!(lost.stdout.ends_with("Summary 1 lost, 0 won, 0 changed, 1 the same\n"), "{}", lost.stdout);
     let won = sandbox.run(&["compare", "b.json", "a.json"]).exits(0);
     assert!(won.stdout.ends_with("Summary 0 lost, 1 won, 0 changed, 1 the same\n"), "{}", won.stdout);
+}
+
+#[test]
+fn the_json_has_what_differs_as_its_schema_says() {
+    let (good, bad) =
+        (ReplayBackend::with_cache_control(Flaw::None), ReplayBackend::with_cache_control(Flaw::MalformedArguments));
+    let sandbox = session();
+    replay(&sandbox, &good, &["--update", "--json", "a.json"]).exits(0);
+    replay(&sandbox, &bad, &["--check", "--json", "b.json"]).exits(1);
+    let ran = sandbox.run(&["compare", "a.json", "b.json", "--json", "-"]).exits(1);
+    let compared: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(ran.stderr.ends_with("Summary 1 lost, 0 won, 0 changed, 1 the same\n"), "{}", ran.stderr);
+    let lost = &compared["lost"][0];
+    assert_eq!((&lost["id"], &lost["b"]["finding"]["kind"]), (&json!("demo/001"), &json!("malformed-arguments")));
+    assert_eq!((&compared["same"], &compared["won"], &compared["finished"]), (&json!(1), &json!([]), &json!([true, true])));
+    let schema: Value = serde_json::from_str(include_str!("../../docs/compare.schema.json")).unwrap();
+    let errors: Vec<_> = jsonschema::validator_for(&schema).unwrap().iter_errors(&compared).map(|e| e.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    // To a file, the lines for people stay where they are.
+    let ran = sandbox.run(&["compare", "a.json", "b.json", "--json", "out/c.json"]).exits(1);
+    assert!(ran.stdout.contains("Summary 1 lost"), "{}", ran.stdout);
+    let written: Value = serde_json::from_str(&sandbox.read("out/c.json")).unwrap();
+    assert_eq!(written, compared);
 }
 
 #[test]

@@ -4,11 +4,14 @@
 
 mod figures;
 mod flips;
+mod json;
 mod run;
 mod terminal;
 #[cfg(test)]
 mod tests;
 
+pub use figures::{FigureName, RunFigure};
 pub use flips::{Flip, Flips};
-pub use run::{FinishedRun, RunCase};
+pub use json::{Compared, ComparedAnswer, ComparedTrace};
+pub use run::{FinishedRun, RunCase, RunTarget};
 pub use terminal::to_terminal;

@@ -1,6 +1,7 @@
 //! A finished replay, as its JSON file has it.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::replay::{Finding, Phase, Status, tpot_us};
@@ -25,10 +26,14 @@ struct RunUntested {
     not_run: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct RunTarget {
+/// What a replay was driven against.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RunTarget {
+    /// `mlx`, or the server's base URL.
     pub backend: String,
+    /// The model's name.
     pub model: String,
+    /// The machine on which the times were taken.
     pub host: String,
 }
 

@@ -3,7 +3,7 @@
 use console::{Style, style};
 use serde_json::Value;
 
-use super::figures::figures;
+use super::figures::{figures, table};
 use super::run::RunTarget;
 use super::{FinishedRun, Flip, Flips};
 use crate::replay::one_line;
@@ -29,7 +29,7 @@ pub fn to_terminal(before: &FinishedRun, now: &FinishedRun, flips: &Flips) -> St
             flips.iter().for_each(|flip| out.push_str(&lines(flip)));
         }
     }
-    out.push_str(&format!("\n{}", as_text(figures(before, now))));
+    out.push_str(&format!("\n{}", as_text(table(&figures(before, now)))));
     for note in notes(before, now, flips) {
         out.push_str(&format!("\n{}\n", style(note).yellow()));
     }
@@ -67,7 +67,7 @@ fn answer(outcome: Option<&Outcome>) -> String {
 }
 
 /// What makes the figures or the outcomes less comparable than they look.
-fn notes(before: &FinishedRun, now: &FinishedRun, flips: &Flips) -> Vec<String> {
+pub(super) fn notes(before: &FinishedRun, now: &FinishedRun, flips: &Flips) -> Vec<String> {
     let unfinished = ["A", "B"].into_iter().zip(flips.finished).filter(|(_, is_finished)| !is_finished);
     let mut notes: Vec<_> =
         unfinished.map(|(name, _)| format!("{name} did not finish: it was stopped, or replayed nothing.")).collect();
