@@ -37,6 +37,7 @@ mod trace;
 mod trace_diff;
 mod trace_export;
 mod trace_grep;
+mod trace_tools;
 
 use std::fs;
 use std::path::Path;

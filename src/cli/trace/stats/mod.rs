@@ -1,9 +1,11 @@
-//! `anyclaude trace stats`: how much of each prompt is the beginning of an earlier one, and which part ended that.
+//! `anyclaude trace stats`: how much of each prompt is the beginning of an earlier one, and which part ended that; or how often each
+//! tool was called, and how often that failed.
 
 mod beginnings;
 mod overlap;
 mod prompt;
 mod read;
+mod tools;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +29,8 @@ use crate::trace::{TraceError, find, outlines};
 #[command(after_help = "\
 Examples:
   anyclaude trace stats traces/
-  anyclaude trace stats --model tiny --json traces/")]
+  anyclaude trace stats --model tiny --json traces/
+  anyclaude trace stats --tools traces/")]
 pub(super) struct TraceStatsArgs {
     /// Files and folders [default: traces/, or else the launcher's recordings]
     #[arg(value_name = "PATH")]
@@ -36,6 +39,10 @@ pub(super) struct TraceStatsArgs {
     #[cfg(feature = "mlx")]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Show instead how often each model called each tool, and how often that failed: the next request's results say so
+    #[cfg_attr(feature = "mlx", arg(long, conflicts_with = "model"))]
+    #[cfg_attr(not(feature = "mlx"), arg(long))]
+    tools: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,6 +64,9 @@ struct Stats {
 /// Compares each request with those before it and prints the overlaps.
 pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     let files = find(&or_default(args.paths)?)?;
+    if args.tools {
+        return tools_of(&files, args.json);
+    }
     #[cfg(feature = "mlx")]
     let stats = match &args.model {
         Some(model) => in_tokens(&files, model)?,
@@ -76,6 +86,17 @@ pub(super) fn run(args: TraceStatsArgs) -> Result<ExitCode, CliError> {
     };
     print(&format!("{text}\n"))?;
     success_unless(errors)
+}
+
+/// Counts the calls of tools and prints them.
+fn tools_of(files: &[PathBuf], as_json: bool) -> Result<ExitCode, CliError> {
+    let stats = tools::in_files(files);
+    let text = match as_json {
+        true => serde_json::to_string_pretty(&json!({ "tools": stats.all })).map_err(CliError::backend)?,
+        false => tools::table(&stats.all),
+    };
+    print(&format!("{text}\n"))?;
+    success_unless(stats.errors)
 }
 
 fn in_characters(files: &[PathBuf]) -> Stats {
