@@ -10,8 +10,26 @@ use crate::wire::MessagesRequest;
 /// Gives the tokens of a request's prompt; `None` if it has no prompt.
 pub type CountTokens<'a> = dyn Fn(&MessagesRequest) -> Option<Vec<u32>> + 'a;
 
-/// Gives an exchange as a file has it, going by those before; `None` if it has none of this kind.
-pub type ExportExchange<'a> = Box<dyn FnMut(&Trace) -> Option<Value> + 'a>;
+/// What a file is made of.
+pub type ExportExchange<'a> = Box<dyn Exchanges + 'a>;
+
+/// Makes the values of a file from exchanges.
+pub trait Exchanges {
+    /// Takes an exchange, going by those before; gives the values that are finished by it, or `None` if the file has no place for it.
+    fn take(&mut self, trace: &Trace) -> Option<Vec<Value>>;
+
+    /// The values that were not finished before the last exchange.
+    fn rest(&mut self) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// Of a file with a value for each exchange.
+impl<F: FnMut(&Trace) -> Option<Value>> Exchanges for F {
+    fn take(&mut self, trace: &Trace) -> Option<Vec<Value>> {
+        self(trace).map(|value| vec![value])
+    }
+}
 
 /// Writes traces as a file of one other tool.
 pub trait Exporter: Sync {
@@ -56,6 +74,8 @@ pub struct Export<'a> {
     frame: Frame,
     exchange: ExportExchange<'a>,
     out: &'a mut dyn Write,
+    /// How many values it has.
+    values: usize,
     /// How many exchanges it has.
     pub written: usize,
     /// How many it has no place for.
@@ -70,7 +90,7 @@ impl<'a> Export<'a> {
     pub fn begin(exporter: &'a dyn Exporter, tokens: &'a CountTokens<'a>, out: &'a mut dyn Write) -> io::Result<Self> {
         let frame = exporter.frame();
         out.write_all(frame.before.as_bytes())?;
-        Ok(Self { frame, exchange: exporter.begin(tokens), out, written: 0, passed: 0 })
+        Ok(Self { frame, exchange: exporter.begin(tokens), out, values: 0, written: 0, passed: 0 })
     }
 
     /// Adds an exchange.
@@ -78,22 +98,32 @@ impl<'a> Export<'a> {
     /// # Errors
     /// It cannot be written.
     pub fn add(&mut self, trace: &Trace) -> io::Result<()> {
-        let Some(value) = (self.exchange)(trace) else {
+        let Some(values) = self.exchange.take(trace) else {
             self.passed += 1;
             return Ok(());
         };
-        if self.written > 0 {
-            self.out.write_all(self.frame.between.as_bytes())?;
-        }
         self.written += 1;
-        Ok(serde_json::to_writer(&mut *self.out, &value)?)
+        self.write(values)
+    }
+
+    fn write(&mut self, values: Vec<Value>) -> io::Result<()> {
+        for value in values {
+            if self.values > 0 {
+                self.out.write_all(self.frame.between.as_bytes())?;
+            }
+            self.values += 1;
+            serde_json::to_writer(&mut *self.out, &value)?;
+        }
+        Ok(())
     }
 
     /// Ends the file.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn end(self) -> io::Result<()> {
+    pub fn end(mut self) -> io::Result<()> {
+        let rest = self.exchange.rest();
+        self.write(rest)?;
         self.out.write_all(self.frame.behind.as_bytes())?;
         self.out.flush()
     }

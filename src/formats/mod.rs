@@ -3,6 +3,8 @@
 //! Each format is one file or folder here, and one word in [`IMPORTERS`], [`EXPORTERS`] or both. What a format does not hold is said for
 //! each exchange, never guessed.
 
+mod atif;
+mod blocks;
 mod claude_code;
 mod claude_trace;
 mod exporter;
@@ -16,12 +18,13 @@ mod mooncake;
 mod open;
 mod openai;
 mod otlp;
+mod weka;
 
 use std::path::{Path, PathBuf};
 
 use self::open::COMPRESSIONS;
 pub use claude_code::{Newest, newest_session, projects_folder};
-pub use exporter::{CountTokens, Export, ExportExchange, Exporter, Frame};
+pub use exporter::{CountTokens, Exchanges, Export, ExportExchange, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 
@@ -30,7 +33,8 @@ pub static IMPORTERS: [&dyn Importer; 4] =
     [&claude_code::Transcript, &har::Har, &mitmproxy::Mitmproxy, &claude_trace::ClaudeTrace];
 
 /// All formats that can be written.
-pub static EXPORTERS: [&dyn Exporter; 4] = [&har::Har, &otlp::Otlp, &openai::OpenAi, &mooncake::Mooncake];
+pub static EXPORTERS: [&dyn Exporter; 6] =
+    [&har::Har, &otlp::Otlp, &openai::OpenAi, &mooncake::Mooncake, &weka::Weka, &atif::Atif];
 
 /// The exporter of this name.
 pub fn exporter_named(name: &str) -> Option<&'static dyn Exporter> {

@@ -138,6 +138,121 @@ fn an_arrival_has_lengths_and_the_numbers_of_blocks() {
     assert_eq!((lines[0]["timestamp"].as_u64(), lines.len()), (Some(0), 4));
 }
 
+#[test]
+fn a_session_is_a_line_of_times_lengths_and_blocks() {
+    let sandbox = Sandbox::new();
+    let committed = repository("traces/follow-up");
+    let said = sandbox.run(&["trace", "export", "--to", "weka", "--out", "weka.jsonl", committed.to_str().unwrap()]).exits(0);
+    assert_eq!(said.stdout, "weka.jsonl: 4 exchanges\n");
+    let text = sandbox.read("weka.jsonl");
+    let session: Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();
+    let head = ["id", "models", "block_size", "hash_id_scope"].map(|field| session[field].to_string());
+    assert_eq!(head, ["\"follow-up\"", "[\"claude-opus-5-5\"]", "64", "\"local\""]);
+    let requests = session["requests"].as_array().unwrap();
+    let (mut began, mut answered) = (0.0, 0.0);
+    for (request, trace) in requests.iter().zip(traces(&committed)) {
+        let number = |field: &str| request[field].as_f64().unwrap();
+        let blocks: Vec<u64> = request["hash_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        assert_eq!(blocks.len() as u64, request["in"].as_u64().unwrap().div_ceil(64));
+        // The tools and the system prompt are the same in all of them.
+        assert_eq!(blocks[..120], (1..=120).collect::<Vec<_>>());
+        assert_eq!(request["out"], trace.response.body["usage"]["output_tokens"]);
+        assert_eq!((&request["type"], &request["stop"]), (&json!("s"), &trace.response.body["stop_reason"]));
+        assert!((number("api_time") * 1e6 - trace.timing.e2e_us.unwrap() as f64).abs() < 1.0);
+        assert!((number("ttft") * 1e6 - trace.timing.ttft_us.unwrap() as f64).abs() < 1.0);
+        assert!(number("t") >= began && (number("think_time") - f64::max(number("t") - answered, 0.0)).abs() < 1e-3);
+        (began, answered) = (number("t"), f64::max(answered, number("t") + number("api_time")));
+    }
+    assert_eq!((requests.len(), requests[0]["t"].as_f64()), (4, Some(0.0)));
+}
+
+#[test]
+fn a_conversation_is_a_trajectory_of_steps() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["trace", "import", repository("fixtures/imports/flows.mitm").to_str().unwrap()]).exits(0);
+    let said = sandbox.run(&["trace", "export", "--to", "atif", "--out", "steps.jsonl"]).exits(0).stdout;
+    assert_eq!(said, "steps.jsonl: 2 exchanges\nnot exported, since they have no whole answer in Anthropic's protocol: 3\n");
+    let lines = sandbox.read("steps.jsonl");
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    insta::assert_snapshot!(format!("{first:#}"), @r#"
+    {
+      "schema_version": "ATIF-v1.7",
+      "session_id": "demo",
+      "trajectory_id": "demo/0001",
+      "agent": {
+        "name": "claude-cli",
+        "version": "2.1.331",
+        "model_name": "tiny"
+      },
+      "final_metrics": {
+        "total_prompt_tokens": 7,
+        "total_completion_tokens": 9,
+        "total_cached_tokens": 0,
+        "total_steps": 2
+      },
+      "steps": [
+        {
+          "step_id": 1,
+          "timestamp": "2026-11-29T23:00:41.116175Z",
+          "source": "user",
+          "message": "Read é.txt with [redacted]"
+        },
+        {
+          "step_id": 2,
+          "timestamp": "2026-11-29T23:00:41.118567Z",
+          "source": "agent",
+          "message": "",
+          "tool_calls": [
+            {
+              "tool_call_id": "toolu_1",
+              "function_name": "Read",
+              "arguments": {
+                "file_path": "é.txt"
+              }
+            }
+          ],
+          "model_name": "tiny",
+          "metrics": {
+            "prompt_tokens": 7,
+            "completion_tokens": 9,
+            "cached_tokens": 0
+          }
+        }
+      ]
+    }
+    "#);
+}
+
+/// What a call came to stands beside it, and no message twice.
+#[test]
+fn every_step_of_a_session_is_in_its_trajectory_once() {
+    let sandbox = Sandbox::new();
+    let committed = repository("traces");
+    sandbox.run(&["trace", "export", "--to", "atif", "--out", "steps.jsonl", committed.to_str().unwrap()]).exits(0);
+    let text = sandbox.read("steps.jsonl");
+    let trajectories: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps = || trajectories.iter().flat_map(|trajectory| trajectory["steps"].as_array().unwrap());
+    let count = |field: &str| steps().filter_map(|step| step["metrics"][field].as_u64()).sum::<u64>();
+    let answers = traces(&committed).iter().filter(|trace| trace.message().is_some()).count();
+    assert_eq!(steps().filter(|step| step["metrics"].is_object()).count(), answers);
+    let of = |usage: &str| traces(&committed).iter().filter_map(|t| t.response.body["usage"][usage].as_u64()).sum::<u64>();
+    assert_eq!(count("completion_tokens"), of("output_tokens"));
+    for trajectory in &trajectories {
+        let ids = trajectory["steps"].as_array().unwrap().iter().map(|step| step["step_id"].as_u64().unwrap());
+        assert!(ids.eq(1..=trajectory["final_metrics"]["total_steps"].as_u64().unwrap()));
+    }
+    let mut results = 0;
+    for step in steps() {
+        let calls: Vec<_> = step["tool_calls"].as_array().into_iter().flatten().map(|call| &call["tool_call_id"]).collect();
+        for result in step["observation"]["results"].as_array().into_iter().flatten() {
+            results += 1;
+            assert!(calls.contains(&&result["source_call_id"]), "{step}");
+        }
+    }
+    // All nine calls of the committed traces have a result.
+    assert_eq!(results, 9);
+}
+
 fn attribute(span: &Value, name: &str) -> Value {
     let attributes = span["attributes"].as_array().unwrap();
     attributes.iter().find(|attribute| attribute["key"] == name).map_or(Value::Null, |attribute| attribute["value"].clone())

@@ -20,6 +20,8 @@ Examples:
   anyclaude trace export --to har --out traces.har traces/
   anyclaude trace export --to otlp --out spans.jsonl traces/20261128-040649
   anyclaude trace export --to openai --out conversations.jsonl traces/
+  anyclaude trace export --to weka --out sessions.jsonl traces/
+  anyclaude trace export --to atif --out trajectories.jsonl traces/
   anyclaude trace export --to mooncake --model ~/models/qwen3 --out arrivals.jsonl traces/
   while read -r line; do curl -H 'content-type: application/json' -d \"$line\" http://127.0.0.1:4318/v1/traces; done < spans.jsonl")]
 pub(super) struct TraceExportArgs {
@@ -32,7 +34,7 @@ pub(super) struct TraceExportArgs {
     /// The file to write; readable by its owner only, and written over if it exists
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// For mooncake: count in tokens of this model, with the prompt as its chat template renders it [default: a token for every
+    /// For mooncake and weka: count in tokens of this model, with the prompt as its chat template renders it [default: a token for every
     /// four bytes of text]
     #[cfg(feature = "mlx")]
     #[arg(long, value_name = "DIR")]

@@ -87,7 +87,7 @@ Example:
     ///
     /// Secrets are redacted as by `anyclaude record`. What a file does not hold is said, and never guessed.
     Import(import::TraceImportArgs),
-    /// Write traces as a file of another tool: an HTTP archive, OpenTelemetry's spans, OpenAI's or Mooncake's JSONL
+    /// Write traces as a file of another tool: an HTTP archive, OpenTelemetry's spans, ATIF, OpenAI's, Mooncake's or Weka's JSONL
     ///
     /// What is written has what the traces have: secrets are redacted, people and prompts are not. `anyclaude trace scrub` first
     /// what you share.

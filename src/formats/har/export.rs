@@ -34,7 +34,7 @@ impl Exporter for Har {
     }
 
     fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
-        Box::new(|trace| Some(entry(trace)))
+        Box::new(|trace: &Trace| Some(entry(trace)))
     }
 }
 
