@@ -34,7 +34,7 @@ pub use baseline::{Baseline, Comparison, Limits, Speed, SpeedVerdict};
 pub use budget::{Budget, BudgetResult, Budgets, budget_results};
 pub use fidelity::{FreeFidelitySummary, ToolFidelity};
 pub use figures_file::FiguresError;
-pub use json_schema::{backends_json_schema, json_schema, load_json_schema};
+pub use json_schema::{backends_json_schema, compare_json_schema, json_schema, load_json_schema};
 pub use latency::{Distribution, Metric, Percentile, PhaseLatency, latencies};
 pub use load::{LoadTarget, Measured, MeasuredError, MergeError};
 pub use problem::{Problem, problems};
