@@ -3,8 +3,9 @@
 
     model.py TOKENIZER_FOLDER OUT [SHAPE]
 
-SHAPE: small (a Qwen3 of 4 layers, f32), 30b-a3b (as mlx-community's Qwen3-30B-A3B-4bit: 17 GB), or 30b-a3b-cut (the same cut to
-2 layers of 8 experts, to try the way on a machine without such a card).
+SHAPE: small (a Qwen3 of 4 layers, f32), hybrid (a Qwen3.5 of 4 layers, three of them recurrent, f32), 30b-a3b (as
+mlx-community's Qwen3-30B-A3B-4bit: 17 GB), or 30b-a3b-cut (the same cut to 2 layers of 8 experts, to try the way on a machine
+without such a card).
 """
 import json, pathlib, shutil, sys
 
@@ -18,13 +19,20 @@ CONFIG = dict(
     rope_scaling=None, max_position_embeddings=40960, tie_word_embeddings=True, attention_bias=False, hidden_act="silu",
     bos_token_id=151643, eos_token_id=151645, torch_dtype="float32")
 
+HYBRID = dict(
+    architectures=["Qwen3_5ForConditionalGeneration"], model_type="qwen3_5", torch_dtype="float32",
+    text_config=dict(
+        {name: value for name, value in CONFIG.items() if name not in ("architectures", "model_type", "rope_theta", "rope_scaling")},
+        model_type="qwen3_5", linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=64, linear_value_head_dim=64,
+        linear_conv_kernel_dim=4, full_attention_interval=4,
+        rope_parameters=dict(type="default", rope_theta=1000000.0, partial_rotary_factor=0.25, mrope_section=[4, 2, 2])))
 
 BIG = dict(
     CONFIG, architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe", hidden_size=2048, intermediate_size=6144,
     num_hidden_layers=48, num_attention_heads=32, num_key_value_heads=4, head_dim=128, num_experts=128, num_experts_per_tok=8,
     moe_intermediate_size=768, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[], tie_word_embeddings=False,
     torch_dtype="bfloat16", quantization=dict(group_size=64, bits=4))
-SHAPES = {"30b-a3b": BIG, "30b-a3b-cut": dict(BIG, num_hidden_layers=2, num_experts=8)}
+SHAPES = {"small": CONFIG, "hybrid": HYBRID, "30b-a3b": BIG, "30b-a3b-cut": dict(BIG, num_hidden_layers=2, num_experts=8)}
 
 
 def packed(name, *shape):
@@ -66,13 +74,21 @@ def write_big(out, config):
     (out / "model.safetensors.index.json").write_text(json.dumps(dict(metadata={}, weight_map=index)))
 
 
-def write_small(out):
-    model_class, args_class = _get_classes(CONFIG)
-    model = model_class(args_class.from_dict(CONFIG))
-    # Norms stay 1; what is multiplied is as a fresh model has it.
-    random = lambda path, weight: weight if "norm" in path else mx.random.normal(weight.shape) * 0.02
-    model.update(tree_map_with_path(random, model.parameters()))
+def write_small(out, config):
+    model_class, args_class = _get_classes(config)
+    model = model_class(args_class.from_dict(config))
+    model.update(tree_map_with_path(random_weight, model.parameters()))
     mx.save_safetensors(str(out / "model.safetensors"), dict(tree_flatten(model.parameters())), {"format": "mlx"})
+
+
+def random_weight(path, weight):
+    """What is multiplied is as a fresh model has it, norms stay 1."""
+    if "norm" in path:
+        return weight
+    if path.endswith("A_log"):
+        # A state that keeps between 20 and 2,000 tokens in mind, as trained ones do; 0 would forget all within a few.
+        return mx.random.uniform(-7.0, -2.5, weight.shape)
+    return mx.random.normal(weight.shape) * 0.02
 
 
 def main(tokenizer, out, shape="small"):
@@ -83,13 +99,14 @@ def main(tokenizer, out, shape="small"):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, out / name)
     mx.random.seed(7)
-    if shape == "small":
-        write_small(out)
+    config = SHAPES[shape]
+    if "quantization" in config:
+        write_big(out, config)
     else:
-        write_big(out, SHAPES[shape])
+        write_small(out, config)
     (out / "generation_config.json").write_text(json.dumps(dict(do_sample=False, eos_token_id=[151645, 151643])))
     # Last: it says that the folder is whole.
-    (out / "config.json").write_text(json.dumps(SHAPES.get(shape, CONFIG), indent=2))
+    (out / "config.json").write_text(json.dumps(config, indent=2))
 
 
 main(*sys.argv[1:])

@@ -5,6 +5,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 peers=target/peers
 . tests/oracle/environment.sh
-$python tests/peers/model.py "$oracle/qwen3/models" "$peers/model"
-$python tests/peers/measure.py --model "$peers/model" --trace traces/follow-up --ours target/release/anyclaude \
-    --rounds "${PEERS_ROUNDS:-1}"
+measure() { # SHAPE FOLDER AIMS
+    $python tests/peers/model.py "$oracle/qwen3/models" "$peers/$2" "$1"
+    $python tests/peers/measure.py --model "$peers/$2" --trace traces/follow-up --ours target/release/anyclaude \
+        --aims "$3" --rounds "${PEERS_ROUNDS:-1}"
+}
+measure small model cpu
+measure hybrid hybrid hybrid
