@@ -57,7 +57,7 @@ impl FromArgMatches for WithoutTraces {
 pub(super) struct EngineArgs {
     /// Model folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json, tokenizer_config.json), or the name of a
     /// pulled model, or tiny, which is in this program
-    #[arg(long, value_name = "DIR|NAME", required_unless_present = "traces", conflicts_with = "traces")]
+    #[arg(long, value_name = "DIR|NAME", required_unless_present = "traces")]
     pub model: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
