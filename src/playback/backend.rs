@@ -10,14 +10,13 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use super::canonical::Canonical;
 use super::nearest::nearest;
 use super::recording::Answer;
-use super::{Fault, FaultKind, Speed};
+use super::{Fault, FaultKind, Misses, Speed};
 use crate::backend::{Backend, BackendError, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
-use crate::trace::{Trace, read_body, read_messages_request};
+use crate::trace::{CanonicalRequest, Digest, Trace, read_body};
 use crate::wire::{CountTokensRequest, Endpoint, ErrorKind, MessagesRequest, StreamEvent};
 
 /// A backend that answers each request as it was answered when it was recorded, and others with an error.
@@ -26,9 +25,9 @@ pub struct Playback {
     /// How many traces there is nothing to answer with.
     left_out: usize,
     /// The recordings of each request, in their order.
-    by_key: HashMap<String, Vec<usize>>,
+    by_key: HashMap<Digest, Vec<usize>>,
     /// The number of a prompt's tokens, as far as it was recorded.
-    counts: HashMap<String, u64>,
+    counts: HashMap<Digest, u64>,
     redactor: Redactor,
     speed: Speed,
     faults: Vec<Fault>,
@@ -41,7 +40,7 @@ pub struct Playback {
 
 struct Recording {
     id: ExchangeId,
-    request: Canonical,
+    request: CanonicalRequest,
     answer: Arc<Answer>,
 }
 
@@ -49,7 +48,7 @@ struct Recording {
 #[derive(Default)]
 struct Played {
     /// How often each request came.
-    times: HashMap<String, usize>,
+    times: HashMap<Digest, usize>,
     /// How many requests for a message came.
     asked: usize,
     answered: usize,
@@ -57,7 +56,7 @@ struct Played {
     cut: usize,
     /// How many requests without a recording were answered elsewhere.
     elsewhere: usize,
-    misses: Vec<String>,
+    misses: Misses,
 }
 
 impl Playback {
@@ -78,17 +77,17 @@ impl Playback {
                 counts.insert(prompt, tokens);
                 continue;
             }
-            let Some((request, answer)) = request_of(&trace).zip(Answer::of(&trace)) else {
+            let Some((request, answer)) = trace.messages_request().zip(Answer::of(&trace)) else {
                 left_out += 1;
                 continue;
             };
-            let request = Canonical::of(&request, &redactor);
+            let request = canonical(&request, &redactor);
             if let Some(message) = trace.message() {
                 counts.entry(request.prompt_key()).or_insert(message.usage.prompt_tokens());
             }
             recordings.push(Recording { id, request, answer: Arc::new(answer) });
         }
-        let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_key: HashMap<Digest, Vec<usize>> = HashMap::new();
         for (at, recording) in recordings.iter().enumerate() {
             by_key.entry(recording.request.key()).or_default().push(at);
         }
@@ -138,8 +137,8 @@ impl Playback {
         self.lock().elsewhere
     }
 
-    /// Of each request that no recording has and nobody answered, what it was told.
-    pub fn misses(&self) -> Vec<String> {
+    /// The requests that no recording has and nobody answered.
+    pub fn misses(&self) -> Misses {
         self.lock().misses.clone()
     }
 
@@ -156,7 +155,7 @@ impl Playback {
 
     /// The recorded answer to a request. Of several to the same request each is given once, in their order, and then the last one
     /// again. One that a fault cuts is still to come: the client sends its request again, and then it gets what was recorded.
-    fn answer(&self, request: &Canonical, fault: Option<FaultKind>) -> Option<Given> {
+    fn answer(&self, request: &CanonicalRequest, fault: Option<FaultKind>) -> Option<Given> {
         let key = request.key();
         let recorded = self.by_key.get(&key)?;
         let mut played = self.lock();
@@ -174,7 +173,7 @@ impl Playback {
 
     /// Remembers that a request has no recording, and tells why.
     fn missed(&self, why: String) -> BackendError {
-        self.lock().misses.push(why.clone());
+        self.lock().misses.add(why.clone());
         BackendError::new(ErrorKind::InvalidRequest, why)
     }
 
@@ -183,13 +182,13 @@ impl Playback {
         let mut played = self.lock();
         match &result {
             Ok(_) => played.elsewhere += 1,
-            Err(error) => played.misses.push(failed_elsewhere(error)),
+            Err(error) => played.misses.add(failed_elsewhere(error)),
         }
         result
     }
 
     /// Which recording a request without one comes nearest to. Recorded answers do not wait for that.
-    async fn nearest(&self, request: Canonical) -> String {
+    async fn nearest(&self, request: CanonicalRequest) -> String {
         const NO_RECORDING: &str = "no recording has this request";
         let (recordings, turn) = (self.recordings.clone(), self.comparing.clone().acquire_owned().await);
         let compared = spawn_blocking(move || {
@@ -218,17 +217,20 @@ fn failed_elsewhere(error: &BackendError) -> String {
     format!("no recording has this request, and the server that was asked failed: {error}")
 }
 
-/// The request of a trace that asks for a message.
-fn request_of(trace: &Trace) -> Option<MessagesRequest> {
-    read_messages_request(&trace.request.body).ok().filter(|_| trace.request.method == "POST" && trace.is_messages())
+/// What of a request counts. Secrets are as recordings have them.
+fn canonical(request: &MessagesRequest, redactor: &Redactor) -> CanonicalRequest {
+    // Fields of JSON, texts and numbers: writing them cannot fail.
+    let mut body = serde_json::to_value(request).unwrap_or_default();
+    redactor.json(&mut body);
+    CanonicalRequest::of(body)
 }
 
 /// The prompt of a count of tokens, and what it came to.
-fn counted(trace: &Trace, redactor: &Redactor) -> Option<(String, u64)> {
+fn counted(trace: &Trace, redactor: &Redactor) -> Option<(Digest, u64)> {
     let is_count = Endpoint::of_path(&trace.request.path) == Endpoint::CountTokens && trace.request.method == "POST";
     let tokens = trace.response.body["input_tokens"].as_u64().filter(|_| is_count)?;
     let request: CountTokensRequest = read_body(&trace.request.body).ok()?;
-    Some((Canonical::of(&request.into(), redactor).prompt_key(), tokens))
+    Some((canonical(&request.into(), redactor).prompt_key(), tokens))
 }
 
 impl Backend for Playback {
@@ -237,7 +239,7 @@ impl Backend for Playback {
     }
 
     fn model(&self) -> String {
-        let model = self.recordings.iter().find_map(|recording| recording.request.0.get("model")?.as_str());
+        let model = self.recordings.iter().find_map(|recording| recording.request.fields().get("model")?.as_str());
         model.unwrap_or("recordings").to_owned()
     }
 
@@ -248,7 +250,7 @@ impl Backend for Playback {
             if let Some(FaultKind::Status(status)) = fault {
                 return Err(Fault::error(status));
             }
-            let wanted = Canonical::of(&request, &self.redactor);
+            let wanted = canonical(&request, &self.redactor);
             match (self.answer(&wanted, fault), &self.elsewhere) {
                 (Some(Given::Half(answer, half)), _) => {
                     let half = events(answer, asked, self.speed).take(half);
@@ -272,7 +274,7 @@ impl Backend for Playback {
     }
 
     fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
-        let known = self.counts.get(&Canonical::of(&request, &self.redactor).prompt_key()).copied();
+        let known = self.counts.get(&canonical(&request, &self.redactor).prompt_key()).copied();
         Box::pin(async move {
             match (known, &self.elsewhere) {
                 (Some(tokens), _) => Ok(tokens),
@@ -290,7 +292,7 @@ fn watched(events: EventStream, played: Arc<Mutex<Played>>) -> EventStream {
         if let Err(error) = event {
             let mut played = locked(&played);
             played.elsewhere -= 1;
-            played.misses.push(failed_elsewhere(error));
+            played.misses.add(failed_elsewhere(error));
         }
     });
     EventStream::new(events).with_loosened(loosened)

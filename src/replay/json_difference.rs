@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::place::member;
+use crate::trace::digest;
 
 /// A place at which two values differ, as far down as it goes.
 #[derive(Debug, PartialEq)]
@@ -52,14 +53,8 @@ fn of_fields<'a>(
 }
 
 fn of_items<'a>(old: &'a [Value], new: &'a [Value], place: &str, differences: &mut Vec<JsonDifference<'a>>) {
-    // Values have no order, but their texts do.
-    let sorted = |value: &Value| {
-        let mut value = value.clone();
-        value.sort_all_objects();
-        value.to_string()
-    };
-    let texts = [old, new].map(|items| items.iter().map(sorted).collect::<Vec<_>>());
-    for operation in capture_diff_slices(Algorithm::Myers, &texts[0], &texts[1]) {
+    let digests = [old, new].map(|items| items.iter().map(digest).collect::<Vec<_>>());
+    for operation in capture_diff_slices(Algorithm::Myers, &digests[0], &digests[1]) {
         if let DiffOp::Equal { .. } = operation {
             continue;
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ItlPercentiles, RecordedEvent, Timing, Trace};
+use super::{ItlPercentiles, RecordedEvent, Timing, Trace, read_messages_request};
 use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent, from_json};
 
 impl Trace {
@@ -24,12 +24,12 @@ impl Trace {
         self.endpoint() == Endpoint::Messages
     }
 
-    /// The Messages request; `None` for another endpoint or a body that is not one.
+    /// The Messages request; `None` if it asks for something else, or no server of its protocol takes it.
     pub fn messages_request(&self) -> Option<MessagesRequest> {
-        if !self.is_messages() {
+        if self.request.method != "POST" || !self.is_messages() {
             return None;
         }
-        MessagesRequest::deserialize(&self.request.body).ok()
+        read_messages_request(&self.request.body).ok()
     }
 
     /// The answer as far as it came; `None` for an error or another endpoint.

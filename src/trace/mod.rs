@@ -13,7 +13,7 @@ mod partial;
 mod pieces;
 pub mod redact;
 mod redact_trace;
-mod request_key;
+mod same_request;
 pub mod scrub;
 mod search;
 mod session_name;
@@ -33,7 +33,7 @@ pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest
 pub use outline::{List, Outline, ReadItem, outlines};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
 pub(crate) use redact_trace::redact_trace;
-pub use request_key::ItemKey;
+pub use same_request::{CanonicalRequest, Digest, ItemKey, digest};
 pub use search::{TextMatch, find_in_item};
 pub use session_name::is_session_name;
 pub(crate) use shared_items::SharedRedactor;

@@ -10,7 +10,7 @@ use crate::backend::remote::RemoteBackend;
 use crate::cli::answerer::backend_error;
 use crate::cli::text::count;
 use crate::cli::{CliError, blocking, say};
-use crate::playback::{Fault, Playback, Speed};
+use crate::playback::{Fault, Miss, Playback, Speed};
 use crate::trace;
 use crate::trace::redact::Redactor;
 
@@ -66,8 +66,11 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     let server = listening.bind().await?.serve(playback.clone()).await?;
     say(format_args!("served {}", server.totals()));
     let misses = playback.misses();
-    for (miss, times) in counted(&misses) {
-        say(format_args!("missed {}: {miss}", count(times, "time")));
+    for Miss { why, times } in misses.kept() {
+        say(format_args!("missed {}: {why}", count(*times, "time")));
+    }
+    if misses.not_kept() > 0 {
+        say(format_args!("missed {} more, each told something else", count(misses.not_kept(), "time")));
     }
     let elsewhere = match playback.answered_elsewhere() {
         0 => String::new(),
@@ -78,24 +81,12 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
         cut => format!(" ({cut} of them cut, as in the recording)"),
     };
     let answered = count(playback.answered(), "request");
-    say(format_args!("{answered} as recorded{cut}{elsewhere}, {} without a recording", misses.len()));
+    say(format_args!("{answered} as recorded{cut}{elsewhere}, {} without a recording", misses.total()));
     let (faults, asked) = playback.faults_to_come();
     for fault in faults {
         say(format_args!("--fault {fault} did not happen: {} for a message came", count(asked, "request")));
     }
-    Ok(ExitCode::from(u8::from(!misses.is_empty())))
-}
-
-/// Each text once, with how often it is there, in the order of the first: a client that tries again misses again.
-fn counted(texts: &[String]) -> Vec<(&str, usize)> {
-    let mut counted: Vec<(&str, usize)> = Vec::new();
-    for text in texts {
-        match counted.iter_mut().find(|(known, _)| known == text) {
-            Some((_, times)) => *times += 1,
-            None => counted.push((text, 1)),
-        }
-    }
-    counted
+    Ok(ExitCode::from(u8::from(misses.total() > 0)))
 }
 
 fn playback(args: &PlaybackArgs, redactor: Redactor) -> Result<Playback, CliError> {

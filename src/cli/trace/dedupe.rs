@@ -11,7 +11,8 @@ use super::folder::or_default;
 use super::success_unless;
 use crate::cli::text::count;
 use crate::cli::{CliError, print};
-use crate::trace::{self, ExchangeOutcome, ItemKey, Outline, TraceError, outlines};
+use crate::trace::{self, Digest, ExchangeOutcome, ItemKey, Outline, Trace, TraceError, outlines};
+use crate::wire::StopReason;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -19,8 +20,8 @@ Examples:
   anyclaude trace dedupe                        see what would be removed
   anyclaude trace dedupe --delete corpus/
 
-Two requests are the same if a model is asked the same: the billing header, cache_control, metadata, stream, the ids of
-tool calls and the order of keys do not count. The oldest with a whole answer is kept, or else the oldest.")]
+Two requests are the same if a model is asked the same: the billing header, cache_control, metadata, stream, max_tokens, the
+ids of tool calls and the order of keys do not count. The oldest with a whole answer is kept, or else the oldest.")]
 pub(super) struct TraceDedupeArgs {
     /// Files and folders [default: traces/, or else the launcher's recordings]
     #[arg(value_name = "PATH")]
@@ -34,7 +35,7 @@ pub(super) struct TraceDedupeArgs {
 struct Asked {
     file: PathBuf,
     /// The digest of its request.
-    key: [u8; 32],
+    key: Digest,
     is_whole: bool,
     recorded_at: Option<OffsetDateTime>,
 }
@@ -45,7 +46,7 @@ impl Asked {
         Ok(Self {
             file: file.to_owned(),
             key: outline.request_key(),
-            is_whole: outline.trace.outcome == ExchangeOutcome::Complete,
+            is_whole: is_whole(&outline.trace),
             recorded_at: outline.trace.came_at(),
         })
     }
@@ -54,6 +55,12 @@ impl Asked {
     fn rank(&self) -> impl Ord + use<> {
         (!self.is_whole, self.recorded_at.is_none(), self.recorded_at)
     }
+}
+
+/// Whether the answer came to its own end, rather than to the one that the request's `max_tokens` set.
+fn is_whole(trace: &Trace) -> bool {
+    let was_cut = || trace.message().is_some_and(|message| message.stop_reason == Some(StopReason::MaxTokens));
+    trace.outcome == ExchangeOutcome::Complete && !was_cut()
 }
 
 pub(super) fn run(args: TraceDedupeArgs) -> Result<ExitCode, CliError> {
@@ -65,7 +72,7 @@ pub(super) fn run(args: TraceDedupeArgs) -> Result<ExitCode, CliError> {
             Err(error) => errors.push(error),
         }
     }
-    let mut kept: HashMap<[u8; 32], &Asked> = HashMap::new();
+    let mut kept: HashMap<Digest, &Asked> = HashMap::new();
     for asked in &all {
         let one = kept.entry(asked.key).or_insert(asked);
         if asked.rank() < one.rank() {

@@ -70,7 +70,7 @@ fn the_real_client_does_again_what_it_did() {
     let refused = run_claude(&sandbox, &url, &asked);
     assert!(refused.stdout.contains("no recording has this request"), "{refused:?}");
     let said = stopped(running, 1);
-    assert!(said.contains("is recorded, \"1 goodbye 2\" came"), "{said}");
+    assert!(said.contains(r#"is recorded, "1\tgoodbye\n2\t" came"#), "{said}");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
     assert!(error["error"]["message"].as_str().unwrap().contains("demo/001 comes nearest"), "{error}");
     insta::assert_snapshot!(stopped(running, 1), @r#"
     answering with 2 recorded answers
-    missed 1 time: no recording has this request; demo/001 comes nearest and differs first at messages[0].content[0].text: "Please read hello.txt" is recorded, "Please read goodbye.txt" came
+    missed 1 time: no recording has this request; demo/001 comes nearest and differs first at messages[0].content[0].text, character 13: "Please read hello.txt" is recorded, "Please read goodbye.txt" came
     0 requests as recorded, 1 without a recording
     "#);
 }
