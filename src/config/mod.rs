@@ -5,6 +5,7 @@
 //! one. What the settings do is up to the launcher.
 
 mod added_rules;
+mod byte_size;
 mod error;
 mod file;
 mod layers;
@@ -13,12 +14,13 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 pub use added_rules::{add_rules, rules_as_toml};
+pub use byte_size::ByteSize;
 pub use error::ConfigError;
 pub use file::FILE_NAMES;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::parse;
 pub use layers::{ConfigValue, Loaded, load, load_folder};
-pub use settings::{Mode, ModeSettings, RedactSettings, ReplayDefaults, Settings};
+pub use settings::{Mode, ModeSettings, RecorderSettings, RedactSettings, ReplayDefaults, Settings};
 
 /// The path with a leading `~` replaced by the user's home folder.
 pub fn expand_home(path: &Path) -> PathBuf {

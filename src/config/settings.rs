@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ByteSize;
 use crate::replay::DEFAULT_RETRIES;
 use crate::report::Budgets;
 use crate::snapshot::Rule;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub fallback: Vec<Mode>,
     /// What else is kept out of recordings.
     pub redact: RedactSettings,
+    /// What `anyclaude record` does unless a flag says otherwise.
+    pub recorder: RecorderSettings,
     /// What `anyclaude replay` does unless a flag says otherwise.
     pub replay: ReplayDefaults,
     /// Settings of single modes. For the chosen mode, the values above win.
@@ -60,6 +63,25 @@ pub struct Settings {
 pub struct RedactSettings {
     /// Regular expressions. What they match is replaced by [redacted] in recordings, logs and scrubbed copies.
     pub patterns: Vec<SecretPattern>,
+}
+
+/// What `anyclaude record` does unless a flag says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecorderSettings {
+    /// The base URLs to send requests on to; if empty, Anthropic's. One without a prefix is for all paths that no prefix is of;
+    /// `/openrouter=https://openrouter.ai/api` is for those that begin with `/openrouter`, which is not sent on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<String>,
+    /// A PEM file with certificates that are trusted beside the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// How many days a session is kept after its last exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+    /// How much disk space sessions may take, such as 10GB. The oldest go first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_bytes: Option<ByteSize>,
 }
 
 /// What `anyclaude replay` does unless a flag says otherwise.
@@ -124,6 +146,7 @@ impl Default for Settings {
             allow_origin: Vec::new(),
             fallback: Vec::new(),
             redact: RedactSettings::default(),
+            recorder: RecorderSettings::default(),
             replay: ReplayDefaults::default(),
             modes: BTreeMap::new(),
         }

@@ -12,7 +12,9 @@ use uuid::Builder;
 use super::importer::{Found, ImportedExchange, Importer, Passed};
 use super::{imported_mode, session_name, stem};
 use crate::record::{body_value, decompressed};
-use crate::trace::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
+use crate::trace::{
+    ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble, session_in_headers,
+};
 use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
 
 /// Names and values of headers, in order.
@@ -129,6 +131,7 @@ impl HttpExchange {
             recorded_at: self.started.text,
             client: text("user-agent").unwrap_or_default(),
             mode: imported_mode(importer),
+            upstream: None,
             request: RecordedRequest { method: self.method, path, headers, body },
             response: RecordedResponse { status, headers: answer_headers, events: Vec::new(), body: read.body },
             timing: Timing { e2e_us: e2e_us.filter(|_| read.outcome == ExchangeOutcome::Complete), ..Timing::default() },
@@ -176,11 +179,8 @@ pub(super) fn by_name(headers: Headers) -> Map<String, Value> {
 
 /// The session that Claude Code says it is, or else the file's name. A sub-agent's requests are a session of their own.
 fn session_of(headers: &Map<String, Value>, file: &Path) -> String {
-    let header = |name: &str| headers.get(name).and_then(Value::as_str);
-    let session = header("x-claude-code-session-id").map_or_else(
-        || stem(file).file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        |session| header("x-claude-code-agent-id").map_or_else(|| session.to_owned(), |agent| format!("{session}-agent-{agent}")),
-    );
+    let session = session_in_headers(|name| headers.get(name).and_then(Value::as_str))
+        .unwrap_or_else(|| stem(file).file_name().unwrap_or_default().to_string_lossy().into_owned());
     session_name(&session)
 }
 

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 pub enum RecordError {
     #[error("{given}: {reason}; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081")]
     Upstream { given: String, reason: String },
+    #[error("{first} and {second} have the same prefix; give each upstream one of its own")]
+    SamePrefix { first: String, second: String },
+    #[error("{}: {reason}; give a PEM file, whose certificates begin with -----BEGIN CERTIFICATE-----", .file.display())]
+    Authorities { file: PathBuf, reason: String },
     #[error("{name}: it becomes a folder's name, so use letters, digits, '-', '_' and '.' only")]
     SessionName { name: String },
     #[error("port {port} on 127.0.0.1 is in use")]

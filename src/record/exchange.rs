@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::exchange_file::IncomingRequest;
 use super::headers;
 use super::notice::Notice;
-use super::state::RecorderState;
+use super::state::{Destination, RecorderState};
 use super::tap::Tap;
 use crate::net::root_cause;
 use crate::server::{LONGEST_ARRIVAL, TOKEN_HEADER};
@@ -52,25 +52,27 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
             format!("anyclaude record: the request's body did not come whole, or it is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
     };
-    let place = is_recorded(&parts).then(|| state.session.take());
+    let Some(to) = state.destination(path_and_query(&parts)) else { return no_upstream(&state) };
+    let session = if is_recorded(&to.path) { Some(state.sessions.of(&parts.headers).await) } else { None };
+    let place = session.map(|session| (session.take(), session));
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let permit = Arc::new(permit);
-        let tap = place.map(|(seq, trace)| {
+        let tap = place.map(|((seq, trace), session)| {
             let incoming = IncomingRequest {
                 seq,
-                session: state.session.name().to_owned(),
-                mode: state.session.mode().to_owned(),
+                session,
                 trace,
                 arrived,
                 method: parts.method.clone(),
-                path: path_and_query(&parts).to_owned(),
+                path: to.path.clone(),
+                upstream: (state.routes.len() > 1).then(|| to.upstream.to_string()),
                 headers: parts.headers.clone(),
                 body: body.clone(),
             };
             start_tap(&state, incoming, &permit)
         });
-        run(&state, parts, body, tap, answer).await;
+        run(&state, &to, parts, body, tap, answer).await;
         drop(permit);
     });
     // The task drops its sender without an answer only if the recorder was stopped.
@@ -85,8 +87,8 @@ fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<Owne
 }
 
 /// Only API calls are recorded. Other paths are only forwarded. Some base URLs end with a slash, so a path may begin with two.
-fn is_recorded(parts: &Parts) -> bool {
-    parts.uri.path().trim_start_matches('/').starts_with("v1/")
+fn is_recorded(path: &str) -> bool {
+    path.trim_start_matches('/').starts_with("v1/")
 }
 
 fn path_and_query(parts: &Parts) -> &str {
@@ -94,8 +96,15 @@ fn path_and_query(parts: &Parts) -> &str {
 }
 
 /// Runs the exchange until one side ends it.
-async fn run(state: &RecorderState, parts: Parts, body: Bytes, mut tap: Option<Tap>, mut answer: oneshot::Sender<Response>) {
-    let sending = send(state, &parts, body);
+async fn run(
+    state: &RecorderState,
+    to: &Destination,
+    parts: Parts,
+    body: Bytes,
+    mut tap: Option<Tap>,
+    mut answer: oneshot::Sender<Response>,
+) {
+    let sending = send(state, to, &parts, body);
     let response = tokio::select! {
         response = sending => response,
         () = answer.closed() => return cut(&mut tap, ExchangeOutcome::ClientClosed).await,
@@ -105,8 +114,12 @@ async fn run(state: &RecorderState, parts: Parts, body: Bytes, mut tap: Option<T
         Ok(response) => response,
         Err(reason) => {
             cut(&mut tap, ExchangeOutcome::UpstreamError).await;
-            let message = format!("anyclaude record: no answer from {}: {reason}", state.upstream);
-            tracing::warn!("no answer from {}: {reason}; is it running, and is its address right?", state.upstream);
+            let hint = match reason.contains("certificate") {
+                true => "if its authority is your own, name its file with --ca-file of record, or in SSL_CERT_FILE",
+                false => "is it running, and is its address right?",
+            };
+            let message = format!("anyclaude record: no answer from {}: {reason}", to.upstream);
+            tracing::warn!("no answer from {}: {reason}; {hint}", to.upstream);
             answer.send(error(StatusCode::BAD_GATEWAY, ErrorKind::Api, &message)).ok();
             return;
         }
@@ -125,17 +138,17 @@ async fn run(state: &RecorderState, parts: Parts, body: Bytes, mut tap: Option<T
 }
 
 /// Sends the request as it came, or trimmed if the upstream wants that. The error is the reason why no answer came.
-async fn send(state: &RecorderState, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
-    let url = state.upstream.url(path_and_query(parts))?;
-    let mut request = state.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
-    if let Some(token) = state.upstream.token() {
+async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
+    let url = to.upstream.url(&to.path)?;
+    let body = to.upstream.body(&to.path, body);
+    let mut request = to.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
+    if let Some(token) = to.upstream.token() {
         request = request.header(TOKEN_HEADER, token.secret());
-    } else if state.passes_token_on()
+    } else if state.passes_token_on(&to.upstream)
         && let Some(token) = parts.headers.get(TOKEN_HEADER)
     {
         request = request.header(TOKEN_HEADER, token);
     }
-    let body = state.upstream.body(parts.uri.path(), body);
     if !body.is_empty() {
         request = request.body(body);
     }
@@ -196,6 +209,12 @@ async fn cut(tap: &mut Option<Tap>, outcome: ExchangeOutcome) {
     if let Some(tap) = tap {
         tap.cut(outcome).await;
     }
+}
+
+fn no_upstream(state: &RecorderState) -> Response {
+    let prefixes: Vec<&str> = state.routes.iter().map(|(route, _)| route.prefix.as_str()).collect();
+    let message = format!("anyclaude record: no upstream for this path: it must begin with {}", prefixes.join(" or "));
+    error(StatusCode::NOT_FOUND, ErrorKind::NotFound, &message)
 }
 
 fn stopped() -> Response {

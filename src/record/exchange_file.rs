@@ -1,6 +1,7 @@
 //! Writing one exchange, redacted: first to a growing `.partial` file, at the end as a trace.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::decompress::decompressed;
 use super::headers;
 use super::notice::{Notice, Recorded};
+use super::session::RecordingSession;
 use super::weight::{EventRoom, body_value};
 use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
@@ -25,14 +27,16 @@ use crate::wire::Usage;
 /// A request as the client sent it, and where to write its trace.
 pub(super) struct IncomingRequest {
     pub seq: u32,
-    pub session: String,
-    pub mode: String,
+    /// It stays open until the exchange is closed.
+    pub session: Arc<RecordingSession>,
     /// The trace file; `None` to write none.
     pub trace: Option<PathBuf>,
     pub arrived: OffsetDateTime,
     pub method: Method,
     /// Path and query.
     pub path: String,
+    /// The upstream, where there are several.
+    pub upstream: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -53,6 +57,8 @@ pub(super) enum ExchangeUpdate {
 /// One exchange so far, in memory and on the disk.
 pub(super) struct ExchangeFile {
     seq: u32,
+    /// Held so that it stays open.
+    _session: Arc<RecordingSession>,
     draft: Draft,
     redactor: Redactor,
     stream: StreamRedactor,
@@ -80,12 +86,13 @@ impl ExchangeFile {
         let opening = Opening {
             version: trace::VERSION,
             id: uuid::Uuid::new_v4().to_string(),
-            session: incoming.session,
+            session: incoming.session.name().to_owned(),
             seq: incoming.seq,
             // Formatting fails only after the year 9999.
             recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
             client: redactor.text(client).into_owned(),
-            mode: incoming.mode,
+            mode: incoming.session.mode().to_owned(),
+            upstream: incoming.upstream,
             request: RecordedRequest {
                 method: redactor.text(incoming.method.as_str()).into_owned(),
                 path: redactor.path(&incoming.path),
@@ -99,6 +106,7 @@ impl ExchangeFile {
         tracing::trace!(seq = incoming.seq, "request body {}", request.body);
         let mut file = Self {
             seq: incoming.seq,
+            _session: incoming.session,
             draft: Draft::new(opening.clone()),
             stream: StreamRedactor::new(redactor.clone()),
             redactor,
@@ -191,6 +199,7 @@ impl ExchangeFile {
                 let Timing { ttft_us, e2e_us, .. } = trace.timing;
                 tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ?ttft_us, ?e2e_us);
                 self.saved = Some(Recorded {
+                    session: trace.session,
                     seq: trace.seq,
                     method: trace.request.method,
                     path: trace.request.path,

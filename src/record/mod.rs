@@ -7,6 +7,7 @@
 //! which decompresses it, splits it into events and timestamps them. One thread (`writer`) redacts and writes the events of all
 //! exchanges (`exchange_file`).
 
+mod authorities;
 mod compression;
 mod decompress;
 mod descriptors;
@@ -17,19 +18,26 @@ mod exchange_file;
 mod headers;
 mod notice;
 mod recorder;
+mod retention;
 mod session;
+mod sessions;
 mod state;
 mod tap;
 mod unicode;
 mod upstream;
+mod upstreams;
 mod weight;
 mod writer;
 
+pub use authorities::read_authorities;
 pub(crate) use decompress::decompressed;
 pub use door::Door;
 pub use error::RecordError;
 pub use notice::{Notice, Recorded};
 pub use recorder::Recorder;
+pub use retention::{Removed, Retention};
 pub use session::{RecordingSession, remove_empty};
+pub use sessions::Sessions;
 pub use upstream::Upstream;
+pub use upstreams::{UpstreamRoute, Upstreams};
 pub(crate) use weight::body_value;

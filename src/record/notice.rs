@@ -1,5 +1,6 @@
 //! What a recorder reports while it runs.
 
+use super::retention::Removed;
 use crate::trace::{ExchangeOutcome, TraceError};
 use crate::wire::Usage;
 
@@ -12,6 +13,8 @@ pub enum Notice {
     Bytes(usize),
     /// An exchange ended, and its trace is on the disk.
     Recorded(Recorded),
+    /// Old sessions were removed.
+    Removed(Removed),
     /// An exchange, or a part of it, could not be written.
     Failed(TraceError),
 }
@@ -19,6 +22,8 @@ pub enum Notice {
 /// The outline of a recorded exchange.
 #[derive(Debug)]
 pub struct Recorded {
+    /// The name of its session.
+    pub session: String,
     /// Its number in the session.
     pub seq: u32,
     /// The request's method.

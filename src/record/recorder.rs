@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -17,9 +17,9 @@ use super::door::{Door, guard};
 use super::error::RecordError;
 use super::exchange;
 use super::notice::Notice;
-use super::session::RecordingSession;
+use super::sessions::Sessions;
 use super::state::RecorderState;
-use super::upstream::Upstream;
+use super::upstreams::{UpstreamRoute, Upstreams};
 use super::writer::TraceWriter;
 use crate::server::{Connections, serve};
 use crate::trace::redact::Redactor;
@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// The number of permits for open exchanges: more than a machine has sockets. Acquiring all of them waits for every exchange.
 const MAX_OPEN: u32 = 1 << 20;
+
+/// How often old sessions are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// A recorder that listens. It serves once it is run.
 #[derive(Debug)]
@@ -44,9 +47,9 @@ impl Recorder {
     /// # Errors
     /// The port is taken, or the HTTP client or the writing thread cannot be set up.
     pub async fn bind(
-        upstream: Upstream,
+        upstreams: impl Into<Upstreams>,
         port: u16,
-        session: RecordingSession,
+        sessions: impl Into<Sessions>,
         door: Door,
         redactor: &Redactor,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Notice>), RecordError> {
@@ -54,12 +57,14 @@ impl Recorder {
             io::ErrorKind::AddrInUse => RecordError::PortInUse { port },
             _ => RecordError::Bind { port, source },
         })?;
-        let client = upstream.client()?;
+        let with_client = |route: &UpstreamRoute| route.upstream.client().map(|client| (route.clone(), client));
+        let routes = upstreams.into().routes().iter().map(with_client).collect::<Result<_, reqwest::Error>>()?;
         let (notices, receiver) = mpsc::unbounded_channel();
         let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
         let cut = CancellationToken::new();
-        let state = Arc::new(RecorderState { door: Arc::new(door), upstream, client, session, writer, notices, open, cut });
+        let (door, sessions) = (Arc::new(door), sessions.into());
+        let state = Arc::new(RecorderState { door, routes, sessions, writer, notices, open, cut });
         Ok((Self { listener, state }, receiver))
     }
 
@@ -86,7 +91,9 @@ impl Recorder {
         let stopping = CancellationToken::new();
         let stopped = stopping.clone().cancelled_owned();
         let server = tokio::spawn(serve(self.listener, Connections::new(routes), most_clients(), stopped));
+        let sweeping = tokio::spawn(sweep_again_and_again(state.clone()));
         let output = stop.await;
+        sweeping.abort();
         stopping.cancel();
         if tokio::time::timeout(GRACE, state.open.acquire_many(MAX_OPEN)).await.is_err() {
             state.cut.cancel();
@@ -96,5 +103,19 @@ impl Recorder {
         // Every trace is written now. Clients that keep their connections open are not waited for.
         drop(tokio::time::timeout(GRACE, server).await);
         output
+    }
+}
+
+/// Removes old sessions, at the start and then from time to time.
+async fn sweep_again_and_again(state: Arc<RecorderState>) {
+    let mut clock = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        clock.tick().await;
+        let removed = state.sessions.sweep(SystemTime::now()).await;
+        if removed.sessions > 0 {
+            tracing::info!(removed.sessions, removed.traces, removed.bytes, "old sessions were removed");
+            // Fails if nothing listens to the notices any more.
+            state.notices.send(Notice::Removed(removed)).ok();
+        }
     }
 }

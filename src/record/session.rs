@@ -1,6 +1,7 @@
 //! The folder of a session that is being recorded, and its numbering.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -52,11 +53,7 @@ impl RecordingSession {
         let refuse = |source| RecordError::Folder { folder: folder.to_owned(), source };
         make_private_folder(folder).map_err(refuse)?;
         tempfile::tempfile_in(folder).map_err(refuse)?;
-        let lock = File::open(folder).map_err(refuse)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
-            Errno::WOULDBLOCK => RecordError::InUse { folder: folder.to_owned() },
-            other => refuse(other.into()),
-        })?;
+        let lock = lock_folder(folder).map_err(refuse)?.ok_or_else(|| RecordError::InUse { folder: folder.to_owned() })?;
         let mut last = 0;
         for entry in fs::read_dir(folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
@@ -71,6 +68,15 @@ impl RecordingSession {
             made: Vec::new(),
             _lock: Some(lock),
         })
+    }
+
+    /// Another session in the same root, of the same mode.
+    pub(super) fn open_beside(&self, name: &str) -> Result<Self, RecordError> {
+        let session = match &self.root {
+            Some(root) => Self::open(root, name)?,
+            None => Self { name: name.to_owned(), ..Self::unwritten() },
+        };
+        Ok(session.with_mode(&self.mode))
     }
 
     /// A session without traces. Its exchanges only lead to [`Notice`](super::Notice)s.
@@ -94,6 +100,11 @@ impl RecordingSession {
         &self.mode
     }
 
+    /// The folder of its sessions' folders; `None` if no traces are written.
+    pub(super) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
     /// The session's name, which is its folder's.
     pub fn name(&self) -> &str {
         &self.name
@@ -103,6 +114,16 @@ impl RecordingSession {
     pub(super) fn take(&self) -> (u32, Option<PathBuf>) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         (seq, self.root.as_deref().map(|root| path_of(root, &self.name, seq)))
+    }
+}
+
+/// Locks a session's folder for as long as the result lives; `None` if a recorder writes to it.
+pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
+    let lock = File::open(folder)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 
 use super::error::RecordError;
 use crate::backend::trimmed::TrimmedBodies;
@@ -23,6 +23,8 @@ pub struct Upstream {
     trimmed: Option<Arc<TrimmedBodies>>,
     /// What the server at the base URL asks of us.
     token: Option<RunToken>,
+    /// Who, beside those that the system trusts, may vouch for the upstream.
+    authorities: Vec<Certificate>,
 }
 
 impl Upstream {
@@ -40,7 +42,7 @@ impl Upstream {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("a base URL has no query and no fragment"));
         }
-        Ok(Self { base, trimmed: None, token: None })
+        Ok(Self { base, trimmed: None, token: None, authorities: Vec::new() })
     }
 
     /// Trims prompts before they are forwarded. Traces still have what the client sent.
@@ -51,6 +53,11 @@ impl Upstream {
     /// Sends a token with every request.
     pub fn with_token(self, token: RunToken) -> Self {
         Self { token: Some(token), ..self }
+    }
+
+    /// Trusts these authorities too.
+    pub fn trusting(self, authorities: Vec<Certificate>) -> Self {
+        Self { authorities, ..self }
     }
 
     /// The token that goes with every request, if there is one.
@@ -91,7 +98,8 @@ impl Upstream {
             .no_zstd()
             .no_deflate()
             .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT);
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tls_certs_merge(self.authorities.iter().cloned());
         if self.is_loopback() { builder.no_proxy().build() } else { builder.build() }
     }
 }

@@ -4,6 +4,7 @@
 //! that waits for the thread is one whose answer begins or ends: whatever a client has seen, a kill leaves its beginning.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
@@ -26,14 +27,16 @@ enum WriterCommand {
 /// A handle to the thread. The thread ends with its last handle.
 #[derive(Debug)]
 pub(super) struct TraceWriter {
-    /// Commands, each with the number of its exchange.
-    commands: mpsc::Sender<(u32, WriterCommand)>,
+    /// Commands, each with the key of its exchange.
+    commands: mpsc::Sender<(u64, WriterCommand)>,
+    /// The key of the next exchange: sessions number theirs each for itself.
+    next: AtomicU64,
 }
 
 /// A handle to the thread for one exchange. Dropping it ends the recording: what is not saved by then is saved as truncated.
 pub(super) struct ExchangeWriter {
-    seq: u32,
-    commands: mpsc::Sender<(u32, WriterCommand)>,
+    key: u64,
+    commands: mpsc::Sender<(u64, WriterCommand)>,
 }
 
 impl TraceWriter {
@@ -41,12 +44,12 @@ impl TraceWriter {
     pub(crate) fn start(notices: tokio_mpsc::UnboundedSender<Notice>, redactor: Redactor) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel();
         thread::Builder::new().name("trace writer".into()).spawn(move || write(&receiver, &notices, &redactor))?;
-        Ok(Self { commands })
+        Ok(Self { commands, next: AtomicU64::new(0) })
     }
 
     /// Begins an exchange.
     pub(crate) fn open(&self, incoming: IncomingRequest, permit: Arc<OwnedSemaphorePermit>) -> ExchangeWriter {
-        let writer = ExchangeWriter { seq: incoming.seq, commands: self.commands.clone() };
+        let writer = ExchangeWriter { key: self.next.fetch_add(1, Ordering::Relaxed), commands: self.commands.clone() };
         writer.send(WriterCommand::Open(Box::new(incoming), permit));
         writer
     }
@@ -77,7 +80,7 @@ impl ExchangeWriter {
 
     fn send(&self, command: WriterCommand) {
         // The thread lives as long as this sender.
-        self.commands.send((self.seq, command)).ok();
+        self.commands.send((self.key, command)).ok();
     }
 }
 
@@ -88,21 +91,21 @@ impl Drop for ExchangeWriter {
 }
 
 /// The body of the thread.
-fn write(commands: &mpsc::Receiver<(u32, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>, redactor: &Redactor) {
+fn write(commands: &mpsc::Receiver<(u64, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>, redactor: &Redactor) {
     lower_priority();
     let mut open = HashMap::new();
-    for (seq, command) in commands {
+    for (key, command) in commands {
         match command {
             WriterCommand::Open(incoming, permit) => {
-                open.insert(seq, (ExchangeFile::open(*incoming, redactor, notices.clone()), permit));
+                open.insert(key, (ExchangeFile::open(*incoming, redactor, notices.clone()), permit));
             }
             WriterCommand::Update(update) => {
-                if let Some((file, _)) = open.get_mut(&seq) {
+                if let Some((file, _)) = open.get_mut(&key) {
                     file.apply(update);
                 }
             }
             WriterCommand::Close => {
-                if let Some((file, permit)) = open.remove(&seq) {
+                if let Some((file, permit)) = open.remove(&key) {
                     file.close();
                     drop(permit);
                 }

@@ -269,6 +269,7 @@ mod tests {
             recorded_at: "2026-01-02T03:04:05Z".into(),
             client: "claude-cli/2".into(),
             mode: "anthropic".into(),
+            upstream: None,
             request: RecordedRequest {
                 method: "POST".into(),
                 path: "/v1/messages?beta=true".into(),

@@ -23,6 +23,9 @@ pub struct Trace {
     pub client: String,
     /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode; `import:` and the format's name where it is not known.
     pub mode: String,
+    /// The base URL of the upstream, without credentials, where the recorder had several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// What the client sent.
     pub request: RecordedRequest,
     /// What the upstream answered.

@@ -36,6 +36,7 @@ pub(crate) use redact_trace::redact_trace;
 pub use same_request::{CanonicalRequest, Digest, ItemKey, digest};
 pub use search::{TextMatch, find_in_item};
 pub use session_name::is_session_name;
+pub(crate) use session_name::{is_client_name, is_made_name, is_time_name, session_in_headers};
 pub(crate) use shared_items::SharedRedactor;
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use weight::json_weight;

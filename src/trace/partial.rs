@@ -44,6 +44,8 @@ pub struct Opening {
     pub recorded_at: String,
     pub client: String,
     pub mode: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     pub request: RecordedRequest,
 }
 
@@ -84,7 +86,7 @@ impl Draft {
 
     /// The trace of everything so far. `ended_us`: microseconds from the request to the end of a body that is not a stream.
     pub fn to_trace(&self, outcome: ExchangeOutcome, ended_us: Option<u64>) -> Trace {
-        let Opening { version, id, session, seq, recorded_at, client, mode, request } = self.opening.clone();
+        let Opening { version, id, session, seq, recorded_at, client, mode, upstream, request } = self.opening.clone();
         let mut response = self.response.clone();
         let timing = if response.events.is_empty() {
             Timing { e2e_us: ended_us, ..Timing::default() }
@@ -92,7 +94,7 @@ impl Draft {
             response.body = assemble(&response.events);
             Timing::of_events(&response.events)
         };
-        Trace { version, id, session, seq, recorded_at, client, mode, request, response, timing, outcome }
+        Trace { version, id, session, seq, recorded_at, client, mode, upstream, request, response, timing, outcome }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn opening(path: &str, body: Value) -> Opening {
         recorded_at: "2026-01-02T03:04:05Z".into(),
         client: "c".into(),
         mode: "anthropic".into(),
+        upstream: None,
         request: RecordedRequest { method: "POST".into(), path: path.into(), headers: Map::new(), body },
     }
 }

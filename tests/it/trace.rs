@@ -19,6 +19,7 @@ fn exchange(seq: u32) -> Trace {
         recorded_at: "2026-01-02T03:04:05.678Z".into(),
         client: "claude-cli/2.1 (external, cli)".into(),
         mode: "anthropic".into(),
+        upstream: None,
         request: RecordedRequest {
             method: "POST".into(),
             path: "/v1/messages?beta=true".into(),
@@ -205,8 +206,8 @@ fn calls_that_the_server_runs_are_shown_like_others() {
 fn streamed(path: &str, body: Value, events: &[Value]) -> Trace {
     let mut request = exchange(1).request;
     (request.path, request.body) = (path.into(), body);
-    let Trace { version, id, session, seq, recorded_at, client, mode, .. } = exchange(1);
-    let mut draft = Draft::new(Opening { version, id, session, seq, recorded_at, client, mode, request });
+    let Trace { version, id, session, seq, recorded_at, client, mode, upstream, .. } = exchange(1);
+    let mut draft = Draft::new(Opening { version, id, session, seq, recorded_at, client, mode, upstream, request });
     draft.respond(200, Map::new());
     for data in events {
         draft.push(RecordedEvent { at_us: 1, event: data["type"].as_str().unwrap_or("message").into(), data: data.clone() });

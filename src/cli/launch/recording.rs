@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::errors::{cannot_write, launch_error};
 use crate::cli::CliError;
-use crate::cli::record::{is_time, open_by_time, remove_if_empty};
+use crate::cli::record::{open_by_time, recover_left, remove_if_empty};
 use crate::config::{self, Settings};
 use crate::record::RecordingSession;
+use crate::trace::is_time_name;
 
 /// The folder that a launch records to, if it records.
 pub(super) struct Recording {
@@ -26,6 +27,7 @@ impl Recording {
             return Ok((Self { folder: None, made: Vec::new() }, RecordingSession::unwritten().with_mode(mode)));
         }
         let traces = config::expand_home(&settings.traces).join(mode);
+        recover_left(&traces);
         let session = open_by_time(&traces).map_err(launch_error)?;
         // The new session is the newest, so it is among those that stay.
         keep_newest(&traces, settings.keep_sessions.max(1)).map_err(|error| cannot_write(&traces, &error))?;
@@ -49,7 +51,7 @@ impl Recording {
 fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
     let mut sessions: Vec<String> = fs::read_dir(folder)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_time(name))
+        .filter(|name| is_time_name(name))
         .collect();
     sessions.sort();
     sessions.truncate(sessions.len().saturating_sub(keep));

@@ -95,6 +95,7 @@ mod tests {
     /// An answer that came after a second.
     fn answer(path: &str, outcome: ExchangeOutcome, usage: Option<Usage>) -> Notice {
         Notice::Recorded(Recorded {
+            session: "s".into(),
             seq: 1,
             method: "POST".into(),
             path: path.into(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::cli::CliError;
+use crate::config::ByteSize;
 use crate::engine::{CacheLimits, DiskOptions};
 use crate::trace;
 use crate::wire::MessagesRequest;
@@ -97,38 +98,13 @@ fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// `4GB`, `1.5 GB`, `512MB`, `1000000`; units are powers of 1000.
 fn parse_size(text: &str) -> Result<usize, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    let unit = match lower[digits.len()..].trim().trim_end_matches('b') {
-        "" => 1.0,
-        "k" => 1e3,
-        "m" => 1e6,
-        "g" => 1e9,
-        "t" => 1e12,
-        _ => return Err("expected a size such as 4GB or 512MB".into()),
-    };
-    match digits.parse::<f64>() {
-        Ok(number) if number >= 0.0 && number.is_finite() => Ok((number * unit) as usize),
-        _ => Err("expected a size such as 4GB or 512MB".into()),
-    }
+    text.parse::<ByteSize>().map(|size| size.0 as usize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_numbers_with_units() {
-        for (text, size) in [("0", 0), ("1000", 1000), ("512MB", 512_000_000), ("1.5 GB", 1_500_000_000), ("2k", 2000), ("7b", 7)]
-        {
-            assert_eq!(parse_size(text), Ok(size), "{text}");
-        }
-        for text in ["", "GB", "4XB", "-1", "4GBs", "1e999"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_warm_up_is_a_file_the_newest_trace_or_nothing() {

@@ -1,124 +1,174 @@
 //! `anyclaude record`: the recording proxy, running until a signal comes or around a child command.
 
+mod args;
 mod progress;
+mod recovery;
 mod session_name;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
+pub(super) use self::args::RecordArgs;
+use self::args::{kept, retention};
 pub(super) use self::progress::RecordingProgress;
-pub(super) use self::session_name::{is_time, open_by_time};
-use super::allow::AllowArgs;
+pub(super) use self::recovery::recover_left;
+pub(super) use self::session_name::open_by_time;
 use super::child::{Child, environment};
 use super::signals::{self, Signals};
+use super::text::count;
 use super::{CliError, blocking, say};
-use crate::record::{Door, Notice, RecordError, Recorder, RecordingSession, Upstream, remove_empty};
+use crate::config::{self, RecorderSettings};
+use crate::record::{
+    Door, Notice, RecordError, Recorder, RecordingSession, Sessions, Upstream, UpstreamRoute, Upstreams, read_authorities,
+    remove_empty,
+};
 use crate::trace::redact::Redactor;
 
 /// The port of a recorder without a command: always the same, so that a client's settings can stay.
 const DEFAULT_PORT: u16 = 8082;
 
-/// Record Claude Code's exchanges with any upstream as trace files
-///
-/// A reverse proxy: it streams everything through unchanged and writes each exchange under /v1/ to
-/// <OUT>/<SESSION>/<number>.json, without its secrets, before the client sees the end of the answer.
-#[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct RecordArgs {
-    /// Base URL to send requests on to
-    #[arg(long, value_name = "URL", default_value = "https://api.anthropic.com")]
-    upstream: String,
-    /// Port to listen on at 127.0.0.1; 0 picks a free one [default: 8082; with a command: 0]
-    #[arg(long)]
-    port: Option<u16>,
-    /// Folder for the sessions
-    #[arg(long, value_name = "DIR", default_value = "traces")]
-    out: PathBuf,
-    /// Name of the session, which is the folder of its traces [default: date and time, UTC]
-    #[arg(long, value_name = "NAME")]
-    session: Option<String>,
-    #[command(flatten)]
-    allow: AllowArgs,
-    /// Command to run with ANTHROPIC_BASE_URL set to the recorder; its exit code is passed on
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  anyclaude record -- claude                            record a session with Anthropic's API
-  anyclaude record --upstream http://127.0.0.1:8081 -- claude -p \"Read hello.txt\"
-  anyclaude record --port 8082                          record until Ctrl-C; point any client at it";
+/// Where requests go if nothing else is said.
+const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
 
 /// Records until a signal comes, the second of which ends at once, or until the command ends.
 pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
-    let RecordArgs { upstream, port, out, session, allow, command } = args;
-    let door = Door { allowed: allow.allowed(), token: None };
-    let upstream = Upstream::parse(&upstream).map_err(record_error)?;
-    let port = port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 });
-    let (session, folder, made) = blocking(move || {
-        let session = match session {
-            Some(name) => RecordingSession::open(&out, &name),
-            None => open_by_time(&out),
-        };
-        let session = session.map_err(record_error)?;
-        let folder = out.join(session.name());
-        let made = session.made_folders().to_vec();
-        Ok((session, folder, made))
-    })
-    .await?;
+    let (plan, words, command, made) = blocking(move || plan(args)).await?;
     let outcome = match &command[..] {
-        [] => record_until_signal(RecorderOptions { upstream, port, session, door, redactor }, &folder).await,
-        command => record_command(RecorderOptions { upstream, port, session, door, redactor }, &folder, command).await,
+        [] => record_until_signal(plan, words, redactor).await,
+        command => record_command(plan, words, redactor, command).await,
     };
     remove_if_empty(made).await;
     outcome
 }
 
 /// What a recorder is started with.
-struct RecorderOptions<'a> {
-    upstream: Upstream,
+struct RecordingPlan {
     port: u16,
-    session: RecordingSession,
+    sessions: Sessions,
     door: Door,
-    redactor: &'a Redactor,
 }
 
-async fn record_until_signal(recording: RecorderOptions<'_>, folder: &Path) -> Result<ExitCode, CliError> {
-    let upstream = recording.upstream.clone();
+/// What is said of a recorder.
+struct RecordingWords {
+    upstreams: Upstreams,
+    /// The folder of the traces, or of the sessions if there are several.
+    folder: PathBuf,
+    /// The same in words.
+    place: String,
+    /// What is kept of older sessions; `None` if everything is.
+    kept: Option<String>,
+}
+
+/// Opens the recorder's session, and recovers what a killed one has left. Also returns the command to run, if there is one, and
+/// the folders that were made. Touches files.
+fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>, Vec<PathBuf>), CliError> {
+    let settings = args.settings()?;
+    let upstreams = upstreams(&settings).map_err(record_error)?;
+    let RecordArgs { port, out, session, allow, command, .. } = args;
+    if !command.is_empty() && upstreams.without_prefix().is_none() {
+        return Err(CliError::input("--upstream: a command is pointed at the upstream without a prefix; give one, too"));
+    }
+    recover_left(&out);
+    let own = match &session {
+        Some(name) => RecordingSession::open(&out, name),
+        None => open_by_time(&out),
+    };
+    let own = own.map_err(record_error)?;
+    let made = own.made_folders().to_vec();
+    let (sessions, folder, place) = if session.is_some() || !command.is_empty() {
+        let folder = out.join(own.name());
+        let place = folder.display().to_string();
+        (Sessions::from(own), folder, place)
+    } else {
+        let place = format!("{}, a folder for each session", out.display());
+        (Sessions::by_client(own), out, place)
+    };
+    let plan = RecordingPlan {
+        port: port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 }),
+        sessions: sessions.keeping(retention(&settings)),
+        door: Door { allowed: allow.allowed(), token: None },
+    };
+    Ok((plan, RecordingWords { upstreams, folder, place, kept: kept(&settings) }, command, made))
+}
+
+async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let stop = signals::stop(&signals::ENDING, || ()).map_err(CliError::backend)?;
-    let (recorder, notices, address) = recording.bind().await?;
-    let arrow = format!("{address} → {upstream}, into {}", folder.display());
-    say(format_args!("recording {arrow}"));
-    say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address} claude"));
+    let (recorder, notices, address) = plan.bind(&words.upstreams, redactor).await?;
+    words.say_start(&address);
+    // The shortest prefix is the last.
+    let prefix = words.upstreams.routes().last().map_or("", |route| route.prefix.as_str());
+    say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address}{prefix} claude"));
     say("stop with Ctrl-C");
-    let mut progress = RecordingProgress::visible(&arrow);
+    let mut progress = RecordingProgress::visible(&words.arrow(&address));
     observe(recorder.run(stop), notices, |notice| progress.take(notice)).await;
-    say(progress.summary(folder));
+    say(progress.summary(&words.folder));
     progress.exit_code(0)
 }
 
-async fn record_command(recording: RecorderOptions<'_>, folder: &Path, command: &[String]) -> Result<ExitCode, CliError> {
-    let upstream = recording.upstream.clone();
+async fn record_command(
+    plan: RecordingPlan,
+    words: RecordingWords,
+    redactor: &Redactor,
+    command: &[String],
+) -> Result<ExitCode, CliError> {
     let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-    let (recorder, notices, address) = recording.bind().await?;
-    let child = Child::start(command, environment(&address, &upstream))?;
-    say(format_args!("recording {address} → {upstream}, into {}", folder.display()));
+    let (recorder, notices, address) = plan.bind(&words.upstreams, redactor).await?;
+    let variables = words.upstreams.without_prefix().map_or_else(Vec::new, |upstream| environment(&address, upstream));
+    let child = Child::start(command, variables)?;
+    words.say_start(&address);
     let mut progress = RecordingProgress::silent();
     let code = observe(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
-    say(progress.summary(folder));
+    say(progress.summary(&words.folder));
     progress.exit_code(code)
 }
 
-impl RecorderOptions<'_> {
+impl RecordingPlan {
     /// A listening recorder, its notices, and its base URL.
-    async fn bind(self) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
-        let Self { upstream, port, session, door, redactor } = self;
-        let (recorder, notices) = Recorder::bind(upstream, port, session, door, redactor).await.map_err(record_error)?;
+    async fn bind(
+        self,
+        upstreams: &Upstreams,
+        redactor: &Redactor,
+    ) -> Result<(Recorder, UnboundedReceiver<Notice>, String), CliError> {
+        let Self { port, sessions, door } = self;
+        let bound = Recorder::bind(upstreams.clone(), port, sessions, door, redactor).await;
+        let (recorder, notices) = bound.map_err(record_error)?;
         let address = format!("http://{}", recorder.address().map_err(CliError::backend)?);
         Ok((recorder, notices, address))
+    }
+}
+
+impl RecordingWords {
+    /// Says from where to where it records, and what is kept.
+    fn say_start(&self, address: &str) {
+        let Self { upstreams, place, kept, .. } = self;
+        for UpstreamRoute { prefix, upstream } in upstreams.routes().iter().rev() {
+            say(format_args!("recording {address}{prefix} → {upstream}, into {place}"));
+        }
+        if let Some(kept) = kept {
+            say(kept);
+        }
+    }
+
+    /// From where to where it records, in a few words.
+    fn arrow(&self, address: &str) -> String {
+        match self.upstreams.routes() {
+            [route] => format!("{address}{} → {}", route.prefix, route.upstream),
+            routes => format!("{address} → {}", count(routes.len(), "upstream")),
+        }
+    }
+}
+
+/// The upstreams of the settings, with the authorities that they trust.
+fn upstreams(settings: &RecorderSettings) -> Result<Upstreams, RecordError> {
+    let upstreams = match &settings.upstream[..] {
+        [] => Upstreams::from(Upstream::parse(DEFAULT_UPSTREAM)?),
+        given => Upstreams::parse(given)?,
+    };
+    match &settings.ca_file {
+        Some(file) => Ok(upstreams.trusting(&read_authorities(&config::expand_home(file))?)),
+        None => Ok(upstreams),
     }
 }
 
@@ -154,7 +204,8 @@ pub(super) async fn observe<T>(
 /// The error with this command's flag that helps.
 fn record_error(error: RecordError) -> CliError {
     match error {
-        RecordError::Upstream { .. } => CliError::input(format!("--upstream {error}")),
+        RecordError::Upstream { .. } | RecordError::SamePrefix { .. } => CliError::input(format!("--upstream {error}")),
+        RecordError::Authorities { .. } => CliError::input(format!("--ca-file {error}")),
         RecordError::SessionName { .. } => CliError::input(format!("--session {error}")),
         RecordError::Folder { .. } => CliError::input(format!("{error}; choose another folder with --out")),
         RecordError::InUse { .. } => CliError::input(format!("{error}; choose another name with --session")),

@@ -1,14 +1,15 @@
 //! What the user sees of a recording: a live line on a terminal, plain lines elsewhere, nothing beside a child.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::cli::text::{self, count};
 use crate::cli::{CliError, say};
-use crate::record::{Notice, Recorded};
+use crate::record::{Notice, Recorded, Removed};
 use crate::trace::{ExchangeOutcome, TraceError};
 
 /// Counts the recorder's notices, and shows them.
@@ -21,6 +22,8 @@ pub(crate) struct RecordingProgress {
     /// Bytes sent to clients.
     bytes: u64,
     failures: Vec<TraceError>,
+    /// The names of the sessions.
+    sessions: BTreeSet<String>,
 }
 
 /// How the notices are shown.
@@ -51,7 +54,7 @@ impl RecordingProgress {
     }
 
     fn new(view: View) -> Self {
-        Self { view, opened: 0, recorded: 0, incomplete: Vec::new(), bytes: 0, failures: Vec::new() }
+        Self { view, opened: 0, recorded: 0, incomplete: Vec::new(), bytes: 0, failures: Vec::new(), sessions: BTreeSet::new() }
     }
 
     /// Counts and shows a notice.
@@ -65,6 +68,11 @@ impl RecordingProgress {
                     self.incomplete.push(recorded.outcome);
                 }
                 self.line(&line(&recorded));
+                self.sessions.insert(recorded.session);
+            }
+            Notice::Removed(Removed { sessions, traces, bytes }) => {
+                let what = format!("{} ({}, {})", count(sessions, "old session"), count(traces, "trace"), DecimalBytes(bytes));
+                self.line(&format!("removed {what}"));
             }
             Notice::Failed(error) => {
                 self.line(&format!("error: {error}"));
@@ -93,7 +101,11 @@ impl RecordingProgress {
         if self.recorded == 0 {
             return "recorded no exchanges: no request under /v1/ came".into();
         }
-        let mut summary = format!("recorded {} to {}", count(self.recorded, "exchange"), folder.display());
+        let of_sessions = match self.sessions.len() {
+            0 | 1 => String::new(),
+            several => format!(" of {several} sessions"),
+        };
+        let mut summary = format!("recorded {}{of_sessions} to {}", count(self.recorded, "exchange"), folder.display());
         let kinds = [ExchangeOutcome::UpstreamError, ExchangeOutcome::ClientClosed, ExchangeOutcome::Truncated];
         let kinds = kinds.map(|kind| (kind, self.incomplete.iter().filter(|outcome| **outcome == kind).count()));
         let parts: Vec<String> =
@@ -120,8 +132,8 @@ impl RecordingProgress {
 const TEMPLATE: &str = "{spinner} {prefix}  {msg}";
 
 fn line(recorded: &Recorded) -> String {
-    let Recorded { seq, method, path, status, events, e2e_us, outcome, .. } = recorded;
-    let mut line = format!("#{seq} {method} {path} {status} {}", text::outcome(*outcome));
+    let Recorded { session, seq, method, path, status, events, e2e_us, outcome, .. } = recorded;
+    let mut line = format!("{session}/{seq:04} {method} {path} {status} {}", text::outcome(*outcome));
     if *events > 0 {
         line.push_str(&format!(", {}", count(*events, "event")));
     }
@@ -147,6 +159,7 @@ mod tests {
         for outcome in [ExchangeOutcome::Complete, ExchangeOutcome::Truncated, ExchangeOutcome::UpstreamError] {
             let (method, path) = ("POST".into(), "/v1/messages".into());
             progress.take(Notice::Recorded(Recorded {
+                session: "s".into(),
                 seq: 1,
                 method,
                 path,

@@ -131,6 +131,7 @@ fn exchange(request: &Request, body: Value, answer: FoundAnswer) -> ImportedExch
         recorded_at: request.timestamp.clone(),
         client: format!("claude-cli/{}", request.version),
         mode: super::imported_mode(&Transcript),
+        upstream: None,
         request: RecordedRequest { method: "POST".into(), path: MESSAGES_PATH.into(), headers: headers_of(request), body },
         response: answer.response,
         timing: Timing::default(),

@@ -19,6 +19,8 @@ pub(super) struct Own {
     seq: u32,
     client: String,
     mode: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<String>,
     /// Of each event, in microseconds from the request.
     at_us: Vec<u64>,
     /// The answer's body, where its events spell another one.
@@ -31,7 +33,7 @@ pub(super) struct Own {
 impl Own {
     /// Of a trace.
     pub(super) fn of(trace: &Trace) -> Self {
-        let Trace { id, session, seq, client, mode, response, timing, outcome, .. } = trace;
+        let Trace { id, session, seq, client, mode, upstream, response, timing, outcome, .. } = trace;
         let is_spelled = response.events.is_empty() || assemble(&response.events) == response.body;
         Self {
             id: id.clone(),
@@ -39,6 +41,7 @@ impl Own {
             seq: *seq,
             client: client.clone(),
             mode: mode.clone(),
+            upstream: upstream.clone(),
             at_us: response.events.iter().map(|event| event.at_us).collect(),
             body: (!is_spelled).then(|| response.body.clone()),
             timing: timing.clone(),
@@ -65,6 +68,7 @@ impl Own {
             recorded_at: started_date_time,
             client: self.client,
             mode: self.mode,
+            upstream: self.upstream,
             request: RecordedRequest {
                 path: path_of(&request.url).to_owned(),
                 method: request.method,
@@ -109,6 +113,7 @@ mod tests {
             recorded_at: "2026-01-02T03:04:05.600Z".into(),
             client: "c".into(),
             mode: "claude".into(),
+            upstream: Some("https://h".into()),
             request: RecordedRequest { method: "GET".into(), path: path.into(), headers, body },
             response: RecordedResponse { status: 200, headers: kind, events, body: answer },
             timing: Timing { ttft_us: Some(1), e2e_us: None, itl_us: None },

@@ -36,6 +36,8 @@ pub fn scrub(mut trace: Trace, turns: Turns, redactor: &Redactor) -> Trace {
     redact_trace(&mut trace, redactor);
     let walker = Walker { turns, names: DeclaredNames::of(&trace.request.body) };
     trace.client = head::user_agent(&trace.client);
+    // It may name a server that nobody outside knows.
+    trace.upstream = None;
     trace.request.method = head::method(&trace.request.method);
     trace.request.path = head::path(&trace.request.path);
     head::headers(&mut trace.request.headers);

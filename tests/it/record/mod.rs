@@ -5,8 +5,10 @@ mod faults;
 mod pages;
 mod secret_matrix;
 mod secrets;
+mod service;
 mod stop;
 mod stream;
+mod tls;
 
 use std::fs;
 use std::path::Path;

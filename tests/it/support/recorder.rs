@@ -44,6 +44,20 @@ impl Recorder {
         Self::listening(sandbox, &mut command)
     }
 
+    /// Starts one that tells sessions apart, with these arguments; returns when it listens.
+    #[track_caller]
+    pub(crate) fn start_service(sandbox: Sandbox, arguments: &[&str]) -> Self {
+        Self::start_service_with(sandbox, arguments, &[])
+    }
+
+    /// The same with these environment variables.
+    #[track_caller]
+    pub(crate) fn start_service_with(sandbox: Sandbox, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = sandbox.anyclaude(&[&["record", "--port", "0"], arguments].concat());
+        command.envs(environment.iter().copied());
+        Self::listening(sandbox, &mut command)
+    }
+
     #[track_caller]
     fn listening(sandbox: Sandbox, command: &mut Command) -> Self {
         let mut running = Running::start(command);
@@ -71,6 +85,20 @@ impl Recorder {
     pub(crate) fn stop(&mut self) -> Ran {
         self.signal("TERM");
         self.end()
+    }
+
+    /// Kills it; what it leaves behind.
+    #[track_caller]
+    pub(crate) fn kill(mut self) -> Sandbox {
+        self.signal("KILL");
+        self.end();
+        self.sandbox
+    }
+
+    /// The next line on standard error that begins with `start`.
+    #[track_caller]
+    pub(crate) fn says(&mut self, start: &str) -> String {
+        self.running.says(start)
     }
 
     /// A path of the session's folder.

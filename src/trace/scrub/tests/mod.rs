@@ -25,6 +25,7 @@ fn scrub(trace: Trace, turns: Turns) -> Trace {
 fn opening(path: &str, headers: Value, body: Value) -> Opening {
     let mut opening = testing::opening(path, body);
     opening.client = "claude-cli/2.1.331 (external, cli)".into();
+    opening.upstream = Some("https://gateway.example.com".into());
     opening.request.headers = serde_json::from_value(headers).unwrap();
     opening
 }

@@ -1,0 +1,181 @@
+//! Which session each exchange is of.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::http::HeaderMap;
+use tokio::sync::Mutex;
+
+use super::error::RecordError;
+use super::retention::{Removed, Retention};
+use super::session::RecordingSession;
+use crate::trace::{is_client_name, session_in_headers};
+
+/// How many sessions stay open though none of their exchanges is. Each holds a descriptor.
+const KEPT_OPEN: usize = 32;
+
+/// The sessions of a recorder.
+#[derive(Debug)]
+pub struct Sessions {
+    /// The recorder's own, for everything that names no session.
+    own: Arc<RecordingSession>,
+    /// The sessions that requests have named, by their names; `None` if all exchanges are of the recorder's own.
+    named: Option<Mutex<NamedSessions>>,
+    /// How many of the older sessions are kept.
+    retention: Retention,
+}
+
+/// Sessions by the names that requests have for them.
+type NamedSessions = HashMap<String, Arc<RecordingSession>>;
+
+impl From<RecordingSession> for Sessions {
+    /// All exchanges are of one session, whatever they name.
+    fn from(session: RecordingSession) -> Self {
+        Self { own: Arc::new(session), named: None, retention: Retention::default() }
+    }
+}
+
+impl Sessions {
+    /// Exchanges are of the session that Claude Code names in its headers, each in a folder beside `own`. A session that was
+    /// recorded before goes on. What names none is of `own`.
+    pub fn by_client(own: RecordingSession) -> Self {
+        Self { named: Some(Mutex::default()), ..Self::from(own) }
+    }
+
+    /// Removes older sessions in the same folder, while the recorder runs.
+    pub fn keeping(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// Removes the sessions that are too many now. What cannot be removed is logged, and stays.
+    pub(super) async fn sweep(&self, now: SystemTime) -> Removed {
+        let (Some(root), true) = (self.own.root().map(Path::to_owned), self.retention.is_limited()) else {
+            return Removed::default();
+        };
+        let retention = self.retention;
+        let mut removed = Removed::default();
+        for session in blocking(move || retention.too_many(&root, now)).await.unwrap_or_default() {
+            // Nobody opens it meanwhile.
+            let mut named = match &self.named {
+                Some(named) => Some(named.lock().await),
+                None => None,
+            };
+            if let Some(named) = &mut named {
+                match named.get(&session.name) {
+                    Some(open) if Arc::strong_count(open) > 1 => continue,
+                    _ => drop(named.remove(&session.name)),
+                }
+            }
+            if let Some(one) = blocking(move || session.remove()).await {
+                removed.sessions += one.sessions;
+                removed.traces += one.traces;
+                removed.bytes += one.bytes;
+            }
+        }
+        removed
+    }
+
+    /// The session of a request with these headers. Whoever holds it keeps it open.
+    pub(super) async fn of(&self, headers: &HeaderMap) -> Arc<RecordingSession> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match (&self.named, session_in_headers(header)) {
+            (Some(named), Some(name)) if name != self.own.name() && is_client_name(&name) => self.named(named, name).await,
+            _ => self.own.clone(),
+        }
+    }
+
+    async fn named(&self, named: &Mutex<NamedSessions>, name: String) -> Arc<RecordingSession> {
+        let mut named = named.lock().await;
+        if let Some(session) = named.get(&name) {
+            return session.clone();
+        }
+        if named.len() >= KEPT_OPEN {
+            named.retain(|_, session| Arc::strong_count(session) > 1);
+        }
+        let session = match self.open_beside(name.clone()).await {
+            Ok(session) => Arc::new(session),
+            Err(error) => {
+                tracing::warn!("{error}; its exchanges are recorded in {}", self.own.name());
+                self.own.clone()
+            }
+        };
+        named.insert(name, session.clone());
+        session
+    }
+
+    async fn open_beside(&self, name: String) -> Result<RecordingSession, RecordError> {
+        let own = self.own.clone();
+        let opening = tokio::task::spawn_blocking(move || own.open_beside(&name));
+        opening.await.map_err(|error| RecordError::Thread(error.into()))?
+    }
+}
+
+/// Removes or lists files beside the async code; `None`, and a line in the log, if that fails.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Option<T> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::from).and_then(|done| done);
+    done.inspect_err(|error| tracing::warn!("old sessions are not removed: {error}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn named(session: &str) -> HeaderMap {
+        headers(&[("x-claude-code-session-id", session)])
+    }
+
+    async fn by_client(root: &Path) -> Sessions {
+        Sessions::by_client(RecordingSession::open(root, "own").unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_is_of_the_session_that_it_names() {
+        let root = tempfile::tempdir().unwrap();
+        let sessions = by_client(root.path()).await;
+        let agent = headers(&[("x-claude-code-session-id", "a"), ("x-claude-code-agent-id", "7")]);
+        for (headers, expected) in [
+            (named("a"), "a"),
+            (agent, "a-agent-7"),
+            (named("b"), "b"),
+            (named("../c"), "own"),
+            (named("own"), "own"),
+            (named(&"x".repeat(200)), "own"),
+            (HeaderMap::new(), "own"),
+        ] {
+            assert_eq!(sessions.of(&headers).await.name(), expected);
+        }
+        let one = Sessions::from(RecordingSession::open(root.path(), "one").unwrap());
+        assert_eq!(one.of(&named("a")).await.name(), "one");
+    }
+
+    #[tokio::test]
+    async fn sessions_at_work_stay_open_and_the_rest_goes_on_where_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let sessions = by_client(root.path()).await;
+        let at_work = sessions.of(&named("first")).await;
+        at_work.take();
+        for number in 0..3 * KEPT_OPEN {
+            sessions.of(&named(&format!("s{number}"))).await;
+        }
+        assert!(sessions.named.as_ref().unwrap().lock().await.len() <= KEPT_OPEN);
+        assert_eq!(sessions.of(&named("first")).await.take().0, 2);
+        std::fs::write(root.path().join("s0/0004.json"), "").unwrap();
+        assert_eq!(sessions.of(&named("s0")).await.take().0, 5);
+    }
+
+    #[tokio::test]
+    async fn what_another_recorder_writes_to_is_recorded_in_the_own_session() {
+        let root = tempfile::tempdir().unwrap();
+        let _other = RecordingSession::open(root.path(), "a").unwrap();
+        assert_eq!(by_client(root.path()).await.of(&named("a")).await.name(), "own");
+    }
+}
