@@ -13,6 +13,7 @@ mod http;
 mod import;
 mod importer;
 mod lines;
+mod litellm;
 mod mitmproxy;
 mod mooncake;
 mod open;
@@ -29,8 +30,8 @@ pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 
 /// All formats that can be read.
-pub static IMPORTERS: [&dyn Importer; 4] =
-    [&claude_code::Transcript, &har::Har, &mitmproxy::Mitmproxy, &claude_trace::ClaudeTrace];
+pub static IMPORTERS: [&dyn Importer; 6] =
+    [&claude_code::Transcript, &har::Har, &mitmproxy::Mitmproxy, &claude_trace::ClaudeTrace, &litellm::LiteLlm, &otlp::Otlp];
 
 /// All formats that can be written.
 pub static EXPORTERS: [&dyn Exporter; 6] =

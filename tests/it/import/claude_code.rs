@@ -148,7 +148,7 @@ fn an_unknown_file_is_refused_with_the_formats_that_are_known() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("notes.txt"), "some notes\n").unwrap();
     let said = import(&sandbox, &["notes.txt"]).exits(2).stderr;
-    insta::assert_snapshot!(said, @"error: notes.txt: no format that anyclaude knows; it reads claude-code (Claude Code's session transcripts), har (HTTP archives, HAR 1.2), mitmproxy (mitmproxy's flow files), claude-trace (claude-trace's logs). If it is one of these, say which with --from");
+    insta::assert_snapshot!(said, @"error: notes.txt: no format that anyclaude knows; it reads claude-code (Claude Code's session transcripts), har (HTTP archives, HAR 1.2), mitmproxy (mitmproxy's flow files), claude-trace (claude-trace's logs), litellm (LiteLLM's logs), otlp (OpenTelemetry's spans of generative AI, OTLP/JSON). If it is one of these, say which with --from");
 }
 
 #[test]

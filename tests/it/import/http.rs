@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::sandbox::{Sandbox, repository};
 
 /// What is said of an import of one of the fixtures, and its traces.
-fn imported(fixture: &str) -> (String, Vec<Trace>) {
+pub(super) fn imported(fixture: &str) -> (String, Vec<Trace>) {
     let sandbox = Sandbox::new();
     let file = repository("fixtures/imports").join(fixture);
     let said = sandbox.run(&["trace", "import", file.to_str().unwrap()]).exits(0).stdout;
@@ -16,7 +16,7 @@ fn imported(fixture: &str) -> (String, Vec<Trace>) {
 }
 
 /// What was asked and what came, a line for each trace.
-fn outline(traces: &[Trace]) -> String {
+pub(super) fn outline(traces: &[Trace]) -> String {
     let line = |trace: &Trace| {
         let Trace { session, seq, request, response, outcome, .. } = trace;
         let calls = response.body["content"].as_array().map_or(Value::Null, |blocks| json!(blocks));
@@ -121,4 +121,41 @@ fn an_archive_that_is_compressed_or_holds_the_same_again_or_nothing_is_said() {
     passed over what is no call of a model: 2
     ");
     insta::assert_snapshot!(sandbox.run(&["trace", "import", "empty.har"]).exits(2).stdout, @"nothing is in empty.har");
+}
+
+#[test]
+fn what_claude_trace_wrote_is_read() {
+    let (said, traces) = imported("claude-trace.jsonl");
+    insta::assert_snapshot!(said, @"
+    traces/claude-trace: 1 exchange
+    traces/demo: 2 exchanges
+      1 without the answer's end
+    claude-trace's logs do not hold: events and their times
+    ");
+    insta::assert_snapshot!(outline(&traces), @r#"
+    claude-trace/1 /v1/messages "Read é.txt" 529 UpstreamError null
+    demo/1 /v1/messages "Read é.txt" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    demo/2 /v1/messages "Read é.txt" 200 Truncated [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    "#);
+    assert!(traces.iter().all(|trace| trace.request.headers["authorization"] == "[redacted]"));
+    assert_eq!(traces[1].request.body["system"], "Be brief.");
+}
+
+#[test]
+fn what_chromium_sent_and_got_is_read_from_its_archive() {
+    let (said, traces) = imported("chromium.har");
+    insta::assert_snapshot!(said, @"
+    traces/chromium: 4 exchanges
+      1 without the answer's end
+    HTTP archives, HAR 1.2 do not hold: events and their times
+    passed over what is no call of a model: 1
+    ");
+    insta::assert_snapshot!(outline(&traces), @r#"
+    chromium/1 /v1/messages "Read é.txt" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    chromium/2 /v1/messages "Read é.txt" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    chromium/3 /v1/messages "Read é.txt" 200 Truncated [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
+    chromium/4 /v1/messages "Read é.txt" 529 UpstreamError null
+    "#);
+    assert!(traces.iter().all(|trace| trace.request.headers["x-api-key"] == "[redacted]"));
+    assert!(traces.iter().all(|trace| trace.request.body["tools"][0]["name"] == "Read"));
 }

@@ -1,12 +1,16 @@
 //! OTLP/JSON: a span for each exchange, by OpenTelemetry's conventions for generative AI, which are still in development.
 
+mod attributes;
+mod content;
+mod import;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
 
-/// The exporter.
+/// The importer and exporter.
 pub(super) struct Otlp;
 
 /// What `kind` and `status.code` of a span are in numbers.

@@ -1,0 +1,64 @@
+//! A span's attributes as JSON, by name.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Deserialize)]
+pub(super) struct Attribute {
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+/// The attributes of one span.
+pub(super) struct Attributes(Map<String, Value>);
+
+impl Attributes {
+    pub(super) fn new(attributes: Vec<Attribute>) -> Self {
+        Self(attributes.into_iter().map(|Attribute { key, value }| (key, plain(value))).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// The first of these that there is: conventions have changed names.
+    pub(super) fn first(&self, names: &[&str]) -> Option<&Value> {
+        names.iter().find_map(|name| self.get(name))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    pub(super) fn count(&self, names: &[&str]) -> Option<u64> {
+        self.first(names)?.as_u64()
+    }
+
+    /// A value with structure, which may stand there as the text of its JSON.
+    pub(super) fn structured(&self, name: &str) -> Option<Value> {
+        match self.get(name)? {
+            Value::String(text) => serde_json::from_str(text).ok(),
+            value => Some(value.clone()),
+        }
+    }
+}
+
+/// A value of OTLP's JSON, whose one field names its type.
+fn plain(value: Value) -> Value {
+    let Value::Object(fields) = value else { return Value::Null };
+    let Some((kind, value)) = fields.into_iter().next() else { return Value::Null };
+    match (kind.as_str(), value) {
+        // 64-bit integers are strings there.
+        ("intValue", Value::String(digits)) => digits.parse::<i64>().map_or(Value::Null, |number| json!(number)),
+        ("arrayValue", mut list) => match list["values"].take() {
+            Value::Array(values) => values.into_iter().map(plain).collect(),
+            _ => json!([]),
+        },
+        ("kvlistValue", mut list) => {
+            let pairs: Vec<Attribute> = serde_json::from_value(list["values"].take()).unwrap_or_default();
+            Value::Object(Attributes::new(pairs).0)
+        }
+        (_, value) => value,
+    }
+}
