@@ -29,7 +29,6 @@ pub(crate) enum Access {
 /// The folder is missing, or something cannot be written. No temporary file is left.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let file = temporary_beside(path, access)?;
-    flock(&file, FlockOperation::LockExclusive)?;
     (&file).write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -48,16 +47,19 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Resu
     Ok(())
 }
 
+/// A new file with a passing name. Locked, so that nobody takes it for one that a kill has left behind.
 fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
     let mode = match access {
         Access::Owner => 0o600,
         Access::Everyone => 0o666,
     };
-    tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(TEMPORARY.0)
         .suffix(TEMPORARY.1)
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))
+        .tempfile_in(folder_of(path))?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
 }
 
 /// Writes a file that the user has named, for everyone to read: as [`write_atomically`] does, but through symbolic links, and

@@ -210,7 +210,11 @@ fn read_answer(
     headers: &Map<String, Value>,
     body: Option<Vec<u8>>,
 ) -> Result<Read, &'static str> {
-    let Some(body) = body else { return Ok(Read { missing: Some("the answer's body"), ..Read::nothing() }) };
+    let Some(body) = body else {
+        // An error is one also if its words were not kept.
+        let outcome = if status >= 400 { ExchangeOutcome::UpstreamError } else { ExchangeOutcome::Truncated };
+        return Ok(Read { outcome, missing: Some("the answer's body"), ..Read::nothing() });
+    };
     let is_stream = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("text/event-stream"));
     if is_stream {
         return read_stream(endpoint, &body);

@@ -198,7 +198,7 @@ fn usage(usage: &Value) -> Value {
     let count = |field: &str| usage[field].as_u64().unwrap_or_default();
     let (read, written) = (count("cache_read_input_tokens"), count("cache_creation_input_tokens"));
     json!({
-        "input_tokens": count("prompt_tokens").saturating_sub(read + written), "cache_read_input_tokens": read,
+        "input_tokens": count("prompt_tokens").saturating_sub(read.saturating_add(written)), "cache_read_input_tokens": read,
         "cache_creation_input_tokens": written, "output_tokens": count("completion_tokens"),
     })
 }

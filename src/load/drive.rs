@@ -10,10 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Answered, Failed, FailureKind, PlannedConversation, Sample, Schedule, Start};
+use super::{Answered, Failed, FailureKind, PlannedConversation, PlannedTurn, Sample, Schedule, Start};
 use crate::backend::Backend;
 use crate::replay::{Driver, Measurement};
-use crate::wire::MessagesRequest;
 
 /// Sends all requests of a schedule, and gives each sample to `on_sample` as it comes, until all are there. Dropping the future
 /// drops the requests that are under way.
@@ -58,9 +57,8 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
         // No client has anything to ask before it has its last answer.
         let intended = before.map_or(planned, |before| planned.max(before.answered));
         sleep_until(intended).await;
-        let request = turn.request(&conversation.mark);
         let late_us = us(intended.elapsed());
-        let answer = answer(&driver, request).await.map(|measured| Answered::of(&measured, &turn.turn, late_us));
+        let answer = answer(&driver, turn, &conversation.mark).await.map(|measured| Answered::of(&measured, &turn.turn, late_us));
         before = Some(Before { began: intended, answered: Instant::now() });
         let (intended_us, held_us) = (us(intended.saturating_duration_since(began)), us(intended - planned));
         let sample = Sample { id: turn.turn.id.to_string(), intended_us, held_us, late_us, answer };
@@ -69,10 +67,11 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
     }
 }
 
-/// The answer to a request. A panic is a failure like others: without a sample it would be in no figure, and so would all that
+/// The answer to a turn's request. A panic is a failure like others: without a sample it would be in no figure, and so would all that
 /// follow in its conversation.
-async fn answer(driver: &Driver<'_>, request: MessagesRequest) -> Result<Measurement, Failed> {
-    match AssertUnwindSafe(driver.timed(request)).catch_unwind().await {
+async fn answer(driver: &Driver<'_>, turn: &PlannedTurn, mark: &str) -> Result<Measurement, Failed> {
+    let answer = async { driver.timed(turn.request(mark)).await };
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(answer) => answer.map_err(Failed::from),
         Err(panic) => Err(Failed { kind: FailureKind::Panicked, text: said(panic.as_ref()) }),
     }

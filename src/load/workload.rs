@@ -59,7 +59,7 @@ pub struct Turn {
     request: PackedRequest,
 }
 
-/// A request as JSON, which takes a fraction of the memory that a parsed one does: a corpus has many, and few are under way.
+/// A request as JSON, parsed when it is sent: a corpus has many, and few are under way.
 #[derive(Clone, Debug)]
 struct PackedRequest(Vec<u8>);
 

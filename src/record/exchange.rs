@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use reqwest::Url;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
@@ -87,8 +88,9 @@ fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<Owne
 }
 
 /// Only API calls are recorded. Other paths are only forwarded. Some base URLs end with a slash, so a path may begin with two.
+/// What counts is the path that the upstream is asked for, without `..`.
 fn is_recorded(path: &str) -> bool {
-    path.trim_start_matches('/').starts_with("v1/")
+    Url::parse(&format!("http://localhost{path}")).is_ok_and(|url| url.path().trim_start_matches('/').starts_with("v1/"))
 }
 
 fn path_and_query(parts: &Parts) -> &str {
@@ -223,4 +225,19 @@ fn stopped() -> Response {
 
 fn error(status: StatusCode, kind: ErrorKind, message: &str) -> Response {
     (status, Json(ErrorBody::new(kind, message).to_json())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_the_api_is_recorded_however_its_path_is_written() {
+        for path in ["/v1/messages", "//v1/messages?beta=true", "/x/../v1/messages", "/./v1/models"] {
+            assert!(is_recorded(path), "{path}");
+        }
+        for path in ["/", "/v1", "/api/hello", "/v1/../api/hello"] {
+            assert!(!is_recorded(path), "{path}");
+        }
+    }
 }

@@ -92,7 +92,7 @@ impl ExchangeFile {
             recorded_at: incoming.arrived.format(&Rfc3339).unwrap_or_default(),
             client: redactor.text(client).into_owned(),
             mode: incoming.session.mode().to_owned(),
-            upstream: incoming.upstream,
+            upstream: incoming.upstream.map(|upstream| redactor.text(&upstream).into_owned()),
             request: RecordedRequest {
                 method: redactor.text(incoming.method.as_str()).into_owned(),
                 path: redactor.path(&incoming.path),

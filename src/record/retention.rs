@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::session::lock_folder;
-use crate::trace::is_made_name;
+use crate::trace::{is_made_name, is_trace_name};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub struct Removed {
     pub bytes: u64,
 }
 
+impl Removed {
+    /// Counts these too.
+    pub fn add(&mut self, more: Self) {
+        self.sessions += more.sessions;
+        self.traces += more.traces;
+        self.bytes += more.bytes;
+    }
+}
+
 /// A session that may be removed.
 #[derive(Debug)]
 pub(super) struct OldSession {
@@ -39,7 +48,8 @@ pub(super) struct OldSession {
     pub name: String,
     /// When its last exchange was written.
     last: SystemTime,
-    bytes: u64,
+    /// The size of its traces.
+    pub bytes: u64,
 }
 
 /// A trace in a session's folder.
@@ -55,28 +65,28 @@ impl Retention {
         self.age.is_some() || self.bytes.is_some()
     }
 
-    /// The sessions under `root` that are too many now, the oldest first.
-    pub(super) fn too_many(&self, root: &Path, now: SystemTime) -> io::Result<Vec<OldSession>> {
-        let mut sessions = Vec::new();
-        for entry in fs::read_dir(root)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type()?.is_dir() && is_made_name(&name) {
-                sessions.extend(OldSession::of(entry.path(), name)?);
+    /// Whether a session is removed while all together take so many bytes.
+    pub(super) fn removes(&self, session: &OldSession, all_bytes: u64, now: SystemTime) -> bool {
+        let is_old = self.age.is_some_and(|age| now.duration_since(session.last).is_ok_and(|since| since > age));
+        is_old || self.bytes.is_some_and(|most| all_bytes > most)
+    }
+}
+
+/// The sessions under `root` that may be removed, the oldest first. One that cannot be read is logged, and left out.
+pub(super) fn old_sessions(root: &Path) -> io::Result<Vec<OldSession>> {
+    let mut sessions = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_made_name(&name) {
+            match OldSession::of(entry.path(), name) {
+                Ok(session) => sessions.extend(session),
+                Err(error) => tracing::warn!("{} is not looked at for removal: {error}", entry.path().display()),
             }
         }
-        sessions.sort_by(|a, b| (a.last, &a.name).cmp(&(b.last, &b.name)));
-        let mut bytes: u64 = sessions.iter().map(|session| session.bytes).sum();
-        sessions.retain(|session| {
-            let is_old = self.age.is_some_and(|age| now.duration_since(session.last).is_ok_and(|since| since > age));
-            let goes = is_old || self.bytes.is_some_and(|most| bytes > most);
-            if goes {
-                bytes -= session.bytes;
-            }
-            goes
-        });
-        Ok(sessions)
     }
+    sessions.sort_by(|a, b| (a.last, &a.name).cmp(&(b.last, &b.name)));
+    Ok(sessions)
 }
 
 impl OldSession {
@@ -110,10 +120,7 @@ fn traces_in(folder: &Path) -> io::Result<Vec<TraceFile>> {
     let mut traces = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let number = name.strip_suffix(".zst").unwrap_or(&name).strip_suffix(".json");
-        let is_number = number.is_some_and(|number| number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit()));
-        if is_number && entry.file_type()?.is_file() {
+        if is_trace_name(&entry.file_name().to_string_lossy()) && entry.file_type()?.is_file() {
             let metadata = entry.metadata()?;
             traces.push(TraceFile { path: entry.path(), written: metadata.modified()?, bytes: metadata.len() });
         }
@@ -145,15 +152,17 @@ mod tests {
         files.map(|entry| entry.path().strip_prefix(root).unwrap().display().to_string()).collect()
     }
 
+    /// What the recorder does, in short: see [`Sessions::sweep`](crate::record::Sessions).
     fn sweep(retention: Retention, root: &Path, now: SystemTime) -> Removed {
-        retention.too_many(root, now).unwrap().iter().map(|session| session.remove().unwrap()).fold(
-            Removed::default(),
-            |all, one| Removed {
-                sessions: all.sessions + one.sessions,
-                traces: all.traces + one.traces,
-                bytes: all.bytes + one.bytes,
-            },
-        )
+        let sessions = old_sessions(root).unwrap();
+        let all_bytes: u64 = sessions.iter().map(|session| session.bytes).sum();
+        let mut removed = Removed::default();
+        for session in sessions {
+            if retention.removes(&session, all_bytes - removed.bytes, now) {
+                removed.add(session.remove().unwrap());
+            }
+        }
+        removed
     }
 
     #[test]
@@ -191,6 +200,10 @@ mod tests {
         assert_eq!(sweep(Retention { age: None, bytes: Some(300) }, root, now), Removed::default());
         assert_eq!(sweep(Retention { age: None, bytes: Some(299) }, root, now).traces, 1);
         assert_eq!(left(root), ["20260102-000000/0001.json", "20260103-000000/0001.json"]);
+        // In the place of one that is written to, the next oldest goes.
+        let _writing = RecordingSession::open(root, "20260102-000000").unwrap();
+        assert_eq!(sweep(Retention { age: None, bytes: Some(199) }, root, now).traces, 1);
+        assert_eq!(left(root), ["20260102-000000/0001.json"]);
     }
 
     #[test]
@@ -208,7 +221,7 @@ mod tests {
         assert_eq!(left(root), [others.to_vec(), vec!["20260102-000000/0001.json".into()]].concat());
         drop(writing);
         // An exchange that came meanwhile keeps the session.
-        let planned = retention.too_many(root, now).unwrap();
+        let planned = old_sessions(root).unwrap();
         write(root, "20260102-000000/0002.json", now, 0);
         assert_eq!(planned[0].remove().unwrap(), Removed::default());
         assert!(root.join("20260102-000000/0001.json").exists());

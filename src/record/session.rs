@@ -58,6 +58,10 @@ impl RecordingSession {
         for entry in fs::read_dir(folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
             let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
+            if number.is_some_and(|number| number > MOST) {
+                let reason = format!("{} has too high a number to go on after it", file.display());
+                return Err(refuse(io::Error::other(reason)));
+            }
             last = last.max(number.unwrap_or(0));
         }
         Ok(Self {
@@ -116,6 +120,10 @@ impl RecordingSession {
         (seq, self.root.as_deref().map(|root| path_of(root, &self.name, seq)))
     }
 }
+
+/// The highest number of an exchange that a session goes on after. Past `u32::MAX` the numbers would begin anew, and recorded
+/// traces would be written over.
+const MOST: u32 = 1_000_000_000;
 
 /// Locks a session's folder for as long as the result lives; `None` if a recorder writes to it.
 pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
@@ -189,5 +197,14 @@ mod tests {
         for name in ["", "..", ".hidden", "a/b", "a b"] {
             assert!(matches!(RecordingSession::open(root.path(), name), Err(RecordError::SessionName { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn a_session_whose_numbers_are_used_up_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("s")).unwrap();
+        fs::write(root.path().join("s/4294967295.json"), "").unwrap();
+        let refused = RecordingSession::open(root.path(), "s").unwrap_err().to_string();
+        assert!(refused.contains("4294967295.json"), "{refused}");
     }
 }

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use tokio::sync::Mutex;
 
 use super::error::RecordError;
-use super::retention::{Removed, Retention};
+use super::retention::{Removed, Retention, old_sessions};
 use super::session::RecordingSession;
 use crate::trace::{is_client_name, session_in_headers};
 
@@ -55,9 +55,13 @@ impl Sessions {
         let (Some(root), true) = (self.own.root().map(Path::to_owned), self.retention.is_limited()) else {
             return Removed::default();
         };
-        let retention = self.retention;
+        let sessions = blocking(move || old_sessions(&root)).await.unwrap_or_default();
+        let all_bytes: u64 = sessions.iter().map(|session| session.bytes).sum();
         let mut removed = Removed::default();
-        for session in blocking(move || retention.too_many(&root, now)).await.unwrap_or_default() {
+        for session in sessions {
+            if !self.retention.removes(&session, all_bytes - removed.bytes, now) {
+                continue;
+            }
             // Nobody opens it meanwhile.
             let mut named = match &self.named {
                 Some(named) => Some(named.lock().await),
@@ -70,9 +74,7 @@ impl Sessions {
                 }
             }
             if let Some(one) = blocking(move || session.remove()).await {
-                removed.sessions += one.sessions;
-                removed.traces += one.traces;
-                removed.bytes += one.bytes;
+                removed.add(one);
             }
         }
         removed
@@ -95,15 +97,14 @@ impl Sessions {
         if named.len() >= KEPT_OPEN {
             named.retain(|_, session| Arc::strong_count(session) > 1);
         }
-        let session = match self.open_beside(name.clone()).await {
-            Ok(session) => Arc::new(session),
+        match self.open_beside(name.clone()).await {
+            Ok(session) => named.entry(name).insert_entry(Arc::new(session)).get().clone(),
+            // The next request tries again: the other recorder may have ended.
             Err(error) => {
-                tracing::warn!("{error}; its exchanges are recorded in {}", self.own.name());
+                tracing::warn!("{error}; this exchange is recorded in {}", self.own.name());
                 self.own.clone()
             }
-        };
-        named.insert(name, session.clone());
-        session
+        }
     }
 
     async fn open_beside(&self, name: String) -> Result<RecordingSession, RecordError> {
@@ -175,7 +176,10 @@ mod tests {
     #[tokio::test]
     async fn what_another_recorder_writes_to_is_recorded_in_the_own_session() {
         let root = tempfile::tempdir().unwrap();
-        let _other = RecordingSession::open(root.path(), "a").unwrap();
-        assert_eq!(by_client(root.path()).await.of(&named("a")).await.name(), "own");
+        let other = RecordingSession::open(root.path(), "a").unwrap();
+        let sessions = by_client(root.path()).await;
+        assert_eq!(sessions.of(&named("a")).await.name(), "own");
+        drop(other);
+        assert_eq!(sessions.of(&named("a")).await.name(), "a", "for no longer than that");
     }
 }

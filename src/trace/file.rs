@@ -75,6 +75,12 @@ pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
     root.join(session).join(format!("{seq:04}.json"))
 }
 
+/// Whether a file's name is one that a trace gets in its session's folder: a number of at least four digits.
+pub(crate) fn is_trace_name(name: &str) -> bool {
+    let number = name.strip_suffix(".zst").unwrap_or(name).strip_suffix(".json");
+    number.is_some_and(|number| number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The partial file that belongs to a trace file.
 pub fn partial_path(trace: &Path) -> PathBuf {
     let mut name = trace.as_os_str().to_owned();

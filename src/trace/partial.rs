@@ -154,7 +154,7 @@ pub enum Recovered {
         /// Its number of events.
         events: usize,
     },
-    /// The whole trace had been written, so the partial file was removed.
+    /// The whole trace had been written and can be read, so the partial file was removed.
     AlreadyWhole {
         /// The trace.
         path: PathBuf,
@@ -171,7 +171,8 @@ pub enum Recovered {
     },
 }
 
-/// Turns every partial file under `folder` into a `truncated` trace and removes it. A last line without its line end is dropped.
+/// Turns every partial file of a trace under `folder` into a `truncated` trace and removes it. Other files of such a suffix, such
+/// as unfinished downloads, stay. A last line without its line end is dropped.
 /// Temporary files that a kill left behind are removed too. Returns what became of each partial file.
 ///
 /// # Errors
@@ -187,7 +188,7 @@ pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, Trac
         let name = entry.file_name().to_string_lossy();
         if !entry.file_type().is_file() {
             continue;
-        } else if name.ends_with(PARTIAL_SUFFIX) {
+        } else if name.strip_suffix(PARTIAL_SUFFIX).is_some_and(file::is_trace_name) {
             recovered.push(recover_one(entry.path()));
         } else if is_temporary(entry.path()) && lock(entry.path())?.is_some() {
             fs::remove_file(entry.path()).map_err(TraceError::io("remove", entry.path()))?;
@@ -201,6 +202,8 @@ fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
     let name = partial.to_string_lossy();
     let path = PathBuf::from(name.strip_suffix(PARTIAL_SUFFIX).unwrap_or(&name));
     let outcome = if path.exists() {
+        // Only beside what is a whole trace has it no use any more.
+        file::read(&path)?;
         Recovered::AlreadyWhole { path }
     } else {
         match read_draft(partial)? {
@@ -317,6 +320,22 @@ mod tests {
         assert_eq!(recover_all(folder.path()), [Recovered::AlreadyWhole { path: path.clone() }]);
         assert_eq!(file::read(&path).unwrap(), trace);
         assert!(!partial.exists());
+    }
+
+    #[test]
+    fn what_is_no_traces_partial_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["movie.mp4.partial", "header.html", "header.html.partial", "1.json.partial"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(recover_all(folder.path()), []);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        // Nor goes one whose namesake is no trace.
+        let partial = write_partial(folder.path(), &lines());
+        fs::write(folder.path().join("0001.json"), "mine").unwrap();
+        let [Err(error)] = &recover(folder.path()).unwrap()[..] else { panic!() };
+        assert!(error.to_string().contains("0001.json"), "{error}");
+        assert!(partial.exists());
     }
 
     #[test]

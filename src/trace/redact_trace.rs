@@ -9,6 +9,7 @@ use super::{RecordedEvent, Trace, assemble};
 /// ordinary text stays.
 pub(crate) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
     trace.client = redactor.text(&trace.client).into_owned();
+    trace.upstream = trace.upstream.take().map(|upstream| redactor.text(&upstream).into_owned());
     trace.request.path = redactor.path(&trace.request.path);
     redactor.recorded_headers(&mut trace.request.headers);
     redactor.recorded_headers(&mut trace.response.headers);
@@ -33,6 +34,7 @@ pub(super) fn parts_with_secrets(trace: &Trace, redactor: &Redactor) -> Vec<&'st
     redact_trace(&mut clean, redactor);
     let parts = [
         ("client", clean.client != trace.client),
+        ("upstream", clean.upstream != trace.upstream),
         ("request.path", clean.request.path != trace.request.path),
         ("request.headers", clean.request.headers != trace.request.headers),
         ("request.body", clean.request.body != trace.request.body),

@@ -1,6 +1,7 @@
 //! Names of sessions, which become folders.
 
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// The header by which Claude Code says which of its sessions a request is of.
 const SESSION_HEADER: &str = "x-claude-code-session-id";
@@ -40,10 +41,12 @@ pub(crate) fn is_client_name(name: &str) -> bool {
 }
 
 /// Whether a recorder made this name, not a person: it is a time (`20260131-235959`, with a number behind it where that was
-/// taken), or Claude Code's session, perhaps with a sub-agent.
+/// taken), or Claude Code's session in 36 characters, perhaps with a sub-agent's id of letters and digits.
 pub(crate) fn is_made_name(name: &str) -> bool {
-    let session = name.split_once(AGENT).map_or(name, |(session, _)| session);
-    is_time_name(name) || Uuid::try_parse(session).is_ok()
+    let (session, agent) = name.split_once(AGENT).map_or((name, None), |(session, agent)| (session, Some(agent)));
+    let is_agent = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_session = session.len() == Hyphenated::LENGTH && Uuid::try_parse(session).is_ok();
+    is_time_name(name) || (is_session && agent.is_none_or(is_agent))
 }
 
 /// Whether a name is a time, perhaps with a number behind it.
@@ -87,6 +90,7 @@ mod tests {
         for (name, expected) in [("20260101-000000", true), ("20260101-000000-2", true), (ID, true), (&agent, true)]
             .into_iter()
             .chain(["20260101", "mine", "2026-01-01", "read-file", "mine-agent-a1"].map(|name| (name, false)))
+            .chain([&ID.replace('-', ""), &format!("{ID}-agent-before-the-fix")].map(|name| (&name[..], false)))
         {
             assert_eq!(is_made_name(name), expected, "{name}");
         }

@@ -90,10 +90,21 @@ impl RecordArgs {
     }
 }
 
-/// How much the settings keep.
-pub(super) fn retention(settings: &RecorderSettings) -> Retention {
+/// The smallest limit of disk space. A smaller one would keep hardly a session: more likely its unit was forgotten.
+const LEAST_BYTES: u64 = 1_000_000;
+
+/// How much the settings keep. A limit that would remove everything is refused.
+pub(super) fn retention(settings: &RecorderSettings) -> Result<Retention, CliError> {
+    if settings.keep_days == Some(0) {
+        return Err(CliError::input("keep_days: 0 would remove every session; leave it out to keep all, or give at least 1"));
+    }
+    if let Some(ByteSize(bytes)) = settings.keep_bytes.filter(|size| size.0 < LEAST_BYTES) {
+        return Err(CliError::input(format!(
+            "keep_bytes: {bytes} bytes would remove every session; leave it out to keep all, or give at least 1MB, such as 10GB"
+        )));
+    }
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    Retention { age: settings.keep_days.map(days), bytes: settings.keep_bytes.map(|size| size.0) }
+    Ok(Retention { age: settings.keep_days.map(days), bytes: settings.keep_bytes.map(|size| size.0) })
 }
 
 /// What the settings keep, in words; `None` if they keep everything.
@@ -102,4 +113,24 @@ pub(super) fn kept(settings: &RecorderSettings) -> Option<String> {
     let bytes = settings.keep_bytes.map(|size| format!("up to {} of them", DecimalBytes(size.0)));
     let limits: Vec<String> = days.into_iter().chain(bytes).collect();
     (!limits.is_empty()).then(|| format!("keeping sessions {}", limits.join(", and ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_would_remove_everything_are_refused() {
+        let with = |keep_days, bytes: Option<u64>| {
+            retention(&RecorderSettings { keep_days, keep_bytes: bytes.map(ByteSize), ..RecorderSettings::default() })
+        };
+        assert_eq!(with(Some(1), Some(LEAST_BYTES)).unwrap().bytes, Some(LEAST_BYTES));
+        assert!(!with(None, None).unwrap().is_limited());
+        for (days, bytes, start) in
+            [(Some(0), None, "keep_days: 0"), (None, Some(0), "keep_bytes: 0"), (None, Some(10), "keep_bytes: 10 ")]
+        {
+            let refused = with(days, bytes).unwrap_err().to_string();
+            assert!(refused.starts_with(start), "{refused}");
+        }
+    }
 }

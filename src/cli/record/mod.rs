@@ -66,6 +66,7 @@ struct RecordingWords {
 fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>, Vec<PathBuf>), CliError> {
     let settings = args.settings()?;
     let upstreams = upstreams(&settings).map_err(record_error)?;
+    let retention = retention(&settings)?;
     let RecordArgs { port, out, session, allow, command, .. } = args;
     if !command.is_empty() && upstreams.without_prefix().is_none() {
         return Err(CliError::input("--upstream: a command is pointed at the upstream without a prefix; give one, too"));
@@ -87,7 +88,7 @@ fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>,
     };
     let plan = RecordingPlan {
         port: port.unwrap_or(if command.is_empty() { DEFAULT_PORT } else { 0 }),
-        sessions: sessions.keeping(retention(&settings)),
+        sessions: sessions.keeping(retention),
         door: Door { allowed: allow.allowed(), token: None },
     };
     Ok((plan, RecordingWords { upstreams, folder, place, kept: kept(&settings) }, command, made))

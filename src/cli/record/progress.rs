@@ -22,6 +22,7 @@ pub(crate) struct RecordingProgress {
     /// Bytes sent to clients.
     bytes: u64,
     failures: Vec<TraceError>,
+    removed: Removed,
     /// The names of the sessions.
     sessions: BTreeSet<String>,
 }
@@ -54,7 +55,8 @@ impl RecordingProgress {
     }
 
     fn new(view: View) -> Self {
-        Self { view, opened: 0, recorded: 0, incomplete: Vec::new(), bytes: 0, failures: Vec::new(), sessions: BTreeSet::new() }
+        let (incomplete, failures, sessions) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { view, opened: 0, recorded: 0, incomplete, bytes: 0, failures, removed: Removed::default(), sessions }
     }
 
     /// Counts and shows a notice.
@@ -70,9 +72,9 @@ impl RecordingProgress {
                 self.line(&line(&recorded));
                 self.sessions.insert(recorded.session);
             }
-            Notice::Removed(Removed { sessions, traces, bytes }) => {
-                let what = format!("{} ({}, {})", count(sessions, "old session"), count(traces, "trace"), DecimalBytes(bytes));
-                self.line(&format!("removed {what}"));
+            Notice::Removed(removed) => {
+                self.line(&format!("removed {}", in_words(removed)));
+                self.removed.add(removed);
             }
             Notice::Failed(error) => {
                 self.line(&format!("error: {error}"));
@@ -93,13 +95,17 @@ impl RecordingProgress {
         }
     }
 
-    /// Ends the live line and says what was recorded.
+    /// Ends the live line and says what was recorded, and what was removed where no line has said it.
     pub(crate) fn summary(&self, folder: &Path) -> String {
         if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
         }
+        let removed = match self.view {
+            View::Nothing if self.removed.sessions > 0 => format!("; removed {}", in_words(self.removed)),
+            _ => String::new(),
+        };
         if self.recorded == 0 {
-            return "recorded no exchanges: no request under /v1/ came".into();
+            return format!("recorded no exchanges: no request under /v1/ came{removed}");
         }
         let of_sessions = match self.sessions.len() {
             0 | 1 => String::new(),
@@ -113,7 +119,7 @@ impl RecordingProgress {
         if !parts.is_empty() {
             summary.push_str(&format!(" ({})", parts.join(", ")));
         }
-        summary
+        summary + &removed
     }
 
     /// How the process ends after a child that ended with this code: where the child succeeded, and something could not be
@@ -141,6 +147,10 @@ fn line(recorded: &Recorded) -> String {
         line.push_str(&format!(", {}", text::duration(*e2e_us)));
     }
     line
+}
+
+fn in_words(Removed { sessions, traces, bytes }: Removed) -> String {
+    format!("{} ({}, {})", count(sessions, "old session"), count(traces, "trace"), DecimalBytes(bytes))
 }
 
 #[cfg(test)]
@@ -171,6 +181,11 @@ mod tests {
                 usage: None,
             }));
         }
-        assert_eq!(progress.summary(Path::new("traces/s")), "recorded 3 exchanges to traces/s (1 upstream_error, 1 truncated)");
+        let summary = "recorded 3 exchanges to traces/s (1 upstream_error, 1 truncated)";
+        assert_eq!(progress.summary(Path::new("traces/s")), summary);
+        // While the child has the terminal no line is shown.
+        progress.take(Notice::Removed(Removed { sessions: 1, traces: 2, bytes: 2_000_000 }));
+        let removed = "; removed 1 old session (2 traces, 2.00 MB)";
+        assert_eq!(progress.summary(Path::new("traces/s")), [summary, removed].concat());
     }
 }

@@ -59,7 +59,13 @@ impl Asked {
 
 /// Whether the answer came to its own end, rather than to the one that the request's `max_tokens` set.
 fn is_whole(trace: &Trace) -> bool {
-    let was_cut = || trace.message().is_some_and(|message| message.stop_reason == Some(StopReason::MaxTokens));
+    let was_cut = || {
+        // Anthropic's messages, OpenAI's chat completions and Responses say it in a field of their own.
+        let body = &trace.response.body;
+        trace.message().is_some_and(|message| message.stop_reason == Some(StopReason::MaxTokens))
+            || body["choices"][0]["finish_reason"] == "length"
+            || body["status"] == "incomplete"
+    };
     trace.outcome == ExchangeOutcome::Complete && !was_cut()
 }
 

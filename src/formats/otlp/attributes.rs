@@ -44,6 +44,11 @@ impl Attributes {
     }
 }
 
+/// The values of a list, of whatever is no list null.
+fn values_of(list: &mut Value) -> Value {
+    list.get_mut("values").map(Value::take).unwrap_or_default()
+}
+
 /// A value of OTLP's JSON, whose one field names its type.
 fn plain(value: Value) -> Value {
     let Value::Object(fields) = value else { return Value::Null };
@@ -51,14 +56,27 @@ fn plain(value: Value) -> Value {
     match (kind.as_str(), value) {
         // 64-bit integers are strings there.
         ("intValue", Value::String(digits)) => digits.parse::<i64>().map_or(Value::Null, |number| json!(number)),
-        ("arrayValue", mut list) => match list["values"].take() {
+        ("arrayValue", mut list) => match values_of(&mut list) {
             Value::Array(values) => values.into_iter().map(plain).collect(),
             _ => json!([]),
         },
         ("kvlistValue", mut list) => {
-            let pairs: Vec<Attribute> = serde_json::from_value(list["values"].take()).unwrap_or_default();
+            let pairs: Vec<Attribute> = serde_json::from_value(values_of(&mut list)).unwrap_or_default();
             Value::Object(Attributes::new(pairs).0)
         }
         (_, value) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_none_is_empty() {
+        for odd in [json!("x"), json!(1), json!([]), json!({}), json!(null)] {
+            assert_eq!(plain(json!({"arrayValue": odd})), json!([]));
+            assert_eq!(plain(json!({"kvlistValue": odd})), json!({}));
+        }
     }
 }

@@ -17,7 +17,7 @@ fn what_litellms_callback_posted_is_read() {
     insta::assert_snapshot!(outline(&traces), @r#"
     demo/1 /v1/messages "Read é.txt" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
     litellm/1 /v1/messages "Read é.txt" 200 Complete [{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"é.txt"}}]
-    litellm/2 /v1/messages "Hi" 500 Truncated null
+    litellm/2 /v1/messages "Hi" 500 UpstreamError null
     litellm/3 /v1/chat/completions "Be brief." 200 Complete null
     "#);
     assert_eq!(traces[0].request.body["system"], "Be brief.");
