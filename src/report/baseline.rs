@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{ComparedTimes, Interval, interval, ratio};
-use super::figures_file::{FiguresError, read};
+use super::figures_file::{FiguresError, FiguresKind, read};
 use super::sureness::drops;
-use super::{Distribution, MarginDrop, Metric};
+use super::{Distribution, MarginDrop, Metric, VERSION};
 use crate::replay::{CaseResult, KnownAnswers, Margins, Phase, tpot_us};
 use crate::snapshot::ModelDigest;
 
@@ -63,7 +63,7 @@ impl Baseline {
     /// # Errors
     /// It is none, or of another version, or of several backends.
     pub fn parse(text: &str) -> Result<Self, FiguresError> {
-        read(text)
+        read(text, FiguresKind::Replay, VERSION)
     }
 
     /// The machine on which its times were taken.
@@ -324,6 +324,8 @@ mod tests {
     fn a_file_that_is_no_baseline_is_refused() {
         let refused = |text: &str| Baseline::parse(text).unwrap_err().to_string();
         assert!(refused("{").starts_with("not the figures of a replay"));
-        assert!(refused("{\"version\": 2}").starts_with("figures of version 2, but this anyclaude reads version 3"));
+        assert!(
+            refused("{\"version\": 2, \"cases\": []}").starts_with("figures of version 2, but this anyclaude reads version 3")
+        );
     }
 }

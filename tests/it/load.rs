@@ -75,7 +75,7 @@ fn shards_send_it_all_and_their_reports_merge() {
     insta::assert_snapshot!(portable(&refusals), @"
     exit 2: error: 1.json: shard 1/2 comes twice: give each report once
     exit 2: error: 2.json: shard 2/2 comes twice: give each report once
-    exit 2: error: no.json: not the figures of a load: missing field `version` at line 1 column 2; give what `anyclaude load --json` wrote
+    exit 2: error: no.json: not the figures of a load; give what `anyclaude load --json` wrote
     exit 2: error: old.json: figures of version 1, but this anyclaude reads version 2; measure again with it; give what `anyclaude load --json` wrote
     exit 2: error: odd.json: not the figures of a load: no load has such `shards`; give what `anyclaude load --json` wrote
     exit 2: error: missing.json: No such file or directory (os error [number]); give what `anyclaude load --json` wrote

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::replay::{Finding, Phase, Status, tpot_us};
-use crate::report::FiguresError;
 use crate::report::figures_file::read;
+use crate::report::{FiguresError, FiguresKind, VERSION};
 use crate::snapshot::Outcome;
 
 /// A finished replay.
@@ -74,7 +74,7 @@ impl FinishedRun {
     /// # Errors
     /// It is none, or of another version, or of several backends.
     pub fn parse(text: &str) -> Result<Self, FiguresError> {
-        read(text)
+        read(text, FiguresKind::Replay, VERSION)
     }
 
     /// Whether it did all that was planned: it was not stopped, and had something to do.

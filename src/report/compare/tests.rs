@@ -168,7 +168,21 @@ fn figures_are_of_the_traces_that_both_measured() {
 #[test]
 fn what_is_no_finished_replay_is_refused() {
     let refused = |text: &str| FinishedRun::parse(text).unwrap_err();
-    assert!(matches!(refused("{"), FiguresError::Json(_)));
-    assert!(matches!(refused(r#"{"version": 2}"#), FiguresError::Version(2)));
+    assert!(matches!(refused("{"), FiguresError::Json { .. }));
+    assert!(matches!(refused(r#"{"version": 2, "cases": []}"#), FiguresError::Version { .. }));
     assert!(matches!(refused(r#"{"version": 1, "backends": []}"#), FiguresError::Several));
+    let others = [
+        r#"{"version": 2, "shards": []}"#,
+        r#"{"version": 1, "lost": []}"#,
+        r#"{"version": 3, "cases": 5}"#,
+        r#"{"cases": []}"#,
+        "{}",
+    ];
+    insta::assert_snapshot!(others.map(|text| refused(text).to_string()).join("\n"), @"
+    the figures of a load, not of a replay
+    the figures of a comparison of two replays, not of a replay
+    not the figures of a replay: cases: invalid type: integer `5`, expected a sequence
+    not the figures of a replay
+    not the figures of a replay
+    ");
 }

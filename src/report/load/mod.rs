@@ -14,6 +14,8 @@ pub use terminal::{rate_line, search_line, shards_line, to_terminal};
 pub use times::Times;
 
 use crate::load::{Budget, Failed, Pattern, Sample, Shard};
+use crate::report::figures_file::read;
+use crate::report::{FiguresError, FiguresKind};
 use crate::wire::total_tokens;
 
 /// Version of the JSON layout. Version 1 had `waited` in place of `held` and `late`, which is their sum, and no examples of
@@ -69,20 +71,6 @@ pub struct Errors {
     pub count: u64,
     /// What the backend said of one of them, or what became of the connection; without secrets.
     pub example: String,
-}
-
-/// Why a file is none that `load` wrote.
-#[derive(Debug, thiserror::Error)]
-pub enum MeasuredError {
-    /// It is not its JSON.
-    #[error("not the figures of a load: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It is of another version.
-    #[error("figures of version {0}, but this anyclaude reads version {VERSION}; measure again with it")]
-    Version(u64),
-    /// No load has such shards.
-    #[error("not the figures of a load: no load has such `shards`")]
-    Shards,
 }
 
 /// What a load was sent to.
@@ -143,18 +131,10 @@ impl Measured {
     ///
     /// # Errors
     /// It is not what `load` writes, or of another version.
-    pub fn parse(text: &str) -> Result<Self, MeasuredError> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u64,
-        }
-        match serde_json::from_str::<Versioned>(text)?.version {
-            version if version == u64::from(VERSION) => {}
-            version => return Err(MeasuredError::Version(version)),
-        }
-        let measured: Self = serde_json::from_str(text)?;
+    pub fn parse(text: &str) -> Result<Self, FiguresError> {
+        let measured: Self = read(text, FiguresKind::Load, VERSION)?;
         match measured.shards.is_empty() || !measured.shards.iter().all(|shard| shard.is_possible()) {
-            true => Err(MeasuredError::Shards),
+            true => Err(FiguresError::Shards),
             false => Ok(measured),
         }
     }
