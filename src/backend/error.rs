@@ -36,6 +36,9 @@ pub enum BackendError {
         /// Where it deviates.
         reason: String,
     },
+    /// The answer ends here, and the connection to the client is to break, as it does when a server dies.
+    #[error("the answer broke off, as planned with --fault")]
+    BrokenOff,
 }
 
 fn redacted(text: &str) -> String {

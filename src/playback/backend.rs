@@ -161,9 +161,11 @@ impl Playback {
         let mut played = self.lock();
         let times = played.times.entry(key).or_default();
         let answer = self.recordings[recorded[(*times).min(recorded.len() - 1)]].answer.clone();
-        if let (Answer::Events(events), Some(FaultKind::Cut)) = (answer.as_ref(), fault) {
+        if let Answer::Events(events) = answer.as_ref()
+            && let Some(error) = fault.and_then(FaultKind::behind_half)
+        {
             let half = events.len().div_ceil(2);
-            return Some(Given::Half(answer, half));
+            return Some(Given::Half(answer, half, error));
         }
         *times += 1;
         played.answered += 1;
@@ -204,8 +206,8 @@ impl Playback {
 /// What a request is answered with.
 enum Given {
     Whole(Arc<Answer>),
-    /// So many of its events, and then an error.
-    Half(Arc<Answer>, usize),
+    /// So many of its events, and then this error.
+    Half(Arc<Answer>, usize, BackendError),
 }
 
 fn locked(played: &Mutex<Played>) -> MutexGuard<'_, Played> {
@@ -252,9 +254,9 @@ impl Backend for Playback {
             }
             let wanted = canonical(&request, &self.redactor);
             match (self.answer(&wanted, fault), &self.elsewhere) {
-                (Some(Given::Half(answer, half)), _) => {
+                (Some(Given::Half(answer, half, error)), _) => {
                     let half = events(answer, asked, self.speed).take(half);
-                    Ok(EventStream::new(half.chain(stream::once(ready(Err(Fault::cut()))))))
+                    Ok(EventStream::new(half.chain(stream::once(ready(Err(error))))))
                 }
                 (Some(Given::Whole(answer)), _) => {
                     if let Answer::Error { status, body, retry_after, at_us } = answer.as_ref() {

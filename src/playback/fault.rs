@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::backend::BackendError;
 use crate::wire::{ErrorBody, ErrorKind};
 
-/// Something that goes wrong with one of the requests. Written `529@3` or `cut@5`.
+/// Something that goes wrong with one of the requests. Written `529@3`, `cut@5` or `error@6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What goes wrong.
@@ -20,8 +20,10 @@ pub struct Fault {
 pub enum FaultKind {
     /// The request is answered with this status.
     Status(u16),
-    /// The answer breaks off in the middle.
+    /// The connection breaks in the middle of the answer.
     Cut,
+    /// The answer ends in the middle with an `error` event.
+    Error,
 }
 
 impl Fault {
@@ -31,9 +33,22 @@ impl Fault {
         BackendError::Answered { status, body, retry_after: None }
     }
 
-    /// The error behind the half of an answer.
-    pub(super) fn cut() -> BackendError {
-        BackendError::new(ErrorKind::Api, "the answer broke off, as planned with --fault")
+    /// The first request for which several of these faults are.
+    pub fn twice(faults: &[Self]) -> Option<usize> {
+        let mut requests: Vec<usize> = faults.iter().map(|fault| fault.nth).collect();
+        requests.sort_unstable();
+        requests.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+}
+
+impl FaultKind {
+    /// What comes behind the half of an answer; `None` if no half of it comes.
+    pub(super) fn behind_half(self) -> Option<BackendError> {
+        match self {
+            Self::Status(_) => None,
+            Self::Cut => Some(BackendError::BrokenOff),
+            Self::Error => Some(BackendError::new(ErrorKind::Api, "planned with --fault")),
+        }
     }
 }
 
@@ -42,6 +57,7 @@ impl fmt::Display for Fault {
         match self.kind {
             FaultKind::Status(status) => write!(f, "{status}@{}", self.nth),
             FaultKind::Cut => write!(f, "cut@{}", self.nth),
+            FaultKind::Error => write!(f, "error@{}", self.nth),
         }
     }
 }
@@ -52,12 +68,13 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, String> {
         let kind = |text: &str| match text {
             "cut" => Some(FaultKind::Cut),
+            "error" => Some(FaultKind::Error),
             status => status.parse().ok().filter(|status| (400..600).contains(status)).map(FaultKind::Status),
         };
         let parsed = text.split_once('@').and_then(|(what, nth)| Some(Self { kind: kind(what)?, nth: nth.parse().ok()? }));
         let fault = parsed.filter(|fault| fault.nth > 0);
         fault.ok_or_else(|| {
-            "a fault is a status from 400 to 599 or cut, and with which request, such as 529@3 or cut@5".to_owned()
+            "a fault is a status from 400 to 599, cut or error, and with which request, such as 529@3 or cut@5".to_owned()
         })
     }
 }

@@ -156,10 +156,10 @@ async fn what_was_not_recorded_is_asked_elsewhere() {
 /// A client that asks again gets what was recorded, as if nothing had happened.
 #[tokio::test]
 async fn faults_come_with_their_requests() {
-    let faults = ["529@1", "cut@3", "cut@9"].map(|fault| fault.parse().unwrap());
+    let faults = ["529@1", "cut@3", "cut@9", "error@4"].map(|fault| fault.parse().unwrap());
     let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).with_faults(faults.to_vec());
     let mut came = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         came.push(message(&playback, asks("hi")).await.map(|_| "whole").map_err(|error| error.to_string()));
     }
     insta::assert_debug_snapshot!(came, @r#"
@@ -171,14 +171,17 @@ async fn faults_come_with_their_requests() {
             "whole",
         ),
         Err(
-            "api_error: the answer broke off, as planned with --fault",
+            "the answer broke off, as planned with --fault",
+        ),
+        Err(
+            "api_error: planned with --fault",
         ),
         Ok(
             "whole",
         ),
     ]
     "#);
-    assert_eq!((playback.answered(), playback.faults_to_come()), (2, (vec!["cut@9".parse().unwrap()], 4)));
+    assert_eq!((playback.answered(), playback.faults_to_come()), (2, (vec!["cut@9".parse().unwrap()], 5)));
     for wrong in ["", "529", "cut@0", "200@1", "cut@x", "teapot@1"] {
         assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
     }

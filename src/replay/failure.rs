@@ -44,6 +44,7 @@ impl Failure {
             BackendError::Unreachable { .. } => Kind::Unreachable,
             BackendError::Protocol { reason, .. } if *reason == AssembleError::NoStop.to_string() => Kind::StreamCut,
             BackendError::Protocol { .. } => Kind::ProtocolBroken,
+            BackendError::BrokenOff => Kind::StreamCut,
         }
     }
 
@@ -56,7 +57,7 @@ impl Failure {
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         match &self.error {
             BackendError::Answered { retry_after, .. } => retry_after.as_ref()?.parse().ok(),
-            BackendError::Unreachable { .. } | BackendError::Protocol { .. } => None,
+            BackendError::Unreachable { .. } | BackendError::Protocol { .. } | BackendError::BrokenOff => None,
         }
     }
 

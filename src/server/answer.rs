@@ -1,6 +1,5 @@
 //! Turning a backend's events into a response: a stream of server-sent events, or the whole message.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::mem::take;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +17,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::error::{ApiError, envelope};
 use super::meter::Meter;
@@ -33,6 +32,9 @@ const LONGEST_LOOSENED: usize = 2_000;
 
 /// Ends the header where it was cut.
 const CUT: &str = "...";
+
+/// How long what was said may take to be written before the connection breaks: what is not written by then never is.
+const LAST_WRITES: Duration = Duration::from_millis(100);
 
 /// What is percent-encoded in the header, beside all that is not ASCII.
 const NOT_IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
@@ -113,14 +115,20 @@ pub(crate) async fn whole<T: Serialize>(
     meter: Meter,
     encode: impl FnOnce(Message) -> T,
 ) -> Result<Response, ApiError> {
-    let message = assembled(answer.events, meter).await?;
-    Ok((loosened_header(&answer.loosened), Json(encode(message))).into_response())
+    match assembled(answer.events, meter).await {
+        Ok(message) => Ok((loosened_header(&answer.loosened), Json(encode(message))).into_response()),
+        // The connection breaks in place of the body.
+        Err(BackendError::BrokenOff) => {
+            Ok(Body::from_stream(stream::iter([Err::<Bytes, _>(BackendError::BrokenOff)])).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn assembled(
     mut events: BoxStream<'static, Result<StreamEvent, BackendError>>,
     mut meter: Meter,
-) -> Result<Message, ApiError> {
+) -> Result<Message, BackendError> {
     let mut assembler = Assembler::default();
     while let Some(event) = events.next().await {
         let event = event.inspect_err(|error| meter.failed(error))?;
@@ -154,10 +162,10 @@ fn header_text(text: &str) -> String {
     cut + CUT
 }
 
-fn malformed(error: impl Display, meter: &mut Meter) -> ApiError {
+fn malformed(error: impl Display, meter: &mut Meter) -> BackendError {
     let error = BackendError::new(ErrorKind::Api, format!("the model's answer is malformed: {error}"));
     meter.failed(&error);
-    error.into()
+    error
 }
 
 /// How long an answer may keep its client waiting for the HTTP status before it is under way, such as in the queue.
@@ -176,7 +184,7 @@ pub(crate) async fn streaming(
         first = timeout(ping_every, events.next()).await;
     }
     let first = match first {
-        Ok(Some(Err(error))) => {
+        Ok(Some(Err(error))) if !matches!(error, BackendError::BrokenOff) => {
             meter.failed(&error);
             return Err(error.into());
         }
@@ -188,13 +196,13 @@ pub(crate) async fn streaming(
     Ok((headers, loosened_header(&loosened), Body::from_stream(frames)).into_response())
 }
 
-/// The events as SSE frames, with a ping after each `ping_every` of silence.
+/// The events as SSE frames, with a ping after each `ping_every` of silence. An error in place of a frame breaks the connection.
 fn frames(
     events: impl Stream<Item = Result<StreamEvent, BackendError>> + Send,
     mut meter: Meter,
     ping_every: Duration,
     mut encode: impl FnMut(&StreamEvent) -> Bytes + Send,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+) -> impl Stream<Item = Result<Bytes, BackendError>> + Send {
     stream! {
         let mut events = std::pin::pin!(events);
         loop {
@@ -203,6 +211,11 @@ fn frames(
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => {
                     meter.failed(&error);
+                    if let BackendError::BrokenOff = error {
+                        sleep(LAST_WRITES).await;
+                        yield Err(error);
+                        return;
+                    }
                     StreamEvent::Error { body: envelope(error) }
                 }
                 Err(_silence) => StreamEvent::Ping,
@@ -216,7 +229,7 @@ fn frames(
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::server::metrics::Metrics;
@@ -244,6 +257,19 @@ mod tests {
         let start = Instant::now();
         let response = streaming(whole_stream(refusal), meter, PING_EVERY, encode_event).await;
         (response.map_or_else(|error| error.into_response().status(), |response| response.status()), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_breaks_off_breaks_the_connection() {
+        let broken = || whole_stream(async { Ok(EventStream::new(stream::iter([Err(BackendError::BrokenOff)]))) });
+        let meter = || Meter::start(Arc::new(Metrics::new()), RequestId::new());
+        let streamed = streaming(broken(), meter(), PING_EVERY, encode_event).await;
+        let at_once = whole(broken(), meter(), |message| message).await;
+        for response in [streamed, at_once] {
+            let response = response.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_err());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use reqwest::Url;
+
 use super::Listening;
 use crate::backend::remote::RemoteBackend;
 use crate::cli::answerer::backend_error;
@@ -27,8 +29,8 @@ pub(super) struct PlaybackArgs {
     /// Messages API. It gets ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN of the environment
     #[arg(long, value_name = "fail|ask:URL", default_value = "fail", requires = "traces")]
     on_miss: OnMiss,
-    /// With --traces: what goes wrong with which requests, such as 529@3,cut@5: the third is answered with status 529, the answer
-    /// to the fifth breaks off in the middle
+    /// With --traces: what goes wrong with which requests, such as 529@3,cut@5,error@6: the third is answered with status 529, the
+    /// connection breaks in the middle of the answer to the fifth, the one to the sixth ends there with an error event
     #[arg(long, value_name = "WHAT@NTH", value_delimiter = ',', requires = "traces")]
     fault: Vec<Fault>,
 }
@@ -48,7 +50,9 @@ impl FromStr for OnMiss {
     fn from_str(text: &str) -> Result<Self, String> {
         match (text, text.strip_prefix("ask:")) {
             ("fail", _) => Ok(Self::Fail),
-            (_, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => Ok(Self::Ask(url.to_owned())),
+            (_, Some(url)) if Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) => {
+                Ok(Self::Ask(url.to_owned()))
+            }
             _ => Err("this is fail, or ask: and a URL, such as ask:http://127.0.0.1:8082".to_owned()),
         }
     }
@@ -56,6 +60,9 @@ impl FromStr for OnMiss {
 
 /// Serves the recorded answers until Ctrl-C or SIGTERM. Exit code 1 if a request had none.
 pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Redactor) -> Result<ExitCode, CliError> {
+    if let Some(nth) = Fault::twice(&args.fault) {
+        return Err(CliError::input(format!("--fault: several faults for request {nth}; each request has one at most")));
+    }
     let (redactor, on_miss) = (redactor.clone(), args.on_miss.clone());
     let mut playback = blocking(move || playback(&args, redactor)).await?;
     if let OnMiss::Ask(url) = on_miss {

@@ -1,11 +1,15 @@
 //! `anyclaude serve --traces` as its users run it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 #[cfg(feature = "mlx")]
 use crate::support::MODEL;
 #[cfg(feature = "mlx")]
 use crate::support::clients::{launch_claude, run_claude};
+use crate::support::deadline::within;
 use crate::support::demo::session;
 use crate::support::http::post;
 use crate::support::process::Running;
@@ -106,6 +110,31 @@ fn what_was_not_recorded_may_be_asked_elsewhere() {
     ");
 }
 
+/// As where a server dies: half of the events come, and then nothing, not even the end of the body.
+#[test]
+fn a_cut_breaks_the_connection() {
+    let sandbox = session();
+    let mut running = Running::start(&mut sandbox.anyclaude(&["serve", "--traces", "traces", "--port", "0", "--fault", "cut@1"]));
+    let address = running.says("listening on ").replace("listening on http://", "");
+    let trace: Value = serde_json::from_str(&sandbox.read("traces/demo/001.json")).unwrap();
+    let body = trace["request"]["body"].to_string();
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let answer = within("the end of the connection", move || {
+        let mut answer = Vec::new();
+        // What came before an error is in there, too.
+        socket.read_to_end(&mut answer).ok();
+        String::from_utf8(answer).unwrap()
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("content_block_delta"), "{answer}");
+    assert!(!["content_block_stop", "event: error", "\r\n0\r\n"].iter().any(|end| answer.contains(end)), "{answer}");
+    insta::assert_snapshot!(stopped(running, 0), @"
+    answering with 2 recorded answers
+    0 requests as recorded, 0 without a recording
+    ");
+}
+
 #[test]
 fn traces_or_a_model_and_something_to_play() {
     let sandbox = Sandbox::new();
@@ -113,6 +142,12 @@ fn traces_or_a_model_and_something_to_play() {
     let ran = sandbox.run(&["serve", "--traces", "missing"]);
     insta::assert_snapshot!(portable(&ran.refusal()), @"exit 2: error: missing: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default");
     sandbox.run(&["serve"]).exits(2);
+    for (option, reason) in
+        [(["--fault", "529@3,cut@3"], "several faults for request 3"), (["--on-miss", "ask:http://"], "ask: and a URL")]
+    {
+        let refused = sandbox.run(&[&["serve", "--traces", "traces"], &option[..]].concat()).exits(2);
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    }
 }
 
 /// An option that has no effect is refused; a variable of the environment may be for other runs.
