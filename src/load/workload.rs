@@ -11,7 +11,7 @@ use super::Start;
 use super::timeline::{Moment, Timeline};
 use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
-use crate::trace::{ExchangeOutcome, Trace, TraceError, read_messages_request};
+use crate::trace::{ExchangeOutcome, Trace, TraceError};
 use crate::wire::{ContentBlock, MessagesRequest};
 
 /// What there is to send.
@@ -173,10 +173,7 @@ fn is_without_content(trace: &Trace) -> bool {
 
 /// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came whole.
 fn request_of(trace: &Trace, changes: Changes) -> Option<MessagesRequest> {
-    if trace.request.method != "POST" || !trace.is_messages() || trace.response.status != 200 {
-        return None;
-    }
-    let mut request = read_messages_request(&trace.request.body).ok()?;
+    let mut request = trace.messages_request().filter(|_| trace.response.status == 200)?;
     // Of an answer that broke off, nobody knows how long it would have become.
     let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
     let recorded = whole.map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ItlPercentiles, RecordedEvent, Timing, Trace, read_messages_request};
+use super::{BodyFault, ItlPercentiles, RecordedEvent, Timing, Trace, read_messages_request};
 use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent, from_json};
 
 impl Trace {
@@ -26,10 +26,13 @@ impl Trace {
 
     /// The Messages request; `None` if it asks for something else, or no server of its protocol takes it.
     pub fn messages_request(&self) -> Option<MessagesRequest> {
-        if self.request.method != "POST" || !self.is_messages() {
-            return None;
-        }
-        read_messages_request(&self.request.body).ok()
+        self.read_messages_request()?.ok()
+    }
+
+    /// The Messages request, or why no server of its protocol takes it; `None` if it asks for something else.
+    pub fn read_messages_request(&self) -> Option<Result<MessagesRequest, BodyFault>> {
+        let is_asked = self.request.method == "POST" && self.is_messages();
+        is_asked.then(|| read_messages_request(&self.request.body))
     }
 
     /// The answer as far as it came; `None` for an error or another endpoint.
