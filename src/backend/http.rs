@@ -1,6 +1,6 @@
 //! What the backends behind HTTP share: the client, its headers, and its errors.
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VIA};
 use reqwest::{Client, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 
@@ -30,15 +30,22 @@ pub(crate) fn client(base_url: &str, limits: TimeLimits) -> Result<Client, Backe
     client.build().map_err(|error| unusable(root_cause(&error)))
 }
 
-/// Headers that tell caches and proxies on the way what a request shares with others.
-pub(crate) fn cache_headers(request: &MessagesRequest) -> HeaderMap {
+/// The headers of a request: through which servers it has come, and, for caches and proxies on the way, what it shares with
+/// others.
+pub(crate) fn request_headers(request: &MessagesRequest) -> HeaderMap {
     let CacheKey { system, shared } = CacheKey::of(request);
-    let mut headers = HeaderMap::new();
+    let mut headers = via_header(request);
     for (name, hash) in [("x-cache-system", system), ("x-cache-hash", shared)] {
         // Cannot fail: a header may hold hexadecimal digits.
         headers.extend(HeaderValue::from_str(&hash).ok().map(|value| (HeaderName::from_static(name), value)));
     }
     headers
+}
+
+/// The header with the servers that a request has come through; none if there are none.
+pub(crate) fn via_header(request: &MessagesRequest) -> HeaderMap {
+    let via = request.via.to_header().and_then(|via| HeaderValue::from_str(&via).ok());
+    via.map(|via| (VIA, via)).into_iter().collect()
 }
 
 /// A header value that no log shows.

@@ -128,7 +128,7 @@ impl OpenAiBackend {
         if self.learnt.of(&model).begins_in_thoughts {
             reader = reader.beginning_in_thoughts();
         }
-        let response = self.post(chat, &http::cache_headers(&request)).await?;
+        let response = self.post(chat, &http::request_headers(&request)).await?;
         if let Err(content_type) = http::require_event_stream(&response) {
             // LM Studio answers a request for an unknown path with status 200 and an error.
             let text = http::text_of(response).await;

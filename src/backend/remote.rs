@@ -126,8 +126,8 @@ impl RemoteBackend {
     }
 
     async fn send(&self, request: MessagesRequest) -> Result<EventStream, BackendError> {
-        let cache = http::cache_headers(&request);
-        let response = self.post(MESSAGES_PATH, cache, &self.body(request)).await?;
+        let headers = http::request_headers(&request);
+        let response = self.post(MESSAGES_PATH, headers, &self.body(request)).await?;
         if let Err(content_type) = http::require_event_stream(&response) {
             return Err(self.protocol_error(format!("asked for a stream, it answered with {content_type}")));
         }
@@ -135,11 +135,12 @@ impl RemoteBackend {
     }
 
     async fn count(&self, request: MessagesRequest) -> Result<u64, BackendError> {
+        let via = http::via_header(&request);
         let mut body = self.body(request);
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|name, _| !NOT_COUNTED.contains(&name.as_str()));
         }
-        let response = self.post(COUNT_TOKENS_PATH, HeaderMap::new(), &body).await?;
+        let response = self.post(COUNT_TOKENS_PATH, via, &body).await?;
         let answer: Value = http::json_of(response).await.map_err(|reason| self.protocol_error(reason))?;
         answer["input_tokens"].as_u64().ok_or_else(|| self.protocol_error("count_tokens gave no input_tokens"))
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::openai_common::{answer_id, is_of_the_engine, stop_sequences, top_k};
 use super::{Omitted, logprobs, usage};
 use crate::wire::openai::{Completion, CompletionChoice, CompletionPrompt, CompletionRequest, StreamOptions};
-use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage};
+use crate::wire::{BlockDelta, ContentBlock, Message, MessagesRequest, StopReason, StreamEvent, Usage, Via};
 
 /// OpenAI's limit where a request sets none.
 const DEFAULT_MAX_TOKENS: u32 = 16;
@@ -37,6 +37,7 @@ pub fn from_completion(completion: CompletionRequest) -> Result<(String, Message
         stop_sequences: stop_sequences(stop),
         stream,
         top_logprobs,
+        via: Via::default(),
         extra: known,
     };
     Ok((text, settings, omitted))

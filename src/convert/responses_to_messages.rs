@@ -8,7 +8,7 @@ use super::responses_tools::{ClientNames, OfferedResponsesTools};
 use super::turns::ConversationBuilder;
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::responses::{Input, ResponsesRequest};
-use crate::wire::{Content, MessagesRequest, Role, System};
+use crate::wire::{Content, MessagesRequest, Role, System, Via};
 
 /// A Responses request, converted.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +102,7 @@ pub fn from_responses(responses: ResponsesRequest) -> Result<FromResponses, Stri
         stop_sequences: Vec::new(),
         stream: responses.stream,
         top_logprobs,
+        via: Via::default(),
         extra: counterparts,
     };
     Ok(FromResponses { request, omitted, settings, names: offered.names, fields })

@@ -17,7 +17,7 @@ use crate::backend::{Backend, BackendError, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
 use crate::trace::{CanonicalRequest, Digest, Trace, read_body};
-use crate::wire::{CountTokensRequest, Endpoint, ErrorKind, MessagesRequest, StreamEvent};
+use crate::wire::{CountTokensRequest, Endpoint, ErrorKind, MessagesRequest, StreamEvent, random_id};
 
 /// A backend that answers each request as it was answered when it was recorded, and others with an error.
 pub struct Playback {
@@ -33,6 +33,8 @@ pub struct Playback {
     faults: Vec<Fault>,
     /// Who answers what was not recorded.
     elsewhere: Option<Arc<dyn Backend>>,
+    /// What it is called in the `via` of what is asked there.
+    via_name: String,
     /// One request at a time is compared with all recordings.
     comparing: Arc<Semaphore>,
     played: Arc<Mutex<Played>>,
@@ -91,9 +93,19 @@ impl Playback {
         for (at, recording) in recordings.iter().enumerate() {
             by_key.entry(recording.request.key()).or_default().push(at);
         }
-        let (faults, elsewhere, played) = (Vec::new(), None, Arc::default());
-        let (recordings, comparing) = (recordings.into(), Arc::new(Semaphore::new(1)));
-        Ok(Self { recordings, left_out, by_key, counts, redactor, speed, faults, elsewhere, comparing, played })
+        Ok(Self {
+            recordings: recordings.into(),
+            left_out,
+            by_key,
+            counts,
+            redactor,
+            speed,
+            faults: Vec::new(),
+            elsewhere: None,
+            via_name: random_id("anyclaude-"),
+            comparing: Arc::new(Semaphore::new(1)),
+            played: Arc::default(),
+        })
     }
 
     /// The same with another backend for what was not recorded.
@@ -177,6 +189,16 @@ impl Playback {
     fn missed(&self, why: String) -> BackendError {
         self.lock().misses.add(why.clone());
         BackendError::new(ErrorKind::InvalidRequest, why)
+    }
+
+    /// The request as it is asked elsewhere. One that has come through here already would go round for ever.
+    fn sent_on(&self, request: MessagesRequest) -> Result<MessagesRequest, BackendError> {
+        const CIRCLE: &str = "no recording has this request, and the server of --on-miss asks this one: give one of them \
+                              --on-miss fail";
+        match request.via.has(&self.via_name) {
+            true => Err(self.missed(CIRCLE.to_owned())),
+            false => Ok(MessagesRequest { via: request.via.and(&self.via_name), ..request }),
+        }
     }
 
     /// Counts what came of a request that was asked elsewhere.
@@ -267,6 +289,7 @@ impl Backend for Playback {
                     Ok(events(answer, asked, self.speed))
                 }
                 (None, Some(backend)) => {
+                    let request = self.sent_on(request)?;
                     let answer = self.asked_elsewhere(backend.messages(request).await)?;
                     Ok(watched(answer, self.played.clone()))
                 }
@@ -280,7 +303,10 @@ impl Backend for Playback {
         Box::pin(async move {
             match (known, &self.elsewhere) {
                 (Some(tokens), _) => Ok(tokens),
-                (None, Some(backend)) => self.asked_elsewhere(backend.count_tokens(request).await),
+                (None, Some(backend)) => {
+                    let request = self.sent_on(request)?;
+                    self.asked_elsewhere(backend.count_tokens(request).await)
+                }
                 (None, None) => Err(self.missed("no recording says how many tokens this prompt has".to_owned())),
             }
         })

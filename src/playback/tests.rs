@@ -1,14 +1,16 @@
 //! Recordings as they answer.
 
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, EventStream};
 use crate::trace::Trace;
 use crate::trace::redact::Redactor;
 use crate::wire::{Assembler, CountTokensRequest, Message, MessagesRequest};
@@ -142,7 +144,7 @@ async fn a_miss_names_the_nearest_recording_and_where_it_differs() {
 #[tokio::test]
 async fn what_was_not_recorded_is_asked_elsewhere() {
     let elsewhere = playback(vec![trace(1, asks("new"), &[("/response/body", says("from elsewhere"))])], Speed::Max);
-    let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).asking(std::sync::Arc::new(elsewhere));
+    let playback = playback(vec![trace(1, asks("hi"), &[])], Speed::Max).asking(Arc::new(elsewhere));
     for (text, expected) in [("hi", "first"), ("new", "from elsewhere")] {
         assert_eq!(serde_json::to_value(message(&playback, asks(text)).await.unwrap()).unwrap(), says(expected));
     }
@@ -151,6 +153,45 @@ async fn what_was_not_recorded_is_asked_elsewhere() {
     message(&playback, asks("newer")).await.unwrap_err();
     playback.count_tokens(request(asks("newer"))).await.unwrap_err();
     assert_eq!((playback.answered(), playback.answered_elsewhere(), playback.misses().total()), (1, 1, 2));
+}
+
+/// Asks the playback that asks it.
+struct Circle(OnceLock<Weak<Playback>>);
+
+impl Circle {
+    fn playback(&self) -> Arc<Playback> {
+        self.0.get().unwrap().upgrade().unwrap()
+    }
+}
+
+impl Backend for Circle {
+    fn name(&self) -> String {
+        "circle".into()
+    }
+
+    fn model(&self) -> String {
+        "circle".into()
+    }
+
+    fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        Box::pin(async move { self.playback().messages(request).await })
+    }
+
+    fn count_tokens(&self, request: MessagesRequest) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(async move { self.playback().count_tokens(request).await })
+    }
+}
+
+#[tokio::test]
+async fn who_is_asked_by_itself_does_not_ask_again() {
+    let circle = Arc::new(Circle(OnceLock::new()));
+    let playback = Arc::new(playback(vec![trace(1, asks("hi"), &[])], Speed::Max).asking(circle.clone()));
+    circle.0.set(Arc::downgrade(&playback)).unwrap();
+    let error = message(&playback, asks("new")).await.unwrap_err();
+    insta::assert_snapshot!(error, @"invalid_request_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail");
+    playback.count_tokens(request(asks("new"))).await.unwrap_err();
+    // Each came twice: from the client, and round the circle.
+    assert_eq!((playback.answered_elsewhere(), playback.misses().total()), (0, 4));
 }
 
 /// A client that asks again gets what was recorded, as if nothing had happened.

@@ -20,16 +20,19 @@ use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, ChunkWriter, FromChat, PromptField};
 use crate::refuse;
 use crate::wire::openai::ChatRequest;
+use crate::wire::{MessagesRequest, Via};
 
 /// Answers with a stream of chunks, or with the whole completion.
 pub(crate) async fn completions(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
+    via: Via,
     JsonBody(chat): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let options = chat.stream_options.clone().unwrap_or_default();
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromChat { request, omitted, fields } = convert::from_chat(chat).map_err(ApiError::invalid)?;
+    let request = MessagesRequest { via, ..request };
     let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
     say_omitted(&omitted, WhyOmitted::NothingReadsIt);

@@ -15,15 +15,17 @@ use super::error::ApiError;
 use super::meter::Meter;
 use super::observe::RequestId;
 use crate::refuse;
-use crate::wire::{CountTokensRequest, Message, MessagesRequest, StreamEvent, encode_event};
+use crate::wire::{CountTokensRequest, Message, MessagesRequest, StreamEvent, Via, encode_event};
 
 /// Answers with a stream of events, or with the message they assemble to.
 pub(crate) async fn messages(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
+    via: Via,
     JsonBody(request): JsonBody<MessagesRequest>,
 ) -> Result<Response, ApiError> {
     refuse::check_as_anthropic(&request).map_err(ApiError::invalid)?;
+    let request = MessagesRequest { via, ..request };
     let meter = Meter::start(app.metrics.clone(), id);
     let streamed = request.stream;
     let events = answer(app.backend.clone(), request);
@@ -37,9 +39,10 @@ pub(crate) async fn messages(
 /// Answers with the number of prompt tokens.
 pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
+    via: Via,
     JsonBody(request): JsonBody<CountTokensRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    let request = MessagesRequest::from(request);
+    let request = MessagesRequest { via, ..MessagesRequest::from(request) };
     refuse::check_as_anthropic(&request).map_err(ApiError::invalid)?;
     let tokens = app.backend.count_tokens(request).await?;
     Ok(Json(json!({ "input_tokens": tokens })))

@@ -32,6 +32,7 @@ mod responses;
 mod routes;
 mod run;
 mod run_token;
+mod via;
 
 pub use app::ServerOptions;
 pub use body::BODY_LIMIT;

@@ -21,16 +21,18 @@ use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert::{self, FromResponses, ResponseWriter};
 use crate::refuse;
 use crate::wire::openai::responses::ResponsesRequest;
-use crate::wire::{StreamEvent, random_id};
+use crate::wire::{MessagesRequest, StreamEvent, Via, random_id};
 
 /// Answers with a stream of events, or with the whole response.
 pub(crate) async fn responses(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
+    via: Via,
     JsonBody(body): JsonBody<ResponsesRequest>,
 ) -> Result<Response, ApiError> {
     let created = OffsetDateTime::now_utc().unix_timestamp();
     let FromResponses { request, omitted, settings, names, fields } = convert::from_responses(body).map_err(ApiError::invalid)?;
+    let request = MessagesRequest { via, ..request };
     let refused = refuse::check(&request).map_err(ApiError::invalid);
     refused.map_err(|error| error.in_fields(&fields))?;
     say_omitted(&omitted, WhyOmitted::NothingReadsIt);

@@ -31,6 +31,7 @@ mod sse;
 mod stream_end;
 mod surrogates;
 mod tool_changes;
+mod via;
 
 pub use assemble::{AssembleError, Assembler};
 pub use billing_header::{BILLING_HEADER, without_billing_header};
@@ -53,3 +54,4 @@ pub use sse::encode_event;
 pub use stream_end::{DONE, StreamSign};
 pub use surrogates::{from_json, without_lone_surrogates};
 pub use tool_changes::ToolChange;
+pub use via::Via;

@@ -10,6 +10,7 @@ use super::TopLogprobs;
 use super::billing_header::without_billing_header;
 use super::content::{Content, ContentBlock, TextOrList};
 use super::nullable::null_is_default;
+use super::via::Via;
 
 /// The body of `POST /v1/messages`. Fields that nothing here reads are kept in `extra`, so a body survives a round trip.
 ///
@@ -48,6 +49,9 @@ pub struct MessagesRequest {
     /// Set for requests that came in another protocol: the Messages protocol does not have it.
     #[serde(skip)]
     pub top_logprobs: Option<TopLogprobs>,
+    /// A header, and no field of the body: whoever sends the request on sends it, too.
+    #[serde(skip)]
+    pub via: Via,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -108,6 +112,7 @@ impl From<CountTokensRequest> for MessagesRequest {
             stop_sequences: Vec::new(),
             stream: false,
             top_logprobs: None,
+            via: Via::default(),
             extra,
         }
     }

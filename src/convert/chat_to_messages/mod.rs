@@ -10,7 +10,7 @@ use self::tools::OfferedChatTools;
 use super::openai_common::{any_object_format, schema_format, stop_sequences, top_k};
 use super::{FieldNames, Omitted, logprobs};
 use crate::wire::openai::ChatRequest;
-use crate::wire::{ENGINE_FIELDS, MessagesRequest, System};
+use crate::wire::{ENGINE_FIELDS, MessagesRequest, System, Via};
 
 /// A chat request, converted.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,7 @@ pub fn from_chat(chat: ChatRequest) -> Result<FromChat, String> {
         stop_sequences: stop_sequences(chat.stop),
         stream: chat.stream,
         top_logprobs,
+        via: Via::default(),
         extra: counterparts,
     };
     Ok(FromChat { request, omitted, fields })

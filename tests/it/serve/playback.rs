@@ -2,7 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 #[cfg(feature = "mlx")]
@@ -11,7 +15,8 @@ use crate::support::MODEL;
 use crate::support::clients::{launch_claude, run_claude};
 use crate::support::deadline::within;
 use crate::support::demo::session;
-use crate::support::http::post;
+use crate::support::http::{client, post};
+use crate::support::listen;
 use crate::support::process::Running;
 use crate::support::replay_backend::{Flaw, ReplayBackend};
 use crate::support::sandbox::{Sandbox, portable, repository};
@@ -107,6 +112,34 @@ fn what_was_not_recorded_may_be_asked_elsewhere() {
     insta::assert_snapshot!(stopped(running, 0), @"
     answering with 2 recorded answers
     0 requests as recorded, 1 answered elsewhere, 0 without a recording
+    ");
+}
+
+/// The server that is asked asks the playback again, as another playback with `--on-miss ask:` may.
+#[test]
+fn playbacks_that_ask_each_other_end_with_an_error() {
+    let asked_again: Arc<OnceLock<String>> = Arc::default();
+    let back = asked_again.clone();
+    let ask = move |headers: HeaderMap, body: Bytes| async move {
+        let url = format!("{}/v1/messages", back.get().unwrap());
+        let answer = client().post(url).header("via", &headers["via"]).body(body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        (status, [("content-type", "application/json")], text)
+    };
+    let ask = format!("ask:{}", listen::routes(Router::new().route("/v1/messages", axum::routing::post(ask))));
+    let sandbox = session();
+    let mut running = Running::start(&mut sandbox.anyclaude(&["serve", "--traces", "traces", "--port", "0", "--on-miss", &ask]));
+    let url = running.says("listening on ").replace("listening on ", "");
+    asked_again.set(url.clone()).unwrap();
+    let mut request = serde_json::from_str::<Value>(&sandbox.read("traces/demo/001.json")).unwrap()["request"]["body"].take();
+    request["messages"][0]["content"] = json!("Please read goodbye.txt");
+    let reply = post(&format!("{url}/v1/messages"), &request);
+    assert_eq!(reply.status, 400, "{reply:?}");
+    insta::assert_snapshot!(stopped(running, 1), @"
+    answering with 2 recorded answers
+    missed 1 time: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail
+    missed 1 time: no recording has this request, and the server that was asked failed: invalid_request_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail
+    0 requests as recorded, 2 without a recording
     ");
 }
 
