@@ -4,6 +4,7 @@
 //! OpenAI's chat completions (`openai`), several backends in a chain (`fallback`), and one that shortens prompts first
 //! (`trimmed`).
 
+mod cache_access;
 mod cache_report;
 mod chat_judge;
 mod chat_margins;
@@ -23,6 +24,7 @@ pub mod trimmed;
 
 use futures::future::{BoxFuture, ready};
 
+pub use cache_access::CacheAccess;
 pub use cache_report::{CacheEntry, CacheReport, DiskReport, MemoryReport, WarmUpReport};
 pub use error::{BackendError, Protocol};
 pub use event_stream::EventStream;
@@ -85,6 +87,14 @@ pub trait Backend: Send + Sync {
     /// The prefix cache, if the backend lets us control it.
     fn cache(&self) -> Option<&dyn CacheControl> {
         None
+    }
+
+    /// What we can do about the prefix cache. Only a backend without one has to say so.
+    fn cache_access(&self) -> CacheAccess {
+        match self.cache() {
+            Some(_) => CacheAccess::Controlled,
+            None => CacheAccess::Hidden,
+        }
     }
 }
 

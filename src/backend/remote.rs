@@ -14,7 +14,8 @@ use super::chat_judge::ChatJudge;
 use super::http::{self, shorten};
 use super::model_limits::listed_limits;
 use super::{
-    Backend, BackendError, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol, TimeLimits,
+    Backend, BackendError, CacheAccess, CacheControl, ENGINE_SIGNATURE, EventStream, JudgeAnswers, ModelLimits, Protocol,
+    TimeLimits,
 };
 use crate::net::bounds;
 use crate::net::root_cause;
@@ -45,6 +46,8 @@ pub struct RemoteBackend {
 struct Health {
     server: String,
     model: String,
+    #[serde(default)]
+    prefix_cache: CacheAccess,
 }
 
 impl RemoteBackend {
@@ -244,7 +247,11 @@ impl Backend for RemoteBackend {
     }
 
     fn cache(&self) -> Option<&dyn CacheControl> {
-        self.anyclaude.is_some().then_some(self as _)
+        (self.cache_access() == CacheAccess::Controlled).then_some(self as _)
+    }
+
+    fn cache_access(&self) -> CacheAccess {
+        self.anyclaude.as_ref().map_or(CacheAccess::Hidden, |health| health.prefix_cache)
     }
 }
 

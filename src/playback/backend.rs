@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::nearest::nearest;
 use super::recording::Answer;
 use super::{Fault, FaultKind, Misses, Speed};
-use crate::backend::{Backend, BackendError, EventStream};
+use crate::backend::{Backend, BackendError, CacheAccess, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
 use crate::trace::{CanonicalRequest, Digest, Trace, read_body};
@@ -265,6 +265,10 @@ impl Backend for Playback {
     fn model(&self) -> String {
         let model = self.recordings.iter().find_map(|recording| recording.request.fields().get("model")?.as_str());
         model.unwrap_or("recordings").to_owned()
+    }
+
+    fn cache_access(&self) -> CacheAccess {
+        CacheAccess::NoCache
     }
 
     fn messages(&self, request: MessagesRequest) -> BoxFuture<'_, Result<EventStream, BackendError>> {

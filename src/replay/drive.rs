@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::prompt::{least_output, other_conversation};
 use super::retry::Retries;
-use super::{Failure, Measurement, Phase, ReplayCase, ReplayStep};
-use crate::backend::{Backend, BackendError, CacheControl, EventStream, JudgeAnswers, Protocol};
+use super::{Failure, Measurement, Phase, PhaseFailure, ReplayCase, ReplayStep, check};
+use crate::backend::{Backend, BackendError, CacheAccess, CacheControl, EventStream, JudgeAnswers, Protocol};
 use crate::snapshot::Outcome;
 use crate::trace::CallEnd;
 use crate::trace::redact::Redactor;
@@ -28,6 +28,8 @@ pub enum StateControl<'a> {
     /// By changing the prompt, for backends without cache control: a unique salt at its start makes it cold, and sending another
     /// conversation with the same salt makes it warm.
     Salt,
+    /// Not at all: the backend has no cache, and prompts stay as they are.
+    NoCache,
 }
 
 /// A generous bound on the tokens that a chat template puts before the system prompt. They come before the salt and stay cached.
@@ -37,8 +39,16 @@ impl StateControl<'_> {
     /// The most tokens that a cold request may read from the cache.
     pub(super) fn cold_limit(self) -> u64 {
         match self {
-            Self::Cache(_) => 0,
+            Self::Cache(_) | Self::NoCache => 0,
             Self::Salt => BEFORE_THE_SALT,
+        }
+    }
+
+    /// The phases that did not happen. Without a cache none is meant to: the figures are those of another server.
+    pub(super) fn phase_failures(self, measurements: &[Measurement]) -> Vec<PhaseFailure> {
+        match self {
+            Self::Cache(_) | Self::Salt => check(measurements, self.cold_limit()),
+            Self::NoCache => Vec::new(),
         }
     }
 }
@@ -51,7 +61,11 @@ impl<'a> Driver<'a> {
 
     /// How states are created on this backend.
     pub fn state_control(&self) -> StateControl<'a> {
-        self.backend.cache().map_or(StateControl::Salt, StateControl::Cache)
+        match self.backend.cache() {
+            Some(cache) => StateControl::Cache(cache),
+            None if self.backend.cache_access() == CacheAccess::NoCache => StateControl::NoCache,
+            None => StateControl::Salt,
+        }
     }
 
     /// How sure the backend's model is of an answer, if it can tell.
@@ -77,6 +91,7 @@ impl<'a> Driver<'a> {
                     self.retries.run(async || cache.clear().await.map_err(Failure::before)).await?
                 }
                 (ReplayStep::Clear, StateControl::Salt) => salt = Some(new_salt()),
+                (ReplayStep::Clear | ReplayStep::Prime, StateControl::NoCache) => {}
                 (ReplayStep::Prime, StateControl::Cache(cache)) => {
                     self.retries.run(async || cache.keep_shared_prefix(request.clone()).await.map_err(Failure::before)).await?
                 }

@@ -7,7 +7,7 @@ use super::compare::{inconsistency, most_frequent};
 use super::header::header_changes;
 use super::{
     Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, FreeFidelity, Kind, KnownAnswers, Margins, Measurement, Nearest,
-    Phase, Policy, ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, check, disagreements, malformed_arguments,
+    Phase, Policy, ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, disagreements, malformed_arguments,
 };
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
@@ -91,7 +91,7 @@ impl Replayer<'_> {
             CaseEnding::Failed(failure) => Some(failure),
             CaseEnding::Finished | CaseEnding::Interrupted => None,
         };
-        let phase_failures = check(&measurements, self.driver.state_control().cold_limit());
+        let phase_failures = self.driver.state_control().phase_failures(&measurements);
         let missing = phase_failures.iter().map(|failure| Finding::said(Kind::PhaseMissing, failure.to_string()));
         let differing = inconsistency(&measurements, acceptance);
         CaseResult {

@@ -65,6 +65,8 @@ pub enum States {
     CacheControl,
     /// By salting the prompt's start.
     Salt,
+    /// Not at all: the backend has no cache.
+    NoCache,
 }
 
 /// How many outcomes are what the recorded upstream answered.

@@ -24,7 +24,8 @@ pub(crate) async fn root() -> &'static str {
      the server: GET /health, /metrics, /cache; POST /cache/clear, /cache/keep-only\n"
 }
 
-/// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field. During a warm-up the status is
+/// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field, and learns from `prefix_cache` what it
+/// can do about that. During a warm-up the status is
 /// `warming`, with its progress; requests are answered all the same.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let warming = app.cache_report().and_then(|report| report.warming);
@@ -33,6 +34,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
         "server": "anyclaude",
         "version": env!("CARGO_PKG_VERSION"),
         "model": app.backend.model(),
+        "prefix_cache": app.backend.cache_access(),
         "uptime_s": app.started.elapsed().as_secs(),
     });
     if let Some(warming) = warming {

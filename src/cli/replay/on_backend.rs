@@ -64,6 +64,7 @@ impl Replay {
         let states = match Driver::new(backend, 0).state_control() {
             StateControl::Cache(_) => States::CacheControl,
             StateControl::Salt => States::Salt,
+            StateControl::NoCache => States::NoCache,
         };
         let widths = plan.cases.iter().map(|case| console::measure_text_width(&case.id.to_string()));
         Self {

@@ -76,5 +76,6 @@ fn made_by(states: States) -> &'static str {
     match states {
         States::CacheControl => "its cache",
         States::Salt => "salts",
+        States::NoCache => "nothing: no cache",
     }
 }

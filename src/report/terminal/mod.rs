@@ -215,10 +215,16 @@ fn retries(n: u32) -> String {
 
 /// Notes on figures that are less certain than they look.
 fn notes(report: &Report) -> String {
-    let mut notes = Vec::new();
-    if report.target.states == States::Salt {
-        notes.push("The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.");
-    }
+    let of_states = match report.target.states {
+        States::CacheControl => None,
+        States::Salt => Some(
+            "The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.",
+        ),
+        States::NoCache => Some(
+            "The backend has no cache to clear: prompts were sent as they are, and cold, warm and cached are the same there.",
+        ),
+    };
+    let mut notes: Vec<&str> = of_states.into_iter().collect();
     if report.latency.iter().any(|phase| phase.cache_hit_share.is_none()) {
         notes.push("UNVERIFIED: the backend reports no cache figures, so whether cold, warm and cached happened is not known.");
     }

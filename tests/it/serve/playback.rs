@@ -14,7 +14,7 @@ use crate::support::MODEL;
 #[cfg(feature = "mlx")]
 use crate::support::clients::{launch_claude, run_claude};
 use crate::support::deadline::within;
-use crate::support::demo::session;
+use crate::support::demo::{session, write_trace};
 use crate::support::http::{client, post};
 use crate::support::listen;
 use crate::support::process::Running;
@@ -113,6 +113,25 @@ fn what_was_not_recorded_may_be_asked_elsewhere() {
     answering with 2 recorded answers
     0 requests as recorded, 1 answered elsewhere, 0 without a recording
     ");
+}
+
+/// What a replay sent and got, recorded, answers the same replay without a model.
+#[test]
+fn a_replay_on_recordings_sends_prompts_as_they_are() {
+    let sandbox = Sandbox::new();
+    let body = json!({
+        "model": "claude-opus", "max_tokens": 256, "stream": true, "temperature": 0,
+        "tools": [{"name": "Read", "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": "Read"},
+        "messages": [{"role": "user", "content": "Please read hello.txt"}],
+    });
+    write_trace(&sandbox, 1, &[("/request/body", body)]);
+    let (mut running, url) = playing(&sandbox, "traces");
+    let ran = sandbox.run(&["replay", "--backend", &url, "--update"]).exits(0);
+    assert!(ran.stdout.contains("The backend has no cache to clear: prompts were sent as they are"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 trace: 0 as accepted, 1 updated"), "{}", ran.stdout);
+    running.signal("INT");
+    let ended = running.end().exits(0);
+    assert!(ended.stderr.contains("3 requests as recorded, 0 without a recording"), "{}", ended.stderr);
 }
 
 /// The server that is asked asks the playback again, as another playback with `--on-miss ask:` may.

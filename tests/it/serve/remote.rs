@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyclaude::backend::remote::RemoteBackend;
-use anyclaude::backend::{Backend, BackendError, ModelLimits};
+use anyclaude::backend::{Backend, BackendError, CacheAccess, ModelLimits};
 use anyclaude::server::ServerOptions;
 use anyclaude::wire::{self, Assembler, ContentBlock, Message, MessagesRequest, StreamEvent};
 use futures::StreamExt;
@@ -91,6 +91,14 @@ async fn the_cache_of_an_anyclaude_server_is_controlled() {
     soon("the cache's answer", cache.clear()).await.unwrap();
     soon("the cache's answer", cache.keep_shared_prefix(request())).await.unwrap();
     assert_eq!(server.backend.cache_calls.all(), ["clear", "warm claude-opus-5-5"]);
+}
+
+#[tokio::test]
+async fn an_anyclaude_server_says_that_its_cache_is_out_of_reach() {
+    let server = Scripted::new(|_| Ok(answer(&[json!({"text": "Hi"})]))).serve();
+    let remote = connect(&server.url).await;
+    assert!(remote.cache().is_none() && remote.cache_access() == CacheAccess::Hidden);
+    assert_eq!(remote.model(), "scripted");
 }
 
 #[tokio::test]

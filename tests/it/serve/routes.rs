@@ -95,8 +95,9 @@ fn root_and_health_answer() {
         assert!(names(&unknown, route), "{route} is not in {unknown}");
     }
     let health = get(&url(&server, "/health")).json();
-    let known = ["status", "server", "version", "model"].map(|field| health[field].as_str().unwrap().to_owned());
-    assert_eq!(known, ["ok", "anyclaude", env!("CARGO_PKG_VERSION"), "scripted"]);
+    let fields = ["status", "server", "version", "model", "prefix_cache"];
+    let known = fields.map(|field| health[field].as_str().unwrap().to_owned());
+    assert_eq!(known, ["ok", "anyclaude", env!("CARGO_PKG_VERSION"), "scripted", "hidden"]);
     assert!(health["uptime_s"].is_u64());
 }
 
