@@ -17,7 +17,11 @@ use crate::backend::{Backend, BackendError, CacheAccess, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
 use crate::trace::{CanonicalRequest, Digest, Trace, read_body};
-use crate::wire::{CountTokensRequest, Endpoint, ErrorKind, MessagesRequest, StreamEvent, random_id};
+use crate::wire::{CountTokensRequest, Endpoint, ErrorBody, ErrorKind, MessagesRequest, StreamEvent, random_id};
+
+/// The status of a request without a recording. Claude Code sends what was refused with 400 or 422 again and again, each time
+/// without something that the server may not know, and takes 404 for a model that is missing. This one it shows, and stops.
+const MISSED: u16 = 410;
 
 /// A backend that answers each request as it was answered when it was recorded, and others with an error.
 pub struct Playback {
@@ -188,7 +192,7 @@ impl Playback {
     /// Remembers that a request has no recording, and tells why.
     fn missed(&self, why: String) -> BackendError {
         self.lock().misses.add(why.clone());
-        BackendError::new(ErrorKind::InvalidRequest, why)
+        BackendError::Answered { status: MISSED, body: ErrorBody::new(ErrorKind::NotFound, why), retry_after: None }
     }
 
     /// The request as it is asked elsewhere. One that has come through here already would go round for ever.

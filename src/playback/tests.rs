@@ -131,12 +131,12 @@ async fn a_miss_names_the_nearest_recording_and_where_it_differs() {
     let mut told = String::new();
     for body in [asked, more_tools] {
         let error = message(&playback, body).await.unwrap_err();
-        let BackendError::Answered { status: 400, body, .. } = error else { panic!("{error}") };
+        let BackendError::Answered { status: 410, body, .. } = error else { panic!("{error}") };
         told += &format!("{}: {}\n", body.error.kind, body.error.message);
     }
     insta::assert_snapshot!(told, @r#"
-    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at messages[0].content[0].text, character 23: …"ease read the file hello.txt" is recorded, …"ease read the file hallo.txt" came
-    invalid_request_error: no recording has this request; demo/0002 comes nearest and differs first at tools[1]: nothing is recorded, {"name":"Bash","input_schema":{"type":"object"}} came
+    not_found_error: no recording has this request; demo/0002 comes nearest and differs first at messages[0].content[0].text, character 23: …"ease read the file hello.txt" is recorded, …"ease read the file hallo.txt" came
+    not_found_error: no recording has this request; demo/0002 comes nearest and differs first at tools[1]: nothing is recorded, {"name":"Bash","input_schema":{"type":"object"}} came
     "#);
     assert_eq!(playback.misses().total(), 2);
 }
@@ -188,7 +188,7 @@ async fn who_is_asked_by_itself_does_not_ask_again() {
     let playback = Arc::new(playback(vec![trace(1, asks("hi"), &[])], Speed::Max).asking(circle.clone()));
     circle.0.set(Arc::downgrade(&playback)).unwrap();
     let error = message(&playback, asks("new")).await.unwrap_err();
-    insta::assert_snapshot!(error, @"invalid_request_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail");
+    insta::assert_snapshot!(error, @"not_found_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail");
     playback.count_tokens(request(asks("new"))).await.unwrap_err();
     // Each came twice: from the client, and round the circle.
     assert_eq!((playback.answered_elsewhere(), playback.misses().total()), (0, 4));

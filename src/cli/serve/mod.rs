@@ -67,7 +67,7 @@ Then, in another terminal:
 
 Exit codes with --traces:
   0    every request was answered as recorded, by the server of --on-miss, or as --fault says
-  1    a request had no recording and no answer: it got status 400 and what differs from the nearest one, or the error of the
+  1    a request had no recording and no answer: it got status 410 and what differs from the nearest one, or the error of the
        server of --on-miss";
 
 /// What the first signal is answered.

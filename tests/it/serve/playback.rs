@@ -80,6 +80,8 @@ fn the_real_client_does_again_what_it_did() {
     assert!(refused.stdout.contains("no recording has this request"), "{refused:?}");
     let said = stopped(running, 1);
     assert!(said.contains(r#"is recorded, "1\tgoodbye\n2\t" came"#), "{said}");
+    // It does not try other requests.
+    assert!(said.ends_with("1 request as recorded, 1 without a recording\n"), "{said}");
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn a_request_without_a_recording_is_told_what_differs_and_fails_the_run() {
     request["messages"][0]["content"] = json!("Please read goodbye.txt");
     let reply = post(&format!("{url}/v1/messages"), &request);
     let error = reply.json();
-    assert_eq!((reply.status, &error["type"], &error["error"]["type"]), (400, &json!("error"), &json!("invalid_request_error")));
+    assert_eq!((reply.status, &error["type"], &error["error"]["type"]), (410, &json!("error"), &json!("not_found_error")));
     assert!(error["error"]["message"].as_str().unwrap().contains("demo/001 comes nearest"), "{error}");
     insta::assert_snapshot!(stopped(running, 1), @r#"
     answering with 2 recorded answers
@@ -153,11 +155,11 @@ fn playbacks_that_ask_each_other_end_with_an_error() {
     let mut request = serde_json::from_str::<Value>(&sandbox.read("traces/demo/001.json")).unwrap()["request"]["body"].take();
     request["messages"][0]["content"] = json!("Please read goodbye.txt");
     let reply = post(&format!("{url}/v1/messages"), &request);
-    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.status, 410, "{reply:?}");
     insta::assert_snapshot!(stopped(running, 1), @"
     answering with 2 recorded answers
     missed 1 time: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail
-    missed 1 time: no recording has this request, and the server that was asked failed: invalid_request_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail
+    missed 1 time: no recording has this request, and the server that was asked failed: not_found_error: no recording has this request, and the server of --on-miss asks this one: give one of them --on-miss fail
     0 requests as recorded, 2 without a recording
     ");
 }
