@@ -25,8 +25,7 @@ pub(crate) async fn root() -> &'static str {
 }
 
 /// `GET /health`. Our remote backend recognises an anyclaude server by the `server` field, and learns from `prefix_cache` what it
-/// can do about that. During a warm-up the status is
-/// `warming`, with its progress; requests are answered all the same.
+/// can do about the cache. During a warm-up the status is `warming`, with its progress; requests are answered all the same.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let warming = app.cache_report().and_then(|report| report.warming);
     let mut health = json!({

@@ -29,8 +29,8 @@ pub(super) struct PlaybackArgs {
     /// Messages API. It gets ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN of the environment
     #[arg(long, value_name = "fail|ask:URL", default_value = "fail", requires = "traces")]
     on_miss: OnMiss,
-    /// With --traces: what goes wrong with which requests, such as 529@3,cut@5,error@6: the third is answered with status 529, the
-    /// connection breaks in the middle of the answer to the fifth, the one to the sixth ends there with an error event
+    /// With --traces: what goes wrong with which requests, such as 529@3,cut@5,error@6: the third is answered with status 529, in
+    /// the middle of the answer to the fifth the connection breaks, and the one to the sixth ends there with an error event
     #[arg(long, value_name = "WHAT@NTH", value_delimiter = ',', requires = "traces")]
     fault: Vec<Fault>,
 }
