@@ -165,23 +165,23 @@ fn old_sessions_go_and_what_a_kill_left_is_finished() {
     let sandbox = recorder.kill();
     for (trace, days) in [("20200101-000000/0001.json", 40), ("20200101-000000-2/0001.json", 20), ("mine/0001.json", 40)] {
         let path = format!("traces/{trace}");
-        sandbox.write(&path, "x".repeat(2000));
+        sandbox.write(&path, "x".repeat(2_000_000));
         let written = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 24 * 60 * 60);
         fs::File::options().write(true).open(sandbox.path(&path)).unwrap().set_modified(written).unwrap();
     }
     sandbox.write("traces/20200101-000000-2/notes.txt", "mine");
     let mut recorder =
-        Recorder::start_service(sandbox, &["--upstream", &upstream.url(), "--keep-days", "30", "--keep-bytes", "2500"]);
+        Recorder::start_service(sandbox, &["--upstream", &upstream.url(), "--keep-days", "30", "--keep-bytes", "2MB"]);
     let removed = recorder.says("removed ");
-    assert_eq!(removed, "removed 2 old sessions (2 traces, 4.00 kB)");
+    assert_eq!(removed, "removed 2 old sessions (2 traces, 4.00 MB)");
     let ran = recorder.stop().exits(0);
     insta::assert_snapshot!(recorder.sandbox.portable(&ran.stderr), @"
     recovered 1 trace that was left when a recorder was killed
     recording http://127.0.0.1:[port] → http://127.0.0.1:[port], into traces, a folder for each session
-    keeping sessions for 30 days, and up to 2.50 kB of them
+    keeping sessions for 30 days, and up to 2.00 MB of them
     point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] claude
     stop with Ctrl-C
-    removed 2 old sessions (2 traces, 4.00 kB)
+    removed 2 old sessions (2 traces, 4.00 MB)
     recorded no exchanges: no request under /v1/ came
     ");
     let root = recorder.sandbox.path("traces");
