@@ -50,8 +50,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
         }
         Some(path) => {
             print(&text)?;
-            let unwritable = |error| CliError::input(format!("cannot write {}: {error}; choose another place", path.display()));
-            write_as_named(path, &compared.to_json()).map_err(unwritable)?;
+            write_as_named(path, &compared.to_json()).map_err(|error| CliError::unwritable(path, &error))?;
         }
     }
     Ok(ExitCode::from(flips.exit_code()))

@@ -1,6 +1,8 @@
 //! What ends a command early, and the exit code that each of the library's errors gets.
 
 use std::fmt::Display;
+use std::io;
+use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::files::folder_of;
@@ -24,6 +26,11 @@ impl CliError {
     /// Wrong usage, or input that cannot be read.
     pub fn input(error: impl Display) -> Self {
         Self::Input(error.to_string())
+    }
+
+    /// A file that the user has named cannot be written.
+    pub(super) fn unwritable(path: &Path, error: &io::Error) -> Self {
+        Self::input(format!("cannot write {}: {error}; choose another place", path.display()))
     }
 
     /// A backend, an upstream or the machine failed.

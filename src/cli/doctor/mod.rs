@@ -63,7 +63,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     if let Some(file) = args.report {
         let figures = blocking(move || Ok(figures(&args.model))).await?;
         let written = std::fs::write(&file, report::page(&requirements, &figures));
-        written.map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place", file.display())))?;
+        written.map_err(|error| CliError::unwritable(&file, &error))?;
         print(&format!("report written to {}\n", file.display()))?;
     }
     Ok(ExitCode::from(if requirements.iter().any(Requirement::is_missing) { 3 } else { 0 }))
