@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::chat_words::{self, stop_reason};
 use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
@@ -173,13 +174,7 @@ fn message(completion: &Value, is_reason_known: bool) -> Value {
         content.push(json!({"type": "text", "text": text}));
     }
     content.extend(choice["message"]["tool_calls"].as_array().into_iter().flatten().map(call));
-    let reason = match choice["finish_reason"].as_str() {
-        Some("stop") if is_reason_known => json!("end_turn"),
-        Some("length") => json!("max_tokens"),
-        Some("tool_calls") => json!("tool_use"),
-        Some("content_filter") => json!("refusal"),
-        _ => Value::Null,
-    };
+    let reason = choice["finish_reason"].as_str().and_then(|reason| stop_reason(reason, !is_reason_known));
     json!({
         "id": completion["id"], "type": "message", "role": "assistant", "model": completion["model"], "content": content,
         "stop_reason": reason, "stop_sequence": null, "usage": usage(&completion["usage"]),
@@ -197,10 +192,7 @@ fn call(call: &Value) -> Value {
 fn usage(usage: &Value) -> Value {
     let count = |field: &str| usage[field].as_u64().unwrap_or_default();
     let (read, written) = (count("cache_read_input_tokens"), count("cache_creation_input_tokens"));
-    json!({
-        "input_tokens": count("prompt_tokens").saturating_sub(read.saturating_add(written)), "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": written, "output_tokens": count("completion_tokens"),
-    })
+    chat_words::usage(count("prompt_tokens"), read, written, count("completion_tokens"))
 }
 
 #[cfg(test)]

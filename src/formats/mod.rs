@@ -5,6 +5,7 @@
 
 mod atif;
 mod blocks;
+mod chat_words;
 mod claude_code;
 mod claude_trace;
 mod exporter;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Otlp;
 use super::attributes::{Attribute, Attributes};
 use super::content::{Said, answered, asked, blocks, tools};
+use crate::formats::chat_words::{self, stop_reason};
 use crate::formats::http::{HttpAnswer, HttpExchange, Started, micros};
 use crate::formats::import::ImportError;
 use crate::formats::importer::{Found, ImportedExchange, Importer, Passed, Source};
@@ -194,17 +195,13 @@ fn turns(conversation: Vec<Said>) -> Value {
 fn answer(attributes: &Attributes, request: &Value, missing: &mut Vec<&'static str>) -> Option<Value> {
     let (content, reason) = answered(attributes)?;
     let listed = attributes.get("gen_ai.response.finish_reasons").and_then(|reasons| reasons[0].as_str().map(str::to_owned));
-    let may_stop = request["stop_sequences"].as_array().is_some_and(|stops| !stops.is_empty());
-    let reason = match reason.or(listed).as_deref() {
-        Some("stop") if may_stop => None,
-        Some("stop") => Some("end_turn"),
-        Some("length") => Some("max_tokens"),
-        Some("tool_call" | "tool_calls") => Some("tool_use"),
-        Some("content_filter") => Some("refusal"),
-        Some(own @ ("end_turn" | "max_tokens" | "tool_use" | "stop_sequence" | "refusal" | "pause_turn")) => Some(own),
-        _ => None,
-    }
-    .map(str::to_owned);
+    let has_stops = request["stop_sequences"].as_array().is_some_and(|stops| !stops.is_empty());
+    let word = reason.or(listed);
+    let reason = word.as_deref().and_then(|word| match word {
+        "tool_call" => Some("tool_use"),
+        "end_turn" | "max_tokens" | "tool_use" | "stop_sequence" | "refusal" | "pause_turn" => Some(word),
+        _ => stop_reason(word, has_stops),
+    });
     if reason.is_none() {
         missing.push("the reason why the answer ended");
     }
@@ -222,9 +219,6 @@ fn usage(attributes: &Attributes) -> Value {
     let written =
         count(&["gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"]).unwrap_or_default();
     let input = count(&["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"]).unwrap_or_default();
-    json!({
-        "input_tokens": input.saturating_sub(read.saturating_add(written)), "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": written,
-        "output_tokens": count(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"]).unwrap_or_default(),
-    })
+    let output = count(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"]).unwrap_or_default();
+    chat_words::usage(input, read, written, output)
 }
