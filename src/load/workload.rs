@@ -12,7 +12,7 @@ use super::timeline::{Moment, Timeline};
 use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::{ExchangeOutcome, Trace, TraceError};
-use crate::wire::{ContentBlock, MessagesRequest};
+use crate::wire::{ContentBlock, Message, MessagesRequest};
 
 /// What there is to send.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +121,9 @@ impl Workload {
         for trace in traces {
             let (path, trace) = trace?;
             let id = ExchangeId::of_trace(&path, &trace.session)?;
-            let (Some(request), Some(begins)) = (request_of(&trace, changes), begin_of(&trace)) else {
+            // Of an answer that broke off, nobody knows how long it would have become.
+            let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
+            let (Some(request), Some(begins)) = (request_of(&trace, whole.as_ref(), changes), begin_of(&trace)) else {
                 skipped += 1;
                 continue;
             };
@@ -132,7 +134,7 @@ impl Workload {
                 recorded.push(Vec::new());
                 recorded.len() - 1
             });
-            let (request, without_content) = (PackedRequest::of(&request), is_without_content(&trace));
+            let (request, without_content) = (PackedRequest::of(&request), whole.as_ref().is_some_and(is_without_content));
             recorded[nth].push(Recorded { id, request, without_content, begins, ends: end_of(&trace, begins) });
         }
         let all = || recorded.iter().flatten();
@@ -164,18 +166,15 @@ impl Turn {
     }
 }
 
-/// Whether the answer came whole and has nothing in it.
-fn is_without_content(trace: &Trace) -> bool {
+/// Whether an answer has nothing in it.
+fn is_without_content(answer: &Message) -> bool {
     let is_empty = |block: &ContentBlock| matches!(block, ContentBlock::Text { text, .. } if text.is_empty());
-    let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
-    whole.is_some_and(|message| message.content.iter().all(is_empty))
+    answer.content.iter().all(is_empty)
 }
 
-/// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came whole.
-fn request_of(trace: &Trace, changes: Changes) -> Option<MessagesRequest> {
+/// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came `whole`.
+fn request_of(trace: &Trace, whole: Option<&Message>, changes: Changes) -> Option<MessagesRequest> {
     let mut request = trace.messages_request().filter(|_| trace.response.status == 200)?;
-    // Of an answer that broke off, nobody knows how long it would have become.
-    let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
     let recorded = whole.map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);
     request.max_tokens = request.max_tokens.min(recorded.and_then(|tokens| tokens.try_into().ok()).unwrap_or(u32::MAX)).max(1);
     request.max_tokens = request.max_tokens.min(changes.max_tokens.unwrap_or(u32::MAX));
