@@ -68,7 +68,9 @@ fn a_session_of_claude_code_on_a_hybrid_computes_only_what_is_new() {
     // After an answer that shows nothing the client asks again, with a word on it in the middle of what it had said: there may be
     // more requests than turns, and those are no follow-ups.
     assert!(answers.len() >= 6, "{files:?}");
-    for (before, follow_up) in answers.iter().zip(&answers[1..]).filter(|(before, _)| shows_text(before)) {
+    let follow_ups: Vec<_> = answers.iter().zip(&answers[1..]).filter(|(before, _)| shows_text(before)).collect();
+    assert!(!follow_ups.is_empty(), "{files:?}");
+    for (before, follow_up) in follow_ups {
         let usage = &follow_up.usage;
         let known = usage.cache_read_input_tokens.unwrap_or_default();
         assert!(known * 100 > usage.prompt_tokens() * 95, "after {:?}: {usage:?}", before.content);
