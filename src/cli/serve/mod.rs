@@ -139,12 +139,17 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, CliError> {
     })
 }
 
+/// Says where the server listens and how Claude Code comes to it. All at once: who stops the server as soon as the first line is
+/// read would else see the others after the words of the stop.
 fn announce(address: SocketAddr, api_key: Option<&str>, limits: ModelLimits) {
     let key = if api_key.is_some() { "<the key>" } else { "local" };
-    say(format_args!("listening on http://{address}"));
-    say(format_args!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude"));
+    let mut lines = vec![
+        format!("listening on http://{address}"),
+        format!("point Claude Code at it with: ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={key} claude"),
+    ];
     if let Some(context) = limits.context {
         let variables: String = client_limits(limits).iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        say(format_args!("for its context of {} tokens set also:{variables}", grouped(context)));
+        lines.push(format!("for its context of {} tokens set also:{variables}", grouped(context)));
     }
+    say(lines.join("\n"));
 }
