@@ -2,6 +2,7 @@
 
 mod chat;
 mod claude;
+mod plugin_eval;
 mod start;
 mod token;
 
