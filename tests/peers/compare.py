@@ -57,7 +57,9 @@ def main(args):
                        "--backend", "engine=mlx", "--backend", f"mlx-lm=openai:{mlx_url}/v1", "--backend", f"llama.cpp=openai:{llama_url}/v1"]
             # A key is asked for before a server is, and these want none.
             environment = {"OPENAI_API_KEY": "none", **os.environ}
-            return subprocess.run(command + args.replay, env=environment).returncode
+            code = subprocess.run(command + args.replay, env=environment).returncode
+            # 1: answers differ, which is what the table is there to show.
+            return 0 if code == 1 else code
         finally:
             for server in servers:
                 server.terminate()
