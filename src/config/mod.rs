@@ -9,6 +9,7 @@ mod byte_size;
 mod error;
 mod file;
 mod layers;
+mod price;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use file::FILE_NAMES;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::parse;
 pub use layers::{ConfigValue, Loaded, load, load_folder};
+pub use price::{ModelPrice, TokenPrice};
 pub use settings::{Mode, ModeSettings, RecorderSettings, RedactSettings, ReplayDefaults, Settings};
 
 /// The path with a leading `~` replaced by the user's home folder.

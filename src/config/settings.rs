@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ByteSize;
+use super::{ByteSize, ModelPrice};
 use crate::replay::DEFAULT_RETRIES;
 use crate::report::Budgets;
 use crate::snapshot::Rule;
@@ -82,6 +82,10 @@ pub struct RecorderSettings {
     /// How much disk space sessions may take, such as 10GB. The oldest go first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_bytes: Option<ByteSize>,
+    /// What each model's tokens cost, under the name that requests have for it; a name that ends with `*` is for all that begin
+    /// so. A model without prices has no cost.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, ModelPrice>,
 }
 
 /// What `anyclaude replay` does unless a flag says otherwise.

@@ -82,8 +82,6 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
 
 fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<OwnedSemaphorePermit>) -> Tap {
     let endpoint = Endpoint::of_path(&incoming.path);
-    // Fails if nothing listens to the notices any more.
-    state.notices.send(Notice::Opened).ok();
     Tap::new(state.writer.open(incoming, permit.clone()), endpoint)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decompress::decompressed;
 use super::headers;
-use super::notice::{Notice, Recorded};
+use super::known::{KnownSoFar, usage_in};
+use super::notice::{ExchangeName, Notice, Opened, Recorded};
 use super::session::RecordingSession;
 use super::weight::{EventRoom, body_value};
 use crate::server::TOKEN_HEADER;
@@ -22,7 +22,6 @@ use crate::trace::{
     self, Draft, ExchangeOutcome, Opening, PartialFile, PartialLine, RecordedEvent, RecordedRequest, Timing, TraceError,
     partial_path,
 };
-use crate::wire::Usage;
 
 /// A request as the client sent it, and where to write its trace.
 pub(super) struct IncomingRequest {
@@ -56,7 +55,9 @@ pub(super) enum ExchangeUpdate {
 
 /// One exchange so far, in memory and on the disk.
 pub(super) struct ExchangeFile {
-    seq: u32,
+    name: ExchangeName,
+    /// The model that the request asks for.
+    model: Option<String>,
     /// Held so that it stays open.
     _session: Arc<RecordingSession>,
     draft: Draft,
@@ -71,6 +72,8 @@ pub(super) struct ExchangeFile {
     room: Option<EventRoom>,
     /// Whether the tap has reported the end of the exchange.
     is_ended: bool,
+    /// What the notices have said of the answer so far.
+    known: KnownSoFar,
     /// The outline of the saved trace.
     saved: Option<Recorded>,
 }
@@ -104,8 +107,12 @@ impl ExchangeFile {
         tracing::info!(seq = incoming.seq, "{} {}", request.method, request.path);
         tracing::debug!(seq = incoming.seq, "request headers {}", json!(request.headers));
         tracing::trace!(seq = incoming.seq, "request body {}", request.body);
+        let name = ExchangeName { session: opening.session.clone(), seq: incoming.seq };
+        let model = request.body.get("model").and_then(Value::as_str).map(str::to_owned);
+        let opened = Opened { exchange: name.clone(), path: request.path.clone(), model: model.clone() };
         let mut file = Self {
-            seq: incoming.seq,
+            name,
+            model,
             _session: incoming.session,
             draft: Draft::new(opening.clone()),
             stream: StreamRedactor::new(redactor.clone()),
@@ -115,8 +122,10 @@ impl ExchangeFile {
             notices,
             room: Some(EventRoom::default()),
             is_ended: false,
+            known: KnownSoFar::default(),
             saved: None,
         };
+        file.notify(Notice::Opened(opened));
         match file.trace.as_deref().map(|trace| PartialFile::create(partial_path(trace))) {
             Some(Ok(partial)) => file.partial = Some(partial),
             Some(Err(error)) => file.fail(error),
@@ -147,7 +156,7 @@ impl ExchangeFile {
                     }
                     None => {
                         tracing::warn!(
-                            seq = self.seq,
+                            seq = self.name.seq,
                             "the rest of the upstream's answer is not recorded: it has too many events"
                         );
                         self.room = None;
@@ -171,6 +180,9 @@ impl ExchangeFile {
     fn push(&mut self, events: Vec<RecordedEvent>) {
         for event in events {
             tracing::trace!(at_us = event.at_us, "{} {}", event.event, event.data);
+            if let Some(answering) = self.known.learn(&self.name, &event) {
+                self.notify(Notice::Answering(answering));
+            }
             self.append(&PartialLine::Event(event.clone()));
             self.draft.push(event);
         }
@@ -196,11 +208,12 @@ impl ExchangeFile {
                 if let Some(Err(error)) = self.partial.take().map(PartialFile::remove) {
                     self.fail(error);
                 }
+                let usage = self.known.usage().cloned().or_else(|| usage_in(&trace.response.body["usage"]));
                 let Timing { ttft_us, e2e_us, .. } = trace.timing;
                 tracing::info!(seq = trace.seq, status = trace.response.status, ?outcome, ?ttft_us, ?e2e_us);
                 self.saved = Some(Recorded {
-                    session: trace.session,
-                    seq: trace.seq,
+                    exchange: self.name.clone(),
+                    model: self.model.clone(),
                     method: trace.request.method,
                     path: trace.request.path,
                     status: trace.response.status,
@@ -208,7 +221,7 @@ impl ExchangeFile {
                     ttft_us,
                     e2e_us,
                     outcome,
-                    usage: Usage::deserialize(&trace.response.body["usage"]).ok(),
+                    usage,
                 });
             }
             // The partial file stays, so that `recover` can turn it into a trace.
@@ -222,14 +235,18 @@ impl ExchangeFile {
             self.save(ExchangeOutcome::Truncated, None);
         }
         if let Some(recorded) = self.saved.take() {
-            // Fails if nothing listens to the notices any more.
-            self.notices.send(Notice::Recorded(recorded)).ok();
+            self.notify(Notice::Recorded(recorded));
         }
+        self.notify(Notice::Closed(self.name.clone()));
     }
 
     fn fail(&self, error: TraceError) {
+        self.notify(Notice::Failed(error));
+    }
+
+    fn notify(&self, notice: Notice) {
         // Fails if nothing listens to the notices any more.
-        self.notices.send(Notice::Failed(error)).ok();
+        self.notices.send(notice).ok();
     }
 }
 

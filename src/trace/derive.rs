@@ -44,10 +44,17 @@ impl Trace {
     }
 }
 
+impl RecordedEvent {
+    /// Whether it carries content, as [`StreamEvent::is_content`] says.
+    pub fn is_content(&self) -> bool {
+        StreamEvent::deserialize(&self.data).is_ok_and(|event| event.is_content())
+    }
+}
+
 impl Timing {
     /// The timing of a streamed answer.
     pub fn of_events(events: &[RecordedEvent]) -> Self {
-        let content: Vec<u64> = events.iter().filter(|e| is_content(&e.data)).map(|e| e.at_us).collect();
+        let content: Vec<u64> = events.iter().filter(|e| e.is_content()).map(|e| e.at_us).collect();
         let gaps: Vec<u64> = content.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
         Self {
             ttft_us: content.first().copied(),
@@ -67,9 +74,6 @@ impl ItlPercentiles {
     }
 }
 
-fn is_content(data: &Value) -> bool {
-    StreamEvent::deserialize(data).is_ok_and(|event| event.is_content())
-}
 
 /// The message that the events assemble to, as JSON; null before `message_start`.
 ///

@@ -27,7 +27,7 @@ use self::recording::Recording;
 use self::summary::LaunchSummary;
 use super::child::{Child, check_program, environment, token_variable};
 use super::client_limits::client_limits;
-use super::record::{RecordingProgress, observe};
+use super::record::{Prices, RecordingProgress, observe};
 use super::signals::{self, Signals};
 use super::{CliError, blocking, choices, say};
 use crate::config::{self, Mode, Settings};
@@ -183,7 +183,7 @@ async fn observe_client(
     recorder: Recorder,
     notices: UnboundedReceiver<Notice>,
 ) -> Result<Observed, CliError> {
-    let (mut progress, mut summary) = (RecordingProgress::silent(), LaunchSummary::default());
+    let (mut progress, mut summary) = (RecordingProgress::silent(Prices::new()), LaunchSummary::default());
     let code = observe(recorder.run(child.wait(&mut signals)), notices, |notice| {
         summary.take(&notice);
         progress.take(notice);

@@ -90,13 +90,14 @@ impl fmt::Display for LaunchSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::ExchangeName;
     use crate::wire::Usage;
 
     /// An answer that came after a second.
     fn answer(path: &str, outcome: ExchangeOutcome, usage: Option<Usage>) -> Notice {
         Notice::Recorded(Recorded {
-            session: "s".into(),
-            seq: 1,
+            exchange: ExchangeName { session: "s".into(), seq: 1 },
+            model: None,
             method: "POST".into(),
             path: path.into(),
             status: 200,

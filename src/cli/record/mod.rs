@@ -1,6 +1,7 @@
 //! `anyclaude record`: the recording proxy, running until a signal comes or around a child command.
 
 mod args;
+mod live;
 mod progress;
 mod recovery;
 mod session_name;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(super) use self::args::RecordArgs;
 use self::args::{kept, retention};
+pub(super) use self::live::Prices;
 pub(super) use self::progress::RecordingProgress;
 pub(super) use self::recovery::recover_left;
 pub(super) use self::session_name::open_by_time;
@@ -59,6 +61,8 @@ struct RecordingWords {
     place: String,
     /// What is kept of older sessions; `None` if everything is.
     kept: Option<String>,
+    /// What the models' tokens cost.
+    prices: Prices,
 }
 
 /// Opens the recorder's session, and recovers what a killed one has left. Also returns the command to run, if there is one, and
@@ -91,7 +95,7 @@ fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>,
         sessions: sessions.keeping(retention),
         door: Door { allowed: allow.allowed(), token: None },
     };
-    Ok((plan, RecordingWords { upstreams, folder, place, kept: kept(&settings) }, command, made))
+    Ok((plan, RecordingWords { upstreams, folder, place, kept: kept(&settings), prices: settings.prices }, command, made))
 }
 
 async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redactor: &Redactor) -> Result<ExitCode, CliError> {
@@ -102,7 +106,7 @@ async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redacto
     let prefix = words.upstreams.routes().last().map_or("", |route| route.prefix.as_str());
     say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address}{prefix} claude"));
     say("stop with Ctrl-C");
-    let mut progress = RecordingProgress::visible(&words.arrow(&address));
+    let mut progress = RecordingProgress::visible(&words.arrow(&address), words.prices.clone());
     observe(recorder.run(stop), notices, |notice| progress.take(notice)).await;
     say(progress.summary(&words.folder));
     progress.exit_code(0)
@@ -119,7 +123,7 @@ async fn record_command(
     let variables = words.upstreams.without_prefix().map_or_else(Vec::new, |upstream| environment(&address, upstream));
     let child = Child::start(command, variables)?;
     words.say_start(&address);
-    let mut progress = RecordingProgress::silent();
+    let mut progress = RecordingProgress::silent(words.prices.clone());
     let code = observe(recorder.run(child.wait(&mut signals)), notices, |notice| progress.take(notice)).await?;
     say(progress.summary(&words.folder));
     progress.exit_code(code)

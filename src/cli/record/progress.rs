@@ -1,12 +1,13 @@
-//! What the user sees of a recording: a live line on a terminal, plain lines elsewhere, nothing beside a child.
+//! What the user sees of a recording: a live view on a terminal, plain lines elsewhere, nothing beside a child.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 
-use indicatif::{DecimalBytes, HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar};
 
+use super::live::{self, Prices, SharedOverview};
 use crate::cli::text::{self, count};
 use crate::cli::{CliError, say};
 use crate::record::{Notice, Recorded, Removed};
@@ -15,13 +16,15 @@ use crate::trace::{ExchangeOutcome, TraceError};
 /// Counts the recorder's notices, and shows them.
 pub(crate) struct RecordingProgress {
     view: View,
-    opened: usize,
+    overview: SharedOverview,
     recorded: usize,
-    /// The outcomes other than `complete`.
-    incomplete: Vec<ExchangeOutcome>,
-    /// Bytes sent to clients.
-    bytes: u64,
-    failures: Vec<TraceError>,
+    /// How many exchanges had each outcome other than `complete`: as many as [`INCOMPLETE`] has.
+    incomplete: [usize; INCOMPLETE.len()],
+    /// What could not be written first.
+    failure: Option<TraceError>,
+    /// How often something could not be written.
+    failures: usize,
+    /// What was removed.
     removed: Removed,
     /// The names of the sessions.
     sessions: BTreeSet<String>,
@@ -34,43 +37,40 @@ enum View {
     Nothing,
 }
 
+/// The outcomes that are told from `complete`.
+const INCOMPLETE: [ExchangeOutcome; 3] =
+    [ExchangeOutcome::UpstreamError, ExchangeOutcome::ClientClosed, ExchangeOutcome::Truncated];
+
 impl RecordingProgress {
     /// For a recorder without a child. `arrow` names its address and where requests go.
-    pub(crate) fn visible(arrow: &str) -> Self {
-        if !console::user_attended_stderr() {
-            return Self::new(View::Lines);
-        }
-        let bar = ProgressBar::new_spinner();
-        // The test below parses the template.
-        bar.set_style(ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.set_prefix(arrow.to_owned());
-        bar.set_message("waiting for the first request");
-        bar.enable_steady_tick(Duration::from_millis(120));
-        Self::new(View::Bar(bar))
+    pub(crate) fn visible(arrow: &str, prices: Prices) -> Self {
+        let overview = SharedOverview::new(prices);
+        let attended = console::user_attended_stderr();
+        let view = if attended { View::Bar(live::bar(arrow, overview.clone())) } else { View::Lines };
+        Self::new(view, overview)
     }
 
     /// For a recorder whose child has the terminal.
-    pub(crate) fn silent() -> Self {
-        Self::new(View::Nothing)
+    pub(crate) fn silent(prices: Prices) -> Self {
+        Self::new(View::Nothing, SharedOverview::new(prices))
     }
 
-    fn new(view: View) -> Self {
-        let (incomplete, failures, sessions) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { view, opened: 0, recorded: 0, incomplete, bytes: 0, failures, removed: Removed::default(), sessions }
+    fn new(view: View, overview: SharedOverview) -> Self {
+        let (incomplete, sessions) = ([0; INCOMPLETE.len()], BTreeSet::new());
+        Self { view, overview, recorded: 0, incomplete, failure: None, failures: 0, removed: Removed::default(), sessions }
     }
 
     /// Counts and shows a notice.
     pub(crate) fn take(&mut self, notice: Notice) {
+        self.overview.now().take(&notice, Instant::now());
         match notice {
-            Notice::Opened => self.opened += 1,
-            Notice::Bytes(bytes) => self.bytes += bytes as u64,
             Notice::Recorded(recorded) => {
                 self.recorded += 1;
-                if recorded.outcome != ExchangeOutcome::Complete {
-                    self.incomplete.push(recorded.outcome);
+                if let Some(kind) = INCOMPLETE.iter().position(|outcome| *outcome == recorded.outcome) {
+                    self.incomplete[kind] += 1;
                 }
                 self.line(&line(&recorded));
-                self.sessions.insert(recorded.session);
+                self.sessions.insert(recorded.exchange.session);
             }
             Notice::Removed(removed) => {
                 self.line(&format!("removed {}", in_words(removed)));
@@ -78,12 +78,10 @@ impl RecordingProgress {
             }
             Notice::Failed(error) => {
                 self.line(&format!("error: {error}"));
-                self.failures.push(error);
+                self.failures += 1;
+                self.failure.get_or_insert(error);
             }
-        }
-        if let View::Bar(bar) = &self.view {
-            let open = self.opened.saturating_sub(self.recorded);
-            bar.set_message(format!("{} ({open} open), {}", count(self.recorded, "exchange"), HumanBytes(self.bytes)));
+            Notice::Opened(_) | Notice::Answering(_) | Notice::Bytes(_) | Notice::Closed(_) => {}
         }
     }
 
@@ -95,7 +93,7 @@ impl RecordingProgress {
         }
     }
 
-    /// Ends the live line and says what was recorded, and what was removed where no line has said it.
+    /// Ends the live view and says what was recorded, and what was removed where no line has said it.
     pub(crate) fn summary(&self, folder: &Path) -> String {
         if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
@@ -112,34 +110,30 @@ impl RecordingProgress {
             several => format!(" of {several} sessions"),
         };
         let mut summary = format!("recorded {}{of_sessions} to {}", count(self.recorded, "exchange"), folder.display());
-        let kinds = [ExchangeOutcome::UpstreamError, ExchangeOutcome::ClientClosed, ExchangeOutcome::Truncated];
-        let kinds = kinds.map(|kind| (kind, self.incomplete.iter().filter(|outcome| **outcome == kind).count()));
-        let parts: Vec<String> =
-            kinds.iter().filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {}", text::outcome(*kind))).collect();
+        let parts = INCOMPLETE.iter().zip(self.incomplete).filter(|(_, n)| *n > 0);
+        let parts: Vec<String> = parts.map(|(kind, n)| format!("{n} {}", text::outcome(*kind))).collect();
         if !parts.is_empty() {
             summary.push_str(&format!(" ({})", parts.join(", ")));
         }
-        summary + &removed
+        summary + &self.overview.now().cost() + &removed
     }
 
     /// How the process ends after a child that ended with this code: where the child succeeded, and something could not be
     /// written, that is the error.
     pub(crate) fn exit_code(&self, childs_code: u8) -> Result<ExitCode, CliError> {
-        match &self.failures[..] {
-            [first] if childs_code == 0 => Err(CliError::backend(format!("not everything was recorded: {first}"))),
-            [first, more @ ..] if childs_code == 0 => {
-                Err(CliError::backend(format!("not everything was recorded: {first} ({} more)", more.len())))
+        match &self.failure {
+            Some(first) if childs_code == 0 => {
+                let more = if self.failures > 1 { format!(" ({} more)", self.failures - 1) } else { String::new() };
+                Err(CliError::backend(format!("not everything was recorded: {first}{more}")))
             }
             _ => Ok(ExitCode::from(childs_code)),
         }
     }
 }
 
-const TEMPLATE: &str = "{spinner} {prefix}  {msg}";
-
 fn line(recorded: &Recorded) -> String {
-    let Recorded { session, seq, method, path, status, events, e2e_us, outcome, .. } = recorded;
-    let mut line = format!("{session}/{seq:04} {method} {path} {status} {}", text::outcome(*outcome));
+    let Recorded { exchange, method, path, status, events, e2e_us, outcome, .. } = recorded;
+    let mut line = format!("{exchange} {method} {path} {status} {}", text::outcome(*outcome));
     if *events > 0 {
         line.push_str(&format!(", {}", count(*events, "event")));
     }
@@ -156,21 +150,17 @@ fn in_words(Removed { sessions, traces, bytes }: Removed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_template_parses() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
-    }
+    use crate::record::ExchangeName;
 
     #[test]
     fn the_summary_counts_the_exchanges_that_did_not_complete() {
-        let mut progress = RecordingProgress::silent();
+        let mut progress = RecordingProgress::silent(Prices::new());
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded no exchanges: no request under /v1/ came");
         for outcome in [ExchangeOutcome::Complete, ExchangeOutcome::Truncated, ExchangeOutcome::UpstreamError] {
             let (method, path) = ("POST".into(), "/v1/messages".into());
             progress.take(Notice::Recorded(Recorded {
-                session: "s".into(),
-                seq: 1,
+                exchange: ExchangeName { session: "s".into(), seq: 1 },
+                model: None,
                 method,
                 path,
                 status: 200,
