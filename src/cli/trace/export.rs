@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::folder::or_default;
-use super::stats::PromptItem;
 use crate::cli::text::count;
 use crate::cli::{CliError, print, say};
 use crate::formats::{CountTokens, EXPORTERS, Export, exporter_named};
-use crate::trace::{self, TraceError, outlines};
+use crate::trace::{self, PromptItem, TraceError, outlines};
 use crate::wire::MessagesRequest;
 
 #[derive(clap::Args, Debug)]

@@ -3,7 +3,6 @@
 
 mod beginnings;
 mod overlap;
-mod prompt;
 mod read;
 mod tools;
 
@@ -16,14 +15,13 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use self::overlap::{Overlaps, PromptOverlap};
-pub(super) use self::prompt::PromptItem;
 use self::read::{Counted, Uncounted, counted};
 use super::folder::or_default;
 use super::success_unless;
 use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
 use crate::replay::one_line;
-use crate::trace::{TraceError, find, outlines};
+use crate::trace::{PromptItem, TraceError, find, outlines};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -134,7 +132,7 @@ fn in_tokens(files: &[PathBuf], model: &std::path::Path) -> Result<Stats, CliErr
         let counted = read::request_of(&trace).and_then(|(name, request)| {
             let tokens = template.render(&request).and_then(|text| tokenizer.encode(&text));
             let tokens = tokens.map_err(|error| Uncounted { request: name.clone(), reason: error.to_string() })?;
-            Ok((prompt::Prompt { name, items: vec![PromptItem::of_request(&request).into()] }, tokens))
+            Ok((crate::trace::Prompt { name, items: vec![PromptItem::of_request(&request).into()] }, tokens))
         });
         match counted {
             Ok((prompt, tokens)) => overlaps.add_tokens(prompt, &tokens),
@@ -180,7 +178,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    use super::prompt::Prompt;
+    use crate::trace::Prompt;
     use crate::wire::{BILLING_HEADER, MessagesRequest};
 
     fn overlaps(requests: &[Value]) -> Vec<PromptOverlap> {

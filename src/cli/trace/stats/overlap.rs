@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::beginnings::{Beginnings, Shared};
-use super::prompt::{Prompt, PromptPart};
+use crate::trace::{Prompt, PromptPart};
 
 /// How much of a prompt is the beginning of an earlier one. Lengths are in tokens or characters.
 #[derive(Debug, PartialEq, Serialize)]

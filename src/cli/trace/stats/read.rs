@@ -7,8 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use super::prompt::{Prompt, PromptItem, of_system_text};
-use crate::trace::{Outline, Trace, TraceError, read, read_messages_request};
+use crate::trace::{Outline, Prompt, PromptItem, Trace, TraceError, of_system_text, read, read_messages_request};
 use crate::wire::{MessagesRequest, System};
 
 /// The most cache breakpoints that a request may have.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::trace::read_messages_request;
+use super::read_messages_request;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, without_billing_header};
 
 /// The parts of a request in the order of the prompt.
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     /// Its session and number.
     pub name: String,
     pub items: Vec<Arc<PromptItem>>,
@@ -16,7 +16,7 @@ pub(super) struct Prompt {
 
 /// An item of one of a request's lists, or a whole request.
 #[derive(Default)]
-pub(in crate::cli::trace) struct PromptItem {
+pub(crate) struct PromptItem {
     pub parts: Vec<PromptPart>,
     /// Whether a server takes it, going by itself alone.
     pub is_sound: bool,
@@ -26,7 +26,7 @@ pub(in crate::cli::trace) struct PromptItem {
 
 /// A tool, a system block or a content block of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::cli::trace) struct PromptPart {
+pub(crate) struct PromptPart {
     /// What to call it in output, such as `message 1 (user), block 2`.
     pub label: String,
     pub text: String,
@@ -35,25 +35,35 @@ pub(in crate::cli::trace) struct PromptPart {
 }
 
 impl PromptPart {
-    pub(super) fn new(label: String, text: String) -> Self {
+    pub(crate) fn new(label: String, text: String) -> Self {
         let characters = text.chars().count();
         Self { label, text, characters }
     }
 }
 
 impl Prompt {
-    pub(super) fn parts(&self) -> impl Iterator<Item = &PromptPart> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &PromptPart> {
         self.items.iter().flat_map(|item| &item.parts)
     }
 
-    /// The label of the first part in which it differs from another; `None` if one only has more parts at its end.
-    pub(super) fn first_difference(&self, other: &Self) -> Option<String> {
+    /// The first parts in which it differs from another; `None` if one only has more parts at its end.
+    pub(crate) fn first_different<'a>(&'a self, other: &'a Self) -> Option<(&'a PromptPart, &'a PromptPart)> {
         let differ = |(a, b): &(&PromptPart, &PromptPart)| !std::ptr::eq(*a, *b) && a != b;
-        self.parts().zip(other.parts()).find(differ).map(|(part, _)| part.label.clone())
+        self.parts().zip(other.parts()).find(differ)
+    }
+
+    /// The label of the first part in which it differs from another; `None` if one only has more parts at its end.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<String> {
+        self.first_different(other).map(|(part, _)| part.label.clone())
+    }
+
+    /// How many characters of parts it begins with that another begins with, too.
+    pub(crate) fn characters_shared_with(&self, other: &Self) -> usize {
+        self.parts().zip(other.parts()).take_while(|(a, b)| a == b).map(|(part, _)| part.characters).sum()
     }
 
     /// How many bytes of text it begins with that it has in memory together with another.
-    pub(super) fn bytes_held_with(&self, other: &Self) -> usize {
+    pub(crate) fn bytes_held_with(&self, other: &Self) -> usize {
         let held = self.items.iter().zip(&other.items).take_while(|(one, other)| Arc::ptr_eq(one, other));
         held.flat_map(|(item, _)| &item.parts).map(|part| part.text.len()).sum()
     }
@@ -61,7 +71,7 @@ impl Prompt {
 
 impl PromptItem {
     /// A whole request.
-    pub(in crate::cli::trace) fn of_request(request: &MessagesRequest) -> Self {
+    pub(crate) fn of_request(request: &MessagesRequest) -> Self {
         let mut parts: Vec<PromptPart> = request.tools.iter().map(of_tool).collect();
         match &request.system {
             None => {}
@@ -78,7 +88,7 @@ impl PromptItem {
     ///
     /// # Errors
     /// It is no JSON.
-    pub(super) fn read(list: &str, at: usize, json: &[u8]) -> serde_json::Result<Self> {
+    pub(crate) fn read(list: &str, at: usize, json: &[u8]) -> serde_json::Result<Self> {
         let item: Value = serde_json::from_slice(json)?;
         // Whether citations are possible depends on other fields.
         let depends_on_others = memchr::memmem::find(json, b"\"citations\"").is_some();
@@ -106,7 +116,7 @@ fn of_tool(tool: &Tool) -> PromptPart {
 }
 
 /// A system prompt that is no list.
-pub(super) fn of_system_text(text: &str) -> Option<PromptPart> {
+pub(crate) fn of_system_text(text: &str) -> Option<PromptPart> {
     instruction("system".into(), text)
 }
 
