@@ -29,4 +29,5 @@ pub mod server;
 pub mod snapshot;
 mod tensor_file;
 pub mod trace;
+pub mod watch;
 pub mod wire;

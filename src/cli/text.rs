@@ -1,9 +1,8 @@
-//! Times, sizes and outcomes as people read them.
+//! Times and sizes as people read them.
 
 use std::fmt::Display;
 
 pub(super) use crate::report::units::{count, duration};
-use crate::trace::ExchangeOutcome;
 
 /// Like [`duration`]; a dash for `None`.
 pub(super) fn maybe_duration(us: Option<u64>) -> String {
@@ -21,16 +20,6 @@ pub(super) fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-/// The outcome's name in the trace file.
-pub(super) fn outcome(outcome: ExchangeOutcome) -> &'static str {
-    match outcome {
-        ExchangeOutcome::Complete => "complete",
-        ExchangeOutcome::Truncated => "truncated",
-        ExchangeOutcome::ClientClosed => "client_closed",
-        ExchangeOutcome::UpstreamError => "upstream_error",
-    }
 }
 
 /// A text, such as a file's name, without line breaks: it would look like lines of ours.

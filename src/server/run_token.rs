@@ -38,9 +38,14 @@ impl RunToken {
         &self.0
     }
 
+    /// Whether this is it.
+    pub(crate) fn is(&self, offered: &str) -> bool {
+        same(offered, &self.0)
+    }
+
     /// Whether a request has it in the header that is made for it.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).is_some_and(|offered| same(offered, &self.0))
+        headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).is_some_and(|offered| self.is(offered))
     }
 }
 

@@ -108,3 +108,15 @@ pub enum ExchangeOutcome {
     /// The upstream broke off, or answered with an error.
     UpstreamError,
 }
+
+impl ExchangeOutcome {
+    /// The outcome's name in the trace file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Truncated => "truncated",
+            Self::ClientClosed => "client_closed",
+            Self::UpstreamError => "upstream_error",
+        }
+    }
+}

@@ -229,7 +229,7 @@ fn lock(path: &Path) -> Result<Option<File>, TraceError> {
 }
 
 /// The exchange in a partial file; `None` if it has no whole line.
-fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
+pub(crate) fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
     let bytes = file::read_partial(partial)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut draft: Option<Draft> = None;

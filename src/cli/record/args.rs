@@ -47,6 +47,10 @@ pub(crate) struct RecordArgs {
     /// stay
     #[arg(long, value_name = "SIZE")]
     keep_bytes: Option<ByteSize>,
+    /// Show the sessions and each exchange, as it streams too, on a page at 127.0.0.1, under an address that nobody can
+    /// guess. PORT: where to listen [default: any free port]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    pub ui: Option<u16>,
     #[command(flatten)]
     pub allow: AllowArgs,
     /// Command to run with ANTHROPIC_BASE_URL set to the recorder; its exit code is passed on
@@ -61,6 +65,7 @@ Examples:
   anyclaude record --port 8082                          record until Ctrl-C; point any client at it
   anyclaude record --upstream https://api.anthropic.com --upstream /openrouter=https://openrouter.ai/api
                                                         several: ANTHROPIC_BASE_URL=http://127.0.0.1:8082/openrouter
+  anyclaude record --ui -- claude                       and watch the exchanges in the browser
   anyclaude record --keep-days 30 --keep-bytes 10GB     remove what is older, or the oldest beyond 10 GB";
 
 /// The settings that flags set.

@@ -2,6 +2,7 @@
 
 mod args;
 mod live;
+mod page;
 mod progress;
 mod recovery;
 mod session_name;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub(super) use self::args::RecordArgs;
 use self::args::{kept, retention};
 pub(super) use self::live::Prices;
+use self::page::{PagePlan, beside_page};
 pub(super) use self::progress::RecordingProgress;
 pub(super) use self::recovery::recover_left;
 pub(super) use self::session_name::open_by_time;
@@ -36,13 +38,33 @@ const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
 
 /// Records until a signal comes, the second of which ends at once, or until the command ends.
 pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
-    let (plan, words, command, made) = blocking(move || plan(args)).await?;
-    let outcome = match &command[..] {
-        [] => record_until_signal(plan, words, redactor).await,
-        command => record_command(plan, words, redactor, command).await,
-    };
+    let Prepared { plan, words, command, page, made } = blocking(move || prepare(args)).await?;
+    let outcome = beside_page(page, record(plan, words, redactor, &command)).await;
     remove_if_empty(made).await;
     outcome
+}
+
+async fn record(
+    plan: RecordingPlan,
+    words: RecordingWords,
+    redactor: &Redactor,
+    command: &[String],
+) -> Result<ExitCode, CliError> {
+    match command {
+        [] => record_until_signal(plan, words, redactor).await,
+        command => record_command(plan, words, redactor, command).await,
+    }
+}
+
+/// Everything that a recording needs.
+struct Prepared {
+    plan: RecordingPlan,
+    words: RecordingWords,
+    /// The command to run; empty if there is none.
+    command: Vec<String>,
+    page: Option<PagePlan>,
+    /// The folders that were made.
+    made: Vec<PathBuf>,
 }
 
 /// What a recorder is started with.
@@ -65,17 +87,17 @@ struct RecordingWords {
     prices: Prices,
 }
 
-/// Opens the recorder's session, and recovers what a killed one has left. Also returns the command to run, if there is one, and
-/// the folders that were made. Touches files.
-fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>, Vec<PathBuf>), CliError> {
+/// Opens the recorder's session, and recovers what a killed one has left. Touches files.
+fn prepare(args: RecordArgs) -> Result<Prepared, CliError> {
     let settings = args.settings()?;
     let upstreams = upstreams(&settings).map_err(record_error)?;
     let retention = retention(&settings)?;
-    let RecordArgs { port, out, session, allow, command, .. } = args;
+    let RecordArgs { port, out, session, ui, allow, command, .. } = args;
     if !command.is_empty() && upstreams.without_prefix().is_none() {
         return Err(CliError::input("--upstream: a command is pointed at the upstream without a prefix; give one, too"));
     }
     recover_left(&out);
+    let page = ui.map(|port| PagePlan { folder: out.clone(), port });
     let own = match &session {
         Some(name) => RecordingSession::open(&out, name),
         None => open_by_time(&out),
@@ -95,7 +117,8 @@ fn plan(args: RecordArgs) -> Result<(RecordingPlan, RecordingWords, Vec<String>,
         sessions: sessions.keeping(retention),
         door: Door { allowed: allow.allowed(), token: None },
     };
-    Ok((plan, RecordingWords { upstreams, folder, place, kept: kept(&settings), prices: settings.prices }, command, made))
+    let words = RecordingWords { upstreams, folder, place, kept: kept(&settings), prices: settings.prices };
+    Ok(Prepared { plan, words, command, page, made })
 }
 
 async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redactor: &Redactor) -> Result<ExitCode, CliError> {

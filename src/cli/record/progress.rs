@@ -111,7 +111,7 @@ impl RecordingProgress {
         };
         let mut summary = format!("recorded {}{of_sessions} to {}", count(self.recorded, "exchange"), folder.display());
         let parts = INCOMPLETE.iter().zip(self.incomplete).filter(|(_, n)| *n > 0);
-        let parts: Vec<String> = parts.map(|(kind, n)| format!("{n} {}", text::outcome(*kind))).collect();
+        let parts: Vec<String> = parts.map(|(kind, n)| format!("{n} {}", kind.name())).collect();
         if !parts.is_empty() {
             summary.push_str(&format!(" ({})", parts.join(", ")));
         }
@@ -133,7 +133,7 @@ impl RecordingProgress {
 
 fn line(recorded: &Recorded) -> String {
     let Recorded { exchange, method, path, status, events, e2e_us, outcome, .. } = recorded;
-    let mut line = format!("{exchange} {method} {path} {status} {}", text::outcome(*outcome));
+    let mut line = format!("{exchange} {method} {path} {status} {}", outcome.name());
     if *events > 0 {
         line.push_str(&format!(", {}", count(*events, "event")));
     }

@@ -74,7 +74,7 @@ impl TraceLine {
             self.messages.to_string(),
             tools,
             self.status.to_string(),
-            text::outcome(self.outcome).into(),
+            self.outcome.name().into(),
             text::maybe_duration(self.ttft_us),
             text::maybe_duration(self.e2e_us),
             indicatif::HumanBytes(self.bytes).to_string(),

@@ -51,7 +51,7 @@ fn heading(out: &mut String, file: &Path, trace: &Trace) -> std::fmt::Result {
     writeln!(out, "{}", style(file.display()).bold())?;
     let Trace { session, seq, recorded_at, client, request, response, .. } = trace;
     writeln!(out, "session {session} #{seq}, {recorded_at}, {client}")?;
-    writeln!(out, "{} {} → {} {}", request.method, request.path, response.status, text::outcome(trace.outcome))
+    writeln!(out, "{} {} → {} {}", request.method, request.path, response.status, trace.outcome.name())
 }
 
 /// The whole exchange: the request in outline, the last turn, the figures.

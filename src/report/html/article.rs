@@ -37,11 +37,12 @@ pub(super) fn article(nth: usize, exchange: &Exchange) -> Markup {
     }
 }
 
-fn timeline(lane: &Lane) -> Markup {
+/// The course of one answer as a bar.
+pub(super) fn timeline(lane: &Lane) -> Markup {
     let percent = |share: &f64| format!("{:.2}%", share * 100.0);
     html! {
         li {
-            span.phase { (lane.phase) }
+            span.phase { (lane.name) }
             span.bar aria-hidden="true" {
                 span.prefill style={ "width:" (percent(&lane.prefill)) } {}
                 span.answer style={ "width:" (percent(&lane.answer)) } {}
@@ -52,7 +53,8 @@ fn timeline(lane: &Lane) -> Markup {
     }
 }
 
-fn side_by_side(diff: &SideBySide) -> Markup {
+/// Two texts beside each other.
+pub(super) fn side_by_side(diff: &SideBySide) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label={ (diff.old) " beside " (diff.new) } {
             table.diff {

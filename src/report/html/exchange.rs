@@ -21,7 +21,8 @@ pub(super) struct Exchange<'a> {
 
 /// The course of one answer, drawn as a bar: shares of the longest E2E of the exchange.
 pub(super) struct Lane {
-    pub phase: Phase,
+    /// What it is of: a phase of a replay, or an exchange.
+    pub name: String,
     /// Until the first token.
     pub prefill: f64,
     /// From then on to the end.
@@ -69,8 +70,19 @@ fn median(case: &CaseResult, phase: Phase) -> Option<&Measurement> {
 }
 
 impl Lane {
-    fn of(one: &Measurement, longest_us: u64) -> Self {
+    /// An answer that begins and ends at these times, beside one that takes longest, which is not 0. All in microseconds.
+    pub(super) fn drawn(name: String, first_us: u64, end_us: u64, call_us: &[u64], longest_us: u64, words: &[String]) -> Self {
         let share = |us: u64| us.min(longest_us) as f64 / longest_us as f64;
+        Self {
+            name,
+            prefill: share(first_us),
+            answer: (share(end_us) - share(first_us)).max(0.0),
+            calls: call_us.iter().map(|us| share(*us)).collect(),
+            words: words.join(", "),
+        }
+    }
+
+    fn of(one: &Measurement, longest_us: u64) -> Self {
         let first = one.ttft_us.unwrap_or(one.e2e_us);
         let tools = one.outcome.tool_names();
         let mut words: Vec<_> = one.ttft_us.iter().map(|us| format!("first token after {}", duration(*us))).collect();
@@ -82,13 +94,7 @@ impl Lane {
             one.prompt_tokens
         ));
         words.push(format!("{} tokens answered", one.output_tokens));
-        Self {
-            phase: one.phase,
-            prefill: share(first),
-            answer: share(one.e2e_us) - share(first),
-            calls: one.call_us.iter().map(|us| share(*us)).collect(),
-            words: words.join(", "),
-        }
+        Self::drawn(one.phase.to_string(), first, one.e2e_us, &one.call_us, longest_us, &words)
     }
 }
 

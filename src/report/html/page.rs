@@ -21,6 +21,10 @@ const SCRIPT: &str = include_str!("page.js");
 /// What the page may load: nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
+/// What a page that follows a recorder may load: its own changes.
+pub(super) const FOLLOWING_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'";
+
 /// The most problems that are listed above the times. All are with their exchanges.
 const LISTED: usize = 50;
 
@@ -50,13 +54,18 @@ pub fn to_html(report: &Report, made_at: OffsetDateTime) -> String {
 
 /// A whole page, which loads nothing.
 pub(super) fn whole(title: &str, body: &Markup) -> String {
+    whole_under(POLICY, title, body)
+}
+
+/// A whole page, which may load what this policy allows.
+pub(super) fn whole_under(policy: &str, title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content=(policy);
                 link rel="icon" href="data:,";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
