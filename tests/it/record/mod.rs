@@ -9,6 +9,7 @@ mod service;
 mod stop;
 mod stream;
 mod tls;
+mod ui;
 
 use std::fs;
 use std::path::Path;

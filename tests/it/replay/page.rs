@@ -18,7 +18,7 @@ fn the_page_works_with_a_keyboard_in_light_and_dark_and_loads_nothing() {
     let content = json!("Please read </script><b>other</b>.txt");
     write_trace(&sandbox, 1, &[("/request/body/messages/0/content", content)]);
     replay(&sandbox, &server, &["--baseline", "old.json", "--html", "report.html"]).exits(1);
-    let Some(seen) = seen("report.cjs", &sandbox.path("report.html")) else { return };
+    let Some(seen) = seen("report.cjs", &[sandbox.path("report.html")]) else { return };
     let page = format!("file://{}", sandbox.path("report.html").display());
     assert_eq!((&seen["console"], &seen["requests"]), (&json!([]), &json!([page])));
     let made = seen["made"].as_str().unwrap();

@@ -1,6 +1,7 @@
 //! A browser that looks at the pages that we write.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -18,9 +19,10 @@ const NAMES: [&str; 6] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// What a script of tests/browser saw of this page. `None` where there is no browser, which in CI is a failure.
+/// What a script of tests/browser saw with these arguments, of which the first is the page. `None` where there is no browser,
+/// which in CI is a failure.
 #[track_caller]
-pub(crate) fn seen(script: &str, page: &Path) -> Option<Value> {
+pub(crate) fn seen<A: AsRef<OsStr>>(script: &str, arguments: &[A]) -> Option<Value> {
     let Some(browser) = browser() else {
         assert!(std::env::var_os("CI").is_none(), "no Chromium on this machine: run `make browser`");
         eprintln!("not tested, because there is no Chromium on this machine: run `make browser`");
@@ -28,7 +30,7 @@ pub(crate) fn seen(script: &str, page: &Path) -> Option<Value> {
     };
     let sandbox = Sandbox::new();
     let mut node = sandbox.program("node");
-    node.env("NODE_PATH", installed("node_modules")).arg(repository("tests/browser").join(script)).arg(page).arg(browser);
+    node.env("NODE_PATH", installed("node_modules")).arg(repository("tests/browser").join(script)).args(arguments).arg(browser);
     Some(serde_json::from_str(&run(&mut node).exits(0).stdout).unwrap())
 }
 

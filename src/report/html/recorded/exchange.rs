@@ -148,3 +148,50 @@ fn arguments(block: &Value, spelled: Option<&String>) -> String {
         (input, _) => format!("{input:#}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An exchange whose answer calls Read, as far as it came.
+    fn followed(is_open: bool, beginning: Option<Beginning>) -> String {
+        let said = "</pre><script>bad()</script>";
+        let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": said}]});
+        let call = json!({"type": "tool_use", "id": "t", "name": "Read", "input": {}});
+        let piece = json!({"type": "input_json_delta", "partial_json": "{\"path\": \"a"});
+        let events = json!([
+            {"at_us": 1000, "event": "content_block_start", "data": {"type": "content_block_start", "index": 0, "content_block": call}},
+            {"at_us": 3000, "event": "content_block_delta", "data": {"type": "content_block_delta", "index": 0, "delta": piece}},
+        ]);
+        let answer = json!({"type": "message", "content": [call], "usage": {"input_tokens": 7, "output_tokens": 3}});
+        let trace = json!({"version": 1, "id": "i", "session": "s", "seq": 2, "recorded_at": "2026-01-02T03:04:05Z",
+            "client": "c", "mode": "m", "request": {"method": "POST", "path": "/v1/messages", "headers": {}, "body": body},
+            "response": {"status": 200, "headers": {}, "events": events, "body": answer},
+            "timing": {"ttft_us": 1000, "e2e_us": null, "itl_us": null}, "outcome": "truncated"});
+        let trace = serde_json::from_value(trace).unwrap();
+        exchange_part(&FollowedExchange { trace, is_open, beginning }).into_string()
+    }
+
+    #[test]
+    fn a_call_is_shown_as_far_as_it_is_spelled_and_no_text_becomes_html() {
+        let part = followed(true, None);
+        for shown in ["in flight", "Call of Read", "{&quot;path&quot;: &quot;a", "Read at 1.00 ms, so far 3.00 ms", "&lt;script&gt;"] {
+            assert!(part.contains(shown), "{shown}: {part}");
+        }
+        assert!(!part.contains("<script>") && !part.contains("Prompt"), "{part}");
+        assert!(followed(false, None).contains("truncated"));
+    }
+
+    #[test]
+    fn what_broke_the_prompts_beginning_stands_beside_what_was_there() {
+        let broken = BrokenAt { part: "system block 2".into(), old: "Sunday".into(), new: "Monday".into() };
+        let part = followed(false, Some(Beginning { like: 1, shared: 0.25, broken: Some(broken) }));
+        for shown in ["Begins like 0001 for 25.0% of its length", "system block 2", "Sun", "Mon"] {
+            assert!(part.contains(shown), "{shown}: {part}");
+        }
+        let part = followed(false, Some(Beginning { like: 1, shared: 0.9, broken: None }));
+        assert!(part.contains("Goes on from 0001, which has 90.0% of it."), "{part}");
+    }
+}

@@ -1,0 +1,53 @@
+//! The recorder's page in a browser, while an exchange streams.
+
+use serde_json::json;
+
+use crate::support::browser::seen;
+use crate::support::process::Running;
+use crate::support::sandbox::Sandbox;
+use crate::support::upstream::{Client, REQUEST, Upstream, frames, gate};
+
+/// How many frames of the answer come before it waits: up to the beginning of its call.
+const BEFORE: usize = 7;
+
+#[test]
+fn the_page_follows_an_exchange_as_it_streams() {
+    let (open, waits) = gate();
+    let upstream = Upstream::start(move |request, answer| {
+        if request.line.starts_with("GET /release") {
+            open.send(()).ok();
+            return answer.whole(200, &[], "");
+        }
+        answer.stream()?;
+        answer.chunk(frames()[..BEFORE].concat())?;
+        if request.header("x-wait").is_some() {
+            waits.wait();
+        }
+        answer.chunk(frames()[BEFORE..].concat())?;
+        answer.end()
+    });
+    let sandbox = Sandbox::new();
+    let url = upstream.url();
+    let arguments = ["record", "--port", "0", "--session", "s", "--upstream", &url, "--ui"];
+    let mut running = Running::start(&mut sandbox.anyclaude(&arguments));
+    let page = running.says("watch it at ").split_off("watch it at ".len());
+    let line = running.says("recording http://");
+    let address = line.split(' ').nth(1).unwrap();
+    Client::send(address, "POST", "/v1/messages", &[], REQUEST).answer();
+    let mut open_one = Client::send(address, "POST", "/v1/messages", &["x-wait: 1"], REQUEST.replace("a.txt", "b.txt"));
+    open_one.read_until("toolu_1");
+
+    let Some(seen) = seen("recorder.cjs", &[page, format!("{url}/release")]) else { return };
+    assert_eq!(seen["console"], json!([]));
+    assert_eq!(seen["origins"].as_array().unwrap().len(), 1, "{}", seen["origins"]);
+    assert_eq!((&seen["sessions"], &seen["exchanges"]), (&json!(["s"]), &json!(["0002", "0001"])));
+    assert_eq!((&seen["under_way"], &seen["finished"]), (&json!("in flight"), &json!("complete")));
+    assert_eq!((&seen["calls"], &seen["lanes"]), (&json!(["Call of Read"]), &json!(1)));
+    assert!(seen["arguments"].to_string().contains("/w/a.txt"), "{}", seen["arguments"]);
+    assert!(seen["prompt"].as_str().unwrap().contains("up to message 1 (user)"), "{}", seen["prompt"]);
+    assert!(seen["diff"].to_string().contains('b'), "{}", seen["diff"]);
+    assert_eq!((&seen["faults"], &seen["fits"]), (&json!([]), &json!(true)));
+    open_one.read_to_the_end();
+    running.signal("TERM");
+    running.end().exits(0);
+}
