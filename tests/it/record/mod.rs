@@ -8,6 +8,7 @@ mod secrets;
 mod service;
 mod stop;
 mod stream;
+mod terminal;
 mod tls;
 mod ui;
 

@@ -3,12 +3,12 @@
 use anyclaude::snapshot::{ExchangeId, Outcome, Snapshot, Store, ToolUse};
 use serde_json::json;
 
-use super::terminal::python;
 use super::{pending, snapshot};
 use crate::support::demo::write_trace;
 use crate::support::output::line_of;
 use crate::support::process::{Ran, run};
 use crate::support::sandbox::Sandbox;
+use crate::support::terminal::python;
 
 /// Starts a review on a terminal of 80 columns and 24 rows. Once it is drawn, a shell does something, and then these keys are
 /// typed. What it prints afterwards, on the usual screen, is the standard output. The terminal must be as it was before.

@@ -2,7 +2,6 @@
 
 mod by_name;
 mod full_screen;
-mod terminal;
 
 use std::process::Stdio;
 
@@ -14,6 +13,7 @@ use crate::support::demo::write_trace;
 use crate::support::output::line_of;
 use crate::support::process::{Ran, Running, run};
 use crate::support::sandbox::Sandbox;
+use crate::support::terminal::python;
 
 fn snapshot(seq: u32, tool: &str) -> Snapshot {
     let call = ToolUse { name: tool.into(), input: json!({"file_path": "hello.txt"}) };
@@ -310,7 +310,7 @@ def answer(output):
 sys.stdout.buffer.write(play(terminal, answer))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
-    let ran = run(&mut terminal::python(&sandbox, script)).exits(0);
+    let ran = run(&mut python(&sandbox, script)).exits(0);
     insta::assert_snapshot!(line_of(&ran.stdout, "Reviewed: "), @"Reviewed: 1 accepted, 1 rejected, 1 still pending");
     assert_eq!(sandbox.files("snapshots"), ["demo__001.snap", "demo__001.snap.new", "demo__003.snap"]);
 }

@@ -22,6 +22,7 @@ pub(crate) mod sandbox;
 pub(crate) mod scripted;
 #[cfg(feature = "mlx")]
 pub(crate) mod serving;
+pub(crate) mod terminal;
 pub(crate) mod upstream;
 
 /// The embedded model's folder.

@@ -1,8 +1,8 @@
-//! A terminal for reviews, which Python's pty plays.
+//! A terminal, which Python's pty plays.
 
 use std::process::Command;
 
-use crate::support::sandbox::Sandbox;
+use super::sandbox::Sandbox;
 
 /// What all scripts begin with. `play` reads what is printed on a terminal until it is closed, and returns it; `react` sees all
 /// that was printed so far, each time that something came. `small` makes the terminal one of 80 columns and 24 rows.
@@ -24,7 +24,7 @@ def play(terminal, react):
 ";
 
 /// Python with this script, about to be started; its first argument is the built binary.
-pub(super) fn python(sandbox: &Sandbox, script: &str) -> Command {
+pub(crate) fn python(sandbox: &Sandbox, script: &str) -> Command {
     let mut python = sandbox.program("python3");
     python.args(["-c", &format!("{PRELUDE}{script}"), env!("CARGO_BIN_EXE_anyclaude")]);
     python

@@ -1,0 +1,62 @@
+//! The recorder's live view on a terminal: Python's pty plays it.
+
+use crate::support::process::run;
+use crate::support::sandbox::Sandbox;
+use crate::support::terminal::python;
+use crate::support::upstream::{REQUEST, Upstream, frames, gate};
+
+/// How many frames of the answer come before it waits: its text, and the beginning of its call.
+const BEFORE: usize = 7;
+
+/// Starts a recorder on a terminal and sends it a request. Once the view shows its TTFT, the upstream may go on; once the sums
+/// have it, the recorder is stopped.
+const SCRIPT: &str = r"
+import http.client, re, threading
+child, terminal = pty.fork()
+if child == 0:
+    small()
+    os.execv(sys.argv[1], [sys.argv[1], 'record', '--port', '0', '--session', 's', '--upstream', sys.argv[2]])
+def ask(address, method, path, body=None):
+    connection = http.client.HTTPConnection(address)
+    connection.request(method, path, body, {'content-type': 'application/json'})
+    connection.getresponse().read()
+def post(found):
+    arguments = (found[1].decode(), 'POST', '/v1/messages', os.fsencode(sys.argv[3]))
+    threading.Thread(target=ask, args=arguments, daemon=True).start()
+def release(found):
+    ask(sys.argv[2].removeprefix('http://'), 'GET', '/release')
+def stop(found):
+    os.kill(child, signal.SIGTERM)
+steps = [
+    (rb'recording http://([0-9.:]+) ', post),
+    (rb's/0001  claude-test  TTFT ', release),
+    (rb'0 requests in flight, [^;]*; 1 request, 7 prompt tokens', stop),
+]
+def step(output):
+    found = steps and re.search(steps[0][0], output)
+    if found:
+        steps.pop(0)[1](found)
+sys.stdout.buffer.write(play(terminal, step))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
+#[test]
+fn a_request_in_flight_has_a_line_and_then_counts() {
+    let (open, waits) = gate();
+    let upstream = Upstream::start(move |request, answer| {
+        if request.line.starts_with("GET /release") {
+            open.send(()).ok();
+            return answer.whole(200, &[], "");
+        }
+        answer.stream()?;
+        answer.chunk(frames()[..BEFORE].concat())?;
+        waits.wait();
+        answer.chunk(frames()[BEFORE..].concat())?;
+        answer.end()
+    });
+    let sandbox = Sandbox::new();
+    let mut terminal = python(&sandbox, SCRIPT);
+    let ran = run(terminal.args([&*upstream.url(), REQUEST]).env("TERM", "xterm-256color")).exits(0);
+    assert!(ran.stdout.contains("s/0001 POST /v1/messages 200 complete"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("recorded 1 exchange to traces/s"), "{}", ran.stdout);
+}
