@@ -20,7 +20,7 @@ pub(super) struct KnownSoFar {
 impl KnownSoFar {
     /// Learns from the next event. What is known now, if that is more than before.
     pub(super) fn learn(&mut self, exchange: &ExchangeName, event: &RecordedEvent) -> Option<Answering> {
-        let is_first = self.ttft_us.is_none() && event.is_content();
+        let is_first = self.ttft_us.is_none() && is_of_block(&event.data) && event.is_content();
         if is_first {
             self.ttft_us = Some(event.at_us);
         }
@@ -56,6 +56,11 @@ impl KnownSoFar {
     }
 }
 
+/// Whether an event is of a content block, at a glance: the events of other protocols are not looked at closely.
+fn is_of_block(data: &Value) -> bool {
+    data.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("content_block_"))
+}
+
 /// The token counts of a `usage` object of any protocol.
 pub(super) fn usage_in(usage: &Value) -> Option<Usage> {
     if usage.get("prompt_tokens").is_some() {
@@ -80,8 +85,8 @@ mod tests {
     fn said(events: &[Value]) -> Vec<(Option<u64>, Option<(u64, u64, u64)>)> {
         let exchange = ExchangeName { session: "s".into(), seq: 1 };
         let mut known = KnownSoFar::default();
-        let events = events.iter().zip(1..).map(|(data, at_us)| RecordedEvent { at_us, event: String::new(), data: data.clone() });
-        let told = events.filter_map(|event| known.learn(&exchange, &event));
+        let event = |(data, at_us): (&Value, u64)| RecordedEvent { at_us, event: String::new(), data: data.clone() };
+        let told = events.iter().zip(1..).map(event).filter_map(|event| known.learn(&exchange, &event));
         let counts = |usage: Usage| (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or(0), usage.output_tokens);
         told.map(|Answering { ttft_us, usage, .. }| (ttft_us, usage.map(counts))).collect()
     }

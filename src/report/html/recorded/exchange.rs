@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn a_call_is_shown_as_far_as_it_is_spelled_and_no_text_becomes_html() {
         let part = followed(true, None);
-        for shown in ["in flight", "Call of Read", "{&quot;path&quot;: &quot;a", "Read at 1.00 ms, so far 3.00 ms", "&lt;script&gt;"] {
+        let spelled = "{&quot;path&quot;: &quot;a";
+        for shown in ["in flight", "Call of Read", spelled, "Read at 1.00 ms, so far 3.00 ms", "&lt;script&gt;"] {
             assert!(part.contains(shown), "{shown}: {part}");
         }
         assert!(!part.contains("<script>") && !part.contains("Prompt"), "{part}");
