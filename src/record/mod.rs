@@ -5,7 +5,7 @@
 //!
 //! One task per exchange (`exchange`) reads the upstream and feeds the client. On the way every chunk passes the tap (`tap`),
 //! which decompresses it, splits it into events and timestamps them. One thread (`writer`) redacts and writes the events of all
-//! exchanges (`exchange_file`).
+//! exchanges (`exchange_file`), and says in notices what is known of those under way (`known`).
 
 mod authorities;
 mod compression;
