@@ -81,8 +81,11 @@ mod tests {
 
     use super::*;
 
-    /// What was said after each of these events: TTFT, prompt tokens, cached ones and answered ones.
-    fn said(events: &[Value]) -> Vec<(Option<u64>, Option<(u64, u64, u64)>)> {
+    /// What was said of an answer: TTFT, prompt tokens, cached ones and answered ones.
+    type Said = (Option<u64>, Option<(u64, u64, u64)>);
+
+    /// What was said after each of these events.
+    fn said(events: &[Value]) -> Vec<Said> {
         let exchange = ExchangeName { session: "s".into(), seq: 1 };
         let mut known = KnownSoFar::default();
         let event = |(data, at_us): (&Value, u64)| RecordedEvent { at_us, event: String::new(), data: data.clone() };

@@ -74,7 +74,6 @@ impl ItlPercentiles {
     }
 }
 
-
 /// The message that the events assemble to, as JSON; null before `message_start`.
 ///
 /// Unlike [`crate::wire::Assembler`] it works on JSON, because a trace keeps what was received: blocks and fields that this

@@ -35,6 +35,7 @@ fn the_page_follows_an_exchange_as_it_streams() {
     let address = line.split(' ').nth(1).unwrap();
     Client::send(address, "POST", "/v1/messages", &[], REQUEST).answer();
     let mut open_one = Client::send(address, "POST", "/v1/messages", &["x-wait: 1"], REQUEST.replace("a.txt", "b.txt"));
+    open_one.head();
     open_one.read_until("toolu_1");
 
     let Some(seen) = seen("recorder.cjs", &[page, format!("{url}/release")]) else { return };
