@@ -210,16 +210,17 @@ fn read_answer(
     headers: &Map<String, Value>,
     body: Option<Vec<u8>>,
 ) -> Result<Read, &'static str> {
+    let is_success = (200..300).contains(&status);
     let Some(body) = body else {
         // An error is one also if its words were not kept.
-        let outcome = if status >= 400 { ExchangeOutcome::UpstreamError } else { ExchangeOutcome::Truncated };
+        let outcome = if is_success { ExchangeOutcome::Truncated } else { ExchangeOutcome::UpstreamError };
         return Ok(Read { outcome, missing: Some("the answer's body"), ..Read::nothing() });
     };
     let is_stream = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("text/event-stream"));
     if is_stream {
         return read_stream(endpoint, &body);
     }
-    let outcome = if (200..300).contains(&status) { ExchangeOutcome::Complete } else { ExchangeOutcome::UpstreamError };
+    let outcome = if is_success { ExchangeOutcome::Complete } else { ExchangeOutcome::UpstreamError };
     Ok(Read { body: body_value(&body), outcome, ..Read::nothing() })
 }
 

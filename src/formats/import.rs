@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::filed::Filed;
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
 use super::open::open;
 use super::{IMPORTERS, imported_mode, importer_of};
@@ -86,6 +87,8 @@ struct Ready {
 /// An import at work: the sessions so far, and what could not be imported.
 pub struct Import<'a> {
     out: &'a Path,
+    /// What is in `out` from the beginning.
+    filed: Filed,
     redactor: &'a Redactor,
     credentials: Vec<(String, String)>,
     /// The redactor of the last exchange, with the credentials that it knows.
@@ -103,7 +106,7 @@ pub struct Import<'a> {
     pub unrelated: usize,
     /// The files that were named or found again.
     pub repeated_files: Vec<PathBuf>,
-    /// How many exchanges came again, by the file in which they did.
+    /// How many exchanges came again, or lie in another session since an earlier import, by the file in which they came.
     pub repeated: BTreeMap<PathBuf, usize>,
     /// The files that hold nothing at all.
     pub empty: Vec<PathBuf>,
@@ -116,6 +119,7 @@ impl<'a> Import<'a> {
     pub fn into(out: &'a Path, redactor: &'a Redactor) -> Self {
         Self {
             out,
+            filed: Filed::in_folder(out),
             redactor,
             credentials: Vec::new(),
             shared: None,
@@ -194,7 +198,9 @@ impl<'a> Import<'a> {
 
     fn take(&mut self, importer: &'static dyn Importer, path: &Path, found: Found) -> Result<(), ImportError> {
         match found {
-            Found::Exchange(exchange) if !self.ids.insert(exchange.trace.id.clone()) => {
+            Found::Exchange(exchange)
+                if !self.ids.insert(exchange.trace.id.clone()) || self.filed.has_elsewhere(&exchange.trace) =>
+            {
                 *self.repeated.entry(path.to_owned()).or_default() += 1;
                 Ok(())
             }
@@ -221,7 +227,8 @@ impl<'a> Import<'a> {
     fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
         let session = self.sessions.entry(trace.session.clone()).or_default();
         if trace.seq == 0 {
-            trace.seq = session.last.saturating_add(1);
+            let occupied = |number: u32| ImportError::Occupied { path: path_of(self.out, &trace.session, number) };
+            trace.seq = self.filed.number(&trace, session.last).map_err(occupied)?;
         }
         session.last = session.last.max(trace.seq);
         let path = path_of(self.out, &trace.session, trace.seq);

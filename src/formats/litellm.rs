@@ -1,13 +1,16 @@
 //! What LiteLLM's callbacks write: its standard logging payloads, one or a list of them in each line.
 
+use memchr::memmem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::chat_words::{self, stop_reason};
-use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
+use super::chat_words::{TokenCounts, stop_reason};
+use super::http::Headers;
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::for_each_line;
+use super::rebuilt::{Answered, RebuiltCall, RebuiltMessage};
 
 /// The importer.
 pub(super) struct LiteLlm;
@@ -19,6 +22,10 @@ struct Payload {
     /// `success` or `failure`.
     status: String,
     model: String,
+    /// The client's name of its session; empty if it has said none.
+    session_id: Option<String>,
+    /// The same where there is no `session_id`; if the client has said none, it is that of a request and its repeats.
+    trace_id: Option<String>,
     /// Seconds since 1970.
     #[serde(rename = "startTime")]
     start: f64,
@@ -32,8 +39,7 @@ struct Payload {
     response: Value,
     error_information: Option<ErrorInformation>,
     user_agent: Option<String>,
-    #[serde(default)]
-    metadata: Metadata,
+    metadata: Option<Metadata>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +48,7 @@ struct ErrorInformation {
     error_code: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Metadata {
     /// The client's headers that begin with `x-`, without credentials.
     requester_custom_headers: Option<Map<String, Value>>,
@@ -50,6 +56,12 @@ struct Metadata {
 
 /// What stands in place of the texts where LiteLLM is told to log none.
 const LEFT_OUT: &str = "redacted-by-litellm";
+
+/// What stands where LiteLLM has cut a text, or taken a picture's data out; a number follows.
+const CUTS: [&str; 3] = ["(litellm_truncated ", "(litellm_truncated skipped ", "[base64_data truncated: "];
+
+/// What a text ends in that LiteLLM has cut for a logger that takes no long ones.
+const CUT_END: &str = "...truncated by litellm, this logger does not support large content";
 
 impl Importer for LiteLlm {
     fn name(&self) -> &'static str {
@@ -65,27 +77,25 @@ impl Importer for LiteLlm {
     }
 
     fn recognizes(&self, start: &[u8]) -> bool {
-        let holds = |key: &[u8]| start.windows(key.len()).any(|bytes| bytes == key);
+        let holds = |key: &str| memmem::find(start, key.as_bytes()).is_some();
         matches!(start.trim_ascii_start().first(), Some(b'{' | b'['))
-            && holds(b"\"call_type\"")
-            && holds(b"\"custom_llm_provider\"")
+            && holds("\"call_type\"")
+            && holds("\"custom_llm_provider\"")
     }
 
     fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
         let Source { path, reader } = source;
         for_each_line(reader, |number, line| {
-            let payloads = match serde_json::from_slice(line) {
-                // A callback posts many at once, or one.
-                Ok(Value::Array(payloads)) => payloads,
-                Ok(payload) => vec![payload],
+            let payloads = match payloads(line) {
+                Ok(payloads) => payloads,
                 Err(error) => {
                     return found(Found::Passed(Passed { place: format!("line {number}"), reason: format!("no JSON: {error}") }));
                 }
             };
             for (index, payload) in payloads.into_iter().enumerate() {
                 let place = format!("line {number}, call {}", index + 1);
-                found(match exchange(&place, payload) {
-                    Ok((exchange, missing)) => with_missing(exchange.into_found(self, path), missing),
+                found(match call(&place, payload) {
+                    Ok(call) => call.into_found(self, path),
                     Err(reason) => Found::Passed(Passed { place, reason }),
                 })?;
             }
@@ -94,58 +104,83 @@ impl Importer for LiteLlm {
     }
 }
 
-fn with_missing(mut found: Found, missing: Option<&str>) -> Found {
-    if let Found::Exchange(exchange) = &mut found {
-        exchange.missing.extend(missing.map(str::to_owned));
-    }
-    found
+/// A callback posts many payloads at once, or one.
+fn payloads(line: &[u8]) -> serde_json::Result<Vec<&RawValue>> {
+    if line.starts_with(b"[") { serde_json::from_slice(line) } else { serde_json::from_slice(line).map(|payload| vec![payload]) }
 }
 
-/// The exchange, and what of its answer is not known.
-fn exchange(place: &str, payload: Value) -> Result<(HttpExchange, Option<&'static str>), String> {
-    let payload: Payload = serde_json::from_value(payload).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
-    let Payload { call_type, status, model, start, end, messages, mut model_parameters, response, .. } = payload;
+fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
+    let payload = serde_json::from_str(payload.get()).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
+    let Payload {
+        call_type,
+        status,
+        model,
+        session_id,
+        trace_id,
+        start,
+        end,
+        messages,
+        mut model_parameters,
+        response,
+        error_information,
+        user_agent,
+        metadata,
+    } = payload;
     let is_messages = match call_type.as_str() {
         "anthropic_messages" => true,
         "completion" | "acompletion" => false,
         other => return Err(format!("a call of the kind {other}, whose request LiteLLM does not log as it was")),
     };
+    if is_cut(&messages) || model_parameters.values().any(is_cut) {
+        return Err("LiteLLM has cut a text of it, or left a picture out".to_owned());
+    }
     if is_left_out(&messages) {
         return Err("LiteLLM was told to log no texts (turn_off_message_logging)".to_owned());
     }
-    let mut body = Map::from_iter([("model".to_owned(), json!(model)), ("messages".to_owned(), messages)]);
+    let mut request = Map::from_iter([("model".to_owned(), json!(model)), ("messages".to_owned(), messages)]);
     if is_messages {
-        take_system(&mut body);
+        take_system(&mut request);
     }
-    body.append(&mut model_parameters);
-    let stops = body.get("stop_sequences").and_then(Value::as_array).is_some_and(|stops| !stops.is_empty());
-    let (status, answer, missing) = if status == "success" {
-        let is_known = !(is_messages && stops && response["choices"][0]["finish_reason"] == "stop");
-        let answer = if is_messages { message(&response, is_known) } else { response };
-        (Some(200), Some(answer), (!is_known).then_some("the reason why the answer ended, which may be a stop sequence"))
+    request.append(&mut model_parameters);
+    let answer = if status != "success" {
+        Answered::Failed(error_information.and_then(|error| error.error_code?.parse().ok()))
+    } else if is_cut(&response) {
+        Answered::Unknown
+    } else if is_messages {
+        let has_stops = request.get("stop_sequences").and_then(Value::as_array).is_some_and(|stops| !stops.is_empty());
+        Answered::With(message(response, has_stops))
     } else {
-        (payload.error_information.and_then(|error| error.error_code?.parse().ok()), None, None)
+        Answered::With(response)
     };
-    let answer = status.map(|status| HttpAnswer {
-        status,
-        headers: Vec::new(),
-        body: answer.map(|answer| answer.to_string().into_bytes()),
-        e2e_us: Some(micros(end - start)),
-    });
-    let exchange = HttpExchange {
+    Ok(RebuiltCall {
         place: place.to_owned(),
-        started: Started::at_seconds(start),
-        method: "POST".to_owned(),
-        url: if is_messages { "/v1/messages" } else { "/v1/chat/completions" }.to_owned(),
-        headers: headers(payload.user_agent, payload.metadata),
-        body: Some(Value::Object(body).to_string().into_bytes()),
+        session: [session_id, trace_id].into_iter().flatten().find(|id| !id.is_empty()),
+        start,
+        end: Some(end),
+        path: if is_messages { "/v1/messages" } else { "/v1/chat/completions" },
+        headers: headers(user_agent, metadata),
+        request: Value::Object(request),
         answer,
-    };
-    Ok((exchange, missing))
+    })
 }
 
 fn is_left_out(messages: &Value) -> bool {
     messages.as_array().is_none_or(|messages| messages.iter().any(|message| message["content"] == LEFT_OUT))
+}
+
+/// Whether a text in it is not all there.
+fn is_cut(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.ends_with(CUT_END) || CUTS.into_iter().any(|cut| holds_counted(text.as_bytes(), cut)),
+        Value::Array(items) => items.iter().any(is_cut),
+        Value::Object(fields) => fields.values().any(is_cut),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether a text has this with a number behind it. A program that writes such marks has none there.
+fn holds_counted(text: &[u8], mark: &str) -> bool {
+    memmem::find_iter(text, mark).any(|at| text.get(at + mark.len()).is_some_and(u8::is_ascii_digit))
 }
 
 /// Puts the system prompt where the client had it.
@@ -157,42 +192,45 @@ fn take_system(body: &mut Map<String, Value>) {
     }
 }
 
-fn headers(user_agent: Option<String>, metadata: Metadata) -> Headers {
-    let custom = metadata.requester_custom_headers.into_iter().flatten();
+fn headers(user_agent: Option<String>, metadata: Option<Metadata>) -> Headers {
+    let custom = metadata.and_then(|metadata| metadata.requester_custom_headers).into_iter().flatten();
     let custom = custom.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
     user_agent.map(|agent| ("user-agent".to_owned(), agent)).into_iter().chain(custom).collect()
 }
 
-/// The message that LiteLLM has logged as a chat completion.
-fn message(completion: &Value, is_reason_known: bool) -> Value {
+/// The message that LiteLLM has logged as a chat completion. `has_stops`: one of the request's stop sequences may have ended it,
+/// which a completion does not tell from the end of a turn.
+fn message(completion: Value, has_stops: bool) -> Value {
     if completion["type"] == "message" {
-        return completion.clone();
+        return completion;
     }
     let choice = &completion["choices"][0];
     let mut content: Vec<Value> = choice["message"]["thinking_blocks"].as_array().cloned().unwrap_or_default();
     if let Some(text) = choice["message"]["content"].as_str().filter(|text| !text.is_empty()) {
         content.push(json!({"type": "text", "text": text}));
     }
-    content.extend(choice["message"]["tool_calls"].as_array().into_iter().flatten().map(call));
-    let reason = choice["finish_reason"].as_str().and_then(|reason| stop_reason(reason, !is_reason_known));
-    json!({
-        "id": completion["id"], "type": "message", "role": "assistant", "model": completion["model"], "content": content,
-        "stop_reason": reason, "stop_sequence": null, "usage": usage(&completion["usage"]),
-    })
+    content.extend(choice["message"]["tool_calls"].as_array().into_iter().flatten().map(tool_use));
+    let stop_reason = choice["finish_reason"].as_str().and_then(|reason| stop_reason(reason, has_stops));
+    let known = |field: &str| completion.get(field).filter(|value| !value.is_null());
+    let counts = token_counts(&completion["usage"]);
+    RebuiltMessage { id: known("id"), model: known("model"), content: Value::Array(content), stop_reason, counts }.into_value()
 }
 
-fn call(call: &Value) -> Value {
+fn tool_use(call: &Value) -> Value {
     let arguments = &call["function"]["arguments"];
     // A call that was cut has arguments that are no JSON: they stay the text that they are.
     let input = arguments.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| arguments.clone());
     json!({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": input})
 }
 
-/// LiteLLM counts the tokens from the cache among the prompt's, Anthropic apart.
-fn usage(usage: &Value) -> Value {
-    let count = |field: &str| usage[field].as_u64().unwrap_or_default();
-    let (read, written) = (count("cache_read_input_tokens"), count("cache_creation_input_tokens"));
-    chat_words::usage(count("prompt_tokens"), read, written, count("completion_tokens"))
+fn token_counts(usage: &Value) -> TokenCounts {
+    let count = |field: &str| usage[field].as_u64();
+    TokenCounts {
+        prompt: count("prompt_tokens"),
+        cache_read: count("cache_read_input_tokens"),
+        cache_written: count("cache_creation_input_tokens"),
+        output: count("completion_tokens"),
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +240,7 @@ mod tests {
     fn payload() -> Value {
         json!({
             "call_type": "anthropic_messages", "status": "success", "model": "m", "startTime": 1.0, "endTime": 2.5,
+            "session_id": "", "trace_id": "one request",
             "messages": [{"role": "user", "content": "Hi"}], "model_parameters": {"max_tokens": 9, "stop_sequences": ["END"]},
             "response": {
                 "id": "c", "model": "m", "choices": [{"finish_reason": "stop", "message": {"content": "Hello"}}],
@@ -210,27 +249,59 @@ mod tests {
         })
     }
 
-    #[test]
-    fn why_an_answer_ended_is_not_guessed() {
-        let answer = |payload| {
-            let (exchange, missing) = exchange("line 1", payload).unwrap();
-            let body: Value = serde_json::from_slice(&exchange.answer.unwrap().body.unwrap()).unwrap();
-            (body, missing)
-        };
-        let (body, missing) = answer(payload());
-        assert_eq!(body["stop_reason"], Value::Null);
-        assert!(missing.is_some());
-        assert_eq!((&body["usage"]["input_tokens"], &body["usage"]["cache_read_input_tokens"]), (&json!(6), &json!(4)));
-        let mut without = payload();
-        without["model_parameters"]["stop_sequences"] = json!([]);
-        let (body, missing) = answer(without);
-        assert_eq!((&body["stop_reason"], missing), (&json!("end_turn"), None));
+    /// The call of a payload that is changed like this.
+    fn read(change: impl FnOnce(&mut Value)) -> Result<RebuiltCall, String> {
+        let mut payload = payload();
+        change(&mut payload);
+        call("line 1", &serde_json::value::to_raw_value(&payload).unwrap())
     }
 
     #[test]
-    fn a_call_without_its_texts_is_no_trace() {
-        let mut payload = payload();
-        payload["messages"][0]["content"] = json!(LEFT_OUT);
-        assert!(exchange("line 1", payload).err().unwrap().contains("no texts"));
+    fn why_an_answer_ended_is_not_guessed() {
+        let message = |change: fn(&mut Value)| match read(change).unwrap().answer {
+            Answered::With(message) => message,
+            _ => Value::Null,
+        };
+        let answer = message(|_| {});
+        assert_eq!(answer["stop_reason"], Value::Null);
+        assert_eq!(answer["usage"], json!({"input_tokens": 6, "cache_read_input_tokens": 4, "output_tokens": 2}));
+        let answer = message(|payload| payload["model_parameters"]["stop_sequences"] = json!([]));
+        assert_eq!(answer["stop_reason"], "end_turn");
+    }
+
+    #[test]
+    fn a_call_without_all_of_its_texts_is_no_trace() {
+        let reason = |content: &str| read(|payload| payload["messages"][0]["content"] = json!(content)).err().unwrap_or_default();
+        assert!(reason(LEFT_OUT).contains("no texts"));
+        for cut in [
+            "a... (litellm_truncated 12 chars)",
+            "a... (litellm_truncated skipped 12 chars. It is whole elsewhere.) ...b",
+            "data:image/png;base64,[base64_data truncated: 1.50MB]",
+            format!("a{CUT_END}").as_str(),
+        ] {
+            assert!(reason(cut).contains("has cut"), "{cut}");
+        }
+        // As a program says it.
+        assert_eq!(reason("f'(litellm_truncated skipped {count} chars)' or '[base64_data truncated: {size}]'"), "");
+        let tools = json!([{"description": "(litellm_truncated 5 chars)"}]);
+        assert!(read(|payload| payload["model_parameters"]["tools"] = tools).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_is_not_known() {
+        let cut = json!("(litellm_truncated 5 chars)");
+        let read = read(|payload| payload["response"]["choices"][0]["message"]["content"] = cut);
+        assert!(matches!(read.unwrap().answer, Answered::Unknown));
+    }
+
+    #[test]
+    fn the_clients_session_goes_before_that_of_a_request() {
+        assert_eq!(read(|_| {}).unwrap().session.as_deref(), Some("one request"));
+        assert_eq!(read(|payload| payload["session_id"] = json!("s")).unwrap().session.as_deref(), Some("s"));
+        let without = |payload: &mut Value| {
+            payload["session_id"] = Value::Null;
+            payload["trace_id"] = Value::Null;
+        };
+        assert_eq!(read(without).unwrap().session, None);
     }
 }

@@ -9,6 +9,7 @@ mod chat_words;
 mod claude_code;
 mod claude_trace;
 mod exporter;
+mod filed;
 mod har;
 mod http;
 mod import;
@@ -20,6 +21,7 @@ mod mooncake;
 mod open;
 mod openai;
 mod otlp;
+mod rebuilt;
 mod weka;
 
 use std::path::{Path, PathBuf};

@@ -26,11 +26,19 @@ pub(super) fn asked(attributes: &Attributes) -> Option<Vec<Said>> {
 pub(super) fn answered(attributes: &Attributes) -> Option<(Value, Option<String>)> {
     let one_attribute = attributes.structured("gen_ai.output.messages");
     if let Some(message) = one_attribute.as_ref().and_then(|messages| messages.get(0)) {
-        return Some((said(message).content, message["finish_reason"].as_str().map(str::to_owned)));
+        return Some((as_blocks(said(message).content)?, message["finish_reason"].as_str().map(str::to_owned)));
     }
-    let content = numbered(attributes, "gen_ai.completion").into_iter().next()?.content;
-    let content = if content.is_string() { json!([{"type": "text", "text": content}]) } else { content };
+    let content = as_blocks(numbered(attributes, "gen_ai.completion").into_iter().next()?.content)?;
     Some((content, attributes.text("gen_ai.completion.0.finish_reason").map(str::to_owned)))
+}
+
+/// The content of an answer, which is never a text; `None` if there is none.
+fn as_blocks(content: Value) -> Option<Value> {
+    match content {
+        Value::String(_) => Some(json!([{"type": "text", "text": content}])),
+        Value::Array(_) => Some(content),
+        _ => None,
+    }
 }
 
 /// The tools on offer.

@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 use super::Otlp;
 use super::attributes::{Attribute, Attributes};
 use super::content::{Said, answered, asked, blocks, tools};
-use crate::formats::chat_words::{self, stop_reason};
-use crate::formats::http::{HttpAnswer, HttpExchange, Started, micros};
+use crate::formats::chat_words::{TokenCounts, stop_reason};
+use crate::formats::http::micros;
 use crate::formats::import::ImportError;
-use crate::formats::importer::{Found, ImportedExchange, Importer, Passed, Source};
+use crate::formats::importer::{Found, Importer, Passed, Source};
 use crate::formats::lines::for_each_line;
-use crate::formats::session_name;
+use crate::formats::rebuilt::{Answered, RebuiltCall, RebuiltMessage};
+use crate::trace::ExchangeOutcome;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +36,9 @@ struct ScopeSpans {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Span {
+    /// Of all spans of one run of an application, or of this one alone.
+    #[serde(default)]
+    trace_id: String,
     span_id: String,
     /// Nanoseconds since 1970; 64-bit integers are strings.
     #[serde(default)]
@@ -112,37 +116,43 @@ fn one(importer: &Otlp, path: &std::path::Path, line: usize, span: Span) -> Foun
     let (Some(start), Some(messages)) = (times.0, asked(&attributes)) else {
         return refused("the span does not hold what was asked, or when; have its content captured".to_owned());
     };
-    let (body, mut missing) = request(&attributes, messages);
-    let answer = if failed { None } else { answer(&attributes, &body, &mut missing) };
-    let exchange = HttpExchange {
-        place,
-        started: Started::at_seconds(start),
-        method: "POST".to_owned(),
-        url: "/v1/messages".to_owned(),
-        headers: Vec::new(),
-        body: Some(body.to_string().into_bytes()),
-        answer: answer.map(|answer| HttpAnswer {
-            status: 200,
-            headers: Vec::new(),
-            body: Some(answer.to_string().into_bytes()),
-            e2e_us: times.1.map(|end| micros(end - start)),
-        }),
+    let request = request(&attributes, messages);
+    let answer = match failed {
+        true => Answered::Failed(status(&attributes)),
+        false => answer(&attributes, &request).map_or(Answered::Unknown, Answered::With),
     };
-    let mut found = exchange.into_found(importer, path);
+    let session = attributes.first(&["gen_ai.conversation.id", "session.id"]).and_then(Value::as_str);
+    let call = RebuiltCall {
+        place,
+        session: session.or(Some(span.trace_id.as_str())).filter(|id| !id.is_empty()).map(str::to_owned),
+        start,
+        end: times.1,
+        path: "/v1/messages",
+        headers: Vec::new(),
+        request,
+        answer,
+    };
+    let mut found = call.into_found(importer, path);
     if let Found::Exchange(exchange) = &mut found {
-        complete(exchange, &attributes, missing);
+        let first = attributes.get("gen_ai.response.time_to_first_chunk").and_then(Value::as_f64);
+        exchange.trace.timing.ttft_us = first.map(micros);
+        if let Some(outcome) = own_outcome(&attributes).filter(|_| failed) {
+            exchange.trace.outcome = outcome;
+        }
     }
     found
 }
 
-/// Adds what spans say and HTTP does not.
-fn complete(exchange: &mut ImportedExchange, attributes: &Attributes, missing: Vec<&str>) {
-    if let Some(session) = attributes.first(&["gen_ai.conversation.id", "session.id"]).and_then(Value::as_str) {
-        exchange.trace.session = session_name(session);
-    }
-    let first = attributes.get("gen_ai.response.time_to_first_chunk").and_then(Value::as_f64);
-    exchange.trace.timing.ttft_us = first.map(micros);
-    exchange.missing.extend(missing.into_iter().map(str::to_owned));
+/// The status of an answer that failed, if the span has it.
+fn status(attributes: &Attributes) -> Option<u16> {
+    let status = attributes.count(&["http.response.status_code", "http.status_code"])?;
+    u16::try_from(status).ok()
+}
+
+/// How the exchange ended, if the span is of `anyclaude trace export` and there was no error to name.
+fn own_outcome(attributes: &Attributes) -> Option<ExchangeOutcome> {
+    let outcome = ExchangeOutcome::deserialize(attributes.get("error.type")?).ok()?;
+    (outcome != ExchangeOutcome::Complete).then_some(outcome)
 }
 
 fn nanos(value: &Value) -> Option<f64> {
@@ -150,8 +160,8 @@ fn nanos(value: &Value) -> Option<f64> {
     Some(nanos as f64 / 1e9)
 }
 
-/// The request's body, and what it lacks.
-fn request(attributes: &Attributes, messages: Vec<Said>) -> (Value, Vec<&'static str>) {
+/// The request's body, as far as the span has it.
+fn request(attributes: &Attributes, messages: Vec<Said>) -> Value {
     let mut body = Map::new();
     let model = attributes.get("gen_ai.request.model").cloned();
     body.extend(model.map(|model| ("model".to_owned(), model)));
@@ -170,9 +180,8 @@ fn request(attributes: &Attributes, messages: Vec<Said>) -> (Value, Vec<&'static
     if !tools.is_empty() {
         body.insert("tools".to_owned(), Value::Array(tools));
     }
-    let missing = ["model", "max_tokens"].into_iter().filter(|field| !body.contains_key(*field)).collect();
     body.insert("messages".to_owned(), turns(conversation));
-    (Value::Object(body), missing)
+    Value::Object(body)
 }
 
 /// Messages of the roles that the Messages API has: what tools gave belongs to the user's turn.
@@ -192,33 +201,32 @@ fn turns(conversation: Vec<Said>) -> Value {
 }
 
 /// The answer's message. Why it ended is taken only where the span's word has one meaning.
-fn answer(attributes: &Attributes, request: &Value, missing: &mut Vec<&'static str>) -> Option<Value> {
+fn answer(attributes: &Attributes, request: &Value) -> Option<Value> {
     let (content, reason) = answered(attributes)?;
     let listed = attributes.get("gen_ai.response.finish_reasons").and_then(|reasons| reasons[0].as_str().map(str::to_owned));
     let has_stops = request["stop_sequences"].as_array().is_some_and(|stops| !stops.is_empty());
     let word = reason.or(listed);
-    let reason = word.as_deref().and_then(|word| match word {
+    let stop_reason = word.as_deref().and_then(|word| match word {
         "tool_call" => Some("tool_use"),
         "end_turn" | "max_tokens" | "tool_use" | "stop_sequence" | "refusal" | "pause_turn" => Some(word),
         _ => stop_reason(word, has_stops),
     });
-    if reason.is_none() {
-        missing.push("the reason why the answer ended");
-    }
-    Some(json!({
-        "id": attributes.get("gen_ai.response.id"), "type": "message", "role": "assistant",
-        "model": attributes.first(&["gen_ai.response.model", "gen_ai.request.model"]), "content": content,
-        "stop_reason": reason, "stop_sequence": null, "usage": usage(attributes),
-    }))
+    let message = RebuiltMessage {
+        id: attributes.get("gen_ai.response.id"),
+        model: attributes.first(&["gen_ai.response.model", "gen_ai.request.model"]),
+        content,
+        stop_reason,
+        counts: token_counts(attributes),
+    };
+    Some(message.into_value())
 }
 
-/// By the conventions the input's tokens include those from the cache; Anthropic counts these apart.
-fn usage(attributes: &Attributes) -> Value {
-    let count = |names: &[&str]| attributes.count(names);
-    let read = count(&["gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"]).unwrap_or_default();
-    let written =
-        count(&["gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"]).unwrap_or_default();
-    let input = count(&["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"]).unwrap_or_default();
-    let output = count(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"]).unwrap_or_default();
-    chat_words::usage(input, read, written, output)
+fn token_counts(attributes: &Attributes) -> TokenCounts {
+    TokenCounts {
+        prompt: attributes.count(&["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"]),
+        cache_read: attributes.count(&["gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"]),
+        cache_written: attributes
+            .count(&["gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"]),
+        output: attributes.count(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"]),
+    }
 }
