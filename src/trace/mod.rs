@@ -31,7 +31,7 @@ pub use derive::assemble;
 pub use file::{PARTIAL_SUFFIX, TraceError, find, partial_path, path_of, read, write};
 pub(crate) use file::{is_trace_name, write_spelled};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
-pub use outline::{List, Outline, ReadItem, outlines};
+pub use outline::{List, Outline, ReadItem, TraceHead, outlines, outlines_with_head};
 pub(crate) use partial::read_draft;
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
 pub(crate) use prompt::{Prompt, PromptItem, PromptPart, of_system_text};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::read_messages_request;
+use crate::refuse::check_as_anthropic;
 use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, Tool, without_billing_header};
 
 /// The parts of a request in the order of the prompt.
@@ -89,17 +89,17 @@ impl PromptItem {
     /// # Errors
     /// It is no JSON.
     pub(crate) fn read(list: &str, at: usize, json: &[u8]) -> serde_json::Result<Self> {
-        let item: Value = serde_json::from_slice(json)?;
         // Whether citations are possible depends on other fields.
         let depends_on_others = memchr::memmem::find(json, b"\"citations\"").is_some();
         let breakpoints = memchr::memmem::find_iter(json, b"\"cache_control\"").count();
-        let mut body = json!({"model": "-", "max_tokens": 1, "messages": [{"role": "user", "content": "-"}]});
-        match list {
-            // In front, since the last message may be what others may not.
-            "messages" => body["messages"].as_array_mut().into_iter().for_each(|messages| messages.insert(0, item.clone())),
-            _ => body[list] = json!([item]),
+        let request: MessagesRequest = match serde_json::from_slice(&request_with(list, json)) {
+            Ok(request) => request,
+            Err(error) if error.is_data() => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        if check_as_anthropic(&request).is_err() {
+            return Ok(Self::default());
         }
-        let Ok(request) = read_messages_request(&body) else { return Ok(Self::default()) };
         let parts = match (list, &request.system) {
             ("tools", _) => request.tools.iter().map(of_tool).collect(),
             ("system", Some(System::Blocks(blocks))) => blocks.iter().filter_map(|block| of_system_block(at, block)).collect(),
@@ -107,6 +107,17 @@ impl PromptItem {
             _ => return Ok(Self::default()),
         };
         Ok(Self { parts, is_sound: !depends_on_others, breakpoints })
+    }
+}
+
+/// The JSON of a request with this item of a list, and else only what every request has.
+fn request_with(list: &str, item: &[u8]) -> Vec<u8> {
+    const BEGIN: &[u8] = br#"{"model":"-","max_tokens":1,"messages":["#;
+    const MESSAGE: &[u8] = br#"{"role":"user","content":"-"}]"#;
+    match list {
+        // In front, since the last message may be what others may not.
+        "messages" => [BEGIN, item, b",", MESSAGE, b"}"].concat(),
+        _ => [BEGIN, MESSAGE, b",\"", list.as_bytes(), b"\":[", item, b"]}"].concat(),
     }
 }
 
@@ -168,8 +179,23 @@ fn text(block: &ContentBlock) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::wire::BILLING_HEADER;
+
+    #[test]
+    fn an_item_alone_is_sound_if_a_server_takes_it() {
+        let sound = |list: &str, item: Value| PromptItem::read(list, 0, item.to_string().as_bytes()).unwrap().is_sound;
+        let says = |role: &str, text: &str| json!({"role": role, "content": text});
+        assert!(sound("messages", says("user", "Hi")) && sound("messages", says("assistant", "Hi ")));
+        assert!(!sound("messages", says("user", "")) && !sound("messages", json!(7)));
+        assert!(sound("tools", json!({"name": "Read", "input_schema": {"type": "object"}})));
+        assert!(!sound("tools", json!({"name": "bad name!", "input_schema": {"type": "object"}})));
+        assert!(sound("system", json!({"type": "text", "text": "Help."})) && !sound("system", json!({"type": "text"})));
+        assert!(!sound("input", says("user", "Hi")));
+        assert!(PromptItem::read("messages", 0, b"{\"role\"").is_err());
+    }
 
     #[test]
     fn the_billing_header_is_no_part_wherever_it_stands() {

@@ -21,8 +21,7 @@ Examples:
   anyclaude trace import litellm.jsonl spans.jsonl flows.mitm .claude-trace/log-*.jsonl
   anyclaude trace import --from claude-code old.txt
 
-Whose file it is, is told by what it holds: Claude Code's transcript, an HTTP archive, mitmproxy's flows, claude-trace's log,
-LiteLLM's log, or OpenTelemetry's spans. docs/import.md says what of each comes over.
+docs/import.md says what of each format comes over.
 Files may be compressed by gzip or zstd.
 Exit codes: 0 something was imported, 2 nothing was, or a file cannot be read.")]
 pub(super) struct TraceImportArgs {

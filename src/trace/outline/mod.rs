@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(super) use self::cut::LISTS;
@@ -27,9 +28,9 @@ const RECENT: usize = 3;
 const RUN: usize = 64;
 
 /// A trace by what it has that others do not.
-pub struct Outline<T> {
-    /// The trace; in the body of its request, these lists are empty.
-    pub trace: Trace,
+pub struct Outline<T, H = Trace> {
+    /// The trace, or what is needed of it; in the body of its request, these lists are empty.
+    pub trace: H,
     /// Their items, in the order of the body's fields.
     pub lists: Vec<List<T>>,
 }
@@ -42,7 +43,20 @@ pub struct List<T> {
     pub items: Vec<Arc<T>>,
 }
 
-impl<T> Outline<T> {
+/// What a command needs of a trace beside the lists. Fields that it does not have are passed over in the file: most of a trace
+/// without its lists are the events of its answer.
+pub trait TraceHead: DeserializeOwned + From<Trace> {
+    /// The file's version.
+    fn version(&self) -> u32;
+}
+
+impl TraceHead for Trace {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl<T, H> Outline<T, H> {
     /// The items of the list with this name; none if the body has no such list.
     pub fn items(&self, name: &str) -> &[Arc<T>] {
         self.lists.iter().find(|list| list.name == name).map_or(&[], |list| &list.items)
@@ -59,6 +73,15 @@ pub fn outlines<T: Send + Sync, R: Send>(
     files: &[PathBuf],
     item: impl ReadItem<T>,
     make: impl Fn(&Path, Result<Outline<T>, TraceError>) -> R + Sync,
+) -> Vec<R> {
+    outlines_with_head::<T, Trace, R>(files, item, make)
+}
+
+/// The same with less of each trace.
+pub fn outlines_with_head<T: Send + Sync, H: TraceHead, R: Send>(
+    files: &[PathBuf],
+    item: impl ReadItem<T>,
+    make: impl Fn(&Path, Result<Outline<T, H>, TraceError>) -> R + Sync,
 ) -> Vec<R> {
     let runs = files.par_chunks(RUN).map(|run| {
         let mut reader = Reader { item: &item, recent: VecDeque::new() };
@@ -81,7 +104,7 @@ struct ReadFile<T> {
 }
 
 impl<T, F: ReadItem<T>> Reader<'_, T, F> {
-    fn read(&mut self, path: &Path) -> Result<Outline<T>, TraceError> {
+    fn read<H: TraceHead>(&mut self, path: &Path) -> Result<Outline<T, H>, TraceError> {
         // The memory of the oldest: asking the system for as much again takes longer than reading.
         let oldest = if self.recent.len() < RECENT { None } else { self.recent.pop_back() };
         let json = read_json_into(path, oldest.map_or_else(Vec::new, |file| file.json))?;
@@ -92,14 +115,14 @@ impl<T, F: ReadItem<T>> Reader<'_, T, F> {
         }
     }
 
-    fn outline(&mut self, json: Vec<u8>) -> Option<Outline<T>> {
+    fn outline<H: TraceHead>(&mut self, json: Vec<u8>) -> Option<Outline<T, H>> {
         let cut = lists_in(&json, |list, nth, rest| self.known(list, nth, rest))?;
         let head = without_items(&json, &cut);
         if json_weight(&head) > MAX_WEIGHT {
             return None;
         }
-        let trace: Trace = serde_json::from_slice(&head).ok()?;
-        if trace.version != VERSION {
+        let trace: H = serde_json::from_slice(&head).ok()?;
+        if trace.version() != VERSION {
             return None;
         }
         let mut lists: [Vec<_>; LISTS.len()] = Default::default();
@@ -134,7 +157,7 @@ impl<T, F: ReadItem<T>> Reader<'_, T, F> {
     }
 
     /// The outline of a trace that was read as a whole.
-    fn whole(&self, mut trace: Trace, path: &Path) -> Result<Outline<T>, TraceError> {
+    fn whole<H: TraceHead>(&self, mut trace: Trace, path: &Path) -> Result<Outline<T, H>, TraceError> {
         let mut lists = Vec::new();
         for (name, value) in trace.request.body.as_object_mut().into_iter().flatten() {
             let (Some(name), Value::Array(items)) = (LISTS.into_iter().find(|list| list == name), value) else { continue };
@@ -142,6 +165,6 @@ impl<T, F: ReadItem<T>> Reader<'_, T, F> {
             let items = std::mem::take(items).into_iter().enumerate().map(read).collect::<serde_json::Result<_>>();
             lists.push(List { name, items: items.map_err(|error| TraceError::malformed(path, &error))? });
         }
-        Ok(Outline { trace, lists })
+        Ok(Outline { trace: trace.into(), lists })
     }
 }

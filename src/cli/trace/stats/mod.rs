@@ -21,7 +21,7 @@ use super::success_unless;
 use crate::cli::text::grouped;
 use crate::cli::{CliError, print};
 use crate::replay::one_line;
-use crate::trace::{PromptItem, TraceError, find, outlines};
+use crate::trace::{PromptItem, TraceError, find, outlines_with_head};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -100,7 +100,7 @@ fn tools_of(files: &[PathBuf], as_json: bool) -> Result<ExitCode, CliError> {
 fn in_characters(files: &[PathBuf]) -> Stats {
     let mut overlaps = Overlaps::<u8>::new();
     let mut stats = Stats { unit: "characters", ..Stats::default() };
-    for found in outlines(files, PromptItem::read, counted) {
+    for found in outlines_with_head(files, PromptItem::read, counted) {
         match found {
             Ok(Counted::Prompt(prompt)) => overlaps.add(prompt),
             Ok(Counted::Not(uncounted)) => stats.uncounted.push(uncounted),

@@ -4,14 +4,41 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::trace::{Outline, Prompt, PromptItem, Trace, TraceError, of_system_text, read, read_messages_request};
-use crate::wire::{MessagesRequest, System};
+use crate::trace::{Outline, Prompt, PromptItem, Trace, TraceError, TraceHead, of_system_text, read, read_messages_request};
+use crate::wire::{Endpoint, MessagesRequest, System};
 
 /// The most cache breakpoints that a request may have.
 const MOST_BREAKPOINTS: usize = 4;
+
+/// What a prompt is of beside the items of its lists.
+#[derive(Deserialize)]
+pub(super) struct PromptHead {
+    version: u32,
+    session: String,
+    seq: u32,
+    request: RequestHead,
+}
+
+#[derive(Deserialize)]
+struct RequestHead {
+    path: String,
+    body: Value,
+}
+
+impl TraceHead for PromptHead {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl From<Trace> for PromptHead {
+    fn from(Trace { version, session, seq, request, .. }: Trace) -> Self {
+        Self { version, session, seq, request: RequestHead { path: request.path, body: request.body } }
+    }
+}
 
 /// What a trace is for the figures.
 pub(super) enum Counted {
@@ -33,12 +60,12 @@ pub(super) struct Uncounted {
 ///
 /// # Errors
 /// The trace cannot be read.
-pub(super) fn counted(file: &Path, outline: Result<Outline<PromptItem>, TraceError>) -> Result<Counted, TraceError> {
+pub(super) fn counted(file: &Path, outline: Result<Outline<PromptItem, PromptHead>, TraceError>) -> Result<Counted, TraceError> {
     let outline = outline?;
-    if !outline.trace.is_messages() {
+    if Endpoint::of_path(&outline.trace.request.path) != Endpoint::Messages {
         return Ok(Counted::Other);
     }
-    match prompt(&outline) {
+    match prompt(outline) {
         Some(prompt) => Ok(Counted::Prompt(prompt)),
         // Looked at as a whole, it may be right; if not, the reason shows.
         None => Ok(match request_of(&read(file)?) {
@@ -53,21 +80,21 @@ pub(super) fn counted(file: &Path, outline: Result<Outline<PromptItem>, TraceErr
 /// # Errors
 /// It is one that no server takes.
 pub(super) fn request_of(trace: &Trace) -> Result<(String, MessagesRequest), Uncounted> {
-    let name = name_of(trace);
+    let name = name_of(&trace.session, trace.seq);
     match read_messages_request(&trace.request.body) {
         Ok(request) => Ok((name, request)),
         Err(fault) => Err(Uncounted { request: name, reason: format!("request.body{fault}") }),
     }
 }
 
-fn name_of(trace: &Trace) -> String {
-    format!("{}/{:04}", trace.session, trace.seq)
+fn name_of(session: &str, seq: u32) -> String {
+    format!("{session}/{seq:04}")
 }
 
 /// The prompt of a request that is surely right; `None` if it must be looked at as a whole to know.
-fn prompt(Outline { trace, lists }: &Outline<PromptItem>) -> Option<Prompt> {
+fn prompt(Outline { trace, lists }: Outline<PromptItem, PromptHead>) -> Option<Prompt> {
+    let PromptHead { session, seq, request: RequestHead { mut body, .. }, .. } = trace;
     // What is not in the lists is right if it is with a message of which that is known.
-    let mut body = trace.request.body.clone();
     *body.get_mut("messages")? = json!([{"role": "user", "content": "-"}]);
     let system = match read_messages_request(&body).ok()?.system {
         Some(System::Text(text)) => of_system_text(&text),
@@ -82,5 +109,5 @@ fn prompt(Outline { trace, lists }: &Outline<PromptItem>) -> Option<Prompt> {
     let breakpoints: usize = items.iter().map(|item| item.breakpoints).sum();
     let ends_with_assistant = of("messages").last()?.parts.first().is_none_or(|part| part.label.contains("(assistant)"));
     let is_right = is_named_once && breakpoints <= MOST_BREAKPOINTS && !ends_with_assistant;
-    (is_right && items.iter().all(|item| item.is_sound)).then(|| Prompt { name: name_of(trace), items })
+    (is_right && items.iter().all(|item| item.is_sound)).then(|| Prompt { name: name_of(&session, seq), items })
 }
