@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
+use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
@@ -79,7 +79,7 @@ fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange
     let answer = response.map(|response| HttpAnswer {
         status: response.status_code,
         headers: headers(response.headers),
-        body: response.body_raw.map(String::into_bytes).or_else(|| bytes(&response.body)),
+        body: response.body_raw.map(|text| Body::Bytes(text.into_bytes())).or_else(|| body(response.body)),
         e2e_us: Some(micros(response.timestamp - request.timestamp)),
     });
     HttpExchange {
@@ -88,7 +88,7 @@ fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange
         method: request.method,
         url: request.url,
         headers: headers(request.headers),
-        body: bytes(&request.body),
+        body: body(request.body),
         answer,
     }
 }
@@ -98,10 +98,10 @@ fn headers(headers: Map<String, Value>) -> Headers {
     headers.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
-fn bytes(body: &Value) -> Option<Vec<u8>> {
-    match body {
+fn body(logged: Value) -> Option<Body> {
+    match logged {
         Value::Null => None,
-        Value::String(text) => Some(text.clone().into_bytes()),
-        json => Some(json.to_string().into_bytes()),
+        Value::String(text) => Some(Body::Bytes(text.into_bytes())),
+        json => Some(Body::Json(json)),
     }
 }

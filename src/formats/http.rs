@@ -65,8 +65,8 @@ pub(super) struct HttpExchange {
     /// The address, or only its path and query.
     pub url: String,
     pub headers: Headers,
-    /// Decompressed; `None` if the file does not hold it.
-    pub body: Option<Vec<u8>>,
+    /// `None` if the file does not hold it.
+    pub body: Option<Body>,
     pub answer: Option<HttpAnswer>,
 }
 
@@ -74,10 +74,27 @@ pub(super) struct HttpExchange {
 pub(super) struct HttpAnswer {
     pub status: u16,
     pub headers: Headers,
-    /// Decompressed; `None` if the file does not hold it.
-    pub body: Option<Vec<u8>>,
+    /// `None` if the file does not hold it.
+    pub body: Option<Body>,
     /// Microseconds from the request to the answer's end, if that is known.
     pub e2e_us: Option<u64>,
+}
+
+/// A body.
+pub(super) enum Body {
+    /// As it went over the wire, decompressed.
+    Bytes(Vec<u8>),
+    /// As the tool has parsed it.
+    Json(Value),
+}
+
+impl Body {
+    fn into_value(self) -> Value {
+        match self {
+            Self::Bytes(bytes) => body_value(&bytes),
+            Self::Json(value) => value,
+        }
+    }
 }
 
 /// What an answer's body turned out to be.
@@ -102,7 +119,7 @@ impl HttpExchange {
     }
 
     fn into_trace(self, endpoint: Endpoint, importer: &dyn Importer, file: &Path) -> Result<ImportedExchange, &'static str> {
-        let body = body_value(&self.body.ok_or("the file does not hold the request's body")?);
+        let body = self.body.ok_or("the file does not hold the request's body")?.into_value();
         if !body.is_object() {
             return Err("the request's body is no JSON object");
         }
@@ -208,7 +225,7 @@ fn read_answer(
     endpoint: Endpoint,
     status: u16,
     headers: &Map<String, Value>,
-    body: Option<Vec<u8>>,
+    body: Option<Body>,
 ) -> Result<Read, &'static str> {
     let is_success = (200..300).contains(&status);
     let Some(body) = body else {
@@ -217,11 +234,12 @@ fn read_answer(
         return Ok(Read { outcome, missing: Some("the answer's body"), ..Read::nothing() });
     };
     let is_stream = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("text/event-stream"));
-    if is_stream {
-        return read_stream(endpoint, &body);
-    }
+    let body = match body {
+        Body::Bytes(stream) if is_stream => return read_stream(endpoint, &stream),
+        body => body.into_value(),
+    };
     let outcome = if is_success { ExchangeOutcome::Complete } else { ExchangeOutcome::UpstreamError };
-    Ok(Read { body: body_value(&body), outcome, ..Read::nothing() })
+    Ok(Read { body, outcome, ..Read::nothing() })
 }
 
 /// The message that a stream spells. A trace says when each event came, so those without a time are not kept.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::chat_words::TokenCounts;
-use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
+use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::importer::{Found, ImportedExchange, Importer, Passed};
 use super::session_name;
 use crate::trace::{ExchangeOutcome, Trace, read_body, read_messages_request, session_in_headers};
@@ -68,11 +68,11 @@ impl RebuiltCall {
             method: "POST".to_owned(),
             url: path.to_owned(),
             headers,
-            body: Some(request.to_string().into_bytes()),
+            body: Some(Body::Json(request)),
             answer: status.map(|status| HttpAnswer {
                 status,
                 headers: Vec::new(),
-                body: body.map(|body| body.to_string().into_bytes()),
+                body: body.map(Body::Json),
                 e2e_us: end.map(|end| micros(end - start)),
             }),
         };

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use self::own::Own;
-use super::http::{Headers, HttpAnswer, HttpExchange, Started, micros};
+use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
 
@@ -118,10 +118,10 @@ fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
     let answer = (status > 0).then(|| HttpAnswer {
         status,
         headers: pairs(response.headers),
-        body: response.content.and_then(bytes),
+        body: response.content.and_then(bytes).map(Body::Bytes),
         e2e_us: time.map(|ms| micros(ms / 1e3)),
     });
-    let body = request.post_data.and_then(bytes);
+    let body = request.post_data.and_then(bytes).map(Body::Bytes);
     let headers = pairs(request.headers);
     Ok(HttpExchange { place: place.to_owned(), started, method: request.method, url: request.url, headers, body, answer })
 }

@@ -5,7 +5,7 @@ mod tnetstring;
 use std::io;
 
 use self::tnetstring::Item;
-use super::http::{Headers, HttpAnswer, HttpExchange, Started, decompress, micros};
+use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, decompress, micros};
 use super::import::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 
@@ -83,7 +83,7 @@ fn exchange(place: &str, flow: &Item) -> Result<Option<HttpExchange>, String> {
         HttpAnswer {
             status: u16::try_from(status).unwrap_or_default(),
             headers,
-            body,
+            body: body.map(Body::Bytes),
             e2e_us: ended.map(|ended| micros(ended - started)),
         }
     });
@@ -94,7 +94,7 @@ fn exchange(place: &str, flow: &Item) -> Result<Option<HttpExchange>, String> {
         method: text("method"),
         url: text("path"),
         headers,
-        body,
+        body: body.map(Body::Bytes),
         answer,
     }))
 }
