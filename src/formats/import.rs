@@ -1,19 +1,17 @@
 //! Importing: from files of any format to traces in their sessions' folders.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::filed::Filed;
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
 use super::open::open;
+use super::writers::{Ready, Writers, Written};
 use super::{IMPORTERS, imported_mode, importer_of};
 use crate::trace::redact::Redactor;
-use crate::trace::{self, SharedRedactor, Trace, TraceError, path_of, write_spelled};
+use crate::trace::{SharedRedactor, Trace, TraceError, path_of};
 
 /// Why an import ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +71,6 @@ pub struct ImportedSession {
     pub missing: BTreeMap<String, u32>,
 }
 
-/// How many exchanges are written at once, each by any thread.
-const AT_ONCE: usize = 32;
-
-/// An exchange that is to be written.
-struct Ready {
-    path: PathBuf,
-    trace: Trace,
-    missing: Vec<String>,
-    redactor: Arc<SharedRedactor>,
-}
-
 /// An import at work: the sessions so far, and what could not be imported.
 pub struct Import<'a> {
     out: &'a Path,
@@ -93,7 +80,9 @@ pub struct Import<'a> {
     credentials: Vec<(String, String)>,
     /// The redactor of the last exchange, with the credentials that it knows.
     shared: Option<(Vec<String>, Arc<SharedRedactor>)>,
-    ready: Vec<Ready>,
+    writers: Writers,
+    /// Why traces could not be written, by the order of the traces.
+    failed: BTreeMap<usize, ImportError>,
     files: HashSet<PathBuf>,
     ids: HashSet<String>,
     /// The files of the traces taken: two exchanges of one session may have the same number.
@@ -123,7 +112,8 @@ impl<'a> Import<'a> {
             redactor,
             credentials: Vec::new(),
             shared: None,
-            ready: Vec::new(),
+            writers: Writers::new(),
+            failed: BTreeMap::new(),
             files: HashSet::new(),
             ids: HashSet::new(),
             claimed: HashSet::new(),
@@ -189,7 +179,7 @@ impl<'a> Import<'a> {
             self.empty.push(path.to_owned());
         }
         // What was found before an error is written, too.
-        let written = self.write_ready();
+        let written = self.end_writing();
         read.and(written).map_err(|error| match error {
             ImportError::Read(source) => ImportError::Io { path: path.to_owned(), source },
             other => other,
@@ -210,8 +200,10 @@ impl<'a> Import<'a> {
                 if is_lacking && self.lacking.iter().all(|known| known.name() != importer.name()) {
                     self.lacking.push(importer);
                 }
-                self.prepare(*exchange)?;
-                if self.ready.len() < AT_ONCE { Ok(()) } else { self.write_ready() }
+                let ready = self.prepare(*exchange)?;
+                let ended = self.writers.begin(ready);
+                ended.into_iter().for_each(|written| self.note(written));
+                if self.failed.is_empty() { Ok(()) } else { self.end_writing() }
             }
             Found::Unrelated => {
                 self.unrelated += 1;
@@ -224,7 +216,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<(), ImportError> {
+    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<Ready, ImportError> {
         let session = self.sessions.entry(trace.session.clone()).or_default();
         if trace.seq == 0 {
             let occupied = |number: u32| ImportError::Occupied { path: path_of(self.out, &trace.session, number) };
@@ -236,8 +228,7 @@ impl<'a> Import<'a> {
             return Err(ImportError::Occupied { path });
         }
         let redactor = self.redactor_for(&trace);
-        self.ready.push(Ready { path, trace, missing, redactor });
-        Ok(())
+        Ok(Ready { path, trace, missing, redactor })
     }
 
     /// The other tool may have kept the client's credentials; they may stand in texts too.
@@ -255,39 +246,28 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn write_ready(&mut self) -> Result<(), ImportError> {
-        let ready = std::mem::take(&mut self.ready);
-        let written = ready.into_par_iter().map(|Ready { path, trace, missing, redactor }| {
-            let session = trace.session.clone();
-            write(&path, trace, &redactor).map(|()| (session, missing))
-        });
-        let mut failed = Ok(());
-        for one in written.collect::<Vec<_>>() {
-            match one {
-                Ok((session, missing)) => {
-                    let session = self.sessions.entry(session).or_default();
-                    session.exchanges += 1;
-                    missing.into_iter().for_each(|lack| *session.missing.entry(lack).or_default() += 1);
-                }
-                Err(error) => failed = failed.and(Err(error)),
+    fn note(&mut self, Written { nth, session, missing, result }: Written) {
+        match result {
+            Ok(()) => {
+                let session = self.sessions.entry(session).or_default();
+                session.exchanges += 1;
+                missing.into_iter().for_each(|lack| *session.missing.entry(lack).or_default() += 1);
             }
+            Err(error) => drop(self.failed.insert(nth, error)),
         }
-        failed
     }
-}
 
-/// Writes a trace, unless another exchange is there. An import that is repeated, perhaps of a session that went on since, finds
-/// what it would write.
-fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), ImportError> {
-    let id = trace.id.clone();
-    let text = redactor.spelled(trace, path)?;
-    match fs::read(path) {
-        Ok(there) if there == text => return Ok(()),
-        Ok(_) if trace::read(path)?.id != id => return Err(ImportError::Occupied { path: path.to_owned() }),
-        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ImportError::Io { path: path.to_owned(), source }),
-        _ => {}
+    /// Waits for all that is being written.
+    ///
+    /// # Errors
+    /// A trace could not be written: of several, the first.
+    fn end_writing(&mut self) -> Result<(), ImportError> {
+        while let Some(written) = self.writers.wait() {
+            self.note(written);
+        }
+        let failed = std::mem::take(&mut self.failed);
+        failed.into_values().next().map_or(Ok(()), Err)
     }
-    Ok(write_spelled(path, &text)?)
 }
 
 #[cfg(test)]
@@ -297,6 +277,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::trace;
 
     /// An archive with a request of this text.
     fn archive(text: &str) -> String {

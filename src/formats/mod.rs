@@ -23,6 +23,7 @@ mod openai;
 mod otlp;
 mod rebuilt;
 mod weka;
+mod writers;
 
 use std::path::{Path, PathBuf};
 
