@@ -110,7 +110,7 @@ fn payloads(line: &[u8]) -> serde_json::Result<Vec<&RawValue>> {
 }
 
 fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
-    let payload = serde_json::from_str(payload.get()).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
+    let payload = serde_json::from_str::<Payload>(payload.get()).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
     let Payload {
         call_type,
         status,

@@ -93,6 +93,21 @@ fn spans_with_an_attribute_for_each_message_are_read() {
 }
 
 #[test]
+fn a_call_that_failed_has_what_its_span_says_of_that() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(repository("fixtures/imports/spans.jsonl")).unwrap();
+    let failed: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let (mut with_status, mut given_up) = (failed.clone(), failed);
+    attributes(&mut with_status).push(json!({"key": "http.response.status_code", "value": {"intValue": "529"}}));
+    // As an export of traces says it.
+    attributes(&mut given_up).retain(|attribute| attribute["key"] != "error.type");
+    attributes(&mut given_up).push(json!({"key": "error.type", "value": {"stringValue": "client_closed"}}));
+    let (_, traces) = imported_spans(&sandbox, &[with_status, given_up]);
+    let outcomes: Vec<_> = traces.iter().map(|trace| (trace.response.status, trace.outcome)).collect();
+    assert_eq!(outcomes, [(529, trace::ExchangeOutcome::UpstreamError), (0, trace::ExchangeOutcome::ClientClosed)]);
+}
+
+#[test]
 fn what_is_exported_as_spans_comes_back() {
     let sandbox = Sandbox::new();
     let folder = repository("traces/edit-file");
