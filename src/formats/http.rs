@@ -221,12 +221,7 @@ impl Read {
     }
 }
 
-fn read_answer(
-    endpoint: Endpoint,
-    status: u16,
-    headers: &Map<String, Value>,
-    body: Option<Body>,
-) -> Result<Read, &'static str> {
+fn read_answer(endpoint: Endpoint, status: u16, headers: &Map<String, Value>, body: Option<Body>) -> Result<Read, &'static str> {
     let is_success = (200..300).contains(&status);
     let Some(body) = body else {
         // An error is one also if its words were not kept.

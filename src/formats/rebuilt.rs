@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_request_that_is_not_what_was_sent_is_no_trace() {
-        let reason = |request: Value, answer: Answered| match call(request, answer).into_found(&LiteLlm, Path::new("calls.jsonl")) {
+        let reason = |request: Value, answer: Answered| match call(request, answer).into_found(&LiteLlm, Path::new("calls.jsonl"))
+        {
             Found::Passed(passed) => passed.reason,
             _ => String::new(),
         };

@@ -2,6 +2,7 @@
 //! tool was called, and how often that failed.
 
 mod beginnings;
+mod head;
 mod overlap;
 mod read;
 mod tools;

@@ -4,41 +4,15 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::trace::{Outline, Prompt, PromptItem, Trace, TraceError, TraceHead, of_system_text, read, read_messages_request};
-use crate::wire::{Endpoint, MessagesRequest, System};
+use super::head::Head;
+use crate::trace::{Outline, Prompt, PromptItem, Trace, TraceError, of_system_text, read, read_messages_request};
+use crate::wire::{MessagesRequest, System};
 
 /// The most cache breakpoints that a request may have.
 const MOST_BREAKPOINTS: usize = 4;
-
-/// What a prompt is of beside the items of its lists.
-#[derive(Deserialize)]
-pub(super) struct PromptHead {
-    version: u32,
-    session: String,
-    seq: u32,
-    request: RequestHead,
-}
-
-#[derive(Deserialize)]
-struct RequestHead {
-    path: String,
-    body: Value,
-}
-
-impl TraceHead for PromptHead {
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
-
-impl From<Trace> for PromptHead {
-    fn from(Trace { version, session, seq, request, .. }: Trace) -> Self {
-        Self { version, session, seq, request: RequestHead { path: request.path, body: request.body } }
-    }
-}
 
 /// What a trace is for the figures.
 pub(super) enum Counted {
@@ -60,9 +34,9 @@ pub(super) struct Uncounted {
 ///
 /// # Errors
 /// The trace cannot be read.
-pub(super) fn counted(file: &Path, outline: Result<Outline<PromptItem, PromptHead>, TraceError>) -> Result<Counted, TraceError> {
+pub(super) fn counted(file: &Path, outline: Result<Outline<PromptItem, Head>, TraceError>) -> Result<Counted, TraceError> {
     let outline = outline?;
-    if Endpoint::of_path(&outline.trace.request.path) != Endpoint::Messages {
+    if !outline.trace.is_messages() {
         return Ok(Counted::Other);
     }
     match prompt(outline) {
@@ -92,8 +66,9 @@ fn name_of(session: &str, seq: u32) -> String {
 }
 
 /// The prompt of a request that is surely right; `None` if it must be looked at as a whole to know.
-fn prompt(Outline { trace, lists }: Outline<PromptItem, PromptHead>) -> Option<Prompt> {
-    let PromptHead { session, seq, request: RequestHead { mut body, .. }, .. } = trace;
+fn prompt(Outline { trace, lists }: Outline<PromptItem, Head>) -> Option<Prompt> {
+    let Head { session, seq, request, .. } = trace;
+    let mut body = request.body;
     // What is not in the lists is right if it is with a message of which that is known.
     *body.get_mut("messages")? = json!([{"role": "user", "content": "-"}]);
     let system = match read_messages_request(&body).ok()?.system {

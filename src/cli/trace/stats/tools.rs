@@ -10,9 +10,10 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
+use super::head::Head;
 use crate::cli::text::{count, grouped};
 use crate::replay::one_line;
-use crate::trace::{ExchangeOutcome, Outline, TraceError, outlines};
+use crate::trace::{ExchangeOutcome, Outline, TraceError, outlines_with_head};
 
 /// The longest name in the table, in characters.
 const NAME_LENGTH: usize = 60;
@@ -60,7 +61,7 @@ pub(super) struct ToolStats {
 /// Counts the calls in these files, those of a session in order.
 pub(super) fn in_files(files: &[PathBuf]) -> ToolStats {
     let (mut calls, mut errors) = (Calls::default(), Vec::new());
-    for exchange in outlines(files, read_results, of_exchange) {
+    for exchange in outlines_with_head(files, read_results, of_exchange) {
         match exchange {
             Ok(Some(exchange)) => calls.add(exchange),
             Ok(None) => {}
@@ -82,7 +83,7 @@ fn read_results(list: &'static str, _: usize, json: &[u8]) -> serde_json::Result
 }
 
 /// What an exchange says of calls; `None` if it is no Messages request.
-fn of_exchange(file: &Path, outline: Result<Outline<Results>, TraceError>) -> Result<Option<Exchange>, TraceError> {
+fn of_exchange(file: &Path, outline: Result<Outline<Results, Head>, TraceError>) -> Result<Option<Exchange>, TraceError> {
     let outline = outline?;
     let trace = &outline.trace;
     if !trace.is_messages() {
