@@ -10,9 +10,33 @@ use sha2::{Digest, Sha256};
 /// The field that says what an upstream may cache. Messages have their names without it.
 pub(super) const CACHE_CONTROL: &str = "cache_control";
 
-/// The digest of a value, in lower hex.
-pub(super) fn digest(value: &Value) -> String {
-    hex(|out| write(value, None, out))
+/// The canonical JSON of a value.
+pub(super) fn canonical(value: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
+    // Writing into memory cannot fail.
+    write(value, None, &mut text).map(|()| text).unwrap_or_default()
+}
+
+/// The digest of a request's body, in lower hex. `known`: the canonical JSON of the message at this place, where it is at hand.
+pub(super) fn request_digest<'a>(body: &Map<String, Value>, known: impl Fn(usize) -> Option<&'a [u8]>) -> String {
+    hex(|out| {
+        write_fields(body, None, out, |key, value, out| match value {
+            Value::Array(messages) if key == "messages" => {
+                out.write_all(b"[")?;
+                for (at, message) in messages.iter().enumerate() {
+                    if at > 0 {
+                        out.write_all(b",")?;
+                    }
+                    match known(at) {
+                        Some(text) => out.write_all(text)?,
+                        None => write(message, None, out)?,
+                    }
+                }
+                out.write_all(b"]")
+            }
+            value => write(value, None, out),
+        })
+    })
 }
 
 /// The digest of a value without what it says about caching, at any depth.
@@ -53,7 +77,7 @@ fn write(value: &Value, without: Option<&str>, out: &mut Vec<u8>) -> io::Result<
             write_list(items, without, out)?;
             out.write_all(b"]")
         }
-        Value::Object(fields) => write_object(fields, without, out),
+        Value::Object(fields) => write_fields(fields, without, out, |_, value, out| write(value, without, out)),
         scalar => Ok(serde_json::to_writer(out, scalar)?),
     }
 }
@@ -68,7 +92,13 @@ fn write_list(items: &[Value], without: Option<&str>, out: &mut Vec<u8>) -> io::
     Ok(())
 }
 
-fn write_object(fields: &Map<String, Value>, without: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
+/// Writes an object, each value by `each`.
+fn write_fields(
+    fields: &Map<String, Value>,
+    without: Option<&str>,
+    out: &mut Vec<u8>,
+    each: impl Fn(&str, &Value, &mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
     let mut sorted: Vec<_> = fields.iter().filter(|(key, _)| without != Some(key.as_str())).collect();
     sorted.sort_by_key(|(key, _)| *key);
     out.write_all(b"{")?;
@@ -78,7 +108,7 @@ fn write_object(fields: &Map<String, Value>, without: Option<&str>, out: &mut Ve
         }
         serde_json::to_writer(&mut *out, key)?;
         out.write_all(b":")?;
-        write(value, without, out)?;
+        each(key, value, &mut *out)?;
     }
     out.write_all(b"}")
 }
@@ -86,6 +116,11 @@ fn write_object(fields: &Map<String, Value>, without: Option<&str>, out: &mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The digest of a value.
+    fn digest(value: &Value) -> String {
+        format!("{:x}", Sha256::digest(canonical(value)))
+    }
 
     #[test]
     fn the_order_of_keys_and_what_is_cached_do_not_matter() {
@@ -95,6 +130,17 @@ mod tests {
         assert_eq!(digest(&one), format!("{:x}", Sha256::digest(text)));
         assert_eq!(uncached_digest(&other), digest(&one));
         assert_ne!(digest(&other), digest(&one));
+    }
+
+    #[test]
+    fn a_request_has_one_digest_whatever_is_known_of_its_messages() {
+        let messages = [json!({"role": "user", "content": "Hi"}), json!({"content": [], "role": "assistant"})];
+        let body = json!({"model": "m", "messages": messages, "a": {"messages": [1, 2]}});
+        let texts = messages.map(|message| canonical(&message));
+        for known in [[false, false], [true, false], [false, true], [true, true]] {
+            let of_known = |at: usize| known[at].then_some(&*texts[at]);
+            assert_eq!(request_digest(body.as_object().unwrap(), of_known), digest(&body));
+        }
     }
 
     #[test]

@@ -1,20 +1,37 @@
 //! The messages of a transcript by the digests that its requests name them by.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
-use super::canonical::{into_blocks, message_digest, uncached_digest};
+use super::canonical::{canonical, into_blocks, message_digest, uncached_digest};
 use super::line::{Blob, UserMessage};
 
 /// How many of the last lines are tried together where none alone is the message that is looked for.
 const JOINED: usize = 8;
 
+/// A message, which many requests have.
+pub(super) struct Message {
+    pub value: Value,
+    canonical: OnceLock<Vec<u8>>,
+}
+
+impl Message {
+    fn new(value: Value) -> Arc<Self> {
+        Arc::new(Self { value, canonical: OnceLock::new() })
+    }
+
+    /// Its canonical JSON.
+    pub(super) fn canonical(&self) -> &[u8] {
+        self.canonical.get_or_init(|| canonical(&self.value))
+    }
+}
+
 /// What is known so far.
 #[derive(Default)]
 pub(super) struct Messages {
-    by_digest: HashMap<String, Arc<Value>>,
+    by_digest: HashMap<String, Arc<Message>>,
     /// The lines of the user and of tools since the last whole answer, in blocks. Claude Code sends those of one turn as one
     /// message: several tools' results, and what the user typed meanwhile.
     turn: Vec<Vec<Value>>,
@@ -35,7 +52,7 @@ impl Messages {
         let message = Value::Object(message);
         let is_right = uncached_digest(&message) == hash;
         if is_right {
-            self.by_digest.insert(hash, Arc::new(message));
+            self.by_digest.insert(hash, Message::new(message));
         }
         is_right
     }
@@ -58,7 +75,7 @@ impl Messages {
         self.answer.extend(into_blocks(content.clone()));
     }
 
-    pub(super) fn find(&mut self, digest: &str) -> Option<Arc<Value>> {
+    pub(super) fn find(&mut self, digest: &str) -> Option<Arc<Message>> {
         self.end_answer();
         let known = self.by_digest.get(digest).cloned();
         known.or_else(|| self.joined(digest)).or_else(|| self.begun(digest))
@@ -81,7 +98,7 @@ impl Messages {
     }
 
     /// Some of the last lines as one message.
-    fn joined(&mut self, digest: &str) -> Option<Arc<Value>> {
+    fn joined(&mut self, digest: &str) -> Option<Arc<Message>> {
         let lines: Vec<&Vec<Value>> = self.earlier.iter().chain(&self.turn).collect();
         let lines = &lines[lines.len().saturating_sub(JOINED)..];
         let runs = (0..=lines.len()).rev().flat_map(|end| (0..end.saturating_sub(1)).rev().map(move |start| start..end));
@@ -91,7 +108,7 @@ impl Messages {
     }
 
     /// The first blocks of the last answer: what a client sends back of one that broke off.
-    fn begun(&mut self, digest: &str) -> Option<Arc<Value>> {
+    fn begun(&mut self, digest: &str) -> Option<Arc<Message>> {
         let mut beginnings = (1..self.answer.len()).rev().map(|length| &self.answer[..length]);
         let blocks = beginnings.find(|blocks| message_digest("assistant", blocks) == digest)?.to_vec();
         Some(self.insert(digest.to_owned(), message_of("assistant", blocks)))
@@ -102,12 +119,12 @@ impl Messages {
         self.by_digest.entry(digest).or_insert_with(|| message_of(role, blocks));
     }
 
-    fn insert(&mut self, digest: String, message: Arc<Value>) -> Arc<Value> {
+    fn insert(&mut self, digest: String, message: Arc<Message>) -> Arc<Message> {
         self.by_digest.insert(digest, message.clone());
         message
     }
 }
 
-fn message_of(role: &str, content: Vec<Value>) -> Arc<Value> {
-    Arc::new(json!({"role": role, "content": content}))
+fn message_of(role: &str, content: Vec<Value>) -> Arc<Message> {
+    Message::new(json!({"role": role, "content": content}))
 }

@@ -1,20 +1,20 @@
 //! The requests of a transcript, rebuilt from what changed between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use super::canonical::{CACHE_CONTROL, digest, uncached_digest};
+use super::canonical::{CACHE_CONTROL, request_digest, uncached_digest};
 use super::line::{CacheMark, Request, Shape};
-use super::messages::Messages;
+use super::messages::{Message, Messages};
 
 /// How many requests are rebuilt at once, each by any thread.
 const AT_ONCE: usize = 32;
 
 /// A message, or the digest of one that the transcript does not hold.
-type Known = Result<Arc<Value>, String>;
+type Known = Result<Arc<Message>, String>;
 
 /// The requests so far, in order. What they have in common is in memory once.
 #[derive(Default)]
@@ -109,11 +109,12 @@ impl Requests {
         }
         let shape = self.shapes.get(&request.shape_hash).ok_or_else(|| Unknown::Shape(request.shape_hash.clone()))?;
         let messages = self.messages_of(kept)?;
-        let mut whole = Vec::with_capacity(messages.len());
+        let mut known: Vec<&Message> = Vec::with_capacity(messages.len());
         for (at, message) in messages.iter().enumerate() {
             let missing = |digest: &String| Unknown::Message { at: at + 1, of: messages.len(), digest: digest.clone() };
-            whole.push(Value::clone(message.as_ref().map_err(missing)?));
+            known.push(message.as_ref().map_err(missing)?);
         }
+        let whole = known.iter().map(|message| message.value.clone()).collect();
         let mut body = Map::new();
         // In the order in which Claude Code sends them.
         body.extend(request.params.get("model").map(|model| ("model".to_owned(), model.clone())));
@@ -126,18 +127,37 @@ impl Requests {
         for mark in &request.cache_control {
             set(&mut body, mark).ok_or(Unknown::Mark)?;
         }
-        if digest(&body) != *request.request_digest.as_ref().ok_or(Unknown::NoDigest)? {
+        let marked: HashSet<u64> = request.cache_control.iter().filter_map(CacheMark::message).collect();
+        // A shape that has messages itself, as none of Claude Code's does, has put them in place of these.
+        let are_own = !shape.contains_key("messages");
+        let unmarked = |at: usize| {
+            let message = known.get(at).filter(|_| are_own && !marked.contains(&(at as u64)))?;
+            Some(message.canonical())
+        };
+        // No mark makes it anything else.
+        let Value::Object(mut body) = body else { return Err(Unknown::Mark) };
+        if request_digest(&body, unmarked) != *request.request_digest.as_ref().ok_or(Unknown::NoDigest)? {
             return Err(Unknown::Digest);
         }
         // They were sent as a header.
-        body.as_object_mut().and_then(|body| body.shift_remove("betas"));
-        Ok(body)
+        body.shift_remove("betas");
+        Ok(Value::Object(body))
     }
 }
 
 impl Kept {
     fn lost_base(&self) -> Unknown {
         Unknown::Base(self.request.base.clone().unwrap_or_default())
+    }
+}
+
+impl CacheMark {
+    /// The place of the message that it is in; `None` if it is in none.
+    fn message(&self) -> Option<u64> {
+        match self.path.as_slice() {
+            [list, at, ..] if list == "messages" => at.as_u64(),
+            _ => None,
+        }
     }
 }
 

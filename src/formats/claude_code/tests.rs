@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::canonical::{digest, message_digest, uncached_digest};
+use super::canonical::{message_digest, request_digest, uncached_digest};
 use super::*;
 use crate::formats::Import;
 use crate::trace::ExchangeOutcome;
@@ -46,7 +46,7 @@ impl Script {
         body.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
         let mut line = json!({"type": "api-request", "sessionId": "s", "id": id, "timestamp": "2026-01-02T03:04:05.678Z",
             "version": "2.1.331", "shapeHash": shape["shapeHash"], "params": params, "keep": keep, "tail": tail,
-            "cacheControl": [], "requestDigest": digest(&body)});
+            "cacheControl": [], "requestDigest": request_digest(body.as_object().unwrap(), |_| None)});
         let fields = line.as_object_mut().unwrap();
         fields.extend(base.map(|(base, _)| ("base".to_owned(), json!(base))));
         fields.extend(change.as_object().unwrap().clone());
