@@ -34,6 +34,8 @@ pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest
 pub use outline::{List, Outline, ReadItem, TraceHead, outlines, outlines_with_head};
 pub(crate) use partial::read_draft;
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, recover};
+#[cfg(test)]
+pub(crate) use prompt::PartKind;
 pub(crate) use prompt::{Prompt, PromptItem, PromptPart, of_system_text};
 pub(crate) use redact_trace::redact_trace;
 pub use same_request::{CanonicalRequest, Digest, ItemKey, digest};

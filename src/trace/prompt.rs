@@ -25,8 +25,9 @@ pub(crate) struct PromptItem {
 }
 
 /// A tool, a system block or a content block of a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct PromptPart {
+    pub kind: PartKind,
     /// What to call it in output, such as `message 1 (user), block 2`.
     pub label: String,
     pub text: String,
@@ -34,10 +35,23 @@ pub(crate) struct PromptPart {
     pub characters: usize,
 }
 
+/// What a part is, beside its text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PartKind {
+    Tool,
+    System,
+    Message(Role),
+}
+
 impl PromptPart {
-    pub(crate) fn new(label: String, text: String) -> Self {
+    pub(crate) fn new(kind: PartKind, label: String, text: String) -> Self {
         let characters = text.chars().count();
-        Self { label, text, characters }
+        Self { kind, label, text, characters }
+    }
+
+    /// Whether a model sees the same. Labels do not count: a text and a list with this text alone are called otherwise.
+    fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || (self.kind == other.kind && self.text == other.text)
     }
 }
 
@@ -48,8 +62,7 @@ impl Prompt {
 
     /// The first parts in which it differs from another; `None` if one only has more parts at its end.
     pub(crate) fn first_different<'a>(&'a self, other: &'a Self) -> Option<(&'a PromptPart, &'a PromptPart)> {
-        let differ = |(a, b): &(&PromptPart, &PromptPart)| !std::ptr::eq(*a, *b) && a != b;
-        self.parts().zip(other.parts()).find(differ)
+        self.parts().zip(other.parts()).find(|(a, b)| !a.is_same(b))
     }
 
     /// The label of the first part in which it differs from another; `None` if one only has more parts at its end.
@@ -59,7 +72,7 @@ impl Prompt {
 
     /// How many characters of parts it begins with that another begins with, too.
     pub(crate) fn characters_shared_with(&self, other: &Self) -> usize {
-        self.parts().zip(other.parts()).take_while(|(a, b)| a == b).map(|(part, _)| part.characters).sum()
+        self.parts().zip(other.parts()).take_while(|(a, b)| a.is_same(b)).map(|(part, _)| part.characters).sum()
     }
 
     /// How many bytes of text it begins with that it has in memory together with another.
@@ -123,42 +136,45 @@ fn request_with(list: &str, item: &[u8]) -> Vec<u8> {
 
 fn of_tool(tool: &Tool) -> PromptPart {
     let text = json!([tool.name, tool.description, tool.input_schema]).to_string();
-    PromptPart::new(format!("tool {}", tool.name), text)
+    PromptPart::new(PartKind::Tool, format!("tool {}", tool.name), text)
 }
 
 /// A system prompt that is no list.
 pub(crate) fn of_system_text(text: &str) -> Option<PromptPart> {
-    instruction("system".into(), text)
+    instruction(PartKind::System, "system".into(), text)
 }
 
 fn of_system_block(at: usize, block: &ContentBlock) -> Option<PromptPart> {
-    instruction(format!("system block {}", at + 1), &text(block))
+    instruction(PartKind::System, format!("system block {}", at + 1), &text(block))
 }
 
+/// Makes a part of a kind, with its label and text.
+type MakePart = fn(PartKind, String, &str) -> Option<PromptPart>;
+
 fn of_message(at: usize, message: &InputMessage) -> Vec<PromptPart> {
-    let (role, part): (_, fn(String, &str) -> Option<PromptPart>) = match message.role {
+    let (role, part): (_, MakePart) = match message.role {
         Role::User => ("user", said),
         Role::Assistant => ("assistant", said),
         Role::System => ("system", instruction),
     };
-    let label = format!("message {} ({role})", at + 1);
+    let (kind, label) = (PartKind::Message(message.role), format!("message {} ({role})", at + 1));
     match &message.content {
-        Content::Text(text) => part(label, text).into_iter().collect(),
+        Content::Text(text) => part(kind, label, text).into_iter().collect(),
         Content::Blocks(blocks) => {
             let blocks = blocks.iter().map(text).enumerate();
-            blocks.filter_map(|(at, text)| part(format!("{label}, block {}", at + 1), &text)).collect()
+            blocks.filter_map(|(at, text)| part(kind, format!("{label}, block {}", at + 1), &text)).collect()
         }
     }
 }
 
 /// A part of the conversation.
-fn said(label: String, text: &str) -> Option<PromptPart> {
-    Some(PromptPart::new(label, text.to_owned()))
+fn said(kind: PartKind, label: String, text: &str) -> Option<PromptPart> {
+    Some(PromptPart::new(kind, label, text.to_owned()))
 }
 
 /// A part of the system prompt or of a system message, unless it holds nothing but the billing header.
-fn instruction(label: String, text: &str) -> Option<PromptPart> {
-    said(label, &without_billing_header(text)?)
+fn instruction(kind: PartKind, label: String, text: &str) -> Option<PromptPart> {
+    said(kind, label, &without_billing_header(text)?)
 }
 
 /// A content block as the text that the model sees.
@@ -216,5 +232,22 @@ mod tests {
         assert_eq!(labels_and_texts(json!(format!("{header} B"))), with("system: B"));
         let blocks = json!([{"type": "text", "text": header}, {"type": "text", "text": "B"}]);
         assert_eq!(labels_and_texts(blocks), with("system block 2: B"));
+    }
+
+    #[test]
+    fn a_text_is_the_same_as_a_list_with_it_alone() {
+        let prompt = |content: Value| {
+            let messages = json!([{"role": "user", "content": content}, {"role": "system", "content": "B"}]);
+            let request = json!({"model": "m", "max_tokens": 9, "messages": messages});
+            let items = vec![Arc::new(PromptItem::of_request(&serde_json::from_value(request).unwrap()))];
+            Prompt { name: String::new(), items }
+        };
+        let (text, list) = (prompt(json!("A")), prompt(json!([{"type": "text", "text": "A"}])));
+        assert_eq!((text.first_difference(&list), text.characters_shared_with(&list)), (None, 2));
+        let other = prompt(json!("a"));
+        assert_eq!(
+            (text.first_difference(&other).as_deref(), other.characters_shared_with(&text)),
+            (Some("message 1 (user)"), 0)
+        );
     }
 }

@@ -34,7 +34,15 @@ fn prompt_of(trace: &Trace) -> Option<Prompt> {
 /// Both texts around their first difference.
 fn windows(old: &str, new: &str) -> (String, String) {
     let alike = old.chars().zip(new.chars()).take_while(|(a, b)| a == b).count();
-    let window = |text: &str| text.chars().skip(alike.saturating_sub(BEFORE)).take(SHOWN).collect();
+    let window = |text: &str| {
+        let mut rest = text.chars().skip(alike.saturating_sub(BEFORE));
+        let mut shown: String = rest.by_ref().take(SHOWN).collect();
+        // Half a line would look like another line.
+        if rest.next().is_some() {
+            shown.truncate(shown.rfind('\n').map_or(shown.len(), |at| at + 1));
+        }
+        shown
+    };
     (window(old), window(new))
 }
 
@@ -74,5 +82,7 @@ mod tests {
         let long = "é".repeat(10_000);
         let (old, new) = windows(&format!("{long}a{long}"), &format!("{long}b{long}"));
         assert_eq!((old.chars().count(), new.chars().nth(BEFORE)), (SHOWN, Some('b')));
+        let lines = "line\n".repeat(10_000);
+        assert!(windows(&format!("a{lines}"), &format!("bc{lines}")).0.ends_with("line\n"));
     }
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::topics::Topics;
 use crate::report::html::recorded::{ListedExchange, SessionLine};
 use crate::trace::{
     self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, outlines, partial_path, path_of, read_draft,
 };
 
-/// The files of a session: the number of an exchange, whether it is under way, and its file.
+/// A file of a session: the number of an exchange, whether it is under way, and its file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ExchangeEntry {
     pub seq: u32,
@@ -34,10 +35,11 @@ pub(super) fn session_folders(root: &Path) -> io::Result<Vec<(String, SystemTime
 }
 
 /// A session as the list shows it.
-pub(super) fn session_line(root: &Path, name: String, last: SystemTime) -> io::Result<SessionLine> {
+pub(super) fn session_line(root: &Path, topics: &Topics, name: String, last: SystemTime) -> io::Result<SessionLine> {
     let entries = exchange_entries(root, &name)?;
+    let topic = topics.of(&root.join(&name), &entries);
     let open = entries.iter().filter(|entry| entry.is_open).count();
-    Ok(SessionLine { name, recorded: entries.len() - open, open, last: last.into() })
+    Ok(SessionLine { name, topic, recorded: entries.len() - open, open, last: last.into() })
 }
 
 /// The exchanges of a session, in order. One whose trace is written is not under way any more.
@@ -62,7 +64,7 @@ pub(super) fn listed(entries: &[ExchangeEntry]) -> Vec<ListedExchange> {
     let files: Vec<PathBuf> = recorded.iter().map(|entry| entry.path.clone()).collect();
     let traces = outlines(&files, unread, |_, outline| outline.map(|outline| outline.trace));
     let mut listed: Vec<ListedExchange> = recorded.iter().zip(traces).map(|(entry, trace)| exchange(entry, trace)).collect();
-    listed.extend(open.iter().filter_map(|entry| Some(exchange(entry, so_far(&entry.path).transpose()?))));
+    listed.extend(open.into_iter().filter_map(|entry| Some(exchange(entry, read_entry(entry).transpose()?))));
     listed.sort_by_key(|exchange| std::cmp::Reverse(exchange.seq));
     listed
 }
@@ -74,6 +76,11 @@ fn unread(_list: &'static str, _at: usize, _json: &[u8]) -> serde_json::Result<(
 
 fn exchange(entry: &ExchangeEntry, trace: Result<Trace, TraceError>) -> ListedExchange {
     ListedExchange { seq: entry.seq, is_open: entry.is_open, trace: trace.map_err(|error| error.to_string()) }
+}
+
+/// The exchange of a file, as far as it came; `None` if there is nothing in it, or it is gone.
+pub(super) fn read_entry(entry: &ExchangeEntry) -> Result<Option<Trace>, TraceError> {
+    if entry.is_open { so_far(&entry.path) } else { trace::read(&entry.path).map(Some) }
 }
 
 /// An exchange as far as it came, and whether it is under way; `None` if there is none with this number.
@@ -137,7 +144,8 @@ mod tests {
     fn sessions_and_exchanges_are_those_that_are_there() {
         let (root, _partial) = folder();
         let folders = session_folders(root.path()).unwrap();
-        let line = |(name, last)| session_line(root.path(), name, last).unwrap();
+        let topics = Topics::default();
+        let line = |(name, last)| session_line(root.path(), &topics, name, last).unwrap();
         let lines: Vec<_> = folders.into_iter().map(line).collect();
         assert_eq!(lines.iter().map(|line| (&*line.name, line.recorded, line.open)).collect::<Vec<_>>(), [("s", 1, 1)]);
         let listed = listed(&exchange_entries(root.path(), "s").unwrap());

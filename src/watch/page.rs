@@ -22,7 +22,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::view::View;
+use super::topics::Topics;
+use super::view::{Shown, View};
 use crate::server::{Allowed, Connections, RunToken, refusal, serve};
 
 /// How often the files are looked at for a page that is open.
@@ -41,7 +42,7 @@ pub struct RecorderPage {
 
 /// What all requests share.
 struct PageState {
-    root: PathBuf,
+    shown: Arc<Shown>,
     token: RunToken,
     allowed: Allowed,
     stopping: CancellationToken,
@@ -72,7 +73,8 @@ impl RecorderPage {
     pub async fn run(self, stopping: CancellationToken) -> io::Result<()> {
         let Self { listener, root, token } = self;
         let stopped = stopping.clone().cancelled_owned();
-        let state = PageState { root, token, allowed: Allowed::default(), stopping };
+        let shown = Arc::new(Shown { root, topics: Topics::default() });
+        let state = PageState { shown, token, allowed: Allowed::default(), stopping };
         let routes = Router::new().fallback(answer).with_state(Arc::new(state));
         serve(listener, Connections::new(routes), MOST, stopped).await
     }
@@ -106,8 +108,8 @@ async fn answer(State(state): State<Arc<PageState>>, request: Request) -> Respon
 }
 
 async fn page(state: &PageState, view: View) -> Response {
-    let root = state.root.clone();
-    match spawn_blocking(move || view.page(&root)).await {
+    let shown = state.shown.clone();
+    match spawn_blocking(move || view.page(&shown)).await {
         Ok(page) => Html(page).into_response(),
         // Rendering panicked.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -123,8 +125,8 @@ fn live(state: Arc<PageState>, view: View) -> Response {
         let mut seen = None;
         loop {
             clock.tick().await;
-            let (view, root) = (view.clone(), state.root.clone());
-            let Ok(changed) = spawn_blocking(move || view.changed(&root, seen)).await else { break };
+            let (view, shown) = (view.clone(), state.shown.clone());
+            let Ok(changed) = spawn_blocking(move || view.changed(&shown, seen)).await else { break };
             let Some((number, part)) = changed else { continue };
             seen = Some(number);
             yield Event::default().json_data(part.html.into_string());

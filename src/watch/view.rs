@@ -4,14 +4,15 @@ use std::fmt::Display;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use maud::Markup;
 
 use super::beginning::beginning;
 use super::folder::{exchange_entries, exchange_of, listed, modified, session_folders, session_line};
+use super::topics::Topics;
 use crate::report::html::recorded::{
-    FollowedExchange, Step, exchange_part, following_page, nothing_part, session_part, sessions_part,
+    ExchangesPage, FollowedExchange, Step, exchange_part, following_page, nothing_part, session_part, sessions_part,
 };
 use crate::trace::{TraceError, is_session_name, partial_path, path_of, read};
 
@@ -25,13 +26,22 @@ const MOST_EXCHANGES: usize = 100;
 /// between.
 const EARLIER: usize = 3;
 
+/// The folder that the pages show.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The folder of the sessions' folders.
+    pub root: PathBuf,
+    /// What its sessions are about.
+    pub topics: Topics,
+}
+
 /// What a page shows.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum View {
     /// The sessions.
     Sessions,
-    /// The exchanges of a session.
-    Session(String),
+    /// Exchanges of a session: the newest, or those before a number.
+    Session { session: String, before: Option<u32> },
     /// An exchange.
     Exchange { session: String, seq: u32 },
 }
@@ -48,32 +58,40 @@ impl View {
     pub(super) fn at(path: &[&str]) -> Option<Self> {
         match path {
             [] => Some(Self::Sessions),
-            ["s", session] if is_session_name(session) => Some(Self::Session((*session).to_owned())),
-            ["s", session, seq] if is_session_name(session) => {
-                Some(Self::Exchange { session: (*session).to_owned(), seq: seq.parse().ok()? })
+            ["s", session, rest @ ..] if is_session_name(session) => {
+                let session = (*session).to_owned();
+                match rest {
+                    [] => Some(Self::Session { session, before: None }),
+                    ["before", seq] => Some(Self::Session { session, before: Some(seq.parse().ok()?) }),
+                    [seq] => Some(Self::Exchange { session, seq: seq.parse().ok()? }),
+                    _ => None,
+                }
             }
             _ => None,
         }
     }
 
     /// The whole page.
-    pub(super) fn page(&self, root: &Path) -> String {
-        let sessions = |address| Step { address, name: "sessions".into() };
+    pub(super) fn page(&self, shown: &Shown) -> String {
+        let step = |address, name: &str| Step { address, name: name.to_owned() };
         let (title, way) = match self {
             Self::Sessions => ("Sessions".to_owned(), Vec::new()),
-            Self::Session(session) => (session.clone(), vec![sessions("../../")]),
+            Self::Session { session, before: None } => (session.clone(), vec![step("../../", "sessions")]),
+            Self::Session { session, before: Some(seq) } => {
+                (format!("Before {seq:04}"), vec![step("../../../../", "sessions"), step("../../", session)])
+            }
             Self::Exchange { session, seq } => {
-                (format!("{session}/{seq:04}"), vec![sessions("../../../"), Step { address: "../", name: session.clone() }])
+                (format!("Exchange {seq:04}"), vec![step("../../../", "sessions"), step("../", session)])
             }
         };
-        following_page(&title, &way, &self.part(root).html)
+        following_page(&title, &way, &self.part(shown).html)
     }
 
     /// What it shows now, and a number for that, if the number is another than before.
-    pub(super) fn changed(&self, root: &Path, before: Option<u64>) -> Option<(u64, Part)> {
+    pub(super) fn changed(&self, shown: &Shown, before: Option<u64>) -> Option<(u64, Part)> {
         // In this order: what changes between them is seen the next time.
-        let number = self.number(root);
-        (before != Some(number)).then(|| (number, self.part(root)))
+        let number = self.number(&shown.root);
+        (before != Some(number)).then(|| (number, self.part(shown)))
     }
 
     /// A number that is another when the files have changed.
@@ -85,26 +103,30 @@ impl View {
         };
         match self {
             Self::Sessions => session_folders(root).unwrap_or_default().iter().for_each(|(name, _)| add(&root.join(name))),
-            Self::Session(session) => {
+            Self::Session { session, .. } => {
                 add(&root.join(session));
                 let entries = exchange_entries(root, session).unwrap_or_default();
                 entries.iter().filter(|entry| entry.is_open).for_each(|entry| add(&entry.path));
             }
             Self::Exchange { session, seq } => {
                 let path = path_of(root, session, *seq);
-                add(&path);
-                add(&partial_path(&path));
+                // The next exchange makes a file there.
+                [&root.join(session), &path, &partial_path(&path)].into_iter().for_each(|path| add(path));
             }
         }
         hasher.finish()
     }
 
-    fn part(&self, root: &Path) -> Part {
+    fn part(&self, shown: &Shown) -> Part {
+        let root = &shown.root;
         match self {
-            Self::Sessions => Part::open(sessions(root)),
-            Self::Session(session) => Part::open(session_exchanges(root, session)),
+            Self::Sessions => Part::open(sessions(shown)),
+            Self::Session { session, before } => Part::open(session_exchanges(root, session, *before)),
             Self::Exchange { session, seq } => match followed(root, session, *seq) {
-                Ok(Some(exchange)) => Part { html: exchange_part(&exchange), is_last: !exchange.is_open },
+                Ok(Some(exchange)) => {
+                    let is_last = !exchange.is_open && exchange.beside[1].is_some();
+                    Part { html: exchange_part(&exchange), is_last }
+                }
                 Ok(None) => Part::open(Err("There is no such exchange.")),
                 Err(error) => Part::open(Err(error)),
             },
@@ -119,29 +141,33 @@ impl Part {
     }
 }
 
-fn sessions(root: &Path) -> io::Result<Markup> {
+fn sessions(Shown { root, topics }: &Shown) -> io::Result<Markup> {
     let mut folders = session_folders(root)?;
     folders.sort_by_key(|(name, changed)| (std::cmp::Reverse(*changed), name.clone()));
     let more = folders.len().saturating_sub(MOST_SESSIONS);
     folders.truncate(MOST_SESSIONS);
-    // One that goes meanwhile is left out.
-    let lines: Vec<_> = folders.into_iter().filter_map(|(name, changed)| session_line(root, name, changed).ok()).collect();
+    // One that goes meanwhile is left out, and the recorder's own as long as nothing is in it.
+    let line = |(name, changed)| session_line(root, topics, name, changed).ok().filter(|line| line.recorded + line.open > 0);
+    let lines: Vec<_> = folders.into_iter().filter_map(line).collect();
     Ok(sessions_part(&lines, more))
 }
 
-fn session_exchanges(root: &Path, session: &str) -> io::Result<Markup> {
-    let entries = exchange_entries(root, session)?;
-    let more = entries.len().saturating_sub(MOST_EXCHANGES);
-    Ok(session_part(&listed(&entries[more..]), more))
+fn session_exchanges(root: &Path, session: &str, before: Option<u32>) -> io::Result<Markup> {
+    let mut entries = exchange_entries(root, session)?;
+    entries.retain(|entry| before.is_none_or(|before| entry.seq < before));
+    let older = entries.len().saturating_sub(MOST_EXCHANGES);
+    Ok(session_part(&ExchangesPage { exchanges: listed(&entries[older..]), older, before }))
 }
 
 fn followed(root: &Path, session: &str, seq: u32) -> Result<Option<FollowedExchange>, TraceError> {
     let Some((trace, is_open)) = exchange_of(root, session, seq)? else { return Ok(None) };
     let entries = exchange_entries(root, session).unwrap_or_default();
-    let earlier = entries.iter().rev().filter(|entry| entry.seq < seq && !entry.is_open).take(EARLIER);
+    let (before, behind): (Vec<_>, Vec<_>) = entries.iter().filter(|entry| entry.seq != seq).partition(|entry| entry.seq < seq);
+    let beside = [before.last(), behind.first()].map(|entry| entry.map(|entry| entry.seq));
+    let earlier = before.iter().rev().filter(|entry| !entry.is_open).take(EARLIER);
     // One that cannot be read is not compared with.
     let earlier: Vec<_> = earlier.filter_map(|entry| read(&entry.path).ok()).collect();
-    Ok(Some(FollowedExchange { beginning: beginning(&trace, &earlier), trace, is_open }))
+    Ok(Some(FollowedExchange { beginning: beginning(&trace, &earlier), trace, is_open, beside }))
 }
 
 #[cfg(test)]
@@ -151,7 +177,8 @@ mod tests {
     #[test]
     fn a_path_names_a_view_and_nothing_outside_of_the_folder() {
         assert_eq!(View::at(&[]), Some(View::Sessions));
-        assert_eq!(View::at(&["s", "a"]), Some(View::Session("a".into())));
+        assert_eq!(View::at(&["s", "a"]), Some(View::Session { session: "a".into(), before: None }));
+        assert_eq!(View::at(&["s", "a", "before", "9"]), Some(View::Session { session: "a".into(), before: Some(9) }));
         assert_eq!(View::at(&["s", "a", "12"]), Some(View::Exchange { session: "a".into(), seq: 12 }));
         for path in [&["s", ".."][..], &["s", "..", "1"], &["s", "a", "x"], &["s", "a%2fb"], &["s"], &["x"], &["s", "", "1"]] {
             assert_eq!(View::at(path), None, "{path:?}");
@@ -161,13 +188,35 @@ mod tests {
     #[test]
     fn a_view_changes_with_its_files() {
         let root = tempfile::tempdir().unwrap();
+        let shown = Shown { root: root.path().to_owned(), topics: Topics::default() };
         let view = View::Exchange { session: "a".into(), seq: 1 };
-        let (first, part) = view.changed(root.path(), None).unwrap();
+        let (first, part) = view.changed(&shown, None).unwrap();
         assert!(!part.is_last && part.html.into_string().contains("no such exchange"));
-        assert!(view.changed(root.path(), Some(first)).is_none());
+        assert!(view.changed(&shown, Some(first)).is_none());
         fs::create_dir(root.path().join("a")).unwrap();
         fs::write(root.path().join("a/0001.json.partial"), "{").unwrap();
-        assert!(view.changed(root.path(), Some(first)).is_some());
-        assert!(View::Sessions.page(root.path()).contains("href=\"s/a/\""));
+        assert!(view.changed(&shown, Some(first)).is_some());
+        assert!(View::Sessions.page(&shown).contains("href=\"s/a/\""));
+    }
+
+    #[test]
+    fn of_ten_thousand_exchanges_a_page_has_a_hundred_and_all_can_be_reached() {
+        let root = tempfile::tempdir().unwrap();
+        let shown = Shown { root: root.path().to_owned(), topics: Topics::default() };
+        fs::create_dir(root.path().join("a")).unwrap();
+        // They cannot be read, which is said in their rows.
+        (1..=10_000).for_each(|seq| fs::write(path_of(root.path(), "a", seq), "").unwrap());
+        let mut before = None;
+        let mut listed = 0;
+        loop {
+            let page = View::Session { session: "a".into(), before }.part(&shown).html.into_string();
+            let rows = page.matches("scope=\"row\"").count();
+            assert_eq!(rows, MOST_EXCHANGES);
+            listed += rows;
+            let older = page.split("before/").nth(1).map(|rest| rest.split('/').next().unwrap().parse().unwrap());
+            let Some(older) = older else { break };
+            before = Some(older);
+        }
+        assert_eq!(listed, 10_000);
     }
 }

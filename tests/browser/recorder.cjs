@@ -23,6 +23,7 @@ async function run() {
   page.on("request", (request) => request.url().startsWith("data:") || origins.add(new URL(request.url()).origin));
 
   await page.goto(address);
+  seen.topics = await page.locator("main td.gist").allTextContents();
   seen.sessions = await page.locator("main th a").allTextContents();
   seen.faults.push(...(await faults(page)));
   await page.locator("main th a").first().click();
@@ -34,12 +35,13 @@ async function run() {
   seen.under_way = await page.locator("main strong").first().textContent();
 
   await fetch(release);
-  await page.waitForFunction(() => document.getElementById("following").value === "finished");
+  await page.waitForFunction(() => document.querySelector("main strong").textContent === "complete");
   seen.finished = await page.locator("main strong").first().textContent();
   seen.calls = await page.locator("#answer ~ h3").allTextContents();
   seen.arguments = await page.locator("#answer ~ h3 + pre").allTextContents();
   seen.lanes = await page.locator(".lanes li").count();
   seen.prompt = await page.locator("section[aria-labelledby=prompt] p").textContent();
+  seen.ways = await page.locator("nav.ways a").allTextContents();
   seen.diff = await page.locator(".diff ins").allTextContents();
   seen.faults.push(...(await faults(page)));
   await page.setViewportSize({ width: 360, height: 640 });

@@ -26,9 +26,12 @@ pub(crate) struct RecordingProgress {
     failures: usize,
     /// What was removed.
     removed: Removed,
-    /// The names of the sessions.
+    /// The names of the sessions, up to [`NAMED`] of them.
     sessions: BTreeSet<String>,
 }
+
+/// The most sessions that are told from each other: a recorder may run for months.
+const NAMED: usize = 1_000;
 
 /// How the notices are shown.
 enum View {
@@ -70,7 +73,9 @@ impl RecordingProgress {
                     self.incomplete[kind] += 1;
                 }
                 self.line(&line(&recorded));
-                self.sessions.insert(recorded.exchange.session);
+                if self.sessions.len() < NAMED {
+                    self.sessions.insert(recorded.exchange.session);
+                }
             }
             Notice::Removed(removed) => {
                 self.line(&format!("removed {}", in_words(removed)));
@@ -107,6 +112,7 @@ impl RecordingProgress {
         }
         let of_sessions = match self.sessions.len() {
             0 | 1 => String::new(),
+            NAMED => format!(" of {NAMED} sessions or more"),
             several => format!(" of {several} sessions"),
         };
         let mut summary = format!("recorded {}{of_sessions} to {}", count(self.recorded, "exchange"), folder.display());
@@ -150,26 +156,46 @@ fn in_words(Removed { sessions, traces, bytes }: Removed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::ExchangeName;
+    use crate::record::{ExchangeName, Opened};
+
+    fn recorded(session: &str, seq: u32, outcome: ExchangeOutcome) -> Notice {
+        let (method, path) = ("POST".into(), "/v1/messages".into());
+        Notice::Recorded(Recorded {
+            exchange: ExchangeName { session: session.into(), seq },
+            model: None,
+            method,
+            path,
+            status: 200,
+            events: 1,
+            ttft_us: None,
+            e2e_us: Some(1_500),
+            outcome,
+            usage: None,
+        })
+    }
+
+    #[test]
+    fn ten_thousand_exchanges_leave_counts_and_a_bounded_number_of_names() {
+        let mut progress = RecordingProgress::silent(Prices::new());
+        for seq in 1..=10_000 {
+            let exchange = ExchangeName { session: seq.to_string(), seq };
+            let opened = Opened { exchange: exchange.clone(), path: "/v1/messages".into(), model: None };
+            progress.take(Notice::Opened(opened));
+            progress.take(recorded(&exchange.session, seq, ExchangeOutcome::Complete));
+            progress.take(Notice::Failed(TraceError::Missing { path: exchange.to_string().into() }));
+            progress.take(Notice::Closed(exchange));
+        }
+        assert_eq!((progress.sessions.len(), progress.failures), (NAMED, 10_000));
+        let summary = "recorded 10000 exchanges of 1000 sessions or more to traces";
+        assert_eq!(progress.summary(Path::new("traces")), summary);
+    }
 
     #[test]
     fn the_summary_counts_the_exchanges_that_did_not_complete() {
         let mut progress = RecordingProgress::silent(Prices::new());
         assert_eq!(progress.summary(Path::new("traces/s")), "recorded no exchanges: no request under /v1/ came");
         for outcome in [ExchangeOutcome::Complete, ExchangeOutcome::Truncated, ExchangeOutcome::UpstreamError] {
-            let (method, path) = ("POST".into(), "/v1/messages".into());
-            progress.take(Notice::Recorded(Recorded {
-                exchange: ExchangeName { session: "s".into(), seq: 1 },
-                model: None,
-                method,
-                path,
-                status: 200,
-                events: 1,
-                ttft_us: None,
-                e2e_us: Some(1_500),
-                outcome,
-                usage: None,
-            }));
+            progress.take(recorded("s", 1, outcome));
         }
         let summary = "recorded 3 exchanges to traces/s (1 upstream_error, 1 truncated)";
         assert_eq!(progress.summary(Path::new("traces/s")), summary);

@@ -37,18 +37,25 @@ pub(super) fn article(nth: usize, exchange: &Exchange) -> Markup {
     }
 }
 
-/// The course of one answer as a bar.
+/// The course of one answer, in a bar and in words.
 pub(super) fn timeline(lane: &Lane) -> Markup {
-    let percent = |share: &f64| format!("{:.2}%", share * 100.0);
     html! {
         li {
             span.phase { (lane.name) }
-            span.bar aria-hidden="true" {
-                span.prefill style={ "width:" (percent(&lane.prefill)) } {}
-                span.answer style={ "width:" (percent(&lane.answer)) } {}
-                @for call in &lane.calls { span.call style={ "left:" (percent(call)) } {} }
-            }
+            (bar(lane))
             span.words { (lane.words) }
+        }
+    }
+}
+
+/// The course of one answer as a bar.
+pub(super) fn bar(lane: &Lane) -> Markup {
+    let percent = |share: &f64| format!("{:.2}%", share * 100.0);
+    html! {
+        span.bar aria-hidden="true" {
+            span.prefill style={ "width:" (percent(&lane.prefill)) } {}
+            span.answer style={ "width:" (percent(&lane.answer)) } {}
+            @for call in &lane.calls { span.call style={ "left:" (percent(call)) } {} }
         }
     }
 }

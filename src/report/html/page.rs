@@ -15,7 +15,7 @@ use crate::report::units::count;
 use crate::report::words::{budget_text, counts, fidelity_text, status_word, verdict, what_is_replayed};
 use crate::report::{Metric, Report};
 
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may load: nothing.
@@ -54,11 +54,11 @@ pub fn to_html(report: &Report, made_at: OffsetDateTime) -> String {
 
 /// A whole page, which loads nothing.
 pub(super) fn whole(title: &str, body: &Markup) -> String {
-    whole_under(POLICY, title, body)
+    whole_under(POLICY, STYLE, title, body)
 }
 
-/// A whole page, which may load what this policy allows.
-pub(super) fn whole_under(policy: &str, title: &str, body: &Markup) -> String {
+/// A whole page, which may load what this policy allows and looks as this style sheet says.
+pub(super) fn whole_under(policy: &str, style: &str, title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -68,7 +68,7 @@ pub(super) fn whole_under(policy: &str, title: &str, body: &Markup) -> String {
                 meta http-equiv="Content-Security-Policy" content=(policy);
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(style)) }
             }
             body { (body) }
         }

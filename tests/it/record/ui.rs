@@ -45,6 +45,7 @@ fn the_page_follows_an_exchange_as_it_streams() {
     assert_eq!((&seen["under_way"], &seen["finished"]), (&json!("in flight"), &json!("complete")));
     assert_eq!((&seen["calls"], &seen["lanes"]), (&json!(["Call of Read"]), &json!(1)));
     assert!(seen["arguments"].to_string().contains("/w/a.txt"), "{}", seen["arguments"]);
+    assert_eq!((&seen["topics"], &seen["ways"]), (&json!(["Hé, read a.txt"]), &json!(["‹ 0001"])));
     assert!(seen["prompt"].as_str().unwrap().contains("up to message 1 (user)"), "{}", seen["prompt"]);
     assert!(seen["diff"].to_string().contains('b'), "{}", seen["diff"]);
     assert_eq!((&seen["faults"], &seen["fits"]), (&json!([]), &json!(true)));

@@ -91,10 +91,12 @@ fn is_inside(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::PartKind;
 
     #[test]
     fn a_character_counts_once_it_is_whole() {
-        let parts: Vec<PromptPart> = ["aé", "", "😀b"].map(|text| PromptPart::new(String::new(), text.into())).to_vec();
+        let part = |text: &str| PromptPart::new(PartKind::Tool, String::new(), text.into());
+        let parts = ["aé", "", "😀b"].map(part);
         let counts: Vec<usize> = (0..=8).map(|bytes| characters(parts.iter(), bytes)).collect();
         assert_eq!(counts, [0, 1, 1, 2, 2, 2, 2, 3, 4]);
     }

@@ -2,13 +2,15 @@
 
 use maud::{Markup, html};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::super::article::{side_by_side, timeline};
 use super::super::diff::SideBySide;
-use super::super::exchange::Lane;
-use super::lists::{calls, model, state, tool_names, usage};
+use super::facts::{CourseSoFar, is_call, model, moment, state, usage};
+use super::lists::share;
 use crate::replay::last_user_turn;
-use crate::report::units::{duration, percent};
+use crate::report::units::{duration, grouped, percent};
 use crate::trace::{SpelledText, Trace, spelled_texts, streamed_arguments};
 
 /// What a page shows of an exchange.
@@ -17,6 +19,8 @@ pub(crate) struct FollowedExchange {
     pub trace: Trace,
     /// Whether it is under way.
     pub is_open: bool,
+    /// The numbers of those before and behind it.
+    pub beside: [Option<u32>; 2],
     /// How its prompt begins; `None` if no earlier one of its session is known.
     pub beginning: Option<Beginning>,
 }
@@ -45,59 +49,79 @@ pub(crate) struct BrokenAt {
 
 /// The exchange, from what it was asked to what it answered.
 pub(crate) fn exchange_part(exchange: &FollowedExchange) -> Markup {
-    let FollowedExchange { trace, is_open, beginning } = exchange;
+    let FollowedExchange { trace, is_open, beside, beginning } = exchange;
     let asked = trace.messages_request().map(|request| last_user_turn(&request)).filter(|text| !text.is_empty());
+    let course = CourseSoFar::of(trace);
     html! {
+        (ways(*beside))
         p {
             strong { (state(trace, *is_open)) } " "
             code { (trace.request.method) " " (trace.request.path) } " → " (trace.response.status)
             @if let Some(model) = model(trace) { ", " (model) }
-            ", " time datetime=(trace.recorded_at) { (trace.recorded_at) }
-        }
-        @if let Some(beginning) = beginning { section aria-labelledby="prompt" { h2 #prompt { "Prompt" } (begins(beginning)) } }
-        @if let Some(asked) = asked { section aria-labelledby="asked" { h2 #asked { "Asked" } pre { (asked) } } }
-        @if let Some(lane) = lane(trace, *is_open) {
-            section aria-labelledby="timeline" { h2 #timeline { "Timeline" } ol.lanes { (timeline(&lane)) } }
-        }
-        section aria-labelledby="answer" { h2 #answer { "Answer" } (answer(trace)) }
-        @if let Some(usage) = usage(trace) {
-            section aria-labelledby="tokens" {
-                h2 #tokens { "Tokens" }
-                dl {
-                    dt { "prompt" } dd { (usage.prompt_tokens()) }
-                    dt { "from the cache" } dd { (usage.cache_read_input_tokens.unwrap_or(0)) }
-                    dt { "into the cache" } dd { (usage.cache_creation_input_tokens.unwrap_or(0)) }
-                    dt { "output" } dd { (usage.output_tokens) }
-                }
+            @if let Ok(time) = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339) {
+                ", " time datetime=(trace.recorded_at) { (moment(time)) }
             }
         }
+        dl.facts { @for (name, value) in facts(trace, *is_open) { div { dt { (name) } dd { (value) } } } }
+        @if let Some(course) = course { ol.lanes aria-label="Timeline" { (timeline(&course.lane(course.end_us.max(1)))) } }
+        @if let Some(asked) = asked {
+            section aria-labelledby="asked" { h2 #asked { "Asked" } (long_text("what was asked", &asked)) }
+        }
+        section aria-labelledby="answer" { h2 #answer { "Answer" } (answer(trace)) }
+        @if let Some(beginning) = beginning { section aria-labelledby="prompt" { h2 #prompt { "Prompt" } (begins(beginning)) } }
     }
+}
+
+fn ways([before, behind]: [Option<u32>; 2]) -> Markup {
+    html! {
+        nav.ways aria-label="Exchanges" {
+            @if let Some(seq) = before { a rel="prev" href={ "../" (seq) "/" } { "‹ " (format!("{seq:04}")) } " " }
+            @if let Some(seq) = behind { a rel="next" href={ "../" (seq) "/" } { (format!("{seq:04}")) " ›" } }
+        }
+    }
+}
+
+/// Times and token counts, as far as they are known.
+fn facts(trace: &Trace, is_open: bool) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    facts.extend(trace.timing.ttft_us.map(|us| ("TTFT", duration(us))));
+    let end_us = CourseSoFar::of(trace).map(|course| course.end_us);
+    facts.extend(end_us.map(|us| (if is_open { "so far" } else { "E2E" }, duration(us))));
+    if let Some(usage) = usage(trace) {
+        let of_prompt = |tokens: Option<u64>| {
+            let tokens = tokens.unwrap_or(0);
+            format!("{} ({})", grouped(tokens), share(tokens, usage.prompt_tokens()))
+        };
+        facts.push(("prompt tokens", grouped(usage.prompt_tokens())));
+        facts.push(("from the cache", of_prompt(usage.cache_read_input_tokens)));
+        facts.push(("into the cache", of_prompt(usage.cache_creation_input_tokens)));
+        facts.push(("output tokens", grouped(usage.output_tokens)));
+    }
+    facts.extend(trace.response.body["stop_reason"].as_str().map(|reason| ("stop reason", reason.to_owned())));
+    facts
+}
+
+/// A text that may be long: then it scrolls by itself, with the keyboard too.
+fn long_text(name: &str, text: &str) -> Markup {
+    html! { pre tabindex="0" role="region" aria-label=(name) { (text) } }
 }
 
 fn begins(Beginning { like, shared, broken }: &Beginning) -> Markup {
     let (like, shared) = (format!("{like:04}"), percent(*shared));
     html! {
         @match broken {
-            None => { p { "Goes on from " (like) ", which has " (shared) " of it." } },
+            None => {
+                p { strong.fine { "A prefix cache goes on. " } "The prompt has all of " (like) ", which is " (shared) " of it." }
+            },
             Some(BrokenAt { part, old, new }) => {
-                p { "Begins like " (like) " for " (shared) " of its length, up to " strong { (part) } ":" }
+                p {
+                    strong.wrong { "A prefix cache ends here. " }
+                    "The prompt begins like " (like) " for " (shared) " of its length, up to " strong { (part) } ":"
+                }
                 (side_by_side(&SideBySide::of((like.clone(), old), ("this exchange".into(), new))))
             },
         }
     }
-}
-
-/// The course of the answer; `None` before anything of it came.
-fn lane(trace: &Trace, is_open: bool) -> Option<Lane> {
-    let events = &trace.response.events;
-    let end = trace.timing.e2e_us.or_else(|| events.last().map(|event| event.at_us))?;
-    let is_call = |data: &Value| data["content_block"]["type"].as_str().is_some_and(|kind| kind.ends_with("tool_use"));
-    let call_us: Vec<u64> = events.iter().filter(|event| is_call(&event.data)).map(|event| event.at_us).collect();
-    let mut words: Vec<String> = trace.timing.ttft_us.iter().map(|us| format!("first token after {}", duration(*us))).collect();
-    words.extend(call_us.iter().zip(tool_names(trace)).map(|(us, tool)| format!("{tool} at {}", duration(*us))));
-    words.push(format!("{} {}", if is_open { "so far" } else { "end after" }, duration(end)));
-    let first = trace.timing.ttft_us.unwrap_or(end);
-    Some(Lane::drawn("answer".into(), first, end, &call_us, end.max(1), &words))
 }
 
 fn answer(trace: &Trace) -> Markup {
@@ -105,8 +129,8 @@ fn answer(trace: &Trace) -> Markup {
     match body {
         Value::Null => texts(trace),
         body if body["content"].is_array() => message(trace),
-        Value::String(text) => html! { pre { (text) } },
-        body => html! { pre { (format!("{body:#}")) } },
+        Value::String(text) => long_text("the answer", text),
+        body => long_text("the answer", &format!("{body:#}")),
     }
 }
 
@@ -115,7 +139,7 @@ fn texts(trace: &Trace) -> Markup {
     let texts = spelled_texts(&trace.response.events);
     html! {
         @if texts.is_empty() { p { "Nothing yet." } }
-        @for SpelledText { name, text, .. } in &texts { h3 { (name) } pre { (text) } }
+        @for SpelledText { name, text, .. } in &texts { h3 { (name) } (long_text(name, text)) }
     }
 }
 
@@ -126,18 +150,17 @@ fn message(trace: &Trace) -> Markup {
     html! {
         @if blocks.is_empty() { p { "Nothing yet." } }
         @for (index, block) in blocks.iter().enumerate() {
-            @let text = |field: &str| block[field].as_str().unwrap_or_default().to_owned();
-            @match block["type"].as_str().unwrap_or_default() {
-                "text" => { pre { (text("text")) } },
-                "thinking" => { details id={ "b" (index) } { summary { "thinking" } pre { (text("thinking")) } } },
-                kind if kind.ends_with("tool_use") => {
+            @let text = |field: &str| block[field].as_str().unwrap_or_default();
+            @match text("type") {
+                "text" => { (long_text("text", text("text"))) },
+                "thinking" => { details id={ "b" (index) } { summary { "thinking" } (long_text("thinking", text("thinking"))) } },
+                _ if is_call(block) => {
                     h3 { "Call of " (text("name")) }
-                    pre { (arguments(block, spelled.get(&(index as u64)))) }
+                    (long_text(text("name"), &arguments(block, spelled.get(&(index as u64)))))
                 },
                 kind => { p { "(" (kind) ")" } },
             }
         }
-        @if calls(trace).next().is_none() && !blocks.is_empty() { p.words { "No tool is called." } }
     }
 }
 
@@ -171,14 +194,22 @@ mod tests {
             "response": {"status": 200, "headers": {}, "events": events, "body": answer},
             "timing": {"ttft_us": 1000, "e2e_us": null, "itl_us": null}, "outcome": "truncated"});
         let trace = serde_json::from_value(trace).unwrap();
-        exchange_part(&FollowedExchange { trace, is_open, beginning }).into_string()
+        exchange_part(&FollowedExchange { trace, is_open, beside: [Some(1), None], beginning }).into_string()
     }
 
     #[test]
     fn a_call_is_shown_as_far_as_it_is_spelled_and_no_text_becomes_html() {
         let part = followed(true, None);
         let spelled = "{&quot;path&quot;: &quot;a";
-        for shown in ["in flight", "Call of Read", spelled, "Read at 1.00 ms, so far 3.00 ms", "&lt;script&gt;"] {
+        for shown in [
+            "in flight",
+            "Call of Read",
+            spelled,
+            "Read at 1.00 ms",
+            "<dt>so far</dt><dd>3.00 ms</dd>",
+            "href=\"../1/\"",
+            "&lt;script&gt;",
+        ] {
             assert!(part.contains(shown), "{shown}: {part}");
         }
         assert!(!part.contains("<script>") && !part.contains("Prompt"), "{part}");
@@ -189,10 +220,10 @@ mod tests {
     fn what_broke_the_prompts_beginning_stands_beside_what_was_there() {
         let broken = BrokenAt { part: "system block 2".into(), old: "Sunday".into(), new: "Monday".into() };
         let part = followed(false, Some(Beginning { like: 1, shared: 0.25, broken: Some(broken) }));
-        for shown in ["Begins like 0001 for 25.0% of its length", "system block 2", "Sun", "Mon"] {
+        for shown in ["begins like 0001 for 25.0% of its length", "system block 2", "Sun", "Mon"] {
             assert!(part.contains(shown), "{shown}: {part}");
         }
         let part = followed(false, Some(Beginning { like: 1, shared: 0.9, broken: None }));
-        assert!(part.contains("Goes on from 0001, which has 90.0% of it."), "{part}");
+        assert!(part.contains("The prompt has all of 0001, which is 90.0% of it."), "{part}");
     }
 }

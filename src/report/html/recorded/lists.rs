@@ -1,19 +1,20 @@
 //! The list of sessions, and that of a session's exchanges.
 
 use maud::{Markup, html};
-use serde::Deserialize;
-use serde_json::Value;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
-use crate::report::units::{count, duration};
+use super::super::article::bar;
+use super::facts::{CourseSoFar, gist, model, moment, state, usage};
+use crate::report::units::{count, duration, grouped};
 use crate::trace::Trace;
-use crate::wire::Usage;
+use crate::wire::{Usage, total_tokens};
 
 /// A session in the list.
 pub(crate) struct SessionLine {
     /// Its name.
     pub name: String,
+    /// What it is about: the beginning of what was asked first; empty if that is not known.
+    pub topic: String,
     /// How many of its exchanges are recorded.
     pub recorded: usize,
     /// How many are under way.
@@ -32,21 +33,34 @@ pub(crate) struct ListedExchange {
     pub is_open: bool,
 }
 
+/// Some exchanges of a session, one after another.
+pub(crate) struct ExchangesPage {
+    /// The newest first.
+    pub exchanges: Vec<ListedExchange>,
+    /// How many are older.
+    pub older: usize,
+    /// The number before which the page ends; `None` if it has the newest.
+    pub before: Option<u32>,
+}
+
 /// The sessions, the newest first. `more`: how many are not listed.
 pub(crate) fn sessions_part(sessions: &[SessionLine], more: usize) -> Markup {
     html! {
         @if sessions.is_empty() { p { "No session yet." } } @else {
             div.scroll tabindex="0" role="region" aria-label="Sessions" {
                 table {
-                    thead { tr { @for name in ["session", "last"] { th.words scope="col" { (name) } }
-                        @for name in ["exchanges", "in flight"] { th scope="col" { (name) } } } }
+                    thead { tr {
+                        @for name in ["session", "what was asked first", "last"] { th.text scope="col" { (name) } }
+                        @for name in ["exchanges", "in flight"] { th scope="col" { (name) } }
+                    } }
                     tbody {
                         @for session in sessions {
                             tr {
-                                th scope="row" { a href={ "s/" (session.name) "/" } { (session.name) } }
-                                td { (moment(session.last)) }
+                                th.text scope="row" { a href={ "s/" (session.name) "/" } { (session.name) } }
+                                td.text.gist title=(session.topic) { (session.topic) }
+                                td.text { (moment(session.last)) }
                                 td { (session.recorded) }
-                                td { (session.open) }
+                                td { @if session.open > 0 { span.flight { (session.open) } } @else { "–" } }
                             }
                         }
                     }
@@ -57,86 +71,80 @@ pub(crate) fn sessions_part(sessions: &[SessionLine], more: usize) -> Markup {
     }
 }
 
-/// The exchanges of a session, the newest first. `more`: how many are not listed.
-pub(crate) fn session_part(exchanges: &[ListedExchange], more: usize) -> Markup {
-    let words = ["number", "state", "model", "calls"];
-    let figures = ["TTFT", "E2E", "prompt tokens", "from the cache", "output tokens"];
+/// Some exchanges of a session, and what they came to.
+pub(crate) fn session_part(page: &ExchangesPage) -> Markup {
+    let words = ["number", "state", "model", "answer"];
+    let figures = ["TTFT", "E2E", "prompt", "from cache", "output"];
+    // Seen from the page of the newest ones.
+    let up = if page.before.is_some() { "../../" } else { "" };
+    let traces = || page.exchanges.iter().filter_map(|exchange| exchange.trace.as_ref().ok());
+    let longest_us = traces().filter_map(|trace| Some(CourseSoFar::of(trace)?.end_us)).max().unwrap_or(0).max(1);
     html! {
+        p { (sums(page.exchanges.len(), traces())) }
         div.scroll tabindex="0" role="region" aria-label="Exchanges" {
             table {
                 thead { tr {
-                    @for name in words { th.words scope="col" { (name) } }
+                    @for name in words { th.text scope="col" { (name) } }
+                    th.text scope="col" { "time" }
                     @for name in figures { th scope="col" { (name) } }
                 } }
-                tbody { @for exchange in exchanges { (row(exchange, figures.len())) } }
+                tbody { @for exchange in &page.exchanges { (row(exchange, up, longest_us)) } }
             }
         }
-        @if more > 0 { p { "and " (count(more, "older exchange")) } }
+        p.ways {
+            @if page.before.is_some() { a href=(up) { "the newest" } " " }
+            @if let Some(oldest) = page.exchanges.last() && page.older > 0 {
+                a href={ (up) "before/" (oldest.seq) "/" } { (count(page.older, "older exchange")) }
+            }
+        }
+        p.words { "Grey is the time until the first token, blue the answer; a mark is where a call begins." }
     }
 }
 
-fn row(exchange: &ListedExchange, figures: usize) -> Markup {
+/// What exchanges came to.
+fn sums<'a>(listed: usize, traces: impl Iterator<Item = &'a Trace>) -> String {
+    let usages: Vec<Usage> = traces.filter_map(usage).collect();
+    let sum = |of: fn(&Usage) -> u64| total_tokens(usages.iter().map(of));
+    let (prompt, cached) = (sum(Usage::prompt_tokens), sum(|usage| usage.cache_read_input_tokens.unwrap_or(0)));
+    let output = grouped(sum(|usage| usage.output_tokens));
+    let (share, prompt) = (share(cached, prompt), grouped(prompt));
+    format!("{}: {prompt} prompt tokens ({share} from the cache), {output} output tokens", count(listed, "exchange"))
+}
+
+fn row(exchange: &ListedExchange, up: &str, longest_us: u64) -> Markup {
     let number = format!("{:04}", exchange.seq);
     html! {
         tr {
-            th scope="row" { a href={ (exchange.seq) "/" } { (number) } }
+            th.text scope="row" { a href={ (up) (exchange.seq) "/" } { (number) } }
             @match &exchange.trace {
-                Err(reason) => { td.words colspan=(figures + 3) { (reason) } },
+                Err(reason) => { td.text.wrong colspan="9" { (reason) } },
                 Ok(trace) => {
-                    td.words { (state(trace, exchange.is_open)) }
-                    td.words { (model(trace).unwrap_or("-")) }
-                    td.words { (tool_names(trace).join(", ")) }
-                    @for figure in self::figures(trace) { td { (figure) } }
+                    td.text { (state(trace, exchange.is_open)) }
+                    td.text { (model(trace).unwrap_or("–")) }
+                    td.text.gist { (gist(trace)) }
+                    td.course { @if let Some(course) = CourseSoFar::of(trace) { (bar(&course.lane(longest_us))) } }
+                    @for figure in figures(trace) { td { (figure) } }
                 },
             }
         }
     }
 }
 
-/// How an exchange stands.
-pub(super) fn state(trace: &Trace, is_open: bool) -> Markup {
-    let word = if is_open { "in flight" } else { trace.outcome.name() };
-    let class = if is_open || word == "complete" { "fine" } else { "wrong" };
-    html! { span class=(class) { (word) } }
-}
-
-/// The model that the request asks for.
-pub(super) fn model(trace: &Trace) -> Option<&str> {
-    trace.request.body.get("model").and_then(Value::as_str)
-}
-
-/// The token counts of an answer.
-pub(super) fn usage(trace: &Trace) -> Option<Usage> {
-    trace.response.body.get("usage").and_then(|usage| Usage::deserialize(usage).ok())
-}
-
-/// The calls of an answer.
-pub(super) fn calls(trace: &Trace) -> impl Iterator<Item = &Value> {
-    let blocks = trace.response.body.get("content").and_then(Value::as_array);
-    let is_call = |block: &&Value| block["type"].as_str().is_some_and(|kind| kind.ends_with("tool_use"));
-    blocks.into_iter().flatten().filter(is_call)
-}
-
-/// The names of the tools that an answer calls.
-pub(super) fn tool_names(trace: &Trace) -> Vec<&str> {
-    calls(trace).map(|call| call["name"].as_str().unwrap_or("?")).collect()
-}
-
 /// TTFT, E2E and token counts; a dash for what is not known.
 fn figures(trace: &Trace) -> [String; 5] {
-    let time = |us: Option<u64>| us.map_or_else(|| "-".into(), duration);
+    let time = |us: Option<u64>| us.map_or_else(|| "–".into(), duration);
     let usage = usage(trace);
-    let tokens = |of: fn(&Usage) -> u64| usage.as_ref().map_or_else(|| "-".into(), |usage| of(usage).to_string());
+    let tokens = |of: fn(&Usage) -> String| usage.as_ref().map_or_else(|| "–".into(), of);
     [
         time(trace.timing.ttft_us),
         time(trace.timing.e2e_us),
-        tokens(Usage::prompt_tokens),
-        tokens(|usage| usage.cache_read_input_tokens.unwrap_or(0)),
-        tokens(|usage| usage.output_tokens),
+        tokens(|usage| grouped(usage.prompt_tokens())),
+        tokens(|usage| share(usage.cache_read_input_tokens.unwrap_or(0), usage.prompt_tokens())),
+        tokens(|usage| grouped(usage.output_tokens)),
     ]
 }
 
-fn moment(time: OffsetDateTime) -> String {
-    // The format has only parts that a time has.
-    time.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default()
+/// A part of tokens in percent, rounded down.
+pub(super) fn share(part: u64, all: u64) -> String {
+    format!("{}%", 100 * u128::from(part) / u128::from(all.max(1)))
 }

@@ -3,14 +3,17 @@
 //! Each page is a frame around a part. The frame's script puts each new state of the part into the page.
 
 mod exchange;
+mod facts;
 mod lists;
 
 use maud::{Markup, PreEscaped, html};
 
 pub(crate) use self::exchange::{Beginning, BrokenAt, FollowedExchange, exchange_part};
-pub(crate) use self::lists::{ListedExchange, SessionLine, session_part, sessions_part};
-use super::page::{FOLLOWING_POLICY, scheme, whole_under};
+pub(crate) use self::facts::shortened;
+pub(crate) use self::lists::{ExchangesPage, ListedExchange, SessionLine, session_part, sessions_part};
+use super::page::{FOLLOWING_POLICY, STYLE, scheme, whole_under};
 
+const OWN_STYLE: &str = include_str!("recorded.css");
 const SCRIPT: &str = include_str!("follow.js");
 
 /// A step on the way from the list of sessions to a page: a relative address, and what is there.
@@ -35,7 +38,7 @@ pub(crate) fn following_page(title: &str, way: &[Step], part: &Markup) -> String
         main { (part) }
         script { (PreEscaped(SCRIPT)) }
     };
-    whole_under(FOLLOWING_POLICY, title, &body)
+    whole_under(FOLLOWING_POLICY, &[STYLE, OWN_STYLE].concat(), title, &body)
 }
 
 /// A part that says why there is nothing to see.
