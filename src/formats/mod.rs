@@ -8,6 +8,7 @@ mod blocks;
 mod chat_words;
 mod claude_code;
 mod claude_trace;
+mod elements;
 mod exporter;
 mod filed;
 mod har;

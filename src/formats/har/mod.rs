@@ -3,17 +3,18 @@
 mod export;
 mod own;
 
-use std::fmt;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use self::own::Own;
+use super::elements::{ElementsError, for_each_element};
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::import::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
+use crate::wire::from_json;
 
 /// The importer.
 pub(super) struct Har;
@@ -84,29 +85,32 @@ impl Importer for Har {
 
     fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
         let Source { path, reader } = source;
-        let (mut seen, mut failed) = (0, None);
-        let mut take = |mut entry: Entry| {
+        let mut seen = 0;
+        let read = for_each_element(reader, &["log", "entries"], &mut |entry| {
             seen += 1;
             let place = format!("entry {seen}");
-            let own = entry.own.take();
-            let read = match own {
-                Some(own) => {
-                    own.trace(entry).map(|trace| Found::Exchange(Box::new(ImportedExchange { trace, missing: Vec::new() })))
-                }
-                None => exchange(&place, entry).map(|exchange| exchange.into_found(self, path)),
-            };
-            let found = found(read.unwrap_or_else(|reason| Found::Passed(Passed { place, reason })));
-            found.map_err(|error| drop(failed.replace(error)))
-        };
-        let read = Inside { key: "log", seed: Inside { key: "entries", seed: Each(&mut take) } }
-            .deserialize(&mut serde_json::Deserializer::from_reader(reader));
-        match (failed, read) {
-            (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(()),
-            (None, Err(error)) => {
-                let reason = format!("no HTTP archive behind entry {seen}: {error}");
-                Err(ImportError::Malformed { path: path.to_owned(), reason })
+            let read = from_json(entry).map_err(|error| format!("not an entry of an archive: {error}"));
+            found(
+                read.and_then(|entry| self.found(&place, entry, path))
+                    .unwrap_or_else(|reason| Found::Passed(Passed { place, reason })),
+            )
+        });
+        read.map_err(|error| match error {
+            ElementsError::Taking(error) => error,
+            ElementsError::Read(error) => error.into(),
+            malformed @ ElementsError::Malformed { .. } => {
+                let what = if seen == 0 { "no HTTP archive".to_owned() } else { format!("broken behind entry {seen}") };
+                ImportError::Malformed { path: path.to_owned(), reason: format!("{what}: {malformed}") }
             }
+        })
+    }
+}
+
+impl Har {
+    fn found(&self, place: &str, mut entry: Entry, path: &Path) -> Result<Found, String> {
+        match entry.own.take() {
+            Some(own) => own.trace(entry).map(|trace| Found::Exchange(Box::new(ImportedExchange { trace, missing: Vec::new() }))),
+            None => exchange(place, entry).map(|exchange| exchange.into_found(self, path)),
         }
     }
 }
@@ -137,63 +141,4 @@ fn pairs(headers: Vec<Header>) -> Headers {
 fn bytes(Content { text, encoding }: Content) -> Option<Vec<u8>> {
     let text = text?;
     if encoding.as_deref() == Some("base64") { STANDARD.decode(text).ok() } else { Some(text.into_bytes()) }
-}
-
-/// Reads one field of an object and passes over the others.
-struct Inside<S> {
-    key: &'static str,
-    seed: S,
-}
-
-impl<'de, S: DeserializeSeed<'de, Value = ()>> DeserializeSeed<'de> for Inside<S> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Inside<S> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with the field `{}`", self.key)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seed = Some(self.seed);
-        while let Some(key) = map.next_key::<String>()? {
-            match seed.take_if(|_| key == self.key) {
-                Some(seed) => map.next_value_seed(seed)?,
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        if seed.is_some() { Err(serde::de::Error::missing_field(self.key)) } else { Ok(()) }
-    }
-}
-
-/// Hands over each element of a list as it is read.
-struct Each<'a>(&'a mut dyn FnMut(Entry) -> Result<(), ()>);
-
-impl<'de> DeserializeSeed<'de> for Each<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Each<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of entries")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(entry) = list.next_element()? {
-            (self.0)(entry).map_err(|()| serde::de::Error::custom("it was stopped"))?;
-        }
-        Ok(())
-    }
 }

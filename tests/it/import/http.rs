@@ -124,6 +124,39 @@ fn an_archive_that_is_compressed_or_holds_the_same_again_or_nothing_is_said() {
 }
 
 #[test]
+fn an_entry_of_another_shape_costs_no_other_and_a_cut_archive_gives_what_it_has() {
+    let sandbox = Sandbox::new();
+    let archive = std::fs::read_to_string(repository("fixtures/imports/flows.har")).unwrap();
+    let entries = "\"entries\": [";
+    assert!(archive.contains(entries));
+    sandbox.write("odd.har", archive.replacen(entries, "\"entries\": [{\"request\": 7}, ", 1));
+    let said = sandbox.run(&["trace", "import", "odd.har"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    traces/demo: 2 exchanges
+    traces/demo-agent-a1: 1 exchange
+      1 without the answer's end
+    traces/odd: 2 exchanges
+    HTTP archives, HAR 1.2 do not hold: events and their times
+    passed over what is no call of a model: 1
+    not imported: 1
+      odd.har: entry 1: not an entry of an archive: invalid type: integer `7`, expected struct Request at line 1 column 13
+    ");
+
+    let archive = archive.trim_end();
+    sandbox.write("cut.har", &archive[..archive.len() - 100]);
+    let ran = sandbox.run(&["trace", "import", "--out", "cut", "cut.har"]);
+    insta::assert_snapshot!(format!("{}{}", ran.stdout, ran.stderr), @"
+    cut/cut: 1 exchange
+    cut/demo: 2 exchanges
+    cut/demo-agent-a1: 1 exchange
+      1 without the answer's end
+    HTTP archives, HAR 1.2 do not hold: events and their times
+    passed over what is no call of a model: 1
+    error: cut.har: broken behind entry 5: byte 25766: the file ends here, in the middle
+    ");
+}
+
+#[test]
 fn what_claude_trace_wrote_is_read() {
     let (said, traces) = imported("claude-trace.jsonl");
     insta::assert_snapshot!(said, @"
