@@ -8,6 +8,7 @@
 
 mod backlog;
 mod drive;
+mod packed;
 mod pattern;
 mod rate_search;
 mod sample;

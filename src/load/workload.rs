@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Start;
+use super::packed::PackedRequest;
 use super::timeline::{Moment, Timeline};
 use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
@@ -57,22 +58,6 @@ pub struct Turn {
     /// Whether the recorded answer came whole and has no content, so that one without content is as good.
     pub recorded_without_content: bool,
     request: PackedRequest,
-}
-
-/// A request as JSON, parsed when it is sent: a corpus has many, and few are under way.
-#[derive(Clone, Debug)]
-struct PackedRequest(Vec<u8>);
-
-impl PackedRequest {
-    fn of(request: &MessagesRequest) -> Self {
-        // Cannot fail: every field is a string, a number or a map with string keys.
-        Self(serde_json::to_vec(request).unwrap_or_default())
-    }
-
-    fn get(&self) -> MessagesRequest {
-        // Cannot fail: this is how a request was written, and requests are read as they are written.
-        serde_json::from_slice(&self.0).expect("a request that was packed")
-    }
 }
 
 /// How the recorded requests are changed.
@@ -134,7 +119,8 @@ impl Workload {
                 recorded.push(Vec::new());
                 recorded.len() - 1
             });
-            let (request, without_content) = (PackedRequest::of(&request), whole.as_ref().is_some_and(is_without_content));
+            let request = PackedRequest::of(&request, recorded[nth].first().map(|turn| &turn.request));
+            let without_content = whole.as_ref().is_some_and(is_without_content);
             recorded[nth].push(Recorded { id, request, without_content, begins, ends: end_of(&trace, begins) });
         }
         let all = || recorded.iter().flatten();
@@ -157,7 +143,7 @@ impl Turn {
     /// A turn with this request.
     #[cfg(test)]
     pub(super) fn new(id: ExchangeId, request: &MessagesRequest, start: Start) -> Self {
-        Self { id, start, recorded_without_content: false, request: PackedRequest::of(request) }
+        Self { id, start, recorded_without_content: false, request: PackedRequest::of(request, None) }
     }
 
     /// The request, to be answered by at most as many tokens as it was when it was recorded, if that answer came whole.
