@@ -80,7 +80,7 @@ fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange
         status: response.status_code,
         headers: headers(response.headers),
         body: response.body_raw.map(|text| Body::Bytes(text.into_bytes())).or_else(|| body(response.body)),
-        e2e_us: Some(micros(response.timestamp - request.timestamp)),
+        e2e_us: micros(response.timestamp - request.timestamp),
     });
     HttpExchange {
         place,

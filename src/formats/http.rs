@@ -30,7 +30,7 @@ pub(super) struct Started {
 impl Started {
     /// The time at these seconds since 1970; 1970 itself if it is beyond what calendars hold.
     pub(super) fn at_seconds(seconds: f64) -> Self {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds)) * 1_000);
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds).unwrap_or_default()) * 1_000);
         Self::at(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
@@ -50,10 +50,11 @@ impl Started {
     }
 }
 
-/// Microseconds; none if it is less.
-pub(super) fn micros(seconds: f64) -> u64 {
+/// A length of time in microseconds; `None` if it is not one: what ends with its beginning, or before it, nobody has measured.
+pub(super) fn micros(seconds: f64) -> Option<u64> {
     // Casts of floats stop at the bounds of the type.
-    (seconds * 1e6).round() as u64
+    let micros = (seconds * 1e6).round() as u64;
+    (micros > 0).then_some(micros)
 }
 
 /// A request with its answer, if that came.

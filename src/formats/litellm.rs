@@ -131,6 +131,7 @@ fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
         "completion" | "acompletion" => false,
         other => return Err(format!("a call of the kind {other}, whose request LiteLLM does not log as it was")),
     };
+    let is_cut = |value: &Value| holds_text(value, &is_cut_text);
     if is_cut(&messages) || model_parameters.values().any(is_cut) {
         return Err("LiteLLM has cut a text of it, or left a picture out".to_owned());
     }
@@ -144,7 +145,7 @@ fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
     request.append(&mut model_parameters);
     let answer = if status != "success" {
         Answered::Failed(error_information.and_then(|error| error.error_code?.parse().ok()))
-    } else if is_cut(&response) {
+    } else if is_cut(&response) || holds_text(&response, &|text| text == LEFT_OUT) {
         Answered::Unknown
     } else if is_messages {
         let has_stops = request.get("stop_sequences").and_then(Value::as_array).is_some_and(|stops| !stops.is_empty());
@@ -168,14 +169,19 @@ fn is_left_out(messages: &Value) -> bool {
     messages.as_array().is_none_or(|messages| messages.iter().any(|message| message["content"] == LEFT_OUT))
 }
 
-/// Whether a text in it is not all there.
-fn is_cut(value: &Value) -> bool {
+/// Whether there is such a text in a value.
+fn holds_text(value: &Value, is_such: &impl Fn(&str) -> bool) -> bool {
     match value {
-        Value::String(text) => text.ends_with(CUT_END) || CUTS.into_iter().any(|cut| holds_counted(text.as_bytes(), cut)),
-        Value::Array(items) => items.iter().any(is_cut),
-        Value::Object(fields) => fields.values().any(is_cut),
+        Value::String(text) => is_such(text),
+        Value::Array(items) => items.iter().any(|item| holds_text(item, is_such)),
+        Value::Object(fields) => fields.values().any(|field| holds_text(field, is_such)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// Whether a text is not all there.
+fn is_cut_text(text: &str) -> bool {
+    text.ends_with(CUT_END) || CUTS.into_iter().any(|cut| holds_counted(text.as_bytes(), cut))
 }
 
 /// Whether a text has this with a number behind it. A program that writes such marks has none there.
@@ -288,10 +294,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_is_not_known() {
-        let cut = json!("(litellm_truncated 5 chars)");
-        let read = read(|payload| payload["response"]["choices"][0]["message"]["content"] = cut);
-        assert!(matches!(read.unwrap().answer, Answered::Unknown));
+    fn an_answer_that_is_cut_or_left_out_is_not_known() {
+        for text in ["a... (litellm_truncated 5 chars)", LEFT_OUT] {
+            let read = |place: &str| {
+                read(|payload| *payload["response"].pointer_mut(place).unwrap() = json!({"content": text, "role": "assistant"}))
+            };
+            assert!(matches!(read("/choices/0/message").unwrap().answer, Answered::Unknown), "{text}");
+            // As LiteLLM has it where the answer is of no kind that it knows.
+            assert!(matches!(read("").unwrap().answer, Answered::Unknown), "{text}");
+        }
     }
 
     #[test]

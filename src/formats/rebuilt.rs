@@ -73,7 +73,7 @@ impl RebuiltCall {
                 status,
                 headers: Vec::new(),
                 body: body.map(Body::Json),
-                e2e_us: end.map(|end| micros(end - start)),
+                e2e_us: end.and_then(|end| micros(end - start)),
             }),
         };
         let mut found = exchange.into_found(importer, file);
@@ -149,6 +149,19 @@ mod tests {
     use crate::trace::validate::problems_of;
 
     const UNKNOWN: TokenCounts = TokenCounts { prompt: None, cache_read: None, cache_written: None, output: None };
+
+    #[test]
+    fn a_length_that_was_not_measured_is_not_known() {
+        let e2e_us = |end: Option<f64>| {
+            let mut call = call(request(), Answered::With(message(Some("end_turn"), UNKNOWN)));
+            call.end = end;
+            imported(call).trace.timing.e2e_us
+        };
+        assert_eq!(e2e_us(Some(1_000_000_001.0)), Some(500_000));
+        for end in [None, Some(1_000_000_000.5), Some(1_000_000_000.0), Some(0.0), Some(f64::NAN)] {
+            assert_eq!(e2e_us(end), None, "{end:?}");
+        }
+    }
 
     fn call(request: Value, answer: Answered) -> RebuiltCall {
         let (start, end) = (1_000_000_000.5, Some(1_000_000_002.0));

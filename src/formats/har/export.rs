@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{Har, Own};
-use crate::formats::exporter::{CountTokens, ExportExchange, Exporter, Frame};
+use crate::formats::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::trace::{RecordedEvent, Trace};
 use crate::wire::from_json;
 
@@ -33,7 +33,7 @@ impl Exporter for Har {
         "are none of HTTP"
     }
 
-    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         Box::new(|trace: &Trace| Some(entry(trace)))
     }
 }

@@ -123,7 +123,7 @@ fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
         status,
         headers: pairs(response.headers),
         body: response.content.and_then(bytes).map(Body::Bytes),
-        e2e_us: time.map(|ms| micros(ms / 1e3)),
+        e2e_us: time.and_then(|ms| micros(ms / 1e3)),
     });
     let body = request.post_data.and_then(bytes).map(Body::Bytes);
     let headers = pairs(request.headers);

@@ -84,7 +84,7 @@ fn exchange(place: &str, flow: &Item) -> Result<Option<HttpExchange>, String> {
             status: u16::try_from(status).unwrap_or_default(),
             headers,
             body: body.map(Body::Bytes),
-            e2e_us: ended.map(|ended| micros(ended - started)),
+            e2e_us: ended.and_then(|ended| micros(ended - started)),
         }
     });
     let place = place.to_owned();

@@ -3,6 +3,7 @@
 //! Instrumentations follow one of two conventions: all messages in one attribute, made of parts, or, until 2025, an attribute for
 //! each field of each message, such as `gen_ai.prompt.0.content`.
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::attributes::Attributes;
@@ -14,12 +15,42 @@ pub(super) struct Said {
     pub content: Value,
 }
 
-/// What was asked, `None` if the span does not hold it.
-pub(super) fn asked(attributes: &Attributes) -> Option<Vec<Said>> {
-    match attributes.structured("gen_ai.input.messages") {
-        Some(Value::Array(messages)) => Some(messages.iter().map(said).collect()),
-        _ => Some(numbered(attributes, "gen_ai.prompt")).filter(|messages| !messages.is_empty()),
+/// What was asked; nothing if the span does not hold it.
+///
+/// # Errors
+/// It is cut; what to say of it.
+pub(super) fn asked(attributes: &Attributes) -> Result<Vec<Said>, String> {
+    const MESSAGES: &str = "gen_ai.input.messages";
+    if attributes.get(MESSAGES).is_none() {
+        let messages = numbered(attributes, "gen_ai.prompt");
+        let is_cut = |message: &Said| message.content.as_str().is_some_and(is_cut);
+        return match messages.iter().position(is_cut) {
+            Some(index) => Err(unread(&format!("gen_ai.prompt.{index}.content"))),
+            None => Ok(messages),
+        };
     }
+    match attributes.structured(MESSAGES) {
+        Some(Value::Array(messages)) => Ok(messages.iter().map(said).collect()),
+        _ => Err(unread(MESSAGES)),
+    }
+}
+
+/// The system prompt in an attribute of its own, if it is there.
+///
+/// # Errors
+/// It is cut; what to say of it.
+pub(super) fn instructions(attributes: &Attributes) -> Result<Option<Value>, String> {
+    const INSTRUCTIONS: &str = "gen_ai.system_instructions";
+    Ok(match attributes.structured(INSTRUCTIONS) {
+        Some(parts @ Value::Array(_)) => Some(blocks(&parts)),
+        // Many instrumentations have the text alone.
+        _ => match attributes.get(INSTRUCTIONS) {
+            Some(Value::String(text)) if is_cut(text) => return Err(unread(INSTRUCTIONS)),
+            Some(text @ Value::String(_)) => Some(text.clone()),
+            Some(_) => return Err(unread(INSTRUCTIONS)),
+            None => None,
+        },
+    })
 }
 
 /// The answer, and why it ended in the span's words, `None` if the span does not hold it.
@@ -42,22 +73,45 @@ fn as_blocks(content: Value) -> Option<Value> {
 }
 
 /// The tools on offer.
-pub(super) fn tools(attributes: &Attributes) -> Vec<Value> {
-    if let Some(Value::Array(tools)) = attributes.structured("gen_ai.tool.definitions") {
-        return tools.into_iter().map(tool).collect();
+///
+/// # Errors
+/// They are cut; what to say of it.
+pub(super) fn tools(attributes: &Attributes) -> Result<Vec<Value>, String> {
+    const TOOLS: &str = "gen_ai.tool.definitions";
+    if attributes.get(TOOLS).is_none() {
+        let function = |index: usize| function(attributes, &format!("llm.request.functions.{index}")).transpose();
+        return (0..).map_while(function).collect();
     }
-    let field = |index: usize, field: &str| format!("llm.request.functions.{index}.{field}");
-    (0..)
-        .map_while(|index| {
-            let schema = ["input_schema", "parameters"].iter().find_map(|name| attributes.structured(&field(index, name)));
-            let name = attributes.text(&field(index, "name"))?;
-            Some(tool(json!({"name": name, "description": attributes.get(&field(index, "description")), "input_schema": schema})))
-        })
-        .collect()
+    match attributes.structured(TOOLS) {
+        Some(Value::Array(tools)) => Ok(tools.into_iter().map(tool).collect()),
+        _ => Err(unread(TOOLS)),
+    }
+}
+
+/// A tool of the older convention; `None` if there is no such one.
+fn function(attributes: &Attributes, prefix: &str) -> Result<Option<Value>, String> {
+    let Some(name) = attributes.text(&format!("{prefix}.name")) else { return Ok(None) };
+    let schema = ["input_schema", "parameters"].map(|field| format!("{prefix}.{field}"));
+    let schema = match schema.iter().find(|name| attributes.get(name).is_some()) {
+        Some(name) => attributes.structured(name).ok_or_else(|| unread(name))?,
+        None => Value::Null,
+    };
+    let description = attributes.get(&format!("{prefix}.description"));
+    Ok(Some(tool(json!({"name": name, "description": description, "input_schema": schema}))))
+}
+
+/// What is said of an attribute whose JSON is none.
+fn unread(name: &str) -> String {
+    format!("`{name}` is no JSON; a limit on the length of attributes may have cut it")
+}
+
+/// Whether a text begins as the JSON of a list of objects, and does not go on so.
+fn is_cut(text: &str) -> bool {
+    text.trim_start().starts_with("[{\"") && serde_json::from_str::<IgnoredAny>(text).is_err()
 }
 
 /// The blocks of a list of parts.
-pub(super) fn blocks(parts: &Value) -> Value {
+fn blocks(parts: &Value) -> Value {
     parts.as_array().into_iter().flatten().map(block).collect()
 }
 

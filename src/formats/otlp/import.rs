@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Otlp;
 use super::attributes::{Attribute, Attributes};
-use super::content::{Said, answered, asked, blocks, tools};
+use super::content::{Said, answered, asked, instructions, tools};
 use crate::formats::chat_words::{TokenCounts, stop_reason};
 use crate::formats::http::micros;
 use crate::formats::import::ImportError;
@@ -113,10 +113,13 @@ fn one(importer: &Otlp, path: &std::path::Path, line: usize, span: Span) -> Foun
     if !provider.eq_ignore_ascii_case("anthropic") {
         return refused(format!("a call of {}, whose request a span does not hold as it was", provider));
     }
-    let (Some(start), Some(messages)) = (times.0, asked(&attributes)) else {
-        return refused("the span does not hold what was asked, or when; have its content captured".to_owned());
+    let request = match request(&attributes) {
+        Ok(request) => request,
+        Err(reason) => return refused(reason),
     };
-    let request = request(&attributes, messages);
+    let Some(start) = times.0.filter(|start| *start > 0.0) else {
+        return refused("the span does not say when it began".to_owned());
+    };
     let answer = match failed {
         true => Answered::Failed(status(&attributes)),
         false => answer(&attributes, &request).map_or(Answered::Unknown, Answered::With),
@@ -135,7 +138,7 @@ fn one(importer: &Otlp, path: &std::path::Path, line: usize, span: Span) -> Foun
     let mut found = call.into_found(importer, path);
     if let Found::Exchange(exchange) = &mut found {
         let first = attributes.get("gen_ai.response.time_to_first_chunk").and_then(Value::as_f64);
-        exchange.trace.timing.ttft_us = first.map(micros);
+        exchange.trace.timing.ttft_us = first.and_then(micros);
         if let Some(outcome) = own_outcome(&attributes).filter(|_| failed) {
             exchange.trace.outcome = outcome;
         }
@@ -161,27 +164,32 @@ fn nanos(value: &Value) -> Option<f64> {
 }
 
 /// The request's body, as far as the span has it.
-fn request(attributes: &Attributes, messages: Vec<Said>) -> Value {
+///
+/// # Errors
+/// It is surely another one than was sent; why.
+fn request(attributes: &Attributes) -> Result<Value, String> {
+    let mut conversation = asked(attributes)?;
+    if conversation.is_empty() {
+        return Err("the span does not hold what was asked; have its content captured".to_owned());
+    }
     let mut body = Map::new();
     let model = attributes.get("gen_ai.request.model").cloned();
     body.extend(model.map(|model| ("model".to_owned(), model)));
     for (field, names) in SETTINGS {
         body.extend(attributes.first(names).map(|value| (field.to_owned(), value.clone())));
     }
-    let instructions = attributes.structured("gen_ai.system_instructions");
-    let mut conversation = messages;
+    let instructions = instructions(attributes)?;
     // The older convention has the system prompt as the first message; later ones are the conversation's own.
     let is_older = attributes.get("gen_ai.input.messages").is_none() && instructions.is_none();
     let system =
         (is_older && conversation.first().is_some_and(|first| first.role == "system")).then(|| conversation.remove(0).content);
-    let system = system.or_else(|| Some(blocks(&instructions?)));
-    body.extend(system.map(|system| ("system".to_owned(), system)));
-    let tools = tools(attributes);
+    body.extend(system.or(instructions).map(|system| ("system".to_owned(), system)));
+    let tools = tools(attributes)?;
     if !tools.is_empty() {
         body.insert("tools".to_owned(), Value::Array(tools));
     }
     body.insert("messages".to_owned(), turns(conversation));
-    Value::Object(body)
+    Ok(Value::Object(body))
 }
 
 /// Messages of the roles that the Messages API has: what tools gave belongs to the user's turn.

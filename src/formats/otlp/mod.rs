@@ -4,11 +4,13 @@ mod attributes;
 mod content;
 mod import;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
+use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
+use crate::wire::Usage;
 
 /// The importer and exporter.
 pub(super) struct Otlp;
@@ -34,7 +36,7 @@ impl Exporter for Otlp {
         "ask for no answer of a model"
     }
 
-    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         Box::new(line)
     }
 }
@@ -94,7 +96,7 @@ fn attributes(trace: &Trace) -> Vec<Value> {
         ("gen_ai.response.model", answer["model"].clone()),
         ("gen_ai.response.finish_reasons", finish_reason(answer).map_or(Value::Null, |reason| json!([reason]))),
         ("gen_ai.response.time_to_first_chunk", json!(trace.timing.ttft_us.map(|us| us as f64 / 1e6))),
-        ("gen_ai.usage.input_tokens", json!(input_tokens(usage))),
+        ("gen_ai.usage.input_tokens", json!(prompt_tokens(usage))),
         ("gen_ai.usage.output_tokens", usage["output_tokens"].clone()),
         ("gen_ai.usage.cache_read.input_tokens", usage["cache_read_input_tokens"].clone()),
         ("gen_ai.usage.cache_creation.input_tokens", usage["cache_creation_input_tokens"].clone()),
@@ -109,11 +111,10 @@ fn attributes(trace: &Trace) -> Vec<Value> {
     pairs.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| attribute(name, value)).collect()
 }
 
-/// All tokens of the prompt, as the conventions want it: Anthropic counts those from the cache apart.
-fn input_tokens(usage: &Value) -> Option<u64> {
-    let count = |field: &str| usage[field].as_u64().unwrap_or_default();
-    let others = count("cache_read_input_tokens").saturating_add(count("cache_creation_input_tokens"));
-    usage["input_tokens"].as_u64().map(|computed| computed.saturating_add(others))
+/// All tokens of the prompt, as the conventions want it, if they were counted: Anthropic counts those from the cache apart.
+fn prompt_tokens(usage: &Value) -> Option<u64> {
+    let counted = usage["input_tokens"].is_u64().then(|| Usage::deserialize(usage).ok()).flatten();
+    counted.map(|usage| usage.prompt_tokens())
 }
 
 fn error_type(trace: &Trace) -> Value {

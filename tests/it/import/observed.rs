@@ -93,6 +93,44 @@ fn spans_with_an_attribute_for_each_message_are_read() {
 }
 
 #[test]
+fn a_request_of_which_a_part_is_cut_is_no_trace() {
+    let (mut older, text) = (older_spans(), std::fs::read_to_string(repository("fixtures/imports/spans.jsonl")).unwrap());
+    let spans: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    attributes(&mut older[0]).push(json!({"key": "gen_ai.request.max_tokens", "value": {"intValue": "9"}}));
+    let cut = |line: &Value, name: &str| {
+        let mut line = line.clone();
+        attributes(&mut line).retain(|attribute| attribute["key"] != name);
+        attributes(&mut line).push(json!({"key": name, "value": {"stringValue": "[{\"type\": \"te"}}));
+        line
+    };
+    let names = ["gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.input.messages"];
+    let mut lines: Vec<Value> = names.map(|name| cut(&spans[1], name)).to_vec();
+    lines.extend(["gen_ai.prompt.1.content", "llm.request.functions.0.input_schema"].map(|name| cut(&older[0], name)));
+    let sandbox = Sandbox::new();
+    sandbox.write("spans.jsonl", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+    let said = sandbox.run(&["trace", "import", "spans.jsonl"]).exits(2).stdout;
+    insta::assert_snapshot!(said, @"
+    not imported: 5
+      spans.jsonl: line 1, span 6ffb392801319d27: `gen_ai.system_instructions` is no JSON; a limit on the length of attributes may have cut it
+      spans.jsonl: line 2, span 6ffb392801319d27: `gen_ai.tool.definitions` is no JSON; a limit on the length of attributes may have cut it
+      spans.jsonl: line 3, span 6ffb392801319d27: `gen_ai.input.messages` is no JSON; a limit on the length of attributes may have cut it
+      spans.jsonl: line 4, span 3909aa4b10fecc71: `gen_ai.prompt.1.content` is no JSON; a limit on the length of attributes may have cut it
+      spans.jsonl: line 5, span 3909aa4b10fecc71: `llm.request.functions.0.input_schema` is no JSON; a limit on the length of attributes may have cut it
+    ");
+}
+
+#[test]
+fn a_system_prompt_that_is_a_text_alone_stays_one() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(repository("fixtures/imports/spans.jsonl")).unwrap();
+    let mut line: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    attributes(&mut line).retain(|attribute| attribute["key"] != "gen_ai.system_instructions");
+    attributes(&mut line).push(json!({"key": "gen_ai.system_instructions", "value": {"stringValue": "[Be] brief."}}));
+    let (_, traces) = imported_spans(&sandbox, &[line]);
+    assert_eq!(traces[0].request.body["system"], "[Be] brief.");
+}
+
+#[test]
 fn a_call_that_failed_has_what_its_span_says_of_that() {
     let sandbox = Sandbox::new();
     let text = std::fs::read_to_string(repository("fixtures/imports/spans.jsonl")).unwrap();
@@ -121,6 +159,8 @@ fn what_is_exported_as_spans_comes_back() {
     assert_eq!((sent.len(), sent.is_empty()), (back.len(), false));
     for (sent, back) in sent.iter().zip(&back) {
         assert_eq!(sent.session, back.session);
+        let [took, came_back] = [sent, back].map(|trace| trace.timing.e2e_us.unwrap());
+        assert!(took.abs_diff(came_back) <= 1, "{took} {came_back}");
         for field in ["model", "max_tokens", "stream"] {
             assert_eq!(sent.request.body[field], back.request.body[field], "{field}");
         }
@@ -170,7 +210,7 @@ fn an_exchange_that_another_file_gave_before_is_passed_over() {
     sandbox.run(&["trace", "import", "one.har"]).exits(0);
     let said = sandbox.run(&["trace", "import", "copy.har"]).exits(2).stdout;
     insta::assert_snapshot!(said, @"
-    imported before, and passed over: 4 exchanges of copy.har
+    there already, and passed over: 4 exchanges of copy.har
     passed over what is no call of a model: 1
     ");
     assert!(!sandbox.path("traces/copy").exists());
