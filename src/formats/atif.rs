@@ -1,14 +1,15 @@
-//! ATIF, the Agent Trajectory Interchange Format: a conversation as the steps of system, user and agent, with tool calls and their
-//! results. Harbor and its evaluations, among others, read it.
+//! ATIF, the Agent Trajectory Interchange Format: a conversation as the steps of system, user and agent, with tool calls and
+//! their results. Harbor and its evaluations, among others, read it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 use time::Duration;
 use time::format_description::well_known::Rfc3339;
 
-use super::exporter::{CountTokens, Exchanges, ExportExchange, Exporter, Frame};
-use crate::trace::{ExchangeOutcome, Trace};
+use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
+use crate::trace::{Digest, ExchangeOutcome, Trace, digest};
 use crate::wire::{Content, ContentBlock, InputMessage, Message, Role, System, without_billing_header};
 
 /// The exporter.
@@ -34,7 +35,7 @@ impl Exporter for Atif {
         "have no whole answer in Anthropic's protocol"
     }
 
-    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         Box::new(Conversations::default())
     }
 }
@@ -43,7 +44,8 @@ impl Exporter for Atif {
 #[derive(Default)]
 struct Conversations {
     all: Vec<Trajectory>,
-    known: HashMap<String, usize>,
+    /// Those that open alike: a client may go back and ask otherwise, or ask the same again.
+    known: HashMap<String, Vec<usize>>,
 }
 
 /// A conversation as steps.
@@ -53,31 +55,40 @@ struct Trajectory {
     /// The client and its version.
     agent: Value,
     steps: Vec<Value>,
-    /// How many messages of the next request are in the steps already.
-    seen: usize,
+    /// What the messages in the steps say, the last answer too.
+    said: Vec<Said>,
     prompt_tokens: u64,
     completion_tokens: u64,
     cached_tokens: u64,
+}
+
+/// What a message says, as far as steps have it.
+#[derive(PartialEq)]
+struct Said {
+    role: Role,
+    digest: Digest,
 }
 
 impl Exchanges for Conversations {
     fn take(&mut self, trace: &Trace) -> Option<Vec<Value>> {
         let request = trace.messages_request()?;
         let answer = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
-        let first = text_of(&request.messages.first()?.content);
-        let agent = trace.request.headers.get("x-claude-code-agent-id");
-        // What a client asks beside a conversation, such as its title, has no tools.
-        let key = json!([trace.session, agent, request.tools.is_empty(), first]).to_string();
-        let nth = *self.known.entry(key).or_insert_with(|| {
+        let mut said: Vec<Said> =
+            request.messages.iter().map(|message| Said::of(message.role, &blocks_of(&message.content))).collect();
+        let alike = self.known.entry(json!([trace.session, trace.opening()]).to_string()).or_default();
+        let goes_on = alike.iter().copied().filter(|nth| self.all[*nth].goes_on_with(&said));
+        let nth = goes_on.max_by_key(|nth| common(&self.all[*nth].said, &said)).unwrap_or_else(|| {
             self.all.push(Trajectory::begun(trace, request.system.as_ref()));
+            alike.push(self.all.len() - 1);
             self.all.len() - 1
         });
         let trajectory = &mut self.all[nth];
-        for message in request.messages.iter().skip(trajectory.seen) {
+        for message in request.messages.iter().skip(trajectory.said.len()) {
             trajectory.add_message(message, &trace.recorded_at);
         }
         trajectory.add_answer(trace, &answer);
-        trajectory.seen = request.messages.len() + 1;
+        said.push(Said::of(Role::Assistant, &answer.content));
+        trajectory.said = said;
         Some(Vec::new())
     }
 
@@ -95,7 +106,7 @@ impl Trajectory {
             name: format!("{}/{:04}", trace.session, trace.seq),
             agent: json!({"name": name, "version": version, "model_name": trace.request.body["model"]}),
             steps: Vec::new(),
-            seen: 0,
+            said: Vec::new(),
             prompt_tokens: 0,
             completion_tokens: 0,
             cached_tokens: 0,
@@ -111,6 +122,15 @@ impl Trajectory {
         trajectory
     }
 
+    /// Whether a request that says this goes on behind the last answer: it has that one in its place, or another one behind what
+    /// was asked then. Clients cut the results of tools that are old, and change answers when they go on with a session.
+    fn goes_on_with(&self, said: &[Said]) -> bool {
+        let Some((answer, asked)) = self.said.split_last() else { return false };
+        let Some(there) = said.get(asked.len()).filter(|there| there.role == Role::Assistant) else { return false };
+        let are_answers = |one: &Said, other: &Said| one.role == Role::Assistant && other.role == Role::Assistant;
+        there == answer || asked.iter().zip(said).all(|(one, other)| one == other || are_answers(one, other))
+    }
+
     fn push(&mut self, source: &str, timestamp: &str, more: Value) {
         let mut step = json!({"step_id": self.steps.len() + 1, "timestamp": timestamp, "source": source});
         if let (Some(step), Value::Object(more)) = (step.as_object_mut(), more) {
@@ -121,21 +141,14 @@ impl Trajectory {
 
     /// A message that the client sent: results go to the step that called, all else is a step of its own.
     fn add_message(&mut self, message: &InputMessage, timestamp: &str) {
-        let text_alone;
-        let blocks = match &message.content {
-            Content::Text(text) => {
-                text_alone = [ContentBlock::text(text.clone())];
-                &text_alone[..]
-            }
-            Content::Blocks(blocks) => blocks,
-        };
+        let blocks = blocks_of(&message.content);
         let source = match message.role {
-            Role::Assistant => return self.push("agent", timestamp, said(blocks)),
+            Role::Assistant => return self.push("agent", timestamp, said(&blocks)),
             Role::User => "user",
             Role::System => "system",
         };
         let mut left = Vec::new();
-        for block in blocks {
+        for block in blocks.iter() {
             let ContentBlock::ToolResult { tool_use_id, content, .. } = block else {
                 left.push(block.clone());
                 continue;
@@ -165,15 +178,16 @@ impl Trajectory {
     }
 
     fn add_answer(&mut self, trace: &Trace, answer: &Message) {
-        let (usage, body) = (&answer.usage, &trace.response.body["usage"]);
-        let cached = body["cache_read_input_tokens"].as_u64().unwrap_or_default();
-        let written = body["cache_creation_input_tokens"].as_u64().unwrap_or_default();
-        let prompt = body["input_tokens"].as_u64().unwrap_or_default().saturating_add(cached).saturating_add(written);
+        let usage = &answer.usage;
+        let (prompt, cached) = (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or_default());
+        let is_counted = |field: &str| trace.response.body["usage"][field].is_u64();
         let took = Duration::microseconds(trace.timing.e2e_us.and_then(|us| us.try_into().ok()).unwrap_or(0));
         let ended = trace.came_at().map(|came| came.saturating_add(took)).and_then(|ended| ended.format(&Rfc3339).ok());
         let mut step = said(&answer.content);
         step["model_name"] = json!(answer.model);
-        step["metrics"] = json!({"prompt_tokens": prompt, "completion_tokens": usage.output_tokens, "cached_tokens": cached});
+        if is_counted("input_tokens") && is_counted("output_tokens") {
+            step["metrics"] = json!({"prompt_tokens": prompt, "completion_tokens": usage.output_tokens, "cached_tokens": cached});
+        }
         self.push("agent", ended.as_deref().unwrap_or(&trace.recorded_at), step);
         self.prompt_tokens = self.prompt_tokens.saturating_add(prompt);
         self.completion_tokens = self.completion_tokens.saturating_add(usage.output_tokens);
@@ -194,6 +208,32 @@ impl Trajectory {
             },
             "steps": self.steps,
         })
+    }
+}
+
+impl Said {
+    /// Of a message. Thoughts do not count, which clients leave out later, nor arguments, to which they add defaults.
+    fn of(role: Role, blocks: &[ContentBlock]) -> Self {
+        let one = |block: &ContentBlock| match block {
+            ContentBlock::ToolUse { id, name, .. } => Some(json!([id, name])),
+            ContentBlock::ToolResult { tool_use_id, content, .. } => Some(json!([tool_use_id, content.as_ref().map(text_of)])),
+            _ => None,
+        };
+        let calls: Vec<Value> = blocks.iter().filter_map(one).collect();
+        Self { role, digest: digest(&json!([texts(blocks).trim(), calls])) }
+    }
+}
+
+/// How many messages two conversations begin with alike.
+fn common(one: &[Said], other: &[Said]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// A message's content, of which a text is one block.
+fn blocks_of(content: &Content) -> Cow<'_, [ContentBlock]> {
+    match content {
+        Content::Text(text) => Cow::Owned(vec![ContentBlock::text(text.clone())]),
+        Content::Blocks(blocks) => Cow::Borrowed(blocks),
     }
 }
 
@@ -240,4 +280,83 @@ fn texts(blocks: &[ContentBlock]) -> String {
         _ => None,
     };
     blocks.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exchange in which this was asked, by turns with what was answered, and then this was answered.
+    fn trace(nth: u32, said: &[&str], answer: &str) -> Trace {
+        let roles = ["user", "assistant"].into_iter().cycle();
+        let messages: Vec<Value> = said.iter().zip(roles).map(|(text, role)| json!({"role": role, "content": text})).collect();
+        let body = json!({"model": "m", "max_tokens": 9, "tools": [{"name": "Read", "input_schema": {"type": "object"}}], "messages": messages});
+        let usage = json!({"input_tokens": 1, "output_tokens": 1});
+        let answer = json!({"id": format!("msg_{nth}"), "type": "message", "role": "assistant", "model": "m", "usage": usage,
+            "content": [{"type": "text", "text": answer}], "stop_reason": "end_turn", "stop_sequence": null});
+        let trace = json!({
+            "version": 1, "id": nth.to_string(), "session": "s", "seq": nth, "recorded_at": format!("2026-01-02T03:04:{nth:02}Z"),
+            "client": "c/1", "mode": "m", "request": {"method": "POST", "path": "/v1/messages", "headers": {}, "body": body},
+            "response": {"status": 200, "headers": {}, "events": [], "body": answer},
+            "timing": {"ttft_us": null, "e2e_us": 1, "itl_us": null}, "outcome": "complete",
+        });
+        serde_json::from_value(trace).unwrap()
+    }
+
+    /// What the steps of each trajectory say.
+    fn trajectories(traces: &[Trace]) -> Vec<String> {
+        let mut conversations = Conversations::default();
+        for trace in traces {
+            assert_eq!(conversations.take(trace), Some(Vec::new()));
+        }
+        let said = |trajectory: Value| {
+            let steps = trajectory["steps"].as_array().unwrap().iter();
+            steps.map(|step| step["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        conversations.rest().into_iter().map(said).collect()
+    }
+
+    #[test]
+    fn who_goes_back_and_asks_otherwise_begins_another_trajectory() {
+        let traces = [
+            trace(1, &["u1"], "a1"),
+            trace(2, &["u1", "a1", "u2"], "a2"),
+            // Back, and otherwise; then on in each of the two.
+            trace(3, &["u1", "a1", "v2"], "b2"),
+            trace(4, &["u1", "a1", "v2", "b2", "v3"], "b3"),
+            trace(5, &["u1", "a1", "u2", "a2", "u3"], "a3"),
+        ];
+        assert_eq!(trajectories(&traces), ["u1 a1 u2 a2 u3 a3", "u1 a1 v2 b2 v3 b3"]);
+    }
+
+    #[test]
+    fn the_same_asked_again_has_an_answer_of_its_own() {
+        let again = [trace(1, &["u1"], "a1"), trace(2, &["u1"], "b1"), trace(3, &["u1", "b1", "u2"], "b2")];
+        assert_eq!(trajectories(&again), ["u1 a1", "u1 b1 u2 b2"]);
+        // Where both answers say the same, the conversation goes on from the one with which it has more in common.
+        let alike = [
+            trace(1, &["u1"], "a1"),
+            trace(2, &["u1", "a1", "u2"], "OK"),
+            trace(3, &["u1", "a1", "v2"], "OK"),
+            trace(4, &["u1", "a1", "u2", "OK", "u3"], "a3"),
+        ];
+        assert_eq!(trajectories(&alike), ["u1 a1 u2 OK u3 a3", "u1 a1 v2 OK"]);
+    }
+
+    #[test]
+    fn what_is_changed_later_stays_as_it_came_first() {
+        let traces = [trace(1, &["u1", "a1", "long"], "a2"), trace(2, &["u1", "a1", "cut", " a2\n", "u3"], "a3")];
+        assert_eq!(trajectories(&traces), ["u1 a1 long a2 u3 a3"]);
+        let traces = [trace(1, &["u1", "a1", "u2"], "a2"), trace(2, &["u1", "a1", "u2", "nothing", "u3"], "a3")];
+        assert_eq!(trajectories(&traces), ["u1 a1 u2 a2 u3 a3"]);
+    }
+
+    #[test]
+    fn tokens_that_were_not_counted_are_no_figure() {
+        let mut uncounted = trace(1, &["u1"], "a1");
+        uncounted.response.body["usage"] = json!({"input_tokens": 1});
+        let mut conversations = Conversations::default();
+        conversations.take(&uncounted).unwrap();
+        assert_eq!(conversations.rest()[0]["steps"][1].get("metrics"), None);
+    }
 }

@@ -1,21 +1,21 @@
 //! What every exporter gets and gives.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde_json::Value;
 
+use super::session_names::SessionNames;
 use crate::trace::Trace;
 use crate::wire::MessagesRequest;
 
 /// Gives the tokens of a request's prompt; `None` if it has no prompt.
 pub type CountTokens<'a> = dyn Fn(&MessagesRequest) -> Option<Vec<u32>> + 'a;
 
-/// What a file is made of.
-pub type ExportExchange<'a> = Box<dyn Exchanges + 'a>;
-
 /// Makes the values of a file from exchanges.
 pub trait Exchanges {
-    /// Takes an exchange, going by those before; gives the values that are finished by it, or `None` if the file has no place for it.
+    /// Takes an exchange, going by those before; gives the values that are finished by it, or `None` if the file has no place for
+    /// it. Its session's name is that of no other session in the file.
     fn take(&mut self, trace: &Trace) -> Option<Vec<Value>>;
 
     /// The values that were not finished before the last exchange.
@@ -51,7 +51,7 @@ pub trait Exporter: Sync {
     fn frame(&self) -> Frame;
 
     /// Begins a file, whose exchanges come in the order of their times.
-    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> ExportExchange<'a>;
+    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a>;
 }
 
 /// The text around the exchanges of a file.
@@ -72,7 +72,8 @@ impl Frame {
 /// A file that is being written, one exchange at a time.
 pub struct Export<'a> {
     frame: Frame,
-    exchange: ExportExchange<'a>,
+    exchanges: Box<dyn Exchanges + 'a>,
+    sessions: SessionNames,
     out: &'a mut dyn Write,
     /// How many values it has.
     values: usize,
@@ -90,15 +91,17 @@ impl<'a> Export<'a> {
     pub fn begin(exporter: &'a dyn Exporter, tokens: &'a CountTokens<'a>, out: &'a mut dyn Write) -> io::Result<Self> {
         let frame = exporter.frame();
         out.write_all(frame.before.as_bytes())?;
-        Ok(Self { frame, exchange: exporter.begin(tokens), out, values: 0, written: 0, passed: 0 })
+        let (exchanges, sessions) = (exporter.begin(tokens), SessionNames::default());
+        Ok(Self { frame, exchanges, sessions, out, values: 0, written: 0, passed: 0 })
     }
 
-    /// Adds an exchange.
+    /// Adds the exchange of this trace's file.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn add(&mut self, trace: &Trace) -> io::Result<()> {
-        let Some(values) = self.exchange.take(trace) else {
+    pub fn add(&mut self, file: &Path, mut trace: Trace) -> io::Result<()> {
+        trace.session = self.sessions.of(file, &trace.session).to_owned();
+        let Some(values) = self.exchanges.take(&trace) else {
             self.passed += 1;
             return Ok(());
         };
@@ -122,7 +125,7 @@ impl<'a> Export<'a> {
     /// # Errors
     /// It cannot be written.
     pub fn end(mut self) -> io::Result<()> {
-        let rest = self.exchange.rest();
+        let rest = self.exchanges.rest();
         self.write(rest)?;
         self.out.write_all(self.frame.behind.as_bytes())?;
         self.out.flush()

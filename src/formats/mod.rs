@@ -1,7 +1,7 @@
 //! The files of other tools: reading their exchanges as traces, and writing traces as their files.
 //!
-//! Each format is one file or folder here, and one word in [`IMPORTERS`], [`EXPORTERS`] or both. What a format does not hold is said for
-//! each exchange, never guessed.
+//! Each format is one file or folder here, and one word in [`IMPORTERS`], [`EXPORTERS`] or both. What a format does not hold is
+//! said for each exchange, never guessed.
 
 mod atif;
 mod blocks;
@@ -23,6 +23,7 @@ mod open;
 mod openai;
 mod otlp;
 mod rebuilt;
+mod session_names;
 mod weka;
 mod writers;
 
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use self::open::COMPRESSIONS;
 pub use claude_code::{Newest, newest_session, projects_folder};
-pub use exporter::{CountTokens, Exchanges, Export, ExportExchange, Exporter, Frame};
+pub use exporter::{CountTokens, Exchanges, Export, Exporter, Frame};
 pub use import::{Import, ImportError, ImportedSession};
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 

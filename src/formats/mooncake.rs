@@ -1,10 +1,10 @@
-//! Mooncake's JSONL of arrivals: for each request when it came, how long prompt and answer are, and which blocks of the prompt are
-//! the beginning of others. Load generators make prompts of that shape: AIPerf's `mooncake_trace`, for example.
+//! Mooncake's JSONL of arrivals: for each request when it came, how long prompt and answer are, and which blocks of the prompt
+//! are the beginning of others. Load generators make prompts of that shape: AIPerf's `mooncake_trace`, for example.
 
 use serde_json::json;
 
 use super::blocks::Blocks;
-use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
+use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
 
 /// The exporter.
@@ -34,7 +34,7 @@ impl Exporter for Mooncake {
         true
     }
 
-    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         let mut blocks = Blocks::of(BLOCK);
         let mut first = None;
         Box::new(move |trace: &Trace| {

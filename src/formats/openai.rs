@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::exporter::{CountTokens, ExportExchange, Exporter, Frame};
+use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::convert::{Dialect, to_chat};
 use crate::trace::{ExchangeOutcome, Trace};
 use crate::wire::{Content, InputMessage, Role};
@@ -27,7 +27,7 @@ impl Exporter for OpenAi {
         "have no whole answer in Anthropic's protocol"
     }
 
-    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, _: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         Box::new(line)
     }
 }

@@ -1,5 +1,5 @@
-//! Weka's traces of agents: for each session when its requests came, how long prompts and answers are, which blocks of a prompt others
-//! have too, and how long the server and the client took. AIPerf and simulators of caches replay them.
+//! Weka's traces of agents: for each session when its requests came, how long prompts and answers are, which blocks of a prompt
+//! others have too, and how long the server and the client took. AIPerf and simulators of caches replay them.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::blocks::Blocks;
-use super::exporter::{CountTokens, Exchanges, ExportExchange, Exporter, Frame};
+use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::trace::{ExchangeOutcome, Trace};
 
 /// The exporter.
@@ -37,7 +37,7 @@ impl Exporter for Weka {
         true
     }
 
-    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> ExportExchange<'a> {
+    fn begin<'a>(&'a self, tokens: &'a CountTokens<'a>) -> Box<dyn Exchanges + 'a> {
         Box::new(Sessions { tokens, sessions: Vec::new(), known: HashMap::new() })
     }
 }
@@ -62,8 +62,9 @@ struct Session {
 impl Exchanges for Sessions<'_> {
     fn take(&mut self, trace: &Trace) -> Option<Vec<Value>> {
         let request = trace.messages_request()?;
-        let answer = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
+        trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
         let (came, took_us) = (trace.came_at()?, trace.timing.e2e_us?);
+        let output = trace.response.body["usage"]["output_tokens"].as_u64()?;
         let prompt = (self.tokens)(&request).filter(|prompt| !prompt.is_empty())?;
         let nth = *self.known.entry(trace.session.clone()).or_insert_with(|| {
             self.sessions.push(Session::new(trace.session.clone(), came));
@@ -76,7 +77,7 @@ impl Exchanges for Sessions<'_> {
             "type": if is_streamed { "s" } else { "n" },
             "model": request.model,
             "in": prompt.len(),
-            "out": answer.usage.output_tokens,
+            "out": output,
             // Numbered from 1 in each session, as its scope is local.
             "hash_ids": session.blocks.numbers(&prompt).into_iter().map(|number| number + 1).collect::<Vec<_>>(),
             "stop": trace.response.body["stop_reason"].as_str().unwrap_or_default(),

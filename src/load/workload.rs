@@ -114,7 +114,7 @@ impl Workload {
             };
             betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
             // Recordings in two folders are two, whatever their sessions are called.
-            let key = json!([path.parent().map(Path::to_string_lossy), id.session(), opening(&trace)]);
+            let key = json!([path.parent().map(Path::to_string_lossy), id.session(), trace.opening()]);
             let nth = *known.entry(key).or_insert_with(|| {
                 recorded.push(Vec::new());
                 recorded.len() - 1
@@ -202,19 +202,6 @@ fn end_of(trace: &Trace, begins: Moment) -> Option<Moment> {
     // Events of which nobody knows the times are all at 0.
     let took_us = trace.timing.e2e_us.or_else(last_event).filter(|us| *us > 0)?;
     Some(begins + Moment::from(took_us))
-}
-
-/// What all requests of a conversation have in common, and a request that the client makes beside it has not: who asked, whether
-/// there are tools, and the first message without the marks of the cache, which wander. Which tools there are changes in the middle
-/// of a conversation, as servers of tools come and go.
-fn opening(trace: &Trace) -> Value {
-    let body = &trace.request.body;
-    let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
-    let mut first = body["messages"][0].clone();
-    for block in first["content"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        block.shift_remove("cache_control");
-    }
-    json!([trace.request.headers.get("x-claude-code-agent-id"), has_tools, first])
 }
 
 #[cfg(test)]

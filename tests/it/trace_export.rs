@@ -107,6 +107,25 @@ fn what_was_imported_and_exported_comes_back_as_it_was() {
 }
 
 #[test]
+fn sessions_of_one_name_in_two_folders_stay_two() {
+    let sandbox = Sandbox::new();
+    for folder in ["one", "two"] {
+        let file = repository("fixtures/imports/flows.mitm");
+        sandbox.run(&["trace", "import", "--out", folder, file.to_str().unwrap()]).exits(0);
+    }
+    let exported = |format: &str| {
+        sandbox.run(&["trace", "export", "--to", format, "--out", "out", "one", "two"]).exits(0);
+        sandbox.read("out").lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let sessions = |lines: &[Value], field: &str| lines.iter().map(|line| line[field].clone()).collect::<Vec<_>>();
+    assert_eq!(sessions(&exported("weka"), "id"), ["demo", "demo-2"]);
+    assert_eq!(sessions(&exported("atif"), "trajectory_id"), ["demo/0001", "demo-2/0001", "demo/0002", "demo-2/0002"]);
+    let spans = exported("otlp");
+    let ids = spans.iter().map(|line| line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"].as_str().unwrap());
+    assert_eq!(ids.collect::<std::collections::HashSet<_>>().len(), spans.len());
+}
+
+#[test]
 fn a_conversation_is_a_line_of_chat_messages() {
     let sandbox = Sandbox::new();
     sandbox.run(&["trace", "import", repository("fixtures/imports/flows.mitm").to_str().unwrap()]).exits(0);

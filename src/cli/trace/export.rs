@@ -33,8 +33,8 @@ pub(super) struct TraceExportArgs {
     /// The file to write; readable by its owner only, and written over if it exists
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// For mooncake and weka: count in tokens of this model, with the prompt as its chat template renders it [default: a token for every
-    /// four bytes of text]
+    /// For mooncake and weka: count in tokens of this model, with the prompt as its chat template renders it [default: a token
+    /// for every four bytes of text]
     #[cfg(feature = "mlx")]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
     let mut out = BufWriter::new(file);
     let mut export = Export::begin(exporter, &*tokens, &mut out).map_err(failed)?;
     for file in files {
-        export.add(&trace::read(&file)?).map_err(failed)?;
+        export.add(&file, trace::read(&file)?).map_err(failed)?;
     }
     let (written, passed) = (export.written, export.passed);
     export.end().map_err(failed)?;

@@ -5,7 +5,7 @@
 //!
 //! - the billing header, `metadata`, `cache_control`, whether the answer is streamed, and `max_tokens`, which clients set by what
 //!   they know of a model's limits;
-//! - the ids of tool calls, but not which result belongs to which call;
+//! - the ids of tool calls, in whichever of the protocols, but not which result belongs to which call;
 //! - other words for the same: a text or the one block that it stands for, a field that is null or not there, `is_error` that is
 //!   false or not there, an empty list of the body or none, the order of keys.
 //!
@@ -18,6 +18,7 @@ mod canonical;
 mod clean;
 mod digest;
 mod item_key;
+mod opening;
 #[cfg(test)]
 mod tests;
 
