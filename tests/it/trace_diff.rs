@@ -64,6 +64,12 @@ fn what_asks_the_same_is_removed_only_if_told_to() {
 }
 
 #[test]
+fn what_two_upstreams_were_asked_is_not_the_same() {
+    let sandbox = with_changed(|trace| trace["upstream"] = "https://other.example".into());
+    assert_eq!(sandbox.run(&["trace", "dedupe"]).exits(0).stdout, "2 traces: 0 repeated\n");
+}
+
+#[test]
 fn a_whole_answer_is_kept_though_it_is_younger() {
     let sandbox = with_changed(|trace| {
         trace["recorded_at"] = "2020-01-01T00:00:00Z".into();

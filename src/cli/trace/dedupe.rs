@@ -21,7 +21,8 @@ Examples:
   anyclaude trace dedupe --delete corpus/
 
 Two requests are the same if a model is asked the same: the billing header, cache_control, metadata, stream, max_tokens, the
-ids of tool calls and the order of keys do not count. The oldest with a whole answer is kept, or else the oldest.")]
+ids of tool calls and the order of keys do not count. Those to two upstreams of one recorder are two. The oldest with a whole
+answer is kept, or else the oldest.")]
 pub(super) struct TraceDedupeArgs {
     /// Files and folders [default: traces/, or else the launcher's recordings]
     #[arg(value_name = "PATH")]
@@ -34,8 +35,8 @@ pub(super) struct TraceDedupeArgs {
 /// What is known of a trace.
 struct Asked {
     file: PathBuf,
-    /// The digest of its request.
-    key: Digest,
+    /// The digest of its request, and the upstream that it was sent to, if the recorder had several.
+    key: (Digest, Option<String>),
     is_whole: bool,
     recorded_at: Option<OffsetDateTime>,
 }
@@ -45,9 +46,9 @@ impl Asked {
         let outline = outline?;
         Ok(Self {
             file: file.to_owned(),
-            key: outline.request_key(),
             is_whole: is_whole(&outline.trace),
             recorded_at: outline.trace.came_at(),
+            key: (outline.request_key(), outline.trace.upstream),
         })
     }
 
@@ -78,9 +79,9 @@ pub(super) fn run(args: TraceDedupeArgs) -> Result<ExitCode, CliError> {
             Err(error) => errors.push(error),
         }
     }
-    let mut kept: HashMap<Digest, &Asked> = HashMap::new();
+    let mut kept: HashMap<&(Digest, Option<String>), &Asked> = HashMap::new();
     for asked in &all {
-        let one = kept.entry(asked.key).or_insert(asked);
+        let one = kept.entry(&asked.key).or_insert(asked);
         if asked.rank() < one.rank() {
             *one = asked;
         }

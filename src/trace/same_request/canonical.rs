@@ -14,12 +14,19 @@ const PROMPT: [&str; 5] = ["model", "system", "tools", "tool_choice", "messages"
 
 /// A request's body without what does not count. In place of a call's id is its number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CanonicalRequest(Map<String, Value>);
+pub struct CanonicalRequest {
+    fields: Map<String, Value>,
+    /// The body, if it is no object: all of it counts.
+    other: Option<Value>,
+}
 
 impl CanonicalRequest {
-    /// Of a request's body. What is no object has nothing that counts.
+    /// Of a request's body.
     pub fn of(body: Value) -> Self {
-        let Value::Object(mut fields) = body else { return Self(Map::new()) };
+        let mut fields = match body {
+            Value::Object(fields) => fields,
+            other => return Self { fields: Map::new(), other: Some(other) },
+        };
         system_as_blocks(&mut fields);
         let mut calls: HashMap<String, usize> = HashMap::new();
         let mut numbered = |id: &mut Value| {
@@ -33,12 +40,12 @@ impl CanonicalRequest {
             }
         }
         fields.retain(|name, value| counts(name, value));
-        Self(fields)
+        Self { fields, other: None }
     }
 
     /// The fields of the body.
     pub fn fields(&self) -> &Map<String, Value> {
-        &self.0
+        &self.fields
     }
 
     /// The digest of all of it. Requests with the same one ask the same.
@@ -52,9 +59,12 @@ impl CanonicalRequest {
     }
 
     fn digest_of(&self, is_wanted: impl Fn(&str) -> bool) -> Digest {
-        let mut fields: Vec<_> = self.0.iter().filter(|(name, _)| is_wanted(name)).collect();
+        let mut fields: Vec<_> = self.fields.iter().filter(|(name, _)| is_wanted(name)).collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
         let mut hash = Sha256::new();
+        if let Some(other) = &self.other {
+            add(other, &mut hash);
+        }
         for (name, value) in fields {
             add_text(name, &mut hash);
             add(value, &mut hash);

@@ -7,6 +7,9 @@ use crate::wire::without_billing_header;
 /// The fields of a request's body that do not count.
 const LEFT_OUT: [&str; 4] = ["metadata", "stream", "max_tokens", "cache_control"];
 
+/// The fields with a call's id: its own, and by which results name it in Messages, chat completions and Responses.
+const IDS: [&str; 4] = ["id", "tool_use_id", "tool_call_id", "call_id"];
+
 /// The fields in which a call has its arguments.
 const ARGUMENTS: [&str; 2] = ["input", "arguments"];
 
@@ -69,16 +72,23 @@ fn clean(value: &mut Value, on_id: &mut impl FnMut(&mut Value)) {
         Value::Array(items) => items.iter_mut().for_each(|item| clean(item, on_id)),
         Value::Object(fields) => {
             let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
-            let (is_call, is_result) = (kind.ends_with("tool_use"), kind.ends_with("tool_result"));
-            if is_result && let Some(content) = fields.get_mut("content") {
+            // Of chat completions, whose calls are functions, of Messages and of Responses.
+            let is_call = fields.contains_key("function") || kind.ends_with("tool_use") || kind.ends_with("_call");
+            if kind.ends_with("tool_result")
+                && let Some(content) = fields.get_mut("content")
+            {
                 as_blocks(content);
             }
+            let ids = if is_call { &IDS[..] } else { &IDS[1..] };
+            // First, and in this order, as that of the fields does not count.
+            for name in ids {
+                if let Some(id) = fields.get_mut(*name) {
+                    on_id(id);
+                }
+            }
             for (name, value) in fields {
-                match name.as_str() {
-                    "id" if is_call => on_id(value),
-                    "tool_use_id" if is_result => on_id(value),
-                    name if ARGUMENTS.contains(&name) => {}
-                    _ => clean(value, on_id),
+                if !ids.contains(&name.as_str()) && !ARGUMENTS.contains(&name.as_str()) {
+                    clean(value, on_id);
                 }
             }
         }

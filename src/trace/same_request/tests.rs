@@ -70,10 +70,40 @@ fn what_has_no_meaning_for_the_answer_does_not_count() {
     }
 }
 
+/// A conversation of chat completions with two calls, whose ids these are, and their results in this order.
+fn chat_calls(ids: [&str; 2], results: [&str; 2]) -> Value {
+    let call = |id: &str| json!({"type": "function", "id": id, "function": {"name": "Read", "arguments": "{\"id\": 1}"}});
+    let results = results.map(|id| json!({"role": "tool", "content": "same", "tool_call_id": id}));
+    let asked = [json!({"role": "user", "content": "Hi"}), json!({"role": "assistant", "tool_calls": ids.map(call)})];
+    let messages = [&asked[..], &results].concat();
+    json!({"model": "m", "messages": messages})
+}
+
+/// The same of Responses, whose calls have ids of their own beside those that results name.
+fn responses_calls(ids: [&str; 2], results: [&str; 2]) -> Value {
+    let call =
+        |id: &str| json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": "Read", "arguments": "{}"});
+    let result = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "same"});
+    let asked = [json!({"role": "user", "content": "Hi"})];
+    let input = [&asked[..], &ids.map(call), &results.map(result)].concat();
+    json!({"model": "m", "input": input})
+}
+
+#[test]
+fn the_order_of_a_calls_two_ids_does_not_count() {
+    let calls = |ids: [(&str, &str); 2]| {
+        let call = json!({"type": "function_call", ids[0].0: ids[0].1, ids[1].0: ids[1].1, "name": "Read"});
+        json!({"input": [call, {"type": "function_call_output", "call_id": "b"}]})
+    };
+    assert!(same(&calls([("id", "a"), ("call_id", "b")]), &calls([("call_id", "b"), ("id", "a")])));
+}
+
 #[test]
 fn ids_are_names_that_tell_which_result_is_of_which_call() {
-    assert!(same(&calls(["a", "b"], ["a", "b"]), &calls(["c", "d"], ["c", "d"])));
-    assert!(!same(&calls(["a", "b"], ["a", "b"]), &calls(["a", "b"], ["b", "a"])));
+    for calls in [calls, chat_calls, responses_calls] {
+        assert!(same(&calls(["a", "b"], ["a", "b"]), &calls(["c", "d"], ["c", "d"])));
+        assert!(!same(&calls(["a", "b"], ["a", "b"]), &calls(["a", "b"], ["b", "a"])));
+    }
 }
 
 /// Arguments and schemas may have the names of what does not count elsewhere.
@@ -108,8 +138,13 @@ fn how_it_is_answered_does_not_count_for_a_prompt() {
 }
 
 #[test]
-fn a_body_that_is_no_object_asks_nothing() {
-    assert_eq!(CanonicalRequest::of(json!("text")).key(), CanonicalRequest::of(Value::Null).key());
+fn of_a_body_that_is_no_object_all_counts() {
+    let bodies = [json!("text"), json!("other"), json!(""), json!(1), json!([]), json!(["text"]), json!({}), Value::Null];
+    for (at, one) in bodies.iter().enumerate() {
+        for (nth, other) in bodies.iter().enumerate() {
+            assert_eq!(same(one, other), at == nth, "{one} {other}");
+        }
+    }
 }
 
 /// A request out of so few that two of them are often the same.
