@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 /// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
@@ -85,6 +86,19 @@ pub(crate) fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
 /// It cannot be made.
 pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Locks a folder in which only one process may write, for as long as the result lives; `None` if another one has locked it.
+///
+/// # Errors
+/// It cannot be opened or locked.
+pub(crate) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
+    let lock = File::open(folder)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives a file its final name and syncs the folder. The file itself must be whole and synced already.

@@ -1,7 +1,7 @@
-//! What is in the folder of an import already, so that an import goes on where another one ended.
+//! What is in the folder of an import already, so that an import goes on where another one, or a recorder, has ended.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,29 +9,56 @@ use memchr::memmem;
 use rayon::prelude::*;
 use serde::Deserialize;
 
+use super::import::ImportError;
 use super::open::open;
-use crate::trace::Trace;
+use crate::files::{lock_folder, make_private_folder};
+use crate::trace::{CanonicalRequest, Digest, Outline, Trace, is_trace_name, outlines, read};
 
-/// Which exchanges the traces of a folder are of.
-#[derive(Default)]
+/// How many sessions are open at once: each has a descriptor.
+const AT_ONCE: usize = 64;
+
+/// The exchanges that a folder has, by their sessions.
 pub(super) struct Filed {
-    sessions: HashMap<String, FiledSession>,
-    /// Of all sessions' exchanges.
-    ids: HashSet<String>,
+    folder: PathBuf,
+    /// The sessions with an exchange of this id, from the beginning.
+    ids: HashMap<String, Vec<String>>,
+    /// The ids of the exchanges that were given a number.
+    placed: HashSet<String>,
+    open: HashMap<String, OpenSession>,
 }
 
-/// The traces of one session.
-#[derive(Default)]
-struct FiledSession {
+/// Where an exchange has its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is there already.
+    There,
+    /// In its session, with this number.
+    Number(u32),
+}
+
+/// A session's folder, in which nobody else writes.
+struct OpenSession {
+    _lock: File,
     /// All that are taken.
     numbers: HashSet<u32>,
     last: u32,
     /// By the exchange's id.
     by_id: HashMap<String, u32>,
-    /// By the time of the request.
-    by_time: HashMap<String, u32>,
-    /// Who made them; `None` of a file that does not say it.
-    modes: HashSet<Option<String>>,
+    /// The times of the requests.
+    times: HashSet<String>,
+    /// Who has recorded each trace.
+    modes: Vec<(PathBuf, String)>,
+    /// The marks of what others have recorded than who has this mode, once they were asked for.
+    others: HashMap<String, HashSet<Mark>>,
+}
+
+/// What an exchange is known by, whoever has recorded it: none has its time as another one has it.
+#[derive(PartialEq, Eq, Hash)]
+enum Mark {
+    /// The id that the server gave its answer. Some servers give few: the number of messages asked tells more.
+    Answer { id: String, messages: usize },
+    /// If no answer has one, what was asked, and the answer's status.
+    Request { asked: Digest, status: u16 },
 }
 
 /// The first fields of a trace's file, as far as they are needed.
@@ -48,56 +75,124 @@ const HEAD: u64 = 4 << 10;
 impl Filed {
     /// Looks into the sessions' folders. What cannot be read is met again when a trace is written.
     pub(super) fn in_folder(folder: &Path) -> Self {
-        let files: Vec<(String, u32, PathBuf)> = entries(folder)
+        let files: Vec<(String, PathBuf)> = entries(folder)
             .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
-            .flat_map(|(session, path)| entries(&path).filter_map(move |file| Some((session.clone(), number_of(&file)?, file))))
+            .flat_map(|(session, path)| entries(&path).filter(|file| is_trace(file)).map(move |file| (session.clone(), file)))
             .collect();
-        let heads: Vec<_> = files.into_par_iter().map(|(session, number, path)| (session, number, head(&path))).collect();
-        let mut filed = Self::default();
-        for (session, number, head) in heads {
-            filed.ids.extend(head.as_ref().map(|head| head.id.clone()));
-            filed.sessions.entry(session).or_default().add(number, head);
+        let heads: Vec<_> = files.into_par_iter().filter_map(|(session, file)| Some((session, head(&file)?))).collect();
+        let mut ids: HashMap<String, Vec<String>> = HashMap::new();
+        for (session, head) in heads {
+            ids.entry(head.id).or_default().push(session);
         }
-        filed
+        Self { folder: folder.to_owned(), ids, placed: HashSet::new(), open: HashMap::new() }
     }
 
-    /// Whether another session than its own has this exchange.
-    pub(super) fn has_elsewhere(&self, trace: &Trace) -> bool {
-        let has_here = self.sessions.get(&trace.session).is_some_and(|session| session.by_id.contains_key(&trace.id));
-        !has_here && self.ids.contains(&trace.id)
-    }
-
-    /// The number of an exchange in its session: the one that it has, the one after `previous`, or the one after all others.
+    /// Where an exchange has its place, if its session goes on behind the number `previous`. One whose number is not known has
+    /// the number 0. Opens the session.
     ///
     /// # Errors
-    /// The trace with this number says that the session is there as somebody else made it, or as the exchange was read otherwise.
-    pub(super) fn number(&self, trace: &Trace, previous: u32) -> Result<u32, u32> {
-        let next = previous.saturating_add(1);
-        let Some(session) = self.sessions.get(&trace.session) else { return Ok(next) };
-        if let Some(number) = session.by_id.get(&trace.id) {
-            return Ok(*number);
+    /// The session's folder cannot be made or locked, or a recorder writes to it.
+    pub(super) fn place(&mut self, trace: &Trace, previous: u32) -> Result<Place, ImportError> {
+        if self.ids.get(&trace.id).is_some_and(|sessions| !sessions.contains(&trace.session)) {
+            return Ok(Place::There);
         }
-        if let Some(other) = session.by_time.get(&trace.recorded_at) {
-            return Err(*other);
+        if !self.open.contains_key(&trace.session) {
+            let session = OpenSession::of(&self.folder.join(&trace.session), &self.placed)?;
+            self.open.insert(trace.session.clone(), session);
         }
-        if !session.numbers.contains(&next) {
-            return Ok(next);
+        // It was opened just now, or before.
+        let place = self.open.get_mut(&trace.session).map_or(Place::There, |session| session.place(trace, previous));
+        if place != Place::There {
+            self.placed.insert(trace.id.clone());
         }
-        let is_import_alone = session.modes.iter().all(|mode| mode.as_ref() == Some(&trace.mode));
-        if is_import_alone { Ok(session.last.max(previous).saturating_add(1)) } else { Err(next) }
+        Ok(place)
+    }
+
+    /// Whether a session cannot be opened before [`Filed::close`].
+    pub(super) fn is_full_for(&self, session: &str) -> bool {
+        self.open.len() >= AT_ONCE && !self.open.contains_key(session)
+    }
+
+    /// Closes all sessions. What was written to them since must be on the disk: it is met there.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
     }
 }
 
-impl FiledSession {
-    fn add(&mut self, number: u32, head: Option<Head>) {
-        self.numbers.insert(number);
-        self.last = self.last.max(number);
-        self.modes.insert(head.as_ref().map(|head| head.mode.clone()));
-        if let Some(Head { id, recorded_at, .. }) = head {
-            self.by_id.insert(id, number);
-            self.by_time.insert(recorded_at, number);
+impl OpenSession {
+    /// `placed`: what is only written since the import began.
+    fn of(folder: &Path, placed: &HashSet<String>) -> Result<Self, ImportError> {
+        let refuse = |source| ImportError::Unwritable { path: folder.to_owned(), source };
+        make_private_folder(folder).map_err(refuse)?;
+        let lock = lock_folder(folder).map_err(refuse)?.ok_or_else(|| ImportError::InUse { path: folder.to_owned() })?;
+        let files: Vec<PathBuf> = entries(folder).collect();
+        // Partial files too: each is a trace to be.
+        let numbers: HashSet<u32> = files.iter().filter_map(|file| number_of(file)).collect();
+        let mut session = Self {
+            _lock: lock,
+            last: numbers.iter().copied().max().unwrap_or_default(),
+            numbers,
+            by_id: HashMap::new(),
+            times: HashSet::new(),
+            modes: Vec::new(),
+            others: HashMap::new(),
+        };
+        let heads: Vec<_> = files.into_par_iter().filter(|file| is_trace(file)).map(|file| (head(&file), file)).collect();
+        for (head, file) in heads {
+            let (Some(head), Some(number)) = (head, number_of(&file)) else { continue };
+            if !placed.contains(&head.id) {
+                session.by_id.insert(head.id, number);
+                session.times.insert(head.recorded_at);
+                session.modes.push((file, head.mode));
+            }
+        }
+        Ok(session)
+    }
+
+    fn place(&mut self, trace: &Trace, previous: u32) -> Place {
+        if let Some(number) = self.by_id.get(&trace.id) {
+            return Place::Number(*number);
+        }
+        let others = self.others.entry(trace.mode.clone()).or_insert_with(|| {
+            let others = self.modes.iter().filter(|(_, mode)| *mode != trace.mode);
+            marks_of(&others.map(|(file, _)| file.clone()).collect::<Vec<_>>())
+        });
+        // The same as it was read otherwise before, or as another tool or the recorder has it.
+        let is_there = self.times.contains(&trace.recorded_at) || (!others.is_empty() && others.contains(&Mark::of(trace)));
+        let next = previous.saturating_add(1);
+        match trace.seq {
+            _ if is_there => Place::There,
+            0 if others.is_empty() && !self.numbers.contains(&next) => Place::Number(next),
+            0 => Place::Number(self.last.max(previous).saturating_add(1)),
+            // An exchange that was exported has its number.
+            own => Place::Number(own),
         }
     }
+}
+
+impl Mark {
+    fn of(trace: &Trace) -> Self {
+        let asked = |list: &str| trace.request.body[list].as_array().map_or(0, Vec::len);
+        Self::of_answer(trace, asked("messages") + asked("input")).unwrap_or_else(|| Self::Request {
+            asked: CanonicalRequest::of(trace.request.body.clone()).key(),
+            status: trace.response.status,
+        })
+    }
+
+    fn of_answer(trace: &Trace, messages: usize) -> Option<Self> {
+        let id = trace.response.body["id"].as_str().filter(|id| !id.is_empty())?;
+        Some(Self::Answer { id: id.to_owned(), messages })
+    }
+}
+
+/// The marks of these traces' exchanges. One that cannot be read is none's.
+fn marks_of(files: &[PathBuf]) -> HashSet<Mark> {
+    let mark = |file: &Path, outline: Result<Outline<()>, _>| {
+        let outline = outline.ok()?;
+        let messages = outline.items("messages").len() + outline.items("input").len();
+        Mark::of_answer(&outline.trace, messages).or_else(|| Some(Mark::of(&read(file).ok()?)))
+    };
+    outlines(files, |_, _, _| Ok(()), mark).into_iter().flatten().collect()
 }
 
 /// What is in a folder; nothing if it cannot be read, or is none.
@@ -105,10 +200,13 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// The number in a trace's name.
+fn is_trace(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| is_trace_name(&name.to_string_lossy()))
+}
+
+/// The number with which a file's name begins.
 fn number_of(path: &Path) -> Option<u32> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_suffix(".zst").unwrap_or(name).strip_suffix(".json")?.parse().ok()
+    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
 fn head(path: &Path) -> Option<Head> {
@@ -122,70 +220,139 @@ fn head(path: &Path) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::trace::{path_of, write};
 
     /// A trace of the session `s`, made so many seconds after a minute's begin.
     fn trace(id: &str, seconds: u32, mode: &str) -> Trace {
-        let request = json!({"method": "POST", "path": "/v1/messages", "headers": {}, "body": {}});
+        let request = json!({"method": "POST", "path": "/v1/messages", "headers": {}, "body": {"model": id}});
         let response = json!({"status": 0, "headers": {}, "events": [], "body": null});
         let timing = json!({"ttft_us": null, "e2e_us": null, "itl_us": null});
         let trace = json!({
-            "version": 1, "id": id, "session": "s", "seq": 1, "recorded_at": format!("2026-01-02T03:04:{seconds:02}Z"),
+            "version": 1, "id": id, "session": "s", "seq": 0, "recorded_at": format!("2026-01-02T03:04:{seconds:02}Z"),
             "client": "c", "mode": mode, "request": request, "response": response, "timing": timing, "outcome": "truncated",
         });
         serde_json::from_value(trace).unwrap()
     }
 
-    /// A folder in which the first exchange has the number 1, the second 2, and so on, in these files.
-    fn filed(files: &[&str]) -> Filed {
+    /// The same with an answer of this id to so many messages.
+    fn answered(id: &str, seconds: u32, mode: &str, answer: &str, messages: usize) -> Trace {
+        let mut trace = trace(id, seconds, mode);
+        trace.request.body["messages"] = vec![json!({"role": "user", "content": "Hi"}); messages].into();
+        trace.response.body = json!({ "id": answer });
+        trace
+    }
+
+    /// A folder in which the first exchange is that of the first second, the second that of the second, in these files.
+    fn folder(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, seconds) in files.iter().zip(1..) {
             write(&folder.path().join("s").join(name), &trace(name, seconds, "import:har")).unwrap();
         }
-        Filed::in_folder(folder.path())
+        folder
+    }
+
+    fn place(folder: &tempfile::TempDir, trace: &Trace, previous: u32) -> Place {
+        Filed::in_folder(folder.path()).place(trace, previous).unwrap()
     }
 
     #[test]
     fn an_exchange_keeps_its_number_and_new_ones_come_behind_all_others() {
-        let filed = filed(&["0001.json", "0002.json.zst"]);
-        let number = |id: &str, previous: u32| filed.number(&trace(id, 9, "import:har"), previous);
-        assert_eq!((number("0002.json.zst", 0), number("0001.json", 7)), (Ok(2), Ok(1)));
-        assert_eq!((number("new", 0), number("new", 1), number("new", 2), number("new", 3)), (Ok(3), Ok(3), Ok(3), Ok(4)));
+        let folder = folder(&["0001.json", "0002.json.zst"]);
+        let number = |id: &str, previous: u32| place(&folder, &trace(id, 9, "import:har"), previous);
+        let expected = [("0002.json.zst", 0, 2), ("0001.json", 7, 1), ("new", 0, 3), ("new", 1, 3), ("new", 2, 3), ("new", 3, 4)];
+        for (id, previous, expected) in expected {
+            assert_eq!(number(id, previous), Place::Number(expected), "{id} {previous}");
+        }
+        // A partial file has its number, too.
+        fs::write(folder.path().join("s/0007.json.partial"), "").unwrap();
+        assert_eq!(number("new", 0), Place::Number(8));
     }
 
     #[test]
     fn one_that_was_removed_comes_back_to_its_place() {
-        let filed = filed(&["0001.json", "0003.json"]);
-        assert_eq!(filed.number(&trace("removed", 9, "import:har"), 1), Ok(2));
+        let folder = folder(&["0001.json", "0003.json"]);
+        assert_eq!(place(&folder, &trace("removed", 9, "import:har"), 1), Place::Number(2));
     }
 
     #[test]
-    fn what_somebody_else_made_is_not_gone_on_with() {
-        let filed = filed(&["0001.json", "0002.json"]);
-        // The same exchange, read otherwise.
-        assert_eq!(filed.number(&trace("new", 2, "import:har"), 0), Err(2));
-        assert_eq!(filed.number(&trace("new", 9, "import:otlp"), 0), Err(1));
+    fn what_a_recorder_has_is_there_and_what_it_has_not_comes_behind() {
         let folder = tempfile::tempdir().unwrap();
-        write(&path_of(folder.path(), "s", 1), &trace("a", 1, "import:har")).unwrap();
-        fs::write(path_of(folder.path(), "s", 2), "").unwrap();
-        assert_eq!(Filed::in_folder(folder.path()).number(&trace("new", 9, "import:har"), 0), Err(1));
+        write(&path_of(folder.path(), "s", 1), &answered("a", 1, "anthropic", "msg_1", 1)).unwrap();
+        let mut failed = trace("b", 2, "anthropic");
+        failed.response.status = 529;
+        write(&path_of(folder.path(), "s", 2), &failed).unwrap();
+        let there = |trace: &Trace| place(&folder, trace, 0) == Place::There;
+        assert!(there(&answered("x", 9, "import:har", "msg_1", 1)));
+        (failed.id, failed.mode, failed.recorded_at) =
+            ("y".to_owned(), "import:har".to_owned(), "2027-01-01T00:00:00Z".to_owned());
+        assert!(there(&failed));
+        failed.response.status = 0;
+        for other in [answered("x", 9, "import:har", "msg_1", 3), answered("x", 9, "import:har", "msg_2", 1), failed] {
+            assert_eq!(place(&folder, &other, 0), Place::Number(3), "{:?}", other.response);
+        }
+        // Read otherwise by an earlier version, which is told by its time.
+        assert!(there(&trace("z", 1, "import:har")));
+        // Of one tool, what it names apart is two.
+        assert_eq!(place(&folder, &answered("x", 9, "anthropic", "msg_1", 1), 0), Place::Number(3));
     }
 
     #[test]
-    fn an_exchange_of_another_session_is_known() {
-        let filed = filed(&["0001.json"]);
+    fn an_exchange_of_another_session_is_there() {
+        let folder = folder(&["0001.json"]);
         let mut elsewhere = trace("0001.json", 1, "import:har");
-        assert!(!filed.has_elsewhere(&elsewhere) && !filed.has_elsewhere(&trace("new", 1, "import:har")));
         elsewhere.session = "copy".to_owned();
-        assert!(filed.has_elsewhere(&elsewhere));
+        assert_eq!(place(&folder, &elsewhere, 0), Place::There);
+        assert!(!folder.path().join("copy").exists());
     }
 
     #[test]
-    fn a_folder_that_is_not_there_has_nothing() {
+    fn a_session_in_which_a_recorder_writes_is_refused_until_it_has_ended() {
+        let folder = folder(&["0001.json"]);
+        let lock = lock_folder(&folder.path().join("s")).unwrap();
+        let new = trace("new", 9, "import:har");
+        let error = Filed::in_folder(folder.path()).place(&new, 0).unwrap_err().to_string();
+        let error = error.replace(&folder.path().display().to_string(), "[folder]");
+        insta::assert_snapshot!(error, @"[folder]/s: a recorder or another import writes to it; choose another folder with --out, or wait until that has ended");
+        drop(lock);
+        let mut filed = Filed::in_folder(folder.path());
+        assert_eq!(filed.place(&new, 0).unwrap(), Place::Number(2));
+        assert!(lock_folder(&folder.path().join("s")).unwrap().is_none());
+        filed.close();
+        assert!(lock_folder(&folder.path().join("s")).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_the_import_itself_has_written_is_no_reason_to_pass_another_over() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Filed::in_folder(&folder.path().join("none")).number(&trace("a", 1, "import:har"), 0), Ok(1));
+        let mut filed = Filed::in_folder(folder.path());
+        let (one, other) = (trace("one", 1, "import:har"), answered("other", 1, "import:otlp", "msg_1", 1));
+        assert_eq!(filed.place(&one, 0).unwrap(), Place::Number(1));
+        write(&path_of(folder.path(), "s", 1), &one).unwrap();
+        filed.close();
+        assert_eq!(filed.place(&other, 1).unwrap(), Place::Number(2));
+        for nth in 1..AT_ONCE {
+            let mut elsewhere = trace(&nth.to_string(), 1, "import:har");
+            elsewhere.session = format!("s{nth}");
+            assert!(!filed.is_full_for(&elsewhere.session));
+            filed.place(&elsewhere, 0).unwrap();
+        }
+        assert!(filed.is_full_for("another") && !filed.is_full_for("s"));
+    }
+
+    #[test]
+    fn marks_are_the_same_of_a_trace_and_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let traces: [Trace; 3] = [answered("a", 1, "m", "msg_1", 2), answered("b", 2, "m", "", 1), trace("c", 3, "m")];
+        let files = traces.each_ref().map(|trace| {
+            let file = folder.path().join(format!("{}.json", trace.id));
+            write(&file, trace).unwrap();
+            file
+        });
+        let marks = marks_of(&files);
+        assert!(traces.iter().all(|trace| marks.contains(&Mark::of(trace))) && marks.len() == 3);
+        assert!(traces[1].response.body != Value::Null);
     }
 }

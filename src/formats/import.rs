@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::filed::Filed;
+use super::filed::{Filed, Place};
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
 use super::open::open;
 use super::writers::{Ready, Writers, Written};
@@ -43,6 +43,17 @@ pub enum ImportError {
     #[error("cannot read {}: {source}; check the path and its permissions", .path.display())]
     #[allow(missing_docs, reason = "the text says what it is")]
     Io { path: PathBuf, source: io::Error },
+    /// The session is being recorded, or another import writes to it.
+    #[error(
+        "{}: a recorder or another import writes to it; choose another folder with --out, or wait until that has ended",
+        .path.display()
+    )]
+    #[allow(missing_docs, reason = "the text says what it is")]
+    InUse { path: PathBuf },
+    /// A session's folder cannot be made or locked.
+    #[error("cannot write to {}: {source}; check the folder and its permissions", .path.display())]
+    #[allow(missing_docs, reason = "the text says what it is")]
+    Unwritable { path: PathBuf, source: io::Error },
     /// Where a trace would be written lies another one.
     #[error(
         "{}: another exchange than the one to be imported; choose another folder with --out, or move it away",
@@ -95,7 +106,7 @@ pub struct Import<'a> {
     pub unrelated: usize,
     /// The files that were named or found again.
     pub repeated_files: Vec<PathBuf>,
-    /// How many exchanges came again, or lie in another session since an earlier import, by the file in which they came.
+    /// How many exchanges came again, or are there already, by the file in which they came.
     pub repeated: BTreeMap<PathBuf, usize>,
     /// The files that hold nothing at all.
     pub empty: Vec<PathBuf>,
@@ -188,19 +199,18 @@ impl<'a> Import<'a> {
 
     fn take(&mut self, importer: &'static dyn Importer, path: &Path, found: Found) -> Result<(), ImportError> {
         match found {
-            Found::Exchange(exchange)
-                if !self.ids.insert(exchange.trace.id.clone()) || self.filed.has_elsewhere(&exchange.trace) =>
-            {
-                *self.repeated.entry(path.to_owned()).or_default() += 1;
-                Ok(())
-            }
             Found::Exchange(exchange) => {
+                let is_new = self.ids.insert(exchange.trace.id.clone());
+                let ready = if is_new { self.prepare(*exchange)? } else { None };
+                let Some(ready) = ready else {
+                    *self.repeated.entry(path.to_owned()).or_default() += 1;
+                    return Ok(());
+                };
                 // What comes back from another format than the recorder's has the mode that it had.
-                let is_lacking = exchange.trace.mode == imported_mode(importer);
+                let is_lacking = ready.trace.mode == imported_mode(importer);
                 if is_lacking && self.lacking.iter().all(|known| known.name() != importer.name()) {
                     self.lacking.push(importer);
                 }
-                let ready = self.prepare(*exchange)?;
                 let ended = self.writers.begin(ready);
                 ended.into_iter().for_each(|written| self.note(written));
                 if self.failed.is_empty() { Ok(()) } else { self.end_writing() }
@@ -216,19 +226,23 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<Ready, ImportError> {
-        let session = self.sessions.entry(trace.session.clone()).or_default();
-        if trace.seq == 0 {
-            let occupied = |number: u32| ImportError::Occupied { path: path_of(self.out, &trace.session, number) };
-            trace.seq = self.filed.number(&trace, session.last).map_err(occupied)?;
+    /// What is to be written of an exchange; `None` if it is there already.
+    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<Option<Ready>, ImportError> {
+        if self.filed.is_full_for(&trace.session) {
+            self.end_writing()?;
+            self.filed.close();
         }
+        let previous = self.sessions.get(&trace.session).map_or(0, |session| session.last);
+        let Place::Number(number) = self.filed.place(&trace, previous)? else { return Ok(None) };
+        trace.seq = number;
+        let session = self.sessions.entry(trace.session.clone()).or_default();
         session.last = session.last.max(trace.seq);
         let path = path_of(self.out, &trace.session, trace.seq);
         if !self.claimed.insert(path.clone()) {
             return Err(ImportError::Occupied { path });
         }
         let redactor = self.redactor_for(&trace);
-        Ok(Ready { path, trace, missing, redactor })
+        Ok(Some(Ready { path, trace, missing, redactor }))
     }
 
     /// The other tool may have kept the client's credentials; they may stand in texts too.

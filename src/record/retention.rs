@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::session::lock_folder;
+use crate::files::lock_folder;
 use crate::trace::{is_made_name, is_trace_name};
 
 /// How much is kept.

@@ -5,11 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-
 use super::error::RecordError;
-use crate::files::make_private_folder;
+use crate::files::{lock_folder, make_private_folder};
 use crate::trace::{is_session_name, path_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
@@ -124,16 +121,6 @@ impl RecordingSession {
 /// The highest number of an exchange that a session goes on after. Past `u32::MAX` the numbers would begin anew, and recorded
 /// traces would be written over.
 const MOST: u32 = 1_000_000_000;
-
-/// Locks a session's folder for as long as the result lives; `None` if a recorder writes to it.
-pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
-    let lock = File::open(folder)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// The folders on the way to this one that do not exist, the innermost first.
 fn missing(folder: &Path) -> Vec<PathBuf> {

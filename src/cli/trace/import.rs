@@ -115,7 +115,7 @@ fn report(import: &Import<'_>, out: &Path) -> String {
     }
     for (file, times) in &import.repeated {
         let times = count(*times, "exchange");
-        text.push_str(&format!("imported before, and passed over: {times} of {}\n", one_line(file.display())));
+        text.push_str(&format!("there already, and passed over: {times} of {}\n", one_line(file.display())));
     }
     if import.unrelated > 0 {
         text.push_str(&format!("passed over what is no call of a model: {}\n", import.unrelated));

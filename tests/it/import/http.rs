@@ -117,7 +117,7 @@ fn an_archive_that_is_compressed_or_holds_the_same_again_or_nothing_is_said() {
     traces/flows: 2 exchanges
     HTTP archives, HAR 1.2 do not hold: events and their times
     nothing is in empty.har
-    imported before, and passed over: 5 exchanges of flows.mitm
+    there already, and passed over: 5 exchanges of flows.mitm
     passed over what is no call of a model: 2
     ");
     insta::assert_snapshot!(sandbox.run(&["trace", "import", "empty.har"]).exits(2).stdout, @"nothing is in empty.har");
