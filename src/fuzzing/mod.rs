@@ -4,10 +4,12 @@
 
 #[cfg(feature = "mlx")]
 mod engine;
+mod imports;
 mod wire;
 
 #[cfg(feature = "mlx")]
 pub use engine::{calls, template, tensor_file};
+pub use imports::imports;
 pub use wire::{answer, chat, configuration, messages, redaction, snapshot, sse, trace};
 
 /// Cuts bytes into pieces. The first byte says how long they are.
@@ -34,10 +36,11 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 8] = [
+    const TARGETS: [(&str, Target); 9] = [
         ("answer", answer),
         ("chat", chat),
         ("configuration", configuration),
+        ("imports", imports),
         ("messages", messages),
         ("redaction", redaction),
         ("snapshot", snapshot),
