@@ -69,7 +69,7 @@ pub struct RedactSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecorderSettings {
-    /// The base URLs to send requests on to; if empty, Anthropic's. One without a prefix is for all paths that no prefix is of;
+    /// The base URLs to send requests on to; if empty, Anthropic's. One without a prefix is for all paths that begin with none;
     /// `/openrouter=https://openrouter.ai/api` is for those that begin with `/openrouter`, which is not sent on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<String>,

@@ -7,7 +7,8 @@ use super::Sample;
 const LATER: f64 = 0.05;
 
 /// Whether the answers to the requests of the last quarter began much later after their planned time than those of the first: by
-/// more than 5% of the time between them. An answer without content begins when it ends. Being held back counts here: a rate that was not sent was not borne.
+/// more than 5% of the time between them. An answer without content begins when it ends. Being held back counts here: a rate that
+/// was not sent was not borne.
 pub fn falls_behind(samples: &[Sample]) -> bool {
     let begun = |sample: &Sample| Some((sample.intended_us - sample.held_us, began_us(sample)? + sample.held_us));
     let mut begins: Vec<(u64, u64)> = samples.iter().filter_map(begun).collect();
@@ -38,8 +39,8 @@ mod tests {
     use super::super::Answered;
     use super::*;
 
-    /// Requests at a constant rate for 20 seconds, to a server that bears 100 a second, each after 0.2 s; its answers have content
-    /// or not.
+    /// Requests at a constant rate for 20 seconds, to a server that bears 100 a second, each after 0.2 s; its answers have
+    /// content or not.
     fn sent_at(per_s: u64, has_content: bool) -> Vec<Sample> {
         (0..20 * per_s)
             .map(|number| {

@@ -67,8 +67,8 @@ async fn play(conversation: PlannedConversation, backend: &dyn Backend, began: I
     }
 }
 
-/// The answer to a turn's request. A panic is a failure like others: without a sample it would be in no figure, and so would all that
-/// follow in its conversation.
+/// The answer to a turn's request. A panic is a failure like others: without a sample it would be in no figure, and so would all
+/// that follow in its conversation.
 async fn answer(driver: &Driver<'_>, turn: &PlannedTurn, mark: &str) -> Result<Measurement, Failed> {
     let answer = async { driver.timed(turn.request(mark)).await };
     match AssertUnwindSafe(answer).catch_unwind().await {

@@ -11,8 +11,8 @@ const MOST_TRIES: usize = 16;
 /// After how many rates, each half of the one before, a backend is taken to bear none.
 const MOST_HALVINGS: usize = 8;
 
-/// Looks for the highest rate at which 99% of the requests are within their budget: first twice as high again and again, or half as
-/// high, then between the highest that went well and the lowest that did not.
+/// Looks for the highest rate at which 99% of the requests are within their budget: first twice as high again and again, or half
+/// as high, then between the highest that went well and the lowest that did not.
 #[derive(Clone, Debug)]
 pub struct RateSearch {
     next: f64,

@@ -53,9 +53,9 @@ pub struct Dice {
     pub run: u64,
 }
 
-/// Plans so many requests: the workload once, or as often as it takes. Each copy of a conversation has a mark of its own in its first
-/// message, so that what is found in a cache is what a conversation of its own would find: the tools and the system prompt, and the
-/// turns before.
+/// Plans so many requests: the workload once, or as often as it takes. Each copy of a conversation has a mark of its own in its
+/// first message, so that what is found in a cache is what a conversation of its own would find: the tools and the system prompt,
+/// and the turns before.
 ///
 /// At a rate, the first requests of all conversations come first, then the second ones, so that few have to wait for the answer
 /// before them.

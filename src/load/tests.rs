@@ -156,8 +156,8 @@ async fn below_capacity_the_planted_latencies_are_reported() {
     assert_near(measured.wall_us, Duration::from_micros(9_990_000) + BUSY);
 }
 
-/// 64 workers that are taken for 400 ms each answer 160 requests a second. Of 320 a second, every further one waits 3.125 ms more:
-/// the thousandth 3.1 s. A load generator that waited for answers would not see that.
+/// 64 workers that are taken for 400 ms each answer 160 requests a second. Of 320 a second, every further one waits 3.125 ms
+/// more: the thousandth 3.1 s. A load generator that waited for answers would not see that.
 #[tokio::test(start_paused = true)]
 async fn above_capacity_the_queue_is_in_the_latencies() {
     let pattern = constant(320.0);

@@ -21,7 +21,8 @@ pub struct Trace {
     pub recorded_at: String,
     /// The client's `user-agent`.
     pub client: String,
-    /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode; `import:` and the format's name where it is not known.
+    /// The kind of upstream: `anthropic` for a base URL, else the launcher's mode; `import:` and the format's name where it is
+    /// not known.
     pub mode: String,
     /// The base URL of the upstream, without credentials, where the recorder had several.
     #[serde(default, skip_serializing_if = "Option::is_none")]

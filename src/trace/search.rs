@@ -25,8 +25,8 @@ pub fn find_in_item(json: &[u8], pattern: &Regex) -> serde_json::Result<Vec<Text
 }
 
 impl Outline<Vec<TextMatch>> {
-    /// The lines that match, in the texts of the request's and the answer's bodies and in their fields' names, in order. The items
-    /// of lists were searched by [`find_in_item`].
+    /// The lines that match, in the texts of the request's and the answer's bodies and in their fields' names, in order. The
+    /// items of lists were searched by [`find_in_item`].
     pub fn search(&self, pattern: &Regex) -> Vec<TextMatch> {
         let mut found = Vec::new();
         match &self.trace.request.body {

@@ -83,7 +83,8 @@ Example:
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Make traces of other tools' recordings: Claude Code's transcripts, HTTP archives, mitmproxy, claude-trace, LiteLLM, OpenTelemetry
+    /// Make traces of other tools' recordings: Claude Code's transcripts, HTTP archives, mitmproxy, claude-trace, LiteLLM,
+    /// OpenTelemetry
     ///
     /// Secrets are redacted as by `anyclaude record`. What a file does not hold is said, and never guessed.
     Import(import::TraceImportArgs),

@@ -44,8 +44,8 @@ struct Target {
     copy: PathBuf,
 }
 
-/// Scrubs the traces that can be read and have a place; the others are an error at the end. Nothing is written if two copies would be one file, or
-/// a copy one of the traces.
+/// Scrubs the traces that can be read and have a place; the others are an error at the end. Nothing is written if two copies
+/// would be one file, or a copy one of the traces.
 pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let turns = if args.keep_turns { Turns::Kept } else { Turns::Filler };
     let files = trace::find(&or_default(args.paths)?)?;

@@ -172,8 +172,8 @@ fn texts(trace: &Trace) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-/// The message's content with the arguments that its events spell. Where they are no JSON, or their block is left open, the trace's
-/// body has none; blocks without a beginning are not in it at all.
+/// The message's content with the arguments that its events spell. Where they are no JSON, or their block is left open, the
+/// trace's body has none; blocks without a beginning are not in it at all.
 fn message(trace: &Trace) -> String {
     let mut blocks = trace.response.body["content"].clone();
     let mut without_start = Vec::new();

@@ -24,7 +24,8 @@ pub enum MergeError {
 }
 
 impl Measured {
-    /// Both together. The counts of the histograms are added, so percentiles are those of all requests, and no mean of percentiles.
+    /// Both together. The counts of the histograms are added, so percentiles are those of all requests, and no mean of
+    /// percentiles.
     ///
     /// # Errors
     /// They are not of shards of one load.

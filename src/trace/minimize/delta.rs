@@ -8,7 +8,8 @@ pub(super) fn smallest<E>(parts: usize, mut can_go: impl FnMut(&[bool]) -> Resul
     while run > 0 {
         let mut went = false;
         let left: Vec<usize> = (0..parts).filter(|part| !gone[*part]).collect();
-        // The last parts first: of a conversation, these are what the answer depends on most, so they are tried while much is left.
+        // The last parts first: of a conversation, these are what the answer depends on most, so they are tried while much is
+        // left.
         for chunk in left.rchunks(run) {
             let mut tried = gone.clone();
             chunk.iter().for_each(|part| tried[*part] = true);

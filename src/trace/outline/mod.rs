@@ -1,7 +1,7 @@
 //! Reading many traces. Each request of a conversation repeats the one before and adds a little: what is repeated is read once.
 //!
-//! An outline is a trace without the long lists of its request, and beside it what a command wants to know of each of their items.
-//! An item that stands at the same place of one of the last traces, byte by byte, is not parsed again.
+//! An outline is a trace without the long lists of its request, and beside it what a command wants to know of each of their
+//! items. An item that stands at the same place of one of the last traces, byte by byte, is not parsed again.
 
 mod cut;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `anyclaude trace stats`: how much of each prompt is the beginning of an earlier one, and which part ended that; or how often each
-//! tool was called, and how often that failed.
+//! `anyclaude trace stats`: how much of each prompt is the beginning of an earlier one, and which part ended that; or how often
+//! each tool was called, and how often that failed.
 
 mod beginnings;
 mod head;
