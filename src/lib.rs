@@ -12,7 +12,6 @@ pub mod convert;
 mod damage;
 #[cfg(feature = "mlx")]
 pub mod engine;
-mod files;
 pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -31,3 +30,5 @@ mod tensor_file;
 pub mod trace;
 pub mod watch;
 pub mod wire;
+
+use anyclaude_files as files;

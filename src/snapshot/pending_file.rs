@@ -137,7 +137,6 @@ pub(super) fn remove(path: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::names_in;
     use crate::snapshot::{ExchangeId, Metadata, Outcome, Store, ToolUse};
     use crate::wire::StopReason;
     use serde_json::json;
@@ -153,6 +152,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         (folder, store, ExchangeId::new("demo", "0001").unwrap())
+    }
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]

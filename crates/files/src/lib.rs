@@ -14,7 +14,7 @@ const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub enum Access {
     /// Its owner only: the file may contain private conversations.
     Owner,
     /// Everyone whom the umask allows.
@@ -28,7 +28,7 @@ pub(crate) enum Access {
 ///
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let file = temporary_beside(path, access)?;
     (&file).write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -41,7 +41,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io:
 ///
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let file = temporary_beside(path, access)?;
     (&file).write_all(bytes)?;
     file.persist(path)?;
@@ -69,7 +69,7 @@ fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
 ///
 /// # Errors
 /// The folder cannot be made, or something cannot be written.
-pub(crate) fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder_of(path))?;
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(text.as_bytes()),
@@ -84,7 +84,7 @@ pub(crate) fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// It cannot be made.
-pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// It cannot be opened or locked.
-pub(crate) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
+pub fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     let lock = File::open(folder)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(lock)),
@@ -105,19 +105,19 @@ pub(crate) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
 ///
 /// # Errors
 /// The file cannot be renamed, or its folder cannot be synced.
-pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+pub fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
     sync_folder(path)
 }
 
 /// Whether a file is named like the temporary files of [`write_atomically`].
-pub(crate) fn is_temporary(path: &Path) -> bool {
+pub fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
 /// The folder that a file is in; `.` for a bare file name.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -126,18 +126,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// The names in a folder, sorted.
-#[cfg(test)]
-pub(crate) fn names_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_has_the_access_asked_for() {
