@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyclaude::record::{Door, Notice, Recorder, RecordingSession, Upstream};
 use anyclaude::snapshot::Outcome;
-use anyclaude::trace;
 use anyclaude::trace::redact::Redactor;
+use anyclaude::trace::{self, recorded_message};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // What is written is plain data.
     for path in trace::find(&[folder])? {
         let trace = trace::read(&path)?;
-        let Some(answer) = trace.message() else { continue };
+        let Some(answer) = recorded_message(&trace) else { continue };
         let (tools, ttft_us) = (Outcome::from(&answer), trace.timing.ttft_us.unwrap_or_default());
         println!("{}: first token after {ttft_us} µs, called {:?}", path.display(), tools.tool_names());
     }

@@ -9,7 +9,7 @@ use time::Duration;
 use time::format_description::well_known::Rfc3339;
 
 use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
-use crate::trace::{Digest, ExchangeOutcome, Trace, digest};
+use crate::trace::{Digest, ExchangeOutcome, Trace, came_at, conversation_opening, digest, messages_request, recorded_message};
 use crate::wire::{Content, ContentBlock, InputMessage, Message, Role, System, without_billing_header};
 
 /// The exporter.
@@ -71,11 +71,11 @@ struct Said {
 
 impl Exchanges for Conversations {
     fn take(&mut self, trace: &Trace) -> Option<Vec<Value>> {
-        let request = trace.messages_request()?;
-        let answer = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
+        let request = messages_request(trace)?;
+        let answer = recorded_message(trace).filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
         let mut said: Vec<Said> =
             request.messages.iter().map(|message| Said::of(message.role, &blocks_of(&message.content))).collect();
-        let alike = self.known.entry(json!([trace.session, trace.opening()]).to_string()).or_default();
+        let alike = self.known.entry(json!([trace.session, conversation_opening(trace)]).to_string()).or_default();
         let goes_on = alike.iter().copied().filter(|nth| self.all[*nth].goes_on_with(&said));
         let nth = goes_on.max_by_key(|nth| common(&self.all[*nth].said, &said)).unwrap_or_else(|| {
             self.all.push(Trajectory::begun(trace, request.system.as_ref()));
@@ -182,7 +182,7 @@ impl Trajectory {
         let (prompt, cached) = (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or_default());
         let is_counted = |field: &str| trace.response.body["usage"][field].is_u64();
         let took = Duration::microseconds(trace.timing.e2e_us.and_then(|us| us.try_into().ok()).unwrap_or(0));
-        let ended = trace.came_at().map(|came| came.saturating_add(took)).and_then(|ended| ended.format(&Rfc3339).ok());
+        let ended = came_at(trace).map(|came| came.saturating_add(took)).and_then(|ended| ended.format(&Rfc3339).ok());
         let mut step = said(&answer.content);
         step["model_name"] = json!(answer.model);
         if is_counted("input_tokens") && is_counted("output_tokens") {

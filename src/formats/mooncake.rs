@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::blocks::Blocks;
 use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, came_at, messages_request};
 
 /// The exporter.
 pub(super) struct Mooncake;
@@ -38,10 +38,10 @@ impl Exporter for Mooncake {
         let mut blocks = Blocks::of(BLOCK);
         let mut first = None;
         Box::new(move |trace: &Trace| {
-            let request = trace.messages_request()?;
+            let request = messages_request(trace)?;
             let output = trace.response.body["usage"]["output_tokens"].as_u64();
             let output = output.filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
-            let came = trace.came_at()?;
+            let came = came_at(trace)?;
             let prompt = tokens(&request).filter(|prompt| !prompt.is_empty())?;
             let since = came - *first.get_or_insert(came);
             Some(json!({

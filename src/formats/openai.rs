@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
 use crate::convert::{Dialect, to_chat};
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, messages_request, recorded_message};
 use crate::wire::{Content, InputMessage, Role};
 
 /// The exporter.
@@ -33,8 +33,8 @@ impl Exporter for OpenAi {
 }
 
 fn line(trace: &Trace) -> Option<Value> {
-    let mut request = trace.messages_request()?;
-    let answer = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
+    let mut request = messages_request(trace)?;
+    let answer = recorded_message(trace).filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
     let answer = InputMessage { role: Role::Assistant, content: Content::Blocks(answer.content), extra: Map::new() };
     request.messages.push(answer);
     let chat = to_chat(&request, &request.model, Dialect::OpenAi).request;

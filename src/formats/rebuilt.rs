@@ -8,7 +8,7 @@ use super::chat_words::TokenCounts;
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
 use super::importer::{Found, ImportedExchange, Importer, Passed};
 use super::session_name;
-use crate::trace::{ExchangeOutcome, Trace, read_body, read_messages_request, session_in_headers};
+use crate::trace::{ExchangeOutcome, Trace, asks_for_message, read_body, read_messages_request, session_in_headers};
 use crate::wire::{Endpoint, Message};
 
 /// A call, rebuilt.
@@ -113,7 +113,7 @@ impl RebuiltCall {
 
 /// What a trace's answer lacks, so that it is not whole.
 fn answer_lack(trace: &Trace) -> Option<String> {
-    if trace.outcome != ExchangeOutcome::Complete || trace.endpoint() != Endpoint::Messages {
+    if trace.outcome != ExchangeOutcome::Complete || !asks_for_message(trace) {
         return None;
     }
     match read_body::<Message>(&trace.response.body) {

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::blocks::Blocks;
 use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, came_at, messages_request, recorded_message};
 
 /// The exporter.
 pub(super) struct Weka;
@@ -61,9 +61,9 @@ struct Session {
 
 impl Exchanges for Sessions<'_> {
     fn take(&mut self, trace: &Trace) -> Option<Vec<Value>> {
-        let request = trace.messages_request()?;
-        trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
-        let (came, took_us) = (trace.came_at()?, trace.timing.e2e_us?);
+        let request = messages_request(trace)?;
+        recorded_message(trace).filter(|_| trace.outcome == ExchangeOutcome::Complete)?;
+        let (came, took_us) = (came_at(trace)?, trace.timing.e2e_us?);
         let output = trace.response.body["usage"]["output_tokens"].as_u64()?;
         let prompt = (self.tokens)(&request).filter(|prompt| !prompt.is_empty())?;
         let nth = *self.known.entry(trace.session.clone()).or_insert_with(|| {

@@ -12,7 +12,7 @@ use super::packed::PackedRequest;
 use super::timeline::{Moment, Timeline};
 use crate::replay::betas_of;
 use crate::snapshot::{ExchangeId, SnapshotError};
-use crate::trace::{ExchangeOutcome, Trace, TraceError};
+use crate::trace::{ExchangeOutcome, Trace, TraceError, came_at, conversation_opening, messages_request, recorded_message};
 use crate::wire::{ContentBlock, Message, MessagesRequest};
 
 /// What there is to send.
@@ -107,14 +107,14 @@ impl Workload {
             let (path, trace) = trace?;
             let id = ExchangeId::of_trace(&path, &trace.session)?;
             // Of an answer that broke off, nobody knows how long it would have become.
-            let whole = trace.message().filter(|_| trace.outcome == ExchangeOutcome::Complete);
+            let whole = recorded_message(&trace).filter(|_| trace.outcome == ExchangeOutcome::Complete);
             let (Some(request), Some(begins)) = (request_of(&trace, whole.as_ref(), changes), begin_of(&trace)) else {
                 skipped += 1;
                 continue;
             };
             betas.extend(betas_of(&trace).filter(|beta| !betas.contains(beta)).collect::<Vec<_>>());
             // Recordings in two folders are two, whatever their sessions are called.
-            let key = json!([path.parent().map(Path::to_string_lossy), id.session(), trace.opening()]);
+            let key = json!([path.parent().map(Path::to_string_lossy), id.session(), conversation_opening(&trace)]);
             let nth = *known.entry(key).or_insert_with(|| {
                 recorded.push(Vec::new());
                 recorded.len() - 1
@@ -160,7 +160,7 @@ fn is_without_content(answer: &Message) -> bool {
 
 /// The request as it is sent: streamed, at temperature 0, with an answer no longer than the recorded one if that came `whole`.
 fn request_of(trace: &Trace, whole: Option<&Message>, changes: Changes) -> Option<MessagesRequest> {
-    let mut request = trace.messages_request().filter(|_| trace.response.status == 200)?;
+    let mut request = messages_request(trace).filter(|_| trace.response.status == 200)?;
     let recorded = whole.map(|message| message.usage.output_tokens).filter(|tokens| *tokens > 0);
     request.max_tokens = request.max_tokens.min(recorded.and_then(|tokens| tokens.try_into().ok()).unwrap_or(u32::MAX)).max(1);
     request.max_tokens = request.max_tokens.min(changes.max_tokens.unwrap_or(u32::MAX));
@@ -193,7 +193,7 @@ fn planned(recorded: Vec<Recorded>, timeline: &Timeline) -> Vec<Arc<Turn>> {
 }
 
 fn begin_of(trace: &Trace) -> Option<Moment> {
-    Some(trace.came_at()?.unix_timestamp_nanos() / 1000)
+    Some(came_at(trace)?.unix_timestamp_nanos() / 1000)
 }
 
 /// When the answer ended, as far as it came; `None` where the recording does not say, as other tools' files often do not.

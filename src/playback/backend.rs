@@ -16,7 +16,7 @@ use super::{Fault, FaultKind, Misses, Speed};
 use crate::backend::{Backend, BackendError, CacheAccess, EventStream};
 use crate::snapshot::{ExchangeId, SnapshotError};
 use crate::trace::redact::Redactor;
-use crate::trace::{CanonicalRequest, Digest, Trace, read_body};
+use crate::trace::{CanonicalRequest, Digest, Trace, messages_request, read_body, recorded_message};
 use crate::wire::{CountTokensRequest, Endpoint, ErrorBody, ErrorKind, MessagesRequest, StreamEvent, random_id};
 
 /// The status of a request without a recording. Claude Code sends what was refused with 400 or 422 again and again, each time
@@ -83,12 +83,12 @@ impl Playback {
                 counts.insert(prompt, tokens);
                 continue;
             }
-            let Some((request, answer)) = trace.messages_request().zip(Answer::of(&trace)) else {
+            let Some((request, answer)) = messages_request(&trace).zip(Answer::of(&trace)) else {
                 left_out += 1;
                 continue;
             };
             let request = canonical(&request, &redactor);
-            if let Some(message) = trace.message() {
+            if let Some(message) = recorded_message(&trace) {
                 counts.entry(request.prompt_key()).or_insert(message.usage.prompt_tokens());
             }
             recordings.push(Recording { id, request, answer: Arc::new(answer) });

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::trace::Trace;
+use crate::trace::{Trace, recorded_message};
 use crate::wire::{BlockDelta, ContentBlock, ErrorBody, ErrorKind, Message, StopReason, StreamEvent};
 
 /// A recorded answer.
@@ -22,7 +22,7 @@ impl Answer {
         match response.status {
             0 => None,
             200..=299 if response.events.is_empty() => {
-                Some(Self::Events(events_of(trace.message()?).into_iter().map(|event| (at_us, event)).collect()))
+                Some(Self::Events(events_of(recorded_message(trace)?).into_iter().map(|event| (at_us, event)).collect()))
             }
             200..=299 => {
                 // Every JSON value is an event: one that nobody knows stays as it is.

@@ -20,7 +20,7 @@ pub(super) struct KnownSoFar {
 impl KnownSoFar {
     /// Learns from the next event. What is known now, if that is more than before.
     pub(super) fn learn(&mut self, exchange: &ExchangeName, event: &RecordedEvent) -> Option<Answering> {
-        let is_first = self.ttft_us.is_none() && is_of_block(&event.data) && event.is_content();
+        let is_first = self.ttft_us.is_none() && event.is_content();
         if is_first {
             self.ttft_us = Some(event.at_us);
         }
@@ -54,11 +54,6 @@ impl KnownSoFar {
             None => usage_in(data.get("usage")?),
         }
     }
-}
-
-/// Whether an event is of a content block, at a glance: the events of other protocols are not looked at closely.
-fn is_of_block(data: &Value) -> bool {
-    data.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("content_block_"))
 }
 
 /// The token counts of a `usage` object of any protocol.

@@ -10,7 +10,7 @@ use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
 use super::{FidelityMode, Phase, ReplaySettings};
 use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
 use crate::trace::redact::Redactor;
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, parsed_messages_request, recorded_message};
 use crate::wire::MessagesRequest;
 
 /// Length limit of a case's description, in characters.
@@ -150,12 +150,12 @@ impl Plan {
 }
 
 fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
-    let request = trace.read_messages_request().ok_or(Skip::OtherEndpoint)?;
+    let request = parsed_messages_request(trace).ok_or(Skip::OtherEndpoint)?;
     if trace.response.status != 200 {
         return Err(Skip::NotAnswered);
     }
     let request = request.map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
-    let recorded = trace.message().as_ref().map(Outcome::from);
+    let recorded = recorded_message(trace).as_ref().map(Outcome::from);
     let turn = last_user_turn(&request);
     let shaped = |mode| shape(request.clone(), recorded.as_ref(), mode, settings.max_tokens);
     Ok(ReplayCase {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::replay::{Acceptance, Finding, Kind, header_changes, last_user_turn};
 use crate::snapshot::{Matching, Outcome, PendingFile, Snapshot, SnapshotError, pending_name};
-use crate::trace;
+use crate::trace::{self, messages_request, recorded_message};
 
 /// A pending snapshot and how it compares with what is accepted.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +68,7 @@ impl Recording {
         match trace::read(Path::new(path)) {
             Err(error) => Self::Missing(error.to_string()),
             Ok(trace) => {
-                let request = trace.messages_request();
+                let request = messages_request(&trace);
                 let words = request.as_ref().map(|request| {
                     let tools: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
                     format!("{} messages to {}, tools {}", request.messages.len(), request.model, tools.join(", "))
@@ -76,7 +76,7 @@ impl Recording {
                 Self::Known {
                     turn: request.as_ref().map(last_user_turn).unwrap_or_default(),
                     request: words.unwrap_or_default(),
-                    outcome: trace.message().as_ref().map(Outcome::from),
+                    outcome: recorded_message(&trace).as_ref().map(Outcome::from),
                 }
             }
         }

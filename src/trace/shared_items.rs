@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::outline::LISTS;
 use super::redact::Redactor;
 use super::{Trace, TraceError, json_weight, redact_trace};
+use crate::files::{Access, folder_of, make_private_folder, write_whole};
 
 /// The most that is remembered, in bytes. Beyond it, everything is forgotten.
 const MAX_KNOWN: usize = 64 << 20;
@@ -181,6 +182,16 @@ fn is_spelled_alike(one: &Value, other: &Value) -> bool {
         }
         _ => one == other,
     }
+}
+
+/// Writes the text of a trace that can be made again. After a crash of the machine it may be empty.
+///
+/// # Errors
+/// The folder or the file cannot be written.
+pub(crate) fn write_spelled(path: &Path, text: &[u8]) -> Result<(), TraceError> {
+    let folder = folder_of(path);
+    make_private_folder(folder).map_err(TraceError::io("make the folder", folder))?;
+    write_whole(path, text, Access::Owner).map_err(TraceError::io("write", path))
 }
 
 /// Adds a JSON text whose lines after the first are indented by so much more. Line ends in texts are escaped, so all are between

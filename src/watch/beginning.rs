@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::report::html::recorded::{Beginning, BrokenAt};
-use crate::trace::{Prompt, PromptItem, Trace};
+use crate::trace::{Prompt, PromptItem, Trace, messages_request};
 
 /// How many characters are shown of a part that differs, from a little before the difference.
 const SHOWN: usize = 4_000;
@@ -27,7 +27,7 @@ pub(super) fn beginning(trace: &Trace, earlier: &[Trace]) -> Option<Beginning> {
 }
 
 fn prompt_of(trace: &Trace) -> Option<Prompt> {
-    let items = vec![Arc::new(PromptItem::of_request(&trace.messages_request()?))];
+    let items = vec![Arc::new(PromptItem::of_request(&messages_request(trace)?))];
     Some(Prompt { name: String::new(), items })
 }
 

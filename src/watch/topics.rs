@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::folder::{ExchangeEntry, read_entry};
 use crate::replay::last_user_turn;
 use crate::report::html::recorded::shortened;
+use crate::trace::messages_request;
 
 /// How many of a session's first exchanges are looked at: one for its title, or one that counts tokens, may come first.
 const LOOKED_AT: usize = 3;
@@ -58,7 +59,7 @@ fn topic(first: &[ExchangeEntry]) -> Topic {
         // One that cannot be read, or of which nothing is written yet, is looked at again.
         let Ok(Some(trace)) = read_entry(entry) else { continue };
         looked_at += 1;
-        let text = trace.messages_request().map(|request| shortened(&last_user_turn(&request))).unwrap_or_default();
+        let text = messages_request(&trace).map(|request| shortened(&last_user_turn(&request))).unwrap_or_default();
         if !text.is_empty() {
             return Topic { text, looked_at };
         }

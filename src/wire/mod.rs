@@ -29,10 +29,10 @@ mod request;
 mod response;
 mod sse;
 mod stream_end;
-mod surrogates;
 mod tool_changes;
 mod via;
 
+pub use anyclaude_trace::{from_json, without_lone_surrogates};
 pub use assemble::{AssembleError, Assembler};
 pub use billing_header::{BILLING_HEADER, without_billing_header};
 pub use content::{Content, ContentBlock};
@@ -52,6 +52,5 @@ pub use request::{CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesReque
 pub use response::{Message, StopReason, Usage, total_tokens};
 pub use sse::encode_event;
 pub use stream_end::{DONE, StreamSign};
-pub use surrogates::{from_json, without_lone_surrogates};
 pub use tool_changes::ToolChange;
 pub use via::Via;

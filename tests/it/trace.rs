@@ -613,7 +613,7 @@ fn the_snapshots_of_scrubbed_traces_are_scrubbed_with_them_and_still_match() {
     clean/demo/0002.json
     ");
     let copy = Snapshot::read(&sandbox.path("clean/snapshots/demo__0001.snap")).unwrap().unwrap();
-    let answer = trace::read(&sandbox.path("clean/demo/0001.json")).unwrap().message().unwrap();
+    let answer = trace::recorded_message(&trace::read(&sandbox.path("clean/demo/0001.json")).unwrap()).unwrap();
     assert_eq!(copy.outcome, Outcome::from(&answer));
     let text = copy.to_text();
     assert!(!text.contains("b.txt") && !text.contains("please") && text.contains("input_file: clean/demo/0001.json"), "{text}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyclaude::trace::{self, Trace};
+use anyclaude::trace::{self, Trace, recorded_message};
 use serde_json::{Value, json};
 
 use crate::support::sandbox::{Sandbox, repository};
@@ -252,7 +252,7 @@ fn every_step_of_a_session_is_in_its_trajectory_once() {
     let trajectories: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps = || trajectories.iter().flat_map(|trajectory| trajectory["steps"].as_array().unwrap());
     let count = |field: &str| steps().filter_map(|step| step["metrics"][field].as_u64()).sum::<u64>();
-    let answers = traces(&committed).iter().filter(|trace| trace.message().is_some()).count();
+    let answers = traces(&committed).iter().filter(|trace| recorded_message(trace).is_some()).count();
     assert_eq!(steps().filter(|step| step["metrics"].is_object()).count(), answers);
     let of = |usage: &str| traces(&committed).iter().filter_map(|t| t.response.body["usage"][usage].as_u64()).sum::<u64>();
     assert_eq!(count("completion_tokens"), of("output_tokens"));

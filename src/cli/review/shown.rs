@@ -6,7 +6,7 @@ use console::style;
 
 use crate::replay::last_user_turn;
 use crate::snapshot::{Outcome, PendingFile, Side, Snapshot, SnapshotError, diff};
-use crate::trace::{self, Trace};
+use crate::trace::{self, Trace, messages_request, recorded_message};
 
 /// How much of the user turn is shown, in characters.
 const TURN_LENGTH: usize = 600;
@@ -49,7 +49,7 @@ fn recording(input_file: Option<&str>) -> String {
     match trace::read(Path::new(path)) {
         Err(error) => field("trace", &error.to_string()),
         Ok(trace) => {
-            let turn = trace.messages_request().map(|request| last_user_turn(&request)).unwrap_or_default();
+            let turn = messages_request(&trace).map(|request| last_user_turn(&request)).unwrap_or_default();
             let turn: String = turn.chars().filter(|c| *c == '\n' || !c.is_control()).take(TURN_LENGTH).collect();
             field("trace", path) + &field("user", &turn) + &field("recorded", &recorded_answer(&trace))
         }
@@ -57,7 +57,7 @@ fn recording(input_file: Option<&str>) -> String {
 }
 
 fn recorded_answer(trace: &Trace) -> String {
-    let Some(outcome) = trace.message().as_ref().map(Outcome::from) else { return "no message".into() };
+    let Some(outcome) = recorded_message(trace).as_ref().map(Outcome::from) else { return "no message".into() };
     let calls: Vec<_> = outcome.tool_use.iter().map(|call| format!("{} {}", call.name, call.input)).collect();
     if calls.is_empty() { "no tool calls".into() } else { calls.join("\n") }
 }

@@ -11,7 +11,7 @@ use super::folder::or_default;
 use super::success_unless;
 use crate::cli::text::count;
 use crate::cli::{CliError, print};
-use crate::trace::{self, Digest, ExchangeOutcome, ItemKey, Outline, Trace, TraceError, outlines};
+use crate::trace::{self, Digest, ExchangeOutcome, ItemKey, Outline, Trace, TraceError, came_at, outlines, recorded_message};
 use crate::wire::StopReason;
 
 #[derive(clap::Args, Debug)]
@@ -47,7 +47,7 @@ impl Asked {
         Ok(Self {
             file: file.to_owned(),
             is_whole: is_whole(&outline.trace),
-            recorded_at: outline.trace.came_at(),
+            recorded_at: came_at(&outline.trace),
             key: (outline.request_key(), outline.trace.upstream),
         })
     }
@@ -63,7 +63,7 @@ fn is_whole(trace: &Trace) -> bool {
     let was_cut = || {
         // Anthropic's messages, OpenAI's chat completions and Responses say it in a field of their own.
         let body = &trace.response.body;
-        trace.message().is_some_and(|message| message.stop_reason == Some(StopReason::MaxTokens))
+        recorded_message(trace).is_some_and(|message| message.stop_reason == Some(StopReason::MaxTokens))
             || body["choices"][0]["finish_reason"] == "length"
             || body["status"] == "incomplete"
     };

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::{CliError, print};
 use crate::replay::{Finding, JsonDifference, Kind, differences, json_differences, one_line};
 use crate::snapshot::{Outcome, Side, diff};
-use crate::trace::{Trace, read};
+use crate::trace::{Trace, read, recorded_message};
 use crate::wire::{ContentBlock, Message};
 
 #[derive(clap::Args, Debug)]
@@ -88,7 +88,7 @@ fn of_answers(a: &Trace, b: &Trace) -> Vec<Difference> {
     let end = |trace: &Trace| json!({"status": trace.response.status, "outcome": trace.outcome});
     let ends = [a, b].map(end);
     let mut found: Vec<Difference> = json_differences(&ends[0], &ends[1], "response").into_iter().map(Difference::from).collect();
-    match (a.message(), b.message()) {
+    match (recorded_message(a), recorded_message(b)) {
         (Some(a), Some(b)) => {
             let said = [&a, &b].map(|message| Value::Array(texts(message)));
             found.extend(json_differences(&said[0], &said[1], "response.text").into_iter().map(Difference::from));

@@ -10,7 +10,7 @@ use super::folder::or_default;
 use crate::cli::text::count;
 use crate::cli::{CliError, print, say};
 use crate::formats::{CountTokens, EXPORTERS, Export, exporter_named};
-use crate::trace::{self, PromptItem, TraceError, outlines};
+use crate::trace::{self, PromptItem, TraceError, came_at, outlines};
 use crate::wire::MessagesRequest;
 
 #[derive(clap::Args, Debug)]
@@ -71,7 +71,7 @@ pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
 
 /// The files in the order in which their exchanges were recorded.
 fn by_time(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
-    let times = outlines(&files, |_, _, _| Ok(()), |_, outline| Ok(outline?.trace.came_at()));
+    let times = outlines(&files, |_, _, _| Ok(()), |_, outline| Ok(came_at(&outline?.trace)));
     let mut files: Vec<_> = times.into_iter().collect::<Result<Vec<_>, TraceError>>()?.into_iter().zip(files).collect();
     // Those of one time stay in their sessions' order.
     files.sort_by_key(|(time, _)| *time);

@@ -9,7 +9,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use crate::cli::{CliError, print, text};
-use crate::trace::{ExchangeOutcome, Outline, find, outlines};
+use crate::trace::{ExchangeOutcome, Outline, find, outlines, recorded_message};
 use crate::wire::{ContentBlock, Endpoint};
 
 /// What is listed of a trace.
@@ -36,7 +36,7 @@ pub(super) struct TraceLine {
 impl TraceLine {
     fn of(file: &Path, outline: &Outline<()>) -> Self {
         let trace = &outline.trace;
-        let blocks = trace.message().map(|message| message.content).unwrap_or_default();
+        let blocks = recorded_message(trace).map(|message| message.content).unwrap_or_default();
         let tools_called = blocks.into_iter().filter_map(|block| match block {
             ContentBlock::ToolUse { name, .. } => Some(name),
             _ => None,

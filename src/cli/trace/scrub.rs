@@ -11,7 +11,7 @@ use crate::replay::{last_user_turn, one_line};
 use crate::snapshot::{ExchangeId, Snapshot, Store};
 use crate::trace::redact::Redactor;
 use crate::trace::scrub::{Turns, scrub, scrub_arguments};
-use crate::trace::{self, Trace, TraceError, is_session_name, path_of};
+use crate::trace::{self, Trace, TraceError, is_session_name, messages_request, path_of};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -131,7 +131,7 @@ fn scrubbed_snapshot(
     snapshot.metadata.input_file = Some(copy.display().to_string());
     // It is the beginning of the last user turn, of the same length as before.
     let length = snapshot.metadata.description.as_ref().map(|description| description.chars().count());
-    let turn = scrubbed.messages_request().as_ref().map(last_user_turn);
+    let turn = messages_request(scrubbed).as_ref().map(last_user_turn);
     snapshot.metadata.description = length.zip(turn).map(|(length, turn)| one_line(&turn, length));
     snapshot
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::exporter::{CountTokens, Exchanges, Exporter, Frame};
-use crate::trace::{ExchangeOutcome, Trace};
+use crate::trace::{ExchangeOutcome, Trace, asks_for_message, came_at};
 use crate::wire::Usage;
 
 /// The importer and exporter.
@@ -42,7 +42,7 @@ impl Exporter for Otlp {
 }
 
 fn line(trace: &Trace) -> Option<Value> {
-    if !trace.is_messages() {
+    if !asks_for_message(trace) {
         return None;
     }
     let resource = json!({"attributes": [attribute("service.name", &json!("claude-code"))]});
@@ -52,7 +52,7 @@ fn line(trace: &Trace) -> Option<Value> {
 
 /// The span of an exchange; `None` if its time is none.
 fn span(trace: &Trace) -> Option<Value> {
-    let start = trace.came_at()?.unix_timestamp_nanos();
+    let start = came_at(trace)?.unix_timestamp_nanos();
     let took_us = trace.timing.e2e_us.or(trace.response.events.last().map(|event| event.at_us)).unwrap_or_default();
     let model = trace.request.body["model"].as_str().unwrap_or_default();
     let failed = trace.outcome != ExchangeOutcome::Complete;

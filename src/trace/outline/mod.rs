@@ -18,8 +18,7 @@ use serde_json::Value;
 
 pub(super) use self::cut::LISTS;
 use self::cut::{CutItem, CutList, lists_in, without_items};
-use super::file::{MAX_WEIGHT, read, read_json_into};
-use super::{Trace, TraceError, VERSION, json_weight};
+use super::{MAX_WEIGHT, Trace, TraceError, VERSION, json_weight, read, read_json_into};
 
 /// How many of the last traces are compared with: requests beside the conversation, such as for its title, come in between.
 const RECENT: usize = 3;

@@ -25,3 +25,4 @@ mod tests;
 pub use canonical::CanonicalRequest;
 pub use digest::{Digest, digest};
 pub use item_key::ItemKey;
+pub use opening::conversation_opening;

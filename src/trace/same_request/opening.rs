@@ -5,17 +5,15 @@ use serde_json::{Value, json};
 use super::clean::clean_item;
 use crate::trace::Trace;
 
-impl Trace {
-    /// What all Messages requests of a conversation have in common, and one that the client makes beside it has not: who asked,
-    /// whether there are tools, and the first message. Which tools there are changes in the middle of a conversation, as servers
-    /// of tools come and go.
-    pub fn opening(&self) -> Value {
-        let body = &self.request.body;
-        let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
-        let mut first = body["messages"][0].clone();
-        clean_item("messages", &mut first, &mut |_| ());
-        json!([self.request.headers.get("x-claude-code-agent-id"), has_tools, first])
-    }
+/// What all Messages requests of a conversation have in common, and one that the client makes beside it has not: who asked,
+/// whether there are tools, and the first message. Which tools there are changes in the middle of a conversation, as servers of
+/// tools come and go.
+pub fn conversation_opening(trace: &Trace) -> Value {
+    let body = &trace.request.body;
+    let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
+    let mut first = body["messages"][0].clone();
+    clean_item("messages", &mut first, &mut |_| ());
+    json!([trace.request.headers.get("x-claude-code-agent-id"), has_tools, first])
 }
 
 #[cfg(test)]
@@ -25,7 +23,7 @@ mod tests {
 
     #[test]
     fn a_conversation_opens_alike_however_its_requests_are_written() {
-        let opening = |body: Value| serde_json::from_value::<Trace>(trace(body)).unwrap().opening();
+        let opening = |body: Value| conversation_opening(&serde_json::from_value(trace(body)).unwrap());
         let tools = json!([{"name": "Read"}]);
         let first = opening(json!({"tools": tools, "messages": [{"role": "user", "content": "Hi"}]}));
         let block = json!({"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}});

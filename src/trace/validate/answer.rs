@@ -14,14 +14,14 @@ use crate::wire::{Endpoint, Message, StopReason};
 /// What is wrong with the answer, a sentence each.
 pub(super) fn problems_of(trace: &Trace) -> Vec<String> {
     let is_stream = !trace.response.events.is_empty();
-    let mut problems = match trace.endpoint() {
+    let mut problems = match Endpoint::of_path(&trace.request.path) {
         Endpoint::Messages if is_stream => messages_stream::problems_of(trace),
         Endpoint::ChatCompletions | Endpoint::Completions if is_stream => chat_stream::problems_of(trace),
         Endpoint::Responses if is_stream => responses_stream::problems_of(trace),
         _ => Vec::new(),
     };
     if is_whole(trace) {
-        match trace.endpoint() {
+        match Endpoint::of_path(&trace.request.path) {
             Endpoint::Messages => problems.extend(message_problems(trace)),
             Endpoint::ChatCompletions => problems.extend(completion_faults(&trace.response.body)),
             Endpoint::Responses => problems.extend(response_faults(&trace.response.body)),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::trace::redact::Redactor;
 use crate::trace::redact_trace::{assemble_redacted, parts_with_secrets};
-use crate::trace::{Timing, Trace, assemble, is_session_name, read};
+use crate::trace::{Timing, Trace, assemble, came_at, is_session_name, read};
 
 /// The result of a check.
 #[derive(Debug, Default, PartialEq)]
@@ -80,7 +80,7 @@ pub fn problems_of(trace: &Trace, redactor: &Redactor) -> Vec<String> {
     if trace.seq == 0 {
         problems.push("seq is 0; numbers begin at 1".into());
     }
-    if trace.came_at().is_none() {
+    if came_at(trace).is_none() {
         problems.push(format!("recorded_at {:?} is no RFC 3339 time", trace.recorded_at));
     }
     if !trace.request.path.starts_with('/') {

@@ -14,7 +14,7 @@ pub(super) fn problem_of(trace: &Trace) -> Option<String> {
         return None;
     }
     let body = &trace.request.body;
-    let fault = match trace.endpoint() {
+    let fault = match Endpoint::of_path(&trace.request.path) {
         Endpoint::Messages => read_messages_request(body).err(),
         Endpoint::ChatCompletions => read_body::<ChatOutline>(body).err(),
         Endpoint::Completions => read_body::<CompletionOutline>(body).err(),

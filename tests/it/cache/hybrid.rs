@@ -64,7 +64,7 @@ fn a_session_of_claude_code_on_a_hybrid_computes_only_what_is_new() {
     recorder.stop();
 
     let files = recorder.files();
-    let answers: Vec<Message> = files.iter().map(|file| trace::read(file).unwrap().message().unwrap()).collect();
+    let answers: Vec<Message> = files.iter().map(|file| trace::recorded_message(&trace::read(file).unwrap()).unwrap()).collect();
     // After an answer that shows nothing the client asks again, with a word on it in the middle of what it had said: there may be
     // more requests than turns, and those are no follow-ups.
     assert!(answers.len() >= 6, "{files:?}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyclaude::trace::{self, ExchangeOutcome, Trace};
+use anyclaude::trace::{self, ExchangeOutcome, Trace, asks_for_message};
 use anyclaude::wire::MessagesRequest;
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn traces(sandbox: &Sandbox, folder: &str, of_agents: bool) -> Vec<Trace> {
     let files = trace::find(&[sandbox.path(folder)]).unwrap();
     let traces = files.iter().map(|file| trace::read(file).unwrap());
     traces
-        .filter(|trace| trace.is_messages() && trace.request.headers.contains_key("x-claude-code-agent-id") == of_agents)
+        .filter(|trace| asks_for_message(trace) && trace.request.headers.contains_key("x-claude-code-agent-id") == of_agents)
         .collect()
 }
 

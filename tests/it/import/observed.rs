@@ -154,7 +154,7 @@ fn what_is_exported_as_spans_comes_back() {
     sandbox.run(&["trace", "validate", "back"]).exits(0);
     let read = |files: Vec<std::path::PathBuf>| files.iter().map(|file| trace::read(file).unwrap()).collect::<Vec<_>>();
     let sent = read(trace::find(&[folder]).unwrap());
-    let sent: Vec<_> = sent.into_iter().filter(trace::Trace::is_messages).collect();
+    let sent: Vec<_> = sent.into_iter().filter(trace::asks_for_message).collect();
     let back = read(trace::find(&[sandbox.path("back")]).unwrap());
     assert_eq!((sent.len(), sent.is_empty()), (back.len(), false));
     for (sent, back) in sent.iter().zip(&back) {

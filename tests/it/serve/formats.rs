@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyclaude::trace;
+use anyclaude::trace::{self, messages_request, recorded_message};
 use anyclaude::wire::{ContentBlock, Message};
 use serde_json::{Value, json};
 
@@ -245,6 +245,6 @@ fn a_prompt_hook_of_claude_code_gets_its_decision() {
 /// The message of a finished trace whose request has a format.
 fn answer_with_format(file: &Path) -> Option<Message> {
     let trace = trace::read(file).ok().filter(|_| file.extension().is_some_and(|extension| extension == "json"))?;
-    let config = trace.messages_request()?.extra.remove("output_config")?;
-    config["format"].is_object().then(|| trace.message())?
+    let config = messages_request(&trace)?.extra.remove("output_config")?;
+    config["format"].is_object().then(|| recorded_message(&trace))?
 }

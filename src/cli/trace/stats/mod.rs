@@ -123,7 +123,7 @@ fn in_tokens(files: &[PathBuf], model: &std::path::Path) -> Result<Stats, CliErr
     let mut stats = Stats { unit: "tokens", ..Stats::default() };
     for file in files {
         let trace = match crate::trace::read(file) {
-            Ok(trace) if !trace.is_messages() => continue,
+            Ok(trace) if !crate::trace::asks_for_message(&trace) => continue,
             Ok(trace) => trace,
             Err(error) => {
                 stats.errors.push(error);

@@ -11,7 +11,7 @@ use super::facts::{CourseSoFar, is_call, model, moment, state, usage};
 use super::lists::share;
 use crate::replay::last_user_turn;
 use crate::report::units::{duration, grouped, percent};
-use crate::trace::{SpelledText, Trace, spelled_texts, streamed_arguments};
+use crate::trace::{SpelledText, Trace, messages_request, spelled_texts, streamed_arguments};
 
 /// What a page shows of an exchange.
 pub(crate) struct FollowedExchange {
@@ -50,7 +50,7 @@ pub(crate) struct BrokenAt {
 /// The exchange, from what it was asked to what it answered.
 pub(crate) fn exchange_part(exchange: &FollowedExchange) -> Markup {
     let FollowedExchange { trace, is_open, beside, beginning } = exchange;
-    let asked = trace.messages_request().map(|request| last_user_turn(&request)).filter(|text| !text.is_empty());
+    let asked = messages_request(trace).map(|request| last_user_turn(&request)).filter(|text| !text.is_empty());
     let course = CourseSoFar::of(trace);
     html! {
         (ways(*beside))

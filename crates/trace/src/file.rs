@@ -6,17 +6,17 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use anyclaude_files::{Access, folder_of, make_private_folder, write_atomically};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Trace, VERSION, json_weight};
-use crate::files::{Access, folder_of, make_private_folder, write_atomically, write_whole};
 
 /// The most bytes of a trace, decompressed: more than the recorder writes.
 const MAX_TRACE: u64 = 2 << 30;
 
 /// The most that a trace may weigh in memory, in bytes: more than the recorder writes.
-pub(super) const MAX_WEIGHT: usize = 2 << 30;
+pub const MAX_WEIGHT: usize = 2 << 30;
 
 /// What is added to a trace's name while its exchange is open.
 pub const PARTIAL_SUFFIX: &str = ".partial";
@@ -53,12 +53,13 @@ pub enum TraceError {
 
 impl TraceError {
     /// Turns an I/O error into one that names the file; `doing` is a verb, such as "read".
-    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
     }
 
-    pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> Self {
+    /// The error of JSON that is no trace.
+    pub fn malformed(path: &Path, error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
         Self::Malformed { path: path.to_owned(), line: error.line(), column: error.column(), reason }
@@ -76,7 +77,7 @@ pub fn path_of(root: &Path, session: &str, seq: u32) -> PathBuf {
 }
 
 /// Whether a file's name is one that a trace gets in its session's folder: a number of at least four digits.
-pub(crate) fn is_trace_name(name: &str) -> bool {
+pub fn is_trace_name(name: &str) -> bool {
     let number = name.strip_suffix(".zst").unwrap_or(name).strip_suffix(".json");
     number.is_some_and(|number| number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -92,30 +93,13 @@ pub fn partial_path(trace: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read, is not a whole trace, or has another version.
-///
-/// ```
-/// use anyclaude::trace;
-///
-/// let paths = trace::find(&["traces/read-file".into()])?;
-/// let recorded = trace::read(&paths[0])?;
-/// assert_eq!((recorded.session.as_str(), recorded.seq), ("read-file", 1));
-/// let answer = recorded.message().expect("it was answered");
-/// assert_eq!(answer.stop_reason, Some(anyclaude::wire::StopReason::ToolUse));
-///
-/// let folder = tempfile::tempdir()?;
-/// let copy = trace::path_of(folder.path(), "copies", 7);
-/// trace::write(&copy, &recorded)?;
-/// assert!(copy.ends_with("copies/0007.json"));
-/// assert_eq!(trace::read(&copy)?, recorded);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub fn read(path: &Path) -> Result<Trace, TraceError> {
     #[derive(Deserialize)]
     #[serde(expecting = "a trace's JSON object")]
     struct Versioned {
         version: Option<Value>,
     }
-    let bytes = read_json(path)?;
+    let bytes = read_json_into(path, Vec::new())?;
     if json_weight(&bytes) > MAX_WEIGHT {
         return Err(TraceError::TooLarge { path: path.to_owned() });
     }
@@ -130,13 +114,11 @@ pub fn read(path: &Path) -> Result<Trace, TraceError> {
     serde_json::from_slice(&bytes).map_err(|e| TraceError::malformed(path, &e))
 }
 
-/// The file's JSON text, decompressed.
-pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, TraceError> {
-    read_json_into(path, Vec::new())
-}
-
-/// The same, in the memory of this text, which is not needed any more.
-pub(super) fn read_json_into(path: &Path, mut text: Vec<u8>) -> Result<Vec<u8>, TraceError> {
+/// The JSON text of a trace's file, decompressed, in the memory of another text, which is not needed any more.
+///
+/// # Errors
+/// The file cannot be read, or is larger than a trace.
+pub fn read_json_into(path: &Path, mut text: Vec<u8>) -> Result<Vec<u8>, TraceError> {
     text.clear();
     if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
         return Err(TraceError::Partial { path: path.to_owned() });
@@ -242,16 +224,6 @@ pub fn write(path: &Path, trace: &Trace) -> Result<(), TraceError> {
     write_atomically(path, &bytes, Access::Owner).map_err(TraceError::io("write", path))
 }
 
-/// Writes the text of a trace that can be made again. After a crash of the machine it may be empty.
-///
-/// # Errors
-/// The folder or the file cannot be written.
-pub(crate) fn write_spelled(path: &Path, text: &[u8]) -> Result<(), TraceError> {
-    let folder = folder_of(path);
-    make_private_folder(folder).map_err(TraceError::io("make the folder", folder))?;
-    write_whole(path, text, Access::Owner).map_err(TraceError::io("write", path))
-}
-
 /// With a checksum, so that a changed byte is found.
 fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 0)?;
@@ -264,7 +236,6 @@ fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
 mod tests {
     use super::super::{ExchangeOutcome, RecordedRequest, RecordedResponse, Timing};
     use super::*;
-    use crate::damage::assert_errors_name_the_file;
 
     fn trace(seq: u32) -> Trace {
         Trace {
@@ -304,17 +275,6 @@ mod tests {
         }
         let text = fs::read_to_string(folder.path().join("a/0001.json")).unwrap();
         assert!(text.starts_with("{\n  \"version\": 1,\n  \"id\": \"id-1\",\n  \"session\""), "{text}");
-    }
-
-    #[test]
-    fn damaged_traces_are_errors_that_name_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, refused) in [("0001.json", 140), ("0001.json.zst", 290)] {
-            let path = folder.path().join(name);
-            write(&path, &read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/traces/read-file/0001.json"))).unwrap()).unwrap();
-            let bytes = fs::read(&path).unwrap();
-            assert_errors_name_the_file(&path, &bytes, refused, || read(&path));
-        }
     }
 
     #[test]

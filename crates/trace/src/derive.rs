@@ -1,55 +1,8 @@
-//! What follows from a trace's events: the message they assemble to, the timing, and typed views of request and answer.
+//! What follows from a trace's events: the message they assemble to, and the timing.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::{BodyFault, ItlPercentiles, RecordedEvent, Timing, Trace, read_messages_request};
-use crate::wire::{Endpoint, Message, MessagesRequest, StreamEvent, from_json};
-
-impl Trace {
-    /// When the request came; `None` if the trace does not tell.
-    pub fn came_at(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(&self.recorded_at, &Rfc3339).ok()
-    }
-
-    /// What the request asks for.
-    pub fn endpoint(&self) -> Endpoint {
-        Endpoint::of_path(&self.request.path)
-    }
-
-    /// Whether the request asks for a message, and not for a token count or something else.
-    pub fn is_messages(&self) -> bool {
-        self.endpoint() == Endpoint::Messages
-    }
-
-    /// The Messages request; `None` if it asks for something else, or no server of its protocol takes it.
-    pub fn messages_request(&self) -> Option<MessagesRequest> {
-        self.read_messages_request()?.ok()
-    }
-
-    /// The Messages request, or why no server of its protocol takes it; `None` if it asks for something else.
-    pub fn read_messages_request(&self) -> Option<Result<MessagesRequest, BodyFault>> {
-        let is_asked = self.request.method == "POST" && self.is_messages();
-        is_asked.then(|| read_messages_request(&self.request.body))
-    }
-
-    /// The answer as far as it came; `None` for an error or another endpoint.
-    pub fn message(&self) -> Option<Message> {
-        if !self.is_messages() || self.response.body.get("type").and_then(Value::as_str) != Some("message") {
-            return None;
-        }
-        Message::deserialize(&self.response.body).ok()
-    }
-}
-
-impl RecordedEvent {
-    /// Whether it carries content, as [`StreamEvent::is_content`] says.
-    pub fn is_content(&self) -> bool {
-        StreamEvent::deserialize(&self.data).is_ok_and(|event| event.is_content())
-    }
-}
+use super::{ItlPercentiles, RecordedEvent, Timing, from_json};
 
 impl Timing {
     /// The timing of a streamed answer.
@@ -74,11 +27,24 @@ impl ItlPercentiles {
     }
 }
 
+impl RecordedEvent {
+    /// Whether the event carries content. TTFT and the gaps between tokens are measured between such events.
+    ///
+    /// The start of a `tool_use` block counts, because it carries the tool's name; that of an empty text block does not.
+    pub fn is_content(&self) -> bool {
+        let is = |value: &Value, kind: &str| value["type"].as_str() == Some(kind);
+        match self.data["type"].as_str() {
+            Some("content_block_start") => is(&self.data["content_block"], "tool_use"),
+            Some("content_block_delta") => !is(&self.data["delta"], "signature_delta"),
+            _ => false,
+        }
+    }
+}
+
 /// The message that the events assemble to, as JSON; null before `message_start`.
 ///
-/// Unlike [`crate::wire::Assembler`] it works on JSON, because a trace keeps what was received: blocks and fields that this
-/// version does not know are assembled too. Events that break the protocol are skipped. A tool call that was cut off keeps its
-/// empty input.
+/// It works on JSON, because a trace keeps what was received: blocks and fields that this version does not know are assembled
+/// too. Events that break the protocol are skipped. A tool call that was cut off keeps its empty input.
 pub fn assemble(events: &[RecordedEvent]) -> Value {
     let mut message = Value::Null;
     let mut input_json = String::new();

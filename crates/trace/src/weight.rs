@@ -7,7 +7,7 @@ const VALUE: usize = 96;
 const OBJECT: usize = 320;
 
 /// What a text of JSON weighs at most, beside the text in it.
-pub(crate) fn json_weight(json: &[u8]) -> usize {
+pub fn json_weight(json: &[u8]) -> usize {
     let (mut weight, mut in_string, mut escaped) = (VALUE, false, false);
     for byte in json {
         if in_string {
