@@ -1,23 +1,31 @@
-//! The types of a trace file, version 1.
+//! The types of a trace file, version 1. The tests make docs/trace.schema.json from them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+#[cfg(test)]
+use super::json_schema;
 
 /// The version of trace files that this build writes and reads.
 pub const VERSION: u32 = 1;
 
 /// One exchange: a request and its whole response, the content of `traces/<session>/<seq>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trace {
-    /// Always [`VERSION`].
+    /// The version of the format.
+    #[cfg_attr(test, schemars(extend("const" = VERSION)))]
     pub version: u32,
     /// A UUID. A scrubbed copy keeps it.
     pub id: String,
     /// The name of the session, one client run, and of its folder.
+    #[cfg_attr(test, schemars(extend("pattern" = json_schema::SESSION)))]
     pub session: String,
     /// Position in the session, from 1.
+    #[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = u32::MAX)))]
     pub seq: u32,
     /// When the request came: RFC 3339, UTC.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub recorded_at: String,
     /// The client's `user-agent`.
     pub client: String,
@@ -39,12 +47,15 @@ pub struct Trace {
 
 /// The request as the client sent it, its secrets replaced with `"[redacted]"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedRequest {
     /// The HTTP method.
     pub method: String,
     /// Path and query.
+    #[cfg_attr(test, schemars(extend("pattern" = "^/")))]
     pub path: String,
     /// A string per name, or a list of strings if the name came more than once.
+    #[cfg_attr(test, schemars(schema_with = "json_schema::headers"))]
     pub headers: Map<String, Value>,
     /// The JSON body, or a string if it was not JSON; null if there was none.
     pub body: Value,
@@ -52,10 +63,12 @@ pub struct RecordedRequest {
 
 /// The response as the upstream sent it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedResponse {
     /// HTTP status; 0 if no response came.
     pub status: u16,
     /// A string per name, or a list of strings if the name came more than once.
+    #[cfg_attr(test, schemars(schema_with = "json_schema::headers"))]
     pub headers: Map<String, Value>,
     /// Every server-sent event in order; empty if the response was not a stream.
     pub events: Vec<RecordedEvent>,
@@ -65,6 +78,7 @@ pub struct RecordedResponse {
 
 /// One server-sent event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedEvent {
     /// Microseconds from the request to the event.
     pub at_us: u64,
@@ -76,6 +90,7 @@ pub struct RecordedEvent {
 
 /// Latencies computed from the arrival times, in microseconds. Null if there was nothing to measure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Timing {
     /// From the request to the first content event.
     pub ttft_us: Option<u64>,
@@ -87,6 +102,7 @@ pub struct Timing {
 
 /// Percentiles of the gaps between content events, in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ItlPercentiles {
     /// Median.
     pub p50: u64,
@@ -98,6 +114,7 @@ pub struct ItlPercentiles {
 
 /// How the exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeOutcome {
     /// The answer came whole.

@@ -51,6 +51,8 @@
 mod derive;
 mod file;
 mod format;
+#[cfg(test)]
+mod json_schema;
 mod partial;
 mod session_name;
 mod surrogates;
