@@ -2,7 +2,7 @@
 //!
 //!     cargo run --example replay_in_a_test -- http://127.0.0.1:8081 traces snapshots
 //!
-//! `anyclaude replay` and `anyclaude review` make the snapshots.
+//! `anyclaude replay` and `anyclaude review` make the snapshots. docs/library.md has a shorter way for a single trace.
 
 use std::error::Error;
 use std::path::Path;

@@ -32,3 +32,8 @@ pub mod watch;
 pub mod wire;
 
 use anyclaude_files as files;
+
+/// The page's Rust is a test.
+#[cfg(all(doctest, feature = "mlx"))]
+#[doc = include_str!("../docs/library.md")]
+mod library_page {}

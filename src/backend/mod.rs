@@ -35,6 +35,9 @@ pub(crate) use omission_log::{WhyOmitted, say_omitted};
 pub use crate::net::bounds::TimeLimits;
 use crate::wire::{ErrorKind, MessagesRequest};
 
+/// The name of the model that is in this program, where the engine is in it.
+pub(crate) const EMBEDDED: &str = "tiny";
+
 /// The signature of thinking blocks that the in-process engine writes. Clients expect one and send it back. The engine does not
 /// check it; Anthropic would refuse it.
 const ENGINE_SIGNATURE: &str = "anyclaude";

@@ -4,11 +4,13 @@
 //! the backend was busy, and `clock` times the events of their answers. `check` finds the states that did not happen,
 //! `acceptance` has the accepted outcomes with the rules under which others are equal to them, `compare` compares the answers
 //! with each other and with the recorded one, `difference` names what differs from the accepted one at
-//! which `place`, and `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the names. Only `drive` and the replayer do
-//! I/O. Prints nothing: results are plain data.
+//! which `place`, and `header` what else is not as it was then. [`Replayer`] does all of it for one case, and [`Kind`] has the
+//! names. [`ask_again`] asks one recorded request, for tests of other projects. Only `drive` and the replayer do I/O. Prints
+//! nothing: results are plain data.
 
 mod acceptance;
 mod align;
+mod ask_again;
 mod check;
 mod clock;
 mod compare;
@@ -37,6 +39,7 @@ pub mod testing;
 
 pub use acceptance::{Acceptance, Nearest};
 pub use align::{Pair, align};
+pub use ask_again::{AskAgainError, ask_again};
 pub use check::{PhaseFailure, PhaseReason, check};
 pub use compare::{Agreement, Disagreement, Fidelity, MalformedArguments, agreement, disagreements, malformed_arguments};
 pub use difference::differences;

@@ -149,13 +149,18 @@ impl Plan {
     }
 }
 
-fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
+/// The request that a trace asks again, as it was recorded, and the recorded outcome as far as it is known.
+pub(super) fn recorded_in(trace: &Trace) -> Result<(MessagesRequest, Option<Outcome>), Skip> {
     let request = parsed_messages_request(trace).ok_or(Skip::OtherEndpoint)?;
     if trace.response.status != 200 {
         return Err(Skip::NotAnswered);
     }
     let request = request.map_err(|fault| Skip::Unreadable(format!("request.body{fault}")))?;
-    let recorded = recorded_message(trace).as_ref().map(Outcome::from);
+    Ok((request, recorded_message(trace).as_ref().map(Outcome::from)))
+}
+
+fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
+    let (request, recorded) = recorded_in(trace)?;
     let turn = last_user_turn(&request);
     let shaped = |mode| shape(request.clone(), recorded.as_ref(), mode, settings.max_tokens);
     Ok(ReplayCase {

@@ -17,6 +17,7 @@ mod help;
 mod import;
 mod init;
 mod launch;
+mod library;
 mod load;
 mod minimize;
 mod model;

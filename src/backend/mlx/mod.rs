@@ -6,6 +6,7 @@ mod begun_answer;
 mod breakpoints;
 mod continuation;
 mod conversation_traits;
+pub(crate) mod embedded;
 mod judge;
 mod prompt_limit;
 mod report;

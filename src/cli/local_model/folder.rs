@@ -47,8 +47,8 @@ pub(crate) enum ModelFolderError {
     Missing(PathBuf),
     /// The model in this program cannot be written to its folder.
     #[cfg(feature = "mlx")]
-    #[error("{}: {source}: the model in this program is written there; make room and allow it", folder.display())]
-    NotUnpacked { folder: PathBuf, source: io::Error },
+    #[error(transparent)]
+    NotUnpacked(#[from] crate::backend::mlx::embedded::NotUnpacked),
     /// A file cannot be read or understood.
     #[error("{}: {reason}: get the model folder again", path.display())]
     Unreadable { path: PathBuf, reason: String },
@@ -59,7 +59,7 @@ pub(crate) enum ModelFolderError {
 pub(crate) fn find(given: &Path) -> Result<PathBuf, ModelFolderError> {
     #[cfg(feature = "mlx")]
     if given == Path::new(super::EMBEDDED) && !given.join("config.json").is_file() {
-        return super::embedded::folder();
+        return Ok(crate::backend::mlx::embedded::folder()?);
     }
     let name = given.to_str().and_then(|text| text.parse::<ModelName>().ok());
     let folder = match name {

@@ -4,8 +4,6 @@
 mod cache_args;
 #[cfg(feature = "mlx")]
 mod digest;
-#[cfg(feature = "mlx")]
-mod embedded;
 mod folder;
 #[cfg(feature = "mlx")]
 mod forecast;
@@ -15,9 +13,6 @@ mod from_env;
 mod loading;
 #[cfg(feature = "mlx")]
 mod output_args;
-
-/// The name of the model that is in this program.
-pub(super) const EMBEDDED: &str = "tiny";
 
 #[cfg(feature = "mlx")]
 pub(super) use self::cache_args::CacheArgs;
@@ -32,3 +27,4 @@ pub(super) use self::from_env::from_env;
 pub(super) use self::loading::{load, load_silently};
 #[cfg(feature = "mlx")]
 pub(super) use self::output_args::OutputArgs;
+pub(super) use crate::backend::EMBEDDED;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::ModelFolderError;
+use super::MlxBackend;
+use crate::backend::EMBEDDED;
+use crate::engine::{EngineError, EngineOptions};
 use crate::files::{Access, write_atomically};
 
 /// The model's files. The engine reads a folder, so they are written to one when the model is asked for.
@@ -18,17 +20,36 @@ const FILES: [(&str, &[u8]); 5] = [
     ("model.safetensors", include_bytes!("../../../fixtures/models/tiny/model.safetensors")),
 ];
 
+/// The model in this program cannot be written to its folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}: the model in this program is written there; make room and allow it", .folder.display())]
+pub(crate) struct NotUnpacked {
+    folder: PathBuf,
+    source: io::Error,
+}
+
+impl MlxBackend {
+    /// Loads the model that is in this program, in memory alone. Blocks the thread until it is there.
+    ///
+    /// # Errors
+    /// Its folder, below `~/.anyclaude/models`, cannot be written, or the device fails.
+    pub fn embedded() -> Result<Self, EngineError> {
+        let not_unpacked = |NotUnpacked { folder, source }| EngineError::ModelFile { path: folder, reason: source.to_string() };
+        Self::load(&folder().map_err(not_unpacked)?, EngineOptions::default())
+    }
+}
+
 /// The model's folder. Another version of this program has another folder, so that they do not write over each other's model.
 ///
 /// # Errors
 /// It cannot be written.
-pub(super) fn folder() -> Result<PathBuf, ModelFolderError> {
+pub(crate) fn folder() -> Result<PathBuf, NotUnpacked> {
     // Without a home, the working folder is the next best place.
     let home = std::env::home_dir().unwrap_or_default();
-    let folder = home.join(".anyclaude/models").join(fingerprint()).join(super::EMBEDDED);
+    let folder = home.join(".anyclaude/models").join(fingerprint()).join(EMBEDDED);
     match unpack(&folder) {
         Ok(()) => Ok(folder),
-        Err(source) => Err(ModelFolderError::NotUnpacked { folder, source }),
+        Err(source) => Err(NotUnpacked { folder, source }),
     }
 }
 
