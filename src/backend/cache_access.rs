@@ -11,6 +11,6 @@ pub enum CacheAccess {
     Controlled,
     /// Nothing: whether there is one, only the backend knows.
     Hidden,
-    /// Nothing: there is none.
+    /// Nothing: there is none, as the answers are recordings.
     NoCache,
 }

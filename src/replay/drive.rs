@@ -28,7 +28,7 @@ pub enum StateControl<'a> {
     /// By changing the prompt, for backends without cache control: a unique salt at its start makes it cold, and sending another
     /// conversation with the same salt makes it warm.
     Salt,
-    /// Not at all: the backend has no cache, and prompts stay as they are.
+    /// Not at all: the backend answers with recordings. It has no cache, and knows only requests as they were recorded.
     NoCache,
 }
 
@@ -85,7 +85,10 @@ impl<'a> Driver<'a> {
         let control = self.state_control();
         let mut salt: Option<String> = None;
         for step in steps {
-            let request = case.request(salt.as_deref());
+            let request = match control {
+                StateControl::NoCache => case.request_as_recorded(),
+                StateControl::Cache(_) | StateControl::Salt => case.request(salt.as_deref()),
+            };
             match (*step, control) {
                 (ReplayStep::Clear, StateControl::Cache(cache)) => {
                     self.retries.run(async || cache.clear().await.map_err(Failure::before)).await?
@@ -107,6 +110,15 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What comes of a case's request where no tool is forced.
+    pub(super) async fn free_outcome(&self, case: &ReplayCase) -> Result<Outcome, Failure> {
+        self.outcome(match self.state_control() {
+            StateControl::NoCache => case.request_as_recorded(),
+            StateControl::Cache(_) | StateControl::Salt => case.free_request(),
+        })
+        .await
     }
 
     /// What comes of a request that nobody times.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::prompt::{ToolChoiceMode, last_user_turn, one_line, salted, shape};
-use super::{FidelityMode, Phase, ReplaySettings};
+use super::prompt::{Shape, ToolChoiceMode, as_recorded, last_user_turn, one_line, salted, shape};
+use super::{Phase, ReplaySettings};
 use crate::snapshot::{ExchangeId, Outcome, SnapshotError};
 use crate::trace::redact::Redactor;
 use crate::trace::{ExchangeOutcome, Trace, parsed_messages_request, recorded_message};
@@ -23,10 +23,12 @@ pub struct ReplayCase {
     pub id: ExchangeId,
     /// The trace's path, as it was found.
     pub trace: PathBuf,
-    /// The request as replay sends it, unsalted.
+    /// The request as it was recorded, but for the model that the plan asks for.
     pub request: MessagesRequest,
-    /// The same without a forced tool, if fidelity is measured on such an answer.
-    pub free_request: Option<MessagesRequest>,
+    /// What becomes of it.
+    shape: Shape,
+    /// The same where no tool is forced.
+    free_shape: Shape,
     /// The last user turn, shortened to one line.
     pub description: String,
     /// What the recorded upstream answered, if that is known.
@@ -135,9 +137,6 @@ impl Plan {
         let Some(model) = model else { return self };
         for case in &mut self.cases {
             model.clone_into(&mut case.request.model);
-            if let Some(request) = &mut case.free_request {
-                model.clone_into(&mut request.model);
-            }
         }
         self
     }
@@ -162,14 +161,15 @@ pub(super) fn recorded_in(trace: &Trace) -> Result<(MessagesRequest, Option<Outc
 fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -> Result<ReplayCase, Skip> {
     let (request, recorded) = recorded_in(trace)?;
     let turn = last_user_turn(&request);
-    let shaped = |mode| shape(request.clone(), recorded.as_ref(), mode, settings.max_tokens);
+    let shape = |mode| Shape::of(&request, recorded.as_ref(), mode, settings.max_tokens);
     Ok(ReplayCase {
         id,
         trace: path.into(),
         // Secrets are found in the whole text, not in its beginning.
         description: one_line(&Redactor::default().text(&turn), DESCRIPTION_LENGTH),
-        request: shaped(settings.tool_choice),
-        free_request: (settings.fidelity == FidelityMode::Free).then(|| shaped(ToolChoiceMode::Auto)),
+        shape: shape(settings.tool_choice),
+        free_shape: shape(ToolChoiceMode::Auto),
+        request,
         // An answer that broke off is no reference.
         recorded: recorded.filter(|_| trace.outcome == ExchangeOutcome::Complete),
     })
@@ -213,10 +213,21 @@ pub fn steps(phases: &[Phase], repeat: u32) -> Vec<ReplayStep> {
 impl ReplayCase {
     /// The request as it is sent, with a salt if one is given.
     pub(super) fn request(&self, salt: Option<&str>) -> MessagesRequest {
+        let request = shape(self.request.clone(), self.shape.clone());
         match salt {
-            Some(salt) => salted(self.request.clone(), salt),
-            None => self.request.clone(),
+            Some(salt) => salted(request, salt),
+            None => request,
         }
+    }
+
+    /// The request as it is sent where no tool is forced.
+    pub(super) fn free_request(&self) -> MessagesRequest {
+        shape(self.request.clone(), self.free_shape.clone())
+    }
+
+    /// The request as it is sent to recordings.
+    pub(super) fn request_as_recorded(&self) -> MessagesRequest {
+        as_recorded(self.request.clone())
     }
 }
 
@@ -258,7 +269,7 @@ mod tests {
         let plan = Plan::new(vec![trace("demo", 1, &[])], &settings(&[])).unwrap();
         let case = &plan.cases[0];
         assert_eq!((case.id.to_string().as_str(), case.description.as_str()), ("demo/001", "Read it"));
-        assert_eq!(case.request.max_tokens, 256);
+        assert_eq!((case.request(None).max_tokens, case.request_as_recorded().max_tokens), (256, 64_000));
         assert_eq!(case.recorded.as_ref().unwrap().tool_names(), ["Read"]);
         assert_eq!(plan.measurements(), 3);
     }

@@ -33,25 +33,38 @@ impl ToolChoiceMode {
     }
 }
 
-/// The recorded request as a replay sends it: at temperature 0, streamed, with its length limited and its tool choice set.
-pub(super) fn shape(
-    mut request: MessagesRequest,
-    recorded: Option<&Outcome>,
-    mode: ToolChoiceMode,
+/// What a replay sets in a request, beside the temperature.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shape {
+    /// In place of the recorded one; `None` leaves it.
+    tool_choice: Option<ToolChoice>,
     max_tokens: u32,
-) -> MessagesRequest {
+}
+
+impl Shape {
+    /// For a request, to which `recorded` was the answer.
+    pub(super) fn of(request: &MessagesRequest, recorded: Option<&Outcome>, mode: ToolChoiceMode, max_tokens: u32) -> Self {
+        Self { tool_choice: tool_choice(request, recorded, mode), max_tokens: request.max_tokens.min(max_tokens) }
+    }
+}
+
+/// The recorded request as a replay sends it: at temperature 0, streamed, with its length limited and its tool choice set.
+pub(super) fn shape(request: MessagesRequest, Shape { tool_choice, max_tokens }: Shape) -> MessagesRequest {
+    let mut request = as_recorded(request);
     request.temperature = Some(0.0);
     request.top_p = None;
     request.top_k = None;
-    request.stream = true;
-    request.max_tokens = request.max_tokens.min(max_tokens);
+    request.max_tokens = max_tokens;
     // With thinking, the Messages API allows neither temperature 0 nor a forced tool. `context_management` needs a beta header.
     request.extra.shift_remove("thinking");
     request.extra.shift_remove("context_management");
-    if let Some(choice) = tool_choice(&request, recorded, mode) {
-        request.tool_choice = Some(choice);
-    }
+    request.tool_choice = tool_choice.or(request.tool_choice);
     request
+}
+
+/// The recorded request as a replay sends it to recordings, which answer no other one: only streamed.
+pub(super) fn as_recorded(request: MessagesRequest) -> MessagesRequest {
+    MessagesRequest { stream: true, ..request }
 }
 
 fn tool_choice(request: &MessagesRequest, recorded: Option<&Outcome>, mode: ToolChoiceMode) -> Option<ToolChoice> {
@@ -158,9 +171,14 @@ mod tests {
         Outcome { stop_reason: None, tool_use }
     }
 
+    fn sent(request: MessagesRequest, recorded: Option<&Outcome>, mode: ToolChoiceMode) -> MessagesRequest {
+        let wanted = Shape::of(&request, recorded, mode, 256);
+        shape(request, wanted)
+    }
+
     #[test]
     fn a_shaped_request_has_temperature_0_a_stream_a_limit_and_no_thinking() {
-        let shaped = shape(request(json!({})), None, ToolChoiceMode::Recorded, 256);
+        let shaped = sent(request(json!({})), None, ToolChoiceMode::Recorded);
         assert_eq!(
             serde_json::to_value(&shaped).unwrap(),
             json!({
@@ -170,7 +188,7 @@ mod tests {
                 "metadata": {"user_id": "u"},
             })
         );
-        assert_eq!(shape(request(json!({"max_tokens": 16})), None, ToolChoiceMode::Recorded, 256).max_tokens, 16);
+        assert_eq!(sent(request(json!({"max_tokens": 16})), None, ToolChoiceMode::Recorded).max_tokens, 16);
     }
 
     #[test]
@@ -188,7 +206,7 @@ mod tests {
             (ToolChoiceMode::Any, json!({"tools": []}), vec![], Value::Null),
         ];
         for (mode, overrides, recorded, expected) in table {
-            let shaped = shape(request(overrides), Some(&called(&recorded)), mode, 256);
+            let shaped = sent(request(overrides), Some(&called(&recorded)), mode);
             assert_eq!(serde_json::to_value(shaped.tool_choice).unwrap(), expected, "{mode:?}, recorded {recorded:?}");
         }
     }

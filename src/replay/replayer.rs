@@ -6,8 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use super::compare::{inconsistency, most_frequent};
 use super::header::header_changes;
 use super::{
-    Acceptance, CaseResult, Driver, Failure, Fidelity, Finding, FreeFidelity, Kind, KnownAnswers, Margins, Measurement, Nearest,
-    Phase, Policy, ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, disagreements, malformed_arguments,
+    Acceptance, CaseResult, Driver, Failure, Fidelity, FidelityMode, Finding, FreeFidelity, Kind, KnownAnswers, Margins,
+    Measurement, Nearest, Phase, Policy, ReplayCase, ReplaySettings, ReplayStep, Status, Verdict, agreement, disagreements,
+    malformed_arguments,
 };
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
 
@@ -53,8 +54,8 @@ impl Replayer<'_> {
         let (mut measurements, mut free_outcome) = (Vec::new(), None);
         let run = async {
             self.driver.run(case, steps, &mut measurements, on_measure).await?;
-            if let Some(request) = &case.free_request {
-                free_outcome = Some(self.driver.outcome(request.clone()).await?);
+            if self.settings.fidelity == FidelityMode::Free {
+                free_outcome = Some(self.driver.free_outcome(case).await?);
             }
             Ok::<(), Failure>(())
         };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     Baseline, BudgetResult, Budgets, Comparison, FreeFidelitySummary, Limits, PhaseLatency, VERSION, budget_results, latencies,
 };
-use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, Untested};
+use crate::replay::{CaseResult, Kind, ReplaySettings, ReplaySummary, ToolChoiceMode, Untested};
 use crate::snapshot::ModelDigest;
 
 /// Everything that a replay found out. Serialized, it is the JSON file.
@@ -81,6 +81,11 @@ pub struct FidelityShare {
 }
 
 impl<'a> Report<'a> {
+    /// Whether requests forced the tool that the recorded answer called first. Those to recordings are sent as they were recorded.
+    pub(super) fn forces_first_tool(&self) -> bool {
+        self.settings.tool_choice == ToolChoiceMode::Recorded && self.target.states != States::NoCache
+    }
+
     /// The report of the results so far.
     pub fn new(target: &'a ReplayTarget, settings: &'a ReplaySettings, cases: &'a [CaseResult], untested: Untested) -> Self {
         let (latency, fidelity) = (latencies(cases), FidelityShare::of(cases));

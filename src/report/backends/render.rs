@@ -3,7 +3,6 @@
 use console::{Style, style};
 
 use super::{Backends, ExchangeAnswers, SharedAnswer, figures};
-use crate::replay::ToolChoiceMode;
 use crate::report::problem::{Problem, problems};
 use crate::report::tables::as_text;
 use crate::report::terminal::status_style;
@@ -78,7 +77,7 @@ fn notes(side: &Backends) -> String {
     let is_unverified =
         |backend: &&super::NamedReport| backend.report.latency.iter().any(|phase| phase.cache_hit_share.is_none());
     let unverified: Vec<_> = side.backends.iter().filter(is_unverified).map(|backend| backend.name.as_str()).collect();
-    let forced = side.backends.iter().any(|backend| backend.report.settings.tool_choice == ToolChoiceMode::Recorded);
+    let forced = side.backends.iter().any(|backend| backend.report.forces_first_tool());
     let mut notes = Vec::new();
     if !unverified.is_empty() {
         let names = unverified.join(", ");

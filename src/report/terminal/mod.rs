@@ -4,14 +4,12 @@
 use console::{Alignment, Style, pad_str, style};
 
 use crate::backend::{CallMargin, LeastMargin};
-use crate::replay::{
-    CaseResult, Disagreement, Finding, Kind, Margins, Policy, ReplaySettings, ReplaySummary, Status, ToolChoiceMode, Verdict,
-};
+use crate::replay::{CaseResult, Disagreement, Finding, Kind, Margins, Policy, ReplaySettings, ReplaySummary, Status, Verdict};
 use crate::report::sureness::in_words;
 use crate::report::tables::{fidelity_table, latency_tables, speed_table, ttft_histograms};
 use crate::report::units::{count, percent};
 use crate::report::words::{budget_text, counts, fidelity_text, phase_times, status_word, tools, what_is_replayed};
-use crate::report::{FidelityShare, MarginDrop, ReplayTarget, Report, States};
+use crate::report::{MarginDrop, ReplayTarget, Report, States};
 use crate::snapshot::{ExchangeId, Rule, Side, diff};
 
 /// Width of the right-aligned status words.
@@ -178,7 +176,7 @@ fn least_sure(cases: &[CaseResult]) -> Vec<(&ExchangeId, &CallMargin, &LeastMarg
 
 /// The last lines: fidelity, summary, next steps.
 pub fn closing(report: &Report, policy: Policy) -> String {
-    let fidelity = fidelity(&report.fidelity, report.settings.tool_choice);
+    let fidelity = fidelity(report);
     let (notices, retries) = (notices(report), retries(report.summary.retries));
     format!("\n{notices}{fidelity}{retries}{}{}", summary(report), next_steps(report, policy))
 }
@@ -221,7 +219,7 @@ fn notes(report: &Report) -> String {
             "The backend offers no cache control: cold and warm were made by salting the prompt's start; the tokens that its chat template puts before that stay cached.",
         ),
         States::NoCache => Some(
-            "The backend has no cache to clear: prompts were sent as they are, and cold, warm and cached are the same there.",
+            "The backend answers with recordings: requests were sent as they were recorded, and cold, warm and cached are the same there.",
         ),
     };
     let mut notes: Vec<&str> = of_states.into_iter().collect();
@@ -231,15 +229,13 @@ fn notes(report: &Report) -> String {
     notes.iter().map(|note| format!("\n{}\n", style(note).yellow())).collect()
 }
 
-fn fidelity(share: &FidelityShare, mode: ToolChoiceMode) -> String {
+fn fidelity(report: &Report) -> String {
+    let share = &report.fidelity;
     if share.compared == 0 {
         return String::new();
     }
     let of = |part: usize| format!("{part} of {} ({})", share.compared, percent(part as f64 / share.compared as f64));
-    let forced = match mode {
-        ToolChoiceMode::Recorded => " (the first tool was forced)",
-        ToolChoiceMode::Auto | ToolChoiceMode::Any => "",
-    };
+    let forced = if report.forces_first_tool() { " (the first tool was forced)" } else { "" };
     let what = format!("as recorded: same tools {}{forced}, same arguments {}", of(share.same_tools), of(share.same_arguments));
     status_line("Fidelity", Style::new().bold(), &what)
 }

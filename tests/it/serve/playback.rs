@@ -117,23 +117,28 @@ fn what_was_not_recorded_may_be_asked_elsewhere() {
     ");
 }
 
-/// What a replay sent and got, recorded, answers the same replay without a model.
+/// What a client sent and got, recorded, answers a replay of it without a model.
 #[test]
-fn a_replay_on_recordings_sends_prompts_as_they_are() {
+fn a_replay_on_recordings_sends_requests_as_they_were_recorded() {
     let sandbox = Sandbox::new();
     let body = json!({
-        "model": "claude-opus", "max_tokens": 256, "stream": true, "temperature": 0,
-        "tools": [{"name": "Read", "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": "Read"},
+        "model": "claude-opus", "max_tokens": 32_000, "temperature": 1, "thinking": {"type": "adaptive"},
+        "tools": [{"name": "Read", "input_schema": {"type": "object"}}],
         "messages": [{"role": "user", "content": "Please read hello.txt"}],
     });
     write_trace(&sandbox, 1, &[("/request/body", body)]);
     let (mut running, url) = playing(&sandbox, "traces");
-    let ran = sandbox.run(&["replay", "--backend", &url, "--update"]).exits(0);
-    assert!(ran.stdout.contains("The backend has no cache to clear: prompts were sent as they are"), "{}", ran.stdout);
+    let ran = sandbox.run(&["replay", "--backend", &url, "--update", "--fidelity"]).exits(0);
+    assert!(
+        ran.stdout.contains("The backend answers with recordings: requests were sent as they were recorded"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("forced)"), "{}", ran.stdout);
     assert!(ran.stdout.contains("1 trace: 0 as accepted, 1 updated"), "{}", ran.stdout);
     running.signal("INT");
     let ended = running.end().exits(0);
-    assert!(ended.stderr.contains("3 requests as recorded, 0 without a recording"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("4 requests as recorded, 0 without a recording"), "{}", ended.stderr);
 }
 
 /// The server that is asked asks the playback again, as another playback with `--on-miss ask:` may.
