@@ -63,6 +63,8 @@ struct Played {
     /// How many requests without a recording were answered elsewhere.
     elsewhere: usize,
     misses: Misses,
+    /// The faults whose request had no recorded events to cut.
+    nothing_to_cut: Vec<Fault>,
 }
 
 impl Playback {
@@ -138,6 +140,11 @@ impl Playback {
         (self.faults.iter().copied().filter(|fault| fault.nth > asked).collect(), asked)
     }
 
+    /// The faults that did nothing to their request, as it had no recorded events to cut.
+    pub fn faults_without_events(&self) -> Vec<Fault> {
+        self.lock().nothing_to_cut.clone()
+    }
+
     /// How many of the answers ended in the middle, as they do in the recording.
     pub fn cut(&self) -> usize {
         self.lock().cut
@@ -163,27 +170,31 @@ impl Playback {
     }
 
     /// What goes wrong with the request that comes now.
-    fn fault(&self) -> Option<FaultKind> {
+    fn fault(&self) -> Option<Fault> {
         let mut played = self.lock();
         played.asked += 1;
-        self.faults.iter().find(|fault| fault.nth == played.asked).map(|fault| fault.kind)
+        self.faults.iter().copied().find(|fault| fault.nth == played.asked)
     }
 
     /// The recorded answer to a request. Of several to the same request each is given once, in their order, and then the last one
     /// again. One that a fault cuts is still to come: the client sends its request again, and then it gets what was recorded.
-    fn answer(&self, request: &CanonicalRequest, fault: Option<FaultKind>) -> Option<Given> {
+    fn answer(&self, request: &CanonicalRequest, fault: Option<Fault>) -> Option<Given> {
         let key = request.key();
-        let recorded = self.by_key.get(&key)?;
         let mut played = self.lock();
+        let Some(recorded) = self.by_key.get(&key) else {
+            played.nothing_to_cut.extend(fault);
+            return None;
+        };
         let times = played.times.entry(key).or_default();
         let answer = self.recordings[recorded[(*times).min(recorded.len() - 1)]].answer.clone();
         if let Answer::Events(events) = answer.as_ref()
-            && let Some(error) = fault.and_then(FaultKind::behind_half)
+            && let Some(error) = fault.and_then(|fault| fault.kind.behind_half())
         {
             let half = events.len().div_ceil(2);
             return Some(Given::Half(answer, half, error));
         }
         *times += 1;
+        played.nothing_to_cut.extend(fault);
         played.answered += 1;
         played.cut += usize::from(answer.is_cut());
         Some(Given::Whole(answer))
@@ -279,7 +290,7 @@ impl Backend for Playback {
         Box::pin(async move {
             let (asked, fault) = (Instant::now(), self.fault());
             // The client sends it again, and then it gets what was recorded.
-            if let Some(FaultKind::Status(status)) = fault {
+            if let Some(Fault { kind: FaultKind::Status(status), .. }) = fault {
                 return Err(Fault::error(status));
             }
             let wanted = canonical(&request, &self.redactor);

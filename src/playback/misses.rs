@@ -40,7 +40,7 @@ impl Misses {
         &self.kept
     }
 
-    /// How many requests more there were, each told something else.
+    /// How many requests more there were, whose texts are not kept.
     pub fn not_kept(&self) -> usize {
         self.not_kept
     }

@@ -230,6 +230,21 @@ async fn faults_come_with_their_requests() {
 
 /// The answer that was cut is the one that comes when the client asks again.
 #[tokio::test]
+async fn a_fault_that_has_nothing_to_cut_is_remembered() {
+    let recorded_error = [
+        ("/response/status", json!(529)),
+        ("/response/body", json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})),
+    ];
+    let traces = vec![trace(1, asks("hi"), &[]), trace(2, asks("busy"), &recorded_error)];
+    let faults = ["cut@1", "error@2", "cut@3"].map(|fault| fault.parse().unwrap());
+    let playback = playback(traces, Speed::Max).with_faults(faults.to_vec());
+    for text in ["something else", "busy", "hi"] {
+        message(&playback, asks(text)).await.ok();
+    }
+    assert_eq!(playback.faults_without_events(), faults[..2]);
+}
+
+#[tokio::test]
 async fn a_fault_does_not_use_up_a_recording() {
     let traces = ["first", "second"].iter().zip(1..);
     let traces = traces.map(|(text, seq)| trace(seq, asks("hi"), &[("/response/body", says(text))])).collect();

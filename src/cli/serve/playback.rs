@@ -9,7 +9,6 @@ use reqwest::Url;
 
 use super::Listening;
 use crate::backend::remote::RemoteBackend;
-use crate::cli::answerer::backend_error;
 use crate::cli::text::count;
 use crate::cli::{CliError, blocking, say};
 use crate::playback::{Fault, Miss, Playback, Speed};
@@ -66,7 +65,7 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     let (redactor, on_miss) = (redactor.clone(), args.on_miss.clone());
     let mut playback = blocking(move || playback(&args, redactor)).await?;
     if let OnMiss::Ask(url) = on_miss {
-        playback = playback.asking(Arc::new(RemoteBackend::new(&url).await.map_err(backend_error)?));
+        playback = playback.asking(Arc::new(RemoteBackend::new(&url).await?));
     }
     let playback = Arc::new(playback);
     say(format_args!("answering with {}", count(playback.recordings(), "recorded answer")));
@@ -77,7 +76,7 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
         say(format_args!("missed {}: {why}", count(*times, "time")));
     }
     if misses.not_kept() > 0 {
-        say(format_args!("missed {} more, each told something else", count(misses.not_kept(), "time")));
+        say(format_args!("missed {} more, with texts that are not kept", count(misses.not_kept(), "time")));
     }
     let elsewhere = match playback.answered_elsewhere() {
         0 => String::new(),
@@ -92,6 +91,9 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     let (faults, asked) = playback.faults_to_come();
     for fault in faults {
         say(format_args!("--fault {fault} did not happen: {} for a message came", count(asked, "request")));
+    }
+    for fault in playback.faults_without_events() {
+        say(format_args!("--fault {fault} did not happen: request {} had no recorded events to cut", fault.nth));
     }
     Ok(ExitCode::from(u8::from(misses.total() > 0)))
 }
