@@ -26,6 +26,14 @@ pub enum BackendError {
         /// The cause.
         reason: String,
     },
+    /// The backend cannot be asked at all: its address is none, or a credential cannot be sent.
+    #[error("{}: {}", redacted(.address), redacted(.reason))]
+    Unusable {
+        /// What was given as the base URL.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// What the backend sent is not its protocol.
     #[error("{} does not speak the {protocol}: {}", redacted(.address), redacted(.reason))]
     Protocol {

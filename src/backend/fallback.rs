@@ -75,7 +75,10 @@ async fn first_event(backend: &dyn Backend, request: MessagesRequest) -> Result<
 /// `Ok` if the next backend may succeed where this one failed, `Err` if the error lies in the request.
 fn recoverable(link: &Link, error: BackendError) -> Result<BackendError, BackendError> {
     let is_recoverable = match &error {
-        BackendError::Unreachable { .. } | BackendError::Protocol { .. } | BackendError::BrokenOff => true,
+        BackendError::Unreachable { .. }
+        | BackendError::Unusable { .. }
+        | BackendError::Protocol { .. }
+        | BackendError::BrokenOff => true,
         BackendError::Answered { status, .. } => *status == 429 || *status >= 500,
     };
     if !is_recoverable {

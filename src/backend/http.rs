@@ -15,7 +15,7 @@ use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 /// # Errors
 /// The base URL is not an HTTP URL.
 pub(crate) fn client(base_url: &str, limits: TimeLimits) -> Result<Client, BackendError> {
-    let unusable = |reason| BackendError::Unreachable { address: base_url.to_owned(), reason };
+    let unusable = |reason| BackendError::Unusable { address: base_url.to_owned(), reason };
     let url = parse_base_url(base_url).map_err(unusable)?;
     // Whoever a server sends us to must not get the user's key and prompt.
     let redirects = redirect::Policy::none();

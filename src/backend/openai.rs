@@ -60,8 +60,7 @@ impl OpenAiBackend {
         let mut headers = HeaderMap::new();
         if let Some(key) = api_key.filter(|key| !key.is_empty()) {
             let value = http::secret("Bearer ", key, "the API key");
-            headers
-                .insert(AUTHORIZATION, value.map_err(|reason| BackendError::Unreachable { address: address.clone(), reason })?);
+            headers.insert(AUTHORIZATION, value.map_err(|reason| BackendError::Unusable { address: address.clone(), reason })?);
         }
         let model = model.map(str::to_owned);
         Ok(Self { address, client, headers, model, dialect, learnt: Arc::default() })

@@ -67,10 +67,10 @@ impl RemoteBackend {
     pub async fn within(base_url: &str, limits: TimeLimits) -> Result<Self, BackendError> {
         let client = http::client(base_url, limits)?;
         let address = base_url.trim_end_matches('/').to_owned();
-        let unusable = |reason| BackendError::Unreachable { address: address.clone(), reason };
-        let headers = headers_from_env().map_err(unusable)?;
+        let headers = headers_from_env().map_err(|reason| BackendError::Unusable { address: address.clone(), reason })?;
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
-        let health = http::json_of::<Health>(health.map_err(|error| unusable(root_cause(&error)))?).await;
+        let unreachable = |error| BackendError::Unreachable { address: address.clone(), reason: root_cause(&error) };
+        let health = http::json_of::<Health>(health.map_err(unreachable)?).await;
         let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
         Ok(Self { address, client, headers, anyclaude, judge: None })
     }

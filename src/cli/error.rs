@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use crate::backend::BackendError;
 use crate::config::ConfigError;
 use crate::files::folder_of;
 use crate::hub::HubError;
@@ -20,6 +21,9 @@ pub enum CliError {
     /// A backend, an upstream or the machine failed. Exit code 3.
     #[error("{0}")]
     Backend(String),
+    /// A server cannot be reached. Exit code 3.
+    #[error("{0}")]
+    Unreachable(String),
 }
 
 impl CliError {
@@ -44,6 +48,7 @@ impl CliError {
         match self {
             Self::Input(text) => Self::Input(clean(text)),
             Self::Backend(text) => Self::Backend(clean(text)),
+            Self::Unreachable(text) => Self::Unreachable(clean(text)),
         }
     }
 
@@ -51,7 +56,17 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Backend(_) => 3,
+            Self::Backend(_) | Self::Unreachable(_) => 3,
+        }
+    }
+}
+
+impl From<BackendError> for CliError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Unreachable { .. } => Self::Unreachable(format!("{error}; is the server running?")),
+            BackendError::Unusable { .. } => Self::input(error),
+            BackendError::Answered { .. } | BackendError::Protocol { .. } | BackendError::BrokenOff => Self::backend(error),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Failure {
             // The HTTP client gives its reasons in words only.
             BackendError::Unreachable { reason, .. } if reason.contains("timed out") => Kind::Timeout,
             BackendError::Unreachable { .. } if self.began => Kind::StreamCut,
-            BackendError::Unreachable { .. } => Kind::Unreachable,
+            BackendError::Unreachable { .. } | BackendError::Unusable { .. } => Kind::Unreachable,
             BackendError::Protocol { reason, .. } if *reason == AssembleError::NoStop.to_string() => Kind::StreamCut,
             BackendError::Protocol { .. } => Kind::ProtocolBroken,
             BackendError::BrokenOff => Kind::StreamCut,
@@ -57,7 +57,10 @@ impl Failure {
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         match &self.error {
             BackendError::Answered { retry_after, .. } => retry_after.as_ref()?.parse().ok(),
-            BackendError::Unreachable { .. } | BackendError::Protocol { .. } | BackendError::BrokenOff => None,
+            BackendError::Unreachable { .. }
+            | BackendError::Unusable { .. }
+            | BackendError::Protocol { .. }
+            | BackendError::BrokenOff => None,
         }
     }
 

@@ -87,7 +87,10 @@ impl From<BackendError> for ApiError {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 Self { status, body, retry_after }
             }
-            BackendError::Unreachable { .. } | BackendError::Protocol { .. } | BackendError::BrokenOff => {
+            BackendError::Unreachable { .. }
+            | BackendError::Unusable { .. }
+            | BackendError::Protocol { .. }
+            | BackendError::BrokenOff => {
                 Self { status: StatusCode::BAD_GATEWAY, body: ErrorBody::new(ErrorKind::Api, message), retry_after: None }
             }
         }

@@ -13,8 +13,8 @@ use reqwest::header::HeaderValue;
 pub(crate) use self::args::BackendArgs;
 pub(super) use self::asked::Asked;
 use self::asked::Target;
+use crate::backend::Backend;
 use crate::backend::remote::RemoteBackend;
-use crate::backend::{Backend, BackendError};
 use crate::cli::CliError;
 use crate::cli::launch::AnswerSource;
 #[cfg(feature = "mlx")]
@@ -68,7 +68,7 @@ pub(super) async fn connect(
 /// A server that speaks the Messages API. It gets the `anthropic-beta` names that the traces were recorded with. If margins are
 /// wanted, it is asked whether it can tell them of the model.
 async fn messages(base_url: &str, args: &BackendArgs, wanted: &Wanted<'_>) -> Result<Answerer, CliError> {
-    let mut backend = RemoteBackend::within(base_url, args.limits.limits()).await.map_err(backend_error)?;
+    let mut backend = RemoteBackend::within(base_url, args.limits.limits()).await?;
     if let Some(model) = wanted.margins_of {
         backend = backend.with_log_probabilities(model).await;
     }
@@ -103,14 +103,6 @@ async fn in_process(model: Option<&str>, args: &BackendArgs) -> Result<Answerer,
 #[cfg(not(feature = "mlx"))]
 async fn in_process(_model: Option<&str>, _args: &BackendArgs) -> Result<Answerer, CliError> {
     Err(CliError::input("this build has no MLX engine; give a server with --backend URL"))
-}
-
-/// The error with what to do about it.
-pub(super) fn backend_error(error: BackendError) -> CliError {
-    match error {
-        BackendError::Unreachable { .. } => CliError::backend(format!("{error}; is the server running?")),
-        other => CliError::backend(other),
-    }
 }
 
 /// The name of the model that answers, without this machine's folders.

@@ -30,7 +30,7 @@ impl LaunchBackend {
                     engine = engine.or_else(|| (mode == Mode::Mlx).then(|| backend.clone()));
                     links.push(backend);
                 }
-                Err(error @ CliError::Backend(_)) if is_chain => {
+                Err(error @ (CliError::Backend(_) | CliError::Unreachable(_))) if is_chain => {
                     say(format_args!("going on without mode {}: {error}", mode.name()));
                     last_error = Some(error);
                 }

@@ -77,7 +77,7 @@ impl AnswerSource {
     pub(crate) async fn connect(self, settings: &Settings, limits: TimeLimits) -> Result<Arc<dyn Backend>, CliError> {
         match self {
             Self::Engine { folder } => engine(folder, settings).await,
-            Self::Messages { base_url } => Ok(Arc::new(RemoteBackend::within(&base_url, limits).await.map_err(unreachable)?)),
+            Self::Messages { base_url } => Ok(Arc::new(RemoteBackend::within(&base_url, limits).await?)),
             Self::Chat { base_url, key, model, dialect } => chat(&base_url, key.as_deref(), &model, dialect, limits),
             Self::LmStudio { base_url, model: Some(model) } => chat(&base_url, None, &model, Dialect::LmStudio, limits),
             Self::LmStudio { base_url, model: None } => lm_studio(&base_url, limits).await,
@@ -117,15 +117,14 @@ fn chat(
 async fn lm_studio(base_url: &str, limits: TimeLimits) -> Result<Arc<dyn Backend>, CliError> {
     let server = OpenAiBackend::within(base_url, None, None, Dialect::LmStudio, limits).map_err(CliError::input)?;
     let models = server.models().await;
-    let models = models.map_err(|error| CliError::backend(format!("{error}; start LM Studio's server: lms server start")))?;
+    let models = models.map_err(|error| match error {
+        BackendError::Unreachable { .. } => CliError::Unreachable(format!("{error}; start LM Studio's server: lms server start")),
+        other => other.into(),
+    })?;
     // Its embedding models answer nothing. They are recognised by their names.
     let first = models.iter().find(|model| !model.starts_with("text-embedding"));
     let first = first.ok_or_else(|| CliError::backend("LM Studio has no model; get one with: lms get"))?;
     chat(base_url, None, first, Dialect::LmStudio, limits)
-}
-
-fn unreachable(error: BackendError) -> CliError {
-    CliError::backend(format!("{error}; is the server running?"))
 }
 
 #[cfg(feature = "mlx")]

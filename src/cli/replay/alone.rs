@@ -8,7 +8,6 @@ use super::figures::Figures;
 use super::github::GitHub;
 use super::on_backend::{Replay, RunEnd};
 use super::result_files::ResultFiles;
-use crate::cli::answerer::backend_error;
 use crate::cli::signals::exit_code_of;
 use crate::cli::{CliError, say};
 use crate::replay::{CaseResult, Learnt};
@@ -40,7 +39,7 @@ pub(super) async fn run(
     match completion? {
         RunEnd::Whole => Ok(ExitCode::from(report.summary.exit_code())),
         RunEnd::Interrupted(signal) => Ok(ExitCode::from(exit_code_of(signal))),
-        RunEnd::Unreachable(error) => Err(backend_error(error)),
+        RunEnd::Unreachable(error) => Err(error.into()),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
                 (answerer, known_answers)
             }
             // The others are measured, and it is a column of failures.
-            Err(CliError::Backend(reason)) if is_one_of_several => (absent(&asked, reason), None),
+            Err(CliError::Unreachable(reason)) if is_one_of_several => (absent(&asked, reason), None),
             Err(error) => return Err(error),
         };
         let plan = plan.clone().asking_for(asked.model_to_send());

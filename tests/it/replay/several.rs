@@ -81,6 +81,20 @@ fn a_backend_that_was_never_there_is_a_column_of_failures() {
     }
 }
 
+/// A credential that no server can be sent is a mistake to mend, not a server that is down.
+#[test]
+fn what_is_wrong_with_the_set_up_ends_the_replay_at_once() {
+    let good = healthy();
+    let sandbox = accepted(&good);
+    let (one, other) = (format!("one={}", good.url), format!("other={}", good.url));
+    let mut command = sandbox.anyclaude(&["replay", "--backend", &one, "--backend", &other]);
+    let ran = command.env("ANTHROPIC_API_KEY", "two\nlines").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert!(said.contains("ANTHROPIC_API_KEY has characters that no HTTP header may have"), "{said}");
+    assert!(ran.stdout.is_empty());
+}
+
 /// A snapshot that nothing tests is named, as with one backend.
 #[test]
 fn a_snapshot_whose_trace_is_gone_is_named_once() {
