@@ -9,6 +9,7 @@ use tabled::settings::Style;
 use super::text::trimmed_lines;
 use super::{CliError, print};
 use crate::config::{self, ConfigValue};
+use crate::trace::redact::Redactor;
 
 /// Show the configuration and where each value came from; print its JSON Schema
 #[derive(clap::Args, Debug)]
@@ -50,12 +51,19 @@ Example:
 /// Runs the command.
 pub(super) fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
     let text = match args.command {
-        ConfigCommand::Show { json: true } => json(config::load(&Map::new())?.entries()),
-        ConfigCommand::Show { json: false } => table(config::load(&Map::new())?.entries()),
+        ConfigCommand::Show { json: true } => json(entries()?),
+        ConfigCommand::Show { json: false } => table(entries()?),
         ConfigCommand::Schema => format!("{:#}\n", config::schema().to_value()),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The values, without the passwords that URLs may have.
+fn entries() -> Result<Vec<ConfigValue>, CliError> {
+    let mut entries = config::load(&Map::new())?.entries();
+    entries.iter_mut().for_each(|entry| Redactor::default().json(&mut entry.value));
+    Ok(entries)
 }
 
 fn json(entries: Vec<ConfigValue>) -> String {

@@ -7,9 +7,19 @@ use serde::{Deserialize, Serialize};
 
 /// A number of bytes: `4GB`, `1.5 GB`, `512MB`, `1000000`. Units are powers of 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[serde(try_from = "Written", into = "String")]
+#[schemars(with = "Written")]
 pub struct ByteSize(pub u64);
+
+/// A size in a file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a size such as 4GB or 512MB")]
+enum Written {
+    /// Bytes.
+    Number(u64),
+    /// A number, perhaps with a unit.
+    Text(String),
+}
 
 impl FromStr for ByteSize {
     type Err = String;
@@ -32,11 +42,14 @@ impl FromStr for ByteSize {
     }
 }
 
-impl TryFrom<String> for ByteSize {
+impl TryFrom<Written> for ByteSize {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => text.parse(),
+        }
     }
 }
 
@@ -58,6 +71,17 @@ mod tests {
         }
         for text in ["", "GB", "4XB", "-1", "4GBs", "1e999"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_have_the_bare_number() {
+        for json in ["10000000000", r#""10GB""#] {
+            assert_eq!(serde_json::from_str::<ByteSize>(json).unwrap(), ByteSize(10_000_000_000), "{json}");
+        }
+        for json in ["-1", "1.5", "true", r#""10XB""#] {
+            let refused = serde_json::from_str::<ByteSize>(json).unwrap_err().to_string();
+            assert!(refused.starts_with("expected a size such as 4GB or 512MB"), "{json}: {refused}");
         }
     }
 }

@@ -19,7 +19,19 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
     };
-    parse(path, &text).map(Some)
+    let mut values = parse(path, &text)?;
+    if let Some(Value::Dict(_, recorder)) = values.get_mut("recorder")
+        && let Some(Value::String(_, file)) = recorder.get_mut("ca_file")
+    {
+        *file = beside(path, file);
+    }
+    Ok(Some(values))
+}
+
+/// What a file of settings means by the path of another file: one beside it, unless the path says where it begins.
+fn beside(settings: &Path, file: &str) -> String {
+    let begins = Path::new(file).is_absolute() || Path::new(file).starts_with("~");
+    if begins { file.to_owned() } else { settings.with_file_name(file).to_string_lossy().into_owned() }
 }
 
 /// The values that the text of a file sets.

@@ -73,7 +73,7 @@ pub struct RecorderSettings {
     /// `/openrouter=https://openrouter.ai/api` is for those that begin with `/openrouter`, which is not sent on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<String>,
-    /// A PEM file with certificates that are trusted beside the system's.
+    /// A PEM file with certificates that are trusted beside the system's. In a file of settings it is looked for beside that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// How many days a session is kept after its last exchange.
