@@ -1,5 +1,6 @@
 //! `anyclaude trace export`: traces as other tools' files.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyclaude::trace::{self, Trace, recorded_message};
@@ -259,6 +260,12 @@ fn every_step_of_a_session_is_in_its_trajectory_once() {
     for trajectory in &trajectories {
         let ids = trajectory["steps"].as_array().unwrap().iter().map(|step| step["step_id"].as_u64().unwrap());
         assert!(ids.eq(1..=trajectory["final_metrics"]["total_steps"].as_u64().unwrap()));
+    }
+    // What a client says stands in the last request of its conversation, which the trajectory ends with.
+    for trajectory in &trajectories {
+        let said = || trajectory["steps"].as_array().unwrap().iter().filter(|step| step["source"] != "agent");
+        let distinct: HashSet<String> = said().map(|step| step["message"].to_string()).collect();
+        assert_eq!(said().count(), distinct.len(), "{trajectory:#}");
     }
     let mut results = 0;
     for step in steps() {
