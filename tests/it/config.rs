@@ -74,6 +74,25 @@ fn a_project_is_found_from_a_folder_inside_it() {
 }
 
 #[test]
+fn the_recorders_settings_are_shown_without_passwords() {
+    let sandbox = Sandbox::new();
+    let settings = "upstream = ['https://me:hunter2@gateway.example']\nca_file = 'ca.pem'\nkeep_bytes = 10000000000\n";
+    sandbox.write("anyclaude.toml", &format!("[recorder]\n{settings}"));
+    sandbox.write("src/main.rs", "");
+    let show = |more: &[&str]| {
+        let mut command = sandbox.anyclaude(&[&["config", "show"], more].concat());
+        sandbox.portable(&run(command.current_dir(sandbox.path("src"))).exits(0).stdout)
+    };
+    assert!(!show(&[]).contains("hunter2") && !show(&["--json"]).contains("hunter2"));
+    let shown: Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    // The authority's file is looked for beside the settings, wherever the recorder starts.
+    assert_eq!(
+        shown["recorder"]["value"],
+        json!({"upstream": ["https://me:[redacted]@gateway.example"], "ca_file": "[project]/ca.pem", "keep_bytes": "10000000000"})
+    );
+}
+
+#[test]
 fn the_configuration_reads_as_a_table() {
     insta::assert_snapshot!(Sandbox::new().run(&["config", "show"]).exits(0).stdout);
 }
