@@ -21,7 +21,8 @@ Examples:
 Later places win over earlier ones:
   the defaults
   .anyclauderc.json, anyclaude.toml in the home folder
-  .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest one above that has either
+  .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest one above that has either; they cannot
+    set where keys go, what is deleted or which program runs
   the environment: ANYCLAUDE_MODE, ANYCLAUDE_MODEL and so on
   the flags of `anyclaude`")]
 pub(super) struct ConfigArgs {

@@ -7,6 +7,7 @@ use figment::value::{Dict, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::personal::check_project;
 use super::{ConfigError, Settings};
 
 /// The files that are read in a folder. If both exist, the later one wins.
@@ -14,6 +15,18 @@ pub const FILE_NAMES: [&str; 2] = [".anyclauderc.json", "anyclaude.toml"];
 
 /// The values that a file sets. `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
+    Ok(read_text(path)?.map(|(_, values)| values))
+}
+
+/// The values that a project's file sets, which may not be all that there are. `None` if there is no such file.
+pub(super) fn read_project(path: &Path) -> Result<Option<Dict>, ConfigError> {
+    let Some((text, values)) = read_text(path)? else { return Ok(None) };
+    check_project(path, &text, &values)?;
+    Ok(Some(values))
+}
+
+/// The text of a file, and the values that it sets.
+fn read_text(path: &Path) -> Result<Option<(String, Dict)>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -25,7 +38,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
     {
         *file = beside(path, file);
     }
-    Ok(Some(values))
+    Ok(Some((text, values)))
 }
 
 /// What a file of settings means by the path of another file: one beside it, unless the path says where it begins.

@@ -7,7 +7,7 @@ use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 
-use super::file::{FILE_NAMES, explain, read, values};
+use super::file::{FILE_NAMES, explain, read, read_project, values};
 use super::{ConfigError, Settings};
 
 /// The beginning of our environment variables' names.
@@ -56,10 +56,8 @@ pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
     let defaults = values(&Settings::default());
     let keys: Vec<&str> = defaults.keys().map(String::as_str).collect();
     let mut figment = Figment::from(Layer { name: "default".into(), values: defaults.clone() });
-    for path in files() {
-        if let Some(values) = read(&path)? {
-            figment = figment.merge(Layer { name: path.display().to_string(), values });
-        }
+    for layer in of_files()? {
+        figment = figment.merge(layer);
     }
     figment = figment.merge(Layer { name: ENVIRONMENT.into(), values: environment(&keys) });
     figment = figment.merge(Layer { name: "flag".into(), values: values(flags) });
@@ -103,11 +101,18 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
-/// Where configuration files may be: in the home folder and in the project's, which wins over it and so comes last.
-fn files() -> Vec<PathBuf> {
+/// What the home folder's files set, and over them the project's, which may not set everything.
+fn of_files() -> Result<Vec<Layer>, ConfigError> {
     let home = std::env::home_dir();
     let project = std::env::current_dir().ok().and_then(|folder| project(&folder, home.as_deref()));
-    home.into_iter().chain(project).flat_map(|folder| FILE_NAMES.map(|name| folder.join(name))).collect()
+    let mut layers = Vec::new();
+    for path in home.iter().flat_map(|folder| FILE_NAMES.map(|name| folder.join(name))) {
+        layers.extend(read(&path)?.map(|values| Layer { name: path.display().to_string(), values }));
+    }
+    for path in project.iter().flat_map(|folder| FILE_NAMES.map(|name| folder.join(name))) {
+        layers.extend(read_project(&path)?.map(|values| Layer { name: path.display().to_string(), values }));
+    }
+    Ok(layers)
 }
 
 /// The folder of the project's configuration files; this folder if there are none yet.
@@ -116,9 +121,12 @@ pub(super) fn project_folder() -> PathBuf {
     project(&here, std::env::home_dir().as_deref()).unwrap_or(here)
 }
 
-/// The nearest folder that has a configuration file: this one or one above it, below the home folder, which is its own layer.
+/// The nearest folder that has a configuration file: this one or one above it, below the home folder, which is its own layer,
+/// under whichever name it is reached.
 fn project(folder: &Path, home: Option<&Path>) -> Option<PathBuf> {
-    let mut folders = folder.ancestors().take_while(|folder| Some(*folder) != home);
+    let real_home = home.and_then(|home| home.canonicalize().ok());
+    let is_home = |folder: &Path| Some(folder) == home || Some(folder) == real_home.as_deref();
+    let mut folders = folder.ancestors().take_while(|folder| !is_home(folder));
     folders.find(|folder| FILE_NAMES.iter().any(|name| folder.join(name).is_file())).map(Path::to_owned)
 }
 

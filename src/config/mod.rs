@@ -9,6 +9,7 @@ mod byte_size;
 mod error;
 mod file;
 mod layers;
+mod personal;
 mod price;
 mod settings;
 

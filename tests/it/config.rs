@@ -56,11 +56,29 @@ fn patterns_of_secrets_are_shown_and_a_wrong_one_stops_what_would_write_without_
 fn flags_win_over_everything() {
     let sandbox = Sandbox::new();
     let file = r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#;
-    sandbox.write(".anyclauderc.json", file);
+    sandbox.write_home(".anyclauderc.json", file);
     let flags = ["--mode", "anthropic", "--client", "sh", "--", "-c", "echo ran"];
     let ran = run(sandbox.anyclaude(&flags).env("ANYCLAUDE_MODE", "claude")).exits(0);
     assert_eq!(ran.stdout, "ran\n");
     insta::assert_snapshot!(portable(line_of(&ran.stderr, "ready in ")), @"ready in [time]: http://127.0.0.1:9 answers sh at http://127.0.0.1:[port]");
+}
+
+#[test]
+fn a_project_that_was_only_cloned_does_not_choose_where_keys_go() {
+    for (file, text) in [
+        ("anyclaude.toml", "[recorder]\nupstream = ['http://127.0.0.1:9']\n"),
+        (".anyclauderc.json", r#"{"mode": "openai", "base_url": "http://127.0.0.1:9/v1"}"#),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write(file, text);
+        for arguments in [&["record", "--", "true"][..], &["--client", "true"], &["config", "show"]] {
+            let refused = sandbox.run(arguments).refusal();
+            assert!(refused.contains("decides where requests and their keys are sent"), "{file} {arguments:?}: {refused}");
+        }
+        let sandbox = Sandbox::new();
+        sandbox.write_home(file, text);
+        sandbox.run(&["config", "show"]).exits(0);
+    }
 }
 
 #[test]
@@ -77,7 +95,7 @@ fn a_project_is_found_from_a_folder_inside_it() {
 fn the_recorders_settings_are_shown_without_passwords() {
     let sandbox = Sandbox::new();
     let settings = "upstream = ['https://me:hunter2@gateway.example']\nca_file = 'ca.pem'\nkeep_bytes = 10000000000\n";
-    sandbox.write("anyclaude.toml", &format!("[recorder]\n{settings}"));
+    sandbox.write_home("anyclaude.toml", format!("[recorder]\n{settings}"));
     sandbox.write("src/main.rs", "");
     let show = |more: &[&str]| {
         let mut command = sandbox.anyclaude(&[&["config", "show"], more].concat());
@@ -88,7 +106,7 @@ fn the_recorders_settings_are_shown_without_passwords() {
     // The authority's file is looked for beside the settings, wherever the recorder starts.
     assert_eq!(
         shown["recorder"]["value"],
-        json!({"upstream": ["https://me:[redacted]@gateway.example"], "ca_file": "[project]/ca.pem", "keep_bytes": "10000000000"})
+        json!({"upstream": ["https://me:[redacted]@gateway.example"], "ca_file": "[home]/ca.pem", "keep_bytes": "10000000000"})
     );
 }
 

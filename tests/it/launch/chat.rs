@@ -176,7 +176,7 @@ fn the_next_mode_answers_where_the_first_is_down_and_the_summary_says_so() {
     let (sandbox, upstream) = (sandbox(), server(open_router));
     let modes = json!({"lmstudio": {"model": "gone"}, "openrouter": {"model": "qwen/qwen3-coder", "base_url": upstream.url}});
     let config = json!({"mode": "lmstudio", "base_url": "http://127.0.0.1:9/v1", "fallback": ["openrouter"], "modes": modes});
-    sandbox.write(".anyclauderc.json", config.to_string());
+    sandbox.write_home(".anyclauderc.json", config.to_string());
     let ran = launch(&sandbox, &[]);
     check(&sandbox, &upstream, &ran);
     let said = &ran.stderr;

@@ -119,10 +119,10 @@ fn each_prefix_leads_to_its_upstream_and_the_trace_names_it() {
 }
 
 #[test]
-fn upstreams_may_come_from_the_projects_settings() {
+fn upstreams_may_come_from_the_settings() {
     let (openrouter, flag) = (named("openrouter"), named("flag"));
     let sandbox = Sandbox::new();
-    sandbox.write("anyclaude.toml", format!("[recorder]\nupstream = ['/openrouter={}']\n", openrouter.url()));
+    sandbox.write_home("anyclaude.toml", format!("[recorder]\nupstream = ['/openrouter={}']\n", openrouter.url()));
     let recorder = Recorder::start_service(sandbox, &[]);
     let root = recorder.address.strip_suffix("/openrouter").unwrap().to_owned();
     let asked = |path: &str| Client::send(&root, "POST", path, &[], REQUEST).answer();

@@ -60,7 +60,7 @@ fn what_one_mode_answers_is_compared_with_what_another_did() {
 #[test]
 fn a_modes_server_and_model_may_be_configured() {
     let (sandbox, local) = (session(), server(plain));
-    sandbox.write("anyclaude.toml", format!("[modes.openai]\nbase_url = \"{}\"\nmodel = \"qwen3\"\n", local.url));
+    sandbox.write_home("anyclaude.toml", format!("[modes.openai]\nbase_url = \"{}\"\nmodel = \"qwen3\"\n", local.url));
     replay(&sandbox, &["--backend", "openai", "--update"]).exits(0);
     assert!(local.asked_to_answer().iter().all(|asked| asked.body["model"] == "qwen3"));
 }
