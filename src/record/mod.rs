@@ -17,6 +17,7 @@ mod exchange;
 mod exchange_file;
 mod headers;
 mod known;
+mod named_sessions;
 mod notice;
 mod recorder;
 mod retention;

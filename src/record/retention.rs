@@ -1,4 +1,4 @@
-//! Which old sessions are removed: by age, and by how much disk space they take.
+//! Which old sessions are removed: by age, by how much disk space they take, and by how many there are.
 //!
 //! Whole sessions go, those first whose last exchange is the oldest. A session stays while a recorder writes to it, and so does
 //! every session whose name a person has chosen. Of a session's folder only its traces are removed, and the folder if that leaves
@@ -9,8 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::files::lock_folder;
-use crate::trace::{is_made_name, is_trace_name};
+use crate::trace::{self, is_made_name, is_trace_name};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// How many bytes all sessions may take; `None` for any number.
     pub bytes: Option<u64>,
+    /// How many sessions there may be; `None` for any number.
+    pub sessions: Option<usize>,
 }
 
 /// What was removed.
@@ -38,6 +43,25 @@ impl Removed {
         self.sessions += more.sessions;
         self.traces += more.traces;
         self.bytes += more.bytes;
+    }
+}
+
+/// What the sessions that may be removed come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Total {
+    bytes: u64,
+    sessions: usize,
+}
+
+impl Total {
+    pub(super) fn of(sessions: &[OldSession]) -> Self {
+        Self { bytes: sessions.iter().map(|session| session.bytes).sum(), sessions: sessions.len() }
+    }
+
+    /// Takes off what was removed.
+    pub(super) fn without(&mut self, removed: Removed) {
+        self.bytes = self.bytes.saturating_sub(removed.bytes);
+        self.sessions = self.sessions.saturating_sub(removed.sessions);
     }
 }
 
@@ -62,13 +86,36 @@ struct TraceFile {
 impl Retention {
     /// Whether anything is ever removed.
     pub fn is_limited(&self) -> bool {
-        self.age.is_some() || self.bytes.is_some()
+        *self != Self::default()
     }
 
-    /// Whether a session is removed while all together take so many bytes.
-    pub(super) fn removes(&self, session: &OldSession, all_bytes: u64, now: SystemTime) -> bool {
-        let is_old = self.age.is_some_and(|age| now.duration_since(session.last).is_ok_and(|since| since > age));
-        is_old || self.bytes.is_some_and(|most| all_bytes > most)
+    /// Whether a session is removed while all together come to this. Reads a file of one that seems to be old.
+    pub(super) fn removes(&self, session: &OldSession, all: Total, now: SystemTime) -> bool {
+        self.bytes.is_some_and(|most| all.bytes > most)
+            || self.sessions.is_some_and(|most| all.sessions > most)
+            || self.age.is_some_and(|age| session.is_older(age, now))
+    }
+
+    /// Removes the sessions under `root` that are too many now, but for those that a recorder writes to.
+    ///
+    /// # Errors
+    /// The folder cannot be read. What cannot be removed is logged, and stays.
+    pub fn sweep(&self, root: &Path, now: SystemTime) -> io::Result<Removed> {
+        let sessions = old_sessions(root)?;
+        let (mut left, mut removed) = (Total::of(&sessions), Removed::default());
+        for session in sessions {
+            if !self.removes(&session, left, now) {
+                continue;
+            }
+            match session.remove() {
+                Ok(one) => {
+                    left.without(one);
+                    removed.add(one);
+                }
+                Err(error) => tracing::warn!("{} is not removed: {error}", session.folder.display()),
+            }
+        }
+        Ok(removed)
     }
 }
 
@@ -95,6 +142,20 @@ impl OldSession {
         let traces = traces_in(&folder)?;
         let bytes = traces.iter().map(|trace| trace.bytes).sum();
         Ok(traces.iter().map(|trace| trace.written).max().map(|last| Self { folder, name, last, bytes }))
+    }
+
+    /// Whether its last exchange is longer ago than this, both by its file and by what the trace says: a copy, or what came out of
+    /// an archive, may have any time.
+    fn is_older(&self, age: Duration, now: SystemTime) -> bool {
+        let is_older = |time: SystemTime| now.duration_since(time).is_ok_and(|since| since > age);
+        is_older(self.last) && self.recorded_last().is_none_or(is_older)
+    }
+
+    /// When its last trace was recorded; `None` if that cannot be read.
+    fn recorded_last(&self) -> Option<SystemTime> {
+        let last = traces_in(&self.folder).ok()?.pop()?;
+        let recorded_at = trace::read(&last.path).ok()?.recorded_at;
+        OffsetDateTime::parse(&recorded_at, &Rfc3339).ok().map(SystemTime::from)
     }
 
     /// Removes it, unless a recorder writes to it or has done so since.
@@ -135,6 +196,7 @@ mod tests {
 
     use super::*;
     use crate::record::RecordingSession;
+    use crate::trace::{Draft, ExchangeOutcome, Opening, testing};
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -152,17 +214,16 @@ mod tests {
         files.map(|entry| entry.path().strip_prefix(root).unwrap().display().to_string()).collect()
     }
 
-    /// What the recorder does, in short: see [`Sessions::sweep`](crate::record::Sessions).
     fn sweep(retention: Retention, root: &Path, now: SystemTime) -> Removed {
-        let sessions = old_sessions(root).unwrap();
-        let all_bytes: u64 = sessions.iter().map(|session| session.bytes).sum();
-        let mut removed = Removed::default();
-        for session in sessions {
-            if retention.removes(&session, all_bytes - removed.bytes, now) {
-                removed.add(session.remove().unwrap());
-            }
-        }
-        removed
+        retention.sweep(root, now).unwrap()
+    }
+
+    fn aged(age: Duration) -> Retention {
+        Retention { age: Some(age), ..Retention::default() }
+    }
+
+    fn sized(bytes: u64) -> Retention {
+        Retention { bytes: Some(bytes), ..Retention::default() }
     }
 
     #[test]
@@ -178,7 +239,7 @@ mod tests {
         ] {
             write(root, trace, now, days);
         }
-        let retention = Retention { age: Some(7 * DAY), bytes: None };
+        let retention = aged(7 * DAY);
         assert_eq!(sweep(retention, root, now), Removed { sessions: 1, traces: 2, bytes: 200 });
         assert_eq!(left(root), ["20260102-000000/0001.json", "20260102-000000/0002.json", "mine/0001.json"]);
         assert!(!root.join("20260101-000000").exists());
@@ -197,12 +258,12 @@ mod tests {
         {
             write(root, trace, now, days);
         }
-        assert_eq!(sweep(Retention { age: None, bytes: Some(300) }, root, now), Removed::default());
-        assert_eq!(sweep(Retention { age: None, bytes: Some(299) }, root, now).traces, 1);
+        assert_eq!(sweep(sized(300), root, now), Removed::default());
+        assert_eq!(sweep(sized(299), root, now).traces, 1);
         assert_eq!(left(root), ["20260102-000000/0001.json", "20260103-000000/0001.json"]);
         // In the place of one that is written to, the next oldest goes.
         let _writing = RecordingSession::open(root, "20260102-000000").unwrap();
-        assert_eq!(sweep(Retention { age: None, bytes: Some(199) }, root, now).traces, 1);
+        assert_eq!(sweep(sized(199), root, now).traces, 1);
         assert_eq!(left(root), ["20260102-000000/0001.json"]);
     }
 
@@ -215,7 +276,7 @@ mod tests {
         }
         write(root, "20260102-000000/0001.json", now, 9);
         let writing = RecordingSession::open(root, "20260102-000000").unwrap();
-        let retention = Retention { age: Some(DAY), bytes: None };
+        let retention = aged(DAY);
         assert_eq!(sweep(retention, root, now), Removed { sessions: 1, traces: 1, bytes: 100 });
         let others = ["0002.json.partial", "1.json", "12345.jsonl", "notes.json"].map(|file| format!("20260101-000000/{file}"));
         assert_eq!(left(root), [others.to_vec(), vec!["20260102-000000/0001.json".into()]].concat());
@@ -225,5 +286,36 @@ mod tests {
         write(root, "20260102-000000/0002.json", now, 0);
         assert_eq!(planned[0].remove().unwrap(), Removed::default());
         assert!(root.join("20260102-000000/0001.json").exists());
+    }
+
+    #[test]
+    fn the_newest_sessions_stay_but_for_one_at_work() {
+        let (root, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let root = root.path();
+        for (day, trace) in [(4, "20260101-000000"), (3, "20260102-000000"), (2, "20260103-000000"), (9, "mine")] {
+            write(root, &format!("{trace}/0001.json"), now, day);
+        }
+        let _working = RecordingSession::open(root, "20260101-000000").unwrap();
+        let keep = |sessions| Retention { sessions: Some(sessions), ..Retention::default() };
+        assert_eq!(sweep(keep(3), root, now), Removed::default());
+        assert_eq!(sweep(keep(2), root, now).sessions, 1);
+        assert_eq!(left(root), ["20260101-000000/0001.json", "20260103-000000/0001.json", "mine/0001.json"]);
+    }
+
+    #[test]
+    fn what_was_recorded_lately_stays_though_its_file_is_old() {
+        let (root, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let root = root.path();
+        let recorded = |days: u32| {
+            let at = OffsetDateTime::from(now - days * DAY).format(&Rfc3339).unwrap();
+            let opening = Opening { recorded_at: at, ..testing::opening("/v1/messages", serde_json::json!({"model": "m"})) };
+            let path = root.join(format!("2026010{days}-000000/0001.json"));
+            write(root, path.strip_prefix(root).unwrap().to_str().unwrap(), now, 0);
+            trace::write(&path, &Draft::new(opening).to_trace(ExchangeOutcome::Complete, None)).unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        [1, 9].into_iter().for_each(recorded);
+        assert_eq!(sweep(aged(7 * DAY), root, now).sessions, 1);
+        assert_eq!(left(root), ["20260101-000000/0001.json"]);
     }
 }

@@ -1,21 +1,17 @@
 //! Which session each exchange is of.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::http::HeaderMap;
-use tokio::sync::Mutex;
 
 use super::error::RecordError;
-use super::retention::{Removed, Retention, old_sessions};
+use super::named_sessions::NamedSessions;
+use super::retention::{OldSession, Removed, Retention, Total, old_sessions};
 use super::session::RecordingSession;
 use crate::trace::{is_client_name, session_in_headers};
-
-/// How many sessions stay open though none of their exchanges is. Each holds a descriptor.
-const KEPT_OPEN: usize = 32;
 
 /// The sessions of a recorder.
 #[derive(Debug)]
@@ -23,13 +19,10 @@ pub struct Sessions {
     /// The recorder's own, for everything that names no session.
     own: Arc<RecordingSession>,
     /// The sessions that requests have named, by their names; `None` if all exchanges are of the recorder's own.
-    named: Option<Mutex<NamedSessions>>,
+    named: Option<NamedSessions>,
     /// How many of the older sessions are kept.
     retention: Retention,
 }
-
-/// Sessions by the names that requests have for them.
-type NamedSessions = HashMap<String, Arc<RecordingSession>>;
 
 impl From<RecordingSession> for Sessions {
     /// All exchanges are of one session, whatever they name.
@@ -42,7 +35,7 @@ impl Sessions {
     /// Exchanges are of the session that Claude Code names in its headers, each in a folder beside `own`. A session that was
     /// recorded before goes on. What names none is of `own`.
     pub fn by_client(own: RecordingSession) -> Self {
-        Self { named: Some(Mutex::default()), ..Self::from(own) }
+        Self { named: Some(NamedSessions::default()), ..Self::from(own) }
     }
 
     /// Removes older sessions in the same folder, while the recorder runs.
@@ -56,28 +49,26 @@ impl Sessions {
             return Removed::default();
         };
         let sessions = blocking(move || old_sessions(&root)).await.unwrap_or_default();
-        let all_bytes: u64 = sessions.iter().map(|session| session.bytes).sum();
-        let mut removed = Removed::default();
+        let (mut left, mut removed) = (Total::of(&sessions), Removed::default());
         for session in sessions {
-            if !self.retention.removes(&session, all_bytes - removed.bytes, now) {
-                continue;
-            }
-            // Nobody opens it meanwhile.
-            let mut named = match &self.named {
-                Some(named) => Some(named.lock().await),
-                None => None,
-            };
-            if let Some(named) = &mut named {
-                match named.get(&session.name) {
-                    Some(open) if Arc::strong_count(open) > 1 => continue,
-                    _ => drop(named.remove(&session.name)),
-                }
-            }
-            if let Some(one) = blocking(move || session.remove()).await {
+            if self.retention.removes(&session, left, now)
+                && let Some(one) = self.remove(session).await
+            {
+                left.without(one);
                 removed.add(one);
             }
         }
         removed
+    }
+
+    /// Removes a session that none of this recorder's exchanges is of. Requests of other sessions do not wait for it.
+    async fn remove(&self, session: OldSession) -> Option<Removed> {
+        let place = self.named.as_ref().map(|named| named.place(&session.name));
+        let _closed = match &place {
+            Some(place) => Some(place.close().await?),
+            None => None,
+        };
+        blocking(move || session.remove()).await
     }
 
     /// The session of a request with these headers. Whoever holds it keeps it open.
@@ -89,16 +80,10 @@ impl Sessions {
         }
     }
 
-    async fn named(&self, named: &Mutex<NamedSessions>, name: String) -> Arc<RecordingSession> {
-        let mut named = named.lock().await;
-        if let Some(session) = named.get(&name) {
-            return session.clone();
-        }
-        if named.len() >= KEPT_OPEN {
-            named.retain(|_, session| Arc::strong_count(session) > 1);
-        }
-        match self.open_beside(name.clone()).await {
-            Ok(session) => named.entry(name).insert_entry(Arc::new(session)).get().clone(),
+    async fn named(&self, named: &NamedSessions, name: String) -> Arc<RecordingSession> {
+        let place = named.place(&name);
+        match place.open(|| self.open_beside(name)).await {
+            Ok(session) => session,
             // The next request tries again: the other recorder may have ended.
             Err(error) => {
                 tracing::warn!("{error}; this exchange is recorded in {}", self.own.name());
@@ -125,6 +110,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::record::named_sessions::KEPT_OPEN;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -167,7 +153,7 @@ mod tests {
         for number in 0..3 * KEPT_OPEN {
             sessions.of(&named(&format!("s{number}"))).await;
         }
-        assert!(sessions.named.as_ref().unwrap().lock().await.len() <= KEPT_OPEN);
+        assert!(sessions.named.as_ref().unwrap().len() <= KEPT_OPEN);
         assert_eq!(sessions.of(&named("first")).await.take().0, 2);
         std::fs::write(root.path().join("s0/0004.json"), "").unwrap();
         assert_eq!(sessions.of(&named("s0")).await.take().0, 5);
@@ -181,5 +167,31 @@ mod tests {
         assert_eq!(sessions.of(&named("a")).await.name(), "own");
         drop(other);
         assert_eq!(sessions.of(&named("a")).await.name(), "a", "for no longer than that");
+    }
+
+    #[tokio::test]
+    async fn while_one_session_is_removed_the_others_are_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let sessions = by_client(root.path()).await;
+        sessions.of(&named("a")).await;
+        let place = sessions.named.as_ref().unwrap().place("a");
+        let removing = place.close().await.unwrap();
+        assert_eq!(sessions.of(&named("b")).await.name(), "b");
+        let headers = named("a");
+        let waits = sessions.of(&headers);
+        tokio::pin!(waits);
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        drop(removing);
+        assert_eq!(waits.await.name(), "a");
+    }
+
+    #[tokio::test]
+    async fn a_session_at_work_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let sessions = by_client(root.path()).await;
+        let at_work = sessions.of(&named("a")).await;
+        assert!(sessions.named.as_ref().unwrap().place("a").close().await.is_none());
+        drop(at_work);
+        assert!(sessions.named.as_ref().unwrap().place("a").close().await.is_some());
     }
 }

@@ -38,7 +38,7 @@ mod session_name;
 mod shared_items;
 mod spelled;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod typed;
 pub mod validate;
 
@@ -57,7 +57,9 @@ pub(crate) use prompt::{Prompt, PromptItem, PromptPart, of_system_text};
 pub(crate) use redact_trace::redact_trace;
 pub use same_request::{CanonicalRequest, Digest, ItemKey, conversation_opening, digest};
 pub use search::{TextMatch, find_in_item};
-pub(crate) use session_name::{is_client_name, is_made_name, is_time_name, session_in_headers};
+#[cfg(test)]
+pub(crate) use session_name::is_time_name;
+pub(crate) use session_name::{is_client_name, is_made_name, session_in_headers};
 pub(crate) use shared_items::{SharedRedactor, write_spelled};
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use typed::parsed_messages_request;

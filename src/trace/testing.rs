@@ -1,11 +1,11 @@
-//! What the tests of this module share.
+//! What tests of traces share.
 
 use serde_json::{Map, Value};
 
 use super::{Opening, RecordedRequest, VERSION};
 
 /// The beginning of an exchange: a POST of this body, without headers.
-pub(super) fn opening(path: &str, body: Value) -> Opening {
+pub(crate) fn opening(path: &str, body: Value) -> Opening {
     Opening {
         version: VERSION,
         id: "id".into(),

@@ -22,15 +22,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::topics::Topics;
 use super::view::{Shown, View};
 use crate::server::{Allowed, Connections, RunToken, refusal, serve};
 
 /// How often the files are looked at for a page that is open.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// The most connections at once.
-const MOST: usize = 64;
+/// The most connections at once: a browser opens six. The recorder counts their descriptors.
+const MOST: usize = 16;
 
 /// The pages of a recorder's folder, at a port of their own. They are served once they are run.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl RecorderPage {
     pub async fn run(self, stopping: CancellationToken) -> io::Result<()> {
         let Self { listener, root, token } = self;
         let stopped = stopping.clone().cancelled_owned();
-        let shown = Arc::new(Shown { root, topics: Topics::default() });
+        let shown = Arc::new(Shown::new(root));
         let state = PageState { shown, token, allowed: Allowed::default(), stopping };
         let routes = Router::new().fallback(answer).with_state(Arc::new(state));
         serve(listener, Connections::new(routes), MOST, stopped).await

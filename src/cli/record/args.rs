@@ -109,7 +109,7 @@ pub(super) fn retention(settings: &RecorderSettings) -> Result<Retention, CliErr
         )));
     }
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    Ok(Retention { age: settings.keep_days.map(days), bytes: settings.keep_bytes.map(|size| size.0) })
+    Ok(Retention { age: settings.keep_days.map(days), bytes: settings.keep_bytes.map(|size| size.0), ..Retention::default() })
 }
 
 /// What the settings keep, in words; `None` if they keep everything.
