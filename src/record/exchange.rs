@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::authorities::CertificateFault;
 use super::exchange_file::IncomingRequest;
 use super::headers;
 use super::notice::Notice;
@@ -112,14 +113,11 @@ async fn run(
     };
     let response = match response {
         Ok(response) => response,
-        Err(reason) => {
+        Err(NoAnswer { reason, hint }) => {
             cut(&mut tap, ExchangeOutcome::UpstreamError).await;
-            let hint = match reason.contains("certificate") {
-                true => "if its authority is your own, name its file with --ca-file of record, or in SSL_CERT_FILE",
-                false => "is it running, and is its address right?",
-            };
-            let message = format!("anyclaude record: no answer from {}: {reason}", to.upstream);
-            tracing::warn!("no answer from {}: {reason}; {hint}", to.upstream);
+            let told = format!("no answer from {}: {reason}; {hint}", to.upstream);
+            tracing::warn!("{told}");
+            let message = format!("anyclaude record: {told}");
             answer.send(error(StatusCode::BAD_GATEWAY, ErrorKind::Api, &message)).ok();
             return;
         }
@@ -137,9 +135,29 @@ async fn run(
     pump(state, response, &mut tap, to_client).await;
 }
 
-/// Sends the request as it came, or trimmed if the upstream wants that. The error is the reason why no answer came.
-async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Bytes) -> Result<reqwest::Response, String> {
-    let url = to.upstream.url(&to.path)?;
+/// Why no answer came, and what may help.
+struct NoAnswer {
+    reason: String,
+    hint: &'static str,
+}
+
+impl From<reqwest::Error> for NoAnswer {
+    fn from(error: reqwest::Error) -> Self {
+        let hint = match CertificateFault::of(&error) {
+            Some(CertificateFault::UnknownAuthority) => {
+                "if its authority is your own, name its file with --ca-file of record, or in SSL_CERT_FILE"
+            }
+            Some(CertificateFault::Other) => "its certificate must be valid now, and for the name in its address",
+            None => "is it running, and is its address right?",
+        };
+        Self { reason: root_cause(&error), hint }
+    }
+}
+
+/// Sends the request as it came, or trimmed if the upstream wants that.
+async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Bytes) -> Result<reqwest::Response, NoAnswer> {
+    let below = |reason| NoAnswer { reason, hint: "ask for a path below it" };
+    let url = to.upstream.url(&to.path).map_err(below)?;
     let body = to.upstream.body(&to.path, body);
     let mut request = to.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
     if let Some(token) = to.upstream.token() {
@@ -152,7 +170,7 @@ async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Byte
     if !body.is_empty() {
         request = request.body(body);
     }
-    request.send().await.map_err(|error| root_cause(&error))
+    Ok(request.send().await?)
 }
 
 /// The response body made of the chunks. If they end without `None`, the client's connection breaks as well: a clean end would

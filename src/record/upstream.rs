@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use reqwest::{Certificate, Url};
 
 use super::error::RecordError;
@@ -73,13 +74,14 @@ impl Upstream {
         }
     }
 
-    /// The URL for a request's path and query. It is below the base URL, whatever `..` the path has.
+    /// The URL for a request's path and query. It is below the base URL, whatever `..` the path has, and however often a server
+    /// decodes it.
     pub(super) fn url(&self, path_and_query: &str) -> Result<Url, String> {
         let base = self.base.as_str().trim_end_matches('/');
         let url = Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())?;
         let below = url.path().strip_prefix(self.base.path().trim_end_matches('/'));
         match below {
-            Some(rest) if rest.starts_with('/') => Ok(url),
+            Some(rest) if rest.starts_with('/') && !goes_up(rest) => Ok(url),
             _ => Err("the request's path leaves the base URL's".into()),
         }
     }
@@ -101,6 +103,22 @@ impl Upstream {
             .connect_timeout(CONNECT_TIMEOUT)
             .tls_certs_merge(self.authorities.iter().cloned());
         if self.is_loopback() { builder.no_proxy().build() } else { builder.build() }
+    }
+}
+
+/// Whether a part of a path, decoded once or more often, is `..`. Some servers decode before they split, and at `\` too.
+fn goes_up(path: &str) -> bool {
+    let mut path = path.to_owned();
+    loop {
+        if path.split(['/', '\\']).any(|part| part == "..") {
+            return true;
+        }
+        let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        // Each decoding makes it shorter, or is the last.
+        if decoded.len() >= path.len() {
+            return false;
+        }
+        path = decoded;
     }
 }
 
@@ -135,6 +153,12 @@ mod tests {
         let upstream = Upstream::parse("https://host/anthropic").unwrap();
         for path in ["/../admin", "/v1/../../admin", "/%2e%2e/admin", "/v1/.%2E/..", "/../anthropic2/x"] {
             assert!(upstream.url(path).is_err(), "{path}");
+        }
+        for path in ["/..%2f..%2fadmin", "/%2e%2e%5cadmin", "/v1/%252e%252e%252fadmin", "/v1/%2e%2e%2F%2E%2E/x"] {
+            assert!(upstream.url(path).is_err(), "{path}");
+        }
+        for path in ["/v1/a%2Fb", "/v1/..a", "/v1/100%25", "/v1/%ff", "/v1/a..%2f"] {
+            assert!(upstream.url(path).is_ok(), "{path}");
         }
         assert_eq!(upstream.url("/v1/x/../messages").unwrap().path(), "/anthropic/v1/messages");
         assert_eq!(Upstream::parse("https://host").unwrap().url("/../v1").unwrap().path(), "/v1");

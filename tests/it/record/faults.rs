@@ -129,7 +129,7 @@ fn an_upstream_that_is_not_there_gives_502_in_anthropics_form() {
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("api_error")));
     let message = body["error"]["message"].as_str().unwrap().replace(&upstream, "[upstream]");
-    insta::assert_snapshot!(portable(&message), @"anyclaude record: no answer from [upstream]: Connection refused (os error [number])");
+    insta::assert_snapshot!(portable(&message), @"anyclaude record: no answer from [upstream]: Connection refused (os error [number]); is it running, and is its address right?");
     let trace = recorder.trace();
     assert_eq!((trace.outcome, trace.response.status, trace.response.body), (ExchangeOutcome::UpstreamError, 0, Value::Null));
 }

@@ -105,6 +105,21 @@ fn an_own_authority_is_trusted_by_flag_setting_or_variable() {
 }
 
 #[test]
+fn a_certificate_that_no_authority_can_mend_is_said_to_be_wrong() {
+    let upstream = secure("gateway.example");
+    let sandbox = Sandbox::new();
+    sandbox.write("ca.pem", &upstream.authority);
+    let url = format!("https://localhost:{}", upstream.port);
+    let mut recorder = Recorder::start_service(sandbox, &["--upstream", &url, "--ca-file", "ca.pem"]);
+    let answer = Client::post(&recorder.address, REQUEST).answer();
+    assert_eq!(answer.status(), 502);
+    let hint = "its certificate must be valid now, and for the name in its address";
+    assert!(answer.text().contains(hint), "{}", answer.text());
+    let warnings = warnings_of(&recorder.stop().exits(0).stderr);
+    assert!(warnings.contains(hint) && !warnings.contains("--ca-file"), "{warnings}");
+}
+
+#[test]
 fn a_file_without_certificates_is_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox.write("empty.pem", "no certificate");
