@@ -23,9 +23,9 @@ pub(crate) fn session_in_headers<'a>(header: impl Fn(&str) -> Option<&'a str>) -
     Some(header(AGENT_HEADER).map_or_else(|| session.to_owned(), |agent| format!("{session}{AGENT}{agent}")))
 }
 
-/// Whether a name that came from a client may become a folder's.
+/// Whether a name that came from a client may become a folder's. None that a command would take for an option.
 pub(crate) fn is_client_name(name: &str) -> bool {
-    name.len() <= LONGEST && is_session_name(name)
+    name.len() <= LONGEST && is_session_name(name) && !name.starts_with('-')
 }
 
 /// Whether a recorder made this name, not a person: it is a time (`20260131-235959`, with a number behind it where that was
@@ -53,6 +53,7 @@ mod tests {
 
     #[test]
     fn a_client_may_not_choose_every_name() {
+        assert!(!is_client_name("-rf") && !is_client_name("--help"));
         assert!(is_client_name(ID) && !is_client_name(&"a".repeat(129)) && !is_client_name(".."));
     }
 

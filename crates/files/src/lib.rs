@@ -2,11 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use tempfile::NamedTempFile;
 
 /// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
@@ -48,19 +48,32 @@ pub fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> 
     Ok(())
 }
 
-/// A new file with a passing name. Locked, so that nobody takes it for one that a kill has left behind.
+/// A new file with a passing name. Locked, so that nobody takes it for one that a kill has left behind. Whoever did so before it
+/// was locked has removed it: then there is another one.
 fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
     let mode = match access {
         Access::Owner => 0o600,
         Access::Everyone => 0o666,
     };
-    let file = tempfile::Builder::new()
-        .prefix(TEMPORARY.0)
-        .suffix(TEMPORARY.1)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    loop {
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY.0)
+            .suffix(TEMPORARY.1)
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder_of(path))?;
+        retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+        if has_name(file.as_file())? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether an open file still has a name in a folder.
+///
+/// # Errors
+/// The system does not say.
+pub fn has_name(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 0)
 }
 
 /// Writes a file that the user has named, for everyone to read: as [`write_atomically`] does, but through symbolic links, and

@@ -5,11 +5,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyclaude_files::{folder_of, is_temporary, make_private_folder};
-use rustix::fs::FlockOperation;
+use anyclaude_files::{folder_of, has_name, is_temporary, make_private_folder};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -106,20 +107,24 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates and locks the file, in a folder that may have been deleted. Like a trace, only its owner can read it.
+    /// Creates and locks the file, in a folder that may have been deleted. Like a trace, only its owner can read it. Where a
+    /// recovery takes it for one that was left, before it is locked, there is another one.
     ///
     /// # Errors
     /// It exists already, or cannot be created.
     pub fn create(path: PathBuf) -> Result<Self, TraceError> {
         let open = || File::options().append(true).create_new(true).mode(0o600).open(&path);
-        let file = open().or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => make_private_folder(folder_of(&path)).and_then(|()| open()),
-            _ => Err(error),
-        });
-        let file = file.map_err(TraceError::io("make", &path))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|e| TraceError::io("lock", &path)(e.into()))?;
-        Ok(Self { path, file })
+        loop {
+            let file = open().or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => make_private_folder(folder_of(&path)).and_then(|()| open()),
+                _ => Err(error),
+            });
+            let file = file.map_err(TraceError::io("make", &path))?;
+            retry_on_intr(|| flock(&file, FlockOperation::LockExclusive)).map_err(|e| TraceError::io("lock", &path)(e.into()))?;
+            if has_name(&file).map_err(TraceError::io("lock", &path))? {
+                return Ok(Self { path, file });
+            }
+        }
     }
 
     /// Appends a line in a single write.
@@ -184,21 +189,32 @@ pub fn recover(folder: &Path) -> Result<Vec<Result<Recovered, TraceError>>, Trac
     }
     let mut recovered = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.map_err(|e| TraceError::io("search", folder)(e.into()))?;
+        let entry = match entry {
+            // What goes meanwhile is left to whoever removes it.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => continue,
+            entry => entry.map_err(|e| TraceError::io("search", folder)(e.into()))?,
+        };
         let name = entry.file_name().to_string_lossy();
         if !entry.file_type().is_file() {
             continue;
         } else if name.strip_suffix(PARTIAL_SUFFIX).is_some_and(file::is_trace_name) {
-            recovered.push(recover_one(entry.path()));
-        } else if is_temporary(entry.path()) && lock(entry.path())?.is_some() {
+            recovered.extend(recover_one(entry.path()).transpose());
+        } else if is_temporary(entry.path())
+            && let Locked::Left(_lock) = lock(entry.path())?
+        {
             fs::remove_file(entry.path()).map_err(TraceError::io("remove", entry.path()))?;
         }
     }
     Ok(recovered)
 }
 
-fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
-    let Some(_lock) = lock(partial)? else { return Ok(Recovered::InUse { partial: partial.to_owned() }) };
+/// What becomes of a partial file; `None` if its recorder has ended the exchange meanwhile.
+fn recover_one(partial: &Path) -> Result<Option<Recovered>, TraceError> {
+    let _lock = match lock(partial)? {
+        Locked::Left(lock) => lock,
+        Locked::InUse => return Ok(Some(Recovered::InUse { partial: partial.to_owned() })),
+        Locked::Gone => return Ok(None),
+    };
     let name = partial.to_string_lossy();
     let path = PathBuf::from(name.strip_suffix(PARTIAL_SUFFIX).unwrap_or(&name));
     let outcome = if path.exists() {
@@ -215,17 +231,40 @@ fn recover_one(partial: &Path) -> Result<Recovered, TraceError> {
         }
     };
     fs::remove_file(partial).map_err(TraceError::io("remove", partial))?;
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
-/// Locks a file for as long as the result lives; `None` if another process has locked it.
-fn lock(path: &Path) -> Result<Option<File>, TraceError> {
-    let file = File::open(path).map_err(TraceError::io("read", path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(TraceError::io("lock", path)(error.into())),
+/// A file that may be in use.
+enum Locked {
+    /// Nobody uses it, and nobody else does for as long as this lives.
+    Left(File),
+    InUse,
+    /// It is not there any more, or has another name.
+    Gone,
+}
+
+fn lock(path: &Path) -> Result<Locked, TraceError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Locked::Gone),
+        file => file.map_err(TraceError::io("read", path))?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Locked::InUse),
+        Err(error) => return Err(TraceError::io("lock", path)(error.into())),
     }
+    // While it was opened and locked, whoever wrote it may have removed it, or given it its final name.
+    if is_at(&file, path).map_err(TraceError::io("read", path))? { Ok(Locked::Left(file)) } else { Ok(Locked::Gone) }
+}
+
+/// Whether a path still leads to this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let there = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        there => there?,
+    };
+    let here = file.metadata()?;
+    Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
 /// The exchange in a partial file, as far as it came; `None` if it has no whole line.
@@ -254,6 +293,8 @@ pub fn read_draft(partial: &Path) -> Result<Option<Draft>, TraceError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::file::partial_path;
     use super::*;
     use serde_json::json;
@@ -384,5 +425,32 @@ mod tests {
         fs::write(&partial, bytes).unwrap();
         assert!(matches!(recover(folder.path()).unwrap()[..], [Err(TraceError::Malformed { line: 2, .. })]));
         assert!(partial.exists());
+    }
+
+    #[test]
+    fn what_is_written_while_recoveries_run_is_never_taken_for_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    for recovered in recover(folder.path()).unwrap() {
+                        // Empty: it was not locked yet, and another one was made.
+                        assert!(matches!(recovered.unwrap(), Recovered::InUse { .. } | Recovered::Empty { .. }));
+                    }
+                }
+            });
+            let written = (1..=200).try_for_each(|number| {
+                let path = folder.path().join(format!("{number:04}.json"));
+                let mut partial = PartialFile::create(partial_path(&path))?;
+                partial.append(&lines()[0])?;
+                let trace = Draft::new(opening()).to_trace(ExchangeOutcome::Complete, None);
+                file::write(&path, &trace)?;
+                partial.remove()
+            });
+            is_over.store(true, Ordering::Relaxed);
+            written.unwrap();
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 200);
     }
 }
