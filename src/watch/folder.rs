@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::rows::Rows;
 use super::topics::Topics;
-use crate::report::html::recorded::{ListedExchange, SessionLine};
+use crate::report::html::recorded::{Facts, ListedExchange, SessionLine};
 use crate::trace::{
     self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, outlines, partial_path, path_of, read_draft,
 };
@@ -59,12 +60,16 @@ pub(super) fn exchange_entries(root: &Path, session: &str) -> io::Result<Vec<Exc
 }
 
 /// Exchanges as the list shows them.
-pub(super) fn listed(entries: &[ExchangeEntry]) -> Vec<ListedExchange> {
+pub(super) fn listed(rows: &Rows, entries: &[ExchangeEntry]) -> Vec<ListedExchange> {
     let (open, recorded): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_open);
-    let files: Vec<PathBuf> = recorded.iter().map(|entry| entry.path.clone()).collect();
-    let traces = outlines(&files, unread, |_, outline| outline.map(|outline| outline.trace));
-    let mut listed: Vec<ListedExchange> = recorded.iter().zip(traces).map(|(entry, trace)| exchange(entry, trace)).collect();
-    listed.extend(open.into_iter().filter_map(|entry| Some(exchange(entry, read_entry(entry).transpose()?))));
+    let mut listed = rows.of(&recorded, |unknown| {
+        let files: Vec<PathBuf> = unknown.iter().map(|entry| entry.path.clone()).collect();
+        let facts = outlines(&files, unread, |_, outline| outline.map(|outline| Facts::of(&outline.trace)));
+        unknown.iter().zip(facts).map(|(entry, facts)| exchange(entry, facts)).collect()
+    });
+    listed.extend(
+        open.into_iter().filter_map(|entry| Some(exchange(entry, read_entry(entry).transpose()?.map(|trace| Facts::of(&trace))))),
+    );
     listed.sort_by_key(|exchange| std::cmp::Reverse(exchange.seq));
     listed
 }
@@ -74,8 +79,8 @@ fn unread(_list: &'static str, _at: usize, _json: &[u8]) -> serde_json::Result<(
     Ok(())
 }
 
-fn exchange(entry: &ExchangeEntry, trace: Result<Trace, TraceError>) -> ListedExchange {
-    ListedExchange { seq: entry.seq, is_open: entry.is_open, trace: trace.map_err(|error| error.to_string()) }
+fn exchange(entry: &ExchangeEntry, facts: Result<Facts, TraceError>) -> ListedExchange {
+    ListedExchange { seq: entry.seq, is_open: entry.is_open, facts: facts.map_err(|error| error.to_string()) }
 }
 
 /// The exchange of a file, as far as it came; `None` if there is nothing in it, or it is gone.
@@ -148,8 +153,8 @@ mod tests {
         let line = |(name, last)| session_line(root.path(), &topics, name, last).unwrap();
         let lines: Vec<_> = folders.into_iter().map(line).collect();
         assert_eq!(lines.iter().map(|line| (&*line.name, line.recorded, line.open)).collect::<Vec<_>>(), [("s", 1, 1)]);
-        let listed = listed(&exchange_entries(root.path(), "s").unwrap());
-        let listed: Vec<_> = listed.iter().map(|one| (one.seq, one.is_open, one.trace.is_ok())).collect();
+        let listed = listed(&Rows::default(), &exchange_entries(root.path(), "s").unwrap());
+        let listed: Vec<_> = listed.iter().map(|one| (one.seq, one.is_open, one.facts.is_ok())).collect();
         assert_eq!(listed, [(2, true, true), (1, false, true)]);
     }
 

@@ -10,6 +10,7 @@ use maud::Markup;
 
 use super::beginning::beginning;
 use super::folder::{exchange_entries, exchange_of, listed, modified, session_folders, session_line};
+use super::rows::Rows;
 use super::topics::Topics;
 use crate::report::html::recorded::{
     ExchangesPage, FollowedExchange, Step, exchange_part, following_page, nothing_part, session_part, sessions_part,
@@ -33,6 +34,15 @@ pub(super) struct Shown {
     pub root: PathBuf,
     /// What its sessions are about.
     pub topics: Topics,
+    /// What lists said of its exchanges.
+    pub rows: Rows,
+}
+
+impl Shown {
+    /// Nothing of the folder is known yet.
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, topics: Topics::default(), rows: Rows::default() }
+    }
 }
 
 /// What a page shows.
@@ -121,7 +131,7 @@ impl View {
         let root = &shown.root;
         match self {
             Self::Sessions => Part::open(sessions(shown)),
-            Self::Session { session, before } => Part::open(session_exchanges(root, session, *before)),
+            Self::Session { session, before } => Part::open(session_exchanges(shown, session, *before)),
             Self::Exchange { session, seq } => match followed(root, session, *seq) {
                 Ok(Some(exchange)) => {
                     let is_last = !exchange.is_open && exchange.beside[1].is_some();
@@ -141,7 +151,7 @@ impl Part {
     }
 }
 
-fn sessions(Shown { root, topics }: &Shown) -> io::Result<Markup> {
+fn sessions(Shown { root, topics, .. }: &Shown) -> io::Result<Markup> {
     let mut folders = session_folders(root)?;
     folders.sort_by_key(|(name, changed)| (std::cmp::Reverse(*changed), name.clone()));
     let more = folders.len().saturating_sub(MOST_SESSIONS);
@@ -152,11 +162,11 @@ fn sessions(Shown { root, topics }: &Shown) -> io::Result<Markup> {
     Ok(sessions_part(&lines, more))
 }
 
-fn session_exchanges(root: &Path, session: &str, before: Option<u32>) -> io::Result<Markup> {
+fn session_exchanges(Shown { root, rows, .. }: &Shown, session: &str, before: Option<u32>) -> io::Result<Markup> {
     let mut entries = exchange_entries(root, session)?;
     entries.retain(|entry| before.is_none_or(|before| entry.seq < before));
     let older = entries.len().saturating_sub(MOST_EXCHANGES);
-    Ok(session_part(&ExchangesPage { exchanges: listed(&entries[older..]), older, before }))
+    Ok(session_part(&ExchangesPage { exchanges: listed(rows, &entries[older..]), older, before }))
 }
 
 fn followed(root: &Path, session: &str, seq: u32) -> Result<Option<FollowedExchange>, TraceError> {
@@ -173,6 +183,7 @@ fn followed(root: &Path, session: &str, seq: u32) -> Result<Option<FollowedExcha
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::{Draft, ExchangeOutcome, testing};
 
     #[test]
     fn a_path_names_a_view_and_nothing_outside_of_the_folder() {
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn a_view_changes_with_its_files() {
         let root = tempfile::tempdir().unwrap();
-        let shown = Shown { root: root.path().to_owned(), topics: Topics::default() };
+        let shown = Shown::new(root.path().to_owned());
         let view = View::Exchange { session: "a".into(), seq: 1 };
         let (first, part) = view.changed(&shown, None).unwrap();
         assert!(!part.is_last && part.html.into_string().contains("no such exchange"));
@@ -202,10 +213,12 @@ mod tests {
     #[test]
     fn of_ten_thousand_exchanges_a_page_has_a_hundred_and_all_can_be_reached() {
         let root = tempfile::tempdir().unwrap();
-        let shown = Shown { root: root.path().to_owned(), topics: Topics::default() };
+        let shown = Shown::new(root.path().to_owned());
         fs::create_dir(root.path().join("a")).unwrap();
-        // They cannot be read, which is said in their rows.
-        (1..=10_000).for_each(|seq| fs::write(path_of(root.path(), "a", seq), "").unwrap());
+        let opening = testing::opening("/v1/messages", serde_json::json!({"model": "m"}));
+        let trace = Draft::new(opening).to_trace(ExchangeOutcome::Complete, None);
+        let trace = serde_json::to_vec(&trace).unwrap();
+        (1..=10_000).for_each(|seq| fs::write(path_of(root.path(), "a", seq), &trace).unwrap());
         let mut before = None;
         let mut listed = 0;
         loop {
@@ -213,10 +226,19 @@ mod tests {
             let rows = page.matches("scope=\"row\"").count();
             assert_eq!(rows, MOST_EXCHANGES);
             listed += rows;
+            assert!(shown.rows.len() <= 1_000, "memory stays bounded");
             let older = page.split("before/").nth(1).map(|rest| rest.split('/').next().unwrap().parse().unwrap());
             let Some(older) = older else { break };
             before = Some(older);
         }
         assert_eq!(listed, 10_000);
+        // The newest page is read once.
+        let page = || View::Session { session: "a".into(), before: None }.part(&shown).html.into_string();
+        let first = page();
+        let newest = path_of(root.path(), "a", 10_000);
+        let written = fs::metadata(&newest).unwrap().modified().unwrap();
+        fs::write(&newest, "not read again").unwrap();
+        fs::File::options().write(true).open(&newest).unwrap().set_modified(written).unwrap();
+        assert_eq!(page(), first);
     }
 }

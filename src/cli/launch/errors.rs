@@ -12,7 +12,7 @@ use crate::record::RecordError;
 pub(crate) fn launch_error(error: RecordError) -> CliError {
     match error {
         RecordError::Upstream { given, reason } => CliError::input(format!(
-            "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in {}",
+            "--base-url {given}: {reason}; give a base URL like http://127.0.0.1:8081 with --base-url, or base_url in ~/{}",
             FILE_NAMES[0]
         )),
         RecordError::Folder { folder, source } => cannot_write(&folder, &source),

@@ -92,7 +92,7 @@ pub(super) fn anthropic_url() -> String {
 
 /// A setting that the mode needs; `missing` describes it, with the ways to give it.
 fn required(value: Option<String>, mode: Mode, missing: &str) -> Result<String, CliError> {
-    value.ok_or_else(|| CliError::input(format!("mode {} needs {missing} in {}", mode.name(), FILE_NAMES[0])))
+    value.ok_or_else(|| CliError::input(format!("mode {} needs {missing} in ~/{}", mode.name(), FILE_NAMES[0])))
 }
 
 fn required_model(model: Option<String>, mode: Mode) -> Result<String, CliError> {

@@ -82,9 +82,9 @@ fn what_is_missing_is_one_line_with_the_way_out() {
     let refusals: String = refusals.into_iter().map(|arguments| sandbox.run(arguments).refusal()).collect();
     insta::assert_snapshot!(sandbox.portable(&refusals.replace(&port, "PORT")), @"
     exit 2: error: no/claude: command not found; install Claude Code with `npm install -g @anthropic-ai/claude-code`
-    exit 2: error: mode anthropic needs the address of a server: give it with --base-url URL, or as base_url in .anyclauderc.json
-    exit 2: error: --base-url localhost:1: it must begin with http:// or https://; give a base URL like http://127.0.0.1:[port] with --base-url, or base_url in .anyclauderc.json
-    exit 2: error: mode openrouter needs the name of a model: give it with --model NAME, or as model in .anyclauderc.json
+    exit 2: error: mode anthropic needs the address of a server: give it with --base-url URL, or as base_url in ~/.anyclauderc.json
+    exit 2: error: --base-url localhost:1: it must begin with http:// or https://; give a base URL like http://127.0.0.1:[port] with --base-url, or base_url in ~/.anyclauderc.json
+    exit 2: error: mode openrouter needs the name of a model: give it with --model NAME, or as model in ~/.anyclauderc.json
     exit 2: error: mode openrouter needs a key: export OPENROUTER_API_KEY=…
     exit 3: error: http://127.0.0.1:9/v1: Connection refused (os error [number]); start LM Studio's server: lms server start
     exit 3: error: port PORT on 127.0.0.1 is in use; stop what listens there, or choose another with --port (0: any free one)

@@ -87,6 +87,7 @@ fn an_own_authority_is_trusted_by_flag_setting_or_variable() {
     let start = |flags: &[&str], settings: &str, environment: &[(&str, &str)]| {
         let sandbox = Sandbox::new();
         sandbox.write("ca.pem", &upstream.authority);
+        sandbox.write_home("ca.pem", &upstream.authority);
         sandbox.write_home("anyclaude.toml", settings);
         Recorder::start_service_with(sandbox, &[&["--upstream", &url], flags].concat(), environment)
     };

@@ -71,7 +71,7 @@ fn what_a_mode_lacks_is_one_line_with_the_way_out() {
     let refusals = [&["--backend", "openai"][..], &["--backend", "anthropic"], &["--backend", "lmstudio:http://127.0.0.1:9/v1"]];
     let refusals: String = refusals.into_iter().map(|arguments| replay(&sandbox, arguments).refusal()).collect();
     insta::assert_snapshot!(portable(&refusals), @"
-    exit 2: error: mode openai needs the name of a model: give it with --model NAME, or as model in .anyclauderc.json
+    exit 2: error: mode openai needs the name of a model: give it with --model NAME, or as model in ~/.anyclauderc.json
     exit 2: error: --backend anthropic needs the address of a server: anthropic:URL, or just the URL
     exit 3: error: http://127.0.0.1:9/v1: Connection refused (os error [number]); start LM Studio's server: lms server start
     ");

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::article::{side_by_side, timeline};
 use super::super::diff::SideBySide;
-use super::facts::{CourseSoFar, is_call, model, moment, state, usage};
+use super::facts::{Course, is_call, model, moment, state, usage};
 use super::lists::share;
 use crate::replay::last_user_turn;
 use crate::report::units::{duration, grouped, percent};
@@ -51,11 +51,11 @@ pub(crate) struct BrokenAt {
 pub(crate) fn exchange_part(exchange: &FollowedExchange) -> Markup {
     let FollowedExchange { trace, is_open, beside, beginning } = exchange;
     let asked = messages_request(trace).map(|request| last_user_turn(&request)).filter(|text| !text.is_empty());
-    let course = CourseSoFar::of(trace);
+    let course = Course::of(trace);
     html! {
         (ways(*beside))
         p {
-            strong { (state(trace, *is_open)) } " "
+            strong { (state(trace.outcome, *is_open)) } " "
             code { (trace.request.method) " " (trace.request.path) } " → " (trace.response.status)
             @if let Some(model) = model(trace) { ", " (model) }
             @if let Ok(time) = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339) {
@@ -85,7 +85,7 @@ fn ways([before, behind]: [Option<u32>; 2]) -> Markup {
 fn facts(trace: &Trace, is_open: bool) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     facts.extend(trace.timing.ttft_us.map(|us| ("TTFT", duration(us))));
-    let end_us = CourseSoFar::of(trace).map(|course| course.end_us);
+    let end_us = Course::of(trace).map(|course| course.end_us);
     facts.extend(end_us.map(|us| (if is_open { "so far" } else { "E2E" }, duration(us))));
     if let Some(usage) = usage(trace) {
         let of_prompt = |tokens: Option<u64>| {

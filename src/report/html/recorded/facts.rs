@@ -8,15 +8,40 @@ use time::macros::format_description;
 
 use super::super::exchange::Lane;
 use crate::report::units::duration;
-use crate::trace::{Trace, spelled_texts};
+use crate::trace::{ExchangeOutcome, Trace, spelled_texts};
 use crate::wire::Usage;
 
 /// The most characters of a gist.
 const GIST: usize = 120;
 
+/// What the list says of an exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(super) outcome: ExchangeOutcome,
+    pub(super) model: Option<String>,
+    pub(super) gist: String,
+    pub(super) course: Option<Course>,
+    pub(super) e2e_us: Option<u64>,
+    pub(super) usage: Option<Usage>,
+}
+
+impl Facts {
+    /// Of an exchange as far as it came.
+    pub(crate) fn of(trace: &Trace) -> Self {
+        Self {
+            outcome: trace.outcome,
+            model: model(trace).map(shortened),
+            gist: gist(trace),
+            course: Course::of(trace),
+            e2e_us: trace.timing.e2e_us,
+            usage: usage(trace),
+        }
+    }
+}
+
 /// How an exchange stands.
-pub(super) fn state(trace: &Trace, is_open: bool) -> Markup {
-    let (word, class) = match trace.outcome.name() {
+pub(super) fn state(outcome: ExchangeOutcome, is_open: bool) -> Markup {
+    let (word, class) = match outcome.name() {
         _ if is_open => ("in flight", "flight"),
         "complete" => ("complete", "fine"),
         other => (other, "wrong"),
@@ -51,10 +76,10 @@ fn tool_names(trace: &Trace) -> Vec<&str> {
 }
 
 /// An answer in a line: the tools that it calls, or else how its text or its error begins.
-pub(super) fn gist(trace: &Trace) -> String {
+fn gist(trace: &Trace) -> String {
     let tools = tool_names(trace);
     if !tools.is_empty() {
-        return tools.join(", ");
+        return shortened(&tools.join(", "));
     }
     let body = &trace.response.body;
     let texts = body["content"].as_array().into_iter().flatten().filter_map(|block| block["text"].as_str());
@@ -80,21 +105,23 @@ pub(super) fn moment(time: OffsetDateTime) -> String {
 }
 
 /// The course of an answer, as far as it came. All in microseconds from the request.
-pub(super) struct CourseSoFar<'a> {
-    ttft_us: Option<u64>,
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    pub ttft_us: Option<u64>,
     /// Each call: when it began, and its tool.
-    calls: Vec<(u64, &'a str)>,
+    calls: Vec<(u64, String)>,
     /// The end, or the last event so far.
     pub end_us: u64,
 }
 
-impl<'a> CourseSoFar<'a> {
+impl Course {
     /// `None` before anything of the answer came.
-    pub(super) fn of(trace: &'a Trace) -> Option<Self> {
+    pub(super) fn of(trace: &Trace) -> Option<Self> {
         let events = &trace.response.events;
         let end_us = trace.timing.e2e_us.or_else(|| events.last().map(|event| event.at_us))?;
         let begun = events.iter().filter(|event| is_call(&event.data["content_block"])).map(|event| event.at_us);
-        Some(Self { ttft_us: trace.timing.ttft_us, calls: begun.zip(tool_names(trace)).collect(), end_us })
+        let calls = begun.zip(tool_names(trace)).map(|(us, tool)| (us, tool.to_owned())).collect();
+        Some(Self { ttft_us: trace.timing.ttft_us, calls, end_us })
     }
 
     /// The course as a bar, beside one that takes longest.

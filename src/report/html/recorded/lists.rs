@@ -4,9 +4,8 @@ use maud::{Markup, html};
 use time::OffsetDateTime;
 
 use super::super::article::bar;
-use super::facts::{CourseSoFar, gist, model, moment, state, usage};
+use super::facts::{Facts, moment, state};
 use crate::report::units::{count, duration, grouped};
-use crate::trace::Trace;
 use crate::wire::{Usage, total_tokens};
 
 /// A session in the list.
@@ -24,11 +23,12 @@ pub(crate) struct SessionLine {
 }
 
 /// An exchange in the list of a session.
+#[derive(Clone, Debug)]
 pub(crate) struct ListedExchange {
     /// Its number.
     pub seq: u32,
-    /// It, as far as it came; why it cannot be read.
-    pub trace: Result<Trace, String>,
+    /// What is said of it, as far as it came; why it cannot be read.
+    pub facts: Result<Facts, String>,
     /// Whether it is under way.
     pub is_open: bool,
 }
@@ -77,10 +77,10 @@ pub(crate) fn session_part(page: &ExchangesPage) -> Markup {
     let figures = ["TTFT", "E2E", "prompt", "from cache", "output"];
     // Seen from the page of the newest ones.
     let up = if page.before.is_some() { "../../" } else { "" };
-    let traces = || page.exchanges.iter().filter_map(|exchange| exchange.trace.as_ref().ok());
-    let longest_us = traces().filter_map(|trace| Some(CourseSoFar::of(trace)?.end_us)).max().unwrap_or(0).max(1);
+    let facts = || page.exchanges.iter().filter_map(|exchange| exchange.facts.as_ref().ok());
+    let longest_us = facts().filter_map(|facts| Some(facts.course.as_ref()?.end_us)).max().unwrap_or(0).max(1);
     html! {
-        p { (sums(page.exchanges.len(), traces())) }
+        p { (sums(page.exchanges.len(), facts())) }
         div.scroll tabindex="0" role="region" aria-label="Exchanges" {
             table {
                 thead { tr {
@@ -102,9 +102,9 @@ pub(crate) fn session_part(page: &ExchangesPage) -> Markup {
 }
 
 /// What exchanges came to.
-fn sums<'a>(listed: usize, traces: impl Iterator<Item = &'a Trace>) -> String {
-    let usages: Vec<Usage> = traces.filter_map(usage).collect();
-    let sum = |of: fn(&Usage) -> u64| total_tokens(usages.iter().map(of));
+fn sums<'a>(listed: usize, facts: impl Iterator<Item = &'a Facts>) -> String {
+    let usages: Vec<&Usage> = facts.filter_map(|facts| facts.usage.as_ref()).collect();
+    let sum = |of: fn(&Usage) -> u64| total_tokens(usages.iter().map(|usage| of(usage)));
     let (prompt, cached) = (sum(Usage::prompt_tokens), sum(|usage| usage.cache_read_input_tokens.unwrap_or(0)));
     let output = grouped(sum(|usage| usage.output_tokens));
     let (share, prompt) = (share(cached, prompt), grouped(prompt));
@@ -116,14 +116,14 @@ fn row(exchange: &ListedExchange, up: &str, longest_us: u64) -> Markup {
     html! {
         tr {
             th.text scope="row" { a href={ (up) (exchange.seq) "/" } { (number) } }
-            @match &exchange.trace {
+            @match &exchange.facts {
                 Err(reason) => { td.text.wrong colspan="9" { (reason) } },
-                Ok(trace) => {
-                    td.text { (state(trace, exchange.is_open)) }
-                    td.text { (model(trace).unwrap_or("–")) }
-                    td.text.gist { (gist(trace)) }
-                    td.course { @if let Some(course) = CourseSoFar::of(trace) { (bar(&course.lane(longest_us))) } }
-                    @for figure in figures(trace) { td { (figure) } }
+                Ok(facts) => {
+                    td.text { (state(facts.outcome, exchange.is_open)) }
+                    td.text { (facts.model.as_deref().unwrap_or("–")) }
+                    td.text.gist { (facts.gist) }
+                    td.course { @if let Some(course) = &facts.course { (bar(&course.lane(longest_us))) } }
+                    @for figure in figures(facts) { td { (figure) } }
                 },
             }
         }
@@ -131,13 +131,12 @@ fn row(exchange: &ListedExchange, up: &str, longest_us: u64) -> Markup {
 }
 
 /// TTFT, E2E and token counts; a dash for what is not known.
-fn figures(trace: &Trace) -> [String; 5] {
+fn figures(facts: &Facts) -> [String; 5] {
     let time = |us: Option<u64>| us.map_or_else(|| "–".into(), duration);
-    let usage = usage(trace);
-    let tokens = |of: fn(&Usage) -> String| usage.as_ref().map_or_else(|| "–".into(), of);
+    let tokens = |of: fn(&Usage) -> String| facts.usage.as_ref().map_or_else(|| "–".into(), of);
     [
-        time(trace.timing.ttft_us),
-        time(trace.timing.e2e_us),
+        time(facts.course.as_ref().and_then(|course| course.ttft_us)),
+        time(facts.e2e_us),
         tokens(|usage| grouped(usage.prompt_tokens())),
         tokens(|usage| share(usage.cache_read_input_tokens.unwrap_or(0), usage.prompt_tokens())),
         tokens(|usage| grouped(usage.output_tokens)),

@@ -9,7 +9,7 @@ mod lists;
 use maud::{Markup, PreEscaped, html};
 
 pub(crate) use self::exchange::{Beginning, BrokenAt, FollowedExchange, exchange_part};
-pub(crate) use self::facts::shortened;
+pub(crate) use self::facts::{Facts, shortened};
 pub(crate) use self::lists::{ExchangesPage, ListedExchange, SessionLine, session_part, sessions_part};
 use super::page::{FOLLOWING_POLICY, STYLE, scheme, whole_under};
 
