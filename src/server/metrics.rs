@@ -6,7 +6,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, I
 
 use super::cache_metrics::CacheMetrics;
 use super::registry::register;
-use crate::wire::{Usage, total_tokens};
+use crate::wire::{Usage, percent_of, total_tokens};
 
 /// Upper bounds of the latency buckets, in seconds: from a cached prefix on a GPU to a cold 40,000-token prompt on a CPU.
 const SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -70,7 +70,7 @@ pub struct Totals {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { requests, prompt_tokens, cached_tokens, output_tokens } = self;
-        let share = 100 * u128::from(*cached_tokens) / u128::from((*prompt_tokens).max(1));
+        let share = percent_of(*cached_tokens, *prompt_tokens);
         let noun = if *requests == 1 { "request" } else { "requests" };
         write!(f, "{requests} {noun}, {prompt_tokens} prompt tokens ({share}% from the cache), {output_tokens} output tokens")
     }

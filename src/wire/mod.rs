@@ -49,7 +49,7 @@ pub use id::random_id;
 pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;
 pub use request::{CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
-pub use response::{Message, StopReason, Usage, total_tokens};
+pub use response::{Message, StopReason, Usage, percent_of, total_tokens};
 pub use sse::encode_event;
 pub use stream_end::{DONE, StreamSign};
 pub use tool_changes::ToolChange;

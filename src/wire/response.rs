@@ -104,6 +104,11 @@ pub fn total_tokens(counts: impl IntoIterator<Item = u64>) -> u64 {
     counts.into_iter().fold(0, u64::saturating_add)
 }
 
+/// A part of so many tokens in percent, rounded down.
+pub fn percent_of(part: u64, all: u64) -> u128 {
+    100 * u128::from(part) / u128::from(all.max(1))
+}
+
 impl Usage {
     /// All tokens of the prompt, cached or not.
     pub fn prompt_tokens(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use indicatif::{DecimalBytes, ProgressBar};
 
-use super::live::{self, Prices, SharedOverview};
+use super::live::{self, Prices, SharedOverview, foreign};
 use crate::cli::text::{self, count};
 use crate::cli::{CliError, say};
 use crate::record::{Notice, Recorded, Removed};
@@ -44,13 +44,22 @@ enum View {
 const INCOMPLETE: [ExchangeOutcome; 3] =
     [ExchangeOutcome::UpstreamError, ExchangeOutcome::ClientClosed, ExchangeOutcome::Truncated];
 
+impl View {
+    fn on_this_terminal(arrow: &str, overview: &SharedOverview) -> Self {
+        if !console::user_attended_stderr() {
+            return Self::Lines;
+        }
+        let bar = live::bar(arrow, overview.clone());
+        // A terminal that cannot move its cursor shows no bar, nor what is printed above one.
+        if bar.is_hidden() { Self::Lines } else { Self::Bar(bar) }
+    }
+}
+
 impl RecordingProgress {
     /// For a recorder without a child. `arrow` names its address and where requests go.
     pub(crate) fn visible(arrow: &str, prices: Prices) -> Self {
         let overview = SharedOverview::new(prices);
-        let attended = console::user_attended_stderr();
-        let view = if attended { View::Bar(live::bar(arrow, overview.clone())) } else { View::Lines };
-        Self::new(view, overview)
+        Self::new(View::on_this_terminal(arrow, &overview), overview)
     }
 
     /// For a recorder whose child has the terminal.
@@ -92,8 +101,8 @@ impl RecordingProgress {
 
     fn line(&self, line: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(line),
-            View::Lines => say(line),
+            View::Bar(bar) => bar.println(foreign(line)),
+            View::Lines => say(foreign(line)),
             View::Nothing => {}
         }
     }

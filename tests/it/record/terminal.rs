@@ -8,6 +8,45 @@ use crate::support::upstream::{REQUEST, Upstream, frames, gate};
 /// How many frames of the answer come before it waits: its text, and the beginning of its call.
 const BEFORE: usize = 7;
 
+/// Starts a recorder on a terminal, sends it requests that no terminal should obey, and stops it once it has recorded both.
+const PLAIN_SCRIPT: &str = r"
+import http.client, re, threading
+child, terminal = pty.fork()
+if child == 0:
+    small()
+    os.execv(sys.argv[1], [sys.argv[1], 'record', '--port', '0', '--session', 's', '--upstream', sys.argv[2]])
+def ask(address):
+    for path in ['/v1/models', b'/v1/\xc2\x9b2Jx'.decode('latin-1')]:
+        connection = http.client.HTTPConnection(address)
+        connection._validate_path = lambda path: None
+        connection._encode_request = lambda request: request.encode('latin-1')
+        connection.request('GET', path)
+        connection.getresponse().read()
+steps = [
+    (rb'recording http://([0-9.:]+) ', lambda found: threading.Thread(target=ask, args=(found[1].decode(),), daemon=True).start()),
+    (rb's/0002 [^\n]*complete', lambda found: os.kill(child, signal.SIGTERM)),
+]
+def step(output):
+    found = steps and re.search(steps[0][0], output)
+    if found:
+        steps.pop(0)[1](found)
+sys.stdout.buffer.write(play(terminal, step))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
+#[test]
+fn any_terminal_shows_what_was_recorded_and_none_obeys_it() {
+    let upstream = Upstream::start(|_, answer| answer.whole(200, &[], "{}"));
+    for kind in ["dumb", "xterm-256color"] {
+        let sandbox = Sandbox::new();
+        let mut terminal = python(&sandbox, PLAIN_SCRIPT);
+        let ran = run(terminal.arg(&*upstream.url()).env("TERM", kind)).exits(0);
+        assert!(ran.stdout.contains("s/0001 GET /v1/models 200 complete"), "{kind}: {}", ran.stdout);
+        assert!(ran.stdout.contains(r"s/0002 GET /v1/\u009b2Jx 200 complete"), "{kind}: {}", ran.stdout);
+        assert!(!ran.stdout.contains('\u{9b}'), "{kind}: {}", ran.stdout);
+    }
+}
+
 /// Starts a recorder on a terminal and sends it a request. Once the view shows its TTFT, the upstream may go on; once the sums
 /// have it, the recorder is stopped.
 const SCRIPT: &str = r"

@@ -17,7 +17,7 @@ pub(in crate::cli) type Prices = BTreeMap<String, ModelPrice>;
 pub(super) struct Bill {
     prices: Prices,
     dollars: f64,
-    /// Answers that have no cost here: no price of their model, or of a kind of their tokens, or no token counts.
+    /// Answers that have no cost here: no price of their model, or of a kind of their tokens, or no or not all token counts.
     unknown: usize,
 }
 
@@ -26,9 +26,10 @@ impl Bill {
         Self { prices, dollars: 0.0, unknown: 0 }
     }
 
-    /// Adds an answer.
-    pub(super) fn add(&mut self, model: Option<&str>, usage: &Usage) {
-        match model.and_then(|model| self.price_of(model)).and_then(|price| cost(price, usage)) {
+    /// Adds an answer. `usage`: `None` if its tokens are not all known.
+    pub(super) fn add(&mut self, model: Option<&str>, usage: Option<&Usage>) {
+        let price = model.and_then(|model| self.price_of(model));
+        match price.zip(usage).and_then(|(price, usage)| cost(price, usage)) {
             Some(dollars) => self.dollars += dollars,
             None => self.unknown += 1,
         }
@@ -100,7 +101,7 @@ pub(super) mod tests {
 
     fn bill(answers: &[(Option<&str>, Value)]) -> String {
         let mut bill = Bill::new(prices());
-        answers.iter().for_each(|(model, usage)| bill.add(*model, &serde_json::from_value(usage.clone()).unwrap()));
+        answers.iter().for_each(|(model, usage)| bill.add(*model, Some(&serde_json::from_value(usage.clone()).unwrap())));
         bill.to_string()
     }
 

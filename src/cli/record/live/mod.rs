@@ -1,6 +1,7 @@
 //! The live view of a recorder on a terminal: a line for each request in flight, and what all came to.
 
 mod bill;
+mod foreign;
 mod overview;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use console::{Term, truncate_str};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 pub(in crate::cli) use self::bill::Prices;
+pub(super) use self::foreign::foreign;
 use self::overview::Overview;
 
 /// What the view shows. The bar draws it whenever it ticks.
@@ -36,8 +38,9 @@ pub(super) fn bar(recorder: &str, overview: SharedOverview) -> ProgressBar {
     // The test below parses the template.
     let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner());
     let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
-        let width = usize::from(Term::stderr().size().1);
-        let lines = overview.now().lines(Instant::now());
+        let (height, width) = Term::stderr().size();
+        let (height, width) = (usize::from(height), usize::from(width));
+        let lines = overview.now().lines(Instant::now(), height.saturating_sub(OWN_LINES));
         let lines: Vec<_> = lines.iter().map(|line| truncate_str(line, width, "…")).collect();
         // Fails only if the bar's own text cannot grow.
         out.write_str(&lines.join("\n")).ok();
@@ -47,6 +50,9 @@ pub(super) fn bar(recorder: &str, overview: SharedOverview) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
+
+/// The lines of the view beside the overview's: that which names the recorder, and where the cursor stands.
+const OWN_LINES: usize = 2;
 
 const TEMPLATE: &str = "{spinner} {prefix}\n{overview}";
 

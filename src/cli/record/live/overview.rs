@@ -8,11 +8,12 @@ use std::time::Instant;
 use indicatif::HumanBytes;
 
 use super::bill::{Bill, Prices};
-use crate::cli::text::{count, duration, grouped, one_line};
-use crate::cli::visible::visible;
+use super::foreign::foreign;
+use crate::cli::text::{count, duration, grouped};
 use crate::record::{Answering, ExchangeName, Notice, Opened, Recorded};
 use crate::server::Totals;
-use crate::wire::{Usage, total_tokens};
+use crate::trace::ExchangeOutcome;
+use crate::wire::{Endpoint, Usage, percent_of, total_tokens};
 
 /// The most requests that have a line of their own.
 const SHOWN: usize = 12;
@@ -48,7 +49,7 @@ impl Overview {
     pub(in crate::cli::record) fn take(&mut self, notice: &Notice, now: Instant) {
         match notice {
             Notice::Opened(Opened { exchange, path, model }) => {
-                let what = visible(&one_line(model.as_deref().unwrap_or(path))).into_owned();
+                let what = foreign(model.as_deref().unwrap_or(path));
                 self.flight.insert(exchange.clone(), InFlight { since: now, what, ttft_us: None, usage: None });
             }
             Notice::Answering(Answering { exchange, ttft_us, usage }) => {
@@ -63,14 +64,18 @@ impl Overview {
         }
     }
 
-    fn add(&mut self, Recorded { model, usage, .. }: &Recorded) {
-        let Some(usage) = usage else { return };
+    fn add(&mut self, recorded: &Recorded) {
+        if costs(recorded) {
+            // An answer that was cut off has said at most what it had cost by then.
+            let whole = recorded.usage.as_ref().filter(|_| recorded.outcome == ExchangeOutcome::Complete);
+            self.bill.add(recorded.model.as_deref(), whole);
+        }
+        let Some(usage) = &recorded.usage else { return };
         let Totals { requests, prompt_tokens, cached_tokens, output_tokens } = &mut self.totals;
         *requests += 1;
         *prompt_tokens = total_tokens([*prompt_tokens, usage.prompt_tokens()]);
         *cached_tokens = total_tokens([*cached_tokens, usage.cache_read_input_tokens.unwrap_or(0)]);
         *output_tokens = total_tokens([*output_tokens, usage.output_tokens]);
-        self.bill.add(model.as_deref(), usage);
     }
 
     /// What all answers cost, to be put behind a sentence; empty if there are no prices.
@@ -78,19 +83,27 @@ impl Overview {
         self.bill.to_string()
     }
 
-    /// A line for each of the oldest requests in flight, then the sums.
-    pub(in crate::cli::record) fn lines(&self, now: Instant) -> Vec<String> {
+    /// A line for each of the oldest requests in flight, as far as they fit into this height, then the sums.
+    pub(in crate::cli::record) fn lines(&self, now: Instant, height: usize) -> Vec<String> {
+        // The sums are the last line, and how many more there are may be the one before.
+        let shown = height.saturating_sub(2).min(SHOWN);
         let mut flight: Vec<_> = self.flight.iter().collect();
         flight.sort_by_key(|(exchange, request)| (request.since, exchange.seq));
         let mut lines: Vec<String> =
-            flight.iter().take(SHOWN).map(|(exchange, request)| format!("  {exchange}  {}", request.words(now))).collect();
-        if flight.len() > SHOWN {
-            lines.push(format!("  and {} more", flight.len() - SHOWN));
+            flight.iter().take(shown).map(|(exchange, request)| format!("  {exchange}  {}", request.words(now))).collect();
+        if flight.len() > shown {
+            lines.push(format!("  and {} more", flight.len() - shown));
         }
         let in_flight = count(flight.len(), "request");
         lines.push(format!("{in_flight} in flight, {}; {}{}", HumanBytes(self.bytes), self.totals, self.bill));
         lines
     }
+}
+
+/// Whether upstreams ask money for it: an answer that has begun, whether it has said its tokens or not.
+fn costs(Recorded { path, status, usage, .. }: &Recorded) -> bool {
+    let answers = !matches!(Endpoint::of_path(path), Endpoint::CountTokens | Endpoint::Other);
+    (200..300).contains(status) && (answers || usage.is_some())
 }
 
 impl InFlight {
@@ -102,7 +115,7 @@ impl InFlight {
         let mut words = format!("{}  {first}", self.what);
         if let Some(usage) = &self.usage {
             let (prompt, read) = (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or(0));
-            let share = 100 * u128::from(read) / u128::from(prompt.max(1));
+            let share = percent_of(read, prompt);
             let (prompt, output) = (grouped(prompt), grouped(usage.output_tokens));
             words.push_str(&format!(", {prompt} prompt tokens ({share}% from the cache), {output} output tokens"));
         }
@@ -116,7 +129,6 @@ mod tests {
 
     use super::super::bill::tests::prices;
     use super::*;
-    use crate::trace::ExchangeOutcome;
 
     fn name(seq: u32) -> ExchangeName {
         ExchangeName { session: "s".into(), seq }
@@ -157,12 +169,35 @@ mod tests {
         overview.take(&Notice::Bytes(2048), at(3));
         overview.take(&recorded(4), at(4));
         overview.take(&Notice::Closed(name(4)), at(4));
-        insta::assert_snapshot!(overview.lines(at(9)).join("\n"), @r"
+        insta::assert_snapshot!(overview.lines(at(9), 24).join("\n"), @r"
           s/0001  large  TTFT 812 ms, 1,000 prompt tokens (90% from the cache), 1 output tokens
           s/0002  small\u001b[2J\n  8 s
           s/0003  /v1/models  7 s
         3 requests in flight, 2.00 KiB; 1 request, 1000 prompt tokens (90% from the cache), 50 output tokens, $0.0013
         ");
+    }
+
+    #[test]
+    fn no_answer_without_its_costs_is_left_out() {
+        let (mut overview, now) = (Overview::new(prices()), Instant::now());
+        let mut answer = |path: &str, status, outcome, usage: Option<Usage>| {
+            let Notice::Recorded(whole) = recorded(1) else { unreachable!() };
+            overview.take(&Notice::Recorded(Recorded { path: path.into(), status, outcome, usage, ..whole }), now);
+            overview.cost()
+        };
+        let complete = ExchangeOutcome::Complete;
+        assert_eq!(answer("/v1/messages", 200, complete, usage(50)), ", $0.0013");
+        // A chat stream that was not asked for its usage.
+        assert_eq!(answer("/v1/chat/completions", 200, complete, None), ", $0.0013 and 1 answer of unknown cost");
+        // One that was cut off has said the tokens of its beginning.
+        let cut = answer("/v1/messages", 200, ExchangeOutcome::ClientClosed, usage(1));
+        assert_eq!(cut, ", $0.0013 and 2 answers of unknown cost");
+        // An error, a count and a list cost nothing.
+        for (path, status) in
+            [("/v1/messages", 529), ("/v1/messages/count_tokens", 200), ("/v1/models", 200), ("/v1/responses", 0)]
+        {
+            assert_eq!(answer(path, status, complete, None), cut, "{path}");
+        }
     }
 
     #[test]
@@ -174,15 +209,20 @@ mod tests {
             overview.take(&Notice::Closed(name(seq)), now);
         }
         assert!(overview.flight.is_empty());
-        insta::assert_snapshot!(overview.lines(now).join("\n"), @"0 requests in flight, 0 B; 10000 requests, 10000000 prompt tokens (90% from the cache), 500000 output tokens, $13.20");
+        insta::assert_snapshot!(overview.lines(now, 24).join("\n"), @"0 requests in flight, 0 B; 10000 requests, 10000000 prompt tokens (90% from the cache), 500000 output tokens, $13.20");
     }
 
     #[test]
     fn a_crowd_has_no_more_lines_than_fit() {
         let (mut overview, now) = (Overview::new(Prices::new()), Instant::now());
         (1..=1_000).for_each(|seq| overview.take(&opened(seq, None), now));
-        let lines = overview.lines(now);
+        let lines = overview.lines(now, 24);
         assert_eq!((lines.len(), &*lines[SHOWN]), (SHOWN + 2, "  and 988 more"));
         assert!(lines[0].starts_with("  s/0001 "), "{}", lines[0]);
+        // On a small terminal the sums stay.
+        let few = overview.lines(now, 6);
+        assert_eq!((few.len(), &*few[4]), (6, "  and 996 more"));
+        assert!(few[5].starts_with("1000 requests in flight"), "{}", few[5]);
+        assert!(overview.lines(now, 0)[1].starts_with("1000 requests in flight"));
     }
 }
