@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub(super) use self::args::RecordArgs;
 use self::args::{kept, retention};
 pub(super) use self::live::Prices;
-use self::page::{PagePlan, beside_page};
+use self::page::{OpenPage, PagePlan, beside_page};
 pub(super) use self::progress::RecordingProgress;
 pub(super) use self::recovery::recover_left;
 pub(super) use self::session_name::open_by_time;
@@ -38,22 +38,27 @@ const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
 
 /// Records until a signal comes, the second of which ends at once, or until the command ends.
 pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
-    let Prepared { plan, words, command, page, made } = blocking(move || prepare(args)).await?;
-    let outcome = beside_page(page, record(plan, words, redactor, &command)).await;
+    let mut prepared = blocking(move || prepare(args)).await?;
+    let made = std::mem::take(&mut prepared.made);
+    let outcome = record(prepared, redactor).await;
     remove_if_empty(made).await;
     outcome
 }
 
-async fn record(
-    plan: RecordingPlan,
-    words: RecordingWords,
-    redactor: &Redactor,
-    command: &[String],
-) -> Result<ExitCode, CliError> {
-    match command {
-        [] => record_until_signal(plan, words, redactor).await,
-        command => record_command(plan, words, redactor, command).await,
-    }
+async fn record(prepared: Prepared, redactor: &Redactor) -> Result<ExitCode, CliError> {
+    let Prepared { plan, mut words, command, page, .. } = prepared;
+    let page = match page {
+        Some(page) => Some(page.open().await?),
+        None => None,
+    };
+    words.page = page.as_ref().map(|OpenPage { address, .. }| address.clone());
+    let recording = async {
+        match &command[..] {
+            [] => record_until_signal(plan, words, redactor).await,
+            command => record_command(plan, words, redactor, command).await,
+        }
+    };
+    beside_page(page, recording).await
 }
 
 /// Everything that a recording needs.
@@ -85,6 +90,8 @@ struct RecordingWords {
     kept: Option<String>,
     /// What the models' tokens cost.
     prices: Prices,
+    /// The address of the page, if there is one.
+    page: Option<String>,
 }
 
 /// Opens the recorder's session, and recovers what a killed one has left. Touches files.
@@ -117,7 +124,7 @@ fn prepare(args: RecordArgs) -> Result<Prepared, CliError> {
         sessions: sessions.keeping(retention),
         door: Door { allowed: allow.allowed(), token: None },
     };
-    let words = RecordingWords { upstreams, folder, place, kept: kept(&settings), prices: settings.prices };
+    let words = RecordingWords { upstreams, folder, place, kept: kept(&settings), prices: settings.prices, page: None };
     Ok(Prepared { plan, words, command, page, made })
 }
 
@@ -168,9 +175,12 @@ impl RecordingPlan {
 }
 
 impl RecordingWords {
-    /// Says from where to where it records, and what is kept.
+    /// Says where the page is, from where to where it records, and what is kept. Before that, all ports must be taken.
     fn say_start(&self, address: &str) {
-        let Self { upstreams, place, kept, .. } = self;
+        let Self { upstreams, place, kept, page, .. } = self;
+        if let Some(page) = page {
+            say(format_args!("watch it at {page}"));
+        }
         for UpstreamRoute { prefix, upstream } in upstreams.routes().iter().rev() {
             say(format_args!("recording {address}{prefix} → {upstream}, into {place}"));
         }
