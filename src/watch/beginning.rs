@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::report::html::recorded::{Beginning, BrokenAt};
+use crate::report::html::recorded::{Beginning, BrokenAt, Sequel};
 use crate::trace::{Prompt, PromptItem, Trace, messages_request};
 
 /// How many characters are shown of a part that differs, from a little before the difference.
@@ -11,24 +11,43 @@ const SHOWN: usize = 4_000;
 /// How many characters before the difference are shown.
 const BEFORE: usize = 400;
 
-/// How the prompt of a trace begins, beside that of the earlier one which has most of it; `None` if it has no prompt, or none of
-/// the earlier ones has.
-pub(super) fn beginning(trace: &Trace, earlier: &[Trace]) -> Option<Beginning> {
-    let prompt = prompt_of(trace)?;
-    let prompts = earlier.iter().filter_map(|trace| Some((trace.seq, prompt_of(trace)?)));
-    let shared = prompts.map(|(seq, earlier)| (prompt.characters_shared_with(&earlier), seq, earlier));
-    let (shared, like, earlier) = shared.max_by_key(|(shared, seq, _)| (*shared, *seq))?;
-    let all: usize = prompt.parts().map(|part| part.characters).sum();
-    let broken = earlier.first_different(&prompt).map(|(old, new)| {
-        let (old, shown) = windows(&old.text, &new.text);
-        BrokenAt { part: new.label.clone(), old, new: shown }
-    });
-    Some(Beginning { like, shared: shared as f64 / all.max(1) as f64, broken })
+/// What an exchange asked.
+pub(super) struct Asked {
+    seq: u32,
+    /// No prefix cache is of two models.
+    model: String,
+    prompt: Prompt,
 }
 
-fn prompt_of(trace: &Trace) -> Option<Prompt> {
-    let items = vec![Arc::new(PromptItem::of_request(&messages_request(trace)?))];
-    Some(Prompt { name: String::new(), items })
+impl Asked {
+    /// By this trace; `None` if it has no prompt.
+    pub(super) fn by(trace: &Trace) -> Option<Self> {
+        let request = messages_request(trace)?;
+        let items = vec![Arc::new(PromptItem::of_request(&request))];
+        Some(Self { seq: trace.seq, model: request.model, prompt: Prompt { name: String::new(), items } })
+    }
+}
+
+/// How the prompt of a trace begins, beside that of the earlier one to the same model which has most of it; `None` if it has no
+/// prompt, or there is no such earlier one.
+pub(super) fn beginning<'a>(trace: &Trace, earlier: impl Iterator<Item = &'a Asked>) -> Option<Beginning> {
+    let Asked { model, prompt, .. } = Asked::by(trace)?;
+    let shared = earlier.filter(|earlier| earlier.model == model);
+    let shared = shared.map(|earlier| (prompt.characters_shared_with(&earlier.prompt), earlier));
+    let (shared, earlier) = shared.max_by_key(|(shared, earlier)| (*shared, earlier.seq))?;
+    let all: usize = prompt.parts().map(|part| part.characters).sum();
+    Some(Beginning { like: earlier.seq, shared: shared as f64 / all.max(1) as f64, sequel: sequel(&prompt, &earlier.prompt) })
+}
+
+fn sequel(prompt: &Prompt, earlier: &Prompt) -> Sequel {
+    match earlier.first_different(prompt) {
+        Some((old, new)) => {
+            let (old, shown) = windows(&old.text, &new.text);
+            Sequel::Broken(BrokenAt { part: new.label.clone(), old, new: shown })
+        }
+        None if prompt.parts().count() < earlier.parts().count() => Sequel::Shorter,
+        None => Sequel::GoesOn,
+    }
 }
 
 /// Both texts around their first difference.
@@ -53,8 +72,12 @@ mod tests {
     use super::*;
 
     fn trace(seq: u32, system: &str, messages: &[&str]) -> Trace {
+        trace_of("m", seq, system, messages)
+    }
+
+    fn trace_of(model: &str, seq: u32, system: &str, messages: &[&str]) -> Trace {
         let messages: Vec<Value> = messages.iter().map(|text| json!({"role": "user", "content": text})).collect();
-        let body = json!({"model": "m", "max_tokens": 9, "system": system, "messages": messages});
+        let body = json!({"model": model, "max_tokens": 9, "system": system, "messages": messages});
         let trace = json!({"version": 1, "id": "i", "session": "s", "seq": seq, "recorded_at": "2026-01-02T03:04:05Z",
             "client": "c", "mode": "m", "request": {"method": "POST", "path": "/v1/messages", "headers": {}, "body": body},
             "response": {"status": 200, "headers": {}, "events": [], "body": null},
@@ -62,18 +85,41 @@ mod tests {
         serde_json::from_value(trace).unwrap()
     }
 
+    /// The same beside traces.
+    fn beginning(trace: &Trace, earlier: &[Trace]) -> Option<Beginning> {
+        let earlier: Vec<_> = earlier.iter().filter_map(Asked::by).collect();
+        super::beginning(trace, earlier.iter())
+    }
+
     #[test]
     fn a_conversation_goes_on_from_the_request_before_it() {
         let earlier = [trace(1, "12345", &["67890"]), trace(2, "other", &["title?"])];
         let found = beginning(&trace(3, "12345", &["67890", "1234567890"]), &earlier);
-        assert_eq!(found, Some(Beginning { like: 1, shared: 0.5, broken: None }));
+        assert_eq!(found, Some(Beginning { like: 1, shared: 0.5, sequel: Sequel::GoesOn }));
+    }
+
+    #[test]
+    fn a_part_of_an_earlier_prompt_does_not_go_on_from_it() {
+        let long = trace(1, "12345", &["67890", "more", "and more"]);
+        let found = beginning(&trace(2, "12345", &["67890"]), &[long]);
+        assert_eq!(found, Some(Beginning { like: 1, shared: 1.0, sequel: Sequel::Shorter }));
+        let again = beginning(&trace(2, "12345", &["67890"]), &[trace(1, "12345", &["67890"])]);
+        assert_eq!(again, Some(Beginning { like: 1, shared: 1.0, sequel: Sequel::GoesOn }));
+    }
+
+    #[test]
+    fn no_prompt_goes_on_from_one_to_another_model() {
+        let [other, same] = [("other", 2), ("m", 1)].map(|(model, seq)| trace_of(model, seq, "12345", &["67890"]));
+        let next = trace(3, "12345", &["67890", "1234567890"]);
+        assert_eq!(beginning(&next, std::slice::from_ref(&other)), None);
+        assert_eq!(beginning(&next, &[other, same]).unwrap().like, 1);
     }
 
     #[test]
     fn what_breaks_the_beginning_is_shown_as_it_was_and_as_it_is() {
         let found = beginning(&trace(2, "12345", &["Monday"]), &[trace(1, "12345", &["Sunday"])]).unwrap();
         let broken = BrokenAt { part: "message 1 (user)".into(), old: "Sunday".into(), new: "Monday".into() };
-        assert_eq!((found.like, found.broken), (1, Some(broken)));
+        assert_eq!((found.like, found.sequel), (1, Sequel::Broken(broken)));
         assert_eq!(beginning(&trace(1, "12345", &["Sunday"]), &[]), None);
     }
 

@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::rows::Rows;
 use super::topics::Topics;
-use crate::report::html::recorded::{Facts, ListedExchange, SessionLine};
+use crate::report::html::recorded::SessionLine;
 use crate::trace::{
-    self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, outlines, partial_path, path_of, read_draft,
+    self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, is_trace_name, partial_path, path_of, read_draft,
 };
 
 /// A file of a session: the number of an exchange, whether it is under way, and its file.
@@ -50,37 +49,16 @@ pub(super) fn exchange_entries(root: &Path, session: &str) -> io::Result<Vec<Exc
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let (name, is_open) = name.strip_suffix(PARTIAL_SUFFIX).map_or((name, false), |name| (name, true));
-        if let Some(seq) = name.strip_suffix(".json").and_then(|number| number.parse().ok()) {
+        let number = name.strip_suffix(".json").filter(|_| is_trace_name(name));
+        if let Some(seq) = number.and_then(|number| number.parse().ok())
+            && path_of(root, session, seq).file_name().is_some_and(|own| own == name)
+        {
             found.push(ExchangeEntry { seq, is_open, path });
         }
     }
     found.sort_unstable();
     found.dedup_by_key(|entry| entry.seq);
     Ok(found)
-}
-
-/// Exchanges as the list shows them.
-pub(super) fn listed(rows: &Rows, entries: &[ExchangeEntry]) -> Vec<ListedExchange> {
-    let (open, recorded): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_open);
-    let mut listed = rows.of(&recorded, |unknown| {
-        let files: Vec<PathBuf> = unknown.iter().map(|entry| entry.path.clone()).collect();
-        let facts = outlines(&files, unread, |_, outline| outline.map(|outline| Facts::of(&outline.trace)));
-        unknown.iter().zip(facts).map(|(entry, facts)| exchange(entry, facts)).collect()
-    });
-    listed.extend(
-        open.into_iter().filter_map(|entry| Some(exchange(entry, read_entry(entry).transpose()?.map(|trace| Facts::of(&trace))))),
-    );
-    listed.sort_by_key(|exchange| std::cmp::Reverse(exchange.seq));
-    listed
-}
-
-/// The long lists of the requests are not shown.
-fn unread(_list: &'static str, _at: usize, _json: &[u8]) -> serde_json::Result<()> {
-    Ok(())
-}
-
-fn exchange(entry: &ExchangeEntry, facts: Result<Facts, TraceError>) -> ListedExchange {
-    ListedExchange { seq: entry.seq, is_open: entry.is_open, facts: facts.map_err(|error| error.to_string()) }
 }
 
 /// The exchange of a file, as far as it came; `None` if there is nothing in it, or it is gone.
@@ -140,7 +118,9 @@ mod tests {
         let trace = Draft::new(opening(1)).to_trace(ExchangeOutcome::Complete, Some(7));
         trace::write(&path_of(root.path(), "s", 1), &trace).unwrap();
         partial.append(&PartialLine::Request(Box::new(opening(2)))).unwrap();
-        fs::write(root.path().join("s/notes.txt"), "").unwrap();
+        for other in ["notes.txt", "1.json", "+003.json", "00001.json", "0004.json.zst"] {
+            fs::write(root.path().join("s").join(other), "").unwrap();
+        }
         fs::write(root.path().join("notes.txt"), "").unwrap();
         (root, partial)
     }
@@ -153,9 +133,8 @@ mod tests {
         let line = |(name, last)| session_line(root.path(), &topics, name, last).unwrap();
         let lines: Vec<_> = folders.into_iter().map(line).collect();
         assert_eq!(lines.iter().map(|line| (&*line.name, line.recorded, line.open)).collect::<Vec<_>>(), [("s", 1, 1)]);
-        let listed = listed(&Rows::default(), &exchange_entries(root.path(), "s").unwrap());
-        let listed: Vec<_> = listed.iter().map(|one| (one.seq, one.is_open, one.facts.is_ok())).collect();
-        assert_eq!(listed, [(2, true, true), (1, false, true)]);
+        let entries = exchange_entries(root.path(), "s").unwrap();
+        assert_eq!(entries.iter().map(|entry| (entry.seq, entry.is_open)).collect::<Vec<_>>(), [(1, false), (2, true)]);
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! What each page shows, and when that has changed.
 
 use std::fmt::Display;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use maud::Markup;
 
-use super::beginning::beginning;
-use super::folder::{exchange_entries, exchange_of, listed, modified, session_folders, session_line};
-use super::rows::Rows;
+use super::beginning::{Asked, beginning};
+use super::folder::{exchange_entries, exchange_of, session_folders, session_line};
+use super::kept::Stamp;
+use super::seen::Seen;
 use super::topics::Topics;
 use crate::report::html::recorded::{
     ExchangesPage, FollowedExchange, Step, exchange_part, following_page, nothing_part, session_part, sessions_part,
 };
-use crate::trace::{TraceError, is_session_name, partial_path, path_of, read};
+use crate::trace::{TraceError, is_session_name, partial_path, path_of};
 
 /// The most sessions that are listed.
 const MOST_SESSIONS: usize = 200;
@@ -28,20 +28,19 @@ const MOST_EXCHANGES: usize = 100;
 const EARLIER: usize = 3;
 
 /// The folder that the pages show.
-#[derive(Debug)]
 pub(super) struct Shown {
     /// The folder of the sessions' folders.
     pub root: PathBuf,
     /// What its sessions are about.
     pub topics: Topics,
-    /// What lists said of its exchanges.
-    pub rows: Rows,
+    /// What was read of its finished exchanges.
+    pub seen: Seen,
 }
 
 impl Shown {
-    /// Nothing of the folder is known yet.
+    /// A folder of which nothing was read yet.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, topics: Topics::default(), rows: Rows::default() }
+        Self { root, topics: Topics::default(), seen: Seen::default() }
     }
 }
 
@@ -104,13 +103,15 @@ impl View {
         (before != Some(number)).then(|| (number, self.part(shown)))
     }
 
+    /// Whether what it shows has another number than before: much less work than showing it.
+    pub(super) fn has_changed(&self, shown: &Shown, before: Option<u64>) -> bool {
+        before != Some(self.number(&shown.root))
+    }
+
     /// A number that is another when the files have changed.
     fn number(&self, root: &Path) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let mut add = |path: &Path| {
-            let metadata = fs::metadata(path).ok();
-            metadata.map(|metadata| (modified(&metadata), metadata.len())).hash(&mut hasher);
-        };
+        let mut add = |path: &Path| Stamp::of(path).ok().hash(&mut hasher);
         match self {
             Self::Sessions => session_folders(root).unwrap_or_default().iter().for_each(|(name, _)| add(&root.join(name))),
             Self::Session { session, .. } => {
@@ -128,11 +129,10 @@ impl View {
     }
 
     fn part(&self, shown: &Shown) -> Part {
-        let root = &shown.root;
         match self {
             Self::Sessions => Part::open(sessions(shown)),
             Self::Session { session, before } => Part::open(session_exchanges(shown, session, *before)),
-            Self::Exchange { session, seq } => match followed(root, session, *seq) {
+            Self::Exchange { session, seq } => match followed(shown, session, *seq) {
                 Ok(Some(exchange)) => {
                     let is_last = !exchange.is_open && exchange.beside[1].is_some();
                     Part { html: exchange_part(&exchange), is_last }
@@ -162,28 +162,29 @@ fn sessions(Shown { root, topics, .. }: &Shown) -> io::Result<Markup> {
     Ok(sessions_part(&lines, more))
 }
 
-fn session_exchanges(Shown { root, rows, .. }: &Shown, session: &str, before: Option<u32>) -> io::Result<Markup> {
+fn session_exchanges(Shown { root, seen, .. }: &Shown, session: &str, before: Option<u32>) -> io::Result<Markup> {
     let mut entries = exchange_entries(root, session)?;
     entries.retain(|entry| before.is_none_or(|before| entry.seq < before));
     let older = entries.len().saturating_sub(MOST_EXCHANGES);
-    Ok(session_part(&ExchangesPage { exchanges: listed(rows, &entries[older..]), older, before }))
+    Ok(session_part(&ExchangesPage { exchanges: seen.listed(&entries[older..]), older, before }))
 }
 
-fn followed(root: &Path, session: &str, seq: u32) -> Result<Option<FollowedExchange>, TraceError> {
+fn followed(Shown { root, seen, .. }: &Shown, session: &str, seq: u32) -> Result<Option<FollowedExchange>, TraceError> {
     let Some((trace, is_open)) = exchange_of(root, session, seq)? else { return Ok(None) };
     let entries = exchange_entries(root, session).unwrap_or_default();
     let (before, behind): (Vec<_>, Vec<_>) = entries.iter().filter(|entry| entry.seq != seq).partition(|entry| entry.seq < seq);
     let beside = [before.last(), behind.first()].map(|entry| entry.map(|entry| entry.seq));
     let earlier = before.iter().rev().filter(|entry| !entry.is_open).take(EARLIER);
-    // One that cannot be read is not compared with.
-    let earlier: Vec<_> = earlier.filter_map(|entry| read(&entry.path).ok()).collect();
-    Ok(Some(FollowedExchange { beginning: beginning(&trace, &earlier), trace, is_open, beside }))
+    let earlier: Vec<_> = earlier.filter_map(|entry| seen.asked(&entry.path)).collect();
+    let asked = earlier.iter().filter_map(|asked| Option::<Asked>::as_ref(asked));
+    Ok(Some(FollowedExchange { beginning: beginning(&trace, asked), trace, is_open, beside }))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::trace::{Draft, ExchangeOutcome, testing};
 
     #[test]
     fn a_path_names_a_view_and_nothing_outside_of_the_folder() {
@@ -211,14 +212,31 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_exchange_is_read_once() {
+        let root = tempfile::tempdir().unwrap();
+        let shown = Shown::new(root.path().to_owned());
+        fs::create_dir(root.path().join("a")).unwrap();
+        let path = path_of(root.path(), "a", 1);
+        fs::copy("traces/read-file/0001.json", &path).unwrap();
+        let view = View::Session { session: "a".into(), before: None };
+        let page = view.page(&shown);
+        assert!(page.contains("Read"), "{page}");
+        // Another text of the same length and time: whoever reads it again says that it is no trace.
+        let was = fs::metadata(&path).unwrap();
+        fs::write(&path, " ".repeat(was.len() as usize)).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(was.modified().unwrap()).unwrap();
+        assert_eq!(view.page(&shown), page);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        assert_ne!(view.page(&shown), page);
+    }
+
+    #[test]
     fn of_ten_thousand_exchanges_a_page_has_a_hundred_and_all_can_be_reached() {
         let root = tempfile::tempdir().unwrap();
         let shown = Shown::new(root.path().to_owned());
         fs::create_dir(root.path().join("a")).unwrap();
-        let opening = testing::opening("/v1/messages", serde_json::json!({"model": "m"}));
-        let trace = Draft::new(opening).to_trace(ExchangeOutcome::Complete, None);
-        let trace = serde_json::to_vec(&trace).unwrap();
-        (1..=10_000).for_each(|seq| fs::write(path_of(root.path(), "a", seq), &trace).unwrap());
+        // They cannot be read, which is said in their rows.
+        (1..=10_000).for_each(|seq| fs::write(path_of(root.path(), "a", seq), "").unwrap());
         let mut before = None;
         let mut listed = 0;
         loop {
@@ -226,19 +244,10 @@ mod tests {
             let rows = page.matches("scope=\"row\"").count();
             assert_eq!(rows, MOST_EXCHANGES);
             listed += rows;
-            assert!(shown.rows.len() <= 1_000, "memory stays bounded");
             let older = page.split("before/").nth(1).map(|rest| rest.split('/').next().unwrap().parse().unwrap());
             let Some(older) = older else { break };
             before = Some(older);
         }
         assert_eq!(listed, 10_000);
-        // The newest page is read once.
-        let page = || View::Session { session: "a".into(), before: None }.part(&shown).html.into_string();
-        let first = page();
-        let newest = path_of(root.path(), "a", 10_000);
-        let written = fs::metadata(&newest).unwrap().modified().unwrap();
-        fs::write(&newest, "not read again").unwrap();
-        fs::File::options().write(true).open(&newest).unwrap().set_modified(written).unwrap();
-        assert_eq!(page(), first);
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::support::browser::seen;
-use crate::support::process::Running;
+use crate::support::process::{Running, run};
 use crate::support::sandbox::Sandbox;
-use crate::support::upstream::{Client, REQUEST, Upstream, frames, gate};
+use crate::support::upstream::{Client, REQUEST, Upstream, frames, gate, text_frame};
 
 /// How many frames of the answer come before it waits: up to the beginning of its call.
 const BEFORE: usize = 7;
@@ -52,4 +52,58 @@ fn the_page_follows_an_exchange_as_it_streams() {
     open_one.read_to_the_end();
     running.signal("TERM");
     running.end().exits(0);
+}
+
+/// What comes of the answer's text at once: more than fits into its box.
+fn lines(word: &str) -> String {
+    text_frame(&(0..300).map(|nth| format!("{word} {nth}\n")).collect::<String>())
+}
+
+#[test]
+fn what_a_reader_has_in_hand_stays_while_the_answer_streams() {
+    let (open, waits) = gate();
+    let upstream = Upstream::start(move |request, answer| {
+        if request.line.starts_with("GET /release") {
+            open.send(()).ok();
+            return answer.whole(200, &[], "");
+        }
+        answer.stream()?;
+        answer.chunk(frames()[..2].concat())?;
+        for word in ["first", "second", "third", "fourth"] {
+            answer.chunk(lines(word))?;
+            waits.wait();
+        }
+        answer.chunk(frames()[5..].concat())?;
+        answer.end()
+    });
+    let sandbox = Sandbox::new();
+    let url = upstream.url();
+    let arguments = ["record", "--port", "0", "--session", "s", "--upstream", &url, "--ui"];
+    let mut running = Running::start(&mut sandbox.anyclaude(&arguments));
+    let page = running.says("watch it at ").split_off("watch it at ".len());
+    let line = running.says("recording http://");
+    let mut client = Client::send(line.split(' ').nth(1).unwrap(), "POST", "/v1/messages", &[], REQUEST);
+    client.head();
+    client.read_until("first 299");
+
+    let Some(seen) = seen("reading.cjs", &[page, format!("{url}/release")]) else { return };
+    assert_eq!(seen["console"], json!([]));
+    assert_eq!(seen["before"], json!({"scrolled": 500, "is_at_end": false, "is_focused": true, "selected": "first 0"}));
+    assert_eq!(seen["after"], seen["before"]);
+    assert_eq!(seen["at_end"], json!(true));
+    assert_eq!((&seen["last"]["is_focused"], &seen["last"]["selected"]), (&json!(true), &json!("first 0")));
+    client.read_to_the_end();
+    running.signal("TERM");
+    running.end().exits(0);
+}
+
+#[test]
+fn no_address_is_said_of_a_page_that_will_not_be_served() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let sandbox = Sandbox::new();
+    let refused = run(&mut sandbox.anyclaude(&["record", "--ui", "--port", &port, "--upstream", "http://127.0.0.1:9"])).exits(3);
+    assert!(!refused.stderr.contains("watch it at"), "{}", refused.stderr);
+    let refused = run(&mut sandbox.anyclaude(&["record", &format!("--ui={port}"), "--port", "0"])).exits(3);
+    assert!(refused.stderr.contains("--ui alone takes any free port"), "{}", refused.stderr);
 }

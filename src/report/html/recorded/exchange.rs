@@ -7,10 +7,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::article::{side_by_side, timeline};
 use super::super::diff::SideBySide;
-use super::facts::{Course, is_call, model, moment, state, usage};
+use super::facts::{CourseSoFar, is_call, model, moment, state, usage};
 use super::lists::share;
+use super::long_text::long_text;
 use crate::replay::last_user_turn;
-use crate::report::units::{duration, grouped, percent};
+use crate::report::units::{count, duration, grouped, percent};
 use crate::trace::{SpelledText, Trace, messages_request, spelled_texts, streamed_arguments};
 
 /// What a page shows of an exchange.
@@ -32,8 +33,19 @@ pub(crate) struct Beginning {
     pub like: u32,
     /// How much of the prompt the earlier one has, too: a share of its characters.
     pub shared: f64,
-    /// Where the earlier prompt says something else; `None` if all of it is repeated.
-    pub broken: Option<BrokenAt>,
+    /// How it goes on from there.
+    pub sequel: Sequel,
+}
+
+/// How a prompt goes on from what an earlier one had.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Sequel {
+    /// It has all of the earlier one, and perhaps more.
+    GoesOn,
+    /// The earlier one has more.
+    Shorter,
+    /// The earlier one says something else.
+    Broken(BrokenAt),
 }
 
 /// The first part in which a prompt differs from an earlier one.
@@ -51,7 +63,7 @@ pub(crate) struct BrokenAt {
 pub(crate) fn exchange_part(exchange: &FollowedExchange) -> Markup {
     let FollowedExchange { trace, is_open, beside, beginning } = exchange;
     let asked = messages_request(trace).map(|request| last_user_turn(&request)).filter(|text| !text.is_empty());
-    let course = Course::of(trace);
+    let course = CourseSoFar::of(trace);
     html! {
         (ways(*beside))
         p {
@@ -85,7 +97,7 @@ fn ways([before, behind]: [Option<u32>; 2]) -> Markup {
 fn facts(trace: &Trace, is_open: bool) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     facts.extend(trace.timing.ttft_us.map(|us| ("TTFT", duration(us))));
-    let end_us = Course::of(trace).map(|course| course.end_us);
+    let end_us = CourseSoFar::of(trace).map(|course| course.end_us);
     facts.extend(end_us.map(|us| (if is_open { "so far" } else { "E2E" }, duration(us))));
     if let Some(usage) = usage(trace) {
         let of_prompt = |tokens: Option<u64>| {
@@ -101,19 +113,17 @@ fn facts(trace: &Trace, is_open: bool) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// A text that may be long: then it scrolls by itself, with the keyboard too.
-fn long_text(name: &str, text: &str) -> Markup {
-    html! { pre tabindex="0" role="region" aria-label=(name) { (text) } }
-}
-
-fn begins(Beginning { like, shared, broken }: &Beginning) -> Markup {
+fn begins(Beginning { like, shared, sequel }: &Beginning) -> Markup {
     let (like, shared) = (format!("{like:04}"), percent(*shared));
     html! {
-        @match broken {
-            None => {
+        @match sequel {
+            Sequel::GoesOn => {
                 p { strong.fine { "A prefix cache goes on. " } "The prompt has all of " (like) ", which is " (shared) " of it." }
             },
-            Some(BrokenAt { part, old, new }) => {
+            Sequel::Shorter => {
+                p { "The prompt is a beginning of " (like) ", which has more: nothing in it is new to a prefix cache." }
+            },
+            Sequel::Broken(BrokenAt { part, old, new }) => {
                 p {
                     strong.wrong { "A prefix cache ends here. " }
                     "The prompt begins like " (like) " for " (shared) " of its length, up to " strong { (part) } ":"
@@ -134,12 +144,22 @@ fn answer(trace: &Trace) -> Markup {
     }
 }
 
+/// The most texts or blocks of an answer that are shown.
+const SHOWN: usize = 50;
+
+/// What is said of those before the ones that are shown; nothing if there are none.
+fn before_shown(skipped: usize, noun: &str) -> Markup {
+    html! { @if skipped > 0 { p { (count(skipped, noun)) " before these are not shown here; all are in the trace." } } }
+}
+
 /// The texts that the events of another protocol spell.
 fn texts(trace: &Trace) -> Markup {
     let texts = spelled_texts(&trace.response.events);
+    let skipped = texts.len().saturating_sub(SHOWN);
     html! {
         @if texts.is_empty() { p { "Nothing yet." } }
-        @for SpelledText { name, text, .. } in &texts { h3 { (name) } (long_text(name, text)) }
+        (before_shown(skipped, "text"))
+        @for SpelledText { name, text, .. } in &texts[skipped..] { h3 { (name) } (long_text(name, text)) }
     }
 }
 
@@ -147,9 +167,11 @@ fn texts(trace: &Trace) -> Markup {
 fn message(trace: &Trace) -> Markup {
     let spelled = streamed_arguments(&trace.response.events);
     let blocks = trace.response.body["content"].as_array().map_or(&[][..], Vec::as_slice);
+    let skipped = blocks.len().saturating_sub(SHOWN);
     html! {
         @if blocks.is_empty() { p { "Nothing yet." } }
-        @for (index, block) in blocks.iter().enumerate() {
+        (before_shown(skipped, "block"))
+        @for (index, block) in blocks.iter().enumerate().skip(skipped) {
             @let text = |field: &str| block[field].as_str().unwrap_or_default();
             @match text("type") {
                 "text" => { (long_text("text", text("text"))) },
@@ -219,11 +241,13 @@ mod tests {
     #[test]
     fn what_broke_the_prompts_beginning_stands_beside_what_was_there() {
         let broken = BrokenAt { part: "system block 2".into(), old: "Sunday".into(), new: "Monday".into() };
-        let part = followed(false, Some(Beginning { like: 1, shared: 0.25, broken: Some(broken) }));
+        let part = followed(false, Some(Beginning { like: 1, shared: 0.25, sequel: Sequel::Broken(broken) }));
         for shown in ["begins like 0001 for 25.0% of its length", "system block 2", "Sun", "Mon"] {
             assert!(part.contains(shown), "{shown}: {part}");
         }
-        let part = followed(false, Some(Beginning { like: 1, shared: 0.9, broken: None }));
+        let part = followed(false, Some(Beginning { like: 1, shared: 0.9, sequel: Sequel::GoesOn }));
         assert!(part.contains("The prompt has all of 0001, which is 90.0% of it."), "{part}");
+        let part = followed(false, Some(Beginning { like: 1, shared: 1.0, sequel: Sequel::Shorter }));
+        assert!(part.contains("The prompt is a beginning of 0001") && !part.contains("goes on"), "{part}");
     }
 }

@@ -11,33 +11,11 @@ use crate::report::units::duration;
 use crate::trace::{ExchangeOutcome, Trace, spelled_texts};
 use crate::wire::Usage;
 
+/// The most calls that are marked in a course.
+const MARKED: usize = 50;
+
 /// The most characters of a gist.
 const GIST: usize = 120;
-
-/// What the list says of an exchange.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    pub(super) outcome: ExchangeOutcome,
-    pub(super) model: Option<String>,
-    pub(super) gist: String,
-    pub(super) course: Option<Course>,
-    pub(super) e2e_us: Option<u64>,
-    pub(super) usage: Option<Usage>,
-}
-
-impl Facts {
-    /// Of an exchange as far as it came.
-    pub(crate) fn of(trace: &Trace) -> Self {
-        Self {
-            outcome: trace.outcome,
-            model: model(trace).map(shortened),
-            gist: gist(trace),
-            course: Course::of(trace),
-            e2e_us: trace.timing.e2e_us,
-            usage: usage(trace),
-        }
-    }
-}
 
 /// How an exchange stands.
 pub(super) fn state(outcome: ExchangeOutcome, is_open: bool) -> Markup {
@@ -76,7 +54,7 @@ fn tool_names(trace: &Trace) -> Vec<&str> {
 }
 
 /// An answer in a line: the tools that it calls, or else how its text or its error begins.
-fn gist(trace: &Trace) -> String {
+pub(super) fn gist(trace: &Trace) -> String {
     let tools = tool_names(trace);
     if !tools.is_empty() {
         return shortened(&tools.join(", "));
@@ -105,22 +83,22 @@ pub(super) fn moment(time: OffsetDateTime) -> String {
 }
 
 /// The course of an answer, as far as it came. All in microseconds from the request.
-#[derive(Clone, Debug)]
-pub(super) struct Course {
-    pub ttft_us: Option<u64>,
-    /// Each call: when it began, and its tool.
+#[derive(Debug)]
+pub(super) struct CourseSoFar {
+    ttft_us: Option<u64>,
+    /// Each of the first calls: when it began, and its tool.
     calls: Vec<(u64, String)>,
     /// The end, or the last event so far.
     pub end_us: u64,
 }
 
-impl Course {
+impl CourseSoFar {
     /// `None` before anything of the answer came.
     pub(super) fn of(trace: &Trace) -> Option<Self> {
         let events = &trace.response.events;
         let end_us = trace.timing.e2e_us.or_else(|| events.last().map(|event| event.at_us))?;
         let begun = events.iter().filter(|event| is_call(&event.data["content_block"])).map(|event| event.at_us);
-        let calls = begun.zip(tool_names(trace)).map(|(us, tool)| (us, tool.to_owned())).collect();
+        let calls = begun.zip(tool_names(trace).into_iter().map(shortened)).take(MARKED).collect();
         Some(Self { ttft_us: trace.timing.ttft_us, calls, end_us })
     }
 

@@ -1,12 +1,15 @@
 //! The list of sessions, and that of a session's exchanges.
 
+use std::sync::Arc;
+
 use maud::{Markup, html};
 use time::OffsetDateTime;
 
 use super::super::article::bar;
-use super::facts::{Facts, moment, state};
+use super::facts::{CourseSoFar, gist, model, moment, shortened, state, usage};
 use crate::report::units::{count, duration, grouped};
-use crate::wire::{Usage, total_tokens};
+use crate::trace::{ExchangeOutcome, Trace};
+use crate::wire::{Usage, percent_of, total_tokens};
 
 /// A session in the list.
 pub(crate) struct SessionLine {
@@ -23,14 +26,55 @@ pub(crate) struct SessionLine {
 }
 
 /// An exchange in the list of a session.
-#[derive(Clone, Debug)]
 pub(crate) struct ListedExchange {
     /// Its number.
     pub seq: u32,
     /// What is said of it, as far as it came; why it cannot be read.
-    pub facts: Result<Facts, String>,
+    pub outline: Arc<Result<ExchangeOutline, String>>,
     /// Whether it is under way.
     pub is_open: bool,
+}
+
+/// What the list says of an exchange: little, however long the exchange is.
+#[derive(Debug)]
+pub(crate) struct ExchangeOutline {
+    outcome: ExchangeOutcome,
+    model: Option<String>,
+    gist: String,
+    course: Option<CourseSoFar>,
+    ttft_us: Option<u64>,
+    e2e_us: Option<u64>,
+    usage: Option<Counts>,
+}
+
+/// The token counts of an answer.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    prompt: u64,
+    cached: u64,
+    output: u64,
+}
+
+impl ExchangeOutline {
+    /// Of an exchange, as far as it came.
+    pub(crate) fn of(trace: &Trace) -> Self {
+        Self {
+            outcome: trace.outcome,
+            model: model(trace).map(shortened),
+            gist: gist(trace),
+            course: CourseSoFar::of(trace),
+            ttft_us: trace.timing.ttft_us,
+            e2e_us: trace.timing.e2e_us,
+            usage: usage(trace).as_ref().map(Counts::of),
+        }
+    }
+}
+
+impl Counts {
+    fn of(usage: &Usage) -> Self {
+        let (prompt, cached) = (usage.prompt_tokens(), usage.cache_read_input_tokens.unwrap_or(0));
+        Self { prompt, cached, output: usage.output_tokens }
+    }
 }
 
 /// Some exchanges of a session, one after another.
@@ -55,7 +99,7 @@ pub(crate) fn sessions_part(sessions: &[SessionLine], more: usize) -> Markup {
                     } }
                     tbody {
                         @for session in sessions {
-                            tr {
+                            tr id={ "s-" (session.name) } {
                                 th.text scope="row" { a href={ "s/" (session.name) "/" } { (session.name) } }
                                 td.text.gist title=(session.topic) { (session.topic) }
                                 td.text { (moment(session.last)) }
@@ -77,10 +121,10 @@ pub(crate) fn session_part(page: &ExchangesPage) -> Markup {
     let figures = ["TTFT", "E2E", "prompt", "from cache", "output"];
     // Seen from the page of the newest ones.
     let up = if page.before.is_some() { "../../" } else { "" };
-    let facts = || page.exchanges.iter().filter_map(|exchange| exchange.facts.as_ref().ok());
-    let longest_us = facts().filter_map(|facts| Some(facts.course.as_ref()?.end_us)).max().unwrap_or(0).max(1);
+    let outlines = || page.exchanges.iter().filter_map(|exchange| exchange.outline.as_ref().as_ref().ok());
+    let longest_us = outlines().filter_map(|outline| Some(outline.course.as_ref()?.end_us)).max().unwrap_or(0).max(1);
     html! {
-        p { (sums(page.exchanges.len(), facts())) }
+        p { (sums(page.exchanges.len(), outlines())) }
         div.scroll tabindex="0" role="region" aria-label="Exchanges" {
             table {
                 thead { tr {
@@ -102,11 +146,11 @@ pub(crate) fn session_part(page: &ExchangesPage) -> Markup {
 }
 
 /// What exchanges came to.
-fn sums<'a>(listed: usize, facts: impl Iterator<Item = &'a Facts>) -> String {
-    let usages: Vec<&Usage> = facts.filter_map(|facts| facts.usage.as_ref()).collect();
-    let sum = |of: fn(&Usage) -> u64| total_tokens(usages.iter().map(|usage| of(usage)));
-    let (prompt, cached) = (sum(Usage::prompt_tokens), sum(|usage| usage.cache_read_input_tokens.unwrap_or(0)));
-    let output = grouped(sum(|usage| usage.output_tokens));
+fn sums<'a>(listed: usize, outlines: impl Iterator<Item = &'a ExchangeOutline>) -> String {
+    let counts: Vec<Counts> = outlines.filter_map(|outline| outline.usage).collect();
+    let sum = |of: fn(&Counts) -> u64| total_tokens(counts.iter().map(of));
+    let (prompt, cached) = (sum(|counts| counts.prompt), sum(|counts| counts.cached));
+    let output = grouped(sum(|counts| counts.output));
     let (share, prompt) = (share(cached, prompt), grouped(prompt));
     format!("{}: {prompt} prompt tokens ({share} from the cache), {output} output tokens", count(listed, "exchange"))
 }
@@ -114,16 +158,16 @@ fn sums<'a>(listed: usize, facts: impl Iterator<Item = &'a Facts>) -> String {
 fn row(exchange: &ListedExchange, up: &str, longest_us: u64) -> Markup {
     let number = format!("{:04}", exchange.seq);
     html! {
-        tr {
+        tr id={ "e" (exchange.seq) } {
             th.text scope="row" { a href={ (up) (exchange.seq) "/" } { (number) } }
-            @match &exchange.facts {
+            @match exchange.outline.as_ref() {
                 Err(reason) => { td.text.wrong colspan="9" { (reason) } },
-                Ok(facts) => {
-                    td.text { (state(facts.outcome, exchange.is_open)) }
-                    td.text { (facts.model.as_deref().unwrap_or("–")) }
-                    td.text.gist { (facts.gist) }
-                    td.course { @if let Some(course) = &facts.course { (bar(&course.lane(longest_us))) } }
-                    @for figure in figures(facts) { td { (figure) } }
+                Ok(outline) => {
+                    td.text { (state(outline.outcome, exchange.is_open)) }
+                    td.text { (outline.model.as_deref().unwrap_or("–")) }
+                    td.text.gist { (outline.gist) }
+                    td.course { @if let Some(course) = &outline.course { (bar(&course.lane(longest_us))) } }
+                    @for figure in figures(outline) { td { (figure) } }
                 },
             }
         }
@@ -131,19 +175,19 @@ fn row(exchange: &ListedExchange, up: &str, longest_us: u64) -> Markup {
 }
 
 /// TTFT, E2E and token counts; a dash for what is not known.
-fn figures(facts: &Facts) -> [String; 5] {
+fn figures(outline: &ExchangeOutline) -> [String; 5] {
     let time = |us: Option<u64>| us.map_or_else(|| "–".into(), duration);
-    let tokens = |of: fn(&Usage) -> String| facts.usage.as_ref().map_or_else(|| "–".into(), of);
+    let tokens = |of: fn(Counts) -> String| outline.usage.map_or_else(|| "–".into(), of);
     [
-        time(facts.course.as_ref().and_then(|course| course.ttft_us)),
-        time(facts.e2e_us),
-        tokens(|usage| grouped(usage.prompt_tokens())),
-        tokens(|usage| share(usage.cache_read_input_tokens.unwrap_or(0), usage.prompt_tokens())),
-        tokens(|usage| grouped(usage.output_tokens)),
+        time(outline.ttft_us),
+        time(outline.e2e_us),
+        tokens(|counts| grouped(counts.prompt)),
+        tokens(|counts| share(counts.cached, counts.prompt)),
+        tokens(|counts| grouped(counts.output)),
     ]
 }
 
 /// A part of tokens in percent, rounded down.
 pub(super) fn share(part: u64, all: u64) -> String {
-    format!("{}%", 100 * u128::from(part) / u128::from(all.max(1)))
+    format!("{}%", percent_of(part, all))
 }

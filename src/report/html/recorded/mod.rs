@@ -5,12 +5,13 @@
 mod exchange;
 mod facts;
 mod lists;
+mod long_text;
 
 use maud::{Markup, PreEscaped, html};
 
-pub(crate) use self::exchange::{Beginning, BrokenAt, FollowedExchange, exchange_part};
-pub(crate) use self::facts::{Facts, shortened};
-pub(crate) use self::lists::{ExchangesPage, ListedExchange, SessionLine, session_part, sessions_part};
+pub(crate) use self::exchange::{Beginning, BrokenAt, FollowedExchange, Sequel, exchange_part};
+pub(crate) use self::facts::shortened;
+pub(crate) use self::lists::{ExchangeOutline, ExchangesPage, ListedExchange, SessionLine, session_part, sessions_part};
 use super::page::{FOLLOWING_POLICY, STYLE, scheme, whole_under};
 
 const OWN_STYLE: &str = include_str!("recorded.css");
